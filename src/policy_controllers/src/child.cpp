@@ -49,7 +49,7 @@ Child::Child(const std::vector<std::string>& words) {
   }
   socket_ = ends[0];
   auto all = words;
-  all.push_back("--socket=" + std::to_string(ends[1]));
+  all.push_back("--channel=" + std::to_string(ends[1]));
   std::vector<char*> pointers;
   for (auto& word : all) pointers.push_back(word.data());
   pointers.push_back(nullptr);

@@ -41,7 +41,7 @@ const char* const kSensors[SimLink::kImu + SimLink::kGroups] = {
     "imu/orientation.x",         "imu/orientation.y",         "imu/orientation.z",
     "imu/orientation.w",         "imu/angular_velocity.x",    "imu/angular_velocity.y",
     "imu/angular_velocity.z",    "imu/linear_acceleration.x", "imu/linear_acceleration.y",
-    "imu/linear_acceleration.z", "joint_states/counter",      "imu/counter",
+    "imu/linear_acceleration.z", "joints/samples",            "imu/samples",
 };
 /// After a longer pause of the manager the robot goes on as if that had not been.
 constexpr std::int64_t kLongestPauseNs = 100'000'000;
@@ -77,8 +77,8 @@ void add(const std::string& part, const std::vector<InterfaceInfo>& listed, cons
       for (const auto& [name, memory] : known) {
         if (name.compare(0, part.size() + 1, part + "/") == 0) names += " " + name;
       }
-      throw std::runtime_error("URDF: " + part + ": expected interfaces of" +
-                               (names.empty() ? " joints, imu and joint_states" : names) +
+      throw std::runtime_error("URDF: " + part + ": expected" +
+                               (names.empty() ? " the joints and the sensors imu and joints" : names) +
                                ", found " + interface.name);
     }
     out.push_back({{part, interface.name}, found->second});

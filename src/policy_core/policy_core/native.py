@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from policy_core import words
 from policy_core.control.controller import Controller
 from policy_core.guard.bounds import Rule
-from policy_core.native_words import ReasonCode, Texts, texts_of
+from policy_core.native_words import ReasonCode
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
@@ -69,64 +68,52 @@ class Reason(NamedTuple):
     failed: int = 0
 
 
-class JointProblem(NamedTuple):
-    """`JointCheck::Problem` of joint_check.hpp; `number` is its `count`."""
-
-    code: int
-    place: int
-    is_velocity: bool
-    found: float
-    low: float
-    high: float
-    number: int
-    needed: int
-
-
 class Words:
-    """Makes words of the numbers of one native controller.
+    """Makes words of the numbers of one native controller, and the other way round.
 
     Attributes:
-        texts: Words that the host has given to requests and messages, by their numbers.
-        members: Names of the members of the set; none of a policy alone.
+        text: Returns the words of a number that the host has given to a request or a message.
+        set_text: Sets them, of a number that `new_number` has returned.
+        number_of: Returns the number by which words are known from now on; from any thread.
+        new_number: Returns a number without words.
+        joint_problem: Returns why a sample of the joints cannot be true, "" where it is believed.
+        clock_step: Returns that a clock was set, "" where none was.
     """
 
-    def __init__(
-        self,
-        controller: Controller,
-        model_error: Callable[[int, int], str],
-    ) -> None:
-        """Take names and limits from the Python controller that the plan was made of.
+    def __init__(self, controller: Controller, plan: bytes) -> None:
+        """Take names from the Python controller that the plan was made of.
 
         Args:
             controller: That one.
-            model_error: Returns what a runtime said, by the member (-1: the only one) and the
-                number of its error.
+            plan: With the texts of `native_words`.
         """
-        self.texts, self._numbers, self._numbering = [""], dict[str, int](), threading.Lock()
-        self._model_error = model_error
-        said: Texts = texts_of(controller)
-        self._said, self._samples, self._unseen = said["reasons"], said["samples"], said["chunks"]
-        self._fields, self._members, self._states = said["fields"], said["members"], said["states"]
-        self._inputs = [*controller.inputs.values()]
+        from policy_core_native import Words as NativeWords
+
+        native: Any = NativeWords(plan)
+        self._native = native
+        self.text: Callable[[int], str] = native.text
+        self.set_text: Callable[[int, str], None] = native.set_text
+        self.number_of: Callable[[str], int] = native.number_of
+        self.new_number: Callable[[], int] = native.new_number
+        self.joint_problem: Callable[[tuple[Any, ...]], str] = native.sample
+        self.clock_step: Callable[[int, int], str] = native.clock_step
         policy: Any = controller.policy
-        # Of a set, without what a policy alone does not need.
-        self._set: Any = policy if self._states else None
+        self._states = [*getattr(policy, "states", ())]
         driver = getattr(policy, "driver", None)
         self._drivers = [each.value for each in type(driver)] if driver is not None else []
 
-    def number_of(self, text: str) -> int:
-        """Return the number by which a text is known from now on; from any thread."""
-        with self._numbering:
-            number = self._numbers.setdefault(text, len(self.texts))
-            if number == len(self.texts):
-                self.texts.append(text)
-            return number
+    def reason(self, found: tuple[Any, ...]) -> str:
+        """Return why the mode is what it is."""
+        return str(self._native.reason(found))
 
-    def new_number(self) -> int:
-        """Return a number whose text the caller sets in `texts`, again and again."""
-        with self._numbering:
-            self.texts.append("")
-            return len(self.texts) - 1
+    def last_switch(self, found: tuple[Any, ...]) -> tuple[str, ...]:
+        """Return the last switch of a set: from, to, why."""
+        said = Reason(*found)
+        return self._states[said.begin], self._states[said.end], str(self._native.why(said))
+
+    def refusal(self, found: Mapping[str, Any]) -> str:
+        """Return why a switch does not begin, or was given up; see `Refusal` in policy_set.hpp."""
+        return str(self._native.switch_refusal(found))
 
     def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Return a saved state in the form of `ControlState.tree`."""
@@ -214,21 +201,21 @@ class Words:
     def _tagged(self, tag: str, value: Any) -> Any:
         match tag:
             case "reason":
-                return "" if value is None else self.reason(Reason(*value))
+                return "" if value is None else self.reason(value)
             case "last":
-                return () if value is None else self.last_switch(Reason(*value))
+                return () if value is None else self.last_switch(value)
             case "refusal":
                 return self.refusal(value)
             case "text":
-                return self.texts[max(0, value)]
+                return self.text(max(0, value))
             case "estop":
-                return None if value < 0 else (self.texts[value],)
+                return None if value < 0 else (self.text(value),)
             case "step":
                 return self.clock_step(*value)
             case "stamps":
                 return words.STAMPS[value]
             case "rules":
-                return tuple(rule.value for rule in _rules_of(value))
+                return tuple(rule.value for rule in _CLIPPING if value >> _RULES.index(rule) & 1)
             case "counters":
                 return {rule.value: count for rule, count in zip(_RULES, value, strict=True)}
             case "motion":
@@ -238,12 +225,12 @@ class Words:
             case "plain":
                 return value
             case "blind":
-                return None if value is None else self.reason(Reason(*value))
+                return None if value is None else self.reason(value)
             case "failure":
                 if value is None:
                     return None
                 kind, found = value
-                return _INFERENCE_ERRORS[kind], self.reason(Reason(*found))
+                return _INFERENCE_ERRORS[kind], self.reason(found)
             case "state":
                 return self._state(value)
             case "request":
@@ -251,100 +238,6 @@ class Words:
             case "sequence":
                 return tuple(self.tree(part) for part in value.values())
         raise ValueError(f"expected a tag of the native core, found {tag!r}")
-
-    def clock_step(self, whose: int, step_ns: int) -> str:
-        """Return that a clock was set; empty where none was."""
-        if whose == _STEP_TEXT:
-            return self.texts[step_ns]
-        return words.CLOCK_STEP.format(whose=_CLOCKS[whose], a=step_ns * 1e-6) if whose else ""
-
-    def reason(self, found: Reason) -> str:
-        """Return why the mode is what it is."""
-        why = self._failure(found)
-        if found.latched_by >= 0:
-            why = words.LATCHED.format(rule=_RULES[found.latched_by].value, why=why)
-        if found.recovered:
-            why = words.RECOVERED.format(why=why)
-        if found.estop >= 0:
-            why = words.PRESSED_TOO.format(why=why, estop=self.texts[found.estop])
-        return why
-
-    def joint_problem(self, problem: JointProblem) -> str:
-        """Return why a sample of the joints cannot be true, empty where it is believed."""
-        code, place, is_velocity, a, b, c, agreeing, needed = problem
-        match code:
-            case 0:
-                return ""
-            case 1:
-                texts = self._samples["velocity" if is_velocity else "position"]
-                return str(texts[place].format(a=a, b=b, c=c))
-            case 2:
-                return words.UNCONFIRMED.format(count=agreeing, needed=needed)
-            case _:
-                return str(self._samples["jump"][place].format(a=a, b=b))
-
-    def _failure(self, found: Reason) -> str:
-        why = self._because(found)
-        if found.code == ReasonCode.SWITCHED:
-            return why
-        if found.is_drop_out:
-            return words.DROPPED_OUT.format(why=why)
-        if not math.isnan(found.held_s):
-            member = self._members[found.member]
-            return words.MEMBER_HELD.format(member=member, held_s=found.held_s, why=why)
-        if found.code == ReasonCode.STALE and found.member >= 0:
-            return words.OF_MEMBER.format(member=self._members[found.member], why=why)
-        return why
-
-    def _because(self, found: Reason) -> str:
-        code = str(found.code)
-        match ReasonCode(found.code):
-            case ReasonCode.TEXT:
-                return self.texts[found.text]
-            case ReasonCode.FIELDS:
-                names = enumerate(self._fields)
-                return ", ".join(name for i, name in names if found.fields >> i & 1)
-            case ReasonCode.STALE:
-                return self._stale(found)
-            case ReasonCode.MODEL_ERROR:
-                return self._model_error(found.member, found.text)
-            case ReasonCode.SWITCHED:
-                begin, end = self._state(found.begin), self._state(found.end)
-                return words.SWITCHED.format(begin=begin, end=end, why=self._why(found))
-            case ReasonCode.LEADER_SILENT:
-                why = self._stale(found)
-                silent: str = self._said[code][0].format(input=why)
-                return why if math.isnan(found.a) else silent
-            case ReasonCode.NO_FRAME | ReasonCode.FRAMES_APART | ReasonCode.FROZEN_CAMERA:
-                text = self._unseen[max(0, found.member)][code][found.place]
-            case ReasonCode.LEADER_BEYOND | ReasonCode.LEADER_JUMP:
-                said = self._said[code]
-                text = said[found.place + (len(said) // 2 if found.number else 0)]
-            case _:
-                [text] = self._said[code]
-        rules = ", ".join(rule.value for rule in _rules_of(found.rules))
-        return str(text.format(a=found.a, b=found.b, c=found.c, count=found.number, rules=rules))
-
-    def _stale(self, found: Reason) -> str:
-        return self._inputs[found.place].described(
-            _age_ns(found), self.texts[found.text], found.number, words.STAMPS[found.stamps]
-        )
-
-    def _why(self, found: Reason) -> str:
-        if found.code == ReasonCode.TEXT:
-            return self.texts[found.text]
-        if found.why < len(words.WHY):
-            return words.WHY[found.why]
-        kind = found.why - len(words.WHY)
-        if kind < len(_FAILED):
-            why = _FAILED[kind]
-        else:
-            why = self._failure(found._replace(code=found.failed))
-        return words.FAILED.format(state=self._state(found.begin), why=why)
-
-    def last_switch(self, found: Reason) -> tuple[str, ...]:
-        """Return the last switch of a set: from, to, why."""
-        return self._states[found.begin], self._states[found.end], self._why(found)
 
     def _state(self, number: int) -> str | None:
         return None if number < 0 else self._states[number]
@@ -356,36 +249,3 @@ class Words:
             None if ticks < 0 else ticks,
             self._state(timeout_state),
         )
-
-    def refusal(self, found: Mapping[str, Any]) -> str:
-        """Return why a switch does not begin; see `Refusal` in policy_set.hpp."""
-        code, policy = RefusalCode(found["code"]), self._set
-        if code is RefusalCode.NONE or policy is None:
-            return ""
-        failure = Reason(*found["failure"])
-        if code is RefusalCode.TEXT:
-            return self.texts[failure.text]
-        to, other = self._states[found["to"]], self._states[found["other"]]
-        place = found["member"]
-        member = self._members[place] if place >= 0 else ""
-        match code:
-            case RefusalCode.BLENDING:
-                problems = [words.STILL_BLENDING.format(state=other)]
-            case RefusalCode.CONDITIONS:
-                problems = policy.states[other].checks[to].words(found)
-            case RefusalCode.MODEL_ERROR | RefusalCode.STALE:
-                problems = [words.OF_MEMBER.format(member=member, why=self._failure(failure))]
-            case RefusalCode.NOT_FINITE:
-                problems = [words.OF_MEMBER.format(member=member, why=words.MEMBER_NOT_FINITE)]
-            case _:
-                off = {"ticks": -1, "off": found["off"]}
-                problems = policy.states[other].checks[to].words(off, is_target=True)
-        return words.SWITCH.format(to=to, problems="; ".join(problems))
-
-
-def _age_ns(found: Reason) -> int | None:
-    return None if math.isnan(found.a) else int(found.a)
-
-
-def _rules_of(bits: int) -> list[Rule]:
-    return [rule for rule in _CLIPPING if bits >> _RULES.index(rule) & 1]

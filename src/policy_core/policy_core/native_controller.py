@@ -29,7 +29,8 @@ from policy_core.guard.command import CommandFader
 from policy_core.guard.joint_check import JointCheck
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Backend, JointTargets, Mode, Policy, Tensor
-from policy_core.native import JointProblem, Reason, Words
+from policy_core.native import Words
+from policy_core.native_words import native_plan
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
@@ -168,10 +169,11 @@ class NativeController(Controller):
         live = self.live = {name: NativeInput(each) for name, each in inputs.items()}
         """The inputs, whose ages are in the native core."""
         super().__init__(body, policy, state, live, command, limits, clock)
-        words = self.words = Words(self, lambda member, number: words.texts[number])
+        plan = plan_bytes(native_plan(self), sha256)
+        words = self.words = Words(self, plan)
         self._models = {name: _Model(each, words.number_of) for name, each in models.items()}
         native = policy_core_native.NativeController(
-            plan_bytes(self.plan(), sha256),
+            plan,
             {name: each.native() for name, each in self._models.items()},
             clock,
             state.flat,
@@ -301,16 +303,16 @@ class NativeController(Controller):
     def _note(self, record: TickRecord) -> None:
         """Make words of the changes of mode and of the rule that tripped last."""
         assert record.reason is not None
-        self.latest_tick.reason = self.words.reason(Reason(*record.reason))
+        self.latest_tick.reason = self.words.reason(record.reason)
         if record.edges != self._edges:
             with self._locked():
                 while (edge := self._native.pop_edge()) is not None:
                     mode, reason, at_ns = edge
-                    words = self.words.reason(Reason(*reason))
+                    words = self.words.reason(reason)
                     self.edges.append((_MODES[mode], words, at_ns))
         if record.trip is not None and record.trips != self._trips:
             rule, reason, latched = record.trip
-            words = self.words.reason(Reason(*reason))
+            words = self.words.reason(reason)
             self.latest_tick.trip = Trip(rule=_RULES[rule], reason=words, latched=latched)
         self._edges, self._trips = record.edges, record.trips
 
@@ -341,7 +343,7 @@ class NativeController(Controller):
             owners, key = _owners(tree, name)
             owners[key] = chunks.complete(owners[key])
         self._restore(self._COPIED, tree)
-        self._reason = self.words.reason(Reason(*self._native.reason()))
+        self._reason = self.words.reason(self._native.reason())
 
     def _copy_to_native(self) -> None:
         saved = self._native.saved(False)
@@ -423,7 +425,7 @@ class NativeController(Controller):
         """Return mode, reason and counters; see `Controller.snapshot`."""
         native = self._native
         with suppress(RefusedError), self._locked(_STATUS_LOCK_S):  # a tick may hang
-            self._reason = self.words.reason(Reason(*native.reason()))
+            self._reason = self.words.reason(native.reason())
         known, requested = native.silence
         return self._snapshot(
             native.counters,
@@ -499,7 +501,7 @@ class NativeInput(Input):
 
     def say(self, problem: str) -> None:
         """Say what is wrong with a message that the native core has refused."""
-        self._words.texts[self.number] = problem
+        self._words.set_text(self.number, problem)
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""
@@ -514,14 +516,14 @@ class NativeInput(Input):
         """Say what is wrong in a few words."""
         problem, _, refused, stamps, *_ = self._native.input_report(self._place)
         return self.described(
-            self.age_ns(now_ns), self._words.texts[problem], refused, STAMPS[stamps]
+            self.age_ns(now_ns), self._words.text(problem), refused, STAMPS[stamps]
         )
 
     @property
     def problem(self) -> str:
         """What is wrong with the last message; empty where nothing is."""
         number: int = self._native.input_report(self._place)[0]
-        return self._words.texts[number]
+        return self._words.text(number)
 
     @problem.setter
     def problem(self, problem: str) -> None:
@@ -629,7 +631,7 @@ class NativeJointCheck(JointCheck):
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; see `JointCheck.problem`."""
         found = self._native.judge(position, velocity, self._clock())
-        return self._words.joint_problem(JointProblem(*found))
+        return self._words.joint_problem(found)
 
     @property
     def doubted(self) -> F64 | None:

@@ -70,17 +70,37 @@ _PLAIN = {
 }
 """What is said of a reason that names nothing."""
 
+_COMMON = (
+    "LATCHED RECOVERED PRESSED_TOO AGE AGE_LIMIT NO_MESSAGE REFUSED_STAMPS INPUT INPUT_PROBLEM "
+    "REQUEST_REFUSED LATCHED_FAULT PRESSED WRONG_MODE FAR_OFF HELD_ELSEWHERE NO_POSE "
+    "FIELDS_NOT_FINITE OUTSIDE SILENT SILENT_ASKED MEMBER_LATE MEMBER_NOT_FINITE FAILED SWITCHED "
+    "OF_MEMBER MEMBER_HELD DROPPED_OUT SWITCH GIVEN_UP INSTEAD SAME_STATE NO_TRANSITION "
+    "SWITCH_REFUSED STILL_BLENDING CLOCK_STEP"
+)
+"""What C++ fills in itself; their names are those in `words`."""
+
 Texts = dict[str, Any]
 
 
-def texts_of(controller: Any) -> Texts:
+def native_plan(controller: Any) -> Texts:
+    """Return the plan of a `Controller` with the texts that `Words` of words.hpp needs of it."""
+    common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
+    lists = {
+        "why": [*words.WHY],
+        "stamps": [*words.STAMPS],
+        "clocks": [words.OUR_CLOCK, words.SENDERS_CLOCK],
+    }
+    return {
+        **controller.plan(),
+        "words": {**_texts_of(controller), "common": common, **lists},
+    }
+
+
+def _texts_of(controller: Any) -> Texts:
     """Return what a controller's reasons, refusals and joints are called and said to be.
 
     Gaps are left for the numbers that a `Reason` has: a, b, c, count; and for `why`, `rules` and
     other texts that are made of several.
-
-    Args:
-        controller: A `Controller`, of which the native core's plan is made as well.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
     states = getattr(policy, "states", {})
@@ -111,7 +131,12 @@ def texts_of(controller: Any) -> Texts:
             "jump": _each(joints, lambda joint: filled(words.JUMP, joint=joint)),
             "unconfirmed": words.UNCONFIRMED,
         },
-        "switches": [{"checks": [_check(state, to) for to in states]} for state in states.values()],
+        "switches": {
+            str(i): {
+                str(j): state.checks[to].texts for j, to in enumerate(states) if to in state.checks
+            }
+            for i, state in enumerate(states.values())
+        },
     }
 
 
@@ -161,9 +186,3 @@ def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
             for code, text in of_joints.items()
         },
     }
-
-
-def _check(state: Any, to: str) -> Texts:
-    """Return what is said where the conditions of a switch do not hold; nothing: there is none."""
-    check = state.checks.get(to)
-    return check.texts if check is not None else {}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// policy_core_native: the native controller for Python, which keeps requests, words and loading.
+// policy_core_native: the native controller for Python, which keeps requests and loading.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -20,6 +20,7 @@
 #include "policy_core/messages.hpp"
 #include "policy_core/onnx_runner.hpp"
 #include "policy_core/snapshot.hpp"
+#include "policy_core/words.hpp"
 
 namespace nb = nanobind;
 using namespace policy_core;
@@ -45,7 +46,7 @@ nb::object optional(const std::optional<T>& value) {
   return value ? nb::cast(*value) : none();
 }
 
-/// Words of a reason, as numbers: `policy_core.native` makes a text of them.
+/// A reason in the form of `policy_core.native.Reason`.
 nb::tuple tuple_of(const Reason& reason) {
   return nb::make_tuple(static_cast<std::int64_t>(reason.code), reason.text, reason.count,
                         reason.stamps, reason.place, reason.fields, reason.a, reason.rules,
@@ -118,6 +119,27 @@ nb::dict dict_of(const Refusal& r) {
   found["command"] = nb::make_tuple(r.command[0], r.command[1], r.command[2]);
   found["ticks"] = r.ticks;
   return found;
+}
+
+Refusal refusal_of(nb::handle found) {
+  Refusal r;
+  r.code = static_cast<Refusal::Code>(nb::cast<std::int64_t>(found["code"]));
+  r.to = nb::cast<std::int64_t>(found["to"]);
+  r.other = nb::cast<std::int64_t>(found["other"]);
+  r.member = nb::cast<std::int64_t>(found["member"]);
+  r.is_given_up = nb::cast<bool>(found["is_given_up"]);
+  r.state = nb::cast<std::int64_t>(found["state"]);
+  r.failure = reason_of(found["failure"]);
+  for (auto [name, values] : {std::pair{"off", &r.off}, std::pair{"speed", &r.speed}}) {
+    const auto array = span_of(found[name]);
+    values->assign(array.begin(), array.end());
+  }
+  r.tilt = nb::cast<double>(found["tilt"]);
+  r.body_rate = nb::cast<double>(found["body_rate"]);
+  r.phase = nb::cast<double>(found["phase"]);
+  for (std::size_t i = 0; i < 3; ++i) r.command[i] = nb::cast<double>(found["command"][i]);
+  r.ticks = nb::cast<std::int64_t>(found["ticks"]);
+  return r;
 }
 
 /// Writes the state of a controller into dicts, in the form of `ControlState.tree`.
@@ -725,6 +747,17 @@ nb::tuple problem_of(const JointCheck::Problem& p) {
                         p.high, p.count, p.needed);
 }
 
+JointCheck::Problem joint_problem_of(nb::handle found) {
+  return {static_cast<JointCheck::Problem::Code>(nb::cast<std::int64_t>(found[0])),
+          nb::cast<std::size_t>(found[1]),
+          nb::cast<bool>(found[2]),
+          nb::cast<double>(found[3]),
+          nb::cast<double>(found[4]),
+          nb::cast<double>(found[5]),
+          nb::cast<std::int64_t>(found[6]),
+          nb::cast<std::int64_t>(found[7])};
+}
+
 /// The reader `place` of the part `messages` of a controller's plan.
 class NativeReader {
  public:
@@ -880,6 +913,25 @@ NB_MODULE(policy_core_native, m) {
       .def_prop_ro("outputs", [](nb::handle self) {
         const auto& runner = nb::cast<OnnxModel&>(self).runner();
         return arrays_of(runner.outputs, runner.output_count, self);
+      });
+  nb::class_<Words>(m, "Words")
+      .def("__init__",
+           [](Words* self, nb::bytes plan) {
+             new (self)
+                 Words(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size()));
+           })
+      .def("number_of", &Words::number_of)
+      .def("new_number", &Words::new_number)
+      .def("set_text", &Words::set_text)
+      .def("text", &Words::text)
+      .def("reason", [](const Words& w, nb::handle found) { return w.reason(reason_of(found)); })
+      .def("why", [](const Words& w, nb::handle found) { return w.why(reason_of(found)); })
+      .def("sample",
+           [](const Words& w, nb::handle found) { return w.sample(joint_problem_of(found)); })
+      .def("switch_refusal",
+           [](const Words& w, nb::handle found) { return w.switch_refusal(refusal_of(found)); })
+      .def("clock_step", [](const Words& w, std::int64_t whose, std::int64_t step_ns) {
+        return w.clock_step(static_cast<Input::Stepped>(whose), step_ns);
       });
   nb::class_<NativeController>(m, "NativeController", nb::type_slots(kSlots))
       .def(nb::init<nb::bytes, nb::dict, nb::object, nb::object, std::size_t, std::size_t>(),

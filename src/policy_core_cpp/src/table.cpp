@@ -75,11 +75,24 @@ void check_size(const std::string& name, std::int64_t rows, std::size_t columns)
                   " values, found " + std::to_string(rows) + " times " + std::to_string(columns));
 }
 
-Table Table::open(const std::string& path, const std::string& digest) {
+std::uint32_t crc32(const std::uint8_t* data, std::size_t size) noexcept {
+  std::uint32_t crc = 0xffffffffu;
+  for (std::size_t i = 0; i < size; ++i) {
+    crc ^= data[i];
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1u ? 0xedb88320u : 0u);
+  }
+  return ~crc;
+}
+
+Table Table::open(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw PlanError(path + ": expected a plan, found no file that can be read");
   const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
-  auto table = parse(reinterpret_cast<const std::uint8_t*>(content.data()), content.size());
+  return parse(reinterpret_cast<const std::uint8_t*>(content.data()), content.size());
+}
+
+Table Table::open(const std::string& path, const std::string& digest) {
+  auto table = open(path);
   if (table.digest() != digest) {
     throw PlanError(path + ": expected a plan of the bundle " + digest + ", found one of " +
                     table.digest() + "; make it again of this bundle");

@@ -184,7 +184,7 @@ class FaultFile:
     def __init__(self, path: str) -> None:
         """Name the file."""
         self.path = path
-        self._read_ns = 0
+        self._read: tuple[int, int] | None = None
 
     def changed(self) -> list[str] | None:
         """Return its lines if it has changed since the last call.
@@ -192,11 +192,14 @@ class FaultFile:
         Raises:
             SimError: It cannot be read.
         """
+        if not self.path:
+            return None
         try:
-            changed_ns = Path(self.path).stat().st_mtime_ns if self.path else 0
-            if changed_ns == self._read_ns:
+            found = Path(self.path).stat()
+            # The kernel's clock of files ticks every few ms only.
+            if self._read == (found.st_mtime_ns, found.st_size):
                 return None
-            self._read_ns = changed_ns
+            self._read = found.st_mtime_ns, found.st_size
             return Path(self.path).read_text("utf-8").splitlines()
         except FileNotFoundError:
             return None

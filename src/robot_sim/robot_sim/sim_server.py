@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated robot on legs in a process without ROS, stepped in lockstep by its one client.
 
-    python3 -m robot_sim.sim_server --socket 3 --robot go2
+    python3 -m robot_sim.sim_server --channel 3 --robot go2
 
 The client starts it and keeps one end of a pair of Unix sockets (SOCK_SEQPACKET, so that each
-message arrives whole); `--socket` is the number of the other end. The robot ends when the client's
+message arrives whole); `--channel` is the number of the other end. The robot ends when the client's
 end closes, and time passes only when the client asks for it.
 
 Integers are of 64 bits, numbers float64, both in the machine's byte order; n is the number of
@@ -193,7 +193,7 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         server = SimServer(_world(given), given)
-        with socket.socket(fileno=given.socket) as client:
+        with socket.socket(fileno=given.channel) as client:
             return server.serve(client)
     except (SimError, OSError) as error:
         _log.error("%s", error)
@@ -219,9 +219,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--socket", type=int, required=True, metavar="FD", help="inherited end of a socket pair")
+    add("--channel", type=int, required=True, metavar="FD", help="inherited end of a socket pair")
     add("--robot", default="lite3", help="lite3, go2, g1, or a folder of figures (%(default)s)")
-    add("--pose", choices=["lying", "standing", ""], default="", help="how the robot starts")
+    add("--pose", default="", help="how the robot starts: lying or standing")
     add("--seed", type=int, default=0, help="of start pose, ground and noise; 0: the exact pose")
     add("--friction", type=float, default=1.0, help="of feet and floor (%(default)s)")
     add("--payload-kg", type=float, default=0.0, help="mass added at the centre of the base, kg")

@@ -30,7 +30,7 @@ BASE, IMU = "base_link", "imu_link"
 PLUGIN = "robot_sim/SimSystem"
 _STATES = ("position", "velocity", "effort")
 _SENSORS = {
-    "joint_states": ("counter",),
+    "joints": ("samples",),
     "imu": (
         *(f"orientation.{axis}" for axis in "xyzw"),
         *(
@@ -38,7 +38,7 @@ _SENSORS = {
             for vector in ("angular_velocity", "linear_acceleration")
             for axis in "xyz"
         ),
-        "counter",
+        "samples",
     ),
 }
 """Sensors of `PLUGIN`, and their interfaces."""
@@ -82,7 +82,7 @@ def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) ->
 
 def _add_hardware(root: Element, joints: Sequence[str], parameters: Mapping[str, str]) -> None:
     """Add what a controller manager loads to drive the simulated robot."""
-    system = SubElement(root, "ros2_control", name=root.attrib["name"], type="system")
+    system = SubElement(root, "ros2_control", name="simulated_robot", type="system")
     hardware = SubElement(system, "hardware")
     SubElement(hardware, "plugin").text = PLUGIN
     for name, value in parameters.items():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -101,3 +102,40 @@ def test_names_are_text_and_not_xml(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([str(tmp_path)]) == 0
     root = ElementTree.fromstring(capsys.readouterr().out)
     assert name in [joint.attrib["name"] for joint in root.iter("joint")]
+
+
+def test_a_controller_manager_finds_the_simulated_robot_as_hardware(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    faults = "faults=push:left@5+0.1=100 drop:imu"
+    assert main(["go2", "--ros2-control", faults, "viewer=", "gain_interfaces=p d"]) == 0
+    system = ElementTree.fromstring(capsys.readouterr().out).find("ros2_control")
+    assert system is not None
+    parameters = {param.attrib["name"]: param.text for param in system.iter("param")}
+    assert parameters == {
+        "robot": "go2",
+        "faults": "push:left@5+0.1=100 drop:imu",
+        "gain_interfaces": "p d",
+    }
+    joints = [joint.attrib["name"] for joint in system.iter("joint")]
+    assert joints == [*load_robot("go2").joint_names]
+    commands = [one.attrib["name"] for one in system.iter("command_interface")]
+    assert commands[:5] == ["position", "velocity", "effort", "p", "d"]
+
+
+def test_the_folder_of_a_robot_is_found_from_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROBOTS / "lite3" / FILE, tmp_path)
+    monkeypatch.chdir(tmp_path.parent)
+    assert main([tmp_path.name, "--ros2-control"]) == 0
+    assert f'<param name="robot">{tmp_path}</param>' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["faults", "=1", "no name=1"])
+def test_a_parameter_without_name_or_value_is_refused(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["lite3", "--ros2-control", text])
+    check_wording(capsys.readouterr().err.splitlines()[-1])

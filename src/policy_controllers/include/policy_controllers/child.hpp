@@ -14,7 +14,7 @@ namespace policy_controllers {
 /// That end is of this process alone, so the program ends with it, however it ends.
 class Child {
  public:
-  /// Starts `words` and, behind them, `--socket=` with the number of its end. What it writes to its
+  /// Starts `words` and, behind them, `--channel=` with the number of its end. What it writes to its
   /// standard error appears on this one's. Throws std::runtime_error.
   explicit Child(const std::vector<std::string>& words);
   /// Closes this end and waits until the program has ended; one that does not is killed.

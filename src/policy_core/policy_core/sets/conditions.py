@@ -29,7 +29,7 @@ class EntryCheck:
 
     Attributes:
         needs_target: Whether the entering members' first targets are judged.
-        texts: By condition, what is said where it does not hold; of joints one by one.
+        texts: By condition, what is said where it does not hold; of joints [of the set].
     """
 
     def __init__(
@@ -130,37 +130,40 @@ class EntryCheck:
         texts, problems = self.texts, list[str]()
         if found["ticks"] >= 0:
             problems.append(texts["ticks"][0].format(ticks=found["ticks"]))
-        off = "target" if is_target else "off"
-        for name, joints, values in (
-            (off, self._posed, found.get("off")),
-            ("speed", self._joints, found.get("speed")),
+        for said, name in (
+            ("target" if is_target else "off", "off"),
+            *((name, name) for name in ("speed", "tilt", "body_rate", "command", "phase")),
         ):
-            if values is not None:
-                named = zip(joints, texts[name], strict=False)  # none without a limit
-                problems += [
-                    text.format(a=values[i]) for i, text in named if not math.isnan(values[i])
-                ]
-        for name in ("tilt", "body_rate", "command", "phase"):
-            numbered = zip(texts[name], np.atleast_1d(found.get(name, math.nan)), strict=False)
-            problems += [text.format(a=value) for text, value in numbered if not math.isnan(value)]
+            # There are no texts without a limit, and an empty one for a joint that is not judged.
+            values = np.atleast_1d(found.get(name, math.nan))
+            problems += [
+                text.format(a=value)
+                for text, value in zip(texts[said], values, strict=False)
+                if text and not math.isnan(value)
+            ]
         return problems
 
     def _texts(self, when: EntryConditions) -> dict[str, list[str]]:
-        """Return by condition what is said where it does not hold; of joints one by one."""
+        """Return by condition what is said where it does not hold; of joints [of the set]."""
 
         def of_joints(text: str, joints: Index, limit: F64 | None, pose: str = "") -> list[str]:
             if limit is None:
                 return []
-            return [filled(text, joint=self._names[i], limit=limit[i], pose=pose) for i in joints]
+            judged = set(joints.tolist())
+            return [
+                filled(text, joint=name, limit=limit[i], pose=pose) if i in judged else ""
+                for i, name in enumerate(self._names)
+            ]
 
         def of_numbers(text: str, *limits: float | None) -> list[str]:
             return [filled(text, limit=limit) for limit in limits if limit is not None]
 
         off, within = f"the pose {when.pose}", when.pose_within
+        posed = within if self._pose is not None else None
         phase = when.gait_phase
         return {
             "ticks": [filled(words.TOO_SOON, needed=self._ticks)],
-            "off": of_joints(words.OFF_POSE, self._posed, within, off),
+            "off": of_joints(words.OFF_POSE, self._posed, posed, off),
             "target": of_joints(words.OFF_POSE, self._posed, within, words.FIRST_TARGET),
             "speed": of_joints(words.TOO_FAST, self._joints, when.joint_speed),
             "tilt": of_numbers(words.TOO_TILTED, when.tilt_rad),
@@ -176,7 +179,7 @@ class EntryCheck:
         assert self._phased is not None
         phase = _phase_of(self._phased.phases[0])
         within = begin <= phase <= end if begin <= end else phase >= begin or phase <= end
-        return math.nan if within else phase
+        return math.nan if within else math.inf if math.isnan(phase) else phase
 
 
 def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
@@ -201,9 +204,9 @@ def _phase_of(sines_and_cosines: F64) -> float:
 
 
 def _beyond(values: F64, largest: F64) -> F64:
-    """Return the values that are beyond their limits, NaN for all others."""
-    return np.where(values <= largest, np.nan, values)
+    """Return the values that are beyond their limits, NaN for all others; what is none is inf."""
+    return np.where(values <= largest, np.nan, np.where(np.isnan(values), np.inf, values))
 
 
 def _above(value: float, largest: float) -> float:
-    return math.nan if value <= largest else value
+    return math.nan if value <= largest else math.inf if math.isnan(value) else value

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from policy_core.native import Reason, Words
+from policy_core.native import Words
 from policy_core.sets.member import MemberPolicy
 from policy_core.sets.policy import PolicySet, SetReport
-from policy_core.words import GIVEN_UP
 
 
 class NativeSet:
@@ -32,8 +31,7 @@ class NativeSet:
     def take_refusals(self) -> None:
         """Make words of the requests that the last tick did not grant."""
         while (refusal := self._native.pop_refusal()) is not None:
-            why, state = self._words.refusal(refusal), self._names[refusal["state"]]
-            self.refusals.append(GIVEN_UP.format(refusal=why, state=state))
+            self.refusals.append(self._words.refusal(refusal))
 
     @property
     def asked_ns(self) -> int:
@@ -63,6 +61,6 @@ class NativeSet:
             refused=self._words.refusal(refused),
             switches=switches,
             fallbacks=fallbacks,
-            last=() if last is None else self._words.last_switch(Reason(*last)),
+            last=() if last is None else self._words.last_switch(last),
             step_ratio=step_ratio,
         )

@@ -28,6 +28,9 @@ constexpr std::int64_t kMostValues = 1 << 20;
 /// Throws PlanError where an array that a plan states as a number of rows has too many values.
 void check_size(const std::string& name, std::int64_t rows, std::size_t columns);
 
+/// The CRC-32 of bytes, as that of zlib: whether a file is the one that a plan was made of.
+std::uint32_t crc32(const std::uint8_t* data, std::size_t size) noexcept;
+
 /// Named arrays of numbers and texts, as `policy_core.plan` writes them: read once, when a plan is
 /// opened. Names have dots: `run.bounds.margin`.
 class Table {
@@ -36,6 +39,8 @@ class Table {
   /// 64 hex digits. Throws PlanError if there is no such file, it is damaged, or it was made of
   /// another bundle.
   static Table open(const std::string& path, const std::string& digest);
+  /// The same of whatever bundle.
+  static Table open(const std::string& path);
   /// Reads a plan. Throws PlanError if it is damaged or of another version.
   static Table parse(const std::uint8_t* data, std::size_t size);
 

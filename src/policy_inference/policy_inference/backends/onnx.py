@@ -20,6 +20,14 @@ _NATIVE_BYTES = 2**25
 """A model of more is no joint policy that ticks in C++, and is not kept for that."""
 
 
+def runtime_library() -> Path:
+    """Return the shared library of the installed ONNX Runtime; it may not be there."""
+    import onnxruntime
+
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    return max(folder.glob("libonnxruntime.so.*"), default=folder / "libonnxruntime.so")
+
+
 class OnnxBackend(BackendBase):
     """One CPU thread that never spins, bound to fixed numpy buffers; sums that never saturate.
 
@@ -125,14 +133,13 @@ class OnnxBackend(BackendBase):
 
         That is the library of the same package, and gives the same bits.
         """
-        import onnxruntime
         from policy_core_native import OnnxModel
 
-        found = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"))
+        library = runtime_library()
         dtypes = {array.dtype.name for array in (*self.inputs.values(), *self.outputs.values())}
-        if not found or self._model is None or not dtypes <= {"float32", "float64"}:
+        if not library.is_file() or self._model is None or not dtypes <= {"float32", "float64"}:
             return None
-        return OnnxModel(str(found[0]), self._model)
+        return OnnxModel(str(library), self._model)
 
     def _bind(self) -> None:
         self._binding: Any = self._session.io_binding()

@@ -1,16 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `policy_inference`: what a user asks before robots move, `act` and `serve`."""
+"""The command `policy_inference`: what a user asks before robots move, plans, `act` and `serve`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from policy_inference.commands import act, self_test, serve
+from policy_inference.commands import act, controller_plan, self_test, serve
 from policy_store.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {"act": act, "self-test": self_test, "serve": serve}
+COMMANDS: dict[str, Verb] = {
+    "act": act,
+    "controller-plan": controller_plan,
+    "self-test": self_test,
+    "serve": serve,
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:

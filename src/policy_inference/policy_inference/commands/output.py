@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One JSON file that a command writes for its user to send on."""
+"""A file that a command writes: whole or not at all, and over no other one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ def write_new(path: Path, data: Any, force: bool) -> None:
         data: Plain values; ``~`` replaces the home folder, since its name is that of a person.
         force: Whether a file that is there may be replaced.
     """
+    text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
+    write_new_bytes(path, f"{text}\n".encode(), force)
+
+
+def write_new_bytes(path: Path, content: bytes, force: bool) -> None:
+    """Write bytes as `write_new`."""
     with whole_file(_target(path, force), 0o644) as file:
-        text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
-        file.write(f"{text}\n".encode())
+        file.write(content)
         _target(path, force)  # another program may have made it meanwhile
 
 

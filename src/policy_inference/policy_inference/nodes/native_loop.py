@@ -17,7 +17,6 @@ from rclpy.publisher import Publisher
 
 from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
-from policy_core.native import JointProblem
 from policy_core.native_controller import NativeController, TickRecord
 from policy_core.plan import plan_bytes
 from policy_inference.kinds.cores import NATIVE
@@ -251,6 +250,6 @@ class NativeLoop:
                 data, doubted = self._loop.problem(place)
             assert self._sampler is not None
             if record.doubted >> place & 1:
-                entry.say(controller.words.joint_problem(JointProblem(*doubted)))
+                entry.say(controller.words.joint_problem(doubted))
             else:
                 entry.say(self._sampler.why_refused(entry.name, data))

@@ -14,7 +14,6 @@ from rclpy.serialization import deserialize_message
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.state_fields import COMMAND, STATE_TOPICS, TWIST, TWIST_STAMPED
 from policy_core.interfaces import JointTargets, Mode
-from policy_core.native import JointProblem
 from policy_core.plan import plan_bytes
 from policy_inference.messages.readers import message_types
 from policy_inference.nodes.outputs import OUTPUTS, encoder_plan
@@ -108,10 +107,10 @@ class MessageTwins:
         reader, problem = self.readers[name], self._problems[name]
         verdict = int(reader.take(data, tick.now_ns, tick.ros_now_ns, repeated))
         if verdict == REFUSED:
-            self._words.texts[problem] = self._why(name, reader.refused())
+            self._words.set_text(problem, self._why(name, reader.refused()))
         if verdict == DOUBTED:
-            doubted = JointProblem(*reader.joint_problem())
-            self._words.texts[problem] = self._words.joint_problem(doubted)
+            doubted = self._words.joint_problem(reader.joint_problem())
+            self._words.set_text(problem, doubted)
         assert self._flat.tobytes() == self.python.state.flat.tobytes()
         require_equal("", self.python.saved(), self._words.tree(self.native.saved()))
         return verdict

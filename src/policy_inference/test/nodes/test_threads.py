@@ -14,6 +14,9 @@ from .harness import Activate
 from .kinds import CHUNK, JOINT, SET, Kind
 
 _ALWAYS = ["between ticks", "telemetry"]
+_PAGE = Path(__file__).resolve().parents[4] / "docs" / "architecture.md"
+_TABLE = _PAGE.read_text("utf-8").partition("## Threads of a node")[2].partition("**Locks.**")[0]
+DOCUMENTED = {row.split("`")[1] for row in _TABLE.splitlines() if row.startswith("| `")}
 CASES: Mapping[str, tuple[Kind, Mapping[str, object], list[str]]] = {
     "joint policy": (JOINT, {"flight.duration_s": 0.0}, ["ticks"]),
     "in Python": (JOINT, {"flight.duration_s": 0.0, "realtime.loop": "python"}, ["control"]),
@@ -35,6 +38,7 @@ def test_node_has_the_threads_that_are_documented(
     node = activate(**{"flight.folder": str(tmp_path / "flights"), **parameters})
     names = [thread.name for thread in threading.enumerate() if thread not in before]
     assert sorted(names) == sorted([*_ALWAYS, *own])
+    assert {*names} <= DOCUMENTED
     node.trigger_deactivate()
     node.trigger_cleanup()
     left = [thread.name for thread in threading.enumerate() if thread not in before]

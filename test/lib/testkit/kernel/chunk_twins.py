@@ -26,6 +26,7 @@ from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Outcome, Request
 from policy_core.native import Words
 from policy_core.native_chunks import ExchangeEvent
+from policy_core.native_words import native_plan
 from policy_core.observation.images import Frame
 from policy_core.plan import plan_bytes
 from policy_core.sets.chunk_member import ChunkRunner
@@ -36,7 +37,7 @@ from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from testkit.kernel.contracts import NOMINAL, bundle_of, contract_of
 from testkit.kernel.legs_and_arm import SET
 from testkit.kernel.noise import FLOW, denoising_changes
-from testkit.kernel.twins import BROKE, RandomModel, RandomRobot, Twins, require_equal
+from testkit.kernel.twins import BROKE, BROKE_NUMBER, RandomModel, RandomRobot, Twins, require_equal
 from testkit.kernel.walkers import WALK_AND_CROUCH, resolved
 
 _FAILED: tuple[Callable[[str], Exception], ...] = (BackendError, RobotError, NoTargetError)
@@ -209,10 +210,9 @@ class ChunkTwins(Twins):
         self.runtime = chunk_runtime(changes, settings, worker, self.clock)
         self.python, self.policy_set = self.runtime.controller, None
         self.person = self.runtime.requests.person
-        self.words = Words(self.python, lambda member, number: "")
-        self.native = native.NativeController(
-            plan_bytes(self.python.plan(), bytes(32)), {}, self.clock
-        )
+        plan = plan_bytes(native_plan(self.python), bytes(32))
+        self.words = Words(self.python, plan)
+        self.native = native.NativeController(plan, {}, self.clock)
         self._flat, self._inputs = self.native.flat(), [*self.python.inputs]
         self.inferences = Inferences(self, "", worker, self.runtime.policy)
 
@@ -327,9 +327,11 @@ class ArmedSetTwins(Twins):
         self.models = {"legs": (model, twin)}
         worker = WaitingWorker()
         self.policy_set, self.python = armed_set(made, model, worker, self.clock)
-        self.words = Words(self.python, lambda member, number: BROKE)
+        plan = plan_bytes(native_plan(self.python), bytes(32))
+        self.words = Words(self.python, plan)
+        assert self.words.number_of(BROKE) == BROKE_NUMBER
         self.native = native.NativeController(
-            plan_bytes(self.python.plan(), bytes(32)),
+            plan,
             {"legs": (twin.inputs, twin.outputs, twin.number)},
             self.clock,
         )

@@ -21,12 +21,13 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, Mode, Tensor, TensorSpec
 from policy_core.members.joint import joint_controller
 from policy_core.native import Words
+from policy_core.native_words import native_plan
 from policy_core.plan import plan_bytes
 from policy_core.sets.policy import PolicySet
 from testkit.kernel.contracts import MOTION, NOMINAL, bundle_of, clip_of, contract_of
 from testkit.kernel.walkers import opened_set, resolved
 
-BROKE = "the runtime failed"
+BROKE, BROKE_NUMBER = "the runtime failed", 1
 _RULES = tuple(Rule)
 
 
@@ -65,7 +66,7 @@ class RandomModel:
         try:
             self.run()
         except BackendError:
-            return 1
+            return BROKE_NUMBER
         return 0
 
     def close(self) -> None:
@@ -111,9 +112,11 @@ class Twins:
         backends = {name: python for name, (python, _) in self.models.items()}
         self.python = _python_controller(contract, members, backends, self.clock)
         self.policy_set: Any = self.python.policy
-        self.words = Words(self.python, lambda member, number: BROKE)
+        plan = plan_bytes(native_plan(self.python), bytes(32))
+        self.words = Words(self.python, plan)
+        assert self.words.number_of(BROKE) == BROKE_NUMBER
         self.native = native.NativeController(
-            plan_bytes(self.python.plan(), bytes(32)),
+            plan,
             {
                 name: (each.inputs, each.outputs, each.number)
                 for name, (_, each) in self.models.items()

@@ -4,29 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from model_tools.files.file_types import PLAN_SUFFIX, suffix_of
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.bundle.contract import Graph
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.control.controller import Controller
-from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
-from policy_core.interfaces import Tensor
+from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import InlineWorker
-from policy_core.members.joint import joint_controller
 from policy_core.plan import PlanValue, plan_bytes, read_plan
 from policy_core.safe_files import read_at_most
 from policy_core.sets.chunk_member import ChunkRunner
-from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
+from policy_inference.controller_plan import unopened_controller
 from policy_store.report import Table
 
 KIND = "plan of the native core"
@@ -35,63 +30,24 @@ _SHOWN = 4
 _NOT_STRICTER = StricterLimits()
 
 
-class ModelArrays:
-    """The inputs and outputs of a model that is not opened."""
-
-    name = "none"
-
-    def __init__(self, model: Graph) -> None:
-        """Make the arrays, zeroed."""
-        self.inputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.input_specs}
-        self.outputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.output_specs}
-        self.details: Mapping[str, str] = {}
-
-    def run(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 def plan_of(bundle: Bundle) -> bytes:
     """Return the plan of a bundle under its own limits, of chunk policies with usual settings."""
-    controller = _CONTROLLERS[type(bundle)](bundle, limits_in_force(bundle.contract, _NOT_STRICTER))
-    return plan_bytes(controller.plan(), bytes.fromhex(bundle.sha256))
+    return plan_bytes(_controller(bundle).plan(), bytes.fromhex(bundle.sha256))
 
 
-def _joint_controller(bundle: JointBundle, limits: Limits) -> Controller:
-    return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, _no_time)
+def _controller(bundle: Bundle) -> Controller:
+    limits = limits_in_force(bundle.contract, _NOT_STRICTER)
+    if isinstance(bundle, ChunkBundle):
+        return chunk_controller(bundle, _idle(), limits, lambda: 0, ChunkSettings()).controller
+    chunks = bundle.members_of(ChunkBundle) if isinstance(bundle, SetBundle) else {}
+    return unopened_controller(bundle, limits, {name: _runner(one) for name, one in chunks.items()})
 
 
-def _chunk_controller(bundle: ChunkBundle, limits: Limits) -> Controller:
-    return chunk_controller(bundle, _idle(), limits, _no_time, ChunkSettings()).controller
-
-
-def _set_controller(bundle: SetBundle, limits: Limits) -> Controller:
-    state = SensedState(bundle.contract, limits)
-    inputs = set_inputs(bundle.contract, state, limits)
-    runners: dict[str, object] = {
-        name: ModelArrays(each.contract.model)
-        for name, each in bundle.members_of(JointBundle).items()
-    }
-    for name, each in bundle.members_of(ChunkBundle).items():
-        longest_ns = limits_in_force(each.contract, _NOT_STRICTER).damp_after_ns
-        runners[name] = ChunkRunner(
-            worker=_idle(), settings=ChunkSettings(), expected_s=0.0, longest_hold_ns=longest_ns
-        )
-    policy_set = policy_set_of(bundle, runners, state, inputs, _no_time)
-    return set_controller(bundle.contract, policy_set, state, inputs, limits, _no_time)
-
-
-_CONTROLLERS: Mapping[type[Bundle], Callable[[Any, Limits], Controller]] = {
-    JointBundle: _joint_controller,
-    ChunkBundle: _chunk_controller,
-    SetBundle: _set_controller,
-}
-
-
-def _no_time() -> int:
-    return 0
+def _runner(bundle: ChunkBundle) -> ChunkRunner:
+    longest_ns = limits_in_force(bundle.contract, _NOT_STRICTER).damp_after_ns
+    return ChunkRunner(
+        worker=_idle(), settings=ChunkSettings(), expected_s=0.0, longest_hold_ns=longest_ns
+    )
 
 
 def _idle() -> InlineWorker:

@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <controller_interface/chainable_controller_interface.hpp>
+#include <rclcpp/rclcpp.hpp>
+
+#include "policy_controllers/estop_topic.hpp"
+#include "policy_controllers/interfaces.hpp"
+#include "policy_controllers/policy_update.hpp"
+#include "policy_controllers/status.hpp"
+
+namespace policy_controllers {
+
+/// A policy, or a set of policies, as a controller.
+///
+/// Subscribes: `cmd_vel` (geometry_msgs/Twist, or TwistStamped by `stamped_command`), unless it is
+/// chained; `estop` (std_msgs/Bool); of a set `~/switch_to` (std_msgs/String). Publishes:
+/// `~/status` (policy_msgs/PolicyStatus). Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`,
+/// `~/estop`, `~/reset`; of a set `~/switch` (policy_msgs/SwitchState). Exports the references
+/// `linear/x/velocity`, `linear/y/velocity` and `angular/z/velocity`, where the policy takes a
+/// velocity command. All as a policy node does, so that what works with one works with the other.
+class PolicyController : public controller_interface::ChainableControllerInterface {
+ public:
+  using CallbackReturn = controller_interface::CallbackReturn;
+  using State = rclcpp_lifecycle::State;
+
+  CallbackReturn on_init() override;
+  /// Opens the plan and proves the models; moves nothing.
+  CallbackReturn on_configure(const State& previous) override;
+  /// Begins in DAMP.
+  CallbackReturn on_activate(const State& previous) override;
+  /// Leaves the command after a fault as the last one.
+  CallbackReturn on_deactivate(const State& previous) override;
+  CallbackReturn on_cleanup(const State& previous) override;
+  CallbackReturn on_shutdown(const State& previous) override;
+  CallbackReturn on_error(const State& previous) override;
+
+  controller_interface::InterfaceConfiguration command_interface_configuration() const override;
+  controller_interface::InterfaceConfiguration state_interface_configuration() const override;
+
+ protected:
+  std::vector<hardware_interface::CommandInterface> on_export_reference_interfaces() override;
+  // One of both overrides: that of Humble, or that of later distributions.
+  controller_interface::return_type update_reference_from_subscribers();
+  controller_interface::return_type update_reference_from_subscribers(
+      const rclcpp::Time& time, const rclcpp::Duration& period);
+  controller_interface::return_type update_and_write_commands(
+      const rclcpp::Time& time, const rclcpp::Duration& period) override;
+
+ private:
+  /// What callbacks share with it, as long as one runs.
+  struct Hosted {
+    explicit Hosted(const std::string& plan);
+    static std::int64_t read_clock(void* self);
+
+    /// Time of the update under simulated time; -1: time is real.
+    std::atomic<std::int64_t> simulated_ns{-1};
+    std::atomic<bool> is_active{false};
+    PolicyUpdate policy;
+    std::unique_ptr<StatusReporter> reporter;
+  };
+  using Request = std::function<std::string(PolicyUpdate&)>;
+
+  Wiring wiring() const;
+  void configure();
+  void listen();
+  void serve(const std::string& name, Request request, bool needs_active);
+  void serve_switches();
+  void listen_to_commands();
+  void write(const policy_core::Targets& targets) noexcept;
+  void close();
+
+  std::shared_ptr<Hosted> hosted_;
+  Interfaces interfaces_;
+  bool returns_errors_ = false, was_pressed_ = false;
+  std::vector<double> values_;
+  std::vector<hardware_interface::LoanedStateInterface*> states_;
+  std::vector<std::pair<hardware_interface::LoanedCommandInterface*, std::size_t>> commands_;
+
+  std::vector<rclcpp::ServiceBase::SharedPtr> services_;
+  std::vector<rclcpp::SubscriptionBase::SharedPtr> subscriptions_;
+  std::unique_ptr<EstopTopic> estop_;
+  rclcpp::TimerBase::SharedPtr timer_;
+};
+
+}  // namespace policy_controllers

@@ -1,0 +1,227 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy_controllers/pace.hpp"
+#include "policy_controllers/proven_models.hpp"
+#include "policy_controllers/queue.hpp"
+#include "policy_core/controller.hpp"
+#include "policy_core/words.hpp"
+
+namespace policy_controllers {
+
+/// A field of the state that the robot measures.
+struct Field {
+  std::string name;
+  /// position, velocity, effort, orientation or angular_velocity.
+  std::string source;
+  std::size_t size;
+};
+
+/// What a plan says to whoever hosts its controller.
+struct Facts {
+  std::string name, version, path, sha256;
+  bool is_nominal_known = false;
+  std::int64_t period_ns = 0;
+  /// In the order of the targets.
+  std::vector<std::string> joints;
+  /// How each joint is commanded: 0 by position, 1 by velocity, 2 by effort.
+  policy_core::Integers commanded;
+  /// Of each joint in every mode; NaN where it changes.
+  policy_core::Numbers stiffness, damping;
+  /// In the order of what `update` reads.
+  std::vector<Field> fields;
+  /// Inputs that the fields belong to: joint_states, imu/data.
+  std::vector<std::string> groups;
+  bool takes_command = false;
+};
+
+/// A velocity command: vx, vy, yaw rate.
+using Velocity = std::array<double, 3>;
+
+/// An input as the last tick saw it.
+struct InputReport {
+  std::string name;
+  policy_core::Reason found;
+  bool is_stale = false;
+};
+
+/// A set as the last tick left it.
+struct SetReport {
+  std::int64_t state = -1, asked = -1, switches = 0, fallbacks = 0;
+  bool is_blending = false;
+  policy_core::Refusal refused;
+  std::optional<policy_core::Reason> last;
+  double step_ratio = 0.0;
+};
+
+/// A copy of what a status tells, as of the last tick.
+struct Report {
+  std::int64_t now_ns = 0, ticks = 0, missed = 0;
+  /// Updates that were due to tick while a request was answered, and repeated a command instead.
+  std::int64_t waited = 0;
+  policy_core::Mode mode = policy_core::Mode::kDamp;
+  policy_core::Reason reason;
+  bool latched = false, estop_noted = false, is_pose_known = false, was_asked = false;
+  std::array<std::int64_t, policy_core::kRules> counters{};
+  std::vector<InputReport> inputs;
+  std::optional<SetReport> set;
+};
+
+/// The policy of a plan in the updates of a controller manager, without ROS.
+///
+/// `update` belongs to one thread; it allocates nothing, takes no lock that it would wait for, and
+/// throws and logs nothing. The other methods belong to other threads.
+class PolicyUpdate {
+ public:
+  /// Opens a plan and proves its models. Throws PlanError. `clock`: as for `Controller`.
+  PolicyUpdate(const std::string& plan, policy_core::ReadClock clock, void* context);
+
+  const Facts& facts() const noexcept { return facts_; }
+  /// By member.
+  const policy_core::Models& models() const noexcept { return models_.runners(); }
+  /// States how often a manager updates, in Hz; before `start`. Throws PlanError unless that is a
+  /// multiple of the policy's rate.
+  void set_update_rate(double rate_hz);
+  /// Has a counter of the robot say whether the fields of a group were measured anew; before
+  /// `start`. Without one it counts that any of their values has changed.
+  void count(std::size_t group);
+  /// How many numbers `update` reads: the fields, then the counters in the order of `count`.
+  std::size_t value_count() const noexcept { return values_.size(); }
+
+  /// Begins in DAMP, for each activation, between two updates; false where a request hangs.
+  bool start() noexcept;
+  /// Ends in DAMP, between two updates; returns what must be written at last, or null.
+  const policy_core::Targets* stop() noexcept;
+  /// Returns what is commanded, or null; it stays until the next update.
+  ///
+  /// `velocity`: of a chained controller, NaN for no new one; null where commands are heard.
+  /// `ros_now_ns`: the clock of the stamps of commands.
+  const policy_core::Targets* update(const double* values, const Velocity* velocity,
+                                     std::int64_t ros_now_ns) noexcept;
+  /// Whether a fault is latched, or the e-stop pressed.
+  bool is_latched() const noexcept { return is_latched_.load() || estop_pressed(); }
+
+  /// Takes a velocity command that has come, with its stamp where it has one.
+  void hear(const Velocity& velocity, policy_core::Time stamp_ns);
+
+  /// Keeps ticks out, as each request does for microseconds; owns nothing where one hangs.
+  std::unique_lock<std::timed_mutex> between_ticks();
+
+  // Requests. Each returns why it is refused; nothing where it is not.
+  std::string stand();
+  std::string run();
+  std::string damp();
+  std::string reset();
+  std::string switch_to(const std::string& state);
+  /// Never waits.
+  void press_estop(const std::string& why);
+  bool estop_pressed() const noexcept { return controller_.estop_pressed(); }
+  policy_core::Mode mode() const noexcept { return mode_.load(); }
+
+  // For a status.
+  Report report();
+  policy_core::Words& words() noexcept { return words_; }
+  std::string reason(const Report& report);
+  /// What is wrong with an input; nothing where it may be used.
+  std::string problem(const InputReport& input);
+  /// What happened since the last call, one line each; `is_error`: whether it is to be noticed.
+  struct Line {
+    bool is_error;
+    std::string text;
+  };
+  std::vector<Line> log();
+  /// How long ticks since the last call took, ns.
+  std::vector<std::int64_t> durations();
+
+ private:
+  /// A field among the numbers that `update` reads.
+  struct Read {
+    std::size_t begin, size;
+    policy_core::Span state;
+  };
+  /// Fields that are measured together.
+  struct Group {
+    std::size_t input;
+    std::vector<Read> fields;
+    /// Those that are judged, where it has them.
+    std::optional<Read> position, velocity, orientation;
+    std::optional<std::size_t> counter;
+    std::int64_t changed_ns = 0;
+    bool is_new = false;
+  };
+  struct Heard {
+    Velocity velocity;
+    policy_core::Time stamp_ns;
+  };
+  void read_fields(const policy_core::Part& host);
+  policy_core::Span span_of(const Read& field) noexcept {
+    return {values_.data() + field.begin, field.size};
+  }
+  void look(const double* values, std::int64_t now_ns) noexcept;
+  void tick(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
+  void restart() noexcept;
+  void sample(Group& group, std::int64_t now_ns) noexcept;
+  void sample_velocity(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
+  void go_on(std::int64_t now_ns) noexcept;
+  /// Stands up, or goes back to a state of the set that may.
+  policy_core::Controller::Problems begin_to_stand() noexcept;
+  void command(const policy_core::Targets* targets) noexcept;
+  void note_safe() noexcept;
+  void note(std::int64_t now_ns) noexcept;
+  void note_changes() noexcept;
+  void make_words();
+  /// Does what is asked for between two ticks, unless one hangs.
+  template <class Act>
+  std::string request(Act act);
+
+  policy_core::Table plan_;
+  Facts facts_;
+  policy_core::ReadClock clock_;
+  void* context_;
+  ProvenModels models_;
+  policy_core::Controller controller_;
+  policy_core::Words words_;
+  Pace pace_;
+  std::int64_t longest_wait_ns_;
+  policy_core::Time silence_ns_;
+  std::optional<std::size_t> command_input_;
+
+  // Of the thread of updates.
+  policy_core::Numbers values_;
+  bool has_values_ = false;
+  std::vector<Group> groups_;
+  policy_core::Targets command_, safe_;
+  bool has_command_ = false, has_safe_ = false, was_kept_ = false;
+  std::int64_t updated_ns_ = 0, ticked_ns_ = 0;
+  std::optional<Heard> newest_;
+  bool stands_up_ = false;
+  std::int64_t began_ns_ = 0;
+  std::int64_t ticks_ = 0, missed_ = 0;
+
+  // Between threads.
+  std::timed_mutex requests_;
+  std::mutex hearing_, reporting_, logging_;
+  std::optional<Heard> heard_;
+  Report report_;
+  policy_core::JointCheck::Problem doubt_;
+  std::atomic<policy_core::Mode> mode_{policy_core::Mode::kDamp};
+  std::atomic<bool> is_latched_{false};
+  std::atomic<std::int64_t> waited_{0};
+  Queue<policy_core::Edge> edges_;
+  Queue<policy_core::Refusal> refusals_;
+  Queue<policy_core::Controller::Problems> not_standing_;
+  Queue<std::int64_t> durations_;
+  std::int64_t doubt_text_, quaternion_text_, velocity_text_, damp_text_, stop_text_, kept_text_,
+      clock_text_;
+};
+
+}  // namespace policy_controllers

@@ -1,0 +1,128 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include "policy_controllers/interfaces.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <sstream>
+
+namespace policy_controllers {
+namespace {
+
+using policy_core::Numbers;
+using policy_core::PlanError;
+
+/// Rows of the targets that have interfaces of their own, in this order; then the gains.
+constexpr std::array<const char*, 3> kKinds = {"position", "velocity", "effort"};
+constexpr std::size_t kStiffness = 3;
+
+bool has(const std::vector<std::string>& all, const std::string& one) {
+  return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return names.empty() ? "none" : text;
+}
+
+std::vector<std::string> states_of(const Facts& facts, const Wiring& wiring) {
+  std::vector<std::string> names;
+  for (const auto& field : facts.fields) {
+    const bool is_rate = field.source == "angular_velocity";
+    if (!is_rate && field.source != "orientation") {
+      for (const auto& joint : facts.joints) names.push_back(joint + "/" + field.source);
+      continue;
+    }
+    if (wiring.imu_name.empty()) {
+      throw PlanError("imu_name: expected the name of the sensor with " + field.source +
+                      ", which the contract needs; found none");
+    }
+    for (const auto* axis : {".x", ".y", ".z", ".w"}) {
+      if (is_rate && axis[1] == 'w') continue;
+      names.push_back(wiring.imu_name + "/" + field.source + axis);
+    }
+  }
+  for (const auto& group : facts.groups) {
+    const auto counter = wiring.counters.find(group);
+    if (counter != wiring.counters.end()) names.push_back(counter->second);
+  }
+  return names;
+}
+
+/// Throws PlanError unless the drives keep the gains of the contract.
+void check_kept(const Facts& facts, const char* what, const Numbers& contract,
+                const Numbers& kept) {
+  const std::string key = std::string("hardware_gains.") + what;
+  const auto joints = facts.joints.size();
+  for (std::size_t i = 0; i < joints; ++i) {
+    if (!std::isnan(contract[i])) continue;
+    throw PlanError("gain_interfaces: expected those of stiffness and damping, since the " +
+                    std::string(what) + " of " + facts.joints[i] +
+                    " changes between the modes of the contract; found none");
+  }
+  if (kept.size() != 1 && kept.size() != joints) {
+    throw PlanError(key + ": expected the " + what + " that the drives keep, 1 value or " +
+                    std::to_string(joints) + ", found " + std::to_string(kept.size()) +
+                    "; or name their gain_interfaces");
+  }
+  for (std::size_t i = 0; i < joints; ++i) {
+    const double found = kept[kept.size() == 1 ? 0 : i];
+    if (std::fabs(found - contract[i]) <= 1e-6 * std::fabs(contract[i])) continue;
+    std::ostringstream text;
+    text << key << ": " << facts.joints[i] << ": expected " << contract[i]
+         << " as in the contract, found " << found
+         << "; set the drives to it, or name their gain_interfaces";
+    throw PlanError(text.str());
+  }
+}
+
+/// Whether the robot must follow the targets of this kind of a joint.
+bool is_needed(const Facts& facts, std::size_t joint, std::size_t kind) {
+  if (facts.commanded[joint] == static_cast<std::int64_t>(kind)) return true;
+  // A joint that is held anywhere is held at a position.
+  return kind == 0 && facts.stiffness[joint] != 0.0;
+}
+
+}  // namespace
+
+Interfaces interfaces_of(const Facts& facts, const Wiring& wiring) {
+  const auto& gains = wiring.gain_interfaces;
+  if (!gains.empty() && gains.size() != 2) {
+    throw PlanError("gain_interfaces: expected the names of stiffness and damping, or none; found " +
+                    listed(gains));
+  }
+  for (const auto& name : wiring.command_interfaces) {
+    if (has({kKinds.begin(), kKinds.end()}, name)) continue;
+    throw PlanError("command_interfaces: expected some of position, velocity, effort; found " +
+                    name);
+  }
+  if (gains.empty()) {
+    check_kept(facts, "stiffness", facts.stiffness, wiring.stiffness);
+    check_kept(facts, "damping", facts.damping, wiring.damping);
+  }
+  Interfaces found{states_of(facts, wiring), {}};
+  const auto joints = facts.joints.size();
+  for (std::size_t joint = 0; joint < joints; ++joint) {
+    const auto add = [&](const std::string& name, std::size_t row) {
+      found.commands.push_back({facts.joints[joint] + "/" + name, row * joints + joint});
+    };
+    for (std::size_t kind = 0; kind < kKinds.size(); ++kind) {
+      const bool is_stated = has(wiring.command_interfaces, kKinds[kind]);
+      const bool must = is_needed(facts, joint, kind);
+      if (must && !is_stated && !wiring.command_interfaces.empty()) {
+        throw PlanError("command_interfaces: expected " + std::string(kKinds[kind]) + ", by which " +
+                        facts.joints[joint] + " is commanded; found " +
+                        listed(wiring.command_interfaces));
+      }
+      // Drives whose gains are commanded add up all three.
+      const bool is_usual = wiring.command_interfaces.empty() && !gains.empty();
+      if (must || is_stated || is_usual) add(kKinds[kind], kind);
+    }
+    for (std::size_t i = 0; i < gains.size(); ++i) add(gains[i], kStiffness + i);
+  }
+  return found;
+}
+
+}  // namespace policy_controllers

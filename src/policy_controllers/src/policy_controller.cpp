@@ -1,0 +1,344 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include "policy_controllers/policy_controller.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include <geometry_msgs/msg/twist.hpp>
+#include <geometry_msgs/msg/twist_stamped.hpp>
+#include <pluginlib/class_list_macros.hpp>
+#include <policy_msgs/srv/switch_state.hpp>
+#include <std_msgs/msg/string.hpp>
+#include <std_srvs/srv/trigger.hpp>
+
+#include "policy_controllers/compat.hpp"
+
+namespace policy_controllers {
+namespace {
+
+using controller_interface::return_type;
+using geometry_msgs::msg::Twist;
+using geometry_msgs::msg::TwistStamped;
+using policy_msgs::srv::SwitchState;
+using std_srvs::srv::Trigger;
+using Texts = std::vector<std::string>;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr const char* kNotActive = "the controller is not active; activate it first";
+constexpr std::array<const char*, 3> kReferences = {"linear/x/velocity", "linear/y/velocity",
+                                                    "angular/z/velocity"};
+/// By group: the parameter that names its counter.
+constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
+    {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
+
+template <class Clock>
+std::int64_t read() {
+  return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
+}
+
+Velocity velocity_of(const Twist& twist) {
+  return {twist.linear.x, twist.linear.y, twist.angular.z};
+}
+
+/// Points at loaned interfaces in the order of names; throws PlanError where one is not there.
+template <class Loaned>
+Loaned* find(std::vector<Loaned>& loaned, const std::string& name) {
+  const auto found = std::find_if(loaned.begin(), loaned.end(),
+                                  [&](const Loaned& each) { return each.get_name() == name; });
+  if (found == loaned.end()) {
+    throw policy_core::PlanError(name + ": expected an interface of the hardware, found none");
+  }
+  return &*found;
+}
+
+}  // namespace
+
+PolicyController::Hosted::Hosted(const std::string& plan) : policy(plan, read_clock, this) {}
+
+std::int64_t PolicyController::Hosted::read_clock(void* self) {
+  const auto simulated_ns = static_cast<Hosted*>(self)->simulated_ns.load();
+  return simulated_ns >= 0 ? simulated_ns : read<std::chrono::steady_clock>();
+}
+
+controller_interface::CallbackReturn PolicyController::on_init() {
+  try {
+    auto_declare<std::string>("plan", "");
+    auto_declare<Texts>("gain_interfaces", {});
+    auto_declare<Texts>("command_interfaces", {});
+    auto_declare<std::vector<double>>("hardware_gains.stiffness", {});
+    auto_declare<std::vector<double>>("hardware_gains.damping", {});
+    auto_declare<std::string>("imu_name", "");
+    for (const auto& [group, name] : kCounters) auto_declare<std::string>(name, "");
+    auto_declare<bool>("stamped_command", false);
+    auto_declare<bool>("error_on_fault", false);
+    auto_declare<double>("status_rate_hz", 5.0);
+  } catch (const std::exception& error) {
+    RCLCPP_ERROR(get_node()->get_logger(), "%s", error.what());
+    return CallbackReturn::ERROR;
+  }
+  return CallbackReturn::SUCCESS;
+}
+
+Wiring PolicyController::wiring() const {
+  const auto node = get_node();
+  Wiring wiring{node->get_parameter("gain_interfaces").as_string_array(),
+                node->get_parameter("command_interfaces").as_string_array(),
+                node->get_parameter("hardware_gains.stiffness").as_double_array(),
+                node->get_parameter("hardware_gains.damping").as_double_array(),
+                node->get_parameter("imu_name").as_string(),
+                {}};
+  for (const auto& [group, name] : kCounters) {
+    const auto counter = node->get_parameter(name).as_string();
+    if (!counter.empty()) wiring.counters[group] = counter;
+  }
+  return wiring;
+}
+
+controller_interface::CallbackReturn PolicyController::on_configure(const State&) {
+  try {
+    configure();
+  } catch (const std::exception& error) {
+    close();
+    RCLCPP_ERROR(get_node()->get_logger(), "%s", error.what());
+    return CallbackReturn::FAILURE;
+  }
+  return CallbackReturn::SUCCESS;
+}
+
+void PolicyController::configure() {
+  const auto node = get_node();
+  const auto plan = node->get_parameter("plan").as_string();
+  if (plan.empty()) {
+    throw policy_core::PlanError(
+        "plan: expected the file of a plan, found none; `policy_inference controller-plan BUNDLE "
+        "--output FILE` makes one");
+  }
+  hosted_ = std::make_shared<Hosted>(plan);
+  auto& policy = hosted_->policy;
+  const auto rate_hz = get_update_rate();
+  if (rate_hz == 0) {
+    throw policy_core::PlanError(
+        "update_rate: expected the rate of the controller manager, found none; set it as a "
+        "parameter of this controller, since Humble's manager does not tell it");
+  }
+  policy.set_update_rate(rate_hz);
+  const auto wired = wiring();
+  const auto& groups = policy.facts().groups;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (wired.counters.count(groups[i])) policy.count(i);
+  }
+  interfaces_ = interfaces_of(policy.facts(), wired);
+  values_.assign(policy.value_count(), kNan);
+  reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 0, kNan);
+  returns_errors_ = node->get_parameter("error_on_fault").as_bool();
+  if (was_pressed_) policy.press_estop("pressed before the controller was configured again");
+  hosted_->reporter = std::make_unique<StatusReporter>(node, policy, wired.counters);
+  listen();
+  RCLCPP_INFO(node->get_logger(), "%s %s at %u Hz: %zu joints, %zu command interfaces",
+              policy.facts().name.c_str(), policy.facts().version.c_str(), rate_hz,
+              policy.facts().joints.size(), interfaces_.commands.size());
+}
+
+void PolicyController::listen() {
+  const auto node = get_node();
+  serve("stand", [](PolicyUpdate& policy) { return policy.stand(); }, true);
+  serve("run", [](PolicyUpdate& policy) { return policy.run(); }, true);
+  serve("damp", [](PolicyUpdate& policy) { return policy.damp(); }, true);
+  // Where a fault deactivates the controller, it is reset before it is activated again.
+  serve("reset", [](PolicyUpdate& policy) { return policy.reset(); }, false);
+  const auto press = [](PolicyUpdate& policy, const char* why) {
+    policy.press_estop(std::string("pressed by ") + why);
+    return std::string();
+  };
+  serve("estop", [press](PolicyUpdate& policy) { return press(policy, "service"); }, false);
+  estop_ = std::make_unique<EstopTopic>(node, [hosted = hosted_, press] {
+    press(hosted->policy, "topic");
+  });
+  if (hosted_->policy.facts().takes_command) listen_to_commands();
+  if (hosted_->policy.report().set) serve_switches();
+  const auto rate_hz = node->get_parameter("status_rate_hz").as_double();
+  if (!(rate_hz > 0.0)) {
+    throw policy_core::PlanError("status_rate_hz: expected more than 0, found " +
+                                 std::to_string(rate_hz));
+  }
+  timer_ = node->create_wall_timer(std::chrono::duration<double>(1.0 / rate_hz),
+                                   [hosted = hosted_] {
+                                     if (hosted->is_active) hosted->reporter->report();
+                                   });
+}
+
+void PolicyController::serve(const std::string& name, Request request, bool needs_active) {
+  const auto handle = [hosted = hosted_, request, needs_active](
+                          const std::shared_ptr<Trigger::Request>,
+                          std::shared_ptr<Trigger::Response> response) {
+    response->message =
+        needs_active && !hosted->is_active ? kNotActive : request(hosted->policy);
+    response->success = response->message.empty();
+    if (response->success) response->message = policy_core::Words::mode(hosted->policy.mode());
+    hosted->reporter->report();
+  };
+  services_.push_back(compat::serve<Trigger>(*get_node(), "~/" + name, handle));
+}
+
+void PolicyController::serve_switches() {
+  const auto ask = [hosted = hosted_](const std::string& state) -> std::string {
+    return hosted->is_active ? hosted->policy.switch_to(state) : kNotActive;
+  };
+  const auto handle = [hosted = hosted_, ask](const std::shared_ptr<SwitchState::Request> request,
+                                              std::shared_ptr<SwitchState::Response> response) {
+    response->message = ask(request->state);
+    response->success = response->message.empty();
+    if (response->success) response->message = request->state + " is asked for";
+    hosted->reporter->report();
+  };
+  services_.push_back(compat::serve<SwitchState>(*get_node(), "~/switch", handle));
+  const auto hear = [hosted = hosted_, ask,
+                     logger = get_node()->get_logger()](const std_msgs::msg::String& message) {
+    const auto refusal = ask(message.data);
+    if (!refusal.empty()) RCLCPP_WARN(logger, "switch_to: %s", refusal.c_str());
+    hosted->reporter->report();
+  };
+  subscriptions_.push_back(get_node()->create_subscription<std_msgs::msg::String>(
+      "~/switch_to", rclcpp::QoS(1).reliable(), hear));
+}
+
+void PolicyController::listen_to_commands() {
+  const auto node = get_node();
+  const auto qos = rclcpp::QoS(1).best_effort();
+  if (node->get_parameter("stamped_command").as_bool()) {
+    const auto hear = [hosted = hosted_](const TwistStamped& message) {
+      const auto stamp_ns = rclcpp::Time(message.header.stamp).nanoseconds();
+      hosted->policy.hear(velocity_of(message.twist),
+                          stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time());
+    };
+    subscriptions_.push_back(node->create_subscription<TwistStamped>("cmd_vel", qos, hear));
+  } else {
+    const auto hear = [hosted = hosted_](const Twist& message) {
+      hosted->policy.hear(velocity_of(message), {});
+    };
+    subscriptions_.push_back(node->create_subscription<Twist>("cmd_vel", qos, hear));
+  }
+}
+
+controller_interface::CallbackReturn PolicyController::on_activate(const State&) {
+  states_.clear();
+  commands_.clear();
+  try {
+    for (const auto& name : interfaces_.states) states_.push_back(find(state_interfaces_, name));
+    for (const auto& each : interfaces_.commands) {
+      commands_.emplace_back(find(command_interfaces_, each.name), each.place);
+    }
+  } catch (const std::exception& error) {
+    RCLCPP_ERROR(get_node()->get_logger(), "%s", error.what());
+    return CallbackReturn::FAILURE;
+  }
+  std::fill(reference_interfaces_.begin(), reference_interfaces_.end(), kNan);
+  std::fill(values_.begin(), values_.end(), kNan);
+  hosted_->simulated_ns = get_node()->get_parameter("use_sim_time").as_bool()
+                              ? get_node()->now().nanoseconds()
+                              : -1;
+  if (!hosted_->policy.start()) {
+    RCLCPP_ERROR(get_node()->get_logger(), "a request hangs; restart the process");
+    return CallbackReturn::FAILURE;
+  }
+  hosted_->reporter->start();
+  hosted_->is_active = true;
+  return CallbackReturn::SUCCESS;
+}
+
+controller_interface::CallbackReturn PolicyController::on_deactivate(const State&) {
+  hosted_->is_active = false;
+  if (const auto* targets = hosted_->policy.stop()) write(*targets);
+  hosted_->reporter->log();
+  states_.clear();
+  commands_.clear();
+  return CallbackReturn::SUCCESS;
+}
+
+controller_interface::CallbackReturn PolicyController::on_cleanup(const State&) {
+  close();
+  return CallbackReturn::SUCCESS;
+}
+
+controller_interface::CallbackReturn PolicyController::on_shutdown(const State&) {
+  close();
+  return CallbackReturn::SUCCESS;
+}
+
+controller_interface::CallbackReturn PolicyController::on_error(const State&) {
+  close();
+  return CallbackReturn::SUCCESS;
+}
+
+void PolicyController::close() {
+  services_.clear();
+  subscriptions_.clear();
+  estop_.reset();
+  timer_.reset();
+  // Only a reset clears an e-stop, not a new configuration.
+  if (hosted_) was_pressed_ = hosted_->policy.estop_pressed();
+  hosted_.reset();
+}
+
+controller_interface::InterfaceConfiguration PolicyController::command_interface_configuration()
+    const {
+  controller_interface::InterfaceConfiguration found{
+      controller_interface::interface_configuration_type::INDIVIDUAL, {}};
+  for (const auto& each : interfaces_.commands) found.names.push_back(each.name);
+  return found;
+}
+
+controller_interface::InterfaceConfiguration PolicyController::state_interface_configuration()
+    const {
+  return {controller_interface::interface_configuration_type::INDIVIDUAL, interfaces_.states};
+}
+
+std::vector<hardware_interface::CommandInterface>
+PolicyController::on_export_reference_interfaces() {
+  std::vector<hardware_interface::CommandInterface> references;
+  for (std::size_t i = 0; i < reference_interfaces_.size(); ++i) {
+    references.emplace_back(get_node()->get_name(), kReferences[i], &reference_interfaces_[i]);
+  }
+  return references;
+}
+
+return_type PolicyController::update_reference_from_subscribers() { return return_type::OK; }
+
+return_type PolicyController::update_reference_from_subscribers(const rclcpp::Time&,
+                                                                const rclcpp::Duration&) {
+  return return_type::OK;
+}
+
+return_type PolicyController::update_and_write_commands(const rclcpp::Time& time,
+                                                        const rclcpp::Duration&) {
+  auto ros_now_ns = read<std::chrono::system_clock>();
+  if (hosted_->simulated_ns >= 0) hosted_->simulated_ns = ros_now_ns = time.nanoseconds();
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    values_[i] = compat::read(*states_[i]).value_or(values_[i]);
+  }
+  Velocity velocity{kNan, kNan, kNan};
+  const bool is_chained = is_in_chained_mode();
+  if (is_chained && !reference_interfaces_.empty()) {
+    std::copy(reference_interfaces_.begin(), reference_interfaces_.end(), velocity.begin());
+    // So that one which is not written again grows old.
+    std::fill(reference_interfaces_.begin(), reference_interfaces_.end(), kNan);
+  }
+  const auto* targets =
+      hosted_->policy.update(values_.data(), is_chained ? &velocity : nullptr, ros_now_ns);
+  if (targets) write(*targets);
+  return returns_errors_ && hosted_->policy.is_latched() ? return_type::ERROR : return_type::OK;
+}
+
+void PolicyController::write(const policy_core::Targets& targets) noexcept {
+  for (const auto& [interface, place] : commands_) {
+    compat::write(*interface, targets.block()[place]);
+  }
+}
+
+}  // namespace policy_controllers
+
+PLUGINLIB_EXPORT_CLASS(policy_controllers::PolicyController,
+                       controller_interface::ChainableControllerInterface)

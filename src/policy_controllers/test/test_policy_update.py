@@ -1,0 +1,579 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy in the updates of a controller manager: in C++ as in Python, bit for bit.
+
+`make test-cpp` builds the program and runs these tests.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import F64, Mode
+from policy_core.plan import read_plan
+from policy_inference.commands.main import main
+from robot_sim.world import DriveCommand, World
+from testkit.updates import NOTHING, Command, Program, Twin, fields_of
+
+BUNDLES = Path(__file__).resolve().parents[2] / "policy_inference" / "config" / "bundles"
+PROGRAM = os.environ.get("POLICY_CONTROLLERS_CHECK", "")
+PERIOD_NS, RATE_HZ = 20_000_000, 500.0
+UPDATE_NS = 2_000_000
+BEGIN_NS = 10_000_000_000
+
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="`make test-cpp` builds update_check")
+
+
+def plan_of(bundle: Path, folder: Path) -> Path:
+    file = folder / "plan"
+    assert main(["controller-plan", str(bundle), "--output", str(file), "--force"]) == 0
+    return file
+
+
+class Pair:
+    """Program and twin under one manager, whose commands must be equal."""
+
+    def __init__(
+        self, bundle: Path, folder: Path, rate_hz: float = RATE_HZ, counted: Sequence[int] = ()
+    ) -> None:
+        plan, loaded = plan_of(bundle, folder), load_bundle(bundle, kind=Bundle)
+        self.contract, self.fields = loaded.contract, fields_of(plan)
+        self.counted = counted
+        self.program = Program(PROGRAM, plan, rate_hz, counted)
+        self.twin = Twin(loaded, plan, rate_hz, counted)
+        self.update_ns, self.command = round(1e9 / rate_hz), NOTHING
+        self.values = np.zeros(self.fields[-1].place.stop + len(counted))
+        self.noise = np.random.default_rng(1)
+        self.set_time(BEGIN_NS)
+        self.write("joint_pos", loaded.contract.stand.position)
+        self.write("quat_xyzw", [0.0, 0.0, 0.0, 1.0])
+        self.start()
+
+    def set_time(self, now_ns: int) -> None:
+        self.program.now_ns = self.twin.now_ns = now_ns
+
+    @property
+    def mode(self) -> Mode:
+        return self.twin.controller.mode
+
+    def start(self) -> None:
+        self.program.start()
+        self.twin.start()
+
+    def write(self, name: str, numbers: Any) -> None:
+        for field in self.fields:
+            if field.name == name:
+                self.values[field.place] = numbers
+
+    def read(self, name: str) -> F64:
+        [place] = [field.place for field in self.fields if field.name == name]
+        return self.values[place]
+
+    def shake(self, *silent: str) -> None:
+        """Let the noise of measuring change all values but those of silent groups."""
+        for field in self.fields:
+            if field.group not in silent and field.name != "quat_xyzw":
+                self.values[field.place] += 1e-5 * self.noise.normal(
+                    size=self.values[field.place].size
+                )
+            if field.group not in silent and field.name == "quat_xyzw":
+                self.values[field.place][0] = 1e-5 * self.noise.normal()
+
+    def update(
+        self,
+        times: int = 1,
+        *,
+        silent: Sequence[str] = (),
+        velocity: Sequence[float] | None = None,
+        late_ns: int = 0,
+    ) -> Command:
+        for _ in range(times):
+            self.set_time(self.twin.now_ns + self.update_ns)
+            self.shake(*silent)
+            self.command = self.compared_update(velocity, late_ns)
+        return self.command
+
+    def compared_update(self, velocity: Sequence[float] | None = None, late_ns: int = 0) -> Command:
+        found = self.program.update(self.values, velocity, late_ns)
+        expected = self.twin.update(self.values, velocity, late_ns)
+        assert found == expected, f"at {self.twin.now_ns} ns in {self.mode.name}"
+        return found
+
+    def ask(self, request: str) -> str:
+        """Return why it is refused, in the same words by both."""
+        found = self.program.ask(request)
+        assert found == self.twin.ask(request)
+        return found
+
+    def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
+        self.program.hear(velocity, stamp_ns)
+        self.twin.hear(velocity, stamp_ns)
+
+    def check_status(self) -> dict[str, str]:
+        found = self.program.status()
+        assert found == self.twin.status()
+        return found
+
+    def run(self) -> None:
+        """Stand up, and let the policy take over."""
+        self.update(300)  # a pose is believed once enough samples agree
+        assert self.ask("stand") == ""
+        while self.mode is not Mode.READY:
+            self.command = self.update()
+            # The robot follows at once.
+            self.write("joint_pos", self.command.rows[0])
+        assert self.ask("run") == ""
+        self.update(20)
+        assert self.mode is Mode.RUN
+
+    def updates_until(self, mode: Mode, **more: Any) -> int:
+        count = 0
+        while self.mode is not mode:
+            self.update(**more)
+            count += 1
+            assert count < 1000
+        return count
+
+
+@pytest.fixture
+def pair_of(tmp_path: Path) -> Iterator[Callable[..., Pair]]:
+    made = list[Pair]()
+
+    def make(bundle: str | Path = "lite3_walk", **more: Any) -> Pair:
+        made.append(Pair(BUNDLES / bundle, tmp_path, **more))
+        return made[-1]
+
+    yield make
+    for pair in made:
+        assert pair.program.close() == 0
+
+
+@pytest.fixture
+def holding(tmp_path: Path) -> Path:
+    """Return a bundle that holds the measured pose after a fault."""
+    folder = tmp_path / "holding"
+    shutil.copytree(BUNDLES / "lite3_walk", folder)
+    file = folder / "policy.yaml"
+    text = file.read_text()
+    assert "on_fault: damp" in text
+    file.write_text(text.replace("on_fault: damp", "on_fault: hold_measured"))
+    return folder
+
+
+def test_a_simulated_robot_walks_and_each_command_equals_python_s(
+    pair_of: Callable[..., Pair],
+) -> None:
+    rate_hz = 200.0
+    pair, world = pair_of(rate_hz=rate_hz), World(pose="lying")
+    names = pair.contract.joints.on_robot()
+    order = [world.joint_names.index(name) for name in names]
+    for i in range(round(9.0 * rate_hz)):
+        sensors = world.sense()
+        pair.set_time(BEGIN_NS + sensors.time_ns)
+        pair.write("joint_pos", sensors.joint_pos[order])
+        pair.write("joint_vel", sensors.joint_vel[order])
+        pair.write("quat_xyzw", sensors.quat_xyzw)
+        pair.write("ang_vel_body", sensors.ang_vel_body)
+        if i % 4 == 0:
+            pair.hear((0.5, 0.0, 0.0))
+        if i == 140:
+            assert pair.ask("stand") == ""
+        if pair.mode is Mode.READY:
+            assert pair.ask("run") == ""
+        command = pair.compared_update()
+        if command != NOTHING:
+            position, velocity, effort, stiffness, damping, limit = command.rows
+            world.apply(
+                DriveCommand(
+                    joint_names=names,
+                    position=position,
+                    velocity=velocity,
+                    effort=effort,
+                    stiffness=stiffness,
+                    damping=damping,
+                    effort_limit=limit,
+                    valid_for_ns=100_000_000,
+                )
+            )
+        world.step(round(1e9 / rate_hz))
+    assert pair.check_status()["mode"] == "RUN"
+    assert world.sense().pos_world[0] > 1.5
+    assert not world.fallen
+
+
+class RandomManager:
+    """Moves a pair through samples, requests and faults at random."""
+
+    def __init__(self, pair: Pair, seed: int) -> None:
+        self._pair, self._draw = pair, random.Random(seed)
+        self._noise = np.random.default_rng(seed)
+        self._position = pair.read("joint_pos").copy()
+        self._silent = dict[str, int]()
+        self.modes = set[Mode]()
+
+    def _happens(self, share: float) -> bool:
+        return self._draw.random() < share
+
+    def live(self, updates: int) -> None:
+        pair = self._pair
+        for _ in range(updates):
+            gap_ns = pair.update_ns + round(self._noise.normal() * 0.1 * pair.update_ns)
+            if self._happens(0.002):
+                gap_ns = self._draw.choice([2, 4, 8, 15]) * pair.update_ns
+            if self._happens(0.0001):
+                gap_ns = 300 * pair.update_ns
+            pair.set_time(pair.twin.now_ns + max(0, gap_ns))
+            self._measure()
+            self._ask()
+            late_ns = 2 * PERIOD_NS if self._happens(0.001) else 0
+            chained = None
+            if self._happens(0.1):
+                chained = self._draw.choice([(0.3, 0.1, 0.0), (math.nan,) * 3, (0.1, math.inf, 0)])
+            pair.command = pair.compared_update(chained, late_ns)
+            self.modes.add(pair.mode)
+            if self._happens(0.01):
+                pair.check_status()
+
+    def _measure(self) -> None:
+        pair, noise = self._pair, self._noise
+        if pair.command != NOTHING and pair.mode is not Mode.DAMP:
+            step = np.clip(pair.command.rows[0] - self._position, -0.05, 0.05)
+            self._position = self._position + step * (pair.command.rows[3] > 0.0)
+        for group in dict.fromkeys(field.group for field in pair.fields):
+            if self._silent.get(group, 0) > 0:
+                self._silent[group] -= 1
+                continue
+            if self._happens(0.0003):
+                self._silent[group] = self._draw.choice([5, 60, 60, 300])
+            if self._happens(0.3):
+                continue  # sensors are slower than the manager
+            if pair.counted:
+                pair.values[-1] += 1.0
+            for field in pair.fields:
+                if field.group == group:
+                    self._write(field.name, noise)
+
+    def _write(self, name: str, noise: np.random.Generator) -> None:
+        pair, size = self._pair, self._pair.read(name).size
+        if name == "joint_pos":
+            values = self._position + 0.001 * noise.normal(size=size)
+            if self._happens(0.0005):
+                values = values + self._draw.choice([0.1, 1.0, 5.0]) * noise.normal(size=size)
+            if self._happens(0.0001):
+                values[1] = math.nan
+        elif name == "quat_xyzw":
+            values = np.array([0.0, 0.0, 0.0, 1.0]) + 0.01 * noise.normal(size=4)
+            if self._happens(0.0002):
+                values = np.array([[0.8, 0.0, 0.0, 0.6], [0.0] * 4][self._draw.randrange(2)])
+        else:
+            values = 0.05 * noise.normal(size=size)
+            if self._happens(0.0001):
+                values[0] = self._draw.choice([math.nan, 500.0])
+        pair.write(name, values)
+
+    def _ask(self) -> None:
+        pair, mode = self._pair, self._pair.mode
+        if mode is Mode.DAMP and self._happens(0.03):
+            pair.ask("reset")
+            pair.ask("stand")
+        if mode is Mode.READY and self._happens(0.1):
+            pair.ask("run")
+        if pair.twin.requests is not None and self._happens(0.01):
+            pair.ask("switch " + self._draw.choice([*pair.contract.states, "none"]))
+        if self._happens(0.02):
+            pair.hear(self._draw.choice([(0.5, 0.0, 0.1), (0.0, 0.0, 0.0), (math.nan, 0.0, 0.0)]))
+        for request, share in (("estop", 1e-4), ("damp", 1e-4), ("stand", 2e-4), ("run", 1e-3)):
+            if self._happens(share):
+                pair.ask(request)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("bundle", ["lite3_walk", "holding", "lite3_gaits", "lite3_motions"])
+def test_lives_at_random_are_python_s(
+    bundle: str, seed: int, pair_of: Callable[..., Pair], holding: Path
+) -> None:
+    pair = pair_of(holding if bundle == "holding" else bundle, counted=[1] if seed % 2 else [])
+    manager = RandomManager(pair, seed)
+    manager.live(20_000)
+    pair.check_status()
+    assert Mode.RUN in manager.modes
+    assert pair.twin.rules - {"estop"}
+
+
+def test_nothing_moves_before_it_is_asked_for(pair_of: Callable[..., Pair], holding: Path) -> None:
+    pair = pair_of(holding)
+    assert "no pose to hold" in pair.ask("damp")
+    assert pair.update(300) == NOTHING
+    assert pair.ask("damp") == ""
+    held = pair.update(10)
+    assert held.rows[0] == pytest.approx(pair.contract.stand.position, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("group", "rule"), [("joint_states", "stale_state"), ("imu/data", "stale_state")]
+)
+def test_a_group_that_does_not_change_any_more_is_too_old_after_the_contract_s_time(
+    group: str, rule: str, pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of()
+    pair.run()
+    held = pair.updates_until(Mode.HOLD, silent=[group]) * UPDATE_NS
+    limits = pair.twin.controller.limits
+    timeout_ns, damp_after_ns = limits.state_timeout_ns, limits.damp_after_ns
+    assert timeout_ns - PERIOD_NS < held <= timeout_ns + PERIOD_NS
+    assert rule in pair.twin.rules
+    damped = pair.updates_until(Mode.DAMP, silent=[group]) * UPDATE_NS
+    assert damp_after_ns < damped <= damp_after_ns + PERIOD_NS
+    assert group in pair.check_status()[f"input {group}"]
+
+
+def test_a_counter_says_that_values_are_new_though_they_are_the_same(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of(counted=[0])
+    assert "joint_states" in pair.ask("stand")
+    for count in range(300):
+        pair.values[-1] = count
+        pair.update(silent=["joint_states"])
+    assert pair.ask("stand") == ""
+    pair.update(100)  # values that change while the counter stands
+    assert pair.mode is not Mode.STAND
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("joint_pos", math.nan, "not_finite"),
+        ("joint_vel", math.inf, "not_finite"),
+        ("ang_vel_body", math.nan, "not_finite"),
+        ("quat_xyzw", [0.7, 0.0, 0.0, 0.7], "attitude"),
+    ],
+)
+def test_a_fault_is_answered_in_the_update_that_finds_it(
+    field: str, value: Any, rule: str, pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of()
+    pair.run()
+    ticks = pair.twin.ticks
+    while pair.twin.ticks == ticks:
+        pair.write(field, value)
+        pair.set_time(pair.twin.now_ns + UPDATE_NS)
+        pair.command = pair.compared_update()
+    assert pair.command.mode == Mode.DAMP
+    assert pair.check_status()["latched"] == "True"
+    assert rule in pair.twin.rules
+
+
+def test_the_e_stop_acts_between_two_ticks_and_a_reset_ends_it(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of()
+    pair.run()
+    ticks = pair.twin.ticks
+    while pair.twin.ticks == ticks:
+        pair.update()
+    assert pair.ask("estop") == ""
+    assert pair.update().mode == Mode.DAMP
+    assert pair.twin.ticks == ticks + 1
+    assert pair.check_status()["latched"] == "True"
+    pair.update(10)
+    assert "e-stop" in pair.ask("stand") or pair.ask("stand") != ""
+    assert pair.ask("reset") == ""
+    assert pair.ask("stand") == ""
+    pair.check_status()
+
+
+def test_an_inference_that_takes_too_long_holds_the_last_command(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of()
+    pair.run()
+    pair.updates_until(Mode.HOLD, late_ns=PERIOD_NS + UPDATE_NS)
+    pair.updates_until(Mode.RUN)
+    assert "inference_late" in pair.twin.rules
+
+
+def test_ticks_keep_to_deadlines_whatever_the_updates_do(pair_of: Callable[..., Pair]) -> None:
+    pair, draw = pair_of(), random.Random(1)
+    begin_ns, ticked = pair.twin.now_ns + UPDATE_NS, list[int]()
+    for i in range(1, 5001):
+        pair.set_time(begin_ns + i * UPDATE_NS + draw.randint(-400_000, 400_000))
+        before = pair.twin.ticks
+        pair.shake()
+        pair.compared_update()
+        if pair.twin.ticks > before:
+            ticked.append(pair.twin.now_ns)
+    gaps = np.diff(ticked)
+    assert len(ticked) == 500
+    assert abs(gaps - PERIOD_NS).max() <= 800_000
+    assert pair.check_status()["missed"] == "0"
+
+
+def test_a_late_update_ticks_once_and_what_was_missed_is_counted(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of()
+    pair.update(50)
+    ticks, deadline_ns = pair.twin.ticks, pair.twin.now_ns
+    pair.set_time(pair.twin.now_ns + 3 * PERIOD_NS + 3 * UPDATE_NS)
+    pair.compared_update()
+    assert pair.twin.ticks == ticks + 1
+    assert pair.check_status()["missed"] in ("2", "3")
+    pair.update(100)
+    assert pair.twin.ticks == ticks + 11
+    assert pair.twin.now_ns > deadline_ns
+
+
+@pytest.mark.parametrize("rate_hz", [333.0, 49.0, 75.0, 0.0])
+def test_a_manager_s_rate_that_is_no_multiple_is_refused(rate_hz: float, tmp_path: Path) -> None:
+    text = refusal(plan_of(BUNDLES / "lite3_walk", tmp_path), rate_hz)
+    assert text.startswith(
+        f"update_rate: expected a multiple of the policy's 50 Hz, found {rate_hz:g}"
+    )
+
+
+@pytest.mark.parametrize("rate_hz", [50.0, 100.0, 150.0, 1000.0])
+def test_a_manager_may_be_as_fast_as_the_policy_or_faster(
+    rate_hz: float, pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of(rate_hz=rate_hz)
+    pair.update(round(rate_hz) + 1)
+    assert pair.twin.ticks == 51 or rate_hz == 150.0
+    pair.run()
+
+
+def test_members_of_a_set_take_over_from_each_other(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of("lite3_gaits")
+    assert "expected RUN" in pair.ask("switch crouch")
+    pair.run()
+    assert pair.ask("switch crouch") == ""
+    assert "crouch" in pair.ask("switch nowhere")
+    for _ in range(1000):
+        pair.update()
+        if pair.mode is Mode.RUN:
+            pair.write("joint_pos", pair.command.rows[0])
+    found = pair.check_status()
+    assert found["state"] == "crouch"
+    assert pair.ask("switch crouch") != ""
+    assert pair.ask("stand") == ""  # by the way back, since a crouching robot may not stand
+    pair.updates_until(Mode.STAND)
+    assert pair.check_status()["state"] == "walk"
+
+
+def test_a_request_that_hangs_leads_to_the_fault_command(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of()
+    pair.run()
+    program, last = pair.program, pair.command
+    with program.kept():
+        for i in range(100):
+            pair.shake()
+            program.now_ns += UPDATE_NS
+            found = program.update(pair.values)
+            if i * UPDATE_NS < 2 * PERIOD_NS:
+                assert found == last
+        assert found.mode == Mode.DAMP
+    program.now_ns += UPDATE_NS
+    assert program.update(pair.values).mode == Mode.DAMP
+    status = program.status()
+    assert status["latched"] == "True"
+    assert int(status["waited"]) > 50
+
+
+def test_a_clock_that_runs_backwards_latches_a_fault(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of()
+    pair.run()
+    program = pair.program
+    program.now_ns -= 1_000_000_000
+    assert program.update(pair.values).mode == Mode.DAMP
+    assert program.status()["counter clock"] == "1"
+
+
+def test_velocity_commands_come_from_a_chained_controller_or_by_message(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of()
+    pair.run()
+    pair.update(20, velocity=(0.4, 0.0, 0.0))
+    assert pair.twin.controller.state["velocity_command"].tolist() == [0.4, 0.0, 0.0]
+    pair.update(20, velocity=(0.4, math.nan, 0.0))
+    assert "bad_command" in pair.twin.rules
+    pair.update(2000, velocity=(math.nan,) * 3)
+    assert pair.twin.controller.state["velocity_command"].tolist() == [0.0, 0.0, 0.0]
+    pair.hear((0.2, 0.0, 0.1), pair.twin.now_ns)
+    pair.update(20)
+    assert pair.twin.controller.state["velocity_command"].tolist() == [0.2, 0.0, 0.1]
+    pair.check_status()
+
+
+def test_deactivation_leaves_the_fault_command_and_activation_begins_in_damp(
+    pair_of: Callable[..., Pair], holding: Path
+) -> None:
+    pair = pair_of(holding)
+    pair.run()
+    found = pair.program.stop()
+    assert found == pair.twin.stop()
+    assert found.mode == Mode.DAMP
+    assert found.rows[0] == pytest.approx(pair.read("joint_pos"), abs=0.1)
+    pair.start()
+    assert pair.update(20) == NOTHING
+    assert pair.check_status()["mode"] == "DAMP"
+
+
+def refusal(plan: Path, rate_hz: float = RATE_HZ) -> str:
+    words = [PROGRAM, str(plan), repr(rate_hz)]
+    found = subprocess.run(words, check=False, capture_output=True, text=True, input="")
+    assert found.returncode == 1
+    return found.stderr.strip()
+
+
+def test_a_plan_that_is_damaged_or_of_another_version_is_refused(tmp_path: Path) -> None:
+    plan = plan_of(BUNDLES / "lite3_walk", tmp_path)
+    content = plan.read_bytes()
+    plan.write_bytes(content[:-100])
+    assert "bytes" in refusal(plan)
+    plan.write_bytes(b"POLPLAN0" + content[8:])
+    assert "version 1" in refusal(plan)
+    plan.unlink()
+    assert refusal(plan) == f"{plan}: expected a plan, found no file that can be read"
+
+
+def test_a_model_that_is_not_the_plan_s_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(BUNDLES / "lite3_walk", tmp_path / "walk")
+    plan = plan_of(tmp_path / "walk", tmp_path)
+    _, values = read_plan(plan.read_bytes(), plan)
+    model = Path(values["host.models.0.file"][0])
+    content = model.read_bytes()
+    model.write_bytes(content[:-1] + b"\0")
+    assert f"{model}: expected the model of the plan (CRC " in refusal(plan)
+    model.unlink()
+    assert refusal(plan) == f"{model}: expected a model, found no file that can be read"
+
+
+def test_a_model_that_computes_something_else_is_refused_with_file_row_and_value(
+    tmp_path: Path,
+) -> None:
+    plan = plan_of(BUNDLES / "lite3_walk", tmp_path)
+    _, values = read_plan(plan.read_bytes(), plan)
+    numbers = np.asarray(values["host.models.0.outputs.0.values"])
+    row = numbers[7 * 12 : 8 * 12].tobytes()
+    content = plan.read_bytes()
+    assert content.count(row) == 1
+    other = np.frombuffer(row).copy()
+    other[3] += 1.0
+    plan.write_bytes(content.replace(row, other.tobytes()))
+    text = refusal(plan)
+    assert values["host.models.0.file"][0] in text
+    assert "golden rows: mean absolute error of" in text
+    assert "(row 7, value 3: expected " in text

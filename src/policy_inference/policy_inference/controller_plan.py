@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a controller that runs without Python: of its host, the native core and its words.
+
+It is a plan as `policy_core.plan` writes it, with two more parts. `words` are the texts that
+`policy_core::Words` fills in; `host` is what a host of the controller needs: names, joints, where
+the fields of the state come from, and the models with the rows that prove them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.contract import Graph
+from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.state_fields import IMU, JOINT_STATES, STATE_FIELDS, VELOCITY_COMMAND
+from policy_core.control.controller import Controller
+from policy_core.errors import BundleError, Problem
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
+from policy_core.interfaces import F64, OnFault, Tensor
+from policy_core.members.joint import joint_controller
+from policy_core.native_words import native_plan
+from policy_core.plan import plan_bytes
+from policy_inference.comparison.limits import open_loop_limits
+from policy_inference.kinds.joint import JointKind
+
+BACKEND = "onnx"
+_SOURCES = {
+    "joint_pos": "position",
+    "joint_vel": "velocity",
+    "quat_xyzw": "orientation",
+    "ang_vel_body": "angular_velocity",
+    "velocity_command": "command",
+}
+"""Where a controller finds a field: interfaces of the joints, of the IMU, or its references."""
+_KINDS = ("position", "velocity", "effort")
+_TOPICS = (JOINT_STATES.name, IMU.name, VELOCITY_COMMAND.name)
+
+
+class ModelArrays:
+    """The inputs and outputs of a model that is not opened."""
+
+    name = "none"
+
+    def __init__(self, model: Graph) -> None:
+        """Make the arrays, zeroed."""
+        self.inputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.input_specs}
+        self.outputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.output_specs}
+        self.details: Mapping[str, str] = {}
+
+    def run(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def unopened_controller(
+    bundle: Bundle, limits: Limits, runners: Mapping[str, Any] | None = None
+) -> Controller:
+    """Return the controller of a bundle whose models are not opened, at the time 0.
+
+    Args:
+        bundle: A joint policy, or a set.
+        limits: In force.
+        runners: What members of a set run on that are no joint policies, by name.
+    """
+    if isinstance(bundle, JointBundle):
+        return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
+    # A joint policy alone needs nothing of sets.
+    from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
+
+    assert isinstance(bundle, SetBundle)
+    state = SensedState(bundle.contract, limits)
+    inputs = set_inputs(bundle.contract, state, limits)
+    joint_members = bundle.members_of(JointBundle).items()
+    all_runners = {
+        **{name: ModelArrays(each.contract.model) for name, each in joint_members},
+        **(runners or {}),
+    }
+    policy_set = policy_set_of(bundle, all_runners, state, inputs, lambda: 0)
+    return set_controller(bundle.contract, policy_set, state, inputs, limits, lambda: 0)
+
+
+def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> bytes:
+    """Return the plan of a bundle for a controller in C++.
+
+    Args:
+        bundle: A joint policy, or a set of joint policies.
+        library: The shared library of ONNX Runtime that it opens.
+        stricter: Operating limits.
+
+    Raises:
+        BundleError: A controller cannot run it: it is, or has, a chunk policy, its models are
+            not there as ONNX, or it needs what no interface of ros2_control brings.
+    """
+    _require_joint_policies(bundle)
+    controller = unopened_controller(bundle, limits_in_force(bundle.contract, stricter))
+    plan = {**native_plan(controller), "host": _host(bundle, controller, library)}
+    return plan_bytes(plan, bytes.fromhex(bundle.sha256))
+
+
+def _require_joint_policies(bundle: Bundle) -> None:
+    policies = bundle.members.values() if isinstance(bundle, SetBundle) else [bundle]
+    for policy in policies:
+        if isinstance(policy, ChunkBundle) or not policy.models:
+            kind = "a chunk policy" if isinstance(policy, ChunkBundle) else "one without a model"
+            raise _problem(policy, "a joint policy with a model", kind)
+
+
+def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
+    return BundleError(
+        Problem(
+            file=str(bundle.path / CONTRACT_FILE),
+            expected=expected,
+            found=found,
+            remedy="run it in its node, whose commands a controller may follow: docs/outputs.md",
+        )
+    )
+
+
+def _host(bundle: Bundle, controller: Controller, library: Path) -> dict[str, Any]:
+    action = controller.policy.action
+    stiffness, damping = _gains(bundle, controller)
+    members = bundle.members if isinstance(bundle, SetBundle) else {"": bundle}
+    silence_s = getattr(bundle.contract, "silence_s", None)
+    return {
+        **({} if silence_s is None else {"silence_ns": round(silence_s * 1e9)}),
+        "name": bundle.contract.name,
+        "version": bundle.contract.version,
+        "path": str(bundle.path.resolve()),
+        "period_ns": bundle.contract.period_ns,
+        "joints": [*bundle.contract.joints.on_robot()],
+        "commanded": [_KINDS.index(kind.value) for kind in action.kinds],
+        "stiffness": stiffness,
+        "damping": damping,
+        "fields": _fields(bundle, controller),
+        "models": [_model(name, member) for name, member in members.items()],
+        "library": str(library),
+        "nominal_known": bundle.contract.nominal is not None,
+    }
+
+
+def _gains(bundle: Bundle, controller: Controller) -> F64:
+    """Return stiffness and damping [2, joints] that are the same in every mode; else NaN."""
+    stand, policy = bundle.contract.stand, controller.policy
+    always = np.array([stand.stiffness, stand.damping])
+    states = getattr(policy, "states", {}).values()
+    others = [state.rows.gains for state in states] or [policy.action.gains]
+    if OnFault(bundle.contract.safety.on_fault) is not OnFault.HOLD_MEASURED:
+        others.append(np.full_like(always, np.nan))
+    return np.where(np.all([each == always for each in others], axis=0), always, np.nan)
+
+
+def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
+    """Return the fields that are measured, each with its input."""
+    inputs, found = [*controller.inputs], list[dict[str, Any]]()
+    for name in inputs:
+        if name not in _TOPICS:
+            raise _problem(bundle, f"no inputs but {', '.join(_TOPICS)}", name)
+    for name, values in controller.state.slices.items():
+        row = STATE_FIELDS.get(name)
+        if row is None or row.read is None or row.topic.name not in inputs:
+            continue  # of the policy itself, or derived from another one
+        if name not in _SOURCES:
+            raise _problem(bundle, f"no fields but {', '.join(_SOURCES)}", name)
+        place = inputs.index(row.topic.name)
+        found.append(
+            {
+                "name": name,
+                "size": values.stop - values.start,
+                "input": place,
+                "source": _SOURCES[name],
+            }
+        )
+    return found
+
+
+def _model(name: str, bundle: Any) -> dict[str, Any]:
+    [files] = bundle.models
+    entry, file = files.artifact(BACKEND)
+    rows = JointKind().golden_rows(bundle)
+    JointKind().require_enough(bundle, rows)
+    limits = open_loop_limits(bundle.contract, BACKEND, entry.precision)
+    largest = (limits.mae, limits.rmse, limits.max_abs)
+    return {
+        "member": name,
+        "file": str(file.resolve()),
+        "crc32": zlib.crc32(file.read_bytes()),
+        "rows": len(rows),
+        "inputs": _arrays(rows.inputs),
+        "outputs": _arrays(rows.outputs),
+        "largest": [np.inf if limit is None else limit for limit in largest],
+    }
+
+
+def _arrays(rows: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "values": np.asarray(values, dtype=np.float64)}
+        for name, values in rows.items()
+    ]

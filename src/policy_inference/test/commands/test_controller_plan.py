@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a controller that runs without Python: what it holds, and what has none."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.load import load_bundle
+from policy_core.plan import read_plan
+from policy_inference.commands.main import main
+from testkit.wording import check_wording
+
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
+
+
+def plan_of(folder: Path, file: Path, *more: str) -> dict[str, Any]:
+    assert main(["controller-plan", str(folder), "--output", str(file), *more]) == 0
+    sha256, values = read_plan(file.read_bytes(), file)
+    assert sha256.hex() == load_bundle(folder, kind=Bundle).sha256
+    return values
+
+
+def test_a_plan_names_joints_fields_and_models_with_rows_that_prove_them(tmp_path: Path) -> None:
+    found = plan_of(BUNDLES / "lite3_walk", tmp_path / "walk.polplan")
+
+    assert len(found["host.joints"]) == 12
+    assert set(found["host.commanded"]) == {0}
+    fields = {found[f"host.fields.{i}.name"]: found[f"host.fields.{i}.source"] for i in range(5)}
+    assert fields == {
+        ("joint_pos",): ("position",),
+        ("joint_vel",): ("velocity",),
+        ("quat_xyzw",): ("orientation",),
+        ("ang_vel_body",): ("angular_velocity",),
+        ("velocity_command",): ("command",),
+    }
+    [file] = found["host.models.0.file"]
+    assert zlib.crc32(Path(file).read_bytes()) == found["host.models.0.crc32"]
+    assert len(found["host.models.0.inputs.0.values"]) == 256 * 45
+    assert np.isnan(found["host.stiffness"]).all()  # those of standing are others
+    assert found["words.common.wrong_mode"] != ""
+
+
+def test_a_set_has_a_model_of_each_member_and_texts_of_each_switch(tmp_path: Path) -> None:
+    found = plan_of(BUNDLES / "lite3_gaits", tmp_path / "gaits.polplan")
+
+    members = found["words.members"]
+    assert [found[f"host.models.{i}.member"] for i in range(len(members))] == [
+        (name,) for name in members
+    ]
+    switches = {name.split(".")[2] for name in found if name.startswith("words.switches.")}
+    assert switches <= {str(i) for i in range(len(found["words.states"]))}
+    assert switches
+
+
+def test_limits_are_stricter_than_the_contract_s(tmp_path: Path) -> None:
+    found = plan_of(BUNDLES / "lite3_walk", tmp_path / "walk", "--limit", "max_tilt_rad=0.5")
+    assert found["limits.max_tilt_rad"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("bundle", "more"),
+    [
+        ("so101_reach", []),
+        ("lite3_so101", []),
+        ("lite3_walk", ["--limit", "max_tilt_rad=3"]),
+        ("lite3_walk", ["--limit", "tilt=0.5"]),
+        ("lite3_walk", ["--limit", "margin=much"]),
+        ("lite3_walk", ["--library", "no_such_library.so"]),
+    ],
+    ids=lambda case: " ".join(case) if isinstance(case, list) else case,
+)
+def test_what_has_no_plan_is_refused_and_nothing_is_written(
+    bundle: str, more: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "plan"
+    assert main(["controller-plan", str(BUNDLES / bundle), "--output", str(file), *more]) > 0
+    assert not file.exists()
+    check_wording(caplog.messages[-1])
+
+
+def test_a_file_is_replaced_only_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "plan"
+    file.write_text("mine")
+    words = ["controller-plan", str(BUNDLES / "lite3_walk"), "--output", str(file)]
+    assert main(words) > 0
+    assert file.read_text() == "mine"
+
+    assert main([*words, "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bundle"].startswith("lite3_walk ")

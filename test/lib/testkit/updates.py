@@ -1,0 +1,365 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy in the updates of a controller manager: the program in C++, and its Python twin."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.set_bundle import SetBundle
+from policy_core.control.controller import Controller
+from policy_core.errors import RefusedError
+from policy_core.guard.bounds import Rule
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Backend, JointTargets, Mode
+from policy_core.members.joint import joint_controller
+from policy_core.plan import read_plan
+from policy_core.sets.controller import (
+    SensedState,
+    SetRequests,
+    policy_set_of,
+    set_controller,
+    set_inputs,
+)
+from policy_inference.backends.onnx import OnnxBackend
+
+QUATERNION = "expected an orientation, found none (the length of the quaternion is not 1)"
+NOT_FINITE = "expected finite numbers, found NaN or infinite ones"
+NO_VELOCITY = (math.nan, math.nan, math.nan)
+_FOLLOWED = 16
+_HEAD = struct.Struct("<qqqq")
+_AGO = re.compile(r" \(-?\d+ ms ago\)$")
+
+
+class Field(NamedTuple):
+    """A field of the state, and where it is in what `update` reads."""
+
+    name: str
+    group: str
+    place: slice
+
+
+class Command(NamedTuple):
+    """What is commanded after an update: mode and block as bytes; empty where nothing is."""
+
+    mode: int
+    block: bytes
+
+    @property
+    def rows(self) -> F64:
+        """Rows of the targets [6, joints]."""
+        return np.frombuffer(self.block).reshape(6, -1)
+
+
+NOTHING = Command(-1, b"")
+
+
+def fields_of(plan: Path) -> list[Field]:
+    """Return the fields that a plan lists, less the velocity command."""
+    _, values = read_plan(plan.read_bytes(), plan)
+    found, begin, i = list[Field](), 0, 0
+    while f"host.fields.{i}.name" in values:
+        part = f"host.fields.{i}"
+        [name], [source] = values[f"{part}.name"], values[f"{part}.source"]
+        [size], [place] = values[f"{part}.size"], values[f"{part}.input"]
+        if source != "command":
+            [group] = values[f"inputs.{place}.name"]
+            found.append(Field(name, group, slice(begin, begin + size)))
+            begin += size
+        i += 1
+    return found
+
+
+class Program:
+    """`update_check`, which has a policy ticked in C++."""
+
+    def __init__(
+        self, program: str, plan: Path, rate_hz: float, counted: Sequence[int] = ()
+    ) -> None:
+        words = [program, str(plan), repr(rate_hz), *map(str, counted)]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.now_ns = 0
+
+    def close(self) -> int:
+        """End it; return the status of its end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        return self._process.wait(10)
+
+    def _send(self, kind: str, more: bytes = b"", ros_now_ns: int = 0) -> None:
+        assert self._process.stdin is not None
+        head = _HEAD.pack(ord(kind), self.now_ns, ros_now_ns, len(more))
+        self._process.stdin.write(head + more)
+        self._process.stdin.flush()
+
+    def _answer(self) -> bytes:
+        assert self._process.stdout is not None
+        size = self._process.stdout.read(8)
+        assert len(size) == 8, f"the program has ended: {self._process.wait(10)}"
+        return self._process.stdout.read(int.from_bytes(size, "little"))
+
+    def _command(self) -> Command:
+        found = self._answer()
+        return Command(int(np.frombuffer(found[:8])[0]), found[8:])
+
+    def start(self) -> None:
+        self._send("s")
+
+    def stop(self) -> Command:
+        self._send("e")
+        return self._command()
+
+    def update(
+        self, values: F64, velocity: Sequence[float] | None = None, late_ns: int = 0
+    ) -> Command:
+        if late_ns:
+            self._send("l", ros_now_ns=late_ns)
+        numbers = np.array([*(velocity or NO_VELOCITY), *values])
+        self._send("u" if velocity is None else "c", numbers.tobytes(), self.now_ns)
+        if late_ns:
+            self._send("l")
+        return self._command()
+
+    def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
+        self._send("v", np.array([*velocity, 0.0]).tobytes(), stamp_ns or 0)
+
+    def ask(self, request: str) -> str:
+        self._send("r", request.encode())
+        return self._answer().decode()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Have a request keep ticks out."""
+        self._send("k")
+        yield
+        self._send("f")
+
+    def status(self) -> dict[str, str]:
+        self._send("w")
+        lines = self._answer().decode().splitlines()
+        found = dict(line.split(": ", 1) for line in lines if not line.startswith("log "))
+        logs = [_AGO.sub("", line.partition(": ")[2]) for line in lines if line.startswith("log ")]
+        return {**found, "log": "\n".join(logs)}
+
+
+class _Group:
+    """Fields that are measured together, and whether they were."""
+
+    def __init__(self, name: str, fields: Iterable[Field], counter: int | None) -> None:
+        self.name, self.fields = name, [field for field in fields if field.group == name]
+        self.counter, self.changed_ns, self.is_new = counter, 0, False
+
+    def has_changed(self, before: F64, now: F64) -> bool:
+        if self.counter is not None:
+            return bool(before[self.counter] != now[self.counter])
+        return any(before[each.place].tobytes() != now[each.place].tobytes() for each in self.fields)
+
+
+class Twin:
+    """The same of the Python core, which is ticked by the same rules."""
+
+    def __init__(
+        self, bundle: Bundle, plan: Path, rate_hz: float, counted: Sequence[int] = ()
+    ) -> None:
+        self.now_ns, self._late_ns = 0, 0
+        self.requests: SetRequests | None = None
+        self.controller = self._controller(bundle)
+        fields = fields_of(plan)
+        names = list(dict.fromkeys(field.group for field in fields))
+        end = fields[-1].place.stop
+        places = {group: end + i for i, group in enumerate(counted)}
+        self._groups = [_Group(name, fields, places.get(i)) for i, name in enumerate(names)]
+        self._period_ns = bundle.contract.period_ns
+        updates = round(rate_hz * self._period_ns * 1e-9)
+        self._slack_ns = self._period_ns // updates // 2
+        self._heard: tuple[Sequence[float], int | None] | None = None
+        self.refusals = list[str]()
+        self.start()
+
+    def _clock(self) -> int:
+        return self.now_ns + self._late_ns
+
+    def _controller(self, bundle: Bundle) -> Controller:
+        limits = limits_in_force(bundle.contract, StricterLimits())
+        if isinstance(bundle, JointBundle):
+            return joint_controller(bundle, _opened(bundle), limits, self._clock)
+        assert isinstance(bundle, SetBundle)
+        state = SensedState(bundle.contract, limits)
+        inputs = set_inputs(bundle.contract, state, limits)
+        runners = {name: _opened(each) for name, each in bundle.members_of(JointBundle).items()}
+        self.policy_set = policy_set_of(bundle, runners, state, inputs, self._clock)
+        controller = set_controller(
+            bundle.contract, self.policy_set, state, inputs, limits, self._clock
+        )
+        self.requests = SetRequests(bundle.contract, controller, self.policy_set)
+        return controller
+
+    def start(self) -> None:
+        if self.controller.mode is not Mode.DAMP:
+            self.controller.stop("the controller is deactivated")
+        self.controller.start()
+        self._deadline_ns: int | None = None
+        self._values: F64 | None = None
+        for group in self._groups:
+            group.is_new = False
+        self._command, self.ticks, self.missed = NOTHING, 0, 0
+        self._ticked_ns = self.now_ns
+
+    def stop(self) -> Command:
+        self.controller.stop("the controller is deactivated")
+        return _copy(self.controller.safe_targets())
+
+    def update(
+        self, values: F64, velocity: Sequence[float] | None = None, late_ns: int = 0
+    ) -> Command:
+        for group in self._groups:
+            if self._values is not None and group.has_changed(self._values, values):
+                group.is_new, group.changed_ns = True, self.now_ns
+        self._values = values.copy()
+        if self._deadline_ns is None or self.now_ns >= self._deadline_ns - self._slack_ns:
+            self._tick(values, velocity, late_ns)
+        if self.controller.estop_pressed:
+            self._command = _copy(self.controller.safe_targets())
+        return self._command
+
+    def _tick(self, values: F64, velocity: Sequence[float] | None, late_ns: int) -> None:
+        deadline_ns = self.now_ns if self._deadline_ns is None else self._deadline_ns
+        missed = max(0, self.now_ns - deadline_ns + self._slack_ns) // self._period_ns
+        deadline_ns += missed * self._period_ns
+        off_ns = self.now_ns - deadline_ns
+        if off_ns <= self._slack_ns:
+            deadline_ns += int(off_ns / _FOLLOWED)
+        self._deadline_ns = deadline_ns + self._period_ns
+        self.missed += missed
+        for group in self._groups:
+            if group.is_new:
+                group.is_new = False
+                self._sample(group, values)
+        self._sample_velocity(velocity)
+        self._late_ns = late_ns
+        self._command = _copy(self.controller.tick(self.now_ns, self._deadline_ns))
+        self.ticks += 1
+        self._ticked_ns = self.now_ns
+        if self.requests is not None:
+            try:
+                self.requests.tick(self.now_ns)
+            except RefusedError as error:
+                self.refusals.append(str(error))
+        self._late_ns = 0
+
+    def _sample(self, group: _Group, values: F64) -> None:
+        entry, found = self.controller.inputs[group.name], dict[str, F64]()
+        if not entry.is_new(group.changed_ns, self.now_ns):
+            return
+        for field in group.fields:
+            found[field.name] = values[field.place]
+        problem = ""
+        if "joint_pos" in found:
+            check = self.controller.joint_check
+            problem = check.problem(found["joint_pos"], found.get("joint_vel"))
+        if "quat_xyzw" in found:
+            norm = math.sqrt(sum(each * each for each in found["quat_xyzw"].tolist()))
+            problem = QUATERNION if not 0.9 < norm < 1.1 and math.isfinite(norm) else ""
+        if problem:
+            entry.reject(problem)
+            return
+        entry.accept(self.now_ns, group.changed_ns, self.now_ns)
+        for name, numbers in found.items():
+            self.controller.state[name][:] = numbers
+
+    def _sample_velocity(self, chained: Sequence[float] | None) -> None:
+        heard = self._heard if chained is None else (chained, None)
+        if chained is None:
+            self._heard = None
+        entry = self.controller.inputs.get("cmd_vel")
+        if entry is None or heard is None or (chained and all(map(math.isnan, chained))):
+            return
+        velocity, stamp_ns = heard
+        if not entry.is_new(stamp_ns, self.now_ns):
+            return
+        if not all(map(math.isfinite, velocity)):
+            entry.reject(NOT_FINITE)
+            self.controller.reject_command()
+            return
+        entry.accept(self.now_ns, stamp_ns, self.now_ns)
+        born_ns = self.now_ns - (entry.age_ns(self.now_ns) or 0)
+        self.controller.command.set((velocity[0], velocity[1], velocity[2]), born_ns)
+
+    def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
+        self._heard = velocity, stamp_ns
+
+    def ask(self, request: str) -> str:
+        controller, requests = self.controller, self.requests
+        acts: Mapping[str, Callable[[], Any]] = {
+            "stand": requests.stand if requests else controller.stand,
+            "run": controller.run,
+            "damp": lambda: controller.damp("asked for by service"),
+            "reset": controller.reset,
+            "estop": lambda: controller.estop("pressed by service"),
+        }
+        try:
+            if request in acts:
+                acts[request]()
+            else:
+                assert requests is not None
+                requests.switch(request.partition(" ")[2])
+        except RefusedError as error:
+            return str(error)
+        return ""
+
+    def status(self) -> dict[str, str]:
+        snapshot = self.controller.snapshot()
+        found = {
+            "mode": snapshot.mode.name,
+            "latched": str(snapshot.latched),
+            "reason": snapshot.reason,
+            "ticks": str(self.ticks),
+            "missed": str(self.missed),
+            "waited": "0",
+        }
+        found |= {f"counter {rule}": str(count) for rule, count in snapshot.counters.items()}
+        for name, entry in self.controller.inputs.items():
+            now_ns = self._ticked_ns
+            text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
+            is_named = not text or text.startswith(name)
+            found[f"input {name}"] = text if is_named else f"{name}: {text}"
+        lines = list[str]()
+        while self.controller.edges:
+            mode, reason, _ = self.controller.edges.popleft()
+            lines.append(f"{mode.name}: {reason}")
+        if self.requests is not None:
+            report = self.policy_set.report
+            found |= {"state": report.state, "asked": report.asked, "refused": report.refused}
+            found["switches"] = str(report.switches)
+            lines += [*self.policy_set.refusals, *self.refusals]
+            self.policy_set.refusals.clear()
+            self.refusals.clear()
+        return {**found, "log": "\n".join(lines)}
+
+    @property
+    def rules(self) -> set[str]:
+        """Rules that have acted so far."""
+        counts = self.controller.snapshot().counters
+        return {rule.value for rule in Rule if counts[rule.value]}
+
+
+def _opened(bundle: JointBundle) -> Backend:
+    model = bundle.contract.model
+    _, file = bundle.artifact("onnx")
+    return OnnxBackend(file, model.input_specs, model.output_specs)
+
+
+def _copy(targets: JointTargets | None) -> Command:
+    return NOTHING if targets is None else Command(int(targets.mode), targets.block.tobytes())
