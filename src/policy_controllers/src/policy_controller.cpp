@@ -126,11 +126,8 @@ void PolicyController::configure() {
   }
   policy.set_update_rate(rate_hz);
   const auto wired = wiring();
-  const auto& groups = policy.facts().groups;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (wired.counters.count(groups[i])) policy.count(i);
-  }
   interfaces_ = interfaces_of(policy.facts(), wired);
+  for (const auto& groups : interfaces_.counted) policy.count(groups);
   values_.assign(policy.value_count(), kNan);
   reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 0, kNan);
   returns_errors_ = node->get_parameter("error_on_fault").as_bool();

@@ -162,8 +162,8 @@ void PolicyUpdate::set_update_rate(double rate_hz) {
   pace_.set_update_period(pace_.period_ns() / static_cast<int64_t>(whole));
 }
 
-void PolicyUpdate::count(std::size_t group) {
-  groups_.at(group).counter = values_.size();
+void PolicyUpdate::count(const std::vector<std::size_t>& groups) {
+  for (auto group : groups) groups_.at(group).counter = values_.size();
   values_.push_back(std::numeric_limits<double>::quiet_NaN());
 }
 

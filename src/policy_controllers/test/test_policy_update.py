@@ -46,7 +46,7 @@ class Pair:
     """Program and twin under one manager, whose commands must be equal."""
 
     def __init__(
-        self, bundle: Path, folder: Path, rate_hz: float = RATE_HZ, counted: Sequence[int] = ()
+        self, bundle: Path, folder: Path, rate_hz: float = RATE_HZ, counted: Sequence[str] = ()
     ) -> None:
         plan, loaded = plan_of(bundle, folder), load_bundle(bundle, kind=Bundle)
         self.contract, self.fields = loaded.contract, fields_of(plan)
@@ -306,7 +306,7 @@ class RandomManager:
 def test_lives_at_random_are_python_s(
     bundle: str, seed: int, pair_of: Callable[..., Pair], holding: Path
 ) -> None:
-    pair = pair_of(holding if bundle == "holding" else bundle, counted=[1] if seed % 2 else [])
+    pair = pair_of(holding if bundle == "holding" else bundle, counted=["1"] if seed % 2 else [])
     manager = RandomManager(pair, seed)
     manager.live(20_000)
     pair.check_status()
@@ -346,7 +346,7 @@ def test_a_group_that_does_not_change_any_more_is_too_old_after_the_contract_s_t
 def test_a_counter_says_that_values_are_new_though_they_are_the_same(
     pair_of: Callable[..., Pair],
 ) -> None:
-    pair = pair_of(counted=[0])
+    pair = pair_of(counted=["0"])
     assert "joint_states" in pair.ask("stand")
     for count in range(300):
         pair.values[-1] = count

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// update_check PLAN RATE [COUNTED...]: has a policy ticked by updates that come on the standard
-// input, with their time; test_policy_update.py is the manager. COUNTED: groups with a counter.
+// update_check PLAN RATE [COUNTED]...: has a policy ticked by updates that come on the standard
+// input, with their time; test_policy_update.py is the manager. COUNTED: groups of one counter.
 // Ends with 1 where a plan is refused, and with 3 where an update allocates, less what the models do.
 
 #include <cstdio>
@@ -127,7 +127,13 @@ int main(int count, char** arguments) try {
   Time time;
   PolicyUpdate policy(arguments[1], Time::read, &time);
   policy.set_update_rate(std::atof(arguments[2]));
-  for (int i = 3; i < count; ++i) policy.count(static_cast<std::size_t>(std::atoi(arguments[i])));
+  for (int i = 3; i < count; ++i) {
+    std::vector<std::size_t> groups;
+    for (const char* group = arguments[i]; *group; ++group) {
+      groups.push_back(static_cast<std::size_t>(*group - '0'));
+    }
+    policy.count(groups);
+  }
   for (const auto& [member, runner] : policy.models()) {
     runs[runner->context] = std::exchange(const_cast<policy_core_runner*>(runner)->run, run_uncounted);
   }

@@ -91,9 +91,9 @@ class PolicyUpdate {
   /// States how often a manager updates, in Hz; before `start`. Throws PlanError unless that is a
   /// multiple of the policy's rate.
   void set_update_rate(double rate_hz);
-  /// Has a counter of the robot say whether the fields of a group were measured anew; before
+  /// Has a counter of the robot say whether the fields of groups were measured anew; before
   /// `start`. Without one it counts that any of their values has changed.
-  void count(std::size_t group);
+  void count(const std::vector<std::size_t>& groups);
   /// How many numbers `update` reads: the fields, then the counters in the order of `count`.
   std::size_t value_count() const noexcept { return values_.size(); }
 
