@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 namespace policy_controllers {
 namespace {
@@ -25,6 +26,7 @@ using policy_core::Targets;
 using policy_core::Time;
 using std::int64_t;
 
+constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
 constexpr const char* kHangs = "a tick has not returned; the backend hangs";
@@ -398,8 +400,12 @@ void PolicyUpdate::hear(const Velocity& velocity, Time stamp_ns) {
   heard_ = Heard{velocity, stamp_ns};
 }
 
-std::unique_lock<std::timed_mutex> PolicyUpdate::between_ticks() {
-  return {requests_, kLongestRequest};
+std::unique_lock<std::mutex> PolicyUpdate::between_ticks() {
+  for (auto waited = kLookEvery;; waited += kLookEvery) {
+    std::unique_lock lock(requests_, std::try_to_lock);
+    if (lock || waited > kLongestRequest) return lock;
+    std::this_thread::sleep_for(kLookEvery);
+  }
 }
 
 template <class Act>

@@ -71,7 +71,7 @@ def fields_of(plan: Path) -> list[Field]:
     while f"host.fields.{i}.name" in values:
         part = f"host.fields.{i}"
         [name], [source] = values[f"{part}.name"], values[f"{part}.source"]
-        [size], [place] = values[f"{part}.size"], values[f"{part}.input"]
+        [size], [place] = map(int, values[f"{part}.size"]), map(int, values[f"{part}.input"])
         if source != "command":
             [group] = values[f"inputs.{place}.name"]
             found.append(Field(name, group, slice(begin, begin + size)))
@@ -146,6 +146,13 @@ class Program:
         yield
         self._send("f")
 
+    @contextmanager
+    def asked_by_others(self) -> Iterator[None]:
+        """Have another thread ask, report and command all the time."""
+        self._send("t")
+        yield
+        self._send("f")
+
     def status(self) -> dict[str, str]:
         self._send("w")
         lines = self._answer().decode().splitlines()
@@ -164,7 +171,9 @@ class _Group:
     def has_changed(self, before: F64, now: F64) -> bool:
         if self.counter is not None:
             return bool(before[self.counter] != now[self.counter])
-        return any(before[each.place].tobytes() != now[each.place].tobytes() for each in self.fields)
+        return any(
+            before[each.place].tobytes() != now[each.place].tobytes() for each in self.fields
+        )
 
 
 class Twin:
@@ -185,7 +194,7 @@ class Twin:
         updates = round(rate_hz * self._period_ns * 1e-9)
         self._slack_ns = self._period_ns // updates // 2
         self._heard: tuple[Sequence[float], int | None] | None = None
-        self._newest = self._heard
+        self._newest: tuple[Sequence[float], int | None] | None = None
         self.refusals = list[str]()
         self.start()
 

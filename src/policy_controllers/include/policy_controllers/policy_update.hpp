@@ -114,7 +114,7 @@ class PolicyUpdate {
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
 
   /// Keeps ticks out, as each request does for microseconds; owns nothing where one hangs.
-  std::unique_lock<std::timed_mutex> between_ticks();
+  std::unique_lock<std::mutex> between_ticks();
 
   // Requests. Each returns why it is refused; nothing where it is not.
   std::string stand();
@@ -208,8 +208,7 @@ class PolicyUpdate {
   std::int64_t ticks_ = 0, missed_ = 0;
 
   // Between threads.
-  std::timed_mutex requests_;
-  std::mutex hearing_, reporting_, logging_;
+  std::mutex requests_, hearing_, reporting_, logging_;
   std::optional<Heard> heard_;
   Report report_;
   policy_core::JointCheck::Problem doubt_;
