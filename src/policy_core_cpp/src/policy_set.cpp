@@ -183,6 +183,11 @@ void JointMember::look() noexcept {
   state_.derive_own();
 }
 
+/// What does not hold as it is shown: NaN stands for what holds.
+static double shown(double value) noexcept {
+  return std::isnan(value) ? std::numeric_limits<double>::infinity() : value;
+}
+
 EntryCheck::EntryCheck(const Part& plan, RobotState& state,
                        std::vector<std::unique_ptr<Member>>& members, std::size_t joints)
     : ticks_(plan.integer("ticks")),
@@ -224,28 +229,28 @@ bool EntryCheck::holds(std::int64_t ticks, Refusal& found) noexcept {
       const auto i = static_cast<std::size_t>(place);
       const double speed = std::fabs(joint_vel_[i]);
       if (speed <= speed_[i]) continue;
-      found.speed[i] = speed;
+      found.speed[i] = shown(speed);
       holds = false;
     }
   }
   if (tilt_ && gravity_.size) {
     const double tilt = tilt_rad(gravity_);
     if (!(tilt <= *tilt_)) {
-      found.tilt = tilt;
+      found.tilt = shown(tilt);
       holds = false;
     }
   }
   if (body_rate_ && rate_.size) {
     const double rate = length(rate_);
     if (!(rate <= *body_rate_)) {
-      found.body_rate = rate;
+      found.body_rate = shown(rate);
       holds = false;
     }
   }
   for (std::size_t i = 0; !command_limit_.empty() && i < command_.size; ++i) {
     const double value = std::fabs(command_[i]);
     if (value <= command_limit_[i]) continue;
-    found.command[i] = value;
+    found.command[i] = shown(value);
     holds = false;
   }
   if (gait_) {
@@ -256,7 +261,7 @@ bool EntryCheck::holds(std::int64_t ticks, Refusal& found) noexcept {
     const bool is_within =
         begin <= end ? begin <= phase && phase <= end : phase >= begin || phase <= end;
     if (!is_within) {
-      found.phase = phase;
+      found.phase = shown(phase);
       holds = false;
     }
   }
@@ -273,7 +278,7 @@ bool EntryCheck::near(const Numbers& pose, Refusal& found) noexcept {
     const auto i = static_cast<std::size_t>(place);
     const double off = std::fabs(joint_pos_[i] - pose[i]);
     if (off <= within_[i]) continue;
-    found.off[i] = off;
+    found.off[i] = shown(off);
     is_near = false;
   }
   return is_near;

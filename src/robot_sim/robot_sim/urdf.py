@@ -3,17 +3,20 @@
 """Print a simulated robot on legs as URDF, for robot_state_publisher, RViz and Foxglove.
 
     robot_urdf lite3 > lite3.urdf
+    robot_urdf lite3 --ros2-control faults=drop:imu@12 > lite3.urdf
 
 The links are the bodies of the simulation, with its masses and visible shapes. The base is
 `base_link` and carries `imu_link`, the frames of the simulated robot's messages. URDF has no
-capsules: each becomes a cylinder with a sphere at either end.
+capsules: each becomes a cylinder with a sphere at either end. With `--ros2-control` the simulated
+robot is the hardware of a controller manager, by robot_sim/SimSystem of the package
+policy_controllers; its parameters are arguments of `python3 -m robot_sim.sim_server`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -30,8 +33,23 @@ _HIDDEN_GROUP = 3
 _GEOM = mujoco.mjtGeom
 
 
-def write_urdf(robot: LeggedRobot) -> str:
-    """Return a robot as URDF; joint angles mean the same as in the simulation."""
+_JOINT_COMMANDS = ("position", "velocity", "effort", "kp", "kd")
+_JOINT_STATES = ("position", "velocity", "effort")
+_IMU_STATES = (
+    *(f"orientation.{axis}" for axis in "xyzw"),
+    *(f"{what}.{axis}" for what in ("angular_velocity", "linear_acceleration") for axis in "xyz"),
+)
+_SAMPLES = "samples"
+"""Interface that counts the samples of a source, by which its silence is seen."""
+
+
+def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) -> str:
+    """Return a robot as URDF; joint angles mean the same as in the simulation.
+
+    Args:
+        robot: It.
+        hardware: Parameters of the simulated robot as hardware of ros2_control; None leaves it out.
+    """
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
         raise SimError(
             f"{robot.name}: expected names of bodies beside {BASE} and {IMU}, which the messages "
@@ -52,8 +70,29 @@ def write_urdf(robot: LeggedRobot) -> str:
     SubElement(root, "link", name=IMU)
     fixed = SubElement(root, "joint", name="imu_joint", type="fixed")
     _add_ends(fixed, (BASE, IMU), model.site("imu").pos, model.site("imu").quat)
+    if hardware is not None:
+        _add_ros2_control(root, [joint.name for joint in robot.joints], hardware)
     indent(root)
     return '<?xml version="1.0"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def _add_ros2_control(root: Element, joints: Sequence[str], hardware: Mapping[str, str]) -> None:
+    """Add the simulated robot as hardware: its plugin, joints, IMU and counts of samples."""
+    system = SubElement(root, "ros2_control", name="simulated_robot", type="system")
+    element = SubElement(system, "hardware")
+    SubElement(element, "plugin").text = "robot_sim/SimSystem"
+    for name, value in hardware.items():
+        SubElement(element, "param", name=name).text = value
+    for name in joints:
+        joint = SubElement(system, "joint", name=name)
+        for interface in _JOINT_COMMANDS:
+            SubElement(joint, "command_interface", name=interface)
+        for interface in _JOINT_STATES:
+            SubElement(joint, "state_interface", name=interface)
+    for name, interfaces in (("imu", (*_IMU_STATES, _SAMPLES)), ("joints", (_SAMPLES,))):
+        sensor = SubElement(system, "sensor", name=name)
+        for interface in interfaces:
+            SubElement(sensor, "state_interface", name=interface)
 
 
 def _add_joint(
@@ -157,8 +196,22 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('robot-sim')}")
     parser.add_argument("robot", help="lite3, go2, g1, or a folder of figures")
+    parser.add_argument(
+        "--ros2-control",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="add the simulated robot as hardware of ros2_control, with these parameters",
+    )
+    given = parser.parse_args(args)
+    hardware = None if given.ros2_control is None else {"robot": given.robot}
+    for text in given.ros2_control or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            parser.error(f"--ros2-control: expected NAME=VALUE, found {text!r}")
+        assert hardware is not None
+        hardware[name] = value
     try:
-        sys.stdout.write(write_urdf(load_robot(parser.parse_args(args).robot)))
+        sys.stdout.write(write_urdf(load_robot(given.robot), hardware))
     except SimError as error:
         parser.error(str(error))
     return 0

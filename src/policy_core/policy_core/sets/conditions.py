@@ -179,7 +179,7 @@ class EntryCheck:
         assert self._phased is not None
         phase = _phase_of(self._phased.phases[0])
         within = begin <= phase <= end if begin <= end else phase >= begin or phase <= end
-        return math.nan if within else phase
+        return math.nan if within else math.inf if math.isnan(phase) else phase
 
 
 def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
@@ -204,9 +204,9 @@ def _phase_of(sines_and_cosines: F64) -> float:
 
 
 def _beyond(values: F64, largest: F64) -> F64:
-    """Return the values that are beyond their limits, NaN for all others."""
-    return np.where(values <= largest, np.nan, values)
+    """Return the values that are beyond their limits, NaN for all others; what is none is inf."""
+    return np.where(values <= largest, np.nan, np.where(np.isnan(values), np.inf, values))
 
 
 def _above(value: float, largest: float) -> float:
-    return math.nan if value <= largest else value
+    return math.nan if value <= largest else math.inf if math.isnan(value) else value

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conditions of a switch, requests that wait, and the way back to standing."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -89,6 +90,14 @@ def test_a_switch_is_refused_with_the_condition_that_does_not_hold(
     assert numbers_in(caught.value) == numbers
     robot.ticks(3)
     assert robot.state == "walk"
+
+
+def test_a_measurement_that_is_no_number_holds_no_condition() -> None:
+    robot = robot_with({"pose": "stand", "pose_within": 0.1, "joint_speed": 2.0, "tilt_rad": 0.2})
+    for field in ("joint_pos", "joint_vel", "gravity_body"):
+        robot.controller.state[field][0] = math.nan
+    with refusal(RefusedError):
+        robot.requests.switch("crouch")
 
 
 @pytest.mark.parametrize(("when", "move"), HOLDS, ids=conditions_name)

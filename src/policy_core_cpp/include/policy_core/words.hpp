@@ -26,7 +26,7 @@ class Words {
   std::int64_t new_number();
   void set_text(std::int64_t number, const std::string& text);
   std::string text(std::int64_t number) const;
-  /// What a runtime said last, by member (-1: the only one), in the place of the text of its number.
+  /// What a runtime said last, by member (-1: the only one); it replaces the text of its number.
   void set_model_error(std::int64_t member, const std::string& text);
 
   /// Why the mode is what it is.

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A walking policy as a controller of ros2_control, on a simulated Lite3 (or Go2, G1) as hardware.
+
+It needs ros2_control and the packages policy_controllers and robot_sim. On your own robot its
+hardware takes the place of the simulated one: docs/ros2_control.md.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import Command, LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+CONFIG = Path(__file__).parents[1] / "config" / "nodes"
+CONTROLLER = "policy_controller"
+
+
+def control(context: LaunchContext) -> list[Node]:
+    """Make the plan of the bundle; return the manager, its hardware and the controller."""
+    bundle, robot, faults, file = (
+        LaunchConfiguration(name).perform(context)
+        for name in ("bundle", "robot", "faults", "params_file")
+    )
+    folder = Path(tempfile.mkdtemp(prefix="policy_controller_"))
+    plan, own = folder / "plan", folder / "parameters.yaml"
+    make = [sys.executable, "-m", "policy_inference.commands.main", "controller-plan"]
+    subprocess.run([*make, bundle, "--output", str(plan)], check=True)
+    own.write_text(yaml.safe_dump({CONTROLLER: {"ros__parameters": {"plan": str(plan)}}}))
+    hardware = f'python={sys.executable} "faults={faults}"'
+    urdf = Command(f"robot_urdf {robot} --ros2-control {hardware}")
+    description = {"robot_description": ParameterValue(urdf, value_type=str)}
+    ends = Shutdown(reason="the controller manager has ended")
+    return [
+        Node(
+            package="robot_state_publisher",
+            executable="robot_state_publisher",
+            parameters=[description],
+        ),
+        Node(
+            package="controller_manager",
+            executable="ros2_control_node",
+            # Humble's controllers read the parameters of their process, and its manager no topic.
+            parameters=[file, str(own), description],
+            remappings=[("~/robot_description", "robot_description")],
+            output="screen",
+            on_exit=ends,
+        ),
+        Node(
+            package="controller_manager",
+            executable="spawner",
+            arguments=[CONTROLLER, "--param-file", file, "--param-file", str(own)],
+            output="screen",
+        ),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start the nodes."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "bundle",
+                default_value="lite3_walk",
+                description="Bundle of a joint policy or a set: a folder, or an installed one",
+            ),
+            DeclareLaunchArgument(
+                "robot",
+                default_value="lite3",
+                description="Simulated robot: lite3, go2, g1 or a folder of figures",
+            ),
+            DeclareLaunchArgument(
+                "faults",
+                default_value="",
+                description="What goes wrong in the simulation, separated by spaces: drop:imu@12",
+            ),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=str(CONFIG / "ros2_control.yaml"),
+                description="Parameters of the controller manager and of the controller",
+            ),
+            OpaqueFunction(function=control),
+        ]
+    )
