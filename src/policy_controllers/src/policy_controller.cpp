@@ -28,8 +28,7 @@ using Texts = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
-constexpr std::array<const char*, 3> kReferences = {"linear/x/velocity", "linear/y/velocity",
-                                                    "angular/z/velocity"};
+constexpr std::array<const char*, 3> kReferences = {"vx", "vy", "wz"};
 /// By group: the parameter that names its counter.
 constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
     {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
@@ -122,7 +121,7 @@ void PolicyController::configure() {
   if (rate_hz == 0) {
     throw policy_core::PlanError(
         "update_rate: expected the rate of the controller manager, found none; set it as a "
-        "parameter of this controller, since Humble's manager does not tell it");
+        "parameter of this controller, since Humble's manager does not say it");
   }
   policy.set_update_rate(rate_hz);
   const auto wired = wiring();

@@ -154,11 +154,13 @@ void PolicyUpdate::set_update_rate(double rate_hz) {
   const double updates = rate_hz * policy_core::seconds(pace_.period_ns());
   const double whole = std::round(updates);
   if (whole < 1.0 || std::fabs(updates - whole) > 1e-3 * whole) {
-    std::array<char, 160> text;
+    const double own_hz = 1.0 / policy_core::seconds(pace_.period_ns());
+    const double lower = std::max(1.0, std::floor(updates));
+    std::array<char, 200> text;
     std::snprintf(text.data(), text.size(),
                   "update_rate: expected a multiple of the policy's %g Hz, found %g Hz; set that of "
-                  "the controller manager, or of this controller, to one",
-                  1.0 / policy_core::seconds(pace_.period_ns()), rate_hz);
+                  "the controller manager, or of this controller, to %g or %g Hz",
+                  own_hz, rate_hz, lower * own_hz, (lower + 1.0) * own_hz);
     throw PlanError(text.data());
   }
   pace_.set_update_period(pace_.period_ns() / static_cast<int64_t>(whole));
