@@ -28,8 +28,7 @@ using Texts = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
-constexpr std::array<const char*, 3> kReferences = {"linear/x/velocity", "linear/y/velocity",
-                                                    "angular/z/velocity"};
+constexpr std::array<const char*, 3> kReferences = {"vx", "vy", "wz"};
 /// By group: the parameter that names its counter.
 constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
     {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
@@ -122,15 +121,12 @@ void PolicyController::configure() {
   if (rate_hz == 0) {
     throw policy_core::PlanError(
         "update_rate: expected the rate of the controller manager, found none; set it as a "
-        "parameter of this controller, since Humble's manager does not tell it");
+        "parameter of this controller, since Humble's manager does not say it");
   }
   policy.set_update_rate(rate_hz);
   const auto wired = wiring();
-  const auto& groups = policy.facts().groups;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (wired.counters.count(groups[i])) policy.count(i);
-  }
   interfaces_ = interfaces_of(policy.facts(), wired);
+  for (const auto& groups : interfaces_.counted) policy.count(groups);
   values_.assign(policy.value_count(), kNan);
   reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 0, kNan);
   returns_errors_ = node->get_parameter("error_on_fault").as_bool();
