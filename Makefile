@@ -120,7 +120,7 @@ test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs d
 	      -DPython_EXECUTABLE="$$(command -v python)" && \
 	    cmake --build $$folder --parallel --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done; \
-	for sanitizer in "" address,undefined thread; do \
+	for sanitizer in "" address,undefined; do \
 	  folder=build/policy_controllers_test/$${sanitizer:-release}; mkdir -p $$folder; \
 	  { cmake -S src/policy_controllers -B $$folder -DPOLICY_CONTROLLERS_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
 	      -DPython_EXECUTABLE="$$(command -v python)" && \
