@@ -94,6 +94,29 @@ def test_figures_that_are_no_robot_are_refused_in_one_line(
     check_wording(capsys.readouterr().err.splitlines()[-1])
 
 
+def test_the_simulated_robot_is_hardware_of_ros2_control(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["lite3", "--ros2-control", "faults=drop:imu@2 nan:imu.orientation@3"]) == 0
+    system = ElementTree.fromstring(capsys.readouterr().out).find("ros2_control")
+    assert system is not None
+    parameters = {each.get("name"): each.text for each in system.iter("param")}
+    assert parameters == {"robot": "lite3", "faults": "drop:imu@2 nan:imu.orientation@3"}
+    assert {each.get("name") for each in system.iter("joint")} == {*load_robot("lite3").joint_names}
+    interfaces = {
+        each.get("name"): len(each.findall("state_interface")) for each in system.iter("sensor")
+    }
+    assert interfaces == {"imu": 11, "joints": 1}
+
+
+def test_a_parameter_of_the_hardware_without_a_value_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["lite3", "--ros2-control", "faults"])
+    check_wording(*lines_with(capsys.readouterr().err, "expected"))
+
+
 def test_names_are_text_and_not_xml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = '</robot><!-- "&'
     text = (ROBOTS / "lite3" / FILE).read_text("utf-8").replace("HL_HipX_joint", f"'{name}'")
