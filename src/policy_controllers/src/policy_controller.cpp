@@ -162,7 +162,10 @@ void PolicyController::listen() {
   }
   timer_ = node->create_wall_timer(std::chrono::duration<double>(1.0 / rate_hz),
                                    [hosted = hosted_] {
-                                     if (hosted->is_active) hosted->reporter->report();
+                                     if (hosted->has_changed.exchange(false) ||
+                                         hosted->is_active) {
+                                       hosted->reporter->report();
+                                     }
                                    });
 }
 
@@ -241,14 +244,14 @@ controller_interface::CallbackReturn PolicyController::on_activate(const State&)
     return CallbackReturn::FAILURE;
   }
   hosted_->reporter->start();
-  hosted_->is_active = true;
+  hosted_->is_active = hosted_->has_changed = true;
   return CallbackReturn::SUCCESS;
 }
 
 controller_interface::CallbackReturn PolicyController::on_deactivate(const State&) {
   hosted_->is_active = false;
   if (const auto* targets = hosted_->policy.stop()) write(*targets);
-  hosted_->reporter->log();
+  hosted_->has_changed = true;
   states_.clear();
   commands_.clear();
   return CallbackReturn::SUCCESS;
@@ -274,6 +277,7 @@ void PolicyController::close() {
   subscriptions_.clear();
   estop_.reset();
   timer_.reset();
+  if (hosted_ && hosted_->reporter) hosted_->reporter->log();
   // Only a reset clears an e-stop, not a new configuration.
   if (hosted_) was_pressed_ = hosted_->policy.estop_pressed();
   hosted_.reset();

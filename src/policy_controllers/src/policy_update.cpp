@@ -189,10 +189,12 @@ bool PolicyUpdate::start() noexcept {
   updated_ns_ = ticked_ns_ = began_ns_ = clock_(context_);
   note_safe();
   note(updated_ns_);
+  is_started_ = true;
   return true;
 }
 
 const Targets* PolicyUpdate::stop() noexcept {
+  is_started_ = false;
   const auto lock = between_ticks();
   if (lock) {
     controller_.stop(stop_text_);
@@ -509,7 +511,7 @@ std::string PolicyUpdate::reason(const Report& report) {
   const auto add = [&](const std::string& more) { text += (more.empty() ? "" : "; ") + more; };
   add(words_.silence(report.is_pose_known, report.was_asked));
   const auto silent_s = policy_core::seconds(clock_(context_) - report.now_ns);
-  if (silent_s >= kSilentS) {
+  if (is_started_.load() && silent_s >= kSilentS) {
     std::array<char, 96> silent;
     std::snprintf(silent.data(), silent.size(),
                   "no tick for %.1f s; the controller manager does not update", silent_s);

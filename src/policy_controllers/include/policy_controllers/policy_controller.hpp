@@ -64,6 +64,8 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
     /// Time of the update under simulated time; -1: time is real.
     std::atomic<std::int64_t> simulated_ns{-1};
     std::atomic<bool> is_active{false};
+    /// Whether it has begun or ended since the last status.
+    std::atomic<bool> has_changed{false};
     PolicyUpdate policy;
     std::unique_ptr<StatusReporter> reporter;
   };

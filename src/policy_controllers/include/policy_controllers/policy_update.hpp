@@ -213,7 +213,7 @@ class PolicyUpdate {
   Report report_;
   policy_core::JointCheck::Problem doubt_;
   std::atomic<policy_core::Mode> mode_{policy_core::Mode::kDamp};
-  std::atomic<bool> is_latched_{false};
+  std::atomic<bool> is_started_{false}, is_latched_{false};
   std::atomic<std::int64_t> waited_{0};
   Queue<policy_core::Edge> edges_;
   Queue<policy_core::Refusal> refusals_;
