@@ -77,7 +77,7 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) ruff format --check --quiet .
 # Apart, because each package has a folder `test`.
 	@$(IN_WORKSPACE) for part in src/lerobot_arm_driver src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
-	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_core src/policy_inference src/policy_store src/robot_driver src/robot_operator src/robot_sim src/unitree_driver "$(wildcard bench test) tools examples conftest.py"; do \
+	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_controllers src/policy_core src/policy_inference src/policy_store src/robot_driver src/robot_operator src/robot_sim src/unitree_driver "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 	@$(IN_WORKSPACE) python -m tools.plain_english
@@ -117,6 +117,12 @@ test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs d
 	  { cmake -S src/policy_core_cpp -B $$folder -DPOLICY_CORE_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
 	      -DPOLICY_CORE_EXAMPLES=$$([ "$$sanitizer" ] && echo OFF || echo ON) \
 	      $$([ "$$sanitizer" != realtime ] || echo -DCMAKE_CXX_COMPILER=$(RTSAN_CXX)) \
+	      -DPython_EXECUTABLE="$$(command -v python)" && \
+	    cmake --build $$folder --parallel --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
+	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done; \
+	for sanitizer in "" address,undefined; do \
+	  folder=build/policy_controllers_test/$${sanitizer:-release}; mkdir -p $$folder; \
+	  { cmake -S src/policy_controllers -B $$folder -DPOLICY_CONTROLLERS_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
 	      -DPython_EXECUTABLE="$$(command -v python)" && \
 	    cmake --build $$folder --parallel --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done

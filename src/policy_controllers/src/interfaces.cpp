@@ -27,8 +27,9 @@ std::string listed(const std::vector<std::string>& names) {
   return names.empty() ? "none" : text;
 }
 
-std::vector<std::string> states_of(const Facts& facts, const Wiring& wiring) {
-  std::vector<std::string> names;
+Interfaces states_of(const Facts& facts, const Wiring& wiring) {
+  Interfaces found;
+  auto& names = found.states;
   for (const auto& field : facts.fields) {
     const bool is_rate = field.source == "angular_velocity";
     if (!is_rate && field.source != "orientation") {
@@ -44,11 +45,21 @@ std::vector<std::string> states_of(const Facts& facts, const Wiring& wiring) {
       names.push_back(wiring.imu_name + "/" + field.source + axis);
     }
   }
-  for (const auto& group : facts.groups) {
-    const auto counter = wiring.counters.find(group);
-    if (counter != wiring.counters.end()) names.push_back(counter->second);
+  const auto fields = names.size();
+  for (std::size_t group = 0; group < facts.groups.size(); ++group) {
+    const auto counter = wiring.counters.find(facts.groups[group]);
+    if (counter == wiring.counters.end()) continue;
+    // A manager hands out each interface once.
+    const auto at = std::find(names.begin() + static_cast<std::ptrdiff_t>(fields), names.end(),
+                              counter->second) - names.begin();
+    const auto place = static_cast<std::size_t>(at) - fields;
+    if (place == found.counted.size()) {
+      names.push_back(counter->second);
+      found.counted.emplace_back();
+    }
+    found.counted[place].push_back(group);
   }
-  return names;
+  return found;
 }
 
 /// Throws PlanError unless the drives keep the gains of the contract.
@@ -102,7 +113,7 @@ Interfaces interfaces_of(const Facts& facts, const Wiring& wiring) {
     check_kept(facts, "stiffness", facts.stiffness, wiring.stiffness);
     check_kept(facts, "damping", facts.damping, wiring.damping);
   }
-  Interfaces found{states_of(facts, wiring), {}};
+  auto found = states_of(facts, wiring);
   const auto joints = facts.joints.size();
   for (std::size_t joint = 0; joint < joints; ++joint) {
     const auto add = [&](const std::string& name, std::size_t row) {

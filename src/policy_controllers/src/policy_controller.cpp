@@ -28,8 +28,7 @@ using Texts = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
-constexpr std::array<const char*, 3> kReferences = {"linear/x/velocity", "linear/y/velocity",
-                                                    "angular/z/velocity"};
+constexpr std::array<const char*, 3> kReferences = {"vx", "vy", "wz"};
 /// By group: the parameter that names its counter.
 constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
     {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
@@ -122,15 +121,12 @@ void PolicyController::configure() {
   if (rate_hz == 0) {
     throw policy_core::PlanError(
         "update_rate: expected the rate of the controller manager, found none; set it as a "
-        "parameter of this controller, since Humble's manager does not tell it");
+        "parameter of this controller, since Humble's manager does not say it");
   }
   policy.set_update_rate(rate_hz);
   const auto wired = wiring();
-  const auto& groups = policy.facts().groups;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (wired.counters.count(groups[i])) policy.count(i);
-  }
   interfaces_ = interfaces_of(policy.facts(), wired);
+  for (const auto& groups : interfaces_.counted) policy.count(groups);
   values_.assign(policy.value_count(), kNan);
   reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 0, kNan);
   returns_errors_ = node->get_parameter("error_on_fault").as_bool();
@@ -166,7 +162,10 @@ void PolicyController::listen() {
   }
   timer_ = node->create_wall_timer(std::chrono::duration<double>(1.0 / rate_hz),
                                    [hosted = hosted_] {
-                                     if (hosted->is_active) hosted->reporter->report();
+                                     if (hosted->has_changed.exchange(false) ||
+                                         hosted->is_active) {
+                                       hosted->reporter->report();
+                                     }
                                    });
 }
 
@@ -245,14 +244,14 @@ controller_interface::CallbackReturn PolicyController::on_activate(const State&)
     return CallbackReturn::FAILURE;
   }
   hosted_->reporter->start();
-  hosted_->is_active = true;
+  hosted_->is_active = hosted_->has_changed = true;
   return CallbackReturn::SUCCESS;
 }
 
 controller_interface::CallbackReturn PolicyController::on_deactivate(const State&) {
   hosted_->is_active = false;
   if (const auto* targets = hosted_->policy.stop()) write(*targets);
-  hosted_->reporter->log();
+  hosted_->has_changed = true;
   states_.clear();
   commands_.clear();
   return CallbackReturn::SUCCESS;
@@ -278,6 +277,7 @@ void PolicyController::close() {
   subscriptions_.clear();
   estop_.reset();
   timer_.reset();
+  if (hosted_ && hosted_->reporter) hosted_->reporter->log();
   // Only a reset clears an e-stop, not a new configuration.
   if (hosted_) was_pressed_ = hosted_->policy.estop_pressed();
   hosted_.reset();

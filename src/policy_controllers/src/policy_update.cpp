@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 namespace policy_controllers {
 namespace {
@@ -25,6 +26,7 @@ using policy_core::Targets;
 using policy_core::Time;
 using std::int64_t;
 
+constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
 constexpr const char* kHangs = "a tick has not returned; the backend hangs";
@@ -152,18 +154,20 @@ void PolicyUpdate::set_update_rate(double rate_hz) {
   const double updates = rate_hz * policy_core::seconds(pace_.period_ns());
   const double whole = std::round(updates);
   if (whole < 1.0 || std::fabs(updates - whole) > 1e-3 * whole) {
-    std::array<char, 160> text;
+    const double own_hz = 1.0 / policy_core::seconds(pace_.period_ns());
+    const double lower = std::max(1.0, std::floor(updates));
+    std::array<char, 200> text;
     std::snprintf(text.data(), text.size(),
                   "update_rate: expected a multiple of the policy's %g Hz, found %g Hz; set that of "
-                  "the controller manager, or of this controller, to one",
-                  1.0 / policy_core::seconds(pace_.period_ns()), rate_hz);
+                  "the controller manager, or of this controller, to %g or %g Hz",
+                  own_hz, rate_hz, lower * own_hz, (lower + 1.0) * own_hz);
     throw PlanError(text.data());
   }
   pace_.set_update_period(pace_.period_ns() / static_cast<int64_t>(whole));
 }
 
-void PolicyUpdate::count(std::size_t group) {
-  groups_.at(group).counter = values_.size();
+void PolicyUpdate::count(const std::vector<std::size_t>& groups) {
+  for (auto group : groups) groups_.at(group).counter = values_.size();
   values_.push_back(std::numeric_limits<double>::quiet_NaN());
 }
 
@@ -185,10 +189,12 @@ bool PolicyUpdate::start() noexcept {
   updated_ns_ = ticked_ns_ = began_ns_ = clock_(context_);
   note_safe();
   note(updated_ns_);
+  is_started_ = true;
   return true;
 }
 
 const Targets* PolicyUpdate::stop() noexcept {
+  is_started_ = false;
   const auto lock = between_ticks();
   if (lock) {
     controller_.stop(stop_text_);
@@ -398,8 +404,12 @@ void PolicyUpdate::hear(const Velocity& velocity, Time stamp_ns) {
   heard_ = Heard{velocity, stamp_ns};
 }
 
-std::unique_lock<std::timed_mutex> PolicyUpdate::between_ticks() {
-  return {requests_, kLongestRequest};
+std::unique_lock<std::mutex> PolicyUpdate::between_ticks() {
+  for (auto waited = kLookEvery;; waited += kLookEvery) {
+    std::unique_lock lock(requests_, std::try_to_lock);
+    if (lock || waited > kLongestRequest) return lock;
+    std::this_thread::sleep_for(kLookEvery);
+  }
 }
 
 template <class Act>
@@ -501,7 +511,7 @@ std::string PolicyUpdate::reason(const Report& report) {
   const auto add = [&](const std::string& more) { text += (more.empty() ? "" : "; ") + more; };
   add(words_.silence(report.is_pose_known, report.was_asked));
   const auto silent_s = policy_core::seconds(clock_(context_) - report.now_ns);
-  if (silent_s >= kSilentS) {
+  if (is_started_.load() && silent_s >= kSilentS) {
     std::array<char, 96> silent;
     std::snprintf(silent.data(), silent.size(),
                   "no tick for %.1f s; the controller manager does not update", silent_s);

@@ -20,18 +20,18 @@ from robot_sim.figures import LITE3
 from robot_sim.world import World
 from testkit.wording import check_wording
 
-PROGRAM = os.environ.get("POLICY_CONTROLLERS_LINK", "")
+BUILD = os.environ.get("POLICY_CONTROLLERS_BUILD", "")
 STEPS, PERIOD_NS = 100, 2_000_000
 ROBOT = (sys.executable, "-m", "robot_sim.sim_server")
 SHOWN = ("joint_pos", "joint_vel", "joint_effort", "quat_xyzw", "ang_vel_body", "lin_acc_body")
 
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="`make test-cpp` builds link_check")
+pytestmark = pytest.mark.skipif(not BUILD, reason="`make test-cpp` builds link_check")
 
 
 def link(
     *robot: str, command: Path, period_ns: int = PERIOD_NS
 ) -> subprocess.CompletedProcess[bytes]:
-    words = [PROGRAM, str(STEPS), str(period_ns), str(command), *robot]
+    words = [f"{BUILD}/link_check", str(STEPS), str(period_ns), str(command), *robot]
     return subprocess.run(words, check=False, capture_output=True, timeout=60)
 
 

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// update_check PLAN RATE [COUNTED...]: has a policy ticked by updates that come on the standard
-// input, with their time; test_policy_update.py is the manager. COUNTED: groups with a counter.
+// update_check PLAN RATE [COUNTED]...: has a policy ticked by updates that come on the standard
+// input, with their time; test_policy_update.py is the manager. COUNTED: groups of one counter.
 // Ends with 1 where a plan is refused, and with 3 where an update allocates, less what the models do.
 
 #include <cstdio>
@@ -27,12 +27,12 @@ struct Head {
 
 /// `late_ns`: how much later it is once the clock has been read in an update.
 struct Time {
-  std::int64_t now_ns = 0, late_ns = 0;
-  bool was_read = false;
+  std::atomic<std::int64_t> now_ns{0}, late_ns{0};
+  std::atomic<bool> was_read{false};
 
   static std::int64_t read(void* context) {
     auto& self = *static_cast<Time*>(context);
-    return self.now_ns + (std::exchange(self.was_read, true) ? self.late_ns : 0);
+    return self.now_ns + (self.was_read.exchange(true) ? self.late_ns.load() : 0);
   }
 };
 
@@ -53,6 +53,34 @@ class Keeper {
 
  private:
   std::promise<void> begun_, ends_;
+  std::thread thread_;
+};
+
+/// Asks, reports and commands in a thread of its own, again and again.
+class Others {
+ public:
+  explicit Others(PolicyUpdate& policy) : thread_([this, &policy] {
+    for (int i = 0; !ends_.load(); ++i) {
+      policy.hear({0.1, 0.0, 0.0}, {});
+      policy.reason(policy.report());
+      policy.log();
+      policy.durations();
+      if (i % 7 == 0) policy.stand();
+      if (i % 3 == 0) policy.run();
+      if (i % 501 == 0) policy.damp();
+      if (i % 703 == 0) policy.press_estop("another thread");
+      if (i % 709 == 0) policy.reset();
+      policy.switch_to(i % 2 ? "crouch" : "walk");
+      std::this_thread::yield();
+    }
+  }) {}
+  ~Others() {
+    ends_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> ends_{false};
   std::thread thread_;
 };
 
@@ -127,19 +155,28 @@ int main(int count, char** arguments) try {
   Time time;
   PolicyUpdate policy(arguments[1], Time::read, &time);
   policy.set_update_rate(std::atof(arguments[2]));
-  for (int i = 3; i < count; ++i) policy.count(static_cast<std::size_t>(std::atoi(arguments[i])));
+  for (int i = 3; i < count; ++i) {
+    std::vector<std::size_t> groups;
+    for (const char* group = arguments[i]; *group; ++group) {
+      groups.push_back(static_cast<std::size_t>(*group - '0'));
+    }
+    policy.count(groups);
+  }
   for (const auto& [member, runner] : policy.models()) {
     runs[runner->context] = std::exchange(const_cast<policy_core_runner*>(runner)->run, run_uncounted);
   }
   std::optional<Keeper> keeper;
+  std::optional<Others> others;
   Head head;
   std::vector<double> numbers;
   std::vector<char> bytes;
   while (std::fread(&head, sizeof head, 1, stdin) == 1) {
     bytes.resize(static_cast<std::size_t>(head.size));
-    if (std::fread(bytes.data(), 1, bytes.size(), stdin) != bytes.size()) return 2;
+    if (head.size && std::fread(bytes.data(), bytes.size(), 1, stdin) != 1) return 2;
     numbers.resize(bytes.size() / sizeof(double));
-    std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(double));
+    if (!numbers.empty()) {
+      std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(double));
+    }
     time.now_ns = head.now_ns;
     time.was_read = false;
     switch (head.kind) {
@@ -174,8 +211,12 @@ int main(int count, char** arguments) try {
       case 'k':
         keeper.emplace(policy);
         break;
+      case 't':
+        others.emplace(policy);
+        break;
       case 'f':
         keeper.reset();
+        others.reset();
         break;
       case 'w':
         answer(status_of(policy));

@@ -71,7 +71,7 @@ def fields_of(plan: Path) -> list[Field]:
     while f"host.fields.{i}.name" in values:
         part = f"host.fields.{i}"
         [name], [source] = values[f"{part}.name"], values[f"{part}.source"]
-        [size], [place] = values[f"{part}.size"], values[f"{part}.input"]
+        [size], [place] = map(int, values[f"{part}.size"]), map(int, values[f"{part}.input"])
         if source != "command":
             [group] = values[f"inputs.{place}.name"]
             found.append(Field(name, group, slice(begin, begin + size)))
@@ -84,9 +84,9 @@ class Program:
     """`update_check`, which has a policy ticked in C++."""
 
     def __init__(
-        self, program: str, plan: Path, rate_hz: float, counted: Sequence[int] = ()
+        self, program: str, plan: Path, rate_hz: float, counted: Sequence[str] = ()
     ) -> None:
-        words = [program, str(plan), repr(rate_hz), *map(str, counted)]
+        words = [program, str(plan), repr(rate_hz), *counted]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.now_ns = 0
 
@@ -146,6 +146,13 @@ class Program:
         yield
         self._send("f")
 
+    @contextmanager
+    def asked_by_others(self) -> Iterator[None]:
+        """Have another thread ask, report and command all the time."""
+        self._send("t")
+        yield
+        self._send("f")
+
     def status(self) -> dict[str, str]:
         self._send("w")
         lines = self._answer().decode().splitlines()
@@ -164,14 +171,16 @@ class _Group:
     def has_changed(self, before: F64, now: F64) -> bool:
         if self.counter is not None:
             return bool(before[self.counter] != now[self.counter])
-        return any(before[each.place].tobytes() != now[each.place].tobytes() for each in self.fields)
+        return any(
+            before[each.place].tobytes() != now[each.place].tobytes() for each in self.fields
+        )
 
 
 class Twin:
     """The same of the Python core, which is ticked by the same rules."""
 
     def __init__(
-        self, bundle: Bundle, plan: Path, rate_hz: float, counted: Sequence[int] = ()
+        self, bundle: Bundle, plan: Path, rate_hz: float, counted: Sequence[str] = ()
     ) -> None:
         self.now_ns, self._late_ns = 0, 0
         self.requests: SetRequests | None = None
@@ -179,12 +188,13 @@ class Twin:
         fields = fields_of(plan)
         names = list(dict.fromkeys(field.group for field in fields))
         end = fields[-1].place.stop
-        places = {group: end + i for i, group in enumerate(counted)}
+        places = {int(group): end + i for i, groups in enumerate(counted) for group in groups}
         self._groups = [_Group(name, fields, places.get(i)) for i, name in enumerate(names)]
         self._period_ns = bundle.contract.period_ns
         updates = round(rate_hz * self._period_ns * 1e-9)
         self._slack_ns = self._period_ns // updates // 2
         self._heard: tuple[Sequence[float], int | None] | None = None
+        self._newest: tuple[Sequence[float], int | None] | None = None
         self.refusals = list[str]()
         self.start()
 
@@ -214,6 +224,7 @@ class Twin:
         self._values: F64 | None = None
         for group in self._groups:
             group.is_new = False
+        self._newest = None
         self._command, self.ticks, self.missed = NOTHING, 0, 0
         self._ticked_ns = self.now_ns
 
@@ -228,13 +239,17 @@ class Twin:
             if self._values is not None and group.has_changed(self._values, values):
                 group.is_new, group.changed_ns = True, self.now_ns
         self._values = values.copy()
+        if velocity is None:
+            self._newest, self._heard = self._heard or self._newest, None
+        elif not all(map(math.isnan, velocity)):
+            self._newest = velocity, None
         if self._deadline_ns is None or self.now_ns >= self._deadline_ns - self._slack_ns:
-            self._tick(values, velocity, late_ns)
+            self._tick(values, late_ns)
         if self.controller.estop_pressed:
             self._command = _copy(self.controller.safe_targets())
         return self._command
 
-    def _tick(self, values: F64, velocity: Sequence[float] | None, late_ns: int) -> None:
+    def _tick(self, values: F64, late_ns: int) -> None:
         deadline_ns = self.now_ns if self._deadline_ns is None else self._deadline_ns
         missed = max(0, self.now_ns - deadline_ns + self._slack_ns) // self._period_ns
         deadline_ns += missed * self._period_ns
@@ -247,7 +262,7 @@ class Twin:
             if group.is_new:
                 group.is_new = False
                 self._sample(group, values)
-        self._sample_velocity(velocity)
+        self._sample_velocity()
         self._late_ns = late_ns
         self._command = _copy(self.controller.tick(self.now_ns, self._deadline_ns))
         self.ticks += 1
@@ -279,14 +294,12 @@ class Twin:
         for name, numbers in found.items():
             self.controller.state[name][:] = numbers
 
-    def _sample_velocity(self, chained: Sequence[float] | None) -> None:
-        heard = self._heard if chained is None else (chained, None)
-        if chained is None:
-            self._heard = None
+    def _sample_velocity(self) -> None:
+        newest, self._newest = self._newest, None
         entry = self.controller.inputs.get("cmd_vel")
-        if entry is None or heard is None or (chained and all(map(math.isnan, chained))):
+        if entry is None or newest is None:
             return
-        velocity, stamp_ns = heard
+        velocity, stamp_ns = newest
         if not entry.is_new(stamp_ns, self.now_ns):
             return
         if not all(map(math.isfinite, velocity)):

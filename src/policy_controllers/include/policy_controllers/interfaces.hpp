@@ -34,6 +34,8 @@ struct Interfaces {
   /// In the order of what `PolicyUpdate::update` reads.
   std::vector<std::string> states;
   std::vector<Command> commands;
+  /// Which groups each counter counts for, in the order of the counters among `states`.
+  std::vector<std::vector<std::size_t>> counted;
 };
 
 /// Throws PlanError where the wiring does not let the robot do what the contract commands.

@@ -24,9 +24,9 @@ namespace policy_controllers {
 /// Subscribes: `cmd_vel` (geometry_msgs/Twist, or TwistStamped by `stamped_command`), unless it is
 /// chained; `estop` (std_msgs/Bool); of a set `~/switch_to` (std_msgs/String). Publishes:
 /// `~/status` (policy_msgs/PolicyStatus). Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`,
-/// `~/estop`, `~/reset`; of a set `~/switch` (policy_msgs/SwitchState). Exports the references
-/// `linear/x/velocity`, `linear/y/velocity` and `angular/z/velocity`, where the policy takes a
-/// velocity command. All as a policy node does, so that what works with one works with the other.
+/// `~/estop`, `~/reset`; of a set `~/switch` (policy_msgs/SwitchState). All as a policy node does, so
+/// that what works with one works with the other. Exports the references `vx`, `vy` and `wz`, where
+/// the policy takes a velocity command.
 class PolicyController : public controller_interface::ChainableControllerInterface {
  public:
   using CallbackReturn = controller_interface::CallbackReturn;
@@ -64,6 +64,8 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
     /// Time of the update under simulated time; -1: time is real.
     std::atomic<std::int64_t> simulated_ns{-1};
     std::atomic<bool> is_active{false};
+    /// Whether it has begun or ended since the last status.
+    std::atomic<bool> has_changed{false};
     PolicyUpdate policy;
     std::unique_ptr<StatusReporter> reporter;
   };

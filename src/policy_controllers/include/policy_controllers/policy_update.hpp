@@ -26,7 +26,7 @@ struct Field {
   std::size_t size;
 };
 
-/// What a plan says to whoever hosts its controller.
+/// What a plan says to the host of its controller.
 struct Facts {
   std::string name, version, path, sha256;
   bool is_nominal_known = false;
@@ -63,7 +63,7 @@ struct SetReport {
   double step_ratio = 0.0;
 };
 
-/// A copy of what a status tells, as of the last tick.
+/// A copy of what a status shows, as of the last tick.
 struct Report {
   std::int64_t now_ns = 0, ticks = 0, missed = 0;
   /// Updates that were due to tick while a request was answered, and repeated a command instead.
@@ -91,9 +91,9 @@ class PolicyUpdate {
   /// States how often a manager updates, in Hz; before `start`. Throws PlanError unless that is a
   /// multiple of the policy's rate.
   void set_update_rate(double rate_hz);
-  /// Has a counter of the robot say whether the fields of a group were measured anew; before
+  /// Has a counter of the robot say whether the fields of groups were measured again; before
   /// `start`. Without one it counts that any of their values has changed.
-  void count(std::size_t group);
+  void count(const std::vector<std::size_t>& groups);
   /// How many numbers `update` reads: the fields, then the counters in the order of `count`.
   std::size_t value_count() const noexcept { return values_.size(); }
 
@@ -114,7 +114,7 @@ class PolicyUpdate {
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
 
   /// Keeps ticks out, as each request does for microseconds; owns nothing where one hangs.
-  std::unique_lock<std::timed_mutex> between_ticks();
+  std::unique_lock<std::mutex> between_ticks();
 
   // Requests. Each returns why it is refused; nothing where it is not.
   std::string stand();
@@ -208,13 +208,12 @@ class PolicyUpdate {
   std::int64_t ticks_ = 0, missed_ = 0;
 
   // Between threads.
-  std::timed_mutex requests_;
-  std::mutex hearing_, reporting_, logging_;
+  std::mutex requests_, hearing_, reporting_, logging_;
   std::optional<Heard> heard_;
   Report report_;
   policy_core::JointCheck::Problem doubt_;
   std::atomic<policy_core::Mode> mode_{policy_core::Mode::kDamp};
-  std::atomic<bool> is_latched_{false};
+  std::atomic<bool> is_started_{false}, is_latched_{false};
   std::atomic<std::int64_t> waited_{0};
   Queue<policy_core::Edge> edges_;
   Queue<policy_core::Refusal> refusals_;
