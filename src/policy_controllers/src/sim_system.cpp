@@ -232,7 +232,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     show();
   }
 
-  /// Shows what the robot has told.
+  /// Copies the robot's last answer into the state interfaces.
   void show() {
     auto* out = state_.data();
     for (std::size_t row = 0; row < SimLink::kStates; ++row) {

@@ -51,7 +51,8 @@ class Client:
     def receive(self) -> Answer:
         data = self.channel.recv(1 << 16)
         assert len(data) == 24 + 8 * (3 * len(self.joints) + 10), data[8:].decode()
-        return Answer(*struct.unpack("=3q", data[:24]), np.frombuffer(data, offset=24))
+        time_ns, joint_samples, imu_samples = struct.unpack("=3q", data[:24])
+        return Answer(time_ns, joint_samples, imu_samples, np.frombuffer(data, offset=24))
 
     def send(self, duration_ns: int, rows: Array | None = None) -> None:
         numbers = b"" if rows is None else rows.tobytes()
