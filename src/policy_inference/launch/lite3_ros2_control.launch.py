@@ -34,7 +34,7 @@ def control(context: LaunchContext) -> list[Node]:
     subprocess.run([*make, bundle, "--output", str(plan)], check=True)
     own.write_text(yaml.safe_dump({CONTROLLER: {"ros__parameters": {"plan": str(plan)}}}))
     hardware = f'python={sys.executable} "faults={faults}"'
-    urdf = Command(f"robot_urdf {robot} --ros2-control {hardware}")
+    urdf = Command(f"{sys.executable} -m robot_sim.urdf {robot} --ros2-control {hardware}")
     description = {"robot_description": ParameterValue(urdf, value_type=str)}
     ends = Shutdown(reason="the controller manager has ended")
     return [

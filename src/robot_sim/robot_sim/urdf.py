@@ -215,3 +215,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except SimError as error:
         parser.error(str(error))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
