@@ -13,13 +13,43 @@ from pathlib import Path
 
 import yaml
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import Command, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from policy_inference.machine.middleware import discovery_of, require_known_arguments
+
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 CONTROLLER = "policy_controller"
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "bundle",
+        default_value="lite3_walk",
+        description="Bundle of a joint policy or a set: a folder, or an installed one",
+    ),
+    DeclareLaunchArgument(
+        "robot",
+        default_value="lite3",
+        description="Simulated robot: lite3, go2, g1 or a folder of figures",
+    ),
+    DeclareLaunchArgument(
+        "faults",
+        default_value="",
+        description="What goes wrong in the simulation, separated by spaces: drop:imu@12",
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(CONFIG / "ros2_control.yaml"),
+        description="Parameters of the controller manager and of the controller",
+    ),
+]
 
 
 def control(context: LaunchContext) -> list[Node]:
@@ -61,30 +91,19 @@ def control(context: LaunchContext) -> list[Node]:
     ]
 
 
+def require_arguments(_: LaunchContext) -> None:
+    """Raise PolicyError where an argument is not known, before anything is started."""
+    require_known_arguments([one.name for one in ARGUMENTS])
+
+
+def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Return what keeps a robot in this computer to it, unless the user has chosen."""
+    return [
+        SetEnvironmentVariable(*one) for one in discovery_of("sim", context.environment).items()
+    ]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument(
-                "bundle",
-                default_value="lite3_walk",
-                description="Bundle of a joint policy or a set: a folder, or an installed one",
-            ),
-            DeclareLaunchArgument(
-                "robot",
-                default_value="lite3",
-                description="Simulated robot: lite3, go2, g1 or a folder of figures",
-            ),
-            DeclareLaunchArgument(
-                "faults",
-                default_value="",
-                description="What goes wrong in the simulation, separated by spaces: drop:imu@12",
-            ),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=str(CONFIG / "ros2_control.yaml"),
-                description="Parameters of the controller manager and of the controller",
-            ),
-            OpaqueFunction(function=control),
-        ]
-    )
+    steps = (require_arguments, discovery, control)
+    return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=step) for step in steps)])

@@ -21,6 +21,7 @@ _LAUNCH_FILES = (
     "isaac_tensorrt.launch.py",
     "joint_policy.launch.py",
     "lite3_rknn.launch.py",
+    "lite3_ros2_control.launch.py",
     "policy_set.launch.py",
 )
 _LAST_PORT = 65535
