@@ -107,7 +107,8 @@ def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> 
 def _require_joint_policies(bundle: Bundle) -> None:
     for policy in policies_of(bundle):
         if policy.contract.kind != "joint" or not policy.models:
-            raise _problem(policy, "a joint policy with a model", policy.contract.kind)
+            found = f"a policy of the kind {policy.contract.kind}"
+            raise _problem(policy, "a joint policy with a model", found)
 
 
 def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
