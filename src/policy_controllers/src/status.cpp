@@ -81,9 +81,9 @@ void StatusReporter::report() {
   for (const auto& group : facts.groups) {
     const auto counter = counters_.find(group);
     status.telemetry.push_back(
-        key_value(group + " is new when", counter == counters_.end()
-                                              ? "a value has changed"
-                                              : "the counter " + counter->second + " has"));
+        key_value("freshness." + group, counter == counters_.end()
+                                            ? "by changes of its values"
+                                            : "by the counter " + counter->second));
   }
   status.telemetry.push_back(key_value("updates_waited", std::to_string(report.waited)));
   fill_latency(status);

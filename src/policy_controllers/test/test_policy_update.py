@@ -474,6 +474,18 @@ def test_members_of_a_set_take_over_from_each_other(pair_of: Callable[..., Pair]
     assert pair.check_status()["state"] == "walk"
 
 
+def test_a_set_without_velocity_commands_stands_up_after_its_time(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of("lite3_gaits")
+    pair.run()
+    for _ in range(16_000):
+        pair.update()
+        pair.write("joint_pos", pair.command.rows[0])
+    assert pair.mode is Mode.READY
+    pair.check_status()
+
+
 def test_a_request_that_hangs_leads_to_the_fault_command(pair_of: Callable[..., Pair]) -> None:
     pair = pair_of()
     pair.run()

@@ -45,12 +45,6 @@ ARGUMENTS = [
         description="What goes wrong in the simulation, separated by spaces: drop:imu@12",
     ),
     DeclareLaunchArgument(
-        "viewer",
-        default_value="false",
-        choices=["true", "false"],
-        description="Open a window of MuJoCo's viewer, which needs a display",
-    ),
-    DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "ros2_control.yaml"),
         description="Parameters of the controller manager and of the controller",
@@ -60,17 +54,17 @@ ARGUMENTS = [
 
 def control(context: LaunchContext) -> list[Node]:
     """Make the plan of the bundle; return the manager, its hardware and the controller."""
-    bundle, robot, faults, viewer, file = (
+    bundle, robot, faults, file = (
         LaunchConfiguration(name).perform(context)
-        for name in ("bundle", "robot", "faults", "viewer", "params_file")
+        for name in ("bundle", "robot", "faults", "params_file")
     )
     folder = Path(tempfile.mkdtemp(prefix="policy_controller_"))
     plan, own = folder / "plan", folder / "parameters.yaml"
     make = [sys.executable, "-m", "policy_inference.commands.main", "controller-plan"]
     subprocess.run([*make, bundle, "--output", str(plan)], check=True)
     own.write_text(yaml.safe_dump({CONTROLLER: {"ros__parameters": {"plan": str(plan)}}}))
-    hardware = f'python={sys.executable} viewer={viewer} "faults={faults}"'
-    urdf = Command(f"robot_urdf {robot} --ros2-control {hardware}")
+    hardware = f'python={sys.executable} "faults={faults}"'
+    urdf = Command(f"{sys.executable} -m robot_sim.urdf {robot} --ros2-control {hardware}")
     description = {"robot_description": ParameterValue(urdf, value_type=str)}
     ends = Shutdown(reason="the controller manager has ended")
     return [

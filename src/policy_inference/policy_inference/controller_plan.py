@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle
-from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, policies_of
 from policy_core.bundle.contract import Graph
-from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, STATE_FIELDS, VELOCITY_COMMAND
 from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem
@@ -63,7 +61,7 @@ class ModelArrays:
 
 
 def unopened_controller(
-    bundle: Bundle, limits: Limits, runners: Mapping[str, Any] | None = None
+    bundle: Any, limits: Limits, runners: Mapping[str, Any] | None = None
 ) -> Controller:
     """Return the controller of a bundle whose models are not opened, at the time 0.
 
@@ -72,12 +70,11 @@ def unopened_controller(
         limits: In force.
         runners: What members of a set run on that are no joint policies, by name.
     """
-    if isinstance(bundle, JointBundle):
+    if not bundle.members:
         return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
     # A joint policy alone needs nothing of sets.
     from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
 
-    assert isinstance(bundle, SetBundle)
     state = SensedState(bundle.contract, limits)
     inputs = set_inputs(bundle.contract, state, limits)
     joint_members = bundle.members_of(JointBundle).items()
@@ -108,11 +105,10 @@ def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> 
 
 
 def _require_joint_policies(bundle: Bundle) -> None:
-    policies = bundle.members.values() if isinstance(bundle, SetBundle) else [bundle]
-    for policy in policies:
-        if isinstance(policy, ChunkBundle) or not policy.models:
-            kind = "a chunk policy" if isinstance(policy, ChunkBundle) else "one without a model"
-            raise _problem(policy, "a joint policy with a model", kind)
+    for policy in policies_of(bundle):
+        if policy.contract.kind != "joint" or not policy.models:
+            found = f"a policy of the kind {policy.contract.kind}"
+            raise _problem(policy, "a joint policy with a model", found)
 
 
 def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
@@ -129,7 +125,7 @@ def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
 def _host(bundle: Bundle, controller: Controller, library: Path) -> dict[str, Any]:
     action = controller.policy.action
     stiffness, damping = _gains(bundle, controller)
-    members = bundle.members if isinstance(bundle, SetBundle) else {"": bundle}
+    members: Mapping[str, Any] = bundle.members or {"": bundle}
     silence_s = getattr(bundle.contract, "silence_s", None)
     return {
         **({} if silence_s is None else {"silence_ns": round(silence_s * 1e9)}),

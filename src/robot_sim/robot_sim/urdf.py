@@ -230,3 +230,7 @@ def _hardware(given: argparse.Namespace) -> dict[str, str]:
             raise SimError(f"--ros2-control: expected NAME=VALUE, found {text!r}")
         pairs[name] = value
     return {name: value for name, value in pairs.items() if value}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from model_tools.files.file_types import PLAN_SUFFIX, suffix_of
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.bundle.set_bundle import SetBundle
 from policy_core.control.controller import Controller
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.chunk.controller import chunk_controller
@@ -35,11 +35,11 @@ def plan_of(bundle: Bundle) -> bytes:
     return plan_bytes(_controller(bundle).plan(), bytes.fromhex(bundle.sha256))
 
 
-def _controller(bundle: Bundle) -> Controller:
+def _controller(bundle: Any) -> Controller:
     limits = limits_in_force(bundle.contract, _NOT_STRICTER)
     if isinstance(bundle, ChunkBundle):
         return chunk_controller(bundle, _idle(), limits, lambda: 0, ChunkSettings()).controller
-    chunks = bundle.members_of(ChunkBundle) if isinstance(bundle, SetBundle) else {}
+    chunks = bundle.members_of(ChunkBundle) if bundle.members else {}
     return unopened_controller(bundle, limits, {name: _runner(one) for name, one in chunks.items()})
 
 
