@@ -60,9 +60,8 @@ class MotionPrechecks(Stateful):
         if self._gravity.item(2) < self._upright_z:
             return ""
         tilt = tilt_rad(self._gravity)
-        if tilt <= self._max_tilt_rad:
-            return ""
-        return words.TILT.format(a=tilt, limit=self._max_tilt_rad)
+        limit = self._max_tilt_rad
+        return words.TILT.format(a=tilt, limit=limit) if tilt > limit else ""
 
     def problems(self, now_ns: int) -> list[str]:
         """Return all reasons to refuse leaving DAMP or READY."""
