@@ -16,8 +16,6 @@ from policy_core.native_words import ReasonCode
 
 _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
-_CLOCKS = ("", words.OUR_CLOCK, words.SENDERS_CLOCK)
-_FAILED = (words.MEMBER_LATE, words.MEMBER_NOT_FINITE)
 _CLIPPING = (
     Rule.ACTION_CLIP,
     Rule.RELATIVE_TARGET,
