@@ -10,6 +10,7 @@
 #include <geometry_msgs/msg/twist.hpp>
 #include <geometry_msgs/msg/twist_stamped.hpp>
 #include <pluginlib/class_list_macros.hpp>
+#include <policy_msgs/msg/action_chunk.hpp>
 #include <policy_msgs/srv/switch_state.hpp>
 #include <std_msgs/msg/string.hpp>
 #include <std_srvs/srv/trigger.hpp>
@@ -22,6 +23,7 @@ namespace {
 using controller_interface::return_type;
 using geometry_msgs::msg::Twist;
 using geometry_msgs::msg::TwistStamped;
+using policy_msgs::msg::ActionChunk;
 using policy_msgs::srv::SwitchState;
 using std_srvs::srv::Trigger;
 using Texts = std::vector<std::string>;
@@ -154,6 +156,7 @@ void PolicyController::listen() {
     press(hosted->policy, "topic");
   });
   if (hosted_->policy.facts().takes_command) listen_to_commands();
+  if (!hosted_->policy.facts().actions.empty()) listen_to_chunks();
   if (hosted_->policy.report().set) serve_switches();
   const auto rate_hz = node->get_parameter("status_rate_hz").as_double();
   if (!(rate_hz > 0.0)) {
@@ -220,6 +223,20 @@ void PolicyController::listen_to_commands() {
     };
     subscriptions_.push_back(node->create_subscription<Twist>("cmd_vel", qos, hear));
   }
+}
+
+void PolicyController::listen_to_chunks() {
+  const auto hear = [hosted = hosted_, logger = get_node()->get_logger(),
+                     clock = get_node()->get_clock()](const ActionChunk& message) {
+    const auto age = clock->now() - rclcpp::Time(message.stamp, clock->get_clock_type());
+    const auto refusal = hosted->policy.hear(Chunk{message.names, message.period_s, message.steps,
+                                                   message.data, age.nanoseconds()});
+    if (!refusal.empty()) {
+      RCLCPP_WARN_THROTTLE(logger, *clock, 1000, "action_chunk refused: %s", refusal.c_str());
+    }
+  };
+  subscriptions_.push_back(get_node()->create_subscription<ActionChunk>(
+      "action_chunk", rclcpp::QoS(10).reliable(), hear));
 }
 
 controller_interface::CallbackReturn PolicyController::on_activate(const State&) {

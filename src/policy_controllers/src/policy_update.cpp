@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <sstream>
 #include <thread>
 
 namespace policy_controllers {
 namespace {
 
+using policy_core::ChunkExchange;
 using policy_core::Controller;
 using policy_core::Mode;
 using policy_core::Numbers;
@@ -54,6 +56,12 @@ bool is_unit_or_unknown(Span quat) noexcept {
   const double norm = std::sqrt(squares);
   // The guard acts on what is not finite.
   return (kShortest < norm && norm < kLongest) || !std::isfinite(norm);
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
 }
 
 Facts facts_of(const policy_core::Table& plan) {
@@ -105,6 +113,19 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
                     " joints, found " + std::to_string(facts_.joints.size()));
   }
   read_fields(host);
+  if (auto* policy = controller_.chunk_policy("")) {
+    facts_.actions = host.texts("actions");
+    const auto& request = policy->request_like();
+    chunks_.emplace(Chunks{*policy, request, request.planned});
+    if (facts_.actions.size() != chunks_->rows.columns) {
+      throw PlanError("plan: host.actions: expected " + std::to_string(chunks_->rows.columns) +
+                      " names, found " + std::to_string(facts_.actions.size()));
+    }
+    policy->exchange().context = this;
+    policy->exchange().notify = [](void* self, ChunkExchange::Event event) {
+      static_cast<PolicyUpdate*>(self)->bring_chunk(event);
+    };
+  }
   if (host.has("silence_ns")) silence_ns_ = host.count("silence_ns");
   for (std::size_t i = 0; i < controller_.input_count(); ++i) {
     report_.inputs.push_back({controller_.input(i).name(), {}, true});
@@ -313,6 +334,24 @@ void PolicyUpdate::sample_velocity(int64_t now_ns, int64_t ros_now_ns) noexcept 
   controller_.command().set(heard.velocity, now_ns - input.age_ns(now_ns).value_or(0));
 }
 
+void PolicyUpdate::bring_chunk(ChunkExchange::Event event) noexcept {
+  auto& chunks = *chunks_;
+  const std::unique_lock lock(hearing_, std::try_to_lock);
+  if (event == ChunkExchange::Event::kForgotten) chunks.begins_ns = clock_(context_);
+  if (!lock || !chunks.is_new) return;
+  // One that was observed before the run is not where the robot is now.
+  if (chunks.taken_ns < chunks.begins_ns) chunks.is_new = false;
+  auto& exchange = chunks.policy.exchange();
+  if (!chunks.is_new || !exchange.fetch(chunks.request)) return;
+  chunks.is_new = false;
+  auto& answer = exchange.answer();
+  answer.kind = policy_core::ChunkOutcome::Kind::kChunk;
+  answer.time_ns = answer.began_ns = chunks.taken_ns;
+  answer.ended_ns = chunks.heard_ns;
+  answer.chunk.take(chunks.rows, 0, chunks.rows.count);
+  exchange.hand_over();
+}
+
 void PolicyUpdate::command(const Targets* targets) noexcept {
   has_command_ = targets;
   if (!targets) return;
@@ -402,6 +441,54 @@ void PolicyUpdate::note_changes() noexcept {
 void PolicyUpdate::hear(const Velocity& velocity, Time stamp_ns) {
   const std::lock_guard lock(hearing_);
   heard_ = Heard{velocity, stamp_ns};
+}
+
+std::string PolicyUpdate::hear(const Chunk& chunk) {
+  if (!chunks_) return "expected no chunk, since the plan is not of a chunk policy; found one";
+  auto& into = *chunks_;
+  const auto joined = [](const auto&... parts) {
+    std::ostringstream text;
+    (text << ... << parts);
+    return text.str();
+  };
+  std::vector<std::size_t> columns;
+  for (const auto& action : facts_.actions) {
+    const auto found = std::find(chunk.names.begin(), chunk.names.end(), action);
+    if (found != chunk.names.end()) {
+      columns.push_back(static_cast<std::size_t>(found - chunk.names.begin()));
+    }
+  }
+  if (columns.size() != facts_.actions.size() || columns.size() != chunk.names.size()) {
+    return joined("names: expected ", listed(facts_.actions), "; found ", listed(chunk.names));
+  }
+  const double period_s = policy_core::seconds(facts_.period_ns);
+  if (!(std::fabs(chunk.period_s - period_s) <= 1e-3 * period_s)) {
+    return joined("period_s: expected ", period_s, " s, found ", chunk.period_s, " s");
+  }
+  if (chunk.steps < 1 || chunk.steps > into.rows.capacity()) {
+    return joined("steps: expected 1 to ", into.rows.capacity(), ", found ", chunk.steps);
+  }
+  if (chunk.data.size() != chunk.steps * columns.size()) {
+    return joined("data: expected ", chunk.steps * columns.size(), " numbers, found ",
+                  chunk.data.size());
+  }
+  const double lasts_s = static_cast<double>(chunk.steps) * period_s;
+  const double age_s = policy_core::seconds(chunk.age_ns);
+  if (age_s < 0.0 || age_s >= lasts_s) {
+    return joined("stamp: expected less than ", lasts_s, " s ago, when the last step is over; found ",
+                  age_s, " s; synchronise the clocks if that is not its age");
+  }
+  const std::lock_guard lock(hearing_);
+  into.rows.count = chunk.steps;
+  for (std::size_t row = 0; row < chunk.steps; ++row) {
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      into.rows[row][i] = chunk.data[row * columns.size() + columns[i]];
+    }
+  }
+  into.heard_ns = clock_(context_);
+  into.taken_ns = into.heard_ns - chunk.age_ns;
+  into.is_new = true;
+  return "";
 }
 
 std::unique_lock<std::mutex> PolicyUpdate::between_ticks() {

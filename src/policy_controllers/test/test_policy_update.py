@@ -26,6 +26,7 @@ from policy_core.plan import read_plan
 from policy_inference.commands.main import main
 from robot_sim.world import DriveCommand, World
 from testkit.updates import NOTHING, Command, Program, Twin, fields_of
+from testkit.wording import check_wording
 
 BUNDLES = Path(__file__).resolve().parents[2] / "policy_inference" / "config" / "bundles"
 BUILD = os.environ.get("POLICY_CONTROLLERS_BUILD", "")
@@ -51,7 +52,8 @@ class Pair:
     ) -> None:
         """Let both run a bundle; `counted`: groups of fields that each counter counts for."""
         plan, loaded = plan_of(bundle, folder), load_bundle(bundle, kind=Bundle)
-        self.contract, self.fields = loaded.contract, fields_of(plan)
+        self.contract: Any = loaded.contract
+        self.fields = fields_of(plan)
         self.counted = counted
         self.program = Program(PROGRAM, plan, rate_hz, counted)
         self.twin = Twin(loaded, plan, rate_hz, counted)
@@ -123,6 +125,18 @@ class Pair:
         self.program.hear(velocity, stamp_ns)
         self.twin.hear(velocity, stamp_ns)
 
+    def hear_chunk(self, chunk: F64, age_ns: int = 30_000_000, **more: Any) -> str:
+        """Return why it is refused."""
+        given = {
+            "names": self.contract.action.joints,
+            "period_s": self.contract.period_ns * 1e-9,
+            "steps": len(chunk),
+        }
+        refusal = self.program.hear_chunk(chunk=chunk, age_ns=age_ns, **{**given, **more})
+        if not refusal:
+            self.twin.chunks.hear(chunk, age_ns)
+        return refusal
+
     def check_status(self) -> dict[str, str]:
         found = self.program.status()
         assert found == self.twin.status()
@@ -134,11 +148,13 @@ class Pair:
         assert self.ask("stand") == ""
         while self.mode is not Mode.READY:
             self.command = self.update()
-            # The robot follows at once.
-            self.write("joint_pos", self.command.rows[0])
+            # The robot follows at once; that it is not commanded may be the fault command.
+            if self.command != NOTHING:
+                self.write("joint_pos", self.command.rows[0])
         assert self.ask("run") == ""
         self.update(20)
-        assert self.twin.controller.mode is Mode.RUN
+        # A chunk policy holds its pose until the first chunk comes.
+        assert self.mode is (Mode.HOLD if self.contract.kind == "chunk" else Mode.RUN)
 
     def updates_until(self, mode: Mode, **more: Any) -> int:
         count = 0
@@ -607,3 +623,86 @@ def test_a_model_that_computes_something_else_is_refused_with_file_row_and_value
     assert values["host.models.0.file"][0] in text
     assert "golden rows: mean absolute error of" in text
     assert "(row 7, value 3: expected " in text
+
+
+CHUNK_RATE_HZ = 510.0
+"""A multiple of the 30 Hz of so101_reach."""
+
+
+def swinging(pair: Pair, steps: int = 60, seed: int = 0) -> F64:
+    """Return a chunk [steps, actions] near the pose of standing, rad."""
+    noise = np.random.default_rng(seed)
+    swing = np.sin(np.arange(steps) / 20)[:, None] * noise.uniform(-0.03, 0.03, size=6)
+    return np.asarray(pair.contract.stand.position + swing)
+
+
+def test_chunks_of_another_process_are_executed_as_python_s(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of("so101_reach", rate_hz=CHUNK_RATE_HZ)
+    pair.run()
+    for seed in range(8):
+        assert pair.hear_chunk(swinging(pair, seed=seed)) == ""
+        for _ in range(255):  # the arm follows at once
+            pair.write("joint_pos", pair.update().rows[0])
+        assert pair.mode is Mode.RUN, pair.check_status()["log"]
+    assert np.abs(pair.command.rows[0] - pair.contract.stand.position).max() > 0.005
+
+    # As none comes any more, the arm holds its pose once the steps are used up.
+    pair.update(1020)
+    assert pair.mode is not Mode.RUN
+    pair.check_status()
+
+
+def test_a_chunk_that_was_observed_before_the_run_is_not_executed(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of("so101_reach", rate_hz=CHUNK_RATE_HZ)
+    pair.run()
+    assert pair.hear_chunk(swinging(pair), age_ns=1_000_000_000) == ""
+    held = pair.update(60)
+    assert np.array_equal(held.rows[0], pair.contract.stand.position)
+    assert pair.hear_chunk(swinging(pair), age_ns=30_000_000) == ""
+    assert not np.array_equal(pair.update(120).rows[0], held.rows[0])
+
+
+def test_a_chunk_that_is_not_finite_ends_the_run(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of("so101_reach", rate_hz=CHUNK_RATE_HZ)
+    pair.run()
+    assert pair.hear_chunk(np.full((60, 6), math.nan)) == ""
+    pair.update(40)
+    assert pair.mode is not Mode.RUN
+    assert pair.twin.rules
+    pair.check_status()
+
+
+@pytest.mark.parametrize(
+    ("rows", "more"),
+    [
+        (60, {"names": ["shoulder_pan", "shoulder_lift"]}),
+        (60, {"period_s": 0.02}),
+        (61, {}),
+        (60, {"steps": 59}),
+        (60, {"age_ns": -1_000_000_000}),
+        (60, {"age_ns": 2_000_000_000}),
+    ],
+    ids=["names", "period", "steps", "data", "ahead", "too old"],
+)
+def test_a_chunk_of_another_form_is_refused(
+    rows: int, more: dict[str, Any], pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of("so101_reach", rate_hz=CHUNK_RATE_HZ)
+    check_wording(pair.hear_chunk(swinging(pair, rows), **more))
+
+
+def test_columns_of_a_chunk_are_those_of_its_names(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of("so101_reach", rate_hz=CHUNK_RATE_HZ)
+    pair.run()
+    chunk, names = swinging(pair), pair.contract.action.joints
+    assert pair.program.hear_chunk(names[::-1], chunk[:, ::-1], 10_000_000, 1 / 30, 60) == ""
+    pair.twin.chunks.hear(chunk, 10_000_000)
+    pair.update(255)
+
+
+def test_a_policy_without_chunks_refuses_one(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of("lite3_walk")
+    refusal = pair.program.hear_chunk(["knee"], np.zeros((1, 1)), 0, 0.02, 1)
+    check_wording(refusal)

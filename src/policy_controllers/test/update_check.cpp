@@ -10,6 +10,7 @@
 #include <cstring>
 #include <future>
 #include <map>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -129,6 +130,19 @@ std::string status_of(PolicyUpdate& policy) {
   return text;
 }
 
+/// Values: how many bytes the names have, s between two steps, steps, how many numbers follow; these;
+/// then the names, a line each.
+std::string hear(PolicyUpdate& policy, const std::vector<double>& values,
+                 const std::vector<char>& bytes, std::int64_t age_ns) {
+  const auto size = static_cast<std::ptrdiff_t>(values[3]);
+  const std::vector<double> data(values.begin() + 4, values.begin() + 4 + size);
+  std::istringstream lines({bytes.end() - static_cast<std::ptrdiff_t>(values[0]), bytes.end()});
+  std::vector<std::string> names;
+  for (std::string name; std::getline(lines, name);) names.push_back(name);
+  return policy.hear(
+      Chunk{names, values[1], static_cast<std::size_t>(values[2]), data, age_ns});
+}
+
 std::string ask(PolicyUpdate& policy, const std::string& what) {
   if (what == "stand") return policy.stand();
   if (what == "run") return policy.run();
@@ -204,6 +218,9 @@ int main(int count, char** arguments) try {
       case 'v':
         policy.hear({numbers[0], numbers[1], numbers[2]},
                     head.ros_now_ns ? policy_core::Time(head.ros_now_ns) : policy_core::Time());
+        break;
+      case 'h':
+        answer(hear(policy, numbers, bytes, head.ros_now_ns));
         break;
       case 'r':
         answer(ask(policy, {bytes.begin(), bytes.end()}));

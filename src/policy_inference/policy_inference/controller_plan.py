@@ -10,19 +10,24 @@ the fields of the state come from, and the models with the rows that prove them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, policies_of
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Graph
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, STATE_FIELDS, VELOCITY_COMMAND
 from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import F64, OnFault, Tensor
+from policy_core.members.chunk.controller import chunk_controller
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.worker import InlineWorker, Worker
 from policy_core.members.joint import joint_controller
 from policy_core.native_words import native_plan
 from policy_core.plan import plan_bytes
@@ -90,18 +95,39 @@ def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> 
     """Return the plan of a bundle for a controller in C++.
 
     Args:
-        bundle: A joint policy, or a set of joint policies.
+        bundle: A joint policy, a set of joint policies, or a chunk policy, whose chunks another
+            process computes.
         library: The shared library of ONNX Runtime that it opens.
         stricter: Operating limits.
 
     Raises:
-        BundleError: A controller cannot run it: it is, or has, a chunk policy, its models are
+        BundleError: A controller cannot run it: it is a set with a chunk policy, its models are
             not there as ONNX, or it needs what no interface of ros2_control brings.
     """
-    _require_joint_policies(bundle)
-    controller = unopened_controller(bundle, limits_in_force(bundle.contract, stricter))
+    limits = limits_in_force(bundle.contract, stricter)
+    if isinstance(bundle, ChunkBundle):
+        controller = executing_controller(bundle, limits, InlineWorker(lambda _: np.zeros(0)))
+    else:
+        _require_joint_policies(bundle)
+        controller = unopened_controller(bundle, limits)
     plan = {**native_plan(controller), "host": _host(bundle, controller, library)}
     return plan_bytes(plan, bytes.fromhex(bundle.sha256))
+
+
+def executing_controller(
+    bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
+) -> Controller:
+    """Return the controller of a chunk policy that does not see what its chunks answer.
+
+    Args:
+        bundle: The policy.
+        limits: In force.
+        worker: Brings the chunks.
+        clock: As for `Controller`.
+    """
+    contract = replace(bundle.contract, cameras={}, environment_state=None, denoising=None)
+    blind = replace(bundle, contract=contract)
+    return chunk_controller(blind, worker, limits, clock, ChunkSettings()).controller
 
 
 def _require_joint_policies(bundle: Bundle) -> None:
@@ -126,9 +152,13 @@ def _host(bundle: Bundle, controller: Controller, library: Path) -> dict[str, An
     action = controller.policy.action
     stiffness, damping = _gains(bundle, controller)
     members: Mapping[str, Any] = bundle.members or {"": bundle}
+    actions = {}
+    if isinstance(bundle, ChunkBundle):
+        members, actions = {}, {"actions": [*bundle.contract.action.joints]}
     silence_s = getattr(bundle.contract, "silence_s", None)
     return {
         **({} if silence_s is None else {"silence_ns": round(silence_s * 1e9)}),
+        **actions,
         "name": bundle.contract.name,
         "version": bundle.contract.version,
         "path": str(bundle.path.resolve()),

@@ -10,18 +10,21 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.control.controller import Controller
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, JointTargets, Mode
+from policy_core.members.chunk.worker import Outcome, Request
 from policy_core.members.joint import joint_controller
 from policy_core.plan import read_plan
 from policy_core.sets.controller import (
@@ -32,6 +35,7 @@ from policy_core.sets.controller import (
     set_inputs,
 )
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.controller_plan import executing_controller
 
 QUATERNION = "expected an orientation, found none (the length of the quaternion is not 1)"
 NOT_FINITE = "expected finite numbers, found NaN or infinite ones"
@@ -135,6 +139,15 @@ class Program:
     def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
         self._send("v", np.array([*velocity, 0.0]).tobytes(), stamp_ns or 0)
 
+    def hear_chunk(
+        self, names: Sequence[str], chunk: F64, age_ns: int, period_s: float, steps: int
+    ) -> str:
+        """Return why it is refused."""
+        text = "\n".join(names).encode()
+        numbers = np.array([len(text), period_s, steps, chunk.size, *chunk.flat])
+        self._send("h", numbers.tobytes() + text, age_ns)
+        return self._answer().decode()
+
     def ask(self, request: str) -> str:
         self._send("r", request.encode())
         return self._answer().decode()
@@ -176,6 +189,44 @@ class _Group:
         )
 
 
+class HeardChunks:
+    """Answers with the chunk that has come last, unless it was observed before the run."""
+
+    alive = True
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock, self._began_ns = clock, 0
+        self._request: Request | None = None
+        self._heard: tuple[F64, int, int] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._request is not None
+
+    def hear(self, chunk: F64, age_ns: int) -> None:
+        self._heard = chunk, self._clock() - age_ns, self._clock()
+
+    def ask(self, request: Request) -> None:
+        self._request = request
+
+    def take(self, now_ns: int) -> Outcome | None:
+        if self._heard is None or self._heard[1] < self._began_ns:
+            self._heard = None
+            return None
+        if self._request is None:
+            return None
+        chunk, taken_ns, heard_ns = self._heard
+        request = replace(self._request, sensed=replace(self._request.sensed, time_ns=taken_ns))
+        self._heard = self._request = None
+        return Outcome(request=request, began_ns=taken_ns, ended_ns=heard_ns, chunk=chunk)
+
+    def forget(self) -> None:
+        self._request, self._began_ns = None, self._clock()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class Twin:
     """The same of the Python core, which is ticked by the same rules."""
 
@@ -184,6 +235,7 @@ class Twin:
     ) -> None:
         self.now_ns, self._late_ns = 0, 0
         self.requests: SetRequests | None = None
+        self.chunks = HeardChunks(self._clock)
         self.controller = self._controller(bundle)
         fields = fields_of(plan)
         names = list(dict.fromkeys(field.group for field in fields))
@@ -205,6 +257,8 @@ class Twin:
         limits = limits_in_force(bundle.contract, StricterLimits())
         if isinstance(bundle, JointBundle):
             return joint_controller(bundle, _opened(bundle), limits, self._clock)
+        if isinstance(bundle, ChunkBundle):
+            return executing_controller(bundle, limits, self.chunks, self._clock)
         assert isinstance(bundle, SetBundle)
         state = SensedState(bundle.contract, limits)
         inputs = set_inputs(bundle.contract, state, limits)

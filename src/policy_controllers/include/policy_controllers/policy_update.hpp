@@ -42,6 +42,19 @@ struct Facts {
   /// Inputs that the fields belong to: joint_states, imu/data.
   std::vector<std::string> groups;
   bool takes_command = false;
+  /// What chunks of another process command, in the order of their columns; none: no chunks.
+  std::vector<std::string> actions;
+};
+
+/// The next steps of an action, as another process has computed them.
+struct Chunk {
+  const std::vector<std::string>& names;
+  double period_s;
+  std::size_t steps;
+  /// Targets [steps, names].
+  const std::vector<double>& data;
+  /// How long ago the observation was taken that it answers.
+  std::int64_t age_ns;
 };
 
 /// A velocity command: vx, vy, yaw rate.
@@ -112,6 +125,8 @@ class PolicyUpdate {
 
   /// Takes a velocity command that has come, with its stamp where it has one.
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
+  /// Takes a chunk that has come; returns why it is refused, nothing where it is not.
+  std::string hear(const Chunk& chunk);
 
   /// Keeps ticks out, as each request does for microseconds; owns nothing where one hangs.
   std::unique_lock<std::mutex> between_ticks();
@@ -162,6 +177,14 @@ class PolicyUpdate {
     Velocity velocity;
     policy_core::Time stamp_ns;
   };
+  /// A chunk that has come, when its observation was taken, and where it goes.
+  struct Chunks {
+    policy_core::ChunkPolicy& policy;
+    policy_core::ChunkRequest request;
+    policy_core::Rows rows;
+    std::int64_t taken_ns = 0, heard_ns = 0, begins_ns = 0;
+    bool is_new = false;
+  };
   void read_fields(const policy_core::Part& host);
   policy_core::Span span_of(const Read& field) noexcept {
     return {values_.data() + field.begin, field.size};
@@ -171,6 +194,7 @@ class PolicyUpdate {
   void restart() noexcept;
   void sample(Group& group, std::int64_t now_ns) noexcept;
   void sample_velocity(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
+  void bring_chunk(policy_core::ChunkExchange::Event event) noexcept;
   void go_on(std::int64_t now_ns) noexcept;
   /// Stands up, or goes back to a state of the set that may.
   policy_core::Controller::Problems begin_to_stand() noexcept;
@@ -210,6 +234,7 @@ class PolicyUpdate {
   // Between threads.
   std::mutex requests_, hearing_, reporting_, logging_;
   std::optional<Heard> heard_;
+  std::optional<Chunks> chunks_;
   Report report_;
   policy_core::JointCheck::Problem doubt_;
   std::atomic<policy_core::Mode> mode_{policy_core::Mode::kDamp};

@@ -60,6 +60,16 @@ def test_a_set_has_a_model_of_each_member_and_texts_of_each_switch(tmp_path: Pat
     assert switches
 
 
+def test_a_chunk_policy_has_actions_and_neither_models_nor_cameras(tmp_path: Path) -> None:
+    found = plan_of(BUNDLES / "so101_reach", tmp_path / "reach.polplan")
+
+    assert found["host.actions"] == found["host.joints"]
+    assert "host.models.0.file" not in found
+    assert [found[f"inputs.{i}.name"] for i in range(2) if f"inputs.{i}.name" in found] == [
+        ("joint_states",)
+    ]
+
+
 def test_limits_are_stricter_than_the_contract_s(tmp_path: Path) -> None:
     found = plan_of(BUNDLES / "lite3_walk", tmp_path / "walk", "--limit", "max_tilt_rad=0.5")
     assert found["limits.max_tilt_rad"] == 0.5
@@ -68,7 +78,6 @@ def test_limits_are_stricter_than_the_contract_s(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bundle", "more"),
     [
-        ("so101_reach", []),
         ("lite3_so101", []),
         ("lite3_walk", ["--limit", "max_tilt_rad=3"]),
         ("lite3_walk", ["--limit", "tilt=0.5"]),
