@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
@@ -229,6 +230,37 @@ def test_a_simulated_robot_walks_and_each_command_equals_python_s(
     assert pair.check_status()["mode"] == "RUN"
     assert world.sense().pos_world[0] > 1.5
     assert not world.fallen
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("recording", ["bag_mcap", "bag_sqlite3"])
+def test_on_a_recorded_walk_each_command_equals_python_s(
+    recording: str, shared_data: Path, pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of("lite3_walk")
+    pair.run()
+    began_ns, in_run = pair.twin.now_ns, 0
+    first_ns: int | None = None
+    with AnyReader([shared_data / "legged" / "lite3" / recording]) as reader:
+        for connection, log_ns, data in reader.messages():
+            message: Any = reader.deserialize(data, connection.msgtype)
+            first_ns = log_ns if first_ns is None else first_ns
+            while pair.twin.now_ns - began_ns < log_ns - first_ns:
+                pair.set_time(pair.twin.now_ns + UPDATE_NS)
+                pair.compared_update()
+                in_run += pair.mode is Mode.RUN
+            if connection.topic == "/joint_states":
+                order = [message.name.index(name) for name in pair.contract.joints.names]
+                pair.write("joint_pos", np.asarray(message.position)[order])
+                pair.write("joint_vel", np.asarray(message.velocity)[order])
+            elif connection.topic == "/imu/data":
+                pair.write("quat_xyzw", [getattr(message.orientation, axis) for axis in "xyzw"])
+                turning = message.angular_velocity
+                pair.write("ang_vel_body", [turning.x, turning.y, turning.z])
+            elif connection.topic == "/cmd_vel":
+                pair.hear([message.linear.x, message.linear.y, message.angular.z])
+    pair.check_status()
+    assert in_run > 5_000
 
 
 class RandomManager:
