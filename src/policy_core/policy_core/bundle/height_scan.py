@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a height scan of a policy is: where its points lie, and what their values mean.
+
+Nothing has a default that trainings disagree about: a scan that is transposed, negated or shifted
+by half a cell looks right on flat ground, and walks off a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from policy_core.bundle.schema import Found, entry
+from policy_core.interfaces import F64
+
+MOST_POINTS = 10_000
+Check = Callable[[str, str, object], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanGrid:
+    """Points on a grid, both ends of each axis included, as trainings generate them."""
+
+    size_m: tuple[float, ...] = entry(
+        "distance between the first and the last point along x and y, m", length=2, minimum=0
+    )
+    resolution_m: tuple[float, ...] = entry(
+        "distance of neighbouring points along x and y, m", length=2, exclusiveMinimum=0
+    )
+    offset_m: tuple[float, ...] = entry(
+        "centre of the grid in the frame of the scan, x and y, m", length=2
+    )
+    order: Literal["x_fastest", "y_fastest"] = entry(
+        "which coordinate changes from one value to the next: x_fastest for Isaac Lab's ordering "
+        "xy and for mjlab, y_fastest for its ordering yx and for legged_gym"
+    )
+    x: Literal["ascending", "descending"] = entry("whether x grows with the index, or falls")
+    y: Literal["ascending", "descending"] = entry("whether y grows with the index, or falls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeightScan:
+    """A height scan: points around the robot, and the height of the ground at each."""
+
+    grid: ScanGrid | None = entry("the points, on a grid; or `points_m`", default=None)
+    points_m: tuple[tuple[float, ...], ...] | None = entry(
+        "the points one by one, x and y in the frame of the scan, m", default=None, minItems=1
+    )
+    origin_m: tuple[float, ...] = entry(
+        "origin of the frame of the scan, in that of the base, m", length=3
+    )
+    alignment: Literal["yaw", "base", "world"] = entry(
+        "how the points turn with the base: yaw, by its heading alone and straight down; base, "
+        "with it, along its own axis; world, not at all"
+    )
+    heading: Literal["rotated_x", "twist"] | None = entry(
+        "alignment yaw: rotated_x, direction of the base's x axis (Isaac Lab, mjlab); twist, the "
+        "rotation about z, 2 atan2(z, w) of the quaternion (legged_gym)",
+        default=None,
+    )
+    value: Literal["frame_minus_ground", "ground_minus_frame", "ground_minus_mean"] = entry(
+        "height of the frame over the ground, of the ground over the frame, or of the ground over "
+        "the mean of all points, m"
+    )
+    offset_m: float = entry("what is subtracted from the value, m (0.5 in Isaac Lab)")
+    reach_m: float | None = entry(
+        "longest ray of the training, m: ground that is farther below is a miss; absent: none is",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    miss: float | None = entry(
+        "value of a ray that reaches no ground, before clip and scale of the term", default=None
+    )
+    invalid: Literal["value", "nearest", "mean", "fault"] = entry(
+        "what stands for a point whose height is not known: `invalid_value`, the value of the "
+        "nearest known point, the mean of those known, or nothing, so that the scan is refused"
+    )
+    invalid_value: float | None = entry(
+        "value of a point that is not known, before clip and scale of the term", default=None
+    )
+    max_invalid_ratio: float = entry(
+        "largest share of points that are not known", minimum=0, maximum=1
+    )
+    map_timeout_s: float = entry(
+        "age at which the map is too old, s", exclusiveMinimum=0, maximum=60
+    )
+    pose_timeout_s: float = entry(
+        "age at which the pose in the map is too old, s", exclusiveMinimum=0, maximum=5
+    )
+    layer: str = entry("layer of a grid_map_msgs/GridMap with the heights")
+
+    @property
+    def points(self) -> F64:
+        """Points [points, 2] in the frame of the scan, in the order of the values, m."""
+        if self.grid is None:
+            return np.array(self.points_m, dtype=np.float64).reshape(-1, 2)
+        grid = self.grid
+        x, y = (
+            _axis(size, step, offset, direction)
+            for size, step, offset, direction in zip(
+                grid.size_m, grid.resolution_m, grid.offset_m, (grid.x, grid.y), strict=True
+            )
+        )
+        if grid.order == "x_fastest":
+            return np.stack([np.tile(x, y.size), np.repeat(y, x.size)], axis=1)
+        return np.stack([np.repeat(x, y.size), np.tile(y, x.size)], axis=1)
+
+
+def _axis(size_m: float, step_m: float, offset_m: float, direction: str) -> F64:
+    # A size that is nearly a multiple has the last point: (1.6, 0.1) are 17 points.
+    count = int(size_m / step_m + 1e-6) + 1
+    values = offset_m - size_m / 2.0 + step_m * np.arange(count)
+    return values if direction == "ascending" else values[::-1]
+
+
+def check_scan(scan: HeightScan, key: str, problem: Check) -> None:
+    """Say what contradicts itself in a scan.
+
+    Args:
+        scan: As it was read.
+        key: Of it.
+        problem: Takes key, what is expected there, and what was found.
+    """
+    if (scan.grid is None) == (scan.points_m is None):
+        found = "neither" if scan.grid is None else "both"
+        problem(key, "either `grid` or `points_m`", Found(found))
+        return
+    for i, point in enumerate(scan.points_m or ()):
+        if len(point) != 2:
+            problem(f"{key}.points_m[{i}]", "x and y", list(point))
+            return
+    if scan.grid is not None:
+        steps = [
+            size / step for size, step in zip(scan.grid.size_m, scan.grid.resolution_m, strict=True)
+        ]
+        if (steps[0] + 1) * (steps[1] + 1) > MOST_POINTS:
+            problem(f"{key}.grid", f"at most {MOST_POINTS} points", list(scan.grid.size_m))
+        for axis, share in zip("xy", steps, strict=True):
+            if abs(share - round(share)) > 1e-3:
+                problem(
+                    f"{key}.grid.size_m",
+                    f"a multiple of resolution_m along {axis}, so that both ends have a point",
+                    list(scan.grid.size_m),
+                )
+    elif len(scan.points_m or ()) > MOST_POINTS:
+        problem(f"{key}.points_m", f"at most {MOST_POINTS} points", Found(f"{len(scan.points)}"))
+    _paired(scan.alignment == "yaw", scan.heading, f"{key}.heading", "alignment yaw", problem)
+    _paired(scan.reach_m is not None, scan.miss, f"{key}.miss", "a scan with reach_m", problem)
+    _paired(
+        scan.invalid == "value",
+        scan.invalid_value,
+        f"{key}.invalid_value",
+        "invalid: value",
+        problem,
+    )
+
+
+def _paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
+    if is_needed and value is None:
+        problem(key, f"a value, for {where}", Found("nothing"))
+    elif not is_needed and value is not None:
+        problem(key, f"nothing, since it is only of {where}", value)

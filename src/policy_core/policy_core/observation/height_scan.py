@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A height scan: sampled from an elevation map, and made into what the policy was shown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.bundle.height_scan import HeightScan
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Index
+
+_RAY_STEPS = 4
+"""Steps from map cell to map cell by which a slanting ray finds the ground."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ElevationMap:
+    """Heights of the ground on a grid, NaN where they are not known.
+
+    Attributes:
+        heights: In the frame of the map [rows, columns], m. Row 0 is at the largest x, column 0 at
+            the largest y, less `start`.
+        centre: Of the map, x and y, m.
+        resolution_m: Edge of a cell, m.
+        start: Row and column in `heights` of the corner with the largest x and y.
+    """
+
+    heights: npt.NDArray[np.float32]
+    centre: tuple[float, float]
+    resolution_m: float
+    start: tuple[int, int] = (0, 0)
+
+
+class HeightScanner:
+    """Finds the height of the ground at the points of a scan, and what the policy sees of it.
+
+    Attributes:
+        values: What the policy sees before clip and scale of the term [points], m; finite after
+            `see`.
+        heights: Ground over the frame of the scan at the points [points], m; NaN where it is not
+            known.
+        invalid: How many were not known in the last scan.
+    """
+
+    def __init__(self, scan: HeightScan) -> None:
+        """Lay the points out; the scan is one that `check_scan` finds nothing wrong with."""
+        self._scan, points = scan, scan.points
+        size = len(points)
+        self._x, self._y = points[:, 0].copy(), points[:, 1].copy()
+        self._origin = np.array(scan.origin_m)
+        self.values: F64 = np.zeros(size)
+        self.heights: F64 = np.full(size, np.nan)
+        self.invalid = size
+        self._at_x, self._at_y, self._work = np.zeros((3, size))
+        self._row: Index = np.zeros(size, np.intp)
+        self._column: Index = np.zeros(size, np.intp)
+        self._outside, self._more = np.zeros((2, size), bool)
+        self._neighbours: Index | None = None
+        if scan.invalid == "nearest":
+            distances = np.square(points[:, None] - points[None]).sum(axis=2)
+            self._neighbours = distances.argsort(axis=1, kind="stable")
+
+    def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
+        """Write `heights` from a map, by the cell that each point is in.
+
+        Args:
+            elevation: The map.
+            position: Of the base in the frame of the map [3], m.
+            quat_xyzw: Rotation base -> frame of the map [4].
+        """
+        rotation = _rotation(quat_xyzw)
+        x, y, z = (position + rotation @ self._origin).tolist()
+        down = np.array([0.0, 0.0, -1.0])
+        if self._scan.alignment == "base":
+            turn, down = rotation, -rotation[:, 2]
+        elif self._scan.alignment == "yaw":
+            turn = _about_z(self._heading(rotation, quat_xyzw))
+        else:
+            turn = np.eye(3)
+        self._turned(self._at_x, turn[0], x)
+        self._turned(self._at_y, turn[1], y)
+        self._look_up(elevation)
+        if self._scan.alignment == "base":
+            self._follow(elevation, z + self._x * turn[2, 0] + self._y * turn[2, 1], down)
+        np.subtract(self.heights, z, self.heights)
+
+    def see(self) -> None:
+        """Make `values` of `heights`, as the scan says.
+
+        Raises:
+            RobotError: More points are not known than the scan allows, or any where it is refused.
+        """
+        scan, values, heights = self._scan, self.values, self.heights
+        unknown = np.isnan(heights, self._outside)
+        self.invalid = int(np.count_nonzero(unknown))
+        most = 0.0 if scan.invalid == "fault" else scan.max_invalid_ratio
+        if self.invalid > most * heights.size:
+            raise RobotError(
+                f"expected the height of the ground at {math.ceil((1.0 - most) * heights.size)} "
+                f"points at least, found it at {heights.size - self.invalid} of {heights.size}"
+            )
+        if self.invalid == heights.size and scan.invalid != "value":
+            raise RobotError("expected the height of the ground, found it at none of the points")
+        known = None
+        if scan.value == "frame_minus_ground":
+            np.negative(heights, values)
+        elif scan.value == "ground_minus_frame":
+            np.copyto(values, heights)
+        else:
+            known = heights[~unknown]
+            np.subtract(heights, known.mean() if known.size else 0.0, values)
+        np.subtract(values, scan.offset_m, values)
+        if scan.reach_m is not None:
+            assert scan.miss is not None
+            np.less(heights, -scan.reach_m, self._more)
+            np.copyto(values, scan.miss, where=self._more)
+        if self.invalid:
+            self._fill(unknown)
+
+    def _fill(self, unknown: npt.NDArray[np.bool_]) -> None:
+        scan, values = self._scan, self.values
+        if scan.invalid == "value":
+            assert scan.invalid_value is not None
+            values[unknown] = scan.invalid_value
+        elif scan.invalid == "mean":
+            values[unknown] = values[~unknown].mean()
+        else:
+            assert self._neighbours is not None
+            known = ~unknown
+            for point in np.flatnonzero(unknown):
+                order = self._neighbours[point]
+                values[point] = values[order[known[order].argmax()]]
+
+    def _heading(self, rotation: F64, quat_xyzw: F64) -> float:
+        if self._scan.heading == "twist":
+            return 2.0 * math.atan2(quat_xyzw[2], quat_xyzw[3])
+        return math.atan2(rotation[1, 0], rotation[0, 0])
+
+    def _turned(self, out: F64, row: F64, begin: float) -> None:
+        """Write a coordinate of the points, which are turned by a row of a rotation."""
+        np.multiply(self._x, row[0], out)
+        np.multiply(self._y, row[1], self._work)
+        np.add(out, self._work, out)
+        np.add(out, begin, out)
+
+    def _look_up(self, elevation: ElevationMap) -> None:
+        """Write the heights of the map at the points."""
+        rows, columns = elevation.heights.shape
+        outside = self._outside
+        outside[:] = False
+        for at, centre, cells, start, into in (
+            (self._at_x, elevation.centre[0], rows, elevation.start[0], self._row),
+            (self._at_y, elevation.centre[1], columns, elevation.start[1], self._column),
+        ):
+            work = self._work
+            np.subtract(centre + 0.5 * cells * elevation.resolution_m, at, work)
+            np.multiply(work, 1.0 / elevation.resolution_m, work)
+            np.floor(work, work)
+            np.less(work, 0.0, self._more)
+            np.logical_or(outside, self._more, outside)
+            np.greater_equal(work, cells, self._more)
+            np.logical_or(outside, self._more, outside)
+            np.clip(work, 0.0, cells - 1.0, work)
+            np.copyto(into, work, casting="unsafe")
+            if start:
+                np.add(into, start, into)
+                np.remainder(into, cells, into)
+        np.copyto(self.heights, elevation.heights[self._row, self._column])
+        np.copyto(self.heights, np.nan, where=outside)
+
+    def _follow(self, elevation: ElevationMap, start_z: F64, down: F64) -> None:
+        """Let slanting rays find the ground, which begin at these heights."""
+        start_x, start_y = self._at_x.copy(), self._at_y.copy()
+        for _ in range(_RAY_STEPS):
+            length = np.nan_to_num((self.heights - start_z) / down[2], nan=0.0)
+            np.copyto(self._at_x, start_x + down[0] * length)
+            np.copyto(self._at_y, start_y + down[1] * length)
+            self._look_up(elevation)
+
+
+def _rotation(quat_xyzw: F64) -> F64:
+    """Return the rotation matrix of a quaternion, which need not be of unit length."""
+    x, y, z, w = quat_xyzw.tolist()
+    s = 2.0 / (x * x + y * y + z * z + w * w)
+    return np.array(
+        [
+            [1.0 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
+            [s * (x * y + z * w), 1.0 - s * (x * x + z * z), s * (y * z - x * w)],
+            [s * (x * z - y * w), s * (y * z + x * w), 1.0 - s * (x * x + y * y)],
+        ]
+    )
+
+
+def _about_z(angle: float) -> F64:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])

@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Height scans: where the points lie, and what the policy sees of the ground there.
+
+The scene is a step on one side and a slope, so that no mistake of order, direction, sign or
+alignment looks right.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.height_scan import HeightScan, ScanGrid, check_scan
+from policy_core.bundle.schema import Reader
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_core.observation.height_scan import ElevationMap, HeightScanner
+
+GRID = ScanGrid(
+    size_m=(1.6, 1.0),
+    resolution_m=(0.1, 0.1),
+    offset_m=(0.0, 0.0),
+    order="x_fastest",
+    x="ascending",
+    y="ascending",
+)
+ISAAC_LAB = HeightScan(
+    grid=GRID,
+    origin_m=(0.0, 0.0, 0.0),
+    alignment="yaw",
+    heading="rotated_x",
+    value="frame_minus_ground",
+    offset_m=0.5,
+    invalid="value",
+    invalid_value=-1.0,
+    max_invalid_ratio=0.3,
+    map_timeout_s=0.5,
+    pose_timeout_s=0.1,
+    layer="elevation",
+)
+RESOLUTION_M = 0.04
+
+
+def ground(x: F64, y: F64) -> F64:
+    """Return the height of a step to the left ahead, on a slope."""
+    return np.asarray(0.05 * x + np.where((x > 0.3) & (y > 0.1), 0.2, 0.0))
+
+
+def elevation(start: tuple[int, int] = (0, 0), cells: int = 100) -> ElevationMap:
+    """Return a map of it around the origin."""
+    at = (0.5 * cells - 0.5 - np.arange(cells)) * RESOLUTION_M
+    heights = ground(at[:, None], at[None]).astype(np.float32)
+    heights = np.roll(heights, start, axis=(0, 1))
+    return ElevationMap(heights=heights, centre=(0.0, 0.0), resolution_m=RESOLUTION_M, start=start)
+
+
+def quaternion(roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> F64:
+    """Return a rotation about z, then y, then x [x, y, z, w]."""
+    (cr, sr), (cp, sp), (cy, sy) = (
+        (math.cos(angle / 2), math.sin(angle / 2)) for angle in (roll, pitch, yaw)
+    )
+    return np.array(
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ]
+    )
+
+
+def seen(
+    scan: HeightScan,
+    position: tuple[float, float, float] = (0.0, 0.0, 0.35),
+    quat_xyzw: F64 | None = None,
+    of: ElevationMap | None = None,
+) -> F64:
+    scanner = HeightScanner(scan)
+    scanner.sample(
+        of or elevation(), np.array(position), quaternion() if quat_xyzw is None else quat_xyzw
+    )
+    scanner.see()
+    return scanner.values.copy()
+
+
+def test_the_points_of_a_grid_are_in_the_order_that_the_training_says() -> None:
+    points = ISAAC_LAB.points
+    assert points.shape == (187, 2)
+    np.testing.assert_allclose(points[[0, 1, 17]], [[-0.8, -0.5], [-0.7, -0.5], [-0.8, -0.4]])
+
+    def first(**change: Any) -> F64:
+        return replace(ISAAC_LAB, grid=replace(GRID, **change)).points[:2]
+
+    np.testing.assert_allclose(first(order="y_fastest"), [[-0.8, -0.5], [-0.8, -0.4]])
+    np.testing.assert_allclose(first(x="descending"), [[0.8, -0.5], [0.7, -0.5]])
+    np.testing.assert_allclose(
+        first(order="y_fastest", x="descending", y="descending"), [[0.8, 0.5], [0.8, 0.4]]
+    )
+    np.testing.assert_allclose(first(offset_m=(0.2, 0.1)), [[-0.6, -0.4], [-0.5, -0.4]])
+
+
+def test_a_scan_sees_the_cells_that_its_points_are_in() -> None:
+    values = seen(ISAAC_LAB, (0.1, -0.2, 0.35), quaternion(yaw=0.6))
+
+    c, s = math.cos(0.6), math.sin(0.6)
+    at = ISAAC_LAB.points @ np.array([[c, s], [-s, c]]) + (0.1, -0.2)
+    x, y = ((np.floor(at / RESOLUTION_M) + 0.5) * RESOLUTION_M).T
+    np.testing.assert_allclose(values, 0.35 - ground(x, y) - 0.5, atol=1e-6)
+
+
+def test_a_circular_map_is_the_same_map() -> None:
+    for start in ((0, 0), (13, 77), (99, 1)):
+        np.testing.assert_array_equal(seen(ISAAC_LAB, of=elevation(start)), seen(ISAAC_LAB))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grid": replace(GRID, order="y_fastest")},
+        {"grid": replace(GRID, y="descending")},
+        {"grid": replace(GRID, x="descending")},
+        {"grid": replace(GRID, offset_m=(0.05, 0.05))},
+        {"grid": replace(GRID, size_m=(1.6, 0.5), resolution_m=(0.1, 0.05))},
+        {"value": "ground_minus_frame"},
+        {"value": "ground_minus_mean"},
+        {"alignment": "base", "heading": None},
+        {"alignment": "world", "heading": None},
+        {"heading": "twist"},
+        {"offset_m": 0.0},
+        {"origin_m": (0.0, 0.0, 0.1)},
+        {"reach_m": 0.3, "miss": -1.0},
+    ],
+    ids=lambda change: ", ".join(change),
+)
+def test_a_scan_of_another_convention_differs_at_a_step(change: dict[str, Any]) -> None:
+    pose = (0.1, -0.2, 0.35), quaternion(roll=0.5, pitch=0.4, yaw=1.1)
+    difference = seen(replace(ISAAC_LAB, **change), *pose) - seen(ISAAC_LAB, *pose)
+    assert np.abs(difference).max() > 0.05
+
+
+def test_rays_along_a_tilted_base_find_the_ground() -> None:
+    flat = ElevationMap(
+        heights=np.zeros((100, 100), np.float32), centre=(0.0, 0.0), resolution_m=RESOLUTION_M
+    )
+    along = replace(ISAAC_LAB, alignment="base", heading=None)
+    values = seen(along, (0.0, 0.0, 0.35), quaternion(pitch=0.2), flat)
+    np.testing.assert_allclose(values, -0.15, atol=1e-9)
+
+
+@pytest.mark.parametrize(("invalid", "found"), [("value", -1.0), ("nearest", None), ("mean", None)])
+def test_points_that_are_not_known_have_the_value_that_the_scan_says(
+    invalid: Any, found: float | None
+) -> None:
+    scan = replace(ISAAC_LAB, invalid=invalid, invalid_value=-1.0 if invalid == "value" else None)
+    of, whole = elevation(), seen(scan)
+    of.heights[48:52, 48:52] = np.nan  # under the body
+    scanner = HeightScanner(scan)
+    scanner.sample(of, np.array([0.0, 0.0, 0.35]), quaternion())
+    scanner.see()
+    unknown = np.isnan(scanner.heights)
+    assert scanner.invalid == unknown.sum() > 0
+    np.testing.assert_array_equal(scanner.values[~unknown], whole[~unknown])
+    expected: Any = {"value": -1.0, "mean": whole[~unknown].mean()}.get(invalid)
+    if invalid == "nearest":
+        assert set(scanner.values[unknown]) <= set(whole[~unknown])
+        np.testing.assert_allclose(scanner.values[unknown], whole[unknown], atol=0.011)
+    else:
+        np.testing.assert_allclose(scanner.values[unknown], expected)
+
+
+@pytest.mark.parametrize(
+    ("scan", "position"),
+    [
+        (replace(ISAAC_LAB, max_invalid_ratio=0.2), (1.7, 0.0, 0.35)),
+        (replace(ISAAC_LAB, invalid="fault", invalid_value=None), (1.3, 0.0, 0.35)),
+        (replace(ISAAC_LAB, invalid="mean", invalid_value=None, max_invalid_ratio=1.0), (9, 0, 1)),
+    ],
+    ids=["too many", "fault", "none known"],
+)
+def test_a_scan_that_knows_too_little_is_refused(
+    scan: HeightScan, position: tuple[float, float, float]
+) -> None:
+    with pytest.raises(RobotError):
+        seen(scan, position)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"grid": None}, "scan"),
+        ({"points_m": ((0.0, 0.0),)}, "scan"),
+        ({"grid": None, "points_m": ((0.0, 0.0, 0.0),)}, "scan.points_m[0]"),
+        ({"grid": replace(GRID, size_m=(1.65, 1.0))}, "scan.grid.size_m"),
+        ({"grid": replace(GRID, size_m=(100.0, 100.0))}, "scan.grid"),
+        ({"heading": None}, "scan.heading"),
+        ({"alignment": "base"}, "scan.heading"),
+        ({"reach_m": 2.0}, "scan.miss"),
+        ({"miss": 2.0}, "scan.miss"),
+        ({"invalid": "mean"}, "scan.invalid_value"),
+        ({"invalid_value": None}, "scan.invalid_value"),
+    ],
+    ids=str,
+)
+def test_what_contradicts_itself_in_a_scan_has_one_problem(
+    change: dict[str, Any], key: str
+) -> None:
+    reader = Reader("policy.yaml")
+    check_scan(replace(ISAAC_LAB, **change), "scan", reader.problem)
+    assert [problem.key for problem in reader.problems] == [key]
