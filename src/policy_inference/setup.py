@@ -71,6 +71,7 @@ setup(
             "joint_policy_node = policy_inference.nodes.start:joint_policy_node",
             "policy_set_node = policy_inference.nodes.start:policy_set_node",
             "policy_inference = policy_inference.commands.main:main",
+            "perception_node = policy_inference.nodes.start:perception_node",
             "robot_metrics = policy_inference.nodes.start:robot_metrics",
             "usb_camera = policy_inference.nodes.start:usb_camera",
         ],

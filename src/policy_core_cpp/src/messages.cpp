@@ -366,6 +366,40 @@ class VectorReader final : public MessageReader {
   Values<float> found_;
 };
 
+/// policy_msgs/Perceived: a height scan, or what an encoder makes of a depth image.
+class PerceivedReader final : public MessageReader {
+ public:
+  PerceivedReader(const Part& plan, Controller& controller, std::int64_t problem)
+      : MessageReader(plan, controller, problem), out_(field(plan.text("field"))) {}
+
+ private:
+  bool decode(Cdr& cdr) noexcept override {
+    stamp_ns_ = cdr.stamp();
+    cdr.text();
+    cdr.stamp();  // of the map
+    const auto problem = cdr.text();
+    if (!is_utf8(problem)) cdr.fail();
+    has_problem_ = !problem.empty();
+    cdr.value<std::uint32_t>();
+    found_ = cdr.array<double>();
+    return cdr.ok();
+  }
+
+  MessageVerdict judge() noexcept override {
+    bool fits = !has_problem_ && found_.size == out_.size;
+    for (std::size_t i = 0; fits && i < out_.size; ++i) fits = std::isfinite(found_[i]);
+    return fits ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
+  }
+
+  void write(std::int64_t) noexcept override {
+    for (std::size_t i = 0; i < out_.size; ++i) out_[i] = found_[i];
+  }
+
+  Span out_;
+  bool has_problem_ = false;
+  Values<double> found_;
+};
+
 Input& input_of(const Part& plan, Controller& controller) {
   const auto& name = plan.text("input");
   for (std::size_t i = 0; i < controller.input_count(); ++i) {
@@ -383,7 +417,8 @@ std::unique_ptr<MessageReader> MessageReader::open(const Part& plan, Controller&
   if (kind == "robot") return std::make_unique<RobotReader>(plan, controller, problem);
   if (kind == "velocity") return std::make_unique<VelocityReader>(plan, controller, problem);
   if (kind == "vector") return std::make_unique<VectorReader>(plan, controller, problem);
-  throw PlanError("plan: " + kind + ": expected joints, robot, velocity or vector");
+  if (kind == "perceived") return std::make_unique<PerceivedReader>(plan, controller, problem);
+  throw PlanError("plan: " + kind + ": expected joints, robot, velocity, vector or perceived");
 }
 
 MessageReader::MessageReader(const Part& plan, Controller& controller, std::int64_t problem)

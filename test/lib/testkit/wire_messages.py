@@ -23,12 +23,27 @@ _FIELDS = (
     "motion_joint_vel",
     "motion_anchor_ori_b",
 )
+SCAN = {
+    "points_m": [[0.2, 0.1], [0.2, -0.1]],
+    "origin_m": [0.0, 0.0, 0.0],
+    "alignment": "yaw",
+    "heading": "rotated_x",
+    "value": "frame_minus_ground",
+    "offset_m": 0.5,
+    "invalid": "nearest",
+    "max_invalid_ratio": 0.5,
+    "map_timeout_s": 0.5,
+    "pose_timeout_s": 0.1,
+    "layer": "elevation",
+}
+"""A height scan of two points."""
 ALL_INPUTS: Mapping[str, object] = {
     "observations": {
         "obs": {
             "terms": [
                 *({"term": field} for field in _FIELDS),
                 {"term": "external", "topic": "scan", "size": 3},
+                {"term": "height_scan", "topic": "perception/ground", "scan": SCAN},
             ]
         }
     },
@@ -170,6 +185,11 @@ class RandomMessages:
         size = self._draw.randrange(6) if self._happens(0.1) else 3
         cdr.put("I", 0).array("f", [0.1 * i for i in range(size)])
 
+    def perceived(self, cdr: CdrWriter, stamp_ns: int) -> None:
+        cdr.stamp(stamp_ns).text(self._text()).stamp(stamp_ns)
+        cdr.text(self._text() if self._happens(0.1) else b"").put("I", 1)
+        cdr.array("d", self._numbers(self._draw.randrange(4) if self._happens(0.1) else 2))
+
 
 _MAKERS: dict[str, Callable[[RandomMessages, CdrWriter, int], None]] = {
     "sensor_msgs/msg/JointState": RandomMessages.joint_state,
@@ -179,4 +199,5 @@ _MAKERS: dict[str, Callable[[RandomMessages, CdrWriter, int], None]] = {
     "geometry_msgs/msg/Twist": RandomMessages.twist,
     "geometry_msgs/msg/TwistStamped": RandomMessages.twist_stamped,
     "std_msgs/msg/Float32MultiArray": RandomMessages.float32_array,
+    "policy_msgs/msg/Perceived": RandomMessages.perceived,
 }

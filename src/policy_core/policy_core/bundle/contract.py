@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal
+from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Kind, TensorSpec
 
@@ -159,7 +160,10 @@ class Term:
         minItems=1,
     )
     topic: str | None = entry(
-        "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
+        "relative topic of an external vector or of what is perceived, which begins with "
+        "perception/",
+        default=None,
+        pattern=RELATIVE_TOPIC,
     )
     size: int | None = entry(
         "length of an external vector", default=None, minimum=1, maximum=MOST_VALUES
@@ -168,6 +172,9 @@ class Term:
         "age at which an external vector is too old, s; safety.state_timeout_s if absent",
         default=None,
         exclusiveMinimum=0,
+    )
+    scan: HeightScan | None = entry(
+        "points of a height scan, and what their values mean", default=None
     )
     output: str | None = entry(
         "output of the model that `last_output` repeats in the next tick", default=None

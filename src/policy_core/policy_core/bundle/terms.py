@@ -15,7 +15,9 @@ from typing import Literal
 from policy_core.bundle.contract import JointContract, Term
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 
-Size = Literal["joints", "actions", "external", "phase", "output"] | int
+Size = Literal["joints", "actions", "external", "scan", "phase", "output"] | int
+PERCEPTION = "perception/"
+"""What the topics of perceived vectors begin with (policy_msgs/Perceived)."""
 OWN_FIELDS = (
     "last_action",
     "last_output",
@@ -94,6 +96,11 @@ TERMS: dict[str, TermSpec] = {
     "external": TermSpec(
         field="external", size="external", doc="Vector of `size` values from the topic `topic`"
     ),
+    "height_scan": TermSpec(
+        field="external",
+        size="scan",
+        doc="Height of the ground at the points of `scan`, as it says, m; from the topic `topic`",
+    ),
 }
 
 
@@ -131,6 +138,8 @@ def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
     if spec.size == "output":
         tensor = contract.model.outputs.get(term.output or "")
         return math.prod(tensor.shape) if tensor else 0
+    if spec.size == "scan":
+        return 0 if term.scan is None else len(term.scan.points)
     return term.size or 0 if spec.size == "external" else int(spec.size)
 
 

@@ -16,9 +16,17 @@ from policy_core.bundle.contract import (
     Term,
     VelocityCommand,
 )
+from policy_core.bundle.height_scan import HeightScan, check_scan
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.state_fields import STATE_TOPICS
-from policy_core.bundle.terms import TERMS, TermSpec, is_of_anchor, is_of_motion, term_names
+from policy_core.bundle.terms import (
+    PERCEPTION,
+    TERMS,
+    TermSpec,
+    is_of_anchor,
+    is_of_motion,
+    term_names,
+)
 from policy_core.bundle.validate_body import BodyValidator, listed
 
 # An external vector has its own type of message, so it cannot share a topic with these.
@@ -118,9 +126,10 @@ class _JointValidator(BodyValidator):
         self.ordered(f"{key}.clip", term.clip)
         options = {
             "joints": spec.size == "joints",
-            "topic": spec.size == "external",
+            "topic": spec.size in ("external", "scan"),
             "size": spec.size == "external",
             "timeout_s": spec.size == "external",
+            "scan": spec.size == "scan",
             "output": spec.size == "output",
             "ahead": is_of_motion(term),
             "period_s": spec.size == "phase",
@@ -128,7 +137,7 @@ class _JointValidator(BodyValidator):
             "standing": spec.size == "phase",
             "parts": bool(spec.parts),
         }
-        required = ("topic", "size", "output", "period_s")
+        required = ("topic", "size", "scan", "output", "period_s")
         for option, belongs in options.items():
             given = getattr(term, option) is not None
             if given and not belongs:
@@ -140,6 +149,15 @@ class _JointValidator(BodyValidator):
                 )
             if belongs and not given and option in required:
                 self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
+        if term.scan is not None and spec.size == "scan":
+            check_scan(term.scan, f"{key}.scan", self.reader.problem)
+        if term.topic is not None and term.topic.startswith(PERCEPTION) != (spec.size == "scan"):
+            found = "a topic of another name" if spec.size == "scan" else "one that does"
+            self.reader.problem(
+                f"{key}.topic",
+                f"a topic that begins with {PERCEPTION} for what is perceived, and only for that",
+                Found(found),
+            )
         if spec.parts:
             self._parts(f"{key}.parts", term.parts or (), spec)
         if spec.size == "output" and term.output is not None:
@@ -170,6 +188,7 @@ class _JointValidator(BodyValidator):
     def topics(self) -> None:
         """Check that no topic of an external vector is taken or has two sizes."""
         sizes: dict[str, int | None] = {}
+        scans: dict[str, HeightScan | None] = {}
         for name, observation in self.contract.observations.items():
             for i, term in enumerate(observation.terms):
                 key = f"observations.{name}.terms[{i}]"
@@ -184,6 +203,12 @@ class _JointValidator(BodyValidator):
                         f"{key}.size",
                         f"{sizes[term.topic]}, as where the topic {term.topic} is named first",
                         term.size,
+                    )
+                if term.topic and scans.setdefault(term.topic, term.scan) != term.scan:
+                    self.reader.problem(
+                        f"{key}.scan",
+                        f"the scan of the topic {term.topic} as where that is named first",
+                        Found("another one"),
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:

@@ -104,8 +104,9 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for term in contract.terms:
-        if term.topic and term.timeout_s:
-            own_ns = _ns(term.timeout_s)
+        timeout_s = term.scan.pose_timeout_s if term.scan else term.timeout_s
+        if term.topic and timeout_s:
+            own_ns = _ns(timeout_s)
             timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
     if contract.motion and contract.motion.live:
         own_ns = _ns(contract.motion.live.timeout_s)

@@ -400,7 +400,7 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
         if name in STATE_FIELDS:
             yield _sized(name, joints)
         elif name.startswith(EXTERNAL):
-            yield name, term.size or 0
+            yield name, len(term_names(term, contract))
         elif name.startswith("phase:"):
             yield name, 2 * len(term.offsets or (0.0,))
             if term.standing:

@@ -26,6 +26,7 @@ from policy_core.bundle.state_fields import (
     require_pose,
     velocity_of,
 )
+from policy_core.bundle.terms import PERCEPTION
 from policy_core.errors import RobotError
 from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64
@@ -254,9 +255,35 @@ class VectorReader:
         return {"kind": "vector", "field": self._name}
 
 
+class PerceivedReader:
+    """policy_msgs/Perceived: a height scan, or what an encoder makes of a depth image."""
+
+    message = "policy_msgs/msg/Perceived"
+
+    def __init__(self, topic: str, state: StateVector) -> None:
+        """Write to the field of the term."""
+        self._name = f"{EXTERNAL}{topic}"
+        self._field = state[self._name]
+
+    def read(self, message: Any) -> None:
+        """Write all values; a message that says why there are none is refused."""
+        if message.problem:
+            raise RobotError(message.problem)
+        data = np.asarray(message.data)
+        if data.size != self._field.size or not np.isfinite(data).all():
+            raise RobotError(f"expected {self._field.size} finite values, found {data.size}")
+        self._field[:] = data
+
+    def plan(self) -> dict[str, Any]:
+        """Return the field."""
+        return {"kind": "perceived", "field": self._name}
+
+
 def message_types(name: str) -> tuple[str, ...]:
     """Return the ROS types that an input of a joint policy may have, the usual one first."""
-    return STATE_TOPICS[name].types if name in STATE_TOPICS else (VectorReader.message,)
+    if name in STATE_TOPICS:
+        return STATE_TOPICS[name].types
+    return ((PerceivedReader if name.startswith(PERCEPTION) else VectorReader).message,)
 
 
 def state_reader(
@@ -276,4 +303,4 @@ def state_reader(
         return OtherJointsReader(STATE_TOPICS[name], names, state)
     if name in STATE_TOPICS:
         return RobotReader(STATE_TOPICS[name], state)
-    return VectorReader(name, state)
+    return (PerceivedReader if name.startswith(PERCEPTION) else VectorReader)(name, state)

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Elevation maps and sampled points from messages; no ROS package is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_core.observation.height_scan import ElevationMap
+
+COLUMN_MAJOR, ROW_MAJOR = "column_index", "row_index"
+"""Label of the outer dimension of a layer, by how its cells lie."""
+_SMALLEST_TURN = 1e-3
+_FLOAT32 = 7
+"""Of sensor_msgs/PointField."""
+
+
+def elevation_of(message: Any, layer: str) -> ElevationMap:
+    """Return a layer of a map; it shares the memory of the message.
+
+    The layout is that of grid_map: the first cell is at the largest x and y, a row is one x, and
+    the start indices say which cell that is in the memory, which is used as a ring.
+
+    Args:
+        message: grid_map_msgs/GridMap, or an object with the same attributes.
+        layer: Name of the layer with the heights, m.
+
+    Raises:
+        RobotError: The layer is missing, its size is not that of the map, or the map is turned.
+    """
+    layers = list(message.layers)
+    if layer not in layers:
+        raise RobotError(f"expected the layer {layer}, found {', '.join(layers) or 'none'}")
+    array = message.data[layers.index(layer)]
+    dims = [(dim.label, dim.size) for dim in array.layout.dim]
+    if len(dims) != 2 or dims[0][0] not in (COLUMN_MAJOR, ROW_MAJOR):
+        raise RobotError(
+            f"expected two dimensions, {COLUMN_MAJOR} or {ROW_MAJOR} first, found "
+            f"{', '.join(label for label, _ in dims) or 'none'}"
+        )
+    shape = dims[0][1], dims[1][1]
+    data = np.asarray(array.data, dtype=np.float32)
+    info = message.info
+    heights = data.reshape(shape) if data.size == shape[0] * shape[1] else data[:0]
+    if dims[0][0] == COLUMN_MAJOR:
+        heights, shape = heights.T, shape[::-1]
+    rows, columns = shape
+    if not heights.size or not info.resolution > 0.0:
+        raise RobotError(
+            f"expected a cell for each of {rows} x {columns} and a resolution > 0, found "
+            f"{data.size} and {info.resolution:g}"
+        )
+    expected = info.length_x / info.resolution, info.length_y / info.resolution
+    if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:
+        raise RobotError(
+            f"expected {expected[0]:g} x {expected[1]:g} cells, the lengths of the map divided by "
+            f"its resolution, found {rows} x {columns}"
+        )
+    turn = info.pose.orientation
+    if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
+        raise RobotError("expected a map that is not turned in its frame, found one that is")
+    centre = info.pose.position
+    start = message.outer_start_index, message.inner_start_index
+    if not (start[0] < rows and start[1] < columns):
+        raise RobotError(f"expected start indices within {rows} x {columns}, found {start}")
+    return ElevationMap(
+        heights=heights,
+        centre=(centre.x, centre.y),
+        resolution_m=info.resolution,
+        start=start,
+    )
+
+
+def sampled_heights(message: Any, count: int) -> F64:
+    """Return the heights of points that another program has sampled [count], m.
+
+    Args:
+        message: sensor_msgs/PointCloud2, whose z they are, or std_msgs/Float32MultiArray; in the
+            order of the contract, ground over the frame of the scan, NaN where it is not known.
+        count: How many the contract has.
+
+    Raises:
+        RobotError: There are more or fewer, or z is no float32.
+    """
+    if not hasattr(message, "point_step"):
+        heights = np.asarray(message.data, dtype=np.float64)
+    else:
+        offsets = [
+            field.offset
+            for field in message.fields
+            if field.name == "z" and field.datatype == _FLOAT32
+        ]
+        points = message.width * message.height
+        data = np.frombuffer(message.data, np.uint8)
+        if not offsets or data.size < points * message.point_step:
+            raise RobotError("expected a point cloud with z as float32 and all of its points")
+        cells = data[: points * message.point_step].reshape(points, message.point_step)
+        z = np.ascontiguousarray(cells[:, offsets[0] : offsets[0] + 4])
+        heights = z.view(">f4" if message.is_bigendian else "<f4").ravel().astype(np.float64)
+    if heights.size != count:
+        raise RobotError(f"expected {count} points, those of the contract, found {heights.size}")
+    return heights

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy perceives of the ground, made of maps and poses as they come; no ROS is needed."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policy_core.bundle.contract import JointContract, Term
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_core.observation.height_scan import ElevationMap, HeightScanner
+from policy_inference.messages.elevation import elevation_of, sampled_heights
+
+_FASTEST_M_S = 10.0
+"""No robot moves faster; a pose that does has been corrected, and the map follows later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pose:
+    """Where the base is, on the clock of stamps."""
+
+    stamp_ns: int
+    frame: str
+    position: F64
+    quat_xyzw: F64
+
+
+def pose_of(message: Any) -> Pose:
+    """Return the pose of a nav_msgs/Odometry.
+
+    Raises:
+        RobotError: It holds numbers that are not finite, or no rotation.
+    """
+    p, q = message.pose.pose.position, message.pose.pose.orientation
+    numbers = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
+    norm = float(np.linalg.norm(numbers[3:]))
+    if not np.isfinite(numbers).all() or not 0.9 < norm < 1.1:
+        raise RobotError(
+            "expected a finite pose with an orientation of length 1, found another one"
+        )
+    return Pose(
+        stamp_ns=_ns(message.header.stamp),
+        frame=message.header.frame_id,
+        position=numbers[:3],
+        quat_xyzw=numbers[3:],
+    )
+
+
+class ScanSource:
+    """One height scan of a contract: takes maps, or points sampled elsewhere, and gives values."""
+
+    def __init__(self, topic: str, term: Term, frozen_after_m: float) -> None:
+        """Begin without a map.
+
+        Args:
+            topic: Where the values go.
+            term: A term `height_scan`.
+            frozen_after_m: Way of the robot after which a map that is still the same is not
+                believed; 0: any way, for a map that is known beforehand.
+        """
+        assert term.scan is not None
+        self.topic, self._scan = topic, term.scan
+        self.scanner = HeightScanner(term.scan)
+        self._frozen_after_m = frozen_after_m
+        self._map: ElevationMap | None = None
+        self._problem = "no elevation map has come"
+        self._frame, self.map_stamp_ns = "", 0
+        self._content: tuple[int, tuple[float, float]] | None = None
+        self._seen_from: F64 | None = None
+        self._pose: Pose | None = None
+        self._jumped_ns: int | None = None
+
+    def take_map(self, message: Any, now_ns: int) -> None:
+        """Take a grid_map_msgs/GridMap that came now; one that cannot be used says why in `see`."""
+        self.map_stamp_ns = _ns(message.header.stamp) or now_ns
+        self._frame = message.header.frame_id
+        try:
+            found = elevation_of(message, self._scan.layer)
+        except RobotError as error:
+            self._map, self._problem = None, f"elevation map: {error}"
+            return
+        self._map = found
+        content = zlib.crc32(np.ascontiguousarray(found.heights)), found.centre
+        if content != self._content:
+            self._content, self._seen_from = content, None
+        if self._jumped_ns is not None and self.map_stamp_ns > self._jumped_ns:
+            self._jumped_ns = None
+
+    def see(self, pose: Pose, now_ns: int) -> F64:
+        """Return the values at a pose; they are overwritten by the next call.
+
+        Raises:
+            RobotError: There is no map, it is too old or the same for too long, the pose has
+                jumped or is of another frame, or too few points are known.
+        """
+        self._note_pose(pose)
+        elevation = self._map
+        if elevation is None:
+            raise RobotError(self._problem)
+        age_s = (now_ns - self.map_stamp_ns) * 1e-9
+        if age_s > self._scan.map_timeout_s:
+            raise RobotError(
+                f"elevation map: expected one of at most {self._scan.map_timeout_s:g} s, found one "
+                f"of {age_s:.2f} s"
+            )
+        if pose.frame != self._frame:
+            raise RobotError(
+                f"elevation map: expected one in the frame of the pose, {pose.frame!r}, found "
+                f"{self._frame!r}"
+            )
+        if self._jumped_ns is not None:
+            raise RobotError("the pose has jumped: expected a map that was made after that")
+        moved_m = self._moved_m(pose)
+        if self._frozen_after_m and moved_m > self._frozen_after_m:
+            raise RobotError(
+                f"elevation map: expected another one after {moved_m:.2f} m of way, found the same"
+            )
+        self.scanner.sample(elevation, pose.position, pose.quat_xyzw)
+        self.scanner.see()
+        return self.scanner.values
+
+    def take_points(self, message: Any) -> F64:
+        """Return the values of points that another program has sampled.
+
+        Raises:
+            RobotError: They are not those of the contract, or too few are known.
+        """
+        self.scanner.heights[:] = sampled_heights(message, self.scanner.heights.size)
+        self.scanner.see()
+        return self.scanner.values
+
+    def _note_pose(self, pose: Pose) -> None:
+        before, self._pose = self._pose, pose
+        if before is None or pose.stamp_ns <= before.stamp_ns:
+            return
+        way_m = float(np.linalg.norm(pose.position - before.position))
+        if way_m > 0.05 + _FASTEST_M_S * (pose.stamp_ns - before.stamp_ns) * 1e-9:
+            self._jumped_ns = pose.stamp_ns
+
+    def _moved_m(self, pose: Pose) -> float:
+        if self._seen_from is None:
+            self._seen_from = pose.position
+        return math.dist(self._seen_from, pose.position)
+
+
+def scans_of(contracts: Sequence[JointContract], frozen_after_m: float) -> list[ScanSource]:
+    """Return a source for each height scan of contracts, one for each topic."""
+    terms = {
+        term.topic: term
+        for contract in contracts
+        for term in contract.terms
+        if term.scan is not None and term.topic is not None
+    }
+    return [ScanSource(topic, term, frozen_after_m) for topic, term in terms.items()]
+
+
+def _ns(stamp: Any) -> int:
+    seconds: int = stamp.sec
+    return seconds * 1_000_000_000 + int(stamp.nanosec)

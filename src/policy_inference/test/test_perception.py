@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Height scans of elevation maps as they come: layouts, ages, frames, maps that are not true."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_core.bundle.contract import Term
+from policy_core.bundle.height_scan import HeightScan
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_inference.messages.elevation import elevation_of, sampled_heights
+from policy_inference.perception import Pose, ScanSource, pose_of
+from testkit.wording import check_wording
+
+SECOND_NS = 1_000_000_000
+NOW_NS = 50 * SECOND_NS
+SCAN = HeightScan(
+    points_m=((0.3, 0.2), (0.3, -0.2), (-0.3, 0.0)),
+    origin_m=(0.0, 0.0, 0.0),
+    alignment="yaw",
+    heading="rotated_x",
+    value="frame_minus_ground",
+    offset_m=0.5,
+    invalid="value",
+    invalid_value=-1.0,
+    max_invalid_ratio=0.4,
+    map_timeout_s=0.5,
+    pose_timeout_s=0.1,
+    layer="elevation",
+)
+
+
+def stamp(ns: int) -> Any:
+    return SimpleNamespace(sec=ns // SECOND_NS, nanosec=ns % SECOND_NS)
+
+
+def header(ns: int, frame: str = "odom") -> Any:
+    return SimpleNamespace(stamp=stamp(ns), frame_id=frame)
+
+
+def xyz(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Any:
+    return SimpleNamespace(x=x, y=y, z=z)
+
+
+def grid_map(
+    heights: F64,
+    *,
+    start: tuple[int, int] = (0, 0),
+    row_major: bool = False,
+    stamp_ns: int = NOW_NS,
+    **change: Any,
+) -> Any:
+    """Return a grid_map_msgs/GridMap of cells of 0.1 m around the origin."""
+    rows, columns = heights.shape
+    memory = np.roll(heights, start, axis=(0, 1))
+    dims = [
+        SimpleNamespace(label="column_index", size=columns),
+        SimpleNamespace(label="row_index", size=rows),
+    ]
+    data = SimpleNamespace(
+        layout=SimpleNamespace(dim=dims[::-1] if row_major else dims),
+        data=array("f", (memory if row_major else memory.T).ravel()),
+    )
+    message = SimpleNamespace(
+        header=header(stamp_ns),
+        info=SimpleNamespace(
+            resolution=0.1,
+            length_x=0.1 * rows,
+            length_y=0.1 * columns,
+            pose=SimpleNamespace(
+                position=xyz(), orientation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
+            ),
+        ),
+        layers=["elevation"],
+        basic_layers=[],
+        data=[data],
+        outer_start_index=start[0],
+        inner_start_index=start[1],
+    )
+    for name, value in change.items():
+        setattr(message, name, value)
+    return message
+
+
+def step(rows: int = 12, columns: int = 8) -> F64:
+    """Return heights with a step of 0.2 m ahead to the left."""
+    heights = np.zeros((rows, columns))
+    heights[: rows // 2 - 1, : columns // 2 - 1] = 0.2
+    return heights
+
+
+def pose(x: float = 0.0, stamp_ns: int = NOW_NS, frame: str = "odom") -> Pose:
+    return Pose(
+        stamp_ns=stamp_ns,
+        frame=frame,
+        position=np.array([x, 0.0, 0.3]),
+        quat_xyzw=np.array([0.0, 0.0, 0.0, 1.0]),
+    )
+
+
+@pytest.fixture
+def source() -> ScanSource:
+    term = Term(term="height_scan", topic="perception/height_scan", scan=SCAN)
+    return ScanSource("perception/height_scan", term, frozen_after_m=0.5)
+
+
+@pytest.mark.parametrize("start", [(0, 0), (5, 3), (11, 7)])
+@pytest.mark.parametrize("row_major", [False, True])
+def test_a_map_is_read_whatever_its_layout(
+    source: ScanSource, start: tuple[int, int], row_major: bool
+) -> None:
+    source.take_map(grid_map(step(), start=start, row_major=row_major), NOW_NS)
+    np.testing.assert_allclose(source.see(pose(), NOW_NS), [-0.4, -0.2, -0.2], atol=1e-7)
+
+
+_Spoil = Callable[[Any], Any]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda it: setattr(it, "layers", ["variance"]),
+        lambda it: setattr(it.info, "length_x", 9.0),
+        lambda it: setattr(it.info, "resolution", 0.0),
+        lambda it: setattr(it.info.pose.orientation, "z", 0.5),
+        lambda it: setattr(it, "outer_start_index", 12),
+        lambda it: setattr(it.data[0].layout.dim[0], "label", "width"),
+        lambda it: setattr(it.data[0], "data", array("f", [0.0])),
+    ],
+    ids=["layer", "length", "resolution", "turned", "start", "labels", "cells"],
+)
+def test_a_map_of_another_form_is_refused(source: ScanSource, spoil: _Spoil) -> None:
+    message = grid_map(step())
+    spoil(message)
+    source.take_map(message, NOW_NS)
+    with pytest.raises(RobotError) as raised:
+        source.see(pose(), NOW_NS)
+    check_wording(str(raised.value))
+
+
+def test_a_scan_says_why_there_is_none(source: ScanSource) -> None:
+    def refusal(pose: Pose, now_ns: int = NOW_NS) -> str:
+        with pytest.raises(RobotError) as raised:
+            source.see(pose, now_ns)
+        return str(raised.value)
+
+    reasons = [refusal(pose())]
+    source.take_map(grid_map(step()), NOW_NS)
+    source.see(pose(), NOW_NS)
+    reasons.append(refusal(pose(), NOW_NS + 600_000_000))
+    reasons.append(refusal(pose(frame="map")))
+    holes = step()
+    holes[:6] = np.nan
+    source.take_map(grid_map(holes), NOW_NS)
+    reasons.append(refusal(pose()))
+    check_wording(*reasons)
+
+
+def test_a_map_that_stays_the_same_while_the_robot_moves_is_not_believed(
+    source: ScanSource,
+) -> None:
+    for way in range(6):
+        now_ns = NOW_NS + way * SECOND_NS // 10
+        source.take_map(grid_map(step(30), stamp_ns=now_ns), now_ns)
+        source.see(pose(0.1 * way, now_ns), now_ns)
+    with pytest.raises(RobotError):
+        source.see(pose(0.6, now_ns + 1), now_ns)
+
+    source.take_map(grid_map(step(30) + 0.001, stamp_ns=now_ns), now_ns)
+    source.see(pose(0.6, now_ns + 2), now_ns)
+
+
+def test_after_a_jump_of_the_pose_only_a_newer_map_is_believed(source: ScanSource) -> None:
+    source.take_map(grid_map(step(30)), NOW_NS)
+    source.see(pose(), NOW_NS)
+    later_ns = NOW_NS + 20_000_000
+    with pytest.raises(RobotError):
+        source.see(pose(0.4, later_ns), later_ns)
+    source.take_map(grid_map(step(30), stamp_ns=later_ns + 1), later_ns + 1)
+    source.see(pose(0.4, later_ns + 1), later_ns + 1)
+
+
+def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
+    kind = np.dtype(
+        {
+            "names": ["z"],
+            "formats": [">f4" if big_endian else "<f4"],
+            "offsets": [offset],
+            "itemsize": 20,
+        }
+    )
+    points = np.zeros(len(z), kind)
+    points["z"] = z
+    return SimpleNamespace(
+        header=header(NOW_NS),
+        width=len(z),
+        height=1,
+        fields=[SimpleNamespace(name="z", offset=offset, datatype=7)],
+        is_bigendian=big_endian,
+        point_step=20,
+        data=points.tobytes(),
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        cloud([0.25, -0.5, np.nan]),
+        cloud([0.25, -0.5, np.nan], big_endian=True, offset=4),
+        SimpleNamespace(data=array("f", [0.25, -0.5, np.nan])),
+    ],
+    ids=["cloud", "big-endian cloud", "array"],
+)
+def test_points_that_another_program_has_sampled_are_seen_the_same(
+    source: ScanSource, message: Any
+) -> None:
+    np.testing.assert_array_equal(source.take_points(message), [-0.75, 0.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        cloud([0.1, 0.2]),
+        SimpleNamespace(data=array("f", [0.1])),
+        SimpleNamespace(**{**vars(cloud([0.1, 0.2, 0.3])), "fields": []}),
+        SimpleNamespace(**{**vars(cloud([0.1, 0.2, 0.3])), "data": b"\0" * 59}),
+    ],
+    ids=["two points", "one number", "no z", "cut off"],
+)
+def test_sampled_points_of_another_form_are_refused(message: Any) -> None:
+    with pytest.raises(RobotError):
+        sampled_heights(message, 3)
+
+
+@pytest.mark.parametrize("bad", [{"x": np.nan}, {"w": 0.5}])
+def test_a_pose_that_is_none_is_refused(bad: dict[str, float]) -> None:
+    position, turn = xyz(), SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
+    for name, value in bad.items():
+        setattr(turn if name == "w" else position, name, value)
+    message = SimpleNamespace(
+        header=header(NOW_NS),
+        pose=SimpleNamespace(pose=SimpleNamespace(position=position, orientation=turn)),
+    )
+    with pytest.raises(RobotError):
+        pose_of(message)
+
+
+def test_elevation_shares_the_memory_of_the_message() -> None:
+    message = grid_map(step().astype(np.float32))
+    message.data[0].data = np.asarray(message.data[0].data, np.float32)
+    assert np.shares_memory(elevation_of(message, "elevation").heights, message.data[0].data)
