@@ -41,8 +41,7 @@ def read_statistics(
             reader.problem(key, "finite values", Found("NaN or infinite ones"))
         elif key == "std" and bool((array.astype(np.float64) < 0).any()):
             reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+    reader.require_none()
     mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
     return mean, np.maximum(std, normalisation.std_floor)
 
@@ -62,8 +61,7 @@ def read_rows(
         array, shape = arrays.get(name), (rows, *one)
         if array is None or not rows or array.shape != shape:
             reader.problem(name, f"an array {[rows or 'rows', *one]}", _found(array))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+    reader.require_none()
     return {name: arrays[name] for name in shapes}
 
 
@@ -82,8 +80,7 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
             reader.problem(name, "floating-point numbers", _found(array))
         elif not np.isfinite(array).all():
             reader.problem(name, "finite values", Found("NaN or infinite ones"))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+    reader.require_none()
 
 
 def unpacked_arrays(
