@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -142,27 +142,61 @@ class JointTargets(Stateful):
         self.effort_limit: F64 = self.block[5]
 
 
-class Command(Protocol):
-    """What a policy commands in a tick, arrays [joints] in contract order."""
+class Command(Stateful):
+    """What a policy commands in a tick: a value per joint, of its kind, in contract order.
 
-    command: F64
-    """Target of each joint, in the unit of its kind; the guard changes it in place."""
-    gains: F64
-    """Stiffness and damping [2, joints] that fit the kinds."""
-    healthy: F64
-    """Largest torque demand and step of a healthy run [2, joints], N·m and in the unit of the
-    kinds; inf where they are not known."""
-    is_rescaled: bool
-    """Whether the last `commit` changed `gains` or `healthy`."""
-    clipped: tuple[str, ...]
-    """The guard's names of the policy's own bounds that changed the command."""
+    Attributes:
+        kinds: What the value of each joint is.
+        command: Target of each joint [joints], in the unit of its kind; the guard changes it in
+            place.
+        gains: Stiffness and damping [2, joints] that fit the kinds.
+        healthy: Largest torque demand and step of a healthy run [2, joints], N·m and in the unit of
+            the kinds; inf where they are not known.
+        is_rescaled: Whether the last `commit` changed `gains` or `healthy`.
+        clipped: The guard's names of the policy's own bounds that changed the command.
+    """
 
-    @property
-    def kinds(self) -> Sequence[Kind]:
-        """What the value of each joint is."""
+    STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
+    STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
+    PLAN: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
+
+    def __init__(self, kinds: Sequence[Kind], stiffness: F64, damping: F64, healthy: F64) -> None:
+        """Make the arrays; nothing is commanded yet.
+
+        Args:
+            kinds: What the value of each joint is.
+            stiffness: Gain of a position [joints], N·m/rad.
+            damping: Gain of a position or a velocity [joints], N·m·s/rad.
+            healthy: As the attribute; copied.
+        """
+        self.kinds = tuple(kinds)
+        kind = np.array([kind.value for kind in kinds])
+        is_kind = [
+            (kind == value.value).astype(np.float64)
+            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
+        ]
+        # As `JointTargets.block`, less the effort limits.
+        self._rows: F64 = np.zeros((5, len(kinds)))
+        self.gains: F64 = self._rows[3:]
+        self.gains[0] = stiffness * is_kind[0]
+        self.gains[1] = damping * (1.0 - is_kind[2])
+        self.healthy: F64 = healthy.copy()
+        self.is_rescaled = False
+        self.clipped: tuple[str, ...] = ()
+        # A policy of positions alone, as nearly all are, is written with one copy.
+        self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
+        self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
+
+    def plan(self) -> dict[str, Any]:
+        """Return the values at the beginning, and the kinds by number."""
+        order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
+        return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
 
     def fill(self, targets: JointTargets) -> None:
         """Write the command and the gains of its kinds into the targets."""
+        if self._is_kind is not None:
+            np.multiply(self._is_kind, self.command, out=self._rows[:3])
+        targets.block[:5] = self._rows
 
 
 class Policy(Protocol):

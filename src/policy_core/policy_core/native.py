@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from enum import IntEnum
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from policy_core import words
@@ -28,42 +28,23 @@ _INFERENCE_ERRORS = ("BackendError", "RobotError", "NoTargetError")
 _STEP_TEXT = 3
 
 
-class RefusalCode(IntEnum):
-    """`Refusal::Code` of policy_set.hpp, those that a set remembers."""
+_NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
+"""`Refusal::Code` of policy_set.hpp, those that a saved state has."""
 
-    NONE = 0
-    BLENDING = 3
-    CONDITIONS = 4
-    MODEL_ERROR = 5
-    STALE = 6
-    NOT_FINITE = 7
-    FIRST_TARGET = 8
-    TEXT = 10
+Reason = namedtuple(
+    "Reason",
+    "code text number stamps place fields a rules latched_by recovered estop member begin end why "
+    "b c is_drop_out held_s failed",
+    defaults=(0, 0, 0, 0, 0, 0.0, 0, -1, False, -1, -1, -1, -1, 0, 0.0, 0.0, False, math.nan, 0),
+)
+"""`Reason` of guard.hpp, where its fields are described; `number` is its `count`."""
 
 
-class Reason(NamedTuple):
-    """`Reason` of guard.hpp, where its fields are described; `number` is its `count`."""
+class _Form(NamedTuple):
+    """How a value with a tag is brought into the form of `ControlState.tree`, and back."""
 
-    code: int
-    text: int = 0
-    number: int = 0
-    stamps: int = 0
-    place: int = 0
-    fields: int = 0
-    a: float = 0.0
-    rules: int = 0
-    latched_by: int = -1
-    recovered: bool = False
-    estop: int = -1
-    member: int = -1
-    begin: int = -1
-    end: int = -1
-    why: int = 0
-    b: float = 0.0
-    c: float = 0.0
-    is_drop_out: bool = False
-    held_s: float = math.nan
-    failed: int = 0
+    ours: Callable[[Any], Any]
+    theirs: Callable[[Any], Any]
 
 
 class Words:
@@ -98,7 +79,8 @@ class Words:
         policy: Any = controller.policy
         self._states = [*getattr(policy, "states", ())]
         driver = getattr(policy, "driver", None)
-        self._drivers = [each.value for each in type(driver)] if driver is not None else []
+        drivers = [each.value for each in type(driver)] if driver is not None else []
+        self._forms = self._tags(self._states, drivers)
 
     def reason(self, found: tuple[Any, ...]) -> str:
         """Return why the mode is what it is."""
@@ -132,118 +114,101 @@ class Words:
         if not (isinstance(before, tuple) and before and isinstance(before[0], str)):
             return value
         tag, inside = before
-        match tag:
-            case "reason":
-                return tag, Reason(ReasonCode.TEXT, self.number_of(value)) if value else None
-            case "last":
-                if not value:
-                    return tag, None
-                begin, end, why = value
-                said = Reason(ReasonCode.TEXT, self.number_of(why))
-                return tag, said._replace(begin=self._place(begin), end=self._place(end))
-            case "refusal":
-                code = RefusalCode.TEXT if value else RefusalCode.NONE
-                return tag, {"code": code, "text": self.number_of(value) if value else 0}
-            case "text":
-                return tag, self.number_of(value) if value else 0
-            case "estop":
-                return tag, -1 if value is None else self.number_of(value[0])
-            case "step":
-                return tag, (_STEP_TEXT, self.number_of(value)) if value else (0, 0)
-            case "stamps":
-                return tag, words.STAMPS.index(value)
-            case "rules":
-                return tag, sum(1 << _RULES.index(Rule(name)) for name in value)
-            case "counters":
-                return tag, tuple(value[rule.value] for rule in _RULES)
-            case "motion":
-                return tag, _MOTIONS.index(value)
-            case "driver":
-                return tag, self._drivers.index(value)
-            case "plain":
-                return tag, value
-            case "blind":
-                said = Reason(ReasonCode.TEXT, self.number_of(value or ""))
-                return tag, None if value is None else said
-            case "failure":
-                if value is None:
-                    return tag, None
-                kind, text = value
-                said = Reason(ReasonCode.TEXT, self.number_of(text))
-                return tag, (_INFERENCE_ERRORS.index(kind), said)
-            case "state":
-                return tag, self._place(value)
-            case "request":
-                if value is None:
-                    return tag, None
-                to, why, ticks, timeout_state = value
-                return tag, (
-                    self._place(to),
-                    words.WHY.index(why),
-                    -1 if ticks is None else ticks,
-                    self._place(timeout_state),
-                )
-        parts = zip(value, inside.values(), strict=True)
-        return tag, {str(i): self.numbers(*pair) for i, pair in enumerate(parts)}
-
-    def _place(self, state: str | None) -> int:
-        return -1 if state is None else self._states.index(state)
+        if tag == "sequence":
+            parts = zip(value, inside.values(), strict=True)
+            return tag, {str(i): self.numbers(*pair) for i, pair in enumerate(parts)}
+        return tag, self._forms[tag].theirs(value)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, dict):
             return self.tree(value)
         if isinstance(value, tuple) and value and isinstance(value[0], str):
-            return self._tagged(*value)
+            return self._forms[value[0]].ours(value[1])
         return value
 
-    def _tagged(self, tag: str, value: Any) -> Any:
-        match tag:
-            case "reason":
-                return "" if value is None else self.reason(value)
-            case "last":
-                return () if value is None else self.last_switch(value)
-            case "refusal":
-                return self.refusal(value)
-            case "text":
-                return self.text(max(0, value))
-            case "estop":
-                return None if value < 0 else (self.text(value),)
-            case "step":
-                return self.clock_step(*value)
-            case "stamps":
-                return words.STAMPS[value]
-            case "rules":
-                return tuple(rule.value for rule in _CLIPPING if value >> _RULES.index(rule) & 1)
-            case "counters":
-                return {rule.value: count for rule, count in zip(_RULES, value, strict=True)}
-            case "motion":
-                return _MOTIONS[value]
-            case "driver":
-                return self._drivers[value]
-            case "plain":
-                return value
-            case "blind":
-                return None if value is None else self.reason(value)
-            case "failure":
-                if value is None:
-                    return None
-                kind, found = value
-                return _INFERENCE_ERRORS[kind], self.reason(found)
-            case "state":
-                return self._state(value)
-            case "request":
-                return None if value is None else self._request(*value)
-            case "sequence":
-                return tuple(self.tree(part) for part in value.values())
-        raise ValueError(f"expected a tag of the native core, found {tag!r}")
+    def _tags(self, states: Sequence[str], drivers: Sequence[str]) -> dict[str, _Form]:
+        """Return the form of each tag, with the names of a set's states and of who may drive."""
 
-    def _state(self, number: int) -> str | None:
-        return None if number < 0 else self._states[number]
+        def said(text: str) -> Reason:
+            return Reason(ReasonCode.TEXT, self.number_of(text))
 
-    def _request(self, to: int, why: int, ticks: int, timeout_state: int) -> tuple[Any, ...]:
-        return (
-            self._states[to],
-            words.WHY[why],
-            None if ticks < 0 else ticks,
-            self._state(timeout_state),
-        )
+        def state(number: int) -> str | None:
+            return None if number < 0 else states[number]
+
+        def place(name: str | None) -> int:
+            return -1 if name is None else states.index(name)
+
+        def last(switch: tuple[str, str, str]) -> Reason:
+            begin, end, why = switch
+            return said(why)._replace(begin=place(begin), end=place(end))
+
+        def request(to: int, why: int, ticks: int, timeout_state: int) -> tuple[Any, ...]:
+            waits = None if ticks < 0 else ticks
+            return states[to], words.WHY[why], waits, state(timeout_state)
+
+        def request_numbers(
+            to: str, why: str, ticks: int | None, timeout_state: str | None
+        ) -> tuple[int, ...]:
+            waits = -1 if ticks is None else ticks
+            return place(to), words.WHY.index(why), waits, place(timeout_state)
+
+        return {
+            "reason": _Form(
+                lambda found: "" if found is None else self.reason(found),
+                lambda text: said(text) if text else None,
+            ),
+            "last": _Form(
+                lambda found: () if found is None else self.last_switch(found),
+                lambda switch: last(switch) if switch else None,
+            ),
+            "refusal": _Form(
+                self.refusal,
+                lambda text: {
+                    "code": _REFUSED_IN_WORDS if text else _NOT_REFUSED,
+                    "text": self.number_of(text) if text else 0,
+                },
+            ),
+            "text": _Form(
+                lambda number: self.text(max(0, number)),
+                lambda text: self.number_of(text) if text else 0,
+            ),
+            "estop": _Form(
+                lambda number: None if number < 0 else (self.text(number),),
+                lambda pressed: -1 if pressed is None else self.number_of(pressed[0]),
+            ),
+            "step": _Form(
+                lambda step: self.clock_step(*step),
+                lambda text: (_STEP_TEXT, self.number_of(text)) if text else (0, 0),
+            ),
+            "stamps": _Form(words.STAMPS.__getitem__, words.STAMPS.index),
+            "rules": _Form(
+                lambda bits: tuple(
+                    rule.value for rule in _CLIPPING if bits >> _RULES.index(rule) & 1
+                ),
+                lambda names: sum(1 << _RULES.index(Rule(name)) for name in names),
+            ),
+            "counters": _Form(
+                lambda counts: dict(zip([rule.value for rule in _RULES], counts, strict=True)),
+                lambda counters: tuple(counters[rule.value] for rule in _RULES),
+            ),
+            "motion": _Form(_MOTIONS.__getitem__, _MOTIONS.index),
+            "driver": _Form(drivers.__getitem__, drivers.index),
+            "plain": _Form(lambda value: value, lambda value: value),
+            "blind": _Form(
+                lambda found: None if found is None else self.reason(found),
+                lambda text: None if text is None else said(text),
+            ),
+            "failure": _Form(
+                lambda found: found and (_INFERENCE_ERRORS[found[0]], self.reason(found[1])),
+                lambda failure: failure and (_INFERENCE_ERRORS.index(failure[0]), said(failure[1])),
+            ),
+            "state": _Form(state, place),
+            "request": _Form(
+                lambda asked: asked and request(*asked),
+                lambda asked: asked and request_numbers(*asked),
+            ),
+            "sequence": _Form(
+                lambda parts: tuple(self.tree(part) for part in parts.values()),
+                lambda parts: parts,
+            ),
+        }

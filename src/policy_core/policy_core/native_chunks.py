@@ -19,13 +19,8 @@ from policy_core.native import Words
 from policy_core.observation.images import Frame
 from policy_core.words import FROZEN_CAMERA
 
-
-class ExchangeEvent(IntEnum):
-    """`ChunkExchange::Event` of chunk_exchange.hpp."""
-
-    ASKED = 0
-    AWAITED = 1
-    FORGOTTEN = 2
+ExchangeEvent = IntEnum("ExchangeEvent", "ASKED AWAITED FORGOTTEN", start=0)
+"""`ChunkExchange::Event` of chunk_exchange.hpp."""
 
 
 class NativeChunks:
@@ -206,14 +201,12 @@ class NativeFrames(FrameBuffer):
     @property
     def repeats(self) -> int:  # type: ignore[override]
         """How many frames before the newest one had the same bytes."""
-        equal: int = self._native.frame_report(*self._place)[0]
-        return equal - 1
+        return int(self._native.frame_report(*self._place)[0]) - 1
 
     @property
     def content(self) -> bytes:
         """Bytes that are taken for a repetition of the newest frame."""
-        content: bytes = self._native.frame_content(*self._place)
-        return content
+        return bytes(self._native.frame_content(*self._place))
 
     @property
     def problem(self) -> str:
@@ -270,5 +263,4 @@ class _NativeQueue(Stateful):
         """Do nothing: the native core does."""
 
     def left(self, tick: int) -> int:
-        left: int = self._native.chunks_left(self._name)
-        return left
+        return int(self._native.chunks_left(self._name))

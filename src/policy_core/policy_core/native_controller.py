@@ -238,8 +238,7 @@ class NativeController(Controller):
         """What it is doing now."""
         if self._is_copied or self._native is None:
             return self._mode
-        number: int = self._native.mode
-        return _MODES[number]
+        return _MODES[int(self._native.mode)]
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
@@ -522,8 +521,7 @@ class NativeInput(Input):
     @property
     def problem(self) -> str:
         """What is wrong with the last message; empty where nothing is."""
-        number: int = self._native.input_report(self._place)[0]
-        return self._words.text(number)
+        return self._words.text(int(self._native.input_report(self._place)[0]))
 
     @problem.setter
     def problem(self, problem: str) -> None:

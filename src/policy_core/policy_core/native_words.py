@@ -12,42 +12,15 @@ from policy_core import words
 from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule
 from policy_core.words import filled
 
-
-class ReasonCode(IntEnum):
-    """`Reason::Code` of guard.hpp."""
-
-    TEXT = 0
-    STARTED = 1
-    RESET = 2
-    STANDING = 3
-    STANDING_UP = 4
-    RUNS = 5
-    GAP = 6
-    FIELDS = 7
-    STALE = 8
-    TILT = 9
-    MODEL_ERROR = 10
-    MODEL_OUTPUT = 11
-    POLICY_TARGET = 12
-    LATE = 13
-    CLIPPED = 14
-    SWITCHED = 15
-    FIRST_AWAITED = 16
-    NO_STEP_LEFT = 17
-    SLOW_INFERENCE = 18
-    NO_FRAME = 19
-    FRAMES_APART = 20
-    FROZEN_CAMERA = 21
-    LEADER_SILENT = 22
-    LEADER_BEYOND = 23
-    LEADER_JUMP = 24
-    LEADER_WAS_FROZEN = 25
-    ARM_WAS_HELD = 26
-    PERSON_TAKES_OVER = 27
-    PERSON_DRIVES = 28
-    PERSON_HANDS_BACK = 29
-    POLICY_DRIVES = 30
-
+ReasonCode = IntEnum(
+    "ReasonCode",
+    "TEXT STARTED RESET STANDING STANDING_UP RUNS GAP FIELDS STALE TILT MODEL_ERROR MODEL_OUTPUT "
+    "POLICY_TARGET LATE CLIPPED SWITCHED FIRST_AWAITED NO_STEP_LEFT SLOW_INFERENCE NO_FRAME "
+    "FRAMES_APART FROZEN_CAMERA LEADER_SILENT LEADER_BEYOND LEADER_JUMP LEADER_WAS_FROZEN "
+    "ARM_WAS_HELD PERSON_TAKES_OVER PERSON_DRIVES PERSON_HANDS_BACK POLICY_DRIVES",
+    start=0,
+)
+"""`Reason::Code` of guard.hpp, in its order."""
 
 _PLAIN = {
     ReasonCode.STARTED: words.STARTED,

@@ -21,12 +21,16 @@ def out() -> F64:
     return np.full(3, math.nan)
 
 
+def fader_of(out: F64 | None, ramp_s: float = 0.5, *, trained: bool = True) -> CommandFader:
+    """Return a fader with a time-out of 500 ms."""
+    contract = contract_of({"safety.command_ramp_s": ramp_s})
+    limits = limits_in_force(contract, StricterLimits())
+    return CommandFader(out, contract.velocity_command if trained else None, limits)
+
+
 @pytest.fixture
 def fader(out: F64) -> CommandFader:
-    """A fader with time-out 500 ms and ramp 500 ms."""
-    contract = contract_of()
-    limits = limits_in_force(contract, StricterLimits())
-    return CommandFader(out, contract.velocity_command, limits)
+    return fader_of(out)
 
 
 def command_at(fader: CommandFader, out: F64, age_ms: int) -> list[float]:
@@ -34,24 +38,18 @@ def command_at(fader: CommandFader, out: F64, age_ms: int) -> list[float]:
     return [float(value) for value in out]
 
 
-def test_a_command_is_followed_until_its_time_out(fader: CommandFader, out: F64) -> None:
+@pytest.mark.parametrize(
+    ("age_ms", "share"), [(0, 1), (500, 1), (625, 0.75), (750, 0.5), (1_000, 0), (60_000, 0)]
+)
+def test_a_command_is_followed_until_its_time_out_and_fades_linearly_to_zero(
+    fader: CommandFader, out: F64, age_ms: int, share: float
+) -> None:
     assert fader.set(WANTED, NOW_NS)
-    assert command_at(fader, out, 0) == list(WANTED)
-    assert command_at(fader, out, 500) == list(WANTED)
-
-
-def test_an_old_command_fades_linearly_to_zero(fader: CommandFader, out: F64) -> None:
-    fader.set(WANTED, NOW_NS)
-    np.testing.assert_allclose(command_at(fader, out, 625), np.multiply(WANTED, 0.75))
-    np.testing.assert_allclose(command_at(fader, out, 750), np.multiply(WANTED, 0.5))
-    assert command_at(fader, out, 1_000) == [0.0, 0.0, 0.0]
-    assert command_at(fader, out, 60_000) == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose(command_at(fader, out, age_ms), np.multiply(WANTED, share))
 
 
 def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
-    contract = contract_of({"safety.command_ramp_s": 0.0})
-    limits = limits_in_force(contract, StricterLimits())
-    fader = CommandFader(out, contract.velocity_command, limits)
+    fader = fader_of(out, ramp_s=0.0)
     fader.set(WANTED, NOW_NS)
     assert command_at(fader, out, 501) == [0.0, 0.0, 0.0]
 
@@ -72,19 +70,20 @@ def test_a_new_command_ends_the_fading(fader: CommandFader, out: F64) -> None:
     assert not fader.fading
 
 
-def test_a_command_is_clipped_to_the_trained_range(fader: CommandFader, out: F64) -> None:
-    for wanted, followed in (
-        ((0.3, 9.0, -5.0), [0.3, 0.5, -1.0]),
-        ((5.0, -5.0, 0.1), [1, -0.5, 0.1]),
-    ):
-        fader.set(wanted, NOW_NS)
-        assert command_at(fader, out, 0) == followed
-
-
-def test_a_command_without_trained_range_is_followed_as_it_is(out: F64) -> None:
-    fader = CommandFader(out, None, limits_in_force(contract_of(), StricterLimits()))
-    fader.set((5.0, -6.0, 7.0), NOW_NS)
-    assert command_at(fader, out, 0) == [5.0, -6.0, 7.0]
+@pytest.mark.parametrize(
+    ("trained", "wanted", "followed"),
+    [
+        (True, (0.3, 9.0, -5.0), [0.3, 0.5, -1.0]),
+        (True, (5.0, -5.0, 0.1), [1.0, -0.5, 0.1]),
+        (False, (5.0, -6.0, 7.0), [5.0, -6.0, 7.0]),
+    ],
+)
+def test_a_command_is_clipped_to_the_trained_range(
+    out: F64, trained: bool, wanted: tuple[float, float, float], followed: list[float]
+) -> None:
+    fader = fader_of(out, trained=trained)
+    fader.set(wanted, NOW_NS)
+    assert command_at(fader, out, 0) == followed
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -119,7 +118,7 @@ def test_a_command_from_before_the_clock_reset_is_dropped(fader: CommandFader, o
 
 
 def test_a_policy_without_command_ignores_commands() -> None:
-    fader = CommandFader(None, None, limits_in_force(contract_of(), StricterLimits()))
+    fader = fader_of(None, trained=False)
     assert fader.set(WANTED, NOW_NS)
     assert not fader.update(NOW_NS + 60_000 * MS)
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,24 +41,19 @@ def gait(scale: float = 1.0) -> F64:
     return np.hstack([0.2 * np.sin(phase), 4.0 * np.cos(phase) * scale])
 
 
-def healthy_of(inputs: F64, scale: float = 1.0) -> InputStatistics:
+def healthy_of(inputs: F64, scale: float = 1.0, **history: object) -> InputStatistics:
     """Return what a bundle's nominal statistics say of such model inputs."""
     statistics = {
         name: getattr(inputs, name)(axis=0).tolist() for name in ("mean", "std", "min", "max")
     }
-    healthy = input_statistics(
-        contract_of(
-            {
-                "observations": {
-                    "obs": {
-                        "terms": [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": scale}]
-                    }
-                },
-                "nominal": {**NOMINAL, "observation": {"obs": statistics}},
-            }
-        ),
-        "obs",
+    terms = [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": scale}]
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": terms, "history": history}},
+            "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+        }
     )
+    healthy = input_statistics(contract, "obs")
     assert healthy is not None
     return healthy
 
@@ -72,7 +68,6 @@ def test_values_in_si_units_are_recognised() -> None:
     check = DistributionCheck(healthy_of(gait(SCALE), SCALE), None)
 
     text = check.describe(gait())
-    check_wording(text)
     assert "expected -0.4" in text
     check_wording(text)
 
@@ -99,8 +94,7 @@ def test_observations_that_were_never_normalised_are_recognised() -> None:
     raw = gait() + 20.0 * MEAN
     check = DistributionCheck(healthy_of((raw - 20.0 * MEAN) / DIVISOR), (20.0 * MEAN, DIVISOR))
 
-    text = check.describe(check.not_normalised(raw))
-    check_wording(text)
+    check_wording(check.describe(check.not_normalised(raw)))
 
 
 def test_twice_normalised_ones_are_recognised_where_only_the_statistics_are_known() -> None:
@@ -114,31 +108,12 @@ def test_twice_normalised_ones_are_recognised_where_only_the_statistics_are_know
 
 def test_no_explanation_is_given_of_a_robot_that_stands_still() -> None:
     given = np.tile(np.r_[5.0, 0.0, 0.0, 0.0, 0.0, 0.0], (LOOKS, 1))
-
-    text = DistributionCheck(healthy_of(gait()), None).describe(given)
-    check_wording(text)
+    check_wording(DistributionCheck(healthy_of(gait()), None).describe(given))
 
 
 @pytest.mark.parametrize("layout", ["per_frame", "per_term"])
 def test_joints_of_each_frame_are_a_block(layout: str) -> None:
-    zeros = [0.0] * 12
-    statistics = {"mean": zeros, "std": zeros, "min": zeros, "max": zeros}
-    healthy = input_statistics(
-        contract_of(
-            {
-                "observations": {
-                    "obs": {
-                        "terms": [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": 0.5}],
-                        "history": {"length": 2, "layout": layout},
-                    }
-                },
-                "nominal": {**NOMINAL, "observation": {"obs": statistics}},
-            }
-        ),
-        "obs",
-    )
-
-    assert healthy is not None
+    healthy = healthy_of(np.zeros((2, 12)), 0.5, length=2, layout=layout)
     assert (
         sorted(block.tolist() for block in healthy.blocks) == np.arange(12).reshape(4, 3).tolist()
     )
@@ -217,6 +192,13 @@ def watched(
     return DistributionWatch(watched_inputs(contract, inputs)), inputs
 
 
+def looks(observed: DistributionWatch, count: int = REPORTS) -> list[str]:
+    """Return the problems after so many reports more."""
+    for _ in range(count):
+        observed.look()
+    return observed.problems
+
+
 def test_term_that_is_often_outside_is_named_with_its_share() -> None:
     observed, inputs = watched()
     for report in range(2 * REPORTS):
@@ -227,19 +209,15 @@ def test_term_that_is_often_outside_is_named_with_its_share() -> None:
     assert numbers_in(observed.problems[0]) == [25, 50]
 
 
-def test_values_of_a_healthy_run_and_a_little_more_are_no_problem() -> None:
+@pytest.mark.parametrize(
+    ("values", "count"), [((1.9,), 1), ((9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 40)], ids=["more", "push"]
+)
+def test_a_little_more_than_healthy_and_a_push_now_and_then_are_no_problem(
+    values: Sequence[float], count: int
+) -> None:
     observed, inputs = watched()
-    inputs["obs"][:] = 1.9
-    for _ in range(REPORTS):
-        observed.look()
-
-    assert observed.problems == []
-
-
-def test_a_push_now_and_then_is_no_problem() -> None:
-    observed, inputs = watched()
-    for report in range(40 * REPORTS):
-        inputs["obs"][:] = 9.0 if report % 6 == 0 else 0.0
+    for value in itertools.islice(itertools.cycle(values), count * REPORTS):
+        inputs["obs"][:] = value
         observed.look()
 
     assert observed.problems == []
@@ -247,25 +225,18 @@ def test_a_push_now_and_then_is_no_problem() -> None:
 
 def test_what_goes_wrong_after_an_hour_is_reported_as_soon_as_what_is_wrong_at_first() -> None:
     observed, inputs = watched()
-    for _ in range(3600 * 5):
-        observed.look()
+    looks(observed, 3600 * 5)
     inputs["obs"][0, 4] = 5.0
-    for report in range(1, REPORTS + 1):
-        observed.look()
-        assert bool(observed.problems) == (report == REPORTS)
+    assert looks(observed, REPORTS - 1) == []
+    assert looks(observed, 1)
     inputs["obs"][0, 4] = 0.0
-    for _ in range(5 * REPORTS - REPORTS + 1):
-        observed.look()
-
-    assert observed.problems == []
+    assert looks(observed, 5 * REPORTS - REPORTS + 1) == []
 
 
 def test_restart_forgets() -> None:
     observed, inputs = watched()
     inputs["obs"][:] = 9.0
-    for _ in range(REPORTS):
-        observed.look()
-    assert len(observed.problems) == 2
+    assert len(looks(observed)) == 2
     observed.restart()
 
     assert observed.problems == []
@@ -276,20 +247,13 @@ def test_terms_are_found_in_histories(layout: str, place: int) -> None:
     """Two frames: p p p v v v p p p v v v, or p p p p p p v v v v v v."""
     observed, inputs = watched({"length": 2, "layout": layout}, size=12)
     inputs["obs"][0, place] = 9.0
-    for _ in range(REPORTS):
-        observed.look()
-
-    assert [text.split()[2] for text in observed.problems] == ["joint_pos_rel"]
+    assert [text.split()[2] for text in looks(observed)] == ["joint_pos_rel"]
 
 
 def test_bundle_that_knows_no_healthy_range_is_not_judged() -> None:
     contract = contract_of()
     inputs = {"obs": np.full((1, 18), 99.0, np.float32)}
-    observed = DistributionWatch(watched_inputs(contract, inputs))
-    for _ in range(REPORTS):
-        observed.look()
-
-    assert observed.problems == []
+    assert looks(DistributionWatch(watched_inputs(contract, inputs))) == []
 
 
 VECTOR = {"feature": "observation.state", "tensor": "states", "joints": ["pan", "lift", "gripper"]}
@@ -309,13 +273,9 @@ def test_vectors_of_a_chunk_policy_are_held_against_their_normalisation(
     inputs: dict[str, Tensor] = {"states": np.zeros((1, 3), np.float32)}
     observed = DistributionWatch(watched_state(contract, inputs))
     inputs["states"][0, 1] = inside
-    for _ in range(REPORTS):
-        observed.look()
-    assert observed.problems == []
+    assert looks(observed) == []
     inputs["states"][0, 1] = outside
-    for _ in range(REPORTS):
-        observed.look()
-    (problem,) = observed.problems
+    (problem,) = looks(observed)
     assert "observation.state[lift]" in problem
     check_wording(problem)
 

@@ -148,11 +148,6 @@ def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[
     np.testing.assert_allclose(written_observation(contract), values)
 
 
-def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
-    term = {"term": "joint_vel", "joints": ["ankle", ".*[ip]p?"], "scale": [10.0, 1.0]}
-    np.testing.assert_allclose(written_observation(observed([term])), [5.0, 4.0])
-
-
 def test_scales_and_a_clip_belong_to_the_joints_of_their_term() -> None:
     scale = {"hip": 2.0, "ankle": 10.0}
     terms: list[dict[str, object]] = [

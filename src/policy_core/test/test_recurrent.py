@@ -40,6 +40,13 @@ def rnn_policy(rnn_backend: ScriptedBackend) -> JointPolicy:
     return JointPolicy(bundle_of(contract), rnn_backend, state)
 
 
+def take(policy: JointPolicy, count: int) -> None:
+    """Infer so many times, and take each result."""
+    for _ in range(count):
+        assert policy.infer()
+        policy.commit()
+
+
 def state_inputs(backend: ScriptedBackend) -> tuple[list[float], list[int]]:
     return backend.inputs["h_in"].ravel().tolist(), backend.inputs["count_in"].tolist()
 
@@ -47,18 +54,14 @@ def state_inputs(backend: ScriptedBackend) -> tuple[list[float], list[int]]:
 def test_the_output_of_a_tick_is_the_input_of_the_next(
     rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:
-    for _ in range(3):
-        assert rnn_policy.infer()
-        rnn_policy.commit()
+    take(rnn_policy, 3)
     assert state_inputs(rnn_backend) == ([4.5, 4.5], [3])
 
 
 def test_a_dropped_result_leaves_state_and_last_action_as_they_were(
     rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:
-    for _ in range(2):
-        rnn_policy.infer()
-        rnn_policy.commit()
+    take(rnn_policy, 2)
     rnn_policy.infer()
     assert state_inputs(rnn_backend) == ([3.0, 3.0], [2])
     rnn_policy.infer()
@@ -66,9 +69,7 @@ def test_a_dropped_result_leaves_state_and_last_action_as_they_were(
 
 
 def test_a_reset_starts_clean(rnn_policy: JointPolicy, rnn_backend: ScriptedBackend) -> None:
-    for _ in range(3):
-        rnn_policy.infer()
-        rnn_policy.commit()
+    take(rnn_policy, 3)
     rnn_policy.reset()
     assert state_inputs(rnn_backend) == ([0.0, 0.0], [0])
     rnn_policy.infer()
@@ -95,8 +96,7 @@ def test_ticks_and_phase_count_results_that_were_taken_and_start_again_at_a_rese
             policy.commit()
     assert seen == [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [2.0, 0.0, -1.0], [2.0, 0.0, -1.0]]
     policy.reset()
-    policy.infer()
-    policy.commit()
+    take(policy, 1)
     policy.infer()
     assert backend.inputs["obs"].ravel().round(6).tolist() == [1.0, 1.0, 0.0]
 
@@ -156,8 +156,7 @@ def test_an_output_whose_result_was_dropped_is_not_observed_and_a_reset_forgets_
     speaking: ScriptedBackend,
 ) -> None:
     policy = observing_policy(speaking)
-    policy.infer()
-    policy.commit()
+    take(policy, 1)
     policy.infer()  # held, late or failed: never committed
     policy.infer()
     assert observed_speeds(speaking) == [0.0, 0.0, 2.0, -2.0]

@@ -134,13 +134,3 @@ def test_problems_of_the_caller_are_refused_together_with_those_found_here(
     idle.tick(quat_xyzw=TILTED)
     with refusal(RefusedError):
         getattr(idle.controller, wanted)(["nobody listens"])
-
-
-def test_a_refused_request_changes_neither_mode_nor_targets(idle: Robot) -> None:
-    idle.answer(0.1, 0.1, 0.1)
-    before = idle.run(20).commanded()
-    with refusal(RefusedError):
-        idle.controller.stand(["nobody listens"])
-    after = idle.commanded()
-    assert idle.is_in(Mode.RUN)
-    np.testing.assert_array_equal(after.position, before.position)

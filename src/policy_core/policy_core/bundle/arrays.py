@@ -36,13 +36,12 @@ def read_statistics(
     for key in ("mean", "std"):
         array = arrays.get(key)
         if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
-            reader.problem(key, f"{size} numbers, as the model's input", _found(array))
+            reader.problem(key, f"{size} numbers, as the model's input", found_array(array))
         elif not np.isfinite(array).all():
             reader.problem(key, "finite values", Found("NaN or infinite ones"))
         elif key == "std" and bool((array.astype(np.float64) < 0).any()):
             reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+    reader.require_none()
     mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
     return mean, np.maximum(std, normalisation.std_floor)
 
@@ -61,9 +60,8 @@ def read_rows(
     for name, one in shapes.items():
         array, shape = arrays.get(name), (rows, *one)
         if array is None or not rows or array.shape != shape:
-            reader.problem(name, f"an array {[rows or 'rows', *one]}", _found(array))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+            reader.problem(name, f"an array {[rows or 'rows', *one]}", found_array(array))
+    reader.require_none()
     return {name: arrays[name] for name in shapes}
 
 
@@ -77,13 +75,12 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
     for name, array in rows.items():
         if name.startswith(cameras):
             if array.dtype != np.uint8:
-                reader.problem(name, "an image in uint8", _found(array))
+                reader.problem(name, "an image in uint8", found_array(array))
         elif not np.issubdtype(array.dtype, np.floating):
-            reader.problem(name, "floating-point numbers", _found(array))
+            reader.problem(name, "floating-point numbers", found_array(array))
         elif not np.isfinite(array).all():
             reader.problem(name, "finite values", Found("NaN or infinite ones"))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+    reader.require_none()
 
 
 def unpacked_arrays(
@@ -132,5 +129,6 @@ def require_array(name: str, member: object) -> Tensor:
     return member
 
 
-def _found(array: Tensor | None) -> Found:
+def found_array(array: Tensor | None) -> Found:
+    """Return what a problem says of an array that is another than expected."""
     return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

@@ -53,8 +53,11 @@ class StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a value and those inside it, as far as there are not too many."""
-        event, before = self._peek(), self._values
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # of PyYAML
+        before = self._values
         self._depth += 1
+        if not isinstance(event, yaml.AliasEvent):
+            self._count(1, event)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is None:
@@ -66,24 +69,6 @@ class StrictLoader(yaml.SafeLoader):
         else:
             self._sizes[node] = self._values - before
         return node
-
-    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
-        """Compose a text or a number."""
-        self._count(1, self._peek())
-        return super().compose_scalar_node(anchor)
-
-    def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
-        """Compose a list."""
-        self._count(1, self._peek())
-        return super().compose_sequence_node(anchor)
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        self._count(1, self._peek())
-        return super().compose_mapping_node(anchor)
-
-    def _peek(self) -> yaml.Event:
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # of PyYAML
-        return event
 
     def _count(self, values: int, event: yaml.Event) -> None:
         self._values += values

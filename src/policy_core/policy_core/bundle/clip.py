@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_core.bundle.arrays import unpacked_arrays
+from policy_core.bundle.arrays import found_array, unpacked_arrays
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.verified import LARGEST_BYTES, verified_bytes
@@ -112,7 +112,7 @@ def _nowhere() -> tuple[F64, F64]:
 
 def _check_rate(fps: Tensor | None, rate_hz: float, reader: Reader) -> None:
     if fps is None or fps.size != 1 or not np.issubdtype(fps.dtype, np.number):
-        reader.problem("fps", "the rate of the frames, Hz", _found(fps))
+        reader.problem("fps", "the rate of the frames, Hz", found_array(fps))
     elif not math.isclose(found := float(fps.item()), rate_hz, rel_tol=_RATE_TOLERANCE):
         reader.problem("fps", f"{rate_hz:g} Hz, the policy's rate", found, _CONVERT)
 
@@ -127,7 +127,7 @@ def _places(
         reader.problem(
             key,
             f"the names of the {what}, in their order",
-            _found(array),
+            found_array(array),
             f"the order of {what} differs between tools; {_CONVERT}",
         )
         return None
@@ -160,7 +160,7 @@ def _numbers(
 ) -> F64 | None:
     array = arrays.get(name)
     if array is None or array.shape != shape or not np.issubdtype(array.dtype, np.floating):
-        reader.problem(name, f"floating-point numbers {[*shape]}", _found(array))
+        reader.problem(name, f"floating-point numbers {[*shape]}", found_array(array))
         return None
     frames = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
     if frames.size:
@@ -198,7 +198,3 @@ def _check_start(first: F64, contract: JointContract, reader: Reader) -> None:
             round(first[i].item(), 4),
             "set stand.position to the first frame, or cut the clip",
         )
-
-
-def _found(array: Tensor | None) -> Found:
-    return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

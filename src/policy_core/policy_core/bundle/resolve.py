@@ -7,7 +7,7 @@ Behind this module a contract has the joints of its terms by name, and one array
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,12 +15,11 @@ import numpy as np
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import DEFAULT, ActionTerm, JointContract, Joints, OwnJoints, Term
-from policy_core.bundle.schema import Found, PerJoint, PerJointYaml, Reader
+from policy_core.bundle.schema import PerJoint, PerJointYaml, Reader
 from policy_core.bundle.terms import TERMS, term_names
 from policy_core.interfaces import F64
 
 C = TypeVar("C", bound=AnyContract)
-V = TypeVar("V")
 _FIRST = {"joints": 0, "action": 1}
 """Fields that others refer to."""
 
@@ -65,14 +64,22 @@ class _Resolver:
 
     def _section(self, section: Any, key: str) -> Any:
         if isinstance(section, (Term, ActionTerm)) and section.joints is not None:
-            joints = self._tried(f"{key}.joints", matched, section.joints, self._names)
+            joints = self._reader.tried(f"{key}.joints", matched, section.joints, self._names)
             section = dataclasses.replace(section, joints=joints or ())
-        if isinstance(section, ActionTerm) and section.kind != "position":
-            self._check_offset(section, key)
+        if isinstance(section, ActionTerm):
+            self._reader.expect(
+                section.kind == "position" or not isinstance(section.offset, str),
+                f"{key}.offset",
+                f"numbers for the kind {section.kind}",
+                section.offset,
+                "the default position is in rad",
+            )
         fields = [field.name for field in dataclasses.fields(section)]
         changes = {name: self.field(section, name, f"{key}.{name}") for name in fields}
         if isinstance(section, Joints):
-            found = self._tried(f"{key}.robot_names", robot_names, self._names, section.robot_names)
+            found = self._reader.tried(
+                f"{key}.robot_names", robot_names, self._names, section.robot_names
+            )
             changes["robot_names"] = dict(zip(self._names, found or self._names, strict=True))
         return dataclasses.replace(section, **changes)
 
@@ -85,34 +92,14 @@ class _Resolver:
 
     def _array(self, value: Any, key: str, names: Sequence[str]) -> F64:
         if value == DEFAULT:
-            value = self._default_of(names)
-        array = self._tried(key, per_joint, value, names)
+            values = self._contract.joints.default_position.tolist()
+            default = dict(zip(self._names, values, strict=True))
+            value = np.array([default.get(name, np.nan) for name in names])
+        array = self._reader.tried(key, per_joint, value, names)
         if array is None:
             array = np.full(len(names), np.nan)
         array.flags.writeable = False
         return array
-
-    def _check_offset(self, term: ActionTerm, key: str) -> None:
-        if isinstance(term.offset, str):
-            self._reader.problem(
-                f"{key}.offset",
-                f"numbers for the kind {term.kind}",
-                term.offset,
-                "the default position is in rad",
-            )
-
-    def _default_of(self, names: Sequence[str]) -> F64:
-        values = self._contract.joints.default_position.tolist()
-        default = dict(zip(self._names, values, strict=True))
-        return np.array([default.get(name, np.nan) for name in names])
-
-    def _tried(self, key: str, resolve: Callable[..., V], *values: Any) -> V | None:
-        try:
-            return resolve(*values)
-        except ValueError as error:
-            expected, found = error.args
-            self._reader.problem(key, expected, Found(found))
-            return None
 
 
 @cache

@@ -8,7 +8,7 @@ import dataclasses
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,6 @@ from policy_core.bundle.set_contract import (
 from policy_core.bundle.validate_body import listed
 from policy_core.interfaces import F64, Kind
 
-V = TypeVar("V")
 _ROBOT = ("position_min", "position_max", "velocity_limit", "effort_limit")
 """What says which robot a joint belongs to: the same in all members."""
 _RATE_TOLERANCE = 1e-6
@@ -87,14 +86,16 @@ class _SetResolver:
         members = {name: self._member(name, rate_hz) for name in self._contracts}
         states = {name: self._state(name, state, kinds) for name, state in stated.states.items()}
         poses = {
-            name: self._tried(f"poses.{name}", per_joint, pose, self._names)
+            name: self._reader.tried(f"poses.{name}", per_joint, pose, self._names)
             for name, pose in stated.poses.items()
         }
         stand, velocity_command = self._stand(), self._velocity_command()
-        if stated.silence_s is not None and velocity_command is None:
-            self._reader.problem(
-                "silence_s", "a member that takes a velocity command", Found("none")
-            )
+        self._reader.expect(
+            stated.silence_s is None or velocity_command is not None,
+            "silence_s",
+            "a member that takes a velocity command",
+            Found("none"),
+        )
         if self._reader.problems:
             return None
         return SetContract(
@@ -122,31 +123,30 @@ class _SetResolver:
         if entries is None:
             return own
         key = f"members.{name}.joints"
-        found = self._tried(key, matched, entries, own) or ()
+        found = self._reader.tried(key, matched, entries, own) or ()
         for joint in [joint for joint in found if joint not in own]:
             self._reader.problem(key, f"joints of the member ({listed(own)})", joint)
-        if len({*found}) < len(found):
-            self._reader.problem(key, "each joint once", list(found))
+        self._reader.expect(len({*found}) == len(found), key, "each joint once", list(found))
         return tuple(joint for joint in found if joint in own)
 
     def _member(self, name: str, rate_hz: float) -> MemberContract:
         contract, own = self._contracts[name], self._on_robot[name]
         followed = self._stated.members[name].starts == "followed"
         remembers = contract.unfollowable
-        if followed and remembers:
-            self._reader.problem(
-                f"members.{name}.starts",
-                f"clean for a policy with {', '.join(remembers)}",
-                "followed",
-                "only its own model can go on with that",
-            )
-        if followed and contract.motion:
-            self._reader.problem(
-                f"members.{name}.starts",
-                "clean for a policy that tracks a motion",
-                "followed",
-                "the motion would go on while others command",
-            )
+        self._reader.expect(
+            not followed or not remembers,
+            f"members.{name}.starts",
+            f"clean for a policy with {', '.join(remembers)}",
+            "followed",
+            "only its own model can go on with that",
+        )
+        self._reader.expect(
+            not followed or not contract.motion,
+            f"members.{name}.starts",
+            "clean for a policy that tracks a motion",
+            "followed",
+            "the motion would go on while others command",
+        )
         return MemberContract(
             contract=contract,
             folder=posixpath.normpath(self._stated.members[name].bundle),
@@ -169,13 +169,13 @@ class _SetResolver:
         every = rate_hz / contract.rate_hz
         if abs(every - round(every)) <= _RATE_TOLERANCE * every:
             return Fraction(round(every))
-        if contract.counts_ticks:
-            self._reader.problem(
-                f"members.{name}.bundle",
-                f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
-                Found(f"{contract.rate_hz:g} Hz"),
-                "export the policy for another rate",
-            )
+        self._reader.expect(
+            not contract.counts_ticks,
+            f"members.{name}.bundle",
+            f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
+            Found(f"{contract.rate_hz:g} Hz"),
+            "export the policy for another rate",
+        )
         return Fraction(every).limit_denominator(_LARGEST_DENOMINATOR)
 
     def _check_robot(self) -> None:
@@ -185,10 +185,8 @@ class _SetResolver:
             for field in _ROBOT:
                 expected = self._of(having[0], joint, field)
                 for name in having[1:]:
-                    if (value := self._of(name, joint, field)) != expected:
-                        self._differs(
-                            name, f"{field} of {joint}", f"{expected:g}", having[0], f"{value:g}"
-                        )
+                    value = self._of(name, joint, field)
+                    self._same(name, f"{field} of {joint}", expected, having[0], value)
         self._check_external_vectors()
         self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
 
@@ -198,9 +196,7 @@ class _SetResolver:
         for name in self._order:
             for topic, size in self._contracts[name].external_sizes.items():
                 as_in, expected = first.setdefault(topic, (name, size))
-                if size != expected:
-                    what = f"size of the external vector {topic}"
-                    self._differs(name, what, str(expected), as_in, str(size))
+                self._same(name, f"size of the external vector {topic}", expected, as_in, size)
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
@@ -216,11 +212,12 @@ class _SetResolver:
                 "wrong",
             )
 
-    def _differs(self, name: str, what: str, expected: str, as_in: str, found: str) -> None:
-        self._reader.problem(
+    def _same(self, name: str, what: str, expected: float, as_in: str, found: float) -> None:
+        self._reader.expect(
+            found == expected,
             f"members.{name}.bundle",
-            f"{what} {expected}, as in the member {as_in}",
-            Found(found),
+            f"{what} {expected:g}, as in the member {as_in}",
+            Found(f"{found:g}"),
             "members of a set are made for one robot: correct the policy.yaml that is wrong",
         )
 
@@ -234,12 +231,12 @@ class _SetResolver:
         for name in self._order:
             for joint, kind in self._kinds_of(name).items():
                 first, expected = found.setdefault(joint, (name, kind))
-                if kind is not expected:
-                    self._reader.problem(
-                        f"members.{name}.bundle",
-                        f"{joint} commanded by {expected.value}, as in the member {first}",
-                        Found(f"by {kind.value}"),
-                    )
+                self._reader.expect(
+                    kind is expected,
+                    f"members.{name}.bundle",
+                    f"{joint} commanded by {expected.value}, as in the member {first}",
+                    Found(f"by {kind.value}"),
+                )
         return {
             joint: found[joint][1] if joint in found else Kind.POSITION for joint in self._names
         }
@@ -253,17 +250,17 @@ class _SetResolver:
     def _state(self, name: str, state: SetState, kinds: Mapping[str, Kind]) -> SetState:
         """Return a state with names and arrays; check that it commands each joint once."""
         key = f"states.{name}"
-        held = self._tried(f"{key}.held", matched, state.held, self._names) or ()
+        held = self._reader.tried(f"{key}.held", matched, state.held, self._names) or ()
         taken = dict[str, str]()
         for member in state.members:
             for joint in self._commanded[member]:
-                if joint in taken:
-                    self._reader.problem(
-                        f"{key}.members",
-                        f"one member for {joint}",
-                        Found(f"{taken[joint]} and {member}"),
-                        "say which joints each commands (`members.NAME.joints`)",
-                    )
+                self._reader.expect(
+                    joint not in taken,
+                    f"{key}.members",
+                    f"one member for {joint}",
+                    Found(f"{taken.get(joint)} and {member}"),
+                    "say which joints each commands (`members.NAME.joints`)",
+                )
                 taken[joint] = member
         for joint in held:
             if joint not in self._names or joint in taken:
@@ -303,25 +300,28 @@ class _SetResolver:
         """Return conditions with arrays; check that what they look at is there."""
         states = self._stated.states
         when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
-        if when.pose == FIRST_FRAME and not any(
-            tracks_clip(self._contracts[member]) for member in entering
-        ):
-            self._reader.problem(
-                f"{key}.pose", f"a member of {to} that tracks a clip", Found(listed(entering))
-            )
+        self._reader.expect(
+            when.pose != FIRST_FRAME
+            or any(tracks_clip(self._contracts[member]) for member in entering),
+            f"{key}.pose",
+            f"a member of {to} that tracks a clip",
+            Found(listed(entering)),
+        )
         terms = [term for name in leaving for term in self._contracts[name].terms]
-        if when.gait_phase is not None and not any(term.period_s for term in terms):
-            self._reader.problem(
-                f"{key}.gait_phase",
-                "a member with the term phase, which commands before the switch",
-                listed(leaving),
-            )
-        if when.command is not None and self._velocity_command() is None:
-            self._reader.problem(
-                f"{key}.command", "a member that takes a velocity command", Found("none")
-            )
+        self._reader.expect(
+            when.gait_phase is None or any(term.period_s for term in terms),
+            f"{key}.gait_phase",
+            "a member with the term phase, which commands before the switch",
+            listed(leaving),
+        )
+        self._reader.expect(
+            when.command is None or self._velocity_command() is not None,
+            f"{key}.command",
+            "a member that takes a velocity command",
+            Found("none"),
+        )
         arrays: dict[str, Any] = {
-            field: self._tried(f"{key}.{field}", per_joint, value, self._names)
+            field: self._reader.tried(f"{key}.{field}", per_joint, value, self._names)
             for field in ("pose_within", "joint_speed")
             if (value := getattr(when, field)) is not None
         }
@@ -352,12 +352,12 @@ class _SetResolver:
         stands = {name: self._contracts[name].stand for name in members}
         position = self._owned(lambda contract: contract.stand.position)
         with_via = [name for name, stand in stands.items() if stand.via]
-        if len(with_via) > 1:
-            self._reader.problem(
-                f"states.{self._stated.initial}.members",
-                "at most one member whose stand motion passes poses (stand.via)",
-                listed(with_via),
-            )
+        self._reader.expect(
+            len(with_via) <= 1,
+            f"states.{self._stated.initial}.members",
+            "at most one member whose stand motion passes poses (stand.via)",
+            listed(with_via),
+        )
         via = []
         for pose in stands[with_via[0]].via if with_via else ():
             on_the_way = position.copy()
@@ -430,11 +430,3 @@ class _SetResolver:
             min=tuple(map(min, zip(*(each.min for each in ranges), strict=True))),
             max=tuple(map(max, zip(*(each.max for each in ranges), strict=True))),
         )
-
-    def _tried(self, key: str, resolve: Callable[..., V], *values: object) -> V | None:
-        try:
-            return resolve(*values)
-        except ValueError as error:
-            expected, found = error.args
-            self._reader.problem(key, expected, Found(found))
-            return None

@@ -15,7 +15,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES, YamlError, load_text
 from policy_core.errors import BundleError, Problem
@@ -28,6 +28,7 @@ which `bundle.resolve` makes the array."""
 PerJointYaml = float | Sequence[float] | Mapping[str, float]
 """One number for all joints, one per joint in order, or a map from name pattern to number."""
 
+V = TypeVar("V")
 _MISSING = object()
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "minimum": (">=", lambda value, bound: value >= bound),
@@ -99,6 +100,28 @@ class Reader:
         self.problems.append(
             Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
         )
+
+    def expect(self, holds: bool, key: str, expected: str, value: object, remedy: str = "") -> None:
+        """Note a problem unless something holds."""
+        if not holds:
+            self.problem(key, expected, value, remedy)
+
+    def tried(self, key: str, resolve: Callable[..., V], *values: Any) -> V | None:
+        """Return what values resolve to; None where a ValueError says what was expected, found."""
+        try:
+            return resolve(*values)
+        except ValueError as error:
+            expected, found = error.args
+            return self.problem(key, expected, Found(found))  # type: ignore[func-returns-value]
+
+    def require_none(self) -> None:
+        """Raise BundleError with all problems, if there are any.
+
+        Raises:
+            BundleError: There are some.
+        """
+        if self.problems:
+            raise BundleError(*self.problems)
 
     def section(self, cls: Any, value: object, key: str = "") -> Any:
         """Read a mapping as the dataclass `cls`; returns None where something is wrong."""

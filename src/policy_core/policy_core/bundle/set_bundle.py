@@ -155,8 +155,7 @@ def _resolved_set(
             reader.problems += error.problems
         except PolicyError as error:
             reader.problem(f"{key}.bundle", "an installed bundle", Found(str(error)))
-    if reader.problems:
-        raise BundleError(*reader.problems)
+    reader.require_none()
     contract = resolve_set(stated, contracts, reader)
     if contract is None:
         raise BundleError(*reader.problems)

@@ -9,7 +9,9 @@ from policy_core.bundle.body import Nominal
 from policy_core.bundle.contract import (
     MOST_VALUES,
     Action,
+    File,
     JointContract,
+    Normalisation,
     Observation,
     ReferenceMotion,
     Tensor,
@@ -80,12 +82,14 @@ class _JointValidator(BodyValidator):
         outputs = [self.contract.action.output, *(pair.output for pair in states)]
         self.unique("state", outputs)
         for name in outputs:
-            if name not in model.outputs:
-                self.reader.problem("model.outputs", f"the output {name}", listed(model.outputs))
+            self.expect(
+                name in model.outputs, "model.outputs", f"the output {name}", listed(model.outputs)
+            )
         for i, pair in enumerate(states):
             into, out = model.inputs.get(pair.input), model.outputs.get(pair.output)
-            if into and out and into != out:
-                self.reader.problem(
+            if into and out:
+                self.expect(
+                    into == out,
                     f"state[{i}]",
                     "an input and an output of equal shape and type",
                     Found(f"{pair.input} {_text(into)} and {pair.output} {_text(out)}"),
@@ -100,22 +104,28 @@ class _JointValidator(BodyValidator):
                 self.reader.problem(f"{where}.term", f"one of {', '.join(TERMS)}", term.term)
                 size = None
                 continue
-            size_of_term = len(term_names(term, self.contract))
             self._term(where, term, spec, observation)
-            if tensor is not None and not tensor.dtype.startswith("float") and spec.field != "tick":
-                self.reader.problem(
-                    where, f"the term tick, since the input is {tensor.dtype}", term.term
+            if tensor is not None:
+                self.expect(
+                    tensor.dtype.startswith("float") or spec.field == "tick",
+                    where,
+                    f"the term tick, since the input is {tensor.dtype}",
+                    term.term,
                 )
             if size is not None:
-                size += size_of_term * (term.history_length or observation.history.length)
-        if size is not None and size > MOST_VALUES:
-            self.reader.problem(
+                size += len(term_names(term, self.contract)) * (
+                    term.history_length or observation.history.length
+                )
+        if size is not None:
+            self.expect(
+                size <= MOST_VALUES,
                 f"{key}.terms",
                 f"at most {MOST_VALUES} values, those of the past included",
                 Found(f"{size}"),
             )
-        if tensor is not None and size not in {None, math.prod(tensor.shape)}:
-            self.reader.problem(
+        if size is not None and tensor is not None:
+            self.expect(
+                size == math.prod(tensor.shape),
                 f"{key}.terms",
                 f"{math.prod(tensor.shape)} values for the input {list(tensor.shape)}",
                 Found(f"{size}"),
@@ -139,42 +149,44 @@ class _JointValidator(BodyValidator):
         }
         required = ("topic", "size", "scan", "output", "period_s")
         for option, belongs in options.items():
-            given = getattr(term, option) is not None
-            if given and not belongs:
-                self.reader.problem(
-                    f"{key}.{option}",
-                    "nothing",
-                    Found(f"{option}"),
-                    f"the term {term.term} has no such option",
-                )
-            if belongs and not given and option in required:
-                self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
+            where, given = f"{key}.{option}", getattr(term, option) is not None
+            self.expect(
+                belongs or not given,
+                where,
+                "nothing",
+                Found(option),
+                f"the term {term.term} has no such option",
+            )
+            self.expect(
+                given or not belongs or option not in required,
+                where,
+                f"a value for {term.term}",
+                Found("nothing"),
+            )
         if term.scan is not None and spec.size == "scan":
             check_scan(term.scan, f"{key}.scan", self.reader.problem)
-        if term.topic is not None and term.topic.startswith(PERCEPTION) != (spec.size == "scan"):
-            found = "a topic of another name" if spec.size == "scan" else "one that does"
-            self.reader.problem(
+        if term.topic is not None:
+            self.expect(
+                term.topic.startswith(PERCEPTION) == (spec.size == "scan"),
                 f"{key}.topic",
                 f"a topic that begins with {PERCEPTION} for what is perceived, and only for that",
-                Found(found),
+                term.topic,
             )
         if spec.parts:
-            self._parts(f"{key}.parts", term.parts or (), spec)
+            for part in term.parts or ():
+                self.expect(
+                    part in spec.parts, f"{key}.parts", f"some of {', '.join(spec.parts)}", part
+                )
+            self.unique(f"{key}.parts", term.parts or ())
         if spec.size == "output" and term.output is not None:
             self._output(f"{key}.output", term.output)
-        if term.history_length is not None and observation.history.layout != "per_term":
-            self.reader.problem(
-                f"{key}.history_length",
-                "nothing",
-                term.history_length,
-                "only the layout per_term has lengths of its own",
-            )
-
-    def _parts(self, key: str, parts: Sequence[str], spec: TermSpec) -> None:
-        for part in parts:
-            if part not in spec.parts:
-                self.reader.problem(key, f"some of {', '.join(spec.parts)}", part)
-        self.unique(key, parts)
+        self.expect(
+            term.history_length is None or observation.history.layout == "per_term",
+            f"{key}.history_length",
+            "nothing",
+            term.history_length,
+            "only the layout per_term has lengths of its own",
+        )
 
     def _output(self, key: str, name: str) -> None:
         model = self.contract.model
@@ -192,20 +204,22 @@ class _JointValidator(BodyValidator):
         for name, observation in self.contract.observations.items():
             for i, term in enumerate(observation.terms):
                 key = f"observations.{name}.terms[{i}]"
-                if term.topic in _TOPICS_OF_ROBOTS:
-                    self.reader.problem(
-                        f"{key}.topic",
-                        "a topic of its own, since this one carries the robot's own messages",
-                        term.topic,
-                    )
-                if term.topic and sizes.setdefault(term.topic, term.size) != term.size:
-                    self.reader.problem(
+                self.expect(
+                    term.topic not in _TOPICS_OF_ROBOTS,
+                    f"{key}.topic",
+                    "a topic of its own, since this one carries the robot's own messages",
+                    term.topic,
+                )
+                if term.topic:
+                    first = sizes.setdefault(term.topic, term.size)
+                    self.expect(
+                        first == term.size,
                         f"{key}.size",
-                        f"{sizes[term.topic]}, as where the topic {term.topic} is named first",
+                        f"{first}, as where the topic {term.topic} is named first",
                         term.size,
                     )
-                if term.topic and scans.setdefault(term.topic, term.scan) != term.scan:
-                    self.reader.problem(
+                    self.expect(
+                        scans.setdefault(term.topic, term.scan) == term.scan,
                         f"{key}.scan",
                         f"the scan of the topic {term.topic} as where that is named first",
                         Found("another one"),
@@ -213,30 +227,30 @@ class _JointValidator(BodyValidator):
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
         """Check that a policy that is commanded states its range, and that it holds zero."""
-        terms = [*self.contract.terms]
         if command is None:
-            if any(term.term == "velocity_command" or term.standing for term in terms):
-                self.reader.problem(
-                    "velocity_command",
-                    "the range of commands in training, since a term reads them",
-                    Found("nothing"),
-                )
+            terms = self.contract.terms
+            self.expect(
+                not any(term.term == "velocity_command" or term.standing for term in terms),
+                "velocity_command",
+                "the range of commands in training, since a term reads them",
+                Found("nothing"),
+            )
             return
         for axis, low, high in zip(("vx", "vy", "yaw rate"), command.min, command.max, strict=True):
-            if not low <= 0.0 <= high:
-                self.reader.problem(
-                    "velocity_command",
-                    f"min <= 0 <= max for {axis}, since zero commands a stop",
-                    [low, high],
-                )
+            self.expect(
+                low <= 0.0 <= high,
+                "velocity_command",
+                f"min <= 0 <= max for {axis}, since zero commands a stop",
+                [low, high],
+            )
 
     def motion(self, motion: ReferenceMotion | None) -> None:
         """Check that terms that show a reference motion have one, with an anchor on this robot."""
         shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
         if motion is None:
-            if shown:
+            for term in shown[:1]:
                 self.reader.problem(
-                    "motion", f"the reference motion of the term {shown[0].term}", Found("nothing")
+                    "motion", f"the reference motion of the term {term.term}", Found("nothing")
                 )
             return
         if not shown:
@@ -248,15 +262,15 @@ class _JointValidator(BodyValidator):
             return
         self._source_of_motion(motion, shown)
         anchored = [term.term for term in shown if is_of_anchor(term)]
-        if anchored and motion.anchor is None:
-            self.reader.problem("motion.anchor", f"the body of {anchored[0]}", Found("nothing"))
-        for i, link in enumerate(motion.anchor.chain if motion.anchor else ()):
+        if motion.anchor is None:
+            for name in anchored[:1]:
+                self.reader.problem("motion.anchor", f"the body of {name}", Found("nothing"))
+            return
+        for i, link in enumerate(motion.anchor.chain):
             key = f"motion.anchor.chain[{i}]"
-            if link.joint is not None:
-                self.known(f"{key}.joint", [link.joint])
+            self.known(f"{key}.joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
-                if not any(values):
-                    self.reader.problem(f"{key}.{name}", "a length > 0", list(values))
+                self.expect(any(values), f"{key}.{name}", "a length > 0", list(values))
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
         """Check that the frames are either in a clip or live, and what follows from that."""
@@ -264,20 +278,26 @@ class _JointValidator(BodyValidator):
             found = "nothing" if motion.live is None else "both"
             self.reader.problem("motion", "either `clip` or `live`", Found(found))
         elif motion.live is None:
-            if motion.at_end is None:
-                self.reader.problem("motion.at_end", "hold or loop, for a clip", Found("nothing"))
-            return
-        elif motion.at_end is not None:
-            self.reader.problem(
-                "motion.at_end", "nothing, since a live motion has no last frame", motion.at_end
+            self.expect(
+                motion.at_end is not None,
+                "motion.at_end",
+                "hold or loop, for a clip",
+                Found("nothing"),
+            )
+        else:
+            self.expect(
+                motion.at_end is None,
+                "motion.at_end",
+                "nothing, since a live motion has no last frame",
+                motion.at_end,
             )
         for term in shown:
-            if motion.live is not None and term.ahead:
-                self.reader.problem(
-                    f"observations: ahead of {term.term}",
-                    "0, since of a live motion only the newest frame is known",
-                    term.ahead,
-                )
+            self.expect(
+                motion.live is None or not term.ahead,
+                f"observations: ahead of {term.term}",
+                "0, since of a live motion only the newest frame is known",
+                term.ahead,
+            )
 
     def action(self, action: Action) -> None:
         """Check that the terms use up the output and command each joint once."""
@@ -287,19 +307,20 @@ class _JointValidator(BodyValidator):
             self.known(f"action.terms[{i}].joints", term.joints)
             self.ordered(f"action.terms[{i}].clip", term.clip)
         tensor = self.contract.model.outputs.get(action.output)
-        if tensor is not None and not tensor.dtype.startswith("float"):
-            self.reader.problem(
-                f"model.outputs.{action.output}.dtype",
-                "float32 or float16 for the output that commands joints",
-                tensor.dtype,
-            )
-        if tensor is not None and math.prod(tensor.shape) != len(driven):
-            self.reader.problem(
-                "action.terms",
-                f"{math.prod(tensor.shape)} joints for the output "
-                f"{action.output} {list(tensor.shape)}",
-                Found(f"{len(driven)}"),
-            )
+        if tensor is None:
+            return
+        self.expect(
+            tensor.dtype.startswith("float"),
+            f"model.outputs.{action.output}.dtype",
+            "float32 or float16 for the output that commands joints",
+            tensor.dtype,
+        )
+        self.expect(
+            math.prod(tensor.shape) == len(driven),
+            "action.terms",
+            f"{math.prod(tensor.shape)} joints for the output {action.output} {list(tensor.shape)}",
+            Found(f"{len(driven)}"),
+        )
 
     def observed(self, nominal: Nominal) -> None:
         """Check the statistics of `nominal` by model input."""
@@ -312,29 +333,27 @@ class _JointValidator(BodyValidator):
             size = math.prod(tensor.shape)
             for key in ("mean", "std", "min", "max"):
                 found = len(getattr(statistics, key))
-                if found != size:
-                    self.reader.problem(
-                        f"{where}.{key}", f"{size} values, as the model's input", Found(f"{found}")
-                    )
+                self.expect(
+                    found == size,
+                    f"{where}.{key}",
+                    f"{size} values, as the model's input",
+                    Found(f"{found}"),
+                )
             for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):
-                if low > high:
-                    self.reader.problem(f"{where}.min[{i}]", f"at most the max {high:g}", low)
+                self.expect(low <= high, f"{where}.min[{i}]", f"at most the max {high:g}", low)
 
     def files(self) -> None:
         """Check that no path leaves the bundle and that reports belong to artifacts."""
         contract = self.contract
-        paths = {f"model.artifacts.{k}": a.file for k, a in contract.model.artifacts.items()}
-        paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
-        paths |= {
-            f"observations.{key}.normalisation": o.normalisation.file
-            for key, o in contract.observations.items()
-            if o.normalisation
+        stated: dict[str, File | Normalisation | None] = {
+            **{
+                f"observations.{key}.normalisation": o.normalisation
+                for key, o in contract.observations.items()
+            },
+            "motion.clip": contract.motion.clip if contract.motion else None,
+            "model.golden": contract.model.golden,
         }
-        if contract.motion and contract.motion.clip:
-            paths["motion.clip"] = contract.motion.clip.file
-        if contract.model.golden:
-            paths["model.golden"] = contract.model.golden.file
-        self.paths(paths)
+        self.paths(contract, stated)
         self.reports(contract.reports, contract.model.artifacts)
 
 

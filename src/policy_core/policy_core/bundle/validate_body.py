@@ -8,7 +8,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from policy_core.bundle.body import Body
+from policy_core.bundle.body import AnyContract, Body
+from policy_core.bundle.contract import File, Normalisation
 from policy_core.bundle.schema import Found, Reader
 from policy_core.interfaces import F64
 
@@ -20,7 +21,7 @@ class BodyValidator:
         """Keep both at hand."""
         self.body = body
         self.names = body.joints.names
-        self.reader = reader
+        self.reader, self.expect = reader, reader.expect
 
     def joints(self) -> None:
         """Check names and limits, and that the default position lies inside them."""
@@ -41,14 +42,14 @@ class BodyValidator:
         if [*robot_names.values()] != [*robot_names]:
             self.unique(key, [*robot_names.values()])
         for name, there in robot_names.items():
-            if not there or there != there.strip():
-                self.reader.problem(f"{key} of {name}", "a name", there)
-            elif there != name and there in self.names:
-                self.reader.problem(
-                    f"{key} of {name}",
-                    "a name that is no other joint's here, since recordings may go by either",
-                    there,
-                )
+            is_name = bool(there) and there == there.strip()
+            self.expect(is_name, f"{key} of {name}", "a name", there)
+            self.expect(
+                not is_name or there == name or there not in self.names,
+                f"{key} of {name}",
+                "a name that is no other joint's here, since recordings may go by either",
+                there,
+            )
 
     def stand(self) -> None:
         """Check the poses and gains of `stand`."""
@@ -68,30 +69,38 @@ class BodyValidator:
         for i in np.flatnonzero(stiffness == 0.0):
             name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
             if name not in free:
-                self.reader.problem(
-                    key,
-                    "a number > 0",
-                    0.0,
-                    "only joints that the action drives by velocity or effort stand without a pose",
+                why = (
+                    "only joints that the action drives by velocity or effort stand without a pose"
                 )
             elif holds:
-                self.reader.problem(
-                    key, "a number > 0", 0.0, "on_fault: hold_measured holds the joint with it"
-                )
+                why = "on_fault: hold_measured holds the joint with it"
             elif damping[i] == 0.0:
-                self.reader.problem(
-                    f"stand.damping of {name}",
-                    "a number > 0",
-                    0.0,
-                    "with a stand.stiffness of 0 nothing else brakes the joint",
-                )
+                key = f"stand.damping of {name}"
+                why = "with a stand.stiffness of 0 nothing else brakes the joint"
+            else:
+                continue
+            self.reader.problem(key, "a number > 0", 0.0, why)
 
-    def paths(self, paths: Mapping[str, str]) -> None:
-        """Check that no path, given by its key, leaves the bundle."""
-        for key, path in paths.items():
-            if not _leads_inside(path):
-                self.reader.problem(
-                    f"{key}.file", "a path inside the bundle folder, with / between its parts", path
+    def paths(
+        self, contract: AnyContract, others: Mapping[str, File | Normalisation | None]
+    ) -> None:
+        """Check that no path leaves the bundle: of models, of reports, and of others by key."""
+        stated = {
+            **{
+                f"{key}.artifacts.{backend}": artifact
+                for key, model in contract.models.items()
+                for backend, artifact in model.artifacts.items()
+            },
+            **{f"reports.{key}": report for key, report in contract.reports.items()},
+            **others,
+        }
+        for key, file in stated.items():
+            if file is not None:
+                self.expect(
+                    _leads_inside(file.file),
+                    f"{key}.file",
+                    "a path inside the bundle folder, with / between its parts",
+                    file.file,
                 )
 
     def reports(self, reports: Iterable[str], artifacts: Collection[str]) -> None:
@@ -114,20 +123,18 @@ class BodyValidator:
     def known(self, key: str, names: Iterable[str]) -> None:
         """Check that all names are those of joints, each once."""
         for name in names:
-            if name not in self.names:
-                self.reader.problem(key, "names of joints.names", name)
+            self.expect(name in self.names, key, "names of joints.names", name)
         self.unique(key, list(names))
 
     def unique(self, key: str, names: Sequence[str]) -> None:
         """Check that no name stands twice."""
         for name, count in Counter(names).items():
-            if count > 1:
-                self.reader.problem(key, "each name once", Found(f"{name!r} {count} times"))
+            self.expect(count == 1, key, "each name once", Found(f"{name!r} {count} times"))
 
     def ordered(self, key: str, clip: tuple[float, ...] | None) -> None:
         """Check that a range is one."""
-        if clip is not None and not clip[0] < clip[1]:
-            self.reader.problem(key, "lowest < highest", list(clip))
+        if clip is not None:
+            self.expect(clip[0] < clip[1], key, "lowest < highest", list(clip))
 
 
 def listed(names: Iterable[str]) -> Found:

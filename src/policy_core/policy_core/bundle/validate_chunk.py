@@ -38,22 +38,23 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
     """Add to `reader` what is wrong between the fields of a joint's unit."""
     ends = (unit.low_rad, unit.high_rad)
     if unit.unit in _RANGES:
-        if None in ends or unit.low_rad == unit.high_rad:
-            reader.problem(
-                key,
-                "two different positions low_rad and high_rad, since "
-                f"{unit.unit} counts between them",
-                list(ends),
-            )
-        if unit.sign != 1 or unit.zero_rad != 0.0:
-            reader.problem(
-                key,
-                "neither sign nor zero_rad",
-                Found("one of them"),
-                "exchange low_rad and high_rad where the range is reversed",
-            )
-    elif ends != (None, None):
-        reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
+        reader.expect(
+            None not in ends and unit.low_rad != unit.high_rad,
+            key,
+            f"two different positions low_rad and high_rad, since {unit.unit} counts between them",
+            list(ends),
+        )
+        reader.expect(
+            unit.sign == 1 and unit.zero_rad == 0.0,
+            key,
+            "neither sign nor zero_rad",
+            Found("one of them"),
+            "exchange low_rad and high_rad where the range is reversed",
+        )
+    else:
+        reader.expect(
+            ends == (None, None), key, f"neither low_rad nor high_rad for {unit.unit}", list(ends)
+        )
 
 
 class _ChunkValidator(BodyValidator):
@@ -69,12 +70,13 @@ class _ChunkValidator(BodyValidator):
 
     def unguarded(self) -> None:
         """Check that nothing is asked for that a chunk policy has no input to judge by."""
-        if self.contract.safety.max_tilt_rad is not None:
-            self.reader.problem(
-                "safety.max_tilt_rad",
-                "nothing, since a chunk policy reads no orientation",
-                self.contract.safety.max_tilt_rad,
-            )
+        tilt_rad = self.contract.safety.max_tilt_rad
+        self.expect(
+            tilt_rad is None,
+            "safety.max_tilt_rad",
+            "nothing, since a chunk policy reads no orientation",
+            tilt_rad,
+        )
         if self.contract.nominal is not None and self.contract.nominal.observation:
             self.reader.problem(
                 "nominal.observation",
@@ -111,34 +113,36 @@ class _ChunkValidator(BodyValidator):
             names = [f"value {i}" for i in range(outside.size)]
             self._scaling("environment_state.normalisation", outside.normalisation, names)
         for joint in contract.action.grippers:
-            if joint not in contract.action.joints:
-                self.reader.problem("action.grippers", "joints of the action", joint)
+            self.expect(
+                joint in contract.action.joints, "action.grippers", "joints of the action", joint
+            )
 
     def _scaling(self, key: str, scaling: Scaling, names: Sequence[str]) -> None:
         wanted = _STATISTICS[scaling.mode]
         for field in ("mean", "std", "min", "max"):
             values = getattr(scaling, field)
-            if field not in wanted:
-                if values is not None:
-                    self.reader.problem(
-                        f"{key}.{field}", f"nothing for {scaling.mode}", list(values)
-                    )
-            elif values is None or len(values) != len(names):
-                self.reader.problem(
+            if field in wanted:
+                self.expect(
+                    values is not None and len(values) == len(names),
                     f"{key}.{field}",
                     f"{len(names)} values for {scaling.mode}",
                     Found("nothing" if values is None else f"{len(values)}"),
                 )
+            elif values is not None:
+                self.reader.problem(f"{key}.{field}", f"nothing for {scaling.mode}", list(values))
         if scaling.mode == "min_max" and scaling.min and scaling.max:
             for name, low, high in zip(names, scaling.min, scaling.max, strict=False):
-                if low > high:
-                    self.reader.problem(f"{key}.min of {name}", f"at most the max {high:g}", low)
+                self.expect(low <= high, f"{key}.min of {name}", f"at most the max {high:g}", low)
 
     def camera(self, name: str, camera: Camera) -> None:
         """Check name, statistics and encoder of a camera."""
         key = f"cameras.{name}"
-        if not re.fullmatch(_TOPIC_PART, name):
-            self.reader.problem(key, "a name that a topic can have, letters, digits and _", name)
+        self.expect(
+            re.fullmatch(_TOPIC_PART, name) is not None,
+            key,
+            "a name that a topic can have, letters, digits and _",
+            name,
+        )
         self._scaling(f"{key}.normalisation", camera.normalisation, ("red", "green", "blue"))
         if camera.encoder is None:
             return
@@ -168,59 +172,72 @@ class _ChunkValidator(BodyValidator):
     def chunk(self) -> None:
         """Check the lengths."""
         chunk = self.contract.chunk
-        if chunk.steps > chunk.size:
-            self.reader.problem(
-                "chunk.steps", f"at most the {chunk.size} steps of a chunk", chunk.steps
-            )
-        inputs = [*self.contract.cameras, *filter(None, [self.contract.environment_state])]
-        if not inputs:
-            self.reader.problem("cameras", "a camera, or an environment_state", Found("neither"))
+        self.expect(
+            chunk.steps <= chunk.size,
+            "chunk.steps",
+            f"at most the {chunk.size} steps of a chunk",
+            chunk.steps,
+        )
+        self.expect(
+            bool(self.contract.cameras) or self.contract.environment_state is not None,
+            "cameras",
+            "a camera, or an environment_state",
+            Found("neither"),
+        )
 
     def denoising(self) -> None:
         """Check that what depends on the method is there, and nothing else."""
-        denoising, problem = self.contract.denoising, self.reader.problem
+        denoising, expect = self.contract.denoising, self.expect
         if denoising is None:
             return
         schedule, is_flow = denoising.schedule, denoising.method == "flow"
         if is_flow != (schedule is None):
-            problem(
+            self.reader.problem(
                 "denoising.schedule",
                 "nothing for flow"
                 if is_flow
                 else f"the noise of the training, for {denoising.method}",
                 Found("nothing" if schedule is None else "one"),
             )
-        elif schedule is not None and denoising.steps > schedule.timesteps:
-            problem(
+        elif schedule is not None:
+            expect(
+                denoising.steps <= schedule.timesteps,
                 "denoising.steps",
                 f"at most the {schedule.timesteps} timesteps of the training",
                 denoising.steps,
             )
         joints = len(self.contract.action.joints)
-        if self.contract.columns < joints:
-            problem("denoising.columns", f"at least the {joints} joints", denoising.columns)
-        if self._condition is not None and self._condition not in self.contract.graphs:
-            problem(
-                "denoising.condition",
-                f"one of the graphs ({listed(self.contract.graphs)})",
-                self._condition,
+        expect(
+            self.contract.columns >= joints,
+            "denoising.columns",
+            f"at least the {joints} joints",
+            denoising.columns,
+        )
+        expect(
+            self._condition is None or self._condition in self.contract.graphs,
+            "denoising.condition",
+            f"one of the graphs ({listed(self.contract.graphs)})",
+            self._condition,
+        )
+        expect(
+            denoising.time.size % 2 == 0,
+            "denoising.time.size",
+            "an even number: sines and cosines",
+            denoising.time.size,
+        )
+        expect(
+            self.contract.chunk.ensemble_coeff is None,
+            "chunk.ensemble_coeff",
+            "nothing: chunks made of different noise have no meaningful mean",
+            self.contract.chunk.ensemble_coeff,
+        )
+        for name, camera in self.contract.cameras.items():
+            expect(
+                denoising.observations == 1 or camera.encoder is not None,
+                f"cameras.{name}.encoder",
+                f"a graph, since the policy gets {denoising.observations} observations",
+                Found("nothing"),
             )
-        if denoising.time.size % 2:
-            problem("denoising.time.size", "an even number: sines and cosines", denoising.time.size)
-        if self.contract.chunk.ensemble_coeff is not None:
-            problem(
-                "chunk.ensemble_coeff",
-                "nothing: chunks made of different noise have no meaningful mean",
-                self.contract.chunk.ensemble_coeff,
-            )
-        if denoising.observations > 1:
-            for name, camera in self.contract.cameras.items():
-                if camera.encoder is None:
-                    problem(
-                        f"cameras.{name}.encoder",
-                        f"a graph, since the policy gets {denoising.observations} observations",
-                        Found("nothing"),
-                    )
 
     def tensors(self) -> None:
         """Check that each tensor of the policy's graph has one source or use, of its size."""
@@ -264,17 +281,16 @@ class _ChunkValidator(BodyValidator):
         for name, tensors in contract.graphs.items():
             for tensor, found in {**tensors.inputs, **tensors.outputs}.items():
                 takes_images = name in (self._policies[0], self._condition)
-                if found.dtype == "uint8" and takes_images and tensor in as_they_are:
-                    continue
-                if not found.dtype.startswith("float"):
-                    self.reader.problem(
-                        f"graphs.{name}.{tensor}.dtype",
-                        "float32 or float16",
-                        found.dtype,
-                        "uint8 is for the image of a camera that is normalised by identity"
-                        if found.dtype == "uint8"
-                        else "",
-                    )
+                self.expect(
+                    found.dtype.startswith("float")
+                    or (found.dtype == "uint8" and takes_images and tensor in as_they_are),
+                    f"graphs.{name}.{tensor}.dtype",
+                    "float32 or float16",
+                    found.dtype,
+                    "uint8 is for the image of a camera that is normalised by identity"
+                    if found.dtype == "uint8"
+                    else "",
+                )
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
         """Check that each input of a graph has one source, of its shape where that is known."""
@@ -318,51 +334,42 @@ class _ChunkValidator(BodyValidator):
                 yield camera.tensor, features
 
     def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
-        if found != wanted:
-            self.reader.problem(f"{key}.shape", f"{list(wanted)}, {why}", list(found))
+        self.expect(found == wanted, f"{key}.shape", f"{list(wanted)}, {why}", list(found))
 
     def topics(self) -> None:
         """Check that no topic is taken."""
-        outside = self.contract.environment_state
-        taken = {
-            *_TOPICS_OF_ROBOTS,
-            *(
-                f"{name}/image_raw{way}"
-                for name in self.contract.cameras
-                for way in ("", "/compressed")
-            ),
-        }
-        if outside is not None and outside.topic in taken:
-            self.reader.problem("environment_state.topic", "a topic of its own", outside.topic)
+        if (outside := self.contract.environment_state) is None:
+            return
+        images = [f"{name}/image_raw" for name in self.contract.cameras]
+        taken = {*_TOPICS_OF_ROBOTS, *images, *(f"{image}/compressed" for image in images)}
+        self.expect(
+            outside.topic not in taken,
+            "environment_state.topic",
+            "a topic of its own",
+            outside.topic,
+        )
 
     def files(self) -> None:
         """Check that no path leaves the bundle, and that all graphs have the same back ends."""
         contract = self.contract
-        paths = {
-            f"{key}.artifacts.{backend}": artifact.file
-            for key, graph in contract.models.items()
-            for backend, artifact in graph.artifacts.items()
-        }
-        paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
-        if contract.golden:
-            paths["golden"] = contract.golden.file
-        self.paths(paths)
+        self.paths(contract, {"golden": contract.golden})
         first = next(iter(contract.graphs.values())).artifacts
         for name, graph in contract.graphs.items():
-            if graph.artifacts.keys() != first.keys():
-                self.reader.problem(
-                    f"graphs.{name}.artifacts",
-                    f"the same back ends as the other graphs ({listed(first)})",
-                    listed(graph.artifacts),
-                )
+            key = f"graphs.{name}.artifacts"
+            self.expect(
+                graph.artifacts.keys() == first.keys(),
+                key,
+                f"the same back ends as the other graphs ({listed(first)})",
+                listed(graph.artifacts),
+            )
             for backend in graph.artifacts.keys() & first.keys():
                 target, other = graph.artifacts[backend].target, first[backend].target
-                if target != other:
-                    self.reader.problem(
-                        f"graphs.{name}.artifacts.{backend}.target",
-                        f"{other}, as of the other graphs",
-                        target,
-                    )
+                self.expect(
+                    target == other,
+                    f"{key}.{backend}.target",
+                    f"{other}, as of the other graphs",
+                    target,
+                )
         self.reports(contract.reports, first)
 
 

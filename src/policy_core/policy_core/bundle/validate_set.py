@@ -34,50 +34,53 @@ class _SetValidator:
     """Keeps the set and the reader at hand for the checks."""
 
     def __init__(self, stated: SetFile, reader: Reader) -> None:
-        self._stated, self._states, self._reader = stated, stated.states, reader
+        self._stated, self._states = stated, stated.states
+        self._reader, self._expect = reader, reader.expect
 
     def names(self) -> None:
         """Check names that services and files use, and that each member is used."""
         for section in ("members", "states", "poses"):
             for name in getattr(self._stated, section):
-                if not re.fullmatch(NAME, name):
-                    self._reader.problem(f"{section}.{name}", f"a name like {NAME}", name)
+                self._expect(
+                    re.fullmatch(NAME, name) is not None,
+                    f"{section}.{name}",
+                    f"a name like {NAME}",
+                    name,
+                )
         for name in {*_OWN_POSES} & self._stated.poses.keys():
             self._reader.problem(
                 f"poses.{name}", "another name, since each set has such a pose", name
             )
         used = {member for state in self._states.values() for member in state.members}
         for name in self._stated.members:
-            if name not in used:
-                self._reader.problem(
-                    f"members.{name}", "a state in which it commands", Found("none")
-                )
+            self._expect(
+                name in used, f"members.{name}", "a state in which it commands", Found("none")
+            )
 
     def initial(self) -> None:
         """Check that RUN begins in a state in which the robot stands."""
-        if self._known("initial", self._stated.initial) and not self._initial.stand:
-            self._reader.problem(
-                f"states.{self._stated.initial}.stand",
+        name = self._stated.initial
+        if self._known("initial", name):
+            self._expect(
+                self._states[name].stand,
+                f"states.{name}.stand",
                 "true, since RUN begins in this state, from standing",
                 False,
             )
-
-    @property
-    def _initial(self) -> SetState:
-        return self._states[self._stated.initial]
 
     def state(self, name: str, state: SetState) -> None:
         """Check the names in a state, its transitions and its way back."""
         key = f"states.{name}"
         for i, member in enumerate(state.members):
-            if member not in self._stated.members:
+            if member in self._stated.members:
+                is_first = member not in state.members[:i]
+                self._expect(is_first, f"{key}.members[{i}]", "each member once", member)
+            else:
                 self._reader.problem(
                     f"{key}.members[{i}]",
                     f"one of the members ({listed(self._stated.members)})",
                     member,
                 )
-            elif member in state.members[:i]:
-                self._reader.problem(f"{key}.members[{i}]", "each member once", member)
         for to, transition in state.to.items():
             self._transition(f"{key}.to.{to}", name, to, transition)
         if state.fallback is not None and self._known(f"{key}.fallback", state.fallback):
@@ -92,25 +95,27 @@ class _SetValidator:
         if transition.timeout_state is not None:
             self._leads(f"{key}.timeout_state", name, transition.timeout_state)
             self._is_another(f"{key}.timeout_state", to, transition.timeout_state)
-            if transition.otherwise != "wait":
-                self._reader.problem(
-                    f"{key}.timeout_state",
-                    "nothing",
-                    transition.timeout_state,
-                    "only a request that waits (otherwise: wait) can wait for too long",
-                )
-        pose = transition.when.pose
-        known = (*_OWN_POSES, *self._stated.poses)
-        if pose is not None and pose not in known:
-            self._reader.problem(f"{key}.when.pose", f"one of {', '.join(known)}", pose)
+            self._expect(
+                transition.otherwise == "wait",
+                f"{key}.timeout_state",
+                "nothing",
+                transition.timeout_state,
+                "only a request that waits (otherwise: wait) can wait for too long",
+            )
+        pose, known = transition.when.pose, (*_OWN_POSES, *self._stated.poses)
+        self._expect(
+            pose is None or pose in known, f"{key}.when.pose", f"one of {', '.join(known)}", pose
+        )
 
     def _way_back(self, key: str, name: str, state: SetState) -> None:
         """Check that the way back to standing is there, and ends."""
         if state.stand:
-            if state.way_back is not None:
-                self._reader.problem(
-                    key, "nothing, since the robot may stand up from this state", state.way_back
-                )
+            self._expect(
+                state.way_back is None,
+                key,
+                "nothing, since the robot may stand up from this state",
+                state.way_back,
+            )
             return
         if state.way_back is None:
             self._reader.problem(
@@ -122,12 +127,12 @@ class _SetValidator:
             return
         self._leads(key, name, state.way_back)
         way = [name, *self._ways_back(name)]
-        if way[-1] in way[:-1]:
-            self._reader.problem(
-                key,
-                "a way that ends in a state with `stand: true`",
-                Found(f"the cycle {' -> '.join(way)}"),
-            )
+        self._expect(
+            way[-1] not in way[:-1],
+            key,
+            "a way that ends in a state with `stand: true`",
+            Found(f"the cycle {' -> '.join(way)}"),
+        )
 
     def _ways_back(self, name: str) -> Iterator[str]:
         """Yield the states on the way back from one, to the first that was there already."""
@@ -151,28 +156,25 @@ class _SetValidator:
                 state = self._states[name]
                 left += [*state.to, *filter(None, [state.fallback])]
         for name in self._states:
-            if name not in found:
-                self._reader.problem(
-                    f"states.{name}",
-                    f"a transition or a fallback that leads here from {self._stated.initial}",
-                    Found("none"),
-                    "add one, or remove the state",
-                )
+            self._expect(
+                name in found,
+                f"states.{name}",
+                f"a transition or a fallback that leads here from {self._stated.initial}",
+                Found("none"),
+                "add one, or remove the state",
+            )
 
     def _known(self, key: str, state: str) -> bool:
-        if state not in self._states:
-            self._reader.problem(key, f"one of the states ({listed(self._states)})", state)
-        return state in self._states
+        known = state in self._states
+        self._expect(known, key, f"one of the states ({listed(self._states)})", state)
+        return known
 
     def _is_another(self, key: str, name: str, to: str) -> None:
-        if to == name:
-            self._reader.problem(key, "another state", to)
+        self._expect(to != name, key, "another state", to)
 
     def _leads(self, key: str, name: str, to: str) -> None:
         """Check that a transition leads from a state to another one."""
-        if to not in self._states[name].to:
-            self._reader.problem(
-                key,
-                f"a state that `states.{name}.to` leads to ({listed(self._states[name].to)})",
-                to,
-            )
+        leads = self._states[name].to
+        self._expect(
+            to in leads, key, f"a state that `states.{name}.to` leads to ({listed(leads)})", to
+        )

@@ -188,10 +188,7 @@ class StepBound(Stateful):
     def within(self, position: F64) -> F64:
         """Return positions [joints], rad, brought within the bound."""
         # These two ignore NaN, where nothing bounds.
-        nearer: F64 = np.fmin(
-            np.fmax(position, self._last - self._stride), self._last + self._stride
-        )
-        return nearer
+        return np.fmin(np.fmax(position, self._last - self._stride), self._last + self._stride)
 
     def apply(self, targets: JointTargets) -> None:
         """Bring the positions of a tick within the bound, and count from there."""

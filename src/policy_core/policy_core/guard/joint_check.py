@@ -45,14 +45,12 @@ def turns_of(joints: Joints) -> F64:
     Their encoders may begin again after each turn.
     """
     span = joints.position_max - joints.position_min
-    turns: F64 = np.where(span > 2.0 * _TURN_RAD + _ROUNDED_RAD, _TURN_RAD, 0.0)
-    return turns
+    return np.where(span > 2.0 * _TURN_RAD + _ROUNDED_RAD, _TURN_RAD, 0.0)
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
     """Return positions [joints], rad, on the turn nearest to others; `turns` as of `turns_of`."""
-    nearest: F64 = position - turns * np.rint((position - to) / _TURN_RAD)
-    return nearest
+    return position - turns * np.rint((position - to) / _TURN_RAD)
 
 
 class JointCheck(Stateful):
@@ -178,8 +176,7 @@ class JointCheck(Stateful):
     def _reached(self, since_ns: int) -> F64:
         """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
         moved = np.minimum(self._speed * (max(0, since_ns) * 1e-9), self._farthest)
-        reach: F64 = moved + self._speed * (_JITTER_NS * 1e-9) + _NOISE_RAD
-        return reach
+        return moved + self._speed * (_JITTER_NS * 1e-9) + _NOISE_RAD
 
     @property
     def doubted(self) -> F64 | None:

@@ -17,7 +17,7 @@ from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import Rule, healthy_of
 from policy_core.guard.command import CommandFader
 from policy_core.guard.limits import Limits, timeouts_in_force_ns
-from policy_core.interfaces import F64, Backend, JointTargets, Kind, Tensor
+from policy_core.interfaces import F64, Backend, Command, Kind, Tensor
 from policy_core.observation.freshness import Input
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import LAST_OUTPUT, RobotState
@@ -63,62 +63,16 @@ class RawAction(Stateful):
         return self._clipped
 
 
-class JointRows(Stateful):
-    """The arrays of a `Command`: a value per joint, of its kind, and gains that fit the kinds."""
-
-    STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
-    STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
-    PLAN: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
-
-    def __init__(self, kinds: Sequence[Kind], stiffness: F64, damping: F64, healthy: F64) -> None:
-        """Make the arrays; nothing is commanded yet.
-
-        Args:
-            kinds: What the value of each joint is.
-            stiffness: Gain of a position [joints], N·m/rad.
-            damping: Gain of a position or a velocity [joints], N·m·s/rad.
-            healthy: As of `Command` [2, joints]; copied.
-        """
-        self.kinds = tuple(kinds)
-        kind = np.array([kind.value for kind in kinds])
-        is_kind = [
-            (kind == value.value).astype(np.float64)
-            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
-        ]
-        # As `JointTargets.block`, less the effort limits.
-        self._rows: F64 = np.zeros((5, len(kinds)))
-        self.gains: F64 = self._rows[3:]
-        self.gains[0] = stiffness * is_kind[0]
-        self.gains[1] = damping * (1.0 - is_kind[2])
-        self.healthy: F64 = healthy.copy()
-        self.is_rescaled = False
-        self.clipped: tuple[str, ...] = ()
-        # A policy of positions alone, as nearly all are, is written with one copy.
-        self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
-        self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
-
-    def plan(self) -> dict[str, Any]:
-        """Return the values at the beginning, and the kinds by number."""
-        order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
-        return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
-
-    def fill(self, targets: JointTargets) -> None:
-        """Write the command and the gains of its kinds into the targets."""
-        if self._is_kind is not None:
-            np.multiply(self._is_kind, self.command, out=self._rows[:3])
-        targets.block[:5] = self._rows
-
-
-class ActionDecoder(RawAction, JointRows):
+class ActionDecoder(RawAction, Command):
     """Computes `command` [joints] = offset + scale x clip(output), in contract order.
 
     A joint that no term drives keeps its default position.
     """
 
-    STATE = JointRows.STATE
+    STATE = Command.STATE
     STATE_IN_PLACE = ("command", "raw")
     PLAN = (
-        *JointRows.PLAN,
+        *Command.PLAN,
         "_source",
         "_driven",
         "_scale",
@@ -135,7 +89,7 @@ class ActionDecoder(RawAction, JointRows):
         driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
         kinds = [driven.get(name, Kind.POSITION) for name in names]
         RawAction.__init__(self, output, contract.action.terms)
-        JointRows.__init__(self, kinds, joints.stiffness, joints.damping, healthy_of(contract))
+        Command.__init__(self, kinds, joints.stiffness, joints.damping, healthy_of(contract))
         default = joints.default_position
         self._source = np.zeros(len(names), dtype=np.intp)
         self._scale, self._offset = np.zeros(len(names)), default.copy()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
@@ -22,6 +22,9 @@ from policy_core.sets.chunk_member import ChunkMember
 from policy_core.sets.joint_member import JointMember
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from policy_core.sets.policy import AskedAt, PolicySet
+
+if TYPE_CHECKING:  # not where Python ticks
+    from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
 """What recordings call these requests; the name of the state follows a switch, after a space."""
@@ -143,27 +146,12 @@ def set_controller(
     return make(contract, policy, state, inputs, command, limits, clock)
 
 
-class RunningSet(Protocol):
-    """What is asked of a `PolicySet`, whichever core runs it."""
-
-    @property
-    def may_stand(self) -> bool:
-        """Whether the robot may stand up now, by the stand motion."""
-
-    def ask(self, to: str) -> None:
-        """Ask for a switch; see `PolicySet.ask`."""
-
-    def go_back(self) -> None:
-        """Go to a state from which the robot may stand up."""
-
-    def stop(self) -> None:
-        """End what is asked for, and the blend."""
-
-
 class SetRequests:
     """What a person or a node asks of a policy set that runs."""
 
-    def __init__(self, contract: SetContract, controller: Controller, policy: RunningSet) -> None:
+    def __init__(
+        self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
+    ) -> None:
         """Ask this controller and its set."""
         self._controller, self._policy = controller, policy
         self._silence_ns = None if contract.silence_s is None else round(contract.silence_s * 1e9)

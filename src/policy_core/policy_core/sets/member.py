@@ -52,8 +52,7 @@ class JoinedTargets:
 
     def start_of(self, name: str) -> int:
         """Return where the part of a member begins in `flat`."""
-        start: int = self._slices[name].start
-        return start
+        return int(self._slices[name].start)
 
     def sources(self, contract: SetContract, state: str) -> Index:
         """Return where in `flat` the target of each joint of the set is in a state."""

@@ -36,8 +36,7 @@ class NativeSet:
     @property
     def asked_ns(self) -> int:
         """When the members were asked last."""
-        asked_ns: int = self._native.asked_ns()
-        return asked_ns
+        return int(self._native.asked_ns())
 
     @property
     def may_stand(self) -> bool:

@@ -22,8 +22,7 @@ from policy_core import words
 from policy_core.bundle.set_contract import SetContract
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RefusedError
-from policy_core.interfaces import F64
-from policy_core.members.joint import JointRows
+from policy_core.interfaces import F64, Command
 from policy_core.observation.state import StateVector
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from policy_core.sets.state import CommandingState
@@ -137,10 +136,10 @@ class PolicySet(Stateful):
         }
         self._initial = self.states[contract.initial]
         rows = self._initial.rows
-        self.action = JointRows(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
+        self.action = Command(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
         joints = len(contract.joints.names)
         self._before, self._step = np.zeros((2, joints))
-        self._from = JointRows(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
+        self._from = Command(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
         self._scaled_gains: F64 = np.zeros((2, joints))
         self._blend_ticks = self._blended_ticks = 0
         self._settled = False
@@ -252,7 +251,7 @@ class PolicySet(Stateful):
             raise RefusedError(
                 words.NO_TRANSITION.format(state=state.name, known=known, found=reprlib.repr(to))
             )
-        transition = state.transition(to)
+        transition = state.stated.to[to]
         waits = transition.otherwise == "wait"
         if not waits and (problems := self._problems(to)):
             raise RefusedError(words.SWITCH_REFUSED.format(to=to, problems="; ".join(problems)))

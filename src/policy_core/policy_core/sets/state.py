@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from policy_core.bundle.set_contract import SetContract, Transition, ends_by_itself
+from policy_core.bundle.set_contract import SetContract, ends_by_itself
 from policy_core.guard.bounds import healthy_of
-from policy_core.interfaces import Index, Kind
-from policy_core.members.joint import JointRows
+from policy_core.interfaces import Command, Index, Kind
 from policy_core.observation.state import StateVector
 from policy_core.sets.conditions import EntryCheck
 from policy_core.sets.member import JoinedTargets, MemberPolicy
@@ -65,7 +64,7 @@ class CommandingState:
             stiffness[places] = own.joints.stiffness[commanded]
             damping[places] = own.joints.damping[commanded]
             healthy[:, places] = healthy_of(own)[:, commanded]
-        self.rows = JointRows(contract.kinds, stiffness, damping, healthy)
+        self.rows = Command(contract.kinds, stiffness, damping, healthy)
         names = contract.joints.on_robot()
         held = [names.index(name) for name in self.stated.held]
         self.held: Index = np.array(
@@ -140,10 +139,6 @@ class CommandingState:
             return ticks >= self._ends_after
         # A slower member shows its last frame until its next tick would begin.
         return all(member.is_due and motion.has_ended for member, motion in self._ending)
-
-    def transition(self, to: str) -> Transition:
-        """Return the transition to another state."""
-        return self.stated.to[to]
 
 
 def _ticks(duration_s: float, contract: SetContract) -> int:

@@ -14,6 +14,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import parse_contract
 from policy_core.errors import BundleError, Problem
 from testkit.edits import MISSING
+from testkit.wording import check_wording
 
 CONTRACT = """
 schema_version: 1
@@ -86,6 +87,14 @@ def refused_problems(load: Callable[[], object]) -> tuple[Problem, ...]:
     with pytest.raises(BundleError) as caught:
         load()
     return caught.value.problems
+
+
+def check_refused(load: Callable[[], object], key: str) -> None:
+    """Check that a bundle is refused for a problem at a key, in the known words."""
+    problems = refused_problems(load)
+    there = [problem for problem in problems if problem.key == key]
+    assert there, [problem.key for problem in problems]
+    check_wording(*there)
 
 
 def any_contract(file: Path) -> AnyContract:

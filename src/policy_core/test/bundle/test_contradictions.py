@@ -13,9 +13,8 @@ from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.edits import MISSING, Edits
-from testkit.wording import check_wording
 
-from .editing import any_contract, edits_name, problem_key, refused_problems
+from .editing import any_contract, check_refused, edits_name, problem_key, refused_problems
 
 ParseEdited = Callable[[str, Edits], AnyContract]
 Case = Edits | tuple[str, Edits]
@@ -281,10 +280,7 @@ def contradictions() -> Iterator[object]:
 def test_a_contradiction_is_refused_at_its_key(
     parse_edited: ParseEdited, kind: str, key: str, edits: Edits
 ) -> None:
-    problems = refused_problems(lambda: parse_edited(kind, edits))
-    there = [problem for problem in problems if problem.key == key]
-    assert there, [problem.key for problem in problems]
-    check_wording(*there)
+    check_refused(lambda: parse_edited(kind, edits), key)
 
 
 FILES = ["model.artifacts.onnx", "model.golden", "observations.obs.normalisation", "reports.onnx"]

@@ -217,20 +217,6 @@ def test_golden_rows_that_do_not_fit_are_refused(use_arrays: UseArrays, case: st
     check_wording(problem)
 
 
-def test_golden_rows_that_unpack_to_more_than_there_may_be_are_refused(
-    bundle_dir: Path, edit_joint: EditJoint
-) -> None:
-    file = bundle_dir / "golden.npz"
-    with (
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("obs.npy", "w") as member,
-    ):
-        for _ in range((1 << 28) // (1 << 20) + 1):
-            member.write(bytes(1 << 20))
-    edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
-    problem_of(file, lambda: load_joint(bundle_dir).golden())
-
-
 def test_golden_rows_larger_than_any_memory_are_refused(
     bundle_dir: Path, edit_joint: EditJoint
 ) -> None:

@@ -9,8 +9,9 @@ from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.controller import camera_input
+from testkit.kernel.arms import ramp
 from testkit.kernel.contracts import DEFAULT
-from testkit.kernel.legs_and_arm import ARM, LEGS, LegsAndArm, steps_of_chunks
+from testkit.kernel.legs_and_arm import ARM, LEGS, LegsAndArm
 from testkit.kernel.robots import fail
 from testkit.wording import check_wording, refusal
 
@@ -29,7 +30,7 @@ def walking_with_arm(robot: LegsAndArm) -> LegsAndArm:
 def synchronous(simulated_latency_s: float = 0.0) -> LegsAndArm:
     """Return a robot whose arm executes one chunk after the other, from a ramp."""
     robot = LegsAndArm(mode="synchronous", simulated_latency_s=simulated_latency_s)
-    robot.chunk = steps_of_chunks
+    robot.chunk = ramp
     return robot
 
 
@@ -53,7 +54,7 @@ def test_a_step_falls_on_the_tick_at_which_it_is_due_or_the_next(
     rate_hz: float, steps: list[int]
 ) -> None:
     robot = LegsAndArm(arm={"rate_hz": rate_hz, "chunk.steps": 10}, mode="synchronous")
-    robot.chunk = steps_of_chunks
+    robot.chunk = ramp
     commanded = walking_with_arm(robot).follow(10)
     np.testing.assert_allclose(commanded[:, ARM.start], np.multiply(0.01, steps), atol=1e-12)
 
@@ -187,7 +188,7 @@ def test_a_new_run_begins_without_the_chunks_of_the_one_before() -> None:
 
 def test_a_time_in_which_the_whole_robot_was_held_is_left_out() -> None:
     robot = walking_with_arm(LegsAndArm(mode="asynchronous", arm={"chunk.steps": 10}))
-    robot.chunk = steps_of_chunks
+    robot.chunk = ramp
     before = robot.follow(6)[-1, ARM.start]
     for _ in range(4):
         robot.commanded(silent=("imu/data",))

@@ -75,6 +75,22 @@ def robot_with(when: Mapping[str, object], **transition: object) -> SetRobot:
     ).walking()
 
 
+def crouching(changes: Mapping[str, object] | None = None) -> SetRobot:
+    """Return a robot that has walked and now crouches."""
+    robot = SetRobot(changes or {}).walking()
+    robot.requests.switch("crouch")
+    robot.ticks(10)
+    return robot
+
+
+def asked_too_fast(**transition: object) -> SetRobot:
+    """Return a robot that is too fast for the switch to the crouch that it was asked for."""
+    robot = robot_with({"joint_speed": 2.0}, otherwise="wait", **transition)
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.switch("crouch")
+    return robot
+
+
 def conditions_name(value: object) -> str:
     return ", ".join(value) if isinstance(value, Mapping) else ""
 
@@ -120,9 +136,7 @@ def test_a_first_target_that_is_too_far_is_found_in_the_tick_and_changes_nothing
 
 
 def test_a_request_that_waits_is_granted_once_its_conditions_hold() -> None:
-    robot = robot_with({"joint_speed": 2.0}, otherwise="wait")
-    robot.tick(joint_vel=(3.0, 0.0, 0.0))
-    robot.requests.switch("crouch")
+    robot = asked_too_fast()
     robot.ticks(5)
     assert (robot.state, robot.policy.report.asked) == ("walk", "crouch")
     check_wording(robot.policy.report.refused)
@@ -131,9 +145,7 @@ def test_a_request_that_waits_is_granted_once_its_conditions_hold() -> None:
 
 
 def test_a_request_waits_no_longer_than_stated() -> None:
-    robot = robot_with({"joint_speed": 2.0}, otherwise="wait", timeout_s=0.1)
-    robot.tick(joint_vel=(3.0, 0.0, 0.0))
-    robot.requests.switch("crouch")
+    robot = asked_too_fast(timeout_s=0.1)
     robot.ticks(5)
     robot.tick(joint_vel=(0.0, 0.0, 0.0))
     assert (robot.state, robot.policy.report.asked) == ("walk", "")
@@ -155,9 +167,7 @@ def test_after_a_request_that_waited_for_too_long_another_state_can_be_asked_for
 
 
 def test_a_new_request_replaces_one_that_waits() -> None:
-    robot = robot_with({"joint_speed": 2.0}, otherwise="wait")
-    robot.tick(joint_vel=(3.0, 0.0, 0.0))
-    robot.requests.switch("crouch")
+    robot = asked_too_fast()
     robot.tick()
     robot.requests.stand()
     robot.ticks(3)
@@ -165,9 +175,7 @@ def test_a_new_request_replaces_one_that_waits() -> None:
 
 
 def test_standing_up_goes_by_the_way_back() -> None:
-    robot = SetRobot().walking()
-    robot.requests.switch("crouch")
-    robot.ticks(10)
+    robot = crouching()
     robot.requests.stand()
     robot.ticks(3)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
@@ -177,9 +185,7 @@ def test_standing_up_goes_by_the_way_back() -> None:
 
 
 def test_the_way_back_waits_for_its_conditions() -> None:
-    robot = SetRobot({"states.crouch.to.walk": {"when": {"joint_speed": 2.0}}}).walking()
-    robot.requests.switch("crouch")
-    robot.ticks(10)
+    robot = crouching({"states.crouch.to.walk": {"when": {"joint_speed": 2.0}}})
     robot.tick(joint_vel=(3.0, 0.0, 0.0))
     robot.requests.stand()
     robot.ticks(50)
@@ -191,11 +197,8 @@ def test_the_way_back_waits_for_its_conditions() -> None:
 
 def test_a_switch_that_is_asked_for_on_the_way_back_ends_it() -> None:
     slow = {"walk": {"when": {"joint_speed": 2.0}}, "low": {"blend_s": 0.0}}
-    robot = SetRobot(
-        {"states.crouch.to": slow, "states.low": {"members": ["crouch"], "stand": True}}
-    ).walking()
-    robot.requests.switch("crouch")
-    robot.ticks(10)
+    low = {"members": ["crouch"], "stand": True}
+    robot = crouching({"states.crouch.to": slow, "states.low": low})
     robot.tick(joint_vel=(3.0, 0.0, 0.0))
     robot.requests.stand()
     robot.ticks(1)
@@ -205,9 +208,8 @@ def test_a_switch_that_is_asked_for_on_the_way_back_ends_it() -> None:
 
 
 def test_a_state_that_ends_by_itself_is_left_after_its_time() -> None:
-    robot = SetRobot({"states.crouch.ends": {"after_s": 0.4, "to": "walk"}}).walking()
-    robot.requests.switch("crouch")
-    robot.ticks(20)
+    robot = crouching({"states.crouch.ends": {"after_s": 0.4, "to": "walk"}})
+    robot.ticks(10)
     assert robot.state == "crouch"
     robot.ticks(1)
     assert robot.state == "walk"

@@ -14,8 +14,9 @@ from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.chunk_shadow import ChunkShadow
 from policy_inference.shadow.shadowed_member import ShadowedMember
+from testkit.kernel.arms import ramp
 from testkit.kernel.chunk_contracts import chunk_contract_of
-from testkit.kernel.legs_and_arm import LegsAndArm, steps_of_chunks
+from testkit.kernel.legs_and_arm import LegsAndArm
 
 TICKS, OFFSET = 20, 0.25
 
@@ -25,7 +26,7 @@ class ShadowedSet:
 
     def __init__(self, offset: float) -> None:
         self.robot = robot = LegsAndArm(mode="synchronous")
-        robot.chunk = steps_of_chunks
+        robot.chunk = ramp
         self.member = ShadowedMember.in_set(robot.bundle, robot.policy, "arm")
         self._offset, self._chunks = offset, dict[int, F64]()
         contract, state = chunk_contract_of(), self.member.state

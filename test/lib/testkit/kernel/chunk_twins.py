@@ -7,13 +7,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.state_fields import LEADER, LEADER_POS
 from policy_core.control.controller import Controller
@@ -24,21 +22,17 @@ from policy_core.members.chunk.controller import ChunkRuntime, camera_input, chu
 from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Outcome, Request
-from policy_core.native import Words
 from policy_core.native_chunks import ExchangeEvent
-from policy_core.native_words import native_plan
 from policy_core.observation.images import Frame
 from policy_core.plan import plan_bytes
 from policy_core.sets.chunk_member import ChunkRunner
-from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
-from policy_core.sets.policy import PolicySet
 from testkit.edits import MISSING, with_edits
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of, chunk_contract_of
 from testkit.kernel.contracts import NOMINAL, bundle_of, contract_of
 from testkit.kernel.legs_and_arm import SET
 from testkit.kernel.noise import FLOW, denoising_changes
-from testkit.kernel.twins import BROKE, BROKE_NUMBER, RandomModel, RandomRobot, Twins, require_equal
-from testkit.kernel.walkers import WALK_AND_CROUCH, resolved
+from testkit.kernel.twins import RandomModel, RandomRobot, Twins, require_equal
+from testkit.kernel.walkers import WALK_AND_CROUCH, opened_set, resolved, set_bundle_of
 
 _FAILED: tuple[Callable[[str], Exception], ...] = (BackendError, RobotError, NoTargetError)
 Computed = tuple[F64 | None, int]
@@ -203,17 +197,11 @@ class ChunkTwins(Twins):
     """
 
     def __init__(self, native: Any, made: tuple[dict[str, object], dict[str, Any]]) -> None:
-        changes, settings = made
-        self.now_ns, self._late_ns, self.spends_ns, self.slow = 10_000_000_000, 0, 0, ""
-        self.models, self.contract = {}, chunk_contract_of(changes)
+        self._begin(chunk_contract_of(made[0]), {}, 0)
         worker = WaitingWorker()
-        self.runtime = chunk_runtime(changes, settings, worker, self.clock)
-        self.python, self.policy_set = self.runtime.controller, None
+        self.runtime = chunk_runtime(*made, worker, self.clock)
         self.person = self.runtime.requests.person
-        plan = plan_bytes(native_plan(self.python), bytes(32))
-        self.words = Words(self.python, plan)
-        self.native = native.NativeController(plan, {}, self.clock)
-        self._flat, self._inputs = self.native.flat(), [*self.python.inputs]
+        self._open(native, self.runtime.controller)
         self.inferences = Inferences(self, "", worker, self.runtime.policy)
 
     def request(self, name: str) -> None:
@@ -321,45 +309,28 @@ class ArmedSetTwins(Twins):
     """
 
     def __init__(self, native: Any, made: ArmedSet, seed: int) -> None:
-        self.contract, legs = made[:2]
-        self.now_ns, self._late_ns, self.spends_ns, self.slow = 10_000_000_000, 0, 0, ""
-        model, twin = (RandomModel(legs, seed, self._spender("legs")) for _ in range(2))
-        self.models = {"legs": (model, twin)}
+        contract, legs, *_ = made
+        self._begin(contract, {"legs": legs}, seed)
         worker = WaitingWorker()
-        self.policy_set, self.python = armed_set(made, model, worker, self.clock)
-        plan = plan_bytes(native_plan(self.python), bytes(32))
-        self.words = Words(self.python, plan)
-        assert self.words.number_of(BROKE) == BROKE_NUMBER
-        self.native = native.NativeController(
-            plan,
-            {"legs": (twin.inputs, twin.outputs, twin.number)},
-            self.clock,
-        )
-        self._flat, self._inputs = self.native.flat(), [*self.python.inputs]
+        self._open(native, armed_set(made, self.models["legs"][0], worker, self.clock))
         arm = self.policy_set.members["arm"].policy
         self.inferences = Inferences(self, "arm", worker, arm)
 
 
 def armed_set(
     made: ArmedSet, model: RandomModel, worker: WaitingWorker, clock: Callable[[], int]
-) -> tuple[PolicySet, Controller]:
-    """Return a set with an arm that can be ticked, and its controller."""
+) -> Controller:
+    """Return the controller of a set with an arm that can be ticked."""
     contract, legs, changes, settings = made
     arm = chunk_bundle_of(changes)
-    bundle = SetBundle(
-        path=Path(), contract=contract, content=b"", members={"legs": bundle_of(legs), "arm": arm}
-    )
-    limits = limits_in_force(contract, StricterLimits())
-    state = SensedState(contract, limits)
-    inputs = set_inputs(contract, state, limits)
     runner = ChunkRunner(
         worker=worker,
         settings=ChunkSettings(**settings),
         expected_s=0.2,
         longest_hold_ns=round(arm.contract.safety.damp_after_s * 1e9),
     )
-    policy = policy_set_of(bundle, {"legs": model, "arm": runner}, state, inputs, clock)
-    return policy, set_controller(contract, policy, state, inputs, limits, clock)
+    bundle = set_bundle_of(contract, {"legs": bundle_of(legs), "arm": arm})
+    return opened_set(bundle, {"legs": model, "arm": runner}, clock)[1]
 
 
 def random_armed_set(draw: random.Random) -> ArmedSet:
@@ -391,7 +362,7 @@ def random_armed_set(draw: random.Random) -> ArmedSet:
 def random_armed_plan(made: ArmedSet) -> bytes:
     """Return the plan of a random set with an arm."""
     model = RandomModel(made[1], 0, lambda: None)
-    return plan_bytes(armed_set(made, model, WaitingWorker(), lambda: 0)[1].plan(), bytes(32))
+    return plan_bytes(armed_set(made, model, WaitingWorker(), lambda: 0).plan(), bytes(32))
 
 
 def random_chunk_plan(made: tuple[dict[str, object], dict[str, Any]]) -> bytes:

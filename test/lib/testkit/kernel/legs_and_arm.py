@@ -6,40 +6,39 @@ The model of the legs returns what a test sets; a chunk is what `chunk` makes of
 inference, from 0.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.set_bundle import SetBundle
-from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_core.interfaces import F64, Backend
+from policy_core.interfaces import F64
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.images import frame_of
 from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
 from policy_core.sets.controller import (
-    SensedState,
     SetRequests,
-    policy_set_of,
-    set_controller,
-    set_inputs,
 )
 from policy_inference.kinds.chunk_worker import worker_of
 from testkit.edits import with_edits
 from testkit.kernel.arms import ScriptedGraph
-from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
+from testkit.kernel.chunk_contracts import HEIGHT, WIDTH, chunk_bundle_of
 from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
 from testkit.kernel.cores import maker
 from testkit.kernel.messages import plain, rgb8
 from testkit.kernel.robots import Robot, ScriptedBackend
-from testkit.kernel.walkers import WALK_AND_CROUCH, Changes, resolved, resting_sensors
+from testkit.kernel.walkers import (
+    WALK_AND_CROUCH,
+    Changes,
+    opened_set,
+    resolved,
+    resting_sensors,
+    set_bundle_of,
+)
 
 LEGS, ARM = slice(0, 3), slice(3, 6)
-CAMERAS = ("laptop", "phone")
 SET: Changes = {
     "on_fault": "damp",
     "members": {
@@ -101,32 +100,17 @@ class LegsAndArm(Robot):
             expected_s=0.0,
             longest_hold_ns=round(arm_bundle.contract.safety.damp_after_s * 1e9),
         )
-        self.bundle = bundle = SetBundle(
-            path=Path(),
-            contract=contract,
-            content=b"",
-            members={"legs": bundle_of(legs), "arm": arm_bundle},
+        self.bundle = set_bundle_of(contract, {"legs": bundle_of(legs), "arm": arm_bundle})
+        self.policy, self.controller = opened_set(
+            self.bundle,
+            {"legs": self.backend, "arm": runner},
+            self.clock,
+            make=maker({"legs": self.backend}),
         )
-        limits = limits_in_force(contract, StricterLimits())
-        state = SensedState(contract, limits)
-        inputs = set_inputs(contract, state, limits)
-        runners: Mapping[str, Backend | ChunkRunner] = {"legs": self.backend, "arm": runner}
-        policy = policy_set_of(bundle, runners, state, inputs, self.clock)
-        arm_member = policy.members["arm"]
-        assert isinstance(arm_member, ChunkMember)
-        self.arm = arm_member
-        make = maker({"legs": self.backend})
-        self.controller = set_controller(
-            contract, policy, state, inputs, limits, self.clock, make=make
-        )
-        self.policy = getattr(self.controller, "policy_set", policy)
+        self.arm = cast(ChunkMember, self.policy.members["arm"])
         self.requests = SetRequests(contract, self.controller, self.policy)
         self.blind = set[str]()
-        self.sensed = {
-            **resting_sensors(),
-            "joint_pos": (*DEFAULT, 0.0, 0.0, 0.0),
-            "joint_vel": (0.0,) * 6,
-        }
+        self.sensed = with_arm_at_rest()
 
     def clock(self) -> int:
         return self.now_ns
@@ -156,7 +140,7 @@ class LegsAndArm(Robot):
         return np.stack([self.commanded().position for _ in range(ticks)])
 
 
-def steps_of_chunks(run: int) -> F64:
-    """Return a chunk [1, steps, joints] that shows run and step: 0.1 run + 0.01 step."""
-    values = 0.1 * run + 0.01 * np.arange(STEPS)
-    return np.repeat(values[np.newaxis, :, np.newaxis], 3, axis=2)
+def with_arm_at_rest() -> dict[str, Sequence[float]]:
+    """Return what a walker that rests measures, with the three joints of its arm at 0."""
+    arm = {"joint_pos": (*DEFAULT, 0.0, 0.0, 0.0), "joint_vel": (0.0,) * 6}
+    return {**resting_sensors(), **arm}

@@ -20,26 +20,21 @@ from policy_core.bundle.contract import Damp, File, Graph, Joints, Provenance, S
 from policy_core.bundle.kinds import ContractKind
 from policy_core.bundle.load import parse_contract
 from policy_core.bundle.schema import PerJoint, Reader, entry
-from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import MemberContract
 from policy_core.bundle.validate_body import BodyValidator
-from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
+from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Kind, Tensor
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import SensedCopy, StateVector
 from policy_core.sets.controller import (
-    SensedState,
     SetRequests,
-    policy_set_of,
-    set_controller,
-    set_inputs,
 )
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from testkit.edits import with_edits
-from testkit.kernel.contracts import CONTRACT, DEFAULT, bundle_of, contract_of
-from testkit.kernel.legs_and_arm import SET
+from testkit.kernel.contracts import CONTRACT, bundle_of, contract_of
+from testkit.kernel.legs_and_arm import SET, with_arm_at_rest
 from testkit.kernel.robots import Robot, ScriptedBackend
-from testkit.kernel.walkers import WALK_AND_CROUCH, resolved, resting_sensors
+from testkit.kernel.walkers import WALK_AND_CROUCH, opened_set, resolved, set_bundle_of
 
 ARM_JOINTS = ("pan", "lift", "gripper")
 
@@ -204,18 +199,9 @@ class LegsAndPid(Robot):
         self.answer(0.0, 0.0, 0.0)
         self.now_ns = 1_000_000_000
         members = {"legs": bundle_of(legs), "arm": PID.bundle.read(Path(), hold, b"")}
-        bundle = SetBundle(path=Path(), contract=contract, content=b"", members=members)
-        limits = limits_in_force(contract, StricterLimits())
-        state = SensedState(contract, limits)
-        inputs = set_inputs(contract, state, limits)
         runners = {"legs": self.backend, "arm": None}
-        self.policy = policy_set_of(bundle, runners, state, inputs, lambda: self.now_ns)
-        self.controller = set_controller(
-            contract, self.policy, state, inputs, limits, lambda: self.now_ns
+        self.policy, self.controller = opened_set(
+            set_bundle_of(contract, members), runners, lambda: self.now_ns
         )
         self.requests = SetRequests(contract, self.controller, self.policy)
-        self.sensed = {
-            **resting_sensors(),
-            "joint_pos": (*DEFAULT, 0.0, 0.0, 0.0),
-            "joint_vel": (0.0,) * 6,
-        }
+        self.sensed = with_arm_at_rest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from policy_core.native_words import native_plan
 from policy_core.plan import plan_bytes
 from policy_core.sets.policy import PolicySet
 from testkit.kernel.contracts import MOTION, NOMINAL, bundle_of, clip_of, contract_of
-from testkit.kernel.walkers import opened_set, resolved
+from testkit.kernel.walkers import opened_set, resolved, walkers_bundle
 
 BROKE, BROKE_NUMBER = "the runtime failed", 1
 _RULES = tuple(Rule)
@@ -85,10 +85,9 @@ def _python_controller(
     backends: Mapping[str, Backend],
     clock: Callable[[], int],
 ) -> Controller:
-    limits = limits_in_force(contract, StricterLimits())
     if isinstance(contract, SetContract):
-        _, controller = opened_set(contract, members, backends, limits, clock)
-        return controller
+        return opened_set(walkers_bundle(contract, members), backends, clock)[1]
+    limits = limits_in_force(contract, StricterLimits())
     has_clip = contract.motion is not None and contract.motion.clip is not None
     clip = clip_of(40, turn_rad=1.0, step_m=0.01) if has_clip else None
     return joint_controller(bundle_of(contract, clip=clip), backends[""], limits, clock)
@@ -100,20 +99,15 @@ class Twins:
     def __init__(
         self, native: Any, contract: Any, seed: int, members: Mapping[str, JointContract] = {}
     ) -> None:
-        self.now_ns, self._late_ns = 10_000_000_000, 0
-        self.spends_ns, self.slow = 0, ""
-        self.contract, self.models = contract, dict[str, tuple[RandomModel, RandomModel]]()
-        for i, (name, each) in enumerate((members or {"": contract}).items()):
-            spend = self._spender(name)
-            self.models[name] = (
-                RandomModel(each, seed + 1000 * i, spend),
-                RandomModel(each, seed + 1000 * i, spend),
-            )
+        self._begin(contract, members or {"": contract}, seed)
         backends = {name: python for name, (python, _) in self.models.items()}
-        self.python = _python_controller(contract, members, backends, self.clock)
-        self.policy_set: Any = self.python.policy
-        plan = plan_bytes(native_plan(self.python), bytes(32))
-        self.words = Words(self.python, plan)
+        self._open(native, _python_controller(contract, members, backends, self.clock))
+
+    def _open(self, native: Any, python: Controller) -> None:
+        """Make the native controller of the plan of a Python one, on the twins of its models."""
+        self.python, self.policy_set = python, cast(Any, python.policy)
+        plan = plan_bytes(native_plan(python), bytes(32))
+        self.words = Words(python, plan)
         assert self.words.number_of(BROKE) == BROKE_NUMBER
         self.native = native.NativeController(
             plan,
@@ -123,8 +117,16 @@ class Twins:
             },
             self.clock,
         )
-        self._flat = self.native.flat()
-        self._inputs = [*self.python.inputs]
+        self._flat, self._inputs = self.native.flat(), [*python.inputs]
+
+    def _begin(self, contract: Any, members: Mapping[str, JointContract], seed: int) -> None:
+        self.now_ns, self._late_ns = 10_000_000_000, 0
+        self.spends_ns, self.slow = 0, ""
+        self.contract = contract
+        self.models = {
+            name: tuple(RandomModel(each, seed + 1000 * i, self._spender(name)) for _ in range(2))
+            for i, (name, each) in enumerate(members.items())
+        }
 
     def clock(self) -> int:
         return self.now_ns + self._late_ns

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import AnyBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.resolve_set import resolve_set
 from policy_core.bundle.schema import Reader
@@ -15,7 +16,7 @@ from policy_core.bundle.set_contract import SetContract, SetFile, tracks_clip
 from policy_core.bundle.validate_set import validate_set
 from policy_core.control.controller import Controller
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
-from policy_core.interfaces import F64, Backend, Mode
+from policy_core.interfaces import F64, Mode
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
@@ -63,29 +64,34 @@ def resolved(
     return contract, [str(each).removeprefix("set.yaml: ") for each in reader.problems]
 
 
+def set_bundle_of(contract: SetContract, members: Mapping[str, AnyBundle]) -> SetBundle:
+    return SetBundle(path=Path(), contract=contract, content=b"", members=members)
+
+
+def walkers_bundle(contract: SetContract, members: Mapping[str, JointContract]) -> SetBundle:
+    """Return the bundle of a set; a member that tracks a clip has `clip_of(10)`."""
+    bundles = {
+        name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
+        for name, each in members.items()
+    }
+    return set_bundle_of(contract, bundles)
+
+
 def opened_set(
-    contract: SetContract,
-    members: Mapping[str, JointContract],
-    backends: Mapping[str, Backend],
-    limits: Limits,
+    bundle: SetBundle,
+    runners: Mapping[str, Any],
     clock: Callable[[], int],
+    *,
+    limits: Limits | None = None,
+    make: Callable[..., Controller] = Controller,
 ) -> tuple[PolicySet, Controller]:
-    """Return a set and its controller; a member that tracks a clip has `clip_of(10)`."""
-    bundle = SetBundle(
-        path=Path(),
-        contract=contract,
-        content=b"",
-        members={
-            name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
-            for name, each in members.items()
-        },
-    )
+    """Return a set on what each member runs on, and its controller."""
+    contract = bundle.contract
+    limits = limits or limits_in_force(contract, StricterLimits())
     state = SensedState(contract, limits)
     inputs = set_inputs(contract, state, limits)
-    policy = policy_set_of(bundle, backends, state, inputs, clock)
-    controller = set_controller(
-        contract, policy, state, inputs, limits, clock, make=maker(backends)
-    )
+    policy = policy_set_of(bundle, runners, state, inputs, clock)
+    controller = set_controller(contract, policy, state, inputs, limits, clock, make=make)
     return getattr(controller, "policy_set", policy), controller
 
 
@@ -111,7 +117,11 @@ class SetRobot(Robot):
         self.now_ns = 1_000_000_000
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
         self.policy, self.controller = opened_set(
-            contract, contracts, self.backends, limits, self.clock
+            walkers_bundle(contract, contracts),
+            self.backends,
+            self.clock,
+            limits=limits,
+            make=maker(self.backends),
         )
         self.requests = SetRequests(contract, self.controller, self.policy)
         self.sensed = dict(SENSED)

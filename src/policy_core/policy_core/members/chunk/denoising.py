@@ -11,7 +11,6 @@ timestep is below the last one of the training where steps are left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 
@@ -95,13 +94,6 @@ class Denoiser:
         return x
 
 
-class _Method(Protocol):
-    times: tuple[float, ...]
-
-    def advance(self, step: int, x: F32, answer: F32, noise: F32 | None) -> F32:
-        """Return the actions after a step, of those before it and what the graph answers."""
-
-
 class FlowMethod:
     """Euler's method from time 1, noise, to time 0, actions."""
 
@@ -152,7 +144,7 @@ class DiffusionMethod:
         return noisy
 
 
-def _method_of(denoising: Denoising, steps: int) -> _Method:
+def _method_of(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMethod:
     schedule = denoising.schedule
     if schedule is None:
         return FlowMethod(steps)

@@ -17,7 +17,7 @@ from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RobotError
 from policy_core.guard.bounds import Rule, healthy_of
-from policy_core.interfaces import F64, JointTargets, Kind
+from policy_core.interfaces import F64, Command, Kind
 from policy_core.latency import LatencyWindow
 from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
 from policy_core.members.chunk.oscillation import Oscillation
@@ -323,34 +323,25 @@ def _error_of(
     return next(kind(text) for kind in INFERENCE_ERRORS if kind.__name__ == name)
 
 
-class ChunkCommand(Stateful):
+class ChunkCommand(Command):
     """Positions [joints] in contract order, rad; joints without an action stay where they are."""
 
     STATE = ("clipped",)
     STATE_IN_PLACE = ("command",)
-    PLAN = ("command", "gains", "healthy", "_joints", "_stride", "_reach", "_pose")
+    PLAN = (*Command.PLAN, "_joints", "_stride", "_reach", "_pose")
 
     def __init__(self, contract: ChunkContract) -> None:
         """Turn names into indices, once."""
         joints, names = contract.joints, contract.joints.names
+        kinds = [Kind.POSITION] * len(names)
+        super().__init__(kinds, joints.stiffness, joints.damping, healthy_of(contract))
         self._pose: F64 = contract.stand.position
-        self.command: F64 = self._pose.copy()
-        self.gains: F64 = np.stack([joints.stiffness, joints.damping])
-        self.healthy = healthy_of(contract)
-        self.is_rescaled = False
-        self.kinds = [Kind.POSITION] * len(names)
-        self.clipped: tuple[str, ...] = ()
+        self.restart()
         action = contract.action
         self._joints = [names.index(name) for name in action.joints]
         speed = joints.velocity_limit[self._joints]
         self._stride: F64 = speed / contract.rate_hz
-        self._reach: F64 | None = None
-        if action.max_relative_target is not None:
-            self._reach = action.max_relative_target
-
-    def plan(self) -> dict[str, Any]:
-        """Return joints and bounds; all joints are positions."""
-        return {**super().plan(), "kinds": [0] * len(self.kinds)}
+        self._reach: F64 | None = action.max_relative_target
 
     @property
     def target(self) -> F64:
@@ -382,10 +373,3 @@ class ChunkCommand(Stateful):
         if (found != target).any():
             self.clipped += (rule.value,)
         return found
-
-    def fill(self, targets: JointTargets) -> None:
-        """Write command and gains into the targets."""
-        targets.position[:] = self.command
-        targets.velocity[:] = 0.0
-        targets.effort[:] = 0.0
-        targets.block[3:5] = self.gains

@@ -9,25 +9,30 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
-from policy_core.control_state import Stateful, Tree
+from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 
-class ChunkQueue(Protocol):
-    """Gives one target [actions] per tick."""
+class ChunkQueue(Stateful, ABC):
+    """Gives one target [actions] per tick.
 
-    kind: str
-    """Its mode in `ChunkSettings`."""
-    memory: int
-    """For how many ticks after a chunk came targets depend on chunks before it."""
+    Attributes:
+        kind: Its mode in `ChunkSettings`.
+        memory: For how many ticks after a chunk came targets depend on chunks before it.
+    """
 
+    kind: ClassVar[str]
+    memory = 0
+
+    @abstractmethod
     def reset(self) -> None:
         """Forget all chunks."""
 
+    @abstractmethod
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
         """Take a new chunk.
 
@@ -38,29 +43,23 @@ class ChunkQueue(Protocol):
             last_target: What was commanded last [actions].
         """
 
+    @abstractmethod
     def wants_chunk(self, tick: int) -> bool:
         """Return whether inference should begin at this tick."""
 
+    @abstractmethod
     def target(self, tick: int) -> F64 | None:
         """Return what is meant for a tick, None where there is nothing."""
 
-    def advance(self, tick: int) -> None:
+    def advance(self, tick: int) -> None:  # ticks pass by themselves
         """Note that the target of this tick was executed."""
 
+    @abstractmethod
     def left(self, tick: int) -> int:
         """Return for how many ticks from this one on there are targets."""
 
-    def saved(self) -> Tree:
-        """Return a copy of what is planned."""
 
-    def plan(self) -> Tree:
-        """Return what the native core needs."""
-
-    def restore(self, saved: Tree) -> None:
-        """Go on with what a queue of the same settings has saved."""
-
-
-class SynchronousQueue(Stateful):
+class SynchronousQueue(ChunkQueue):
     """Executes the first steps of a chunk one by one, then asks for the next: LeRobot's way.
 
     As `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is asked for
@@ -70,7 +69,6 @@ class SynchronousQueue(Stateful):
     STATE = ("_queue",)
     PLAN = ("kind", "_steps")
     kind = "synchronous"
-    memory = 0
 
     def __init__(self, steps: int) -> None:
         """Execute so many steps of each chunk."""
@@ -102,7 +100,7 @@ class SynchronousQueue(Stateful):
         return len(self._queue)
 
 
-class _Plan(Stateful, ABC):
+class _Plan(ChunkQueue):
     """Targets of ticks that follow one another; the next chunk is asked for before they end."""
 
     STATE = ("_plan", "_first_tick")
@@ -134,13 +132,6 @@ class _Plan(Stateful, ABC):
             return None
         target: F64 = self._plan[max(0, tick - self._first_tick)]
         return target
-
-    def advance(self, tick: int) -> None:  # nothing to do is right for both
-        """Do nothing: ticks pass by themselves."""
-
-    @abstractmethod
-    def left(self, tick: int) -> int:
-        """Return for how many ticks from this one on there are targets."""
 
 
 class AsynchronousQueue(_Plan):
@@ -210,7 +201,6 @@ class RealTimeQueue(_Plan):
     """
 
     kind = "rtc"
-    memory = 0
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
         """Execute the chunk from this tick on; nothing changes where its steps have passed."""
@@ -241,7 +231,7 @@ class RealTimeQueue(_Plan):
         return self._plan.take(ticks, axis=0, mode="clip") if len(ticks) else None
 
 
-class EnsembleQueue(Stateful):
+class EnsembleQueue(ChunkQueue):
     """Executes the weighted mean of what all chunks say of a tick, and asks for one at each tick.
 
     The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section
@@ -283,9 +273,6 @@ class EnsembleQueue(Stateful):
         sums = np.cumsum(weights[:, np.newaxis] * said, axis=0)[-1]
         mean: F64 = sums / np.cumsum(weights)[-1]
         return mean
-
-    def advance(self, tick: int) -> None:
-        """Do nothing: ticks pass by themselves."""
 
     def left(self, tick: int) -> int:
         """Return how many steps from this tick on a chunk says something of."""

@@ -72,8 +72,7 @@ class PrefixGuidance:
         """Return the velocity to take, as `denoising.Guide`."""
         clean = x - np.float32(time) * velocity
         pull = (self._planned - clean) * self._weights
-        changed: F32 = velocity - guidance_weight(time, self._largest) * pull
-        return changed
+        return velocity - guidance_weight(time, self._largest) * pull
 
 
 def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int) -> F32:

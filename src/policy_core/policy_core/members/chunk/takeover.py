@@ -380,8 +380,7 @@ class PersonTakeover(Stateful):
         self._bounds.count_from(command)
         command[self._places] = wanted
         self._bounds.apply(command, self._joint_pos, self._at_rest)
-        found: F64 = command[self._places]
-        return found
+        return command[self._places]
 
 
 def _leader_reach(joints: Joints) -> Joints:
