@@ -48,7 +48,6 @@ class ModelArrays:
     name = "none"
 
     def __init__(self, model: Graph) -> None:
-        """Make the arrays, zeroed."""
         self.inputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.input_specs}
         self.outputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.output_specs}
         self.details: Mapping[str, str] = {}

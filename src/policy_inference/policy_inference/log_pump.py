@@ -113,7 +113,6 @@ def _fill_standard_streams() -> None:
 
 
 def _started(asked: int, sources: Mapping[int, int]) -> subprocess.Popen[bytes]:
-    """Start the pump from each source to the descriptor that it belongs to."""
     pairs = [f"{source}:{sink}" for sink, source in sources.items()]
     return subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, *pairs],

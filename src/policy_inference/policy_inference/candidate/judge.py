@@ -89,7 +89,6 @@ class TrialJudge:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the trial has had all of its RUN time."""
         return self.run_time_s >= self._settings.run_time_s
 
     @property

@@ -32,7 +32,6 @@ def message_types() -> Typestore:
 
 
 def definitions() -> Path:
-    """Return the folder with the definitions of policy_msgs."""
     folder = _folder()
     for needed in _NEEDED:
         if not (folder / f"{needed}.msg").is_file():

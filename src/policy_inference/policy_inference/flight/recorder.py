@@ -98,7 +98,6 @@ class FlightRecorder:
 
     @property
     def last(self) -> Path | None:
-        """The last recording that was written."""
         return self._writer.last
 
     @property
@@ -141,7 +140,6 @@ class FlightRecorder:
             )
 
     def abandon(self) -> None:
-        """Write what is due, wait for nothing."""
         self._thread = None
         self._writer.end()
 
@@ -152,7 +150,6 @@ class FlightRecorder:
 
     @property
     def recording_run(self) -> bool:
-        """Whether a whole run is being recorded."""
         return self._writer.recording_run
 
     @property
@@ -161,7 +158,6 @@ class FlightRecorder:
         return self._writer.requested
 
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:
-        """Keep a tick that has ended: see `Ring.record`."""
         left_out = self.ring.messages_left_out
         self.ring.record(self._tick, wire, shadow)
         if not left_out and self.ring.messages_left_out:
@@ -176,7 +172,6 @@ class FlightRecorder:
             self.watch()
 
     def watch(self) -> None:
-        """Have a recording written if a rule has tripped."""
         trip = self._tick.trip
         if trip is self._seen or trip is None:
             return
@@ -231,7 +226,6 @@ class FlightRecorder:
         return place
 
     def end_run(self) -> Path:
-        """End the recording of a run; return where it will be."""
         place = self._writer.run
         if self._thread is None or not self._writer.recording_run or place is None:
             raise RefusedError("no run is recorded")

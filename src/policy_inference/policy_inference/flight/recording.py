@@ -64,7 +64,6 @@ class Recording:
             raise
 
     def __enter__(self) -> Recording:
-        """Return the recording itself."""
         return self
 
     def __exit__(
@@ -73,7 +72,6 @@ class Recording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish, or discard after an error."""
         if error is None:
             self.finish()
         else:
@@ -115,7 +113,6 @@ class Recording:
                     raise
 
     def discard(self) -> None:
-        """Leave nothing of it."""
         self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)
 

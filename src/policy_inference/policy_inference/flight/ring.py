@@ -238,7 +238,6 @@ class Ring:
         self._asked, self._answered = True, False
 
     def take_outputs(self) -> None:
-        """Note what the model has answered."""
         for _, array, block in self._answers:
             block[self._slot] = array
         self._answered = True
@@ -249,7 +248,6 @@ class Ring:
         self._policy_ns = now_ns
 
     def take_result(self, result: InferenceResult) -> None:
-        """Note the result of an inference that arrived in this tick."""
         self._results.append(result)
 
     def record(self, tick: Tick, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> Moment:
@@ -305,7 +303,6 @@ class Ring:
         return moment
 
     def _bounded(self, wire: Wire) -> Wire:
-        """Return what has room of the messages of a tick."""
         kept, room = list[bytes | None](), MAX_WIRE_BYTES
         for data in wire:
             size = len(data or b"")

@@ -34,11 +34,9 @@ class Tap:
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: no longer."""
         self._ring = ring
 
     def run(self) -> None:
-        """Run the model."""
         ring = self._ring
         if ring is None:
             self._backend.run()
@@ -48,7 +46,6 @@ class Tap:
         ring.take_outputs()
 
     def close(self) -> None:
-        """Close the backend."""
         self._backend.close()
 
 
@@ -60,7 +57,6 @@ class NativeTap:
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
-        """Show what this controller shows, and what arrives at the workers of a set."""
         self._set, self._workers = controller.policy_set, workers
         self.state: F64 | None = controller.seen_state
         seen = controller.seen
@@ -75,7 +71,6 @@ class NativeTap:
         controller.asked = self._asked
 
     def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: no longer."""
         self._ring = ring
         for worker in self._workers:
             worker.show(ring)
@@ -126,31 +121,25 @@ class SetTap(Stateful):
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Show each tick to this ring from now on; None: no longer."""
         self._ring = ring
         for worker in self.workers:
             worker.show(ring)
 
     @property
     def begins(self) -> bool:
-        """Whether the set was clean at the last `infer`."""
         return self._policy.begins
 
     @property
     def change(self) -> str:
-        """Which switch the last `commit` began, in words; empty for none."""
         return self._policy.change
 
     def reset(self) -> None:
-        """Start clean."""
         self._policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the last targets were held."""
         self._policy.pause(duration_ns)
 
     def infer(self) -> bool:
-        """Run the members."""
         ring = self._ring
         if ring is None:
             return self._policy.infer()
@@ -165,13 +154,10 @@ class SetTap(Stateful):
         return finite
 
     def commit(self) -> F64:
-        """Take the answers as the tick's."""
         return self._policy.commit()
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of all that the set remembers."""
         return dict(self._policy.saved())
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what a set has saved."""
         self._policy.restore(saved)

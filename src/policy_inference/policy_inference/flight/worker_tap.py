@@ -34,25 +34,20 @@ class WorkerTap:
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Show what arrives to this ring from now on; None: no longer."""
         self._ring = ring
 
     @property
     def busy(self) -> bool:
-        """Whether the worker is."""
         return self._worker.busy
 
     @property
     def alive(self) -> bool:
-        """Whether the worker is."""
         return self._worker.alive
 
     def ask(self, request: Request) -> None:
-        """Begin, or begin next."""
         self._worker.ask(request)
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next outcome that is there."""
         ring = self._ring
         if ring is not None and not self._member:
             ring.take_time(now_ns)
@@ -62,11 +57,9 @@ class WorkerTap:
         return outcome
 
     def forget(self) -> None:
-        """Drop the request that has not begun."""
         self._worker.forget()
 
     def close(self) -> None:
-        """End the worker."""
         self._worker.close()
 
 

@@ -74,7 +74,6 @@ class OpenRequest:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> OpenRequest:
-        """Return what the parameters of the node ask for."""
         return OpenRequest(
             bundle=values["bundle"],
             public_key=values["public_key"],
@@ -142,7 +141,6 @@ class OpenedPolicy(Generic[B]):
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
     def __str__(self) -> str:
-        """Return what runs where, e.g. for a log."""
         contract = self.bundle.contract
         return (
             f"{contract.name} {contract.version} ({self.bundle.path}) on {self.backend.name}: "
@@ -233,5 +231,4 @@ class OpenedPolicy(Generic[B]):
 
 
 def _listed(text: str) -> list[str]:
-    """Return the entries of a comma-separated text."""
     return [entry for part in text.split(",") if (entry := part.strip())]

@@ -33,7 +33,6 @@ def aligned(at: int, size: int) -> int:
 
 
 def end_of_string(data: bytes | bytearray, at: int) -> int:
-    """Return where a string ends."""
     length, at = _read_count(data, at)
     end = at + length
     # A slice would be cut off without a word, and its reader remember half a string.
@@ -49,7 +48,6 @@ def read_string(data: bytes, at: int) -> tuple[str, int]:
 
 
 def read_strings(data: bytes, at: int) -> tuple[list[str], int]:
-    """Read an array of strings."""
     count, at = _read_count(data, at)
     found = []
     for _ in range(count):
@@ -77,7 +75,6 @@ def read_doubles(data: bytes, at: int) -> tuple[F64, int]:
 
 
 def _read_count(data: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Read the count that an array or a string begins with."""
     at = aligned(at, _COUNT.size)
     (count,) = _COUNT.unpack_from(data, at)
     return count, at + _COUNT.size
@@ -159,7 +156,6 @@ class WireLayout(NamedTuple):
     places: SimpleNamespace
 
     def plan(self) -> dict[str, Any]:
-        """Return all but the places."""
         return {"is_stamped": self.is_stamped, "strings": self.strings, "size": self.size}
 
 

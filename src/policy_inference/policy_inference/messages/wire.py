@@ -187,12 +187,10 @@ class ImuDecoder:
     """Reads sensor_msgs/Imu; the name of the frame is measured again only when it changes."""
 
     def __init__(self, otherwise: Decode) -> None:
-        """Begin without a frame; leave other encodings to `otherwise`."""
         self._otherwise = otherwise
         self._frame, self._at = b"never", 0
 
     def __call__(self, data: bytes) -> WireImu | Any:
-        """Read a message."""
         if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
         start = START + _STAMP.size
@@ -207,13 +205,11 @@ class JointStateDecoder:
     """Reads sensor_msgs/JointState; names are read again only when they change."""
 
     def __init__(self, otherwise: Decode) -> None:
-        """Begin without names; leave other encodings to `otherwise`."""
         self._otherwise = otherwise
         self._head = b"never"
         self._names: list[str] = []
 
     def __call__(self, data: bytes) -> WireJointState | Any:
-        """Read a message."""
         if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
         start = START + _STAMP.size
@@ -229,13 +225,11 @@ class JointCommandDecoder:
     """Reads policy_msgs/JointCommand; names are read again only when they change."""
 
     def __init__(self, otherwise: Decode) -> None:
-        """Begin without names; leave other encodings to `otherwise`."""
         self._otherwise = otherwise
         self._head = b"never"
         self._names: list[str] = []
 
     def __call__(self, data: bytes) -> WireJointCommand | Any:
-        """Read a message."""
         if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
         sec, nanosec, sequence, valid_sec, valid_nanosec, mode = _COMMAND.unpack_from(data, START)
@@ -261,11 +255,9 @@ class ImageDecoder:
     """Reads sensor_msgs/Image, of which rclpy copies each byte, and before Jazzy one by one."""
 
     def __init__(self, otherwise: Decode) -> None:
-        """Leave other encodings to `otherwise`."""
         self._otherwise = otherwise
 
     def __call__(self, data: bytes) -> WireImage | Any:
-        """Read a message."""
         if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
         at = aligned(end_of_string(data, START + _STAMP.size), 4)
@@ -282,11 +274,9 @@ class CompressedImageDecoder:
     """Reads sensor_msgs/CompressedImage."""
 
     def __init__(self, otherwise: Decode) -> None:
-        """Leave other encodings to `otherwise`."""
         self._otherwise = otherwise
 
     def __call__(self, data: bytes) -> WireCompressedImage | Any:
-        """Read a message."""
         if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
         kind, at = read_string(data, end_of_string(data, START + _STAMP.size))

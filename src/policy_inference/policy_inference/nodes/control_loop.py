@@ -52,7 +52,6 @@ class ControlLoop:
         self._worst_late_ns = self._worst_ns = 0
 
     def start(self) -> None:
-        """Start ticking, and counting."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError(RESTART)
         self.ticks = self.missed = 0
@@ -213,13 +212,11 @@ class BetweenTicks:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; the first call comes a period later."""
         self._stop.clear()
         self._thread = threading.Thread(target=self._serve, name="between ticks", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
-        """End; return False where `work` does not return."""
         self._stop.set()
         if self._thread is None:
             return True

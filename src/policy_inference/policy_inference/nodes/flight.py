@@ -41,16 +41,13 @@ class PreparedRecorder(Prepared):
     """A recorder that rests; None, and the problem, where there can be none."""
 
     def __init__(self, recorder: FlightRecorder | None, problem: str = "") -> None:
-        """Keep both."""
         self.recorder, self.problem = recorder, problem
 
     def start(self) -> None:
-        """Begin to record."""
         if self.recorder is not None:
             self.recorder.start()
 
     def abandon(self) -> None:
-        """End without a recording."""
         if self.recorder is not None:
             self.recorder.abandon()
 
@@ -107,7 +104,6 @@ class NodeRecorder(TickObserver):
         )
 
     def _sampled_by(self, policy: OpenedPolicy[Any]) -> tuple[Sampled[Any], ...]:
-        """Return the subscriptions whose messages are recorded."""
         inputs = [self._topics[name] for name in policy.recorded_inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
@@ -123,7 +119,6 @@ class NodeRecorder(TickObserver):
         return self._tried(lambda: _loaded(self._made_for(policy)))
 
     def _tried(self, make: Callable[[], FlightRecorder]) -> PreparedRecorder:
-        """Return what is made, or the problem."""
         try:
             return PreparedRecorder(make())
         except (PolicyError, OSError) as error:
@@ -170,11 +165,9 @@ class NodeRecorder(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Why nothing can be recorded, or was not when it should have been; or empty."""
         return self._problem or (self._recorder.problem if self._recorder else "")
 
     def diagnostics(self) -> dict[str, str]:
-        """Return what it has done so far."""
         recorder = self._recorder
         if recorder is None:
             return {"flight.recorder": "off" if not self._wanted else "does not work"}
@@ -201,31 +194,26 @@ class NodeRecorder(TickObserver):
         return before.stop if before is not None else do_nothing
 
     def start(self) -> None:
-        """Restart; before the first tick."""
         recorder = self._recorder
         if recorder is not None:
             self._use(self._tried(lambda: _started(recorder)))
 
     def stop(self) -> None:
-        """Write what is due, within a bounded time; after the last tick."""
         if self._recorder is not None:
             self._recorder.stop()
         self.log()
 
     @property
     def left_behind(self) -> bool:
-        """Whether its thread could not be ended, because it hangs in the disk."""
         return self._recorder is not None and self._recorder.left_behind
 
     def close(self) -> None:
-        """Destroy what was created."""
         for service in self._services:
             self._node.destroy_service(service)
         if self._contacts is not None:
             self._contacts.close()
 
     def observe(self, tick: Tick) -> None:
-        """Record a tick."""
         recorder, contacts = self._recorder, self._contacts
         if recorder is None or contacts is None:
             return
@@ -239,12 +227,10 @@ class NodeRecorder(TickObserver):
             self._give_up(traceback.format_exc())
 
     def observe_failure(self, tick: Tick) -> None:
-        """Have a recording written if a rule has tripped."""
         if self._recorder is not None:
             self._recorder.watch()
 
     def log(self) -> None:
-        """Log what happened since the last call."""
         logger = self._node.get_logger()
         while self._news:
             is_warning, text = self._news.popleft()

@@ -55,7 +55,6 @@ class Health:
         self.start()
 
     def start(self) -> None:
-        """Forget everything; for each activation."""
         self._slowness.restart()
         if self._observed is not None:
             self._observed.restart()
@@ -85,7 +84,6 @@ class Health:
         self._logged, self.problems, self._mode = set(found), list(found.values()), snapshot.mode
 
     def close(self) -> None:
-        """Read no more telemetry."""
         self._reader.close()
 
     def _read(self) -> dict[str, str]:

@@ -29,7 +29,6 @@ class PeerGuard:
     """
 
     def get_logger(self) -> Logger:
-        """Return the logger of the node, which escapes what a terminal must not get."""
         return self._own_logger
 
     @cached_property
@@ -65,7 +64,6 @@ class LifecycleBase(PeerGuard, LifecycleNode):
     """
 
     def __init__(self, name: str) -> None:
-        """Create the node, unconfigured."""
         # Then a name that is set but not known is found and reported.
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configuring = False
@@ -97,7 +95,6 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         """Close whatever `set_up` opened."""
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Set up; after an error nothing of it is left."""
         self.configuring = True
         try:
             self.configured = self._succeeds(self.set_up)
@@ -109,7 +106,6 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return _FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start."""
         # A process that is asked to end meanwhile halts what has started, not half of it.
         with self._starting_or_halting:
             self.running = True
@@ -124,12 +120,10 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Tear down."""
         self._succeeds(self._tear_down)
         return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and tear down."""
         self._succeeds(self.halt)
         self._succeeds(self._tear_down)
         return _SUCCESS

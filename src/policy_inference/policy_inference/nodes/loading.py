@@ -86,16 +86,13 @@ class LoadService:
         )
 
     def abandon(self, reason: str) -> None:
-        """Answer the client that waits for a load: there is none."""
         self._opening.abandon(reason)
 
     def end(self) -> None:
-        """Wait a moment for what is being closed; what hangs is left behind."""
         self._opening.end()
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread still opens or closes a model."""
         return self._opening.left_behind
 
     async def _load(
@@ -126,7 +123,6 @@ class LoadService:
         done("" if response.success else response.message)
 
     async def _replaced(self, bundle: str, backend: str) -> OpenedPolicy[Any]:
-        """Open another policy, and let it take over; return it."""
         host = self._host
         host.require_rest()
         request = host.request_for(bundle, backend)
@@ -155,7 +151,6 @@ class _Opening:
     """At most one policy that is being opened, and those that are being closed."""
 
     def __init__(self, logger: Logger) -> None:
-        """Open nothing yet."""
         self._logger = logger
         self._thread: threading.Thread | None = None
         self._future: Any = None
@@ -170,7 +165,6 @@ class _Opening:
 
     @property
     def left_behind(self) -> bool:
-        """Whether something is still being opened or closed."""
         return self.busy or any(thread.is_alive() for thread in self._closing)
 
     def begin(self, open_one: Callable[[], Found], executor: Executor) -> Future:
@@ -209,7 +203,6 @@ class _Opening:
         thread.start()
 
     def end(self) -> None:
-        """Wait a moment for what is being closed; what hangs is left behind."""
         ends_s = time.monotonic() + _CLOSED_WITHIN_S
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))

@@ -113,7 +113,6 @@ class NativeLoop:
         self._controller, self._sampler, self._entries = controller, sampler, entries
 
     def start(self) -> None:
-        """Start ticking, and counting."""
         if self._hangs:
             raise PolicyError(RESTART)
         assert self._controller is not None
@@ -126,7 +125,6 @@ class NativeLoop:
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
-        """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
         has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
         self._stop.set()
         self._shown.set()  # for who awaits a tick that will not come
@@ -148,7 +146,6 @@ class NativeLoop:
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Keep the next tick waiting, for microseconds."""
         if not self._loop.lock(_LOCK_TIMEOUT_NS):
             raise RefusedError(TICK_HANGS)
         try:
@@ -198,7 +195,6 @@ class NativeLoop:
         return int(self._loop.missed)
 
     def await_tick(self, timeout_s: float) -> bool:
-        """Wait until the next tick was shown, or the loop ends; return whether it came."""
         self._shown.clear()
         return self._stop.is_set() or self._shown.wait(timeout_s)
 
@@ -242,7 +238,6 @@ class NativeLoop:
         return True
 
     def _note_problems(self, controller: NativeController, record: TickRecord) -> None:
-        """Make words of the messages that could not be used."""
         for place, entry in enumerate(self._entries):
             if not (record.refused | record.doubted) >> place & 1:
                 continue

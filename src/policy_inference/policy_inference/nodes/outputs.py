@@ -73,7 +73,6 @@ class Output:
         self.start()
 
     def start(self) -> None:
-        """Number the commands from 0 on."""
         self._build: Builder = self._make(count())
         self._sent = count()
 
@@ -210,7 +209,6 @@ def _view(values: array[float]) -> F64:
 
 
 def set_stamp(stamp: Time, ns: int) -> None:
-    """Write a time into a stamp."""
     stamp.sec, stamp.nanosec = divmod(ns, 1_000_000_000)
 
 

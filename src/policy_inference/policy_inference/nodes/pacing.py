@@ -54,16 +54,13 @@ class TimerPacer:
     """Absolute deadlines on the steady clock; a deadline that cannot be kept is left out."""
 
     def __init__(self, period_ns: int) -> None:
-        """Keep the period; `start` comes before the first `wait`."""
         self._period_ns = period_ns
         self._deadline_ns = 0
 
     def start(self) -> None:
-        """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
     def wait(self) -> DueTick | None:
-        """Sleep until the deadline."""
         left_ns = self._deadline_ns - time.monotonic_ns()
         if left_ns > _SLICE_NS:
             time.sleep(_SLICE_NS * 1e-9)
@@ -85,7 +82,6 @@ class TimerPacer:
         )
 
     def clock(self) -> int:
-        """Return the steady clock."""
         return time.monotonic_ns()
 
 
@@ -112,11 +108,9 @@ class TriggerPacer:
         self._deadline_ns = 0
 
     def start(self) -> None:
-        """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
     def wait(self) -> DueTick | None:
-        """Wait for the deadline, then for an arrival."""
         now_ns = time.monotonic_ns()
         if now_ns < self._deadline_ns:
             time.sleep(min(self._deadline_ns - now_ns, _SLICE_NS) * 1e-9)
@@ -150,7 +144,6 @@ class TriggerPacer:
         )
 
     def clock(self) -> int:
-        """Return the steady clock."""
         return time.monotonic_ns()
 
 
@@ -162,7 +155,6 @@ class SimulatedPacer:
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
-        """Keep the parts; `arrivals` watches `clock`."""
         self._period_ns = period_ns
         self._messages = clock
         self._arrivals = arrivals
@@ -170,11 +162,9 @@ class SimulatedPacer:
         self._deadline_ns: int | None = None
 
     def start(self) -> None:
-        """Make the next message's time the first deadline."""
         self._deadline_ns = None
 
     def wait(self) -> DueTick | None:
-        """Wait for a time at which a tick is due."""
         if not self._arrivals.wait(_SLICE_NS):
             return None
         now_ns = self._shown_ns()

@@ -85,7 +85,6 @@ class PolicyNode(LifecycleBase):
     observer: TickObservers
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__(name)
         self.table = ParameterTable(self, specs, lambda: self.configured)
         self._closers = ExitStack()
@@ -105,11 +104,9 @@ class PolicyNode(LifecycleBase):
 
     @property
     def simulated_time(self) -> bool:
-        """Whether ticks go by simulated time."""
         return bool(self.get_parameter("use_sim_time").value)
 
     def _sampler_of(self, policy: OpenedPolicy[Any]) -> Sampler:
-        """Return what brings the newest messages into the controller of a policy."""
         names = policy.bundle.contract.joints.on_robot()
         if not policy.frames:
             return Sampler(self.topics, policy.controller, names)
@@ -118,7 +115,6 @@ class PolicyNode(LifecycleBase):
         return CameraSampler(self.topics, policy.controller, policy.frames, names)
 
     def _subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
-        """Subscribe to each input of the controller, for ticks to sample."""
         inputs, frames = self.controller.inputs, self.policy.frames
         stamped = values.get("stamped_command", False)
         if not frames:
@@ -242,7 +238,6 @@ class PolicyNode(LifecycleBase):
         self._tell(policy)
 
     def _tell(self, policy: OpenedPolicy[Any]) -> None:
-        """Log what runs, and what would have been preferred."""
         for line in policy.models.skipped:
             self.get_logger().warning(line)
         self.get_logger().info(str(policy))
@@ -318,7 +313,6 @@ class PolicyNode(LifecycleBase):
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
 
     def _takeover_requests(self) -> Mapping[str, Callable[[], None]]:
-        """Return the requests of a person who takes over."""
         from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER, TakeoverRequests
 
         def requests() -> TakeoverRequests:
@@ -335,7 +329,6 @@ class PolicyNode(LifecycleBase):
         return {TAKE_OVER: take_over, HAND_BACK: lambda: requests().hand_back()}
 
     def _switch(self, state: str) -> None:
-        """Ask a set for a state between two ticks."""
         if not self.running:
             raise RefusedError(_NOT_ACTIVE)
         assert self.policy.switching is not None
@@ -396,7 +389,6 @@ class PolicyNode(LifecycleBase):
         self.controller.require_rest()
 
     def request_for(self, bundle: str, backend: str) -> OpenRequest:
-        """Return the request of the policy in use for another bundle."""
         return self.policy.request.for_bundle(bundle, backend)
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared]:
@@ -448,7 +440,6 @@ class PolicyNode(LifecycleBase):
         return end_report
 
     def _problems(self) -> list[str]:
-        """Return the reasons to refuse motion that only ROS knows."""
         problems = self.reporter.problems()
         if self._output.publisher.get_subscription_count() == 0:
             problems.append(f"{self._output.publisher.topic_name} has no subscriber")
@@ -506,14 +497,12 @@ class PolicyNode(LifecycleBase):
                 self._reporting.release()
 
     def _report_always(self) -> None:
-        """Report, and go on after an error."""
         try:
             self.report()
         except Exception:  # noqa: BLE001  the next report may succeed; the ticks go on
             self.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
 
     def start(self) -> None:
-        """Start the control loop, in DAMP."""
         self.controller.start()
         self._output.start()
         self.reporter.start()
@@ -617,7 +606,6 @@ class PolicyNode(LifecycleBase):
         self._hangs = self.observer.left_behind or not reported
 
     def tear_down(self) -> None:
-        """Close everything that was opened, the last first."""
         self._closers.close()
         self._load_service.end()
 

@@ -71,7 +71,6 @@ def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None
 
 
 def wait_for_end(_: object, asked: socket.socket) -> None:
-    """Wait in the main thread until the process is to end."""
     while not ended_by(asked.recv(1)):
         pass
 

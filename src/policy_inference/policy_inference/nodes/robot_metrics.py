@@ -117,11 +117,9 @@ class RobotMetricsNode(PeerGuard, Node):
         self._look()
 
     def close(self) -> None:
-        """Serve no more."""
         self._server.close()
 
     def _look(self) -> None:
-        """Follow the nodes that are new."""
         inside = f"{self.get_namespace().rstrip('/')}/"
         for topic, types in sorted(self.get_topic_names_and_types()):
             kind = _STATUS_TYPES.get(types[0]) if topic.startswith(inside) else None
@@ -141,7 +139,6 @@ class RobotMetricsNode(PeerGuard, Node):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `robot_metrics`."""
     refuse_arguments("robot_metrics", __doc__, PARAMETERS, args)
     pump_log()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -33,11 +33,9 @@ class PreparedShadow(Prepared):
     def __init__(
         self, shadowed: ShadowedMember, process: ShadowProcess | None, problem: str = ""
     ) -> None:
-        """Keep all of it."""
         self.shadowed, self.process, self.problem = shadowed, process, problem
 
     def abandon(self) -> None:
-        """End it."""
         if self.process is not None:
             self.process.close()
 
@@ -50,7 +48,6 @@ class NodeShadow(TickObserver):
     """
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> None:
-        """Open the shadow that the parameters of the node ask for, and prove it."""
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()
         self._shadowed = shadowed_member(policy, values.get("shadow_member", ""))
@@ -63,7 +60,6 @@ class NodeShadow(TickObserver):
         self._warn_of_differences()
 
     def _opened(self, policy: OpenedPolicy[Any], shadowed: ShadowedMember) -> ShadowProcess:
-        """Open the shadow of a policy."""
         values = self._values
         request = policy.request.for_bundle(values["shadow_bundle"], values["shadow_backend"])
         mode, execution = ShadowMode(values["shadow_mode"]), None
@@ -83,7 +79,6 @@ class NodeShadow(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Why it does not run, or does not answer; empty while it does."""
         return self._problem
 
     def _look(self) -> None:
@@ -99,7 +94,6 @@ class NodeShadow(TickObserver):
             self._node.get_logger().warning(f"shadow: contract: {each}")
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return its entries in the head of a recording, by name."""
         facts = {**self._facts._asdict(), "member": self._shadowed.name}
         return {f"shadow.{name}": text for name, text in facts.items()}
 
@@ -122,7 +116,6 @@ class NodeShadow(TickObserver):
         return {f"shadow.{key}": text for key, text in found.items()}
 
     def _of_member(self) -> dict[str, str]:
-        """Return which member of a set it is compared with, and how often others commanded."""
         shadowed = self._shadowed
         if not shadowed.name:
             return {}
@@ -170,7 +163,6 @@ class NodeShadow(TickObserver):
             return PreparedShadow(shadowed, None, str(error))
 
     def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
-        """Compare with another policy from now on; return what ends the shadow before."""
         before, self._process = self._process, prepared.process
         if self._process is not None:
             self._facts = self._process.facts
@@ -182,13 +174,11 @@ class NodeShadow(TickObserver):
         return before.close if before is not None else do_nothing
 
     def start(self) -> None:
-        """Begin to count; before the first tick."""
         self._restart()
         if self._process is not None:
             self._process.start()
 
     def observe(self, tick: Tick) -> None:
-        """Hand a tick over in which the policy commanded the robot."""
         number, self._number = self._number, self._number + 1
         self.arrived = ()
         process = self._process
@@ -205,14 +195,12 @@ class NodeShadow(TickObserver):
             self._node.get_logger().error(traceback.format_exc())
 
     def close(self) -> None:
-        """End its process."""
         if self._process is not None:
             self._process.close()
             self._process = None
 
 
 def open_shadow(node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> NodeShadow:
-    """Open the shadow that the parameters of a node ask for."""
     if values.get("takeover"):
         raise PolicyError(
             "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "

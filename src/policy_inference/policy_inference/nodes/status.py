@@ -55,7 +55,6 @@ class StatusReporter:
     """Publishes ~/status and /diagnostics, and logs changes of mode, rate and publishers."""
 
     def __init__(self, node: Node, reported: Reported) -> None:
-        """Create the publishers."""
         self._node, self._reported = node, reported
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
@@ -97,7 +96,6 @@ class StatusReporter:
         self._health.start()
 
     def report(self) -> None:
-        """Publish one status and one diagnostics array."""
         snapshot = self._reported.policy.controller.snapshot()
         self._silent, self._log_lost = self._silence(), log_problem()
         self._look_at_senders()
@@ -111,7 +109,6 @@ class StatusReporter:
         self.log_edges()
 
     def log_edges(self) -> None:
-        """Log the changes of mode since the last call."""
         edges = self._reported.policy.controller.edges
         while edges:
             mode, reason, at_ns = edges.popleft()
@@ -144,13 +141,11 @@ class StatusReporter:
         )
 
     def close(self) -> None:
-        """Destroy the publishers, and read no more telemetry."""
         self._health.close()
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 
     def _look_at_senders(self) -> None:
-        """Log when another node begins to command the robot."""
         before, self._senders = self._senders, self._reported.senders_problem()
         if self._senders and not before:
             self._node.get_logger().error(self._senders)

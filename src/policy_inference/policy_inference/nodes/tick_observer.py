@@ -112,7 +112,6 @@ class TickObservers(TickObserver):
     """Several observers of the ticks of one node, in their order."""
 
     def __init__(self, *observers: TickObserver) -> None:
-        """Keep them."""
         self._observers = observers
 
     def add(self, observer: TickObserver) -> None:
@@ -121,16 +120,13 @@ class TickObservers(TickObserver):
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty where nothing is."""
         return "; ".join(filter(None, (each.problem for each in self._observers)))
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread of one of them cannot be ended."""
         return any(each.left_behind for each in self._observers)
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Show a tick to each; return the first verdict."""
         found: RunVerdict | None = None
         for each in self._observers:
             verdict = each.observe(tick)
@@ -138,38 +134,31 @@ class TickObservers(TickObserver):
         return found
 
     def observe_failure(self, tick: Tick) -> None:
-        """Show each what a tick that raised an error has left."""
         for each in self._observers:
             each.observe_failure(tick)
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return the figures of all."""
         return {key: text for each in self._observers for key, text in each.diagnostics().items()}
 
     def report(self, status: PolicyStatus) -> None:
-        """Add what each knows to a status."""
         for each in self._observers:
             each.report(status)
 
     def log(self) -> None:
-        """Log what happened since the last call."""
         for each in self._observers:
             each.log()
 
     def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
-        """Return the reasons of all."""
         return [why for each in self._observers for why in each.refusals(mode, run=run)]
 
     @contextmanager
     def granting_run(self, mode: Mode) -> Any:
-        """Enter what each has a RUN granted or refused in."""
         with ExitStack() as entered:
             for each in self._observers:
                 entered.enter_context(each.granting_run(mode))
             yield
 
     def prepared(self, policy: Any) -> Prepared:
-        """Return what observes another policy."""
         with ExitStack() as made:
             found = list[Prepared]()
             for each in self._observers:
@@ -179,7 +168,6 @@ class TickObservers(TickObserver):
         return _PreparedTogether(found)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
-        """Observe another policy from now on; return what ends the observation before."""
         ends = [
             each.adopt(policy, part)
             for each, part in zip(self._observers, prepared.parts, strict=True)
@@ -187,24 +175,20 @@ class TickObservers(TickObserver):
         return lambda: [end() for end in ends]
 
     def start(self) -> None:
-        """Restart."""
         for each in self._observers:
             each.start()
 
     def stop(self) -> None:
-        """End within a bounded time."""
         for each in self._observers:
             each.stop()
 
     def close(self) -> None:
-        """Destroy what was created."""
         for each in self._observers:
             each.close()
 
 
 class _PreparedTogether(Prepared):
     def __init__(self, parts: Sequence[Prepared]) -> None:
-        """Keep what each observer has prepared."""
         self.parts = parts
 
     def start(self) -> None:
@@ -212,7 +196,6 @@ class _PreparedTogether(Prepared):
             part.start()
 
     def abandon(self) -> None:
-        """End without a trace."""
         for part in self.parts:
             part.abandon()
 
@@ -225,12 +208,10 @@ class RunTime(TickObserver):
     """Ends a run that has taken as long as was asked for."""
 
     def __init__(self, run_for_s: float) -> None:
-        """Let each run take so long, s."""
         self._run_for_ns = round(run_for_s * 1e9)
         self._ends_ns: int | None = None
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Return that the run is over, once it is."""
         if tick.mode not in (Mode.RUN, Mode.HOLD):
             self._ends_ns = None
         elif self._ends_ns is None:

@@ -74,7 +74,6 @@ class PreparedTrial(Prepared):
             )
 
     def abandon(self) -> None:
-        """End without a trace: the policy does not take over."""
         if self.running is not None:
             self.running.close()
 
@@ -91,7 +90,6 @@ class NodeTrial(TickObserver):
     """Judges the ticks of a node whose policy is on trial; of another one it only reports."""
 
     def __init__(self, host: TrialHost, policy: OpenedPolicy[Any]) -> None:
-        """Judge this policy from the next tick on."""
         self._host = host
         self._back_problem, self._going_back = "", False
         self._running: RunningTrial | None
@@ -99,11 +97,9 @@ class NodeTrial(TickObserver):
         self._use(self.prepared(policy))
 
     def prepared(self, policy: OpenedPolicy[Any]) -> PreparedTrial:
-        """Return the trial of another policy."""
         return PreparedTrial(policy, simulated_time=self._host.simulated_time)
 
     def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedTrial) -> Callable[[], object]:
-        """Judge another policy from now on; return what ends the trial of the one before."""
         before, contract = self._running, policy.bundle.contract
         self._use(prepared)
         if before is None:
@@ -133,7 +129,6 @@ class NodeTrial(TickObserver):
         return "; ".join(filter(None, found))
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return the figures of the trial beside their limits."""
         running = self._running
         if running is None:
             return {}
@@ -144,7 +139,6 @@ class NodeTrial(TickObserver):
         }
 
     def report(self, status: PolicyStatus) -> None:
-        """Add the newest trial of the bundle to a status, if there is one."""
         trial, running = self._trial, self._running
         if trial is None:
             return
@@ -189,11 +183,9 @@ class NodeTrial(TickObserver):
         return []
 
     def granting_run(self, mode: Mode) -> AbstractContextManager[None]:
-        """Return what has a RUN recorded before it begins, which is granted or refused within."""
         return nullcontext() if self._running is None else self._running.run(mode)
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Judge a tick; return how the run is to end, if it is."""
         return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
@@ -223,17 +215,14 @@ class NodeTrial(TickObserver):
         self._back_problem, self._going_back = problem, False
 
     def stop(self) -> None:
-        """Have the end of a run written; after the last tick."""
         if self._running is not None:
             self._running.end_run()
 
     @property
     def left_behind(self) -> bool:
-        """Whether its thread could not be ended, because it hangs in the disk."""
         return self._running is not None and self._running.writer.left_behind
 
     def close(self) -> None:
-        """End the thread."""
         if self._running is not None:
             self._running.close()
 

@@ -107,7 +107,6 @@ class UsbCamera(PeerGuard, Node):
         self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -137,7 +136,6 @@ class UsbCamera(PeerGuard, Node):
                 wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
 
     def _read(self, capture: UsbCapture) -> None:
-        """Publish what comes until asked to end."""
         while not self._stopped.is_set():
             shot = capture.shoot()
             if shot is None:
@@ -173,7 +171,6 @@ class UsbCamera(PeerGuard, Node):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `usb_camera`."""
     given = list(sys.argv[1:] if args is None else args)
     if "--list" in remove_ros_args(["usb_camera", *given]):
         sys.exit(_list(given))

@@ -58,7 +58,6 @@ class CameraRequest:
 
     @property
     def path(self) -> Path:
-        """Its device file."""
         return Path(f"/dev/video{self.device}" if self.device.isdigit() else self.device)
 
 
@@ -153,7 +152,6 @@ class UsbCapture:
         return age_s if 0.0 <= age_s <= _OLDEST_S else 0.0
 
     def close(self) -> None:
-        """Release the camera."""
         self._capture.release()
 
 
@@ -175,12 +173,10 @@ def device_number(path: Path) -> int | None:
 
 
 def _fourcc(value: float) -> str:
-    """Return the four letters of a format."""
     return int(value).to_bytes(4, "little", signed=value < 0).decode("ascii", "replace")
 
 
 def _why_not_opened(path: Path) -> str:
-    """Return why a camera does not open."""
     if not path.exists():
         there = sorted(str(other) for other in Path("/dev").glob("video*"))
         return (
@@ -261,7 +257,6 @@ def _file(output: Path, number: int) -> Path:
 
 
 def _driver_name(number: int) -> str:
-    """Return the driver's name of a device."""
     try:
         return (_NAMES / f"video{number}" / "name").read_text(encoding="utf-8").strip()
     except OSError:

@@ -82,7 +82,6 @@ def main(output: int, order: Mapping[str, Any]) -> None:
 
 
 def _serve(answer_tick: Answer, slots: TickSlots) -> None:
-    """Answer ticks in their order for ever; the end of the node ends this process."""
     number = waiting = 0
     while True:
         waiting += slots.given(wait=not waiting)
@@ -98,7 +97,6 @@ def _serve(answer_tick: Answer, slots: TickSlots) -> None:
 
 
 def _contract(folder: Path, sha256: str) -> AnyContract:
-    """Return the contract of the active policy."""
     return load_bundle(folder, sha256=sha256).contract
 
 
@@ -144,7 +142,6 @@ def _opened(
 def _proven(
     kind: PolicyKind[B], request: OpenRequest, active: AnyContract, sizes: Mapping[str, int]
 ) -> OpenedPolicy[B]:
-    """Open a policy that can be the shadow of the active one."""
     bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=kind.bundle)
     require_comparable(active, sizes, bundle)
     limits = limits_in_force(bundle.contract, request.stricter_limits)

@@ -225,7 +225,6 @@ class ShadowProcess:
         return f"{text}; it said: {said}" if said else text
 
     def close(self) -> None:
-        """End the process, which has nothing to save."""
         self._process.kill()
         self._process.end()
         self._close_slots()
