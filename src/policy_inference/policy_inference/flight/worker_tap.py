@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.worker import Outcome, Request, Worker
-from policy_inference.flight.ring import InferenceResult, Ring
+from policy_inference.flight.ring import InferenceResult
+from policy_inference.flight.tap import PolicyTap
 
 
-class WorkerTap:
+class WorkerTap(PolicyTap):
     """The worker of a chunk policy that passes everything on, and shows what arrives to a ring.
 
     It has no arrays: what an inference was given are images, which are not kept, and the state,
@@ -27,14 +25,8 @@ class WorkerTap:
             worker: Computes the chunks.
             member: Name of the policy in a set, whose own tap notes times; empty where it is alone.
         """
+        super().__init__({}, {})
         self._worker, self._member = worker, member
-        self.state: F64 | None = None
-        self.inputs: Mapping[str, Tensor] = {}
-        self.outputs: Mapping[str, Tensor] = {}
-        self._ring: Ring | None = None
-
-    def show(self, ring: Ring | None) -> None:
-        self._ring = ring
 
     @property
     def busy(self) -> bool:

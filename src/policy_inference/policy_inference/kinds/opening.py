@@ -21,7 +21,7 @@ from policy_inference.kinds.cores import NATIVE, PYTHON
 if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
     from policy_core.members.chunk.observation_sync import FrameBuffer
     from policy_core.members.chunk.takeover import TakeoverRequests
-    from policy_inference.flight.ring import PolicyTap
+    from policy_inference.flight.tap import PolicyTap
     from policy_inference.kinds.chunk import OpenedChunks
     from policy_inference.kinds.policy_set import Switching
     from policy_store.trial_record import VersionTrial

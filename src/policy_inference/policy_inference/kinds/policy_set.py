@@ -25,8 +25,7 @@ from policy_core.sets.controller import (
 from policy_core.sets.native_set import NativeSet
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
-from policy_inference.flight.ring import PolicyTap
-from policy_inference.flight.tap import NativeTap, SetTap
+from policy_inference.flight.tap import NativeTap, PolicyTap, SetTap
 from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import kind_of, member_kinds

@@ -39,11 +39,10 @@ from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop, Loop
+from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.driver_watch import DriverWatch
 from policy_inference.nodes.estop import listen_to_estop
-from policy_inference.nodes.lifecycle import LifecycleBase
-from policy_inference.nodes.loading import STOPS, LoadService
+from policy_inference.nodes.loading import STOPS, LoadingNode, LoadService
 from policy_inference.nodes.native_loop import NativeLoop
 from policy_inference.nodes.opening import has_trials, open_policy
 from policy_inference.nodes.outputs import Output, encoder_plan
@@ -74,11 +73,10 @@ def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
     return controller if isinstance(controller, NativeController) and not policy.chunks else None
 
 
-class PolicyNode(LifecycleBase):
+class PolicyNode(LoadingNode):
     """Thin adapter: sample, tick the controller, publish, report."""
 
     kind: PolicyKind[Any]
-    policy: OpenedPolicy[Any]
     controller: Controller
     sampler: Sampler
     driver: DriverWatch
@@ -96,7 +94,7 @@ class PolicyNode(LifecycleBase):
         self._closed: OpenedPolicy[Any] | None = None
         self._judges_trials = False
         self._takeover: TakeoverReports | None = None
-        self._load_service = LoadService(self, self)
+        self._load_service = LoadService(self)
 
     @abstractmethod
     def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any]:
@@ -209,7 +207,7 @@ class PolicyNode(LifecycleBase):
         )
         self._closers.callback(self.driver.close)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
-        self.loop: Loop = self._native_loop(values) or ControlLoop(
+        self.loop: ControlLoop | NativeLoop = self._native_loop(values) or ControlLoop(
             self._pacer, self.tick, self._failed
         )
         self.observer = TickObservers()
@@ -387,9 +385,6 @@ class PolicyNode(LifecycleBase):
                 "the node is not active; activate it first, or configure it with the other bundle"
             )
         self.controller.require_rest()
-
-    def request_for(self, bundle: str, backend: str) -> OpenRequest:
-        return self.policy.request.for_bundle(bundle, backend)
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared]:
         """Open another policy, and prepare what observes it; on a thread of its own."""
