@@ -37,21 +37,6 @@ R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
 
 
-class PreparedRecorder(Prepared):
-    """A recorder that rests; None, and the problem, where there can be none."""
-
-    def __init__(self, recorder: FlightRecorder | None, problem: str = "") -> None:
-        self.recorder, self.problem = recorder, problem
-
-    def start(self) -> None:
-        if self.recorder is not None:
-            self.recorder.start()
-
-    def abandon(self) -> None:
-        if self.recorder is not None:
-            self.recorder.abandon()
-
-
 class RecordedShadow(Protocol):
     """The shadow of a node, as far as it is recorded."""
 
@@ -99,35 +84,40 @@ class NodeRecorder(TickObserver):
                 SetBool, "~/record_run", self._on_record_run, qos_profile=qos.REQUESTS
             ),
         ]
-        self._use(
-            self._tried(lambda: self._made_for(policy)) if self._wanted else PreparedRecorder(None)
-        )
+        self._use(self._tried(lambda: self._made_for(policy)))
 
     def _sampled_by(self, policy: OpenedPolicy[Any]) -> tuple[Sampled[Any], ...]:
         inputs = [self._topics[name] for name in policy.recorded_inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
-    def _use(self, prepared: PreparedRecorder) -> None:
-        self._recorder, self._problem = prepared.recorder, prepared.problem
+    def _use(self, prepared: Prepared[FlightRecorder | None]) -> None:
+        self._recorder, self._problem = prepared.part, prepared.problem
         if self._problem:
             self._node.get_logger().warning(self._problem)
 
-    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedRecorder:
+    def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[FlightRecorder | None]:
         """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
-        if not self._wanted:
-            return PreparedRecorder(None)
-        return self._tried(lambda: _loaded(self._made_for(policy)))
 
-    def _tried(self, make: Callable[[], FlightRecorder]) -> PreparedRecorder:
+        def load() -> FlightRecorder:
+            recorder = self._made_for(policy)
+            recorder.load()
+            return recorder
+
+        return self._tried(load)
+
+    def _tried(self, make: Callable[[], FlightRecorder]) -> Prepared[FlightRecorder | None]:
+        """Return what is made, or the problem; nothing where the recorder is off."""
+        if not self._wanted:
+            return Prepared(part=None)
         try:
-            return PreparedRecorder(make())
+            recorder = make()
         except (PolicyError, OSError) as error:
-            return PreparedRecorder(None, f"flight recorder: {error}")
+            return Prepared(part=None, problem=f"flight recorder: {error}")
         except Exception as error:  # noqa: BLE001  a robot must not fall over its recorder
             self._node.get_logger().error(traceback.format_exc())
-            return PreparedRecorder(
-                None, f"flight recorder: {type(error).__name__}: {error}; the log has the traceback"
-            )
+            why = f"{type(error).__name__}: {error}; the log has the traceback"
+            return Prepared(part=None, problem=f"flight recorder: {why}")
+        return Prepared(part=recorder, start=recorder.start, abandon=recorder.abandon)
 
     def _made_for(self, policy: OpenedPolicy[Any]) -> FlightRecorder:
         definitions()  # what is missing there is said at once; `start` takes the time to read it
@@ -179,15 +169,12 @@ class NodeRecorder(TickObserver):
             "flight.messages_left_out": str(recorder.ring.messages_left_out),
         }
 
-    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedRecorder) -> Callable[[], None]:
-        """Record another policy from now on; return what writes the rest of the one before.
-
-        Args:
-            policy: What ticks from now on; no tick may be at work.
-            prepared: Its own, at work.
-        """
+    def adopt(
+        self, policy: OpenedPolicy[Any], prepared: Prepared[FlightRecorder | None]
+    ) -> Callable[[], None]:
+        """Record another policy from now on; return what writes the rest of the one before."""
         before = self._recorder
-        self._recorder, self._problem = prepared.recorder, prepared.problem
+        self._recorder, self._problem = prepared.part, prepared.problem
         self._sampled = self._sampled_by(policy)
         if self._recorder is not None:
             self._recorder.adopt()
@@ -195,8 +182,14 @@ class NodeRecorder(TickObserver):
 
     def start(self) -> None:
         recorder = self._recorder
+
+        def start() -> FlightRecorder:
+            assert recorder is not None
+            recorder.start()
+            return recorder
+
         if recorder is not None:
-            self._use(self._tried(lambda: _started(recorder)))
+            self._use(self._tried(start))
 
     def stop(self) -> None:
         if self._recorder is not None:
@@ -266,16 +259,6 @@ class NodeRecorder(TickObserver):
         except RefusedError as error:
             response.message = str(error)
         return response
-
-
-def _loaded(recorder: FlightRecorder) -> FlightRecorder:
-    recorder.load()
-    return recorder
-
-
-def _started(recorder: FlightRecorder) -> FlightRecorder:
-    recorder.start()
-    return recorder
 
 
 def _folder(given: str) -> Path:

@@ -27,7 +27,7 @@ from policy_inference.nodes.tick_observer import Prepared
 
 STOPS = "the node stops"
 _CLOSED_WITHIN_S = 1.0
-Found = tuple[OpenedPolicy[Any], Prepared]
+Found = tuple[OpenedPolicy[Any], Prepared[Any]]
 
 
 class LoadingNode(LifecycleBase):
@@ -45,7 +45,7 @@ class LoadingNode(LifecycleBase):
 
     @abstractmethod
     def switch_to(
-        self, opened: OpenedPolicy[Any], prepared: Prepared
+        self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
         """Let another policy take over between two ticks; return what closes the one before."""
 

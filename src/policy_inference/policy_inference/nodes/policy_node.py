@@ -165,17 +165,14 @@ class PolicyNode(LoadingNode):
         """Attach what judges versions on trial, once a bundle that may have one is used."""
         if self._judges_trials or not has_trials(bundle):
             return
-        from policy_inference.nodes.trial import NodeTrial, TrialHost
+        from policy_inference.nodes.trial import NodeTrial
 
         self.observer.add(
             NodeTrial(
-                TrialHost(
-                    telemetry=lambda: self.reporter.telemetry,
-                    drives_c=lambda: self.driver.drives_c,
-                    load=self._load,
-                    simulated_time=self.simulated_time,
-                ),
                 policy,
+                lambda: (self.reporter.telemetry, self.driver.drives_c),
+                self._load,
+                simulated_time=self.simulated_time,
             )
         )
         self._judges_trials = True
@@ -386,7 +383,7 @@ class PolicyNode(LoadingNode):
             )
         self.controller.require_rest()
 
-    def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared]:
+    def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared[Any]]:
         """Open another policy, and prepare what observes it; on a thread of its own."""
         # What proves a policy is imported only where one is to replace another.
         from policy_inference.nodes.replacing import open_replacement
@@ -401,7 +398,7 @@ class PolicyNode(LoadingNode):
             raise
 
     def switch_to(
-        self, opened: OpenedPolicy[Any], prepared: Prepared
+        self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
         """Let another policy take over between two ticks; return what closes the one before."""
         before, sampler = self.policy, self._sampler_of(opened)

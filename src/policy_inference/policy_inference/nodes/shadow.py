@@ -27,17 +27,8 @@ _UNREPORTED = 20_000
 """Answers that may wait for a report: more than the ticks between two of them."""
 
 
-class PreparedShadow(Prepared):
-    """A shadow beside a policy; its process is None where there can be none, for this problem."""
-
-    def __init__(
-        self, shadowed: ShadowedMember, process: ShadowProcess | None, problem: str = ""
-    ) -> None:
-        self.shadowed, self.process, self.problem = shadowed, process, problem
-
-    def abandon(self) -> None:
-        if self.process is not None:
-            self.process.close()
+_Shadow = tuple[ShadowedMember, ShadowProcess | None]
+"""What a shadow is compared with, and its process; None where there can be none."""
 
 
 class NodeShadow(TickObserver):
@@ -153,23 +144,24 @@ class NodeShadow(TickObserver):
             self._divergence.add(self._unreported.popleft())
         return self._divergence
 
-    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedShadow:
+    def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
         """Return the shadow of another policy, or why it has none; it takes over all the same."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))
-            return PreparedShadow(shadowed, self._opened(policy, shadowed))
+            process = self._opened(policy, shadowed)
         except PolicyError as error:
-            return PreparedShadow(shadowed, None, str(error))
+            return Prepared(part=(shadowed, None), problem=str(error))
+        return Prepared(part=(shadowed, process), abandon=process.close)
 
-    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
-        before, self._process = self._process, prepared.process
+    def adopt(self, policy: OpenedPolicy[Any], prepared: Prepared[_Shadow]) -> Callable[[], None]:
+        before, (self._shadowed, self._process) = self._process, prepared.part
         if self._process is not None:
             self._facts = self._process.facts
             self._differences = self._process.differences
             self._warn_of_differences()
             self._process.start()
-        self._shadowed, self._problem = prepared.shadowed, prepared.problem
+        self._problem = prepared.problem
         self._restart()
         return before.close if before is not None else do_nothing
 

@@ -10,22 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from policy_msgs.msg import PolicyStatus
 
 from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_core.interfaces import Mode
 
+T = TypeVar("T")
 
-class Prepared:
-    """What observes the ticks of a policy that has not taken over yet; by itself, nothing does."""
 
-    def start(self) -> None:
-        """Begin; before the policy takes over."""
+def do_nothing() -> None:
+    """Do nothing."""
 
-    def abandon(self) -> None:
-        """End without a trace: the policy does not take over."""
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared(Generic[T]):
+    """What observes the ticks of a policy that has not taken over yet.
+
+    Attributes:
+        part: It, for the observer that has prepared it.
+        start: Begins; before the policy takes over.
+        abandon: Ends without a trace: the policy does not take over.
+        problem: Why it does not work; empty where it does.
+    """
+
+    part: T
+    start: Callable[[], object] = do_nothing
+    abandon: Callable[[], object] = do_nothing
+    problem: str = ""
 
 
 class TickObserver:
@@ -82,9 +96,9 @@ class TickObserver:
         """
         return nullcontext()
 
-    def prepared(self, policy: Any) -> Prepared:
+    def prepared(self, policy: Any) -> Prepared[Any]:
         """Return what observes another policy; off the control thread, may read files."""
-        return Prepared()
+        return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
         """Observe another policy from now on; no tick may be at work.
@@ -158,19 +172,23 @@ class TickObservers(TickObserver):
                 entered.enter_context(each.granting_run(mode))
             yield
 
-    def prepared(self, policy: Any) -> Prepared:
+    def prepared(self, policy: Any) -> Prepared[Sequence[Prepared[Any]]]:
         with ExitStack() as made:
-            found = list[Prepared]()
+            parts = list[Prepared[Any]]()
             for each in self._observers:
-                found.append(each.prepared(policy))
-                made.callback(found[-1].abandon)
+                parts.append(each.prepared(policy))
+                made.callback(parts[-1].abandon)
             made.pop_all()
-        return _PreparedTogether(found)
+        return Prepared(
+            part=parts,
+            start=lambda: [part.start() for part in parts],
+            abandon=lambda: [part.abandon() for part in parts],
+        )
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
         ends = [
             each.adopt(policy, part)
-            for each, part in zip(self._observers, prepared.parts, strict=True)
+            for each, part in zip(self._observers, prepared.part, strict=True)
         ]
         return lambda: [end() for end in ends]
 
@@ -185,23 +203,6 @@ class TickObservers(TickObserver):
     def close(self) -> None:
         for each in self._observers:
             each.close()
-
-
-class _PreparedTogether(Prepared):
-    def __init__(self, parts: Sequence[Prepared]) -> None:
-        self.parts = parts
-
-    def start(self) -> None:
-        for part in self.parts:
-            part.start()
-
-    def abandon(self) -> None:
-        for part in self.parts:
-            part.abandon()
-
-
-def do_nothing() -> None:
-    """End the observation of a policy where nothing is left to end."""
 
 
 class RunTime(TickObserver):
