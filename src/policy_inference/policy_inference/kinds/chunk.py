@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
@@ -24,7 +24,6 @@ from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.guard.limits import Limits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import (
-    camera_input,
     chunk_controller,
     state_sizes,
 )
@@ -123,10 +122,6 @@ class OpenedChunks:
     def frames(self) -> Mapping[str, FrameBuffer]:
         """By camera: where new frames go."""
         return self.policy.sync.frames
-
-    @property
-    def images(self) -> Sequence[str]:
-        return [camera_input(camera) for camera in self.frames]
 
     @property
     def problem(self) -> str:

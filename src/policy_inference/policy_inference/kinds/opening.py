@@ -205,7 +205,11 @@ class OpenedPolicy(Generic[B]):
     @property
     def recorded_inputs(self) -> Sequence[str]:
         """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
-        images = {image for member in self.chunks for image in member.images}
+        if not self.chunks:
+            return [*self.controller.inputs]
+        from policy_core.members.chunk.controller import camera_input
+
+        images = {*map(camera_input, self.frames)}
         return [name for name in self.controller.inputs if name not in images]
 
     def recorded_settings(self) -> dict[str, str]:

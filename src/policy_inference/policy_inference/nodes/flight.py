@@ -161,11 +161,11 @@ class NodeRecorder(TickObserver):
         recorder = self._recorder
         if recorder is None:
             return {"flight.recorder": "off" if not self._wanted else "does not work"}
-        state = "records a run" if recorder.recording_run else "ready"
+        state = "records a run" if recorder.writer.recording_run else "ready"
         return {
             "flight.recorder": "does not work" if recorder.problem else state,
-            "flight.last": str(recorder.last or ""),
-            "flight.ticks_dropped": str(recorder.dropped),
+            "flight.last": str(recorder.writer.last or ""),
+            "flight.ticks_dropped": str(recorder.writer.dropped),
             "flight.messages_left_out": str(recorder.ring.messages_left_out),
         }
 

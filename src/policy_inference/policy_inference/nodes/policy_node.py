@@ -52,7 +52,7 @@ from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
-from policy_inference.nodes.status import Reported, StatusReporter
+from policy_inference.nodes.status import StatusReporter
 from policy_inference.nodes.tick_observer import Prepared, RunTime, TickObservers
 
 if TYPE_CHECKING:  # a node without takeovers needs nothing of it
@@ -134,9 +134,9 @@ class PolicyNode(LoadingNode):
         """
         add, shadow = self.observer.add, None
         if values.get("shadow_bundle"):
-            from policy_inference.nodes.shadow import open_shadow
+            from policy_inference.nodes.shadow import NodeShadow
 
-            shadow = open_shadow(self, policy, values)
+            shadow = NodeShadow(self, policy, values)
             add(shadow)
         if policy.switching is not None:
             from policy_inference.nodes.switching import SwitchReports, SwitchService
@@ -212,14 +212,12 @@ class PolicyNode(LoadingNode):
         self._attach_observers(policy, group, values)
         self.reporter = StatusReporter(
             self,
-            Reported(
-                policy=policy,
-                topics=self.topics,
-                loop=self.loop,
-                pacer=self._pacer,
-                observer=self.observer,
-                senders_problem=self._senders_problem,
-            ),
+            policy,
+            self.topics,
+            self.loop,
+            self._pacer,
+            self.observer,
+            self._senders_problem,
         )
         self._closers.callback(self.reporter.close)
         # Not by a timer of the executor, which would wake up in the middle of ticks.

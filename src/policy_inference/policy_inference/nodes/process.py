@@ -3,7 +3,6 @@
 """Run a node as a process that leaves the robot safe when it is asked to end."""
 
 import os
-import resource
 import signal
 import socket
 import sys
@@ -36,9 +35,6 @@ this one has ended (`policy_inference.worker_process`).
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 _SLICE_S = 0.05
-_LEAST_MEMORY_BYTES = 1 << 30
-"""Of virtual memory, most of which is reserved and not used: stacks of threads, libraries. A joint
-policy on two cores ran with 0.86 GiB and did not start with 0.76 GiB."""
 _OPENED_WITHIN_S = 1.0
 """So long an opening may still take once the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
@@ -96,9 +92,6 @@ def run_node(
         foreground: What the main thread does meanwhile. It gets the node and a socket, and
             returns to end the process, at the latest when a byte comes that `ended_by` knows.
     """
-    if problem := _memory_problem():
-        Logger(__name__).fatal(problem)
-        return 2
     if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
         pump_log()
     os.environ.update(fast_dds_without_shared_memory(os.environ))
@@ -138,22 +131,6 @@ def run_node(
     if node.left_behind:
         end_now(status)
     return status
-
-
-def _memory_problem() -> str:
-    """Return that the limit of virtual memory is too low to start; nothing where it is not.
-
-    Where memory is short the middleware ends the process from a thread of its own (SIGABRT), which
-    nothing here can catch.
-    """
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY or limit >= _LEAST_MEMORY_BYTES:
-        return ""
-    return (
-        f"virtual memory: expected at least {_LEAST_MEMORY_BYTES >> 20} MiB, found a limit of "
-        f"{limit >> 20} MiB; raise it (`ulimit -v unlimited`; systemd: LimitAS=infinity), and "
-        "limit what is used by MemoryMax= of systemd or --memory of docker"
-    )
 
 
 def _serve(
@@ -196,19 +173,13 @@ def _serve(
 
 def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threading.Event) -> bool:
     """Start the node, if that is its part, and spin; return whether it started."""
-    if node.get_parameter("autostart").value and not _autostart(node, ending):
-        return ending.is_set()
+    if node.get_parameter("autostart").value:
+        for transition in (node.trigger_configure, node.trigger_activate):
+            if ending.is_set() or transition() is not TransitionCallbackReturn.SUCCESS:
+                return ending.is_set()
     while not ending.is_set():
         executor.spin_once()
     # Halting answers the requests that wait; the executor sends the answers.
     while node.answering:
         executor.spin_once(timeout_sec=_SLICE_S)
     return True
-
-
-def _autostart(node: LifecycleBase, ending: threading.Event) -> bool:
-    return (
-        node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        and not ending.is_set()
-        and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-    )

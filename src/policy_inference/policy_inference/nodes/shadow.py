@@ -20,7 +20,7 @@ from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_process import ChunkExecution, ShadowFacts, ShadowProcess
+from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from policy_inference.shadow.shadowed_member import ShadowedMember, shadowed_member
 
 _UNREPORTED = 20_000
@@ -39,15 +39,23 @@ class NodeShadow(TickObserver):
     """
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> None:
+        if values.get("takeover"):
+            raise PolicyError(
+                "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
+                "a person: leave one of them out"
+            )
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()
         self._shadowed = shadowed_member(policy, values.get("shadow_member", ""))
         self._process: ShadowProcess | None = self._opened(policy, self._shadowed)
-        self._facts: ShadowFacts = self._process.facts
+        facts = self._facts = self._process.facts
         self._differences: list[str] = self._process.differences
         self._number, self._gave_up, self._problem = 0, False, ""
         self._restart()
-        node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
+        node.get_logger().info(
+            f"shadow, {facts.mode}: {facts.bundle_name} {facts.bundle_version} ({facts.bundle}) on "
+            f"{facts.backend}: {facts.runs_on}"
+        )
         self._warn_of_differences()
 
     def _opened(self, policy: OpenedPolicy[Any], shadowed: ShadowedMember) -> ShadowProcess:
@@ -90,12 +98,16 @@ class NodeShadow(TickObserver):
 
     def diagnostics(self) -> dict[str, str]:
         """Return what the status does not have, of the joint where the divergence is largest."""
-        divergence, facts = self._count(), self._facts
+        divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {
             "state": "does not work" if self._problem else "runs",
             "bundle": f"{facts.bundle_name} {facts.bundle_version}",
-            **self._of_member(),
+            **(
+                {"member": shadowed.name, "ticks_other_members": str(shadowed.others)}
+                if shadowed.name
+                else {}
+            ),
             "contract_differences": "; ".join(self._differences) or "none",
             "gain_error_largest": _largest(np.abs(divergence.gain - 1.0)),
             "correlation_smallest": _largest(-divergence.correlation, sign=-1.0),
@@ -106,21 +118,12 @@ class NodeShadow(TickObserver):
         }
         return {f"shadow.{key}": text for key, text in found.items()}
 
-    def _of_member(self) -> dict[str, str]:
-        shadowed = self._shadowed
-        if not shadowed.name:
-            return {}
-        return {"member": shadowed.name, "ticks_other_members": str(shadowed.others)}
-
     def report(self, status: PolicyStatus) -> None:
         """Look at the shadow; add to a status what it is and how far it diverges."""
         self._look()
-        status.shadow = [self._status()]
-
-    def _status(self) -> ShadowStatus:
         divergence, counts = self._count(), self._divergence.counts
         distances = {name: getattr(divergence, name) for name in ("mean", "rms", "max")}
-        return ShadowStatus(
+        found = ShadowStatus(
             **self._facts._asdict(),
             problem=self._problem,
             **{outcome.name.lower(): count for outcome, count in counts.items()},
@@ -137,6 +140,7 @@ class NodeShadow(TickObserver):
                 for name, values in distances.items()
             },
         )
+        status.shadow = [found]
 
     def _count(self) -> Divergence:
         """Return the sums, with the answers since the last call; one thread at a time calls it."""
@@ -190,22 +194,6 @@ class NodeShadow(TickObserver):
         if self._process is not None:
             self._process.close()
             self._process = None
-
-
-def open_shadow(node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> NodeShadow:
-    if values.get("takeover"):
-        raise PolicyError(
-            "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
-            "a person: leave one of them out"
-        )
-    return NodeShadow(node, policy, values)
-
-
-def _named(facts: ShadowFacts) -> str:
-    return (
-        f"{facts.bundle_name} {facts.bundle_version} ({facts.bundle}) on {facts.backend}: "
-        f"{facts.runs_on}"
-    )
 
 
 def _largest(values: F64, sign: float = 1.0) -> str:

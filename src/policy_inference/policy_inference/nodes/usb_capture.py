@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,15 +232,10 @@ def _tried(path: Path, number: int, output: Path | None) -> str:
         device=str(path), width=width, height=height, fps=_FPS, compressed=False
     )
     try:
-        capture = UsbCapture(request)
+        with closing(UsbCapture(request)) as capture:
+            shot = next(filter(None, [capture.shoot() for _ in range(_SHOTS)][::-1]), None)
     except CameraError as error:
         return str(error).removeprefix(f"{path}: ")
-    try:
-        shot = next(filter(None, [capture.shoot() for _ in range(_SHOTS)][::-1]), None)
-    except CameraError as error:
-        return str(error).removeprefix(f"{path}: ")
-    finally:
-        capture.close()
     if shot is None:
         return "expected images, found broken ones only"
     described = f"{width} x {height}, {capture.format}"

@@ -53,7 +53,7 @@ def main(output: int, order: Mapping[str, Any]) -> None:
     os.chdir(order["folder"])  # where relative paths begin
     slots = TickSlots(sum(sizes.values()), order["joints"], order["fds"])
     try:
-        active = _contract(Path(order["active"]), order["active_sha256"])
+        active = load_bundle(Path(order["active"]), sha256=order["active_sha256"]).contract
         opened, answer = _opened(order, active, slots)
     except PolicyError as error:
         slots.text = str(error)
@@ -96,15 +96,13 @@ def _serve(answer_tick: Answer, slots: TickSlots) -> None:
         number, waiting = number + 1, waiting - 1
 
 
-def _contract(folder: Path, sha256: str) -> AnyContract:
-    return load_bundle(folder, sha256=sha256).contract
-
-
 def _opened(
     order: Mapping[str, Any], active: Any, slots: TickSlots
 ) -> tuple[OpenedPolicy[Any], Answer]:
     """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it."""
-    request, sizes = _request(order["request"]), order["state_sizes"]
+    given, sizes = order["request"], order["state_sizes"]
+    stricter = StricterLimits(**given["stricter_limits"])
+    request = OpenRequest(**{**given, "stricter_limits": stricter})
     mode = ShadowMode(order["mode"])
     if order["settings"] is None:
         opened = _proven(JointKind(), request, active, sizes)
@@ -165,10 +163,6 @@ def _answers(
         return found, shadow.problem
 
     return answer
-
-
-def _request(given: Mapping[str, Any]) -> OpenRequest:
-    return OpenRequest(**{**given, "stricter_limits": StricterLimits(**given["stricter_limits"])})
 
 
 def _yield_to_the_node() -> None:

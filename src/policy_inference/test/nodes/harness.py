@@ -214,11 +214,7 @@ class Robot:
             self.send_imu()
 
     def send_clock(self) -> None:
-        self.show_on_clock(self.now_ns)
-
-    def show_on_clock(self, time_ns: int) -> None:
-        """Publish a time, be it one that no simulator has."""
-        self._clock.publish(Clock(clock=stamp(time_ns)))
+        self._clock.publish(Clock(clock=stamp(self.now_ns)))
 
     def show_time(self, step_ns: int | None = None) -> None:
         """Move simulated time, by a period, publish the sensors, then the time."""

@@ -115,16 +115,6 @@ def ended(process: Process) -> tuple[int, str]:
     return process.returncode, output
 
 
-def test_limit_of_memory_that_is_too_low_is_refused_before_the_middleware_starts(
-    start_node: Start,
-) -> None:
-    limit = 1024 * 800_000
-    process = start_node(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
-    status, output = ended(process)
-    assert status == 2
-    check_wording(output)
-
-
 def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 

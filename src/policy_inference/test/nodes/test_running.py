@@ -120,12 +120,6 @@ class TestClocks:
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
-    def test_clock_before_zero_is_refused_and_nothing_else_happens(self, lockstep: Robot) -> None:
-        lockstep.runs()
-        lockstep.show_on_clock(-1_500_000_000)
-        check_wording(lockstep.hears("/clock: "))
-        assert lockstep.tick().mode == Mode.RUN
-
     def test_clock_that_runs_backwards_at_rest_is_no_fault(self, lockstep: Robot) -> None:
         lockstep.now_ns = 500_000_000
         lockstep.commands.clear()
