@@ -207,17 +207,6 @@ class TestReports:
 
 
 class TestLeaving:
-    def test_node_that_ends_holds_the_measured_pose(
-        self, start_arm: Start, arm_stage: ArmStage
-    ) -> None:
-        arm = start_arm().runs()
-        arm.position = (0.1,) * len(JOINTS)
-        arm.tick()
-
-        arm_stage.nodes[0].halt()
-
-        arm.until(lambda: is_held(arm.commands[-1], 0.1), "the measured pose")
-
     def test_inference_that_wants_to_leave_is_a_fault_and_runs_again_after_a_reset(
         self, start_arm: Start, arm_stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

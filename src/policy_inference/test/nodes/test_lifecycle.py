@@ -61,12 +61,6 @@ def test_robot_stands_and_runs_after_500_transitions_and_an_estop(
     robot.runs()
 
 
-def test_unconfigured_node_has_neither_topics_nor_requests(node_stage: Stage) -> None:
-    found = entities(node_stage.node())
-    own = [name for kind in ("publishers", "subscriptions", "services") for name in found[kind]]
-    assert not [n for n in own if n.endswith(("joint_command", "joint_states", "run", "status"))]
-
-
 def test_configured_node_publishes_nothing(node_stage: Stage, bundle_in_use: Path) -> None:
     node, robot = node_stage.node(bundle=str(bundle_in_use)), node_stage.robot
     assert node.trigger_configure() is SUCCESS

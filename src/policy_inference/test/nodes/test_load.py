@@ -123,17 +123,6 @@ class TestLoad:
         assert said in partner.hears(said)
         check_wording(said)
 
-    def test_status_tells_of_the_new_device_and_of_those_that_do_not_open(
-        self, lockstep: Robot, next_version: Path
-    ) -> None:
-        lockstep.loads(next_version, "rknn,counted")
-        status = lockstep.reported(
-            lambda status: {"device_load_percent"} & {entry.key for entry in status.telemetry},
-            "telemetry of the new device",
-        )
-        assert status.fallback.startswith("rknn: ")
-        check_wording(status.fallback, lockstep.hears("'rknn'"))
-
     def test_limits_stay_tightened(
         self, activate: Activate, partner: Robot, next_version: Path
     ) -> None:

@@ -33,25 +33,6 @@ class TestInputs:
         check_wording(lockstep.hears("held_too_long"))
 
     @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("velocity", ()),
-            ("names", ("left", "other")),
-            ("spoilt", {"joint_states": SPOILT["truncated"]}),
-        ],
-    )
-    def test_messages_that_do_not_fit_count_as_silence(
-        self, lockstep: Robot, field: str, value: object
-    ) -> None:
-        setattr(lockstep.runs(), field, value)
-        found = lockstep.modes(12)
-        assert found[0] == Mode.RUN
-        assert Mode.HOLD in found
-        assert found[-1] == Mode.DAMP
-        status = lockstep.reported(lambda s: s.latched, "the fault")
-        assert status.reason.startswith("held_too_long: ")
-
-    @pytest.mark.parametrize(
         ("name", "spoilt"),
         [
             ("joint_states", "not UTF-8"),

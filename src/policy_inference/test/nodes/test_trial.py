@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from policy_msgs.msg import JointCommand
-from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
@@ -287,17 +286,6 @@ def test_version_whose_content_is_not_that_of_the_trial_is_refused(
     contract.write_text(contract.read_text() + "\n# changed\n")
     write_record(two_versions / NEWER)
     node_stage.refuses(bundle="two_joints", use_sim_time=True)
-
-
-def test_node_that_is_deactivated_ends_the_run_in_the_record(
-    run_trial: Activate, partner: Robot, two_versions: Path
-) -> None:
-    node = run_trial()
-    partner.runs()
-    assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
-    assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
-    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended"]
-    assert trial_on_record(two_versions).state is TrialState.OPEN
 
 
 def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_not_taken_again(
