@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -35,6 +35,8 @@ this one has ended (`policy_inference.worker_process`).
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 _SLICE_S = 0.05
+_LOOKED_EVERY_S = 0.2
+"""So often the main thread checks whether it is to end."""
 _OPENED_WITHIN_S = 1.0
 """So long an opening may still take once the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
@@ -131,6 +133,49 @@ def run_node(
     if node.left_behind:
         end_now(status)
     return status
+
+
+class ServedNode(Protocol):
+    """A node that commands nothing, as `serve_node` runs it."""
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot go on; empty while it can."""
+
+    def close(self) -> None:
+        """End what it does."""
+
+
+def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str] | None) -> int:
+    """Run a node that commands nothing until one of END_SIGNALS comes; return the exit status.
+
+    Args:
+        command: Names the log before there is a node.
+        make: Makes the node; PolicyError: it cannot work.
+        args: Arguments of the process; those of the interpreter if None.
+    """
+    pump_log()
+    # rclpy's own handlers would shut down the context in which threads of the node publish.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    ended = threading.Event()
+    take_end_signals(lambda *_: ended.set())
+    try:
+        node: Any = make()
+    except (PolicyError, ParameterException) as error:
+        Logger(command).fatal(str(error))
+        rclpy.try_shutdown()
+        return 2
+    try:
+        while not ended.is_set():
+            if problem := node.problem:
+                node.get_logger().fatal(problem)
+                return 1
+            rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
+        return 0
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
 
 
 def _serve(

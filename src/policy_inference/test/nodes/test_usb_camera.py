@@ -213,7 +213,7 @@ class TestNode:
 
         yield start_one
         for node in nodes:
-            node.stop()
+            node.close()
             node.destroy_node()
 
     @pytest.mark.parametrize(
