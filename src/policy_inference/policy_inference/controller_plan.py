@@ -155,7 +155,6 @@ def _gains(bundle: Bundle, controller: Controller) -> F64:
 
 
 def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
-    """Return the fields that are measured, each with its input."""
     inputs, found = [*controller.inputs], list[dict[str, Any]]()
     for name in inputs:
         if name not in _TOPICS:

@@ -93,7 +93,6 @@ class TrialJudge:
 
     @property
     def counts(self) -> dict[str, float]:
-        """Totals of the trial, as `VersionTrial.counts`."""
         return {
             "run_time_s": round(self.run_time_s, 3),
             "ticks": self._ticks,
@@ -161,7 +160,6 @@ class TrialJudge:
         return broken
 
     def _figures(self) -> dict[str, tuple[float, str]]:
-        """Return the figures that are known now, each with more about it in words."""
         ticks = max(1, self._ticks)
         found = {
             "falls": (float(self._falls), self._fault),

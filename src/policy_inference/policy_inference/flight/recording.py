@@ -78,7 +78,6 @@ class Recording:
             self.discard()
 
     def add(self, ticks: Iterable[FlightTick]) -> None:
-        """Write ticks that follow those of before."""
         for tick in ticks:
             log_ns = tick.moment.stamp_ns
             if not self.ticks:

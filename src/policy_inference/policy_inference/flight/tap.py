@@ -33,7 +33,6 @@ class PolicyTap:
         workers: Sequence[WorkerTap] = (),
         state: F64 | None = None,
     ) -> None:
-        """Show nothing yet."""
         self.inputs, self.outputs, self.workers, self.state = inputs, outputs, workers, state
         self._ring: Ring | None = None
 

@@ -56,7 +56,6 @@ class WorkerTap(PolicyTap):
 
 
 def _result(outcome: Outcome, member: str) -> InferenceResult:
-    """Return an outcome without its images."""
     sensed = outcome.request.sensed
     return InferenceResult(
         observation_ns=sensed.time_ns,

@@ -170,7 +170,6 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def problem(self) -> str:
-        """Why no run can succeed any more; empty where one can."""
         for member in self.chunks:
             if why := member.problem:
                 return why if self.switching is None else f"{member.name}: {why}"

@@ -42,7 +42,6 @@ def end_of_string(data: bytes | bytearray, at: int) -> int:
 
 
 def read_string(data: bytes, at: int) -> tuple[str, int]:
-    """Read a string, which ends with a zero byte."""
     end = end_of_string(data, at)
     return data[aligned(at, _COUNT.size) + _COUNT.size : end - 1].decode(), end
 
@@ -92,7 +91,6 @@ class JointCommandWriter:
     """
 
     def __init__(self, names: Sequence[str], valid_for_ns: int) -> None:
-        """Write a command for these joints."""
         message = bytearray(PLAIN_LITTLE_ENDIAN + bytes(2))
         message += _HEAD.pack(0, 0, 0, *divmod(valid_for_ns, 1_000_000_000), 0)
         _append_count(message, len(names))

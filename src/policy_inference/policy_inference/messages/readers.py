@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -77,19 +77,6 @@ class JointOrder:
 
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-
-
-class MessageReader(Protocol):
-    """Writes one kind of message into the state."""
-
-    message: str
-    """Name of the ROS type."""
-
-    def read(self, message: Any) -> None:
-        """Write the message's values; nothing is written where it does not fit."""
-
-    def plan(self) -> dict[str, Any]:
-        """Return what the native core needs to read the same from the wire."""
 
 
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
@@ -243,6 +230,14 @@ class VectorReader:
 
     def plan(self) -> dict[str, Any]:
         return {"kind": "vector", "field": self._name}
+
+
+MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader
+"""Writes one kind of message, of the ROS type `message`, into the state.
+
+`read` writes nothing where the message does not fit. `plan` returns what the native core needs to
+read the same from the wire.
+"""
 
 
 def message_types(name: str) -> tuple[str, ...]:

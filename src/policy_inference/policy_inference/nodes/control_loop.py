@@ -27,7 +27,6 @@ class Loop:
     """What the loops in Python and in C++ have in common: lateness, waiting for a tick."""
 
     def __init__(self) -> None:
-        """Begin without ticks."""
         self._stop, self._ticked = threading.Event(), threading.Event()
         self._ended_ns = self._worst_late_ns = self._worst_ns = 0
 

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
@@ -27,24 +27,16 @@ from policy_inference.flight.description import Topic, flight_of
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
-from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.shadow import NodeShadow
+
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
-
-
-class RecordedShadow(Protocol):
-    """The shadow of a node, as far as it is recorded."""
-
-    arrived: tuple[ShadowAnswer, ...]
-    """Answers that arrived in the last tick."""
-
-    def recorded_settings(self) -> Mapping[str, str]:
-        """Return its entries in the head of a recording, by name."""
 
 
 class NodeRecorder(TickObserver):
@@ -57,7 +49,7 @@ class NodeRecorder(TickObserver):
         topics: Mapping[str, Sampled[Any]],
         policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
-        shadow: RecordedShadow | None = None,
+        shadow: NodeShadow | None = None,
     ) -> None:
         """Make the recorder, unless it is off, and the services.
 

@@ -93,7 +93,6 @@ class LoadService:
     async def _load(
         self, request: LoadBundle.Request, response: LoadBundle.Response
     ) -> LoadBundle.Response:
-        """Answer when the new policy has taken over, or cannot; other requests go on meanwhile."""
         logger = self._node.get_logger()
         with self._node.owing_answer():
             try:

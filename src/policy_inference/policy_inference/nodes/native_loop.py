@@ -167,22 +167,18 @@ class NativeLoop(Loop):
         return number if number >= 0 else None
 
     def silent_s(self) -> float:
-        """Return the time since the last tick on the steady clock, s; long where one hangs."""
         return (time.monotonic_ns() - int(self._loop.ticked_ns)) * 1e-9
 
     @property
     def thread_id(self) -> int:
-        """What the kernel calls the control thread, once it was started."""
         return int(self._loop.thread_id)
 
     @property
     def ticks(self) -> int:
-        """How many there were since `start`."""
         return int(self._loop.ticks)
 
     @property
     def missed(self) -> int:
-        """At how many deadlines no tick could start since `start`."""
         return int(self._loop.missed)
 
     def _serve(self) -> None:

@@ -120,7 +120,6 @@ class OneSender:
             self._node.get_logger().error(self.problem())
 
     def _name(self, sender: bytes) -> str:
-        """Return the full name of a publisher's node, as far as the graph knows it."""
         for info in self._node.get_publishers_info_by_topic(self.topic):
             if bytes(info.endpoint_gid).startswith(sender):
                 return full_name(info)

@@ -195,5 +195,4 @@ class SimulatedPacer(Pacer):
         return int(message.clock.sec * 1_000_000_000 + message.clock.nanosec)
 
     def clock(self) -> int:
-        """Return the simulated time of the latest tick."""
         return max(0, self._now_ns)

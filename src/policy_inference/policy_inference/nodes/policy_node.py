@@ -243,7 +243,6 @@ class PolicyNode(LoadingNode):
             self.get_logger().info(str(member))
 
     def _native_loop(self, values: Mapping[str, Any]) -> NativeLoop | None:
-        """Return a loop in C++, where the policy ticks there and time is real."""
         controller, pacer = _alone_in_cpp(self.policy), self._pacer
         if controller is None or isinstance(pacer, SimulatedPacer):
             return None
@@ -269,7 +268,6 @@ class PolicyNode(LoadingNode):
         return loop
 
     def now_ns(self) -> int:
-        """Return the time on the clock of ticks, ns."""
         return self._pacer.clock()
 
     def _make_pacer(self, trigger: str, period_ns: int, group: SampleGroup) -> Pacer:
@@ -374,7 +372,6 @@ class PolicyNode(LoadingNode):
             self.executor.create_task(self._load_service.load, bundle, done)
 
     def require_rest(self) -> None:
-        """Raise RefusedError unless the policy may be replaced now; more is checked later."""
         if not self.running:
             raise RefusedError(
                 "the node is not active; activate it first, or configure it with the other bundle"
@@ -382,7 +379,6 @@ class PolicyNode(LoadingNode):
         self.controller.require_rest()
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared[Any]]:
-        """Open another policy, and prepare what observes it; on a thread of its own."""
         # What proves a policy is imported only where one is to replace another.
         from policy_inference.nodes.replacing import open_replacement
 
@@ -398,7 +394,6 @@ class PolicyNode(LoadingNode):
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the one before."""
         before, sampler = self.policy, self._sampler_of(opened)
         prepared.start()
         try:
@@ -422,7 +417,6 @@ class PolicyNode(LoadingNode):
         loop.host(controller, sampler)
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
-        """Report on the policy that has taken over; return what ends that on the one before."""
         end_report = self.reporter.adopt(self.policy)
         self.table.adopt(bundle=request.bundle, backend=",".join(request.backends))
         self._tell(self.policy)
@@ -464,7 +458,6 @@ class PolicyNode(LoadingNode):
         )
 
     def _remember_estop(self) -> None:
-        """Only a reset clears an e-stop, not a new configuration."""
         self._estop_pressed = self.controller.estop_pressed
 
     def _estop(self, source: str) -> Mode:

@@ -54,12 +54,10 @@ class TickObserver:
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty where nothing is."""
         return ""
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread of its own cannot be ended."""
         return False
 
     def observe(self, tick: Tick) -> RunVerdict | None:

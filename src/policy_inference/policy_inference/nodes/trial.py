@@ -174,7 +174,6 @@ class NodeTrial(TickObserver):
             self._go_back(running)
 
     def _go_back(self, running: RunningTrial) -> None:
-        """Have the version in use loaded, unless that has begun."""
         trial, writer = running.trial, running.writer
         if self._going_back:
             return

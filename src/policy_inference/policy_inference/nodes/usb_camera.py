@@ -72,7 +72,6 @@ class UsbCamera(PeerGuard, Node):
     """Reads a camera on a thread of its own, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, these before the process's, and create the publisher."""
         super().__init__(
             "usb_camera",
             automatically_declare_parameters_from_overrides=True,

@@ -136,7 +136,6 @@ class UsbCapture:
         return None
 
     def _checked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Return an image if it is in colour and has the size asked for."""
         shape = (self._request.height, self._request.width, 3)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise CameraError(

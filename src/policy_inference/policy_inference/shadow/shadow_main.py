@@ -176,7 +176,6 @@ def _yield_to_the_node() -> None:
 
 
 def _run_when_idle(processes: list[int]) -> None:
-    """Let all threads of processes run only when nothing else wants the core."""
     for process in processes:
         for thread in threads_of(process):
             with suppress(ProcessLookupError):  # it has ended
