@@ -15,7 +15,7 @@ from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
-from .bundles import PERIOD_NS, write_bundle
+from .bundles import write_bundle
 from .harness import SPOILT, Activate, Robot, is_damp, status_of_input
 
 pytestmark = pytest.mark.ros
@@ -106,25 +106,6 @@ class TestClocks:
         lockstep.commands.clear()
         lockstep.is_met()
         lockstep.request("stand")
-
-    @pytest.mark.parametrize("resets", [True, False])
-    def test_header_clock_that_is_reset_is_followed_and_one_that_stands_still_is_silence(
-        self, lockstep: Robot, resets: bool
-    ) -> None:
-        """A driver that restarts counts from zero; its messages are new all the same."""
-        began_ns = lockstep.runs().now_ns
-        found = []
-        for i in range(12):
-            stamp_ns = PERIOD_NS * (i + 1) if resets else began_ns
-            now_ns = lockstep.now_ns + PERIOD_NS
-            lockstep.now_ns = stamp_ns
-            lockstep.send()
-            lockstep.now_ns = now_ns
-            lockstep.send_clock()
-            lockstep.until(lockstep.answers, "an answer")
-            found.append(lockstep.answers()[-1].mode)
-        assert (set(found) == {Mode.RUN}) is resets
-        assert (found[-1] == Mode.DAMP) is not resets
 
 
 class TestTicks:

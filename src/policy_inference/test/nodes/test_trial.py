@@ -120,22 +120,6 @@ def test_name_stands_for_the_version_on_trial(on_trial: Robot, two_versions: Pat
     assert on_trial.told()["trial.tilt_rad"].split()[-1] == "0.5"
 
 
-def test_run_is_on_record_from_its_beginning_to_its_end(
-    on_trial: Robot, two_versions: Path
-) -> None:
-    on_trial.runs()
-    assert trial_on_record(two_versions).runner is not None
-    on_trial.ticks(20)
-    on_trial.request("damp")
-    on_trial.tick()
-    on_trial.until(lambda: trial_on_record(two_versions).runner is None, "the end in the record")
-    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended"]
-    assert trial_on_record(two_versions).run_time_s == pytest.approx(
-        reported_trial(on_trial).run_time_s, abs=0.001
-    )
-    assert trial_on_record(two_versions).run_time_s > 0.4
-
-
 def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: Path) -> None:
     on_trial.tick()
     assert not on_trial.ask("run").success
