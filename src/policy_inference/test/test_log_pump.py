@@ -41,7 +41,6 @@ def start_pumped() -> Iterator[Callable[..., Process]]:
 
 
 def said_by(process: Process) -> tuple[list[str], list[str]]:
-    """Return the lines that come from stdout and stderr until both are closed."""
     out, err = process.communicate(timeout=TIMEOUT_S)
     return out.decode().splitlines(), err.decode().splitlines()
 

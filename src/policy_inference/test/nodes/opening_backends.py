@@ -49,8 +49,6 @@ class Clinging(OnnxBackend):
 
 
 class Counted(OnnxBackend):
-    """Counts how many are open."""
-
     name = "counted"
     builds_from = "onnx"
     open_now = 0
@@ -65,8 +63,6 @@ class Counted(OnnxBackend):
 
 
 class Apart(OnnxBackend):
-    """Runs in a process of its own."""
-
     name = "apart"
     builds_from = "onnx"
     holds_gil = True

@@ -30,7 +30,6 @@ Start = Callable[..., Arm]
 
 
 def is_held(command: JointCommand, position: float = 0.0) -> bool:
-    """Whether a command holds the measured pose."""
     return command.mode == JointCommand.MODE_HOLD_MEASURED and list(command.position) == [
         position
     ] * len(JOINTS)
@@ -78,7 +77,6 @@ BAD_IMAGES: Mapping[str, Callable[[Arm], object]] = {
 class TestBadInput:
     @pytest.fixture
     def running_arm(self, start_arm: Start) -> Arm:
-        """An arm whose policy runs."""
         return start_arm().runs()
 
     @pytest.mark.parametrize("case", BAD_IMAGES)

@@ -73,7 +73,6 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """Ends with the test."""
     bench = Bench()
     yield bench
     bench.close()

@@ -41,7 +41,6 @@ def flights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_recorded(activate: Start, flights: Path) -> Start:
-    """Start a node that records, in simulated time."""
     return lambda **parameters: activate(
         **{
             "use_sim_time": True,
@@ -55,7 +54,6 @@ def start_recorded(activate: Start, flights: Path) -> Start:
 
 @pytest.fixture
 def recorded_run(start_recorded: Start, partner: Robot) -> Robot:
-    """A robot in RUN, whose node records."""
     start_recorded()
     return partner.runs()
 
@@ -67,7 +65,6 @@ def newest_flight(robot: Robot, flights: Path, count: int = 1) -> Messages:
 
 
 def info_of(found: Messages) -> Any:
-    """Return the head of a recording."""
     ((_, info, _),) = found["flight_info"]
     return info
 

@@ -75,7 +75,6 @@ TrackingStage = StageOf[TrackingRobot, JointPolicyNode]
 
 @pytest.fixture
 def tracking_stage(log_since: Callable[[], str]) -> Iterator[TrackingStage]:
-    """Nodes and a robot whose motion comes on topics; all ends with the test."""
     with staged(TrackingRobot, JointPolicyNode, log_since) as stage:
         yield stage
 
@@ -89,7 +88,6 @@ def tracking_node(tracking_stage: TrackingStage, tmp_path: Path) -> JointPolicyN
 
 @pytest.fixture
 def tracker(tracking_stage: TrackingStage, tracking_node: JointPolicyNode) -> TrackingRobot:
-    """A robot that tracks."""
     tracking_stage.robot.heading_rad = 0.7
     tracking_stage.robot.runs()
     return tracking_stage.robot

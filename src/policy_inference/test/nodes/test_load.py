@@ -44,7 +44,6 @@ def opening_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def next_version(tmp_path: Path, kind: Kind) -> Path:
-    """Another version of the bundle, which commands otherwise."""
     return kind.write(tmp_path / "next", "1.3.0", moved=True)
 
 

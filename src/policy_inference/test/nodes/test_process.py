@@ -32,7 +32,6 @@ _PR_CAPBSET_DROP, _CAP_IPC_LOCK, _CAP_SYS_NICE = 24, 14, 23
 
 @pytest.fixture
 def start_node() -> Iterator[Start]:
-    """Start the command with parameters as given on a command line."""
     running: list[Process] = []
 
     def run(*parameters: str, **options: Any) -> Process:
@@ -129,7 +128,6 @@ def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
 
 
 def thread_priorities(process: int) -> list[tuple[int, int]]:
-    """Return policy and priority of each thread, the highest first."""
     threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
     return sorted(
         (

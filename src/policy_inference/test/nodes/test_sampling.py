@@ -39,7 +39,6 @@ def arrivals(robot_node: Node, sampled_number: Sampled[Int32]) -> Arrivals:
 def send_numbers(
     robot_node: Node, partner: Robot, sampled_number: Sampled[Int32], arrivals: Arrivals
 ) -> Send:
-    """Publish numbers; afterwards the last of them is there to be taken."""
     publisher: Publisher = robot_node.create_publisher(Int32, "number", 10)
     # A second listener without depth shows when everything has been delivered.
     heard: list[int] = []

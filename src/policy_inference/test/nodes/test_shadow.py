@@ -41,7 +41,6 @@ both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 
 @pytest.fixture(autouse=True)
 def faulty_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the backend of these tests."""
     register_faulty(tmp_path / "site", monkeypatch)
 
 

@@ -14,8 +14,6 @@ from testkit.kernel.robots import Robot
 
 
 class Observer(TickObserver):
-    """Keeps what it is called with."""
-
     def __init__(self, name: str, calls: list[str], problem: str = "") -> None:
         self.name, self._calls, self._problem = name, calls, problem
         self.verdict: RunVerdict | None = None

@@ -70,7 +70,6 @@ def run_trial(activate: Activate, put_on_trial: Begin) -> Activate:
 
 @pytest.fixture
 def on_trial(run_trial: Activate, partner: Robot) -> Robot:
-    """A robot whose node has a version on trial."""
     run_trial()
     partner.is_met()
     return partner
@@ -93,7 +92,6 @@ def awaits_state(robot: Robot, store: Path, state: TrialState) -> VersionTrial:
 
 
 def falls_back(robot: Robot) -> None:
-    """Wait for the version before."""
     robot.until(lambda: robot.newest().bundle_version == OLDER, "the version before")
 
 

@@ -25,8 +25,6 @@ def red_image(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 class Device:
-    """A camera at /dev/videoN."""
-
     def __init__(self) -> None:
         self.formats: tuple[str, ...] = ("YUYV", "MJPG")
         self.sizes = ((640, 480), (320, 240))
@@ -41,8 +39,6 @@ class Device:
 
 
 class VideoCapture:
-    """Stands in the place of cv2.VideoCapture."""
-
     devices: Mapping[int, Device] = {}
 
     def __init__(self, device: int | str, backend: int) -> None:
