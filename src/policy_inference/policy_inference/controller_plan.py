@@ -53,7 +53,6 @@ class ModelArrays:
     name = "none"
 
     def __init__(self, model: Graph) -> None:
-        """Make the arrays, zeroed."""
         self.inputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.input_specs}
         self.outputs: Mapping[str, Tensor] = {one.name: one.empty() for one in model.output_specs}
         self.details: Mapping[str, str] = {}
@@ -186,7 +185,6 @@ def _gains(bundle: Bundle, controller: Controller) -> F64:
 
 
 def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
-    """Return the fields that are measured, each with its input."""
     inputs, found = [*controller.inputs], list[dict[str, Any]]()
     for name in inputs:
         if name not in _TOPICS:

@@ -45,7 +45,6 @@ def pump_log() -> None:
     """
     from policy_store.signals import before_end_now  # which the pump's own process does not have
 
-    _fill_standard_streams()
     streams = [fd for fd in (_ERR, _OUT) if _may_wait(fd)]
     if _pumps or not streams or not sys.executable:
         return
@@ -105,15 +104,7 @@ def log_problem() -> str:
     return ""
 
 
-def _fill_standard_streams() -> None:
-    """Open standard streams that were closed, so that no pipe or socket gets their numbers."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= _ERR:
-        os.set_inheritable(fd, True)
-    os.close(fd)
-
-
 def _started(asked: int, sources: Mapping[int, int]) -> subprocess.Popen[bytes]:
-    """Start the pump from each source to the descriptor that it belongs to."""
     pairs = [f"{source}:{sink}" for sink, source in sources.items()]
     return subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, *pairs],

@@ -55,7 +55,6 @@ class Families:
         self._labels, self._made = labels, dict[str, Metric]()
 
     def __iter__(self) -> Iterator[Metric]:
-        """Iterate over what was made."""
         return iter(self._made.values())
 
     def gauge(self, name: str, text: str, value: float, /, **labels: str) -> None:
@@ -140,7 +139,6 @@ class MetricsServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Listen no more, and end the thread."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -139,7 +139,6 @@ def _declare(message: Any, fields: str, field_class: Any) -> None:
 
 
 def message_bytes(specs: Sequence[TensorSpec]) -> int:
-    """Return how long a message with these tensors may be."""
     contents = sum(int(np.prod(one.shape)) * np.dtype(one.dtype).itemsize for one in specs)
     return contents + _LARGEST_OVERHEAD
 
@@ -180,7 +179,6 @@ class WireTensors:
     def read(
         self, tensors: Sequence[Any], raw: Sequence[bytes], into: Mapping[str, Tensor]
     ) -> None:
-        """Write the tensors of a message into arrays."""
         found = dict(self._found(tensors, raw, into))
         if found.keys() != self._known.keys():
             raise PolicyError(

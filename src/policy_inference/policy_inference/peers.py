@@ -55,13 +55,11 @@ class Waker:
     """Wakes a thread that waits for sockets, from other threads; that thread watches `fileno`."""
 
     def __init__(self) -> None:
-        """Make a pair of sockets."""
         self._asked, self._asking = socket.socketpair()
         self._asked.setblocking(False)
         self._asking.setblocking(False)
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable."""
         return self._asked.fileno()
 
     def wake(self) -> None:
@@ -75,7 +73,6 @@ class Waker:
             self._asked.recv(4096)
 
     def close(self) -> None:
-        """Close both."""
         self._asked.close()
         self._asking.close()
 

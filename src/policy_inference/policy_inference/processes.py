@@ -22,7 +22,6 @@ class PrivateFolder:
     """
 
     def __init__(self) -> None:
-        """Make the folder."""
         self._folder = tempfile.TemporaryDirectory(
             prefix="policy_inference_", ignore_cleanup_errors=True
         )
@@ -30,11 +29,9 @@ class PrivateFolder:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
         return Path(self._folder.name)
 
     def remove(self) -> None:
-        """Remove it with all that it holds."""
         self._folder.cleanup()
         _folders.discard(self._folder)
 
@@ -42,7 +39,6 @@ class PrivateFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove it."""
         self.remove()
 
 

@@ -104,7 +104,6 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Number of the process."""
         return self._process.pid
 
     @property
@@ -143,7 +142,6 @@ class WorkerProcess:
         self._process.kill()
 
     def stop(self, patience_s: float = _STOP_TIMEOUT_S) -> None:
-        """Ask it to end, then `end` it."""
         if self.status is None:
             self.ask_to_end()
         self.end(patience_s)
@@ -235,7 +233,6 @@ class PrivateWorker(WorkerProcess):
         return printable(said.decode("utf-8", "replace").strip())
 
     def end(self, patience_s: float | None = None) -> None:
-        """As WorkerProcess; the folder is removed."""
         super().end(patience_s)
         self._reader.join(LEAVE_TIMEOUT_S)
         self._printed.close()
@@ -267,11 +264,9 @@ class ProcessGroup(Generic[W]):
     """
 
     def __init__(self) -> None:
-        """Begin without any."""
         self.running = list[W]()
 
     def __enter__(self: G) -> G:
-        """Return itself."""
         return self
 
     def __exit__(
@@ -289,7 +284,6 @@ class ProcessGroup(Generic[W]):
                 signal.signal(number, handler)
 
     def add(self, worker: W) -> W:
-        """Take one more, which has just been started, and return it."""
         self.running.append(worker)
         return worker
 
@@ -302,7 +296,6 @@ class ProcessGroup(Generic[W]):
         return next((status for status in statuses if status is not None), 1)
 
     def stop(self) -> None:
-        """Stop all, in reverse order of their start."""
         while self.running:
             self.running.pop().stop()
 

@@ -85,8 +85,6 @@ S600: Files = {
 
 
 class Locked(Machine):
-    """A machine whose device files this user may not open."""
-
     def may_use(self, file: Path) -> bool:
         return False
 
@@ -98,7 +96,6 @@ def tree_with(files: Files, changes: Mapping[str, str | bytes | None]) -> Files:
 
 
 def machine(root: Path, files: Files, kind: type[Machine] = Machine) -> Machine:
-    """Write the files below a folder; return the machine that has them."""
     for path, content in files.items():
         file = root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)

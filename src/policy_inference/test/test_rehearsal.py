@@ -23,7 +23,6 @@ from testkit.wording import check_wording, refusal
 
 @pytest.fixture
 def linear_bundle(tmp_path: Path) -> Path:
-    """A joint policy's bundle."""
     (tmp_path / "bundle").mkdir()
     return write_contract(save_linear(tmp_path / "bundle" / "policy.onnx", 2, 1), "onnx", "fp32")
 

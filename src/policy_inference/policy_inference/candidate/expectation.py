@@ -31,7 +31,6 @@ class ExpectedDistance:
 
     @property
     def is_equal(self) -> bool:
-        """Whether both are the same function."""
         return not self.rms
 
 
@@ -47,7 +46,6 @@ def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, Exp
 
 
 def pair(active_backend: str, candidate_backend: str) -> str:
-    """Return the key of two back ends in `expected_distances`."""
     return f"{active_backend} {candidate_backend}"
 
 
@@ -73,7 +71,6 @@ def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDi
 
 
 def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
-    """Return the distance that a report has about an artifact, in the unit of targets."""
     contract = bundle.contract
     rows = {found["rows"]: found for found in reversed(one["open_loop"])}
     source = rows.get(GOLDEN) or one["open_loop"][0]

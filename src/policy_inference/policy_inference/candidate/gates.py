@@ -47,7 +47,6 @@ class GateResult:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def __str__(self) -> str:
-        """Return e.g. ``tilt_rad 0.61, limit 0.5``."""
         detail = f" ({self.detail})" if self.detail else ""
         return f"{self.figure} {self.value:.3g}, limit {self.limit:g}{detail}"
 

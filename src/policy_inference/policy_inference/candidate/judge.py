@@ -89,12 +89,10 @@ class TrialJudge:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the trial has had all of its RUN time."""
         return self.run_time_s >= self._settings.run_time_s
 
     @property
     def counts(self) -> dict[str, float]:
-        """Totals of the trial, as `VersionTrial.counts`."""
         return {
             "run_time_s": round(self.run_time_s, 3),
             "ticks": self._ticks,
@@ -162,7 +160,6 @@ class TrialJudge:
         return broken
 
     def _figures(self) -> dict[str, tuple[float, str]]:
-        """Return the figures that are known now, each with more about it in words."""
         ticks = max(1, self._ticks)
         found = {
             "falls": (float(self._falls), self._fault),

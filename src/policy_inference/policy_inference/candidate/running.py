@@ -123,13 +123,11 @@ class RunningTrial:
         return self.trial
 
     def end_run(self) -> None:
-        """Record that a run has ended, if one has begun."""
         if self._run_is_recorded:
             self._run_is_recorded = False
             self.writer.put(self.trial, TrialEvent.RUN_ENDED, counts=self.judge.counts)
 
     def close(self) -> None:
-        """Write what is due, within a bounded time."""
         self.writer.close()
 
     def _fail(self, broken: GateResult) -> RunVerdict:

@@ -35,7 +35,6 @@ class TrialWriter:
     """
 
     def __init__(self) -> None:
-        """Start the thread, which waits for events."""
         self._jobs: Queue[Callable[[], None] | None] = Queue()
         self._closed = threading.Event()
         self._presence: int | None = None
@@ -45,7 +44,6 @@ class TrialWriter:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all events are on the disk."""
         return self._jobs.unfinished_tasks == 0
 
     @property
@@ -82,7 +80,6 @@ class TrialWriter:
         )
 
     def close(self) -> None:
-        """Write what is due, within a bounded time."""
         self._jobs.put(None)
         self._thread.join(_LEAVE_WITHIN_S)
         self._closed.set()

@@ -117,7 +117,6 @@ def observation_at(
 
 
 def noise_at(rows: Rows, row: int) -> F32 | None:
-    """Return the noise that the chunk of a row is made of; None where there is none."""
     noise = rows.inputs.get(GOLDEN_NOISE)
     return None if noise is None else noise[row].astype(np.float32)
 
@@ -166,7 +165,6 @@ def coarsest(entries: Mapping[str, Artifact]) -> str:
 
 
 def chunk_limits(contract: ChunkContract, backend: str, precision: str) -> ComparisonLimits:
-    """Return the limits on normalised chunks, as `limits.open_loop_limits`."""
     return open_loop_limits(contract, backend, precision, CHUNK_DEFAULTS)
 
 
@@ -241,7 +239,6 @@ def _by_column(
     expected: Tensor,
     numbers: npt.NDArray[np.int64] | None,
 ) -> Difference:
-    """Measure [rows, places, columns]."""
     rows, places = found.shape[:2]
     numbers = np.arange(rows) if numbers is None else numbers
     whole = difference(name, [""], found, expected)
@@ -266,7 +263,6 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
 def features_checks(
     found: Sequence[Difference], source: str, limits: ComparisonLimits
 ) -> tuple[Check, ...]:
-    """Hold the cosine of features against the limit of chunks."""
     cosine = ComparisonLimits(cosine_min=limits.cosine_min)
     return tuple(
         dataclasses.replace(check, what=f"{check.what} of {one.output}")

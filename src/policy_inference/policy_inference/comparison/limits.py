@@ -54,7 +54,6 @@ class Check:
     where: str = ""
 
     def __bool__(self) -> bool:
-        """Return whether the limit holds."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def __str__(self) -> str:
@@ -63,7 +62,6 @@ class Check:
 
     @property
     def bound(self) -> str:
-        """The limit in words."""
         return f"at {'least' if self.at_least else 'most'} {self.limit:.3g}"
 
 
@@ -120,7 +118,6 @@ def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimit
 
 
 def _merged(default: T, stated: T) -> T:
-    """Return the default limits with those that are stated in their place, key by key."""
     return dataclasses.replace(
         default,
         **{

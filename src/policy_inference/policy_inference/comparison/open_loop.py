@@ -53,7 +53,6 @@ class Difference:
 
     @property
     def worst_place(self) -> tuple[int, int]:
-        """Where that value is in `found`."""
         row, column = np.unravel_index(
             np.argmax(np.abs(self.found - self.expected)), self.found.shape
         )
@@ -61,12 +60,10 @@ class Difference:
 
     @property
     def worst_direction(self) -> int:
-        """Row in which the cosine is smallest."""
         return int(self.rows[np.argmin(self.cosine)])
 
 
 def joints(contract: JointContract) -> tuple[str, ...]:
-    """Return the joint of each value of the action output."""
     return tuple(joint for term in contract.action.terms for joint in term.joints)
 
 

@@ -12,7 +12,6 @@ from policy_inference.comparison.open_loop import Difference
 
 
 def difference_figures(found: Difference) -> dict[str, Any]:
-    """Return all figures of an output."""
     row, name = found.worst
     each = zip(
         found.names,
@@ -38,7 +37,6 @@ def difference_figures(found: Difference) -> dict[str, Any]:
 
 
 def check_figures(checks: Iterable[Check]) -> list[dict[str, Any]]:
-    """Return each figure with its limit, and whether that holds."""
     return [
         {
             "what": check.what,

@@ -37,7 +37,6 @@ class Rows:
     breaks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(next(iter(self.inputs.values())))
 
     def part(self, first: int, end: int) -> Rows:

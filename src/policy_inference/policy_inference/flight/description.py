@@ -131,7 +131,6 @@ def settings_of(
 
 
 def chunk_settings(settings: ChunkSettings) -> dict[str, str]:
-    """Return how chunks are executed as texts by name."""
     return {
         f"chunks.{name}": str(value)
         for name, value in dataclasses.asdict(settings).items()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _PREFIXES = "AMENT_PREFIX_PATH"
 _PACKAGE = "policy_msgs"
-_NEEDED = ("ControlState", "PolicyTick", "FlightInfo", "ChunkInference", "ShadowTick", "Tensor")
 
 
 def message_types() -> Typestore:
@@ -32,17 +31,6 @@ def message_types() -> Typestore:
 
 
 def definitions() -> Path:
-    """Return the folder with the definitions of policy_msgs."""
-    folder = _folder()
-    for needed in _NEEDED:
-        if not (folder / f"{needed}.msg").is_file():
-            raise PolicyError(
-                f"{folder}: expected {needed}.msg, found none; build the package {_PACKAGE} again"
-            )
-    return folder
-
-
-def _folder() -> Path:
     prefixes = [prefix for prefix in os.environ.get(_PREFIXES, "").split(os.pathsep) if prefix]
     for prefix in prefixes:
         folder = Path(prefix, "share", _PACKAGE, "msg")

@@ -16,7 +16,8 @@ from policy_core.words import FIRST_AWAITED
 from policy_inference.flight.description import Flight
 from policy_inference.flight.recording_folder import RecordingFolder
 from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
-from policy_inference.flight.ring import MAX_WIRE_BYTES, PolicyTap, Ring, ShadowAnswer, Wire
+from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, ShadowAnswer, Wire
+from policy_inference.flight.tap import PolicyTap
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -53,6 +54,7 @@ class FlightRecorder:
 
     Attributes:
         ring: The last ticks.
+        writer: Writes recordings since the last `start`.
         news: What is worth a line in a log, and whether it is a warning, oldest first; to be
             popped from the left.
     """
@@ -86,7 +88,7 @@ class FlightRecorder:
         self.ring = Ring(tick, tap, self._before + spare, state_every)
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
-        self._writer = RecordingWriter(self.ring, self._folder, self.news)
+        self.writer = RecordingWriter(self.ring, self._folder, self.news)
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
         self._seen, self._held_until = tick.trip, 0
@@ -94,17 +96,7 @@ class FlightRecorder:
     @property
     def problem(self) -> str:
         """Why the last recording was not written, or the next one will not be; or empty."""
-        return self._writer.hangs or self._writer.failed or self._writer.obstacle
-
-    @property
-    def last(self) -> Path | None:
-        """The last recording that was written."""
-        return self._writer.last
-
-    @property
-    def dropped(self) -> int:
-        """How many ticks are missing in recordings because the disk was too slow."""
-        return self._writer.dropped
+        return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
         """Import what writes recordings; in a process that ticks already, before `start`."""
@@ -115,10 +107,10 @@ class FlightRecorder:
         self.load()
         self.ring.restart()
         self._seen, self._held_until = self._tick.trip, self.ring.begin
-        before, self._writer = self._writer, RecordingWriter(self.ring, self._folder, self.news)
-        self._writer.last = before.last
+        before, self.writer = self.writer, RecordingWriter(self.ring, self._folder, self.news)
+        self.writer.last = before.last
         self._thread = threading.Thread(
-            target=self._writer.work, name="flight recorder", daemon=True
+            target=self.writer.work, name="flight recorder", daemon=True
         )
         self._thread.start()
 
@@ -132,36 +124,24 @@ class FlightRecorder:
         if thread is None:
             return
         self._ending = thread
-        self._writer.end()
+        self.writer.end()
         thread.join(timeout_s)
         if thread.is_alive():
-            self._writer.fail(
+            self.writer.fail(
                 f"{self._folder.folder}: not written within {timeout_s:g} s; what "
                 "there is lies in a hidden folder there"
             )
 
     def abandon(self) -> None:
-        """Write what is due, wait for nothing."""
         self._thread = None
-        self._writer.end()
+        self.writer.end()
 
     @property
     def left_behind(self) -> bool:
         """Whether the thread could not be ended, because it hangs in the disk."""
         return self._ending is not None and self._ending.is_alive()
 
-    @property
-    def recording_run(self) -> bool:
-        """Whether a whole run is being recorded."""
-        return self._writer.recording_run
-
-    @property
-    def requested(self) -> Path | None:
-        """Where the ring is being written that was asked for; None: nowhere."""
-        return self._writer.requested
-
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:
-        """Keep a tick that has ended: see `Ring.record`."""
         left_out = self.ring.messages_left_out
         self.ring.record(self._tick, wire, shadow)
         if not left_out and self.ring.messages_left_out:
@@ -176,7 +156,6 @@ class FlightRecorder:
             self.watch()
 
     def watch(self) -> None:
-        """Have a recording written if a rule has tripped."""
         trip = self._tick.trip
         if trip is self._seen or trip is None:
             return
@@ -190,7 +169,7 @@ class FlightRecorder:
             self._held_until = self.ring.end + self._before
         # By ticks, since simulated time may start again.
         at = self.ring.end - 1
-        self._writer.put(
+        self.writer.put(
             Cause(
                 word=trip.rule.value,
                 text=f"{trip.rule.value}: {trip.reason}",
@@ -208,9 +187,9 @@ class FlightRecorder:
             who: Who asks, for a person.
         """
         self._require_work()
-        _require_none(self._writer.requested)
+        _require_none(self.writer.requested)
         place = self._folder.place("request")
-        self._writer.request(
+        self.writer.request(
             Cause(word="request", text=f"asked for {who}", first=self._first(), end=self.ring.end),
             place,
         )
@@ -223,25 +202,24 @@ class FlightRecorder:
             who: Who asks, for a person.
         """
         self._require_work()
-        if self._writer.recording_run:
-            raise RefusedError(f"a run is recorded already ({self._writer.run}); end it first")
-        _require_none(self._writer.run)
+        if self.writer.recording_run:
+            raise RefusedError(f"a run is recorded already ({self.writer.run}); end it first")
+        _require_none(self.writer.run)
         place = self._folder.place("run")
-        self._writer.begin_run(place, f"a whole run, asked for {who}", self._first())
+        self.writer.begin_run(place, f"a whole run, asked for {who}", self._first())
         return place
 
     def end_run(self) -> Path:
-        """End the recording of a run; return where it will be."""
-        place = self._writer.run
-        if self._thread is None or not self._writer.recording_run or place is None:
+        place = self.writer.run
+        if self._thread is None or not self.writer.recording_run or place is None:
             raise RefusedError("no run is recorded")
-        self._writer.end_run()
+        self.writer.end_run()
         return place
 
     def _require_work(self) -> None:
         if self._thread is None:
             raise RefusedError("the flight recorder rests; activate the node first")
-        if problem := self._writer.hangs or self._writer.obstacle:
+        if problem := self.writer.hangs or self.writer.obstacle:
             raise RefusedError(problem)
         if self.ring.newest() is None:
             raise RefusedError("there is no tick to record yet")

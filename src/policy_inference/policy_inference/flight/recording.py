@@ -64,7 +64,6 @@ class Recording:
             raise
 
     def __enter__(self) -> Recording:
-        """Return the recording itself."""
         return self
 
     def __exit__(
@@ -73,14 +72,12 @@ class Recording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish, or discard after an error."""
         if error is None:
             self.finish()
         else:
             self.discard()
 
     def add(self, ticks: Iterable[FlightTick]) -> None:
-        """Write ticks that follow those of before."""
         for tick in ticks:
             log_ns = tick.moment.stamp_ns
             if not self.ticks:
@@ -115,7 +112,6 @@ class Recording:
                     raise
 
     def discard(self) -> None:
-        """Leave nothing of it."""
         self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)
 

@@ -82,7 +82,6 @@ class RecordingWriter:
     """
 
     def __init__(self, ring: Ring, folder: RecordingFolder, news: News) -> None:
-        """Tie the parts together; `news` takes what is worth a line in a log."""
         self._ring, self._folder, self._news = ring, folder, news
         self.last: Path | None = None
         self.failed, self.obstacle, self.dropped, self.recording_run = "", "", 0, False
@@ -99,12 +98,10 @@ class RecordingWriter:
         self._busy_since_s: float | None = None
 
     def put(self, cause: Cause) -> None:
-        """Have ticks written when they are due."""
         self._faults.append(cause)
         self._orders.put(_nothing)
 
     def request(self, cause: Cause, place: Path) -> None:
-        """Have ticks written at a place as soon as nothing else is to be; see `requested`."""
         self.requested = place
 
         def take() -> None:
@@ -113,7 +110,6 @@ class RecordingWriter:
         self._orders.put(take)
 
     def begin_run(self, place: Path, text: str, first: int) -> None:
-        """Have all ticks from `first` on written, as they come; see `run`."""
         self.recording_run, self.run = True, place
         self._orders.put(lambda: self._open_run(place, text, first))
 
@@ -122,11 +118,9 @@ class RecordingWriter:
         self._orders.put(self._close_run)
 
     def end(self) -> None:
-        """Have what is due written, and the thread end."""
         self._orders.put(None)
 
     def fail(self, text: str) -> None:
-        """Note what went wrong."""
         self.failed = f"flight recorder: {text}"
         self._news.append((True, self.failed))
 
@@ -142,7 +136,6 @@ class RecordingWriter:
         )
 
     def work(self) -> None:
-        """Do what is ordered until the end is."""
         order: Callable[[], None] | None = self._examine
         while order is not None:
             self._safely(order)
@@ -179,7 +172,6 @@ class RecordingWriter:
             self._busy_since_s = None
 
     def _examine(self) -> None:
-        """Find out whether a recording could be written now."""
         before, problem = self.obstacle, self._folder.problem()
         self.obstacle = problem and f"flight recorder: {problem}"
         if problem and not before:
@@ -275,7 +267,6 @@ class RecordingWriter:
         self._continue_run()
 
     def _continue_run(self) -> None:
-        """Write what has come since the last time."""
         if self._run is None:
             return
         end = self._ring.end

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from policy_core.control.tick import Tick
 from policy_core.control_state import ControlState
 from policy_core.interfaces import F64, Mode, Tensor
+from policy_inference.flight.tap import PolicyTap
 
 Wire = tuple[bytes | None, ...]
 """The messages that came in a tick, by topic, as they came over the wire; None: no new one."""
@@ -78,7 +79,7 @@ class ShadowAnswer(NamedTuple):
     inferences: tuple[InferenceResult, ...] = ()
 
 
-@dataclass(slots=True, init=False, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Moment:
     """The parts of a tick that are not arrays of a fixed size; made for each tick, then unchanged.
 
@@ -135,25 +136,6 @@ class FlightTick:
     target: F64 | None
     command: F64 | None
     goes_on_from: ControlState | None = None
-
-
-class PolicyTap(Protocol):
-    """Passes on what a policy runs on, and shows it to a ring."""
-
-    @property
-    def state(self) -> F64 | None:
-        """The fields of the state as the policy saw them; None: as they are when it runs."""
-
-    @property
-    def inputs(self) -> Mapping[str, Tensor]:
-        """Arrays that each run is given; they keep their address."""
-
-    @property
-    def outputs(self) -> Mapping[str, Tensor]:
-        """Arrays that each run answers with; they keep their address."""
-
-    def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: no longer."""
 
 
 class Ring:
@@ -238,7 +220,6 @@ class Ring:
         self._asked, self._answered = True, False
 
     def take_outputs(self) -> None:
-        """Note what the model has answered."""
         for _, array, block in self._answers:
             block[self._slot] = array
         self._answered = True
@@ -249,7 +230,6 @@ class Ring:
         self._policy_ns = now_ns
 
     def take_result(self, result: InferenceResult) -> None:
-        """Note the result of an inference that arrived in this tick."""
         self._results.append(result)
 
     def record(self, tick: Tick, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> Moment:
@@ -273,29 +253,30 @@ class Ring:
             self._command[slot] = targets.block
         if sum([len(data) for data in wire if data is not None]) > MAX_WIRE_BYTES:
             wire = self._bounded(wire)
-        moment = Moment()
-        moment.number = number
-        moment.tick = number - self.begin
-        moment.stamp_ns = tick.stamp_ns
-        moment.now_ns = now_ns
-        moment.duration_ns = tick.duration_ns
-        moment.mode = tick.mode
-        moment.reason = tick.reason
-        moment.ages_ns = tuple([entry.age_ns(now_ns) for entry in self._inputs])
-        moment.measured_ns = tuple([entry.measured_ns for entry in self._inputs])
-        moment.repeats = tuple([entry.repeats for entry in self._inputs])
-        moment.wire = wire
-        moment.asked = asked
-        moment.answered = answered
-        moment.taken = taken
-        moment.begins = asked and tick.begins
-        moment.blend = tick.blend if taken else 0.0
-        moment.sequence = tick.sequence
-        moment.command_mode = tick.mode if targets is None else targets.mode
-        moment.granted = tick.granted
-        moment.policy_ns = self._policy_ns
-        moment.results = tuple(self._results)
-        moment.shadow = shadow
+        moment = Moment(
+            number=number,
+            tick=number - self.begin,
+            stamp_ns=tick.stamp_ns,
+            now_ns=now_ns,
+            duration_ns=tick.duration_ns,
+            mode=tick.mode,
+            reason=tick.reason,
+            ages_ns=tuple([entry.age_ns(now_ns) for entry in self._inputs]),
+            measured_ns=tuple([entry.measured_ns for entry in self._inputs]),
+            repeats=tuple([entry.repeats for entry in self._inputs]),
+            wire=wire,
+            asked=asked,
+            answered=answered,
+            taken=taken,
+            begins=asked and tick.begins,
+            blend=tick.blend if taken else 0.0,
+            sequence=tick.sequence,
+            command_mode=tick.mode if targets is None else targets.mode,
+            granted=tick.granted,
+            policy_ns=self._policy_ns,
+            results=tuple(self._results),
+            shadow=shadow,
+        )
         self._moments[slot] = moment
         self._slot = (slot + 1) % self.size
         self._clear()
@@ -305,7 +286,6 @@ class Ring:
         return moment
 
     def _bounded(self, wire: Wire) -> Wire:
-        """Return what has room of the messages of a tick."""
         kept, room = list[bytes | None](), MAX_WIRE_BYTES
         for data in wire:
             size = len(data or b"")

@@ -34,7 +34,6 @@ class SensorMessages:
     """Makes the bytes (CDR) of messages from values; stamps in ns, SI units."""
 
     def __init__(self, types: Typestore) -> None:
-        """Keep the types, those of `message_types`."""
         self._types = types
 
     def joint_states(

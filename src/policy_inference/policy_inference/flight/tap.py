@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from policy_core.control_state import Stateful, Tree
@@ -17,7 +17,33 @@ if TYPE_CHECKING:  # one that is not recorded needs no ring
     from policy_inference.flight.worker_tap import WorkerTap
 
 
-class Tap:
+class PolicyTap:
+    """Passes on what a policy runs on, and shows it to a ring.
+
+    Attributes:
+        state: The fields of the state as the policy saw them; None: as they are when it runs.
+        inputs, outputs: Arrays that each run is given and answers with; they keep their address.
+        workers: Of the chunk policies in a set.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor],
+        workers: Sequence[WorkerTap] = (),
+        state: F64 | None = None,
+    ) -> None:
+        self.inputs, self.outputs, self.workers, self.state = inputs, outputs, workers, state
+        self._ring: Ring | None = None
+
+    def show(self, ring: Ring | None) -> None:
+        """Show each run to this ring from now on; None: no longer."""
+        self._ring = ring
+        for worker in self.workers:
+            worker.show(ring)
+
+
+class Tap(PolicyTap):
     """A backend that passes everything on, and shows each run to a ring.
 
     A controller that is given a tap instead of its backend does what it did before.
@@ -25,20 +51,10 @@ class Tap:
 
     def __init__(self, backend: Backend) -> None:
         """Wrap an opened backend, which stays the caller's to close."""
-        self._backend = backend
-        self.name = backend.name
-        self.inputs: Mapping[str, Tensor] = backend.inputs
-        self.outputs: Mapping[str, Tensor] = backend.outputs
-        self.details = backend.details
-        self.state: F64 | None = None
-        self._ring: Ring | None = None
-
-    def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: no longer."""
-        self._ring = ring
+        super().__init__(backend.inputs, backend.outputs)
+        self._backend, self.name, self.details = backend, backend.name, backend.details
 
     def run(self) -> None:
-        """Run the model."""
         ring = self._ring
         if ring is None:
             self._backend.run()
@@ -48,11 +64,10 @@ class Tap:
         ring.take_outputs()
 
     def close(self) -> None:
-        """Close the backend."""
         self._backend.close()
 
 
-class NativeTap:
+class NativeTap(PolicyTap):
     """Shows the ticks of a policy that runs in C++ to a ring.
 
     The arrays are those of all models, of members of a set by MEMBER.TENSOR; of a member that does
@@ -60,29 +75,19 @@ class NativeTap:
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
-        """Show what this controller shows, and what arrives at the workers of a set."""
-        self._set, self._workers = controller.policy_set, workers
-        self.state: F64 | None = controller.seen_state
-        seen = controller.seen
-        self.inputs, self.outputs = (
-            {f"{name}.{tensor}".lstrip("."): array for name, tensor, array in each}
-            for each in (
-                [(name, *item) for name, (given, _) in seen.items() for item in given.items()],
-                [(name, *item) for name, (_, made) in seen.items() for item in made.items()],
-            )
+        seen = controller.seen.items()
+        super().__init__(
+            dict(_named((name, given) for name, (given, _) in seen)),
+            dict(_named((name, made) for name, (_, made) in seen)),
+            workers,
+            controller.seen_state,
         )
-        self._ring: Ring | None = None
+        self._set = controller.policy_set
         controller.asked = self._asked
-
-    def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: no longer."""
-        self._ring = ring
-        for worker in self._workers:
-            worker.show(ring)
 
     def _asked(self, has_answered: bool) -> None:
         if self._ring is not None:
-            if self._workers and self._set is not None:
+            if self.workers and self._set is not None:
                 self._ring.take_time(self._set.asked_ns)
             else:
                 self._ring.take_inputs()
@@ -90,7 +95,7 @@ class NativeTap:
                 self._ring.take_outputs()
 
 
-class SetTap(Stateful):
+class SetTap(PolicyTap, Stateful):
     """A policy set that passes everything on, and shows each tick to a ring.
 
     The arrays are those of all members, by MEMBER.TENSOR; of a member that does not run in a tick
@@ -110,47 +115,28 @@ class SetTap(Stateful):
             backends: Opened model of each joint policy; they stay the caller's to close.
             workers: Of its chunk policies.
         """
-        self._policy, self.workers = policy, workers
-        self.state: F64 | None = None
-        self.action = policy.action
-        self.inputs: Mapping[str, Tensor] = {
-            f"{name}.{tensor}": array
-            for name, backend in backends.items()
-            for tensor, array in backend.inputs.items()
-        }
-        self.outputs: Mapping[str, Tensor] = {
-            f"{name}.{tensor}": array
-            for name, backend in backends.items()
-            for tensor, array in backend.outputs.items()
-        }
-        self._ring: Ring | None = None
-
-    def show(self, ring: Ring | None) -> None:
-        """Show each tick to this ring from now on; None: no longer."""
-        self._ring = ring
-        for worker in self.workers:
-            worker.show(ring)
+        super().__init__(
+            dict(_named((name, backend.inputs) for name, backend in backends.items())),
+            dict(_named((name, backend.outputs) for name, backend in backends.items())),
+            workers,
+        )
+        self._policy, self.action = policy, policy.action
 
     @property
     def begins(self) -> bool:
-        """Whether the set was clean at the last `infer`."""
         return self._policy.begins
 
     @property
     def change(self) -> str:
-        """Which switch the last `commit` began, in words; empty for none."""
         return self._policy.change
 
     def reset(self) -> None:
-        """Start clean."""
         self._policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the last targets were held."""
         self._policy.pause(duration_ns)
 
     def infer(self) -> bool:
-        """Run the members."""
         ring = self._ring
         if ring is None:
             return self._policy.infer()
@@ -165,13 +151,18 @@ class SetTap(Stateful):
         return finite
 
     def commit(self) -> F64:
-        """Take the answers as the tick's."""
         return self._policy.commit()
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of all that the set remembers."""
         return dict(self._policy.saved())
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what a set has saved."""
         self._policy.restore(saved)
+
+
+def _named(
+    models: Iterator[tuple[str, Mapping[str, Tensor]]],
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of models, each by MODEL.TENSOR; of a model alone by TENSOR."""
+    for name, tensors in models:
+        yield from ((f"{name}.{tensor}".lstrip("."), array) for tensor, array in tensors.items())

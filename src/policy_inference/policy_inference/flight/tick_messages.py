@@ -52,7 +52,6 @@ class TickMessages:
         self._said: tuple[Mode, str] | None = None
 
     def info(self, reason: str) -> Entry:
-        """Return the head of the recording."""
         flight, contract = self._flight, self._flight.bundle.contract
         settings = [
             self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)

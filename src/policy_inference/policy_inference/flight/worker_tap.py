@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.worker import Outcome, Request, Worker
-from policy_inference.flight.ring import InferenceResult, Ring
+from policy_inference.flight.ring import InferenceResult
+from policy_inference.flight.tap import PolicyTap
 
 
-class WorkerTap:
+class WorkerTap(PolicyTap):
     """The worker of a chunk policy that passes everything on, and shows what arrives to a ring.
 
     It has no arrays: what an inference was given are images, which are not kept, and the state,
@@ -27,32 +25,21 @@ class WorkerTap:
             worker: Computes the chunks.
             member: Name of the policy in a set, whose own tap notes times; empty where it is alone.
         """
+        super().__init__({}, {})
         self._worker, self._member = worker, member
-        self.state: F64 | None = None
-        self.inputs: Mapping[str, Tensor] = {}
-        self.outputs: Mapping[str, Tensor] = {}
-        self._ring: Ring | None = None
-
-    def show(self, ring: Ring | None) -> None:
-        """Show what arrives to this ring from now on; None: no longer."""
-        self._ring = ring
 
     @property
     def busy(self) -> bool:
-        """Whether the worker is."""
         return self._worker.busy
 
     @property
     def alive(self) -> bool:
-        """Whether the worker is."""
         return self._worker.alive
 
     def ask(self, request: Request) -> None:
-        """Begin, or begin next."""
         self._worker.ask(request)
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next outcome that is there."""
         ring = self._ring
         if ring is not None and not self._member:
             ring.take_time(now_ns)
@@ -62,16 +49,13 @@ class WorkerTap:
         return outcome
 
     def forget(self) -> None:
-        """Drop the request that has not begun."""
         self._worker.forget()
 
     def close(self) -> None:
-        """End the worker."""
         self._worker.close()
 
 
 def _result(outcome: Outcome, member: str) -> InferenceResult:
-    """Return an outcome without its images."""
     sensed = outcome.request.sensed
     return InferenceResult(
         observation_ns=sensed.time_ns,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
@@ -24,7 +24,6 @@ from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.guard.limits import Limits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import (
-    camera_input,
     chunk_controller,
     state_sizes,
 )
@@ -117,18 +116,12 @@ class OpenedChunks:
 
     @property
     def worker(self) -> WorkerTap:
-        """What computes the chunks."""
         return self.inference.worker
 
     @property
     def frames(self) -> Mapping[str, FrameBuffer]:
         """By camera: where new frames go."""
         return self.policy.sync.frames
-
-    @property
-    def images(self) -> Sequence[str]:
-        """Inputs of the controller that are images."""
-        return [camera_input(camera) for camera in self.frames]
 
     @property
     def problem(self) -> str:
@@ -141,7 +134,6 @@ class OpenedChunks:
         return "" if self.member is None else self.member.held
 
     def __str__(self) -> str:
-        """Return how chunks are executed, and how long one takes."""
         contract, settings, inference = self.contract, self.settings, self.inference
         steps = settings.steps or contract.chunk.steps
         denoising = contract.denoising
@@ -176,7 +168,6 @@ class ChunkKind(MemberKind[ChunkBundle]):
         self._settings, self._simulated_time = settings or ChunkSettings(), simulated_time
 
     def inputs(self, bundle: ChunkBundle, limits: Limits) -> Iterator[str]:
-        """Yield the inputs of a policy, with all that a subscription depends on."""
         contract = bundle.contract
         yield "joint_states"
         if outside := contract.environment_state:
@@ -193,7 +184,6 @@ class ChunkKind(MemberKind[ChunkBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[ChunkBundle]:
-        """Open the graphs of a bundle that was loaded."""
         inference = self.open_inference(request, options, bundle, limits, clock)
         with ExitStack() as opened:
             opened.callback(inference.close)
@@ -346,7 +336,6 @@ class ChunkKind(MemberKind[ChunkBundle]):
     def play(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Compute a chunk for each row, from images to targets, as `play_chunks`."""
         return play_chunks(bundle.contract, models, rows)
 
     def differences(

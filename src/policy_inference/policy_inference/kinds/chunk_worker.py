@@ -69,21 +69,17 @@ class ThreadWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def ask(self, request: Request) -> None:
-        """Begin, or begin next."""
         with self._changed:
             self._pending = request
             self._changed.notify()
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next outcome."""
         return self._outcomes.popleft() if self._outcomes else None
 
     def forget(self) -> None:
-        """Drop the request that has not begun."""
         with self._changed:
             self._pending = None
 

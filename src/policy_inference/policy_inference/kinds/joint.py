@@ -43,7 +43,6 @@ class JointKind(MemberKind[JointBundle]):
     runs = "runs"
 
     def inputs(self, bundle: JointBundle, limits: Limits) -> Iterator[str]:
-        """Yield the inputs of a policy, with all that a subscription depends on."""
         state = RobotState(bundle.contract, orientation=limits.max_tilt_rad is not None)
         for name in state.inputs:
             external = state.get(f"external:{name}")
@@ -57,7 +56,6 @@ class JointKind(MemberKind[JointBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[JointBundle]:
-        """Open the model of a bundle that was loaded."""
         models = _opened_models(request, options, bundle, limits)
         models.warm_up()
         python_tap = Tap(models.first)
@@ -89,7 +87,6 @@ class JointKind(MemberKind[JointBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedMember:
-        """Open the model of a member; see `MemberKind.open_member`."""
         from policy_inference.kinds.parity import require_parity
 
         with ExitStack() as opened:
@@ -115,7 +112,6 @@ class JointKind(MemberKind[JointBundle]):
         )
 
     def require_enough(self, bundle: JointBundle, rows: Rows) -> None:
-        """Raise BundleError unless there are enough golden rows that differ."""
         flat = [values.reshape(len(rows), -1) for values in rows.inputs.values()]
         different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
         if different < FEWEST_ROWS:
@@ -133,7 +129,6 @@ class JointKind(MemberKind[JointBundle]):
     def play(
         self, bundle: JointBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Run the model row by row; return all its inputs and outputs [rows, ...]."""
         from policy_inference.comparison.rows import play
 
         (model,) = models.values()
@@ -146,7 +141,6 @@ class JointKind(MemberKind[JointBundle]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure every expected output, that of the action first."""
         from policy_inference.comparison.open_loop import joint_differences
 
         return joint_differences(bundle.contract, found, expected, numbers)

@@ -114,7 +114,6 @@ class MemberKind(PolicyKind[B], Protocol[B]):
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle beside a policy that runs; see `PolicyKind.open_proven`."""
         from policy_inference.kinds.parity import open_with_parity
 
         return open_with_parity(self, request, bundle, limits, clock)

@@ -26,5 +26,4 @@ KINDS = member_kinds()
 
 
 def kind_of(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:
-    """Return the kind of a bundle's policy."""
     return next(kind for kind in kinds if isinstance(bundle, kind.bundle))

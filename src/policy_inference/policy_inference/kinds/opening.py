@@ -21,7 +21,7 @@ from policy_inference.kinds.cores import NATIVE, PYTHON
 if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
     from policy_core.members.chunk.observation_sync import FrameBuffer
     from policy_core.members.chunk.takeover import TakeoverRequests
-    from policy_inference.flight.ring import PolicyTap
+    from policy_inference.flight.tap import PolicyTap
     from policy_inference.kinds.chunk import OpenedChunks
     from policy_inference.kinds.policy_set import Switching
     from policy_store.trial_record import VersionTrial
@@ -74,7 +74,6 @@ class OpenRequest:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> OpenRequest:
-        """Return what the parameters of the node ask for."""
         return OpenRequest(
             bundle=values["bundle"],
             public_key=values["public_key"],
@@ -142,7 +141,6 @@ class OpenedPolicy(Generic[B]):
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
     def __str__(self) -> str:
-        """Return what runs where, e.g. for a log."""
         contract = self.bundle.contract
         return (
             f"{contract.name} {contract.version} ({self.bundle.path}) on {self.backend.name}: "
@@ -172,7 +170,6 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def problem(self) -> str:
-        """Why no run can succeed any more; empty where one can."""
         for member in self.chunks:
             if why := member.problem:
                 return why if self.switching is None else f"{member.name}: {why}"
@@ -207,7 +204,11 @@ class OpenedPolicy(Generic[B]):
     @property
     def recorded_inputs(self) -> Sequence[str]:
         """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
-        images = {image for member in self.chunks for image in member.images}
+        if not self.chunks:
+            return [*self.controller.inputs]
+        from policy_core.members.chunk.controller import camera_input
+
+        images = {*map(camera_input, self.frames)}
         return [name for name in self.controller.inputs if name not in images]
 
     def recorded_settings(self) -> dict[str, str]:
@@ -233,5 +234,4 @@ class OpenedPolicy(Generic[B]):
 
 
 def _listed(text: str) -> list[str]:
-    """Return the entries of a comma-separated text."""
     return [entry for part in text.split(",") if (entry := part.strip())]

@@ -25,8 +25,7 @@ from policy_core.sets.controller import (
 from policy_core.sets.native_set import NativeSet
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
-from policy_inference.flight.ring import PolicyTap
-from policy_inference.flight.tap import NativeTap, SetTap
+from policy_inference.flight.tap import NativeTap, PolicyTap, SetTap
 from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import kind_of, member_kinds
@@ -49,7 +48,6 @@ class Switching:
 
     @property
     def report(self) -> SetReport:
-        """Which state commands, and what came of the last requests."""
         return self.policy_set.report
 
     def go_on(self, now_ns: int) -> None:
@@ -73,11 +71,9 @@ class SetKind:
     def __init__(
         self, settings: ChunkSettings | None = None, *, simulated_time: bool = False
     ) -> None:
-        """Prove members as policies of their kinds; arguments as for `ChunkKind`."""
         self._kinds = member_kinds(settings, simulated_time=simulated_time)
 
     def inputs(self, bundle: SetBundle, limits: Limits) -> Iterator[str]:
-        """Yield the inputs of all members, with all that a subscription depends on."""
         state = SensedState(bundle.contract, limits)
         for name in state.inputs:
             external = state.get(f"external:{name}")
@@ -92,7 +88,6 @@ class SetKind:
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[SetBundle]:
-        """Open the models of all members, and prove each on its golden rows."""
         if not bundle.models:
             raise BundleError(
                 Problem(
@@ -163,7 +158,6 @@ class SetKind:
 
 
 def _joined(members: Mapping[str, OpenedModels]) -> OpenedModels:
-    """Return the models of all members, by MEMBER.KEY."""
     return OpenedModels(
         {
             f"{name}.{key}": backend

@@ -11,7 +11,7 @@ rclpy takes a command apart field by field for each publication: 7 us with warm 
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -33,7 +33,6 @@ def aligned(at: int, size: int) -> int:
 
 
 def end_of_string(data: bytes | bytearray, at: int) -> int:
-    """Return where a string ends."""
     length, at = _read_count(data, at)
     end = at + length
     # A slice would be cut off without a word, and its reader remember half a string.
@@ -43,13 +42,11 @@ def end_of_string(data: bytes | bytearray, at: int) -> int:
 
 
 def read_string(data: bytes, at: int) -> tuple[str, int]:
-    """Read a string, which ends with a zero byte."""
     end = end_of_string(data, at)
     return data[aligned(at, _COUNT.size) + _COUNT.size : end - 1].decode(), end
 
 
 def read_strings(data: bytes, at: int) -> tuple[list[str], int]:
-    """Read an array of strings."""
     count, at = _read_count(data, at)
     found = []
     for _ in range(count):
@@ -77,55 +74,37 @@ def read_doubles(data: bytes, at: int) -> tuple[F64, int]:
 
 
 def _read_count(data: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Read the count that an array or a string begins with."""
     at = aligned(at, _COUNT.size)
     (count,) = _COUNT.unpack_from(data, at)
     return count, at + _COUNT.size
 
 
-_NUMBERS, _VALID_FOR, _MODE = struct.Struct("<iIQ"), struct.Struct("<iI"), struct.Struct("<B")
-"""Stamp and sequence, `valid_for`, mode; the names follow, and six arrays."""
-_ROWS, _DOUBLE, _COUNT_BYTES = 6, 8, 4
+_HEAD, _STAMP_AND_SEQUENCE = struct.Struct("<iIQiIB"), struct.Struct("<iIQ")
+"""Stamp, sequence, `valid_for`, mode; the names follow, and six arrays."""
+_ROWS, _DOUBLE = 6, 8
 
 
 class JointCommandWriter:
     """Fills one serialised policy_msgs/JointCommand again and again.
 
-    What never changes, names and `valid_for`, stays as it was serialised once.
+    What never changes, names and `valid_for`, is written once; all padding is zero.
     """
 
-    def __init__(self, serialised: bytes) -> None:
-        """Take a serialised command with an array entry for each name."""
-        if serialised[:2] != PLAIN_LITTLE_ENDIAN:
-            raise ValueError(
-                f"expected plain little-endian CDR, found the encoding {serialised[:2].hex()}"
-            )
-        self._message = bytearray(serialised)
-        self._mode_at = START + _NUMBERS.size + _VALID_FOR.size
-        names_at = self._mode_at + _MODE.size
-        names, end = read_strings(serialised, names_at)
-        # Each array is a count and its numbers, which are aligned to 8.
-        row = _DOUBLE * (1 + len(names))
-        first = aligned(aligned(end, _COUNT_BYTES) + _COUNT_BYTES, _DOUBLE)
-        self._block: F64 = np.ndarray(
-            (_ROWS, len(names)), "<f8", self._message, first, (row, _DOUBLE)
-        )
-        self._clear_padding(names_at, len(names), first, row)
-
-    def _clear_padding(self, names_at: int, names: int, first: int, row: int) -> None:
-        """Set padding to zero: the middleware leaves there what its memory held before."""
-        end = self._clear_to(aligned(names_at, _COUNT_BYTES), names_at) + _COUNT_BYTES
-        for _ in range(names):
-            start = self._clear_to(aligned(end, _COUNT_BYTES), end)
-            end = end_of_string(self._message, start)
-        count = self._clear_to(aligned(end, _COUNT_BYTES), end)
-        for array in range(first, first + _ROWS * row, row):
-            self._clear_to(array, count + _COUNT_BYTES)
-            count = array + row - _DOUBLE
-
-    def _clear_to(self, end: int, start: int) -> int:
-        self._message[start:end] = bytes(end - start)
-        return end
+    def __init__(self, names: Sequence[str], valid_for_ns: int) -> None:
+        message = bytearray(PLAIN_LITTLE_ENDIAN + bytes(2))
+        message += _HEAD.pack(0, 0, 0, *divmod(valid_for_ns, 1_000_000_000), 0)
+        _append_count(message, len(names))
+        for name in names:
+            text = name.encode() + b"\0"
+            _append_count(message, len(text))
+            message += text
+        for _ in range(_ROWS):
+            _append_count(message, len(names))
+            message += bytes(aligned(len(message), _DOUBLE) - len(message) + _DOUBLE * len(names))
+        self._message, row = message, _DOUBLE * (1 + len(names))
+        # Each array is a count and its numbers, which are aligned to 8: one row after the other.
+        first = len(message) - _ROWS * row + _DOUBLE
+        self._block: F64 = np.ndarray((_ROWS, len(names)), "<f8", message, first, (row, _DOUBLE))
 
     def write(self, block: F64, stamp_ns: int, sequence: int, mode: int) -> bytes:
         """Return the message with these numbers.
@@ -138,9 +117,13 @@ class JointCommandWriter:
         """
         self._block[...] = block
         sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-        _NUMBERS.pack_into(self._message, START, sec, nanosec, sequence)
-        _MODE.pack_into(self._message, self._mode_at, mode)
+        _STAMP_AND_SEQUENCE.pack_into(self._message, START, sec, nanosec, sequence)
+        self._message[START + _HEAD.size - 1] = mode
         return bytes(self._message)
+
+
+def _append_count(message: bytearray, count: int) -> None:
+    message += bytes(aligned(len(message), _COUNT.size) - len(message)) + _COUNT.pack(count)
 
 
 class WireLayout(NamedTuple):
@@ -159,7 +142,6 @@ class WireLayout(NamedTuple):
     places: SimpleNamespace
 
     def plan(self) -> dict[str, Any]:
-        """Return all but the places."""
         return {"is_stamped": self.is_stamped, "strings": self.strings, "size": self.size}
 
 

@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +38,6 @@ class JointOrder:
     """Maps values by joint name; indices are computed once per change of the names."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Keep the contract's joints, as the robot calls them."""
         self.names = tuple(names)
         self._found: list[str] | None = None
         self._index = np.zeros(0, dtype=np.intp)
@@ -79,19 +78,6 @@ class JointOrder:
 
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-
-
-class MessageReader(Protocol):
-    """Writes one kind of message into the state."""
-
-    message: str
-    """Name of the ROS type."""
-
-    def read(self, message: Any) -> None:
-        """Write the message's values; nothing is written where it does not fit."""
-
-    def plan(self) -> dict[str, Any]:
-        """Return what the native core needs to read the same from the wire."""
 
 
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
@@ -137,7 +123,6 @@ class JointStateReader:
         self._read_position, self._read_velocity = np.zeros((2, len(names)))
 
     def read(self, message: Any) -> None:
-        """Write both or neither."""
         velocity = None if self._velocity is None else self._read_velocity
         if velocity is not None:
             if len(message.velocity) == 0:
@@ -181,7 +166,6 @@ class OtherJointsReader:
         ]
 
     def read(self, message: Any) -> None:
-        """Write all of them or none."""
         for field, _, taken in self._fields:
             assert field.read is not None
             values = np.asarray(field.read(message))
@@ -194,7 +178,6 @@ class OtherJointsReader:
             out[:] = taken
 
     def plan(self) -> dict[str, Any]:
-        """Return names, and the field of each array."""
         fields = {str(field.read(_ARRAYS)): field.name for field, *_ in self._fields if field.read}
         return {"kind": "joints", "names": self._order.names, "is_checked": False, **fields}
 
@@ -203,7 +186,6 @@ class RobotReader:
     """A message whose fields are of the whole robot, such as sensor_msgs/Imu."""
 
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
-        """Write to those of the topic's fields that the contract needs."""
         self.message = topic.types[0]
         self._needed = [field for field in fields_of(topic.name) if field.name in state.slices]
         self._required = [field.require for field in self._needed if field.require]
@@ -222,7 +204,6 @@ class RobotReader:
             write(memory, 0, *values(message))
 
     def plan(self) -> dict[str, Any]:
-        """Return fields, and the place of each of their values."""
         layout = LAYOUTS[self.message]
         reads = {field.name: field.read for field in self._needed if field.read}
         return {
@@ -240,18 +221,15 @@ class VectorReader:
     message = "std_msgs/msg/Float32MultiArray"
 
     def __init__(self, topic: str, state: StateVector) -> None:
-        """Write to the field of the external term."""
         self._name = f"{EXTERNAL}{topic}"
         self._field = state[self._name]
 
     def read(self, message: Any) -> None:
-        """Write all values."""
         if len(message.data) != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {len(message.data)}")
         self._field[:] = message.data
 
     def plan(self) -> dict[str, Any]:
-        """Return the field."""
         return {"kind": "vector", "field": self._name}
 
 
@@ -277,6 +255,14 @@ class PerceivedReader:
     def plan(self) -> dict[str, Any]:
         """Return the field."""
         return {"kind": "perceived", "field": self._name}
+
+
+MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader | PerceivedReader
+"""Writes one kind of message, of the ROS type `message`, into the state.
+
+`read` writes nothing where the message does not fit. `plan` returns what the native core needs to
+read the same from the wire.
+"""
 
 
 def message_types(name: str) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ little-endian one is left to whom the caller names: rclpy in a node, a reader of
 """
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from policy_core.bundle.state_fields import IMU, JOINT_STATES
@@ -68,40 +70,39 @@ class Rotation(NamedTuple):
     w: float
 
 
-class WireImu(NamedTuple):
+@dataclass(slots=True, eq=False)
+class WireMessage:
+    """A message that begins with a header: the received bytes, of which its arrays are views."""
+
+    wire: bytes
+
+    @property
+    def header(self) -> Header:
+        return Header(Stamp(*_STAMP.unpack_from(self.wire, START)))
+
+    @property
+    def stamp_ns(self) -> int:
+        """Its stamp, 0 for none; quicker than by its header."""
+        sec, nanosec = _STAMP.unpack_from(self.wire, START)
+        return int(sec * 1_000_000_000 + nanosec)
+
+
+@dataclass(slots=True, eq=False)
+class WireImu(WireMessage):
     """What is used of sensor_msgs/Imu; of the covariance only the entry that means "none"."""
 
-    data: bytes
     orientation: Rotation
     orientation_covariance: tuple[float]
     angular_velocity: Vector
 
-    @property
-    def header(self) -> Header:
-        return _header(self.data)
 
-    @property
-    def stamp_ns(self) -> int:
-        """Its stamp, 0 for none; quicker than by its header."""
-        return _stamp_ns(self.data)
+@dataclass(slots=True, eq=False)
+class WireJointState(WireMessage):
+    """What is used of sensor_msgs/JointState."""
 
-
-class WireJointState(NamedTuple):
-    """What is used of sensor_msgs/JointState; the arrays are views of the received bytes."""
-
-    data: bytes
     name: list[str]
     position: F64
     velocity: F64
-
-    @property
-    def header(self) -> Header:
-        return _header(self.data)
-
-    @property
-    def stamp_ns(self) -> int:
-        """Its stamp, 0 for none; quicker than by its header."""
-        return _stamp_ns(self.data)
 
 
 class WireJointCommand(NamedTuple):
@@ -120,10 +121,10 @@ class WireJointCommand(NamedTuple):
     effort_limit: F64
 
 
-class WireImage(NamedTuple):
-    """What is used of sensor_msgs/Image; the data is a view of the received bytes."""
+@dataclass(slots=True, eq=False)
+class WireImage(WireMessage):
+    """What is used of sensor_msgs/Image."""
 
-    message: bytes
     height: int
     width: int
     encoding: str
@@ -131,31 +132,13 @@ class WireImage(NamedTuple):
     step: int
     data: memoryview
 
-    @property
-    def header(self) -> Header:
-        return _header(self.message)
 
-    @property
-    def stamp_ns(self) -> int:
-        """Its stamp, 0 for none; quicker than by its header."""
-        return _stamp_ns(self.message)
+@dataclass(slots=True, eq=False)
+class WireCompressedImage(WireMessage):
+    """What is used of sensor_msgs/CompressedImage."""
 
-
-class WireCompressedImage(NamedTuple):
-    """What is used of sensor_msgs/CompressedImage; the data is a view of the received bytes."""
-
-    message: bytes
     format: str
     data: memoryview
-
-    @property
-    def header(self) -> Header:
-        return _header(self.message)
-
-    @property
-    def stamp_ns(self) -> int:
-        """Its stamp, 0 for none; quicker than by its header."""
-        return _stamp_ns(self.message)
 
 
 def decoder_of(message: str, otherwise: Decode) -> Decode | None:
@@ -183,39 +166,40 @@ def peek_stamp_ns(data: bytes) -> int:
     return int(sec * 1_000_000_000 + nanosec)
 
 
-class ImuDecoder:
-    """Reads sensor_msgs/Imu; the name of the frame is measured again only when it changes."""
+class _Decoder(ABC):
+    """Reads messages of a type; leaves other encodings to `otherwise`.
+
+    What it remembers of a stream, frame or names, is read again only when it changes.
+    """
 
     def __init__(self, otherwise: Decode) -> None:
-        """Begin without a frame; leave other encodings to `otherwise`."""
-        self._otherwise = otherwise
-        self._frame, self._at = b"never", 0
+        self._otherwise, self._head, self._at = otherwise, b"never", 0
+        self._names: list[str] = []
 
-    def __call__(self, data: bytes) -> WireImu | Any:
+    def __call__(self, data: bytes) -> Any:
+        return self.read(data) if data[:2] == PLAIN_LITTLE_ENDIAN else self._otherwise(data)
+
+    @abstractmethod
+    def read(self, data: bytes) -> Any:
         """Read a message."""
-        if data[:2] != PLAIN_LITTLE_ENDIAN:
-            return self._otherwise(data)
+
+
+class ImuDecoder(_Decoder):
+    """Reads sensor_msgs/Imu."""
+
+    def read(self, data: bytes) -> WireImu:
         start = START + _STAMP.size
-        if not data.startswith(self._frame, start):
+        if not data.startswith(self._head, start):
             end = end_of_string(data, start)
-            self._frame, self._at = data[start:end], aligned(end, 8)
+            self._head, self._at = data[start:end], aligned(end, 8)
         x, y, z, w, unknown, *rate = _IMU.unpack_from(data, self._at)
         return WireImu(data, Rotation(x, y, z, w), (unknown,), Vector(*rate))
 
 
-class JointStateDecoder:
-    """Reads sensor_msgs/JointState; names are read again only when they change."""
+class JointStateDecoder(_Decoder):
+    """Reads sensor_msgs/JointState."""
 
-    def __init__(self, otherwise: Decode) -> None:
-        """Begin without names; leave other encodings to `otherwise`."""
-        self._otherwise = otherwise
-        self._head = b"never"
-        self._names: list[str] = []
-
-    def __call__(self, data: bytes) -> WireJointState | Any:
-        """Read a message."""
-        if data[:2] != PLAIN_LITTLE_ENDIAN:
-            return self._otherwise(data)
+    def read(self, data: bytes) -> WireJointState:
         start = START + _STAMP.size
         if not data.startswith(self._head, start):
             self._names, end = read_strings(data, end_of_string(data, start))
@@ -225,19 +209,10 @@ class JointStateDecoder:
         return WireJointState(data, self._names, position, velocity)
 
 
-class JointCommandDecoder:
-    """Reads policy_msgs/JointCommand; names are read again only when they change."""
+class JointCommandDecoder(_Decoder):
+    """Reads policy_msgs/JointCommand."""
 
-    def __init__(self, otherwise: Decode) -> None:
-        """Begin without names; leave other encodings to `otherwise`."""
-        self._otherwise = otherwise
-        self._head = b"never"
-        self._names: list[str] = []
-
-    def __call__(self, data: bytes) -> WireJointCommand | Any:
-        """Read a message."""
-        if data[:2] != PLAIN_LITTLE_ENDIAN:
-            return self._otherwise(data)
+    def read(self, data: bytes) -> WireJointCommand:
         sec, nanosec, sequence, valid_sec, valid_nanosec, mode = _COMMAND.unpack_from(data, START)
         start = aligned(START + _COMMAND.size, 4)
         if not data.startswith(self._head, start):
@@ -257,17 +232,10 @@ class JointCommandDecoder:
         )
 
 
-class ImageDecoder:
+class ImageDecoder(_Decoder):
     """Reads sensor_msgs/Image, of which rclpy copies each byte, and before Jazzy one by one."""
 
-    def __init__(self, otherwise: Decode) -> None:
-        """Leave other encodings to `otherwise`."""
-        self._otherwise = otherwise
-
-    def __call__(self, data: bytes) -> WireImage | Any:
-        """Read a message."""
-        if data[:2] != PLAIN_LITTLE_ENDIAN:
-            return self._otherwise(data)
+    def read(self, data: bytes) -> WireImage:
         at = aligned(end_of_string(data, START + _STAMP.size), 4)
         height, width = _SIZE.unpack_from(data, at)
         encoding, at = read_string(data, at + _SIZE.size)
@@ -278,17 +246,10 @@ class ImageDecoder:
         return WireImage(data, height, width, encoding, is_bigendian, step, pixels)
 
 
-class CompressedImageDecoder:
+class CompressedImageDecoder(_Decoder):
     """Reads sensor_msgs/CompressedImage."""
 
-    def __init__(self, otherwise: Decode) -> None:
-        """Leave other encodings to `otherwise`."""
-        self._otherwise = otherwise
-
-    def __call__(self, data: bytes) -> WireCompressedImage | Any:
-        """Read a message."""
-        if data[:2] != PLAIN_LITTLE_ENDIAN:
-            return self._otherwise(data)
+    def read(self, data: bytes) -> WireCompressedImage:
         kind, at = read_string(data, end_of_string(data, START + _STAMP.size))
         return WireCompressedImage(data, kind, read_bytes(data, at))
 
@@ -300,13 +261,3 @@ _DECODERS: dict[str, Callable[[Decode], Decode]] = {
     IMAGE: ImageDecoder,
     COMPRESSED_IMAGE: CompressedImageDecoder,
 }
-
-
-def _stamp_ns(data: bytes) -> int:
-    sec, nanosec = _STAMP.unpack_from(data, START)
-    stamp_ns: int = sec * 1_000_000_000 + nanosec
-    return stamp_ns
-
-
-def _header(data: bytes) -> Header:
-    return Header(Stamp(*_STAMP.unpack_from(data, START)))

@@ -32,16 +32,13 @@ class ActPolicyNode(PolicyNode):
     """A policy node for chunk policies."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__("act_policy_node", ACT_PARAMETERS)
 
     def kind_of(self, values: Mapping[str, Any]) -> ChunkKind:
-        """Return what opens chunk policies with the settings of the parameters."""
         return ChunkKind(chunk_settings_given(values), simulated_time=self.simulated_time)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `act_policy_node`."""
     refuse_arguments("act_policy_node", __doc__, ACT_PARAMETERS, args)
     sys.exit(run_node(ActPolicyNode, args))
 

@@ -65,7 +65,6 @@ class CameraSampler(Sampler):
         frames: FramesOf,
         names: Sequence[str],
     ) -> None:
-        """Prepare; arguments as for `Sampler`, and where frames go."""
         cameras = {camera_input(name): buffers for name, buffers in frames.items()}
         super().__init__(
             {name: sampled for name, sampled in topics.items() if name not in cameras},
@@ -87,7 +86,6 @@ class CameraSampler(Sampler):
                 entry.reject(str(error))
 
     def restart(self) -> None:
-        """Forget ages, stamps and frames, after the clock was reset."""
         super().restart()
         for _, _, buffers in self._cameras:
             for buffer in buffers:

@@ -32,13 +32,11 @@ class ChunkReports(TickObserver):
     """Goes along with the ticks of a chunk policy."""
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any]) -> None:
-        """Create the publisher."""
         self._node = node
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
         self.adopt(policy, None)
 
     def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
-        """Report the chunks of another policy from now on."""
         contract, self._policy = policy.bundle.contract, policy
         (self._member,) = policy.chunks
         self._message = ActionChunk(
@@ -49,7 +47,6 @@ class ChunkReports(TickObserver):
         return do_nothing
 
     def start(self) -> None:
-        """Count chunks from 0 on."""
         self._came_ns = deque[int](maxlen=_COUNTED)
         self._now_ns = 0
         self._sent, self._left, self._problem = 0, 0, ""
@@ -57,7 +54,6 @@ class ChunkReports(TickObserver):
         self._frozen = frozenset[str]()
 
     def observe(self, tick: Tick) -> None:
-        """Publish the chunks that have come."""
         policy = self._member.policy
         runs = tick.mode in (Mode.RUN, Mode.HOLD)
         self._now_ns, self._left = tick.now_ns, policy.left if runs else 0
@@ -76,7 +72,6 @@ class ChunkReports(TickObserver):
 
     @property
     def problem(self) -> str:
-        """What keeps the next chunk away, though steps may be left; and which joints swing."""
         return "; ".join(filter(None, [self._problem, self._oscillation()]))
 
     def _oscillation(self) -> str:
@@ -84,7 +79,6 @@ class ChunkReports(TickObserver):
         return "; ".join(self._member.policy.oscillation.problems) if runs else ""
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return how long chunks take, how often they come, and how many steps are left."""
         latency = self._member.policy.latency.summary()
         runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
         return {
@@ -99,7 +93,6 @@ class ChunkReports(TickObserver):
         }
 
     def _rate_hz(self) -> float:
-        """Return how many chunks came per second."""
         came_ns = tuple(self._came_ns)
         if len(came_ns) < 2:
             return 0.0
@@ -112,7 +105,6 @@ class ChunkReports(TickObserver):
         return "never" if age_ns is None else f"{max(0, age_ns) * 1e-9:.3f}"
 
     def log(self) -> None:
-        """Log that joints begin to swing, and cameras begin to repeat themselves."""
         found, swung = self._oscillation(), self._swings
         self._swings = bool(found)
         if found and not swung:
@@ -126,5 +118,4 @@ class ChunkReports(TickObserver):
             self._node.get_logger().info(f"camera {name}: its images change again")
 
     def close(self) -> None:
-        """Destroy the publisher."""
         self._node.destroy_publisher(self._publisher)

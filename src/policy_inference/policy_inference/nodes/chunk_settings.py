@@ -171,7 +171,6 @@ ACT_PARAMETERS = (
 
 
 def chunk_settings_given(values: Mapping[str, Any]) -> ChunkSettings:
-    """Return what the parameters of a node say of the execution of chunks."""
     given = {
         field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
     }

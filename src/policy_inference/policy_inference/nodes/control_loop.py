@@ -6,9 +6,8 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import count
-from typing import Protocol
 
 from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
@@ -24,10 +23,42 @@ _uncollected = set["ControlLoop"]()
 """Loops at work: while there is one the interpreter collects no garbage by itself."""
 
 
-class ControlLoop:
+class Loop:
+    """What the loops in Python and in C++ have in common: lateness, waiting for a tick."""
+
+    def __init__(self) -> None:
+        self._stop, self._ticked = threading.Event(), threading.Event()
+        self._ended_ns = self._worst_late_ns = self._worst_ns = 0
+
+    @property
+    def late_s(self) -> float:
+        """How late a tick of the last seconds began at most, s, less what the tick before took.
+
+        So long the machine kept the control thread waiting.
+        """
+        return self._worst_late_ns * 1e-9
+
+    def await_tick(self, timeout_s: float) -> bool:
+        """Wait for the end of the next tick, or of the loop; return whether it came."""
+        self._ticked.clear()
+        return self._stop.is_set() or self._ticked.wait(timeout_s)
+
+    def _begin(self) -> None:
+        self._stop.clear()
+        self._worst_late_ns = self._worst_ns = 0
+        self._ended_ns = time.monotonic_ns()
+
+    def _note_lateness(self, now_ns: int, late_ns: int) -> None:
+        late_ns = min(late_ns, max(0, now_ns - self._ended_ns))
+        if late_ns >= self._worst_late_ns or now_ns - self._worst_ns > _LATENESS_KEPT_NS:
+            self._worst_late_ns, self._worst_ns = late_ns, now_ns
+
+
+class ControlLoop(Loop):
     """Runs `tick` whenever the pacer says so, on a thread of its own."""
 
     name = PYTHON
+    """What `realtime.loop` calls it."""
 
     def __init__(
         self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]
@@ -40,25 +71,19 @@ class ControlLoop:
             failed: Called on the control thread with what `pacer` or `tick` raised; raises
                 nothing itself.
         """
+        super().__init__()
         self._pacer, self._tick, self._failed = pacer, tick, failed
-        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         # The outermost of three locks, see "Locks" in docs/architecture.md.
         self._at_work = threading.RLock()
-        self._ticked = threading.Event()
-        self.ticks = 0
-        self.missed = 0
-        self._ticked_ns = 0
-        self._worst_late_ns = self._worst_ns = 0
+        self.ticks = self.missed = 0
 
     def start(self) -> None:
-        """Start ticking, and counting."""
+        """Start ticking, and counting: ticks, and deadlines at which none could start."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError(RESTART)
         self.ticks = self.missed = 0
-        self._worst_late_ns = self._worst_ns = 0
-        self._ticked_ns = time.monotonic_ns()
-        self._stop.clear()
+        self._begin()
         self._pacer.start()
         # What exists now lives as long as the node: the collector need not walk through it. What
         # comes later is collected between ticks.
@@ -66,7 +91,7 @@ class ControlLoop:
         gc.freeze()
         gc.disable()
         _uncollected.add(self)
-        self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
@@ -92,36 +117,22 @@ class ControlLoop:
         finally:
             self._at_work.release()
 
-    def exchanging(self) -> AbstractContextManager[None]:
-        """Keep the next tick waiting while another policy takes over."""
-        return self.between_ticks()
+    exchanging = between_ticks
+    """Keep the next tick waiting while another policy takes over."""
 
     def silent_s(self) -> float:
         """Return the time since the last tick on the steady clock, s.
 
         Long where simulated time stands still, or where a tick hangs.
         """
-        return (time.monotonic_ns() - self._ticked_ns) * 1e-9
-
-    @property
-    def late_s(self) -> float:
-        """How late a tick of the last seconds began at most, s, less what the tick before took.
-
-        So long the machine kept the control thread waiting.
-        """
-        return self._worst_late_ns * 1e-9
+        return (time.monotonic_ns() - self._ended_ns) * 1e-9
 
     @property
     def thread_id(self) -> int:
         """What the kernel calls the control thread, once it was started."""
         return (self._thread and self._thread.native_id) or 0
 
-    def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick, or of the loop; return whether it came."""
-        self._ticked.clear()
-        return self._stop.is_set() or self._ticked.wait(timeout_s)
-
-    def _loop(self) -> None:
+    def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self._run_once()
@@ -135,57 +146,11 @@ class ControlLoop:
         if tick is not None:
             self.ticks += not tick.repeated
             self.missed += tick.missed
-            self._note_lateness(tick)
+            self._note_lateness(tick.now_ns, tick.late_ns)
             with self._at_work:
                 self._tick(tick)
-            self._ticked_ns = time.monotonic_ns()
+            self._ended_ns = time.monotonic_ns()
             self._ticked.set()
-
-    def _note_lateness(self, tick: DueTick) -> None:
-        late_ns = min(tick.late_ns, max(0, tick.now_ns - self._ticked_ns))
-        if late_ns >= self._worst_late_ns or tick.now_ns - self._worst_ns > _LATENESS_KEPT_NS:
-            self._worst_late_ns, self._worst_ns = late_ns, tick.now_ns
-
-
-class Loop(Protocol):
-    """What of a loop its node and its reports look at; see `ControlLoop`."""
-
-    name: str
-    """What `realtime.loop` calls it."""
-
-    @property
-    def ticks(self) -> int:
-        """How many there were since `start`."""
-
-    @property
-    def missed(self) -> int:
-        """At how many deadlines no tick could start since `start`."""
-
-    @property
-    def late_s(self) -> float:
-        """How late a tick of the last seconds began at most, s."""
-
-    @property
-    def thread_id(self) -> int:
-        """What the kernel calls the control thread, once it was started."""
-
-    def start(self) -> None:
-        """Start ticking, and counting."""
-
-    def stop(self, timeout_s: float = 1.0) -> bool:
-        """Stop ticking; return False where a tick hangs."""
-
-    def between_ticks(self) -> AbstractContextManager[None]:
-        """Keep the next tick waiting, for microseconds."""
-
-    def exchanging(self) -> AbstractContextManager[None]:
-        """Keep the next tick waiting while another policy takes over."""
-
-    def silent_s(self) -> float:
-        """Return the time since the last tick on the steady clock, s."""
-
-    def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick, or of the loop; return whether it came."""
 
 
 class BetweenTicks:
@@ -213,13 +178,11 @@ class BetweenTicks:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; the first call comes a period later."""
         self._stop.clear()
         self._thread = threading.Thread(target=self._serve, name="between ticks", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
-        """End; return False where `work` does not return."""
         self._stop.set()
         if self._thread is None:
             return True

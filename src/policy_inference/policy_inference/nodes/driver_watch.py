@@ -47,7 +47,6 @@ class DriverWatch:
         self.drives_c: Sequence[float] = ()
 
     def look(self) -> None:
-        """Look for the driver, unless it was found."""
         if self._subscription is not None or self._refused:
             return
         try:
@@ -57,7 +56,6 @@ class DriverWatch:
             self._node.get_logger().warning(f"the status of the driver is not heard: {error}")
 
     def close(self) -> None:
-        """Destroy the subscription."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
 

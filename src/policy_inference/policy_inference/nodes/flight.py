@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
@@ -27,42 +27,16 @@ from policy_inference.flight.description import Topic, flight_of
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
-from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.shadow import NodeShadow
+
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
-
-
-class PreparedRecorder(Prepared):
-    """A recorder that rests; None, and the problem, where there can be none."""
-
-    def __init__(self, recorder: FlightRecorder | None, problem: str = "") -> None:
-        """Keep both."""
-        self.recorder, self.problem = recorder, problem
-
-    def start(self) -> None:
-        """Begin to record."""
-        if self.recorder is not None:
-            self.recorder.start()
-
-    def abandon(self) -> None:
-        """End without a recording."""
-        if self.recorder is not None:
-            self.recorder.abandon()
-
-
-class RecordedShadow(Protocol):
-    """The shadow of a node, as far as it is recorded."""
-
-    arrived: tuple[ShadowAnswer, ...]
-    """Answers that arrived in the last tick."""
-
-    def recorded_settings(self) -> Mapping[str, str]:
-        """Return its entries in the head of a recording, by name."""
 
 
 class NodeRecorder(TickObserver):
@@ -75,7 +49,7 @@ class NodeRecorder(TickObserver):
         topics: Mapping[str, Sampled[Any]],
         policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
-        shadow: RecordedShadow | None = None,
+        shadow: NodeShadow | None = None,
     ) -> None:
         """Make the recorder, unless it is off, and the services.
 
@@ -102,37 +76,40 @@ class NodeRecorder(TickObserver):
                 SetBool, "~/record_run", self._on_record_run, qos_profile=qos.REQUESTS
             ),
         ]
-        self._use(
-            self._tried(lambda: self._made_for(policy)) if self._wanted else PreparedRecorder(None)
-        )
+        self._use(self._tried(lambda: self._made_for(policy)))
 
     def _sampled_by(self, policy: OpenedPolicy[Any]) -> tuple[Sampled[Any], ...]:
-        """Return the subscriptions whose messages are recorded."""
         inputs = [self._topics[name] for name in policy.recorded_inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
-    def _use(self, prepared: PreparedRecorder) -> None:
-        self._recorder, self._problem = prepared.recorder, prepared.problem
+    def _use(self, prepared: Prepared[FlightRecorder | None]) -> None:
+        self._recorder, self._problem = prepared.part, prepared.problem
         if self._problem:
             self._node.get_logger().warning(self._problem)
 
-    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedRecorder:
+    def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[FlightRecorder | None]:
         """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
-        if not self._wanted:
-            return PreparedRecorder(None)
-        return self._tried(lambda: _loaded(self._made_for(policy)))
 
-    def _tried(self, make: Callable[[], FlightRecorder]) -> PreparedRecorder:
-        """Return what is made, or the problem."""
+        def load() -> FlightRecorder:
+            recorder = self._made_for(policy)
+            recorder.load()
+            return recorder
+
+        return self._tried(load)
+
+    def _tried(self, make: Callable[[], FlightRecorder]) -> Prepared[FlightRecorder | None]:
+        """Return what is made, or the problem; nothing where the recorder is off."""
+        if not self._wanted:
+            return Prepared(part=None)
         try:
-            return PreparedRecorder(make())
+            recorder = make()
         except (PolicyError, OSError) as error:
-            return PreparedRecorder(None, f"flight recorder: {error}")
+            return Prepared(part=None, problem=f"flight recorder: {error}")
         except Exception as error:  # noqa: BLE001  a robot must not fall over its recorder
             self._node.get_logger().error(traceback.format_exc())
-            return PreparedRecorder(
-                None, f"flight recorder: {type(error).__name__}: {error}; the log has the traceback"
-            )
+            why = f"{type(error).__name__}: {error}; the log has the traceback"
+            return Prepared(part=None, problem=f"flight recorder: {why}")
+        return Prepared(part=recorder, start=recorder.start, abandon=recorder.abandon)
 
     def _made_for(self, policy: OpenedPolicy[Any]) -> FlightRecorder:
         definitions()  # what is missing there is said at once; `start` takes the time to read it
@@ -170,62 +147,58 @@ class NodeRecorder(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Why nothing can be recorded, or was not when it should have been; or empty."""
         return self._problem or (self._recorder.problem if self._recorder else "")
 
     def diagnostics(self) -> dict[str, str]:
-        """Return what it has done so far."""
         recorder = self._recorder
         if recorder is None:
             return {"flight.recorder": "off" if not self._wanted else "does not work"}
-        state = "records a run" if recorder.recording_run else "ready"
+        state = "records a run" if recorder.writer.recording_run else "ready"
         return {
             "flight.recorder": "does not work" if recorder.problem else state,
-            "flight.last": str(recorder.last or ""),
-            "flight.ticks_dropped": str(recorder.dropped),
+            "flight.last": str(recorder.writer.last or ""),
+            "flight.ticks_dropped": str(recorder.writer.dropped),
             "flight.messages_left_out": str(recorder.ring.messages_left_out),
         }
 
-    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedRecorder) -> Callable[[], None]:
-        """Record another policy from now on; return what writes the rest of the one before.
-
-        Args:
-            policy: What ticks from now on; no tick may be at work.
-            prepared: Its own, at work.
-        """
+    def adopt(
+        self, policy: OpenedPolicy[Any], prepared: Prepared[FlightRecorder | None]
+    ) -> Callable[[], None]:
+        """Record another policy from now on; return what writes the rest of the one before."""
         before = self._recorder
-        self._recorder, self._problem = prepared.recorder, prepared.problem
+        self._recorder, self._problem = prepared.part, prepared.problem
         self._sampled = self._sampled_by(policy)
         if self._recorder is not None:
             self._recorder.adopt()
         return before.stop if before is not None else do_nothing
 
     def start(self) -> None:
-        """Restart; before the first tick."""
         recorder = self._recorder
+
+        def start() -> FlightRecorder:
+            assert recorder is not None
+            recorder.start()
+            return recorder
+
         if recorder is not None:
-            self._use(self._tried(lambda: _started(recorder)))
+            self._use(self._tried(start))
 
     def stop(self) -> None:
-        """Write what is due, within a bounded time; after the last tick."""
         if self._recorder is not None:
             self._recorder.stop()
         self.log()
 
     @property
     def left_behind(self) -> bool:
-        """Whether its thread could not be ended, because it hangs in the disk."""
         return self._recorder is not None and self._recorder.left_behind
 
     def close(self) -> None:
-        """Destroy what was created."""
         for service in self._services:
             self._node.destroy_service(service)
         if self._contacts is not None:
             self._contacts.close()
 
     def observe(self, tick: Tick) -> None:
-        """Record a tick."""
         recorder, contacts = self._recorder, self._contacts
         if recorder is None or contacts is None:
             return
@@ -239,12 +212,10 @@ class NodeRecorder(TickObserver):
             self._give_up(traceback.format_exc())
 
     def observe_failure(self, tick: Tick) -> None:
-        """Have a recording written if a rule has tripped."""
         if self._recorder is not None:
             self._recorder.watch()
 
     def log(self) -> None:
-        """Log what happened since the last call."""
         logger = self._node.get_logger()
         while self._news:
             is_warning, text = self._news.popleft()
@@ -280,16 +251,6 @@ class NodeRecorder(TickObserver):
         except RefusedError as error:
             response.message = str(error)
         return response
-
-
-def _loaded(recorder: FlightRecorder) -> FlightRecorder:
-    recorder.load()
-    return recorder
-
-
-def _started(recorder: FlightRecorder) -> FlightRecorder:
-    recorder.start()
-    return recorder
 
 
 def _folder(given: str) -> Path:

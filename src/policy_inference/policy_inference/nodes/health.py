@@ -55,7 +55,6 @@ class Health:
         self.start()
 
     def start(self) -> None:
-        """Forget everything; for each activation."""
         self._slowness.restart()
         if self._observed is not None:
             self._observed.restart()
@@ -67,7 +66,9 @@ class Health:
 
     def update(self, snapshot: ControllerStatus) -> None:
         """Look once, and log what has begun or ended since the last look."""
-        self.telemetry = self._read()
+        self.telemetry, problems = self._reader.look()
+        for text in problems:
+            self._logger.warning(text)
         causes = likely_causes(self.telemetry)
         slow, late, odd = self._slow(snapshot), self._came_late(snapshot), self._odd(snapshot.mode)
         self.revoked = self._revocation.look()
@@ -85,14 +86,7 @@ class Health:
         self._logged, self.problems, self._mode = set(found), list(found.values()), snapshot.mode
 
     def close(self) -> None:
-        """Read no more telemetry."""
         self._reader.close()
-
-    def _read(self) -> dict[str, str]:
-        found, problems = self._reader.look()
-        for text in problems:
-            self._logger.warning(text)
-        return found
 
     def _slow(self, snapshot: ControllerStatus) -> str:
         since, self._counted = self._counted, self._latency.count

@@ -29,15 +29,12 @@ class JointPolicyNode(PolicyNode):
     """A policy node for joint policies."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__("joint_policy_node", PARAMETERS)
 
     def kind_of(self, values: Mapping[str, Any]) -> JointKind:
-        """Return what opens joint policies."""
         return JointKind()
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `joint_policy_node`."""
     refuse_arguments("joint_policy_node", __doc__, PARAMETERS, args)
     sys.exit(run_node(JointPolicyNode, args))

@@ -8,11 +8,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rosgraph_msgs.msg import Clock
 
 from policy_core.errors import PolicyError
 from policy_inference.nodes.rclpy_gaps import Logger
@@ -21,41 +19,14 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 
 
 class PeerGuard:
-    """Protects a node from what others send to it; named before rclpy's own class.
-
-    Its log shows no character that commands a terminal, and it outlives every message on /clock:
-    rclpy follows /clock itself under `use_sim_time`, and a time before zero, which it has none of,
-    would end the executor.
-    """
+    """Lets the log of a node show no character that commands a terminal; before rclpy's class."""
 
     def get_logger(self) -> Logger:
-        """Return the logger of the node, which escapes what a terminal must not get."""
         return self._own_logger
 
     @cached_property
     def _own_logger(self) -> Logger:
         return Logger(super().get_logger().name)  # type: ignore[misc]  # the node's
-
-    def create_subscription(
-        self, msg_type: Any, topic: str, callback: Callable[[Any], None], *args: Any, **more: Any
-    ) -> Any:
-        """Subscribe; a clock that is followed shows no time before zero."""
-        if msg_type is Clock:
-            callback = partial(self._follow_clock, callback)
-        return super().create_subscription(  # type: ignore[misc]  # the node's
-            msg_type, topic, callback, *args, **more
-        )
-
-    def _follow_clock(self, follow: Callable[[Clock], None], message: Clock) -> None:
-        if message.clock.sec >= 0:
-            follow(message)
-            return
-        shown_s = message.clock.sec + message.clock.nanosec * 1e-9
-        self.get_logger().error(
-            f"/clock: expected a time of 0 s or later, found {shown_s:.3f} s; the message is "
-            "ignored",
-            throttle_duration_sec=1.0,
-        )
 
 
 class LifecycleBase(PeerGuard, LifecycleNode):
@@ -65,7 +36,6 @@ class LifecycleBase(PeerGuard, LifecycleNode):
     """
 
     def __init__(self, name: str) -> None:
-        """Create the node, unconfigured."""
         # Then a name that is set but not known is found and reported.
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configuring = False
@@ -97,7 +67,6 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         """Close whatever `set_up` opened."""
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Set up; after an error nothing of it is left."""
         self.configuring = True
         try:
             self.configured = self._succeeds(self.set_up)
@@ -109,7 +78,6 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return _FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start."""
         # A process that is asked to end meanwhile halts what has started, not half of it.
         with self._starting_or_halting:
             self.running = True
@@ -124,12 +92,10 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Tear down."""
         self._succeeds(self._tear_down)
         return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and tear down."""
         self._succeeds(self.halt)
         self._succeeds(self._tear_down)
         return _SUCCESS

@@ -11,72 +11,67 @@ import gc
 import threading
 import time
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import Executor
-from rclpy.node import Node
 from rclpy.task import Future
 
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.nodes import qos
-from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.tick_observer import Prepared
 
 STOPS = "the node stops"
 _CLOSED_WITHIN_S = 1.0
-Found = tuple[OpenedPolicy[Any], Prepared]
+Found = tuple[OpenedPolicy[Any], Prepared[Any]]
 
 
-class LoadHost(Protocol):
-    """What a load needs of the node whose policy it replaces."""
+class LoadingNode(LifecycleBase):
+    """A node whose policy `~/load` replaces."""
 
-    @property
-    def running(self) -> bool:
-        """Whether the node is active."""
+    policy: OpenedPolicy[Any]
 
+    @abstractmethod
     def require_rest(self) -> None:
         """Raise RefusedError unless the policy may be replaced now."""
 
-    def request_for(self, bundle: str, backend: str) -> OpenRequest:
-        """Return the request of the policy in use for another bundle; as `for_bundle`."""
-
+    @abstractmethod
     def open_next(self, request: OpenRequest) -> Found:
         """Open another policy, and prepare what observes it; on a thread of its own."""
 
+    @abstractmethod
     def switch_to(
-        self, opened: OpenedPolicy[Any], prepared: Prepared
+        self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
         """Let another policy take over between two ticks; return what closes the one before."""
 
+    @abstractmethod
     def switched(self, request: OpenRequest) -> Callable[[], object]:
         """Report on the policy that has taken over; return what ends that on the one before."""
 
-    def owing_answer(self) -> AbstractContextManager[None]:
-        """Return what lasts as long as an answer is owed: a process that ends waits for it."""
-
+    @abstractmethod
     def report(self) -> None:
         """Publish the status now."""
 
 
 class LoadService:
-    """Answers `~/load` of a node, whose policy it replaces."""
+    """Answers `~/load` of a node; at most one policy is being opened."""
 
-    def __init__(self, node: Node, host: LoadHost) -> None:
+    def __init__(self, node: LoadingNode) -> None:
         """Create the service, which lives as long as the node.
 
         It is never destroyed while an answer is owed, and a second request is answered meanwhile.
-
-        Args:
-            node: Has the service.
-            host: Has the policy: the node too.
         """
-        self._node, self._host = node, host
-        self._opening = _Opening(node.get_logger())
+        self._node = node
+        self._thread: threading.Thread | None = None
+        self._future: Any = None
+        self._closing = list[threading.Thread]()
+        # Either the one who asked gets what was opened, or it is closed again.
+        self._handing_over = threading.Lock()
         node.create_service(
             LoadBundle,
             "~/load",
@@ -85,25 +80,21 @@ class LoadService:
             callback_group=ReentrantCallbackGroup(),
         )
 
-    def abandon(self, reason: str) -> None:
-        """Answer the client that waits for a load: there is none."""
-        self._opening.abandon(reason)
-
-    def end(self) -> None:
-        """Wait a moment for what is being closed; what hangs is left behind."""
-        self._opening.end()
-
     @property
     def left_behind(self) -> bool:
         """Whether a thread still opens or closes a model."""
-        return self._opening.left_behind
+        return self._opens or any(thread.is_alive() for thread in self._closing)
+
+    @property
+    def _opens(self) -> bool:
+        """Whether a policy is being opened, even if its request was cancelled."""
+        return self._thread is not None and self._thread.is_alive()
 
     async def _load(
         self, request: LoadBundle.Request, response: LoadBundle.Response
     ) -> LoadBundle.Response:
-        """Answer when the new policy has taken over, or cannot; other requests go on meanwhile."""
         logger = self._node.get_logger()
-        with self._host.owing_answer():
+        with self._node.owing_answer():
             try:
                 response.message = str(await self._replaced(request.bundle, request.backend))
                 response.success = True
@@ -114,7 +105,7 @@ class LoadService:
                 response.message = f"load failed: {type(error).__name__}: {error}"
         # Of a refusal the status has nothing to say, and many may come at once.
         if response.success:
-            self._host.report()
+            self._node.report()
         else:
             logger.error(response.message)
         return response
@@ -126,71 +117,43 @@ class LoadService:
         done("" if response.success else response.message)
 
     async def _replaced(self, bundle: str, backend: str) -> OpenedPolicy[Any]:
-        """Open another policy, and let it take over; return it."""
-        host = self._host
-        host.require_rest()
-        request = host.request_for(bundle, backend)
-        self._node.get_logger().info(f"load: {bundle}, on {', '.join(request.backends)}")
-        opening = self._opening.begin(lambda: host.open_next(request), self._node.executor)
-        if not host.running:  # another thread may have stopped the node just before that
-            self._opening.abandon(STOPS)
+        node = self._node
+        node.require_rest()
+        request = node.policy.request.for_bundle(bundle, backend)
+        node.get_logger().info(f"load: {bundle}, on {', '.join(request.backends)}")
+        opening = self._begin(request)
+        if not node.running:  # another thread may have stopped the node just before that
+            self.abandon(STOPS)
         found: Found | PolicyError = await opening
         if isinstance(found, PolicyError):
             raise found
         opened, prepared = found
         try:
-            host.require_rest()
-            closers = host.switch_to(opened, prepared)
+            node.require_rest()
+            closers = node.switch_to(opened, prepared)
         except BaseException:
-            self._opening.close(opened.close)
+            self._close(opened.close)
             raise
         # A runtime that hangs when it is closed must not hang the node.
-        self._opening.close(host.switched(request), *closers)
+        self._close(node.switched(request), *closers)
         # Of the one before, since only little is collected between ticks; the robot rests.
         gc.collect()
         return opened
 
-
-class _Opening:
-    """At most one policy that is being opened, and those that are being closed."""
-
-    def __init__(self, logger: Logger) -> None:
-        """Open nothing yet."""
-        self._logger = logger
-        self._thread: threading.Thread | None = None
-        self._future: Any = None
-        self._closing = list[threading.Thread]()
-        # Either the one who asked gets what was opened, or it is closed again.
-        self._handing_over = threading.Lock()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a policy is being opened, even if its request was cancelled."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
-    def left_behind(self) -> bool:
-        """Whether something is still being opened or closed."""
-        return self.busy or any(thread.is_alive() for thread in self._closing)
-
-    def begin(self, open_one: Callable[[], Found], executor: Executor) -> Future:
+    def _begin(self, request: OpenRequest) -> Future:
         """Open a policy on a thread of its own.
-
-        Args:
-            open_one: Opens it; raises a PolicyError where it cannot.
-            executor: Goes on with the coroutine that awaits the result.
 
         Returns:
             A future of the policy, or of the PolicyError that says why there is none: to be awaited
             by one who then owns the policy.
         """
-        if self.busy:
+        if self._opens:
             raise RefusedError("load refused: another load has not ended yet; wait for its answer")
-        self._future = Future(executor=executor)
+        self._future = Future(executor=self._node.executor)
         # This is what wakes the executor.
-        self._future.add_done_callback(_nothing)
+        self._future.add_done_callback(lambda _: None)
         self._thread = threading.Thread(
-            target=self._open, args=(open_one, self._future), name="load", daemon=True
+            target=self._open, args=(request, self._future), name="load", daemon=True
         )
         self._thread.start()
         return self._future
@@ -201,10 +164,15 @@ class _Opening:
             if self._future is not None and not self._future.done():
                 self._future.set_result(RefusedError(f"load abandoned: {reason}"))
 
-    def close(self, *closers: Callable[[], object]) -> None:
+    def _close(self, *closers: Callable[[], object]) -> None:
         """Call one after the other on a thread of its own, which may hang."""
+
+        def close() -> None:
+            for each in closers:
+                each()
+
         self._closing = [thread for thread in self._closing if thread.is_alive()]
-        thread = threading.Thread(target=_call, args=closers, name="close", daemon=True)
+        thread = threading.Thread(target=close, name="close", daemon=True)
         self._closing.append(thread)
         thread.start()
 
@@ -214,14 +182,14 @@ class _Opening:
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))
 
-    def _open(self, open_one: Callable[[], Found], future: Any) -> None:
+    def _open(self, request: OpenRequest, future: Any) -> None:
         found: Found | PolicyError
         try:
-            found = open_one()
+            found = self._node.open_next(request)
         except PolicyError as error:
             found = error
         except BaseException as error:  # noqa: BLE001  a bundle's fault or ours: the old one runs
-            self._logger.error(traceback.format_exc())
+            self._node.get_logger().error(traceback.format_exc())
             found = RefusedError(
                 f"load failed: {type(error).__name__}: {error}; the log has the traceback"
             )
@@ -231,12 +199,3 @@ class _Opening:
                 future.set_result(found)
         if not wanted and not isinstance(found, PolicyError):
             found[0].close()
-
-
-def _call(*closers: Callable[[], object]) -> None:
-    for close in closers:
-        close()
-
-
-def _nothing(_: object) -> None:
-    """Do nothing."""

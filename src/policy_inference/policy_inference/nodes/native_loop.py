@@ -20,18 +20,18 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.native_controller import NativeController, TickRecord
 from policy_core.plan import plan_bytes
 from policy_inference.kinds.cores import NATIVE
+from policy_inference.nodes.control_loop import Loop
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, rcl_functions
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled
 
 _LOCK_TIMEOUT_NS = 500_000_000
 _WAIT_NS = 50_000_000
-_LATENESS_KEPT_NS = 2_000_000_000
 _hanging = list[Any]()
 """Loops whose thread hangs in a back end: what it uses must stay."""
 
 
-class NativeLoop:
+class NativeLoop(Loop):
     """Ticks a native controller by timer or trigger; as `ControlLoop`, where time is real."""
 
     name = NATIVE
@@ -60,9 +60,10 @@ class NativeLoop:
             ticked: Shows the tick in the controller's `latest_tick`; on one thread of Python.
             failed: Called there with what that raised; raises nothing itself.
         """
-        from policy_core_native import NativeLoop as Loop
+        from policy_core_native import NativeLoop as CppLoop
 
-        self._topics, self._ticked, self._failed = topics, ticked, failed
+        super().__init__()
+        self._topics, self._show, self._failed = topics, ticked, failed
         # rclpy must not destroy what the thread uses.
         self._entities = ExitStack()
         for handle in (*(sampled.handle for sampled in topics), publisher.handle):
@@ -71,7 +72,7 @@ class NativeLoop:
         if trigger is not None:
             place = self._topics.index(trigger[0])
             wait_set = self._entities.enter_context(trigger[1].address())
-        self._loop = Loop(
+        self._loop = CppLoop(
             rcl_functions(),
             [sampled.handle.pointer for sampled in topics],
             publisher.handle.pointer,
@@ -83,13 +84,10 @@ class NativeLoop:
         )
         self._controller: NativeController | None = None
         self._sampler: Sampler | None = None
-        self._stop = threading.Event()
-        self._shown = threading.Event()
         # Before that of the loop: one thread at a time shows ticks.
         self._showing = threading.RLock()
         self._thread: threading.Thread | None = None
         self._hangs = False
-        self._ended_ns = self._worst_late_ns = self._worst_ns = 0
 
     def host(self, controller: NativeController, sampler: Sampler) -> None:
         """Tick this controller from now on; between two ticks, or before the first.
@@ -113,23 +111,19 @@ class NativeLoop:
         self._controller, self._sampler, self._entries = controller, sampler, entries
 
     def start(self) -> None:
-        """Start ticking, and counting."""
         if self._hangs:
             raise PolicyError(RESTART)
         assert self._controller is not None
-        self._stop.clear()
-        self._worst_late_ns = self._worst_ns = 0
-        self._ended_ns = time.monotonic_ns()
+        self._begin()
         self._controller.runs_ahead = True
         self._loop.start()
         self._thread = threading.Thread(target=self._serve, name="ticks", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
-        """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
         has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
         self._stop.set()
-        self._shown.set()  # for who awaits a tick that will not come
+        self._ticked.set()  # for who awaits a tick that will not come
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         self._hangs = not has_ended
@@ -148,7 +142,6 @@ class NativeLoop:
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Keep the next tick waiting, for microseconds."""
         if not self._loop.lock(_LOCK_TIMEOUT_NS):
             raise RefusedError(TICK_HANGS)
         try:
@@ -174,33 +167,19 @@ class NativeLoop:
         return number if number >= 0 else None
 
     def silent_s(self) -> float:
-        """Return the time since the last tick on the steady clock, s; long where one hangs."""
         return (time.monotonic_ns() - int(self._loop.ticked_ns)) * 1e-9
 
     @property
-    def late_s(self) -> float:
-        """How late a tick of the last seconds began at most, s, less what the tick before took."""
-        return self._worst_late_ns * 1e-9
-
-    @property
     def thread_id(self) -> int:
-        """What the kernel calls the control thread, once it was started."""
         return int(self._loop.thread_id)
 
     @property
     def ticks(self) -> int:
-        """How many there were since `start`."""
         return int(self._loop.ticks)
 
     @property
     def missed(self) -> int:
-        """At how many deadlines no tick could start since `start`."""
         return int(self._loop.missed)
-
-    def await_tick(self, timeout_s: float) -> bool:
-        """Wait until the next tick was shown, or the loop ends; return whether it came."""
-        self._shown.clear()
-        return self._stop.is_set() or self._shown.wait(timeout_s)
 
     def _serve(self) -> None:
         while not self._stop.is_set():
@@ -226,9 +205,7 @@ class NativeLoop:
             self._note_problems(controller, record)
         for sampled, wire in zip(self._topics, record.wire, strict=False):
             sampled.wire = wire
-        late_ns = min(record.late_ns, max(0, record.now_ns - self._ended_ns))
-        if late_ns >= self._worst_late_ns or record.now_ns - self._worst_ns > _LATENESS_KEPT_NS:
-            self._worst_late_ns, self._worst_ns = late_ns, record.now_ns
+        self._note_lateness(record.now_ns, record.late_ns)
         self._ended_ns = record.now_ns + record.duration_ns
         controller.latest_tick.send(
             controller.latest_tick.targets if record.sequence >= 0 else None,
@@ -237,12 +214,11 @@ class NativeLoop:
             duration_ns=record.duration_ns,
             missed=record.missed,
         )
-        self._ticked()
-        self._shown.set()
+        self._show()
+        self._ticked.set()
         return True
 
     def _note_problems(self, controller: NativeController, record: TickRecord) -> None:
-        """Make words of the messages that could not be used."""
         for place, entry in enumerate(self._entries):
             if not (record.refused | record.doubted) >> place & 1:
                 continue

@@ -66,7 +66,6 @@ class OneSender:
         self.ignored = 0
 
     def wait(self, timeout_ns: int) -> bool:
-        """Return whether a command is there, after at most this time."""
         return bool(self._wait_set.wait([self._subscription.handle], timeout_ns))
 
     def take(self) -> JointCommand | None:
@@ -91,7 +90,6 @@ class OneSender:
         return command
 
     def release(self) -> None:
-        """Follow the next publisher that sends a command."""
         self._until_ns = 0
 
     def clear(self) -> None:
@@ -111,7 +109,6 @@ class OneSender:
         )
 
     def close(self) -> None:
-        """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
 
     def _ignore(self, other: bytes, count: int, now_ns: int) -> None:
@@ -123,7 +120,6 @@ class OneSender:
             self._node.get_logger().error(self.problem())
 
     def _name(self, sender: bytes) -> str:
-        """Return the full name of a publisher's node, as far as the graph knows it."""
         for info in self._node.get_publishers_info_by_topic(self.topic):
             if bytes(info.endpoint_gid).startswith(sender):
                 return full_name(info)

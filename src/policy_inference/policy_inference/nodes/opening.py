@@ -94,7 +94,6 @@ def _record_cut(trial: VersionTrial, logger: Logger) -> None:
 
 
 def narrowed(opened: OpenedPolicy[B]) -> OpenedPolicy[B]:
-    """Narrow the velocity commands of a policy on trial."""
     trial = opened.request.trial
     if trial is not None and trial.settings.command_range is not None:
         opened.controller.command.narrow(trial.settings.command_range)

@@ -73,7 +73,6 @@ class Output:
         self.start()
 
     def start(self) -> None:
-        """Number the commands from 0 on."""
         self._build: Builder = self._make(count())
         self._sent = count()
 
@@ -107,17 +106,7 @@ def require_expressible(kind: str, contract: HostedContract) -> None:
 
 
 def _joint_command(contract: HostedContract, valid_for_s: float, sequence: count[int]) -> Builder:
-    names = contract.joints.on_robot()
-    message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
-    for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
-        setattr(message, field, _zeros(names))
-    try:
-        writer = JointCommandWriter(bytes(serialize_message(message)))
-    except ValueError as error:
-        raise PolicyError(
-            f"output 'joint_command': {error}; use another RMW_IMPLEMENTATION than "
-            f"{get_rmw_implementation_identifier()}"
-        ) from error
+    writer = JointCommandWriter(contract.joints.on_robot(), round(valid_for_s * 1e9))
     fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
 
     def build(targets: JointTargets, stamp_ns: int) -> bytes:
@@ -129,39 +118,35 @@ def _joint_command(contract: HostedContract, valid_for_s: float, sequence: count
 
 def _position_array(contract: HostedContract, valid_for_s: float, sequence: count[int]) -> Builder:
     message = Float64MultiArray(data=_zeros(contract.joints.names))
-    positions = _view(message.data)
-
-    def build(targets: JointTargets, stamp_ns: int) -> Float64MultiArray:
-        positions[:] = targets.position
-        return message
-
-    return build
+    return _of_positions(message, message.data)
 
 
 def _joint_trajectory(
     contract: HostedContract, valid_for_s: float, sequence: count[int]
 ) -> Builder:
+    sec, nanosec = divmod(contract.period_ns, 1_000_000_000)
     point = JointTrajectoryPoint(
-        positions=_zeros(contract.joints.names), time_from_start=_duration(1.0 / contract.rate_hz)
+        positions=_zeros(contract.joints.names),
+        time_from_start=Duration(sec=sec, nanosec=nanosec),
     )
     message = JointTrajectory(joint_names=list(contract.joints.on_robot()), points=[point])
-    positions = _view(point.positions)
-
-    def build(targets: JointTargets, stamp_ns: int) -> JointTrajectory:
-        positions[:] = targets.position
-        return message
-
-    return build
+    return _of_positions(message, point.positions)
 
 
 def _joint_state(contract: HostedContract, valid_for_s: float, sequence: count[int]) -> Builder:
     names = contract.joints.on_robot()
     message = JointState(name=list(names), position=_zeros(names))
-    positions = _view(message.position)
+    return _of_positions(message, message.position, message.header.stamp)
 
-    def build(targets: JointTargets, stamp_ns: int) -> JointState:
+
+def _of_positions(message: Any, values: array[float], stamp: Time | None = None) -> Builder:
+    # On the message's own memory: filling it needs no conversion.
+    positions: F64 = np.frombuffer(values)
+
+    def build(targets: JointTargets, stamp_ns: int) -> Any:
         positions[:] = targets.position
-        set_stamp(message.header.stamp, stamp_ns)
+        if stamp is not None:
+            set_stamp(stamp, stamp_ns)
         return message
 
     return build
@@ -204,16 +189,5 @@ def _zeros(names: Sequence[str]) -> array[float]:
     return array("d", bytes(8 * len(names)))
 
 
-def _view(values: array[float]) -> F64:
-    """Return an array on the message's own memory: filling it needs no conversion."""
-    return np.frombuffer(values)
-
-
 def set_stamp(stamp: Time, ns: int) -> None:
-    """Write a time into a stamp."""
     stamp.sec, stamp.nanosec = divmod(ns, 1_000_000_000)
-
-
-def _duration(seconds: float) -> Duration:
-    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
-    return Duration(sec=sec, nanosec=nanosec)

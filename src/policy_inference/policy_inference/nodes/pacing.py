@@ -7,8 +7,9 @@ loop can look whether it should stop.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from rosgraph_msgs.msg import Clock
 
@@ -37,33 +38,30 @@ class DueTick(NamedTuple):
     """Whether this is the time of the tick before, shown again: it may have met no one."""
 
 
-class Pacer(Protocol):
-    """Says when to tick."""
-
-    def start(self) -> None:
-        """Make now the first deadline."""
-
-    def wait(self) -> DueTick | None:
-        """Block until a tick is due, at most 50 ms; None: not yet."""
-
-    def clock(self) -> int:
-        """Return the time on the clock of `DueTick.now_ns`."""
-
-
-class TimerPacer:
-    """Absolute deadlines on the steady clock; a deadline that cannot be kept is left out."""
+class Pacer(ABC):
+    """Says when to tick, by deadlines on the steady clock."""
 
     def __init__(self, period_ns: int) -> None:
-        """Keep the period; `start` comes before the first `wait`."""
-        self._period_ns = period_ns
-        self._deadline_ns = 0
+        """Keep the time between two ticks; `start` comes before the first `wait`."""
+        self._period_ns, self._deadline_ns = period_ns, 0
 
     def start(self) -> None:
         """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
+    @abstractmethod
     def wait(self) -> DueTick | None:
-        """Sleep until the deadline."""
+        """Block until a tick is due, at most 50 ms; None: not yet."""
+
+    def clock(self) -> int:
+        """Return the time on the clock of `DueTick.now_ns`."""
+        return time.monotonic_ns()
+
+
+class TimerPacer(Pacer):
+    """Absolute deadlines on the steady clock; a deadline that cannot be kept is left out."""
+
+    def wait(self) -> DueTick | None:
         left_ns = self._deadline_ns - time.monotonic_ns()
         if left_ns > _SLICE_NS:
             time.sleep(_SLICE_NS * 1e-9)
@@ -84,12 +82,8 @@ class TimerPacer:
             late_ns=late_ns,
         )
 
-    def clock(self) -> int:
-        """Return the steady clock."""
-        return time.monotonic_ns()
 
-
-class TriggerPacer:
+class TriggerPacer(Pacer):
     """Ticks at the first arrival on an input at or after each deadline.
 
     At the latest one period after the deadline, so that a dead input cannot stop the guard.
@@ -106,17 +100,10 @@ class TriggerPacer:
             arrivals: Watches the trigger and the other inputs, whose messages are read while
                 there is time, so that a tick need not.
         """
-        self._period_ns = period_ns
-        self.trigger = trigger
-        self._arrivals = arrivals
-        self._deadline_ns = 0
-
-    def start(self) -> None:
-        """Make now the first deadline."""
-        self._deadline_ns = time.monotonic_ns()
+        super().__init__(period_ns)
+        self.trigger, self._arrivals = trigger, arrivals
 
     def wait(self) -> DueTick | None:
-        """Wait for the deadline, then for an arrival."""
         now_ns = time.monotonic_ns()
         if now_ns < self._deadline_ns:
             time.sleep(min(self._deadline_ns - now_ns, _SLICE_NS) * 1e-9)
@@ -149,12 +136,8 @@ class TriggerPacer:
             late_ns=missed * self._period_ns,
         )
 
-    def clock(self) -> int:
-        """Return the steady clock."""
-        return time.monotonic_ns()
 
-
-class SimulatedPacer:
+class SimulatedPacer(Pacer):
     """Ticks on /clock only: at the first time at or after each deadline of simulated time.
 
     Ages and lateness are simulated time too, so that a simulator that pauses, or a machine that
@@ -162,25 +145,20 @@ class SimulatedPacer:
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
-        """Keep the parts; `arrivals` watches `clock`."""
-        self._period_ns = period_ns
-        self._messages = clock
-        self._arrivals = arrivals
-        self._now_ns = -1
-        self._deadline_ns: int | None = None
+        super().__init__(period_ns)
+        self._messages, self._arrivals, self._now_ns, self._begins = clock, arrivals, -1, True
 
     def start(self) -> None:
         """Make the next message's time the first deadline."""
-        self._deadline_ns = None
+        self._begins = True
 
     def wait(self) -> DueTick | None:
-        """Wait for a time at which a tick is due."""
         if not self._arrivals.wait(_SLICE_NS):
             return None
         now_ns = self._shown_ns()
         if now_ns is None:
             return None
-        if now_ns == self._now_ns and self._deadline_ns is not None:
+        if now_ns == self._now_ns and not self._begins:
             return DueTick(
                 now_ns=now_ns,
                 next_deadline_ns=self._deadline_ns,
@@ -189,10 +167,10 @@ class SimulatedPacer:
                 repeated=True,
             )
         restarted = now_ns < self._now_ns
-        deadline_ns = now_ns if restarted or self._deadline_ns is None else self._deadline_ns
+        deadline_ns = now_ns if restarted or self._begins else self._deadline_ns
         if now_ns < deadline_ns:
             return None
-        self._now_ns = now_ns
+        self._now_ns, self._begins = now_ns, False
         missed = (now_ns - deadline_ns) // self._period_ns
         self._deadline_ns = deadline_ns + (missed + 1) * self._period_ns
         return DueTick(
@@ -217,5 +195,4 @@ class SimulatedPacer:
         return int(message.clock.sec * 1_000_000_000 + message.clock.nanosec)
 
     def clock(self) -> int:
-        """Return the simulated time of the latest tick."""
         return max(0, self._now_ns)

@@ -45,14 +45,12 @@ class Spec:
 
     @property
     def initial(self) -> Any:
-        """Its value before it is set."""
         if self.default is not None:
             return self.default
         return "" if self.required else math.nan
 
     @property
     def about(self) -> str:
-        """Its description, with what means that it is not set."""
         return self.doc if self.required or self.default is not None else f"{self.doc}; NaN: unset"
 
     def given(self, value: Any) -> Any:
@@ -181,7 +179,6 @@ class ParameterTable:
             self._adopting = False
 
     def _describe(self, unknown: str) -> str:
-        """Say what may have been meant."""
         names = [spec.name for spec in self._specs]
         limits = [name for name in names if name.startswith(_SAFETY)]
         known = limits if unknown.startswith(_SAFETY) else names
@@ -212,7 +209,6 @@ class ParameterTable:
 
 
 def _is_ros(name: str) -> bool:
-    """Return whether a parameter belongs to every node."""
     return name in ("use_sim_time", "start_type_description_service") or name.startswith(
         "qos_overrides."
     )

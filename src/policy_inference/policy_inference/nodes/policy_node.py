@@ -39,11 +39,10 @@ from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop, Loop
+from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.driver_watch import DriverWatch
 from policy_inference.nodes.estop import listen_to_estop
-from policy_inference.nodes.lifecycle import LifecycleBase
-from policy_inference.nodes.loading import STOPS, LoadService
+from policy_inference.nodes.loading import STOPS, LoadingNode, LoadService
 from policy_inference.nodes.native_loop import NativeLoop
 from policy_inference.nodes.opening import has_trials, open_policy
 from policy_inference.nodes.outputs import Output, encoder_plan
@@ -53,7 +52,7 @@ from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
-from policy_inference.nodes.status import Reported, StatusReporter
+from policy_inference.nodes.status import StatusReporter
 from policy_inference.nodes.tick_observer import Prepared, RunTime, TickObservers
 
 if TYPE_CHECKING:  # a node without takeovers needs nothing of it
@@ -74,18 +73,16 @@ def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
     return controller if isinstance(controller, NativeController) and not policy.chunks else None
 
 
-class PolicyNode(LifecycleBase):
+class PolicyNode(LoadingNode):
     """Thin adapter: sample, tick the controller, publish, report."""
 
     kind: PolicyKind[Any]
-    policy: OpenedPolicy[Any]
     controller: Controller
     sampler: Sampler
     driver: DriverWatch
     observer: TickObservers
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__(name)
         self.table = ParameterTable(self, specs, lambda: self.configured)
         self._closers = ExitStack()
@@ -97,7 +94,7 @@ class PolicyNode(LifecycleBase):
         self._closed: OpenedPolicy[Any] | None = None
         self._judges_trials = False
         self._takeover: TakeoverReports | None = None
-        self._load_service = LoadService(self, self)
+        self._load_service = LoadService(self)
 
     @abstractmethod
     def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any]:
@@ -105,11 +102,9 @@ class PolicyNode(LifecycleBase):
 
     @property
     def simulated_time(self) -> bool:
-        """Whether ticks go by simulated time."""
         return bool(self.get_parameter("use_sim_time").value)
 
     def _sampler_of(self, policy: OpenedPolicy[Any]) -> Sampler:
-        """Return what brings the newest messages into the controller of a policy."""
         names = policy.bundle.contract.joints.on_robot()
         if not policy.frames:
             return Sampler(self.topics, policy.controller, names)
@@ -118,7 +113,6 @@ class PolicyNode(LifecycleBase):
         return CameraSampler(self.topics, policy.controller, policy.frames, names)
 
     def _subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
-        """Subscribe to each input of the controller, for ticks to sample."""
         inputs, frames = self.controller.inputs, self.policy.frames
         stamped = values.get("stamped_command", False)
         if not frames:
@@ -140,9 +134,9 @@ class PolicyNode(LifecycleBase):
         """
         add, shadow = self.observer.add, None
         if values.get("shadow_bundle"):
-            from policy_inference.nodes.shadow import open_shadow
+            from policy_inference.nodes.shadow import NodeShadow
 
-            shadow = open_shadow(self, policy, values)
+            shadow = NodeShadow(self, policy, values)
             add(shadow)
         if policy.switching is not None:
             from policy_inference.nodes.switching import SwitchReports, SwitchService
@@ -171,17 +165,14 @@ class PolicyNode(LifecycleBase):
         """Attach what judges versions on trial, once a bundle that may have one is used."""
         if self._judges_trials or not has_trials(bundle):
             return
-        from policy_inference.nodes.trial import NodeTrial, TrialHost
+        from policy_inference.nodes.trial import NodeTrial
 
         self.observer.add(
             NodeTrial(
-                TrialHost(
-                    telemetry=lambda: self.reporter.telemetry,
-                    drives_c=lambda: self.driver.drives_c,
-                    load=self._load,
-                    simulated_time=self.simulated_time,
-                ),
                 policy,
+                lambda: (self.reporter.telemetry, self.driver.drives_c),
+                self._load,
+                simulated_time=self.simulated_time,
             )
         )
         self._judges_trials = True
@@ -213,7 +204,7 @@ class PolicyNode(LifecycleBase):
         )
         self._closers.callback(self.driver.close)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
-        self.loop: Loop = self._native_loop(values) or ControlLoop(
+        self.loop: ControlLoop | NativeLoop = self._native_loop(values) or ControlLoop(
             self._pacer, self.tick, self._failed
         )
         self.observer = TickObservers()
@@ -221,14 +212,12 @@ class PolicyNode(LifecycleBase):
         self._attach_observers(policy, group, values)
         self.reporter = StatusReporter(
             self,
-            Reported(
-                policy=policy,
-                topics=self.topics,
-                loop=self.loop,
-                pacer=self._pacer,
-                observer=self.observer,
-                senders_problem=self._senders_problem,
-            ),
+            policy,
+            self.topics,
+            self.loop,
+            self._pacer,
+            self.observer,
+            self._senders_problem,
         )
         self._closers.callback(self.reporter.close)
         # Not by a timer of the executor, which would wake up in the middle of ticks.
@@ -242,7 +231,6 @@ class PolicyNode(LifecycleBase):
         self._tell(policy)
 
     def _tell(self, policy: OpenedPolicy[Any]) -> None:
-        """Log what runs, and what would have been preferred."""
         for line in policy.models.skipped:
             self.get_logger().warning(line)
         self.get_logger().info(str(policy))
@@ -255,7 +243,6 @@ class PolicyNode(LifecycleBase):
             self.get_logger().info(str(member))
 
     def _native_loop(self, values: Mapping[str, Any]) -> NativeLoop | None:
-        """Return a loop in C++, where the policy ticks there and time is real."""
         controller, pacer = _alone_in_cpp(self.policy), self._pacer
         if controller is None or isinstance(pacer, SimulatedPacer):
             return None
@@ -281,7 +268,6 @@ class PolicyNode(LifecycleBase):
         return loop
 
     def now_ns(self) -> int:
-        """Return the time on the clock of ticks, ns."""
         return self._pacer.clock()
 
     def _make_pacer(self, trigger: str, period_ns: int, group: SampleGroup) -> Pacer:
@@ -318,7 +304,6 @@ class PolicyNode(LifecycleBase):
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
 
     def _takeover_requests(self) -> Mapping[str, Callable[[], None]]:
-        """Return the requests of a person who takes over."""
         from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER, TakeoverRequests
 
         def requests() -> TakeoverRequests:
@@ -335,7 +320,6 @@ class PolicyNode(LifecycleBase):
         return {TAKE_OVER: take_over, HAND_BACK: lambda: requests().hand_back()}
 
     def _switch(self, state: str) -> None:
-        """Ask a set for a state between two ticks."""
         if not self.running:
             raise RefusedError(_NOT_ACTIVE)
         assert self.policy.switching is not None
@@ -388,19 +372,13 @@ class PolicyNode(LifecycleBase):
             self.executor.create_task(self._load_service.load, bundle, done)
 
     def require_rest(self) -> None:
-        """Raise RefusedError unless the policy may be replaced now; more is checked later."""
         if not self.running:
             raise RefusedError(
                 "the node is not active; activate it first, or configure it with the other bundle"
             )
         self.controller.require_rest()
 
-    def request_for(self, bundle: str, backend: str) -> OpenRequest:
-        """Return the request of the policy in use for another bundle."""
-        return self.policy.request.for_bundle(bundle, backend)
-
-    def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared]:
-        """Open another policy, and prepare what observes it; on a thread of its own."""
+    def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared[Any]]:
         # What proves a policy is imported only where one is to replace another.
         from policy_inference.nodes.replacing import open_replacement
 
@@ -414,9 +392,8 @@ class PolicyNode(LifecycleBase):
             raise
 
     def switch_to(
-        self, opened: OpenedPolicy[Any], prepared: Prepared
+        self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the one before."""
         before, sampler = self.policy, self._sampler_of(opened)
         prepared.start()
         try:
@@ -440,7 +417,6 @@ class PolicyNode(LifecycleBase):
         loop.host(controller, sampler)
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
-        """Report on the policy that has taken over; return what ends that on the one before."""
         end_report = self.reporter.adopt(self.policy)
         self.table.adopt(bundle=request.bundle, backend=",".join(request.backends))
         self._tell(self.policy)
@@ -448,7 +424,6 @@ class PolicyNode(LifecycleBase):
         return end_report
 
     def _problems(self) -> list[str]:
-        """Return the reasons to refuse motion that only ROS knows."""
         problems = self.reporter.problems()
         if self._output.publisher.get_subscription_count() == 0:
             problems.append(f"{self._output.publisher.topic_name} has no subscriber")
@@ -483,7 +458,6 @@ class PolicyNode(LifecycleBase):
         )
 
     def _remember_estop(self) -> None:
-        """Only a reset clears an e-stop, not a new configuration."""
         self._estop_pressed = self.controller.estop_pressed
 
     def _estop(self, source: str) -> Mode:
@@ -506,14 +480,12 @@ class PolicyNode(LifecycleBase):
                 self._reporting.release()
 
     def _report_always(self) -> None:
-        """Report, and go on after an error."""
         try:
             self.report()
         except Exception:  # noqa: BLE001  the next report may succeed; the ticks go on
             self.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
 
     def start(self) -> None:
-        """Start the control loop, in DAMP."""
         self.controller.start()
         self._output.start()
         self.reporter.start()
@@ -617,7 +589,6 @@ class PolicyNode(LifecycleBase):
         self._hangs = self.observer.left_behind or not reported
 
     def tear_down(self) -> None:
-        """Close everything that was opened, the last first."""
         self._closers.close()
         self._load_service.end()
 

@@ -34,15 +34,12 @@ class PolicySetNode(PolicyNode):
     """A policy node for sets."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__("policy_set_node", SET_PARAMETERS)
 
     def kind_of(self, values: Mapping[str, Any]) -> SetKind:
-        """Return what opens sets, chunk policies in them with the settings of the parameters."""
         return SetKind(chunk_settings_given(values), simulated_time=self.simulated_time)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `policy_set_node`."""
     refuse_arguments("policy_set_node", __doc__, SET_PARAMETERS, args)
     sys.exit(run_node(PolicySetNode, args))

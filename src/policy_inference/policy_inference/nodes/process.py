@@ -3,7 +3,6 @@
 """Run a node as a process that leaves the robot safe when it is asked to end."""
 
 import os
-import resource
 import signal
 import socket
 import sys
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -36,9 +35,8 @@ this one has ended (`policy_inference.worker_process`).
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 _SLICE_S = 0.05
-_LEAST_MEMORY_BYTES = 1 << 30
-"""Of virtual memory, most of which is reserved and not used: stacks of threads, libraries. A joint
-policy on two cores ran with 0.86 GiB and did not start with 0.76 GiB."""
+_LOOKED_EVERY_S = 0.2
+"""So often the main thread checks whether it is to end."""
 _OPENED_WITHIN_S = 1.0
 """So long an opening may still take once the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
@@ -71,7 +69,6 @@ def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None
 
 
 def wait_for_end(_: object, asked: socket.socket) -> None:
-    """Wait in the main thread until the process is to end."""
     while not ended_by(asked.recv(1)):
         pass
 
@@ -97,9 +94,6 @@ def run_node(
         foreground: What the main thread does meanwhile. It gets the node and a socket, and
             returns to end the process, at the latest when a byte comes that `ended_by` knows.
     """
-    if problem := _memory_problem():
-        Logger(__name__).fatal(problem)
-        return 2
     if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
         pump_log()
     os.environ.update(fast_dds_without_shared_memory(os.environ))
@@ -141,20 +135,47 @@ def run_node(
     return status
 
 
-def _memory_problem() -> str:
-    """Return that the limit of virtual memory is too low to start; nothing where it is not.
+class ServedNode(Protocol):
+    """A node that commands nothing, as `serve_node` runs it."""
 
-    Where memory is short the middleware ends the process from a thread of its own (SIGABRT), which
-    nothing here can catch.
+    @property
+    def problem(self) -> str:
+        """Why it cannot go on; empty while it can."""
+
+    def close(self) -> None:
+        """End what it does."""
+
+
+def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str] | None) -> int:
+    """Run a node that commands nothing until one of END_SIGNALS comes; return the exit status.
+
+    Args:
+        command: Names the log before there is a node.
+        make: Makes the node; PolicyError: it cannot work.
+        args: Arguments of the process; those of the interpreter if None.
     """
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY or limit >= _LEAST_MEMORY_BYTES:
-        return ""
-    return (
-        f"virtual memory: expected at least {_LEAST_MEMORY_BYTES >> 20} MiB, found a limit of "
-        f"{limit >> 20} MiB; raise it (`ulimit -v unlimited`; systemd: LimitAS=infinity), and "
-        "limit what is used by MemoryMax= of systemd or --memory of docker"
-    )
+    pump_log()
+    # rclpy's own handlers would shut down the context in which threads of the node publish.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    ended = threading.Event()
+    take_end_signals(lambda *_: ended.set())
+    try:
+        node: Any = make()
+    except (PolicyError, ParameterException) as error:
+        Logger(command).fatal(str(error))
+        rclpy.try_shutdown()
+        return 2
+    try:
+        while not ended.is_set():
+            if problem := node.problem:
+                node.get_logger().fatal(problem)
+                return 1
+            rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
+        return 0
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
 
 
 def _serve(
@@ -197,19 +218,13 @@ def _serve(
 
 def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threading.Event) -> bool:
     """Start the node, if that is its part, and spin; return whether it started."""
-    if node.get_parameter("autostart").value and not _autostart(node, ending):
-        return ending.is_set()
+    if node.get_parameter("autostart").value:
+        for transition in (node.trigger_configure, node.trigger_activate):
+            if ending.is_set() or transition() is not TransitionCallbackReturn.SUCCESS:
+                return ending.is_set()
     while not ending.is_set():
         executor.spin_once()
     # Halting answers the requests that wait; the executor sends the answers.
     while node.answering:
         executor.spin_once(timeout_sec=_SLICE_S)
     return True
-
-
-def _autostart(node: LifecycleBase, ending: threading.Event) -> bool:
-    return (
-        node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        and not ending.is_set()
-        and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-    )

@@ -52,7 +52,6 @@ class NoEvents:
     """
 
     def create_event_handlers(self, *_: object) -> list[object]:
-        """Return no handlers, whatever the distribution passes."""
         return []
 
 

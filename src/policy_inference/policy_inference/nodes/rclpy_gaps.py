@@ -29,7 +29,6 @@ class Logger(rcutils_logger.RcutilsLogger):
     """Logs what a terminal may show: parts of a text may come from a robot or from another node."""
 
     def log(self, message: str, severity: LoggingSeverity, **options: Any) -> bool:
-        """Log a message with escapes in place of characters that command a terminal."""
         return bool(super().log(printable(message), severity, **options))
 
 
@@ -46,11 +45,9 @@ class SampleGroup(CallbackGroup):
     """
 
     def can_execute(self, entity: Any) -> bool:
-        """Refuse everything."""
         return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Allow nothing."""
         return False
 
     def ending_execution(self, entity: Any) -> None:

@@ -14,29 +14,22 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from policy_msgs.msg import PolicyStatus, RobotStatus
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState
 
-from policy_core.errors import PolicyError
-from policy_inference.log_pump import pump_log
 from policy_inference.metrics_server import MetricsServer
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import take_end_signals
-from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.nodes.process import serve_node
 from policy_inference.nodes.status_metrics import RobotMetrics
 
 PARAMETERS = (
@@ -76,8 +69,6 @@ _STATUS_TYPES = {
 _MOST_NODES = 16
 """Any program may publish a status; more nodes than that are logged and left out."""
 _LOOKED_EVERY_S = 1.0
-_SPUN_S = 0.2
-"""So often the main thread checks whether it is to end."""
 
 
 class RobotMetricsNode(PeerGuard, Node):
@@ -85,7 +76,10 @@ class RobotMetricsNode(PeerGuard, Node):
 
     Attributes:
         port: It listens at.
+        problem: Nothing keeps it from working.
     """
+
+    problem = ""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters, of which these come before the process's, and listen."""
@@ -117,11 +111,9 @@ class RobotMetricsNode(PeerGuard, Node):
         self._look()
 
     def close(self) -> None:
-        """Serve no more."""
         self._server.close()
 
     def _look(self) -> None:
-        """Follow the nodes that are new."""
         inside = f"{self.get_namespace().rstrip('/')}/"
         for topic, types in sorted(self.get_topic_names_and_types()):
             kind = _STATUS_TYPES.get(types[0]) if topic.startswith(inside) else None
@@ -141,25 +133,8 @@ class RobotMetricsNode(PeerGuard, Node):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `robot_metrics`."""
     refuse_arguments("robot_metrics", __doc__, PARAMETERS, args)
-    pump_log()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    ended = threading.Event()
-    take_end_signals(lambda *_: ended.set())
-    try:
-        node = RobotMetricsNode()
-    except (PolicyError, ParameterException) as error:
-        Logger("robot_metrics").fatal(str(error))
-        rclpy.try_shutdown()
-        sys.exit(2)
-    try:
-        while not ended.is_set():
-            rclpy.spin_once(node, timeout_sec=_SPUN_S)
-    finally:
-        node.close()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    sys.exit(serve_node("robot_metrics", RobotMetricsNode, args))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,6 @@ class Sampler:
                 self._states.append((entry, topics[name], reader))
 
     def sample(self, tick: DueTick) -> None:
-        """Take the newest message of each input into the controller's state."""
         for entry, sampled, reader in self._states:
             try:
                 self._sample_state(entry, sampled, reader, tick)

@@ -47,7 +47,6 @@ class Sampled(Generic[M]):
         topic: str,
         profile: QoSProfile = qos.SAMPLE,
     ) -> None:
-        """Subscribe to the relative topic, with a profile of depth 1."""
         self.topic = topic
         self.resolved_topic: str = node.resolve_topic_name(topic)
         self._node = node
@@ -99,11 +98,9 @@ class Sampled(Generic[M]):
         return None if taken is None else taken[0]
 
     def publishers(self) -> int:
-        """Return how many publishers there are on the topic."""
         return int(self._node.count_publishers(self.resolved_topic))
 
     def close(self) -> None:
-        """Unsubscribe."""
         self._node.destroy_subscription(self.subscription)
 
 
@@ -111,7 +108,6 @@ class Arrivals:
     """Waits for a message on one of some sampled subscriptions, without taking it."""
 
     def __init__(self, node: Node, inputs: Sequence[Sampled[Any]]) -> None:
-        """Prepare a wait set of our own, which no executor uses."""
         self.inputs = tuple(inputs)
         self._handles = [sampled.handle for sampled in self.inputs]
         self._by_pointer = {sampled.handle.pointer: sampled for sampled in self.inputs}
@@ -150,7 +146,6 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
 
 
 def message_class(name: str) -> type[Any]:
-    """Return the class of a type, such as sensor_msgs/msg/JointState."""
     package, _, kind = name.split("/")
     try:
         found: type[Any] = getattr(import_module(f"{package}.msg"), kind)

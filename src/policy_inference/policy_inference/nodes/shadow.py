@@ -20,26 +20,15 @@ from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_process import ChunkExecution, ShadowFacts, ShadowProcess
+from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from policy_inference.shadow.shadowed_member import ShadowedMember, shadowed_member
 
 _UNREPORTED = 20_000
 """Answers that may wait for a report: more than the ticks between two of them."""
 
 
-class PreparedShadow(Prepared):
-    """A shadow beside a policy; its process is None where there can be none, for this problem."""
-
-    def __init__(
-        self, shadowed: ShadowedMember, process: ShadowProcess | None, problem: str = ""
-    ) -> None:
-        """Keep all of it."""
-        self.shadowed, self.process, self.problem = shadowed, process, problem
-
-    def abandon(self) -> None:
-        """End it."""
-        if self.process is not None:
-            self.process.close()
+_Shadow = tuple[ShadowedMember, ShadowProcess | None]
+"""What a shadow is compared with, and its process; None where there can be none."""
 
 
 class NodeShadow(TickObserver):
@@ -50,20 +39,26 @@ class NodeShadow(TickObserver):
     """
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> None:
-        """Open the shadow that the parameters of the node ask for, and prove it."""
+        if values.get("takeover"):
+            raise PolicyError(
+                "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
+                "a person: leave one of them out"
+            )
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()
         self._shadowed = shadowed_member(policy, values.get("shadow_member", ""))
         self._process: ShadowProcess | None = self._opened(policy, self._shadowed)
-        self._facts: ShadowFacts = self._process.facts
+        facts = self._facts = self._process.facts
         self._differences: list[str] = self._process.differences
         self._number, self._gave_up, self._problem = 0, False, ""
         self._restart()
-        node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
+        node.get_logger().info(
+            f"shadow, {facts.mode}: {facts.bundle_name} {facts.bundle_version} ({facts.bundle}) on "
+            f"{facts.backend}: {facts.runs_on}"
+        )
         self._warn_of_differences()
 
     def _opened(self, policy: OpenedPolicy[Any], shadowed: ShadowedMember) -> ShadowProcess:
-        """Open the shadow of a policy."""
         values = self._values
         request = policy.request.for_bundle(values["shadow_bundle"], values["shadow_backend"])
         mode, execution = ShadowMode(values["shadow_mode"]), None
@@ -83,7 +78,6 @@ class NodeShadow(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Why it does not run, or does not answer; empty while it does."""
         return self._problem
 
     def _look(self) -> None:
@@ -99,18 +93,21 @@ class NodeShadow(TickObserver):
             self._node.get_logger().warning(f"shadow: contract: {each}")
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return its entries in the head of a recording, by name."""
         facts = {**self._facts._asdict(), "member": self._shadowed.name}
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
         """Return what the status does not have, of the joint where the divergence is largest."""
-        divergence, facts = self._count(), self._facts
+        divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {
             "state": "does not work" if self._problem else "runs",
             "bundle": f"{facts.bundle_name} {facts.bundle_version}",
-            **self._of_member(),
+            **(
+                {"member": shadowed.name, "ticks_other_members": str(shadowed.others)}
+                if shadowed.name
+                else {}
+            ),
             "contract_differences": "; ".join(self._differences) or "none",
             "gain_error_largest": _largest(np.abs(divergence.gain - 1.0)),
             "correlation_smallest": _largest(-divergence.correlation, sign=-1.0),
@@ -121,22 +118,12 @@ class NodeShadow(TickObserver):
         }
         return {f"shadow.{key}": text for key, text in found.items()}
 
-    def _of_member(self) -> dict[str, str]:
-        """Return which member of a set it is compared with, and how often others commanded."""
-        shadowed = self._shadowed
-        if not shadowed.name:
-            return {}
-        return {"member": shadowed.name, "ticks_other_members": str(shadowed.others)}
-
     def report(self, status: PolicyStatus) -> None:
         """Look at the shadow; add to a status what it is and how far it diverges."""
         self._look()
-        status.shadow = [self._status()]
-
-    def _status(self) -> ShadowStatus:
         divergence, counts = self._count(), self._divergence.counts
         distances = {name: getattr(divergence, name) for name in ("mean", "rms", "max")}
-        return ShadowStatus(
+        found = ShadowStatus(
             **self._facts._asdict(),
             problem=self._problem,
             **{outcome.name.lower(): count for outcome, count in counts.items()},
@@ -153,6 +140,7 @@ class NodeShadow(TickObserver):
                 for name, values in distances.items()
             },
         )
+        status.shadow = [found]
 
     def _count(self) -> Divergence:
         """Return the sums, with the answers since the last call; one thread at a time calls it."""
@@ -160,35 +148,33 @@ class NodeShadow(TickObserver):
             self._divergence.add(self._unreported.popleft())
         return self._divergence
 
-    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedShadow:
+    def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
         """Return the shadow of another policy, or why it has none; it takes over all the same."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))
-            return PreparedShadow(shadowed, self._opened(policy, shadowed))
+            process = self._opened(policy, shadowed)
         except PolicyError as error:
-            return PreparedShadow(shadowed, None, str(error))
+            return Prepared(part=(shadowed, None), problem=str(error))
+        return Prepared(part=(shadowed, process), abandon=process.close)
 
-    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedShadow) -> Callable[[], None]:
-        """Compare with another policy from now on; return what ends the shadow before."""
-        before, self._process = self._process, prepared.process
+    def adopt(self, policy: OpenedPolicy[Any], prepared: Prepared[_Shadow]) -> Callable[[], None]:
+        before, (self._shadowed, self._process) = self._process, prepared.part
         if self._process is not None:
             self._facts = self._process.facts
             self._differences = self._process.differences
             self._warn_of_differences()
             self._process.start()
-        self._shadowed, self._problem = prepared.shadowed, prepared.problem
+        self._problem = prepared.problem
         self._restart()
         return before.close if before is not None else do_nothing
 
     def start(self) -> None:
-        """Begin to count; before the first tick."""
         self._restart()
         if self._process is not None:
             self._process.start()
 
     def observe(self, tick: Tick) -> None:
-        """Hand a tick over in which the policy commanded the robot."""
         number, self._number = self._number, self._number + 1
         self.arrived = ()
         process = self._process
@@ -205,27 +191,9 @@ class NodeShadow(TickObserver):
             self._node.get_logger().error(traceback.format_exc())
 
     def close(self) -> None:
-        """End its process."""
         if self._process is not None:
             self._process.close()
             self._process = None
-
-
-def open_shadow(node: Node, policy: OpenedPolicy[Any], values: Mapping[str, Any]) -> NodeShadow:
-    """Open the shadow that the parameters of a node ask for."""
-    if values.get("takeover"):
-        raise PolicyError(
-            "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
-            "a person: leave one of them out"
-        )
-    return NodeShadow(node, policy, values)
-
-
-def _named(facts: ShadowFacts) -> str:
-    return (
-        f"{facts.bundle_name} {facts.bundle_version} ({facts.bundle}) on {facts.backend}: "
-        f"{facts.runs_on}"
-    )
 
 
 def _largest(values: F64, sign: float = 1.0) -> str:

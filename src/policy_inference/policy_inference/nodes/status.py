@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -22,8 +21,9 @@ from policy_core.words import FIRST_AWAITED
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import Loop
+from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
+from policy_inference.nodes.native_loop import NativeLoop
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import TickObserver
@@ -37,31 +37,37 @@ _SLOW_SHARE = 0.95
 """A rate below this share of the one asked for is reported."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reported:
-    """Everything that the status is put together from."""
-
-    policy: OpenedPolicy[Any]
-    topics: Mapping[str, Sampled[Any]]
-    """Subscription of each input."""
-    loop: Loop
-    pacer: Pacer
-    observer: TickObserver
-    senders_problem: Callable[[], str]
-    """Returns which other nodes command the robot, in words; empty where none does."""
-
-
 class StatusReporter:
     """Publishes ~/status and /diagnostics, and logs changes of mode, rate and publishers."""
 
-    def __init__(self, node: Node, reported: Reported) -> None:
-        """Create the publishers."""
-        self._node, self._reported = node, reported
+    def __init__(
+        self,
+        node: Node,
+        policy: OpenedPolicy[Any],
+        topics: Mapping[str, Sampled[Any]],
+        loop: ControlLoop | NativeLoop,
+        pacer: Pacer,
+        observer: TickObserver,
+        senders_problem: Callable[[], str],
+    ) -> None:
+        """Create the publishers.
+
+        Args:
+            node: Publishes.
+            policy: What ticks.
+            topics: Subscription of each input.
+            loop: Ticks it.
+            pacer: Has the clock of ticks.
+            observer: Of the ticks.
+            senders_problem: Returns which other nodes command the robot; empty where none does.
+        """
+        self._node, self._policy, self._topics, self._loop = node, policy, topics, loop
+        self._pacer, self._observer, self._senders_problem = pacer, observer, senders_problem
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._warned: set[str] = set()
         self._steps: dict[str, str] = {}
-        self._health = self._health_of(reported.policy)
+        self._health = self._health_of(policy)
         self.start()
 
     def _health_of(self, policy: OpenedPolicy[Any]) -> Health:
@@ -80,7 +86,7 @@ class StatusReporter:
         That may take a moment, where a driver hangs.
         """
         before, self._health = self._health, self._health_of(policy)
-        self._reported = replace(self._reported, policy=policy)
+        self._policy = policy
         return before.close
 
     @property
@@ -97,8 +103,7 @@ class StatusReporter:
         self._health.start()
 
     def report(self) -> None:
-        """Publish one status and one diagnostics array."""
-        snapshot = self._reported.policy.controller.snapshot()
+        snapshot = self._policy.controller.snapshot()
         self._silent, self._log_lost = self._silence(), log_problem()
         self._look_at_senders()
         self._look_at_lateness(snapshot)
@@ -111,12 +116,11 @@ class StatusReporter:
         self.log_edges()
 
     def log_edges(self) -> None:
-        """Log the changes of mode since the last call."""
-        edges = self._reported.policy.controller.edges
+        edges = self._policy.controller.edges
         while edges:
             mode, reason, at_ns = edges.popleft()
             # What a line says happened before it is written, since no tick waits for the log.
-            ago_ms = max(0, self._reported.pacer.clock() - at_ns) * 1e-6
+            ago_ms = max(0, self._pacer.clock() - at_ns) * 1e-6
             text = f"{mode.name}: {reason} ({ago_ms:.0f} ms ago)"
             # rclpy refuses two severities from one line of code.
             held = mode is Mode.HOLD and reason != FIRST_AWAITED
@@ -129,13 +133,13 @@ class StatusReporter:
         """Return the reasons to refuse motion that ticks, back end and publishers give."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
-            for name, sampled in self._reported.topics.items()
+            for name, sampled in self._topics.items()
             if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]
-        return [*filter(None, [self._silence(), self._reported.policy.problem]), *problems]
+        return [*filter(None, [self._silence(), self._policy.problem]), *problems]
 
     def _silence(self) -> str:
-        silent_s = self._reported.loop.silent_s()
+        silent_s = self._loop.silent_s()
         if silent_s < _SILENT_S:
             return ""
         return (
@@ -144,21 +148,19 @@ class StatusReporter:
         )
 
     def close(self) -> None:
-        """Destroy the publishers, and read no more telemetry."""
         self._health.close()
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 
     def _look_at_senders(self) -> None:
-        """Log when another node begins to command the robot."""
-        before, self._senders = self._senders, self._reported.senders_problem()
+        before, self._senders = self._senders, self._senders_problem()
         if self._senders and not before:
             self._node.get_logger().error(self._senders)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
         """Find out whether the machine keeps ticks waiting; said as long as a fault is latched."""
-        late_s = self._reported.loop.late_s
-        if late_s * self._reported.policy.bundle.contract.rate_hz > _LATE_SHARE:
+        late_s = self._loop.late_s
+        if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy
             self._busy = (
                 f"the machine is too busy: a tick began {late_s * 1e3:.0f} ms late; set "
@@ -170,13 +172,13 @@ class StatusReporter:
             self._busy = ""
 
     def _measure_rate(self) -> None:
-        now_ns, ticks = self._reported.pacer.clock(), self._reported.loop.ticks
+        now_ns, ticks = self._pacer.clock(), self._loop.ticks
         if self._counted is None:
             # Simulated time is not known before the first tick.
             self._counted = (now_ns, ticks) if ticks else None
             return
         then_ns, ticks_then = self._counted
-        asked_hz = self._reported.policy.bundle.contract.rate_hz
+        asked_hz = self._policy.bundle.contract.rate_hz
         elapsed_s = (now_ns - then_ns) * 1e-9
         if 0.0 <= elapsed_s < 1.0:
             return
@@ -195,7 +197,7 @@ class StatusReporter:
         self._slow = slow
 
     def _compose(self, snapshot: ControllerStatus) -> PolicyStatus:
-        policy, loop = self._reported.policy, self._reported.loop
+        policy, loop = self._policy, self._loop
         bundle, latency = policy.bundle, policy.latency.summary()
         problems = [self._busy, self._silent, self._senders, self._log_lost, self._health.revoked]
         status = PolicyStatus(
@@ -224,16 +226,16 @@ class StatusReporter:
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
         )
-        self._reported.observer.report(status)
+        self._observer.report(status)
         return status
 
     def _inputs(self) -> list[InputStatus]:
-        now_ns, found = self._reported.pacer.clock(), []
-        for name, sampled in self._reported.topics.items():
-            entry = self._reported.policy.controller.inputs[name]
+        now_ns, found = self._pacer.clock(), []
+        for name, sampled in self._topics.items():
+            entry = self._policy.controller.inputs[name]
             age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
             text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
-            text = text or self._reported.policy.input_problem(name)
+            text = text or self._policy.input_problem(name)
             if publishers > 1 or (publishers == 0 and self._is_needed(name)):
                 text = "; ".join(filter(None, [text, f"{publishers} publishers"]))
             if text and not text.startswith(name):
@@ -252,7 +254,7 @@ class StatusReporter:
 
     def _is_needed(self, name: str) -> bool:
         """Return whether the policy needs an input; a command or a leader may be silent."""
-        return self._reported.policy.controller.inputs[name].timeout_ns is not None
+        return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
         """Log when a second publisher appears: an error for robot state, where motion goes on."""
@@ -270,7 +272,7 @@ class StatusReporter:
     def _warn_of_clocks(self) -> None:
         """Log each step of a clock once, though several inputs may have seen it."""
         seen: dict[str, list[str]] = {}
-        for name, entry in self._reported.policy.controller.inputs.items():
+        for name, entry in self._policy.controller.inputs.items():
             if (step := entry.clock_step) and step is not self._steps.get(name):
                 seen.setdefault(step, []).append(name)
                 self._steps[name] = step
@@ -281,11 +283,11 @@ class StatusReporter:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
-        skipped = self._reported.policy.models.skipped
+        skipped = self._policy.models.skipped
         odd = [
             *self._health.problems,
             *(f"not on {why}" for why in skipped),
-            *filter(None, [self._reported.observer.problem]),
+            *filter(None, [self._observer.problem]),
         ]
         if bad or odd or self._slow or self._busy or self._silent or self._log_lost:
             reasons = [
@@ -301,12 +303,12 @@ class StatusReporter:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             **dict(diagnostic_values(POLICY, status)),
-            "loop": self._reported.loop.name,
-            "core": self._reported.policy.core,
+            "loop": self._loop.name,
+            "core": self._policy.core,
             "drifted_terms": ", ".join(self._health.drifted),
             **({"revoked": self._health.revoked} if self._health.revoked else {}),
             **self._health.telemetry,
-            **self._reported.observer.diagnostics(),
+            **self._observer.diagnostics(),
         }
         return DiagnosticArray(
             header=Header(stamp=status.stamp),

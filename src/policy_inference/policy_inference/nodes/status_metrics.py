@@ -63,7 +63,6 @@ class RobotMetrics:
             nodes.setdefault(node, _Reports())
 
     def take_status(self, node: str, message: PolicyStatus | RobotStatus) -> None:
-        """Take a status of a node that is expected."""
         with self._lock:
             nodes = self._policies if isinstance(message, PolicyStatus) else self._drivers
             nodes[node].take(message, self._clock(), self._stale_after_s)
@@ -79,12 +78,10 @@ class RobotMetrics:
                     self._policies[node].diagnosis = SimpleNamespace(**{**values, "level": level})
 
     def take_battery(self, message: BatteryState) -> None:
-        """Take the state of the battery."""
         with self._lock:
             self._battery.take(message, self._clock(), self._stale_after_s)
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics of this moment."""
         made, now_s = Families(robot=self._robot), self._clock()
         with self._lock:
             text = "Policy nodes seen since the exporter started"
@@ -137,7 +134,6 @@ class _Reports:
 
 
 def _show(made: Families, group: StatusGroup, message: Any, **labels: str) -> None:
-    """Show the fields of a message, and those of its parts."""
     words = dict[str, str]()
     for each in group.fields:
         value = getattr(message, each.name, None)

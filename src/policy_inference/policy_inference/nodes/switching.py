@@ -60,7 +60,6 @@ class SwitchService:
         return response
 
     def _hear(self, data: bytes) -> None:
-        """Ask for the state that a message names; a refusal is logged."""
         try:
             self._ask(self._decode(data).data)
         except (RefusedError, RobotError) as error:
@@ -68,7 +67,6 @@ class SwitchService:
         self._report()
 
     def close(self) -> None:
-        """Destroy both."""
         self._node.destroy_service(self._service)
         self._node.destroy_subscription(self._topic)
 
@@ -77,13 +75,11 @@ class SwitchReports(TickObserver):
     """Reports on the switches of a set."""
 
     def __init__(self, policy: OpenedPolicy[Any], logger: Logger) -> None:
-        """Observe this set from the next tick on."""
         self._logger = logger
         self.adopt(policy, None)
         self._held = frozenset[str]()
 
     def _commanding(self) -> list[OpenedChunks]:
-        """Return the chunk policies that command now."""
         if self._policy.controller.mode is not Mode.RUN:
             return []
         state = self._policy.bundle.contract.states[self._switching.report.state]
@@ -100,13 +96,11 @@ class SwitchReports(TickObserver):
         return "; ".join(found)
 
     def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
-        """Report on another set from now on."""
         assert policy.switching is not None  # or there is nothing to report
         self._policy, self._switching = policy, policy.switching
         return do_nothing
 
     def log(self) -> None:
-        """Log the requests that were not granted since the last call, and which joints are held."""
         refusals = self._switching.policy_set.refusals
         while refusals:
             self._logger.warning(refusals.popleft())
@@ -116,18 +110,15 @@ class SwitchReports(TickObserver):
         self._held = frozenset(held)
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return what the status does not have: the last switch, and figures of chunk policies."""
         return {
             "set.last_switch": " -> ".join(self._switching.report.last[:2]),
             **{key: text for each in self._policy.chunks for key, text in _figures(each)},
         }
 
     def stop(self) -> None:
-        """Log what is left to log; after the last tick."""
         self.log()
 
     def report(self, status: PolicyStatus) -> None:
-        """Add to a status which state commands, and what came of the last switch."""
         report = self._switching.report
         last_from, last_to, last_reason = report.last or ("", "", "")
         status.policy_set = [
@@ -148,7 +139,6 @@ class SwitchReports(TickObserver):
 
 
 def _figures(member: OpenedChunks) -> Iterator[tuple[str, str]]:
-    """Yield the figures of a chunk policy for `/diagnostics`."""
     key, latency = f"set.{member.name}", member.policy.latency.summary()
     yield f"{key}.held", member.held
     yield f"{key}.steps_left", str(member.policy.left)

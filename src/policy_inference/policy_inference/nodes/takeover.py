@@ -61,7 +61,6 @@ class TakeoverReports(TickObserver):
         self.adopt(policy, None)
 
     def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
-        """Report on another policy from now on."""
         assert policy.takeover is not None
         assert policy.takeover.person is not None  # or there is nothing to report
         self._policy, self._takeover = policy, policy.takeover.person
@@ -69,7 +68,6 @@ class TakeoverReports(TickObserver):
         return do_nothing
 
     def start(self) -> None:
-        """Number the leader's commands from 0 on."""
         self._output.start()
         self._guide = LeaderGuide(self._policy.bundle.contract)
 
@@ -79,7 +77,6 @@ class TakeoverReports(TickObserver):
         return self._takeover.driver if self._policy.controller.mode in _DRIVING else None
 
     def observe(self, tick: Tick) -> None:
-        """Say whether a person drives, and command the leader."""
         takeover, sent = self._takeover, tick.targets
         self._say_who_drives(tick.mode)
         targets = self._guide.targets(
@@ -92,7 +89,6 @@ class TakeoverReports(TickObserver):
             self._output.publish(targets, tick.stamp_ns)
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return who drives, and in a handover how far each joint of the leader is off."""
         driver, takeover = self.driver, self._takeover
         off = {}
         if driver is Driver.HANDOVER:
@@ -111,7 +107,6 @@ class TakeoverReports(TickObserver):
         return f"{LEADER.name}: {count} publishers, expected the leader arm's node alone"
 
     def observe_failure(self, tick: Tick) -> None:
-        """Say that no person drives."""
         self._say_who_drives(Mode.DAMP)
 
     def log(self) -> None:
@@ -126,7 +121,6 @@ class TakeoverReports(TickObserver):
         self._say_who_drives(Mode.DAMP)
 
     def close(self) -> None:
-        """Destroy the publishers."""
         self._node.destroy_publisher(self._intervention)
         self._node.destroy_publisher(self._output.publisher)
 

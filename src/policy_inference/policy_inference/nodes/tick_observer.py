@@ -10,22 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from policy_msgs.msg import PolicyStatus
 
 from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_core.interfaces import Mode
 
+T = TypeVar("T")
 
-class Prepared:
-    """What observes the ticks of a policy that has not taken over yet; by itself, nothing does."""
 
-    def start(self) -> None:
-        """Begin; before the policy takes over."""
+def do_nothing() -> None:
+    """Do nothing."""
 
-    def abandon(self) -> None:
-        """End without a trace: the policy does not take over."""
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared(Generic[T]):
+    """What observes the ticks of a policy that has not taken over yet.
+
+    Attributes:
+        part: It, for the observer that has prepared it.
+        start: Begins; before the policy takes over.
+        abandon: Ends without a trace: the policy does not take over.
+        problem: Why it does not work; empty where it does.
+    """
+
+    part: T
+    start: Callable[[], object] = do_nothing
+    abandon: Callable[[], object] = do_nothing
+    problem: str = ""
 
 
 class TickObserver:
@@ -40,12 +54,10 @@ class TickObserver:
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty where nothing is."""
         return ""
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread of its own cannot be ended."""
         return False
 
     def observe(self, tick: Tick) -> RunVerdict | None:
@@ -82,9 +94,9 @@ class TickObserver:
         """
         return nullcontext()
 
-    def prepared(self, policy: Any) -> Prepared:
+    def prepared(self, policy: Any) -> Prepared[Any]:
         """Return what observes another policy; off the control thread, may read files."""
-        return Prepared()
+        return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
         """Observe another policy from now on; no tick may be at work.
@@ -112,7 +124,6 @@ class TickObservers(TickObserver):
     """Several observers of the ticks of one node, in their order."""
 
     def __init__(self, *observers: TickObserver) -> None:
-        """Keep them."""
         self._observers = observers
 
     def add(self, observer: TickObserver) -> None:
@@ -121,16 +132,13 @@ class TickObservers(TickObserver):
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty where nothing is."""
         return "; ".join(filter(None, (each.problem for each in self._observers)))
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread of one of them cannot be ended."""
         return any(each.left_behind for each in self._observers)
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Show a tick to each; return the first verdict."""
         found: RunVerdict | None = None
         for each in self._observers:
             verdict = each.observe(tick)
@@ -138,99 +146,71 @@ class TickObservers(TickObserver):
         return found
 
     def observe_failure(self, tick: Tick) -> None:
-        """Show each what a tick that raised an error has left."""
         for each in self._observers:
             each.observe_failure(tick)
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return the figures of all."""
         return {key: text for each in self._observers for key, text in each.diagnostics().items()}
 
     def report(self, status: PolicyStatus) -> None:
-        """Add what each knows to a status."""
         for each in self._observers:
             each.report(status)
 
     def log(self) -> None:
-        """Log what happened since the last call."""
         for each in self._observers:
             each.log()
 
     def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
-        """Return the reasons of all."""
         return [why for each in self._observers for why in each.refusals(mode, run=run)]
 
     @contextmanager
     def granting_run(self, mode: Mode) -> Any:
-        """Enter what each has a RUN granted or refused in."""
         with ExitStack() as entered:
             for each in self._observers:
                 entered.enter_context(each.granting_run(mode))
             yield
 
-    def prepared(self, policy: Any) -> Prepared:
-        """Return what observes another policy."""
+    def prepared(self, policy: Any) -> Prepared[Sequence[Prepared[Any]]]:
         with ExitStack() as made:
-            found = list[Prepared]()
+            parts = list[Prepared[Any]]()
             for each in self._observers:
-                found.append(each.prepared(policy))
-                made.callback(found[-1].abandon)
+                parts.append(each.prepared(policy))
+                made.callback(parts[-1].abandon)
             made.pop_all()
-        return _PreparedTogether(found)
+        return Prepared(
+            part=parts,
+            start=lambda: [part.start() for part in parts],
+            abandon=lambda: [part.abandon() for part in parts],
+        )
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
-        """Observe another policy from now on; return what ends the observation before."""
         ends = [
             each.adopt(policy, part)
-            for each, part in zip(self._observers, prepared.parts, strict=True)
+            for each, part in zip(self._observers, prepared.part, strict=True)
         ]
         return lambda: [end() for end in ends]
 
     def start(self) -> None:
-        """Restart."""
         for each in self._observers:
             each.start()
 
     def stop(self) -> None:
-        """End within a bounded time."""
         for each in self._observers:
             each.stop()
 
     def close(self) -> None:
-        """Destroy what was created."""
         for each in self._observers:
             each.close()
-
-
-class _PreparedTogether(Prepared):
-    def __init__(self, parts: Sequence[Prepared]) -> None:
-        """Keep what each observer has prepared."""
-        self.parts = parts
-
-    def start(self) -> None:
-        for part in self.parts:
-            part.start()
-
-    def abandon(self) -> None:
-        """End without a trace."""
-        for part in self.parts:
-            part.abandon()
-
-
-def do_nothing() -> None:
-    """End the observation of a policy where nothing is left to end."""
 
 
 class RunTime(TickObserver):
     """Ends a run that has taken as long as was asked for."""
 
     def __init__(self, run_for_s: float) -> None:
-        """Let each run take so long, s."""
         self._run_for_ns = round(run_for_s * 1e9)
         self._ends_ns: int | None = None
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Return that the run is over, once it is."""
         if tick.mode not in (Mode.RUN, Mode.HOLD):
             self._ends_ns = None
         elif self._ends_ns is None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from policy_msgs.msg import PolicyStatus, TrialStatus
@@ -31,81 +30,58 @@ from policy_store.trial_record import (
     trial_of_bundle,
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialHost:
-    """What a trial needs of the node in which it runs.
-
-    Attributes:
-        telemetry: Returns what machine and device reported last, the unit in the key.
-        drives_c: Returns the temperatures of the drives, °C; NaN where one is not known.
-        load: Loads another bundle without a request; calls the function with what went wrong, or
-            with nothing.
-        simulated_time: Whether ticks go by simulated time.
-    """
-
-    telemetry: Callable[[], Mapping[str, str]]
-    drives_c: Callable[[], Sequence[float]]
-    load: Callable[[str, Callable[[str], None]], None]
-    simulated_time: bool
-
-
-class PreparedTrial(Prepared):
-    """The trial of a policy that has not taken over yet."""
-
-    def __init__(self, policy: OpenedPolicy[Any], *, simulated_time: bool) -> None:
-        """Make what judges a policy on trial.
-
-        Args:
-            policy: It, or one that is not on trial.
-            simulated_time: Whether its ticks go by simulated time.
-        """
-        trial = policy.request.trial
-        self.newest: VersionTrial | None = trial or _newest_trial(policy.request.bundle)
-        self.running: RunningTrial | None = None
-        if trial is not None:
-            self.running = RunningTrial(
-                trial,
-                policy.bundle.contract,
-                policy.controller.latest_tick,
-                policy.latency,
-                policy.limits,
-                simulated_time=simulated_time,
-            )
-
-    def abandon(self) -> None:
-        """End without a trace: the policy does not take over."""
-        if self.running is not None:
-            self.running.close()
-
-
-def _newest_trial(bundle: str) -> VersionTrial | None:
-    """Return the trial of another version of a bundle, to report on."""
-    try:
-        return trial_of_bundle(bundle)
-    except PolicyError:
-        return None
+_Trials = tuple[RunningTrial | None, VersionTrial | None]
+"""The trial that is judged, and the newest of the bundle, to report on."""
 
 
 class NodeTrial(TickObserver):
     """Judges the ticks of a node whose policy is on trial; of another one it only reports."""
 
-    def __init__(self, host: TrialHost, policy: OpenedPolicy[Any]) -> None:
-        """Judge this policy from the next tick on."""
-        self._host = host
+    def __init__(
+        self,
+        policy: OpenedPolicy[Any],
+        temperatures_c: Callable[[], tuple[Mapping[str, str], Sequence[float]]],
+        load: Callable[[str, Callable[[str], None]], None],
+        *,
+        simulated_time: bool,
+    ) -> None:
+        """Judge this policy from the next tick on.
+
+        Args:
+            policy: It.
+            temperatures_c: Returns what machine and device reported last, the unit in the key, and
+                the temperatures of the drives, °C; NaN where one is not known.
+            load: Loads another bundle without a request; calls the function with what went wrong,
+                or with nothing.
+            simulated_time: Whether ticks go by simulated time.
+        """
+        self._temperatures_c, self._load, self._simulated_time = (
+            temperatures_c,
+            load,
+            simulated_time,
+        )
         self._back_problem, self._going_back = "", False
-        self._running: RunningTrial | None
-        self._newest: VersionTrial | None
-        self._use(self.prepared(policy))
+        self._running, self._newest = self.prepared(policy).part
 
-    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedTrial:
-        """Return the trial of another policy."""
-        return PreparedTrial(policy, simulated_time=self._host.simulated_time)
+    def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Trials]:
+        trial = policy.request.trial
+        if trial is None:
+            with suppress(PolicyError):  # of another version, to report on
+                return Prepared(part=(None, trial_of_bundle(policy.request.bundle)))
+            return Prepared(part=(None, None))
+        running = RunningTrial(
+            trial,
+            policy.bundle.contract,
+            policy.controller.latest_tick,
+            policy.latency,
+            policy.limits,
+            simulated_time=self._simulated_time,
+        )
+        return Prepared(part=(running, trial), abandon=running.close)
 
-    def adopt(self, policy: OpenedPolicy[Any], prepared: PreparedTrial) -> Callable[[], object]:
-        """Judge another policy from now on; return what ends the trial of the one before."""
+    def adopt(self, policy: OpenedPolicy[Any], prepared: Prepared[_Trials]) -> Callable[[], object]:
         before, contract = self._running, policy.bundle.contract
-        self._use(prepared)
+        self._running, self._newest = prepared.part
         if before is None:
             return do_nothing
         trial = before.trial
@@ -113,10 +89,6 @@ class NodeTrial(TickObserver):
             before.writer.put(trial, TrialEvent.ROLLED_BACK, version=contract.version)
             self._newest = self._newest or trial
         return before.close
-
-    def _use(self, prepared: PreparedTrial) -> None:
-        self._running = prepared.running
-        self._newest = prepared.newest
 
     @property
     def _trial(self) -> VersionTrial | None:
@@ -133,7 +105,6 @@ class NodeTrial(TickObserver):
         return "; ".join(filter(None, found))
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return the figures of the trial beside their limits."""
         running = self._running
         if running is None:
             return {}
@@ -144,7 +115,6 @@ class NodeTrial(TickObserver):
         }
 
     def report(self, status: PolicyStatus) -> None:
-        """Add the newest trial of the bundle to a status, if there is one."""
         trial, running = self._trial, self._running
         if trial is None:
             return
@@ -189,11 +159,9 @@ class NodeTrial(TickObserver):
         return []
 
     def granting_run(self, mode: Mode) -> AbstractContextManager[None]:
-        """Return what has a RUN recorded before it begins, which is granted or refused within."""
         return nullcontext() if self._running is None else self._running.run(mode)
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Judge a tick; return how the run is to end, if it is."""
         return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
@@ -201,12 +169,11 @@ class NodeTrial(TickObserver):
         running = self._running
         if running is None:
             return
-        running.judge.temperature_c = _highest_c(self._host.telemetry(), self._host.drives_c())
+        running.judge.temperature_c = _highest_c(*self._temperatures_c())
         if running.trial.state is TrialState.FAILED and not self._back_problem:
             self._go_back(running)
 
     def _go_back(self, running: RunningTrial) -> None:
-        """Have the version in use loaded, unless that has begun."""
         trial, writer = running.trial, running.writer
         if self._going_back:
             return
@@ -217,23 +184,20 @@ class NodeTrial(TickObserver):
         else:
             return
         self._going_back = True
-        self._host.load(bundle, self._went_back)
+        self._load(bundle, self._went_back)
 
     def _went_back(self, problem: str) -> None:
         self._back_problem, self._going_back = problem, False
 
     def stop(self) -> None:
-        """Have the end of a run written; after the last tick."""
         if self._running is not None:
             self._running.end_run()
 
     @property
     def left_behind(self) -> bool:
-        """Whether its thread could not be ended, because it hangs in the disk."""
         return self._running is not None and self._running.writer.left_behind
 
     def close(self) -> None:
-        """End the thread."""
         if self._running is not None:
             self._running.close()
 

@@ -21,22 +21,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_core.errors import PolicyError
-from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import take_end_signals
-from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.nodes.process import serve_node
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import (
     CameraError,
@@ -71,15 +66,12 @@ PARAMETERS = (
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 """Before a lost camera is looked for again; twice as long each time."""
 _LEAVE_WITHIN_S = 1.0
-_LOOKED_EVERY_S = 0.2
-"""So often the main thread checks whether it is to end."""
 
 
 class UsbCamera(PeerGuard, Node):
     """Reads a camera on a thread of its own, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, these before the process's, and create the publisher."""
         super().__init__(
             "usb_camera",
             automatically_declare_parameters_from_overrides=True,
@@ -107,18 +99,18 @@ class UsbCamera(PeerGuard, Node):
         self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Read no more; a driver that hangs is left behind."""
         self._stopped.set()
         self._thread.join(_LEAVE_WITHIN_S)
 
     @property
-    def reads(self) -> bool:
-        """Whether it is at work; no error of a camera ends that, but Python can."""
-        return self._thread.is_alive()
+    def problem(self) -> str:
+        """That its thread has ended: no error of a camera does that, but Python can."""
+        alive = self._thread.is_alive()
+        return "" if alive else "the thread that reads the camera has ended; so does the node"
 
     def _serve(self) -> None:
         wait_s, logged = _FIRST_WAIT_S, ""
@@ -137,7 +129,6 @@ class UsbCamera(PeerGuard, Node):
                 wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
 
     def _read(self, capture: UsbCapture) -> None:
-        """Publish what comes until asked to end."""
         while not self._stopped.is_set():
             shot = capture.shoot()
             if shot is None:
@@ -173,33 +164,17 @@ class UsbCamera(PeerGuard, Node):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `usb_camera`."""
     given = list(sys.argv[1:] if args is None else args)
     if "--list" in remove_ros_args(["usb_camera", *given]):
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
-    pump_log()
-    # rclpy's own handlers would shut down the context in which the camera's thread publishes.
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    ended = threading.Event()
-    take_end_signals(lambda *_: ended.set())
-    try:
+
+    def start() -> UsbCamera:
         node = UsbCamera()
-    except (PolicyError, ParameterException) as error:
-        Logger("usb_camera").fatal(str(error))
-        rclpy.try_shutdown()
-        sys.exit(2)
-    node.start()
-    try:
-        while node.reads and not ended.is_set():
-            rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
-        if not ended.is_set():
-            node.get_logger().fatal("the thread that reads the camera has ended; so does the node")
-            sys.exit(1)
-    finally:
-        node.stop()
-        node.destroy_node()
-        rclpy.try_shutdown()
+        node.start()
+        return node
+
+    sys.exit(serve_node("usb_camera", start, given))
 
 
 def _list(given: Sequence[str]) -> int:

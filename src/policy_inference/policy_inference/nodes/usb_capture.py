@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +59,6 @@ class CameraRequest:
 
     @property
     def path(self) -> Path:
-        """Its device file."""
         return Path(f"/dev/video{self.device}" if self.device.isdigit() else self.device)
 
 
@@ -136,7 +136,6 @@ class UsbCapture:
         return None
 
     def _checked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Return an image if it is in colour and has the size asked for."""
         shape = (self._request.height, self._request.width, 3)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise CameraError(
@@ -153,7 +152,6 @@ class UsbCapture:
         return age_s if 0.0 <= age_s <= _OLDEST_S else 0.0
 
     def close(self) -> None:
-        """Release the camera."""
         self._capture.release()
 
 
@@ -175,12 +173,10 @@ def device_number(path: Path) -> int | None:
 
 
 def _fourcc(value: float) -> str:
-    """Return the four letters of a format."""
     return int(value).to_bytes(4, "little", signed=value < 0).decode("ascii", "replace")
 
 
 def _why_not_opened(path: Path) -> str:
-    """Return why a camera does not open."""
     if not path.exists():
         there = sorted(str(other) for other in Path("/dev").glob("video*"))
         return (
@@ -235,15 +231,10 @@ def _tried(path: Path, number: int, output: Path | None) -> str:
         device=str(path), width=width, height=height, fps=_FPS, compressed=False
     )
     try:
-        capture = UsbCapture(request)
+        with closing(UsbCapture(request)) as capture:
+            shot = next(filter(None, [capture.shoot() for _ in range(_SHOTS)][::-1]), None)
     except CameraError as error:
         return str(error).removeprefix(f"{path}: ")
-    try:
-        shot = next(filter(None, [capture.shoot() for _ in range(_SHOTS)][::-1]), None)
-    except CameraError as error:
-        return str(error).removeprefix(f"{path}: ")
-    finally:
-        capture.close()
     if shot is None:
         return "expected images, found broken ones only"
     described = f"{width} x {height}, {capture.format}"
@@ -261,7 +252,6 @@ def _file(output: Path, number: int) -> Path:
 
 
 def _driver_name(number: int) -> str:
-    """Return the driver's name of a device."""
     try:
         return (_NAMES / f"video{number}" / "name").read_text(encoding="utf-8").strip()
     except OSError:

@@ -42,7 +42,6 @@ class ShadowObservation(NamedTuple):
 
     @staticmethod
     def of(chunk: InferredChunk) -> ShadowObservation:
-        """Return what a chunk of the active policy answers."""
         return ShadowObservation(chunk.first_tick, chunk.tick, chunk.sensed)
 
 
@@ -154,7 +153,6 @@ class ChunkShadow:
         self._missing, self._whole_at = outcome, None
 
     def _infer(self, seen: ShadowObservation) -> InferenceResult:
-        """Compute the chunk of an observation and queue it."""
         chunk, error = None, ""
         try:
             chunk = self._run(self._as_own(seen.sensed))
@@ -177,7 +175,6 @@ class ChunkShadow:
         self._queue.add(chunk, seen.first_tick, seen.tick, self._action.target)
 
     def _as_own(self, sensed: Snapshot) -> Snapshot:
-        """Return an observation of the active policy with the shadow's joints and cameras."""
         fields = {**sensed.fields, "joint_pos": sensed.fields["joint_pos"][self._places]}
         frames = {name: sensed.frames[name] for name in self._contract.cameras}
         return replace(sensed, frames=frames, fields=fields)
@@ -232,7 +229,6 @@ def shadow_inference(observation_ns: int, chunk: F64 | None, error: str) -> Infe
 def _settings_of_shadow(
     settings: ChunkSettings, active: ChunkContract, contract: ChunkContract
 ) -> ChunkSettings:
-    """Return how the shadow's chunks are executed: as the active policy's."""
     chosen = replace(settings, steps=steps_of(settings, active))
     if settings.mode == "ensemble":
         chosen = replace(chosen, ensemble_coeff=ensemble_coeff_of(settings, active))

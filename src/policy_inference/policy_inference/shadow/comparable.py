@@ -54,7 +54,6 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
 
 
 def _differences(active: AnyContract, contract: AnyContract) -> Iterator[_Difference]:
-    """Yield what differs of the robot and its rate."""
     for key, wanted, found in (
         ("joints.names", _named(active.joints.on_robot()), _named(contract.joints.on_robot())),
         ("rate_hz", f"{active.rate_hz:.9g}", f"{contract.rate_hz:.9g}"),
@@ -66,7 +65,6 @@ def _differences(active: AnyContract, contract: AnyContract) -> Iterator[_Differ
 def _of_joints(
     active: JointContract, sizes: Mapping[str, int], contract: JointContract
 ) -> Iterator[_Difference]:
-    """Yield the joints that are commanded in another way, and fields that are not measured."""
     if {*active.joints.on_robot()} != {*contract.joints.on_robot()}:
         return  # that is what differs
     theirs, ours = _kinds(active), _kinds(contract)
@@ -98,7 +96,6 @@ def _kinds(contract: JointContract) -> dict[str, str]:
 def _of_chunks(
     active: ChunkContract, sizes: Mapping[str, int], contract: ChunkContract
 ) -> Iterator[_Difference]:
-    """Yield what differs of the joints that are commanded, and of what is seen."""
     theirs, ours = (_named(each.joints.on_robot(each.action.joints)) for each in (active, contract))
     if contract.denoising is not None:
         yield (

@@ -51,12 +51,10 @@ class Divergence:
 
     @classmethod
     def of(cls, active: Body) -> Divergence:
-        """Begin with nothing, beside the active policy of this contract."""
         nominal = active.nominal
         return cls(active.joints.on_robot(), None if nominal is None else nominal.target_step)
 
     def add(self, answer: ShadowAnswer) -> None:
-        """Count a tick."""
         self.counts[answer.outcome] += 1
         self.rules.update(answer.rules)
         if answer.outcome not in (ShadowOutcome.SKIPPED, ShadowOutcome.LOST):

@@ -169,7 +169,6 @@ class _Actions:
 
 
 def _rows(contract: JointContract) -> Iterator[tuple[str, float, float]]:
-    """Yield joint on the robot, scale and offset of each value of the action."""
     for term in contract.action.terms:
         joints = contract.joints.on_robot(term.joints)
         yield from zip(

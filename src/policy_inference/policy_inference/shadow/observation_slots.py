@@ -128,7 +128,6 @@ class ObservationSlots:
         return tuple(each for each in found if each is not None)
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self.fd)
 
     def _write(self, place: int, seen: ShadowObservation) -> None:

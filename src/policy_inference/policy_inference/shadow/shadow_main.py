@@ -53,7 +53,7 @@ def main(output: int, order: Mapping[str, Any]) -> None:
     os.chdir(order["folder"])  # where relative paths begin
     slots = TickSlots(sum(sizes.values()), order["joints"], order["fds"])
     try:
-        active = _contract(Path(order["active"]), order["active_sha256"])
+        active = load_bundle(Path(order["active"]), sha256=order["active_sha256"]).contract
         opened, answer = _opened(order, active, slots)
     except PolicyError as error:
         slots.text = str(error)
@@ -82,7 +82,6 @@ def main(output: int, order: Mapping[str, Any]) -> None:
 
 
 def _serve(answer_tick: Answer, slots: TickSlots) -> None:
-    """Answer ticks in their order for ever; the end of the node ends this process."""
     number = waiting = 0
     while True:
         waiting += slots.given(wait=not waiting)
@@ -97,16 +96,13 @@ def _serve(answer_tick: Answer, slots: TickSlots) -> None:
         number, waiting = number + 1, waiting - 1
 
 
-def _contract(folder: Path, sha256: str) -> AnyContract:
-    """Return the contract of the active policy."""
-    return load_bundle(folder, sha256=sha256).contract
-
-
 def _opened(
     order: Mapping[str, Any], active: Any, slots: TickSlots
 ) -> tuple[OpenedPolicy[Any], Answer]:
     """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it."""
-    request, sizes = _request(order["request"]), order["state_sizes"]
+    given, sizes = order["request"], order["state_sizes"]
+    stricter = StricterLimits(**given["stricter_limits"])
+    request = OpenRequest(**{**given, "stricter_limits": stricter})
     mode = ShadowMode(order["mode"])
     if order["settings"] is None:
         opened = _proven(JointKind(), request, active, sizes)
@@ -144,7 +140,6 @@ def _opened(
 def _proven(
     kind: PolicyKind[B], request: OpenRequest, active: AnyContract, sizes: Mapping[str, int]
 ) -> OpenedPolicy[B]:
-    """Open a policy that can be the shadow of the active one."""
     bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=kind.bundle)
     require_comparable(active, sizes, bundle)
     limits = limits_in_force(bundle.contract, request.stricter_limits)
@@ -170,10 +165,6 @@ def _answers(
     return answer
 
 
-def _request(given: Mapping[str, Any]) -> OpenRequest:
-    return OpenRequest(**{**given, "stricter_limits": StricterLimits(**given["stricter_limits"])})
-
-
 def _yield_to_the_node() -> None:
     """Take no priority, and go first where memory runs out; what is started from here likewise.
 
@@ -185,7 +176,6 @@ def _yield_to_the_node() -> None:
 
 
 def _run_when_idle(processes: list[int]) -> None:
-    """Let all threads of processes run only when nothing else wants the core."""
     for process in processes:
         for thread in threads_of(process):
             with suppress(ProcessLookupError):  # it has ended

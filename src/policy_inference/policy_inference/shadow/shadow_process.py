@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,12 +88,16 @@ class ShadowProcess:
             chunks: How the active policy executes chunks; None where it is a joint policy.
         """
         sizes = {name: state[name].size for name in state.slices}
-        joints = len(active.contract.joints.names)
+        contract: Any = active.contract
+        joints = len(contract.joints.names)
         self._slots = TickSlots(state.flat.size, joints)
-        self._observation_slots = (
-            None if chunks is None else _observation_slots(active.contract, sizes)
-        )
-        chunk_fds = [] if self._observation_slots is None else [self._observation_slots.fd]
+        self._observation_slots: ObservationSlots | None = None
+        chunk_fds = list[int]()
+        if chunks is not None:
+            from policy_inference.shadow.observation_slots import ObservationSlots
+
+            self._observation_slots = ObservationSlots(contract, sizes)
+            chunk_fds.append(self._observation_slots.fd)
         order = {
             "request": dataclasses.asdict(request),
             "folder": str(Path.cwd()),
@@ -189,20 +192,18 @@ class ShadowProcess:
             raise ValueError(f"{self._answered - self._given} answers without a question")
         found, self._lost = self._lost, []
         for _ in range(min(_MOST_ANSWERS, self._answered - self._taken)):
-            answer = self._answer(self._taken % SLOTS)
+            slot = self._taken % SLOTS
+            answer = self._slots.read(slot)
+            if self._observation_slots is not None:
+                inferences = self._observation_slots.answered(slot)
+                answer = answer._replace(inferences=inferences)
             if self._taken >= self._first:
-                if answer.tick != self._numbers[self._taken % SLOTS] or answer.duration_ns < 0:
+                if answer.tick != self._numbers[slot] or answer.duration_ns < 0:
                     raise ValueError(f"no answer to the tick that was asked: {answer.tick}")
                 found.append(answer)
             self._taken += 1
             self._owed_since_s = time.monotonic()
         return tuple(found)
-
-    def _answer(self, slot: int) -> ShadowAnswer:
-        answer = self._slots.read(slot)
-        if self._observation_slots is None:
-            return answer
-        return answer._replace(inferences=self._observation_slots.answered(slot))
 
     @property
     def pending(self) -> int:
@@ -225,7 +226,6 @@ class ShadowProcess:
         return f"{text}; it said: {said}" if said else text
 
     def close(self) -> None:
-        """End the process, which has nothing to save."""
         self._process.kill()
         self._process.end()
         self._close_slots()
@@ -234,9 +234,3 @@ class ShadowProcess:
         self._slots.close()
         if self._observation_slots is not None:
             self._observation_slots.close()
-
-
-def _observation_slots(active: Any, sizes: Mapping[str, int]) -> ObservationSlots:
-    from policy_inference.shadow.observation_slots import ObservationSlots
-
-    return ObservationSlots(active, sizes)

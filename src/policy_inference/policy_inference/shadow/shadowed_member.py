@@ -78,13 +78,11 @@ class ShadowedMember:
 
     @classmethod
     def in_set(cls, bundle: SetBundle, policy_set: PolicySet, name: str) -> ShadowedMember:
-        """Return a member of a set, to begin with the next tick."""
         member = policy_set.members[name]
         return cls(bundle.members[name], member.state, member.chunk_policy, policy_set, name)
 
     @property
     def executes_chunks(self) -> bool:
-        """Whether it is a chunk policy."""
         return self._chunks is not None
 
     def question(self, tick: Tick) -> ShadowQuestion | None:

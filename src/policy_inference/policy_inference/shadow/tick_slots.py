@@ -58,7 +58,6 @@ class TickSlots:
 
     @property
     def text(self) -> str:
-        """What the other end wrote."""
         return self._arrays.text
 
     @text.setter
@@ -66,7 +65,6 @@ class TickSlots:
         self._arrays.text = text
 
     def give(self) -> None:
-        """Say that one more slot has a tick."""
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
@@ -74,7 +72,6 @@ class TickSlots:
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
-        """Say that one more slot has an answer."""
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
@@ -82,7 +79,6 @@ class TickSlots:
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
-        """Put an answer into a slot."""
         bits = sum(1 << _RULES.index(rule) for rule in answer.rules)
         self.answers[slot] = (
             answer.tick,
@@ -95,7 +91,6 @@ class TickSlots:
             self.targets[slot] = answer.target, answer.active_target
 
     def read(self, slot: int) -> ShadowAnswer:
-        """Return a copy of the answer in a slot."""
         tick, outcome, duration_ns, bits, beyond = self.answers[slot].tolist()
         target: F64 | None = None
         active_target: F64 | None = None
@@ -112,7 +107,6 @@ class TickSlots:
         )
 
     def close(self) -> None:
-        """Close the descriptors."""
         for fd in self.fds:
             os.close(fd)
 

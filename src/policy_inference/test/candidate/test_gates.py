@@ -84,7 +84,6 @@ def divergence_of(shadow: F64) -> Divergence:
 
 
 def gates_broken_by(shadow: F64, expected: ExpectedDistance | None) -> set[str]:
-    """Return the gates that stop a shadow with these targets."""
     found = divergence_of(shadow)
     figures = ShadowFigures(
         joints=JOINTS,

@@ -33,8 +33,6 @@ NO_GATES: Mapping[str, None] = {
 
 
 class Tried(Robot):
-    """A robot whose ticks are judged by one gate, if any."""
-
     def __init__(
         self,
         gate: str = "",

@@ -107,7 +107,7 @@ class Recorded(Flyer):
 
     def recordings(self) -> list[Path]:
         """Stop the recorder; return what it has written, by name."""
-        self.recorder.stop()
+        self.recorder.stop(60.0)
         return visible(self.folder)
 
 

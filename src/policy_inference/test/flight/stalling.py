@@ -46,7 +46,6 @@ class StalledDisk:
     """
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        """Stall nothing yet."""
         self._folder, self._patch = str(folder), patch
         self._answers = threading.Event()
         self.waits = threading.Event()

@@ -174,7 +174,7 @@ def test_requests_within_a_second_get_places_of_their_own(flown_robot: Recorded)
     places = []
     for _ in range(3):
         places.append(flown_robot.recorder.request())
-        until(lambda: flown_robot.recorder.requested is None)
+        until(lambda: flown_robot.recorder.writer.requested is None)
     assert flown_robot.recordings() == sorted(places)
     assert stamps(places[0]) == stamps(places[1])
 
@@ -215,7 +215,7 @@ class TestSlowDisk:
         assert causes([fault]) == ["not_finite"]
         assert (asked, whole) == (request, run)
         assert stamps(fault)[0] == first_ns
-        assert flown_robot.recorder.dropped == 0
+        assert flown_robot.recorder.writer.dropped == 0
 
     def test_fault_that_falls_due_while_another_recording_is_written_is_copied_at_once(
         self, flown_robot: Recorded, monkeypatch: pytest.MonkeyPatch
@@ -243,10 +243,10 @@ class TestSlowDisk:
         for _ in range(AFTER):
             flown_robot.tick(joint_vel=STILL)
         goes_on.set()
-        until(lambda: flown_robot.recorder.requested is None)
+        until(lambda: flown_robot.recorder.writer.requested is None)
         (fault,) = (path for path in flown_robot.recordings() if causes([path]) == ["not_finite"])
         assert len(stamps(fault)) == ticks
-        assert flown_robot.recorder.dropped == 0
+        assert flown_robot.recorder.writer.dropped == 0
 
 
 class TestTrouble:
@@ -287,7 +287,7 @@ class TestTrouble:
         robot = Talker(tmp_path, folder=full_disk, min_free_mb=2.0)
         robot.run(5)
         place = robot.recorder.begin_run()
-        until(lambda: robot.tick() and not robot.recorder.recording_run)
+        until(lambda: robot.tick() and not robot.recorder.writer.recording_run)
         robot.recorder.stop()
         assert str(place) in robot.recorder.problem
         assert len(stamps(place)) > 5

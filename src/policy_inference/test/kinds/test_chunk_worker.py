@@ -170,16 +170,3 @@ def test_close_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
     assert not worker.busy
     assert gate.seen == [1]
     assert "closing" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_a_finished_answer_keeps_the_worker_busy_until_it_is_taken(
-    gate: Gate, worker: ThreadWorker
-) -> None:
-    """Else a tick between the end of an inference and the next look would ask once more."""
-    worker.ask(numbered_request(1))
-    gate.wait_until_it_began()
-    gate.may_end.release()
-    for _ in range(100):
-        assert worker.busy
-    outcome_of(worker)
-    assert not worker.busy

@@ -20,7 +20,6 @@ class LaunchRun:
     """One `ros2 launch` of this package and what it prints."""
 
     def __init__(self, *arguments: str) -> None:
-        """Start it."""
         self.output = ""
         self._process = subprocess.Popen(
             ["ros2", "launch", "policy_inference", *arguments],
@@ -42,7 +41,6 @@ class LaunchRun:
         pytest.fail(f"`ros2 launch` printed no line like {pattern!r}:\n{self.output}")
 
     def wait_for_end(self, timeout_s: float = 30.0) -> int:
-        """Return its exit status; fail with the output if it goes on."""
         deadline = time.monotonic() + timeout_s
         while self._next_line(deadline) is not None:
             pass
@@ -63,7 +61,6 @@ class LaunchRun:
         assert any(all(word in line for word in words) for line in lines), self.output
 
     def is_interrupted(self, nodes: int) -> None:
-        """Press Ctrl+C, after which all nodes end without fault."""
         self.send(signal.SIGINT)
         assert self.wait_for_end() == 0
         assert self.ended_cleanly() == nodes
@@ -77,7 +74,6 @@ class LaunchRun:
         os.killpg(self._process.pid, number)
 
     def close(self) -> None:
-        """Leave nothing of it behind."""
         if self._process.poll() is None:
             self.send(signal.SIGKILL)
         self._process.wait()

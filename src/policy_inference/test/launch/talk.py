@@ -20,7 +20,6 @@ class Talk:
     """Client of the services in a namespace; `modes` are those of the commands seen so far."""
 
     def __init__(self, namespace: str) -> None:
-        """Join the domain that the environment names."""
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node("talk", namespace=namespace, context=self._context)

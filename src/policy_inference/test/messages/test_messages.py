@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.state_fields import velocity_of
 from policy_core.errors import RobotError
 from policy_core.observation.state import RobotState
 from policy_inference.messages.readers import (
@@ -245,12 +244,6 @@ def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:
         "odom": "nav_msgs/msg/Odometry",
         "scan": "std_msgs/msg/Float32MultiArray",
     }
-
-
-def test_velocity_comes_from_twist_and_from_stamped_twist() -> None:
-    twist = SimpleNamespace(linear=vector(1.0, 2.0, 9.0), angular=vector(9.0, 9.0, 3.0))
-    assert velocity_of(twist) == (1.0, 2.0, 3.0)
-    assert velocity_of(SimpleNamespace(header=stamp_header(), twist=twist)) == (1.0, 2.0, 3.0)
 
 
 def test_stamp_counts_from_the_clocks_zero_and_none_is_none() -> None:

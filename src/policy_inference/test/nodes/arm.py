@@ -56,7 +56,6 @@ class Arm(Robot):
         }
 
     def send(self) -> None:
-        """Publish the sensors that are not silent: joints and cameras."""
         if "joint_states" not in self.silent:
             self.send_joints()
         for name in SIZES:
@@ -89,7 +88,6 @@ class Arm(Robot):
         self.publish(self._raw[name], name, message)
 
     def runs(self) -> Arm:
-        """Tick until the policy runs and commands what it sees."""
         self.is_met()
         self.stands()
         self.request("run")

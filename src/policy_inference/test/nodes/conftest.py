@@ -45,20 +45,17 @@ def kind() -> Kind:
 
 @pytest.fixture
 def node_stage(log_since: Callable[[], str], kind: Kind) -> Iterator[StageOf[Any, Any]]:
-    """Nodes and a robot; all ends with the test."""
     with staged(kind.robot, kind.node, log_since) as stage:
         yield stage
 
 
 @pytest.fixture
 def partner(node_stage: StageOf[Any, Any]) -> Any:
-    """The robot beside the nodes."""
     return node_stage.robot
 
 
 @pytest.fixture
 def bundle_in_use(tmp_path: Path, kind: Kind) -> Path:
-    """Folder of a bundle without fault."""
     return kind.write(tmp_path / "in_use", IN_USE)
 
 
@@ -76,7 +73,6 @@ def two_versions(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def activate(node_stage: StageOf[Any, Any], bundle_in_use: Path) -> Activate:
-    """Configure and activate a node with parameters."""
     return lambda **parameters: node_stage.active(
         **{"bundle": str(bundle_in_use), "status_rate_hz": 20.0, **parameters}
     )
@@ -84,20 +80,17 @@ def activate(node_stage: StageOf[Any, Any], bundle_in_use: Path) -> Activate:
 
 @pytest.fixture
 def lockstep_node(activate: Activate) -> Any:
-    """An active node, in simulated time."""
     return activate(use_sim_time=True)
 
 
 @pytest.fixture
 def lockstep(lockstep_node: Any, partner: Robot) -> Robot:
-    """A robot that an active node answers in simulated time."""
     partner.is_met()
     return partner
 
 
 @pytest.fixture
 def arm_stage(log_since: Callable[[], str]) -> Iterator[StageOf[Arm, ActPolicyNode]]:
-    """Nodes of chunk policies and an arm; all ends with the test."""
     with staged(Arm, ActPolicyNode, log_since) as stage:
         yield stage
 

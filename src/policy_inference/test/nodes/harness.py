@@ -48,8 +48,6 @@ _FIRST_LINE = re.compile(r"\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[([^\]]
 
 
 class Logged(NamedTuple):
-    """One message of the log."""
-
     level: str
     logger: str
     text: str
@@ -112,12 +110,10 @@ class Robot:
             self.executor.spin_once(timeout_sec=0.02)
 
     def finishes(self, future: Any, what: str) -> Any:
-        """Spin until a future is done; return its result."""
         self.until(future.done, what)
         return future.result()
 
     def call(self, service: type[Any], name: str, request: Any = None) -> Any:
-        """Call a service; return its response."""
         client = self.node.create_client(service, name)
         self.until(client.service_is_ready, f"the service {name}")
         response = self.finishes(client.call_async(request or service.Request()), name)
@@ -157,13 +153,11 @@ class Robot:
         return self._refusal(self.ask(request))
 
     def asks_to_load(self, bundle: Path | str, backend: str = "") -> Any:
-        """Ask for another policy; return what will be the answer."""
         client = self.node.create_client(LoadBundle, f"{self.policy_node}/load")
         self.until(client.service_is_ready, "the service load")
         return client.call_async(LoadBundle.Request(bundle=str(bundle), backend=backend))
 
     def loads(self, bundle: Path | str, backend: str = "") -> str:
-        """Load another policy; return what is said of it."""
         response = self.finishes(self.asks_to_load(bundle, backend), "the load")
         assert response.success, response.message
         return str(response.message)
@@ -178,7 +172,6 @@ class Robot:
         return str(response.message)
 
     def record_run(self, on: bool) -> SetBool.Response:
-        """Begin to record a run, or end it."""
         response: SetBool.Response = self.call(
             SetBool, f"{self.policy_node}/record_run", SetBool.Request(data=on)
         )
@@ -207,18 +200,13 @@ class Robot:
         publisher.publish(spoil(serialize_message(message)) if spoil else message)
 
     def send(self) -> None:
-        """Publish the sensors that are not silent."""
         if "joint_states" not in self.silent:
             self.send_joints()
         if "imu/data" not in self.silent:
             self.send_imu()
 
     def send_clock(self) -> None:
-        self.show_on_clock(self.now_ns)
-
-    def show_on_clock(self, time_ns: int) -> None:
-        """Publish a time, be it one that no simulator has."""
-        self._clock.publish(Clock(clock=stamp(time_ns)))
+        self._clock.publish(Clock(clock=stamp(self.now_ns)))
 
     def show_time(self, step_ns: int | None = None) -> None:
         """Move simulated time, by a period, publish the sensors, then the time."""
@@ -229,8 +217,6 @@ class Robot:
     def shows_time_until(
         self, condition: Callable[[], object], what: str, step_ns: int | None = None
     ) -> None:
-        """Let simulated time pass until the condition holds."""
-
         def act() -> object:
             self.show_time(step_ns)
             return condition()
@@ -274,15 +260,12 @@ class Robot:
         return True
 
     def ticks(self, count: int) -> JointCommand:
-        """Tick so many times; return the last command."""
         return [self.tick() for _ in range(count)][-1]
 
     def modes(self, ticks: int) -> list[int]:
-        """Return the mode of each of so many ticks."""
         return [self.tick().mode for _ in range(ticks)]
 
     def stands(self) -> None:
-        """Tick until the robot has stood up."""
         self.tick()
         self.request("stand")
         self.until(lambda: self.tick().mode == Mode.READY, "READY")
@@ -312,12 +295,10 @@ class Robot:
         return found
 
     def told(self) -> dict[str, str]:
-        """Return the newest diagnostics."""
         self.until(lambda: self.diagnostics, "diagnostics")
         return {entry.key: entry.value for entry in self.diagnostics[-1].status[0].values}
 
     def reported(self, condition: Callable[[PolicyStatus], object], what: str) -> PolicyStatus:
-        """Spin until the newest status fulfils the condition; return it."""
         self.until(lambda: self.statuses and condition(self.statuses[-1]), what)
         return self.statuses[-1]
 
@@ -338,7 +319,6 @@ class Robot:
         return found()
 
     def logged(self, level: str = "") -> list[Logged]:
-        """Return what has been logged since the beginning, at a level."""
         return [each for each in logged_in(self.log) if level in each.level]
 
     @property
@@ -364,8 +344,6 @@ N = TypeVar("N", bound=LifecycleBase)
 
 
 class StageOf(Generic[R, N]):
-    """Makes nodes of a kind beside a robot, and ends all of them."""
-
     def __init__(self, robot: type[R], make: Callable[[], N], new_log: Callable[[], str]) -> None:
         self.executor = SingleThreadedExecutor()
         self.robot = robot(self.executor, new_log)
@@ -385,7 +363,6 @@ class StageOf(Generic[R, N]):
         return node
 
     def active(self, **parameters: object) -> N:
-        """Return a node with parameters, configured and activated."""
         node = self.node(**parameters)
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS

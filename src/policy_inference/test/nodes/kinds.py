@@ -37,8 +37,6 @@ _STATES: Mapping[str, Any] = {
 
 
 class GaitRobot(Robot):
-    """A robot beside a node that runs a set."""
-
     policy_node = "policy_set_node"
 
     def switch(self, state: str) -> SwitchState.Response:

@@ -12,7 +12,6 @@ import pytest
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
-from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import register
 
 PATIENCE_S = 30.0
@@ -50,15 +49,9 @@ class Clinging(OnnxBackend):
 
 
 class Counted(OnnxBackend):
-    """Counts how many are open."""
-
     name = "counted"
     builds_from = "onnx"
     open_now = 0
-
-    @classmethod
-    def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        return {"device_load_percent": "42"}
 
     def _open(self, file: Path) -> Found:
         Counted.open_now += 1
@@ -70,8 +63,6 @@ class Counted(OnnxBackend):
 
 
 class Apart(OnnxBackend):
-    """Runs in a process of its own."""
-
     name = "apart"
     builds_from = "onnx"
     holds_gil = True

@@ -4,7 +4,6 @@
 
 import ctypes
 import os
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,19 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_core.errors import BackendError
 from policy_inference.backends.onnx import OnnxBackend
 
 SLOW_S = 0.03
-LEFT_S = 20.0
-"""So long lives what it forks."""
 
 
 class Faulty(OnnxBackend):
-    """Does what the text of a file says: nan, raise, slow, scale, segfault, exit; else it works.
+    """Does what the text of a file says: nan, slow, segfault; else it works.
 
     Or what no runtime should: garbage (in the memory that it shares with the node), answers
-    (without requests), cuts (that memory), prints, forks, closes (what it has open).
+    (without requests), cuts (that memory).
     """
 
     name = "faulty"
@@ -38,19 +34,12 @@ class Faulty(OnnxBackend):
             time.sleep(SLOW_S)
         elif fault == "segfault":
             ctypes.string_at(0)
-        elif fault == "raise":
-            raise BackendError("faulty: asked to fail")
         super()._run()
         if fault == "nan":
             for array in self.outputs.values():
                 array[...] = np.nan
-        elif fault == "scale":
-            for array in self.outputs.values():
-                np.multiply(array, 2.0, out=array)
-        elif fault == "exit":
-            os._exit(7)
-        elif fault:
-            _MISCHIEF.get(fault, _no_fault)()
+        elif fault in _MISCHIEF:
+            _MISCHIEF[fault]()
 
 
 def _descriptors(kind: str) -> list[int]:
@@ -82,32 +71,8 @@ def _cuts() -> None:
             os.ftruncate(fd, 0)
 
 
-def _prints() -> None:
-    for _ in range(100):
-        os.write(1, b"x" * 100_000)
-
-
-def _forks() -> None:
-    for _ in range(3):
-        if os.fork() == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            time.sleep(LEFT_S)
-            os._exit(0)
-
-
-def _closes() -> None:
-    os.closerange(0, 1024)
-
-
-def _no_fault() -> None:
-    """Nothing is wrong."""
-
-
 _MISCHIEF = {
     "garbage": _garbage,
     "answers": _answers,
     "cuts": _cuts,
-    "prints": _prints,
-    "forks": _forks,
-    "closes": _closes,
 }

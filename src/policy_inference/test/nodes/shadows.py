@@ -27,20 +27,14 @@ IDLE_S = 120.0
 FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit", "mode")
 FAULTS = {
     "nan": "",
-    "raise": "shadow: faulty: ",
     "slow": "",
     "segfault": "shadow: its process ended with status -11",
-    "exit": "shadow: its process ended with status 7",
-    "SIGKILL": "shadow: its process ended with status -9",
     "SIGSTOP": "",
     # What no runtime should do. Where this gives a problem, what it hits is chance: the node gives
     # up, or gets no answers any more.
     "garbage": "shadow: ",
     "answers": "shadow: ",
     "cuts": "",
-    "prints": "",
-    "forks": "",
-    "closes": "shadow: ",
 }
 """Of `shadow_backends.Faulty`, and signals to its process; with the beginning of the problem that
 is reported, empty where none is."""

@@ -30,7 +30,6 @@ Start = Callable[..., Arm]
 
 
 def is_held(command: JointCommand, position: float = 0.0) -> bool:
-    """Whether a command holds the measured pose."""
     return command.mode == JointCommand.MODE_HOLD_MEASURED and list(command.position) == [
         position
     ] * len(JOINTS)
@@ -78,7 +77,6 @@ BAD_IMAGES: Mapping[str, Callable[[Arm], object]] = {
 class TestBadInput:
     @pytest.fixture
     def running_arm(self, start_arm: Start) -> Arm:
-        """An arm whose policy runs."""
         return start_arm().runs()
 
     @pytest.mark.parametrize("case", BAD_IMAGES)
@@ -207,17 +205,6 @@ class TestReports:
 
 
 class TestLeaving:
-    def test_node_that_ends_holds_the_measured_pose(
-        self, start_arm: Start, arm_stage: ArmStage
-    ) -> None:
-        arm = start_arm().runs()
-        arm.position = (0.1,) * len(JOINTS)
-        arm.tick()
-
-        arm_stage.nodes[0].halt()
-
-        arm.until(lambda: is_held(arm.commands[-1], 0.1), "the measured pose")
-
     def test_inference_that_wants_to_leave_is_a_fault_and_runs_again_after_a_reset(
         self, start_arm: Start, arm_stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
-from policy_inference.nodes.pacing import DueTick
+from policy_inference.nodes.pacing import DueTick, Pacer
 
 pytestmark = pytest.mark.ros
 DEADLINE_S = 20.0
@@ -22,10 +22,11 @@ MS = 1_000_000
 TICK = DueTick(now_ns=0, next_deadline_ns=0, ros_now_ns=0, missed=0)
 
 
-class OnDemand:
+class OnDemand(Pacer):
     """A pacer whose ticks are the test's."""
 
     def __init__(self) -> None:
+        super().__init__(0)
         self.due = queue.SimpleQueue[DueTick | None]()
 
     def start(self) -> None:
@@ -72,7 +73,6 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """Ends with the test."""
     bench = Bench()
     yield bench
     bench.close()

@@ -22,7 +22,7 @@ from testkit.wording import check_wording
 
 from ..flight.flying import Messages, read_flight, visible
 from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
-from .bundles import PERIOD_NS, STAND, write_bundle
+from .bundles import PERIOD_NS
 from .colour_bundle import JOINTS, SIZE
 from .harness import NAN, Robot, is_damp
 from .kinds import CHUNK, IN_USE, JOINT, Kind
@@ -41,7 +41,6 @@ def flights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_recorded(activate: Start, flights: Path) -> Start:
-    """Start a node that records, in simulated time."""
     return lambda **parameters: activate(
         **{
             "use_sim_time": True,
@@ -55,7 +54,6 @@ def start_recorded(activate: Start, flights: Path) -> Start:
 
 @pytest.fixture
 def recorded_run(start_recorded: Start, partner: Robot) -> Robot:
-    """A robot in RUN, whose node records."""
     start_recorded()
     return partner.runs()
 
@@ -67,7 +65,6 @@ def newest_flight(robot: Robot, flights: Path, count: int = 1) -> Messages:
 
 
 def info_of(found: Messages) -> Any:
-    """Return the head of a recording."""
     ((_, info, _),) = found["flight_info"]
     return info
 
@@ -226,18 +223,6 @@ def test_run_is_recorded_until_it_is_ended(recorded_run: Robot, flights: Path, k
     assert ("chunk_inference" in found) is (kind is CHUNK)
 
 
-def test_deactivation_writes_what_is_due(
-    start_recorded: Start, partner: Robot, flights: Path
-) -> None:
-    node = start_recorded(flight__after_s=30.0)
-    partner.runs().velocity = (NAN, 0.0)
-    partner.tick()
-    assert visible(flights) == []
-    node.trigger_deactivate()
-    (path,) = visible(flights)
-    assert path.name.endswith("not_finite")
-
-
 @pytest.mark.parametrize("trouble", ["no definitions", "no home"])
 def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
     start_recorded: Start, partner: Robot, monkeypatch: pytest.MonkeyPatch, trouble: str
@@ -262,30 +247,6 @@ def test_recorder_that_is_off_says_so(start_recorded: Start, partner: Robot, fli
     assert "/contact_forces" not in [s.topic_name for s in node.subscriptions]
     node.trigger_deactivate()
     assert not flights.exists()
-
-
-def test_other_outputs_are_recorded_as_joint_commands(
-    start_recorded: Start, partner: Robot, flights: Path, tmp_path: Path
-) -> None:
-    arm = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
-    start_recorded(bundle=str(arm), output="joint_state", use_sim_time=False)
-
-    def inputs_are_fresh() -> bool:
-        partner.now_ns = partner.node.get_clock().now().nanoseconds
-        partner.send()
-        return bool(partner.statuses) and all(
-            entry.ok for entry in partner.statuses[-1].inputs if entry.name != "cmd_vel"
-        )
-
-    partner.until(inputs_are_fresh, "fresh inputs")
-    partner.request("damp")
-    ticks = partner.statuses[-1].ticks
-    partner.until(lambda: partner.statuses[-1].ticks > ticks + 1, "ticks that command")
-    partner.request("record")
-    partner.until(lambda: visible(flights), "a recording")
-    _, message, _ = read_flight(visible(flights)[-1])["joint_command"][-1]
-    assert message.mode == JointCommand.MODE_HOLD_MEASURED
-    np.testing.assert_allclose(message.position, STAND)
 
 
 def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(

@@ -42,23 +42,6 @@ def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
     assert told.items() <= partner.told().items()
 
 
-def test_device_that_cannot_be_read_is_logged_once_and_disturbs_nothing(
-    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(machine: Machine) -> Mapping[str, str]:
-        raise RuntimeError("the sensor is gone")
-
-    monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(refuse))
-    activate(use_sim_time=True)
-    partner.runs()
-    partner.statuses.clear()
-    partner.until(lambda: partner.tick() and len(partner.statuses) > 3, "statuses")
-
-    said = partner.hears("the sensor is gone")
-    assert "RuntimeError" in said
-    assert [each.text for each in partner.logged()].count(said) == 1
-
-
 def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
     activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transitions: what is published in which state, and that nothing is left behind."""
 
-import itertools
 import threading
 from pathlib import Path
 
@@ -34,37 +33,6 @@ def changes_state(robot: Robot, transition: int) -> bool:
     """Ask for a transition as a stranger does; return whether it succeeded."""
     request = ChangeState.Request(transition=Transition(id=transition))
     return bool(robot.call(ChangeState, "joint_policy_node/change_state", request).success)
-
-
-@pytest.mark.acceptance
-def test_robot_stands_and_runs_after_500_transitions_and_an_estop(
-    node_stage: Stage, bundle_in_use: Path
-) -> None:
-    node, robot = node_stage.node(bundle=str(bundle_in_use), use_sim_time=True), node_stage.robot
-    cycle = itertools.cycle(
-        [
-            node.trigger_configure,
-            node.trigger_activate,
-            node.trigger_deactivate,
-            node.trigger_cleanup,
-        ]
-    )
-    for count, transition in zip(range(500), cycle, strict=False):
-        assert transition() is SUCCESS
-        if count == 250:
-            assert robot.ask("estop").success
-    while not node.running:
-        assert next(cycle)() is SUCCESS
-    robot.is_met()
-    robot.refusal("stand")
-    robot.request("reset")
-    robot.runs()
-
-
-def test_unconfigured_node_has_neither_topics_nor_requests(node_stage: Stage) -> None:
-    found = entities(node_stage.node())
-    own = [name for kind in ("publishers", "subscriptions", "services") for name in found[kind]]
-    assert not [n for n in own if n.endswith(("joint_command", "joint_states", "run", "status"))]
 
 
 def test_configured_node_publishes_nothing(node_stage: Stage, bundle_in_use: Path) -> None:

@@ -75,7 +75,6 @@ TrackingStage = StageOf[TrackingRobot, JointPolicyNode]
 
 @pytest.fixture
 def tracking_stage(log_since: Callable[[], str]) -> Iterator[TrackingStage]:
-    """Nodes and a robot whose motion comes on topics; all ends with the test."""
     with staged(TrackingRobot, JointPolicyNode, log_since) as stage:
         yield stage
 
@@ -89,7 +88,6 @@ def tracking_node(tracking_stage: TrackingStage, tmp_path: Path) -> JointPolicyN
 
 @pytest.fixture
 def tracker(tracking_stage: TrackingStage, tracking_node: JointPolicyNode) -> TrackingRobot:
-    """A robot that tracks."""
     tracking_stage.robot.heading_rad = 0.7
     tracking_stage.robot.runs()
     return tracking_stage.robot
@@ -121,33 +119,6 @@ def test_a_motion_that_falls_silent_holds_until_it_comes_back_or_damps(
     tracker.silent = {silent}
     tracker.until(lambda: tracker.tick().mode == Mode.DAMP, "DAMP")
     tracker.hears(f"DAMP: held_too_long: {silent}: ")
-
-
-@pytest.mark.parametrize(
-    ("names", "frame"),
-    [
-        pytest.param(("left", "wing"), (0.3, 0.3), id="other_joints"),
-        pytest.param(JOINTS, (0.3, 0.3, 0.3), id="too_many_values"),
-    ],
-)
-def test_frames_that_do_not_fit_are_not_tracked(
-    tracker: TrackingRobot, names: Sequence[str], frame: Sequence[float]
-) -> None:
-    before = list(tracker.tick().position)
-    tracker.frame_names, tracker.frame = names, frame
-    assert list(tracker.tick().position) == pytest.approx(before)
-    tracker.ticks(TIMEOUT_TICKS - 1)
-    assert tracker.tick().mode == Mode.HOLD
-    check_wording(tracker.hears(f"HOLD: {JOINTS_TOPIC}: "))
-
-
-def test_frames_that_come_ever_later_are_not_tracked(tracker: TrackingRobot) -> None:
-    def later() -> bool:
-        tracker.late_ns += tracker.period_ns // 2
-        return bool(tracker.tick().mode == Mode.HOLD)
-
-    tracker.until(later, "HOLD")
-    tracker.hears(f"HOLD: {JOINTS_TOPIC}: ")
 
 
 def test_a_robot_does_not_stand_up_without_the_motion(

@@ -44,7 +44,6 @@ def opening_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def next_version(tmp_path: Path, kind: Kind) -> Path:
-    """Another version of the bundle, which commands otherwise."""
     return kind.write(tmp_path / "next", "1.3.0", moved=True)
 
 
@@ -122,17 +121,6 @@ class TestLoad:
         assert node.get_parameter("backend").value == "onnx"
         assert said in partner.hears(said)
         check_wording(said)
-
-    def test_status_tells_of_the_new_device_and_of_those_that_do_not_open(
-        self, lockstep: Robot, next_version: Path
-    ) -> None:
-        lockstep.loads(next_version, "rknn,counted")
-        status = lockstep.reported(
-            lambda status: {"device_load_percent"} & {entry.key for entry in status.telemetry},
-            "telemetry of the new device",
-        )
-        assert status.fallback.startswith("rknn: ")
-        check_wording(status.fallback, lockstep.hears("'rknn'"))
 
     def test_limits_stay_tightened(
         self, activate: Activate, partner: Robot, next_version: Path

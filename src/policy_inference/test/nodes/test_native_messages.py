@@ -58,7 +58,6 @@ class MessageTwins:
         command: str = TWIST,
         plan: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Read by the sampler's plan, or by another one."""
         self._twins = Twins(native, contract, seed)
         self.python, self._words = self._twins.python, self._twins.words
         self.types = {name: message_types(name)[0] for name in self.python.inputs}

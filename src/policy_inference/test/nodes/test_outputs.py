@@ -30,7 +30,6 @@ HOLDS: Mapping[str, object] = {"safety.on_fault": "hold_measured"}
 
 @pytest.fixture
 def make_contract(tmp_path: Path) -> MakeContract:
-    """Make a contract with changes."""
     return lambda changes=None: (
         load_bundle(write_bundle(tmp_path / "b", changes), kind=JointBundle).contract
     )

@@ -31,8 +31,6 @@ TABLE = (
 
 
 class Tabled:
-    """A node with the table, configured or not."""
-
     def __init__(self, robot: Robot) -> None:
         self.node, self.configured = robot.node, False
         self.table = ParameterTable(self.node, TABLE, lambda: self.configured)

@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.ros, pytest.mark.parametrize("kind", [SET], ids=str)]
 
 @pytest.fixture
 def walking_set(activate: Activate, partner: GaitRobot) -> GaitRobot:
-    """A robot that walks."""
     activate(use_sim_time=True)
     partner.runs()
     return partner

@@ -17,8 +17,6 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
 from policy_core.interfaces import Mode
-from policy_inference.backends.registry import GROUP
-from policy_inference.testing.bundles import register
 from testkit.wording import check_wording
 
 from .bundles import write_version
@@ -27,31 +25,13 @@ from .opening_backends import register_opening
 
 pytestmark = pytest.mark.ros
 Process = subprocess.Popen[str]
-Hanging = Callable[[str, str], Path]
 Start = Callable[..., Process]
 _PR_CAPBSET_DROP, _CAP_IPC_LOCK, _CAP_SYS_NICE = 24, 14, 23
 """Of prctl(2) and capabilities(7)."""
 
-HANGING = """
-import threading
-from pathlib import Path
-from policy_inference.backends.onnx import OnnxBackend
-from {module} import *
-
-class Hanging(OnnxBackend):
-    name, builds_from, holds_gil = "hanging", "onnx", False
-
-def hang(*_):
-    Path({hangs!r}).touch()
-    threading.Event().wait()
-
-{method} = hang
-"""
-
 
 @pytest.fixture
 def start_node() -> Iterator[Start]:
-    """Start the command with parameters as given on a command line."""
     running: list[Process] = []
 
     def run(*parameters: str, **options: Any) -> Process:
@@ -71,21 +51,6 @@ def start_node() -> Iterator[Start]:
     for process in running:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def hanging_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hanging:
-    """Register a backend `hanging` with which a method never returns; it makes a file before."""
-
-    def install(module: str, method: str) -> Path:
-        site, hangs = tmp_path / "site", tmp_path / "hangs"
-        register(site, "hanging", GROUP, {"hanging": "hanging:Hanging"})
-        text = HANGING.format(hangs=str(hangs), module=module, method=method)
-        (site / "hanging.py").write_text(text, "utf-8")
-        monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        return hangs
-
-    return install
 
 
 @pytest.fixture
@@ -113,16 +78,6 @@ def ended(process: Process) -> tuple[int, str]:
     """Wait for the end of a process; return its exit status and what it printed."""
     output, _ = process.communicate(timeout=DEADLINE_S)
     return process.returncode, output
-
-
-def test_limit_of_memory_that_is_too_low_is_refused_before_the_middleware_starts(
-    start_node: Start,
-) -> None:
-    limit = 1024 * 800_000
-    process = start_node(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
-    status, output = ended(process)
-    assert status == 2
-    check_wording(output)
 
 
 def block_signals() -> None:
@@ -172,26 +127,7 @@ def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
     partner.until(lambda: is_damp(partner.commands[-1]), "the fault command")
 
 
-@pytest.mark.slow
-def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
-    start_node: Start, partner: Robot, bundle_in_use: Path, hanging_backend: Hanging
-) -> None:
-    hangs = hanging_backend("policy_inference.flight.recording_folder", "RecordingFolder.problem")
-    process = start_node(f"bundle:={bundle_in_use}", "backend:=hanging", "use_sim_time:=true")
-    partner.runs()
-    partner.until(hangs.is_file, "the recorder to hang")
-    last = partner.commands[-1].sequence
-    process.send_signal(signal.SIGTERM)
-    status, output = ended(process)
-    partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
-    assert status == 0
-    assert is_damp(partner.commands[-1])
-    assert [each for each in logged_in(output) if "disk" in each.text or "not written" in each.text]
-    assert "Traceback" not in output
-
-
 def thread_priorities(process: int) -> list[tuple[int, int]]:
-    """Return policy and priority of each thread, the highest first."""
     threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
     return sorted(
         (
@@ -322,15 +258,6 @@ def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
         assert not list(folders.glob("policy_inference_*"))
     finally:
         os.close(opening)
-
-
-def test_node_without_autostart_waits_for_its_transitions(
-    start_node: Start, partner: Robot
-) -> None:
-    process = start_node("autostart:=false")
-    state = partner.read(GetState, "joint_policy_node/get_state").current_state.label
-    process.send_signal(signal.SIGTERM)
-    assert (state, ended(process)[0]) == ("unconfigured", 0)
 
 
 @pytest.mark.parametrize("is_configured", [False, True])

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -99,67 +99,119 @@ def seen_robot() -> Seen:
     return Seen()
 
 
-def test_it_says_what_runs(seen_robot: Seen) -> None:
-    seen_robot.status(
-        bundle_name="lite3_walk", bundle_version="1.2.0", bundle_sha256="ab" * 32, backend="onnx"
-    )
-    (labels,) = [
-        sample.labels
-        for family in text_string_to_metric_families(seen_robot.text())
-        for sample in family.samples
-        if sample.name == "policy_inference_info"
-    ]
-    assert labels == {
-        "robot": "lite3_1",
-        "node": NODE,
-        "bundle": "lite3_walk",
-        "version": "1.2.0",
-        "sha256": "ab" * 32,
-        "backend": "onnx",
-    }
+SHOWN: Mapping[str, tuple[Mapping[str, Any], Samples]] = {
+    "what runs": (
+        {
+            "bundle_name": "lite3_walk",
+            "bundle_version": "1.2.0",
+            "bundle_sha256": "ab",
+            "backend": "onnx",
+        },
+        {("info", "onnx", "lite3_walk", "ab", "1.2.0"): 1},
+    ),
+    "one mode of a set": (
+        {"mode": Mode.HOLD, "latched": True},
+        {("latched",): 1, **{("mode", mode.name): float(mode is Mode.HOLD) for mode in Mode}},
+    ),
+    "rules that have not acted": (
+        {"guard_counters": [GuardCounter(name=rule.value) for rule in Rule]},
+        {("guard_total", rule.value): 0 for rule in Rule},
+    ),
+    "seconds and hertz": (
+        {
+            "rate_hz": 50.0,
+            "rate_reached_hz": 49.5,
+            "latency_p50_s": 0.001,
+            "latency_p99_s": 0.002,
+            "latency_max_s": 0.003,
+            "ticks": 500,
+            "ticks_missed": 2,
+            "inputs": [
+                InputStatus(name="imu/data", age_s=math.inf),
+                InputStatus(name="odom", ok=True),
+            ],
+        },
+        {
+            ("rate_asked_hertz",): 50.0,
+            ("rate_hertz",): 49.5,
+            ("latency_seconds", "0.5"): 0.001,
+            ("latency_seconds", "0.99"): 0.002,
+            ("latency_seconds", "1"): 0.003,
+            ("ticks_total",): 500,
+            ("ticks_missed_total",): 2,
+            ("input_age_seconds", "imu/data"): math.inf,
+            ("input_ok", "imu/data"): 0,
+            ("input_ok", "odom"): 1,
+        },
+    ),
+    "a shadow, per joint": (
+        {
+            "shadow": [
+                ShadowStatus(
+                    bundle_version="1.4.0",
+                    mode="followed",
+                    compared=90,
+                    skipped=10,
+                    joints=["hip", "knee"],
+                    mean=[0.01, 0.02],
+                    rms=[0.02, 0.03],
+                    max=[0.1, 0.2],
+                    rms_steps=[0.5, 1.5],
+                )
+            ]
+        },
+        {
+            ("shadow_ticks_total", "compared"): 90,
+            ("shadow_ticks_total", "skipped"): 10,
+            ("shadow_distance", "knee", "max"): 0.2,
+            ("shadow_distance_steps", "knee", "rms"): 1.5,
+            ("shadow_ok",): 1,
+        },
+    ),
+    "a policy set": (
+        {
+            "policy_set": [
+                SetStatus(
+                    state="crouch",
+                    states=["walk", "crouch"],
+                    switches=7,
+                    fallbacks=2,
+                    last_step_ratio=0.8,
+                )
+            ]
+        },
+        {
+            ("set_state", "walk"): 0,
+            ("set_state", "crouch"): 1,
+            ("set_switches_total",): 7,
+            ("set_fallbacks_total",): 2,
+            ("set_last_step_ratio",): 0.8,
+        },
+    ),
+    "a trial": (
+        {"trial": [TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")]},
+        {
+            ("trial_state", "failed", "1.4.0"): 1,
+            ("trial_state", "open", "1.4.0"): 0,
+            ("trial_info", "tilt_rad", "1.4.0", ""): 1,
+        },
+    ),
+}
 
 
-def test_mode_is_one_of_a_set(seen_robot: Seen) -> None:
-    seen_robot.status(mode=Mode.HOLD, latched=True)
+@pytest.mark.parametrize(("status", "expected"), SHOWN.values(), ids=SHOWN)
+def test_status_is_shown_as_samples(
+    seen_robot: Seen, status: Mapping[str, Any], expected: Samples
+) -> None:
+    seen_robot.status(**status)
     found = seen_robot.samples()
-    assert {mode: found["mode", mode.name] for mode in Mode} == {
-        mode: float(mode is Mode.HOLD) for mode in Mode
-    }
-    assert found["latched",] == 1
+    assert {key: found[key] for key in expected} == expected
 
 
-def test_rules_that_have_not_acted_are_counted_as_0(seen_robot: Seen) -> None:
-    seen_robot.status(guard_counters=[GuardCounter(name=rule.value) for rule in Rule])
-    found = seen_robot.samples()
-    assert {rule: found["guard_total", rule.value] for rule in Rule} == dict.fromkeys(Rule, 0)
-
-
-def test_times_are_in_seconds_and_rates_in_hertz(seen_robot: Seen) -> None:
-    seen_robot.status(
-        rate_hz=50.0,
-        rate_reached_hz=49.5,
-        latency_p50_s=0.001,
-        latency_p99_s=0.002,
-        latency_max_s=0.003,
-        ticks=500,
-        ticks_missed=2,
-        inputs=[InputStatus(name="imu/data", age_s=math.inf), InputStatus(name="odom", ok=True)],
-    )
-    found = seen_robot.samples()
-    assert (found["rate_asked_hertz",], found["rate_hertz",]) == (50.0, 49.5)
-    assert [found["latency_seconds", quantile] for quantile in ("0.5", "0.99", "1")] == [
-        0.001,
-        0.002,
-        0.003,
-    ]
-    assert (found["ticks_total",], found["ticks_missed_total",]) == (500, 2)
-    assert found["input_age_seconds", "imu/data"] == math.inf
-    assert (found["input_ok", "imu/data"], found["input_ok", "odom"]) == (0, 1)
-
-
-def test_without_a_tick_there_is_no_latency(seen_robot: Seen) -> None:
+def test_what_there_is_not_has_no_samples(seen_robot: Seen) -> None:
     seen_robot.status()
-    assert not [key for key in seen_robot.samples() if key[0] == "latency_seconds"]
+    absent = ("latency_seconds", "set_", "trial_", "shadow_")
+    assert not [name for name, *_ in seen_robot.samples() if name.startswith(absent)]
 
 
 def test_time_in_each_mode_adds_up_and_no_silence_counts(seen_robot: Seen) -> None:
@@ -185,73 +237,16 @@ def test_a_silent_node_is_not_up_and_has_no_values(seen_robot: Seen, reported: b
     }
 
 
-def test_terms_that_drift_are_counted(seen_robot: Seen) -> None:
-    seen_robot.status()
-    terms = {NODE: "joint_vel, base_ang_vel", "/lite3_2/joint_policy_node": "x"}
-    for name, drifted in terms.items():
-        seen_robot.diagnose(name, DiagnosticStatus.WARN, drifted_terms=drifted)
-    found = seen_robot.samples()
-    assert (found["drifted_terms",], found["diagnostics_level",]) == (2, 1)
-
-
-def test_revoked_version_is_1(seen_robot: Seen) -> None:
+def test_diagnosis_of_the_node_is_shown_and_that_of_others_is_not(seen_robot: Seen) -> None:
     seen_robot.status()
     seen_robot.diagnose()
     assert seen_robot.samples()["revoked",] == 0
-    seen_robot.diagnose(revoked="falls on stairs")
-    assert seen_robot.samples()["revoked",] == 1
-
-
-def test_chunks_are_shown_where_there_are_any(seen_robot: Seen) -> None:
-    seen_robot.status()
-    seen_robot.diagnose(chunk__rate_hz="7.5", chunk__mode="x")
-    assert seen_robot.samples()["chunk_rate_hertz",] == 7.5
-
-
-def test_divergence_of_a_shadow_is_shown_per_joint(seen_robot: Seen) -> None:
-    shadow = ShadowStatus(
-        bundle_version="1.4.0",
-        mode="followed",
-        compared=90,
-        skipped=10,
-        joints=["hip", "knee"],
-        mean=[0.01, 0.02],
-        rms=[0.02, 0.03],
-        max=[0.1, 0.2],
-        rms_steps=[0.5, 1.5],
-    )
-    seen_robot.status(shadow=[shadow])
+    told = {"drifted_terms": "joint_vel, base_ang_vel", "revoked": "falls", "chunk__rate_hz": "7.5"}
+    seen_robot.diagnose(NODE, DiagnosticStatus.WARN, **told)
+    seen_robot.diagnose("/lite3_2/joint_policy_node", drifted_terms="x")
     found = seen_robot.samples()
-    assert (found["shadow_ticks_total", "compared"], found["shadow_ticks_total", "skipped"]) == (
-        90,
-        10,
-    )
-    assert found["shadow_distance", "knee", "max"] == 0.2
-    assert found["shadow_distance_steps", "knee", "rms"] == 1.5
-    assert found["shadow_ok",] == 1
-
-
-def test_policy_set_has_its_state_and_its_switches(seen_robot: Seen) -> None:
-    report = SetStatus(
-        state="crouch", states=["walk", "crouch"], switches=7, fallbacks=2, last_step_ratio=0.8
-    )
-    seen_robot.status(policy_set=[report])
-    found = seen_robot.samples()
-    assert (found["set_state", "walk"], found["set_state", "crouch"]) == (0, 1)
-    assert (found["set_switches_total",], found["set_fallbacks_total",]) == (7, 2)
-    assert found["set_last_step_ratio",] == 0.8
-    seen_robot.status()
-    assert not any(name.startswith("set_") for name, *_ in seen_robot.samples())
-
-
-def test_state_of_a_trial_is_one_of_a_set(seen_robot: Seen) -> None:
-    seen_robot.status(trial=[TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")])
-    found = seen_robot.samples()
-    assert (
-        found["trial_state", "failed", "1.4.0"],
-        found["trial_state", "open", "1.4.0"],
-    ) == (1, 0)
-    assert ("trial_info", "tilt_rad", "1.4.0", "") in found
+    assert (found["drifted_terms",], found["diagnostics_level",]) == (2, 1)
+    assert (found["revoked",], found["chunk_rate_hertz",]) == (1, 7.5)
 
 
 def test_driver_and_battery_are_shown(seen_robot: Seen) -> None:

@@ -54,7 +54,6 @@ def message(kind: str, contract: AnyContract, targets: JointTargets) -> Any:
 
 
 def controller(file: str, name: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the type and the parameters of a controller."""
     found = yaml.safe_load((EXAMPLES / file).read_text("utf-8"))
     return (
         found["controller_manager"]["ros__parameters"][name]["type"],

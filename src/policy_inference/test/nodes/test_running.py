@@ -15,7 +15,7 @@ from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
-from .bundles import PERIOD_NS, write_bundle
+from .bundles import write_bundle
 from .harness import SPOILT, Activate, Robot, is_damp, status_of_input
 
 pytestmark = pytest.mark.ros
@@ -31,25 +31,6 @@ class TestInputs:
         assert found == [Mode.RUN] * 2 + [Mode.HOLD] * held + [Mode.DAMP] * (10 - held)
         assert held == 6
         check_wording(lockstep.hears("held_too_long"))
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("velocity", ()),
-            ("names", ("left", "other")),
-            ("spoilt", {"joint_states": SPOILT["truncated"]}),
-        ],
-    )
-    def test_messages_that_do_not_fit_count_as_silence(
-        self, lockstep: Robot, field: str, value: object
-    ) -> None:
-        setattr(lockstep.runs(), field, value)
-        found = lockstep.modes(12)
-        assert found[0] == Mode.RUN
-        assert Mode.HOLD in found
-        assert found[-1] == Mode.DAMP
-        status = lockstep.reported(lambda s: s.latched, "the fault")
-        assert status.reason.startswith("held_too_long: ")
 
     @pytest.mark.parametrize(
         ("name", "spoilt"),
@@ -120,36 +101,11 @@ class TestClocks:
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
-    def test_clock_before_zero_is_refused_and_nothing_else_happens(self, lockstep: Robot) -> None:
-        lockstep.runs()
-        lockstep.show_on_clock(-1_500_000_000)
-        check_wording(lockstep.hears("/clock: "))
-        assert lockstep.tick().mode == Mode.RUN
-
     def test_clock_that_runs_backwards_at_rest_is_no_fault(self, lockstep: Robot) -> None:
         lockstep.now_ns = 500_000_000
         lockstep.commands.clear()
         lockstep.is_met()
         lockstep.request("stand")
-
-    @pytest.mark.parametrize("resets", [True, False])
-    def test_header_clock_that_is_reset_is_followed_and_one_that_stands_still_is_silence(
-        self, lockstep: Robot, resets: bool
-    ) -> None:
-        """A driver that restarts counts from zero; its messages are new all the same."""
-        began_ns = lockstep.runs().now_ns
-        found = []
-        for i in range(12):
-            stamp_ns = PERIOD_NS * (i + 1) if resets else began_ns
-            now_ns = lockstep.now_ns + PERIOD_NS
-            lockstep.now_ns = stamp_ns
-            lockstep.send()
-            lockstep.now_ns = now_ns
-            lockstep.send_clock()
-            lockstep.until(lockstep.answers, "an answer")
-            found.append(lockstep.answers()[-1].mode)
-        assert (set(found) == {Mode.RUN}) is resets
-        assert (found[-1] == Mode.DAMP) is not resets
 
 
 class TestTicks:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32
 
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
@@ -40,7 +39,6 @@ def arrivals(robot_node: Node, sampled_number: Sampled[Int32]) -> Arrivals:
 def send_numbers(
     robot_node: Node, partner: Robot, sampled_number: Sampled[Int32], arrivals: Arrivals
 ) -> Send:
-    """Publish numbers; afterwards the last of them is there to be taken."""
     publisher: Publisher = robot_node.create_publisher(Int32, "number", 10)
     # A second listener without depth shows when everything has been delivered.
     heard: list[int] = []
@@ -107,19 +105,6 @@ def test_arrival_wakes_and_takes_nothing(
     waiting.join()
     assert woken.is_set()
     assert number_in(sampled_number.take()) == 1
-
-
-def test_publishers_are_counted_also_of_best_effort_until_the_input_is_closed(
-    sampled_number: Sampled[Int32], robot_node: Node, partner: Robot
-) -> None:
-    assert sampled_number.publishers() == 0
-    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    robot_node.create_publisher(Int32, "number", 10)
-    publisher = robot_node.create_publisher(Int32, "number", best_effort)
-    partner.until(lambda: sampled_number.publishers() == 2, "two publishers")
-    partner.until(lambda: publisher.get_subscription_count() == 1, "the subscription")
-    sampled_number.close()
-    assert "number" not in [s.topic_name.strip("/") for s in robot_node.subscriptions]
 
 
 def test_executor_does_not_wake_for_the_events_of_a_sampled_topic(

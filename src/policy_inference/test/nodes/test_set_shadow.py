@@ -18,7 +18,6 @@ WALKS, CROUCHES = 20, 15
 
 @pytest.fixture
 def walk(bundle_in_use: Path) -> Path:
-    """The bundle of the member that walks."""
     return bundle_in_use.parent / "walk"
 
 

@@ -38,8 +38,6 @@ STATES = {
 
 
 class LegsAndArm(Arm):
-    """A robot on legs with an arm and cameras on its back."""
-
     policy_node = "policy_set_node"
     period_ns = PERIOD_NS
     stand = (*STAND, *(0.0,) * len(ARM))
@@ -50,13 +48,11 @@ class LegsAndArm(Arm):
         self.holds = False
 
     def send(self) -> None:
-        """Publish the sensors that are not silent."""
         super().send()
         if "imu/data" not in self.silent:
             self.send_imu()
 
     def walks(self) -> "LegsAndArm":
-        """Tick until both policies command."""
         Robot.runs(self)
         self.until(lambda: any(self.tick().position[len(LEGS) :]), "the arm's first step")
         return self
@@ -66,7 +62,6 @@ Stage = StageOf[LegsAndArm, PolicySetNode]
 
 
 def write_legs_and_arm(folder: Path) -> Path:
-    """Write the set; return its folder."""
     write_version(folder / "legs", "1.0.0")
     write_colours(folder / "arm", offset_rad=0.0)
     stated = {
@@ -81,14 +76,12 @@ def write_legs_and_arm(folder: Path) -> Path:
 
 @pytest.fixture
 def legs_and_arm_stage(log_since: Callable[[], str]) -> Iterator[Stage]:
-    """Nodes of sets and a robot; all ends with the test."""
     with staged(LegsAndArm, PolicySetNode, log_since) as stage:
         yield stage
 
 
 @pytest.fixture
 def walking_arm(legs_and_arm_stage: Stage, tmp_path: Path) -> LegsAndArm:
-    """A robot that walks and reaches."""
     bundle = str(write_legs_and_arm(tmp_path))
     legs_and_arm_stage.active(bundle=bundle, use_sim_time=True, status_rate_hz=50.0)
     return legs_and_arm_stage.robot.walks()

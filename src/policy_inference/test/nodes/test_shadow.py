@@ -21,7 +21,6 @@ from policy_inference.shadow.tick_slots import SLOTS
 from policy_inference.testing.process import children
 
 from .bundles import CONTRACT, JOINTS, RATE_HZ
-from .colour_bundle import JOINTS as ARM_JOINTS
 from .colour_bundle import SIZE
 from .harness import Activate, Robot, StageOf
 from .kinds import CHUNK, JOINT, OFFSET_RAD, Kind
@@ -42,7 +41,6 @@ both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 
 @pytest.fixture(autouse=True)
 def faulty_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the backend of these tests."""
     register_faulty(tmp_path / "site", monkeypatch)
 
 
@@ -93,28 +91,6 @@ class TestDistance:
         differences = values["shadow.contract_differences"].split("; ")
         assert [one.partition(":")[0] for one in differences] == ["action.scale"]
         assert float(values["shadow.gain_error_largest"]) > 0.0
-
-    @pytest.mark.parametrize("mode", ["asynchronous", "ensemble"])
-    @pytest.mark.parametrize("kind", [CHUNK], ids=str)
-    def test_greater_targets_of_chunks_are_a_distance_in_rad(
-        self, activate: Activate, partner: Any, moved: Path, mode: str
-    ) -> None:
-        activate(use_sim_time=True, mode=mode, shadow_bundle=str(moved))
-        partner.runs()
-        moves_sensors(partner, CHUNK, TICKS)
-
-        found = settled(partner)
-
-        assert (found.bundle_name, found.bundle_version) == ("colours", "2.0.0")
-        assert (found.bundle, found.mode, found.problem) == (str(moved), "followed", "")
-        assert found.compared
-        assert (found.failed, found.not_finite, found.beyond_limits) == (0, 0, 0)
-        assert list(found.joints) == list(ARM_JOINTS)
-        for distance in (found.mean, found.rms, found.max):
-            np.testing.assert_allclose(distance, OFFSET_RAD, atol=1e-5)
-        assert not found.max_steps  # the contract has no nominal step
-        values = told_of_shadow(partner, found)
-        assert values["shadow.max_largest"] == f"{max(found.max):.6f}"
 
     @pytest.mark.parametrize(
         ("kind", "mode", "transport"),

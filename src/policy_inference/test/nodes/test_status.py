@@ -35,15 +35,6 @@ def test_status_says_what_runs(lockstep: Robot, bundle_in_use: Path) -> None:
     check_wording(status.reason)
 
 
-def test_status_says_why_another_back_end_does_not_run(activate: Activate, partner: Robot) -> None:
-    activate(use_sim_time=True, backend="rknn,onnx")
-    partner.is_met()
-    status = partner.newest()
-    assert status.backend == "onnx"
-    assert status.fallback.startswith("rknn: ")
-    check_wording(status.fallback)
-
-
 def test_every_rule_of_the_guard_has_a_counter_in_their_order(lockstep: Robot) -> None:
     assert list(counters(lockstep.newest())) == [rule.value for rule in Rule]
 

@@ -51,7 +51,6 @@ class LedArm(Arm):
             self._listen(message, topic, into, every_one)
 
     def send(self) -> None:
-        """Publish the sensors, and the leader's pose."""
         super().send()
         if self.leader is not None:
             message = JointState(
@@ -67,7 +66,6 @@ class LedArm(Arm):
         return command
 
     def runs(self) -> LedArm:
-        """Tick until the policy runs."""
         super().runs()
         return self
 

@@ -13,22 +13,7 @@ from policy_inference.nodes.tick_observer import Prepared, TickObserver, TickObs
 from testkit.kernel.robots import Robot
 
 
-class Noted(Prepared):
-    """Notes what is done with it."""
-
-    def __init__(self, name: str, calls: list[str]) -> None:
-        self.name, self._calls = name, calls
-
-    def start(self) -> None:
-        self._calls.append(f"{self.name} starts")
-
-    def abandon(self) -> None:
-        self._calls.append(f"{self.name} abandons")
-
-
 class Observer(TickObserver):
-    """Keeps what it is called with."""
-
     def __init__(self, name: str, calls: list[str], problem: str = "") -> None:
         self.name, self._calls, self._problem = name, calls, problem
         self.verdict: RunVerdict | None = None
@@ -40,13 +25,17 @@ class Observer(TickObserver):
     def diagnostics(self) -> Mapping[str, str]:
         return {f"{self.name}.calls": str(len(self._calls))}
 
-    def prepared(self, policy: str) -> Prepared:
+    def prepared(self, policy: str) -> Prepared[str]:
         if policy == f"breaks {self.name}":
             raise ValueError(policy)
-        return Noted(self.name, self._calls)
+        return Prepared(
+            part=self.name,
+            start=lambda: self._calls.append(f"{self.name} starts"),
+            abandon=lambda: self._calls.append(f"{self.name} abandons"),
+        )
 
-    def adopt(self, policy: str, prepared: Noted) -> Callable[[], object]:
-        assert prepared.name == self.name
+    def adopt(self, policy: str, prepared: Prepared[str]) -> Callable[[], object]:
+        assert prepared.part == self.name
         self._calls.append(f"{self.name} follows {policy}")
         return lambda: self._calls.append(f"{self.name} ends")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from policy_msgs.msg import JointCommand
-from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
@@ -71,7 +70,6 @@ def run_trial(activate: Activate, put_on_trial: Begin) -> Activate:
 
 @pytest.fixture
 def on_trial(run_trial: Activate, partner: Robot) -> Robot:
-    """A robot whose node has a version on trial."""
     run_trial()
     partner.is_met()
     return partner
@@ -94,7 +92,6 @@ def awaits_state(robot: Robot, store: Path, state: TrialState) -> VersionTrial:
 
 
 def falls_back(robot: Robot) -> None:
-    """Wait for the version before."""
     robot.until(lambda: robot.newest().bundle_version == OLDER, "the version before")
 
 
@@ -119,22 +116,6 @@ def test_name_stands_for_the_version_on_trial(on_trial: Robot, two_versions: Pat
     assert (trial.run_time_s, trial.run_time_limit_s) == (0.0, 100.0)
     assert on_trial.told()["trial.state"] == "open"
     assert on_trial.told()["trial.tilt_rad"].split()[-1] == "0.5"
-
-
-def test_run_is_on_record_from_its_beginning_to_its_end(
-    on_trial: Robot, two_versions: Path
-) -> None:
-    on_trial.runs()
-    assert trial_on_record(two_versions).runner is not None
-    on_trial.ticks(20)
-    on_trial.request("damp")
-    on_trial.tick()
-    on_trial.until(lambda: trial_on_record(two_versions).runner is None, "the end in the record")
-    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended"]
-    assert trial_on_record(two_versions).run_time_s == pytest.approx(
-        reported_trial(on_trial).run_time_s, abs=0.001
-    )
-    assert trial_on_record(two_versions).run_time_s > 0.4
 
 
 def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: Path) -> None:
@@ -287,17 +268,6 @@ def test_version_whose_content_is_not_that_of_the_trial_is_refused(
     contract.write_text(contract.read_text() + "\n# changed\n")
     write_record(two_versions / NEWER)
     node_stage.refuses(bundle="two_joints", use_sim_time=True)
-
-
-def test_node_that_is_deactivated_ends_the_run_in_the_record(
-    run_trial: Activate, partner: Robot, two_versions: Path
-) -> None:
-    node = run_trial()
-    partner.runs()
-    assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
-    assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
-    assert events_on_record(two_versions) == ["begun", "run_began", "run_ended"]
-    assert trial_on_record(two_versions).state is TrialState.OPEN
 
 
 def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_not_taken_again(

@@ -28,7 +28,6 @@ from .video_devices import Device, VideoCapture
 
 @pytest.fixture
 def camera(monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A camera at /dev/video3."""
     found = Device()
     monkeypatch.setattr(VideoCapture, "devices", {3: found})
     monkeypatch.setattr(cv2, "VideoCapture", VideoCapture)
@@ -202,7 +201,6 @@ class TestCommand:
 class TestNode:
     @pytest.fixture
     def start_camera(self, node_stage: Stage) -> Iterator[Callable[..., UsbCamera]]:
-        """Start a node with parameters, as a parameter file would."""
         nodes: list[UsbCamera] = []
 
         def start_one(**parameters: object) -> UsbCamera:
@@ -213,7 +211,7 @@ class TestNode:
 
         yield start_one
         for node in nodes:
-            node.stop()
+            node.close()
             node.destroy_node()
 
     @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ def test_command_reaches_the_policy(lockstep: Robot) -> None:
 
 @pytest.fixture
 def stamped_command(activate: Activate, partner: Robot) -> Publisher:
-    """The publisher of stamped commands to a policy that runs."""
     partner.node.destroy_publisher(partner.cmd_vel)
     stamped = partner.node.create_publisher(TwistStamped, "cmd_vel", 10)
     activate(use_sim_time=True, stamped_command=True)

@@ -25,15 +25,11 @@ def red_image(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 class Device:
-    """A camera at /dev/videoN."""
-
     def __init__(self) -> None:
         self.formats: tuple[str, ...] = ("YUYV", "MJPG")
         self.sizes = ((640, 480), (320, 240))
         self.plugged = True
         self.bus_is_full = False
-        self.broken_reads = 0
-        """So many reads from now on fail, as those of a damaged JPEG do."""
         self.instead: list[Any] = []
         """What the next reads give in place of an image, or raise."""
         self.filled_up = 0
@@ -43,8 +39,6 @@ class Device:
 
 
 class VideoCapture:
-    """Stands in the place of cv2.VideoCapture."""
-
     devices: Mapping[int, Device] = {}
 
     def __init__(self, device: int | str, backend: int) -> None:
@@ -95,9 +89,6 @@ class VideoCapture:
     def read(self) -> tuple[bool, Any]:
         device = self._device
         if device is None or not device.plugged or device.bus_is_full:
-            return False, None
-        if device.broken_reads:
-            device.broken_reads -= 1
             return False, None
         if device.instead:
             found = device.instead.pop(0)

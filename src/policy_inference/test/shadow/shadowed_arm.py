@@ -79,7 +79,6 @@ class ShadowedArm:
         return (self._chunks[sensed.time_ns] + self.offset)[:, self.order]
 
     def runs_again(self) -> None:
-        """Begin another run, in which there are no ticks yet."""
         self.arm.controller.damp()
         self.arm.controller.reset()
         self.tick()

@@ -67,7 +67,6 @@ SIZES = {"joint_pos": 3, "external:goal": 2}
 
 @pytest.fixture
 def both_ends() -> Iterator[tuple[ObservationSlots, ObservationSlots]]:
-    """The end of the node and that of the shadow."""
     node = ObservationSlots(chunk_contract_of(), SIZES)
     shadow = ObservationSlots(chunk_contract_of(), SIZES, os.dup(node.fd))
     yield node, shadow
