@@ -50,11 +50,6 @@ class Connection(ABC):
         self.memory: ServiceMemory | None = None
 
     @property
-    def peer(self) -> str:
-        """Where and whose it is, the same when the client comes back."""
-        return self.name.rpartition(", ")[0]
-
-    @property
     def is_incomplete(self) -> bool:
         """Whether a request has begun of which the rest is still to come."""
         return self._got > 0

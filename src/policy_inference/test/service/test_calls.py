@@ -29,7 +29,7 @@ def watched_service(tmp_path: Path) -> Iterator[Service]:
     monitors = list[Monitor]()
 
     def watched_by(model: Model, clock: Clock) -> Monitor:
-        monitors.append(Monitor(model, Notifier({}), clock=clock))
+        monitors.append(Monitor(model, Notifier({})))
         return monitors[-1]
 
     with closing(Service(tmp_path, watched_by=watched_by)) as service:

@@ -45,7 +45,7 @@ class Watch:
     def __init__(self, folder: Path, watched: list[Watched]) -> None:
         def watched_by(model: Model, clock: Clock) -> Monitor:
             model.watched = watched
-            self.monitor = Monitor(model, Notifier({}), clock=clock)
+            self.monitor = Monitor(model, Notifier({}))
             return self.monitor
 
         self.service = Service(folder, watched_by=watched_by)
@@ -82,18 +82,6 @@ def trained(number: int) -> F32:
     noise = np.random.default_rng(number).standard_normal(OBS_DIM)
     values: F32 = (MEAN + DIVISOR * noise).astype(np.float32)
     return values
-
-
-def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
-    watch: Watch, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(300):
-        watch.service.connect().close()
-        watch.service.settle()
-    watch.service.after(11_000)
-
-    assert len(log_lines(caplog, " connected")) == 20
-    check_wording(*log_lines(caplog, "280"))
 
 
 def test_requests_without_an_answer_are_one_event_until_there_are_answers(
@@ -199,7 +187,7 @@ def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "5000000"})
 
         def watched_by(model: Model, clock: Clock) -> Monitor:
-            return Monitor(model, notifier, clock=clock)
+            return Monitor(model, notifier)
 
         with closing(Service(tmp_path, watched_by=watched_by)) as service, closing(notifier):
             service.after(1000)
@@ -210,13 +198,3 @@ def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
                 manager.recv(100)
             service.after(0)
             assert manager.recv(100) == b"WATCHDOG=1"
-
-
-def test_a_watchdog_that_an_idle_service_cannot_feed_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with (
-        closing(Service(tmp_path)) as service,
-        closing(Monitor(service.model, Notifier({"WATCHDOG_USEC": "1000000"}))),
-    ):
-        check_wording(*log_lines(caplog, "WatchdogSec"))
