@@ -79,7 +79,7 @@ class TensorRtLog:
     def reasons(self) -> str:
         """Return what TensorRT said last, as the end of a message.
 
-        Without an error it is the warnings: a driver that is missing is no more to 8.5.
+        Without an error it is the warnings: a driver that is missing is no more to 8.6.
         """
         said = self._errors or self._warnings
         return f"; TensorRT says: {' | '.join(said)}" if said else ""

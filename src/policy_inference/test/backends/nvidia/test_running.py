@@ -21,8 +21,6 @@ from testkit.wording import check_wording, refusal
 
 from .conftest import FROM_CACHE, Install, Open
 
-CUDAS = ("cuda-python", "cuda-python of old", "pycuda")
-
 
 def test_page_locked_memory_is_freed_with_its_arrays(install_gpu: Install, linear: Path) -> None:
     gpu = install_gpu()
@@ -57,14 +55,11 @@ def test_a_run_is_one_recorded_graph_or_is_put_into_the_stream(
     assert backend.details["cuda_graph"] == ("no" if choice == "no" else "yes")
 
 
-@pytest.mark.parametrize(
-    ("cuda", "graph"), [("cuda-python", "yes"), ("cuda-python", "no"), ("pycuda", "no")]
-)
+@pytest.mark.parametrize("graph", ["yes", "no"])
 def test_nothing_of_tensorrt_outlives_close(
-    install_gpu: Install, open_trt: Open, cuda: str, graph: str
+    install_gpu: Install, open_trt: Open, graph: str
 ) -> None:
-    """Engine and context hold memory, which only works with the GPU's context."""
-    gpu = install_gpu(cuda=cuda)
+    gpu = install_gpu()
     backend = open_trt(cuda_graph=graph)
     assert len(gpu.engines) == 2
 
