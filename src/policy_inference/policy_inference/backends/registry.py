@@ -32,27 +32,21 @@ class OpenedModels(Mapping[str, BackendBase]):
     """
 
     def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
-        """Take over models that were opened, one or more."""
         self._backends, self.skipped = dict(backends), tuple(skipped)
 
     def __getitem__(self, key: str) -> BackendBase:
-        """Return the model that has this key in the contract."""
         return self._backends[key]
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the keys, in the contract's order."""
         return iter(self._backends)
 
     def __len__(self) -> int:
-        """Return how many models there are."""
         return len(self._backends)
 
     def __enter__(self) -> OpenedModels:
-        """Return the models, which are closed at the end."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the models."""
         self.close()
 
     @property

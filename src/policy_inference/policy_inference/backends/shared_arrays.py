@@ -73,7 +73,6 @@ class Bell:
     """Rings across processes; silence for ever, because the other one ended, is noticed too."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
-        """Take one end of each of two pipes."""
         self.fds = read_fd, write_fd
         self._poll = select.poll()
         self._poll.register(read_fd, select.POLLIN)

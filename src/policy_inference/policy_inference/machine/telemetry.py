@@ -156,7 +156,6 @@ class Host:
     """
 
     def __init__(self, machine: Machine) -> None:
-        """Count the processor's load from now on."""
         self._machine = machine
         self._times = psutil.cpu_times()
 

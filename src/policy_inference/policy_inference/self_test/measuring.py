@@ -54,11 +54,9 @@ class Durations:
     """Durations of single runs, in the order in which they were measured."""
 
     def __init__(self, durations_ns: Sequence[int] | F64) -> None:
-        """Keep them; there is at least one."""
         self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
@@ -148,7 +146,6 @@ class TimedRuns:
         )
 
     def __len__(self) -> int:
-        """Return how many runs there were."""
         return len(self.inference)
 
 
@@ -195,7 +192,6 @@ class DeviceLoad:
     """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
-        """Keep what is asked, such as `BackendBase.telemetry`."""
         self._read = read
         self._samples = list[Mapping[str, str]]()
         self._next_ns: int | None = None
@@ -210,7 +206,6 @@ class DeviceLoad:
             self.unreadable = f"telemetry: {problem}" if problem else self.unreadable
 
     def __len__(self) -> int:
-        """Return how often it was asked."""
         return len(self._samples)
 
     def series(self) -> dict[str, SensorCourse]:

@@ -64,7 +64,6 @@ class PolicyClient:
     """
 
     def __init__(self, connection: socket.socket, hello: Hello, *, timeout_s: float = 1.0) -> None:
-        """Introduce this client over a connection, which is its own from now on."""
         self._stream, self._timeout_s, self._sequence = _FrameStream(connection), timeout_s, 0
         self._through: _FrameStream | _Shared = self._stream
         try:
@@ -81,7 +80,6 @@ class PolicyClient:
             raise
 
     def __enter__(self) -> PolicyClient:
-        """Return the client, which `with` closes."""
         return self
 
     def __exit__(
@@ -90,7 +88,6 @@ class PolicyClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the client."""
         self.close()
 
     def infer(self, observation: npt.ArrayLike, *, stamp_ns: int = 0, reset: bool = False) -> F32:

@@ -58,7 +58,6 @@ class Listener:
         path: Path | None = None,
         warning: str = "",
     ) -> None:
-        """Take over a socket that listens; `path` is its file."""
         listening.setblocking(False)
         self.socket, self.protocol, self.where = listening, protocol, where
         self.warning = warning

@@ -49,7 +49,6 @@ class FramedConnection(Connection):
     protocol = "framed"
 
     def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
-        """Wait for a HELLO."""
         super().__init__(connected, name, model)
         # If one byte more than a frame arrives, the client sent more than one.
         self._request = memoryview(bytearray(HELLO_BYTES + 1))
@@ -65,7 +64,6 @@ class FramedConnection(Connection):
         return self._take()
 
     def has_more(self) -> bool:
-        """See `Connection`; what wakes the service may come late."""
         return self.memory is None and super().has_more()
 
     def answer(self) -> None:

@@ -137,11 +137,9 @@ class ServiceLoop:
         self._waker.close()
 
     def __enter__(self) -> ServiceLoop:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     # -- clients that speak

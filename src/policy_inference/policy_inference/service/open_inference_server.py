@@ -61,7 +61,6 @@ class GraphService:
     outputs: WireTensors = field(init=False)
 
     def __post_init__(self) -> None:
-        """Know the tensors of the model."""
         self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:

@@ -84,7 +84,6 @@ class ServiceError(PolicyError):
     """What a frame gets an ERROR for."""
 
     def __init__(self, code: Code, text: str) -> None:
-        """Keep the code; the text is for people."""
         self.code = code
         super().__init__(text)
 

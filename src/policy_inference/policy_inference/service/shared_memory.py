@@ -137,7 +137,6 @@ class ServiceMemory(_End):
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
-        """Make the memory for so many robots."""
         request = _rounded(HEADER.size + 4 * rows * obs_dim)
         answer = _rounded(HEADER.size + max(4 * rows * answer_dim, LONGEST_TEXT))
         self.bytes = _REQUEST + request + answer

@@ -50,7 +50,6 @@ class RknnBackend(BackendBase):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """See `BackendBase`; which cores a chip has is checked when its model is opened."""
         super().check_options(given)
         masks, wanted = _CORES["rk3588"], given.get("core_mask", "auto")
         if wanted not in masks:
@@ -60,7 +59,6 @@ class RknnBackend(BackendBase):
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        """See `BackendBase`; the file says it itself, without the runtime."""
         return _tensors(_described(file))
 
     @classmethod

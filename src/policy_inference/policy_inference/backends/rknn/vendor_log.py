@@ -24,7 +24,6 @@ class VendorLog(logging.Handler):
     """
 
     def __init__(self) -> None:
-        """Listen from now on, to warnings and worse."""
         super().__init__(logging.WARNING)
         self._log = logging.getLogger(LOGGER)
         self._records = deque[str](maxlen=_KEPT)

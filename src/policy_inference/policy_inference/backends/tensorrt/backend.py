@@ -72,7 +72,6 @@ class TensorRtBackend(BackendBase):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """See `BackendBase`."""
         super().check_options(given)
         EngineOptions.read(given)
 

@@ -36,7 +36,6 @@ class PlanCache:
     """Plans by fingerprint; a plan that was deleted is built again."""
 
     def __init__(self, folder: Path) -> None:
-        """Use this folder, which need not be there yet."""
         self.folder = folder
 
     def find(self, fingerprint: Fingerprint) -> bytes | None:

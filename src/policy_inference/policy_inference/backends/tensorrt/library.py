@@ -49,7 +49,6 @@ class TensorRtLog:
     """
 
     def __init__(self, trt: Any) -> None:
-        """Make a logger for this package."""
         self._errors: deque[str] = deque(maxlen=_KEPT)
         self._warnings: deque[str] = deque(maxlen=_KEPT)
         known, errors, warnings = trt.ILogger.Severity, self._errors, self._warnings

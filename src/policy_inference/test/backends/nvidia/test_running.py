@@ -131,24 +131,6 @@ def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without_unless_it_
     assert call in backend.details["cuda_graph"]
 
 
-def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
-    install_gpu: Install, open_trt: Open, linear: Path
-) -> None:
-    gpu = install_gpu()
-    gpu.failing["recording"] = "synchronises"
-
-    backend = open_trt()
-    backend.inputs["obs"][:] = 1.0
-    backend.run()
-
-    assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
-    assert "synchronises" in backend.details["cuda_graph"]
-    gpu.failing["execute_async_v3"] = "cudaErrorLaunchFailure"
-    with pytest.raises(BackendError) as caught:
-        backend.run()
-    assert "synchronises" not in str(caught.value)
-
-
 def test_arrays_of_the_caller_are_used_where_they_are_given(
     install_gpu: Install, linear: Path
 ) -> None:
