@@ -59,12 +59,6 @@ def test_viewer_without_a_display_ends_the_launch_by_name(
     assert "Traceback" not in run.output
 
 
-def test_missing_bundle_is_refused_by_name(launch: Callable[..., Any]) -> None:
-    run = launch("isaac_tensorrt.launch.py", "backend:=onnx")
-
-    run.refuses("'bundle'")
-
-
 def test_parameter_file_that_is_not_there_ends_the_launch(
     launch: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -153,17 +147,6 @@ def test_emulated_lite3_is_found_on_this_machine_and_ctrl_c_ends_all_three(
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
         assert heard[-1].command_rate_hz == 0.0
         run.is_interrupted(3)
-
-
-def test_driver_takes_the_address_of_the_robot_from_its_file(
-    launch: Callable[..., Any], tmp_path: Path
-) -> None:
-    file = parameters_of_a_lite3(tmp_path, interface_address="192.0.2.1")
-    run = launch("lite3_rknn.launch.py", "backend:=onnx", file)
-
-    run.wait_for(r"\[lite3_driver\]: .*192\.0\.2\.1")
-    run.wait_for(r"lite3_driver-\d+\] was required: shutting down|the driver ended")
-    run.wait_for_end()
 
 
 def parameters_of_a_unitree(tmp_path: Path, driver: str, **parameters: Any) -> str:
@@ -333,15 +316,3 @@ def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(
     environment = dict(line.split("=", 1) for line in lines if line)
 
     assert {name: environment[name] for name in CHOICES if environment.get(name)} == found
-
-
-def test_arm_that_is_not_simulated_needs_a_bundle(launch: Callable[..., Any]) -> None:
-    run = launch("act_bpu.launch.py")
-
-    run.refuses("bundle: ", "bundle:=FOLDER")
-
-
-def test_a_leader_of_an_arm_that_is_not_driven_is_refused(launch: Callable[..., Any]) -> None:
-    run = launch("act_policy.launch.py", "robot:=sim", "leader_port:=/dev/ttyACM1")
-
-    run.refuses("leader_port: ", "robot:=so100")
