@@ -16,8 +16,8 @@ import yaml
 
 from policy_core.bundle.verified import sha256_of
 from policy_core.interfaces import F32
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, save_recurrent, weights
+from testkit.chunk_bundles import write_chunk_bundle
 
 from ..nodes.bundles import CONTRACT
 

@@ -31,7 +31,7 @@ from policy_inference.service.protocol import (
     frame,
     read_header,
 )
-from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.fuzzing import bounded, changed_bytes, examples
 
 from .lockstep import (
     Service,

@@ -21,8 +21,8 @@ from policy_core.errors import BackendError, BundleError, PolicyError
 from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.service.serving import ServedModel
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save, save_linear, save_recurrent, save_sum, weights
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
 from ..backends import rknnlite_double
