@@ -56,7 +56,6 @@ class OpenedModels(Mapping[str, BackendBase]):
 
     @property
     def name(self) -> str:
-        """Of the back end."""
         return self.first.name
 
     @property
@@ -85,7 +84,6 @@ class OpenedModels(Mapping[str, BackendBase]):
             raise
 
     def close(self) -> None:
-        """Close the models."""
         for backend in self.values():
             backend.close()
 
@@ -388,7 +386,6 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
 
 def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
-    """Import what an entry point names."""
     try:
         return entry.load()
     except (Exception, SystemExit) as cause:  # a module of another package may raise anything

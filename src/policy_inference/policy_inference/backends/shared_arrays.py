@@ -92,7 +92,6 @@ class Bell:
         return os.read(self.fds[0], 1)
 
     def close(self) -> None:
-        """Close both pipes."""
         for fd in self.fds:
             os.close(fd)
 

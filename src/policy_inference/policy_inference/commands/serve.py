@@ -24,7 +24,6 @@ from policy_store.command_line import add_backend_options, add_bundle, number_wi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     parser.set_defaults(until_stopped=True)
     policy = parser.add_argument_group("policy")
     add_bundle(policy, "folder of a bundle, or the name of an installed one", nargs="?", default="")
@@ -181,7 +180,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Do it; return the exit status."""
     problem = _contradiction(given)
     if problem:
         given.parser.error(problem)

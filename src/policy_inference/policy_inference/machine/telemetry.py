@@ -252,7 +252,6 @@ class TelemetryReader:
         return self._newest
 
     def forget(self) -> None:
-        """Forget what was read so far."""
         self._newest = {}, []
 
     def close(self) -> None:

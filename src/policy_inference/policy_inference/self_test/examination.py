@@ -55,7 +55,6 @@ class Examination:
         return bool(self.results[CAN_RUN])
 
     def document(self) -> dict[str, Any]:
-        """Return it in the types of JSON."""
         contract = self.bundle and self.bundle.contract
         return {
             "schema_version": SCHEMA_VERSION,

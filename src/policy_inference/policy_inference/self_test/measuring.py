@@ -44,7 +44,6 @@ class SteadyClock:
         return time.perf_counter_ns()
 
     def sleep_until(self, deadline_ns: int) -> None:
-        """Sleep, unless that time is over."""
         left_ns = deadline_ns - time.perf_counter_ns()
         if left_ns > 0:
             time.sleep(left_ns * 1e-9)
@@ -159,14 +158,12 @@ class Timed:
         self.began_ns = self.ended_ns = self.total_ns = 0
 
     def run(self) -> None:
-        """Run the backend, and time it."""
         self.began_ns = self._clock.now_ns()
         self._backend.run()
         self.ended_ns = self._clock.now_ns()
         self.total_ns += self.ended_ns - self.began_ns
 
     def close(self) -> None:
-        """Close the backend."""
         self._backend.close()
 
 
@@ -198,7 +195,6 @@ class DeviceLoad:
         self.unreadable = ""
 
     def sample(self, now_ns: int) -> None:
-        """Ask, where it is time to."""
         if self._next_ns is None or now_ns >= self._next_ns:
             self._next_ns = now_ns + SAMPLE_NS
             sample, problem = read_safely(self._read)

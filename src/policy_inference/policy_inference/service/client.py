@@ -129,13 +129,10 @@ class PolicyClient:
         return np.frombuffer(payload, "<f4").reshape(len(rows), -1).astype(np.float32)
 
     def close(self) -> None:
-        """End the session."""
         self._through.close()
 
 
 class _FrameStream:
-    """Frames over a connection."""
-
     def __init__(self, connection: socket.socket) -> None:
         self.connection, self.deadline_s = connection, 0.0
         self.files = list[int]()
@@ -235,7 +232,6 @@ def _no_error(header: FrameHeader, payload: bytes) -> tuple[FrameHeader, bytes]:
 
 @contextmanager
 def _as_errors() -> Iterator[None]:
-    """Raise what goes wrong with a connection as errors of the service."""
     try:
         yield
     except TimeoutError:

@@ -159,7 +159,6 @@ class FramedConnection(Connection):
             session.restarts = True
 
     def _check(self, header: FrameHeader) -> None:
-        """Refuse what is no frame that may come now."""
         if header[:_OF_EACH] == self._usual:
             return
         session = self.session
@@ -190,7 +189,6 @@ class FramedConnection(Connection):
         )
 
     def _greet(self, hello: Hello) -> None:
-        """Begin a session and say WELCOME."""
         model = self._model
         answer_dim = model.answer_dim(hello.answer)
         _require_same_policy(hello, model, answer_dim)
@@ -261,5 +259,4 @@ def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> N
 
 
 def _rows(buffer: bytearray, rows: int, columns: int) -> F32:
-    """Return the payload of a frame as an array."""
     return np.frombuffer(buffer, "<f4", rows * columns, HEADER.size).reshape(rows, columns)

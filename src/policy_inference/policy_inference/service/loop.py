@@ -95,7 +95,6 @@ class ServiceLoop:
         self._waker.wake()
 
     def run(self) -> None:
-        """Serve until `stop`."""
         while not self._is_stopped:
             self.step(_IDLE_S)
 
@@ -145,7 +144,6 @@ class ServiceLoop:
     # -- clients that speak
 
     def _read(self, connection: Connection, read: Callable[[], bool]) -> None:
-        """Take what a client says."""
         try:
             is_complete = read()
         except (ServiceError, Disconnected) as error:
@@ -199,7 +197,6 @@ class ServiceLoop:
                 )
 
     def _fail(self, connection: Connection, error: ServiceError) -> None:
-        """Tell a client why it gets no answer."""
         if error.code.closes or connection.protocol == "raw":
             self._end(connection, error)
         else:

@@ -122,7 +122,6 @@ class Monitor(Observer):
         self._due_ns = self._now_ns = 0
 
     def close(self) -> None:
-        """Read no more telemetry."""
         self._reader.close()
 
     def connected(self, connection: Connection) -> None:

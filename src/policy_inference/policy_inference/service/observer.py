@@ -66,7 +66,6 @@ class Histogram:
         self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0
 
     def add(self, value: int) -> None:
-        """Count a value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -101,10 +100,8 @@ class Counts:
         self.errors[error] += 1
 
     def opened(self, protocol: str) -> None:
-        """Count a client that connected."""
         self.accepted[protocol] += 1
         self.connected[protocol] += 1
 
     def closed(self, protocol: str) -> None:
-        """Count a client that left."""
         self.connected[protocol] -= 1

@@ -141,7 +141,6 @@ class OpenInferenceServer:
         self._server.start()
 
     def close(self) -> None:
-        """Answer what has begun, and end."""
         self._server.stop(_GRACE_S).wait()
         self._pool.shutdown()
 

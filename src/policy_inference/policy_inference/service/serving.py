@@ -196,7 +196,6 @@ class ServedModel:
         self._infer(sessions[begin:] if begin else sessions, rows)
 
     def close(self) -> None:
-        """Release the runtime."""
         self._together[0].close()
         self.backend.close()
 

@@ -121,7 +121,6 @@ class _End:
         return self._flags[self._other.sleeps] != 0
 
     def close(self) -> None:
-        """Give the memory back."""
         for view in (self._counters, self._flags, self._bytes):
             view.release()
         self._block.close()
@@ -208,7 +207,6 @@ class ServiceMemory(_End):
         self._fence()
 
     def close(self) -> None:
-        """Give back the memory and its file."""
         super().close()
         self.passed()
 

@@ -145,7 +145,6 @@ class RknnBackend(BackendBase):
         self._place_arrays()
 
     def _start(self, said: VendorLog) -> None:
-        """Let the runtime load the file."""
         stage = "RKNNLite"
         try:
             with said.captured():
@@ -167,7 +166,6 @@ class RknnBackend(BackendBase):
         return BackendError(f"{self._file}: {explain(stage, result, said)}")
 
     def _version(self) -> str:
-        """Return the versions of package and library."""
         version = installed_version(PACKAGE)
         package = f"{PACKAGE} {version}" if version else PACKAGE  # copied, not installed
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"

@@ -71,5 +71,4 @@ class VendorLog(logging.Handler):
                 streams.add(id(handler.stream))
 
     def stop(self) -> None:
-        """Stop listening."""
         self._log.removeHandler(self)

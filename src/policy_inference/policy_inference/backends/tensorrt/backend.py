@@ -226,7 +226,6 @@ class TensorRtBackend(BackendBase):
 
 
 def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, Any]:
-    """Return runtime and engine."""
     runtime = said.made(trt.Runtime)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:

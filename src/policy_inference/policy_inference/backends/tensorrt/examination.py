@@ -76,7 +76,6 @@ def _device(machine: Machine, release: str) -> Finding:
 
 
 def _jetson(machine: Machine, release: str) -> Iterator[Finding]:
-    """Yield JetPack, the power mode and the clock."""
     numbers = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
     if numbers:
         jetpack = _jetpack(release)
@@ -175,7 +174,6 @@ def clock_folder(machine: Machine) -> Path | None:
 
 
 def gpu_clock(machine: Machine) -> DeviceClock | None:
-    """Return the GPU's clock."""
     return device_clock(machine, clock_folder(machine))
 
 

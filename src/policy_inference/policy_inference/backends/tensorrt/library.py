@@ -71,7 +71,6 @@ class TensorRtLog:
         self.logger = TensorRtLogger()
 
     def forget(self) -> None:
-        """Forget what was said before."""
         self._errors.clear()
         self._warnings.clear()
 

@@ -82,12 +82,10 @@ class PlanSidecar:
     seconds: float
 
     def text(self) -> str:
-        """Return the JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def sidecar_of(plan: Path) -> Path:
-    """Return the path of a plan's JSON."""
     return plan.with_name(f"{plan.name}.json")
 
 
