@@ -20,7 +20,6 @@ from policy_core.bundle.verified import verified, verified_copy
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
-from policy_inference.machine.machine import Finding, Machine
 from policy_inference.processes import PrivateFolder
 
 
@@ -100,18 +99,6 @@ def available() -> dict[str, EntryPoint]:
         BackendError: Two installed packages register the same name.
     """
     return registered(GROUP, "backend", BackendError)
-
-
-def require_known(name: str) -> dict[str, EntryPoint]:
-    """Return the registered backends, of which `name` is one.
-
-    Raises:
-        BackendError: It is none of them.
-    """
-    known = available()
-    if name not in known:
-        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
-    return known
 
 
 def parse_options(texts: Iterable[str]) -> Options:
@@ -200,17 +187,13 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
         BackendError: The back end is not installed, or cannot read tensors, or the file is no
             model.
     """
-    known = require_known(name)
+    known = available()
+    if name not in known:
+        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
     cls: type[BackendBase] = loaded(known[name], BackendError)
     if cls.builds_from in known and file.suffix == f".{cls.builds_from}":
         cls = loaded(known[cls.builds_from], BackendError)
     return cls.tensors(file)
-
-
-def artifact_for(bundle: JointBundle, name: str) -> tuple[Artifact, Path]:
-    """Return what a back end opens of a joint policy's bundle, as `artifacts_for` its model."""
-    (opened,) = artifacts_for(bundle, name).values()
-    return opened
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
@@ -330,40 +313,6 @@ def _private_folder(file: Path) -> PrivateFolder:
         raise BackendError(
             f"{file}: expected a temporary folder for a copy, found: {error}; name one with TMPDIR"
         ) from error
-
-
-NOT_EXAMINED = "not examined"
-
-
-def examined(
-    cls: type[BackendBase], machine: Machine, artifact: Artifact | None
-) -> Sequence[Finding]:
-    """Return what a back end's own examination found here; an error where it failed.
-
-    A back end without an examination has one finding, `NOT_EXAMINED`.
-
-    Args:
-        cls: Class of the back end.
-        machine: This one.
-        artifact: What it would open, if that is known.
-    """
-    try:
-        findings = list(cls.examine(machine, artifact))
-    except Exception as error:  # noqa: BLE001  # of another package; the others are examined
-        return [
-            Finding.error(
-                "examination",
-                f"{type(error).__name__}: {error}",
-                f"report it to the developers of the back end {cls.name}",
-            )
-        ]
-    return findings or [
-        Finding.warning(
-            NOT_EXAMINED,
-            "this back end does not say what it needs",
-            f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
-        )
-    ]
 
 
 def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, metadata.EntryPoint]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from policy_core.errors import BackendError
-from policy_core.interfaces import F32, F64
+from policy_core.interfaces import F32
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observing import Watched, watched_with
@@ -117,38 +116,6 @@ def test_normalisation_mismatch_is_one_line_within_seconds_and_its_end_another(
     for _ in range(2):
         watch.ask_for_seconds(client, trained)
     check_wording(*log_lines(caplog, "again"))
-
-
-def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_answers(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    unanswered = list[int]()
-
-    class Seen(Watched):
-        def describe(self, looks: F64, scaling: ObservationScaling) -> str:
-            readable, _, _ = select.select(clients, [], [], 0)
-            unanswered.append(len(clients) - len(readable))
-            return super().describe(looks, scaling)
-
-    (part,) = watched_with((MEAN, DIVISOR))
-    with closing(Watch(tmp_path, [Seen(values=part.values, check=part.check)])) as watch:
-        clients = [watch.service.connect() for _ in range(5)]
-        watch.service.settle()
-        for number in range(LOOKS):
-            watch.service.after(EVERY_MS)
-            for client in clients:
-                client.sendall((trained(number) * 100).tobytes())
-            watch.service.loop.step(0)
-            if number < LOOKS - 1:
-                for client in clients:
-                    receive_action(client)
-
-        for judged in range(1, 6):
-            assert unanswered == [0] * judged
-            watch.service.loop.step(0)
-
-    assert unanswered == [0] * 5
-    assert len(log_lines(caplog, "normalisation mismatch")) == 5
 
 
 def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(

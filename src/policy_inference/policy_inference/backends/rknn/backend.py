@@ -149,7 +149,6 @@ class RknnBackend(BackendBase):
         try:
             with said.captured():
                 self._lite = self._class()
-                said.deduplicate()
                 stage, result = "load_rknn", self._lite.load_rknn(str(self._file))
                 if result == 0:
                     stage = "init_runtime"

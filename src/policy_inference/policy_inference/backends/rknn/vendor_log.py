@@ -17,11 +17,7 @@ _KEPT, _SIZE = 20, 4000
 
 
 class VendorLog(logging.Handler):
-    """Keeps the last lines of the vendor's logger, and removes handlers that repeat them.
-
-    Each `RKNNLite` adds a handler to the same logger, so that with several models every line would
-    come several times.
-    """
+    """Keeps the last lines of the vendor's logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -60,15 +56,6 @@ class VendorLog(logging.Handler):
                 yield
             finally:
                 self.native = printed()[-_SIZE:]
-
-    def deduplicate(self) -> None:
-        """Remove the handlers that another `RKNNLite` added for the same stream."""
-        streams = set[int]()
-        for handler in list(self._log.handlers):
-            if type(handler) is logging.StreamHandler:
-                if id(handler.stream) in streams:
-                    self._log.removeHandler(handler)
-                streams.add(id(handler.stream))
 
     def stop(self) -> None:
         self._log.removeHandler(self)
