@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -26,24 +26,15 @@ _LOWEST, _HIGHEST = -7, 2
 """Powers of ten, s: all that a run of a model may take."""
 
 
-class Clock(Protocol):
-    """A clock that never goes back, and can be waited for."""
-
-    def now_ns(self) -> int:
-        """Return the time, ns."""
-
-    def sleep_until(self, deadline_ns: int) -> None:
-        """Return at that time, or at once where it is over."""
-
-
-class SteadyClock:
-    """The machine's own."""
+class Clock:
+    """The machine's own, which never goes back."""
 
     def now_ns(self) -> int:
         """Return the time since some moment in the past, ns."""
         return time.perf_counter_ns()
 
     def sleep_until(self, deadline_ns: int) -> None:
+        """Sleep, unless that time is over."""
         left_ns = deadline_ns - time.perf_counter_ns()
         if left_ns > 0:
             time.sleep(left_ns * 1e-9)

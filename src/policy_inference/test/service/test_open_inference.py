@@ -19,7 +19,6 @@ from policy_inference.commands.main import main
 from policy_inference.open_inference import SERVICE, WireTensors, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,
-    GrpcEndpoint,
     OpenInferenceServer,
 )
 from policy_inference.testing.models import save_linear
@@ -40,7 +39,7 @@ def tiny_model(tmp_path: Path) -> Iterator[GraphService]:
 
 @pytest.fixture
 def oip_server(tiny_model: GraphService) -> Iterator[OpenInferenceServer]:
-    endpoint = GrpcEndpoint(place=("127.0.0.1", 0))
+    endpoint = ("127.0.0.1", 0)
     with closing(OpenInferenceServer(endpoint, {"tiny": tiny_model})) as running:
         yield running
 
@@ -182,12 +181,12 @@ def test_server_answers_that_it_is_there_while_a_model_runs(
 
 def test_port_that_is_taken_is_an_error(oip_server: OpenInferenceServer) -> None:
     with refusal(PolicyError):
-        OpenInferenceServer(GrpcEndpoint(place=("127.0.0.1", oip_server.port)), {})
+        OpenInferenceServer(("127.0.0.1", oip_server.port), {})
 
 
 def test_other_machines_need_a_secret_to_connect() -> None:
     with refusal(PolicyError):
-        OpenInferenceServer(GrpcEndpoint(place=("0.0.0.0", 0)), {})
+        OpenInferenceServer(("0.0.0.0", 0), {})
 
 
 @pytest.mark.parametrize(

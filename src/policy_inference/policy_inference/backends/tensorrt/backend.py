@@ -35,40 +35,11 @@ class TensorRtBackend(BackendBase):
     builds_from = "onnx"
     options = OPTIONS
 
-    def __init__(
-        self,
-        file: Path,
-        inputs: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec],
-        *,
-        precision: str = "fp32",
-        target: str | None = None,
-        options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] | None = None,
-        content: Path | None = None,
-    ) -> None:
-        """Open the model; arguments as those of `BackendBase`.
-
-        Arrays are page-locked ones of our own unless `place` says otherwise.
-
-        Raises:
-            BackendError: As with `BackendBase`, or there is no engine and none may be built.
-        """
-        self._device: Device | None = None
-        self._runtime: Any = None
-        self._engine: Any = None
-        self._context: Any = None
-        self._enqueue: Callable[[], None] | None = None
-        super().__init__(
-            file,
-            inputs,
-            outputs,
-            precision=precision,
-            target=target,
-            options=options,
-            place=place or self._page_locked,
-            content=content,
-        )
+    _device: Device | None = None
+    _runtime: Any = None
+    _engine: Any = None
+    _context: Any = None
+    _enqueue: Callable[[], None] | None = None
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -118,7 +89,7 @@ class TensorRtBackend(BackendBase):
             details,
         )
 
-    def _page_locked(self, spec: TensorSpec) -> Tensor:
+    def _array(self, spec: TensorSpec) -> Tensor:
         return self._opened().host(spec)
 
     def _bind(self) -> None:

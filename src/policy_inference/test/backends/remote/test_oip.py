@@ -27,7 +27,6 @@ from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.credentials import read_certificate
 from policy_inference.service.open_inference_server import (
     GraphService,
-    GrpcEndpoint,
     OpenInferenceServer,
 )
 from policy_inference.testing.models import save_linear
@@ -193,8 +192,7 @@ def serve_here(onnx: Path) -> Iterator[Callable[..., OpenInferenceServer]]:
         def apply(**changed: Any) -> OpenInferenceServer:
             backend = stack.enter_context(closing(OnnxBackend(onnx, [OBS], [ACTIONS])))
             model = GraphService(name="tiny", version="1.0.0", sha256="", backend=backend)
-            endpoint = GrpcEndpoint(place=("127.0.0.1", 0), **changed)
-            server = OpenInferenceServer(endpoint, {"tiny": model})
+            server = OpenInferenceServer(("127.0.0.1", 0), {"tiny": model}, **changed)
             return stack.enter_context(closing(server))
 
         yield apply
