@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from importlib.metadata import EntryPoint
@@ -23,7 +23,7 @@ from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, Backen
 from policy_inference.processes import PrivateFolder
 
 
-class OpenedModels(Mapping[str, BackendBase]):
+class OpenedModels(dict[str, BackendBase]):
     """Models that belong together, all open on one back end, by their keys in the contract.
 
     Attributes:
@@ -31,16 +31,8 @@ class OpenedModels(Mapping[str, BackendBase]):
     """
 
     def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
-        self._backends, self.skipped = dict(backends), tuple(skipped)
-
-    def __getitem__(self, key: str) -> BackendBase:
-        return self._backends[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._backends)
-
-    def __len__(self) -> int:
-        return len(self._backends)
+        super().__init__(backends)
+        self.skipped = tuple(skipped)
 
     def __enter__(self) -> OpenedModels:
         return self
@@ -51,7 +43,7 @@ class OpenedModels(Mapping[str, BackendBase]):
     @property
     def first(self) -> BackendBase:
         """The first model: its runtime and device are those of all."""
-        return next(iter(self._backends.values()))
+        return next(iter(self.values()))
 
     @property
     def name(self) -> str:
