@@ -33,7 +33,6 @@ from policy_inference.backends.remote.openpi import OpenpiBackend
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,
-    GrpcEndpoint,
     OpenInferenceServer,
 )
 
@@ -190,7 +189,7 @@ def serve(folder: Path) -> None:
         output = TensorSpec(name="first", shape=(len(inputs),), dtype=dtype)
         backend = OnnxBackend(_model(folder / f"{case}.onnx", inputs, output), inputs, [output])
         models[case] = GraphService(name=case, version="", sha256="", backend=backend)
-    server = OpenInferenceServer(GrpcEndpoint(place=("127.0.0.1", 0)), models)
+    server = OpenInferenceServer(("127.0.0.1", 0), models)
     with ExitStack() as stack:
         ports = [server.port, stack.enter_context(_openpi_server())]
         unfinished = folder / "ports.unfinished"

@@ -29,7 +29,7 @@ from policy_core.members.chunk.observation_sync import JOINTS, ObservationSync
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import frame_of
 from policy_core.observation.state import StateVector
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 
 MS, RATE_HZ, PERIOD_MS, FIRST_MS, LAST_MS = 1_000_000, 20, 50, 1000, 9000
 SIZES = {"laptop": (16, 24), "phone": (12, 16)}

@@ -27,11 +27,11 @@ from examples.demos.runner import Processes, free_port
 from model_tools.ship.fleet import judge_fleet, read_robots, worst
 from policy_core.bundle.store import current_version
 from policy_inference.nodes import qos
-from policy_inference.testing.disks import small_disk
 from policy_store.activation import activate
 from policy_store.install import install
 from policy_store.trial_record import TrialEvent
 from policy_store.trials import begin_trial
+from testkit.disks import small_disk
 
 from .limping import SHIPPED, renumbered_bundle
 

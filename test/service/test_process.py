@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +56,6 @@ def test_golden_observations_get_the_reference_models_actions(
     np.testing.assert_allclose(found, actions, atol=1e-4)
 
 
-def test_a_raw_client_needs_nothing_but_a_socket(tmp_path: Path) -> None:
-    place = str(tmp_path / "raw.sock")
-    with served("--socket", place), socket.socket(socket.AF_UNIX) as client:
-        client.connect(place)
-        client.sendall(np.zeros(OBS_DIM, "<f4").tobytes())
-        action = np.frombuffer(client.recv(4 * ACT_DIM, socket.MSG_WAITALL), "<f4")
-    assert np.isfinite(action).all()
-    assert action.any()
-
-
 @pytest.mark.parametrize(
     ("by", "transport"), [(signal.SIGTERM, Transport.STREAM), (signal.SIGINT, SHARED)]
 )
@@ -87,22 +76,3 @@ def test_asked_to_end_it_says_so_and_leaves_nothing(
         assert not [path for path in (raw, framed) if path.exists()]
         assert service.lines[-1] == "ended"
         assert "Traceback" not in service.log
-
-
-def test_a_service_that_cannot_start_says_why_and_fails(tmp_path: Path) -> None:
-    place = tmp_path / "policy.sock"
-    place.write_text("somebody's letter")
-    with served("--framed-socket", str(place)) as service:
-        assert service.end() == 4
-    assert str(place) in service.log
-    assert "Traceback" not in service.log
-    assert place.read_text() == "somebody's letter"
-
-
-def test_a_client_of_another_policy_is_refused_at_hello(tmp_path: Path) -> None:
-    place = str(tmp_path / "policy.sock")
-    with served("--framed-socket", place):
-        with pytest.raises(ServiceError, match="lite3_walk") as refused:
-            connect(place, Hello(policy_sha256=b"x" * 32))
-        assert refused.value.code is Code.OTHER_POLICY
-        connect(place).close()

@@ -11,7 +11,7 @@ from hypothesis import given
 from lerobot_bridge.mapping import field_steps
 from lerobot_bridge.mapping_file import parse_mapping, shipped
 from policy_core.errors import BundleError
-from policy_inference.testing.fuzzing import bounded, changed_values
+from testkit.fuzzing import bounded, changed_values
 
 from .mapping_cases import MAPPING
 

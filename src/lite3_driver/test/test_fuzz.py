@@ -13,7 +13,7 @@ from lite3_driver import wire
 from lite3_driver.figures import Lite3Settings
 from lite3_driver.reception import Lite3Reception
 from lite3_driver.wire import Oddity
-from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.fuzzing import bounded, changed_bytes, examples
 
 from .lockstep import HOST, LYING, MS, PORT, STANDING
 

@@ -21,7 +21,7 @@ from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64, OnFault
 from policy_core.members.chunk.worker import Request
 from policy_core.observation.freshness import Input
-from policy_inference.testing.fuzzing import examples
+from testkit.fuzzing import examples
 from testkit.kernel.arms import PERIOD_NS as ARM_PERIOD_NS
 from testkit.kernel.arms import Arm
 from testkit.kernel.contracts import DEFAULT, NOMINAL, contract_of

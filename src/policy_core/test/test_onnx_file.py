@@ -20,8 +20,8 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_core.onnx_file import MOST_FIELDS, require_whole
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
 from policy_inference.testing.models import save_linear
+from testkit.fuzzing import bounded, changed_bytes, examples
 from testkit.wording import check_wording, refusal
 
 from .onnx_corpus import (

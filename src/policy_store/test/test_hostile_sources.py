@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
 from policy_core.errors import PolicyError
-from policy_inference.testing.fuzzing import bounded, changed_bytes
 from policy_store.bundle_source import DEEPEST, MOST_FILES, opened
+from testkit.fuzzing import bounded, changed_bytes
 from testkit.store import NAME, MakeVersion, make_keys, sign, tool, tool_refused
 from testkit.wording import check_wording, refusal
 

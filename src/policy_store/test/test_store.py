@@ -22,10 +22,10 @@ import pytest
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_of
-from policy_inference.testing.disks import fill_up, small_disk
 from policy_store.activation import is_older
 from policy_store.durable import write_text
 from policy_store.inventory import verify
+from testkit.disks import fill_up, small_disk
 from testkit.store import (
     NAME,
     NOBODY,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from policy_core.bundle.store import TRIALS_FILE
-from policy_inference.testing.disks import fill_up, small_disk
 from policy_store.trial_record import TrialEvent, TrialState, VersionTrial, newest_trial
+from testkit.disks import fill_up, small_disk
 from testkit.store import (
     NAME,
     MakeVersion,

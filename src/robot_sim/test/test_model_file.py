@@ -9,8 +9,8 @@ from pathlib import Path
 import mujoco  # noqa: F401  # takes more memory than the tests allow
 import pytest
 
-from policy_inference.testing.fuzzing import bounded
 from robot_sim.model_file import load_spec
+from testkit.fuzzing import bounded
 
 PART = '<body name="part"><geom size="1"/></body>'
 THOUSAND = f'<replicate count="1000">{PART}</replicate>'

@@ -18,7 +18,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording
 
 FRAMES = 60

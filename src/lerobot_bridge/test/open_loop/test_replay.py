@@ -19,7 +19,7 @@ from policy_core.interfaces import Tensor
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import drawn_noise, play_chunks
 from policy_inference.comparison.rows import Rows
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..given_frames import write_frames

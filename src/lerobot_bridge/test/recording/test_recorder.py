@@ -20,7 +20,7 @@ from lerobot_bridge.recording.recorder import FROM_TOPIC
 from lerobot_bridge.recording.session import State
 from policy_core.bundle.schema import parse_yaml
 from policy_core.errors import PolicyError, RefusedError
-from policy_inference.testing.disks import small_disk
+from testkit.disks import small_disk
 from testkit.waiting import until
 from testkit.wording import check_wording, lines_with, refusal
 

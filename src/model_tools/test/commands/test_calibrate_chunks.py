@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from model_tools import cli
-from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..files.lerobot.small_dataset import write_dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording
 
 

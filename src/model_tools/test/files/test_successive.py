@@ -24,7 +24,7 @@ from policy_core.members.chunk.graphs import ChunkGraphs
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import observation_at
 from policy_inference.comparison.rows import Rows
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 
 from .lerobot.small_dataset import colour, state, write_dataset
 

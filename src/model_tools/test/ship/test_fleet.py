@@ -30,7 +30,7 @@ from model_tools.ship.fleet import (
     worst,
 )
 from policy_core.errors import PolicyError
-from policy_inference.testing.fuzzing import bounded, changed_bytes
+from testkit.fuzzing import bounded, changed_bytes
 from testkit.wording import check_wording, refusal
 
 HEALTHY = """

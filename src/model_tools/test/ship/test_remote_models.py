@@ -93,7 +93,7 @@ def served_graphs() -> Iterator[int]:
                 strict=True,
             )
         }
-        endpoint = server.GrpcEndpoint(place=("127.0.0.1", 0))
+        endpoint = ("127.0.0.1", 0)
         with closing(server.OpenInferenceServer(endpoint, graphs)) as running:
             yield running.port
 

@@ -16,8 +16,8 @@ import yaml
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.load import parse_contract
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, weights
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.edits import Edits, set_key, with_edits
 
 from .editing import CONTRACT, file_sha256

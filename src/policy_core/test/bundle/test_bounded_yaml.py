@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES, MOST_VALUES, YamlError, load_text
-from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.fuzzing import bounded, changed_bytes, examples
 from testkit.wording import refusal
 
 MERGES = "a0: &a0 {k: 1}\n" + "".join(

@@ -16,7 +16,7 @@ from policy_core.bundle.contract_difference import (
     not_accepted,
 )
 from policy_core.bundle.load import load_bundle
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.kernel.contracts import DEFAULT, JOINTS, NOMINAL, TERMS_OF_A_WALKER, contract_of
 
 SHIPPED = Path(__file__).resolve().parents[4] / "config" / "bundles"

@@ -11,7 +11,7 @@ import pytest
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.edits import MISSING, Edits
 
 from .editing import any_contract, check_refused, edits_name, problem_key, refused_problems

@@ -21,7 +21,7 @@ from policy_core.bundle.arrays import read_rows
 from policy_core.bundle.contract import File
 from policy_core.bundle.load import parse_contract
 from policy_core.errors import MOST_LINES, BundleError
-from policy_inference.testing.fuzzing import bounded, changed_bytes, changed_values, examples
+from testkit.fuzzing import bounded, changed_bytes, changed_values, examples
 from testkit.wording import refusal
 
 SHIPPED = Path(__file__).parents[4] / "config" / "bundles"

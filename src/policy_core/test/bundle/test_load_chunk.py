@@ -13,7 +13,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
 from policy_inference.backends.registry import open_models
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording, refusal
 

@@ -73,7 +73,7 @@ class BackendBase(ABC):
         precision: str = "fp32",
         target: str | None = None,
         options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty,
+        place: Callable[[TensorSpec], Tensor] | None = None,
         content: Path | None = None,
         deadline_s: float = ANSWER_WITHIN_S,
     ) -> None:
@@ -86,7 +86,7 @@ class BackendBase(ABC):
             precision: Of the file, as the contract states it.
             target: Chip or GPU that the file was compiled for.
             options: Values by name, among `options` of the class.
-            place: Makes the array of a tensor, inputs first.
+            place: Makes the array of a tensor, inputs first; `_array` if absent.
             content: A copy of that file, hash already verified, which is opened instead; it need
                 be there only until this returns. The file itself if absent.
             deadline_s: After which an answer is of no use; for back ends that wait for others.
@@ -106,8 +106,9 @@ class BackendBase(ABC):
             found_inputs, found_outputs, self.details = self._open(content)
             _check_tensors(file, "input", inputs, found_inputs)
             _check_tensors(file, "output", outputs, found_outputs)
-            self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
-            self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
+            array = place or self._array
+            self.inputs: Mapping[str, Tensor] = {spec.name: array(spec) for spec in inputs}
+            self.outputs: Mapping[str, Tensor] = {spec.name: array(spec) for spec in outputs}
             self._masks = [
                 (name, array, np.zeros(array.shape, np.bool_))
                 for name, array in self.inputs.items()
@@ -304,6 +305,10 @@ class BackendBase(ABC):
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
         """Load the file; return its inputs, its outputs and what to report."""
+
+    def _array(self, spec: TensorSpec) -> Tensor:
+        """Return the array of a tensor, zeros: in memory that the runtime profits from."""
+        return spec.empty()
 
     @abstractmethod
     def _bind(self) -> None:

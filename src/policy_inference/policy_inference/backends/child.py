@@ -191,7 +191,6 @@ class ChildBackend(BackendBase):
         return answer
 
     def _failure(self, answer: bytes, during: str, within_s: float = 0.0) -> BackendError:
-        """Return what the child said."""
         if answer == FAILED:
             return BackendError(self._arrays.text)
         return BackendError(self._ended(during, within_s))

@@ -75,7 +75,6 @@ class OnnxBackend(BackendBase):
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        """See `BackendBase`."""
         return _tensors(file, cls._load(file)[0])
 
     def _open(

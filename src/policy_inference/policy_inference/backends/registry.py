@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from importlib.metadata import EntryPoint
@@ -20,11 +20,10 @@ from policy_core.bundle.verified import verified, verified_copy
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
-from policy_inference.machine.machine import Finding, Machine
 from policy_inference.processes import PrivateFolder
 
 
-class OpenedModels(Mapping[str, BackendBase]):
+class OpenedModels(dict[str, BackendBase]):
     """Models that belong together, all open on one back end, by their keys in the contract.
 
     Attributes:
@@ -32,37 +31,22 @@ class OpenedModels(Mapping[str, BackendBase]):
     """
 
     def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
-        """Take over models that were opened, one or more."""
-        self._backends, self.skipped = dict(backends), tuple(skipped)
-
-    def __getitem__(self, key: str) -> BackendBase:
-        """Return the model that has this key in the contract."""
-        return self._backends[key]
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the keys, in the contract's order."""
-        return iter(self._backends)
-
-    def __len__(self) -> int:
-        """Return how many models there are."""
-        return len(self._backends)
+        super().__init__(backends)
+        self.skipped = tuple(skipped)
 
     def __enter__(self) -> OpenedModels:
-        """Return the models, which are closed at the end."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the models."""
         self.close()
 
     @property
     def first(self) -> BackendBase:
         """The first model: its runtime and device are those of all."""
-        return next(iter(self._backends.values()))
+        return next(iter(self.values()))
 
     @property
     def name(self) -> str:
-        """Of the back end."""
         return self.first.name
 
     @property
@@ -91,7 +75,6 @@ class OpenedModels(Mapping[str, BackendBase]):
             raise
 
     def close(self) -> None:
-        """Close the models."""
         for backend in self.values():
             backend.close()
 
@@ -108,18 +91,6 @@ def available() -> dict[str, EntryPoint]:
         BackendError: Two installed packages register the same name.
     """
     return registered(GROUP, "backend", BackendError)
-
-
-def require_known(name: str) -> dict[str, EntryPoint]:
-    """Return the registered backends, of which `name` is one.
-
-    Raises:
-        BackendError: It is none of them.
-    """
-    known = available()
-    if name not in known:
-        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
-    return known
 
 
 def parse_options(texts: Iterable[str]) -> Options:
@@ -208,17 +179,13 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
         BackendError: The back end is not installed, or cannot read tensors, or the file is no
             model.
     """
-    known = require_known(name)
+    known = available()
+    if name not in known:
+        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
     cls: type[BackendBase] = loaded(known[name], BackendError)
     if cls.builds_from in known and file.suffix == f".{cls.builds_from}":
         cls = loaded(known[cls.builds_from], BackendError)
     return cls.tensors(file)
-
-
-def artifact_for(bundle: JointBundle, name: str) -> tuple[Artifact, Path]:
-    """Return what a back end opens of a joint policy's bundle, as `artifacts_for` its model."""
-    (opened,) = artifacts_for(bundle, name).values()
-    return opened
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
@@ -340,40 +307,6 @@ def _private_folder(file: Path) -> PrivateFolder:
         ) from error
 
 
-NOT_EXAMINED = "not examined"
-
-
-def examined(
-    cls: type[BackendBase], machine: Machine, artifact: Artifact | None
-) -> Sequence[Finding]:
-    """Return what a back end's own examination found here; an error where it failed.
-
-    A back end without an examination has one finding, `NOT_EXAMINED`.
-
-    Args:
-        cls: Class of the back end.
-        machine: This one.
-        artifact: What it would open, if that is known.
-    """
-    try:
-        findings = list(cls.examine(machine, artifact))
-    except Exception as error:  # noqa: BLE001  # of another package; the others are examined
-        return [
-            Finding.error(
-                "examination",
-                f"{type(error).__name__}: {error}",
-                f"report it to the developers of the back end {cls.name}",
-            )
-        ]
-    return findings or [
-        Finding.warning(
-            NOT_EXAMINED,
-            "this back end does not say what it needs",
-            f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
-        )
-    ]
-
-
 def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, metadata.EntryPoint]:
     """Return the entry points of a group by name.
 
@@ -394,7 +327,6 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
 
 def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
-    """Import what an entry point names."""
     try:
         return entry.load()
     except (Exception, SystemExit) as cause:  # a module of another package may raise anything

@@ -73,7 +73,6 @@ class Bell:
     """Rings across processes; silence for ever, because the other one ended, is noticed too."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
-        """Take one end of each of two pipes."""
         self.fds = read_fd, write_fd
         self._poll = select.poll()
         self._poll.register(read_fd, select.POLLIN)
@@ -93,7 +92,6 @@ class Bell:
         return os.read(self.fds[0], 1)
 
     def close(self) -> None:
-        """Close both pipes."""
         for fd in self.fds:
             os.close(fd)
 

@@ -26,7 +26,6 @@ _NODE = "/act_policy_node"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     parser.set_defaults(until_stopped=True, left="node and cameras have ended")
     parser.add_argument(
         "--bpu-act-path",
@@ -157,7 +156,6 @@ def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
 
 
 def _parameters(given: argparse.Namespace, contract: ChunkContract) -> dict[str, object]:
-    """Return the parameters of the node."""
     graphs = contract.graphs.values()
     has_bpu = all("bpu" in graph.artifacts for graph in graphs)
     asked = {

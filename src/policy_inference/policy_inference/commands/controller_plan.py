@@ -22,7 +22,6 @@ _LIMITS = [one.name for one in fields(StricterLimits)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     add_bundle(parser, "folder of a bundle, or the name of an installed one")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the plan")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
@@ -48,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[dict[str, str]]:
-    """Write it."""
     from policy_core.bundle.bundle import Bundle
     from policy_core.bundle.load import load_bundle, trusted_keys
     from policy_inference.backends.onnx import runtime_library

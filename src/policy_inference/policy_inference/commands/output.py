@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,39 +29,35 @@ def write_new(path: Path, data: Any, force: bool) -> None:
 
 def write_new_bytes(path: Path, content: bytes, force: bool) -> None:
     """Write bytes as `write_new`."""
-    with whole_file(_target(path, force), 0o644) as file:
+    _refuse_existing(path, force)
+    with whole_file(path, 0o644) as file:
         file.write(content)
-        _target(path, force)  # another program may have made it meanwhile
 
 
 def refuse_unwritable(path: Path, force: bool) -> None:
     """Raise an error unless `write_new` can write the file, before any work could be lost."""
-    folder = _target(path, force).parent
+    _refuse_existing(path, force)
     try:
-        with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder):
+        with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=path.parent):
             pass
     except OSError as error:
         raise PolicyError(
-            f"{folder}: expected a folder that can be written to, found: {error.strerror}"
+            f"{path.parent}: expected a folder that can be written to, found: {error.strerror}"
         ) from error
 
 
-def _target(path: Path, force: bool) -> Path:
-    """Return the file that is written: where `path` is a link to one, the one that it points at."""
+def _refuse_existing(path: Path, force: bool) -> None:
     try:
-        path.lstat()
+        is_file = stat.S_ISREG(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        return path
-    target = Path(os.path.realpath(path))
-    if os.path.lexists(target) and not target.is_file():
-        kind = "folder" if target.is_dir() else "device, or something else that is no file"
-        raise PolicyError(f"{path}: expected a file to write, found a {kind}; name another")
+        return
+    if not is_file:
+        raise PolicyError(f"{path}: expected a file to write, found something else; name another")
     if not force:
         raise PolicyError(
             f"{path}: expected a file that is not there yet, found one; name "
             "another, or replace it with --force"
         )
-    return target
 
 
 def sendable(value: Any) -> Any:

@@ -26,7 +26,6 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     add_bundle(parser, "folder of a bundle, or the name of an installed one", nargs="?")
     parser.add_argument(
         "--backend",

@@ -16,19 +16,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from policy_core.errors import PolicyError
-from policy_inference.machine.scheduling import parse_cpus, parse_priority
-from policy_store.command_line import add_backend_options, add_bundle
-
-T = TypeVar("T")
+from policy_inference.machine.scheduling import parse_cpus
+from policy_store.command_line import add_backend_options, add_bundle, number_within
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     parser.set_defaults(until_stopped=True)
     policy = parser.add_argument_group("policy")
     add_bundle(policy, "folder of a bundle, or the name of an installed one", nargs="?", default="")
@@ -47,12 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     policy.add_argument(
         "--obs-dim",
-        type=int,
+        type=number_within(1, 1 << 24),
         metavar="N",
         help="number of values of an observation of --model, if its file does not state it",
     )
     policy.add_argument(
-        "--act-dim", type=int, metavar="N", help="number of values of its action, likewise"
+        "--act-dim",
+        type=number_within(1, 1 << 24),
+        metavar="N",
+        help="number of values of its action, likewise",
     )
     policy.add_argument(
         "--precision", default="fp32", help="of --model: fp32, fp16, w8a8, ... (default fp32)"
@@ -69,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_options(policy)
     policy.add_argument(
         "--batch",
-        type=_number(1, 4096),
+        type=number_within(1, 4096),
         default=1,
         metavar="N",
         help="most robots in one inference; more than 1 needs a model with a "
@@ -77,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     policy.add_argument(
         "--warmup",
-        type=int,
+        type=number_within(0, 1_000_000),
         default=32,
         metavar="N",
         help="inferences before the first client, for at most 5 s (default 32)",
@@ -104,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     places.add_argument(
         "--clients",
-        type=_number(1, 4096),
+        type=number_within(1, 4096),
         default=64,
         metavar="N",
         help="most clients at once, over all endpoints (default 64)",
@@ -137,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     places.add_argument(
         "--spin-us",
-        type=_number(0, 1_000_000),
+        type=number_within(0, 1_000_000),
         default=0,
         metavar="N",
         help="time for which the service polls shared memory for the next request before it "
@@ -152,13 +150,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     operation = parser.add_argument_group("operation")
     operation.add_argument(
         "--cpus",
-        type=_argument(parse_cpus),
+        type=_cpus,
         metavar="LIST",
         help="cores on which the process runs, such as 4-7 or 0,2",
     )
     operation.add_argument(
         "--priority",
-        type=_argument(parse_priority),
+        type=number_within(1, 99),
         metavar="N",
         help="real-time priority (SCHED_FIFO) of the thread that answers, 1 to 99",
     )
@@ -182,7 +180,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Do it; return the exit status."""
     problem = _contradiction(given)
     if problem:
         given.parser.error(problem)
@@ -194,6 +191,14 @@ def run(given: argparse.Namespace) -> int:
 
 def _contradiction(given: argparse.Namespace) -> str:
     """Return what is wrong with the arguments together; empty where nothing is."""
+    if bool(given.bundle) == (given.model is not None):
+        return "expected --bundle, or --model for a file without a contract, and not both"
+    if given.bundle and given.obs_stats:
+        return "--obs-stats: the bundle says how observations are normalised"
+    if given.bundle and (given.obs_dim or given.act_dim):
+        return "--obs-dim and --act-dim: the bundle says them"
+    if given.open_inference and (given.batch != 1 or given.obs_stats):
+        return "--open-inference: expected neither --batch nor --obs-stats: clients fill tensors"
     if (given.tls_cert is None) != (given.tls_key is None):
         return "--tls-cert and --tls-key belong together"
     if given.tls_client_ca and not given.tls_cert:
@@ -210,16 +215,11 @@ def _contradiction(given: argparse.Namespace) -> str:
     return ""
 
 
-def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Return what reads an argument as `parse` does, with its message where that refuses it."""
-
-    def read(text: str) -> T:
-        try:
-            return parse(text)
-        except PolicyError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
+def _cpus(text: str) -> tuple[int, ...]:
+    try:
+        return parse_cpus(text)
+    except PolicyError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _file(text: str) -> Path:
@@ -250,16 +250,3 @@ def _place(text: str) -> tuple[str, int]:
             f"expected HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555, found {text!r}"
         )
     return bare, int(port)
-
-
-def _number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return what reads a number within these bounds."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(
-                f"expected a number from {lowest} to {highest}, found {text!r}"
-            )
-        return int(text)
-
-    return read

@@ -24,7 +24,7 @@ from policy_inference.service.endpoints import EndpointOptions, Listener, open_l
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
-from policy_inference.service.open_inference_server import GrpcEndpoint, OpenInferenceServer
+from policy_inference.service.open_inference_server import OpenInferenceServer
 from policy_inference.service.opening import ServeRequest, open_graphs, open_served
 from policy_inference.service.serving import ServedModel
 from policy_store.signals import stopped_by_signals
@@ -104,13 +104,15 @@ def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
         opened.callback(notifier.close)
         models = open_graphs(_serve_request(given), opened)
         np.seterr(all="ignore")
-        endpoint = GrpcEndpoint(
-            place=given.open_inference,
+        server = OpenInferenceServer(
+            given.open_inference,
+            models,
             certificate=certificate,
             token=token,
             clients=given.clients,
+            failed=failed,
         )
-        server = opened.enter_context(closing(OpenInferenceServer(endpoint, models, failed)))
+        opened.callback(server.close)
         for refused in _real_time(given):
             _log.warning("%s", refused)
         for name, model in models.items():

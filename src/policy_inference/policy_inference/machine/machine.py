@@ -52,7 +52,6 @@ class Machine:
     """The files under one root, which is another folder than `/` only in tests."""
 
     def __init__(self, root: Path = Path("/")) -> None:
-        """Read nothing yet."""
         self.root = root
         self._found: dict[str, list[Path]] = {}
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
+import re
 import resource
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,9 +25,6 @@ _MCL_CURRENT, _MCL_FUTURE = 1, 2
 """Of mlockall(2), the same on x86 and ARM."""
 _HIGHEST_CORE = 1023
 """No board or PC has more; whether this machine has them is the kernel's to say."""
-_ENOUGH_TO_LOCK = 1 << 30
-"""Bytes; no node takes more."""
-_LONGEST = 9
 THIS_THREAD = (0,)
 """The calling thread, as the kernel's calls name it."""
 
@@ -37,35 +33,14 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     """Read cores as taskset and systemd write them: `4-7`, `0,2`."""
     chosen = set[int]()
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not _is_number(first) or (dash and not _is_number(last)):
-            raise PolicyError(f"expected cores as in 4-7 or 0,2, found {text[:20]!r}")
-        ends = _bounded(first), _bounded(last or first)
-        if not ends[0] <= ends[1] <= _HIGHEST_CORE:
+        ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
+        if not first <= last <= _HIGHEST_CORE:
             raise PolicyError(
-                f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found {part[:20]!r}"
+                f"expected cores from 0 to {_HIGHEST_CORE}, as in 4-7 or 0,2, found {text[:20]!r}"
             )
-        chosen.update(range(ends[0], ends[1] + 1))
+        chosen.update(range(first, last + 1))
     return tuple(sorted(chosen))
-
-
-def parse_priority(text: str) -> int:
-    """Read a priority of SCHED_FIFO: 1 to 99."""
-    lowest, highest = (
-        limit(os.SCHED_FIFO) for limit in (os.sched_get_priority_min, os.sched_get_priority_max)
-    )
-    if not _is_number(text) or not lowest <= _bounded(text) <= highest:
-        raise PolicyError(f"expected a priority from {lowest} to {highest}, found {text[:20]!r}")
-    return int(text)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
-
-
-def _bounded(number: str) -> int:
-    """Return a number; for one of thousands of digits, which `int` refuses, one as unusable."""
-    return int(number) if len(number) <= _LONGEST else 10**_LONGEST
 
 
 def threads_of(process: int) -> tuple[int, ...]:
@@ -139,47 +114,6 @@ def set_realtime_priority(
             "--cap-add SYS_NICE)"
         ]
     return []
-
-
-def highest_realtime_priority() -> int:
-    """Return the highest priority of SCHED_FIFO that a thread of this process gets; 0 for none.
-
-    It is tried, in a thread that ends: a root user without CAP_SYS_NICE gets none, nor does a
-    cgroup without real-time budget.
-    """
-    granted = [0]
-
-    def attempt() -> None:
-        limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-        for priority in (os.sched_get_priority_max(os.SCHED_FIFO), limit):
-            with suppress(OSError):
-                os.sched_setscheduler(
-                    0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
-                )
-                granted.append(priority)
-                return
-
-    thread = threading.Thread(target=attempt)
-    thread.start()
-    thread.join()
-    return granted[-1]
-
-
-def lockable_bytes() -> int | None:
-    """Return how much memory this process may lock; None for as much as it has.
-
-    Whether RLIMIT_MEMLOCK holds for this process (not with CAP_IPC_LOCK) is tried.
-    """
-    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if limit == resource.RLIM_INFINITY or limit >= _ENOUGH_TO_LOCK:
-        return None
-    with mmap.mmap(-1, limit + mmap.PAGESIZE) as memory:
-        start = ctypes.c_char.from_buffer(memory)
-        try:
-            refused = ctypes.CDLL(None).mlock(ctypes.byref(start), ctypes.c_size_t(len(memory)))
-        finally:
-            del start  # which keeps the memory from being closed
-    return limit if refused else None
 
 
 def lock_memory(option: str) -> list[str]:

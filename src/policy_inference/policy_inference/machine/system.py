@@ -13,7 +13,6 @@ from contextlib import suppress
 import psutil
 
 from policy_inference.machine.machine import Finding, Machine, installed_version
-from policy_inference.machine.scheduling import highest_realtime_priority, lockable_bytes
 
 OLDEST_PYTHON = (3, 10)
 _LITTLE_MEMORY = 300 << 20
@@ -36,8 +35,6 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
     yield _processor(machine)
     yield _load()
     yield _memory()
-    yield _priority()
-    yield _locked_memory()
 
 
 def board(machine: Machine) -> str | None:
@@ -121,27 +118,3 @@ def _memory() -> Finding:
     if memory.available >= _LITTLE_MEMORY:
         return Finding(name="memory", found=found)
     return Finding.warning("memory", found, "end other programs")
-
-
-def _priority() -> Finding:
-    """Return what the kernel grants `realtime.priority`, as tried; nothing here keeps it."""
-    highest = highest_realtime_priority()
-    found = (
-        f"up to {highest} (optional: parameter realtime.priority)"
-        if highest
-        else "not permitted: realtime.priority would be refused (optional; systemd: LimitRTPRIO=, "
-        "docker: --cap-add SYS_NICE)"
-    )
-    return Finding(name="real-time priority", found=found)
-
-
-def _locked_memory() -> Finding:
-    """Return what the kernel grants `realtime.lock_memory`, as tried."""
-    limit = lockable_bytes()
-    found = (
-        "unlimited (optional: parameter realtime.lock_memory)"
-        if limit is None
-        else f"at most {limit / 2**20:.3g} MiB: realtime.lock_memory would be refused (optional; "
-        "systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)"
-    )
-    return Finding(name="locked memory", found=found)

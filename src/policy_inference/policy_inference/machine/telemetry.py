@@ -156,7 +156,6 @@ class Host:
     """
 
     def __init__(self, machine: Machine) -> None:
-        """Count the processor's load from now on."""
         self._machine = machine
         self._times = psutil.cpu_times()
 
@@ -253,7 +252,6 @@ class TelemetryReader:
         return self._newest
 
     def forget(self) -> None:
-        """Forget what was read so far."""
         self._newest = {}, []
 
     def close(self) -> None:

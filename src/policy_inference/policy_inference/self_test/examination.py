@@ -16,20 +16,14 @@ from policy_core.bundle.bundle import AnyBundle, Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import (
-    NOT_EXAMINED,
-    artifacts_of,
-    available,
-    examined,
-    loaded,
-)
+from policy_inference.backends.registry import artifacts_of, available, loaded
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import describe_system, examine_system
 from policy_store.report import Cell, Part, Table, Verdict
 
 SCHEMA_VERSION = 2
-CAN_RUN, CANNOT_RUN = "can run", "cannot run"
+CAN_RUN, CANNOT_RUN, NOT_EXAMINED = "can run", "cannot run", "not examined"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +49,6 @@ class Examination:
         return bool(self.results[CAN_RUN])
 
     def document(self) -> dict[str, Any]:
-        """Return it in the types of JSON."""
         contract = self.bundle and self.bundle.contract
         return {
             "schema_version": SCHEMA_VERSION,
@@ -161,8 +154,31 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
             )
     # The same finding for several graphs is listed once.
     known: list[Artifact | None] = [*artifacts] or [None]
-    here = [one for artifact in known for one in examined(cls, machine, artifact)]
+    here = [one for artifact in known for one in _examined(cls, machine, artifact)]
     return [*findings, *dict.fromkeys(here)]
+
+
+def _examined(
+    cls: type[BackendBase], machine: Machine, artifact: Artifact | None
+) -> Sequence[Finding]:
+    """Return what a back end's own examination found here; an error where it failed."""
+    try:
+        findings = list(cls.examine(machine, artifact))
+    except Exception as error:  # noqa: BLE001  # of another package; the others are examined
+        return [
+            Finding.error(
+                "examination",
+                f"{type(error).__name__}: {error}",
+                f"report it to the developers of the back end {cls.name}",
+            )
+        ]
+    return findings or [
+        Finding.warning(
+            NOT_EXAMINED,
+            "this back end does not say what it needs",
+            f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
+        )
+    ]
 
 
 def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -26,18 +26,8 @@ _LOWEST, _HIGHEST = -7, 2
 """Powers of ten, s: all that a run of a model may take."""
 
 
-class Clock(Protocol):
-    """A clock that never goes back, and can be waited for."""
-
-    def now_ns(self) -> int:
-        """Return the time, ns."""
-
-    def sleep_until(self, deadline_ns: int) -> None:
-        """Return at that time, or at once where it is over."""
-
-
-class SteadyClock:
-    """The machine's own."""
+class Clock:
+    """The machine's own, which never goes back."""
 
     def now_ns(self) -> int:
         """Return the time since some moment in the past, ns."""
@@ -54,11 +44,9 @@ class Durations:
     """Durations of single runs, in the order in which they were measured."""
 
     def __init__(self, durations_ns: Sequence[int] | F64) -> None:
-        """Keep them; there is at least one."""
         self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
@@ -148,7 +136,6 @@ class TimedRuns:
         )
 
     def __len__(self) -> int:
-        """Return how many runs there were."""
         return len(self.inference)
 
 
@@ -162,14 +149,12 @@ class Timed:
         self.began_ns = self.ended_ns = self.total_ns = 0
 
     def run(self) -> None:
-        """Run the backend, and time it."""
         self.began_ns = self._clock.now_ns()
         self._backend.run()
         self.ended_ns = self._clock.now_ns()
         self.total_ns += self.ended_ns - self.began_ns
 
     def close(self) -> None:
-        """Close the backend."""
         self._backend.close()
 
 
@@ -195,14 +180,12 @@ class DeviceLoad:
     """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
-        """Keep what is asked, such as `BackendBase.telemetry`."""
         self._read = read
         self._samples = list[Mapping[str, str]]()
         self._next_ns: int | None = None
         self.unreadable = ""
 
     def sample(self, now_ns: int) -> None:
-        """Ask, where it is time to."""
         if self._next_ns is None or now_ns >= self._next_ns:
             self._next_ns = now_ns + SAMPLE_NS
             sample, problem = read_safely(self._read)
@@ -210,7 +193,6 @@ class DeviceLoad:
             self.unreadable = f"telemetry: {problem}" if problem else self.unreadable
 
     def __len__(self) -> int:
-        """Return how often it was asked."""
         return len(self._samples)
 
     def series(self) -> dict[str, SensorCourse]:

@@ -27,7 +27,7 @@ from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
-from policy_inference.self_test.measuring import AtRate, Clock, Durations, SteadyClock
+from policy_inference.self_test.measuring import AtRate, Clock, Durations
 from policy_inference.self_test.trial import TRIALS, Trial, at_rate, back_to_back
 from policy_inference.self_test.verdict import Measured, SelfTestVerdict, judged
 
@@ -88,7 +88,7 @@ def self_test(request: SelfTestRequest, clock: Clock | None = None) -> SelfTestR
         request: What is tested.
         clock: Of all durations; the machine's own if absent.
     """
-    clock = clock or SteadyClock()
+    clock = clock or Clock()
     bundle = load_bundle(request.folder)
     found = SelfTestResult(request=request, bundle=bundle)
     try:

@@ -6,20 +6,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from math import degrees, isfinite, nan
+from math import nan
 from typing import Any
 
-from policy_core.bundle.body import ClosedLoopLimits
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BundleError, Problem
 from policy_inference.backends.base import BackendBase
-from policy_inference.comparison.limits import Check, closed_loop_limits, judged_by_walking
+from policy_inference.comparison.limits import Check, judged_by_walking
 
 _REFERENCE = "onnx"
-_AXES = ("vx", "vy", "yaw rate")
-_Named = tuple[str, str]
-"""What a check of walks is about, and in which walk; every walk where that is empty."""
 
 
 def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
@@ -27,8 +23,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
 
     That is `reports/comparison_NAME.json`, as `model_tools compare --closed-loop --record` writes
     it. Where there is none for this back end, the one of its simulator counts, if both models were
-    compiled in the same order. Where the bundle's limits are stricter now than when the report was
-    made, they count.
+    compiled in the same order.
 
     Args:
         bundle: Carries the report.
@@ -56,23 +51,28 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     remedy += ", with --force"
     if not one.get("closed_loop") or not one.get("closed_loop_checks"):
         raise _problem(file, "walks", "a comparison without --closed-loop", remedy)
-    try:
-        now = _limits_now(report["artifacts"][0], closed_loop_limits(bundle.contract, where))
-        checks = {_named(check, now): check for check in one["closed_loop_checks"]}
-        held = [_check(check, now.get(named), file) for named, check in checks.items()]
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        raise _problem(file, "checks of walks", "something else", remedy) from None
-    lacking = ", ".join(" ".join(named).strip() for named in now if named not in checks)
-    if lacking:
-        raise _problem(file, "all checks of walks", f"none of {lacking}", remedy)
-    if judged_by_walking(str(report["artifacts"][0].get("precision"))):
+    reference = str(report["artifacts"][0].get("precision"))
+    if judged_by_walking(reference):
         raise _problem(
             file,
             "walks held against those of a model in floats",
-            f"another one, in {report['artifacts'][0].get('precision')}",
+            f"another one, in {reference}",
             remedy,
         )
-    return held
+    try:
+        return [
+            Check(
+                what=f"walking: {stated['what']}",
+                at_least=stated["at_least"],
+                # What could not be measured is null.
+                value=nan if stated["value"] is None else float(stated["value"]),
+                limit=float(stated["limit"]),
+                where=", ".join(filter(None, (stated["where"], file))),
+            )
+            for stated in one["closed_loop_checks"]
+        ]
+    except (LookupError, TypeError, ValueError):
+        raise _problem(file, "checks of walks", "something else", remedy) from None
 
 
 def _remedy(bundle: JointBundle, backend: str) -> str:
@@ -104,56 +104,6 @@ def _about(report: Mapping[str, Any], backend: str, sha256: str) -> Mapping[str,
         ),
         None,
     )
-
-
-def _limits_now(reference: Mapping[str, Any], limits: ClosedLoopLimits) -> dict[_Named, float]:
-    """Return what each figure of walks may be; the reference says how well it followed."""
-    now: dict[_Named, float | None] = {
-        ("walks cut short", ""): 0.0,
-        ("largest tilt, degrees", ""): None
-        if limits.max_tilt_rad is None
-        else degrees(limits.max_tilt_rad),
-        ("share at the torque limit", ""): limits.torque_limit_share,
-        ("mean |action change|, standing", ""): limits.standing_action_change,
-    }
-    walks: dict[str, tuple[Any, Any]] = {
-        "({:g}, {:g}, {:g})".format(*walk["command"]): (walk["command"], walk["error"])
-        for walk in reference["closed_loop"]
-    }
-    commands = [command for command, _ in walks.values()]
-    if all(map(any, commands)) or not all(map(any, zip(*commands, strict=True))):
-        raise ValueError("walks in all directions, and one that stands")
-    for name, (_, errors) in walks.items():
-        for axis, error in zip(_AXES, errors, strict=True):
-            if limits.velocity_error is not None:
-                now[f"error of {axis}", name] = _figure(error) + limits.velocity_error
-    return {named: limit for named, limit in now.items() if limit is not None}
-
-
-def _named(stated: Mapping[str, Any], now: Mapping[_Named, float]) -> _Named:
-    what, where = str(stated["what"]), str(stated["where"])
-    return (what, "") if (what, "") in now else (what, where)
-
-
-def _check(stated: Mapping[str, Any], limit_now: float | None, file: str) -> Check:
-    """Return a check with the stricter of two limits; what could not be measured is null."""
-    value, limit, at_least = stated["value"], _figure(stated["limit"]), stated["at_least"]
-    if not isinstance(at_least, bool) or (at_least and limit_now is not None):
-        raise ValueError("at_least")
-    return Check(
-        what=f"walking: {stated['what']}",
-        at_least=at_least,
-        value=nan if value is None else _figure(value),
-        limit=limit if limit_now is None else min(limit, limit_now),
-        where=", ".join(filter(None, (stated["where"], file))),
-    )
-
-
-def _figure(value: Any) -> float:
-    """Return a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
-        raise ValueError(value)
-    return float(value)
 
 
 def _problem(file: str, expected: str, found: str, remedy: str) -> BundleError:

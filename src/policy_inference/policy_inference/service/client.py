@@ -64,7 +64,6 @@ class PolicyClient:
     """
 
     def __init__(self, connection: socket.socket, hello: Hello, *, timeout_s: float = 1.0) -> None:
-        """Introduce this client over a connection, which is its own from now on."""
         self._stream, self._timeout_s, self._sequence = _FrameStream(connection), timeout_s, 0
         self._through: _FrameStream | _Shared = self._stream
         try:
@@ -81,7 +80,6 @@ class PolicyClient:
             raise
 
     def __enter__(self) -> PolicyClient:
-        """Return the client, which `with` closes."""
         return self
 
     def __exit__(
@@ -90,7 +88,6 @@ class PolicyClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the client."""
         self.close()
 
     def infer(self, observation: npt.ArrayLike, *, stamp_ns: int = 0, reset: bool = False) -> F32:
@@ -132,13 +129,10 @@ class PolicyClient:
         return np.frombuffer(payload, "<f4").reshape(len(rows), -1).astype(np.float32)
 
     def close(self) -> None:
-        """End the session."""
         self._through.close()
 
 
 class _FrameStream:
-    """Frames over a connection."""
-
     def __init__(self, connection: socket.socket) -> None:
         self.connection, self.deadline_s = connection, 0.0
         self.files = list[int]()
@@ -238,7 +232,6 @@ def _no_error(header: FrameHeader, payload: bytes) -> tuple[FrameHeader, bytes]:
 
 @contextmanager
 def _as_errors() -> Iterator[None]:
-    """Raise what goes wrong with a connection as errors of the service."""
     try:
         yield
     except TimeoutError:

@@ -42,17 +42,11 @@ class Connection(ABC):
     protocol: str
 
     def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
-        """Take over what is connected."""
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
         self.session: ClientSession | None = None
         self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
-
-    @property
-    def peer(self) -> str:
-        """Where and whose it is, the same when the client comes back."""
-        return self.name.rpartition(", ")[0]
 
     @property
     def is_incomplete(self) -> bool:
@@ -158,7 +152,6 @@ class RawConnection(Connection):
     protocol = "raw"
 
     def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
-        """Begin a session."""
         super().__init__(connected, name, model)
         self._size = _ITEM * model.obs_dim
         # One byte more than a request shows that a client sent more than one.

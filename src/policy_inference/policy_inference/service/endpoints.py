@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -18,7 +17,6 @@ from policy_inference.service import unix_socket
 
 SOCKET_NAME = "policy.sock"
 _RUN = Path("/run/policy_inference")
-_log = logging.getLogger("policy_inference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,38 +58,19 @@ class Listener:
         path: Path | None = None,
         warning: str = "",
     ) -> None:
-        """Take over a socket that listens; `path` is its file."""
         listening.setblocking(False)
         self.socket, self.protocol, self.where = listening, protocol, where
         self.warning = warning
         self.port: int = 0 if path else listening.getsockname()[1]
-        self._path, self._identity = path, unix_socket.identity(path) if path else None
-        self._is_lost = False
-
-    def look(self) -> None:
-        """Log once if its file is gone: clients do not find it any more."""
-        if self._path is None or self._is_lost or self._is_found(self._path):
-            return
-        self._is_lost = True
-        _log.error(
-            "%s: expected the socket of this service, found none, or that of another process: "
-            "connected clients are served, new ones cannot connect; restart the service",
-            self._path,
-        )
+        self._path, self._identity = path, path.lstat().st_ino if path else None
 
     def close(self) -> None:
         """Close it, and remove its file if that is still its own."""
         self.socket.close()
         if self._path is not None:
             with contextlib.suppress(OSError):
-                if self._is_found(self._path):
+                if self._path.lstat().st_ino == self._identity:
                     self._path.unlink()
-
-    def _is_found(self, path: Path) -> bool:
-        try:
-            return unix_socket.identity(path) == self._identity
-        except OSError:
-            return False
 
 
 def open_listeners(

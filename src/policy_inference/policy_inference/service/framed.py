@@ -49,7 +49,6 @@ class FramedConnection(Connection):
     protocol = "framed"
 
     def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
-        """Wait for a HELLO."""
         super().__init__(connected, name, model)
         # If one byte more than a frame arrives, the client sent more than one.
         self._request = memoryview(bytearray(HELLO_BYTES + 1))
@@ -65,7 +64,6 @@ class FramedConnection(Connection):
         return self._take()
 
     def has_more(self) -> bool:
-        """See `Connection`; what wakes the service may come late."""
         return self.memory is None and super().has_more()
 
     def answer(self) -> None:
@@ -161,7 +159,6 @@ class FramedConnection(Connection):
             session.restarts = True
 
     def _check(self, header: FrameHeader) -> None:
-        """Refuse what is no frame that may come now."""
         if header[:_OF_EACH] == self._usual:
             return
         session = self.session
@@ -192,7 +189,6 @@ class FramedConnection(Connection):
         )
 
     def _greet(self, hello: Hello) -> None:
-        """Begin a session and say WELCOME."""
         model = self._model
         answer_dim = model.answer_dim(hello.answer)
         _require_same_policy(hello, model, answer_dim)
@@ -263,5 +259,4 @@ def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> N
 
 
 def _rows(buffer: bytearray, rows: int, columns: int) -> F32:
-    """Return the payload of a frame as an array."""
     return np.frombuffer(buffer, "<f4", rows * columns, HEADER.size).reshape(rows, columns)

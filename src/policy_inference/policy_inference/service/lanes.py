@@ -27,8 +27,6 @@ class Lane:
     """
 
     def __init__(self, policy: ServedPolicy, backend: BackendBase, axes: Axes, row: int) -> None:
-        """Look at a row of each array."""
-
         def part(name: str, array: Tensor) -> Tensor:
             axis = axes.get(name)
             return array if axis is None else np.moveaxis(array, axis, 0)[row]

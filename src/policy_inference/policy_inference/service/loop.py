@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import time
@@ -13,14 +14,13 @@ from functools import partial
 
 from policy_core.errors import BackendError
 from policy_inference.peers import Waker
-from policy_inference.service.accepting import (
-    LOOK_NS,
-    PAUSE_NS,
-    ClientAcceptor,
-    longest_silent,
-    no_room,
+from policy_inference.service.connection import (
+    Connection,
+    Disconnected,
+    RawConnection,
+    client_name,
+    set_options,
 )
-from policy_inference.service.connection import Connection, Disconnected, RawConnection
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
@@ -30,6 +30,12 @@ from policy_inference.service.spinning import Spinning
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
+_PAUSE_NS = 5_000_000
+"""After which clients are accepted again where the system can take no more."""
+_SILENT_NS = 10_000_000_000
+"""A client that has sent no request for so long is disconnected where the next one needs room."""
+_ACCEPTED_PER_PASS = 2
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _IDLE_S = 1.0
 """The loop wakes at least that often, so that its observer can report that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
@@ -74,9 +80,8 @@ class ServiceLoop:
         self._most_events = clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
-        self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
+        self._listeners, self._is_stopped, self._now_ns = listeners, False, clock()
         self._watch(self._waker.fileno(), self._waker.awake)
-        self._acceptor = ClientAcceptor(listeners, self._let_in, self._observer)
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
@@ -90,7 +95,6 @@ class ServiceLoop:
         self._waker.wake()
 
     def run(self) -> None:
-        """Serve until `stop`."""
         while not self._is_stopped:
             self.step(_IDLE_S)
 
@@ -119,9 +123,6 @@ class ServiceLoop:
             self._answer()
         if may_be_late:
             self._end_late_ones()
-        if now_ns >= self._look_ns:
-            self._look_ns = now_ns + LOOK_NS
-            self._acceptor.look()
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -129,22 +130,20 @@ class ServiceLoop:
         ending = ServiceError(Code.ENDING, "the service ends")
         for connection in [*self._connections.values()]:
             self._end(connection, ending)
-        self._acceptor.close()
+        for listener in self._listeners:
+            listener.close()
         self._poll.close()
         self._waker.close()
 
     def __enter__(self) -> ServiceLoop:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     # -- clients that speak
 
     def _read(self, connection: Connection, read: Callable[[], bool]) -> None:
-        """Take what a client says."""
         try:
             is_complete = read()
         except (ServiceError, Disconnected) as error:
@@ -198,7 +197,6 @@ class ServiceLoop:
                 )
 
     def _fail(self, connection: Connection, error: ServiceError) -> None:
-        """Tell a client why it gets no answer."""
         if error.code.closes or connection.protocol == "raw":
             self._end(connection, error)
         else:
@@ -227,15 +225,36 @@ class ServiceLoop:
 
     def _accept(self, listener: Listener) -> None:
         """Let a few in; where that cannot be, leave the others in their queue for a moment."""
-        if not self._acceptor.accept(listener):
-            self._poll.modify(listener.socket.fileno(), 0)
-            self._paused[listener] = self._now_ns + PAUSE_NS
+        for _ in range(_ACCEPTED_PER_PASS):
+            try:
+                connected, address = listener.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    continue  # that client is gone already
+                self._observer.cannot_accept(listener.where, str(error.strerror))
+                self._poll.modify(listener.socket.fileno(), 0)
+                self._paused[listener] = self._now_ns + _PAUSE_NS
+                return
+            connected.setblocking(False)
+            try:
+                client = client_name(connected, address)
+                set_options(connected)
+            except OSError:  # it is gone already
+                connected.close()
+                continue
+            self._let_in(listener.protocol, connected, f"{listener.where}: {client}")
 
     def _let_in(self, protocol: str, connected: socket.socket, name: str) -> None:
         kind = RawConnection if protocol == "raw" else FramedConnection
         connection: Connection = kind(connected, name, self._model)
         if not self._has_room():
-            error = no_room(self._most_clients)
+            error = ServiceError(
+                Code.FULL,
+                f"expected at most {self._most_clients} clients, found as many; end one, or allow "
+                "more: --clients",
+            )
             with contextlib.suppress(Disconnected):
                 connection.say(error)
             connection.close()
@@ -251,10 +270,12 @@ class ServiceLoop:
         """Return whether a client can come; ends one that is silent for it."""
         if len(self._connections) < self._most_clients:
             return True
-        silent = longest_silent(self._connections.values(), self._now_ns)
-        if silent is not None:
-            self._end(*silent)
-        return silent is not None
+        silent = min(self._connections.values(), key=lambda client: client.asked_ns)
+        if silent.asked_ns >= 0 and self._now_ns - silent.asked_ns <= _SILENT_NS:
+            return False
+        since = "yet" if silent.asked_ns < 0 else f"for {_SILENT_NS // 1_000_000_000} s"
+        self._end(silent, ServiceError(Code.FULL, f"has asked nothing {since}, and others come"))
+        return True
 
     # -- time
 

@@ -37,7 +37,6 @@ class ServiceMetrics:
         self._telemetry = telemetry
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics."""
         counts, made = self._counts, Families()
         made.info("service", "What is served, by what", self._versions)
         yield from self._histograms()

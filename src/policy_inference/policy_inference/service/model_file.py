@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from policy_core.bundle.arrays import read_statistics
 from policy_core.bundle.bundle import ModelFiles
@@ -22,86 +22,82 @@ _FLOATS = ("float32", "float16")
 _BUNDLE = "make a bundle of it (`model_tools import`)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """A model file and what its user states about it.
+def read_model_file(
+    file: Path,
+    backend: str,
+    *,
+    precision: str = "fp32",
+    obs_stats: Path | None = None,
+    obs_dim: int | None = None,
+    act_dim: int | None = None,
+) -> tuple[ServedPolicy, ModelFiles]:
+    """Return the policy that a file is, and the file as a back end of the registry opens it.
 
-    Attributes:
+    Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
+
+    Args:
         file: Model of one input, the observation, and one output, the action.
+        backend: Whose file it is.
         precision: Of the file: fp32, fp16, w8a8, ...
         obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalised.
         obs_dim: Values of an observation, where the file leaves that open; else a check.
         act_dim: Likewise of an action.
     """
-
-    file: Path
-    precision: str = "fp32"
-    obs_stats: Path | None = None
-    obs_dim: int | None = None
-    act_dim: int | None = None
-
-    def read(self, backend: str) -> tuple[ServedPolicy, ModelFiles]:
-        """Return the policy that the file is, and the file as a back end of the registry opens it.
-
-        Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
-        """
-        file, sha256 = self.file, sha256_of(self.file)
-        inputs, outputs = tensors_of(backend, file)
-        if len(inputs) != 1 or len(outputs) != 1:
-            found = ", ".join(map(str, (*inputs, *outputs)))
-            raise BackendError(
-                f"{file}: expected one input and one output, found {found}; what "
-                f"more there is a contract must say: {_BUNDLE}"
-            )
-        observation = self._closed(inputs[0], self.obs_dim, "--obs-dim")
-        action = self._closed(outputs[0], self.act_dim, "--act-dim")
-        artifact = Artifact(file=file.name, sha256=sha256, precision=self.precision)
-        graph = Graph(
-            inputs=_tensors(observation), outputs=_tensors(action), artifacts={backend: artifact}
+    sha256 = sha256_of(file)
+    inputs, outputs = tensors_of(backend, file)
+    if len(inputs) != 1 or len(outputs) != 1:
+        found = ", ".join(map(str, (*inputs, *outputs)))
+        raise BackendError(
+            f"{file}: expected one input and one output, found {found}; what "
+            f"more there is a contract must say: {_BUNDLE}"
         )
-        statistics = None
-        if stats := self.obs_stats:
-            entry = Normalisation(file=stats.name, sha256=sha256_of(stats))
-            statistics = read_statistics(stats.parent, entry, observation.shape)
-        filled = ModelInput(observation, Observation(terms=()), statistics=statistics)
-        policy = ServedPolicy(
-            name=file.stem,
-            sha256=bytes.fromhex(sha256),
-            output=action.name,
-            inputs=(filled,),
-            watched=watched_with(statistics) if statistics else (),
-        )
-        return policy, ModelFiles(folder=file.parent, key="model", model=graph)
+    observation = _closed(file, inputs[0], obs_dim, "--obs-dim")
+    action = _closed(file, outputs[0], act_dim, "--act-dim")
+    artifact = Artifact(file=file.name, sha256=sha256, precision=precision)
+    graph = Graph(
+        inputs=_tensors(observation), outputs=_tensors(action), artifacts={backend: artifact}
+    )
+    statistics = None
+    if obs_stats:
+        entry = Normalisation(file=obs_stats.name, sha256=sha256_of(obs_stats))
+        statistics = read_statistics(obs_stats.parent, entry, observation.shape)
+    filled = ModelInput(observation, Observation(terms=()), statistics=statistics)
+    policy = ServedPolicy(
+        name=file.stem,
+        sha256=bytes.fromhex(sha256),
+        output=action.name,
+        inputs=(filled,),
+        watched=watched_with(statistics) if statistics else (),
+    )
+    return policy, ModelFiles(folder=file.parent, key="model", model=graph)
 
-    def _closed(self, spec: TensorSpec, size: int | None, option: str) -> TensorSpec:
-        """Return a tensor of one row whose axes are all fixed."""
-        if spec.dtype not in _FLOATS:
-            raise BackendError(
-                f"{self.file}: expected tensors of {' or '.join(_FLOATS)}, found "
-                f"{spec}; what its integers mean a contract must say: {_BUNDLE}"
-            )
-        shape = list(spec.shape)
-        if len(shape) > 1 and shape[0] == -1:
-            shape[0] = 1  # the batch
-        unknown = [axis for axis, known in enumerate(shape) if known == -1]
-        if len(unknown) > 1 or (unknown and not size):
-            raise BackendError(
-                f"{self.file}: expected a tensor of fixed size, found {spec}; say "
-                f"how many values a robot has with {option}, or export it so"
-            )
-        if unknown and size:
-            shape[unknown[0]] = size // -math.prod(shape)  # of the others: it holds one -1
-        if size is not None and math.prod(shape) != size:
-            raise BackendError(
-                f"{self.file}: expected {size} values as {option} says, found "
-                f"{spec}; leave {option} out, or name the file that was meant"
-            )
-        return TensorSpec(name=spec.name, shape=tuple(shape), dtype=spec.dtype)
+
+def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> TensorSpec:
+    """Return a tensor of one row whose axes are all fixed."""
+    if spec.dtype not in _FLOATS:
+        raise BackendError(
+            f"{file}: expected tensors of {' or '.join(_FLOATS)}, found "
+            f"{spec}; what its integers mean a contract must say: {_BUNDLE}"
+        )
+    shape = list(spec.shape)
+    if len(shape) > 1 and shape[0] == -1:
+        shape[0] = 1  # the batch
+    unknown = [axis for axis, known in enumerate(shape) if known == -1]
+    if len(unknown) > 1 or (unknown and not size):
+        raise BackendError(
+            f"{file}: expected a tensor of fixed size, found {spec}; say "
+            f"how many values a robot has with {option}, or export it so"
+        )
+    if unknown and size:
+        shape[unknown[0]] = size // -math.prod(shape)  # of the others: it holds one -1
+    if size is not None and math.prod(shape) != size:
+        raise BackendError(
+            f"{file}: expected {size} values as {option} says, found "
+            f"{spec}; leave {option} out, or name the file that was meant"
+        )
+    return TensorSpec(name=spec.name, shape=tuple(shape), dtype=spec.dtype)
 
 
 def _tensors(spec: TensorSpec) -> dict[str, Tensor]:
-    return {
-        spec.name: Tensor(
-            shape=spec.shape, dtype="float16" if spec.dtype == "float16" else "float32"
-        )
-    }
+    dtype: Literal["float32", "float16"] = "float16" if spec.dtype == "float16" else "float32"
+    return {spec.name: Tensor(shape=spec.shape, dtype=dtype)}

@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import resource
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,7 +17,7 @@ from policy_inference.machine.machine import Machine
 from policy_inference.machine.telemetry import Host, TelemetryReader, cpu_clock, likely_causes
 from policy_inference.service.connection import Connection
 from policy_inference.service.notify import Notifier
-from policy_inference.service.observer import Counts, EventLog, Observer
+from policy_inference.service.observer import Counts, Observer
 from policy_inference.service.observing import ObservationWatch
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.serving import ServedModel
@@ -88,10 +86,6 @@ def _preemptions() -> int:
 
 PROTOCOLS = ("raw", "framed")
 _LOOK_NS = 1_000_000_000
-_LEAST_WATCHDOG_S = 3.0
-"""An idle loop wakes once per second."""
-_PEERS = 64
-"""So many are known again when they come back, those that left last."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -107,21 +101,17 @@ class Monitor(Observer):
         self,
         model: ServedModel,
         notifier: Notifier,
-        *,
-        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Watch from now on.
 
         Args:
             model: Has statistics of healthy observations, its rate, and its device's telemetry.
             notifier: Reports once per second that the loop makes progress.
-            clock: Steady, ns.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
         self._latency_ns, self._rows = self.counts.latency_ns, self.counts.rows
-        self._model, self._notifier, self._clock = model, notifier, clock
+        self._model, self._notifier = model, notifier
         self._watches_any = bool(model.watched)
-        self._events = EventLog(_log)
         self._drift = LatencyDrift(model.rate_hz)
         self._reader = TelemetryReader(
             {"machine": Host(Machine()).read, model.backend.name: model.backend.telemetry}
@@ -129,64 +119,37 @@ class Monitor(Observer):
         self._watches = dict[Connection, ObservationWatch]()
         self._to_judge = dict[Connection, ObservationWatch]()
         self._failing = dict[Connection, Code]()
-        self._left_ns = dict[str, int]()
         self._due_ns = self._now_ns = 0
-        if notifier.watchdog_s is not None and notifier.watchdog_s < _LEAST_WATCHDOG_S:
-            _log.warning(
-                "WatchdogSec=%g: expected %g s or more: an idle service reports once per "
-                "second that it is alive",
-                notifier.watchdog_s,
-                _LEAST_WATCHDOG_S,
-            )
 
     def close(self) -> None:
-        """Read no more telemetry, and say what was only counted so far."""
-        self._events.flush(math.inf)
         self._reader.close()
 
     def connected(self, connection: Connection) -> None:
-        """Count, and say how long it was away if it was here before."""
         self.counts.opened(connection.protocol)
-        left_ns = self._left_ns.pop(connection.peer, None)
-        away = "" if left_ns is None else f"; back after {(self._clock() - left_ns) * 1e-9:.1f} s"
-        self._say(
-            "connected",
-            f"{connection.name}: connected, {connection.protocol} protocol{away}",
-            logging.INFO,
-        )
+        _log.info("%s: connected, %s protocol", connection.name, connection.protocol)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
-        """Count, and say why."""
         self.counts.closed(connection.protocol)
         self._watches.pop(connection, None)
         self._to_judge.pop(connection, None)
         self._failing.pop(connection, None)
-        self._left_ns.pop(connection.peer, None)
-        if len(self._left_ns) >= _PEERS:
-            del self._left_ns[next(iter(self._left_ns))]
-        self._left_ns[connection.peer] = self._clock()
-        self._say("disconnected", f"{connection.name}: disconnected: {reason}", logging.INFO)
+        _log.info("%s: disconnected: %s", connection.name, reason)
 
     def refused(self, name: str, reason: str) -> None:
-        """Say why a client was not let in."""
         self.counts.failed("REFUSED")
-        self._say("refused", f"{name}: refused: {reason}")
+        _log.warning("%s: refused: %s", name, reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
         """Count, and say what is wrong where that begins."""
         self.counts.failed(error.code.name)
         if not error.code.closes and self._failing.get(connection) is not error.code:
             self._failing[connection] = error.code
-            self._say("without answer", f"{connection.name}: no answer: {error.code.name}: {error}")
+            _log.warning("%s: no answer: %s: %s", connection.name, error.code.name, str(error))
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        """Say that no client can come in for a moment."""
-        self._say(
-            "cannot accept", f"{where}: cannot accept clients: {reason}; tries again", logging.ERROR
-        )
+        _log.error("%s: cannot accept clients: %s; tries again", where, reason)
 
     def inferred(self, rows: int, duration_ns: int) -> None:
-        """Count."""
         self._rows.add(rows)
         self._drift.add(duration_ns)
 
@@ -194,7 +157,7 @@ class Monitor(Observer):
         """Count, and look at the observation now and then."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
-            self._say("answers again", f"{connection.name}: gets answers again", logging.INFO)
+            _log.info("%s: gets answers again", connection.name)
         if self._watches_any:
             watch = self._watches.get(connection)
             if watch is None or self._now_ns >= watch.due_ns:
@@ -215,7 +178,6 @@ class Monitor(Observer):
         if problem := self._model.problem:
             raise BackendError(problem)
         self._notifier.alive()
-        self._events.flush(now_ns * 1e-9)
         found, problems = self._reader.look()
         self.telemetry = dict(found)
         for text in problems:
@@ -250,17 +212,11 @@ class Monitor(Observer):
             return
         if text:
             self.counts.failed("NORMALISATION_MISMATCH")
-            self._say(
-                "normalisation mismatch",
-                f"{connection.name}: normalisation mismatch: "
-                f"observations are not what the policy was trained on: {text}",
+            _log.warning(
+                "%s: normalisation mismatch: observations are not what the policy was trained on: "
+                "%s",
+                connection.name,
+                text,
             )
         else:
-            self._say(
-                "observations fit",
-                f"{connection.name}: observations are as in training again",
-                logging.INFO,
-            )
-
-    def _say(self, kind: str, text: str, level: int = logging.WARNING) -> None:
-        self._events.add(kind, text, self._clock() * 1e-9, level)
+            _log.info("%s: observations are as in training again", connection.name)

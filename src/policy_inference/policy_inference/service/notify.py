@@ -67,11 +67,9 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the service ends."""
         self._send("STOPPING=1")
 
     def close(self) -> None:
-        """Send nothing any more."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the loop reports: events to an observer, log lines with a bound, and counts.
+"""What the loop reports: events to an observer, and counts.
 
 The counts are plain integers, since each request pays for them: a histogram of prometheus_client,
 with its locks, takes 1.3 us for a value instead of 0.3.
@@ -8,17 +8,12 @@ with its locks, takes 1.3 us for a value instead of 0.3.
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 from collections import Counter
 
 from policy_inference.service.connection import Connection
 from policy_inference.service.protocol import ServiceError
 
-_log = logging.getLogger(__name__)
-_WINDOW_S = 10.0
-_LINES = 20
-"""So many lines of a kind are written in each window; of the others only the number."""
 # A scale, read along the line.
 # fmt: off
 LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
@@ -30,29 +25,22 @@ _LATENCY_BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 
 
 class Observer:
-    """Writes one line in the log per event, none per request; subclasses do more.
-
-    The loop's thread calls it, so that its work delays answers.
-    """
+    """Does nothing; subclasses do more, on the loop's thread, so that their work delays answers."""
 
     def connected(self, connection: Connection) -> None:
         """A client has connected."""
-        _log.info("%s: connected, %s protocol", connection.name, connection.protocol)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         """A client has left, or was disconnected."""
-        _log.info("%s: disconnected: %s", connection.name, reason)
 
     def refused(self, name: str, reason: str) -> None:
         """A client was not let in."""
-        _log.warning("%s: refused: %s", name, reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
         """A request got no answer, or broke the rules; `disconnected` follows where it closes."""
 
     def cannot_accept(self, where: str, reason: str) -> None:
         """No client can come in for a moment."""
-        _log.error("%s: cannot accept clients: %s; tries again", where, reason)
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         """The model has computed the answers to so many robots."""
@@ -78,7 +66,6 @@ class Histogram:
         self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0
 
     def add(self, value: int) -> None:
-        """Count a value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -113,54 +100,8 @@ class Counts:
         self.errors[error] += 1
 
     def opened(self, protocol: str) -> None:
-        """Count a client that connected."""
         self.accepted[protocol] += 1
         self.connected[protocol] += 1
 
     def closed(self, protocol: str) -> None:
-        """Count a client that left."""
         self.connected[protocol] -= 1
-
-
-class EventLog:
-    """Writes a line per event that a client causes; of a kind that comes too often, the number.
-
-    It belongs to one thread, which calls `flush` now and then.
-    """
-
-    def __init__(self, log: logging.Logger) -> None:
-        self._log = log
-        self._windows: dict[str, _Window] = {}
-
-    def add(self, kind: str, text: str, now_s: float, level: int = logging.WARNING) -> None:
-        """Write an event, or count it.
-
-        Args:
-            kind: Sort of the event: a text of this program, never one that a client sent.
-            text: The line.
-            now_s: Steady clock, s.
-            level: Of the line.
-        """
-        self.flush(now_s)
-        window = self._windows.get(kind)
-        if window is None:
-            window = self._windows[kind] = _Window(now_s + _WINDOW_S, level)
-        window.count += 1
-        if window.count <= _LINES:
-            self._log.log(level, "%s", text)
-        else:
-            window.level = max(window.level, level)
-
-    def flush(self, now_s: float) -> None:
-        """Say how many events were counted only, where their window is over."""
-        for kind in [kind for kind, window in self._windows.items() if now_s >= window.ends_s]:
-            window = self._windows.pop(kind)
-            if (more := window.count - _LINES) > 0:
-                self._log.log(window.level, "%s: and %d more in %g s", kind, more, _WINDOW_S)
-
-
-class _Window:
-    __slots__ = ("count", "ends_s", "level")
-
-    def __init__(self, ends_s: float, level: int) -> None:
-        self.count, self.ends_s, self.level = 0, ends_s, level

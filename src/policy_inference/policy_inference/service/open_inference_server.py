@@ -61,7 +61,6 @@ class GraphService:
     outputs: WireTensors = field(init=False)
 
     def __post_init__(self) -> None:
-        """Know the tensors of the model."""
         self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:
@@ -79,37 +78,27 @@ class GraphService:
             return {name: array.copy() for name, array in self.backend.outputs.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrpcEndpoint:
-    """Where a server listens, and for whom.
-
-    Attributes:
-        place: Host and port; port 0 takes a free one.
-        certificate: For TLS; None for none.
-        token: That clients must send as `authorization: Bearer TOKEN`; empty for none.
-        clients: Most requests at once.
-    """
-
-    place: tuple[str, int]
-    certificate: ServerCertificate | None = None
-    token: bytes = b""
-    clients: int = 64
-
-
 class OpenInferenceServer:
     """Serves models until it is closed."""
 
     def __init__(
         self,
-        endpoint: GrpcEndpoint,
+        place: tuple[str, int],
         models: Mapping[str, GraphService],
+        *,
+        certificate: ServerCertificate | None = None,
+        token: bytes = b"",
+        clients: int = 64,
         failed: Callable[[BackendError], None] = lambda error: None,
     ) -> None:
         """Listen.
 
         Args:
-            endpoint: Where, and for whom.
+            place: Host and port; port 0 takes a free one.
             models: By name; one that is added later is served too.
+            certificate: For TLS; None for none.
+            token: That clients must send as `authorization: Bearer TOKEN`; empty for none.
+            clients: Most requests at once.
             failed: Called when a model can answer no client any more.
         """
         try:
@@ -122,7 +111,7 @@ class OpenInferenceServer:
                 "policy_inference[remote]"
             ) from error
         self._grpc, self._models, self._failed = grpc, models, failed
-        self._token = b"Bearer " + endpoint.token if endpoint.token else b""
+        self._token = b"Bearer " + token if token else b""
         self._pool = ThreadPoolExecutor(_THREADS, "open inference")
         self._server = grpc.server(
             self._pool,
@@ -132,17 +121,16 @@ class OpenInferenceServer:
                 # Two services on one port would share its clients without a word.
                 ("grpc.so_reuseport", 0),
             ],
-            maximum_concurrent_rpcs=endpoint.clients,
+            maximum_concurrent_rpcs=clients,
         )
         handlers = {method: self._handler(method) for method in METHODS}
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, handlers),)
         )
-        self.where, self.port = self._listen(endpoint)
+        self.where, self.port = self._listen(place, certificate)
         self._server.start()
 
     def close(self) -> None:
-        """Answer what has begun, and end."""
         self._server.stop(_GRACE_S).wait()
         self._pool.shutdown()
 
@@ -150,12 +138,11 @@ class OpenInferenceServer:
         lengths = [message_bytes([*one.backend.specs[0]]) for one in self._models.values()]
         return max(_SMALLEST_LIMIT, *lengths) if lengths else _SMALLEST_LIMIT
 
-    def _listen(self, endpoint: GrpcEndpoint) -> tuple[str, int]:
-        tls = endpoint.certificate
-        knows_clients = tls is not None and bool(tls.client_ca or endpoint.token)
+    def _listen(self, place: tuple[str, int], tls: ServerCertificate | None) -> tuple[str, int]:
+        knows_clients = tls is not None and bool(tls.client_ca or self._token)
         where, listening, _ = listen_tcp(
             "--open-inference",
-            endpoint.place,
+            place,
             needs_secret=not knows_clients,
             remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
         )

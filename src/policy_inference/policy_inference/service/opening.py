@@ -12,7 +12,7 @@ from pathlib import Path
 
 from policy_core.bundle.bundle import ModelFiles, served_name
 from policy_core.bundle.load import load_bundle, trusted_keys
-from policy_core.errors import BackendError, PolicyError
+from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor
 from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.backends.registry import OpenedModels, Options, artifacts_for, open_models
@@ -21,7 +21,7 @@ from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.parity import require_parity
 from policy_inference.service.batch_isolation import require_isolation
 from policy_inference.service.batching import batch_axes, with_rows
-from policy_inference.service.model_file import ModelFile
+from policy_inference.service.model_file import read_model_file
 from policy_inference.service.open_inference_server import GraphService
 from policy_inference.service.policy import ServedPolicy, policy_of
 from policy_inference.service.serving import ServedModel
@@ -31,12 +31,6 @@ _NO_GOLDEN = (
     "`model_tools complete` adds them"
 )
 _log = logging.getLogger("policy_inference")
-
-
-class ServeRequestError(PolicyError):
-    """What is asked for contradicts itself."""
-
-    exit_status = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +67,6 @@ class ServeRequest:
 
 def open_served(request: ServeRequest) -> ServedModel:
     """Open what is to be served, and prove it: golden rows, and robots that do not mix."""
-    _require_consistent(request)
     with ExitStack() as opened:
         open_one = _open_bundle if request.bundle else _open_file
         served = open_one(request, opened)
@@ -107,20 +100,6 @@ def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphServ
         request: What is to be served; of a bundle of any kind but a policy set.
         opened: Closes the models.
     """
-    _require_consistent(request)
-    if request.batch != 1 or request.obs_stats:
-        option, found = (
-            ("--batch", request.batch)
-            if request.batch != 1
-            else (
-                "--obs-stats",
-                request.obs_stats,
-            )
-        )
-        raise ServeRequestError(
-            f"{option}: expected none with --open-inference, whose clients fill the model's "
-            f"tensors, found {found}"
-        )
     if not request.bundle:
         policy, files = _read_file(request)
         models = _opened([files], request, request.backends, opened)
@@ -162,14 +141,14 @@ def _read_file(request: ServeRequest) -> tuple[ServedPolicy, ModelFiles]:
             f"expected one back end, since {request.model} is a file of one, found "
             f"{', '.join(request.backends) or 'none'}"
         )
-    file = ModelFile(
-        file=request.model,
+    return read_model_file(
+        request.model,
+        request.backends[0],
         precision=request.precision,
         obs_stats=request.obs_stats,
         obs_dim=request.obs_dim,
         act_dim=request.act_dim,
     )
-    return file.read(request.backends[0])
 
 
 def _opened(
@@ -214,27 +193,3 @@ def _served(
     for backend in (alone, several):
         timed_runs(backend.run, request.warmup)
     return served
-
-
-def _require_consistent(request: ServeRequest) -> None:
-    """Raise where options contradict each other."""
-    if bool(request.bundle) == (request.model is not None):
-        found = "both" if request.bundle else "neither"
-        raise ServeRequestError(
-            f"expected --bundle, or --model for a file without a contract, found {found}"
-        )
-    if request.batch < 1 or request.warmup < 0:
-        raise ServeRequestError(
-            "expected --batch of at least 1 and --warmup of at least 0, found "
-            f"{request.batch} and {request.warmup}"
-        )
-    if request.bundle and request.obs_stats:
-        raise ServeRequestError(
-            f"--obs-stats: expected none, since the bundle says how observations are "
-            f"normalised, found {request.obs_stats}; both would normalise twice"
-        )
-    sizes: Mapping[str, int | None] = {"--obs-dim": request.obs_dim, "--act-dim": request.act_dim}
-    for option, size in sizes.items():
-        if size is not None and (request.bundle or size < 1):
-            expected = "none, since the bundle says it" if request.bundle else "1 or more"
-            raise ServeRequestError(f"{option}: expected {expected}, found {size}")

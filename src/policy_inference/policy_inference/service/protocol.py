@@ -84,7 +84,6 @@ class ServiceError(PolicyError):
     """What a frame gets an ERROR for."""
 
     def __init__(self, code: Code, text: str) -> None:
-        """Keep the code; the text is for people."""
         self.code = code
         super().__init__(text)
 
@@ -116,7 +115,6 @@ class Hello:
     transport: Transport = Transport.STREAM
 
     def pack(self) -> bytes:
-        """Return the payload."""
         return _HELLO.pack(
             self.policy_sha256,
             self.obs_dim,
@@ -129,7 +127,6 @@ class Hello:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Hello:
-        """Read a payload."""
         if len(payload) != _HELLO.size:
             raise ServiceError(
                 Code.BAD_FRAME, f"HELLO: expected {_HELLO.size} bytes, found {len(payload)}"
@@ -164,7 +161,6 @@ class Welcome:
     joints: Sequence[str] = ()
 
     def pack(self) -> bytes:
-        """Return the payload."""
         texts = [
             _text(self.name),
             _text(self.version),
@@ -182,7 +178,6 @@ class Welcome:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Welcome:
-        """Read a payload."""
         try:
             sha256, obs_dim, act_dim, rows, shared, rate_hz = _WELCOME.unpack_from(payload)
             name, at = _read_text(payload, _WELCOME.size)
@@ -217,7 +212,6 @@ def frame(
     stamp_ns: int = 0,
     answered_ns: int = 0,
 ) -> bytes:
-    """Return a whole frame."""
     return (
         HEADER.pack(
             MAGIC, VERSION, kind, flags, len(payload), rows, sequence, stamp_ns, answered_ns

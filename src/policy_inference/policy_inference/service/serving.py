@@ -40,7 +40,6 @@ class ClientSession:
     """
 
     def __init__(self, hello: Hello, observation: F32, answer: F32) -> None:
-        """Keep the connection's arrays; `ServedModel.open_session` makes a session."""
         self.observation, self.answer = observation, answer
         self.scaling, self.wants_target = hello.scaling, hello.answer is Answer.TARGET
         self.rows, self.restarts = len(observation), True
@@ -73,7 +72,6 @@ class Robot:
     __slots__ = ("answer", "observation", "parts", "state")
 
     def __init__(self, policy: ServedPolicy, lane: Lane, observation: F32, answer: F32) -> None:
-        """Look at a row; its state is that of a lane, zeros at first."""
         self.observation, self.answer = observation, answer
         ends = np.cumsum([one.size for one in policy.inputs]).tolist()
         self.parts = tuple(
@@ -198,7 +196,6 @@ class ServedModel:
         self._infer(sessions[begin:] if begin else sessions, rows)
 
     def close(self) -> None:
-        """Release the runtime."""
         self._together[0].close()
         self.backend.close()
 

@@ -121,7 +121,6 @@ class _End:
         return self._flags[self._other.sleeps] != 0
 
     def close(self) -> None:
-        """Give the memory back."""
         for view in (self._counters, self._flags, self._bytes):
             view.release()
         self._block.close()
@@ -137,7 +136,6 @@ class ServiceMemory(_End):
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
-        """Make the memory for so many robots."""
         request = _rounded(HEADER.size + 4 * rows * obs_dim)
         answer = _rounded(HEADER.size + max(4 * rows * answer_dim, LONGEST_TEXT))
         self.bytes = _REQUEST + request + answer
@@ -209,7 +207,6 @@ class ServiceMemory(_End):
         self._fence()
 
     def close(self) -> None:
-        """Give back the memory and its file."""
         super().close()
         self.passed()
 

@@ -23,7 +23,6 @@ class Spinning:
     """
 
     def __init__(self, spin_ns: int) -> None:
-        """Expect each one for so long after its last answer; 0: never."""
         self._spin_ns = spin_ns
         self.expected = dict[ServiceMemory, tuple[FramedConnection, int]]()
 

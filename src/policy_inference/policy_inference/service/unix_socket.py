@@ -11,18 +11,15 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from policy_core.errors import PolicyError
-from policy_core.safe_files import lock_within
 
 LONGEST_PATH_BYTES = 107
 """unix(7): sun_path has 108, the last one 0."""
 PASSES_RIGHTS = 83
 """SO_PASSRIGHTS of Linux 6.16 (asm-generic/socket.h), which Python does not name yet."""
 _MODE = 0o660
-_LOCKED_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -41,14 +38,12 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
         )
     listening = socket.socket(socket.AF_UNIX)
     try:
-        # Two services that begin at once must not both take the same file for a dead one.
-        with _locked(path.parent):
-            _make_room(path)
-            _bind(listening, path, group)
-            # No client may pass descriptors. Older kernels do not know it.
-            with contextlib.suppress(OSError):
-                listening.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 0)
-            listening.listen(backlog)
+        _make_room(path)
+        _bind(listening, path, group)
+        # No client may pass descriptors. Older kernels do not know it.
+        with contextlib.suppress(OSError):
+            listening.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 0)
+        listening.listen(backlog)
     except FileNotFoundError as error:
         listening.close()
         raise PolicyError(
@@ -63,31 +58,6 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """Return device and inode of a file, which differ if another file replaces it at its path."""
-    found = path.lstat()
-    return found.st_dev, found.st_ino
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which leaves no file behind."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            lock_within(handle, _LOCKED_WITHIN_S)
-        except BlockingIOError:
-            # Services hold it for a moment; any program that can read the folder can, too.
-            _log.warning(
-                "%s: another process keeps this folder locked: two services that "
-                "begin at the same moment may take the same path",
-                folder,
-            )
-        yield
-    finally:
-        os.close(handle)
 
 
 def _make_room(path: Path) -> None:
@@ -125,22 +95,11 @@ def _bind(listening: socket.socket, path: Path, group: str) -> None:
     listening.bind(str(path))
     try:
         if group:
-            _give(path, group)
+            shutil.chown(path, group=group)
         path.chmod(_MODE)
-    except BaseException:
+    except (LookupError, PermissionError) as error:
         path.unlink()
-        raise
-
-
-def _give(path: Path, group: str) -> None:
-    try:
-        shutil.chown(path, group=group)
-    except LookupError:
         raise PolicyError(
-            f"--socket-group: expected a group of this machine, found {group!r}"
-        ) from None
-    except PermissionError as error:
-        raise PolicyError(
-            f"--socket-group: expected a group that this user is in, found "
-            f"{group!r}: {error.strerror}"
+            f"--socket-group: expected a group of this machine that this user is in, found "
+            f"{group!r}: {error}"
         ) from None

@@ -154,8 +154,6 @@ class ConformanceFixtures:
 
     @pytest.fixture
     def open_model(self, case: BackendCase, open_file: Open) -> Open:
-        """Compile an ONNX file and open it."""
-
         def apply(onnx: Path, *args: Any, **kwargs: Any) -> BackendBase:
             return open_file(case.compile(onnx), *args, **kwargs)
 

@@ -10,9 +10,10 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from policy_inference.backends.base import BackendBase
 
-_PROC = Path("/proc")
 _SETTLED_WITHIN_S = 5.0
 
 
@@ -22,13 +23,13 @@ def child_of(backend: BackendBase) -> int:
 
 
 def private_memory_bytes(process: int) -> int:
-    """Return the size of what a process has in memory and shares with no file and no other."""
-    return 1024 * int(_status(process, "RssAnon").removesuffix("kB"))
+    """Return the size of what a process has in memory and shares with no other."""
+    return int(psutil.Process(process).memory_full_info().uss)
 
 
 def threads() -> int:
     """Return the number of this process's threads, those of native libraries among them."""
-    return int(_status(os.getpid(), "Threads"))
+    return int(psutil.Process().num_threads())
 
 
 def more_threads_than(before: int) -> int:
@@ -52,13 +53,7 @@ def more_descriptors_than(before: Counter[str]) -> Counter[str]:
 
 def children() -> set[int]:
     """Return the processes that this one started and that it has not seen end."""
-    found = set[int]()
-    for folder in _PROC.glob("[0-9]*"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # ended since the folder was listed
-            process = int(folder.name)
-            if int(_status(process, "PPid")) == os.getpid():
-                found.add(process)
-    return found
+    return {child.pid for child in psutil.Process().children()}
 
 
 def has_ended(process: int) -> None:
@@ -71,15 +66,7 @@ def open_descriptors() -> Counter[str]:
     """Return what this process has open, and how often, without what garbage still holds."""
     gc.collect()
     kinds = Counter[str]()
-    for link in (_PROC / "self" / "fd").iterdir():
+    for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # that of the folder itself
             kinds[re.sub(r"\d+", "", str(link.readlink()))] += 1
     return kinds
-
-
-def _status(process: int, field: str) -> str:
-    """Return a value of /proc/<process>/status (man 5 proc_pid_status)."""
-    text = (_PROC / str(process) / "status").read_text("utf-8", "replace")
-    found = re.search(rf"^{field}:\s*(.*)$", text, re.MULTILINE)
-    assert found is not None, f"no {field} in {text}"
-    return found[1].strip()

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends that misbehave in the process that runs them; a child imports them by name."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -19,11 +18,6 @@ OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 2)), TensorSpec(name="actions", 
 
 
 LONG = "\u00e9" * 20_000
-
-
-def keep_lock() -> None:
-    """Never return, nor let another thread of Python run."""
-    ctypes.PyDLL(None).pause()
 
 
 class Odd(BackendBase):
@@ -68,9 +62,6 @@ class Odd(BackendBase):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._deed == "hang":
             Path(self._given["trace"]).read_bytes()
-        if self._deed == "stay":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            keep_lock()
         if self._deed == "boast":
             raise BackendError(f"odd: {LONG}")
 

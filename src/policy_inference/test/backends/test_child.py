@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from policy_core.errors import BackendError
-from policy_inference import worker_process
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
 from policy_inference.testing.process import has_ended, open_descriptors
@@ -22,7 +21,7 @@ from testkit.wording import check_wording, refusal
 Start = Callable[..., ChildBackend]
 HERE = Path(__file__).parent
 MODULE = "odd_backends"
-limits_s = {"hang": 0.05, "stay": 0.05}
+limits_s = {"hang": 0.05}
 
 
 @pytest.fixture
@@ -127,23 +126,6 @@ def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
 
     np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
     assert backend.problem() == ""
-
-
-@pytest.mark.parametrize("deed", ["hang", "stay"])
-def test_closing_ends_a_child_that_hangs(
-    start_odd: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
-) -> None:
-    monkeypatch.setattr(worker_process, "LEAVE_TIMEOUT_S", 0.5)
-    os.mkfifo(tmp_path / "never")
-    backend = start_odd(deed, trace=str(tmp_path / "never"))
-    backend.inputs["obs"][:] = 1.0
-    with refusal(BackendError):
-        backend.run()
-
-    backend.close()
-
-    with pytest.raises(ProcessLookupError):
-        os.kill(backend.pid, 0)
 
 
 def test_closing_lets_the_child_release_its_runtime(start_odd: Start, tmp_path: Path) -> None:

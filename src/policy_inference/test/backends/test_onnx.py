@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 
@@ -86,31 +84,6 @@ def test_model_that_does_not_fit_is_refused_when_opening(
         OnnxBackend(file, [OBS], [ACTIONS])
 
 
-def test_failure_while_running_is_an_error_of_the_run_alone(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Gather", ["obs", "index"], ["actions"], axis=1)]
-    file = save(
-        tmp_path / "gather.onnx",
-        nodes,
-        {"obs": (1, 4), "index": (4,)},
-        {"actions": (1, 4)},
-        dtypes={"index": "int64"},
-    )
-    index = TensorSpec(name="index", shape=(4,), dtype="int64")
-    backend = OnnxBackend(file, [OBS, index], [ACTIONS])
-    assert backend.details["runtime"] == f"onnxruntime {onnxruntime.__version__}"
-    check_wording(backend.details["device"])
-    backend.inputs["index"][:] = 99
-
-    with refusal(BackendError):
-        backend.run()
-
-    backend.inputs["index"][:] = [3, 2, 1, 0]
-    backend.inputs["obs"][:] = np.arange(4)
-    backend.run()
-    np.testing.assert_array_equal(backend.outputs["actions"], [[3, 2, 1, 0]])
-    backend.close()
-
-
 def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,35 +99,6 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     assert python == "python3"
     subprocess.run([sys.executable, *rest], check=True)
     OnnxBackend(Path(rest[-1]), [OBS], [ACTIONS]).close()
-
-
-def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
-    """ONNX Runtime makes some number of it: outputs are finite."""
-    quantised = ["scale", "zero"]
-    constants: dict[str, Any] = {"scale": np.float32(0.1), "zero": np.int8(0)}
-    nodes = [
-        helper.make_node("QuantizeLinear", ["obs", *quantised], ["q"]),
-        helper.make_node("DequantizeLinear", ["q", *quantised], ["actions"]),
-    ]
-    file = save(
-        tmp_path / "quantised.onnx",
-        nodes,
-        {"obs": (1, 4)},
-        {"actions": (1, 4)},
-        constants=constants,
-    )
-    backends = [OnnxBackend(file, [OBS], [ACTIONS], precision=p) for p in ("fp32", "int8")]
-    for backend in backends:
-        backend.inputs["obs"][0, 1] = np.nan
-
-    backends[0].run()
-    assert np.isfinite(backends[0].outputs["actions"]).all()
-    with refusal(BackendError):
-        backends[1].run()
-    backends[1].inputs["obs"][:] = 1.0
-    backends[1].run()
-
-    np.testing.assert_allclose(backends[1].outputs["actions"].astype(np.float32), 1.0, atol=0.05)
 
 
 @pytest.mark.parametrize(

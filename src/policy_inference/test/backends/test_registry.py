@@ -11,7 +11,7 @@ import pytest
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
-from policy_inference.backends.registry import GROUP, artifact_for, available, open_backend
+from policy_inference.backends.registry import GROUP, artifacts_for, available, open_backend
 from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
@@ -167,7 +167,7 @@ def builder(register_backends: Install, tmp_path: Path) -> None:
 def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(
     registry_bundle: JointBundle,
 ) -> None:
-    artifact, file = artifact_for(registry_bundle, "builder")
+    ((artifact, file),) = artifacts_for(registry_bundle, "builder").values()
 
     assert (artifact.file, artifact.precision) == ("policy.onnx", "fp16")
     assert file == registry_bundle.artifact("onnx")[1]

@@ -18,7 +18,6 @@ from hypothesis import given
 from policy_core.bundle.store import ROOT_VARIABLE, TRIALS_FILE
 from policy_core.errors import PolicyError, RefusedError, printable
 from policy_inference.candidate.writer import TrialWriter
-from policy_inference.testing.fuzzing import bounded, changed_bytes
 from policy_store.trial_file import TrialSettings
 from policy_store.trial_record import (
     CUT,
@@ -32,6 +31,7 @@ from policy_store.trial_record import (
     trial_of_bundle,
     trials_of,
 )
+from testkit.fuzzing import bounded, changed_bytes
 from testkit.wording import refusal
 
 BROKE = {"reason": "tilt_rad 0.6, limit 0.5", "gate": "tilt_rad", "value": 0.6, "limit": 0.5}

@@ -20,7 +20,6 @@ from policy_msgs.msg import JointCommand
 from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
 from policy_inference.nodes.act_policy_node import ActPolicyNode
-from policy_inference.worker_process import WorkerProcess
 from policy_store.signals import SIGNALLED
 from testkit.wording import check_wording
 
@@ -54,16 +53,6 @@ class TestRefused:
         assert main(["act", "--bpu-act-path", str(colours), *given.split()]) == 4
         check_wording(caplog.messages[-1])
 
-    def test_mode_that_is_none_is_refused_before_anything_starts(
-        self, colours: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with pytest.raises(SystemExit):
-            main(["act", "--bpu-act-path", str(colours), "--mode", "fast"])
-
-        told = capsys.readouterr()
-        assert "'fast'" in told.err
-        assert told.out == ""
-
     def test_joint_policy_is_sent_to_its_own_node(self, caplog: pytest.LogCaptureFixture) -> None:
         walk = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
 
@@ -77,19 +66,6 @@ class TestRefused:
 
         assert main(["act", "--bpu-act-path", str(colours)]) == 4
         check_wording(caplog.messages[-1])
-
-
-def test_interruption_says_what_is_left_of_it(
-    colours: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(WorkerProcess, "__init__", interrupt)
-
-    assert main(["act", "--bpu-act-path", str(colours)]) == 130
-    check_wording(caplog.messages[-1])
 
 
 def test_arguments_of_a_node_keep_their_types() -> None:

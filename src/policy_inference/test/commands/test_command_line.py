@@ -17,7 +17,6 @@ from policy_store.command_line import (
     CommandParser,
     CommandResult,
     add_bundle,
-    show,
     show_result,
 )
 from policy_store.report import Table
@@ -145,20 +144,6 @@ def test_what_is_missing_or_too_much_beside_a_bundle_is_named(
     check_wording(*lines_with(capsys.readouterr().err, "error"))
 
 
-def test_a_bundle_that_is_missing_is_a_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
-    made = CommandParser(prog="try")
-    add_bundle(made, "the bundle")
-    for words in ([], ["--bundle"]):
-        with pytest.raises(SystemExit, match="2"):
-            made.parse_args(words)
-        assert "bundle" in capsys.readouterr().err
-
-
-def test_what_is_passed_on_is_not_judged() -> None:
-    given = parser().parse_args(["replay", "--bundle", "b", "--rest", "--other", "x"])
-    assert (given.bundle, given.rest) == ("b", ["--other", "x"])
-
-
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parser().parse_args(["--version"])
@@ -174,11 +159,3 @@ def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert r"\x1b[2Jready\x9b0m" in out
     assert all(line.isprintable() for line in out.split("\n"))
-
-
-def test_an_error_of_a_robot_does_not_control_a_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    show("robot_operator: \x1b[2J", to=sys.stderr)
-
-    assert capsys.readouterr().err == "robot_operator: \\x1b[2J\n"

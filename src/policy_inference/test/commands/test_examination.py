@@ -17,8 +17,8 @@ from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.commands.main import main
 from policy_inference.machine.machine import Finding, Machine
 from policy_inference.testing.bundles import write_contract
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
 BUNDLES = Path(__file__).parents[4] / "config" / "bundles"

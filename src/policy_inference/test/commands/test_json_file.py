@@ -43,22 +43,6 @@ def test_what_is_no_file_is_not_replaced_even_with_force(tmp_path: Path) -> None
     assert Path(os.devnull).is_char_device()
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing"])
-def test_what_a_link_points_at_is_written_with_force_only(tmp_path: Path, there: bool) -> None:
-    target, link = tmp_path / "other" / "target.json", tmp_path / "link.json"
-    target.parent.mkdir()
-    if there:
-        target.write_text("old")
-    link.symlink_to(target)
-    with pytest.raises(PolicyError, match="--force"):
-        write_new(link, {}, force=False)
-    assert target.exists() is there
-    write_new(link, {}, force=True)
-
-    assert link.is_symlink()
-    assert json.loads(target.read_text()) == {}
-
-
 @pytest.mark.parametrize("folder", ["file", "nowhere"])
 def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.commands.main import main
 from testkit.wording import check_wording, lines_with
 
@@ -76,23 +75,6 @@ def test_what_cannot_be_is_refused_before_anything_is_measured_or_written(
     check_wording(caplog.messages[-1])
     assert not capsys.readouterr().out
     assert not list(Path().glob("*.json"))
-
-
-def test_file_that_comes_meanwhile_is_kept_and_the_findings_are_shown(
-    two_joints: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file, close = Path("mine.json"), OnnxBackend.close
-
-    def write_and_close(backend: OnnxBackend) -> None:
-        file.write_text("precious", "utf-8")
-        close(backend)
-
-    monkeypatch.setattr(OnnxBackend, "close", write_and_close)
-
-    assert run_self_test(two_joints, "--output", str(file)) == 4
-
-    assert file.read_text("utf-8") == "precious"
-    assert capsys.readouterr().out.splitlines()[-1].startswith("verdict")
 
 
 @pytest.mark.parametrize("words", [[], ["--backend", "onnx,rknn"]], ids=["none", "two"])

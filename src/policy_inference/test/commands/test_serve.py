@@ -64,6 +64,12 @@ def exit_status(words: str) -> int:
         ("--cpus 4096", 2),
         ("--priority 100", 2),
         ("--metrics 9464", 2),
+        ("--model policy.onnx", 2),
+        ("--obs-stats stats.npz", 2),
+        ("--obs-dim 15", 2),
+        ("--obs-dim 0", 2),
+        ("--batch 0", 2),
+        ("--warmup -1", 2),
         # What is not safe.
         ("--tcp 0.0.0.0:0", 4),
         ("--open-inference 0.0.0.0:0", 4),

@@ -23,7 +23,7 @@ from policy_inference.comparison.chunks import (
     swapped_check,
 )
 from policy_inference.comparison.open_loop import Difference
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 

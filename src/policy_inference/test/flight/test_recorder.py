@@ -22,7 +22,7 @@ from policy_inference.flight.recording import Recording, free_place
 from policy_inference.flight.recording_folder import RecordingFolder, recording_name
 from policy_inference.flight.recording_writer import News, RecordingWriter
 from policy_inference.flight.ring import FlightTick
-from policy_inference.testing.disks import small_disk
+from testkit.disks import small_disk
 from testkit.kernel.robots import BOTH, PERIOD_NS
 from testkit.waiting import until
 from testkit.wording import check_wording, refusal

@@ -23,7 +23,7 @@ from policy_inference.backends.registry import artifacts_for, open_models
 from policy_inference.kinds.kinds import KINDS, kind_of
 from policy_inference.kinds.parity import parity, require_parity
 from policy_inference.kinds.policy_set import SetKind
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import refusal
 
 from ..nodes.bundles import write_version

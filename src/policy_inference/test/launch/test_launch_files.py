@@ -149,17 +149,6 @@ def test_emulated_lite3_is_found_on_this_machine_and_ctrl_c_ends_all_three(
         run.is_interrupted(3)
 
 
-def test_driver_takes_the_address_of_the_robot_from_its_file(
-    launch: Callable[..., Any], tmp_path: Path
-) -> None:
-    file = parameters_of_a_lite3(tmp_path, interface_address="192.0.2.1")
-    run = launch("lite3_rknn.launch.py", "backend:=onnx", file)
-
-    run.wait_for(r"\[lite3_driver\]: .*192\.0\.2\.1")
-    run.wait_for(r"lite3_driver-\d+\] was required: shutting down|the driver ended")
-    run.wait_for_end()
-
-
 def parameters_of_a_unitree(tmp_path: Path, driver: str, **parameters: Any) -> str:
     """Return the argument with a file that sets parameters of a Unitree robot's driver."""
     file = tmp_path / "unitree.yaml"

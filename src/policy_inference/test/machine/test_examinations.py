@@ -26,7 +26,6 @@ from ..machine_tree import (
     ORIN,
     RK3588,
     S100,
-    X5,
     Files,
     Locked,
     machine,
@@ -307,25 +306,6 @@ def test_engine_is_in_the_cache_or_has_to_be_built(
     assert finding.severity is severity
     check_wording(finding.found)
     assert ("tensorrt.build=yes" in finding.remedy) == (severity is Severity.WARNING)
-
-
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
-def test_damaged_file_of_the_cache_is_no_engine(
-    text: str, tmp_path: Path, examine: Examine
-) -> None:
-    folder = tmp_path / "cache/policy_inference/tensorrt"
-    folder.mkdir(parents=True)
-    (folder / "a.plan").touch()
-    (folder / "a.plan.json").write_text(text)
-
-    assert examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"].found.startswith("no")
-
-
-def test_older_runtime_serves_an_x5_and_no_s100(examine: Examine) -> None:
-    older = [("hobot_dnn", "hobot-dnn", "3.0.6")]
-
-    assert examine(BpuBackend, X5, older)["runtime"].severity is Severity.OK
-    assert examine(BpuBackend, S100)["runtime"].severity is Severity.ERROR
 
 
 def test_environment_that_is_missing_is_an_error(

@@ -18,7 +18,6 @@ from policy_core.errors import PolicyError
 from policy_inference.machine.scheduling import (
     RealTime,
     parse_cpus,
-    parse_priority,
     set_cpu_affinity,
 )
 from testkit.wording import check_wording, refusal
@@ -92,16 +91,6 @@ def test_cores_that_this_machine_lacks_are_a_warning() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["0", "100", "-1", "high", "5.5", "", "٣", "9" * 5000],
-    ids=lambda text: text[:30],
-)
-def test_priorities_that_sched_fifo_lacks_are_refused(text: str) -> None:
-    with refusal(PolicyError):
-        parse_priority(text)
-
-
 def test_process_and_its_later_threads_stay_on_the_core() -> None:
     last = max(os.sched_getaffinity(0))
 
@@ -127,37 +116,6 @@ def test_what_was_not_refused_is_granted() -> None:
     assert asked.granted([]) == granted
     assert asked.granted([f"{granted[0]}: EPERM"]) == granted[1:]
     assert RealTime().granted([]) == []
-
-
-def test_rights_are_what_the_kernel_grants() -> None:
-    lines = printed_by(
-        "print(highest_realtime_priority(), lockable_bytes())\n"
-        "print(os.sched_getscheduler(0) == os.SCHED_OTHER)",
-        unprivileged=True,
-    )
-    assert lines == ["0 65536", "True"]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
-def test_root_without_the_capabilities_has_the_limits_alone() -> None:
-    # capset(2), version 3: no capability is left in the effective set.
-    drop = (
-        "import ctypes\nlibc = ctypes.CDLL(None)\n"
-        "header = (ctypes.c_uint32 * 2)(0x20080522, 0)\n"
-        "assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0\n"
-    )
-    lines = printed_by(f"{drop}print(os.geteuid(), highest_realtime_priority(), lockable_bytes())")
-    assert [int(number) for number in lines[0].split()] == [0, 0, 65536]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
-def test_root_is_granted_what_it_may() -> None:
-    lines = printed_by(
-        "refused = [*set_realtime_priority(99, ''), *lock_memory('')]\n"
-        "print(not refused)\n"
-        "print(highest_realtime_priority() == 99 and lockable_bytes() is None)"
-    )
-    assert lines[0] == lines[1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")

@@ -57,8 +57,6 @@ def test_healthy_computer_is_described(tmp_path: Path) -> None:
     assert found["board"].found == "NUC11"
     assert "container" not in found
     check_wording(found["processor"].found, found["memory"].found)
-    assert "realtime.priority" in found["real-time priority"].found
-    assert "realtime.lock_memory" in found["locked memory"].found
 
 
 def test_what_this_computer_has_in_addition_is_reported(

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +35,6 @@ def test_every_run_is_in_the_bin_between_whose_edges_it_is(per_decade: int) -> N
         assert Durations([nanoseconds]).histogram()[1] == [1]
 
 
-def test_halves_are_compared_by_their_medians() -> None:
-    assert Durations([1, 1, 90, 2, 2, 90]).halves_p50_s() == pytest.approx((1e-9, 2e-9))
-
-
 def test_the_time_of_this_process_is_what_it_says_of_itself() -> None:
     before = sum(os.times()[:2])
 
@@ -64,17 +59,6 @@ def test_a_sensor_that_says_words_at_times_is_reported_in_words() -> None:
 
     assert load.series() == {}
     assert load.words() == {"load": ["12", "busy"]}
-
-
-def test_a_device_that_cannot_be_read_says_why_and_ends_nothing() -> None:
-    def refuse() -> Mapping[str, str]:
-        raise RuntimeError("gone")
-
-    load = DeviceLoad(refuse)
-    load.sample(0)
-
-    assert (len(load), load.series(), load.words()) == (1, {}, {})
-    assert "RuntimeError: gone" in load.unreadable
 
 
 def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None:

@@ -58,18 +58,6 @@ def test_onnx_is_tested_for_real(sound_bundle: Path) -> None:
     assert sum(told["back_to_back"]["histogram"]["counts"]) == told["back_to_back"]["runs"]
 
 
-def test_states_of_recurrent_models_are_those_of_the_golden_rows(
-    test: Test, tmp_path: Path
-) -> None:
-    found = test(two_joint_bundle(tmp_path / "recurrent", recurrent=True))
-
-    assert found.parity is not None, found.error
-    assert {one.output for one in found.parity.differences} == {"actions", "h_out"}
-    assert max(one.max_abs for one in found.parity.differences) < 1e-5
-    assert found.verdict is not None
-    assert any(check.what.endswith(" h_out") for check in found.verdict.checks)
-
-
 @pytest.mark.parametrize("precision", ["fp16", "fp24"], ids=["known", "unknown"])
 def test_a_state_that_is_another_fails_by_the_limits_of_the_precision(
     test: Test, tmp_path: Path, vendor_device: Device, precision: str
@@ -131,16 +119,6 @@ def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     assert bool(found) is enough, found.error
     if not enough:
         check_wording(missing_evidence(found))
-
-
-def test_a_state_that_grows_without_end_is_reported(
-    test: Test, tmp_path: Path, vendor_device: Device
-) -> None:
-    vendor_device.change = lambda time_s, actions: actions.fill(np.inf if time_s > 5 else 0)
-
-    found = test(two_joint_bundle(tmp_path / "recurrent", recurrent=True))
-
-    check_wording(failed_names(found))
 
 
 def test_another_function_fails_with_its_worst_joint_unless_the_bundles_limits_allow_it(
@@ -309,17 +287,6 @@ def test_ticks_that_are_missed_now_and_then_are_counted(
     check_wording(failed_names(found))
 
 
-def test_a_single_late_run_in_ten_thousand_is_shown_and_forgiven(
-    test: Test, sound_bundle: Path, vendor_device: Device
-) -> None:
-    vendor_device.run_ms = lambda time_s: 8.0 if 0.5 <= time_s < 0.5002 else 0.2
-
-    found = test(sound_bundle)
-
-    assert found
-    assert report_figures(found)["back_to_back"]["max_s"] == pytest.approx(8e-3)
-
-
 def test_drift_fails_and_names_what_could_be_the_cause(
     test: Test, sound_bundle: Path, vendor_device: Device
 ) -> None:
@@ -335,14 +302,6 @@ def test_drift_fails_and_names_what_could_be_the_cause(
 
     assert (check.value, check.limit) == pytest.approx((2.0, 1.5))
     check_wording(f"{check.what}: {check.where}")
-
-
-def test_drift_below_a_millisecond_is_jitter(
-    test: Test, sound_bundle: Path, vendor_device: Device
-) -> None:
-    vendor_device.run_ms = lambda time_s: 0.1 if time_s < 5.0 else 0.9
-
-    assert test(sound_bundle)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.machine.machine import Finding, Machine, Severity
+from policy_inference.self_test.measuring import Clock
 
 
-class FakeClock:
+class FakeClock(Clock):
     """Time that passes during a sleep, or on request."""
 
     def __init__(self) -> None:

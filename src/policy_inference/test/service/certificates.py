@@ -32,7 +32,6 @@ def make_certificate(
     *,
     begins: timedelta = -DAY,
     ends: timedelta = 365 * DAY,
-    mail: bytes = b"",
 ) -> Certificate:
     """Make one for 127.0.0.1; of a CA where none signs it.
 
@@ -42,7 +41,6 @@ def make_certificate(
         signed_by: The CA.
         begins: From now.
         ends: From now.
-        mail: Address in it, in whatever encoding; at most 100 bytes.
     """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -62,9 +60,7 @@ def make_certificate(
         .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=signed_by is None, path_length=None), critical=True)
         .add_extension(
-            _mail(mail)
-            if mail
-            else x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
             critical=False,
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -84,11 +80,3 @@ def make_certificate(
     )
     found.key.chmod(0o600)
     return found
-
-
-def _mail(address: bytes) -> x509.UnrecognizedExtension:
-    """Return an rfc822Name as DER; a SubjectAlternativeName refuses what is not ASCII."""
-    name = bytes([0x81, len(address)]) + address
-    return x509.UnrecognizedExtension(
-        x509.SubjectAlternativeName.oid, bytes([0x30, len(name)]) + name
-    )

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A service for each test, its CA, and what is closed with the test."""
+"""A service for each test, and its CA."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,3 @@ def service(tmp_path: Path) -> Iterator[Service]:
 @pytest.fixture
 def ca(tmp_path: Path) -> Certificate:
     return make_certificate(tmp_path, "ca")
-
-
-@pytest.fixture
-def clients() -> Iterator[ExitStack]:
-    """Sockets that are closed with the test."""
-    with ExitStack() as stack:
-        yield stack

@@ -61,30 +61,18 @@ class Notes(Observer):
     """Keeps what it is called with."""
 
     def __init__(self) -> None:
-        self.names = list[str]()
         self.ended = list[str]()
-        self.refusals = list[str]()
         self.codes = list[Code]()
         self.exhausted = list[str]()
-        self.answers = 0
-
-    def connected(self, connection: Connection) -> None:
-        self.names.append(connection.name)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         self.ended.append(reason)
-
-    def refused(self, name: str, reason: str) -> None:
-        self.refusals.append(reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
         self.codes.append(error.code)
 
     def cannot_accept(self, where: str, reason: str) -> None:
         self.exhausted.append(reason)
-
-    def answered(self, connection: Connection, duration_ns: int) -> None:
-        self.answers += 1
 
 
 class Clock:

@@ -200,16 +200,9 @@ def test_an_observation_of_another_shape_is_not_sent(observation: npt.ArrayLike)
         client.infer(observation)
 
 
-@pytest.mark.parametrize(
-    "address", ["./nothing.sock", "127.0.0.1:1", "[::1]:1", "nowhere.invalid:1", "localhost"]
-)
-def test_where_no_service_is_the_address_is_named(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(PolicyError) as error:
-        connect(address)
-    assert str(error.value).startswith(f"{address}: ")
+def test_where_no_service_is_the_address_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=f"^{tmp_path}/nothing.sock: "):
+        connect(f"{tmp_path}/nothing.sock")
 
 
 def greet_with_memory(connection: socket.socket, memory: ServiceMemory) -> None:

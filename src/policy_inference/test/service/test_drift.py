@@ -66,17 +66,6 @@ def test_a_core_on_a_low_clock_is_named_as_the_likely_cause_where_it_can_be_read
     check_wording(slowed(clocked(tmp_path, 600_000, 2_400_000)))
 
 
-def test_the_accelerator_s_clock_is_named_as_the_likely_cause() -> None:
-    watched = Watched()
-    watched.second(FAST_NS)
-    for _ in range(50):
-        watched.drift.add(SLOW_NS)
-
-    check_wording(
-        watched.drift.judge({"npu_frequency_mhz": "300", "npu_frequency_highest_mhz": "1000"})
-    )
-
-
 @pytest.mark.parametrize(("rate_hz", "small_ns"), [(0.0, 450_000), (50.0, 900_000)])
 def test_what_is_small_beside_the_period_is_not_slow(rate_hz: float, small_ns: int) -> None:
     watched = Watched(rate_hz=rate_hz)

@@ -5,20 +5,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import grp
 import logging
 import os
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from policy_core.errors import PolicyError
-from policy_inference.service import unix_socket
 from policy_inference.service.endpoints import (
     EndpointOptions,
     Listener,
@@ -26,10 +23,6 @@ from policy_inference.service.endpoints import (
     open_listeners,
 )
 from testkit.wording import check_wording, refusal
-
-NOT_AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may do all of it")
-
-FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @contextlib.contextmanager
@@ -103,30 +96,6 @@ def test_what_is_no_socket_stays(path: Path, kind: str) -> None:
     assert path.lstat().st_ino == before.st_ino
 
 
-def test_of_services_that_begin_at_once_one_wins(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    begin, won, lost = threading.Barrier(8), list[Listener](), list[str]()
-
-    def serve() -> None:
-        begin.wait()
-        try:
-            won.extend(open_listeners(EndpointOptions(socket=path)))
-        except PolicyError as error:
-            lost.append(str(error))
-
-    threads = [threading.Thread(target=serve) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    (winner,) = won
-    check_wording(*sorted(set(lost)))
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
-    winner.close()
-
-
 def test_at_the_end_only_its_own_file_is_removed(path: Path) -> None:
     (listener,) = open_listeners(EndpointOptions(socket=path))
     path.rename(path.with_name("moved"))
@@ -148,23 +117,6 @@ def test_paths_where_no_socket_can_be_leave_no_endpoint(
     with refusal(PolicyError):
         open_listeners(EndpointOptions(socket=path, framed_socket=tmp_path / name))
     assert not path.exists()
-
-
-def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_does_not_prevent_the_start(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(unix_socket, "_LOCKED_WITHIN_S", 0.0)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with (
-            opened_endpoints(EndpointOptions(socket=path)),
-            socket.socket(socket.AF_UNIX) as client,
-        ):
-            client.connect(str(path))
-    finally:
-        os.close(handle)
-    check_wording(*caplog.messages)
 
 
 def test_the_group_of_the_socket_is_set_or_named(path: Path) -> None:
@@ -223,13 +175,6 @@ def test_a_name_with_several_addresses_is_beyond_if_one_is(monkeypatch: pytest.M
 
     with refusal(PolicyError):
         open_listeners(EndpointOptions(tcp=("robot", 0)))
-
-
-@NOT_AS_ROOT
-@pytest.mark.skipif(int(FIRST_FREE_PORT.read_text("utf-8")) <= 80, reason="all ports are free here")
-def test_a_port_of_the_system_is_refused() -> None:
-    with pytest.raises(PolicyError, match=r"--tcp 127\.0\.0\.1:80: "):
-        open_listeners(EndpointOptions(tcp=("127.0.0.1", 80)))
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "192.0.2.1"])

@@ -14,12 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.service.accepting import LOOK_NS
 from policy_inference.service.protocol import Code
-from testkit.wording import check_wording
 
 from .lockstep import (
-    MS,
     Service,
     closed_by_service,
     random_observation,
@@ -107,16 +104,3 @@ def test_a_full_service_sends_clients_away_that_ask_no_more_and_no_others(tmp_pa
         require_answered(service, first)
         assert receive_error(second) is Code.FULL
         assert closed_by_service(second)
-
-
-def test_a_socket_file_that_is_deleted_is_reported_once_and_clients_are_served(
-    service: Service, caplog: pytest.LogCaptureFixture
-) -> None:
-    good = service.connect()
-    service.settle()
-    service.raw.unlink()
-    for _ in range(3):
-        service.after(LOOK_NS / MS)
-
-    require_answered(service, good)
-    check_wording(*caplog.messages)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from policy_core.errors import BackendError
-from policy_core.interfaces import F32, F64
+from policy_core.interfaces import F32
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observing import Watched, watched_with
@@ -45,7 +44,7 @@ class Watch:
     def __init__(self, folder: Path, watched: list[Watched]) -> None:
         def watched_by(model: Model, clock: Clock) -> Monitor:
             model.watched = watched
-            self.monitor = Monitor(model, Notifier({}), clock=clock)
+            self.monitor = Monitor(model, Notifier({}))
             return self.monitor
 
         self.service = Service(folder, watched_by=watched_by)
@@ -84,18 +83,6 @@ def trained(number: int) -> F32:
     return values
 
 
-def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
-    watch: Watch, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(300):
-        watch.service.connect().close()
-        watch.service.settle()
-    watch.service.after(11_000)
-
-    assert len(log_lines(caplog, " connected")) == 20
-    check_wording(*log_lines(caplog, "280"))
-
-
 def test_requests_without_an_answer_are_one_event_until_there_are_answers(
     watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -129,38 +116,6 @@ def test_normalisation_mismatch_is_one_line_within_seconds_and_its_end_another(
     for _ in range(2):
         watch.ask_for_seconds(client, trained)
     check_wording(*log_lines(caplog, "again"))
-
-
-def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_answers(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    unanswered = list[int]()
-
-    class Seen(Watched):
-        def describe(self, looks: F64, scaling: ObservationScaling) -> str:
-            readable, _, _ = select.select(clients, [], [], 0)
-            unanswered.append(len(clients) - len(readable))
-            return super().describe(looks, scaling)
-
-    (part,) = watched_with((MEAN, DIVISOR))
-    with closing(Watch(tmp_path, [Seen(values=part.values, check=part.check)])) as watch:
-        clients = [watch.service.connect() for _ in range(5)]
-        watch.service.settle()
-        for number in range(LOOKS):
-            watch.service.after(EVERY_MS)
-            for client in clients:
-                client.sendall((trained(number) * 100).tobytes())
-            watch.service.loop.step(0)
-            if number < LOOKS - 1:
-                for client in clients:
-                    receive_action(client)
-
-        for judged in range(1, 6):
-            assert unanswered == [0] * judged
-            watch.service.loop.step(0)
-
-    assert unanswered == [0] * 5
-    assert len(log_lines(caplog, "normalisation mismatch")) == 5
 
 
 def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
@@ -199,7 +154,7 @@ def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "5000000"})
 
         def watched_by(model: Model, clock: Clock) -> Monitor:
-            return Monitor(model, notifier, clock=clock)
+            return Monitor(model, notifier)
 
         with closing(Service(tmp_path, watched_by=watched_by)) as service, closing(notifier):
             service.after(1000)
@@ -210,13 +165,3 @@ def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
                 manager.recv(100)
             service.after(0)
             assert manager.recv(100) == b"WATCHDOG=1"
-
-
-def test_a_watchdog_that_an_idle_service_cannot_feed_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with (
-        closing(Service(tmp_path)) as service,
-        closing(Monitor(service.model, Notifier({"WATCHDOG_USEC": "1000000"}))),
-    ):
-        check_wording(*log_lines(caplog, "WatchdogSec"))

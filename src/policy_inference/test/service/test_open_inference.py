@@ -16,10 +16,9 @@ from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.commands.main import main
-from policy_inference.open_inference import METHODS, SERVICE, WireTensors, message_classes
+from policy_inference.open_inference import SERVICE, WireTensors, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,
-    GrpcEndpoint,
     OpenInferenceServer,
 )
 from policy_inference.testing.models import save_linear
@@ -40,7 +39,7 @@ def tiny_model(tmp_path: Path) -> Iterator[GraphService]:
 
 @pytest.fixture
 def oip_server(tiny_model: GraphService) -> Iterator[OpenInferenceServer]:
-    endpoint = GrpcEndpoint(place=("127.0.0.1", 0))
+    endpoint = ("127.0.0.1", 0)
     with closing(OpenInferenceServer(endpoint, {"tiny": tiny_model})) as running:
         yield running
 
@@ -182,40 +181,29 @@ def test_server_answers_that_it_is_there_while_a_model_runs(
 
 def test_port_that_is_taken_is_an_error(oip_server: OpenInferenceServer) -> None:
     with refusal(PolicyError):
-        OpenInferenceServer(GrpcEndpoint(place=("127.0.0.1", oip_server.port)), {})
+        OpenInferenceServer(("127.0.0.1", oip_server.port), {})
 
 
 def test_other_machines_need_a_secret_to_connect() -> None:
     with refusal(PolicyError):
-        OpenInferenceServer(GrpcEndpoint(place=("0.0.0.0", 0)), {})
+        OpenInferenceServer(("0.0.0.0", 0), {})
 
 
-@pytest.mark.parametrize("option", ["--tcp", "--metrics"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--tcp", "127.0.0.1:0"],
+        ["--metrics", "127.0.0.1:0"],
+        ["--batch", "4"],
+        ["--bundle", "x", "--obs-stats", "stats.npz"],
+    ],
+    ids=" ".join,
+)
 def test_option_that_contradicts_it_is_refused(
-    option: str, capsys: pytest.CaptureFixture[str]
+    option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["serve", "--bundle", "x", "--open-inference", "127.0.0.1:0", option, "127.0.0.1:0"])
+        main(["serve", "--bundle", "x", "--open-inference", "127.0.0.1:0", *option])
 
     assert caught.value.code == 2
     check_wording(capsys.readouterr().err.splitlines()[-1])
-
-
-@pytest.mark.parametrize("option", [["--batch", "4"], ["--obs-stats", "stats.npz"]])
-def test_option_of_the_other_protocols_is_refused(
-    option: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = save_linear(tmp_path / "policy.onnx", 5, 3)
-    given = ["serve", "--model", str(file), "--open-inference", "127.0.0.1:0", *option]
-
-    assert main(given) == 2
-    check_wording(caplog.messages[-1])
-
-
-def test_every_method_of_the_protocol_is_served(ask_server: Ask) -> None:
-    named = {"ModelReady", "ModelMetadata"}
-    for method in METHODS:
-        if method == "ModelInfer":
-            infer(ask_server, {"obs": zero_obs()})
-        else:
-            ask_server(method, **({"name": "tiny"} if method in named else {}))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -219,22 +218,4 @@ def test_machine_whose_calls_are_not_known_is_refused(monkeypatch: pytest.Monkey
     before = open_files()
     with pytest.raises(ServiceError, match="sparc64"):
         ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
-    assert open_files() == before
-
-
-@pytest.mark.parametrize("spare", [0, 1])
-def test_without_file_descriptors_a_client_is_refused_and_nothing_is_left(spare: int) -> None:
-    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    held = [os.dup(0) for _ in range(spare)]
-    lowest = os.dup(0)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
-    try:
-        for fd in held:
-            os.close(fd)
-        with refusal(ServiceError) as refused:
-            ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        os.close(lowest)
-    assert refused.value.code is Code.FULL
     assert open_files() == before

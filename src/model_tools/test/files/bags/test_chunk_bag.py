@@ -21,7 +21,7 @@ from model_tools.files.rows import RecordedObservation
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Pairing
 from policy_core.bundle.load import load_bundle
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import MS, TYPES, S, Said, every, header, joint_states, scan, write_bag

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from model_tools.files.bags.bag import Bag
 from policy_inference.messages.wire import peek_stamp_ns
-from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.fuzzing import bounded, changed_bytes, examples
 
 from ...small_bag import TYPES, header, imus, joint_states, write_bag
 

@@ -18,7 +18,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
-from policy_inference.testing.fuzzing import bounded
+from testkit.fuzzing import bounded
 from testkit.wording import refusal
 
 from ...small_bag import imus, write_bag

@@ -22,7 +22,7 @@ from policy_core.interfaces import F32
 FPS = 30
 HEIGHT, WIDTH = 48, 64
 JOINTS = ("shoulder_pan", "elbow_flex", "gripper")
-"""In the order of the policy that `policy_inference.testing.chunk_bundles` makes."""
+"""In the order of the policy that `testkit.chunk_bundles` makes."""
 
 
 def state(episode: int, frame: int) -> F32:

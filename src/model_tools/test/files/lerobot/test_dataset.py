@@ -17,7 +17,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
-from policy_inference.testing.fuzzing import bounded
+from testkit.fuzzing import bounded
 from testkit.wording import refusal
 
 from .small_dataset import colour, state, write_dataset

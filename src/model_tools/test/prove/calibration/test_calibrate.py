@@ -26,8 +26,8 @@ from model_tools.prove.calibration.calibration_files import (
 from model_tools.prove.calibration.calibration_report import Calibrated, calibration_report
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_inference.testing.disks import small_disk
 from policy_store.report import Note, Plot, Section
+from testkit.disks import small_disk
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import make_bundle, observations

@@ -21,7 +21,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Camera
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Tensor
-from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import refusal
 
 from ...files.lerobot.small_dataset import colour, state, write_dataset

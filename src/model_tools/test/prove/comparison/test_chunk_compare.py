@@ -30,7 +30,7 @@ from policy_core.errors import BundleError
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import play_chunks
 from policy_inference.comparison.rows import Rows
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset

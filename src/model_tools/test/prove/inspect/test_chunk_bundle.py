@@ -13,7 +13,7 @@ import yaml
 
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.interfaces import Tensor
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording
 

@@ -21,7 +21,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import inspection_parts
 from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
 from policy_core.errors import PolicyError
-from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+from testkit.fuzzing import bounded, changed_bytes, examples
 from testkit.wording import check_wording, refusal
 
 from ...make.importers.small_models import save_policy

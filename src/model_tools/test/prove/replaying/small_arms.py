@@ -29,7 +29,7 @@ from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
 from policy_inference.messages.readers import state_reader
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "asynchronous": {},

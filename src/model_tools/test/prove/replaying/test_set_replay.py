@@ -41,7 +41,7 @@ from policy_inference.flight.sensors import JOINT_STATES
 from policy_inference.flight.tap import SetTap, Tap
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.replays import SOME_OR_EACH, replayed_from_states
 
 from ...tiny_bundle import make_bundle

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 
 from policy_core.errors import BundleError, PolicyError
-from policy_inference.testing.fuzzing import bounded, changed_bytes
 from policy_store.registry.access import RegistryError, UnavailableError
 from policy_store.registry.manifest import (
     BUNDLE_TYPE,
@@ -28,6 +27,7 @@ from policy_store.registry.manifest import (
     manifest_bytes,
     parse_manifest,
 )
+from testkit.fuzzing import bounded, changed_bytes
 from testkit.store import NAME, MakeVersion, in_use, verify_problems, versions
 from testkit.wording import check_wording, refusal
 

@@ -15,10 +15,10 @@ import pytest
 from model_tools.ship.push import bundle_digest
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError, PolicyError
-from policy_inference.testing.disks import fill_up, small_disk
 from policy_store.inventory import verify
 from policy_store.registry import client
 from policy_store.registry.manifest import parse_reference
+from testkit.disks import fill_up, small_disk
 from testkit.store import (
     NAME,
     MakeVersion,

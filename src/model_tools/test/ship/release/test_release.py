@@ -19,7 +19,7 @@ from model_tools.ship.release.release_file import add_event, read_release
 from policy_core.bundle import bounded_yaml
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.store import MakeVersion, make_keys, tool, tool_refused
 from testkit.wording import check_wording, refusal
 

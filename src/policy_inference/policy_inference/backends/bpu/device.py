@@ -54,7 +54,6 @@ def clock_folder(machine: Machine) -> Path | None:
 
 
 def bpu_clock(machine: Machine) -> DeviceClock | None:
-    """Return the BPU's clock."""
     return device_clock(machine, clock_folder(machine))
 
 

@@ -44,7 +44,6 @@ class BpuRuntime(BackendBase):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """See `BackendBase`; which model a file has is checked when it is opened."""
         super().check_options(given)
         for name, last in _NUMBERS.items():
             _number(given, name, last)
@@ -60,7 +59,6 @@ class BpuRuntime(BackendBase):
 
     @classmethod
     def remedy(cls, said: str) -> str:
-        """See `BackendBase`."""
         return meaning(said, _LOOK)
 
     def _open(

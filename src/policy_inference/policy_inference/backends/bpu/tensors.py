@@ -104,7 +104,6 @@ class InputCopy:
     """Brings an array of ours into `array`, which the runtime takes."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
-        """Make the runtime's array; it is ours itself where both are alike."""
         source = tensor.view(ours)
         alike = source.flags.c_contiguous and tensor.memory == tensor.shape
         self._same = alike and ours.dtype == tensor.dtype and tensor.quantisation is None
@@ -138,7 +137,6 @@ class OutputCopy:
     """Brings an array that the runtime returned into one of ours."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
-        """Work out the way."""
         self._name, self._ours, self._valid = tensor.name, tensor.view(ours), tensor.valid
         self._shapes, self._dtype = (tensor.shape, tensor.memory), np.dtype(tensor.dtype)
         self._quantised = (

@@ -159,7 +159,6 @@ class RemoteLink:
         self._late = 0
 
     def close(self) -> None:
-        """End the thread and the connection."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -244,7 +243,6 @@ class RemoteBackend(BackendBase):
         """Connect; see `Connect`."""
 
     def problem(self) -> str:
-        """Return why no run can succeed now."""
         return self._link.problem if self._link is not None else ""
 
     def _open(

@@ -133,7 +133,6 @@ class OipBackend(RemoteBackend):
 
     @property
     def served(self) -> OipModel:
-        """What must be served."""
         return self._model
 
     def golden(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
@@ -174,13 +173,10 @@ class OipBackend(RemoteBackend):
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """What is sent with each request."""
         return self._headers
 
 
 class _OipConnection(ServerConnection):
-    """A channel that is ready, and what is behind it."""
-
     def __init__(self, backend: OipBackend, lose: Callable[[ServerConnection], None]) -> None:
         import grpc
 

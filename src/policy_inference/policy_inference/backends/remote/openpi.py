@@ -233,8 +233,6 @@ class OpenpiBackend(RemoteBackend):
 
 
 class _OpenpiConnection(ServerConnection):
-    """A websocket whose server has said what it is."""
-
     survives_late = False
 
     def __init__(self, backend: OpenpiBackend) -> None:

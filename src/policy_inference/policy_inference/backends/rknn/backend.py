@@ -50,7 +50,6 @@ class RknnBackend(BackendBase):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """See `BackendBase`; which cores a chip has is checked when its model is opened."""
         super().check_options(given)
         masks, wanted = _CORES["rk3588"], given.get("core_mask", "auto")
         if wanted not in masks:
@@ -60,7 +59,6 @@ class RknnBackend(BackendBase):
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        """See `BackendBase`; the file says it itself, without the runtime."""
         return _tensors(_described(file))
 
     @classmethod
@@ -147,12 +145,10 @@ class RknnBackend(BackendBase):
         self._place_arrays()
 
     def _start(self, said: VendorLog) -> None:
-        """Let the runtime load the file."""
         stage = "RKNNLite"
         try:
             with said.captured():
                 self._lite = self._class()
-                said.deduplicate()
                 stage, result = "load_rknn", self._lite.load_rknn(str(self._file))
                 if result == 0:
                     stage = "init_runtime"
@@ -169,7 +165,6 @@ class RknnBackend(BackendBase):
         return BackendError(f"{self._file}: {explain(stage, result, said)}")
 
     def _version(self) -> str:
-        """Return the versions of package and library."""
         version = installed_version(PACKAGE)
         package = f"{PACKAGE} {version}" if version else PACKAGE  # copied, not installed
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"

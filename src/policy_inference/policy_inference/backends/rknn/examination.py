@@ -239,5 +239,4 @@ def clock_folder(machine: Machine) -> Path | None:
 
 
 def npu_clock(machine: Machine) -> DeviceClock | None:
-    """Return the NPU's clock."""
     return device_clock(machine, clock_folder(machine))

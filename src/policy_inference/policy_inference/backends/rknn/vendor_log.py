@@ -17,14 +17,9 @@ _KEPT, _SIZE = 20, 4000
 
 
 class VendorLog(logging.Handler):
-    """Keeps the last lines of the vendor's logger, and removes handlers that repeat them.
-
-    Each `RKNNLite` adds a handler to the same logger, so that with several models every line would
-    come several times.
-    """
+    """Keeps the last lines of the vendor's logger."""
 
     def __init__(self) -> None:
-        """Listen from now on, to warnings and worse."""
         super().__init__(logging.WARNING)
         self._log = logging.getLogger(LOGGER)
         self._records = deque[str](maxlen=_KEPT)
@@ -62,15 +57,5 @@ class VendorLog(logging.Handler):
             finally:
                 self.native = printed()[-_SIZE:]
 
-    def deduplicate(self) -> None:
-        """Remove the handlers that another `RKNNLite` added for the same stream."""
-        streams = set[int]()
-        for handler in list(self._log.handlers):
-            if type(handler) is logging.StreamHandler:
-                if id(handler.stream) in streams:
-                    self._log.removeHandler(handler)
-                streams.add(id(handler.stream))
-
     def stop(self) -> None:
-        """Stop listening."""
         self._log.removeHandler(self)

@@ -36,7 +36,6 @@ class ToolkitError(BackendError):
     """
 
     def __init__(self, stage: str, text: str) -> None:
-        """Keep both."""
         self.stage, self.text = stage, text
         super().__init__(f"{stage}: {text}")
 

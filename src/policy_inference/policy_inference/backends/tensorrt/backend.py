@@ -13,12 +13,10 @@ from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
-from policy_inference.backends.tensorrt.cuda import open_device
 from policy_inference.backends.tensorrt.device import Device, GraphError
 from policy_inference.backends.tensorrt.examination import examine_gpu, read_gpu
 from policy_inference.backends.tensorrt.library import TensorRtLog, load_tensorrt, trt_log
-from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, Plans, PlanSource
+from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, find_plan
 from policy_inference.machine.machine import Finding, Machine
 
 _log = logging.getLogger("policy_inference")
@@ -37,45 +35,14 @@ class TensorRtBackend(BackendBase):
     builds_from = "onnx"
     options = OPTIONS
 
-    def __init__(
-        self,
-        file: Path,
-        inputs: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec],
-        *,
-        precision: str = "fp32",
-        target: str | None = None,
-        options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] | None = None,
-        content: Path | None = None,
-    ) -> None:
-        """Open the model; arguments as those of `BackendBase`.
-
-        Arrays are page-locked ones of our own unless `place` says otherwise.
-
-        Raises:
-            BackendError: As with `BackendBase`, or there is no engine and none may be built.
-        """
-        self._device: Device | None = None
-        self._runtime: Any = None
-        self._engine: Any = None
-        self._context: Any = None
-        self._enqueue: Callable[[], None] | None = None
-        self._expected_inputs = tuple(inputs)
-        super().__init__(
-            file,
-            inputs,
-            outputs,
-            precision=precision,
-            target=target,
-            options=options,
-            place=place or self._page_locked,
-            content=content,
-        )
+    _device: Device | None = None
+    _runtime: Any = None
+    _engine: Any = None
+    _context: Any = None
+    _enqueue: Callable[[], None] | None = None
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """See `BackendBase`."""
         super().check_options(given)
         EngineOptions.read(given)
 
@@ -95,26 +62,26 @@ class TensorRtBackend(BackendBase):
         self._engine_options = EngineOptions.read(self._given)
         trt = load_tensorrt()
         self._said = trt_log(trt)
-        self._device = device = open_device()
-        with device.current:
-            plans = Plans(trt, self._said, device, self._engine_options, PlanCache(cache_folder()))
-            plan, origin = plans.of(
-                PlanSource(
-                    file=self.file,
-                    content=file,
-                    precision=self._precision,
-                    inputs=self._expected_inputs,
-                )
-            )
-            self._runtime, self._engine = _loaded(trt, self._said, plan, file)
-            tensors = _tensors(trt, self._engine, file)
+        self._device = device = Device()
+        plan, origin = find_plan(
+            trt,
+            self._said,
+            device,
+            self._engine_options,
+            self.file,
+            content=file,
+            precision=self._precision,
+            inputs=self.specs[0],
+        )
+        self._runtime, self._engine = _loaded(trt, self._said, plan, file)
+        tensors = _tensors(trt, self._engine, file)
         mode = trt.TensorIOMode.INPUT
         details = {
             "runtime": f"TensorRT {trt.__version__}",
             "device": f"{device.gpu} (compute capability {device.compute_capability})",
             "precision": self._precision,
             "engine": origin,
-            "cuda": f"{device.package} {device.cuda}, driver {device.driver}",
+            "cuda": f"cuda-python {device.cuda}, driver {device.driver}",
         }
         return (
             [spec for spec, kind in tensors if kind == mode],
@@ -122,22 +89,19 @@ class TensorRtBackend(BackendBase):
             details,
         )
 
-    def _page_locked(self, spec: TensorSpec) -> Tensor:
-        device = self._opened()
-        with device.current:
-            return device.host(spec)
+    def _array(self, spec: TensorSpec) -> Tensor:
+        return self._opened().host(spec)
 
     def _bind(self) -> None:
         device = self._opened()
-        with device.current:
-            self._context = self._engine.create_execution_context()
-            if self._context is None:
-                raise self._failure(
-                    "create_execution_context gave none: memory is full; end other "
-                    "programs, or set a smaller workspace_mib"
-                )
-            uploads, downloads = self._addressed(device)
-            self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise self._failure(
+                "create_execution_context gave none: memory is full; end other "
+                "programs, or set a smaller workspace_mib"
+            )
+        uploads, downloads = self._addressed(device)
+        self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
         self.details = {**self.details, "cuda_graph": graph}
         self._said.forget()  # what was said of opening is no reason of a run
 
@@ -208,23 +172,17 @@ class TensorRtBackend(BackendBase):
         device, enqueue = self._device, self._enqueue
         assert device is not None
         assert enqueue is not None
-        with device.current:
-            enqueue()
-            device.synchronise()
+        enqueue()
+        device.synchronise()
 
     def _close(self) -> None:
-        if self._device is None:
-            return
-        try:
-            with self._device.current:
-                # In this order: each needs the one after it.
-                self._enqueue = None
-                self._context = None
-                self._engine = None
-                self._runtime = None
-                self._device.close()
-        except BackendError as error:  # a lost GPU has taken everything with it
-            _log.warning("while closing: %s", str(error))
+        # In this order: each needs the one after it.
+        self._enqueue = None
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        if self._device is not None:
+            self._device.close()
 
     def _opened(self) -> Device:
         assert self._device is not None
@@ -239,7 +197,6 @@ class TensorRtBackend(BackendBase):
 
 
 def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, Any]:
-    """Return runtime and engine."""
     runtime = said.made(trt.Runtime)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,156 +23,105 @@ _PROGRESS_EVERY_S = 10.0
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOrder:
-    """What shall be built.
+def build_plan(
+    trt: Any,
+    trt_log: TensorRtLog,
+    file: Path,
+    model: bytes,
+    precision: str,
+    inputs: Sequence[TensorSpec],
+    workspace_mib: int | None,
+) -> bytes:
+    """Parse, configure and compile a model.
 
-    Attributes:
+    Args:
+        trt: TensorRT.
+        trt_log: What it says.
         file: The ONNX file, for messages.
         model: Its content; weights outside of it are refused, for no hash covers them.
         precision: Among `PRECISIONS`.
-        inputs: Sizes of open axes, by input.
+        inputs: State the sizes of open axes.
         workspace_mib: Limit of the layers' memory, MiB; None for TensorRT's own.
+
+    Raises:
+        BackendError: TensorRT does not start, cannot parse the model, would not make the
+            precision of it, or builds nothing; or some weights are in a second file.
     """
-
-    file: Path
-    model: bytes
-    precision: str
-    inputs: Mapping[str, TensorSpec]
-    workspace_mib: int | None
-
-
-class Build:
-    """One build: parse, configure, compile."""
-
-    def __init__(self, trt: Any, trt_log: TensorRtLog, order: BuildOrder) -> None:
-        """Parse the model.
-
-        Raises:
-            BackendError: TensorRT does not start, cannot parse the model, or would not make the
-                precision of it; or some weights are in a second file.
-        """
-        self._trt, self._trt_log, self._order = trt, trt_log, order
-        self._builder = trt_log.made(trt.Builder)
-        self._network = self._builder.create_network(self._network_flags())
-        require_whole(order.file, order.model)  # the parser would read second files
-        parser = trt_log.made(trt.OnnxParser, self._network)
-        if not parser.parse(order.model):
-            said = [parser.get_error(place).desc() for place in range(parser.num_errors)]
-            raise BackendError(
-                f"{order.file}: expected an ONNX model that TensorRT "
-                f"{trt.__version__} parses, found: "
-                f"{' | '.join(said) or 'no reason given'}{trt_log.reasons()}"
-            )
-        self._parser = parser  # owns weights of the network
-        self._check_precision()
-        self._config = self._configured()
-
-    def run(self, timing: bytes) -> tuple[bytes, bytes]:
-        """Build; return the plan, and the timings that make the next build faster.
-
-        Args:
-            timing: Timings of earlier builds; empty where there are none.
-
-        Raises:
-            BackendError: There is no plan.
-        """
-        self._use_timings(timing)
-        self._trt_log.forget()
-        with _progress(self._order.file):
-            plan = self._builder.build_serialized_network(self._network, self._config)
-        if plan is None:
-            raise BackendError(
-                f"{self._order.file}: TensorRT {self._trt.__version__} builds no "
-                f"{self._order.precision} engine from it{self._trt_log.reasons()}"
-            )
-        return bytes(plan), bytes(self._config.get_timing_cache().serialize())
-
-    @property
-    def _typed(self) -> bool:
-        """Whether precision can only be that of the model: there is no flag to ask for another."""
-        return not hasattr(self._trt.BuilderFlag, "FP16")
-
-    def _network_flags(self) -> int:
-        """Return those of old: where precision has no flags, networks are typed without asking."""
-        known = self._trt.NetworkDefinitionCreationFlag
-        return 1 << int(known.EXPLICIT_BATCH) if hasattr(known, "EXPLICIT_BATCH") else 0
-
-    def _check_precision(self) -> None:
-        """Raise unless the engine would have the precision that the contract states."""
-        layers = [self._network.get_layer(place) for place in range(self._network.num_layers)]
-        precision = self._order.precision
-        if precision == "int8" and not any(
-            layer.type == self._trt.LayerType.QUANTIZE for layer in layers
-        ):
-            raise self._other_model("with QuantizeLinear and DequantizeLinear, symmetric in int8")
-        half = self._trt.DataType.HALF
-        if (
-            precision == "fp16"
-            and self._typed
-            and not any(
-                layer.get_output(place).dtype == half
-                for layer in layers
-                for place in range(layer.num_outputs)
-            )
-        ):
-            raise self._other_model("in float16, since this TensorRT takes precision from it")
-
-    def _other_model(self, expected: str) -> BackendError:
-        return BackendError(
-            f"{self._order.file}: expected a model {expected}, found none such; "
-            "make it with `model_tools compile tensorrt --precision "
-            f"{self._order.precision}`"
+    builder = trt_log.made(trt.Builder)
+    # Where precision has no flags, networks are typed without asking.
+    known = trt.NetworkDefinitionCreationFlag
+    flags = 1 << int(known.EXPLICIT_BATCH) if hasattr(known, "EXPLICIT_BATCH") else 0
+    network = builder.create_network(flags)
+    require_whole(file, model)  # the parser would read second files
+    parser = trt_log.made(trt.OnnxParser, network)  # owns weights of the network
+    if not parser.parse(model):
+        said = [parser.get_error(place).desc() for place in range(parser.num_errors)]
+        raise BackendError(
+            f"{file}: expected an ONNX model that TensorRT {trt.__version__} parses, found: "
+            f"{' | '.join(said) or 'no reason given'}{trt_log.reasons()}"
         )
-
-    def _configured(self) -> Any:
-        config, flags = self._builder.create_builder_config(), self._trt.BuilderFlag
-        flag = {"fp16": "FP16", "int8": "INT8"}.get(self._order.precision, "")
-        if hasattr(flags, flag):
-            config.set_flag(getattr(flags, flag))
-        if self._order.precision == "fp32":
-            config.clear_flag(flags.TF32)  # which would round factors to 10 bits
-        if self._order.workspace_mib is not None:
-            self._limit_workspace(config, self._order.workspace_mib * _MIB)
-        self._add_profile(config)
-        return config
-
-    def _limit_workspace(self, config: Any, size: int) -> None:
-        if hasattr(config, "set_memory_pool_limit"):
-            config.set_memory_pool_limit(self._trt.MemoryPoolType.WORKSPACE, size)
-        else:
-            config.max_workspace_size = size
-
-    def _add_profile(self, config: Any) -> None:
-        """Fix the open axes of inputs to the contract's sizes: one profile, one shape."""
-        tensors = [self._network.get_input(place) for place in range(self._network.num_inputs)]
-        dynamic = {tensor.name: tuple(tensor.shape) for tensor in tensors if -1 in tensor.shape}
-        if not dynamic:
-            return
-        profile = self._builder.create_optimization_profile()
-        for name, shape in dynamic.items():
-            size = self._size(name, shape)
+    if expected := _other_model(trt, network, precision):
+        raise BackendError(
+            f"{file}: expected a model {expected}, found none such; make it with "
+            f"`model_tools compile tensorrt --precision {precision}`"
+        )
+    config = builder.create_builder_config()
+    flag = {"fp16": "FP16", "int8": "INT8"}.get(precision, "")
+    if hasattr(trt.BuilderFlag, flag):
+        config.set_flag(getattr(trt.BuilderFlag, flag))
+    if precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # which would round factors to 10 bits
+    if workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib * _MIB)
+    if dynamic := _sizes(file, network, inputs):
+        profile = builder.create_optimization_profile()
+        for name, size in dynamic.items():
             profile.set_shape(name, size, size, size)
         if config.add_optimization_profile(profile) < 0:
             raise BackendError(
-                f"{self._order.file}: TensorRT refuses the sizes of "
-                f"{', '.join(dynamic)}{self._trt_log.reasons()}"
+                f"{file}: TensorRT refuses the sizes of {', '.join(dynamic)}{trt_log.reasons()}"
             )
+    trt_log.forget()
+    with _progress(file):
+        plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendError(
+            f"{file}: TensorRT {trt.__version__} builds no {precision} engine from "
+            f"it{trt_log.reasons()}"
+        )
+    return bytes(plan)
 
-    def _size(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        spec = self._order.inputs.get(name)
+
+def _other_model(trt: Any, network: Any, precision: str) -> str:
+    """Return which model would give an engine of that precision; empty where this one does."""
+    layers = [network.get_layer(place) for place in range(network.num_layers)]
+    if precision == "int8" and all(layer.type != trt.LayerType.QUANTIZE for layer in layers):
+        return "with QuantizeLinear and DequantizeLinear, symmetric in int8"
+    # Without a flag, precision can only be that of the model.
+    if precision != "fp16" or hasattr(trt.BuilderFlag, "FP16"):
+        return ""
+    dtypes = {
+        layer.get_output(place).dtype for layer in layers for place in range(layer.num_outputs)
+    }
+    if trt.DataType.HALF in dtypes:
+        return ""
+    return "in float16, since this TensorRT takes precision from it"
+
+
+def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    """Return the contract's sizes of inputs with open axes: one profile, one shape."""
+    stated, found = {spec.name: spec for spec in inputs}, dict[str, tuple[int, ...]]()
+    for tensor in map(network.get_input, range(network.num_inputs)):
+        shape, spec = tuple(tensor.shape), stated.get(tensor.name)
+        if -1 not in shape:
+            continue
         if spec is None or len(spec.shape) != len(shape):
             raise BackendError(
-                f"{self._order.file}: input {name}: expected a size for its open "
+                f"{file}: input {tensor.name}: expected a size for its open "
                 f"axes {list(shape)} in policy.yaml, found {spec or 'none'}"
             )
-        return spec.shape
-
-    def _use_timings(self, timing: bytes) -> None:
-        cache = self._config.create_timing_cache(timing)
-        if cache is None or not self._config.set_timing_cache(cache, False):
-            _log.info("timings of earlier builds are of another machine; measuring again")
-            self._config.set_timing_cache(self._config.create_timing_cache(b""), False)
+        found[tensor.name] = spec.shape
+    return found
 
 
 @contextmanager

@@ -36,11 +36,10 @@ class PlanCache:
     """Plans by fingerprint; a plan that was deleted is built again."""
 
     def __init__(self, folder: Path) -> None:
-        """Use this folder, which need not be there yet."""
         self.folder = folder
 
-    def find(self, fingerprint: Fingerprint) -> tuple[bytes, PlanSidecar] | None:
-        """Return a plan and what is known of it; None where it is not there or is damaged."""
+    def find(self, fingerprint: Fingerprint) -> bytes | None:
+        """Return a plan; None where it is not there or is damaged."""
         plan = self._plan(fingerprint)
         try:
             sidecar, content = read_sidecar(plan), plan.read_bytes()
@@ -52,17 +51,7 @@ class PlanCache:
         if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
             _log.warning("%s: not used, since it is not the plan that was stored", plan)
             return None
-        return content, sidecar
-
-    def read(self, path: Path) -> bytes:
-        """Return the content of a file of this folder; nothing where it cannot be read."""
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            _log.warning("%s: not used, since it cannot be read: %s", path, error)
-            return b""
+        return content
 
     def why_missing(self, fingerprint: Fingerprint, source: Path) -> str:
         """Return what differs from the plans of this model that are there."""
@@ -102,19 +91,10 @@ class PlanCache:
             seconds=round(seconds, 3),
         )
         path = self._plan(fingerprint)
-        self.write(path, plan)
-        self.write(sidecar_of(path), sidecar.text().encode())
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Write a file of this folder whole or not at all.
-
-        Raises:
-            BackendError: The folder cannot be written.
-        """
         with self._writable():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
-                file.write(content)
+            for place, content in (path, plan), (sidecar_of(path), sidecar.text().encode()):
+                with whole_file(place) as file:
+                    file.write(content)
 
     @contextmanager
     def alone(self, fingerprint: Fingerprint) -> Iterator[None]:
@@ -132,7 +112,7 @@ class PlanCache:
             )
         try:
             with self._writable():
-                _lock(handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
@@ -154,11 +134,3 @@ class PlanCache:
                 f"{self.folder}: expected a folder for built engines that can be "
                 f"written, found: {error.strerror}; name another in XDG_CACHE_HOME"
             ) from error
-
-
-def _lock(handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _log.info("another process builds this engine; waiting for it")
-        fcntl.flock(handle, fcntl.LOCK_EX)

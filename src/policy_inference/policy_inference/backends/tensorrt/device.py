@@ -1,17 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""GPU memory, a stream and copies: what TensorRT leaves to its caller, over either CUDA package."""
+"""GPU memory, a stream and copies through cuda-python: what TensorRT leaves to its caller.
+
+The runtime of CUDA works on the GPU's primary context, which is TensorRT's own, from any thread.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import ctypes
+import logging
+import math
+import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
+
+import numpy as np
 
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 
+INSTALL = (
+    "install it: JetPack 6 `pip install 'cuda-python==12.*'`, JetPack 7 "
+    "`pip install 'cuda-python==13.*'`"
+)
 _REMEDIES = {
     "cudaErrorInsufficientDriver": "no CUDA driver is there, or one older than this CUDA package; "
     "install a driver, or the package for the driver's CUDA version "
@@ -27,24 +38,15 @@ _LOST = (
     "after most such errors the process cannot use the GPU any more; restart it, and see `dmesg` "
     "for the cause"
 )
-
-
-def cuda_error(what: str, name: str, text: str) -> BackendError:
-    """Return the error of a CUDA call: cause and remedy in one sentence.
-
-    Args:
-        what: The call.
-        name: The code's name, cudaErrorMemoryAllocation; that of the driver is like it.
-        text: CUDA's own description.
-    """
-    return BackendError(f"tensorrt: {what}: {text} ({name}); {_REMEDIES.get(name, _LOST)}")
+_FIRST = 0
+_log = logging.getLogger("policy_inference")
 
 
 class GraphError(Exception):
     """A run cannot be recorded as a CUDA graph, for this reason."""
 
 
-class Device(ABC):
+class Device:
     """The first GPU, one stream on it, and memory; everything is released by `close`.
 
     Arrays of `host` live as long as they are referenced: reading an output late is no crash.
@@ -54,59 +56,154 @@ class Device(ABC):
         compute_capability: As 8.7.
         driver: CUDA version of the driver.
         cuda: CUDA version of the package.
-        package: Name of the CUDA package.
         stream: Handle of the stream, for TensorRT.
-        current: Makes the GPU's context that of the calling thread while it is entered. Every other
-            member is used inside of it. Which thread that is does not matter: a node opens the
-            model on its executor's thread, runs it on the control thread, and closes it on the
-            first one.
     """
 
-    gpu: str
-    compute_capability: str
-    driver: str
-    cuda: str
-    package: str
-    stream: int
-    current: AbstractContextManager[Any]
+    def __init__(self) -> None:
+        """Take the first GPU and make a stream.
 
-    @abstractmethod
+        Raises:
+            BackendError: The package or the libraries below it are missing, or there is no driver
+                or no GPU.
+        """
+        try:
+            from cuda.bindings import runtime
+        except ModuleNotFoundError as error:
+            raise BackendError(
+                f"tensorrt: expected cuda-python, found none ({error}); {INSTALL}"
+            ) from error
+        except (ImportError, OSError) as error:
+            raise BackendError(
+                f"tensorrt: cuda-python is there, and does not load: {error}; without libcuda.so "
+                "there is no driver (in a container: run it with the NVIDIA runtime), for another "
+                "library install the package of the driver's CUDA version"
+            ) from error
+        self._cuda: Any = runtime
+        self._ok = runtime.cudaError_t.cudaSuccess
+        self._memory, self._graphs = list[int](), list[Any]()
+        self._stream: Any = None
+        try:
+            self._call("cudaGetDeviceCount")
+        except RuntimeError as error:  # how releases before 12.9 say that the driver is missing
+            raise _cuda_error(
+                "cudaGetDeviceCount", "cudaErrorInsufficientDriver", str(error)
+            ) from error
+        self._call("cudaSetDevice", _FIRST)
+        properties = self._call("cudaGetDeviceProperties", _FIRST)
+        self.gpu: str = properties.name.decode("utf-8", "replace").rstrip("\0")
+        self.compute_capability = f"{properties.major}.{properties.minor}"
+        self.driver = _version_text(int(self._call("cudaDriverGetVersion")))
+        self.cuda = _version_text(int(self._call("cudaRuntimeGetVersion")))
+        self._stream = self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
+        self.stream = int(self._stream)
+
     def host(self, spec: TensorSpec) -> Tensor:
         """Return a zeroed array in page-locked memory, which copies to the GPU need not stage."""
+        count = math.prod(spec.shape)
+        size = max(1, count * np.dtype(spec.dtype).itemsize)
+        address = int(self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault))
+        block = (ctypes.c_byte * size).from_address(address)
+        # At exit the driver may be gone already, and takes the memory with it.
+        weakref.finalize(block, self._cuda.cudaFreeHost, address).atexit = False
+        array: Tensor = np.frombuffer(memoryview(block), spec.dtype, count).reshape(spec.shape)
+        array.fill(0)
+        return array
 
-    @abstractmethod
     def allocate(self, size: int) -> int:
         """Return the address of `size` bytes on the GPU."""
+        self._memory.append(int(self._call("cudaMalloc", max(1, size))))
+        return self._memory[-1]
 
-    @abstractmethod
     def upload(self, array: Tensor, address: int) -> Callable[[], None]:
         """Return what puts a copy of an array of `host` to the GPU into the stream."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        return self._copy(address, array.ctypes.data, array.nbytes, kind)
 
-    @abstractmethod
     def download(self, address: int, array: Tensor) -> Callable[[], None]:
         """Return what puts a copy from the GPU into an array of `host` into the stream."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        return self._copy(array.ctypes.data, address, array.nbytes, kind)
 
-    @abstractmethod
+    def _copy(self, to: int, source: int, size: int, kind: Any) -> Callable[[], None]:
+        copy, stream = self._cuda.cudaMemcpyAsync, self._stream
+
+        def run() -> None:
+            self._checked("cudaMemcpyAsync", copy(to, source, size, kind, stream))
+
+        return run
+
     def synchronise(self) -> None:
         """Wait until the stream has done everything.
 
         Raises:
             BackendError: Something in it failed, or the GPU was lost.
         """
+        self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
-    @abstractmethod
     def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """Record what `enqueue` puts into the stream; return what puts all of it there at once.
 
         Raises:
-            GraphError: This cannot be recorded, or the CUDA package cannot do it.
+            GraphError: This cannot be recorded.
         """
+        cuda = self._cuda
+        # This thread's calls only: others may use CUDA meanwhile.
+        mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        try:
+            graph = self._captured(enqueue, mode)
+            executable = self._call("cudaGraphInstantiateWithFlags", graph, 0)
+            self._graphs.append(executable)
+            self._call("cudaGraphDestroy", graph)
+        except BackendError as error:
+            cuda.cudaGetLastError()  # what failed here is not to be found by the next call
+            raise GraphError(str(error)) from error
+        launch, stream = cuda.cudaGraphLaunch, self._stream
 
-    @abstractmethod
+        def run() -> None:
+            self._checked("cudaGraphLaunch", launch(executable, stream))
+
+        return run
+
+    def _captured(self, enqueue: Callable[[], None], mode: Any) -> Any:
+        self._call("cudaStreamBeginCapture", self._stream, mode)
+        try:
+            enqueue()
+        except BackendError:
+            self._cuda.cudaStreamEndCapture(self._stream)  # else the stream stays in recording
+            raise
+        return self._call("cudaStreamEndCapture", self._stream)
+
     def close(self) -> None:
         """Release stream, graphs and memory on the GPU; what fails is logged, for it is lost."""
+        for name, things in (
+            ("cudaGraphExecDestroy", self._graphs),
+            ("cudaFree", self._memory),
+            ("cudaStreamDestroy", [self._stream] if self._stream else []),
+        ):
+            for thing in things:
+                try:
+                    self._call(name, thing)
+                except BackendError as error:
+                    _log.warning("while closing: %s", str(error))
+
+    def _call(self, name: str, *args: Any) -> Any:
+        """Call a function; return its one value."""
+        result = getattr(self._cuda, name)(*args)
+        self._checked(name, result)
+        return result[1] if len(result) > 1 else None
+
+    def _checked(self, name: str, result: tuple[Any, ...]) -> None:
+        error = result[0]
+        if error != self._ok:
+            text = self._cuda.cudaGetErrorString(error)[1]
+            raise _cuda_error(name, error.name, text.decode("utf-8", "replace"))
 
 
-def version_text(number: int) -> str:
+def _cuda_error(what: str, name: str, text: str) -> BackendError:
+    """Return the error of a call, by the code's name: cause and remedy in one sentence."""
+    return BackendError(f"tensorrt: {what}: {text} ({name}); {_REMEDIES.get(name, _LOST)}")
+
+
+def _version_text(number: int) -> str:
     """Return CUDA's 12060 as 12.6."""
     return f"{number // 1000}.{number % 1000 // 10}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from policy_core.bundle.contract import Artifact
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
-from policy_inference.backends.tensorrt.cuda import INSTALL as INSTALL_CUDA
+from policy_inference.backends.tensorrt.device import INSTALL as INSTALL_CUDA
 from policy_inference.backends.tensorrt.library import INSTALL as INSTALL_TENSORRT
 from policy_inference.backends.tensorrt.plans import PLAN_SUFFIXES
 from policy_inference.machine.machine import (
@@ -34,8 +34,8 @@ _DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/
 _TENSORRT = ("tensorrt", "tensorrt_cu13_bindings", "tensorrt_cu12_bindings")
 _CUDA = ("cuda-python", "cuda-bindings")
 # JetPack by release of Jetson Linux, and the CUDA version that it comes with.
-_JETPACKS = {35: (5, 11), 36: (6, 12), 38: (7, 13)}
-_OLDEST = (8, 5)
+_JETPACKS = {36: (6, 12), 38: (7, 13)}
+_OLDEST = (8, 6)
 
 
 def examine_gpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
@@ -76,7 +76,6 @@ def _device(machine: Machine, release: str) -> Finding:
 
 
 def _jetson(machine: Machine, release: str) -> Iterator[Finding]:
-    """Yield JetPack, the power mode and the clock."""
     numbers = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
     if numbers:
         jetpack = _jetpack(release)
@@ -108,16 +107,14 @@ def _tensorrt() -> Finding:
         return Finding.error("tensorrt", "not installed in this Python", INSTALL_TENSORRT)
     version = installed_version(*_TENSORRT)
     if version and version_of(version) < _OLDEST:
-        return Finding.error("tensorrt", version, "TensorRT 8.5 or newer: update JetPack")
+        return Finding.error("tensorrt", version, "TensorRT 8.6 or newer: update JetPack")
     return Finding(name="tensorrt", found=version or "there, without a version")
 
 
 def _cuda(release: str) -> Finding:
     """Look for the package that allocates and copies, and whether it fits the system's CUDA."""
-    if not (module_found("cuda") or module_found("pycuda")):
-        return Finding.error("CUDA for Python", "neither cuda-python nor pycuda", INSTALL_CUDA)
     if not module_found("cuda"):
-        return Finding(name="CUDA for Python", found=f"pycuda {installed_version('pycuda') or ''}")
+        return Finding.error("CUDA for Python", "no cuda-python", INSTALL_CUDA)
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
     numbers = version_of(f"{version}.0")  # "12" alone is a version, too
     if numbers and jetpack and numbers[0] != jetpack[1]:
@@ -177,7 +174,6 @@ def clock_folder(machine: Machine) -> Path | None:
 
 
 def gpu_clock(machine: Machine) -> DeviceClock | None:
-    """Return the GPU's clock."""
     return device_clock(machine, clock_folder(machine))
 
 

@@ -49,7 +49,6 @@ class TensorRtLog:
     """
 
     def __init__(self, trt: Any) -> None:
-        """Make a logger for this package."""
         self._errors: deque[str] = deque(maxlen=_KEPT)
         self._warnings: deque[str] = deque(maxlen=_KEPT)
         known, errors, warnings = trt.ILogger.Severity, self._errors, self._warnings
@@ -72,14 +71,13 @@ class TensorRtLog:
         self.logger = TensorRtLogger()
 
     def forget(self) -> None:
-        """Forget what was said before."""
         self._errors.clear()
         self._warnings.clear()
 
     def reasons(self) -> str:
         """Return what TensorRT said last, as the end of a message.
 
-        Without an error it is the warnings: a driver that is missing is no more to 8.5.
+        Without an error it is the warnings: a driver that is missing is no more to 8.6.
         """
         said = self._errors or self._warnings
         return f"; TensorRT says: {' | '.join(said)}" if said else ""

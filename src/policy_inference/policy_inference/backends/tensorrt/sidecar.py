@@ -56,7 +56,7 @@ class Fingerprint:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """Return what is other than it was in `other`, as "TensorRT was 8.5.2, is 10.3.0"."""
+        """Return what is other than it was in `other`, as "TensorRT was 8.6.2, is 10.3.0"."""
         pairs = [(name, getattr(other, name), getattr(self, name)) for name in _MEANINGS]
         return [
             f"{_MEANINGS[name]} was {_short(was)}, is {_short(now)}"
@@ -82,12 +82,10 @@ class PlanSidecar:
     seconds: float
 
     def text(self) -> str:
-        """Return the JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def sidecar_of(plan: Path) -> Path:
-    """Return the path of a plan's JSON."""
     return plan.with_name(f"{plan.name}.json")
 
 

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .flavours import Flavour
-from .gpu import Gpu
-
 
 class HostMemory:
     """What builders return: a buffer that `bytes` copies, and no `bytes` itself."""
@@ -19,14 +16,6 @@ class HostMemory:
 
     def __bytes__(self) -> bytes:
         return self._content
-
-
-class TimingCache:
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def serialize(self) -> HostMemory:
-        return HostMemory(self.content)
 
 
 class Profile:
@@ -41,14 +30,10 @@ class Profile:
 class Config:
     """A builder's configuration."""
 
-    def __init__(self, gpu: Gpu, flavour: Flavour) -> None:
-        self._gpu = gpu
+    def __init__(self) -> None:
         self.flags: set[int] = {20}
         self.profiles: list[Profile] = []
         self.workspace: int | None = None
-        self.timings = TimingCache(b"")
-        if flavour.max_workspace_size:
-            self.max_workspace_size = 0
 
     def set_flag(self, flag: int) -> None:
         self.flags.add(flag)
@@ -65,15 +50,3 @@ class Config:
             return -1
         self.profiles.append(profile)
         return len(self.profiles) - 1
-
-    def create_timing_cache(self, content: bytes) -> TimingCache:
-        return TimingCache(bytes(content) or f"timings of {self._gpu.name}".encode())
-
-    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
-        if not ignore_mismatch and self._gpu.name.encode() not in cache.content:
-            return False
-        self.timings = cache
-        return True
-
-    def get_timing_cache(self) -> TimingCache:
-        return self.timings

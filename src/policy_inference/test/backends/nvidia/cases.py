@@ -35,7 +35,6 @@ def _failing(monkeypatch: pytest.MonkeyPatch, code: str, call: str = "") -> None
 
 _LOST = partial(_failing, code="cudaErrorLaunchFailure")
 _NO_GPU = {"; no GPU is visible": partial(_failing, code="cudaErrorNoDevice")}
-# A code of the runtime's functions, which pycuda does not use.
 _NO_DRIVER = {"; no CUDA driver is there": partial(_failing, code="cudaErrorInsufficientDriver")}
 
 
@@ -49,7 +48,7 @@ def _case(flavour: str, cuda: str) -> BackendCase:
         reads_tensors=True,
         prepare=partial(machine.put_doubles, flavour=flavour, cuda=cuda),
         dtypes=wide,
-        without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
+        without_device={**_NO_GPU, **_NO_DRIVER},
         failing_runs={"every CUDA call gives an error": _LOST},
         failing_close=_LOST,
     )
@@ -82,14 +81,14 @@ def built_plan(model: Path) -> Path:
 
 
 TENSORRT = _case("10.3", "cuda-python")
-_JETPACK_5 = _case("8.5", "pycuda")
+_JETPACK_6 = _case("8.6", "cuda-python of old")
 MORE = {
     # Without CUDA graphs, so that each run asks TensorRT.
-    "tensorrt 8.5, pycuda": replace(
-        _JETPACK_5,
-        failing_runs={**_JETPACK_5.failing_runs, "False": partial(_LOST, call="execute_async_v3")},
+    "tensorrt 8.6, cuda-python of old": replace(
+        _JETPACK_6,
+        options={"build": "yes", "cuda_graph": "no"},
+        failing_runs={**_JETPACK_6.failing_runs, "False": partial(_LOST, call="execute_async_v3")},
     ),
-    "tensorrt 8.6, cuda-python of old": _case("8.6", "cuda-python of old"),
     "tensorrt 11.4": _case("11.4", "cuda-python"),
     "tensorrt, own plan": replace(
         TENSORRT, options={}, compile=built_plan, reads_tensors=False, other_precision="fp16"

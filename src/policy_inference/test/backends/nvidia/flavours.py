@@ -16,7 +16,6 @@ class Flavour:
         explicit_batch: Whether networks need the flag EXPLICIT_BATCH; None where it is gone.
         strongly_typed: Whether the flag STRONGLY_TYPED is there.
         precision_flags: Those of the builder.
-        max_workspace_size: Whether the attribute of old is there.
         int64: Whether tensors may be int64.
         int8_constants: Whether weights may be stored in int8.
     """
@@ -25,27 +24,16 @@ class Flavour:
     explicit_batch: bool | None
     strongly_typed: bool
     precision_flags: tuple[str, ...]
-    max_workspace_size: bool
     int64: bool
     int8_constants: bool
 
 
 FLAVOURS = {
-    "8.5": Flavour(
-        version="8.5.2.2",
-        explicit_batch=True,
-        strongly_typed=False,
-        precision_flags=("FP16", "INT8"),
-        max_workspace_size=True,
-        int64=False,
-        int8_constants=False,
-    ),
     "8.6": Flavour(
         version="8.6.2.3",
         explicit_batch=True,
         strongly_typed=False,
         precision_flags=("FP16", "INT8", "FP8"),
-        max_workspace_size=True,
         int64=False,
         int8_constants=False,
     ),
@@ -54,7 +42,6 @@ FLAVOURS = {
         explicit_batch=False,
         strongly_typed=True,
         precision_flags=("FP16", "INT8", "FP8", "BF16", "INT4"),
-        max_workspace_size=False,
         int64=True,
         int8_constants=True,
     ),
@@ -63,7 +50,6 @@ FLAVOURS = {
         explicit_batch=None,
         strongly_typed=True,
         precision_flags=(),
-        max_workspace_size=False,
         int64=True,
         int8_constants=True,
     ),

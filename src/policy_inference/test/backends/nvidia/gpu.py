@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A GPU that is not there: memory of its own, streams that run when waited for, contexts, faults.
+"""A GPU that is not there: memory of its own, streams that run when waited for, faults.
 
 What TensorRT's and CUDA's doubles share. It is as strict as the real one where that crashes.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +42,6 @@ class Gpu:
     Attributes:
         failing: Code by call; "*" stands for every call.
         warning: What TensorRT warns of when it builds.
-        needs_context: Whether a context must be current on the calling thread (driver API).
     """
 
     name: str = "Orin"
@@ -52,11 +50,9 @@ class Gpu:
     runtime: int = 12060
     failing: dict[str, str] = field(default_factory=dict)
     warning: str = ""
-    needs_context: bool = False
     memory: dict[int, Bytes] = field(default_factory=dict)
     pinned: dict[int, Any] = field(default_factory=dict)
     streams: dict[int, Stream] = field(default_factory=dict)
-    contexts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     calls: list[str] = field(default_factory=list)
     engines: WeakSet[Any] = field(default_factory=WeakSet)
     """Engines of TensorRT and their contexts that were not destroyed yet: they hold memory."""
@@ -67,13 +63,11 @@ class Gpu:
     _next: int = _FIRST_ADDRESS
 
     def enter(self, call: str) -> None:
-        """Note a call; raise where it shall fail, or has no context."""
+        """Note a call; raise where it shall fail."""
         self.calls.append(call)
         fault = self.failing.get(call, self.failing.get("*"))
         if fault is not None:
             raise CudaError(fault)
-        if self.needs_context and not self.contexts[threading.get_ident()]:
-            raise CudaError("cudaErrorDeviceUninitialized")
 
     def allocate(self, size: int) -> int:
         """Return an address that no host program may touch."""

@@ -14,14 +14,7 @@ from .flavours import FLAVOURS
 from .gpu import Gpu
 from .tensorrt_double import tensorrt
 
-CUDA_MODULES = (
-    "cuda",
-    "cuda.bindings",
-    "cuda.bindings.runtime",
-    "cuda.cudart",
-    "pycuda",
-    "pycuda.driver",
-)
+CUDA_MODULES = ("cuda", "cuda.bindings", "cuda.bindings.runtime")
 
 
 def put_doubles(
@@ -37,12 +30,11 @@ def put_doubles(
     Args:
         monkeypatch: Undoes it.
         flavour: Of TensorRT.
-        cuda: `cuda-python`, `cuda-python of old`, `pycuda`, `pycuda of old` or `none`.
+        cuda: `cuda-python`, `cuda-python of old` or `none`.
         gpu: The GPU; a new one if absent.
         broken: Whether TensorRT's library does not start.
     """
     gpu = gpu or Gpu()
-    gpu.needs_context = False
     modules: dict[str, ModuleType | None] = dict.fromkeys(CUDA_MODULES)
     modules.update(_cuda(cuda, gpu))
     modules["tensorrt"] = tensorrt(FLAVOURS[flavour], gpu, broken=broken)
@@ -52,19 +44,11 @@ def put_doubles(
 
 
 def _cuda(kind: str, gpu: Gpu) -> dict[str, ModuleType]:
-    if kind.startswith("pycuda"):
-        package, driver = cuda_double.pycuda(gpu, primary_context=kind == "pycuda")
-        return {"pycuda": package, "pycuda.driver": driver}
     if kind == "none":
         return {}
-    old = kind == "cuda-python of old"
-    cuda, runtime = ModuleType("cuda"), cuda_double.cuda_python(gpu, old=old)
-    cuda.__path__ = []
-    if old:
-        vars(cuda)["cudart"] = runtime
-        return {"cuda": cuda, "cuda.cudart": runtime}
-    bindings = ModuleType("cuda.bindings")
-    bindings.__path__ = []
+    cuda, bindings = ModuleType("cuda"), ModuleType("cuda.bindings")
+    runtime = cuda_double.cuda_python(gpu, old=kind == "cuda-python of old")
+    cuda.__path__, bindings.__path__ = [], []
     vars(bindings)["runtime"] = runtime
     vars(cuda)["bindings"] = bindings
     return {"cuda": cuda, "cuda.bindings": bindings, "cuda.bindings.runtime": runtime}

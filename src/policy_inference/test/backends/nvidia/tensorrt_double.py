@@ -119,7 +119,7 @@ class Builder:
         )
 
     def create_builder_config(self) -> Config:
-        return Config(self._gpu, self._flavour)
+        return Config()
 
     def create_optimization_profile(self) -> Profile:
         return Profile()

@@ -18,8 +18,6 @@ from .cases import built_plan
 from .conftest import Install, Open
 from .gpu import Gpu
 
-CUDAS = ("cuda-python", "pycuda")
-
 
 class Broken:
     """Stands in `sys.meta_path`: a package whose libraries are missing."""
@@ -34,7 +32,7 @@ class Broken:
 
 @pytest.mark.parametrize(
     ("package", "library"),
-    [("tensorrt", "libnvonnxparser.so.11"), ("pycuda", "libcuda.so.1")],
+    [("tensorrt", "libnvonnxparser.so.11"), ("cuda.bindings.runtime", "libcuda.so.1")],
 )
 def test_missing_libraries_are_distinguished_from_a_missing_package(
     install_gpu: Install,
@@ -43,10 +41,11 @@ def test_missing_libraries_are_distinguished_from_a_missing_package(
     package: str,
     library: str,
 ) -> None:
-    """As of pycuda in a container without the NVIDIA runtime."""
-    install_gpu(cuda="none" if package == "pycuda" else "cuda-python")
-    for name in (package, f"{package}.driver"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    """As in a container without the NVIDIA runtime."""
+    install_gpu()
+    monkeypatch.delitem(sys.modules, package)
+    if package.startswith("cuda"):
+        monkeypatch.delattr(sys.modules["cuda.bindings"], "runtime")
     monkeypatch.setattr(sys, "meta_path", [Broken(package, library), *sys.meta_path])
 
     with refusal(BackendError):
@@ -57,16 +56,12 @@ def test_missing_libraries_are_distinguished_from_a_missing_package(
     ("installed", "failing"),
     [
         ({"cuda": "none"}, {}),
-        ({"cuda": "pycuda of old"}, {}),
         ({"broken": True}, {}),
         ({"cuda": "cuda-python"}, {"*": "cudaErrorInsufficientDriver"}),
         ({"cuda": "cuda-python of old"}, {"*": "cudaErrorInsufficientDriver"}),
         ({"cuda": "cuda-python"}, {"*": "cudaErrorNoDevice"}),
-        ({"cuda": "pycuda"}, {"*": "cudaErrorNoDevice"}),
         ({"cuda": "cuda-python"}, {"cudaMalloc": "cudaErrorMemoryAllocation"}),
         ({"cuda": "cuda-python"}, {"cudaHostAlloc": "cudaErrorMemoryAllocation"}),
-        ({"cuda": "pycuda"}, {"cuMemAlloc": "cudaErrorMemoryAllocation"}),
-        ({"cuda": "pycuda"}, {"cuMemHostAlloc": "cudaErrorMemoryAllocation"}),
         ({}, {"context": "Requested amount of GPU memory could not be allocated"}),
         ({}, {"location": "host"}),
     ],
@@ -81,14 +76,12 @@ def test_what_prevents_opening_is_named_and_nothing_is_left(
     with refusal(BackendError):
         open_trt()
     assert not gpu.memory
-    assert not any(gpu.contexts.values())
 
 
-@pytest.mark.parametrize("cuda", ["cuda-python", "pycuda"])
 def test_a_gpu_that_is_lost_is_an_error_of_the_run(
-    install_gpu: Install, open_trt: Open, cuda: str, caplog: pytest.LogCaptureFixture
+    install_gpu: Install, open_trt: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu = install_gpu(cuda=cuda)
+    gpu = install_gpu()
     backend = open_trt()
     gpu.failing["kernel"] = "cudaErrorLaunchFailure"
 

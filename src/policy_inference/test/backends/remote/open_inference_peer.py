@@ -25,7 +25,6 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
 from policy_inference.service.open_inference_server import (
     GraphService,
-    GrpcEndpoint,
     OpenInferenceServer,
 )
 
@@ -130,7 +129,7 @@ def artifact(peer: Peer, onnx: Path, name: str = "tiny", **changed: object) -> P
 
 def serve_models(port: int) -> None:
     models = dict[str, GraphService]()
-    server = OpenInferenceServer(GrpcEndpoint(place=("127.0.0.1", port)), models)
+    server = OpenInferenceServer(("127.0.0.1", port), models)
     sys.stdout.write("done\n")
     sys.stdout.flush()
     for line in sys.stdin:

@@ -27,14 +27,13 @@ from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.credentials import read_certificate
 from policy_inference.service.open_inference_server import (
     GraphService,
-    GrpcEndpoint,
     OpenInferenceServer,
 )
 from policy_inference.testing.models import save_linear
 from testkit.waiting import until
 from testkit.wording import check_wording, refusal
 
-from ...service.certificates import DAY, make_certificate
+from ...service.certificates import make_certificate
 from .conftest import run_succeeds
 from .open_inference_peer import Peer, artifact, write_rows
 
@@ -155,11 +154,6 @@ def test_endpoint_comes_from_the_option_first_and_no_proxy_is_used(
     check_wording(backend.details["round_trip"])
 
 
-def test_missing_endpoint_names_the_option(served_peer: Peer, onnx: Path, open_oip: Open) -> None:
-    with refusal(BackendError):
-        open_oip(artifact(served_peer, onnx, endpoint=""))
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -198,8 +192,7 @@ def serve_here(onnx: Path) -> Iterator[Callable[..., OpenInferenceServer]]:
         def apply(**changed: Any) -> OpenInferenceServer:
             backend = stack.enter_context(closing(OnnxBackend(onnx, [OBS], [ACTIONS])))
             model = GraphService(name="tiny", version="1.0.0", sha256="", backend=backend)
-            endpoint = GrpcEndpoint(place=("127.0.0.1", 0), **changed)
-            server = OpenInferenceServer(endpoint, {"tiny": model})
+            server = OpenInferenceServer(("127.0.0.1", 0), {"tiny": model}, **changed)
             return stack.enter_context(closing(server))
 
         yield apply
@@ -234,17 +227,6 @@ def test_certificates_and_token_are_checked(
     for given in ({}, tls):  # no TLS; no certificate of the client
         with pytest.raises(BackendError, match="ServerReady"):
             open_oip(file, **given, token_file=str(token))
-
-
-def test_expired_certificate_of_the_server_is_named(
-    serve_here: Callable[..., OpenInferenceServer], open_oip: Open, onnx: Path, tmp_path: Path
-) -> None:
-    ca = make_certificate(tmp_path, "ca")
-    old = make_certificate(tmp_path, "server", ca, begins=-3 * DAY, ends=-DAY)
-    server = serve_here(certificate=read_certificate(old.cert, old.key))
-
-    with refusal(BackendError):
-        open_oip(file_for(onnx, server.port), tls="yes", ca_file=str(ca.cert))
 
 
 class OddServer:
@@ -381,15 +363,6 @@ def test_answers_that_come_too_late_are_not_taken_for_later_requests(
     until(lambda: run_succeeds(backend))
 
     np.testing.assert_array_equal(backend.outputs["actions"], right)
-
-
-def test_hash_that_triton_states_is_compared(odd: OddServer, onnx: Path, open_oip: Open) -> None:
-    odd.parameters["policy_sha256"] = 64 * "a"
-    model = OipModel(model="tiny", endpoint=f"127.0.0.1:{odd.port}", sha256=64 * "b")
-    file = write_rows(onnx, onnx.with_suffix(".oip.npz"), model)
-
-    with refusal(BackendError):
-        open_oip(file)
 
 
 def test_server_that_speaks_another_protocol_is_named(onnx: Path, open_oip: Open) -> None:

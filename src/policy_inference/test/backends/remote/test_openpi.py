@@ -23,7 +23,7 @@ from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote import link
 from policy_inference.backends.remote.openpi import OpenpiBackend
-from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from testkit.chunk_bundles import write_chunk_bundle
 from testkit.waiting import until
 from testkit.wording import refusal
 

@@ -20,7 +20,7 @@ from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
-from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
 from ..conftest import SIZES

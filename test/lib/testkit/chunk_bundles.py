@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from policy_core.interfaces import F32, F64, Tensor
-from policy_inference.testing.chunk_models import (
+from testkit.chunk_models import (
     Shape,
     answer,
     feature_shape,
