@@ -27,7 +27,7 @@ from model_tools.files.arrays import (
 from model_tools.files.bags.bag import Bag, is_bag, refuse_set_back
 from model_tools.files.bags.bag_replay import Replay, input_types, tick_timeouts_ns
 from model_tools.files.bags.streams import in_time, newest_times_ns
-from model_tools.files.bags.topics import OneRobot, find_topics
+from model_tools.files.bags.topics import find_topics
 from model_tools.files.rows import Row
 from model_tools.files.terms import check_observations
 from policy_core.bundle.bundle import JointBundle
@@ -211,10 +211,9 @@ class _Recording:
         self.bag, self._period_ns = bag, bundle.contract.period_ns
         self.topics: Mapping[str, str] = find_topics(bag, input_types(bundle.contract), given)
         self.decoder, self.problem = bag.decoder, bag.problem
-        self._one_robot = OneRobot(bag, self.topics, bundle.contract)
 
     def arrivals(self) -> Iterator[Arrival]:
         return in_time(self.bag, self.topics, self._period_ns)
 
     def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
-        return newest_times_ns(self.bag, self.topics, self._period_ns, self._one_robot.look)
+        return newest_times_ns(self.bag, self.topics, self._period_ns)
