@@ -162,7 +162,10 @@ def complete(folder: Path, completion: Completion) -> None:
     bundle = load_bundle(folder, kind=JointBundle)
     _refuse_double_normalisation(bundle)
     with _rows_file(completion) as rows_file:
-        measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
+        # Measured with the contract's limits as the only guard.
+        bare = dataclasses.replace(bundle.contract, nominal=None)
+        measure = completion.measure
+        measured = measure(dataclasses.replace(bundle, contract=bare)) if measure else None
         proven = is_proven(bundle)
         drop_reports_of_others(bundle)
         if not proven and measured is None:
@@ -246,11 +249,6 @@ def _set(folder: Path, key: str, value: Any) -> None:
     except ValueError as error:
         raise ToolError(f"{CONTRACT_FILE}: {error}; write that section in block style") from error
     file.write_text(text, "utf-8")
-
-
-def _without_nominal(bundle: JointBundle) -> JointBundle:
-    """Return the bundle with the contract's limits as its only guard, to measure it."""
-    return dataclasses.replace(bundle, contract=dataclasses.replace(bundle.contract, nominal=None))
 
 
 def write_golden(file: Path, rows: Rows) -> None:

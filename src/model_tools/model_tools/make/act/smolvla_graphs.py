@@ -13,25 +13,29 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from model_tools.make.act.builder import GraphBuilder, Value, Weights, linear
+from model_tools.make.act.builder import (
+    GraphBuilder,
+    Positions,
+    Value,
+    Weights,
+    linear,
+    number,
+    shape,
+)
 from model_tools.make.act.checkpoint_config import CameraInput
 from model_tools.make.act.graphs import ACTIONS, FEATURES, IMAGES, STATES
 from model_tools.make.act.llama import (
     MASKED,
     LlamaLayers,
-    Positions,
     attention,
     join_heads,
-    number,
     part,
-    shape,
     silu,
     split_heads,
 )
 from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, SmolvlaConfig
 from model_tools.make.act.transformer import layer_norm
-from model_tools.make.act.unet_config import NOISY, TIME
-from model_tools.make.act.unet_graphs import ENCODER, STEP
+from model_tools.make.act.unet_graphs import ENCODER, NOISY, STEP, TIME
 from policy_core.interfaces import F32
 
 KEYS, VALUES = "keys", "values"

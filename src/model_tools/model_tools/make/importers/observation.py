@@ -172,7 +172,9 @@ def term_of(function: str) -> str:
 
 
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
-    kind = _kind_of(term)
+    # A function `phase` that has a period is one.
+    is_phase = term.function == "phase" and term.period_s
+    kind = "phase" if is_phase else term_of(term.function)
     entry: dict[str, Any] = {"term": kind}
     if kind == "external":
         entry |= {
@@ -229,11 +231,6 @@ def _standing(reads: Sequence[str]) -> str:
         "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
         f"zero}}, or null where it goes on{also}"
     )
-
-
-def _kind_of(term: SourceTerm) -> str:
-    """Return the contract's term; a function `phase` that has a period is one."""
-    return "phase" if term.function == "phase" and term.period_s else term_of(term.function)
 
 
 def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
