@@ -17,7 +17,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import PolicyError
 from robot_sim.figures import Array
 from tools.train_walk.__main__ import main, train
 from tools.train_walk.definition import load_task, load_trained_robot
@@ -169,13 +168,3 @@ def test_a_run_becomes_a_bundle_that_the_product_loads(shipped: JointBundle) -> 
     assert shipped.contract.provenance.source == "a test"
     assert shipped.contract.nominal is not None
     assert len(shipped.golden()["obs"]) == 256
-
-
-def test_a_policy_that_does_not_stand_does_not_become_a_bundle(tmp_path: Path) -> None:
-    runner = beginner()
-    with torch.no_grad():
-        runner.alg.actor.mlp[-1].bias.add_(torch.tensor([0.0, 6.0, 6.0] * 4))
-    export(saved(runner, tmp_path))
-    with pytest.raises(PolicyError, match="healthy"):
-        make_bundle(LITE3, WALK, tmp_path, source="a test")
-    assert not (tmp_path / "bundle").exists()

@@ -8,8 +8,8 @@ import dataclasses
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ def complete(folder: Path, completion: Completion) -> None:
     """Write golden rows and nominal figures into a bundle that is in the making."""
     bundle = load_bundle(folder, kind=JointBundle)
     _refuse_double_normalisation(bundle)
-    with _rows_file(completion) as rows_file:
+    wanted = completion.rows_output
+    with new_file(wanted, force=completion.force) if wanted else nullcontext() as rows_file:
         # Measured with the contract's limits as the only guard.
         bare = dataclasses.replace(bundle.contract, nominal=None)
         measure = completion.measure
@@ -197,16 +198,6 @@ def _refuse_double_normalisation(bundle: JointBundle) -> None:
             f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
             "remove `normalisation` from it"
         )
-
-
-@contextmanager
-def _rows_file(completion: Completion) -> Iterator[Path | None]:
-    """Give the place for the rows to grow in, None where they are not wanted."""
-    if completion.rows_output is None:
-        yield None
-        return
-    with new_file(completion.rows_output, force=completion.force) as growing:
-        yield growing
 
 
 def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:

@@ -125,15 +125,6 @@ def test_cameras_of_each_size_have_an_encoder(
     assert list(graphs_of(tmp_path, config, random_tensors(config))) == [*encoders, POLICY]
 
 
-def test_cameras_of_one_graph_share_their_weights(tmp_path: Path) -> None:
-    sizes = []
-    for names in (("a",), ("a", "b", "c")):
-        config = config_of(cameras=dict.fromkeys(names, (32, 32)))
-        models = graphs_of(tmp_path / names[-1], config, random_tensors(config), how="one")
-        sizes.append(models[WHOLE].ByteSize())
-    assert sizes[1] < 1.01 * sizes[0]
-
-
 @pytest.mark.parametrize(("opset", "version"), [(11, 7), (13, 7), (17, 8), (19, 9)])
 def test_files_are_of_the_version_that_belongs_to_the_opset(
     tmp_path: Path, opset: int, version: int
