@@ -204,7 +204,6 @@ def _constants(model: OnnxModel) -> dict[str, onnx.TensorProto | None]:
 
 
 def _stated(node: Any) -> onnx.TensorProto | None:
-    """Return the value of a node `Constant`."""
     for attribute in node.attribute:
         if attribute.name == "value":
             tensor: onnx.TensorProto = attribute.t
@@ -227,7 +226,6 @@ def _values(model: OnnxModel, tensor: onnx.TensorProto | None) -> F64:
 
 
 def _is_here(model: OnnxModel, tensor: onnx.TensorProto) -> bool:
-    """Return whether the values are in the model, or in a file beside it."""
     if not uses_external_data(tensor):
         return True
     return any(

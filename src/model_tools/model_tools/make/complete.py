@@ -134,7 +134,6 @@ def _read_answered(file: Path) -> None:
 
 
 def _take_model(model: Path, folder: Path) -> None:
-    """Copy the reference model to where the contract has it."""
     entry = parse_contract(
         read_bytes(folder / CONTRACT_FILE), folder / CONTRACT_FILE, kind=JointContract
     ).model.artifacts.get(REFERENCE)
@@ -233,7 +232,6 @@ def _check_given(golden: Path, bundle: JointBundle) -> None:
 
 
 def _set(folder: Path, key: str, value: Any) -> None:
-    """Set a section of the contract."""
     file = folder / CONTRACT_FILE
     try:
         text = set_section(file.read_text("utf-8"), key, value)

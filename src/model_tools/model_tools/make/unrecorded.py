@@ -152,7 +152,6 @@ def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> Measu
 
 
 def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str) -> HealthyRun:
-    """Let the bundle do one walk."""
     contract = bundle.contract
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)

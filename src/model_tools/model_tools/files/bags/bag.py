@@ -121,7 +121,6 @@ class Bag:
         return any(what in _STAMPED for _, (_, what) in self._fields(topic)[:1])
 
     def _fields(self, topic: str) -> Sequence[Any]:
-        """Return name and type of the fields of a topic's messages."""
         kind = self.topics[topic].type
         if kind not in self._types.fielddefs:
             raise ToolError(

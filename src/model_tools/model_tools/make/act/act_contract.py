@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import onnx
 import yaml
 
+from model_tools.files.contract_text import plain
 from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.checkpoint import LerobotCheckpoint
@@ -214,7 +214,7 @@ def graph_entry(model: onnx.ModelProto, file: File) -> Graph:
 
 def contract_text(contract: ChunkContract, robot: str) -> str:
     """Return the text of a `policy.yaml`, without what is not set."""
-    values = _plain(contract)
+    values = plain(contract, without=(None, {}, (), ""))
     parts = [
         yaml.safe_dump(
             {key: value}, sort_keys=False, default_flow_style=None, width=84, allow_unicode=True
@@ -244,20 +244,8 @@ def _of(robot: ActRobot, key: str) -> Any:
 
 
 def _by_name(robot: ActRobot, values: F64) -> Any:
-    """Return a figure of each joint by its name, as it is written."""
     return {name: float(value) for name, value in zip(robot.joints, values, strict=True)}
 
 
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:
     return Tensor(shape=tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim))
-
-
-def _plain(value: Any) -> Any:
-    """Return the value in the types of YAML, without what is None or empty."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {
-            key: _plain(entry) for key, entry in value.items() if entry not in (None, {}, (), "")
-        }
-    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value

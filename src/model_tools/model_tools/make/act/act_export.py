@@ -98,7 +98,6 @@ def export_checkpoint(
 
 
 def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
-    """Return patterns of the files that an export, or reports on it, wrote."""
     graphs = dict.fromkeys(
         (*models, *(name for each in ARCHITECTURES.values() for name in each.graphs))
     )
@@ -131,7 +130,6 @@ def _robot(request: ActRequest) -> ActRobot:
 
 
 def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, Graph]:
-    """Write the graphs and return their entries in the contract."""
     entries = dict[str, Graph]()
     for name, model in models.items():
         file = folder / name / f"{name}.onnx"

@@ -70,7 +70,6 @@ def write_smolvla_graphs(
 def _vision(
     graph: GraphBuilder, config: SmolvlaConfig, weights: Weights, camera: CameraInput
 ) -> onnx.ModelProto:
-    """Return the graph from an image, 0 to 1, to tokens of the language model's width."""
     sizes, op = config.vision, graph.op
     x: Value = graph.input(IMAGES, (1, 3, camera.height, camera.width))
     if config.canvas is not None:
@@ -298,7 +297,6 @@ def _step(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> onnx.
 
 
 def _gelu(graph: GraphBuilder, x: Value) -> Value:
-    """Return x's GELU in its approximation with a hyperbolic tangent."""
     op = graph.op
     cube = op("Mul", op("Mul", x, x), op("Mul", x, number(0.044715)))
     bent = op("Tanh", op("Mul", op("Add", x, cube), number((2.0 / np.pi) ** 0.5)))

@@ -390,7 +390,6 @@ class _Unet:
         return graph.op("Add", made, x)
 
     def _normed(self, x: Value, name: str, given: int, dim: int, groups: int) -> Value:
-        """Return convolution, group norm and Mish."""
         name = f"{name}.block"
         made = self._conv(x, f"{name}.0", given, dim, self.config.kernel)
         scale, shift = (

@@ -216,7 +216,6 @@ def read_plain(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def _only_tensors(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the mapping if it holds tensors and nothing else."""
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     return tensors if len(tensors) == len(content) else None
 

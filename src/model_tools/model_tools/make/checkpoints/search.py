@@ -93,7 +93,6 @@ def bias_of(weight: str) -> str:
 
 
 def _expected_shapes(config: ExportConfig) -> tuple[Shape, ...]:
-    """Return the (out, in) of each linear layer."""
     sizes = (config.obs_dim, *(config.hidden_sizes or ()), config.act_dim)
     shapes = [(out, size) for size, out in itertools.pairwise(sizes)]
     if config.rnn is not None:

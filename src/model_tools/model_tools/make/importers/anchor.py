@@ -99,7 +99,6 @@ def body_poses(
 
 
 def _way(robot: Path, model: Any, body: str) -> list[int]:
-    """Return the bodies from the base to this one."""
     names = [model.body(i).name for i in range(1, model.nbody)]
     if body not in names:
         raise ToolError(

@@ -199,7 +199,6 @@ def _term(draft: Draft, name: str, term: Node) -> SourceTerm:
 
 
 def _joints(draft: Draft, params: Node | None) -> list[str] | None:
-    """Return the joints of a term that reads some of them."""
     asset = params.get("asset_cfg") if params else None
     ids = asset.get("joint_ids") if asset else None
     return None if ids is None else _chosen(ids, draft.find("joints.names"))

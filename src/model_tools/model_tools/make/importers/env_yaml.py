@@ -353,7 +353,6 @@ def _refuse_simulator_order(term: Node) -> None:
 
 
 def _joints(term: Node, names: Sequence[str]) -> list[str] | None:
-    """Return the joints of a term that names some of them."""
     params = term.get("params")
     asset = params.get("asset_cfg") if params else None
     wanted = asset.get("joint_names") if asset else None

@@ -115,7 +115,6 @@ def _target(draft: Draft, node: Node, pipeline: Node, name: str) -> tuple[str, l
 
 
 def _feedback(pipeline: Node, name: str) -> dict[str, str]:
-    """Return the output for each input that is fed back."""
     flow = next((flow for key in _FEEDBACK if (flow := pipeline.get(key))), None)
     pairs = flow.items() if flow else []
     return {

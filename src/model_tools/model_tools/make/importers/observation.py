@@ -319,7 +319,6 @@ def _action_count(draft: Draft) -> Any:
 
 
 def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | None:
-    """Return the number of values of all frames of a term, None where it is not known."""
     spec = TERMS[entry["term"]]
     size = spec.size
     if size == "joints":

@@ -167,7 +167,6 @@ def ask_action(
 
 
 def _scales(root: Node, names: Sequence[str]) -> list[float]:
-    """Return the scale of each joint, empty where the metadata have none."""
     if _SCALE not in root.mapping():
         return []
     scales = _list(root[_SCALE]).numbers()
