@@ -33,7 +33,13 @@ def read(source: TrainingSource, given: Given) -> Draft:
     )
     names = given.joints.in_simulator_order() if given.joints else None
     if names is None:
-        draft.ask("joints.names", _joints_question(tensors.action, count))
+        values = f"the {count} values" if count else "the values"
+        draft.ask(
+            "joints.names",
+            f"names of the joints in the order of {values} of {tensors.action or 'the action'}, as "
+            "[hip, knee]; --joints gives them too, as names or a URDF or MJCF file with "
+            "--joint-order",
+        )
     elif count not in (None, len(names)):
         raise ToolError(
             f"--joints: expected {count} joints, for the values of {tensors.action}, found "
@@ -55,11 +61,3 @@ def _width(draft: Draft, output: str | None) -> int | None:
     """Return the number of values of the action, None where it is not known."""
     shape = draft.find(("model", "outputs", output, "shape")) if output is not None else None
     return math.prod(shape) if isinstance(shape, list) else None
-
-
-def _joints_question(output: str | None, count: int | None) -> str:
-    values = f"the {count} values" if count else "the values"
-    return (
-        f"names of the joints in the order of {values} of {output or 'the action'}, as [hip, "
-        "knee]; --joints gives them too, as names or a URDF or MJCF file with --joint-order"
-    )

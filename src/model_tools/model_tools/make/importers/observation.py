@@ -188,7 +188,11 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if kind != term_of(term.function):
             entry["parts"] = todo("order of the two values: [sin, cos] or [cos, sin]")
         if term.reads is None or term.reads:
-            entry["standing"] = todo(_standing(term.reads or ()))
+            also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""
+            entry["standing"] = todo(
+                "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
+                f"zero}}, or null where it goes on{also}"
+            )
     names = draft.find("joints.names")
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
         entry["joints"] = list(term.joints)
@@ -223,14 +227,6 @@ def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[
     )
     scale = list(term.scale) * (len(joints) if len(term.scale) == 1 else 1)
     return [0.0 if joint in wheels else each for joint, each in zip(joints, scale, strict=True)]
-
-
-def _standing(reads: Sequence[str]) -> str:
-    also = f"; the term reads {', '.join(reads)}" if reads else ""
-    return (
-        "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
-        f"zero}}, or null where it goes on{also}"
-    )
 
 
 def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
