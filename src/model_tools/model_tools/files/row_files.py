@@ -26,7 +26,7 @@ from model_tools.files.arrays import (
 from model_tools.files.bags.bag import Bag, is_bag, refuse_set_back
 from model_tools.files.bags.bag_replay import Replay, input_types, tick_timeouts_ns
 from model_tools.files.bags.streams import in_time, newest_times_ns
-from model_tools.files.bags.topics import find_topics
+from model_tools.files.bags.topics import OneRobot, find_topics
 from model_tools.files.rows import Row
 from model_tools.files.terms import check_observations
 from policy_core.bundle.bundle import JointBundle
@@ -173,7 +173,8 @@ class BagSource:
         )
         self._bag, self.decoder, self.problem = bag, bag.decoder, bag.problem
         refuse_set_back(bag, self.topics)
-        with newest_times_ns(bag, self.topics, self._period_ns) as times_ns:
+        look = OneRobot(bag, self.topics, bundle.contract).look
+        with newest_times_ns(bag, self.topics, self._period_ns, look) as times_ns:
             ticks = count_ticks(self._period_ns, tick_timeouts_ns(bundle.contract), times_ns)
         self.count: int | None = ticks.present
         late = ", ".join(

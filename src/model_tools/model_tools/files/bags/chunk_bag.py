@@ -143,7 +143,9 @@ class ChunkBagSource:
     def _ticks(self) -> Times:
         """Return the times at which the inputs make an observation, ns."""
         period_ns = self._contract.period_ns
-        with newest_times_ns(self._bag, self._topics, period_ns, extract=self._extract) as found:
+        with newest_times_ns(
+            self._bag, self._topics, period_ns, lambda *_: None, self._extract
+        ) as found:
             times = {
                 name: np.concatenate([np.empty(0, np.int64), *parts])
                 for name, parts in found.items()

@@ -67,11 +67,7 @@ def in_time(
 
 @contextmanager
 def newest_times_ns(
-    bag: Bag,
-    topics: Mapping[str, str],
-    period_ns: int,
-    look: Look | None = None,
-    extract: Extract | None = None,
+    bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look, extract: Extract | None = None
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Give the times of the messages that `in_time` yields, by input, and read nothing else.
 

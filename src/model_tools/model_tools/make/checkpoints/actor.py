@@ -76,6 +76,7 @@ def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
     refuse_other_layers(tensors, weights, statistics)
     used = [*weights, *biases, *recurrent.values(), *(statistics.names if statistics else ())]
     refuse_left_over(tensors, config, used)
+    refuse_not_plain(tensors, used)
     refuse_not_finite(tensors, used, statistics)
     return Actor(
         layers=tuple(
@@ -152,6 +153,26 @@ def refuse_left_over(
             "actor: expected only the layers that the configuration describes, found "
             f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or "
             "name in `ignore` what the actor does not use"
+        )
+
+
+def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> None:
+    """Refuse tensors whose values are not simply there, as real numbers."""
+    odd = [
+        f"{name} ({value.dtype}, {value.layout}, {value.device})"
+        for name, value in tensors.items()
+        if name in used
+        and (
+            value.layout is not torch.strided
+            or value.is_quantized
+            or value.is_complex()
+            or value.is_meta
+        )
+    ]
+    if odd:
+        raise ToolError(
+            f"{', '.join(odd)}: expected dense tensors of real numbers, found sparse, "
+            "quantised, complex or empty ones; save the state_dict of the policy as it was trained"
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
@@ -17,7 +18,7 @@ from model_tools.files.row_files import BagSource
 from policy_core.bundle.bundle import JointBundle
 from testkit.wording import refusal
 
-from ...small_bag import S, command, every, imus, joint_states, write_bag
+from ...small_bag import MS, S, Said, command, every, imus, joint_states, write_bag
 
 TYPES = {
     "joint_states": ["sensor_msgs/msg/JointState"],
@@ -120,15 +121,53 @@ def test_topics_that_do_not_fit_are_refused(
         find(joints, imu, **given)
 
 
+RATES = 2.0 * np.pi * np.array([1.3, 1.7])
+NOISE_RAD, NOISE_RAD_S = 0.003, 0.3
 STORAGES = pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 
 
-@STORAGES
-def test_a_clock_that_was_set_back_is_refused(
-    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin
-) -> None:
-    said = joint_states([*every(10, 1000, 11000), *every(10, 6013, 15000)])
+def swinging(
+    times_ns: list[int], *, since_s: float = 0.0, shift_ns: int = 0, scale: float = 1.0
+) -> list[Said]:
+    """Say that both joints swing; stamps and the log are `shift_ns` later than it is."""
+    random, said = np.random.default_rng(0), list[Said]()
+    for time_ns in times_ns:
+        angle = RATES * (time_ns / S + since_s)
+        position = 0.3 * np.sin(angle) + random.normal(0.0, NOISE_RAD, 2)
+        velocity = 0.3 * RATES * np.cos(angle) + random.normal(0.0, NOISE_RAD_S, 2)
+        said += joint_states([time_ns + shift_ns], position=position, velocity=velocity * scale)
+    return said
 
+
+def in_log(*said: Said) -> list[Said]:
+    return sorted(said, key=lambda entry: entry[1])
+
+
+ONE, OTHER = swinging(every(10, 1000, 9000)), swinging(every(10, 1003, 9000), since_s=5.3)
+BEFORE, AFTER = (
+    swinging(every(10, 1000, 11000)),
+    swinging(every(10, 11013, 20000), shift_ns=-5 * S),  # stamps and log are 5 s too early
+)
+LONG, NOW_AND_THEN = (
+    swinging(every(10, 1000, 30000)),
+    swinging(every(10, 15003, 20000), since_s=5.3),
+)
+
+
+@STORAGES
+@pytest.mark.parametrize(
+    "said",
+    [
+        in_log(*ONE, *OTHER),
+        in_log(*LONG, *NOW_AND_THEN),
+        [*BEFORE, *AFTER],
+        in_log(*BEFORE, *AFTER),  # where the order of writing is lost, the joints tell
+    ],
+    ids=["two robots", "in turns", "clock set back", "clock set back, sorted"],
+)
+def test_two_robots_on_one_topic_or_a_clock_that_was_set_back_are_refused(
+    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin, said: list[Said]
+) -> None:
     with refusal(ToolError):
         BagSource(tiny, write_bag(tmp_path / "bag", said, storage))
 
@@ -137,6 +176,51 @@ def test_a_clock_that_was_set_back_is_refused(
 def test_parts_may_be_written_in_any_order(
     tiny: JointBundle, tmp_path: Path, storage: StoragePlugin
 ) -> None:
-    said = joint_states([*every(10, 5010, 9000), *every(10, 1000, 5000)])
+    first, second = (swinging(every(10, *ends)) for ends in ((1000, 5000), (5010, 9000)))
 
-    assert BagSource(tiny, write_bag(tmp_path / "bag", said, storage)).count == 401
+    bag = write_bag(tmp_path / "bag", [*second, *first], storage)
+    assert BagSource(tiny, bag).count == 401
+
+
+@pytest.mark.parametrize("period_ms", [5, 25])
+def test_one_robot_is_read(tiny: JointBundle, tmp_path: Path, period_ms: int) -> None:
+    bag = write_bag(tmp_path / "bag", swinging(every(period_ms, 1000, 21000)))
+
+    assert len(list(BagSource(tiny, bag).rows())) == 1001
+
+
+@pytest.mark.parametrize("scale", [0.1, -1.0])
+def test_velocities_that_are_wrong_show_in_the_rows(
+    tiny: JointBundle, tmp_path: Path, scale: float
+) -> None:
+    bag = write_bag(tmp_path / "bag", swinging(every(10, 1000, 9000), scale=scale))
+
+    assert BagSource(tiny, bag).count == 401
+
+
+def test_a_robot_that_stands_is_read(tiny: JointBundle, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    said = [
+        entry
+        for time_ns in every(10, 1000, 9000)
+        for entry in joint_states(
+            [time_ns], position=random.normal(0.0, 0.01, 2), velocity=random.normal(0.0, 0.1, 2)
+        )
+    ]
+
+    assert BagSource(tiny, write_bag(tmp_path / "bag", said)).count == 401
+
+
+def test_positions_that_are_repeated_are_read(tiny: JointBundle, tmp_path: Path) -> None:
+    """A driver that publishes four times as often as it hears of the joints."""
+    random, said = np.random.default_rng(0), list[Said]()
+    for number, time_ns in enumerate(every(5, 1000, 21000)):
+        heard_s = (time_ns - number % 4 * 5 * MS) / S
+        position = 0.3 * np.sin(RATES * heard_s)
+        said += joint_states(
+            [time_ns],
+            position=position,
+            velocity=0.3 * RATES * np.cos(RATES * heard_s) + random.normal(0.0, NOISE_RAD_S, 2),
+        )
+
+    assert BagSource(tiny, write_bag(tmp_path / "bag", said)).count == 1001
