@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import importlib
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import rclpy
 from policy_msgs.msg import ActionChunk, JointCommand
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rosbags.highlevel import AnyReader
+from rosgraph_msgs.msg import Clock
+from std_srvs.srv import Trigger
 
 from lerobot_bridge.cli import main as lerobot_bridge
 from lerobot_bridge.open_loop.predict import OpenLoop
@@ -27,11 +36,12 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.normalise import Units
 from policy_inference.backends.registry import open_models
-
-from .clocked_arm import ClockedArm, clocked_executor, clocked_policy
+from policy_inference.nodes.act_policy_node import ActPolicyNode
+from testkit.ros_time import ns, stamp
 
 pytestmark = pytest.mark.ros
 
+WITHIN_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "config" / "bundles" / "so101_reach"
 small: Any = importlib.import_module("src.lerobot_bridge.test.given_frames")
@@ -59,9 +69,19 @@ cameras:
 """
 
 
-class Player(ClockedArm):
+class Player(Node):  # type: ignore[misc]  # rclpy has no types
+    """Plays a recording period by period, in simulated time."""
+
     def __init__(self, executor: SingleThreadedExecutor, bag: Path) -> None:
-        super().__init__(executor)
+        super().__init__("arm")
+        self.executor_of_all = executor
+        executor.add_node(self)
+        self.now_ns = 0
+        self.commands: list[JointCommand] = []
+        self.chunks: dict[int, ActionChunk] = {}
+        self._clock = self.create_publisher(Clock, "/clock", 10)
+        self.create_subscription(JointCommand, "joint_command", self.commands.append, 10)
+        self.create_subscription(ActionChunk, "action_chunk", self._keep, 10)
         with AnyReader([bag]) as reader:
             self._topics = {
                 name: self.create_publisher(_class(info.msgtype or ""), name, 10)
@@ -77,17 +97,102 @@ class Player(ClockedArm):
         ]
         self.left = len(self._frames)
 
+    def _keep(self, chunk: ActionChunk) -> None:
+        self.chunks[ns(chunk.stamp)] = chunk
+
     def show(self) -> None:
+        """Let a period pass, and publish what sensors say."""
         assert self.left, "the recording is over"
         self.now_ns, said = self._frames[-self.left]
         self.left -= 1
         for topic, data in said:
             self._topics[topic].publish(data)
-        self.publish_clock()
+        self._clock.publish(Clock(clock=stamp(self.now_ns)))
 
     def is_met(self) -> None:
         topics = [one for name, one in self._topics.items() if not name.startswith("/leader")]
         self.until(lambda: all(one.get_subscription_count() for one in topics), "subscriptions")
+
+    def spin(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.executor_of_all.spin_once(timeout_sec=0.02)
+
+    def until(self, condition: Any, what: str) -> None:
+        ends_s = time.monotonic() + WITHIN_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}"
+            self.spin()
+
+    def answer(self, request: str) -> Trigger.Response:
+        client = self.create_client(Trigger, f"act_policy_node/{request}")
+        self.until(client.service_is_ready, request)
+        future = client.call_async(Trigger.Request())
+        self.until(future.done, request)
+        return future.result()
+
+    def ask(self, request: str) -> None:
+        answer = self.answer(request)
+        assert answer.success, answer.message
+
+    def tick(self) -> int:
+        """Let a period pass; return the mode of the command that answers."""
+        self.show()
+        self.until(lambda: self.answered, f"the command of {self.now_ns} ns")
+        return int(self.commands[-1].mode)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.commands) and ns(self.commands[-1].stamp) == self.now_ns
+
+    def is_stood_up(self) -> None:
+        """Let time pass until the node holds the arm, as it is asked to, and stands it up."""
+        while not self.answer("damp").success:
+            self.show()
+            self.spin(10)
+        self.tick()
+        self.ask("stand")
+        self.until(lambda: self.tick() == JointCommand.MODE_READY, "READY")
+        self.ask("run")
+
+    @property
+    def newest_chunk(self) -> ActionChunk:
+        """The chunk of the observation that was shown last."""
+        self.until(lambda: self.now_ns in self.chunks, "its chunk")
+        return self.chunks[self.now_ns]
+
+
+@contextmanager
+def clocked_executor() -> Iterator[SingleThreadedExecutor]:
+    rclpy.init(args=[])
+    executor = SingleThreadedExecutor()
+    try:
+        yield executor
+    finally:
+        executor.shutdown()
+        rclpy.shutdown()
+
+
+@contextmanager
+def clocked_policy(executor: SingleThreadedExecutor, bundle: Path) -> Iterator[None]:
+    """Run a policy's node that infers in each tick."""
+    node = ActPolicyNode()
+    executor.add_node(node)
+    parameters = {
+        "bundle": str(bundle),
+        "use_sim_time": True,
+        "mode": "synchronous",
+        "n_action_steps": 1,
+    }
+    node.set_parameters([Parameter(name, value=value) for name, value in parameters.items()])
+    try:
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        yield
+    finally:
+        node.halt()
+        executor.shutdown()
+        node.leave()
+        node.destroy_node()
 
 
 @pytest.mark.slow

@@ -223,19 +223,6 @@ def test_the_error_of_each_layer_is_written_beside(compile_model: Compile, tmp_p
     assert "[Elu]" in text
 
 
-def test_another_algorithm_is_taken(compile_model: Compile, tmp_path: Path) -> None:
-    source = models.save_elu(tmp_path / "policy.onnx")
-
-    compile_model(
-        source,
-        models.ELU_IN,
-        models.ELU_OUT,
-        "w8a8",
-        quantized_algorithm="kl_divergence",
-        quantized_method="layer",
-    )
-
-
 def test_nothing_of_the_toolkit_is_heard_or_left(
     compile_model: Compile,
     tmp_path: Path,

@@ -60,15 +60,6 @@ def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
     backend.close()
 
 
-def test_the_chip_that_is_simulated_is_an_option() -> None:
-    backend, _ = open_backend(
-        load_bundle(OURS, kind=JointBundle), ["rknn_sim"], {"rknn_sim": {"target": "rk3568"}}
-    )
-
-    assert backend.details["device"] == "simulated rk3568"
-    backend.close()
-
-
 def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> None:
     assert (
         cli.main(
@@ -83,24 +74,3 @@ def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> N
         )
         == 0
     )
-
-
-def test_what_was_compiled_is_replaced_only_by_force(tmp_path: Path) -> None:
-    again = [
-        "compile",
-        "rknn",
-        "--bundle",
-        str(OURS),
-        "--precision",
-        "w8a8",
-        "--target",
-        "rk3588",
-        "--rows",
-        str(OURS / "golden.npz"),
-        "--output",
-        str(tmp_path / "w8a8"),
-        "--option",
-        "accuracy_analysis=yes",
-    ]
-
-    assert [cli.main(again), cli.main(again), cli.main([*again, "--force"])] == [0, 4, 0]

@@ -19,3 +19,8 @@ class UnfinishedError(ToolError):
     """What can be done here is done, and the rest is for another machine: says what, and how."""
 
     exit_status = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

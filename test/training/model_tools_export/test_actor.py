@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -71,25 +69,6 @@ def test_layers_without_bias_are_exported(export: Exporter) -> None:
     assert same_as(export, {**CONFIG, "hidden_sizes": [4]}, content, actor)
 
 
-def test_half_precision_is_exported_as_float32(export: Exporter) -> None:
-    actor = mlp(OBS, ACT).half()
-    content = Module(actor=actor).state_dict()
-    assert same_as(export, CONFIG, content, actor.float())
-
-
-@pytest.mark.parametrize(
-    "change",
-    [torch.Tensor.to_sparse, lambda t: t.to(torch.complex64), lambda t: t.to("meta")],
-    ids=["sparse", "complex", "meta"],
-)
-def test_weights_that_are_not_simply_numbers_are_refused(
-    export: Exporter, change: Callable[[torch.Tensor], torch.Tensor]
-) -> None:
-    content, _ = layouts.state_dict()
-    with refusal(ToolError):
-        export({name: change(value) for name, value in content.items()}, CONFIG)
-
-
 def test_an_output_activation_is_run(export: Exporter) -> None:
     content, actor = layouts.state_dict()
     config = {**CONFIG, "output_activation": "tanh"}
@@ -138,31 +117,12 @@ def test_recurrent_layers_that_are_not_mentioned_are_shown(export: Exporter) -> 
         export(layouts.rsl_rl_recurrent("lstm")[0], CONFIG)
 
 
-def test_where_recurrent_layers_stand_is_known_by_their_size(export: Exporter) -> None:
-    with refusal(ToolError):
-        export(layouts.rl_games_recurrent("gru")[0], CONFIG)
-
-
 def test_layers_that_the_configuration_cannot_describe_are_refused(export: Exporter) -> None:
     actor = mlp(OBS, ACT)
     actor.insert(1, nn.LayerNorm(HIDDEN[0]))
     for ignored in ([], ["actor.1."]):
         with refusal(ToolError):
             export(Module(actor=actor).state_dict(), {**CONFIG, "ignore": ignored})
-
-
-def test_a_batch_norm_without_weights_is_refused(export: Exporter) -> None:
-    actor = mlp(OBS, ACT)
-    actor.insert(1, nn.BatchNorm1d(HIDDEN[0], affine=False))
-    content = Module(actor=actor, critic=mlp(OBS, 1)).state_dict()
-    with refusal(ToolError):
-        export(content, {**CONFIG, "ignore": ["actor.1."]})
-
-
-def test_a_batch_norm_is_not_taken_for_a_normaliser(export: Exporter) -> None:
-    content = Module(actor=nn.Sequential(nn.BatchNorm1d(OBS), *mlp(OBS, ACT))).state_dict()
-    with refusal(ToolError):
-        export(content, {**CONFIG, "normaliser": "bake"})
 
 
 def test_an_encoder_beside_the_actor_is_refused_until_it_is_said_to_be_of_no_use(
@@ -198,12 +158,6 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     content[name][0] = value  # type: ignore[index]
     with refusal(ToolError):
         export(content, CONFIG)
-
-
-def test_a_critic_that_is_not_finite_does_not_matter(export: Exporter) -> None:
-    content, actor = layouts.state_dict()
-    content["critic.0.weight"][0] = float("nan")  # type: ignore[index]
-    assert same_as(export, CONFIG, content, actor)
 
 
 def test_a_divisor_of_zero_is_refused(export: Exporter) -> None:

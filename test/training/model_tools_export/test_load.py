@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,10 @@ import torch
 from torch import nn
 
 from model_tools.errors import ToolError
-from model_tools.make.checkpoints.checkpoint_export import ExportRequest, export
 from model_tools.make.checkpoints.load import read_checkpoint
-from model_tools.make.checkpoints.network_config import ExportConfig
-from testkit.opened_files import counted_opens
 from testkit.wording import refusal
 
-from .layouts import ACT, HIDDEN, OBS, mlp, state_dict
-
 WEIGHTS = {"actor.0.weight": torch.ones(2, 3)}
-
-
-def save_weights(file: Path) -> None:
-    torch.save({"model_state_dict": state_dict()[0]}, file)
-
-
-def save_program(file: Path) -> None:
-    torch.jit.script(mlp(OBS, ACT)).save(str(file))
 
 
 @pytest.fixture
@@ -83,11 +69,6 @@ def test_damage_anywhere_in_a_file_is_one_kind_of_error(loaded_file: Path, is_zi
     assert refused > 10
 
 
-def test_a_missing_file_is_named(loaded_file: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"policy\.pt"):
-        read_checkpoint(loaded_file)
-
-
 def test_objects_are_refused_by_their_class(loaded_file: Path) -> None:
     torch.save(nn.Linear(2, 2), loaded_file)
     with refusal(ToolError):
@@ -112,17 +93,3 @@ def test_a_program_is_loaded_only_where_it_is_trusted(loaded_file: Path) -> None
     with refusal(ToolError):
         read_checkpoint(loaded_file)
     assert isinstance(read_checkpoint(loaded_file, trust_code=True).program, torch.jit.ScriptModule)
-
-
-@pytest.mark.parametrize("saves", [save_weights, save_program])
-def test_a_file_is_read_once_and_not_during_the_export(
-    loaded_file: Path, saves: Callable[[Path], None]
-) -> None:
-    saves(loaded_file)
-    with counted_opens(loaded_file.parent) as opened:
-        checkpoint = read_checkpoint(loaded_file, trust_code=True)
-    assert opened == {loaded_file.name: 1}
-    loaded_file.unlink()
-    config = ExportConfig(obs_dim=OBS, act_dim=ACT, hidden_sizes=HIDDEN, activation="elu")
-    output = loaded_file.with_name("policy.onnx")
-    assert export(ExportRequest(checkpoint=checkpoint, config=config, output=output)).differences

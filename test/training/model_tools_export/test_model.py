@@ -109,22 +109,6 @@ def test_recorded_actions_tell_the_activation(
     assert "rows.npz, recorded actions: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("last", ["identity", "tanh", "sigmoid"])
-def test_rows_far_out_are_no_reason_to_refuse(export: Exporter, last: str) -> None:
-    hidden = [512, 256, 128]
-    actor = layouts.mlp(45, 12, tuple(hidden))
-    export(
-        layouts.Module(actor=actor).state_dict(),
-        {
-            "obs_dim": 45,
-            "act_dim": 12,
-            "hidden_sizes": hidden,
-            "activation": "elu",
-            "output_activation": last,
-        },
-    )
-
-
 @pytest.mark.parametrize(("epsilon", "floor"), [(0.01, {}), (0.0, {"std_floor": 5e-05})])
 def test_a_model_says_which_statistics_were_kept_beside_it(
     export: Exporter, epsilon: float, floor: dict[str, float]
@@ -148,33 +132,6 @@ def test_what_is_there_is_replaced_only_by_force(export: Exporter) -> None:
     assert export.output.read_text() == "mine"
     export(content, CONFIG, "--force")
     onnx.load(export.output)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_a_failing_or_interrupted_simplifier_leaves_nothing(
-    export: Exporter, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    def fail(_: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-        raise error("in the middle")
-
-    monkeypatch.setattr(onnxsim, "simplify", fail)
-    with pytest.raises((ToolError, KeyboardInterrupt)):
-        export(layouts.rsl_rl_3()[0], {**CONFIG, "normaliser": "keep"})
-    assert left(export.folder) == set()
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_a_disk_that_fills_up_while_writing_leaves_nothing(
-    export: Exporter, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    def fail(_: onnx.ModelProto, path: str) -> None:
-        Path(path).write_bytes(b"half")
-        raise error("No space left on device")
-
-    monkeypatch.setattr(onnx, "save", fail)
-    with pytest.raises(error):
-        export(layouts.rsl_rl_3()[0], {**CONFIG, "normaliser": "keep"})
-    assert left(export.folder) == set()
 
 
 def test_a_model_that_differs_from_the_checkpoint_is_refused(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -167,22 +166,6 @@ class Odd(nn.Module):
 def test_a_program_that_does_more_than_its_layers_is_refused(export: Exporter, does: str) -> None:
     with refusal(ToolError):
         export.file(saved(export, Odd(does)), {**CONFIG, "ignore": ["calls"]}, TRUST)
-
-
-def test_the_program_itself_gives_the_actions_for_given_rows(export: Exporter) -> None:
-    rows = export.folder / "rows.npz"
-    np.savez(rows, obs=np.full((1, OBS), 1e4, np.float32))
-
-    class Far(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.actor = mlp(OBS, ACT)
-
-        def forward(self, obs: Tensor) -> Tensor:
-            return self.actor(torch.clamp(obs, -5e3, 5e3))
-
-    with refusal(ToolError):
-        export.file(saved(export, Far()), CONFIG, TRUST, "--check", str(rows))
 
 
 @pytest.mark.parametrize(

@@ -75,24 +75,14 @@ class BakedAction:
             return f"{self.where}: constants that cannot be read here"
         return f"{self.where}: multiplied by {span(self.scale)}, {span(self.offset)} added"
 
-    def advice(self, scale: F64 | None = None, offset: F64 | None = None) -> str:
-        """Say what was read, and what follows for scale and offset of a contract.
-
-        Args:
-            scale: The training's scale of the action, where the metadata state it.
-            offset: Its default pose, where the metadata state it.
-        """
-        return "; ".join(
-            filter(
-                None,
-                [
-                    self.read,
-                    self.scale_advice(scale),
-                    self.offset_advice(offset),
-                    self.feedback_advice,
-                ],
-            )
+    @property
+    def advice(self) -> str:
+        """Say what was read, and what follows for a contract."""
+        outside = (
+            "the contract's scale and offset are what the training applies outside of the model, 1 "
+            "and 0 if nothing"
         )
+        return "; ".join(filter(None, [self.read, outside, self.feedback_advice]))
 
     @property
     def feedback_advice(self) -> str:
@@ -104,36 +94,6 @@ class BakedAction:
             "the term last_action is the model's output: where the training feeds back what "
             f"was there before these nodes, its scale must undo theirs{undone}"
         )
-
-    def scale_advice(self, stated: F64 | None) -> str:
-        """Say what follows for the contract's scale; `stated` is that of the metadata."""
-        outside = "the contract's is what the training multiplies by outside of the model"
-        if not self.is_known:
-            return f"as to the scale, {outside}"
-        if not self.is_scaled:
-            return "no scale is baked in, so the contract's is that of the training"
-        if is_same(self.scale, stated):
-            return "this scale is the metadata's action_scale, so the contract's must be 1"
-        known = "" if stated is None else f", not the metadata's action_scale {span(stated)},"
-        return (
-            f"this scale{known} is that of the training or a bound of the network: {outside}, "
-            "1 if nothing"
-        )
-
-    def offset_advice(self, stated: F64 | None) -> str:
-        """Say what follows for the contract's offset; `stated` is the metadata's default pose."""
-        outside = "the contract's is what the training adds outside of the model"
-        if not self.is_known:
-            return f"as to the offset, {outside}"
-        if not self.is_shifted:
-            return (
-                "no offset is baked in, so the contract's is that of the training, "
-                "default_position where targets are around the default pose"
-            )
-        if is_same(self.offset, stated):
-            return "this offset is the metadata's default pose, so the contract's must be 0"
-        known = "" if stated is None else ", not the metadata's default pose,"
-        return f"this offset{known} is baked in: {outside}, 0 if nothing"
 
 
 def is_same(found: F64, stated: F64 | None) -> bool:
@@ -244,7 +204,6 @@ def _constants(model: OnnxModel) -> dict[str, onnx.TensorProto | None]:
 
 
 def _stated(node: Any) -> onnx.TensorProto | None:
-    """Return the value of a node `Constant`."""
     for attribute in node.attribute:
         if attribute.name == "value":
             tensor: onnx.TensorProto = attribute.t
@@ -267,7 +226,6 @@ def _values(model: OnnxModel, tensor: onnx.TensorProto | None) -> F64:
 
 
 def _is_here(model: OnnxModel, tensor: onnx.TensorProto) -> bool:
-    """Return whether the values are in the model, or in a file beside it."""
     if not uses_external_data(tensor):
         return True
     return any(

@@ -40,7 +40,7 @@ def set_section(text: str, key: str, value: Any) -> str:
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
     first, last = old or (end, end)
-    new = _dump(name, _plain(value), depth)
+    new = _dump(name, plain(value), depth)
     if old is None and depth == 0:
         new = ["", *new]
     return "\n".join([*lines[:first], *new, *lines[last:]]) + "\n"
@@ -87,13 +87,13 @@ def _find(lines: list[str], name: str, depth: int, start: int, end: int) -> tupl
     return first, last
 
 
-def _plain(value: Any) -> Any:
-    """Return the value in the types of YAML, without what is None."""
+def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
+    """Return the value in the types of YAML, without entries like those of `without`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = dataclasses.asdict(value)
+        value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
-    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+        return {key: plain(entry, without) for key, entry in value.items() if entry not in without}
+    return [plain(entry, without) for entry in value] if isinstance(value, (tuple, list)) else value
 
 
 def _dump(name: str, value: Any, depth: int) -> list[str]:

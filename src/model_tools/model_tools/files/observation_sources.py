@@ -18,7 +18,6 @@ from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature, recorded_pairing
 from model_tools.files.rows import ObservationSource, RecordedObservation, successive
 from policy_core.bundle.chunk_contract import Camera, ChunkContract
-from policy_core.interfaces import F64, Tensor
 
 _SAME_RATE = 1e-3
 _OF_A_POSITION = ".pos"
@@ -113,7 +112,7 @@ class DatasetSource:
         ]
         for frame in frames:
             vectors = {
-                name: _ordered(rows[feature][frame], order)
+                name: rows[feature][frame].astype(np.float64)[list(order)]
                 for name, (feature, order) in self._vectors.items()
             }
             yield RecordedObservation(
@@ -170,8 +169,3 @@ def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
         if places.keys() == set(joints)
         else list(range(len(joints)))
     )
-
-
-def _ordered(row: Tensor, places: Sequence[int]) -> F64:
-    values: F64 = row.astype(np.float64)[list(places)]
-    return values

@@ -177,7 +177,6 @@ def is_beside(model: Path, name: str) -> bool:
 
 
 def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Yield all tensors of a message, of whatever depth."""
     if isinstance(message, TensorProto):
         yield message
         return

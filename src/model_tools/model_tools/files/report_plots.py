@@ -97,7 +97,8 @@ def _draw(axes: Axes, chart: Chart, colours: dict[str, str]) -> None:
         axes.axvspan(start, end, color=_GROUND[tone], linewidth=0)
         axes.text((start + end) / 2, 0.5, name, ha="center", va="center", clip_on=True)
     for series in chart.series:
-        colour = colours.get(series.label, _GREY) if series.tone is None else _tone(series.tone)
+        toned = _BAD if series.tone is Tone.BAD else _GREY
+        colour = colours.get(series.label, _GREY) if series.tone is None else toned
         if chart.names:
             shift = (beside.index(series) - (len(beside) - 1) / 2) * width if beside else 0.0
             places = np.arange(len(chart.names)) + shift
@@ -120,10 +121,6 @@ def _draw(axes: Axes, chart: Chart, colours: dict[str, str]) -> None:
         axes.set(ylim=(0.0, 1.0), yticks=[])
     axes.set_title(chart.title)
     axes.set_xlabel(chart.x_label)
-
-
-def _tone(tone: Tone) -> str:
-    return _BAD if tone is Tone.BAD else _GREY
 
 
 def _draw_line(axes: Axes, series: Series, colour: str) -> None:

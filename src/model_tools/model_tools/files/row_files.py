@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ from model_tools.files.rows import Row
 from model_tools.files.terms import check_observations
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract, Model
-from policy_core.interfaces import Tensor, Times
+from policy_core.interfaces import Tensor
 from policy_core.observation.pairing import Arrival
 from policy_core.observation.ticks import count_ticks
 from policy_inference.comparison.rows import Rows
@@ -143,6 +142,8 @@ class BagSource:
     Attributes:
         name: Of its folder or file.
         count: Number of its ticks.
+        topics: Topic of each input.
+        decoder, problem: As `HeardMessages` has them.
     """
 
     def __init__(
@@ -164,18 +165,20 @@ class BagSource:
                 what was before as well: these rows are those of the whole.
             to_s: Rows until then.
         """
-        self.name = path.name
+        self.name, bag = path.name, Bag(path)
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
-        self._heard = _Recording(bundle, Bag(path), topics or {})
-        refuse_set_back(self._heard.bag, self._heard.topics)
-        with self._heard.newest_times_ns() as times_ns:
-            ticks = count_ticks(
-                bundle.contract.period_ns, tick_timeouts_ns(bundle.contract), times_ns
-            )
+        self._period_ns = bundle.contract.period_ns
+        self.topics: Mapping[str, str] = find_topics(
+            bag, input_types(bundle.contract), topics or {}
+        )
+        self._bag, self.decoder, self.problem = bag, bag.decoder, bag.problem
+        refuse_set_back(bag, self.topics)
+        look = OneRobot(bag, self.topics, bundle.contract).look
+        with newest_times_ns(bag, self.topics, self._period_ns, look) as times_ns:
+            ticks = count_ticks(self._period_ns, tick_timeouts_ns(bundle.contract), times_ns)
         self.count: int | None = ticks.present
         late = ", ".join(
-            f"{self._heard.topics[name]} is too old at {count}"
-            for name, count in ticks.stale.items()
+            f"{self.topics[name]} is too old at {count}" for name, count in ticks.stale.items()
         )
         if not ticks.present:
             raise ToolError(
@@ -197,24 +200,12 @@ class BagSource:
         Args:
             wanted: Sorted numbers of ticks, below `count`; None for all.
         """
-        for row in Replay(self._bundle, self._heard).rows(wanted):
+        for row in Replay(self._bundle, self).rows(wanted):
             if row.time_s > self._to_s:
                 return
             if row.time_s >= self._from_s:
                 yield row
 
-
-class _Recording:
-    """A recording of a robot, as a replay hears it."""
-
-    def __init__(self, bundle: JointBundle, bag: Bag, given: Mapping[str, str]) -> None:
-        self.bag, self._period_ns = bag, bundle.contract.period_ns
-        self.topics: Mapping[str, str] = find_topics(bag, input_types(bundle.contract), given)
-        self.decoder, self.problem = bag.decoder, bag.problem
-        self._one_robot = OneRobot(bag, self.topics, bundle.contract)
-
     def arrivals(self) -> Iterator[Arrival]:
-        return in_time(self.bag, self.topics, self._period_ns)
-
-    def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
-        return newest_times_ns(self.bag, self.topics, self._period_ns, self._one_robot.look)
+        """Yield messages in the order of their times; see `HeardMessages`."""
+        return in_time(self._bag, self.topics, self._period_ns)

@@ -8,8 +8,8 @@ import dataclasses
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,6 @@ def _read_answered(file: Path) -> None:
 
 
 def _take_model(model: Path, folder: Path) -> None:
-    """Copy the reference model to where the contract has it."""
     entry = parse_contract(
         read_bytes(folder / CONTRACT_FILE), folder / CONTRACT_FILE, kind=JointContract
     ).model.artifacts.get(REFERENCE)
@@ -161,8 +160,12 @@ def complete(folder: Path, completion: Completion) -> None:
     """Write golden rows and nominal figures into a bundle that is in the making."""
     bundle = load_bundle(folder, kind=JointBundle)
     _refuse_double_normalisation(bundle)
-    with _rows_file(completion) as rows_file:
-        measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
+    wanted = completion.rows_output
+    with new_file(wanted, force=completion.force) if wanted else nullcontext() as rows_file:
+        # Measured with the contract's limits as the only guard.
+        bare = dataclasses.replace(bundle.contract, nominal=None)
+        measure = completion.measure
+        measured = measure(dataclasses.replace(bundle, contract=bare)) if measure else None
         proven = is_proven(bundle)
         drop_reports_of_others(bundle)
         if not proven and measured is None:
@@ -194,16 +197,6 @@ def _refuse_double_normalisation(bundle: JointBundle) -> None:
             f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
             "remove `normalisation` from it"
         )
-
-
-@contextmanager
-def _rows_file(completion: Completion) -> Iterator[Path | None]:
-    """Give the place for the rows to grow in, None where they are not wanted."""
-    if completion.rows_output is None:
-        yield None
-        return
-    with new_file(completion.rows_output, force=completion.force) as growing:
-        yield growing
 
 
 def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
@@ -239,18 +232,12 @@ def _check_given(golden: Path, bundle: JointBundle) -> None:
 
 
 def _set(folder: Path, key: str, value: Any) -> None:
-    """Set a section of the contract."""
     file = folder / CONTRACT_FILE
     try:
         text = set_section(file.read_text("utf-8"), key, value)
     except ValueError as error:
         raise ToolError(f"{CONTRACT_FILE}: {error}; write that section in block style") from error
     file.write_text(text, "utf-8")
-
-
-def _without_nominal(bundle: JointBundle) -> JointBundle:
-    """Return the bundle with the contract's limits as its only guard, to measure it."""
-    return dataclasses.replace(bundle, contract=dataclasses.replace(bundle.contract, nominal=None))
 
 
 def write_golden(file: Path, rows: Rows) -> None:

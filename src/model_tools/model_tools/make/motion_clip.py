@@ -84,7 +84,6 @@ def _read_npz(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
 
 
 def _stated(file: Path, key: str, inside: Tensor | None, given: object) -> Tensor:
-    """Return what either the file or the user states."""
     option = {"fps": "--fps", "joint_names": "--joints", "body_names": "--bodies"}[key]
     if inside is not None and given is not None:
         raise ToolError(f"{option}: expected none, since {file.name} states {key}, found {given}")

@@ -129,7 +129,6 @@ def _cut(contract: JointContract, run: HealthyRun) -> F64:
 
 
 def _by_name(contract: JointContract, values: F64) -> Any:
-    """Return a bound for each joint by its name, as it is written."""
     bounds = np.maximum(values, _SMALLEST_BOUND)
     return {
         name: _rounded(value) for name, value in zip(contract.joints.names, bounds, strict=True)

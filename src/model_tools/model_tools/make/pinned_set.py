@@ -82,7 +82,6 @@ def _gathered(folder: Path, text: str, members: Mapping[str, Path], output: Path
 
 
 def _with(file: Path, text: str, name: str, key: str, value: str) -> str:
-    """Return the text of a set with a value of a member."""
     try:
         found = set_section(text, f"members.{name}.{key}", value)
         parse_yaml(found.encode(), file)

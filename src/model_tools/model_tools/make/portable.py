@@ -58,4 +58,5 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
     if not same:
         raise ToolError("model: expected the same outputs after simplifying, found different ones")
+    result.ir_version = model.ir_version
     return result

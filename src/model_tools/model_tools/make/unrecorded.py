@@ -19,7 +19,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.state_fields import STATE_FIELDS
-from policy_core.interfaces import F64, Mode
+from policy_core.interfaces import Mode
 from policy_core.members.joint import JointPolicy
 from policy_core.observation.state import EXTERNAL, LAST_OUTPUT, RobotState
 from policy_inference.backends.registry import open_backend
@@ -152,7 +152,6 @@ def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> Measu
 
 
 def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str) -> HealthyRun:
-    """Let the bundle do one walk."""
     contract = bundle.contract
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
@@ -289,14 +288,11 @@ def _drawing(contract: JointContract, state: RobotState) -> Callable[[], None]:
             state[name][:] = random.normal(0.0, 1.0, state[name].size)
         if (quat := state.get("quat_xyzw")) is not None:
             tilt = random.normal(0.0, STATE_FIELDS["quat_xyzw"].drawn_std, 3)
-            quat[:] = _unit(np.append(tilt, 1.0))
+            turned = np.append(tilt, 1.0)
+            quat[:] = turned / np.linalg.norm(turned)
         if contract.velocity_command and "velocity_command" in state.slices:
             trained = contract.velocity_command
             state["velocity_command"][:] = random.uniform(trained.min, trained.max)
         state.derive()
 
     return draw
-
-
-def _unit(quat: F64) -> F64:
-    return np.asarray(quat / np.linalg.norm(quat))

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.simulation.controlled import drive_command
+from model_tools.simulation.controlled import SelfOperated, drive_command
 from policy_core.bundle.bundle import AnyBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.errors import RefusedError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, U8, Backend, JointTargets, Mode
 from policy_core.members.chunk.controller import chunk_controller
@@ -74,14 +73,8 @@ class ReachOutcome:
     trace: ArmTrace
 
 
-class ControlledArm:
-    """A chunk policy under its controller, which takes part in the world of an arm.
-
-    It operates itself: it stands up at the first tick and runs as soon as it may.
-
-    Attributes:
-        refusal: Why it was not allowed to run when it last asked; empty where it was.
-    """
+class ControlledArm(SelfOperated):
+    """A chunk policy under its controller, which takes part in the world of an arm."""
 
     def __init__(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], inference_ms: float = 0.0
@@ -93,6 +86,7 @@ class ControlledArm:
             models: Its opened graphs; they stay the caller's to close.
             inference_ms: Time that a chunk takes in simulated time.
         """
+        super().__init__()
         contract = bundle.contract
         self.image_size = arm_image_size(bundle)
         if outside := contract.environment_state:
@@ -112,7 +106,6 @@ class ControlledArm:
         self._runtime = chunk_controller(bundle, worker, limits, lambda: self._now_ns, settings)
         self._names = contract.joints.on_robot()
         self._order = JointOrder(self._names)
-        self._asked_to_stand, self.refusal = False, ""
 
     @property
     def mode(self) -> Mode:
@@ -135,24 +128,12 @@ class ControlledArm:
         if controller.mode not in (Mode.DAMP, Mode.STAND):
             for name, buffer in self._runtime.frames.items():
                 buffer.add(raw_frame(world.render(name)), now_ns)
-        self._operate()
+        self.operate(controller)
         targets = controller.tick(now_ns, now_ns + self._period_ns)
         self._runtime.chunks.clear()
         if targets is not None:
             world.apply(drive_command(self._names, targets))
         return targets
-
-    def _operate(self) -> None:
-        controller = self._runtime.controller
-        if not self._asked_to_stand:
-            self._asked_to_stand = True
-            controller.stand()
-        elif controller.mode is Mode.READY:
-            try:
-                controller.run()
-                self.refusal = ""
-            except RefusedError as error:
-                self.refusal = str(error)
 
 
 def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:

@@ -42,17 +42,39 @@ _SIMULATED = [(field, field.simulated) for field in STATE_FIELDS.values() if fie
 _INPUTS = tuple(dict.fromkeys([*(field.topic.name for field, _ in _SIMULATED), COMMAND]))
 
 
-class ControlledRobot:
+class SelfOperated:
+    """Stands up at its first tick and runs as soon as it may.
+
+    Attributes:
+        refusal: Why it was not allowed to run when it last asked; empty where it was.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first tick."""
+        self._asked_to_stand, self.refusal = False, ""
+
+    def operate(self, controller: Controller) -> None:
+        """Act as the operator, before a tick."""
+        if not self._asked_to_stand:
+            self._asked_to_stand = True
+            controller.stand()
+        elif controller.mode is Mode.READY:
+            try:
+                controller.run()
+                self.refusal = ""
+            except RefusedError as error:
+                self.refusal = str(error)
+
+
+class ControlledRobot(SelfOperated):
     """A simulated robot under its controller, with the signature of `robot_sim.walk.Policy`.
 
-    It operates itself: it stands up at the first tick and runs as soon as it may. After a fault
-    it stays in DAMP, as a robot does.
+    After a fault it stays in DAMP, as a robot does.
 
     Attributes:
         controller: What ticks.
         targets: What it commanded last.
         altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
-        refusal: Why it was not allowed to run when it last asked; empty where it was.
     """
 
     def __init__(
@@ -70,6 +92,7 @@ class ControlledRobot:
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
         """
+        super().__init__()
         contract = bundle.contract
         robot.require(contract)
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
@@ -83,7 +106,6 @@ class ControlledRobot:
             )
         self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
-        self._asked_to_stand, self.refusal = False, ""
         self.targets: JointTargets | None = None
         self.altered_ticks, self._alterations = 0, 0
 
@@ -103,7 +125,7 @@ class ControlledRobot:
         self.controller.command.set((vx, vy, wz), now_ns)
         for entry in self.controller.inputs.values():
             entry.accept(now_ns, now_ns or None, now_ns)
-        self._operate()
+        self.operate(self.controller)
         self.targets = targets = self.controller.tick(now_ns, now_ns + self._period_ns)
         self._count_alterations()
         if targets is None:
@@ -115,17 +137,6 @@ class ControlledRobot:
         alterations = sum(counters[rule.value] for rule in _ALTERING)
         self.altered_ticks += alterations != self._alterations
         self._alterations = alterations
-
-    def _operate(self) -> None:
-        if not self._asked_to_stand:
-            self._asked_to_stand = True
-            self.controller.stand()
-        elif self.controller.mode is Mode.READY:
-            try:
-                self.controller.run()
-                self.refusal = ""
-            except RefusedError as error:
-                self.refusal = str(error)
 
 
 class ControlledPolicy(ControlledRobot):

@@ -98,7 +98,16 @@ class SimulatedRobot:
                 f"{case.name}: expected level ground without payload, joint friction and faults, "
                 "the only case for models of robots, found another one"
             )
-        return self._of_model(self.model, contract)
+        inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
+        return ModelWorld(
+            self.model,
+            contract.joints.on_robot(),
+            contract.stand.position,
+            contract.joints.effort_limit,
+            free_base=any(name in _BODY_INPUTS for name in inputs),
+            rate_hz=contract.rate_hz,
+            imu=self.imu,
+        )
 
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
         """Return a command of a Lite3's walk as one within what another policy was trained for."""
@@ -114,18 +123,6 @@ class SimulatedRobot:
             for value, low, high in ends
         )
         return vx, vy, wz
-
-    def _of_model(self, model: Path, contract: JointContract) -> ModelWorld:
-        inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
-        return ModelWorld(
-            model,
-            contract.joints.on_robot(),
-            contract.stand.position,
-            contract.joints.effort_limit,
-            free_base=any(name in _BODY_INPUTS for name in inputs),
-            rate_hz=contract.rate_hz,
-            imu=self.imu,
-        )
 
 
 LITE3 = SimulatedRobot()

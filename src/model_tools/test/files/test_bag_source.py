@@ -12,14 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 
 from model_tools.errors import ToolError
@@ -36,21 +28,7 @@ from ..tiny_bundle import make_bundle
 
 PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
 SEEN = "{term: joint_pos}, {term: joint_vel}, {term: external, topic: scan, size: 2}"
-WALKER = "{term: base_ang_vel}, {term: velocity_command}"
-RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
 Made = Callable[..., JointBundle]
-NO_TIME = QosTime(0, 0)
-QOS = Qos(
-    QosHistory.KEEP_LAST,
-    1,
-    QosReliability.RELIABLE,
-    QosDurability.VOLATILE,
-    NO_TIME,
-    NO_TIME,
-    QosLiveliness.AUTOMATIC,
-    NO_TIME,
-    False,
-)
 
 
 @pytest.fixture
@@ -183,22 +161,6 @@ def test_chunks_that_overlap_are_put_in_order(policy_of_terms: Made, tmp_path: P
 
     assert is_indexed(bag)
     np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
-
-
-def test_one_topic_may_have_several_channels(policy_of_terms: Made, tmp_path: Path) -> None:
-    said, folder = joint_states(every(10, 1000, 2000)), tmp_path / "bag"
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        kind = said[0][2].__msgtype__
-        channels = [
-            writer.add_connection("/joint_states", kind, typestore=TYPES, offered_qos_profiles=qos)
-            for qos in ([], [QOS])
-        ]
-        for number, (_, log_ns, message) in enumerate(said):
-            writer.write(channels[number % 2], log_ns, TYPES.serialize_cdr(message, kind))
-
-    np.testing.assert_allclose(
-        joint_positions(policy_of_terms(), folder)[:, 0], np.arange(1.0, 2.001, 0.02)
-    )
 
 
 def cut_message(message: Said, size: int) -> tuple[str, int, bytes]:

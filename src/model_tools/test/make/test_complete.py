@@ -96,15 +96,6 @@ def test_completing_again_in_place_gives_the_same(whole: JointBundle, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
-def test_the_shipped_bundle_has_the_nominal_that_is_measured(whole: JointBundle) -> None:
-    shipped, measured = load_bundle(OURS, kind=JointBundle).contract.nominal, whole.contract.nominal
-    assert shipped is not None
-    assert measured is not None
-    # Another processor rounds otherwise, and a walk of 80 s then takes other steps.
-    for name in ("target_step", "effort_demand"):
-        np.testing.assert_allclose(getattr(measured, name), getattr(shipped, name), rtol=0.4)
-
-
 @pytest.mark.parametrize("given", ["output", "rows", "weights", "checkpoint", "contract"])
 def test_what_cannot_be_completed_or_written_is_refused_and_nothing_is_lost(
     bare: Path, tmp_path: Path, given: str
@@ -234,15 +225,10 @@ def contract_with(contract_copy: Path, *changes: tuple[str, str]) -> Path:
     return contract_copy
 
 
-TERMS = ("- {term: joint_pos_rel}", "- {term: joint_vel, scale: 0.05}")
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         [("joint_vel, scale: 0.05", "joint_vel, scale: 0.1")],
-        [(".*_HipY_joint: -0.65", ".*_HipY_joint: -0.8")],
-        [("\n      ".join(TERMS), "\n      ".join(TERMS[::-1]))],
         # Limits that a healthy robot passes.
         [(".*_Knee_joint: 2.792", ".*_Knee_joint: 1.31"), ("_joint: 2.55", "_joint: 1.31")],
     ],
@@ -252,13 +238,6 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
 ) -> None:
     with refusal(ToolError):
         from_rollout(contract_with(contract_copy, *changes), kept_rows, tmp_path / "whole")
-
-
-def test_a_term_whose_measurement_the_rollout_lacks_is_not_judged(
-    contract_copy: Path, kept_rows: Path, tmp_path: Path
-) -> None:
-    changed_scale = ("base_ang_vel, scale: 0.25", "base_ang_vel, scale: 0.5")
-    from_rollout(contract_with(contract_copy, changed_scale), kept_rows, tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 180_000)])

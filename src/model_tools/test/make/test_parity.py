@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from model_tools.errors import ToolError
-from model_tools.make.parity import difference, random_rows, read_rows
+from model_tools.make.parity import difference, read_rows
 from policy_core.interfaces import F32
 from testkit.wording import refusal
 
@@ -75,16 +75,6 @@ def test_the_worst_row_is_named() -> None:
 def test_a_difference_is_judged_by_the_size_of_actions() -> None:
     assert not difference(summing(), sums(3, by=1e-4), ROWS, same)  # of 26
     assert difference(summing(), sums(3, by=1e-3), ROWS, same)
-
-
-def test_random_rows_are_about_the_training_s() -> None:
-    near, far = random_rows(
-        np.array([5.0, 0.0], np.float32), np.array([0.1, 3.0], np.float32)
-    ).values()
-    assert near.dtype == far.dtype == np.float32
-    assert near.mean(axis=0) == pytest.approx([5.0, 0.0], abs=1.0)
-    assert near.std(axis=0) == pytest.approx([0.2, 6.0], rel=0.2)
-    assert far.std(axis=0) == pytest.approx([5.0, 150.0], rel=0.2)
 
 
 def test_rows_are_read_from_an_npz_and_actions_where_they_were_recorded(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from model_tools.errors import ToolError
-from model_tools.files.bags import definitions
 from model_tools.files.bags.blocks import (
     LAST_NS,
     Block,
@@ -27,7 +26,7 @@ from model_tools.files.bags.blocks import (
     read_blocks,
     set_back,
 )
-from model_tools.files.bags.limits import Reader
+from model_tools.files.bags.limits import Reader, problem_of_types
 from policy_core.bundle.bounded_yaml import DEEPEST
 from policy_core.interfaces import Times
 from policy_core.safe_files import read_at_most
@@ -75,15 +74,10 @@ class Bag:
         """Read what is in the recording, and no message yet."""
         if not path.exists():
             raise ToolError(f"{path}: expected a recording, found nothing")
-        if path.is_dir() and not (path / METADATA).is_file() and not storage_files(path):
-            raise ToolError(
-                f"{path}: expected a recording, a folder with {METADATA} and its .mcap or .db3 "
-                "files, found neither"
-            )
         if path.is_dir() and not (path / METADATA).is_file():
             raise ToolError(
-                f"{path}: expected {METADATA} beside the files of a recording, found "
-                f"none; `ros2 bag reindex {path}` writes it"
+                f"{path}: expected a recording, a folder with {METADATA} and its .mcap or .db3 "
+                f"files, found no {METADATA}; `ros2 bag reindex {path}` writes it"
             )
         _require_harmless(path)
         self.path = path
@@ -104,10 +98,8 @@ class Bag:
         Each call reads the files by itself, so that several topics may be read side by side.
         """
         self._fields(topic)
-        with self._opened() as reader:
-            chosen = [each for each in reader.connections if each.topic == topic]
-            for connection, log_ns, data in reader.messages(connections=chosen):
-                yield log_ns, self._types.deserialize_cdr(data, connection.msgtype)
+        for log_ns, _, message in self.all_messages([topic]):
+            yield log_ns, message
 
     def all_messages(self, topics: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
         """Yield time in the log (ns), topic and message of several topics, in one pass by time."""
@@ -129,7 +121,6 @@ class Bag:
         return any(what in _STAMPED for _, (_, what) in self._fields(topic)[:1])
 
     def _fields(self, topic: str) -> Sequence[Any]:
-        """Return name and type of the fields of a topic's messages."""
         kind = self.topics[topic].type
         if kind not in self._types.fielddefs:
             raise ToolError(
@@ -205,7 +196,7 @@ class Bag:
     def _require_bounded_types(self) -> None:
         """Check the types that the recording defines before the reader makes code of them."""
         with self._errors_of_reader(), Reader(self.path) as reader:
-            found = definitions.problem_of(reader.connections)
+            found = problem_of_types(reader.connections)
         if found:
             raise ToolError(
                 f"{self.path}: expected types of messages within the limits of this reader, found "

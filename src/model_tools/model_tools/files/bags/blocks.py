@@ -12,7 +12,7 @@ but the messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
@@ -154,13 +154,11 @@ def indexed_files(reader: AnyReader) -> list[IndexedFile] | None:
     found = [
         IndexedFile(file)
         for file in files
-        if isinstance(file, McapReader) and _is_indexed(file.chunks)
+        if isinstance(file, McapReader)
+        and file.chunks
+        and all(chunk.message_index_length for chunk in file.chunks)
     ]
     return found if len(found) == len(files) else None
-
-
-def _is_indexed(chunks: Sequence[ChunkInfo]) -> bool:
-    return bool(chunks) and all(chunk.message_index_length for chunk in chunks)
 
 
 class IndexedFile:

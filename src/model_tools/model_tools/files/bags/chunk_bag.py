@@ -119,7 +119,6 @@ class ChunkBagSource:
             raise self._bag.problem(self._topics[arrival.name], arrival.time_ns, error) from error
 
     def _found_readers(self) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-        """Yield what reads the messages of each input."""
         contract = self._contract
         for camera, name in self._cameras.items():
             yield name, partial(_image, contract.cameras[camera])

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of rosbags where it reads a recording of others: what it unpacks, what SQLite computes.
+"""Limits of rosbags where it reads a recording of others: types, what it unpacks, what SQLite does.
 
 Importing this module sets them, at the places where rosbags looks up what reads a storage and what
-unpacks it.
+unpacks it. Types are limited before rosbags makes code of them: it has lines for each field and
+element, and 100 bytes of a definition can ask for gigabytes.
 """
 
 from __future__ import annotations
@@ -11,23 +12,93 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # carries no types
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.rosbag2 import Reader as Reader  # exported: it has the limits
 from rosbags.rosbag2 import reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
+from rosbags.typesys import get_types_from_idl, get_types_from_msg
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+LONGEST_TEXT = 1 << 18
+"""Characters of a definition with all types that it needs; those of MoveIt have 100,000."""
+MOST_FIELDS = 2000
+"""Of a message with those inside of it, and elements of arrays of texts or messages."""
+MOST_FIELDS_IN_ALL = 20_000
+_IDL_PART = "=" * 80 + "\n"
+_Fields = Sequence[tuple[str, Any]]
+
+
+def problem_of_types(connections: Iterable[Connection]) -> str:
+    """Return what is wrong with the types of these connections; empty where nothing is."""
+    types = dict[str, tuple[Any, _Fields]]()
+    for text, kind, is_msg in {
+        (one.msgdef.data, one.msgtype, one.msgdef.format is MessageDefinitionFormat.MSG)
+        for one in connections
+        if one.msgdef.format is not MessageDefinitionFormat.NONE
+    }:
+        if len(text) > LONGEST_TEXT:
+            return f"a definition of {len(text)} characters, more than {LONGEST_TEXT}"
+        found = get_types_from_msg(text, kind) if is_msg else _from_idl(text)
+        types.update(found)
+        if sum(len(fields) for _, fields in types.values()) > MOST_FIELDS_IN_ALL:
+            return f"types with more than {MOST_FIELDS_IN_ALL} fields in all"
+    return _too_large(types)
+
+
+def _from_idl(text: str) -> dict[str, Any]:
+    parts = [text]
+    if text.startswith(f"{_IDL_PART}IDL: "):
+        parts = [part.partition("\n")[2] for part in text.split(_IDL_PART)[1:]]
+    found = dict[str, Any]()
+    for part in parts:
+        found.update(get_types_from_idl(part))
+    return found
+
+
+def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
+    @cache
+    def fields_of(name: str) -> int:
+        """Return how many fields and elements a message has at least."""
+        return sum(elements(what) for _, what in types.get(name, ((), ()))[1])
+
+    def elements(what: Any) -> int:
+        node, of = what
+        if node is Nodetype.BASE:
+            return 1
+        if node is Nodetype.NAME:
+            return fields_of(of)
+        part, size = of
+        each = elements(part)
+        if part[0] is Nodetype.NAME and not each:
+            raise ValueError(f"a sequence of {part[1]}, which has no fields")
+        # An array of numbers is one, as are those of a sequence, which come with their bytes.
+        is_one = node is Nodetype.SEQUENCE or (part[0] is Nodetype.BASE and part[1][0] != "string")
+        return 1 if is_one else each * size
+
+    try:
+        for name in types:
+            if (found := fields_of(name)) > MOST_FIELDS:
+                return f"{name} with {found} fields and elements, more than {MOST_FIELDS}"
+    except ValueError as error:
+        return str(error)
+    except RecursionError:
+        return "a message that contains itself"
+    return ""
+
 
 _LARGEST_PART_BYTES = 1 << 27
 """Of a chunk, or of a message that is compressed by itself; those of recorders have a few MB, and

@@ -139,7 +139,6 @@ class _TopicStream:
                 raise problem
 
     def _tick(self, times: Any) -> Any:
-        """Return the number of the first tick at or after each time."""
         return -((self._phase_ns - times) // self._period_ns)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, first_line
 from policy_core.interfaces import Tensor
 
 _AT_ONCE = 16
@@ -37,7 +37,7 @@ def opened(file: Path) -> Iterator[Any]:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise ToolError(
-            f"{file}: expected a whole Parquet file, found: {_first_line(error)}; copy "
+            f"{file}: expected a whole Parquet file, found: {first_line(error)}; copy "
             "it again, or end its recording with finalize(), which writes the footer"
         ) from error
 
@@ -113,10 +113,6 @@ def _require(file: Path, columns: Sequence[str], found: Sequence[str]) -> None:
         raise ToolError(
             f"{file}: expected the columns {', '.join(missing)}, found {', '.join(found) or 'none'}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator[ImageArray]:

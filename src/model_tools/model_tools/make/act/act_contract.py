@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ import numpy as np
 import onnx
 import yaml
 
+from model_tools.files.contract_text import plain
 from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.checkpoint import LerobotCheckpoint
-from model_tools.make.act.checkpoint_config import ACTION, STATE, CameraInput
+from model_tools.make.act.checkpoint_config import ACTION, STATE
 from model_tools.make.act.graphs import ACTIONS, OUTSIDE, STATES, How
 from model_tools.make.act.robots import ActRobot, units_of
 from policy_core.bundle.chunk_contract import (
@@ -47,6 +47,14 @@ from policy_core.members.chunk.normalise import Units
 
 TOOL = "model_tools"
 _DAMP_AFTER_S, _STAND_S, _CAMERA_FROZEN_S = 1.0, 3.0, 0.5
+_FIGURES = (
+    "position_min",
+    "position_max",
+    "velocity_limit",
+    "effort_limit",
+    "stiffness",
+    "damping",
+)
 _HEAD = (
     "# yaml-language-server: $schema=../policy.schema.json\n"
     "# Exported by model_tools from a LeRobot checkpoint; joints, limits, gains and units are "
@@ -123,7 +131,11 @@ def make_contract(
         prompt=config.prompt,
         rate_hz=request.rate_hz,
         units=units,
-        joints=_joints(robot, pose),
+        joints=Joints(
+            names=joints,
+            default_position=_by_name(robot, pose),
+            **{key: _of(robot, key) for key in _FIGURES},
+        ),
         stand=StandingUp(
             position=_by_name(robot, pose),
             stiffness=_of(robot, "stiffness"),
@@ -132,8 +144,13 @@ def make_contract(
         ),
         damp=Damp(damping=_of(robot, "damping")),
         cameras={
-            camera.name: dataclasses.replace(
-                _camera(statistics, camera, resize=request.resize),
+            camera.name: Camera(
+                feature=camera.observed,
+                height=camera.height,
+                width=camera.width,
+                normalisation=scalings[camera.feature.name],
+                resize=request.resize,
+                camera_frozen_s=_CAMERA_FROZEN_S,
                 encoder=architecture.encoder(config, camera, request.graphs),
                 tensor=architecture.tensor(camera, request.graphs),
             )
@@ -172,7 +189,13 @@ def make_contract(
         ),
         denoising=config.denoising,
         graphs=dict(graphs),
-        provenance=_provenance(request),
+        provenance=Provenance(
+            source=f"LeRobot checkpoint {checkpoint.folder.resolve().name}",
+            exporter=TOOL,
+            licence=request.licence,
+            date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            checkpoint_sha256=checkpoint.weights_sha256,
+        ),
         # An arm that goes limp drops what it holds, so a fault keeps it where it is.
         safety=Safety(on_fault="hold_measured", damp_after_s=_DAMP_AFTER_S),
     )
@@ -189,20 +212,9 @@ def graph_entry(model: onnx.ModelProto, file: File) -> Graph:
     )
 
 
-def _provenance(request: ActRequest) -> Provenance:
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    return Provenance(
-        source=f"LeRobot checkpoint {request.checkpoint.folder.resolve().name}",
-        exporter=TOOL,
-        licence=request.licence,
-        date=today.isoformat(),
-        checkpoint_sha256=request.checkpoint.weights_sha256,
-    )
-
-
 def contract_text(contract: ChunkContract, robot: str) -> str:
     """Return the text of a `policy.yaml`, without what is not set."""
-    values = _plain(contract)
+    values = plain(contract, without=(None, {}, (), ""))
     parts = [
         yaml.safe_dump(
             {key: value}, sort_keys=False, default_flow_style=None, width=84, allow_unicode=True
@@ -212,19 +224,6 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
         for key, value in values.items()
     ]
     return _HEAD.format(robot=robot) + "".join(parts)
-
-
-def _camera(statistics: PolicyStatistics, camera: CameraInput, *, resize: bool) -> Camera:
-    """Return what does not depend on the architecture."""
-    return Camera(
-        feature=camera.observed,
-        height=camera.height,
-        width=camera.width,
-        normalisation=statistics.scalings[camera.feature.name],
-        tensor=camera.name,
-        resize=resize,
-        camera_frozen_s=_CAMERA_FROZEN_S,
-    )
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
@@ -238,22 +237,6 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
     return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)
 
 
-def _joints(robot: ActRobot, pose: F64) -> Joints:
-    keys = (
-        "position_min",
-        "position_max",
-        "velocity_limit",
-        "effort_limit",
-        "stiffness",
-        "damping",
-    )
-    return Joints(
-        names=robot.names,
-        default_position=_by_name(robot, pose),
-        **{key: _of(robot, key) for key in keys},
-    )
-
-
 def _of(robot: ActRobot, key: str) -> Any:
     """Return a figure of all joints: one number where it is the same, else by name."""
     values = {name: getattr(joint, key) for name, joint in robot.joints.items()}
@@ -261,20 +244,8 @@ def _of(robot: ActRobot, key: str) -> Any:
 
 
 def _by_name(robot: ActRobot, values: F64) -> Any:
-    """Return a figure of each joint by its name, as it is written."""
     return {name: float(value) for name, value in zip(robot.joints, values, strict=True)}
 
 
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:
     return Tensor(shape=tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim))
-
-
-def _plain(value: Any) -> Any:
-    """Return the value in the types of YAML, without what is None or empty."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {
-            key: _plain(entry) for key, entry in value.items() if entry not in (None, {}, (), "")
-        }
-    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value

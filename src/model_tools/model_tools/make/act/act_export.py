@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,14 @@ import onnx
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_arrays, write_arrays
 from model_tools.files.bpu_files import BOARD_FILES, workspace_files, write_board_files
+from model_tools.files.lerobot.checkpoint import PolicyFeature
 from model_tools.files.lerobot.dataset_info import INFO
+from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.files.observation_sources import open_source
 from model_tools.files.outputs import new_folder
 from model_tools.make.act.act_contract import ActRequest, contract_text, graph_entry, make_contract
-from model_tools.make.act.checkpoint import ARCHITECTURES
+from model_tools.make.act.checkpoint import ARCHITECTURES, LerobotCheckpoint
+from model_tools.make.act.checkpoint_config import ACTION, STATE, CheckpointConfig
 from model_tools.make.act.demonstrated import demonstrated
 from model_tools.make.act.golden_rows import (
     ReferenceGraphs,
@@ -30,12 +33,11 @@ from model_tools.make.act.golden_rows import (
     tolerance_of,
 )
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
-from model_tools.make.act.suspicions import suspicions
 from model_tools.make.portable import simplified
 from policy_core.bundle.body import Nominal
 from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, file_entry
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
+from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract, Scaling
 from policy_core.bundle.contract import Graph
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.resolve import resolve
@@ -43,6 +45,8 @@ from policy_core.bundle.schema import Reader
 from policy_core.interfaces import F64, Tensor
 
 GOLDEN = "golden.npz"
+_TURN_RAD = 6.3
+_FULL_RANGE = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,41 +74,30 @@ def export_checkpoint(
         request.output, marker=CONTRACT_FILE, force=request.force, owned=_owned(models)
     ) as folder:
         draft = make_contract(request, robot, _written(folder, models))
-        rows, checked = _rows(request, draft, models)
+        rows, normalised, checked = _rows(request, draft, models)
         if request.simplify:
-            models = {name: _simplified(model) for name, model in models.items()}
-            checked.append(_compared("simplified", draft, models, rows))
+            models = {name: simplified(model) for name, model in models.items()}
+            checked.append(_compared(draft, models, rows, normalised))
             draft = dataclasses.replace(draft, graphs=_written(folder, models))
-        chunks = action_normaliser(draft).undo(rows.normalised)
-        write_arrays(
-            folder / GOLDEN, {**rows.observations, GOLDEN_CHUNK: chunks.astype(np.float32)}
-        )
+        chunks = action_normaliser(draft).undo(normalised)
+        write_arrays(folder / GOLDEN, {**rows, GOLDEN_CHUNK: chunks.astype(np.float32)})
         contract = dataclasses.replace(
             draft, golden=file_entry(folder / GOLDEN, folder), nominal=_nominal(request, draft)
         )
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
         if contract.denoising is None:  # D-Robotics' script runs the graphs of ACT
-            write_board_files(folder, contract, rows.normalised[0].astype(np.float32))
+            write_board_files(folder, contract, normalised[0].astype(np.float32))
         load_bundle(folder, kind=ChunkBundle).golden()
         finish(folder)
     return ExportedAct(
         contract=contract,
         checked=checked,
-        warnings=suspicions(request.checkpoint, robot, request.units),
+        warnings=_suspicions(request.checkpoint, robot, request.units),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _GoldenChunks:
-    """Golden observations, and the normalised chunks [rows, steps, actions] of the policy."""
-
-    observations: dict[str, Tensor]
-    normalised: F64
-
-
 def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
-    """Return patterns of the files that an export, or reports on it, wrote."""
     graphs = dict.fromkeys(
         (*models, *(name for each in ARCHITECTURES.values() for name in each.graphs))
     )
@@ -137,7 +130,6 @@ def _robot(request: ActRequest) -> ActRobot:
 
 
 def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, Graph]:
-    """Write the graphs and return their entries in the contract."""
     entries = dict[str, Graph]()
     for name, model in models.items():
         file = folder / name / f"{name}.onnx"
@@ -158,7 +150,8 @@ def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
 
 def _rows(
     request: ActRequest, contract: ChunkContract, models: Mapping[str, onnx.ModelProto]
-) -> tuple[_GoldenChunks, list[str]]:
+) -> tuple[dict[str, Tensor], F64, list[str]]:
+    """Return golden observations, the normalised chunks of the policy, and what was compared."""
     reference = ReferenceGraphs(contract, models)
     if request.golden is None:
         rows = (
@@ -166,7 +159,7 @@ def _rows(
             if request.dataset is None
             else recorded_rows(contract, open_source(contract, request.dataset))
         )
-        return _GoldenChunks(observations=rows, normalised=reference.normalised(rows)), []
+        return rows, reference.normalised(rows), []
     given = read_arrays(request.golden)
     expected = given.pop(GOLDEN_CHUNK, None)
     wanted = {name: array[0].shape for name, array in drawn_rows(contract).items()}
@@ -191,31 +184,103 @@ def _rows(
         str(request.golden),
         lambda: ReferenceGraphs(contract, models, exact=True).normalised(given),
     )
-    return (
-        _GoldenChunks(observations=given, normalised=normalised),
-        [f"{request.golden.name}: {difference:.2g} in {len(expected)} rows"],
-    )
-
-
-def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    result = simplified(model)
-    result.ir_version = model.ir_version
-    return result
+    said = f"{request.golden.name}: {difference:.2g} in {len(expected)} rows"
+    return given, normalised, [said]
 
 
 def _compared(
-    what: str, contract: ChunkContract, models: Mapping[str, onnx.ModelProto], rows: _GoldenChunks
+    contract: ChunkContract,
+    models: Mapping[str, onnx.ModelProto],
+    rows: Mapping[str, Tensor],
+    normalised: F64,
 ) -> str:
-    found = ReferenceGraphs(contract, models).normalised(rows.observations)
-    difference = float(np.abs(found - rows.normalised).max())
+    """Compare simplified graphs with what the graphs answered before."""
+    found = ReferenceGraphs(contract, models).normalised(rows)
+    difference = float(np.abs(found - normalised).max())
     limit = tolerance_of(
         difference,
         found,
-        lambda: ReferenceGraphs(contract, models, exact=True).normalised(rows.observations),
+        lambda: ReferenceGraphs(contract, models, exact=True).normalised(rows),
     )
     if not difference <= limit:
         raise ToolError(
-            f"model: expected the same chunks when {what}, found a difference of "
+            "model: expected the same chunks when simplified, found a difference of "
             f"{difference:.2g}; leave out --onnx-sim"
         )
-    return f"{what}: {difference:.2g} in {len(found)} rows"
+    return f"simplified: {difference:.2g} in {len(found)} rows"
+
+
+def _suspicions(checkpoint: LerobotCheckpoint, robot: ActRobot, units: str) -> tuple[str, ...]:
+    """Return a line for what is legal in a checkpoint and yet seldom meant."""
+    config, statistics = checkpoint.config, checkpoint.statistics
+    return (
+        *_still(config, statistics, robot),
+        *_units(statistics, robot, units),
+        *(
+            f"{feature.name}: not exported, the policy does not look at it"
+            for feature in config.ignored
+        ),
+        *(
+            f"{config.file.name}: {key!r}: LeRobot 0.3 to 0.6 has no such key for this policy, and "
+            "the export ignores it; if it changes the network, its inputs or its actions, the "
+            "bundle is another policy"
+            for key in config.unknown_keys
+        ),
+    )
+
+
+def _still(
+    config: CheckpointConfig, statistics: PolicyStatistics, robot: ActRobot
+) -> Iterator[str]:
+    for feature in config.features:
+        names = _names(feature, robot)
+        still = [
+            name
+            for name, width in zip(names, _widths(statistics.scalings[feature.name]), strict=False)
+            if width == 0.0
+        ]
+        if still:
+            what = (
+                "the policy always commands the same there"
+                if feature.name == ACTION
+                else "any other value than in training becomes huge"
+            )
+            yield f"{feature.name}: {', '.join(still)} never moved in the data (no spread): {what}"
+
+
+def _widths(scaling: Scaling) -> list[float]:
+    if scaling.mode == "mean_std":
+        return list(scaling.std or ())
+    return list(np.subtract(scaling.max or (), scaling.min or ()))
+
+
+def _names(feature: PolicyFeature, robot: ActRobot) -> tuple[str, ...]:
+    if feature.name in (STATE, ACTION):
+        return robot.names
+    if feature.kind == "VISUAL":
+        return ("red", "green", "blue")
+    return tuple(f"value {i}" for i in range(feature.shape[0]))
+
+
+def _units(statistics: PolicyStatistics, robot: ActRobot, units: str) -> Iterator[str]:
+    body = np.array([not joint.gripper for joint in robot.joints.values()])
+    for name in (STATE, ACTION):
+        largest = statistics.largest.get(name)
+        if largest is None or not body.any():
+            continue
+        most = float(largest[body].max())
+        joint = np.array(robot.names)[body][int(np.argmax(largest[body]))]
+        if units == "range" and most > _FULL_RANGE:
+            yield (
+                f"{name}: {joint} reaches {most:.4g} in the data, which -100 to 100 cannot be; "
+                "is it --units degrees?"
+            )
+        elif units == "radians" and most > _TURN_RAD:
+            yield (
+                f"{name}: {joint} reaches {most:.4g} in the data, more than a turn; is it "
+                "--units degrees or range?"
+            )
+        elif units != "radians" and most < np.pi:
+            yield (
+                f"{name}: no joint reaches more than {most:.3g} in the data; is it --units radians?"
+            )

@@ -9,11 +9,12 @@ and its fixed tokens, position embeddings and all that follows from them alone e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -22,6 +23,7 @@ from model_tools.errors import ToolError
 from policy_core.interfaces import F32, Tensor
 
 Value = str | Tensor
+Positions = npt.NDArray[np.int64]
 PRODUCER = "model_tools"
 LAYER_NORM_OPSET = 17
 _IR_VERSIONS = {
@@ -190,7 +192,13 @@ class Weights:
 
     def require_all_taken(self) -> None:
         """Check that the network has a place for each tensor."""
-        left = list(self._left())
+        left = [
+            self._prefix + name
+            for name in sorted(self._tensors)
+            if name not in self._taken
+            and not name.startswith(_UNUSED)
+            and not name.endswith(_COUNTERS)
+        ]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise ToolError(
@@ -198,15 +206,6 @@ class Weights:
                 f"found besides {', '.join(left[:3])}{more}; the two files do not "
                 "belong together"
             )
-
-    def _left(self) -> Iterator[str]:
-        return (
-            self._prefix + name
-            for name in sorted(self._tensors)
-            if name not in self._taken
-            and not name.startswith(_UNUSED)
-            and not name.endswith(_COUNTERS)
-        )
 
 
 def linear(
@@ -223,3 +222,13 @@ def linear(
     weight = np.ascontiguousarray(weights.take(f"{name}.weight", size, given).T)
     made = graph.op("MatMul", x, weight)
     return graph.op("Add", made, weights.take(f"{name}.bias", size)) if bias else made
+
+
+def number(value: float) -> F32:
+    """Return a number as operators take it."""
+    return np.array(value, np.float32)
+
+
+def shape(*sizes: int) -> Positions:
+    """Return sizes or places as operators take them."""
+    return np.array(sizes, np.int64)

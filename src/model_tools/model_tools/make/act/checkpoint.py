@@ -23,18 +23,16 @@ from model_tools.files.lerobot.checkpoint import (
 )
 from model_tools.files.lerobot.statistics import PolicyStatistics, read_statistics
 from model_tools.make.act import graphs, smolvla_graphs, unet_graphs
-from model_tools.make.act.act_config import ActConfig, check_act_config
 from model_tools.make.act.builder import PREFIX, Weights
 from model_tools.make.act.checkpoint_config import CameraInput, CheckpointConfig, renamed
-from model_tools.make.act.graphs import How
+from model_tools.make.act.graphs import How, check_act_config
 from model_tools.make.act.smolvla_config import (
     LANGUAGE_MODEL,
     NO_LANGUAGE,
     Language,
-    SmolvlaConfig,
     read_smolvla_config,
 )
-from model_tools.make.act.unet_config import UnetConfig, check_unet_config
+from model_tools.make.act.unet_graphs import check_unet_config
 from policy_core.interfaces import Tensor
 
 _TRAINING = "train_config.json"
@@ -45,9 +43,10 @@ class Architecture:
     """How the checkpoints of one type of policy become graphs.
 
     Attributes:
-        read: Returns the checked configuration, with what is said besides.
+        read: Returns the checked configuration, with what is said of its language model.
         prefix: Of the names of the network's tensors.
-        write: Returns the graphs by name of configuration, weights, opset, and how many there are.
+        write: Returns the graphs by name of configuration, weights, opset, and how many there are;
+            policies that denoise have two or more.
         encoder: Returns the graph that makes features of a camera's images; None where the
             policy's graph takes them.
         tensor: Returns the input of the policy's graph that belongs to a camera.
@@ -64,59 +63,22 @@ class Architecture:
     graphs: tuple[str, ...]
 
 
-def _wordless(check: Callable[[Config], CheckpointConfig]) -> Callable[[Config, Language], Any]:
-    """Return what checks the configuration of a policy without a language model."""
-
-    def check_without(config: Config, language: Language) -> CheckpointConfig:
-        checked = check(config)
-        if language != NO_LANGUAGE:
-            raise ToolError(
-                "--prompt, --vlm, --patch-positions: expected them for a policy with a language "
-                f"model, found another one in {config.file}"
-            )
-        return checked
-
-    return check_without
-
-
-def _several(how: How) -> None:
-    if how == "one":
-        raise ToolError(
-            "--graphs: expected two for this policy, whose encoders run once for a chunk and whose "
-            "other graph runs in each denoising step, found one"
-        )
-
-
-def _unet(config: UnetConfig, weights: Weights, opset: int, how: How) -> dict[str, onnx.ModelProto]:
-    _several(how)
-    return unet_graphs.write_unet_graphs(config, weights, opset=opset)
-
-
-def _smolvla(
-    config: SmolvlaConfig, weights: Weights, opset: int, how: How
-) -> dict[str, onnx.ModelProto]:
-    _several(how)
-    return smolvla_graphs.write_smolvla_graphs(config, weights, opset=opset)
-
-
-def _act(config: ActConfig, weights: Weights, opset: int, how: How) -> dict[str, onnx.ModelProto]:
-    return graphs.write_graphs(config, weights, opset=opset, how=how)
-
-
 ARCHITECTURES: Mapping[str, Architecture] = {
     "act": Architecture(
-        read=_wordless(check_act_config),
+        read=lambda config, language: check_act_config(config),
         prefix=PREFIX,
-        write=_act,
+        write=graphs.write_graphs,
         encoder=graphs.encoder_name,
         tensor=graphs.tensor_name,
         description=lambda config: "ACT policy of LeRobot.",
         graphs=(graphs.VISION, f"{graphs.VISION}_*", graphs.POLICY, graphs.WHOLE),
     ),
     "diffusion": Architecture(
-        read=_wordless(check_unet_config),
+        read=lambda config, language: check_unet_config(config),
         prefix=unet_graphs.PREFIX,
-        write=_unet,
+        write=lambda config, weights, opset, how: unet_graphs.write_unet_graphs(
+            config, weights, opset=opset
+        ),
         encoder=lambda config, camera, how: unet_graphs.unet_encoder(config, camera),
         tensor=lambda camera, how: unet_graphs.unet_tensor(camera),
         description=lambda config: "Diffusion Policy of LeRobot.",
@@ -125,7 +87,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "smolvla": Architecture(
         read=read_smolvla_config,
         prefix=PREFIX,
-        write=_smolvla,
+        write=lambda config, weights, opset, how: smolvla_graphs.write_smolvla_graphs(
+            config, weights, opset=opset
+        ),
         encoder=lambda config, camera, how: smolvla_graphs.smolvla_encoder(config, camera),
         tensor=lambda camera, how: unet_graphs.unet_tensor(camera),
         description=lambda config: (
@@ -168,6 +132,11 @@ class LerobotCheckpoint:
 
     def graphs(self, opset: int, how: How) -> dict[str, onnx.ModelProto]:
         """Return the graphs by name, the policy's last."""
+        if how == "one" and self.config.denoising is not None:
+            raise ToolError(
+                "--graphs: expected two for this policy, whose encoders run once for a chunk and "
+                "whose other graph runs in each denoising step, found one"
+            )
         weights = Weights(self.folder / WEIGHTS_FILE, self.tensors, self.architecture.prefix)
         return self.architecture.write(self.config, weights, opset, how)
 
@@ -185,6 +154,11 @@ def read_checkpoint(
     file = read_config(folder)
     architecture = _architecture_of(file, policy)
     config = architecture.read(file, language)
+    if language != NO_LANGUAGE and not config.prompt:
+        raise ToolError(
+            "--prompt, --vlm, --patch-positions: expected them for a policy with a language "
+            f"model, found another one in {config.file}"
+        )
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise ToolError(f"{weights}: expected the weights beside config.json, found none")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
@@ -113,17 +113,19 @@ def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
     return normaliser.undo(np.clip(normal, -1.0, 1.0)).astype(np.float32)
 
 
-class _Runner(Protocol):
-    def run(self, output_names: Any, feed: Any) -> Any: ...
-
-
 class _ModelFile:
     """A graph as a back end, in float32, or in float64 a hundred times slower."""
 
     name = "reference"
 
     def __init__(self, model: onnx.ModelProto, *, exact: bool) -> None:
-        self._runner = _widened(model) if exact else _session(model)
+        self._runner: Any = (
+            _widened(model)
+            if exact
+            else onnxruntime.InferenceSession(
+                model.SerializeToString(), providers=["CPUExecutionProvider"]
+            )
+        )
         self.details: Mapping[str, str] = {}
         self.inputs: Mapping[str, Tensor] = dict(_arrays(model.graph.input, exact=exact))
         self.outputs: Mapping[str, Tensor] = dict(_arrays(model.graph.output, exact=exact))
@@ -161,10 +163,6 @@ class ReferenceGraphs:
         played = play_chunks(self._contract, self._graphs, given)
         return played[NORMALISED_CHUNK].astype(np.float64)
 
-    def chunks(self, normalised: F64) -> F64:
-        """Return chunks in the policy's units of normalised ones."""
-        return action_normaliser(self._contract).undo(normalised)
-
 
 def _arrays(values: Iterable[onnx.ValueInfoProto], *, exact: bool) -> Iterator[tuple[str, Tensor]]:
     dtype = np.float64 if exact else np.float32
@@ -173,14 +171,7 @@ def _arrays(values: Iterable[onnx.ValueInfoProto], *, exact: bool) -> Iterator[t
         yield value.name, np.zeros(shape, dtype)
 
 
-def _session(model: onnx.ModelProto) -> _Runner:
-    session: _Runner = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session
-
-
-def _widened(model: onnx.ModelProto) -> _Runner:
+def _widened(model: onnx.ModelProto) -> ReferenceEvaluator:
     """Return a graph of float32 in float64; ONNX Runtime has no convolution of that."""
     wide = onnx.ModelProto.FromString(model.SerializeToString())
     attributes = (attribute for node in wide.graph.node for attribute in node.attribute)
@@ -194,8 +185,7 @@ def _widened(model: onnx.ModelProto) -> _Runner:
     for value in (*wide.graph.input, *wide.graph.output):
         value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     del wide.graph.value_info[:]
-    evaluator: _Runner = ReferenceEvaluator(wide)
-    return evaluator
+    return ReferenceEvaluator(wide)
 
 
 def action_normaliser(contract: ChunkContract) -> VectorNormaliser:

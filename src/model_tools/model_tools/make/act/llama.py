@@ -11,12 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from model_tools.make.act.builder import GraphBuilder, Value, Weights, linear
+from model_tools.make.act.builder import (
+    GraphBuilder,
+    Positions,
+    Value,
+    Weights,
+    linear,
+    number,
+    shape,
+)
 from policy_core.interfaces import F32
 
-Positions = npt.NDArray[np.int64]
 MASKED = -1e4
 """Added to what no token may attend to: its share is 0 in float32, and float16 holds it."""
 _WAVELENGTH = 10_000.0
@@ -163,13 +169,3 @@ def part(graph: GraphBuilder, x: Value, begin: int, size: int, axis: int = 1) ->
 def silu(graph: GraphBuilder, x: Value) -> Value:
     """Return x sigmoid(x)."""
     return graph.op("Mul", x, graph.op("Sigmoid", x))
-
-
-def number(value: float) -> F32:
-    """Return a number as operators take it."""
-    return np.array(value, np.float32)
-
-
-def shape(*sizes: int) -> Positions:
-    """Return sizes or places as operators take them."""
-    return np.array(sizes, np.int64)

@@ -134,7 +134,6 @@ class Backbone:
                 given = wide
 
     def _shapes(self, given: int, channels: int) -> tuple[tuple[int, int, int, int], ...]:
-        """Return the shapes of a block's weights."""
         if self.network.is_bottleneck:
             return (
                 (channels, given, 1, 1),

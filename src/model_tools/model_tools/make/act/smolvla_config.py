@@ -28,10 +28,8 @@ from model_tools.make.act.checkpoint_config import (
 )
 from model_tools.make.act.choices import PATCH_POSITIONS
 from model_tools.make.act.llama import LlamaSizes
-from model_tools.make.act.unet_config import NOISY, TIME
-from policy_core.bundle.bounded_yaml import StrictLoader
+from model_tools.make.act.unet_graphs import NOISY, TIME
 from policy_core.bundle.chunk_contract import Denoising, StepTime
-from policy_core.bundle.schema import Found
 
 LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once for a chunk."""
@@ -237,11 +235,6 @@ def _prompt(language: Language) -> str:
             "none; the graphs contain it, so that another task needs another export"
         )
     assert language.prompt is not None
-    if StrictLoader.NON_PRINTABLE.search(language.prompt):
-        raise ToolError(
-            "--prompt: expected text without control characters, which a contract cannot have, "
-            f"found {Found.of(language.prompt)}"
-        )
     return language.prompt
 
 
@@ -315,8 +308,6 @@ def _vision_sizes(vlm: Node) -> VisionSizes:
     _require(node, "hidden_act", "gelu_pytorch_tanh")
     _require(node, "num_channels", 3)
     width, heads = _number(node, "hidden_size", 1152), _number(node, "num_attention_heads", 16)
-    if width % heads:
-        raise node["hidden_size"].wrong(f"a multiple of num_attention_heads, {heads}")
     patch = _number(node, "patch_size", 32)
     return VisionSizes(
         width=width,
@@ -335,17 +326,12 @@ def _text_sizes(root: Node, vlm: Node) -> LlamaSizes:
     _require(node, "attention_bias", False)
     _require(node, "mlp_bias", False)
     width, heads = count(node["hidden_size"]), count(node["num_attention_heads"])
-    groups = _number(node, "num_key_value_heads", heads)
-    if heads % groups:
-        raise node["num_attention_heads"].wrong(f"a multiple of num_key_value_heads, {groups}")
     layers, whole = root["num_vlm_layers"].whole(), count(node["num_hidden_layers"])
-    if layers > whole:
-        raise root["num_vlm_layers"].wrong(f"at most the {whole} layers of {vlm.file}")
     return LlamaSizes(
         width=width,
         layers=layers if layers > 0 else whole,
         heads=heads,
-        groups=groups,
+        groups=_number(node, "num_key_value_heads", heads),
         head=_number(node, "head_dim", width // heads),
         feedforward=count(node["intermediate_size"]),
         eps=_eps(node, "rms_norm_eps"),

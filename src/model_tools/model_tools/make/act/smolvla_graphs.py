@@ -13,25 +13,29 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from model_tools.make.act.builder import GraphBuilder, Value, Weights, linear
+from model_tools.make.act.builder import (
+    GraphBuilder,
+    Positions,
+    Value,
+    Weights,
+    linear,
+    number,
+    shape,
+)
 from model_tools.make.act.checkpoint_config import CameraInput
 from model_tools.make.act.graphs import ACTIONS, FEATURES, IMAGES, STATES
 from model_tools.make.act.llama import (
     MASKED,
     LlamaLayers,
-    Positions,
     attention,
     join_heads,
-    number,
     part,
-    shape,
     silu,
     split_heads,
 )
 from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, SmolvlaConfig
 from model_tools.make.act.transformer import layer_norm
-from model_tools.make.act.unet_config import NOISY, TIME
-from model_tools.make.act.unet_graphs import ENCODER, STEP
+from model_tools.make.act.unet_graphs import ENCODER, NOISY, STEP, TIME
 from policy_core.interfaces import F32
 
 KEYS, VALUES = "keys", "values"
@@ -66,7 +70,6 @@ def write_smolvla_graphs(
 def _vision(
     graph: GraphBuilder, config: SmolvlaConfig, weights: Weights, camera: CameraInput
 ) -> onnx.ModelProto:
-    """Return the graph from an image, 0 to 1, to tokens of the language model's width."""
     sizes, op = config.vision, graph.op
     x: Value = graph.input(IMAGES, (1, 3, camera.height, camera.width))
     if config.canvas is not None:
@@ -294,7 +297,6 @@ def _step(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> onnx.
 
 
 def _gelu(graph: GraphBuilder, x: Value) -> Value:
-    """Return x's GELU in its approximation with a hyperbolic tangent."""
     op = graph.op
     cube = op("Mul", op("Mul", x, x), op("Mul", x, number(0.044715)))
     bent = op("Tanh", op("Mul", op("Add", x, cube), number((2.0 / np.pi) ** 0.5)))

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_tools.make.act.builder import LAYER_NORM_OPSET, GraphBuilder, Value, Weights
+from model_tools.make.act.builder import (
+    LAYER_NORM_OPSET,
+    GraphBuilder,
+    Value,
+    Weights,
+    number,
+    shape,
+)
 from policy_core.interfaces import F32
 
 ACTIVATIONS = ("relu", "gelu", "glu")
@@ -86,10 +93,10 @@ class Transformer:
         v = self._heads(self._linear(value, v_weight, v_bias), [0, 2, 1, 3])
         share = op("Softmax", op("MatMul", q, k), axis=3)
         joined = op("Transpose", op("MatMul", share, v), perm=[0, 2, 1, 3])
-        return self.linear(op("Reshape", joined, _shape(1, -1, dim)), f"{name}.out_proj", dim, dim)
+        return self.linear(op("Reshape", joined, shape(1, -1, dim)), f"{name}.out_proj", dim, dim)
 
     def _heads(self, x: Value, order: list[int]) -> Value:
-        split = self.graph.op("Reshape", x, _shape(1, -1, self.heads, self.dim // self.heads))
+        split = self.graph.op("Reshape", x, shape(1, -1, self.heads, self.dim // self.heads))
         return self.graph.op("Transpose", split, perm=order)
 
     def _activated(self, x: Value) -> Value:
@@ -97,10 +104,10 @@ class Transformer:
         if self.activation == "relu":
             return op("Relu", x)
         if self.activation == "gelu":
-            bent = op("Add", op("Erf", op("Mul", x, _number(0.5**0.5))), _number(1.0))
-            return op("Mul", op("Mul", x, _number(0.5)), bent)
+            bent = op("Add", op("Erf", op("Mul", x, number(0.5**0.5))), number(1.0))
+            return op("Mul", op("Mul", x, number(0.5)), bent)
         half = self.feedforward // 2
-        low, high = (op("Slice", x, _shape(a), _shape(a + half), _shape(2)) for a in (0, half))
+        low, high = (op("Slice", x, shape(a), shape(a + half), shape(2)) for a in (0, half))
         return op("Mul", low, op("Sigmoid", high))
 
     def _before(self, x: Value, norm: str) -> Value:
@@ -128,7 +135,7 @@ def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float
         return op("LayerNormalization", x, weight, bias, axis=-1, epsilon=eps)
     centred = op("Sub", x, op("ReduceMean", x, axes=[-1]))
     variance = op("ReduceMean", op("Mul", centred, centred), axes=[-1])
-    spread = op("Sqrt", op("Add", variance, _number(eps)))
+    spread = op("Sqrt", op("Add", variance, number(eps)))
     return op("Add", op("Mul", op("Div", centred, spread), weight), bias)
 
 
@@ -148,11 +155,3 @@ def sine_positions(height: int, width: int, dim: int) -> F32:
     rows, columns = waves
     both = np.concatenate([np.repeat(rows, width, axis=0), np.tile(columns, (height, 1))], axis=1)
     return both.astype(np.float32)
-
-
-def _number(value: float) -> F32:
-    return np.array(value, np.float32)
-
-
-def _shape(*sizes: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.array(sizes, np.int64)

@@ -123,7 +123,7 @@ def refuse_other_layers(
             modules[_parent(name)][name] = tensor
     for module, inside in modules.items():
         has_matrix = any(tensor.ndim > 1 for tensor in inside.values())
-        is_statistics = all(name in known or _leaf(name) in known for name in inside)
+        is_statistics = all(name in known or name.rpartition(".")[2] in known for name in inside)
         if not has_matrix and not is_statistics and role(module) not in (Role.CRITIC, Role.SPREAD):
             shown = ", ".join(f"{name} {list(value.shape)}" for name, value in inside.items())
             raise ToolError(
@@ -136,10 +136,6 @@ def refuse_other_layers(
 
 def _parent(name: str) -> str:
     return name.rpartition(".")[0]
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def refuse_left_over(

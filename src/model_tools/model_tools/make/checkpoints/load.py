@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, first_line
 from model_tools.files.file_types import is_program, members
 from model_tools.make.checkpoints.running_statistics import all_statistics
 from model_tools.make.checkpoints.search import Role, linear_stacks, recurrent_networks, role
@@ -79,7 +79,7 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
     except Exception as error:  # what torch raises for broken files depends on where they break
         raise ToolError(
             f"{path}: expected a whole checkpoint, found one that torch cannot read: "
-            f"{_first_line(error)}; copy it again"
+            f"{first_line(error)[:200]}; copy it again"
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()
     if is_code:
@@ -129,10 +129,6 @@ def _refusal(path: Path, content: bytes) -> str:
         f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and to "
         "read those is to run code; save the state_dict of the policy instead of the object"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
@@ -220,7 +216,6 @@ def read_plain(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def _only_tensors(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the mapping if it holds tensors and nothing else."""
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     return tensors if len(tensors) == len(content) else None
 
@@ -249,7 +244,10 @@ def contents_of(checkpoint: TorchCheckpoint) -> Contents:
     """Return what names and sizes tell of a checkpoint of tensors."""
     tensors = checkpoint.tensors
     return Contents(
-        tensors=tuple(f"{key} {_words(tensor)}" for key, tensor in tensors.items()),
+        tensors=tuple(
+            f"{key} {str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+            for key, tensor in tensors.items()
+        ),
         count=sum(tensor.numel() for tensor in tensors.values()),
         actors=tuple(str(stack) for stack in linear_stacks(tensors) if _may_act(stack.pattern)),
         recurrent=tuple(
@@ -267,10 +265,6 @@ def contents_of(checkpoint: TorchCheckpoint) -> Contents:
 
 def _may_act(name: str) -> bool:
     return role(name) in (Role.ACTOR, Role.UNKNOWN)
-
-
-def _words(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 
 def _finite(tensor: Tensor) -> bool:

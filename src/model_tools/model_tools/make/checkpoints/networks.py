@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, first_line
 from model_tools.make.checkpoints.network_config import Activation, Recurrent
 
 ACTIVATIONS: dict[Activation, type] = {
@@ -135,9 +135,8 @@ def to_onnx(
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         logging.getLogger("model_tools").debug("torch.onnx.export", exc_info=error)
-        reason = (str(error).strip().splitlines() or ["an error"])[0]
         raise ToolError(
-            f"opset {opset}: expected operations that ONNX has, found: {reason}; try "
+            f"opset {opset}: expected operations that ONNX has, found: {first_line(error)}; try "
             "a higher --opset"
         ) from error
     return buffer.getvalue()

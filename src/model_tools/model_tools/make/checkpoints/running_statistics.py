@@ -115,7 +115,9 @@ def all_statistics(tensors: Mapping[str, Tensor]) -> dict[str, float]:
     """Return what there may be of the actor's observations, in words, with the smallest spread."""
     return {
         f"{name.removesuffix(kind.mean).rstrip('.') or 'statistics'} as of {kind.library}, "
-        f"{tensors[name].numel()} values": float(_spread(tensors, name, kind).min())
+        f"{tensors[name].numel()} values": float(
+            tensors[name.removesuffix(kind.mean) + kind.spread].min()
+        )
         for kind in CONVENTIONS
         for name in tensors
         if _is_ours(name, kind, tensors)
@@ -127,11 +129,6 @@ def _is_ours(name: str, kind: Convention, tensors: Mapping[str, Tensor]) -> bool
     of_critic = WORDS[Role.CRITIC].intersection(words(prefix))
     spread = f"{prefix}.{kind.spread}" if prefix else kind.spread
     return last == kind.mean and spread in tensors and not of_critic
-
-
-def _spread(tensors: Mapping[str, Tensor], name: str, kind: Convention) -> Tensor:
-    """Return the spread beside the mean of this name."""
-    return tensors[name.removesuffix(kind.mean) + kind.spread]
 
 
 def _read(

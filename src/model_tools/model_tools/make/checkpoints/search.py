@@ -44,7 +44,13 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
     fitting = [
         prefix
         for prefix in (one.prefix for one in recurrent_networks(tensors))
-        if may_be_actor(prefix, config) and _shapes(tensors, prefix) == wanted
+        if may_be_actor(prefix, config)
+        and wanted
+        == {
+            name.removeprefix(prefix): tuple(value.shape)
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
     ]
     prefix = _choose(
         [(prefix, [prefix]) for prefix in fitting],
@@ -87,7 +93,6 @@ def bias_of(weight: str) -> str:
 
 
 def _expected_shapes(config: ExportConfig) -> tuple[Shape, ...]:
-    """Return the (out, in) of each linear layer."""
     sizes = (config.obs_dim, *(config.hidden_sizes or ()), config.act_dim)
     shapes = [(out, size) for size, out in itertools.pairwise(sizes)]
     if config.rnn is not None:
@@ -118,14 +123,6 @@ def _recurrent_ones(tensors: Mapping[str, Tensor]) -> list[str]:
     return list(map(str, recurrent_networks(tensors)))
 
 
-def _shapes(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Shape]:
-    return {
-        name.removeprefix(prefix): tuple(value.shape)
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerStack:
     """Linear layers whose names differ in one number: ``actor.*.weight``."""
@@ -148,8 +145,14 @@ def linear_stacks(tensors: Mapping[str, Tensor]) -> list[LayerStack]:
     for name, tensor in tensors.items():
         if name.endswith(".weight") and tensor.ndim == 2:
             groups[_pattern(name)].append(name)
+    ordered = {pattern: tuple(sorted(names, key=_number)) for pattern, names in groups.items()}
     return [
-        _stack(pattern, sorted(names, key=_number), tensors) for pattern, names in groups.items()
+        LayerStack(
+            pattern=pattern,
+            weights=names,
+            shapes=tuple(tuple(tensors[name].shape) for name in names),
+        )
+        for pattern, names in ordered.items()
     ]
 
 
@@ -212,11 +215,6 @@ def recurrent_networks(tensors: Mapping[str, Tensor]) -> list[RecurrentNetwork]:
             )
         )
     return found
-
-
-def _stack(pattern: str, names: list[str], tensors: Mapping[str, Tensor]) -> LayerStack:
-    shapes = tuple(tuple(tensors[name].shape) for name in names)
-    return LayerStack(pattern=pattern, weights=tuple(names), shapes=shapes)
 
 
 def _pattern(name: str) -> str:

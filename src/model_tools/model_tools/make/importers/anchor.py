@@ -37,7 +37,8 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
     chain, position, quat = list[dict[str, Any]](), np.zeros(3), _LEVEL
     for i in way[1:]:
         position, quat = _after(position, quat, model.body_pos[i], model.body_quat[i])
-        for joint in range(*_joints(model, i)):
+        first = int(model.body_jntadr[i])
+        for joint in range(first, first + int(model.body_jntnum[i])):
             name = model.joint(joint).name
             if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE:
                 raise ToolError(
@@ -98,7 +99,6 @@ def body_poses(
 
 
 def _way(robot: Path, model: Any, body: str) -> list[int]:
-    """Return the bodies from the base to this one."""
     names = [model.body(i).name for i in range(1, model.nbody)]
     if body not in names:
         raise ToolError(
@@ -122,12 +122,6 @@ def _model(robot: Path) -> Any:
         raise ToolError(
             f"{robot}: expected a URDF or MJCF file that MuJoCo loads, found {text}"
         ) from error
-
-
-def _joints(model: Any, body: int) -> tuple[int, int]:
-    """Return the range of the joints of a body."""
-    first = int(model.body_jntadr[body])
-    return first, first + int(model.body_jntnum[body])
 
 
 def _after(position: F64, quat: F64, offset: F64, turn: F64) -> tuple[F64, F64]:

@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import copy
-import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, TypeGuard
+from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import load_foreign_yaml, parse_foreign_yaml
@@ -21,7 +20,6 @@ from policy_core.bundle.terms import TERMS
 from policy_core.interfaces import F64
 
 _COPY = "@"
-_COMMAND, _AXES = "velocity_command", ("vx", "vy", "wz")
 _PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
 _POSE = ("default_position", "position_min", "position_max")
 _PER_JOINT = (*_POSE, "stiffness", "damping")
@@ -36,10 +34,8 @@ def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None)
     one, as it is when everything else is answered.
     """
     answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
-    trained = copy.deepcopy(draft.find(_COMMAND))
     for key, value in sorted(answers.items(), key=lambda one: _is_copy(one[1])):
         _answer(draft, key, value)
-    _note_trained_range(draft, trained)
 
 
 def read_answers(file: FilePath) -> dict[str, Any]:
@@ -98,35 +94,8 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
             "values per joint are in it, found a different order; --joints gives names to a "
             "source that has none"
         )
-    if isinstance(stated, (int, float, str)):
+    if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
-
-
-def _note_trained_range(draft: Draft, trained: Any) -> None:
-    """Keep the range of the training beside an answer to it; note what goes beyond it."""
-    for end, is_beyond in (("min", operator.lt), ("max", operator.gt)):
-        path = (_COMMAND, end)
-        stated = trained.get(end) if isinstance(trained, dict) else None
-        answered = draft.find(path)
-        if answered == stated or not (_is_velocity(stated) and _is_velocity(answered)):
-            continue
-        draft.origins[path] = f"answered; in training, as {draft.source} says: {stated}"
-        beyond = [
-            f"{axis} {value:g} is beyond the training's {limit:g}"
-            for axis, value, limit in zip(_AXES, answered, stated, strict=True)
-            if is_beyond(value, limit)
-        ]
-        if beyond:
-            draft.remark(f"{_COMMAND}.{end}: {', '.join(beyond)}")
-
-
-def _is_velocity(value: Any) -> TypeGuard[list[float]]:
-    """Return whether a value has a number for each axis; the loader refuses any other."""
-    return (
-        isinstance(value, list)
-        and len(value) == len(_AXES)
-        and all(isinstance(each, (int, float)) for each in value)
-    )
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
@@ -211,7 +180,11 @@ def ask_what_follows(draft: Draft) -> None:
 def note_oddities(draft: Draft) -> None:
     """Remark what looks as if the joints had another order: unlike sides, a pose beyond limits."""
     names = draft.find("joints.names")
-    values = {key: found for key in _PER_JOINT if (found := _values(draft, key)) is not None}
+    values = {
+        key: found
+        for key in _PER_JOINT
+        if (found := _each(draft.find(f"joints.{key}"), names)) is not None
+    }
     for key in ("default_position", "stiffness", "damping"):
         if key in values and (pairs := unlike_pairs(names, values[key].tolist())):
             draft.remark(
@@ -247,10 +220,6 @@ def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
         scale = _each(draft.find(("action", "terms", i, "scale")), joints)
         if scale is not None:
             yield joints, scale
-
-
-def _values(draft: Draft, key: str) -> F64 | None:
-    return _each(draft.find(f"joints.{key}"), draft.find("joints.names"))
 
 
 def _each(value: Any, names: Any) -> F64 | None:

@@ -1,33 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model and nothing else: its tensors are known, and everything else is asked for.
-
-Questions contain what the sizes suggest, marked as a guess; none of it becomes a value.
-"""
+"""A model and nothing else: its tensors are known, and everything else is asked for."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 from model_tools.errors import ToolError
 from model_tools.make.importers import onnx_metadata
-from model_tools.make.importers.draft import Draft, flow_text
-from model_tools.make.importers.observation import term_of
+from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.onnx_metadata import ask_action, ask_terms
 from model_tools.make.importers.source import Given, TrainingSource, model_of, put_model
 
 NAME = "bare_onnx"
-_MOST_FRAMES = 30
-_WHEELS = (0, 2, 4)
-_FIXED = ("base_lin_vel", "base_ang_vel", "projected_gravity", "velocity_command")
-_EXTRA: tuple[tuple[int, dict[str, object]], ...] = (
-    (0, {}),
-    (2, {"term": "phase", "period_s": 0.8}),
-    # 17 x 11 points around the robot, as Isaac Lab's rough terrain has them.
-    (187, {"term": "external", "topic": "height_scan", "size": 187}),
-)
-"""What often follows the terms of joints: its number of values."""
 
 
 def recognise(source: TrainingSource) -> bool:
@@ -48,7 +33,13 @@ def read(source: TrainingSource, given: Given) -> Draft:
     )
     names = given.joints.in_simulator_order() if given.joints else None
     if names is None:
-        draft.ask("joints.names", _joints_question(tensors.action, count))
+        values = f"the {count} values" if count else "the values"
+        draft.ask(
+            "joints.names",
+            f"names of the joints in the order of {values} of {tensors.action or 'the action'}, as "
+            "[hip, knee]; --joints gives them too, as names or a URDF or MJCF file with "
+            "--joint-order",
+        )
     elif count not in (None, len(names)):
         raise ToolError(
             f"--joints: expected {count} joints, for the values of {tensors.action}, found "
@@ -62,7 +53,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     draft.put("action.terms", [{"joints": names or [".*"]}])
     ask_action(draft, model, tensors.action)
     for name, width in tensors.observations.items():
-        ask_terms(draft, name, width, _guess(width, count) or _guess_by_name(name))
+        ask_terms(draft, name, width)
     return draft
 
 
@@ -70,44 +61,3 @@ def _width(draft: Draft, output: str | None) -> int | None:
     """Return the number of values of the action, None where it is not known."""
     shape = draft.find(("model", "outputs", output, "shape")) if output is not None else None
     return math.prod(shape) if isinstance(shape, list) else None
-
-
-def _joints_question(output: str | None, count: int | None) -> str:
-    values = f"the {count} values" if count else "the values"
-    return (
-        f"names of the joints in the order of {values} of {output or 'the action'}, as [hip, "
-        "knee]; --joints gives them too, as names or a URDF or MJCF file with --joint-order"
-    )
-
-
-def _guess_by_name(name: str) -> str:
-    """Return the term that an input is named like, as part of a question; empty for none."""
-    term = term_of(name)
-    return "" if term == "external" else f"; a GUESS by its name: [{{term: {term}}}]"
-
-
-def _guess(width: int | None, joints: int | None) -> str:
-    """Return the usual terms that fill an input, as part of a question; empty for none."""
-    if width is None or joints is None:
-        return ""
-    for frames, (size, extra), lin_vel, wheels in itertools.product(
-        range(1, _MOST_FRAMES + 1), _EXTRA, (False, True), _WHEELS
-    ):
-        fixed = _FIXED if lin_vel else _FIXED[1:]
-        one = 3 * len(fixed) + 3 * joints - wheels + size
-        if frames * one != width or wheels >= joints:
-            continue
-        terms: list[dict[str, object]] = [{"term": name} for name in fixed]
-        terms += [{"term": name} for name in ("joint_pos_rel", "joint_vel", "last_action")]
-        if wheels:
-            terms[len(fixed)]["joints"] = [f"the {joints - wheels} without the wheels"]
-        if extra:
-            terms.append(extra)
-        times = f"{one} values"
-        if frames > 1:
-            times = f"{frames} frames of {one} values (history: {{length: {frames}}})"
-        return (
-            f"; a GUESS by the sizes, {times}: {flow_text(terms)}; their order"
-            f"{', history' if frames > 1 else ''} and scales are those of the training"
-        )
-    return ""

@@ -65,9 +65,10 @@ def read(source: TrainingSource, given: Given) -> Draft:
     names = stated_names(root, on_robot)
     _put_names(draft, names, on_robot, origin)
     if given.joints is not None:
+        in_sdk_order = [name for _, name in sorted(zip(places, on_robot, strict=True))]
         draft.remark(
             f"the joints in policy order are {', '.join(on_robot)}: {origin}; then those "
-            f"in the order of the SDK are {', '.join(_in_sdk_order(on_robot, places))}: "
+            f"in the order of the SDK are {', '.join(in_sdk_order)}: "
             "see that both are so"
         )
     _put_joints(draft, root, places)
@@ -85,10 +86,6 @@ def _put_names(draft: Draft, names: list[str], on_robot: list[str], origin: str)
     renamed = {name: other for name, other in zip(names, on_robot, strict=True) if name != other}
     if renamed:
         draft.put("joints.robot_names", renamed, origin)
-
-
-def _in_sdk_order(names: Sequence[str], places: Sequence[int]) -> list[str]:
-    return [name for _, name in sorted(zip(places, names, strict=True))]
 
 
 def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
@@ -202,7 +199,6 @@ def _term(draft: Draft, name: str, term: Node) -> SourceTerm:
 
 
 def _joints(draft: Draft, params: Node | None) -> list[str] | None:
-    """Return the joints of a term that reads some of them."""
     asset = params.get("asset_cfg") if params else None
     ids = asset.get("joint_ids") if asset else None
     return None if ids is None else _chosen(ids, draft.find("joints.names"))

@@ -185,14 +185,10 @@ def _complete_section(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
         hint = hints[field.name]
         if field.name in value:
             ordered[field.name] = _complete(hint, value[field.name])
-        elif _is_required(field):
+        elif field.default is field.default_factory is dataclasses.MISSING:
             section = dataclasses.is_dataclass(hint)
             ordered[field.name] = _complete(hint, {}) if section else todo(field.metadata["doc"])
     return ordered | {name: entry for name, entry in value.items() if name not in ordered}
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def draft_text(draft: Draft) -> str:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +45,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import parse_contract
 from policy_core.bundle.schema import Reader, read_bytes
 from policy_core.bundle.verified import sha256_of
-from policy_core.errors import BundleError, Problem
+from policy_core.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,15 +161,14 @@ def _check(draft: Draft) -> None:
     wrong = [
         problem
         for problem in reader.problems
-        if problem.key not in open_keys and not _is_of_an_answer(problem, todos)
+        if problem.key not in open_keys
+        # Such as `standing.below`, which comes with the answer.
+        and not (
+            problem.found == "nothing" and problem.key.startswith(tuple(f"{k}." for k in todos))
+        )
     ]
     if wrong:
         raise BundleError(*wrong)
-
-
-def _is_of_an_answer(problem: Problem, todos: Collection[str]) -> bool:
-    """Return whether a value is missing that comes with an answer, as `standing.below` does."""
-    return problem.found == "nothing" and any(problem.key.startswith(f"{key}.") for key in todos)
 
 
 class Importer(Protocol):
@@ -184,15 +183,16 @@ class Importer(Protocol):
         """Return what the file says."""
 
 
-def register(importers: Sequence[Importer]) -> dict[str, Importer]:
-    """Return importers by name."""
-    registered = {importer.NAME: importer for importer in importers}
-    if len(registered) != len(importers):
-        raise ValueError("importers: expected each name once, found one twice")
-    return registered
-
-
-IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata, rl_sar, bare_onnx])
+_MODULES: tuple[Importer, ...] = (
+    descriptor,
+    env_yaml,
+    deploy_yaml,
+    leapp,
+    onnx_metadata,
+    rl_sar,
+    bare_onnx,
+)
+IMPORTERS = {importer.NAME: importer for importer in _MODULES}
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:

@@ -15,7 +15,6 @@ from model_tools.files.onnx_model import OnnxModel, is_beside, read_onnx
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.source import Given, TrainingSource, put_model
 from policy_core.bundle.terms import TERMS
-from policy_core.interfaces import Tensor
 
 NAME = "leapp"
 _FEEDBACK = ("feedback_flow", "feedback_connections")
@@ -116,7 +115,6 @@ def _target(draft: Draft, node: Node, pipeline: Node, name: str) -> tuple[str, l
 
 
 def _feedback(pipeline: Node, name: str) -> dict[str, str]:
-    """Return the output for each input that is fed back."""
     flow = next((flow for key in _FEEDBACK if (flow := pipeline.get(key))), None)
     pairs = flow.items() if flow else []
     return {
@@ -158,18 +156,14 @@ def _check_initial_values(
     if not is_beside(path, stated.text()):
         raise stated.wrong(f"a file in the folder of {path.name}")
     values = read_tensors(path.parent / stated.text())
-    moved = _not_zero(name, feedback, values)
+    moved = [
+        into for into in feedback if f"{name}/{into}" in values and values[f"{name}/{into}"].any()
+    ]
     if moved:
         draft.block(
             "action",
             f"{', '.join(moved)}: first values that are not 0, with which the contract begins",
         )
-
-
-def _not_zero(name: str, feedback: dict[str, str], values: Mapping[str, Tensor]) -> Sequence[str]:
-    return [
-        into for into in feedback if f"{name}/{into}" in values and values[f"{name}/{into}"].any()
-    ]
 
 
 def elements(tensor: Node) -> list[str]:

@@ -44,7 +44,8 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
         clip: File of the user; None for the frames inside the model, where it has some.
         robot: Description of the robot, for the way to the anchor.
     """
-    fields = {TERMS[name].field for name in _terms(draft) if name in TERMS}
+    names = {term["term"] for _, term in draft.terms() if isinstance(term["term"], str)}
+    fields = {TERMS[name].field for name in names if name in TERMS}
     if not any(field.startswith("motion_") for field in fields):
         if clip is not None:
             raise ToolError(f"--motion {clip}: expected a policy that tracks a motion, found none")
@@ -66,10 +67,6 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
         "offsets and joints from the base to the anchor; --robot FILE with that body gives them, "
         "[] means that it is the base",
     )
-
-
-def _terms(draft: Draft) -> set[str]:
-    return {term["term"] for _, term in draft.terms() if isinstance(term["term"], str)}
 
 
 def _is_open(draft: Draft, key: str) -> bool:

@@ -172,7 +172,9 @@ def term_of(function: str) -> str:
 
 
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
-    kind = _kind_of(term)
+    # A function `phase` that has a period is one.
+    is_phase = term.function == "phase" and term.period_s
+    kind = "phase" if is_phase else term_of(term.function)
     entry: dict[str, Any] = {"term": kind}
     if kind == "external":
         entry |= {
@@ -186,7 +188,11 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if kind != term_of(term.function):
             entry["parts"] = todo("order of the two values: [sin, cos] or [cos, sin]")
         if term.reads is None or term.reads:
-            entry["standing"] = todo(_standing(term.reads or ()))
+            also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""
+            entry["standing"] = todo(
+                "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
+                f"zero}}, or null where it goes on{also}"
+            )
     names = draft.find("joints.names")
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
         entry["joints"] = list(term.joints)
@@ -221,19 +227,6 @@ def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[
     )
     scale = list(term.scale) * (len(joints) if len(term.scale) == 1 else 1)
     return [0.0 if joint in wheels else each for joint, each in zip(joints, scale, strict=True)]
-
-
-def _standing(reads: Sequence[str]) -> str:
-    also = f"; the term reads {', '.join(reads)}" if reads else ""
-    return (
-        "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
-        f"zero}}, or null where it goes on{also}"
-    )
-
-
-def _kind_of(term: SourceTerm) -> str:
-    """Return the contract's term; a function `phase` that has a period is one."""
-    return "phase" if term.function == "phase" and term.period_s else term_of(term.function)
 
 
 def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
@@ -322,7 +315,6 @@ def _action_count(draft: Draft) -> Any:
 
 
 def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | None:
-    """Return the number of values of all frames of a term, None where it is not known."""
     spec = TERMS[entry["term"]]
     size = spec.size
     if size == "joints":

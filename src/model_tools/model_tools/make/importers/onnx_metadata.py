@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from model_tools.errors import ToolError
 from model_tools.files.baked import baked_actions
 from model_tools.files.foreign import Node
@@ -32,7 +30,6 @@ from model_tools.make.importers.source import (
     single_input,
 )
 from policy_core.bundle.terms import TERMS
-from policy_core.interfaces import F64
 
 NAME = "onnx_metadata"
 _KEYS = {
@@ -95,19 +92,6 @@ def require_same_joints(draft: Draft) -> None:
         )
 
 
-def stated_action(metadata: Mapping[str, str]) -> tuple[F64 | None, F64 | None]:
-    """Return the scale of the action and the default pose that a model's metadata state, if any."""
-    root = Node("metadata", metadata)
-    try:
-        scale, pose = (
-            _list(root[key]).numbers() if key in metadata else None
-            for key in (_SCALE, *_KEYS["position"])
-        )
-    except ToolError:  # another program's words: what they say is not needed here
-        return None, None
-    return (None if scale is None else np.array(scale)), (None if pose is None else np.array(pose))
-
-
 def stated_names(metadata: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the names of joints and of bodies that a model's metadata state, each may be empty."""
     root = Node("metadata", metadata)
@@ -158,8 +142,11 @@ def ask_action(
         has_scale: Whether the term has a scale, which is asked for only if the graph has one too.
     """
     key = ("action", "terms", 0)
-    stated, pose = stated_action(model.metadata)
-    about_scale, about_offset = _baked(model, output, stated, pose)
+    about = "".join(
+        f"; {found.advice}"
+        for found in baked_actions(model)
+        if found.nodes and found.output == output
+    )
     draft.put(
         (*key, "kind"),
         todo(
@@ -168,35 +155,18 @@ def ask_action(
             "kind: velocity, ...}]"
         ),
     )
-    if not has_scale or about_scale:
+    if not has_scale or about:
         draft.put(
             (*key, "scale"),
             todo(
                 "what the training multiplies the model's output by, one "
-                f"number or one for each joint{about_scale}"
+                f"number or one for each joint{about}"
             ),
         )
-    draft.put(
-        (*key, "offset"), todo(f"target at output 0: default_position, or numbers{about_offset}")
-    )
-
-
-def _baked(
-    model: OnnxModel, output: str | None, scale: F64 | None, pose: F64 | None
-) -> tuple[str, str]:
-    """Return what the graph says about the scale and the offset of an output, empty for nothing."""
-    for found in baked_actions(model):
-        if found.nodes and found.output == output:
-            words = [found.read, found.scale_advice(scale), found.feedback_advice]
-            return (
-                "".join(f"; {word}" for word in words if word),
-                f"; {found.read}; {found.offset_advice(pose)}",
-            )
-    return "", ""
+    draft.put((*key, "offset"), todo(f"target at output 0: default_position, or numbers{about}"))
 
 
 def _scales(root: Node, names: Sequence[str]) -> list[float]:
-    """Return the scale of each joint, empty where the metadata have none."""
     if _SCALE not in root.mapping():
         return []
     scales = _list(root[_SCALE]).numbers()
@@ -218,14 +188,23 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
         functions = _FUNCTIONS
         if _ANCHOR in root.mapping():
             functions = {**functions, _COMMAND: MOTION_COMMAND}
-        found = [_term(*term, functions) for term in zip(names, lengths, strict=True)]
+        found = [
+            SourceTerm(
+                name=each,
+                function=functions.get(each, each),
+                scale=None,
+                history=length,
+                doubt=_DOUBTS.get(each, ""),
+            )
+            for each, length in zip(names, lengths, strict=True)
+        ]
         put_observation(draft, name, width, found, TermLayout(origin=terms.key))
         return
     ask_terms(draft, name, width)
 
 
-def ask_terms(draft: Draft, name: str, width: int | None, guess: str = "") -> None:
-    """Ask which terms fill an input of the model, with a guess in words."""
+def ask_terms(draft: Draft, name: str, width: int | None) -> None:
+    """Ask which terms fill an input of the model."""
     values = "its values" if width is None else f"its {width} values"
     draft.put(
         ("observations", name, "terms"),
@@ -233,7 +212,7 @@ def ask_terms(draft: Draft, name: str, width: int | None, guess: str = "") -> No
             f"the terms that fill {values}, in order, "
             "as [{term: base_ang_vel, scale: 0.25}, ...], "
             f"each one of {', '.join(TERMS)}; order and history beside them, where they differ "
-            f"from the contract's defaults{guess}"
+            "from the contract's defaults"
         ),
     )
 
@@ -245,16 +224,6 @@ def _put_limits(draft: Draft, urdf: Node) -> None:
         put_robot_limits(draft, read_urdf(text, urdf.key), urdf.key)
     except ToolError as error:
         draft.remark(f"no limits are taken from the metadata: {error}")
-
-
-def _term(name: str, length: int, functions: Mapping[str, str]) -> SourceTerm:
-    return SourceTerm(
-        name=name,
-        function=functions.get(name, name),
-        scale=None,
-        history=length,
-        doubt=_DOUBTS.get(name, ""),
-    )
 
 
 def _list(value: Node) -> Node:

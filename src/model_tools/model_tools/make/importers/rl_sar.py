@@ -101,7 +101,6 @@ def _only(root: Node) -> Node:
 
 
 def _model(source: TrainingSource, policy: Node, given: Given) -> OnnxModel:
-    """Return the model that the user or the file names."""
     stated = policy.get("model_name")
     if given.model is not None or stated is None:
         return model_of(source, given)
@@ -122,7 +121,6 @@ def _model(source: TrainingSource, policy: Node, given: Given) -> OnnxModel:
 
 
 def _names(draft: Draft, source: TrainingSource, root: Node, given: Given) -> list[str]:
-    """Write and return the joints in the policy's order."""
     if stated := root.get("joint_names"):
         given.refuse_joints(source, "joint_names")
         on_robot = stated.texts()

@@ -270,7 +270,6 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
 
 
 def _on_robot(draft: Draft) -> tuple[str, ...]:
-    """Return what the robot calls the policy's joints, in their order."""
     names, renamed = draft.find("joints.names"), draft.find(_ROBOT_NAMES) or {}
     if not isinstance(renamed, Mapping) or not all(isinstance(n, str) for n in renamed.values()):
         raise ToolError(

@@ -124,7 +124,10 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
         draft.put("provenance.exporter", model.producer, f"from {model.path.name}")
     if checkpoint := model.metadata.get(CHECKPOINT_SHA256):
         draft.put("provenance.checkpoint_sha256", checkpoint, f"from {model.path.name}")
-    pairs = [*_named_pairs(model), *feedback]
+    named = {
+        name: f"{name.removesuffix('_in')}_out" for name in model.inputs if name.endswith("_in")
+    }
+    pairs = [*((into, out) for into, out in named.items() if out in model.outputs), *feedback]
     if pairs:
         draft.put(
             "state",
@@ -153,13 +156,6 @@ def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
             "one observation vector only"
         )
     return next(iter(tensors.observations.items()))
-
-
-def _named_pairs(model: OnnxModel) -> list[tuple[str, str]]:
-    pairs = [
-        (name, f"{name.removesuffix('_in')}_out") for name in model.inputs if name.endswith("_in")
-    ]
-    return [(into, out) for into, out in pairs if out in model.outputs]
 
 
 def _action(outputs: Sequence[str]) -> str | None:

@@ -231,7 +231,7 @@ def _suspect_joint_policy(
 def _suspect_action(contract: JointContract, found: BakedAction, report: InspectionReport) -> None:
     """Note a scale or an offset of the action that both have, and an offset that neither has."""
     if not found.is_known:
-        report.suspect(found.advice())
+        report.suspect(found.advice)
         return
     scale, offset, default = _stated_action(contract)
     if found.is_scaled and not np.all(scale == 1.0):

@@ -14,7 +14,6 @@ from model_tools.files.baked import baked_actions, baked_normaliser
 from model_tools.files.file_types import PROGRAM, members, suffix_of
 from model_tools.files.onnx_model import DYNAMIC, OnnxModel, read_onnx
 from model_tools.make.checkpoints import require_torch
-from model_tools.make.importers.onnx_metadata import stated_action
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.verified import sha256_of
 from policy_core.onnx_file import merge_command
@@ -96,7 +95,7 @@ def _describe_action(model: OnnxModel, report: InspectionReport) -> None:
     """Say what scales and shifts each output, or that nothing in the graph shows it."""
     for found in baked_actions(model):
         if found.nodes:
-            report.suspect(found.advice(*stated_action(model.metadata)))
+            report.suspect(found.advice)
         elif found.network.startswith(_LAYERS):
             report.row(
                 "scale, offset",

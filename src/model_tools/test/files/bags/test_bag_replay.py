@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from rosbags.rosbag2 import StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
@@ -248,25 +248,6 @@ def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, bag_rows: Read) 
 
     with refusal(ToolError):
         bag_rows(diverging, *joint_states(every(10, 1000, 1060)))
-
-
-@pytest.mark.parametrize(
-    ("storage", "compression"),
-    [
-        (StoragePlugin.SQLITE3, CompressionMode.NONE),
-        (StoragePlugin.SQLITE3, CompressionMode.FILE),
-        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-        (StoragePlugin.MCAP, CompressionMode.NONE),
-    ],
-)
-def test_every_storage_holds_the_same(
-    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
-) -> None:
-    said = joint_states(every(5, 1000, 1200))
-
-    rows = read_rows(write_bag(tmp_path / "bag", said, storage, compression), tiny)
-
-    np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], np.linspace(1.0, 1.2, 11))
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

@@ -140,49 +140,6 @@ def test_each_tick_has_the_newest_of_every_input_before_it(
         assert one.environment_state is None
 
 
-def test_each_tick_has_what_is_of_the_time_of_the_frames(
-    arm_contract: ChunkContract, tmp_path: Path
-) -> None:
-    """The phone is 40 ms late at each tick, the laptop 20 ms; joints are sampled at ticks."""
-    bag = write_arm_bag(
-        tmp_path,
-        joints(every(10, 1000, 2000)),
-        camera_images(every(50, 980, 2000)),
-        phones(every(50, 960, 2000)),
-    )
-
-    found = everything(arm_contract, bag)
-
-    for one, tick_ms in zip(found, range(1000, 2001, 50), strict=True):
-        assert one.images["phone"][3, 4, 0] == (tick_ms - 40) // 10 % 256
-        assert one.images["laptop"][3, 4, 0] == (tick_ms - 20) // 10 % 256
-        measured_ms = max(1000, tick_ms - 50)
-        assert one.state is not None
-        np.testing.assert_allclose(one.state[0], math.degrees(measured_ms / 1000), atol=1e-3)
-
-
-def test_by_the_rule_newest_messages_count_when_they_were_recorded(
-    arm_contract: ChunkContract, tmp_path: Path
-) -> None:
-    late = [
-        (topic, log_ns + 200 * MS, message)
-        for part in (camera_images(every(50, 1000, 2000)), phones(every(50, 1000, 2000)))
-        for topic, log_ns, message in part
-    ]
-    bag = write_arm_bag(tmp_path, joints(every(10, 1000, 2000)), late)
-    pairs = {
-        pairing.rule: [
-            (round(math.radians(one.state[0]) * 1000), int(one.images["phone"][0, 0, 0]))
-            for one in everything(dataclasses.replace(arm_contract, pairing=pairing), bag)
-            if one.state is not None
-        ]
-        for pairing in (Pairing(), Pairing(rule="newest"))
-    }
-
-    assert pairs["frame_time"][3] == (1150, 115)
-    assert pairs["newest"][3] == (1350, 115)
-
-
 def test_chosen_ticks_are_those_of_all(arm_contract: ChunkContract, tmp_path: Path) -> None:
     bag = write_arm_bag(
         tmp_path,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from model_tools.files.row_files import read_rows
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_inference.backends.registry import open_backend
-from policy_inference.comparison.rows import Rows, play
+from policy_inference.comparison.rows import Rows
 
 CONTRACT = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_deeprobotics"
 FIRST, LAST = 100, 1100
@@ -69,22 +67,6 @@ def test_what_was_sensed_is_exactly_what_the_rollout_says(
     )
 
 
-def test_with_the_recorded_last_action_the_model_says_what_was_recorded(
-    lite3_rows: Rows, rollout: Arrays, lite3_bundle: JointBundle
-) -> None:
-    obs = lite3_rows.inputs["obs"].astype(np.float32)
-    obs[:, LAST_ACTION] = rollout["obs"][:, LAST_ACTION]
-    np.testing.assert_allclose(obs, rollout["obs"], rtol=0, atol=1e-6)
-    backend, _ = open_backend(lite3_bundle, ["onnx"])
-    try:
-        said = play(backend, replace(lite3_rows, inputs={"obs": obs}), ())["actions"].astype(
-            np.float32
-        )
-    finally:
-        backend.close()
-    np.testing.assert_allclose(said, rollout["action"], rtol=0, atol=1e-5)
-
-
 def test_the_last_action_is_the_replay_s_own_and_soon_the_recorded_one(
     lite3_rows: Rows, rollout: Arrays
 ) -> None:
@@ -121,16 +103,3 @@ def test_a_healthy_recording_shows_its_topics_and_nothing_suspicious(
     assert {"4001", "200.0"} <= {*str(rows["/joint_states"]).split()}
     assert rows["/imu/data frame"] == "imu_link"
     assert report.suspicions == []
-
-
-def test_the_recorded_rollout_gives_the_same_joints(
-    lite3_rows: Rows, lite3_data: Path, lite3_bundle: JointBundle
-) -> None:
-    recorded = read_rows(lite3_data / "rollout_50hz.npz", lite3_bundle)
-
-    np.testing.assert_allclose(
-        recorded.sensed["joint_pos"][FIRST : LAST + 1],
-        lite3_rows.sensed["joint_pos"],
-        rtol=0,
-        atol=1e-5,
-    )

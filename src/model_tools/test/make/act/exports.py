@@ -18,9 +18,8 @@ from model_tools.make.act.builder import PREFIX, Weights
 from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.make.act.smolvla_config import NO_LANGUAGE, Language, read_smolvla_config
 from model_tools.make.act.smolvla_graphs import write_smolvla_graphs
-from model_tools.make.act.unet_config import check_unet_config
 from model_tools.make.act.unet_graphs import PREFIX as UNET_PREFIX
-from model_tools.make.act.unet_graphs import write_unet_graphs
+from model_tools.make.act.unet_graphs import check_unet_config, write_unet_graphs
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32

@@ -16,21 +16,17 @@ from safetensors.numpy import load_file
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_tensors
-from model_tools.files.observation_sources import DatasetSource
 from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.make.act.smolvla_config import LANGUAGE_MODEL, Language, SmolvlaConfig
 from model_tools.make.act.smolvla_graphs import KEYS
 from model_tools.make.act.unet_graphs import ENCODER, STEP
-from model_tools.prove.calibration.graph_samples import collect_samples
 from model_tools.ship.model_repository import write_repository
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import VectorNormaliser
-from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import NORMALISED_CHUNK, PATH
 from testkit.wording import refusal
 
-from ...files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
 from . import words
 from .conftest import CopyCheckpoint
 from .exports import (
@@ -39,7 +35,6 @@ from .exports import (
     VLM,
     exported,
     played_rows,
-    small_arm,
     smolvla_config,
     written_checkpoint_of,
 )
@@ -116,12 +111,6 @@ def test_a_chunk_is_that_of_the_network_in_plain_numpy(
 
     found = played_rows(smolvla_made, golden)
     np.testing.assert_allclose(found[PATH][0, -1], actions, rtol=0.0, atol=2e-5)
-
-
-def test_opsets_are_the_same_function(smolvla_checkpoint: Path, smolvla_made: ChunkBundle) -> None:
-    old, golden = exported(smolvla_checkpoint, opset=11), smolvla_made.golden()
-    found, expected = (played_rows(each, golden)[NORMALISED_CHUNK] for each in (old, smolvla_made))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_contract_states_what_checkpoint_and_prompt_say(smolvla_made: ChunkBundle) -> None:
@@ -288,40 +277,6 @@ def test_weights_in_bfloat16_are_read(smolvla_checkpoint: Path) -> None:
     for name, array in read_tensors(file).items():
         np.testing.assert_array_equal(array, (upper[name].astype("<u4") << 16).view("<f4"))
     exported(smolvla_checkpoint)
-
-
-def test_calibration_samples_follow_the_denoising_path(tmp_path: Path) -> None:
-    shape = {"type": "VISUAL", "shape": [3, HEIGHT, WIDTH]}
-    inputs = {
-        "observation.state": {"type": "STATE", "shape": [3]},
-        "observation.images.laptop": shape,
-        "observation.images.phone": shape,
-    }
-    outputs = {"action": {"type": "ACTION", "shape": [3]}}
-    folder = written_checkpoint_of(
-        "smolvla", tmp_path / "c", input_features=inputs, output_features=outputs
-    )
-    smolvla_made = exported(folder, robot=str(small_arm(tmp_path)))
-    source = DatasetSource(smolvla_made.contract, write_dataset(tmp_path / "dataset"))
-    (tmp_path / "samples").mkdir()
-
-    samples = collect_samples(smolvla_made, source, 10, tmp_path / "samples")
-
-    with open_models(smolvla_made.models, ["onnx"]) as models:
-        language = models[f"graphs.{LANGUAGE_MODEL}"]
-        for sample in range(10):
-            for name, array in samples[LANGUAGE_MODEL].inputs.items():
-                language.inputs[name][0] = array[sample]
-            language.run()
-            for name, made_checkpoints in language.outputs.items():
-                np.testing.assert_array_equal(
-                    samples[STEP].inputs[name][sample], made_checkpoints[0]
-                )
-    times = samples[STEP].inputs["time"]
-    np.testing.assert_array_equal(times[:5], times[5:])
-    assert len(np.unique(times[:5], axis=0)) == 5
-    assert samples[STEP].inputs["noisy_actions"].shape == (10, 7, 8)
-    assert len(samples[ENCODER].inputs["images"]) == 20
 
 
 def test_the_double_of_tokenizers_is_like_the_package(

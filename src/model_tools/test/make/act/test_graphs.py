@@ -110,15 +110,6 @@ def test_one_graph_is_the_network(tmp_path: Path, case: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_the_deepest_resnet_has_all_its_layers(tmp_path: Path) -> None:
-    config = config_of(vision_backbone="resnet152", cameras={"front": (32, 32)})
-    encoder = graphs_of(tmp_path, config, random_tensors(config))[VISION]
-    convolutions = [node for node in encoder.graph.node if node.op_type == "Conv"]
-    # 151 and a fully connected layer that ACT does not use, 4 beside shortcuts, 1 for the size.
-    assert len(convolutions) == 151 + 4 + 1
-
-
 @pytest.mark.parametrize(
     ("cameras", "encoders"),
     [
@@ -134,15 +125,6 @@ def test_cameras_of_each_size_have_an_encoder(
     assert list(graphs_of(tmp_path, config, random_tensors(config))) == [*encoders, POLICY]
 
 
-def test_cameras_of_one_graph_share_their_weights(tmp_path: Path) -> None:
-    sizes = []
-    for names in (("a",), ("a", "b", "c")):
-        config = config_of(cameras=dict.fromkeys(names, (32, 32)))
-        models = graphs_of(tmp_path / names[-1], config, random_tensors(config), how="one")
-        sizes.append(models[WHOLE].ByteSize())
-    assert sizes[1] < 1.01 * sizes[0]
-
-
 @pytest.mark.parametrize(("opset", "version"), [(11, 7), (13, 7), (17, 8), (19, 9)])
 def test_files_are_of_the_version_that_belongs_to_the_opset(
     tmp_path: Path, opset: int, version: int
@@ -150,14 +132,6 @@ def test_files_are_of_the_version_that_belongs_to_the_opset(
     config = config_of(cameras={}, outside=2)
     model = graphs_of(tmp_path, config, random_tensors(config), opset=opset)[POLICY]
     assert (model.opset_import[0].version, model.ir_version) == (opset, version)
-
-
-def test_what_only_constants_decide_is_a_constant(tmp_path: Path) -> None:
-    config = config_of(cameras={}, outside=2)
-    model = graphs_of(tmp_path, config, random_tensors(config))[POLICY]
-    # Of the decoder's first layer only the attention to the memory is left: it began with zeros.
-    assert [node.op_type for node in model.graph.node].count("Softmax") == 2
-    assert not {"Sin", "Cos", "Pow", "CumSum"} & {node.op_type for node in model.graph.node}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from model_tools.make.act.smolvla_graphs import KEYS, VALUES
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Backend
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
-from policy_core.members.chunk.real_time import PrefixGuidance, PrefixSchedule
 from policy_inference.backends.registry import open_models
 
 from .exports import exported
@@ -115,53 +114,3 @@ def test_prefix_steps_and_chunk_are_lerobots(
         graphs.normalised, smolvla_golden[f"{head}/chunk_norm"], rtol=0, atol=NORMALISED
     )
     np.testing.assert_allclose(chunk, smolvla_golden[f"{head}/chunk"], rtol=0, atol=JOINT_UNITS)
-
-
-@pytest.mark.parametrize("schedule", ["linear", "exp", None])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_chunks_that_continue_another_are_lerobots(
-    smolvla_bundle: ChunkBundle,
-    models: Mapping[str, Backend],
-    smolvla_inputs: ModuleType,
-    smolvla_golden: Mapping[str, Any],
-    schedule: PrefixSchedule | None,
-    seed: int,
-) -> None:
-    graphs, head = ChunkGraphs(smolvla_bundle.contract, models), f"s{seed}/rtc"
-    guide = None
-    if schedule is not None:
-        planned = smolvla_golden[f"{head}/prev"].astype(np.float64)
-        more = smolvla_bundle.contract.columns - planned.shape[1]
-        guide = PrefixGuidance(
-            np.pad(planned, ((0, 0), (0, more))),
-            3,
-            smolvla_bundle.contract.rows,
-            schedule=schedule,
-            horizon=8,
-            largest_weight=10.0,
-        )
-    graphs.run(
-        smolvla_observation(smolvla_inputs, smolvla_bundle, seed, 4),
-        smolvla_golden[f"{head}/noise"],
-        guide,
-    )
-
-    wanted = smolvla_golden[f"{head}/{schedule.upper() if schedule else 'unguided'}"]
-    np.testing.assert_allclose(graphs.normalised, wanted, rtol=0, atol=NORMALISED)
-
-
-def test_a_chain_of_chunks_is_lerobots(
-    smolvla_bundle: ChunkBundle,
-    models: Mapping[str, Backend],
-    smolvla_inputs: ModuleType,
-    smolvla_golden: Mapping[str, Any],
-) -> None:
-    graphs, contract = ChunkGraphs(smolvla_bundle.contract, models), smolvla_bundle.contract
-    actions = list[Any]()
-    for step in smolvla_golden["inference_steps"].tolist():
-        noise = smolvla_inputs.noise(80000 + step, (1, contract.rows, contract.columns))
-        chunk = graphs.run(smolvla_observation(smolvla_inputs, smolvla_bundle, 7, step), noise)
-        actions.append(chunk[: contract.chunk.steps])
-    wanted = smolvla_golden["select_action"]
-    found = np.concatenate(actions)[: len(wanted)]
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=JOINT_UNITS)

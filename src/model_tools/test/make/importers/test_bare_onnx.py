@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from testkit.wording import check_wording, refusal
+from testkit.wording import refusal
 
 from .conftest import ANSWERS, WriteRobot
 from .small_models import save_policy
@@ -53,17 +51,6 @@ def test_answers_make_a_bundle_of_it(tmp_path: Path) -> None:
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
     contract = load_bundle(tmp_path / "bundle", kind=JointBundle).contract
     assert contract.action.terms[0].joints == LEGS
-
-
-@pytest.mark.parametrize(
-    ("width", "joints"), [(45, 12), (48, 12), (47, 12), (235, 12), (270, 12), (53, 16), (101, 12)]
-)
-def test_what_the_sizes_suggest_is_called_a_guess(tmp_path: Path, width: int, joints: int) -> None:
-    extra = {"velocity_commands": (1, 3)}
-    model = save_policy(tmp_path / "policy.onnx", width, joints, extra_inputs=extra)
-    todos = make_draft(ImportRequest(source=model)).todos()
-    named = todos["observations.velocity_commands.terms"]
-    check_wording(todos["observations.obs.terms"], named)
 
 
 def test_a_robot_s_file_gives_joints_and_limits(tmp_path: Path, robot_file: WriteRobot) -> None:

@@ -25,7 +25,6 @@ from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
-from testkit.opened_files import counted_opens
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import ANSWERS, MakeRequest, WriteRobot
@@ -52,12 +51,6 @@ def test_a_bundle_with_every_answer_loads_and_its_comments_say_where_values_came
     written = yaml.safe_load(text)
     assert written["model"].pop("golden")["file"] == "golden.npz"
     assert written == draft.values
-
-
-def test_the_model_is_read_once(request_: ImportRequest, tmp_path: Path) -> None:
-    with counted_opens(tmp_path) as opened:
-        import_bundle(request_, tmp_path / "bundle")
-    assert opened["policy.onnx"] == 1
 
 
 def test_answers_that_are_missing_are_asked_for_and_keep_the_bundle_from_loading(

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.make.importers import deploy_yaml
-from model_tools.make.importers.import_bundle import choose, register
+from model_tools.make.importers.import_bundle import choose
 from model_tools.make.importers.source import read_source
 from testkit.wording import refusal
 
@@ -72,11 +71,6 @@ def test_a_contract_or_an_unknown_format_is_refused_with_what_to_use(
 ) -> None:
     with refusal(ToolError):
         choose(read_source(some_yaml(tmp_path, text)), name)
-
-
-def test_two_importers_of_one_name_are_refused() -> None:
-    with refusal(ValueError):
-        register([deploy_yaml, deploy_yaml])
 
 
 def test_a_folder_is_no_source(tmp_path: Path) -> None:
