@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one error of this package for input that its user can correct."""
+"""The errors of this package for input that its user can correct, and words for them."""
+
+from collections.abc import Iterable
 
 from policy_core.errors import PolicyError
 
@@ -19,3 +21,10 @@ class UnfinishedError(ToolError):
     """What can be done here is done, and the rest is for another machine: says what, and how."""
 
     exit_status = 3
+
+
+def listed(entries: Iterable[object], most: int, separator: str = ", ") -> str:
+    """Return the first entries in a line, and how many more there are."""
+    texts = list(map(str, entries))
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more

@@ -278,13 +278,11 @@ def _there(values: F64 | None) -> F64:
 
 @contextmanager
 def _encoders(bundle: ChunkBundle) -> Iterator[Mapping[str, BackendBase]]:
-    """Give the opened graphs by name, which ONNX Runtime runs."""
     with open_models(bundle.models, ["onnx"]) as opened:
         yield {key.removeprefix("graphs."): backend for key, backend in opened.items()}
 
 
 def _rows(folder: Path, name: str, graph: Graph, count: int) -> dict[str, Tensor]:
-    """Make arrays on the disk for the samples of a graph."""
     return {
         spec.name: np.asarray(
             open_memmap(folder / f"{name}.{place}.npy", "w+", spec.dtype, (count, *spec.shape[1:]))

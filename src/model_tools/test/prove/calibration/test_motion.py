@@ -17,7 +17,6 @@ import pytest
 
 from model_tools.prove.calibration.calibrate import Selection, collect
 from model_tools.prove.calibration.collection import Collection
-from model_tools.prove.calibration.coverage import StatedAgreement
 from model_tools.prove.calibration.motion import MotionOf, moved_elsewhere, moved_wrongly
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -199,16 +198,3 @@ def test_a_robot_that_stands_is_not_judged_by_its_noise(motion_said: Said) -> No
             values[:] = values[0] + random.normal(0.0, 2e-4, values.shape)
 
     assert motion_said(stand) == ([], [])
-
-
-def test_what_was_compared_is_counted(walk_policy: JointBundle) -> None:
-    motion = MotionOf(walk_policy)
-    tensors = walk_rows(walk_policy)
-    for row in Made(tensors, begins=(0, 200)).rows(None):
-        motion.watch(row)
-
-    found = motion.found()
-    assert isinstance(found.joints, StatedAgreement)
-    # Of rows that are judged 256 at once, the pair across is left out, and that at the break.
-    assert found.joints.pairs == ROWS - 3
-    np.testing.assert_allclose(found.joints.ratio, 1.0, atol=0.15)

@@ -17,8 +17,7 @@ import pytest
 
 from model_tools.prove.calibration.calibrate import Selection, collect
 from model_tools.prove.calibration.collection import Collection
-from model_tools.prove.calibration.coverage import RowCoverage
-from model_tools.prove.calibration.measure import measure
+from model_tools.prove.calibration.measure import RowCoverage, measure
 from model_tools.prove.calibration.motion import MotionOf
 from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
 from policy_core.bundle.bundle import JointBundle
@@ -238,29 +237,3 @@ def test_a_bundle_without_nominal_figures_says_so(tmp_path: Path) -> None:
 
     assert verdict.problems == ()
     check_wording(verdict.notes[0])
-
-
-@pytest.mark.parametrize(("order", "newest"), [("oldest_first", 2), ("newest_first", 0)])
-def test_the_last_frame_of_a_history_is_what_is_shown(
-    tmp_path: Path, order: str, newest: int
-) -> None:
-    folder = make_bundle(tmp_path / "tiny")
-    text = (
-        (folder / "policy.yaml")
-        .read_text("utf-8")
-        .replace(
-            "{term: joint_pos}, {term: joint_vel}, {term: last_action}]",
-            "{term: joint_pos}], "
-            f"history: {{length: 3, layout: per_frame, order: {order}, init: zero}}",
-        )
-    )
-    (folder / "policy.yaml").write_text(text, "utf-8")
-    tiny, obs = (
-        load_bundle(folder, kind=JointBundle),
-        np.arange(40, dtype=np.float32)[:, None] + np.arange(6),
-    )
-    with Collection(tmp_path, 32) as rows:
-        collect([Made({"obs": obs, "actions": obs[:, :2]})], Selection(), rows, silent())
-        [term] = measure(tiny, rows, MotionOf(tiny).found()).terms
-
-    assert term.lowest.tolist() == [2 * newest, 2 * newest + 1]

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.prove.evaluation.evaluate import evaluated_policies, succeeded, trial_store
+from model_tools.prove.evaluation.evaluate import evaluated_policies, trial_store
 from model_tools.prove.evaluation.plan import FactorRange, Factors, Success
 from model_tools.prove.evaluation.summary import holds, summary_of, worst
 from model_tools.prove.evaluation.trials import TrialTask
 from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
 
-from .evaluations import OrderedPool, absent, evaluated, lines, plan, row
+from .evaluations import OrderedPool, evaluated, lines, plan
 
 BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
 TWO = ("first", "second")
@@ -131,28 +131,6 @@ def test_it_does_not_stop_while_the_answer_is_open(tmp_path: Path) -> None:
     differ = evaluated(tmp_path, compared, OrderedPool(good), TWO)
     assert differ.stopped_early
     assert len(differ.tasks) < 160
-
-
-@pytest.mark.parametrize(
-    ("limits", "holds_them"),
-    [
-        (Success(), True),
-        (Success(error=0.2), True),
-        (Success(error=0.1), False),
-        (Success(tilt_deg=6.0), False),
-    ],
-)
-def test_success_is_also_that_the_plans_limits_hold(limits: Success, holds_them: bool) -> None:
-    task = TrialTask(
-        policy=absent("first"),
-        robot="lite3",
-        duration_s=5.0,
-        seed=2,
-        conditions={},
-        suite="",
-    )
-    assert succeeded(row(task, True), limits) is holds_them
-    assert not succeeded(row(task, False), Success())
 
 
 def test_the_worst_trials_are_failed_ones_the_soonest_first(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ import yaml
 from model_tools.cli import main
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.plan import load_plan
-from model_tools.prove.identification.identify import Identified, identify
-from model_tools.prove.identification.recorded_motion import read_motion
+from model_tools.prove.identification.identify import Identified, identify, read_motion
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal

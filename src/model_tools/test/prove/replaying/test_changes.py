@@ -130,13 +130,11 @@ def test_another_machine_is_judged_by_limits(tmp_path: Path, recurrent: bool) ->
     "spoil",
     [
         lambda command: {"stiffness": command.stiffness * 3 + 5},
-        lambda command: {"position": command.position[::-1].copy()},
         lambda command: {"effort_limit": command.effort_limit * (1.0 + 1e-8)},
-        lambda command: {"position": command.position + 0.1 * (command.mode == Mode.DAMP)},
         lambda command: {"position": command.position + 0.1 * (command.mode == Mode.READY)},
         lambda command: {"position": command.position + 2.0 * (command.mode == Mode.STAND)},
     ],
-    ids=["gains", "reversed", "limits", "sinking", "standing", "standing up"],
+    ids=["gains", "limits", "standing", "standing up"],
 )
 def test_commands_are_judged_on_another_machine_too(
     flown: Path, spoil: Callable[[Any], dict[str, Any]]
@@ -190,11 +188,6 @@ def test_a_changed_value_is_found_where_it_is(
     flight.stand_and_run(30)
     recording = flight.save(tmp_path / "flown")
     assert first_difference(remade(recording, topic, spoil, number)) == found
-
-
-def test_a_target_that_its_answer_does_not_give_is_found_on_another_machine(flown: Path) -> None:
-    path = remade(elsewhere(flown), "policy_tick", added("target", 1, 1e-6), 75)
-    assert first_difference(path) == (75, "target", "knee")
 
 
 def test_another_mode_is_found(flown: Path) -> None:

@@ -86,7 +86,6 @@ def test_a_velocity_command_of_long_ago_may_be_missing_and_is_reported(tmp_path:
     [
         ("state_timeout_ns", "9000000000"),
         ("max_tilt_rad", "9.9"),
-        ("max_tilt_rad", "-1.0"),
         ("max_tilt_rad", "nan"),
         ("max_tilt_rad", None),
     ],
