@@ -219,7 +219,7 @@ def _with_states(bundle: JointBundle, rows: Rows) -> Mapping[str, Tensor]:
 
 
 class Kept(NamedTuple):
-    """What a file says of its rows: where these are from, for which bundle, and the verdict."""
+    """Origin of a file's rows, the bundle that they were made for, and the verdict."""
 
     source: str
     bundle: str

@@ -86,7 +86,9 @@ class MotionOf:
         return RowMotion(
             joints=self._joints.found(),
             body=self._body.found(),
-            targets=max(targets, key=_together, default=None),
+            targets=max(
+                targets, key=lambda one: np.nan_to_num(one.correlation).mean(), default=None
+            ),
         )
 
     def _settle(self) -> None:
@@ -122,10 +124,6 @@ class MotionOf:
             self._body.add(
                 turning - along, -np.cross(gravity, rate(fields["gravity_body"])) / square
             )
-
-
-def _together(found: StatedAgreement) -> float:
-    return float(np.nan_to_num(found.correlation).mean())
 
 
 class _Compared:

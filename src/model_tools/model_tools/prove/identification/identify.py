@@ -338,8 +338,8 @@ class _DriveRows:
         # One command is still on its way when the policy begins, and when it ends.
         rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
         self._rows = np.flatnonzero(rows)
-        self._time_s = motion.state_s[self._rows]
-        blocks = ((self._time_s - self._time_s[:1]) / _BLOCK_S).astype(np.int64)
+        self.time_s = motion.state_s[self._rows]
+        blocks = ((self.time_s - self.time_s[:1]) / _BLOCK_S).astype(np.int64)
         self._ends = np.flatnonzero(np.diff(blocks)) + 1
         if len(self._ends) + 1 < _FEWEST_BLOCKS:
             raise ToolError(
@@ -355,7 +355,7 @@ class _DriveRows:
         fed forward, and 1 for each row that counts.
         """
         motion = self._motion
-        newest = np.searchsorted(motion.command_s + delay_s, self._time_s, side="right") - 1
+        newest = np.searchsorted(motion.command_s + delay_s, self.time_s, side="right") - 1
         newest = np.maximum(newest, 0)
         position, velocity, effort, stiffness, damping, limit = (
             motion.commands[newest, part] for part in range(6)
@@ -377,13 +377,6 @@ class _DriveRows:
         parts = np.split(columns, self._ends)
         return np.stack([np.einsum("njf,njg->jfg", part, part, optimize=True) for part in parts])
 
-    def commanded(self) -> F64:
-        found: F64 = np.median(self._motion.commands[self._motion.running, 3:5], axis=0)
-        return found
-
-    def sample_s(self) -> float:
-        return float(np.median(np.diff(self._time_s)))
-
 
 def _drives(motion: RecordedMotion) -> tuple[IdentifiedDrive, ...]:
     rows = _DriveRows(motion)
@@ -392,9 +385,10 @@ def _drives(motion: RecordedMotion) -> tuple[IdentifiedDrive, ...]:
     best = coarse[np.argmin(residuals, axis=0)]
     fine = np.arange(max(0.0, best.min() - 2.0 * _COARSE_S), best.max() + 2.0 * _COARSE_S, _FINE_S)
     moments = np.stack([rows.moments(delay) for delay in fine], axis=1)
-    commanded = rows.commanded()
+    commanded = np.median(motion.commands[motion.running, 3:5], axis=0)
+    sample_s = float(np.median(np.diff(rows.time_s)))
     return tuple(
-        _drive(name, fine, moments[:, :, joint], commanded[:, joint], rows.sample_s())
+        _drive(name, fine, moments[:, :, joint], commanded[:, joint], sample_s)
         for joint, name in enumerate(motion.joints)
     )
 

@@ -181,7 +181,7 @@ class FlightLog:
             [row if row.size == feet else np.full(feet, np.nan) for row in self._force_rows]
         )
         arrays = {
-            name: rows[name] for name in rows.dtype.names if name not in ("time_ns", "ages_s")
+            name: rows[name] for name in rows.dtype.names or () if name not in ("time_ns", "ages_s")
         }
         return RecordedFlight(
             **arrays,
@@ -217,7 +217,7 @@ class FlightLog:
     def _take(self, name: str, message: Any) -> None:
         if name == JOINT_STATES.name and len(message.effort) == len(message.name):
             by_name = dict(zip(message.name, message.effort, strict=True))
-            self._effort = np.array([by_name.get(joint, np.nan) for joint in self._joints])
+            self._effort = np.array([by_name.get(joint, np.nan) for joint in self._info.joints])
         elif name == IMU.name:
             q, rate, acc = (
                 message.orientation,
