@@ -131,12 +131,6 @@ def test_what_was_sensed_counts_only_where_every_row_has_it(tmp_path: Path) -> N
         assert rows.names("tensors") == ("obs",)
 
 
-def test_nothing_of_a_collection_is_seen_in_its_folder(tmp_path: Path) -> None:
-    with Collection(tmp_path, 2) as rows:
-        collect([counting(9)], Selection(samples=None), rows, silent())
-        assert list(tmp_path.iterdir()) == []
-
-
 LARGER_THAN_MEMORY = """
 import re, resource, sys
 from pathlib import Path

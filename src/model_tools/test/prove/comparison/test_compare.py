@@ -284,14 +284,6 @@ def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -
         np.testing.assert_allclose(said[row + 1], stateless[row + 1] + said[row] / 2, atol=1e-6)
 
 
-def test_nothing_to_compare_on_is_refused(reference: Path, tmp_path: Path) -> None:
-    file = reference / "policy.yaml"
-    file.write_text(re.sub(r"  golden: .*\n", "", file.read_text()))
-
-    with refusal(ToolError):
-        compared(reference, again(reference, tmp_path / "same"))
-
-
 def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
     other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
     output = tmp_path / "report"

@@ -114,12 +114,6 @@ def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
     check_suspicions(model, 3)
 
 
-def test_operators_that_runtimes_do_not_know_are_named(tmp_path: Path) -> None:
-    node = helper.make_node("Magic", ["obs"], ["actions"], domain="my.lab")
-    model = save(tmp_path / "p.onnx", [node], {"obs": (1, 2)}, {"actions": (1, 2)})
-    check_suspicions(model)
-
-
 def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
     proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", 3, 2)))
     onnx.external_data_helper.convert_model_to_external_data(
@@ -377,12 +371,6 @@ def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
     ]
     show(inspect_path(tmp_path))
     assert observation.title in capsys.readouterr().out
-
-
-def test_limits_without_an_artifact_and_the_kind_of_integers_are_named(tmp_path: Path) -> None:
-    check_suspicions(make_bundle(tmp_path / "a", limits="limits: {rknn: {rmse: 0.1}}"))
-    changes = {"precision: fp32": "precision: int8, integers: unsigned"}
-    assert "unsigned" in described(tmp_path / "b", changes)["model.artifacts.onnx"]
 
 
 def keep(folder: Path, content: dict[str, object]) -> None:

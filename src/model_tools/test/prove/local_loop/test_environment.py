@@ -99,20 +99,6 @@ def test_a_dict_of_one_needs_no_name_where_one_is_observed() -> None:
     np.testing.assert_array_equal(read["obs"], OBS[0])
 
 
-def test_a_seed_goes_through_a_wrapper_that_takes_anything() -> None:
-    class Wrapper(Stub):
-        seeded: object = None
-
-        def reset(self, **kwargs: object) -> Any:
-            self.seeded = kwargs.get("seed")
-            return super().reset()
-
-    wrapper = Wrapper()
-    users_environment(wrapper).reset(7)
-
-    assert wrapper.seeded == 7
-
-
 @pytest.mark.parametrize(
     "found",
     [
