@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.files.row_files import read_rows
-from model_tools.prove.calibration.calibration_files import FEWEST
+from model_tools.prove.calibration.measure import FEWEST
 from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle

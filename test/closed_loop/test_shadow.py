@@ -16,9 +16,9 @@ import yaml
 
 from model_tools.prove.comparison.candidates import candidates
 from model_tools.prove.comparison.compare import compare
-from model_tools.prove.recorded_flight import RecordedPolicy
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_flight
+from model_tools.prove.trial import RecordedPolicy
 from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle

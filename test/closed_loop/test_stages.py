@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.prove.recorded_flight import RecordedPolicy
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_figures, shadow_flight
+from model_tools.prove.trial import RecordedPolicy
 from model_tools.ship.release.evidence import read_report
 from model_tools.ship.release.promotion import new_release, verdict
 from model_tools.ship.release.release_file import Release, RobotEvidence, ShadowStage

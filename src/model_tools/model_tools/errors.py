@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one error of this package for input that its user can correct."""
+"""The errors of this package for input that its user can correct, and words for them."""
+
+from collections.abc import Iterable
 
 from policy_core.errors import PolicyError
 
@@ -24,3 +26,10 @@ class UnfinishedError(ToolError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def listed(entries: Iterable[object], most: int, separator: str = ", ") -> str:
+    """Return the first entries in a line, and how many more there are."""
+    texts = list(map(str, entries))
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more

@@ -288,7 +288,7 @@ def _sources(
 ) -> Iterator[RowSource]:
     """Yield what the arguments name."""
     from model_tools.files.row_files import BagSource, read_rows
-    from model_tools.prove.calibration.row_sources import RowsFileSource
+    from model_tools.prove.calibration.calibrate import RowsFileSource
 
     for path in given.bag:
         yield BagSource(
@@ -303,7 +303,7 @@ def _sources(
     if given.live:
         yield _live(bundle, dict(given.topic), given.duration)
     if given.env is not None:
-        from model_tools.prove.calibration.row_sources import EnvironmentSource
+        from model_tools.prove.calibration.calibrate import EnvironmentSource
 
         assert selection.samples is not None  # checked
         yield EnvironmentSource(

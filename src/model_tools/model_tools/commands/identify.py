@@ -35,9 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> CommandResult[Identified]:
     from model_tools.files.outputs import new_folder
-    from model_tools.prove.identification.identified_files import factors_text, figures_text
-    from model_tools.prove.identification.identify import identify
-    from model_tools.prove.identification.recorded_motion import read_motion
+    from model_tools.prove.identification.identify import (
+        factors_text,
+        figures_text,
+        identify,
+        read_motion,
+    )
     from policy_core.bundle.bundle import JointBundle
     from policy_core.bundle.load import bundle_folder, load_bundle
 

@@ -180,9 +180,8 @@ def _output(given: argparse.Namespace, *owned: str) -> AbstractContextManager[Pa
 
 def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:
     """Return what came of a recording, and with another bundle what that did as a shadow."""
-    from model_tools.prove.replaying.chunk_shadowing import missing_images
     from model_tools.prove.replaying.replay import replay
-    from model_tools.prove.replaying.shadowing import shadow_flight
+    from model_tools.prove.replaying.shadowing import missing_images, shadow_flight
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.interfaces import ShadowMode
     from policy_inference.backends.registry import parse_options

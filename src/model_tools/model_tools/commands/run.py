@@ -89,7 +89,7 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
     from rich.progress import track
 
     from model_tools.files.outputs import new_file
-    from model_tools.prove.local_loop.judged import artifacts, rollout_facts, run_and_judge
+    from model_tools.prove.local_loop.loop import artifacts, rollout_facts, run_and_judge
     from policy_core.bundle.load import bundle_folder
     from policy_inference.backends.registry import parse_options
     from policy_inference.comparison.plain_json import check_figures, difference_figures

@@ -47,7 +47,6 @@ class SetTransition:
     is_fallback: bool = False
 
     def __str__(self) -> str:
-        """Return it as tables show it."""
         return f"{self.source} -> {self.target}{' (fallback)' if self.is_fallback else ''}"
 
 
@@ -56,7 +55,6 @@ class SwitchRow:
     """What came of one try.
 
     Attributes:
-        reached: Whether the robot came to the state before the switch, and walked there.
         granted: Whether the switch was made.
         refusal: Why it was not, or the state before it was not reached.
         failure: How the robot failed after the switch: it fell, or the guard stopped it; empty
@@ -65,7 +63,6 @@ class SwitchRow:
         step_ratio: Of `SetReport`, largest after the switch.
     """
 
-    reached: bool
     granted: bool
     refusal: str
     failure: str
@@ -105,7 +102,6 @@ class SetTransitionResult:
 
 
 def edges_of(contract: SetContract) -> list[SetTransition]:
-    """Return all transitions of a set, with those to fallbacks."""
     found = [SetTransition(name, to) for name, state in contract.states.items() for to in state.to]
     return found + [
         SetTransition(name, state.fallback, is_fallback=True)
@@ -217,7 +213,6 @@ def try_switch(
     edge: SetTransition,
     seed: int,
 ) -> SwitchRow:
-    """Try a transition once; as `check_edge`."""
     friction, latency_ms = WORLDS[seed % len(WORLDS)]
     world = World(robot.body, friction=friction, seed=seed)
     world.latency_ns = latency_ms * 1_000_000
@@ -284,7 +279,6 @@ class _SwitchingRobot(ControlledSet):
         self.is_over = False
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick under a command of its own, and look how far it is."""
         now_s = sensors.time_ns / 1e9
         drive = super().__call__(sensors, self._command)
         self._push.act(self._world)
@@ -301,9 +295,7 @@ class _SwitchingRobot(ControlledSet):
         return drive
 
     def row(self) -> SwitchRow:
-        """Return what came of it."""
         return SwitchRow(
-            reached=self._asked_at_s is not None,
             granted=self._switched_at_s is not None,
             refusal=self._refusal if self._switched_at_s is None else "",
             failure=self._failure,
@@ -341,7 +333,6 @@ class _SwitchingRobot(ControlledSet):
             self._end(self._refusal)
 
     def _ask(self, state: str) -> None:
-        """Ask for a state again and again, as a person with a joystick."""
         refused = self.policy_set.report.refused
         try:
             self.requests.switch(state)
@@ -350,7 +341,6 @@ class _SwitchingRobot(ControlledSet):
         self._refusal = refused or self._refusal
 
     def _switch(self, now_s: float) -> None:
-        """Note the switch, and draw what happens after it."""
         self._switched_at_s = now_s
         stated = self._contract.states[self._edge.source].to.get(self._edge.target)
         blend_s = 0.0 if stated is None else stated.blend_s
@@ -365,7 +355,6 @@ class _SwitchingRobot(ControlledSet):
         self._commands_anew_at_s = now_s + blend_s + _NEW_COMMAND_S
 
     def _watch(self, sensors: Sensors, now_s: float, since_s: float) -> None:
-        """Look whether the robot stays on its feet."""
         report = self.policy_set.report
         if report.last[:2] == self._switch_names:
             self._step_ratio = max(self._step_ratio, report.step_ratio)

@@ -5,23 +5,142 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.recorded_flight import RecordedPolicy
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase, WalkLimits
 from policy_core.bundle.bundle import JointBundle
-from policy_core.interfaces import Backend, Mode, Tensor
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Backend, Mode, Tensor
+from policy_inference.flight.description import flight_of, settings_of
+from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recording import Recording
+from policy_inference.flight.ring import Ring, Wire
+from policy_inference.flight.sensors import (
+    CONTACT_FORCES,
+    IMU,
+    JOINT_STATES,
+    ODOMETRY,
+    TWIST,
+    SensorMessages,
+)
+from policy_inference.flight.tap import Tap
+from robot_sim.drives import DriveCommand
 from robot_sim.faults import FaultPlan
 from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
-from robot_sim.world import NS_PER_S, WalkingWorld
+from robot_sim.world import NS_PER_S, Sensors, WalkingWorld
+
+_TOPICS = (JOINT_STATES, IMU, ODOMETRY, TWIST, CONTACT_FORCES)
+_RING = 256
+"""Ticks that are written at a time."""
+
+
+class RecordedPolicy(ControlledPolicy):
+    """A `ControlledPolicy` with the flight recorder's ring and writer, on simulated time.
+
+    Used as a context: the recording is there at its end, whole, or not at all where something was
+    raised. What the sensors showed is in it as the messages that a robot would have got.
+    """
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        backend: Backend,
+        place: Path,
+        reason: str,
+        stricter_limits: StricterLimits | None = None,
+        robot: SimulatedRobot = LITE3,
+    ) -> None:
+        """Begin a recording.
+
+        Args:
+            bundle: JointBundle whose contract holds.
+            backend: Opened backend of the bundle; stays the caller's to close.
+            place: The folder to be; a number is put behind its name where there is one.
+            reason: Why it is written, for a person.
+            stricter_limits: Operating limits; the contract's alone if absent.
+            robot: What is simulated, by its figures.
+        """
+        tap = Tap(backend)
+        super().__init__(bundle, tap, stricter_limits, robot)
+        self._foot_names = robot.body.foot_names
+        limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
+        types = message_types()
+        flight = flight_of(bundle, tap, self.controller, _TOPICS, settings=settings_of(limits, tap))
+        self._messages, self._ring = (
+            SensorMessages(types),
+            Ring(self.controller.latest_tick, tap, _RING),
+        )
+        tap.show(self._ring)
+        self._ring.restart()
+        self._recording, self._written = Recording(place, types, flight, reason), 0
+
+    @property
+    def place(self) -> Path:
+        return self._recording.place
+
+    def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
+        began_ns = time.perf_counter_ns()
+        drive = super().__call__(sensors, command)
+        duration_ns = time.perf_counter_ns() - began_ns
+        tick = self.controller.latest_tick
+        tick.send(self.targets, self._ring.end, stamp_ns=sensors.time_ns, duration_ns=duration_ns)
+        self._ring.record(tick, self._wire(sensors, command))
+        if self._ring.end - self._written == _RING:
+            self._write()
+        return drive
+
+    def __enter__(self) -> RecordedPolicy:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._recording.discard()
+            return
+        with self._recording:
+            self._write()
+
+    def _write(self) -> None:
+        ticks, _ = self._ring.copies(self._written, self._ring.end)
+        self._recording.add(ticks)
+        self._written = self._ring.end
+
+    def _wire(self, sensors: Sensors, command: F64) -> Wire:
+        make, stamp_ns = self._messages, sensors.time_ns
+        return (
+            make.joint_states(
+                stamp_ns,
+                sensors.joint_names,
+                sensors.joint_pos,
+                sensors.joint_vel,
+                sensors.joint_effort,
+            ),
+            make.imu(stamp_ns, sensors.quat_xyzw, sensors.ang_vel_body, sensors.lin_acc_body),
+            make.odometry(
+                stamp_ns,
+                sensors.pos_world,
+                sensors.quat_xyzw,
+                sensors.lin_vel_body,
+                sensors.ang_vel_body,
+            ),
+            make.twist(command.tolist()),
+            make.contact_forces(stamp_ns, self._foot_names, sensors.foot_force_world),
+        )
+
 
 GET_UP_S = 3.0
 """Time to be in RUN beyond `stand.longest_s`: a loaded robot takes longer to rise."""
@@ -58,7 +177,6 @@ class WalkOutcome:
 
     @property
     def survived(self) -> bool:
-        """Whether the robot was on its feet, in RUN, to the end."""
         return self.survived_s >= self.duration_s
 
 
@@ -133,7 +251,9 @@ def _try(
         group=case.group,
         passed=None,
         duration_s=case.duration_s,
-        survived_s=_span_s(trace) if stopped or world.fallen else case.duration_s,
+        survived_s=float(trace.time_s[-1] - trace.time_s[0])
+        if stopped or world.fallen
+        else case.duration_s,
         error=_error(trace, world),
         tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
         torque_limit_share=world.saturated_share,
@@ -150,7 +270,6 @@ def _has_stopped(policy: ControlledPolicy) -> bool:
 
 
 def _did_not_walk(case: WalkCase, policy: ControlledPolicy) -> WalkOutcome:
-    """Return what is left to say of a robot that was not in RUN after standing up."""
     snapshot, nothing = policy.controller.snapshot(), float("nan")
     reason = policy.refusal if snapshot.mode is Mode.READY else snapshot.reason
     return WalkOutcome(
@@ -166,10 +285,6 @@ def _did_not_walk(case: WalkCase, policy: ControlledPolicy) -> WalkOutcome:
         altered_share=nothing,
         stopped_by=f"{snapshot.mode.name}: {reason}",
     )
-
-
-def _span_s(trace: Trace) -> float:
-    return float(trace.time_s[-1] - trace.time_s[0])
 
 
 def _holds(outcome: WalkOutcome, limits: WalkLimits) -> bool:
@@ -197,7 +312,6 @@ def _error(trace: Trace, world: WalkingWorld) -> tuple[float, float, float]:
 
 
 def _action_change(actions: Tensor, rate_hz: float) -> float:
-    """Return the mean |change| of the policy's outputs [ticks, actions] once settled."""
     settled = actions[round(SETTLE_S * rate_hz) :]
     changes = np.diff(settled if len(settled) > 1 else actions, axis=0)
     return float(np.abs(changes).mean()) if len(changes) else float("nan")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from model_tools.prove.recorded_flight import RecordedPolicy
+from model_tools.prove.trial import RecordedPolicy
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,10 +25,101 @@ from model_tools.prove.calibration.calibration_report import (
 from model_tools.prove.calibration.collection import Collection
 from model_tools.prove.calibration.measure import measure
 from model_tools.prove.calibration.motion import FOLLOWED, MotionOf
-from model_tools.prove.calibration.row_sources import RowsFileSource
 from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
+from model_tools.prove.local_loop.environment import Observations, UsersPolicy, opened
+from model_tools.prove.local_loop.loop import Fed, in_turn, input_sizes
 from policy_core.bundle.bundle import JointBundle
-from policy_inference.comparison.rows import Rows
+from policy_core.interfaces import F32, Tensor
+from policy_inference.backends.registry import open_backend
+from policy_inference.comparison.rows import Rows, play
+
+
+class EnvironmentSource:
+    """As many steps in an environment as are asked for, episode after episode."""
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        environment: str,
+        *,
+        steps: int,
+        policy: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Prepare; nothing runs before `rows`.
+
+        Args:
+            bundle: Its reference model gets every observation, and acts where no other model does.
+            environment: `module:function` that makes it.
+            steps: To take.
+            policy: `module:Class` of what acts instead of the model.
+            seed: Of the environment's first episode.
+        """
+        self.name = environment if policy is None else f"{environment} under {policy}"
+        self.count: int | None = steps
+        self._steps = steps
+        self._bundle, self._environment = bundle, environment
+        self._policy, self._seed = policy, seed
+
+    def rows(self, wanted: Sequence[int] | None) -> Iterator[Row]:
+        bundle, contract = self._bundle, self._bundle.contract
+        users = None if self._policy is None else UsersPolicy(self._policy, contract)
+        backend, _ = open_backend(bundle, ["onnx"])
+        try:
+            model = Fed(bundle, backend)
+
+            def act(observations: Observations, inputs: Observations, begins: bool) -> F32:
+                action = model.run(inputs, begins)
+                return action if users is None else users.act(observations)
+
+            numbers = None if wanted is None else set(wanted)
+            tensors = {
+                name: array[0]
+                for arrays in (backend.inputs, backend.outputs)
+                for name, array in arrays.items()
+            }
+            with opened(self._environment, input_sizes(contract)) as environment:
+                moments = in_turn(environment, bundle, act, self._seed)
+                for number in range(self._steps):
+                    moment = next(moments)
+                    if numbers is None or number in numbers:
+                        yield Row(
+                            number=number,
+                            time_s=number * contract.period_ns * 1e-9,
+                            begins=moment.begins,
+                            tensors=tensors,
+                            sensed={},
+                        )
+        finally:
+            backend.close()
+
+
+class RowsFileSource:
+    """The rows of a file as `read_rows` returns them; they are in memory as a whole."""
+
+    def __init__(self, bundle: JointBundle, rows: Rows) -> None:
+        self._rows, self._period_s = rows, bundle.contract.period_ns * 1e-9
+        self.name, self.count = rows.source, len(rows) or None
+        self._tensors: dict[str, Tensor] = {**self._rows.inputs, **self._rows.outputs}
+        tensors = bundle.contract.model
+        if not {*tensors.inputs, *tensors.outputs} <= self._tensors.keys():
+            backend, _ = open_backend(bundle, ["onnx"])
+            try:
+                self._tensors = play(backend, self._rows, bundle.contract.state)
+            finally:
+                backend.close()
+
+    def rows(self, wanted: Sequence[int] | None) -> Iterator[Row]:
+        breaks = {0, *self._rows.breaks}
+        for number in range(len(self._rows)) if wanted is None else wanted:
+            yield Row(
+                number=number,
+                time_s=number * self._period_s,
+                begins=number in breaks,
+                tensors={name: array[number] for name, array in self._tensors.items()},
+                sensed={name: array[number] for name, array in self._rows.sensed.items()},
+            )
+
 
 _BATCH = 32
 _APART_S = 60.0
@@ -102,7 +192,18 @@ def calibrate(
         show(found)
         if not request.allow_poor:
             refuse_poor(name, found.verdict)
-        calibration_files.write(rows, bundle.contract, form, place, _provenance(found, request))
+        verdict = found.verdict
+        provenance = {
+            **calibration_files.origin_of(bundle, name),
+            "rows": coverage.rows,
+            "selection": asdict(request.selection),
+            "verdict": {
+                "usable": bool(verdict),
+                "problems": verdict.problems,
+                "warnings": verdict.warnings,
+            },
+        }
+        calibration_files.write(rows, bundle.contract, form, place, provenance)
 
 
 def verdict_on(bundle: JointBundle, rows: Rows) -> CalibrationVerdict:
@@ -117,7 +218,6 @@ def verdict_on(bundle: JointBundle, rows: Rows) -> CalibrationVerdict:
 
 
 def refuse_poor(name: str, verdict: CalibrationVerdict) -> None:
-    """Raise VerdictError if rows of this name failed the quality check."""
     if not verdict:
         raise VerdictError(
             f"{name}: expected rows that are usable for calibration, found: "
@@ -144,20 +244,6 @@ def _report(request: CalibrationRequest) -> AbstractContextManager[Path | None]:
     )
 
 
-def _provenance(found: Calibrated, request: CalibrationRequest) -> dict[str, Any]:
-    verdict = found.verdict
-    return {
-        **calibration_files.origin_of(found.bundle, found.name),
-        "rows": found.coverage.rows,
-        "selection": asdict(request.selection),
-        "verdict": {
-            "usable": bool(verdict),
-            "problems": verdict.problems,
-            "warnings": verdict.warnings,
-        },
-    }
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What is asked for.
@@ -177,15 +263,12 @@ class Selection:
 
     @property
     def whole(self) -> bool:
-        """Whether it leaves no time out."""
         return self.from_s <= 0.0 and self.to_s is None
 
     def takes(self, row: Row) -> bool:
-        """Return whether a row may be drawn."""
         return row.number % self.every == 0 and self.spans(row)
 
     def spans(self, row: Row) -> bool:
-        """Return whether a row is of the time that is asked for."""
         return row.time_s >= self.from_s and (self.to_s is None or row.time_s <= self.to_s)
 
 
@@ -204,16 +287,12 @@ def collect(
     """
     random = np.random.default_rng(wanted.seed)
     rows = _in_a_row(sources, wanted, random, progress, watch)
-    if wanted.samples is None:
-        for row in rows:
-            into.add(row)
-        return
     for seen, row in enumerate(rows):
-        if seen < wanted.samples:
+        if wanted.samples is None or seen < wanted.samples:
             into.add(row)
         elif (place := int(random.integers(seen + 1))) < wanted.samples:
             into.replace(place, row)
-    if len(into):
+    if wanted.samples is not None and len(into):
         into.sort()
 
 
@@ -226,21 +305,24 @@ def _in_a_row(
 ) -> Iterator[Row]:
     """Yield what may be drawn, numbers and times counted on from source to source."""
     numbers = _drawn(sources, wanted, random)
-    total = _sum(
-        [
-            source.count if drawn is None else len(drawn)
-            for source, drawn in zip(sources, numbers, strict=True)
-        ]
-    )
+    counts = [
+        source.count if drawn is None else len(drawn)
+        for source, drawn in zip(sources, numbers, strict=True)
+    ]
+    total = None if None in counts else sum(count or 0 for count in counts)
     seen, number, time_s = 0, 0, 0.0
     for source, drawn in zip(sources, numbers, strict=True):
         last, last_s = -1, 0.0
-        chosen = None if drawn is None else frozenset(drawn)
-        for row in source.rows(None if drawn is None else _followed(drawn, source.count or 0)):
+        made: list[int] | None = None
+        if drawn is not None:
+            # Those after the drawn ones tell whether the robot moves as it says.
+            after = {each + ticks for each in drawn for ticks in range(FOLLOWED + 1)}
+            made = sorted(each for each in after if each < (source.count or 0))
+        for row in source.rows(made):
             if wanted.spans(row):
                 watch(row)
             last, last_s = row.number, row.time_s
-            if chosen is not None and row.number not in chosen:
+            if drawn is not None and row.number not in drawn:
                 continue
             seen += 1
             progress(seen, total)
@@ -251,34 +333,14 @@ def _in_a_row(
 
 def _drawn(
     sources: Sequence[RowSource], wanted: Selection, random: np.random.Generator
-) -> list[Sequence[int] | None]:
+) -> Sequence[frozenset[int] | None]:
     """Return for each source the numbers of the ticks to make, where they can be drawn now."""
-    total = _sum([source.count for source in sources])
-    if total is None or wanted.samples is None or not wanted.whole:
+    counts = [source.count for source in sources]
+    if None in counts or wanted.samples is None or not wanted.whole:
         return [None] * len(sources)
-    numbers = [np.arange(0, source.count or 0, wanted.every) for source in sources]
-    ends = np.cumsum([len(part) for part in numbers])
-    chosen = np.arange(ends[-1])
-    if len(chosen) > wanted.samples:
-        chosen = np.sort(random.choice(chosen, wanted.samples, replace=False))
-    return [
-        part[own - begin].tolist()
-        for part, begin, own in zip(
-            numbers,
-            [0, *ends[:-1].tolist()],
-            np.split(chosen, np.searchsorted(chosen, ends[:-1])),
-            strict=True,
-        )
-    ]
-
-
-def _followed(numbers: Sequence[int], count: int) -> list[int]:
-    """Return numbers and those after them, which tell whether the robot moves as it says."""
-    return sorted(
-        {after for number in numbers for after in range(number, min(number + FOLLOWED + 1, count))}
-    )
-
-
-def _sum(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    parts = [np.arange(0, count or 0, wanted.every) for count in counts]
+    numbers, of = np.concatenate(parts), np.repeat(np.arange(len(parts)), [*map(len, parts)])
+    if len(numbers) > wanted.samples:
+        chosen = random.choice(len(numbers), wanted.samples, replace=False)
+        numbers, of = numbers[chosen], of[chosen]
+    return [frozenset(numbers[of == place].tolist()) for place in range(len(parts))]

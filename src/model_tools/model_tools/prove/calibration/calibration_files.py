@@ -8,10 +8,9 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +18,8 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import EPISODE, TIME, write_parts
 from model_tools.files.bpu_files import four_axes, sample_folders, write_samples
 from model_tools.prove.calibration.collection import KINDS, Collection
+from model_tools.prove.calibration.measure import FEWEST
+from model_tools.prove.calibration.verdict import CalibrationVerdict
 from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.verified import sha256_of
@@ -36,8 +37,6 @@ OWNED = (MARKER, DATASET, "calibration/**", "samples/**")
 """What a folder may hold to be replaced."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same rows make the same file
 _log = logging.getLogger("model_tools")
-FEWEST = 32
-"""With fewer the largest errors of a walking policy grow severalfold."""
 
 
 def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
@@ -66,7 +65,6 @@ def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
 
 
 def origin_of(bundle: Bundle, source: str) -> dict[str, Any]:
-    """Return the origin of the samples, which every file with samples states."""
     return {
         "by": "model_tools calibrate",
         "source": source,
@@ -92,78 +90,60 @@ def write(
         place: File to write, or empty folder to fill.
         provenance: What the file states about itself, as JSON; an `.npy` has no place for it.
     """
-    text = json.dumps(provenance, indent=1)
+    text, inputs = json.dumps(provenance, indent=1), contract.model.inputs
     if form == "npz":
         _write_npz(collection, contract, place, text)
-    elif form == "npy":
-        [name] = contract.model.inputs
+        return
+    if form == "npy":
         with place.open("wb") as stream:
-            write_parts(
-                stream, *_kind(collection, "tensors", name), _parts(collection, "tensors", name)
-            )
-    else:
-        (place / MARKER).write_text(text + "\n", "utf-8")
-        _write_list(collection, contract, form, place)
+            write_parts(stream, *_array(collection, "tensors", *inputs))
+        return
+    (place / MARKER).write_text(text + "\n", "utf-8")
+    if form == "rknn":
+        rows = (row for part in collection.batches() for row in part["tensors"])
+        write_dataset(place, (tuple(row[name] for name in inputs) for row in rows))
+        return
+    for name, folder in zip(inputs, sample_folders(list(inputs)), strict=True):
+        shape = four_axes(inputs[name].shape)[1:]
+        *_, parts = _array(collection, "tensors", name)
+        samples: Iterator[F32] = (part.astype(np.float32).reshape(-1, *shape) for part in parts)
+        write_samples(place / "samples" / folder, samples, f".{form.partition('_')[2]}")
 
 
 def _write_npz(
     collection: Collection, contract: JointContract, file: Path, provenance: str
 ) -> None:
-    names = {name: kind for kind in reversed(KINDS) for name in collection.names(kind)}
+    arrays = {
+        name: _array(collection, kind, name)
+        for kind in reversed(KINDS)
+        for name in collection.names(kind)
+    }
+    count = (len(collection),)
+    times = (rows["time"] for rows in collection.batches())
+    arrays[TIME] = np.dtype(np.float64), count, times
+    arrays[EPISODE] = np.dtype(np.int64), count, _episodes(collection)
+    for name, array in (
+        ("joint_names", np.array(contract.joints.names)),
+        (PROVENANCE, np.array(provenance)),
+    ):
+        arrays[name] = array.dtype, array.shape, iter([array])
     with zipfile.ZipFile(file, "w") as archive:
-
-        def member(
-            name: str, dtype: np.dtype[Any], shape: tuple[int, ...], parts: Iterator[Tensor]
-        ) -> None:
+        for name, parts in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", _LONG_AGO)
             with archive.open(info, "w", force_zip64=True) as stream:
-                write_parts(stream, dtype, shape, parts)
-
-        for name, kind in names.items():
-            member(name, *_kind(collection, kind, name), _parts(collection, kind, name))
-        count = (len(collection),)
-        member(TIME, np.dtype(np.float64), count, (rows["time"] for rows in collection.batches()))
-        member(EPISODE, np.dtype(np.int64), count, _episodes(collection))
-        for name, array in (
-            ("joint_names", np.array(contract.joints.names)),
-            (PROVENANCE, np.array(provenance)),
-        ):
-            member(name, array.dtype, array.shape, iter([array]))
+                write_parts(stream, *parts)
 
 
-def _write_list(collection: Collection, contract: JointContract, form: str, folder: Path) -> None:
-    inputs = contract.model.inputs
-    if form == "rknn":
-        write_dataset(
-            folder,
-            (
-                tuple(row[name] for name in inputs)
-                for rows in collection.batches()
-                for row in rows["tensors"]
-            ),
-        )
-        return
-    for name, place in zip(inputs, sample_folders(list(inputs)), strict=True):
-        shape = four_axes(inputs[name].shape)[1:]
-        parts: Iterator[F32] = (
-            part.astype(np.float32).reshape(-1, *shape)
-            for part in _parts(collection, "tensors", name)
-        )
-        write_samples(folder / "samples" / place, parts, f".{form.partition('_')[2]}")
-
-
-def _kind(collection: Collection, kind: str, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return type and shape of an array with all rows."""
+def _array(
+    collection: Collection, kind: str, name: str
+) -> tuple[np.dtype[Any], tuple[int, ...], Iterator[Tensor]]:
+    """Return type and shape of an array with all rows, and its parts."""
     field = collection.layout[kind][name]
-    return field.base, (len(collection), *field.shape)
-
-
-def _parts(collection: Collection, kind: str, name: str) -> Iterator[Tensor]:
-    return (rows[kind][name] for rows in collection.batches())
+    parts = (rows[kind][name] for rows in collection.batches())
+    return field.base, (len(collection), *field.shape), parts
 
 
 def _episodes(collection: Collection) -> Iterator[Tensor]:
-    """Yield the number of the episode of each row, from 0."""
     number = None
     for rows in collection.batches():
         counted = np.cumsum(rows["begins"])
@@ -189,7 +169,8 @@ def calibration_samples(
     _repeat_verdict(file, bundle)
     chosen = evenly(len(rows), min(count, len(rows) // 2))
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
-    different = _different(samples)
+    flat = [array.reshape(len(array), -1).astype(np.float64) for array in samples.values()]
+    different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
     if different < FEWEST:
         raise ToolError(
             f"{file}: expected at least {FEWEST} different rows to calibrate with in "
@@ -200,13 +181,15 @@ def calibration_samples(
 
 
 def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
-    """Repeat the verdict that the file holds about its rows, where `calibrate` made it."""
-    kept = kept_verdict(file)
+    if not zipfile.is_zipfile(file):
+        return
+    with np.load(file) as arrays:
+        kept = kept_in(arrays[PROVENANCE]) if PROVENANCE in arrays.files else None
     if kept is None:
         return
     if kept.bundle != bundle.contract.name:
         _log.warning("%s: rows for %s, not for %s", file, kept.bundle, bundle.contract.name)
-    for gap in kept.warnings:
+    for gap in kept.verdict.warnings:
         _log.warning("%s: %s", file, gap)
 
 
@@ -235,51 +218,23 @@ def _with_states(bundle: JointBundle, rows: Rows) -> Mapping[str, Tensor]:
     return {name: played[name] for name in bundle.contract.model.inputs}
 
 
-def _different(samples: Mapping[str, Tensor]) -> int:
-    flat = [array.reshape(len(array), -1).astype(np.float64) for array in samples.values()]
-    return len(np.unique(np.concatenate(flat, axis=1), axis=0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """The verdict on a file's rows, where these are from, and for which bundle they were made."""
+class Kept(NamedTuple):
+    """Origin of a file's rows, the bundle that they were made for, and the verdict."""
 
     source: str
     bundle: str
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def words(self) -> str:
-        """The verdict in a line."""
-        return in_words(self.problems, self.warnings)
-
-
-def in_words(problems: Sequence[str], warnings: Sequence[str]) -> str:
-    """Return a verdict in a line."""
-    if problems:
-        return "not usable"
-    return "usable, with gaps" if warnings else "usable"
-
-
-def kept_verdict(file: Path) -> Kept | None:
-    """Return what an `.npz` of `calibrate` keeps; None for any other file or folder."""
-    if not zipfile.is_zipfile(file):
-        return None
-    with np.load(file) as arrays:
-        return kept_in(arrays[PROVENANCE]) if PROVENANCE in arrays.files else None
+    verdict: CalibrationVerdict
 
 
 def kept_in(array: Tensor) -> Kept | None:
-    """Return what stands in the array of that name; None if another program wrote it."""
+    """Return what stands in the array `PROVENANCE`; None if another program wrote it."""
     try:
         document = json.loads(str(array))
         verdict = document["verdict"]
-        return Kept(
-            source=str(document["source"]),
-            bundle=str(document["bundle"]),
+        said = CalibrationVerdict(
             problems=tuple(map(str, verdict["problems"])),
             warnings=tuple(map(str, verdict["warnings"])),
         )
+        return Kept(str(document["source"]), str(document["bundle"]), said)
     except (KeyError, TypeError, ValueError, RecursionError):
         return None

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
-from model_tools.prove.calibration.coverage import (
+from model_tools.prove.calibration.measure import (
     MOST_COMMANDS,
     Direction,
+    HealthyValues,
     RowCoverage,
     StatedAgreement,
     TermCoverage,
@@ -53,7 +52,6 @@ class Calibrated:
 
 
 def calibration_report(found: Calibrated) -> Report:
-    """Return what the rows cover, and the verdict."""
     coverage, verdict = found.coverage, found.verdict
     return Report(
         title=f"{found.bundle.contract.name}: rows to calibrate with",
@@ -172,39 +170,35 @@ def _values(found: Calibrated) -> dict[str, Any]:
 
 
 def _agreement(found: StatedAgreement) -> dict[str, Any]:
+    keys = ("stated", "seen", "correlation", "ratio")
     return {
         "pairs": found.pairs,
         "values": {
-            name: {
-                key: value if np.isfinite(value := float(getattr(found, key)[place])) else None
-                for key in ("stated", "seen", "correlation", "ratio")
-            }
+            name: {key: getattr(found, key)[place] for key in keys}
             for place, name in enumerate(found.names)
         },
     }
 
 
 def _term(term: TermCoverage) -> dict[str, Any]:
-    def each(place: int) -> dict[str, Any]:
-        healthy = (
-            None
-            if term.healthy is None
-            else {key: float(getattr(term.healthy, key)[place]) for key in _FIGURES}
-        )
-        return {
-            **{key: float(getattr(term, key)[place]) for key in _FIGURES},
-            "healthy": healthy,
-            "histogram": {
-                "from": float(term.floor[place]),
-                "to": float(term.ceiling[place]),
-                "counts": term.histogram[place].tolist(),
-            },
-        }
+    def figures(of: TermCoverage | HealthyValues, place: int) -> dict[str, Any]:
+        return {key: getattr(of, key)[place] for key in _FIGURES}
 
     return {
         "input": term.input,
         "term": term.name,
         "span": term.span,
-        "constant": list(term.constant),
-        "values": {name: each(place) for place, name in enumerate(term.names)},
+        "constant": term.constant,
+        "values": {
+            name: {
+                **figures(term, place),
+                "healthy": None if term.healthy is None else figures(term.healthy, place),
+                "histogram": {
+                    "from": term.floor[place],
+                    "to": term.ceiling[place],
+                    "counts": term.histogram[place],
+                },
+            }
+            for place, name in enumerate(term.names)
+        },
     }

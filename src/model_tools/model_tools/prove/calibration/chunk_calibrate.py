@@ -69,7 +69,18 @@ def calibrate_chunks(
             for name, found in samples.items():
                 (made / name).mkdir()
                 _write(found, name, form, made / name)
-            ranges = {name: _ranges(found) for name, found in samples.items()}
+            # Arrays on the disk: row by row.
+            ranges = {
+                graph: {
+                    name: {
+                        "samples": len(array),
+                        "min": min(float(np.asarray(row, np.float32).min()) for row in array),
+                        "max": max(float(np.asarray(row, np.float32).max()) for row in array),
+                    }
+                    for name, array in found.inputs.items()
+                }
+                for graph, found in samples.items()
+            }
         _warn(bundle, ranges)
         whole = {
             **origin_of(bundle, source.name),
@@ -104,20 +115,7 @@ def _write(samples: GraphSamples, graph: str, form: str, folder: Path) -> None:
         )
 
 
-def _ranges(samples: GraphSamples) -> dict[str, dict[str, Any]]:
-    """Return number, lowest and highest value of each input's samples."""
-    return {
-        name: {
-            "samples": len(array),
-            "min": min(float(np.asarray(row, np.float32).min()) for row in array),
-            "max": max(float(np.asarray(row, np.float32).max()) for row in array),
-        }
-        for name, array in samples.inputs.items()
-    }
-
-
 def _warn(bundle: ChunkBundle, ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Say ranges, and where a state can hardly be in the units of the training."""
     for graph, inputs in ranges.items():
         for name, found in inputs.items():
             _log.info(

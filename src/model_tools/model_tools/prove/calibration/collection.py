@@ -7,7 +7,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -38,29 +37,21 @@ class Collection:
             batch: Rows in memory.
         """
         self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
-        self._batch, self._count, self._written = batch, 0, 0
+        self._batch, self._count = batch, 0
         self._filling: Filling | None = None
         self._order: npt.NDArray[np.intp] | None = None
 
     def __enter__(self) -> Collection:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the disk its room back."""
+    def __exit__(self, *_: object) -> None:
         self._stream.close()
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return self._count
 
     @property
     def layout(self) -> np.dtype[Any]:
-        """Type of a record; there must be a row."""
         assert self._filling is not None
         return self._filling.records.dtype
 
@@ -71,61 +62,32 @@ class Collection:
 
     def add(self, row: Row) -> None:
         """Append a copy of a row; what was sensed counts only where every row has it."""
-        if self._filling is None:
-            self._filling = Filling(row, self._batch)
-        self._filling.put(self._count % self._batch, row)
+        self.replace(self._count, row)
         self._count += 1
-        if self._count % self._batch == 0:
-            self._settle()
 
     def replace(self, place: int, row: Row) -> None:
-        """Put a copy of a row into the place of another, after the last was added.
-
-        It raises as `add`.
-        """
-        self._settle()
-        assert self._filling is not None
+        if self._filling is None:
+            self._filling = Filling(row, 1)
         self._filling.put(0, row)
-        self._write(place, self._filling.records[:1])
+        self._stream.seek(place * self.layout.itemsize)
+        self._stream.write(self._filling.records.tobytes())
 
     def sort(self) -> None:
-        """Put the rows into the order of their numbers."""
-        numbers = [rows["number"].copy() for rows in self.batches()]
-        self._order = np.argsort(np.concatenate(numbers), kind="stable")
+        self._order = np.argsort(self._records()["number"], kind="stable")
 
     def batches(self) -> Iterator[Records]:
-        """Yield the rows, a part at a time."""
         if not self._count:
             return
-        self._settle()
-        size = max(self._batch, _READ_BYTES // self.layout.itemsize)
+        records, size = self._records(), max(self._batch, _READ_BYTES // self.layout.itemsize)
         for first in range(0, self._count, size):
-            end = min(first + size, self._count)
-            content = (
-                self._read(first, end - first)
-                if self._order is None
-                else b"".join(self._read(place, 1) for place in self._order[first:end].tolist())
-            )
-            yield np.frombuffer(content, self.layout)
+            part = slice(first, first + size)
+            rows = records[part] if self._order is None else records[self._order[part]]
+            _require_finite(rows)
+            yield rows
 
-    def _settle(self) -> None:
-        """Write what is in memory alone; once, since it may be replaced on the disk later."""
-        if self._filling is None or self._written == self._count:
-            return
-        first = (self._count - 1) // self._batch * self._batch
-        self._write(first, self._filling.records[: self._count - first])
-        self._written = self._count
-
-    def _read(self, place: int, count: int) -> bytes:
-        size = self.layout.itemsize
-        self._stream.seek(place * size)
-        return self._stream.read(count * size)
-
-    def _write(self, place: int, records: Records) -> None:
-        _require_finite(records)
-        self._stream.seek(place * self.layout.itemsize)
-        self._stream.write(records.tobytes())
+    def _records(self) -> Records:
         self._stream.flush()
+        return np.memmap(self._stream, self.layout, "r", shape=(self._count,))
 
 
 class Filling:
@@ -133,17 +95,11 @@ class Filling:
 
     def __init__(self, row: Row, count: int) -> None:
         """Make room for so many."""
-        self.records: Records = np.zeros(
-            count,
-            np.dtype(
-                [
-                    ("number", np.int64),
-                    ("time", np.float64),
-                    ("begins", np.bool_),
-                    *((kind, _fields(getattr(row, kind))) for kind in KINDS),
-                ]
-            ),
-        )
+        fields: list[Any] = [("number", np.int64), ("time", np.float64), ("begins", np.bool_)]
+        for kind in KINDS:
+            arrays: Mapping[str, Tensor] = getattr(row, kind)
+            fields.append((kind, [(name, each.dtype, each.shape) for name, each in arrays.items()]))
+        self.records: Records = np.zeros(count, np.dtype(fields))
         self._into = {
             kind: {name: self.records[kind][name] for name in self.records.dtype[kind].names or ()}
             for kind in KINDS
@@ -151,7 +107,6 @@ class Filling:
         self.lacked = set[str]()
 
     def put(self, place: int, row: Row) -> None:
-        """Copy a row into a place."""
         record = self.records[place]
         record["number"], record["time"], record["begins"] = row.number, row.time_s, row.begins
         for kind, into in self._into.items():
@@ -172,10 +127,6 @@ class Filling:
                         f"{list(array.shape)}"
                     )
                 into[name][place] = array
-
-
-def _fields(arrays: Mapping[str, Tensor]) -> list[Any]:
-    return [(name, array.dtype, array.shape) for name, array in arrays.items()]
 
 
 def _require_finite(records: Records) -> None:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -250,20 +251,12 @@ def _vectors(
     contract: ChunkContract,
 ) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
     """Yield tensor and normaliser of each vector that the policy sees, and what reads it."""
-    if contract.state is not None:
-        state = contract.state
-        yield (
-            state.tensor,
-            VectorNormaliser(state.normalisation, len(state.joints)),
-            lambda seen: _there(seen.state),
-        )
-    if contract.environment_state is not None:
-        outside = contract.environment_state
-        yield (
-            outside.tensor,
-            VectorNormaliser(outside.normalisation, outside.size),
-            lambda seen: _there(seen.environment_state),
-        )
+    if (state := contract.state) is not None:
+        normaliser = VectorNormaliser(state.normalisation, len(state.joints))
+        yield state.tensor, normaliser, attrgetter("state")
+    if (outside := contract.environment_state) is not None:
+        normaliser = VectorNormaliser(outside.normalisation, outside.size)
+        yield outside.tensor, normaliser, attrgetter("environment_state")
 
 
 def _parts(row: Tensor, steps: Sequence[object]) -> Sequence[Tensor]:
@@ -271,20 +264,13 @@ def _parts(row: Tensor, steps: Sequence[object]) -> Sequence[Tensor]:
     return [row] if len(steps) == 1 else list(row)
 
 
-def _there(values: F64 | None) -> F64:
-    assert values is not None  # sources give what the contract has
-    return values
-
-
 @contextmanager
 def _encoders(bundle: ChunkBundle) -> Iterator[Mapping[str, BackendBase]]:
-    """Give the opened graphs by name, which ONNX Runtime runs."""
     with open_models(bundle.models, ["onnx"]) as opened:
         yield {key.removeprefix("graphs."): backend for key, backend in opened.items()}
 
 
 def _rows(folder: Path, name: str, graph: Graph, count: int) -> dict[str, Tensor]:
-    """Make arrays on the disk for the samples of a graph."""
     return {
         spec.name: np.asarray(
             open_memmap(folder / f"{name}.{place}.npy", "w+", spec.dtype, (count, *spec.shape[1:]))

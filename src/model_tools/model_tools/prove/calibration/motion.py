@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from model_tools.errors import listed
 from model_tools.files.rows import Row
 from model_tools.prove.calibration.collection import Fields, Filling, Records
-from model_tools.prove.calibration.coverage import RowMotion, StatedAgreement
+from model_tools.prove.calibration.measure import RowMotion, StatedAgreement
 from policy_core.bundle.bundle import JointBundle
 from policy_core.interfaces import F64
 
@@ -41,7 +42,7 @@ _ALIKE, _UNITS = 1.5, 20.0
 _ELSEWHERE = 0.5
 """Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
 legs that are exchanged, signs that are mirrored, or without the commands."""
-_LISTED = 3
+SHOWN = 3
 
 
 class MotionOf:
@@ -53,7 +54,6 @@ class MotionOf:
     """
 
     def __init__(self, bundle: JointBundle) -> None:
-        """Begin without rows."""
         contract = bundle.contract
         self._fields, self._period_s = Fields(bundle, ()), contract.period_ns * 1e-9
         self._output, joints = contract.action.output, contract.joints.names
@@ -73,7 +73,6 @@ class MotionOf:
         self._count = 0
 
     def watch(self, row: Row) -> None:
-        """Take a row, in the order of time; not all need come."""
         if self._filling is None:
             self._filling = Filling(row, _AT_ONCE)
         self._filling.put(self._count, row)
@@ -82,13 +81,14 @@ class MotionOf:
             self._settle()
 
     def found(self) -> RowMotion:
-        """Return what was found in all rows so far."""
         self._settle()
         targets = [found for each in self._targets if (found := each.found(centred=True))]
         return RowMotion(
             joints=self._joints.found(),
             body=self._body.found(),
-            targets=max(targets, key=_together, default=None),
+            targets=max(
+                targets, key=lambda one: np.nan_to_num(one.correlation).mean(), default=None
+            ),
         )
 
     def _settle(self) -> None:
@@ -126,10 +126,6 @@ class MotionOf:
             )
 
 
-def _together(found: StatedAgreement) -> float:
-    return float(np.nan_to_num(found.correlation).mean())
-
-
 class _Compared:
     """Sums for the correlation and the ratio of two quantities."""
 
@@ -139,14 +135,12 @@ class _Compared:
         self._product = np.zeros(len(names))
 
     def add(self, first: F64, second: F64) -> None:
-        """Take both [rows, values]."""
         self._count += len(first)
         for sums, values in ((self._first, first), (self._second, second)):
             sums += values.sum(axis=0), np.square(values).sum(axis=0)
         self._product += (first * second).sum(axis=0)
 
     def found(self, *, centred: bool = False) -> StatedAgreement | None:
-        """Return the figures, about the means or about 0; None where nothing was compared."""
         if not self._count:
             return None
         first, second = (sums / self._count for sums in (self._first, self._second))
@@ -169,13 +163,12 @@ class _Compared:
 
 
 def moved_wrongly(found: RowMotion) -> Iterator[str]:
-    """Yield what no robot does."""
     if found.joints is not None:
         moving = _moving(found.joints, _MOVES_RAD_S)
         if moving.any():
             correlation = float(np.median(found.joints.correlation[moving]))
             ratio = float(np.median(found.joints.ratio[moving]))
-            which = _listed([found.joints.names[place] for place in np.flatnonzero(moving)])
+            which = listed(np.array(found.joints.names)[moving], SHOWN)
             if _is_reversed(correlation, ratio):
                 yield (
                     f"the velocities of joints have the other sign than the changes of their "
@@ -236,8 +229,8 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
         ]
         yield (
             f"the joints do not go where this policy sends them (correlation {mean:.2f} on "
-            f"average, {_listed(worst)}): see the names and signs of joints, as left and right "
-            "that are exchanged; or another controller was at work, or its commands were not "
+            f"average, {listed(worst, SHOWN)}): see the names and signs of joints, as left and "
+            "right that are exchanged; or another controller was at work, or its commands were not "
             "recorded"
         )
 
@@ -265,8 +258,3 @@ def _moving(found: StatedAgreement, least: float) -> npt.NDArray[np.bool_]:
     return np.asarray(
         (found.stated > least / 10.0) & (found.seen > least) & np.isfinite(found.correlation)
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

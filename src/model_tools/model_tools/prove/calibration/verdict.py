@@ -7,14 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model_tools.prove.calibration.calibration_files import FEWEST, in_words
-from model_tools.prove.calibration.coverage import (
+from model_tools.errors import listed
+from model_tools.prove.calibration.measure import (
+    FEWEST,
     PUSHED,
     Direction,
     RowCoverage,
     TermCoverage,
 )
-from model_tools.prove.calibration.motion import moved_elsewhere, moved_wrongly
+from model_tools.prove.calibration.motion import SHOWN, moved_elsewhere, moved_wrongly
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, fields_of
 
 _USUAL = 512
@@ -22,7 +23,7 @@ _USUAL = 512
 _ONLY_STILL, _MOSTLY_STILL = 0.95, 0.5
 _UNHEALTHY, _NOTED = 0.2, 0.001
 """Shares of rows that are not of a robot at work: too many, and worth a word."""
-_REPEATED, _SELDOM, HALFWAY = 0.1, 0.01, 0.5
+_REPEATED, _SELDOM, _HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
 """A body that turns less while its legs move stands on something; walking is five times that."""
@@ -31,7 +32,6 @@ _ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in fields_of(C
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")
 """Not velocities, whose healthy range is that of rare jolts."""
-_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +40,16 @@ class CalibrationVerdict:
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return whether the rows will do."""
         return not self.problems
 
     @property
     def words(self) -> str:
-        """The verdict in a line."""
-        return in_words(self.problems, self.warnings)
+        if self.problems:
+            return "not usable"
+        return "usable, with gaps" if self.warnings else "usable"
 
 
 def judge(found: RowCoverage) -> CalibrationVerdict:
@@ -62,7 +62,7 @@ def judge(found: RowCoverage) -> CalibrationVerdict:
 
 def is_gap(found: Direction) -> bool:
     """Return whether the rows know too little of a direction."""
-    return _is_missing(found) or any(True for _ in _gap(found))
+    return _is_missing(found) or bool(_gap(found))
 
 
 def _problems(found: RowCoverage) -> Iterator[str]:
@@ -123,8 +123,7 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
             f"never {', '.join(way.words for way in never)}: the policy was trained for that; "
             "record it, too"
         )
-    for way in found.directions:
-        yield from _gap(way)
+    yield from filter(None, map(_gap, found.directions))
     if found.commands is not None and found.commands < _FEW_COMMANDS:
         yield (
             f"{found.commands} different velocity commands: record more of them, with --every "
@@ -132,16 +131,18 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
         )
     for term in found.terms:
         if term.constant and term.field != "velocity_command" and not _is_lost(term):
-            yield f"{term.name} never changes in {_listed(term.constant)}"
-        if term.field in _SPANNED and term.span is not None and 0.0 < term.span < HALFWAY:
+            yield f"{term.name} never changes in {listed(term.constant, SHOWN)}"
+        if term.field in _SPANNED and term.span is not None and 0.0 < term.span < _HALFWAY:
             yield (
                 f"{term.name} spans {term.span:.0%} of what it does in a healthy run: what is "
                 "beyond will be cut off; record livelier work"
             )
         if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
+            worst = sorted(term.shifted.items(), key=lambda item: -item[1])
+            off = [f"{name} by {value:.1f} deviations" for name, value in worst]
             yield (
-                f"{term.name} sits elsewhere than in a healthy run: {_off(term)}; see the order "
-                "and the signs of joints, and how the IMU is mounted"
+                f"{term.name} sits elsewhere than in a healthy run: {listed(off, SHOWN)}; see the "
+                "order and the signs of joints, and how the IMU is mounted"
             )
     yield from moved_elsewhere(found.motion)
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
@@ -178,25 +179,16 @@ def _is_missing(found: Direction) -> bool:
     return found.reached <= PUSHED * found.trained
 
 
-def _gap(found: Direction) -> Iterator[str]:
+def _gap(found: Direction) -> str:
     trained = f"the policy was trained to {found.trained:g} {found.unit}"
     if _is_missing(found):
-        return
-    if found.reached < HALFWAY * found.trained:
-        yield f"{found.words} only to {found.reached:.2g} {found.unit}: {trained}"
-    elif found.share < _SELDOM:
-        yield f"{found.words} in {found.share:.1%} of the rows only: {trained}; record more"
-
-
-def _off(term: TermCoverage) -> str:
-    worst = sorted(term.shifted.items(), key=lambda item: -item[1])
-    return _listed([f"{name} by {value:.1f} deviations" for name, value in worst])
+        return ""
+    if found.reached < _HALFWAY * found.trained:
+        return f"{found.words} only to {found.reached:.2g} {found.unit}: {trained}"
+    if found.share < _SELDOM:
+        return f"{found.words} in {found.share:.1%} of the rows only: {trained}; record more"
+    return ""
 
 
 def _worst(found: RowCoverage) -> str:
-    return _listed([f"{name} in {share:.0%}" for name, share in found.far_values.items()])
-
-
-def _listed(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    return listed((f"{name} in {share:.0%}" for name, share in found.far_values.items()), SHOWN)

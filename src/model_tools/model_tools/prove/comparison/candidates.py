@@ -9,12 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
+import numpy as np
+import numpy.typing as npt
+
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from policy_core.bundle.bundle import joint_hash
 from policy_core.bundle.contract import Artifact
+from policy_core.interfaces import Tensor
 from policy_inference.backends.registry import OpenedModels, Options, artifacts_for, open_models
 from policy_inference.comparison.chunks import coarsest
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.opening import B
 
 RUN_TIMEOUT_S = 60.0
@@ -47,12 +54,10 @@ class Candidate(Generic[B]):
 
     @property
     def entry(self) -> Artifact:
-        """The entry of the first model, which is the only one of a joint policy."""
         return next(iter(self.entries.values()))
 
     @property
     def precision(self) -> str:
-        """The coarsest of its models."""
         return coarsest(self.entries)
 
     @property
@@ -61,7 +66,6 @@ class Candidate(Generic[B]):
         return joint_hash([entry.sha256 for entry in self.entries.values()])
 
     def opened(self) -> OpenedModels:
-        """Open its models, for a `with` that closes them."""
         return open_models(
             self.bundle.models,
             [self.backend],
@@ -101,14 +105,20 @@ def candidates(
         )
     for number, other in enumerate(found[1:], 1):
         check_same_function(found[0].bundle, other.bundle)
-        _refuse_same_files(other, found[:number])
+        for one in found[:number]:
+            if (one.backend, one.sha256) == (other.backend, other.sha256):
+                raise ToolError(
+                    f"{other.bundle.path}: expected other artifacts than those of "
+                    f"{one.bundle.path}, found the same files on the same back end "
+                    f"({other.backend}), which proves nothing; name another back end "
+                    "with --backend, or a bundle with another model"
+                )
     if len({one.label for one in found}) == len(found):
         return found
     return [dataclasses.replace(one, label=f"{one.bundle.path} {one.backend}") for one in found]
 
 
 def candidate(bundle: B, backend: str, options: Options) -> Candidate[B]:
-    """Return a bundle's artifacts for a back end."""
     opened = artifacts_for(bundle, backend)
     entries = {key: entry for key, (entry, _) in opened.items()}
     return Candidate(
@@ -121,12 +131,53 @@ def candidate(bundle: B, backend: str, options: Options) -> Candidate[B]:
     )
 
 
-def _refuse_same_files(other: Candidate[B], before: Sequence[Candidate[B]]) -> None:
-    for one in before:
-        if (one.backend, one.sha256) == (other.backend, other.sha256):
-            raise ToolError(
-                f"{other.bundle.path}: expected other artifacts than those of "
-                f"{one.bundle.path}, found the same files on the same back end "
-                f"({other.backend}), which proves nothing; name another back end "
-                "with --backend, or a bundle with another model"
-            )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OnRows:
+    """An artifact on one set of rows.
+
+    Attributes:
+        source: Of the rows.
+        count: How many are judged.
+        left_out: Rows that are not among them, since an artifact was calibrated with them.
+        differences: Of what commands joints first. Of a chunk policy: normalised chunks, the same
+            in rad, then each camera's encoder against the reference's.
+        checks: Everything that was held against a limit; nothing where it is not judged.
+        judged: Whether it was. Images that were drawn say little of a graph of 8 bits, whose
+            ranges are those of recorded ones: where there are such, these judge it.
+    """
+
+    source: str
+    count: int
+    left_out: int = 0
+    differences: tuple[Difference, ...]
+    checks: tuple[Check, ...]
+    judged: bool = True
+
+    @property
+    def action(self) -> Difference:
+        return self.differences[0]
+
+    @property
+    def title(self) -> str:
+        """Where the rows are from, and how many of them were held back."""
+        held = f", {self.count} held back of {self.count + self.left_out}" if self.left_out else ""
+        return f"{self.source}{held}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowSet:
+    """Rows of one source, all of which are played, and the numbers of those that are judged."""
+
+    rows: Rows
+    judged: npt.NDArray[np.int64]
+
+    @staticmethod
+    def whole(rows: Rows) -> RowSet:
+        return RowSet(rows=rows, judged=np.arange(len(rows)))
+
+    @property
+    def left_out(self) -> int:
+        return len(self.rows) - len(self.judged)
+
+    def of(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: array[self.judged] for name, array in tensors.items()}

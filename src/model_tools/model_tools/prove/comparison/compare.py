@@ -7,16 +7,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.prove.comparison import walking
-from model_tools.prove.comparison.candidates import Candidate
-from model_tools.prove.comparison.chunk_rows import ChunkComparison
-from model_tools.prove.comparison.joint_rows import JointComparison
-from model_tools.prove.comparison.on_rows import Comparison, OnRows, RowSet
+from model_tools.prove.comparison.candidates import Candidate, OnRows, RowSet
+from model_tools.prove.comparison.kinds import ChunkComparison, JointComparison
 from model_tools.prove.comparison.walking import Walked
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.bundle import Bundle, JointBundle
@@ -26,6 +24,9 @@ from policy_core.latency import Latency, LatencyWindow
 from policy_inference.comparison.limits import Check, closed_loop_limits
 
 _log = logging.getLogger("model_tools")
+_TIMED_FOR_S = 20.0
+"""At most: a simulator of a chip takes seconds for a run, and its speed says nothing."""
+Comparison = JointComparison | ChunkComparison
 _COMPARISONS: Mapping[type[Bundle], Comparison] = {
     JointBundle: JointComparison(),
     ChunkBundle: ChunkComparison(),
@@ -55,11 +56,9 @@ class Compared:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Everything that was held against a limit."""
         return (*(check for rows in self.on_rows for check in rows.checks), *self.walking_checks)
 
     def __bool__(self) -> bool:
-        """Return whether every limit holds."""
         return all(self.checks)
 
 
@@ -95,8 +94,7 @@ def compare(
             f"rows; give {comparison.other_rows}"
         )
     ran = [_run(comparison, candidate, sets, walk_s, robot) for candidate in candidates]
-    reported = _reported(candidates[0], walk_s, robot)
-    return [_judged(comparison, one, ran[0], sets, reported) for one in ran]
+    return [_judged(comparison, one, ran[0], sets) for one in ran]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -136,37 +134,21 @@ def _judged(
     ran: _RanArtifact,
     reference: _RanArtifact,
     sets: Sequence[RowSet],
-    reported: Mapping[str, Sequence[float]],
 ) -> Compared:
     candidate, walks = ran.candidate, ran.walks
     on_rows = tuple(
         comparison.judged(candidate, one, found, said, is_only=len(sets) == 1)
         for one, found, said in zip(sets, ran.played, reference.played, strict=True)
     )
+    found = Compared(candidate=candidate, latency=ran.latency, on_rows=on_rows, walks=walks)
     if not walks:
-        return Compared(candidate=candidate, latency=ran.latency, on_rows=on_rows)
+        return found
     limits = closed_loop_limits(candidate.bundle.contract, candidate.backend)
-    return Compared(
-        candidate=candidate,
-        latency=ran.latency,
-        walks=walks,
-        on_rows=on_rows,
+    return replace(
+        found,
         walking_checks=walking.judge(walks, reference.walks, limits),
-        alone_checks=walking.judge_alone(walks, candidate.bundle, reported, limits),
+        alone_checks=walking.judge_alone(walks, candidate.bundle),
     )
-
-
-def _reported(
-    reference: Candidate[Any], walk_s: float | None, robot: SimulatedRobot
-) -> Mapping[str, Sequence[float]]:
-    """Return the errors that the reference's report has of these walks: robot_sim's, as long."""
-    if robot.model is not None or walk_s != walking.DURATION_S:
-        return {}
-    return walking.reported_errors(reference.bundle, reference.entry.sha256)
-
-
-_TIMED_FOR_S = 20.0
-"""At most: a simulator of a chip takes seconds for a run, and its speed says nothing."""
 
 
 def measure_latency(backend: Backend, inputs: Mapping[str, Tensor], runs: int) -> Latency:

@@ -14,15 +14,14 @@ from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.files.outputs import new_file
 from model_tools.files.report_page import write_page
-from model_tools.prove.comparison.chunk_rows import DRAWN
+from model_tools.prove.comparison.candidates import OnRows
 from model_tools.prove.comparison.compare import Compared
-from model_tools.prove.comparison.on_rows import OnRows
+from model_tools.prove.comparison.kinds import DRAWN
 from model_tools.prove.comparison.walking import AXES, Walked
 from policy_core.bundle.bundle import REPORT_FOLDER, model_sha256
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
 from policy_core.interfaces import F64
-from policy_core.latency import Latency
 from policy_inference.comparison.chunks import PATH
 from policy_inference.comparison.limits import judged_by_walking
 from policy_inference.comparison.open_loop import Difference
@@ -52,7 +51,6 @@ def failures(found: Sequence[Compared]) -> list[str]:
 
 
 def comparison_report(found: Sequence[Compared]) -> Report:
-    """Return what was found; the first artifact is the reference."""
     reference = found[0].candidate
     is_chunk = isinstance(reference.bundle, ChunkBundle)
     figures = _chunk_figures if is_chunk else _joint_figures
@@ -125,16 +123,12 @@ def _head(one: Compared) -> dict[str, Any]:
     }
 
 
-def _latency(found: Latency) -> dict[str, float]:
-    return {"p50": found.p50_s, "p99": found.p99_s}
-
-
 def _joint_figures(one: Compared) -> dict[str, Any]:
     entry, [latency] = one.candidate.entry, one.latency.values()
     return {
         **_head(one),
         **{key: getattr(entry, key) for key in ("file", "sha256", "precision", "tool", "made")},
-        "latency_s": _latency(latency),
+        "latency_s": {"p50": latency.p50_s, "p99": latency.p99_s},
         "open_loop": [
             {
                 "rows": rows.source,
@@ -170,8 +164,8 @@ def _joint_figures(one: Compared) -> dict[str, Any]:
 def _chunk_figures(one: Compared) -> dict[str, Any]:
     def graph(key: str, entry: Artifact) -> dict[str, Any]:
         keys = ("file", "sha256", "precision", "target", "tool", "made")
-        stated = {name: getattr(entry, name) for name in keys}
-        return stated | {"latency_s": _latency(one.latency[key])}
+        stated, latency = {name: getattr(entry, name) for name in keys}, one.latency[key]
+        return stated | {"latency_s": {"p50": latency.p50_s, "p99": latency.p99_s}}
 
     def on_rows(rows: OnRows) -> dict[str, Any]:
         chunk, in_rad, *others = rows.differences
@@ -227,16 +221,11 @@ def _models(found: Sequence[Compared]) -> Table:
 
 
 def _on_rows(found: Sequence[Compared]) -> Iterator[Part]:
-    """Yield a section for each set of rows; the reference is in its table only."""
     for index, first in enumerate(found[0].on_rows):
         entries = [(one.candidate.label, one.on_rows[index]) for one in found]
         others = [(label, rows.action) for label, rows in entries[1:]]
         details: list[Part] = [
-            Section(
-                title=f"{label}: by joint, and the worst row",
-                parts=[_by_value(rows), _worst(label, rows.action)],
-                is_folded=True,
-            )
+            Section(title=f"{label}: by joint", parts=[_by_value(rows)], is_folded=True)
             for label, rows in entries[1:]
         ]
         yield Section(
@@ -270,23 +259,19 @@ def _outputs(entries: Sequence[tuple[str, OnRows]]) -> Table:
 def _by_value(on: OnRows) -> Table:
     """Return the errors by joint; of a chunk policy those in rad beside the normalised ones."""
     columns: dict[str, F64] = {}
-    for one in on.differences[:1] if not _has_chunks(on) else on.differences[:2]:
+    for one in on.differences[:2]:
         unit = "" if one is on.action else ", rad"
-        columns |= {
-            f"MAE{unit}": one.mae_each,
-            f"RMSE{unit}": one.rmse_each,
-            f"max{unit}": one.max_abs_each,
-            f"cosine{unit}": one.cosine_each,
-        }
+        if one.names == on.action.names:
+            columns |= {
+                f"MAE{unit}": one.mae_each,
+                f"RMSE{unit}": one.rmse_each,
+                f"max{unit}": one.max_abs_each,
+                f"cosine{unit}": one.cosine_each,
+            }
     return Table(
         header=("joint", *columns),
         rows=list(zip(on.action.names, *(each.tolist() for each in columns.values()), strict=True)),
     )
-
-
-def _has_chunks(on: OnRows) -> bool:
-    """Return whether the second difference is the first one in rad."""
-    return len(on.differences) > 1 and on.differences[1].names == on.action.names
 
 
 def _errors(others: Sequence[tuple[str, Difference]]) -> list[Chart]:
@@ -301,30 +286,6 @@ def _errors(others: Sequence[tuple[str, Difference]]) -> list[Chart]:
         Chart(title="error: RMSE, and the largest", series=by_value, names=names, is_log=True),
         Chart(title="cosine of found and expected output", series=by_row, x_label="row"),
     ]
-
-
-def _worst(label: str, found: Difference) -> Plot:
-    """Return the row with the largest error; of a chunk, which has several, over its steps."""
-    row = int(found.rows[found.worst_place[0]])
-    steps = found.rows == row
-    if steps.sum() == 1:
-        series = [
-            Series(label="expected", kind="bar", y=found.expected[steps][0], tone=Tone.PLAIN),
-            Series(label=label, kind="bar", y=found.found[steps][0]),
-        ]
-        return Plot(charts=[Chart(title=f"row {row}", series=series, names=found.names)])
-    charts = [
-        Chart(
-            title=f"{name}, observation {row}",
-            series=[
-                Series(label="expected", y=found.expected[steps, i], tone=Tone.PLAIN),
-                Series(label=label, y=found.found[steps, i]),
-            ],
-            x_label="step",
-        )
-        for i, name in enumerate(found.names)
-    ]
-    return Plot(charts=charts, columns=min(3, len(charts)))
 
 
 def _walks(found: Sequence[Compared]) -> Iterator[Part]:
@@ -375,41 +336,24 @@ def _courses(found: Sequence[Compared]) -> list[Chart]:
     """Return velocities, then tilts over time, a chart for each command."""
     velocities, tilts = [], []
     for i, first in enumerate(found[0].walks):
-        axis = int(np.argmax(np.abs(first.command)))
-        each = [(one.candidate.label, one.walks[i]) for one in found]
-        ends_s = np.array([0.0, first.outcome.duration_s])
-        commanded = Series(
-            label="commanded", x=ends_s, y=np.full(2, first.command[axis]), tone=Tone.PLAIN
-        )
+        axis, ends_s = int(np.argmax(np.abs(first.command))), [0.0, first.outcome.duration_s]
+        commanded = [first.command[axis]] * 2
+        speeds = [Series(label="commanded", x=ends_s, y=commanded, tone=Tone.PLAIN)]
+        leaning = list[Series]()
+        for one in found:
+            label, walk = one.candidate.label, one.walks[i]
+            time_s = walk.trace.time_s - walk.trace.time_s[0]
+            speeds.append(Series(label=label, x=time_s, y=_velocity(walk, axis)))
+            tilt_deg = np.degrees(tilt_rad(walk.trace.quat_xyzw))
+            leaning.append(Series(label=label, x=time_s, y=tilt_deg))
         command = "({:g}, {:g}, {:g})".format(*first.command)
-        velocities.append(
-            Chart(
-                title=f"{command}: {AXES[axis]}, {'rad/s' if axis == 2 else 'm/s'}",
-                series=[
-                    commanded,
-                    *(_course(label, walk, _velocity(walk, axis)) for label, walk in each),
-                ],
-            )
-        )
-        tilts.append(
-            Chart(
-                title="tilt, degrees",
-                series=[
-                    _course(label, walk, np.degrees(tilt_rad(walk.trace.quat_xyzw)))
-                    for label, walk in each
-                ],
-                x_label="s",
-            )
-        )
+        title = f"{command}: {AXES[axis]}, {'rad/s' if axis == 2 else 'm/s'}"
+        velocities.append(Chart(title=title, series=speeds))
+        tilts.append(Chart(title="tilt, degrees", series=leaning, x_label="s"))
     return [*velocities, *tilts]
 
 
-def _course(label: str, walk: Walked, values: F64) -> Series:
-    return Series(label=label, x=walk.trace.time_s - walk.trace.time_s[0], y=values)
-
-
 def _velocity(walk: Walked, axis: int) -> F64:
-    """Return the mean over a stride about each time."""
     time_s, values = walk.trace.time_s, velocity_yaw_aligned(walk.trace)[:, axis]
     period_s = float(np.diff(time_s[:2])[0]) if len(time_s) > 1 else _SMOOTHED_S
     window = np.ones(min(len(values), max(1, round(_SMOOTHED_S / period_s))))
@@ -417,7 +361,6 @@ def _velocity(walk: Walked, axis: int) -> F64:
 
 
 def _warnings(found: Sequence[Compared]) -> Iterator[str]:
-    """Yield a line for each doubt that no limit expresses."""
     for one in found:
         for check in one.alone_checks:
             if not check:

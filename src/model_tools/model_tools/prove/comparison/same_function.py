@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, listed
 from policy_core.bundle.body import Body
 from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
@@ -31,14 +31,12 @@ def check_same_function(reference: Bundle, other: Bundle) -> None:
     ours, theirs = dict(_meaning(reference)), dict(_meaning(other))
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if keys:
-        found = [
-            f"{key} {_brief(theirs.get(key))} instead of {_brief(ours.get(key))}"
-            for key in keys[:_SHOWN]
-        ]
-        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        found = (
+            f"{key} {_brief(theirs.get(key))} instead of {_brief(ours.get(key))}" for key in keys
+        )
         raise ToolError(
             f"{other.path}: expected the same function as {reference.path}, found "
-            f"{'; '.join(found)}{more}"
+            f"{listed(found, _SHOWN, '; ')}"
         )
 
 
@@ -49,7 +47,6 @@ def _meaning(bundle: Bundle) -> Iterator[tuple[str, object]]:
 
 
 def _body(body: Body) -> Iterator[tuple[str, object]]:
-    """Yield rate and joints."""
     yield "rate_hz", body.rate_hz
     yield "joints.names", body.joints.names
     yield "joints.robot_names", body.joints.on_robot()

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import degrees, inf
 
 from model_tools.errors import ToolError
-from model_tools.files.foreign import Node
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import LITE3, SimulatedRobot, Velocity, WalkCase, steady
 from policy_core.bundle.body import ClosedLoopLimits
-from policy_core.bundle.bundle import REPORT_FOLDER, JointBundle
+from policy_core.bundle.bundle import JointBundle
 from policy_core.errors import RobotError
 from policy_core.interfaces import Backend
 from policy_inference.comparison.limits import Check
@@ -29,8 +28,6 @@ _ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
 """Of a good walk: of the command's largest component, and in m/s, rad/s where that is small."""
 _ALTERED_SHARE = 0.001
 """Of a good walk: ticks in which the guard may change a target; its bounds are 1.5 x nominal."""
-_ACCEPTANCE = "acceptance"
-"""Report whose steady cases are these walks, of a Lite3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +40,6 @@ class Walked:
 
     @property
     def standing(self) -> bool:
-        """Whether the command was to stand."""
         return not any(self.command)
 
 
@@ -102,7 +98,9 @@ def judge(
     """
     checks = [_cut_short(walks)]
     for walk, other in zip(walks, reference, strict=True):
-        checks += _following(walk, other, limits)
+        if (error := limits.velocity_error) is not None:
+            allowed = [each + error for each in other.outcome.error]
+            checks += _errors(walk, allowed)
     checks += _worst(
         walks,
         "largest tilt, degrees",
@@ -121,55 +119,22 @@ def judge(
     return tuple(checks)
 
 
-def judge_alone(
-    walks: Sequence[Walked],
-    bundle: JointBundle,
-    reported: Mapping[str, Sequence[float]],
-    limits: ClosedLoopLimits,
-) -> tuple[Check, ...]:
+def judge_alone(walks: Sequence[Walked], bundle: JointBundle) -> tuple[Check, ...]:
     """Hold walks against what a good walk is, whatever the reference does.
 
     Args:
         walks: Of one artifact.
         bundle: Its bundle; the guard's bounds say something where it has a `nominal`.
-        reported: Errors of vx, vy (m/s) and yaw rate (rad/s) that its report has, by walk.
-        limits: What an error may be above those.
     """
     checks = [_cut_short(walks)]
     for walk in walks:
-        checks += _errors(
-            walk,
-            "error of {}",
-            [max(_SMALLEST_ERROR, _ERROR_SHARE * max(map(abs, walk.command)))] * len(AXES),
-        )
-        known = reported.get(walk.outcome.name)
-        if known is not None and limits.velocity_error is not None:
-            checks += _errors(
-                walk,
-                "error of {}, by the bundle's report",
-                [error + limits.velocity_error for error in known],
-            )
+        most = max(_SMALLEST_ERROR, _ERROR_SHARE * max(map(abs, walk.command)))
+        checks += _errors(walk, [most] * len(AXES))
     altered = None if bundle.contract.nominal is None else _ALTERED_SHARE
     return (
         *checks,
         *_worst(walks, "share of ticks altered by the guard", "altered_share", altered),
     )
-
-
-def reported_errors(bundle: JointBundle, sha256: str) -> dict[str, list[float]]:
-    """Return the errors of the walks of a Lite3 that passed in the bundle's report on a model.
-
-    There are none without such a report.
-    """
-    content = bundle.report(_ACCEPTANCE)
-    if content is None or content.get("model_sha256") != sha256:
-        return {}
-    report = Node(str(bundle.path / REPORT_FOLDER / f"{_ACCEPTANCE}.json"), content)
-    return {
-        outcome["name"].text(): outcome["error"].numbers(len(AXES))
-        for outcome in report.section("outcomes")
-        if outcome.flag("passed")
-    }
 
 
 def _cut_short(walks: Sequence[Walked]) -> Check:
@@ -181,20 +146,9 @@ def _cut_short(walks: Sequence[Walked]) -> Check:
     return Check(what="walks cut short", value=len(short), limit=0, where=where)
 
 
-def _following(walk: Walked, reference: Walked, limits: ClosedLoopLimits) -> list[Check]:
-    if limits.velocity_error is None:
-        return []
-    return _errors(
-        walk,
-        "error of {}",
-        [allowed + limits.velocity_error for allowed in reference.outcome.error],
-    )
-
-
-def _errors(walk: Walked, what: str, limits: Sequence[float]) -> list[Check]:
-    """Return a check for each axis, whose name takes the place of {} in `what`."""
+def _errors(walk: Walked, limits: Sequence[float]) -> list[Check]:
     return [
-        Check(what=what.format(axis), value=error, limit=limit, where=walk.outcome.name)
+        Check(what=f"error of {axis}", value=error, limit=limit, where=walk.outcome.name)
         for axis, error, limit in zip(AXES, walk.outcome.error, limits, strict=True)
     ]
 

@@ -25,6 +25,7 @@ from policy_core.bundle.bundle import AnyBundle, model_sha256
 from policy_inference.backends.registry import Options
 
 ROWS = "trials.jsonl"
+_LIMITED = ("tilt_deg", "torque_limit_share", "altered_share")
 _LOOKS = 8
 """How often the trials so far are looked at, where they may stop early."""
 _SIGNIFICANCE = 0.05
@@ -51,16 +52,13 @@ class Evaluated:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether there are fewer trials than planned, since the answer is certain."""
         return len(self.tasks) < len(self.plan) * len(self.policies)
 
     def rows_of(self, policy: EvaluatedPolicy) -> list[TrialRow]:
-        """Return the results of a policy, in the order of the plan."""
         keys = (task.key for task in self.tasks if task.policy is policy)
         return [self.rows[key] for key in keys if key in self.rows]
 
     def successes(self, policy: EvaluatedPolicy) -> tuple[int, int]:
-        """Return how many trials of a policy succeeded, and how many there are."""
         rows = self.rows_of(policy)
         return sum(succeeded(row, self.plan.success) for row in rows), len(rows)
 
@@ -92,18 +90,12 @@ def succeeded(row: TrialRow, limits: Success) -> bool:
     """Return whether a trial held, and within the limits of the plan."""
     if not row.held:
         return False
-    figures = row.figures
-    bounds = (
-        (("error_vx", "error_vy", "error_wz"), limits.error),
-        (("tilt_deg",), limits.tilt_deg),
-        (("torque_limit_share",), limits.torque_limit_share),
-        (("altered_share",), limits.altered_share),
-    )
+    bounds = dict.fromkeys(("error_vx", "error_vy", "error_wz"), limits.error)
+    bounds |= {name: getattr(limits, name) for name in _LIMITED}
     return all(
-        (value := figures[name]) is not None and value <= bound
-        for names, bound in bounds
+        (value := row.figures[name]) is not None and value <= bound
+        for name, bound in bounds.items()
         if bound is not None
-        for name in names
     )
 
 
@@ -111,13 +103,11 @@ def evaluated_policies(
     plan: Plan, bundles: Sequence[AnyBundle], options: Options
 ) -> list[EvaluatedPolicy]:
     """Return what is to be tried: each bundle on each back end of the plan."""
-    found = [
-        _evaluated(_of_the_robot(plan, bundle), backend, options)
-        for bundle in bundles
-        for backend in dict.fromkeys(plan.backends)
-    ]
-    identities = [(one.sha256, one.backend) for one in found]
-    if len(set(identities)) < len(found):
+    found = list[EvaluatedPolicy]()
+    for bundle in bundles:
+        _require_robot(plan, bundle)
+        found += [_evaluated(bundle, each, options) for each in dict.fromkeys(plan.backends)]
+    if len({(one.sha256, one.backend) for one in found}) < len(found):
         raise ToolError(
             "expected policies that differ, found a bundle that is named twice; compared with "
             "itself it proves nothing"
@@ -132,8 +122,7 @@ def evaluated_policies(
     return [dataclasses.replace(one, label=f"{one.folder.name}: {one.label}") for one in found]
 
 
-def _of_the_robot(plan: Plan, bundle: AnyBundle) -> AnyBundle:
-    """Return a bundle that is for the robot of the plan."""
+def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
     if bundle.contract.kind != plan.kind:
         raise ToolError(
             f"{bundle.path}: expected a {plan.kind} policy, since the plan's robot is "
@@ -143,7 +132,6 @@ def _of_the_robot(plan: Plan, bundle: AnyBundle) -> AnyBundle:
         arm_image_size(bundle)
     else:
         SimulatedRobot(figures=plan.robot).require(bundle.contract)
-    return bundle
 
 
 def _evaluated(bundle: AnyBundle, backend: str, options: Options) -> EvaluatedPolicy:
@@ -251,7 +239,6 @@ class TrialStore:
     """The results of trials, a line of JSON each, as they come; only this process writes them."""
 
     def __init__(self, file: BinaryIO, rows: dict[str, TrialRow]) -> None:
-        """Take over a file that is open at its end, and what is in it."""
         self._file, self.rows = file, rows
 
     def keep(self, row: TrialRow, *, succeeded: bool) -> None:
@@ -294,9 +281,9 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
 def _row(line: bytes, where: str) -> TrialRow:
     try:
         values: dict[str, Any] = json.loads(line)
-        judged = values.pop("succeeded", None)  # of another plan, perhaps
-        return TrialRow(**{"held": judged, **values})  # lines before 0.1 have only that
-    except (ValueError, TypeError) as error:
+        del values["succeeded"]  # of another plan, perhaps
+        return TrialRow(**values)
+    except (KeyError, TypeError, ValueError) as error:
         raise ToolError(
-            f"{where}: expected the result of a trial, found: {error}; remove the line"
+            f"{where}: expected the result of a trial, found: {error!r}; remove the line"
         ) from error

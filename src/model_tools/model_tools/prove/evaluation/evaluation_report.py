@@ -20,7 +20,6 @@ from model_tools.prove.evaluation.statistics import mcnemar, wilson
 from model_tools.prove.evaluation.summary import holds, summary_of, worst
 from model_tools.prove.evaluation.trials import (
     DIGITS,
-    EvaluatedPolicy,
     TrialTask,
     ground_of,
     repeat_reach,
@@ -110,7 +109,6 @@ def evaluation_report(
 
 
 def results_table(found: Evaluated) -> Table:
-    """Return the rates of success so far."""
     required, rows = found.plan.required_success, list[tuple[Cell, ...]]()
     for policy in found.policies:
         successes, trials = found.successes(policy)
@@ -159,7 +157,6 @@ def _differences(differences: Sequence[dict[str, Any]]) -> Iterator[Part]:
 
 
 def _factors(found: Evaluated, policies: Sequence[dict[str, Any]]) -> Iterator[Part]:
-    """Yield the rate of success by the value of each factor."""
     if not found.plan.varied:
         return
     charts, rows = list[Chart](), list[tuple[Cell, ...]]()
@@ -257,7 +254,8 @@ def _video(task: TrialTask) -> bytes:
         file = Path(folder) / "trial.mp4"
         if task.robot == ARM:
             outcome = repeat_reach(task)
-            write_episodes(outcome.trace, file, image_size=_image_size(task.policy))
+            bundle = load_bundle(task.policy.folder, kind=ChunkBundle)
+            write_episodes(outcome.trace, file, image_size=arm_image_size(bundle))
         else:
             _, trace = repeat_walk(task)
             end = trace.rows(
@@ -279,7 +277,3 @@ def _video(task: TrialTask) -> bytes:
                 height=_HEIGHT,
             )
         return file.read_bytes()
-
-
-def _image_size(policy: EvaluatedPolicy) -> tuple[int, int]:
-    return arm_image_size(load_bundle(policy.folder, kind=ChunkBundle))

@@ -179,7 +179,6 @@ class Plan:
 
     @property
     def factor_names(self) -> tuple[str, ...]:
-        """The factors that the robot has, in the order of the file's definition."""
         others = OF_LEGS if self.reaches else OF_THE_ARM
         names = (field.name for field in dataclasses.fields(Factors))
         return tuple(name for name in names if name not in others)
@@ -191,17 +190,14 @@ class Plan:
 
     @property
     def kind(self) -> Literal["joint", "chunk"]:
-        """Kind of the policies that the robot is tried with."""
         return "chunk" if self.reaches else "joint"
 
     @property
     def trial_s(self) -> float:
-        """Length of each trial."""
         return self.duration_s or (_REACH_S if self.reaches else _WALK_S)
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """The factors with more than one value."""
         return tuple(
             name
             for name in self.factor_names
@@ -215,7 +211,6 @@ class Plan:
                 yield seed, {name: _drawn(seed, name, value) for name, value in combination.items()}
 
     def __len__(self) -> int:
-        """Return how many trials each policy has."""
         return self.seeds * len(self.combinations)
 
 
@@ -225,12 +220,10 @@ def seeded(seed: int, what: str) -> np.random.Generator:
 
 
 def plan_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `plan.yaml`, for editors."""
     return json_schema(Plan)
 
 
 def load_plan(file: Path) -> Plan:
-    """Read a plan."""
     value, reader = load_yaml(file), Reader(str(file))
     plan: Plan | None = reader.section(Plan, value)
     if plan is not None:
@@ -248,7 +241,6 @@ def _drawn(seed: int, name: str, value: Any) -> Any:
 
 
 def _check(plan: Plan, given: Any, reader: Reader) -> None:
-    """Note what the definitions of single entries do not say."""
     for field in dataclasses.fields(Factors):
         values, rules = getattr(plan.factors, field.name), field.metadata["schema"]
         if isinstance(values, FactorRange):
@@ -328,7 +320,6 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
 
 
 def parse_fault(text: str) -> Fault:
-    """Return a fault of a trial."""
     fault = Fault.parse(text)
     if fault.kind not in _FAULTS:
         raise SimError(

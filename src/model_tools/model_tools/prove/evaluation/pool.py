@@ -93,7 +93,6 @@ class LocalPool(Generic[T, R]):
         self._preload, self._log = preload, log
 
     def run(self, tasks: Iterable[T]) -> Results[T, R]:
-        """See `TaskPool`."""
         waiting, again = iter(tasks), deque[_Attempt[T]]()
         workers = list[_Worker[T, R]]()
         try:
@@ -138,7 +137,6 @@ class LocalPool(Generic[T, R]):
     def _collect(
         self, workers: list[_Worker[T, R]], again: deque[_Attempt[T]]
     ) -> Iterator[tuple[T, R | NotDone]]:
-        """Wait until something happens, or for a moment; yield what is done."""
         wait([end for worker in workers for end in worker.ends], _LOOK_EACH_S)
         for worker in list(workers):
             attempt = worker.attempt
@@ -197,7 +195,6 @@ class _Worker(Generic[T, R]):
 
     @property
     def seconds(self) -> float:
-        """Since the task began."""
         return time.monotonic() - self._began_s
 
     def begin(self, attempt: _Attempt[T]) -> None:
@@ -234,13 +231,11 @@ class _Worker(Generic[T, R]):
         return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
 
     def leave(self) -> None:
-        """Let the process, which has no task, end by itself."""
         self._connection.close()
         self._process.join(_LEAVE_S)
         self.end()
 
     def end(self) -> None:
-        """End the process, whatever it does."""
         self._process.kill()
         self._process.join()
         self._connection.close()

@@ -44,7 +44,6 @@ class RayPool:
         self._policies, self._time_limit_s = tuple(policies), time_limit_s
 
     def run(self, tasks: Iterable[TrialTask]) -> Results[TrialTask, TrialRow]:
-        """See `TaskPool`."""
         ray = self._ray
         with self._connected() as processors:
             files = {policy.sha256: ray.put(_files_of(policy.folder)) for policy in self._policies}

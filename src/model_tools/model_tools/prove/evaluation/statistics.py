@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, comb, inf, sqrt
+from math import ceil, comb, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -79,25 +79,6 @@ def pairs_needed(better: int, worse: int, pairs: int) -> int | None:
     spread = sqrt(max(0.0, discordant - difference**2))
     z = _z(CONFIDENCE) * sqrt(discordant) + NormalDist().inv_cdf(POWER) * spread
     return ceil((z / difference) ** 2)
-
-
-def trials_needed(rate: float, half_width: float) -> int:
-    """Return how many trials make Wilson's interval of a rate no wider than twice a half-width."""
-    fewest, most = 1, 1
-    while _half_width(rate, most) > half_width:
-        fewest, most = most, 2 * most
-    while fewest < most:
-        middle = (fewest + most) // 2
-        fewest, most = (
-            (fewest, middle) if _half_width(rate, middle) <= half_width else (middle + 1, most)
-        )
-    return most
-
-
-def _half_width(rate: float, trials: int) -> float:
-    z = _z(CONFIDENCE)
-    variance = rate * (1.0 - rate) / trials + z**2 / (4.0 * trials**2)
-    return z / (1.0 + z**2 / trials) * sqrt(variance) if trials else inf
 
 
 def _z(confidence: float) -> float:

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
 from model_tools.prove.evaluation.plan import FactorRange, shown_value
 from model_tools.prove.evaluation.statistics import (
     bootstrap_mean,
     mcnemar,
     pairs_needed,
-    trials_needed,
     wilson,
 )
 from model_tools.prove.evaluation.trials import (
@@ -25,8 +26,6 @@ from model_tools.prove.evaluation.trials import (
 )
 from policy_store.report import plain
 
-HALF_WIDTH = 0.02
-"""`trials_needed` is for a rate that is known to within so much."""
 _PARTS = 4
 """Into so many parts of equal width a range is cut, to show how much it matters."""
 
@@ -34,11 +33,9 @@ _PARTS = 4
 def summary_of(found: Evaluated) -> dict[str, Any]:
     """Return all figures; the same on any number of processes, machines and runs."""
     policies = [_policy(found, policy) for policy in found.policies]
-    counts = {
-        name: policies[0][name] for name in ("trials", "successes", "success_low", "success_high")
-    }
+    counts = ("trials", "successes", "success_low", "success_high")
     document = {
-        **counts,
+        **{name: policies[0][name] for name in counts},
         "robot": found.plan.robot,
         "planned": len(found.plan),
         "stopped_early": found.stopped_early,
@@ -80,33 +77,23 @@ def worst(found: Evaluated, count: int) -> list[TrialTask]:
     return sorted((task for task in found.tasks if task.key in found.rows), key=badness)[:count]
 
 
-def levels(found: Evaluated, name: str) -> list[tuple[str, Any]]:
-    """Return the values of a factor that are counted apart, with what they are called."""
-    values = getattr(found.plan.factors, name)
-    if not isinstance(values, FactorRange):
-        return [(shown_value(value), value) for value in values]
-    width = (values.max - values.min) / _PARTS
-    ends = [values.min + width * part for part in range(_PARTS)]
-    return [
-        (f"{low:.3g} to {low + width:.3g}", FactorRange(min=low, max=low + width)) for low in ends
-    ]
+def _by_level(found: Evaluated, rows: Sequence[TrialRow], name: str) -> dict[str, Any]:
+    """Return the rate at each value of a factor, or in each part of its range."""
+    values, given = getattr(found.plan.factors, name), [row.conditions[name] for row in rows]
+    if isinstance(values, FactorRange):
+        width = (values.max - values.min) / _PARTS
+        lows = [values.min + width * part for part in range(_PARTS)]
+        called = [f"{low:.3g} to {low + width:.3g}" for low in lows]
+        of = [called[max(0, int(np.searchsorted(lows, each, "right")) - 1)] for each in given]
+    else:
+        called, of = [*map(shown_value, values)], [*map(shown_value, given)]
+    return {
+        level: _rate([row for row, its in zip(rows, of, strict=True) if its == level], found)
+        for level in called
+    }
 
 
-def at_level(found: Evaluated, policy: EvaluatedPolicy, name: str, level: Any) -> list[TrialRow]:
-    """Return the results of a policy where a factor has a value, or lies in a part of its range."""
-    last = getattr(found.plan.factors, name)
-
-    def fits(value: Any) -> bool:
-        if not isinstance(level, FactorRange):
-            return shown_value(value) == shown_value(level)
-        in_last = bool(level.max >= last.max and value >= level.min)
-        return in_last or bool(level.min <= value < level.max)
-
-    return [row for row in found.rows_of(policy) if fits(row.conditions[name])]
-
-
-def rate(rows: Sequence[TrialRow], found: Evaluated) -> dict[str, Any]:
-    """Return how many succeeded, with the interval of Wilson."""
+def _rate(rows: Sequence[TrialRow], found: Evaluated) -> dict[str, Any]:
     successes = sum(succeeded(row, found.plan.success) for row in rows)
     low, high = wilson(successes, len(rows))
     return {
@@ -119,22 +106,15 @@ def rate(rows: Sequence[TrialRow], found: Evaluated) -> dict[str, Any]:
 
 def _policy(found: Evaluated, policy: EvaluatedPolicy) -> dict[str, Any]:
     rows = found.rows_of(policy)
-    counted = rate(rows, found)
-    share = counted["successes"] / len(rows) if rows else 0.5
     return {
         "policy": policy.label,
         "bundle_sha256": policy.sha256,
         "backend": policy.backend,
-        **counted,
-        "trials_needed": {"half_width": HALF_WIDTH, "trials": trials_needed(share, HALF_WIDTH)},
-        "figures": {name: _interval(_known(rows, name)) for name in _names(rows)},
-        "by_factor": {
-            name: {
-                label: rate(at_level(found, policy, name, level), found)
-                for label, level in levels(found, name)
-            }
-            for name in found.plan.varied
+        **_rate(rows, found),
+        "figures": {
+            name: _interval([row.figures.get(name) for row in rows]) for name in _names(rows)
         },
+        "by_factor": {name: _by_level(found, rows, name) for name in found.plan.varied},
     }
 
 
@@ -151,29 +131,24 @@ def _difference(found: Evaluated, first: EvaluatedPolicy, other: EvaluatedPolicy
         "pairs_needed": pairs_needed(better, worse, count),
         "figures": {
             name: _interval(
-                [
-                    mine - theirs
-                    for one, two in pairs
-                    if (mine := one.figures.get(name)) is not None
-                    and (theirs := two.figures.get(name)) is not None
-                ]
+                [_apart(one.figures.get(name), two.figures.get(name)) for one, two in pairs]
             )
             for name in _names([one for one, _ in pairs])
         },
     }
 
 
-def _interval(values: Sequence[float]) -> dict[str, float]:
-    mean, low, high = bootstrap_mean(values)
-    return {"mean": mean, "low": low, "high": high, "measured": len(values)}
+def _apart(mine: float | None, theirs: float | None) -> float | None:
+    return None if mine is None or theirs is None else mine - theirs
 
 
-def _known(rows: Sequence[TrialRow], name: str) -> list[float]:
-    return [value for row in rows if (value := row.figures.get(name)) is not None]
+def _interval(values: Sequence[float | None]) -> dict[str, float]:
+    known = [value for value in values if value is not None]
+    mean, low, high = bootstrap_mean(known)
+    return {"mean": mean, "low": low, "high": high, "measured": len(known)}
 
 
 def _names(rows: Sequence[TrialRow]) -> Mapping[str, None]:
-    """Return the names of the figures, in their order."""
     return dict.fromkeys(name for row in rows for name in row.figures)
 
 

@@ -201,7 +201,6 @@ def repeat_reach(task: TrialTask) -> ReachOutcome:
 
 
 def walk_case(task: TrialTask) -> WalkCase:
-    """Return the walk of a task, with all that its seed draws."""
     given, seed = task.conditions, task.seed
     command = given["command"]
     pushes = () if not given["push_n"] else (_push(seed, given["push_n"], task.duration_s),)
@@ -224,7 +223,6 @@ def walk_case(task: TrialTask) -> WalkCase:
 
 
 def ground_of(task: TrialTask) -> Ground:
-    """Return the ground of a walk."""
     given = task.conditions
     return Ground(slope_rad=radians(given["slope_deg"]), step_m=given["step_m"], seed=task.seed)
 
@@ -257,7 +255,6 @@ def suite_sha256() -> str:
 
 @functools.cache
 def robot_sha256(robot: str) -> str:
-    """Return the hash of a robot's figures."""
     return hashlib.sha256(figures_file(robot).read_bytes()).hexdigest()
 
 

@@ -15,14 +15,184 @@ so the delay is uncertain by a sample; and few blocks, which are alike, understa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from model_tools.errors import ToolError
-from model_tools.prove.identification.recorded_motion import InputTiming, RecordedMotion
-from policy_core.interfaces import F64, Index
+from model_tools.files.bags.bag import Bag, is_bag
+from model_tools.files.bags.topics import find_topics
+from model_tools.prove.replaying.recording import COMMAND_ROWS
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.state_fields import IMU, JOINT_STATES
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64, Index, Mode, Times
+from policy_inference.messages.readers import JointOrder, stamp_ns
+from policy_inference.messages.wire import JOINT_COMMAND
+from policy_store.report import plain
+from robot_sim.rotation import rotate_inverse
+
+COMMANDS = "joint_command"
+_TYPES = {JOINT_STATES.name: JOINT_STATES.types, COMMANDS: (JOINT_COMMAND,), IMU.name: IMU.types}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InputTiming:
+    """When the messages of an input came.
+
+    Attributes:
+        name: Of the input.
+        measured_ns: Their stamps [messages]; times in the log where they have none.
+        logged_ns: Their times in the log [messages].
+    """
+
+    name: str
+    measured_ns: Times
+    logged_ns: Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecordedMotion:
+    """What was recorded, in the joint order of the contract; times in s since the first message.
+
+    Attributes:
+        joints: Names, as the robot has them [joints].
+        command_s: When what a command answers was measured [commands].
+        running: Whether the policy ran [commands].
+        commands: Position, velocity, effort, stiffness, damping and effort limit
+            [commands, 6, joints], as `JointTargets.block`.
+        state_s: When the joints were measured [states].
+        state: Position, velocity and effort [states, 3, joints].
+        imu_s: When the IMU measured [measurements].
+        imu: Orientation x y z w, angular velocity, acceleration [measurements, 10].
+        timings: Of every input.
+    """
+
+    joints: tuple[str, ...]
+    command_s: F64
+    running: np.ndarray[Any, np.dtype[np.bool_]]
+    commands: F64
+    state_s: F64
+    state: F64
+    imu_s: F64
+    imu: F64
+    timings: tuple[InputTiming, ...]
+
+
+def read_motion(
+    path: Path, contract: JointContract, topics: Mapping[str, str] | None = None
+) -> RecordedMotion:
+    """Read a recording.
+
+    Args:
+        path: A rosbag2 recording with joint_states, joint_command and, if it has one, imu/data.
+        contract: Says which joints there are.
+        topics: Topics by input, where they have other names.
+    """
+    if not is_bag(path):
+        raise ToolError(f"{path}: expected a rosbag2 recording, found something else")
+    bag = Bag(path)
+    found = find_topics(bag, _TYPES, topics or {}, optional=(IMU.name,))
+    names = contract.joints.on_robot()
+    rows = _Rows(path, names)
+    inputs = {topic: name for name, topic in found.items()}
+    for log_ns, topic, message in bag.all_messages(list(inputs)):
+        rows.add(inputs[topic], log_ns, message)
+    return rows.motion()
+
+
+class _Rows:
+    """Collects the values of messages."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._path, self._names = path, tuple(names)
+        self._order = {name: JointOrder(names) for name in (JOINT_STATES.name, COMMANDS)}
+        self._times: dict[str, list[tuple[int, int]]] = {name: [] for name in _TYPES}
+        self._values: dict[str, list[F64]] = {name: [] for name in _TYPES}
+        self._running = list[bool]()
+
+    def add(self, name: str, log_ns: int, message: Any) -> None:
+        read = {JOINT_STATES.name: self._joints, COMMANDS: self._command, IMU.name: _imu}[name]
+        try:
+            values = read(message)
+        except RobotError as error:
+            raise ToolError(f"{self._path}: {name} at {log_ns * 1e-9:.3f} s: {error}") from error
+        stamp = getattr(message, "stamp", None)
+        own_ns = stamp_ns(message) if stamp is None else stamp.sec * 1_000_000_000 + stamp.nanosec
+        self._times[name].append((own_ns or log_ns, log_ns))
+        self._values[name].append(values)
+
+    def motion(self) -> RecordedMotion:
+        times = {
+            name: np.array(each, np.int64).reshape(-1, 2) for name, each in self._times.items()
+        }
+        first_ns = min(int(each[:, 0].min()) for each in times.values() if len(each))
+        order = {name: np.argsort(each[:, 0], kind="stable") for name, each in times.items()}
+
+        def seconds(name: str) -> F64:
+            found: F64 = (times[name][order[name], 0] - first_ns) * 1e-9
+            return found
+
+        def values(name: str, *shape: int) -> F64:
+            each = self._values[name]
+            return np.array(each)[order[name]] if each else np.zeros((0, *shape))
+
+        joints = len(self._names)
+        return RecordedMotion(
+            joints=self._names,
+            command_s=seconds(COMMANDS),
+            running=np.array(self._running, bool)[order[COMMANDS]],
+            commands=values(COMMANDS, 6, joints),
+            state_s=seconds(JOINT_STATES.name),
+            state=values(JOINT_STATES.name, 3, joints),
+            imu_s=seconds(IMU.name),
+            imu=values(IMU.name, 10),
+            timings=tuple(
+                InputTiming(name=name, measured_ns=each[:, 0], logged_ns=each[:, 1])
+                for name, each in times.items()
+                if len(each)
+            ),
+        )
+
+    def _joints(self, message: Any) -> F64:
+        if not len(message.effort):
+            raise RobotError(
+                "expected torques (effort) of the joints, which show when a command has arrived, "
+                "found none"
+            )
+        return self._taken(JOINT_STATES.name, message.name, message, COMMAND_ROWS[:3])
+
+    def _command(self, message: Any) -> F64:
+        self._running.append(message.mode == Mode.RUN)
+        return self._taken(COMMANDS, message.names, message, COMMAND_ROWS)
+
+    def _taken(self, name: str, names: list[str], message: Any, fields: Sequence[str]) -> F64:
+        found: F64 = np.empty((len(fields), len(self._names)))
+        for row, field in zip(found, fields, strict=True):
+            self._order[name].take(names, np.asarray(getattr(message, field), float), row)
+        return found
+
+
+def _imu(message: Any) -> F64:
+    turned, rate, acceleration = (
+        message.orientation,
+        message.angular_velocity,
+        message.linear_acceleration,
+    )
+    return np.array(
+        [
+            *(getattr(turned, axis) for axis in "xyzw"),
+            *(getattr(rate, axis) for axis in "xyz"),
+            *(getattr(acceleration, axis) for axis in "xyz"),
+        ]
+    )
+
 
 _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
 _BLOCK_S, _RESAMPLES, _SEED = 1.0, 400, 0
@@ -34,6 +204,10 @@ _SLOW_RADPS = 0.1
 _LEFT_OUT, _LEFT_OUT_NM = 0.005, 0.002
 """Of a gain, and of friction: what noise of the positions hides, which makes gains look softer, and
 what the law leaves out. No resampling shows it, however long the recording is."""
+_DIGITS = 5
+"""Of figures in files."""
+_MOST_LATENCY_MS, _NARROWEST = 40.0, 1e-3
+"""That `evaluate` takes."""
 _GRAVITY = 9.81
 _TAIL = (2.5, 97.5)
 
@@ -115,12 +289,42 @@ class Identified:
 
 
 def identify(motion: RecordedMotion) -> Identified:
-    """Identify a robot from its motion."""
     return Identified(
         drives=_drives(motion),
         rates=tuple(_rate(timing) for timing in motion.timings),
         imu=_mounting(motion) if len(motion.imu_s) > 2 * _FEWEST_BLOCKS else None,
     )
+
+
+def figures_text(found: Identified) -> str:
+    """Return all figures as JSON; what could not be measured is null."""
+    content = plain(dataclasses.asdict(found), _DIGITS)
+    return f"{json.dumps(content, indent=1, allow_nan=False)}\n"
+
+
+def factors_text(found: Identified, source: str) -> str:
+    """Return the ranges over all joints as YAML, for `factors` of a plan."""
+    drives = found.drives
+    factors = {
+        "latency_ms": _range([drive.delay_s for drive in drives], [1e-3] * len(drives)),
+        "stiffness_scale": _range(
+            [drive.stiffness for drive in drives], [drive.commanded_stiffness for drive in drives]
+        ),
+        "damping_scale": _range(
+            [drive.damping for drive in drives], [drive.commanded_damping for drive in drives]
+        ),
+    }
+    factors["latency_ms"]["max"] = min(factors["latency_ms"]["max"], _MOST_LATENCY_MS)
+    text = yaml.safe_dump({"factors": factors}, sort_keys=False)
+    return f"# Identified by model_tools from {source}.\n{text}"
+
+
+def _range(found: Sequence[Estimate], units: Sequence[float]) -> dict[str, float]:
+    """Return the range of values in units of their own, without those whose unit is 0."""
+    known = [(each, unit) for each, unit in zip(found, units, strict=True) if unit > 0.0]
+    low = max(0.0, min((each.low / unit for each, unit in known), default=1.0))
+    high = max((each.high / unit for each, unit in known), default=1.0)
+    return {"min": round(low, 4), "max": round(max(high, low + _NARROWEST), 4)}
 
 
 class _DriveRows:
@@ -134,8 +338,8 @@ class _DriveRows:
         # One command is still on its way when the policy begins, and when it ends.
         rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
         self._rows = np.flatnonzero(rows)
-        self._time_s = motion.state_s[self._rows]
-        blocks = ((self._time_s - self._time_s[:1]) / _BLOCK_S).astype(np.int64)
+        self.time_s = motion.state_s[self._rows]
+        blocks = ((self.time_s - self.time_s[:1]) / _BLOCK_S).astype(np.int64)
         self._ends = np.flatnonzero(np.diff(blocks)) + 1
         if len(self._ends) + 1 < _FEWEST_BLOCKS:
             raise ToolError(
@@ -151,7 +355,7 @@ class _DriveRows:
         fed forward, and 1 for each row that counts.
         """
         motion = self._motion
-        newest = np.searchsorted(motion.command_s + delay_s, self._time_s, side="right") - 1
+        newest = np.searchsorted(motion.command_s + delay_s, self.time_s, side="right") - 1
         newest = np.maximum(newest, 0)
         position, velocity, effort, stiffness, damping, limit = (
             motion.commands[newest, part] for part in range(6)
@@ -173,15 +377,6 @@ class _DriveRows:
         parts = np.split(columns, self._ends)
         return np.stack([np.einsum("njf,njg->jfg", part, part, optimize=True) for part in parts])
 
-    def commanded(self) -> F64:
-        """Return the medians of stiffness and damping [2, joints] in RUN."""
-        found: F64 = np.median(self._motion.commands[self._motion.running, 3:5], axis=0)
-        return found
-
-    def sample_s(self) -> float:
-        """Return the median time between two samples of the joints."""
-        return float(np.median(np.diff(self._time_s)))
-
 
 def _drives(motion: RecordedMotion) -> tuple[IdentifiedDrive, ...]:
     rows = _DriveRows(motion)
@@ -190,9 +385,10 @@ def _drives(motion: RecordedMotion) -> tuple[IdentifiedDrive, ...]:
     best = coarse[np.argmin(residuals, axis=0)]
     fine = np.arange(max(0.0, best.min() - 2.0 * _COARSE_S), best.max() + 2.0 * _COARSE_S, _FINE_S)
     moments = np.stack([rows.moments(delay) for delay in fine], axis=1)
-    commanded = rows.commanded()
+    commanded = np.median(motion.commands[motion.running, 3:5], axis=0)
+    sample_s = float(np.median(np.diff(rows.time_s)))
     return tuple(
-        _drive(name, fine, moments[:, :, joint], commanded[:, joint], rows.sample_s())
+        _drive(name, fine, moments[:, :, joint], commanded[:, joint], sample_s)
         for joint, name in enumerate(motion.joints)
     )
 
@@ -306,7 +502,7 @@ def _mounting(motion: RecordedMotion) -> ImuMounting:
     good = (step_s > 0.0) & (step_s < 5.0 * np.median(step_s))
     turned = _rotation_between(quat[:-1], quat[1:])[good] / step_s[good, np.newaxis]
     measured = ((rate[:-1] + rate[1:]) / 2.0)[good]
-    up = _up_in_body(quat)
+    up = rotate_inverse(quat, np.array([0.0, 0.0, _GRAVITY]))
     blocks = np.array_split(np.arange(len(turned)), _blocks(motion.imu_s))
     of_rows = np.array_split(np.arange(len(quat)), _blocks(motion.imu_s))
 
@@ -360,14 +556,6 @@ def _rotation_between(before: F64, after: F64) -> F64:
     return found
 
 
-def _up_in_body(quat: F64) -> F64:
-    """Return gravity's reaction in the frame of orientations x y z w [n, 4], m/s^2."""
-    x, y, z, w = quat.T
-    up = [2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x**2 + y**2)]
-    found: F64 = _GRAVITY * np.stack(up, axis=1)
-    return found
-
-
 def _kabsch(source: F64, target: F64) -> F64:
     """Return the rotation [3, 3] that turns vectors into others, best in the mean square."""
     left, _, right = np.linalg.svd(target.T @ source)
@@ -390,6 +578,5 @@ def _angles_deg(rotation: F64) -> F64:
 
 
 def _lean_deg(up: F64) -> F64:
-    """Return the roll and pitch of a frame in which this points up [3]."""
     x, y, z = up
     return np.degrees([np.arctan2(y, z), np.arctan2(-x, np.hypot(y, z))])

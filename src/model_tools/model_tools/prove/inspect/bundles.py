@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +26,38 @@ from model_tools.make.importers.draft import (
     open_questions,
     other_problems,
 )
-from model_tools.prove.inspect.chunk_oddities import oddities
 from model_tools.prove.inspect.contract_tables import contract_tables
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, Bundle, model_sha256, stated_hashes
-from policy_core.bundle.chunk_contract import ChunkContract
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.chunk_contract import (
+    GOLDEN_CAMERA,
+    GOLDEN_CHUNK,
+    GOLDEN_STATE,
+    ChunkContract,
+    JointVector,
+    Scaling,
+)
 from policy_core.bundle.contract import Artifact, JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError, Problem
-from policy_core.interfaces import F64
+from policy_core.interfaces import F64, Tensor
+from policy_core.members.chunk.normalise import Units
 from policy_store.report import Table
 
-KIND, SET_KIND = "bundle folder", "policy set"
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
 _Models = Mapping[tuple[str, str], OnnxModel]
 """By the key in the contract and the back end."""
-_ABOUT_ANOTHER = "about another model than the bundle has"
-
-
-def is_set(path: Path) -> bool:
-    """Return whether it is a folder with a policy set."""
-    return path.is_dir() and (path / SET_FILE).is_file()
 
 
 def inspect_set(path: Path) -> InspectionReport:
     """Return members, states and transitions of a set, and what is wrong with its members."""
-    report = InspectionReport(kind=SET_KIND, path=path)
+    report = InspectionReport(kind="policy set", path=path)
     report.values["set"] = _content(path / SET_FILE)
     try:
         bundle = load_bundle(path, kind=SetBundle)
@@ -112,26 +114,20 @@ def inspect_set(path: Path) -> InspectionReport:
 
 
 def _content(file: Path) -> object:
-    """Return what a file says, as it is written; null where it is no YAML."""
     try:
         return load_yaml(file)
     except BundleError:  # which is among the problems
         return None
 
 
-def recognise(path: Path) -> bool:
-    """Return whether it is a folder with a contract."""
-    return path.is_dir() and (path / CONTRACT_FILE).is_file()
-
-
 def inspect(path: Path) -> InspectionReport:
     """Return what is in the bundle; of one that does not load, open questions and what is wrong."""
-    report = InspectionReport(kind=KIND, path=path)
+    report = InspectionReport(kind="bundle folder", path=path)
     report.values["contract"] = _content(path / CONTRACT_FILE)
     try:
         contract = parse_contract(read_bytes(path / CONTRACT_FILE), path / CONTRACT_FILE)
     except BundleError as error:
-        describe_draft(path / CONTRACT_FILE, error.problems, report)
+        _describe_draft(path, error.problems, report)
         return report
     report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
     suspect, maker = _BY_KIND[contract.kind]
@@ -143,9 +139,12 @@ def inspect(path: Path) -> InspectionReport:
     if contract.nominal is None:
         report.row("nominal", "none: only the contract's limits guard")
     report.tables.extend(contract_tables(contract))
-    describe_reports(contract, path, report)
+    _describe_reports(contract, path, report)
     _judge_files(contract, path, report)
-    _suspect_limits(contract, report)
+    for backend in contract.limits.keys() - {
+        backend for model in contract.models.values() for backend in model.artifacts
+    }:
+        report.suspect(f"limits {backend}: there is no artifact for this back end")
     models = dict[tuple[str, str], OnnxModel]()
     for key, graph in contract.models.items():
         for backend, artifact in graph.artifacts.items():
@@ -176,13 +175,6 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
             f"{_STATISTICS} is there, and the contract does not use it: either the "
             "model normalises inside, or nothing does"
         )
-
-
-def _suspect_limits(contract: AnyContract, report: InspectionReport) -> None:
-    """Note limits that hold for nothing."""
-    known = {backend for model in contract.models.values() for backend in model.artifacts}
-    for backend in contract.limits.keys() - known:
-        report.suspect(f"limits {backend}: there is no artifact for this back end")
 
 
 def _model(file: Path, report: InspectionReport) -> OnnxModel | None:
@@ -259,8 +251,7 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Inspect
 def _suspect_chunk_policy(
     contract: ChunkContract, path: Path, _models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is odd about a contract whose files are as it says."""
-    if not report.problems:
+    if not report.problems:  # its files are as the contract says
         report.suspicions.extend(oddities(contract, path))
 
 
@@ -283,28 +274,21 @@ def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
     )
 
 
-def describe_draft(file: Path, problems: Sequence[Problem], report: InspectionReport) -> None:
-    """Add a row for each open question; why the loader refuses it is a problem."""
+def _describe_draft(path: Path, problems: Sequence[Problem], report: InspectionReport) -> None:
     questions = open_questions(report.values["contract"])
     for key, question in questions.items():
         report.row(f"TODO {key}", question)
     if questions:
         report.refuse(
-            f"{len(questions)} questions are open; answer them in {file.name}, and then "
-            f"{completing(file.parent)}"
+            f"{len(questions)} questions are open; answer them in {CONTRACT_FILE}, and then "
+            f"{completing(path)}"
         )
     for problem in other_problems(problems, questions):
         report.refuse(f"the loader refuses it: {problem}")
 
 
-def describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:
-    """Add a row with the verdict of each report; note those that fail or are about another model.
-
-    Args:
-        contract: Names the reports and the models.
-        path: Folder of the bundle.
-        report: What the rows are added to.
-    """
+def _describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:
+    """Add a row with the verdict of each report; note those that are bad or about another model."""
     for backend, entry in contract.reports.items():
         file = path / entry.file
         if not file.is_file():
@@ -322,25 +306,153 @@ def describe_reports(contract: AnyContract, path: Path, report: InspectionReport
 def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
     """Return what a report says about the model with this hash, and whether that is bad."""
     if content.get("artifacts") is not None:
-        return _of_comparison(content, sha256)
-    if content.get("outcomes") is not None:
-        return _of_acceptance(content, sha256)
-    return "a report of a kind that is not known here", False
+        about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]
+        holds = all(one.flag("holds") for one in about)
+        words = f"compared with {content['reference'].text()}: limits {'hold' if holds else 'fail'}"
+        failed = not holds
+    elif content.get("outcomes") is not None:
+        about = [content] if content["model_sha256"].text() == sha256 else []
+        judged = [one for one in content.section("outcomes") if one.get("passed") is not None]
+        names = [one["name"].text() for one in judged if not one.flag("passed")]
+        words = f"{len(judged) - len(names)} of {len(judged)} cases passed"
+        words, failed = f"{words}; failed: {', '.join(names)}" if names else words, bool(names)
+    else:
+        return "a report of a kind that is not known here", False
+    return (words, failed) if about else ("about another model than the bundle has", True)
 
 
-def _of_comparison(content: Node, sha256: str) -> tuple[str, bool]:
-    about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]
-    if not about:
-        return _ABOUT_ANOTHER, True
-    against = content["reference"].text()
-    holds = all(one.flag("holds") for one in about)
-    return f"compared with {against}: limits {'hold' if holds else 'fail'}", not holds
+_RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
+_BEYOND, _SMALL = 1.0, 4.0
+"""What a predicted value may lie outside its range; what is little in degrees, and not in rad."""
+_CHANNELS = ("red", "green", "blue")
 
 
-def _of_acceptance(content: Node, sha256: str) -> tuple[str, bool]:
-    if content["model_sha256"].text() != sha256:
-        return _ABOUT_ANOTHER, True
-    judged = [one for one in content.section("outcomes") if one.get("passed") is not None]
-    failed = [one["name"].text() for one in judged if not one.flag("passed")]
-    words = f"{len(judged) - len(failed)} of {len(judged)} cases passed"
-    return f"{words}; failed: {', '.join(failed)}" if failed else words, bool(failed)
+def oddities(contract: ChunkContract, folder: Path) -> Iterator[str]:
+    """Yield a sentence for each thing that a user should look at twice."""
+    yield from _of_statistics(contract)
+    yield from _of_cameras(contract)
+    rows: Mapping[str, Tensor] = {}
+    if contract.golden is not None:
+        try:
+            rows = load_bundle(folder, kind=ChunkBundle).golden()
+        except BundleError as error:
+            yield str(error)
+    for what, vector, name in (
+        ("state", contract.state, GOLDEN_STATE),
+        ("action", contract.action, GOLDEN_CHUNK),
+    ):
+        if vector is not None:
+            yield from _of_units(contract, what, vector, rows.get(name))
+    yield from _of_images(contract, rows)
+
+
+def _of_statistics(contract: ChunkContract) -> Iterator[str]:
+    named: list[tuple[str, Scaling, tuple[str, ...]]] = [
+        (name, vector.normalisation, vector.joints)
+        for name, vector in (("state", contract.state), ("action", contract.action))
+        if vector
+    ]
+    if outside := contract.environment_state:
+        named.append(
+            (
+                "environment_state",
+                outside.normalisation,
+                tuple(f"value {i}" for i in range(outside.size)),
+            )
+        )
+    named += [
+        (f"camera {name}", camera.normalisation, _CHANNELS)
+        for name, camera in contract.cameras.items()
+    ]
+    for what, scaling, names in named:
+        still = [
+            name for name, spread in zip(names, _spread_of(scaling), strict=False) if spread == 0.0
+        ]
+        if still:
+            yield (
+                f"{what}: no spread at {', '.join(still)}: never changed in the data, and any "
+                "deviation becomes huge or vanishes"
+            )
+
+
+def _spread_of(scaling: Scaling) -> tuple[float, ...]:
+    if scaling.std is not None:
+        return scaling.std
+    return tuple(high - low for low, high in zip(scaling.min or (), scaling.max or (), strict=True))
+
+
+def _of_cameras(contract: ChunkContract) -> Iterator[str]:
+    for name, camera in contract.cameras.items():
+        statistics = (*(camera.normalisation.mean or ()), *(camera.normalisation.max or ()))
+        if max(statistics, default=0.0) > 1.0:
+            yield (
+                f"camera {name}: statistics up to {max(statistics):g}, images are 0 to 1: "
+                "taken of 0 to 255?"
+            )
+    for (one, first), (other, second) in combinations(contract.cameras.items(), 2):
+        same = (first.height, first.width, first.encoder, first.normalisation) == (
+            second.height,
+            second.width,
+            second.encoder,
+            second.normalisation,
+        )
+        if same:
+            yield (
+                f"cameras {one} and {other}: equal size and statistics, so no figure shows them "
+                "swapped where a policy treats all cameras alike, as ACT does; look at an "
+                "image of each topic"
+            )
+
+
+def _of_units(
+    contract: ChunkContract, what: str, vector: JointVector, golden: Tensor | None
+) -> Iterator[str]:
+    low, high = _reach(vector, golden)
+    limits = [
+        dict(zip(contract.joints.names, values, strict=True))
+        for values in (contract.joints.position_min, contract.joints.position_max)
+    ]
+    middle_rad = Units(contract.units, vector.joints).to_rad((low + high) / 2.0)
+    small = True
+    for i, joint in enumerate(vector.joints):
+        unit = contract.units[joint].unit
+        if unit in _RANGES:
+            bottom, top = _RANGES[unit]
+            if low[i] < bottom - _BEYOND or high[i] > top + _BEYOND:
+                yield (
+                    f"{what} {joint}: values from {low[i]:.3g} to {high[i]:.3g}, which {unit} "
+                    "cannot have: another unit?"
+                )
+        elif not limits[0][joint] <= middle_rad[i] <= limits[1][joint]:
+            yield (
+                f"{what} {joint}: the middle of its values is {middle_rad[i]:.3g} rad in "
+                f"{unit}, outside of the joint's limits: another unit, zero or sign?"
+            )
+        small &= unit != "degrees" or max(abs(low[i]), abs(high[i])) < _SMALL
+    if small and any(contract.units[joint].unit == "degrees" for joint in vector.joints):
+        yield f"{what}: no value in degrees is beyond {_SMALL:g}: are they radians?"
+
+
+def _reach(vector: JointVector, golden: Tensor | None) -> tuple[F64, F64]:
+    """Return the lowest and highest value of each joint, as far as statistics and rows tell."""
+    size, scaling = len(vector.joints), vector.normalisation
+    found = list[F64]()
+    if scaling.mean and scaling.std:
+        mean, std = np.array(scaling.mean), np.array(scaling.std)
+        found += [mean - std, mean + std]
+    elif scaling.min and scaling.max:
+        found += [np.array(scaling.min), np.array(scaling.max)]
+    if golden is not None:
+        found += list(golden.reshape(-1, size).astype(np.float64))
+    rows = np.stack(found or [np.zeros(size)])
+    return rows.min(axis=0), rows.max(axis=0)
+
+
+def _of_images(contract: ChunkContract, rows: Mapping[str, Tensor]) -> Iterator[str]:
+    for one, other in combinations(contract.cameras, 2):
+        first, second = (rows.get(f"{GOLDEN_CAMERA}{name}") for name in (one, other))
+        if first is not None and second is not None and np.array_equal(first, second):
+            yield (
+                f"golden rows: the images of {one} and {other} are the same, which cannot "
+                "show swapped cameras"
+            )

@@ -83,7 +83,6 @@ def _has_sections(value: Any) -> bool:
 
 
 def _stated(section: Any) -> str:
-    """Return the fields of a section in a line."""
     fields = {
         field.name: _text(getattr(section, field.name))
         for field in dataclasses.fields(section)
@@ -105,7 +104,6 @@ _ONE_LINE: Mapping[type, Callable[[Any], str]] = {
 
 
 def _text(value: Any) -> str:
-    """Return a value in a line; empty where nothing is stated."""
     if value is None:
         return ""
     if dataclasses.is_dataclass(value):
@@ -120,7 +118,6 @@ def _text(value: Any) -> str:
 
 
 def _each(value: F64) -> str:
-    """Return one number where all are equal, else all of them."""
     texts = [f"{number:g}" for number in value.ravel()]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
@@ -140,7 +137,6 @@ def _joint_table(joints: Joints) -> Table:
 
 
 def _action_table(contract: JointContract) -> Table:
-    """Return what each value of the output commands; offsets are the numbers that are added."""
     rows = [
         (joint, term.kind, float(offset), float(scale), _clip(term.clip))
         for term in contract.action.terms

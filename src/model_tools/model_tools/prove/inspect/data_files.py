@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from model_tools.errors import listed
 from model_tools.files.arrays import read_arrays, read_tensors
 from model_tools.files.file_types import suffix_of
 from model_tools.files.foreign import Node
@@ -19,55 +20,45 @@ from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.verified import sha256_of
 from policy_core.interfaces import Tensor
 
-ARRAYS = "arrays (npz, npy, safetensors)"
 _SAFETENSORS = ".safetensors"
 _ACTIONS = ("actions", "action")
+_SHOWN = 12
 _LARGEST_SPREAD = 1e3
 """Of rad, rad/s, m/s or N·m; beyond it a value vanishes when it is divided."""
-_SHOWN = 12
-RUN_FILE = "YAML of a training run"
-
-
-def is_arrays(path: Path) -> bool:
-    """Return whether it begins as one, or is named as one."""
-    return suffix_of(path) in (".npz", ".npy", _SAFETENSORS)
 
 
 def inspect_arrays(path: Path) -> InspectionReport:
-    """Return shapes, types and ranges."""
     arrays = read_tensors(path) if suffix_of(path) == _SAFETENSORS else read_arrays(path)
-    report = InspectionReport(kind=ARRAYS, path=path)
+    report = InspectionReport(kind="arrays (npz, npy, safetensors)", path=path)
     report.hash(sha256_of(path))
     report.values["arrays"] = {
         name: {"dtype": str(array.dtype), "shape": array.shape, **_range(array)}
         for name, array in arrays.items()
     }
     report.row("looks like", _looks_like(arrays))
-    _add_verdict(arrays, report)
+    if PROVENANCE in arrays:
+        _add_verdict(arrays[PROVENANCE], report)
     for name, array in arrays.items():
         if name != PROVENANCE:
             report.row(name, _words(array))
         suspect_values(name, array, report)
     if {"mean", "std"} <= set(arrays):
-        suspect_statistics(arrays["mean"], arrays["std"], report)
+        _suspect_statistics(arrays["mean"], arrays["std"], report)
     if "obs" in arrays:
         actions = next((arrays[name] for name in _ACTIONS if name in arrays), None)
-        suspect_rows(arrays["obs"], actions, report)
+        _suspect_rows(arrays["obs"], actions, report)
     return report
 
 
-def _add_verdict(arrays: Mapping[str, Tensor], report: InspectionReport) -> None:
-    """Add the verdict that the file holds about its rows, where `calibrate` made it."""
-    if PROVENANCE not in arrays:
-        return
-    kept = kept_in(arrays[PROVENANCE])
+def _add_verdict(provenance: Tensor, report: InspectionReport) -> None:
+    kept = kept_in(provenance)
     if kept is None:
         report.suspect(f"{PROVENANCE} is not what calibrate writes there")
         return
     report.row("rows of", f"{kept.source}, for {kept.bundle}")
-    report.row("verdict", kept.words)
-    report.problems.extend(kept.problems)
-    report.suspicions.extend(kept.warnings)
+    report.row("verdict", kept.verdict.words)
+    report.problems.extend(kept.verdict.problems)
+    report.suspicions.extend(kept.verdict.warnings)
 
 
 def _looks_like(arrays: Mapping[str, Tensor]) -> str:
@@ -92,10 +83,9 @@ def _is_even(time: Tensor | None) -> bool:
 
 
 def _words(array: Tensor) -> str:
-    """Return shape and type, and the range of numbers or the first texts."""
     shape = f"{array.dtype}{list(array.shape)}"
     if array.dtype.kind in "US":
-        return f"{', '.join(map(str, array.flat[:40]))}"
+        return ", ".join(map(str, array.flat[:40]))
     found = _range(array)
     return f"{shape} in {found['min']:.6g} .. {found['max']:.6g}" if found else shape
 
@@ -107,14 +97,12 @@ def _range(array: Tensor) -> dict[str, float]:
 
 
 def suspect_values(name: str, array: Tensor, report: InspectionReport) -> None:
-    """Note values that are not finite."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         share = 1.0 - np.isfinite(array).mean()
         report.suspect(f"{name} holds NaN or infinite values ({share:.1%})")
 
 
-def suspect_statistics(mean: Tensor, std: Tensor, report: InspectionReport) -> None:
-    """Note statistics that cannot be those of an observation."""
+def _suspect_statistics(mean: Tensor, std: Tensor, report: InspectionReport) -> None:
     if mean.shape != std.shape:
         report.suspect(f"mean {list(mean.shape)} and std {list(std.shape)} differ in shape")
     if std.dtype.kind not in "iuf":
@@ -122,14 +110,14 @@ def suspect_statistics(mean: Tensor, std: Tensor, report: InspectionReport) -> N
     spread = np.asarray(std, np.float64)
     if len(zero := np.flatnonzero(spread <= 0.0)):
         report.suspect(
-            f"std is 0 or less at {_listed(zero)}; what never changed is divided by a "
+            f"std is 0 or less at {listed(zero, _SHOWN)}; what never changed is divided by a "
             "floor or by nothing"
         )
     if len(large := np.flatnonzero(spread > _LARGEST_SPREAD)):
-        report.suspect(f"std is above {_LARGEST_SPREAD:g} at {_listed(large)}")
+        report.suspect(f"std is above {_LARGEST_SPREAD:g} at {listed(large, _SHOWN)}")
 
 
-def suspect_rows(obs: Tensor, actions: Tensor | None, report: InspectionReport) -> None:
+def _suspect_rows(obs: Tensor, actions: Tensor | None, report: InspectionReport) -> None:
     """Note rows that say less than their number; `obs` and `actions` are [rows, ...]."""
     if obs.ndim < 2 or obs.dtype.kind not in "iuf":
         return
@@ -139,25 +127,12 @@ def suspect_rows(obs: Tensor, actions: Tensor | None, report: InspectionReport) 
         return
     rows = obs.reshape(len(obs), -1)
     if len(constant := np.flatnonzero((rows == rows[0]).all(axis=0))):
-        report.suspect(f"obs never changes in the columns {_listed(constant)}")
+        report.suspect(f"obs never changes in the columns {listed(constant, _SHOWN)}")
     if repeated := len(rows) - len({row.tobytes() for row in rows}):
         report.suspect(f"{repeated} of {len(rows)} rows of obs repeat others")
 
 
-def _listed(numbers: Iterable[int]) -> str:
-    """Return numbers from 0, the first of many."""
-    found = list(map(str, numbers))
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
-
-
-def is_run_file(path: Path) -> bool:
-    """Return whether it is named as YAML."""
-    return suffix_of(path) in (".yaml", ".yml")
-
-
 def inspect_run_file(path: Path) -> InspectionReport:
-    """Return the format and the values that a policy needs."""
     source = read_source(path)
     report = InspectionReport(kind=choose(source).NAME, path=path)
     report.values["file"] = source.root.value
@@ -170,7 +145,6 @@ def inspect_run_file(path: Path) -> InspectionReport:
 
 
 def _brief(node: Node) -> str:
-    """Describe a value in a line: itself, or what it is made of."""
     if isinstance(node.value, dict):
         return ", ".join(map(str, node.value)) or "nothing"
     if isinstance(node.value, list) and any(isinstance(v, (dict, list)) for v in node.value):

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from policy_store.report import Cell, Facts, Note, Part, Table, Tone, Verdict
 
@@ -42,38 +45,34 @@ class InspectionReport:
         self.rows.append((name, _folded(str(value))))
 
     def hash(self, sha256: str) -> None:
-        """Add the SHA-256 of the file."""
         self.values["sha256"] = sha256
         self.row("sha256", sha256)
 
+    def tensors(
+        self, by_kind: Mapping[str, Mapping[str, Any]], words: Callable[[Any], str]
+    ) -> None:
+        for kind, tensors in by_kind.items():
+            self.values[f"{kind}s"] = tensors
+            for name, tensor in tensors.items():
+                self.row(kind, f"{name} {words(tensor)}")
+
     def suspect(self, text: str) -> None:
-        """Add something suspicious."""
         self.suspicions.append(text)
 
     def refuse(self, text: str) -> None:
-        """Add a reason why it cannot be used."""
         self.problems.append(text)
 
 
 def _folded(text: str) -> str:
     if len(text) <= _LONGEST:
         return text
-    whole = _as_written(text)
-    lines, begin = whole.count("\n") + 1, " ".join(whole[:_SHOWN].split())
-    return f"{begin} ... ({lines:,} lines, {len(whole):,} characters)"
-
-
-def _as_written(text: str) -> str:
-    """Return a text that is kept as JSON, with its own lines."""
-    try:
-        content = json.loads(text) if text.startswith('"') else text
-    except ValueError:
-        return text
-    return content if isinstance(content, str) else text
+    with suppress(ValueError):  # a text that is kept as JSON has lines of its own
+        text = json.loads(text) if text.startswith('"') else text
+    lines, begin = text.count("\n") + 1, " ".join(text[:_SHOWN].split())
+    return f"{begin} ... ({lines:,} lines, {len(text):,} characters)"
 
 
 def inspection_parts(report: InspectionReport) -> list[Part]:
-    """Return the verdict, what was found, and what is suspicious."""
     suspicious = f"{len(report.suspicions) or 'nothing'} suspicious"
     refused = f"{len(report.problems)} refused, " if report.problems else ""
     tone = Tone.BAD if report.problems else Tone.WARN if report.suspicions else Tone.GOOD

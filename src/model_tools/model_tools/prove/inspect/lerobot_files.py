@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,11 @@ from model_tools.files.lerobot.checkpoint import (
     unsupported,
 )
 from model_tools.files.lerobot.dataset_info import INFO, VERSION, conversion_of, recorded_pairing
+from model_tools.prove.inspect.data_files import suspect_values
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.errors import PolicyError
-from policy_core.interfaces import Tensor
+from policy_core.interfaces import F64, Tensor
 
-LEROBOT_CHECKPOINT = "LeRobot checkpoint"
 _SHOWN = (
     "type",
     "n_obs_steps",
@@ -47,44 +48,33 @@ _SHOWN = (
 )
 _ROLES = {"STATE": "state", "ENV": "environment state", "VISUAL": "camera", "ACTION": "action"}
 Shapes = Mapping[str, tuple[int, ...]]
-LEROBOT_DATASET = "LeRobot dataset"
 _PARQUET_END = b"PAR1"
 
 
-def is_lerobot_checkpoint(path: Path) -> bool:
-    """Return whether it is a folder with a policy's configuration."""
-    return path.is_dir() and (path / CONFIG_FILE).is_file()
-
-
 def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
-    """Return what is in the checkpoint."""
-    config, report = read_config(path), InspectionReport(kind=LEROBOT_CHECKPOINT, path=path)
+    config, report = read_config(path), InspectionReport(kind="LeRobot checkpoint", path=path)
     report.values["config"] = config.root.value
     for key in _SHOWN:
         if (node := config.root.get(key)) is not None:
             report.row(key, node.value)
     for feature in config.features:
         report.row(_ROLES.get(feature.kind, feature.kind), feature)
-    shapes = _shapes(path, report)
+    shapes: Shapes = {}
+    if (weights := path / WEIGHTS_FILE).is_file():
+        try:
+            shapes = read_shapes(weights)
+        except PolicyError as error:
+            report.refuse(str(error))
+    else:
+        report.refuse(f"{WEIGHTS_FILE} is not there")
     if shapes:
         network = [shape for name, shape in shapes.items() if not is_buffer(name)]
         report.values["parameters"] = parameters = sum(map(math.prod, network))
         report.row("parameters", f"{parameters:,} in {len(network)} tensors")
         _suspect_sizes(config, shapes, report)
-    suspect_statistics(path, config.features, path / WEIGHTS_FILE, list(shapes), report)
+    _suspect_statistics(path, config.features, any(map(is_buffer, shapes)), report)
     _suspect_steps(config, report)
     return report
-
-
-def _shapes(path: Path, report: InspectionReport) -> Shapes:
-    if not (path / WEIGHTS_FILE).is_file():
-        report.refuse(f"{WEIGHTS_FILE} is not there")
-        return {}
-    try:
-        return read_shapes(path / WEIGHTS_FILE)
-    except PolicyError as error:
-        report.refuse(str(error))
-        return {}
 
 
 def _suspect_sizes(config: Config, shapes: Shapes, report: InspectionReport) -> None:
@@ -116,23 +106,17 @@ def _suspect_steps(config: Config, report: InspectionReport) -> None:
         report.suspect("no feature is an action")
 
 
-def suspect_statistics(
-    folder: Path,
-    features: Sequence[PolicyFeature],
-    weights: Path,
-    names: Sequence[str],
-    report: InspectionReport,
+def _suspect_statistics(
+    folder: Path, features: Sequence[PolicyFeature], inside: bool, report: InspectionReport
 ) -> None:
     """Show where the statistics are, and note those that are missing or cannot be right.
 
     Args:
         folder: The checkpoint.
         features: Inputs and outputs of the policy.
-        weights: File with the weights.
-        names: Of the tensors in it.
+        inside: Whether the weights hold statistics.
         report: Gets rows and suspicions.
     """
-    inside = [name for name in names if is_buffer(name)]
     beside = [file for file in PROCESSORS.values() if (folder / file).is_file()]
     if inside and beside:
         report.suspect("statistics inside the weights and in processor files: which were used?")
@@ -140,32 +124,19 @@ def suspect_statistics(
         report.row("statistics", "none")
         report.suspect("no statistics, neither inside the weights nor in processor files")
         return
-    report.row("statistics", ", ".join(beside) or f"inside {weights.name} (LeRobot up to 0.3)")
-    buffers = {} if beside else read_tensors(weights)
+    report.row("statistics", ", ".join(beside) or f"inside {WEIGHTS_FILE} (LeRobot up to 0.3)")
+    buffers = {} if beside else read_tensors(folder / WEIGHTS_FILE)
     for is_input, file in PROCESSORS.items():
-        ours = [feature for feature in features if feature.is_input == is_input]
-        found = (
-            _of_processor(folder, file, report, is_input=is_input)
-            if beside
-            else _of_buffers(buffers, ours)
-        )
-        for feature in ours:
-            _suspect(feature, found, report)
-
-
-def _of_buffers(
-    buffers: Mapping[str, Tensor], features: Sequence[PolicyFeature]
-) -> dict[str, Tensor]:
-    """Return statistics as `feature.statistic`."""
-    found = dict[str, Tensor]()
-    for feature in features:
-        place = buffer_place(feature)
-        found |= {
-            f"{feature.name}.{kind}": buffers[place + kind]
-            for kind in feature.statistics
-            if place + kind in buffers
-        }
-    return found
+        found = _of_processor(folder, file, report, is_input=is_input) if beside else {}
+        for feature in features:
+            if feature.is_input == is_input:
+                values = {
+                    kind: found.get(f"{feature.name}.{kind}")
+                    if beside
+                    else buffers.get(buffer_place(feature) + kind)
+                    for kind in feature.statistics
+                }
+                _suspect(feature, values, report)
 
 
 def _of_processor(
@@ -175,7 +146,10 @@ def _of_processor(
     found = dict[str, Tensor]()
     try:
         for step in read_json(_present(folder, file))["steps"].elements():
-            _note_renamed(step, report)
+            config = step.get("config")
+            renamed = config.get("rename_map") if config else None
+            for old, new in renamed.items() if renamed else []:
+                report.row("renamed", f"{old} -> {new.text()}")
             if error := unsupported(step, is_input=is_input):
                 report.refuse(str(error))
             if (state := step.get("state_file")) is not None:
@@ -191,15 +165,10 @@ def _present(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _note_renamed(step: Node, report: InspectionReport) -> None:
-    config = step.get("config")
-    renamed = config.get("rename_map") if config else None
-    for old, new in renamed.items() if renamed else []:
-        report.row("renamed", f"{old} -> {new.text()}")
-
-
-def _suspect(feature: PolicyFeature, found: Mapping[str, Tensor], report: InspectionReport) -> None:
-    values = {kind: found.get(f"{feature.name}.{kind}") for kind in feature.statistics}
+def _suspect(
+    feature: PolicyFeature, values: Mapping[str, Tensor | None], report: InspectionReport
+) -> None:
+    known = list[F64]()
     for kind, array in values.items():
         if array is None:
             report.suspect(f"{feature.name}: no {kind}, which {feature.mode} needs")
@@ -208,13 +177,12 @@ def _suspect(feature: PolicyFeature, found: Mapping[str, Tensor], report: Inspec
                 f"{feature.name}: {kind} has {array.size} values, the feature "
                 f"{feature.statistics_size}"
             )
-        elif not np.isfinite(array).all():
-            report.suspect(f"{feature.name}: {kind} holds NaN or infinite values")
-    if not values or any(
-        array is None or array.size != feature.statistics_size for array in values.values()
-    ):
+        else:
+            suspect_values(f"{feature.name}: {kind}", array, report)
+            known.append(np.asarray(array, np.float64).ravel())
+    if not known or len(known) < len(values):
         return
-    low, high = (np.ravel(np.asarray(array, np.float64)) for array in values.values())
+    low, high = known
     still = np.flatnonzero((high if feature.mode == "MEAN_STD" else high - low) <= 0.0)
     if len(still):
         report.suspect(
@@ -223,14 +191,8 @@ def _suspect(feature: PolicyFeature, found: Mapping[str, Tensor], report: Inspec
         )
 
 
-def is_lerobot_dataset(path: Path) -> bool:
-    """Return whether it is a folder with a dataset's description."""
-    return path.is_dir() and (path / INFO).is_file()
-
-
 def inspect_lerobot_dataset(path: Path) -> InspectionReport:
-    """Return version, size and features."""
-    info, report = read_json(path / INFO), InspectionReport(kind=LEROBOT_DATASET, path=path)
+    info, report = read_json(path / INFO), InspectionReport(kind="LeRobot dataset", path=path)
     report.values["info"] = info.value
     version = info["codebase_version"].text()
     report.row("version", version)
@@ -241,22 +203,17 @@ def inspect_lerobot_dataset(path: Path) -> InspectionReport:
     for name in ("episodes", "frames", "tasks"):
         report.row(name, info[f"total_{name}"].whole())
     for name, feature in info["features"].items():
-        report.row(name, _words(feature))
-    if version != VERSION:
+        names: Any = feature.get("names")
+        listed = names and isinstance(names.value, list)
+        shown = f": {', '.join(map(str, names.value))}" if listed else ""
+        report.row(name, f"{feature['dtype'].text()}{feature['shape'].value}{shown}")
+    if version == VERSION:
+        _suspect_files(path, info, report)
+    else:
         report.suspect(
             f"version {version}; tools here read {VERSION}; {conversion_of(path, version)}"
         )
-    else:
-        _suspect_files(path, info, report)
     return report
-
-
-def _words(feature: Node) -> str:
-    names = feature.get("names")
-    shown = (
-        f": {', '.join(map(str, names.value))}" if names and isinstance(names.value, list) else ""
-    )
-    return f"{feature['dtype'].text()}{feature['shape'].value}{shown}"
 
 
 def _suspect_files(path: Path, info: Node, report: InspectionReport) -> None:
@@ -271,17 +228,18 @@ def _suspect_files(path: Path, info: Node, report: InspectionReport) -> None:
         if not files:
             report.suspect(f"{folder} holds no {suffix} file")
         for file in files:
-            _suspect_cut_off(path, file, report)
+            end = _end(file)
+            if not end or (suffix == ".parquet" and end != _PARQUET_END):
+                report.suspect(
+                    f"{file.relative_to(path)} is cut off, or its recording was not finished"
+                )
     if not (path / "meta" / "stats.json").is_file():
         report.suspect("meta/stats.json is not there; a policy trained on this needs it")
     if (path / "images").is_dir():
         report.suspect("a folder images is there: a recording was not finished")
 
 
-def _suspect_cut_off(path: Path, file: Path, report: InspectionReport) -> None:
-    size = file.stat().st_size
+def _end(file: Path) -> bytes:
     with file.open("rb") as stream:
-        stream.seek(-min(size, len(_PARQUET_END)), os.SEEK_END)
-        end = stream.read()
-    if not size or (file.suffix == ".parquet" and end != _PARQUET_END):
-        report.suspect(f"{file.relative_to(path)} is cut off, or its recording was not finished")
+        stream.seek(-min(file.stat().st_size, len(_PARQUET_END)), os.SEEK_END)
+        return stream.read()

@@ -11,57 +11,35 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.baked import baked_actions, baked_normaliser
-from model_tools.files.file_types import PROGRAM, members, suffix_of
+from model_tools.files.file_types import members
 from model_tools.files.onnx_model import DYNAMIC, OnnxModel, read_onnx
 from model_tools.make.checkpoints import require_torch
+from model_tools.prove.inspect.data_files import suspect_values
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.verified import sha256_of
 from policy_core.onnx_file import merge_command
 from policy_inference.backends.rknn_file import read_rknn
 
-ONNX = "ONNX model"
 _LAYERS = ("Gemm", "MatMul", "Tanh")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
-CHECKPOINT = "training checkpoint"
-_CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt")
-TORCHSCRIPT = "TorchScript program"
-RKNN = "RKNN model"
 _KNOWN_RKNN_FORMAT = 6
-ENGINE = "TensorRT engine"
-_ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 _ENGINE_HEAD = 16
 
 
-def is_onnx(path: Path) -> bool:
-    """Return whether it is named as an ONNX file; the format begins with nothing of its own."""
-    return suffix_of(path) == ".onnx"
-
-
 def inspect_onnx(path: Path) -> InspectionReport:
-    """Return what is in the model."""
-    report = InspectionReport(kind=ONNX, path=path)
-    describe_onnx(read_onnx(path), report)
-    return report
-
-
-def describe_onnx(model: OnnxModel, report: InspectionReport) -> None:
-    """Add what is in the model to the report."""
-    graph = model.proto.graph
+    model, report = read_onnx(path), InspectionReport(kind="ONNX model", path=path)
+    graph, opsets = model.proto.graph, {o.domain: o.version for o in model.proto.opset_import}
+    opsets = {domain or "ai.onnx": version for domain, version in opsets.items()}
     report.hash(model.sha256)
     report.row("written by", model.producer or "not stated")
-    report.row(
-        "opset", ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.proto.opset_import)
-    )
-    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
-        report.values[f"{kind}s"] = tensors
-        for name, tensor in tensors.items():
-            report.row(kind, f"{name} {tensor}")
+    report.row("opset", ", ".join(f"{domain} {version}" for domain, version in opsets.items()))
+    report.tensors({"input": model.inputs, "output": model.outputs}, str)
     counts = Counter(node.op_type for node in graph.node)
     report.row("operators", ", ".join(f"{count} {name}" for name, count in counts.most_common()))
     weights = sum(int(np.prod(t.dims)) for t in graph.initializer)
     report.row("weights", f"{weights:,} values, {model.precision}")
     report.values.update(
-        opset={o.domain or "ai.onnx": o.version for o in model.proto.opset_import},
+        opset=opsets,
         operators=counts,
         weights=weights,
         precision=model.precision,
@@ -69,30 +47,21 @@ def describe_onnx(model: OnnxModel, report: InspectionReport) -> None:
     )
     for key, value in model.metadata.items():
         report.row(f"metadata {key}", value)
-    _suspect(model, report)
-
-
-def _suspect(model: OnnxModel, report: InspectionReport) -> None:
     _suspect_inputs(model, report)
-    _suspect_weights(model, report)
+    for name, values in model.weights():
+        suspect_values(f"weight {name}", values, report)
     if model.external_files:
         report.suspect(
             f"weights lie in {', '.join(model.external_files)}, which no hash of the "
             "model covers and the runtime refuses; import merges them, and so does "
             f"{merge_command(model.path)}"
         )
-    domains = sorted({node.domain for node in model.proto.graph.node} - set(_DOMAINS))
-    if domains:
+    if domains := sorted({node.domain for node in graph.node} - set(_DOMAINS)):
         report.suspect(f"operators of {', '.join(domains)}, which runtimes do not know")
     if normaliser := baked_normaliser(model):
         report.suspect(
             f"{normaliser}: a normaliser or offsets are baked in; do not normalise again"
         )
-    _describe_action(model, report)
-
-
-def _describe_action(model: OnnxModel, report: InspectionReport) -> None:
-    """Say what scales and shifts each output, or that nothing in the graph shows it."""
     for found in baked_actions(model):
         if found.nodes:
             report.suspect(found.advice)
@@ -102,11 +71,11 @@ def _describe_action(model: OnnxModel, report: InspectionReport) -> None:
                 f"none shows behind {found.network}, which gives "
                 f"{found.output}; what was folded into its weights would not",
             )
+    return report
 
 
 def _suspect_inputs(model: OnnxModel, report: InspectionReport) -> None:
-    states = [name for name in model.inputs if name.endswith("_in")]
-    plain = [name for name in model.inputs if name not in states]
+    plain = [name for name in model.inputs if not name.endswith("_in")]
     if len(plain) > 1:
         report.suspect(f"{len(plain)} inputs besides recurrent states: {', '.join(plain)}")
     for name in plain:
@@ -117,24 +86,14 @@ def _suspect_inputs(model: OnnxModel, report: InspectionReport) -> None:
             report.suspect(f"the input {name} has dynamic axes besides the batch")
 
 
-def _suspect_weights(model: OnnxModel, report: InspectionReport) -> None:
-    for name, values in model.weights():
-        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            share = 1.0 - np.isfinite(values).mean()
-            report.suspect(f"the weights {name} hold NaN or infinite values ({share:.1%})")
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Return whether torch.save wrote it, or it is named so."""
-    return suffix_of(path) in _CHECKPOINT_SUFFIXES
-
-
 def inspect_checkpoint(path: Path) -> InspectionReport:
-    """Return its layout, what could be the actor, and its tensors."""
     require_torch()
     from model_tools.make.checkpoints.load import contents_of, read_checkpoint
 
-    checkpoint, report = read_checkpoint(path), InspectionReport(kind=CHECKPOINT, path=path)
+    checkpoint, report = (
+        read_checkpoint(path),
+        InspectionReport(kind="training checkpoint", path=path),
+    )
     found = contents_of(checkpoint)
     report.hash(checkpoint.sha256)
     report.row("layout", checkpoint.format)
@@ -158,14 +117,8 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
     return report
 
 
-def is_torchscript(path: Path) -> bool:
-    """Return whether it is an archive with code."""
-    return suffix_of(path) == PROGRAM
-
-
 def inspect_torchscript(path: Path) -> InspectionReport:
-    """Return what is in the archive."""
-    report = InspectionReport(kind=TORCHSCRIPT, path=path)
+    report = InspectionReport(kind="TorchScript program", path=path)
     report.hash(sha256_of(path))
     # Every member lies below one folder, which is named after the file that was first written.
     found = {member.filename.partition("/")[2]: member.file_size for member in members(path)}
@@ -184,14 +137,8 @@ def inspect_torchscript(path: Path) -> InspectionReport:
     return report
 
 
-def is_rknn(path: Path) -> bool:
-    """Return whether it begins as one, or is named as one."""
-    return suffix_of(path) == ".rknn"
-
-
 def inspect_rknn(path: Path) -> InspectionReport:
-    """Return what its header says."""
-    model, report = read_rknn(path), InspectionReport(kind=RKNN, path=path)
+    model, report = read_rknn(path), InspectionReport(kind="RKNN model", path=path)
     report.hash(sha256_of(path))
     report.values.update(
         targets=model.targets, toolkit=model.toolkit, format_version=model.format_version
@@ -199,10 +146,10 @@ def inspect_rknn(path: Path) -> InspectionReport:
     report.row("target", ", ".join(model.targets))
     report.row("made by", f"RKNN Toolkit2 {model.toolkit} from {model.source or 'what is unknown'}")
     report.row("format version", model.format_version)
-    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
-        report.values[f"{kind}s"] = tensors
-        for name, tensor in tensors.items():
-            report.row(kind, f"{name} {tensor.precision}{list(tensor.shape)}")
+    report.tensors(
+        {"input": model.inputs, "output": model.outputs},
+        lambda tensor: f"{tensor.precision}{list(tensor.shape)}",
+    )
     if model.format_version != _KNOWN_RKNN_FORMAT:
         report.suspect(
             f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} was tried"
@@ -212,18 +159,12 @@ def inspect_rknn(path: Path) -> InspectionReport:
     return report
 
 
-def is_engine(path: Path) -> bool:
-    """Return whether it is named as an engine; what one begins with is documented nowhere."""
-    return suffix_of(path) in _ENGINE_SUFFIXES
-
-
 def inspect_engine(path: Path) -> InspectionReport:
-    """Return what can be seen from outside."""
     with path.open("rb") as file:
         head = file.read(_ENGINE_HEAD)
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         raise ToolError(f"{path}: expected a TensorRT engine, found a text")
-    report = InspectionReport(kind=ENGINE, path=path)
+    report = InspectionReport(kind="TensorRT engine", path=path)
     report.values["size_bytes"] = path.stat().st_size
     report.row("size", f"{path.stat().st_size:,} bytes")
     report.hash(sha256_of(path))

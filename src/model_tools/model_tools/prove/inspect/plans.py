@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from model_tools.files.file_types import PLAN_SUFFIX, suffix_of
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
@@ -24,10 +23,8 @@ from policy_core.sets.chunk_member import ChunkRunner
 from policy_inference.controller_plan import unopened_controller
 from policy_store.report import Table
 
-KIND = "plan of the native core"
 _LARGEST_BYTES = 1 << 28
 _SHOWN = 4
-_NOT_STRICTER = StricterLimits()
 
 
 def plan_of(bundle: Bundle) -> bytes:
@@ -36,39 +33,31 @@ def plan_of(bundle: Bundle) -> bytes:
 
 
 def _controller(bundle: Any) -> Controller:
-    limits = limits_in_force(bundle.contract, _NOT_STRICTER)
+    idle, stricter = InlineWorker(lambda _: np.zeros(0)), StricterLimits()  # it is never asked
+    limits = limits_in_force(bundle.contract, stricter)
     if isinstance(bundle, ChunkBundle):
-        return chunk_controller(bundle, _idle(), limits, lambda: 0, ChunkSettings()).controller
+        return chunk_controller(bundle, idle, limits, lambda: 0, ChunkSettings()).controller
     chunks = bundle.members_of(ChunkBundle) if bundle.members else {}
-    return unopened_controller(bundle, limits, {name: _runner(one) for name, one in chunks.items()})
-
-
-def _runner(bundle: ChunkBundle) -> ChunkRunner:
-    longest_ns = limits_in_force(bundle.contract, _NOT_STRICTER).damp_after_ns
-    return ChunkRunner(
-        worker=_idle(), settings=ChunkSettings(), expected_s=0.0, longest_hold_ns=longest_ns
-    )
-
-
-def _idle() -> InlineWorker:
-    """Return a worker that is never asked."""
-    return InlineWorker(lambda _: np.zeros(0))
-
-
-def is_plan(path: Path) -> bool:
-    """Return whether it begins as one."""
-    return suffix_of(path) == PLAN_SUFFIX
+    runners = {
+        name: ChunkRunner(
+            worker=idle,
+            settings=ChunkSettings(),
+            expected_s=0.0,
+            longest_hold_ns=limits_in_force(one.contract, stricter).damp_after_ns,
+        )
+        for name, one in chunks.items()
+    }
+    return unopened_controller(bundle, limits, runners)
 
 
 def inspect_plan(path: Path) -> InspectionReport:
-    """Return the values in the file of a plan."""
     return plan_report(path, read_at_most(path, _LARGEST_BYTES))
 
 
 def plan_report(path: Path, content: bytes) -> InspectionReport:
     """Return the values of a plan; `path` is the file or the bundle that it is of."""
     sha256, values = read_plan(content, path)
-    report = InspectionReport(kind=KIND, path=path)
+    report = InspectionReport(kind="plan of the native core", path=path)
     report.values.update(bundle_sha256=sha256.hex(), plan=values)
     report.row("bundle_sha256", f"{sha256.hex()}, of its policy.yaml or set.yaml")
     report.row("limits in force", "its values limits.*")

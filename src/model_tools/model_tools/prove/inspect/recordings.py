@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.bag import Bag, is_bag, storage_files
+from model_tools.files.bags.bag import Bag, storage_files
 from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
-from model_tools.prove.replaying.recorded_ticks import Moded
 from model_tools.prove.replaying.recording import TICK, FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
 from policy_core.bundle.state_fields import (
@@ -30,10 +29,9 @@ from policy_core.bundle.state_fields import (
     fields_of,
 )
 from policy_core.errors import RobotError
-from policy_core.interfaces import F64, Mode
+from policy_core.interfaces import Mode
 from policy_inference.messages.readers import VectorReader, stamp_ns
 
-KIND = "rosbag2 recording"
 _LONG_GAP = 5.0
 """Times the usual distance of two messages."""
 _FEW_IN_BURSTS = 0.3
@@ -44,14 +42,9 @@ _ENOUGH = 10
 _SHOWN = 10
 
 
-def recognise(path: Path) -> bool:
-    """Return whether it is a storage file, or a folder with one or with its metadata."""
-    return is_bag(path)
-
-
 def inspect(path: Path) -> InspectionReport:
     """Return what was recorded; messages are read only of types that are inputs of policies."""
-    bag, report = Bag(path), InspectionReport(kind=KIND, path=path)
+    bag, report = Bag(path), InspectionReport(kind="rosbag2 recording", path=path)
     files = storage_files(path)
     size = sum(file.stat().st_size for file in files)
     report.row(
@@ -59,7 +52,7 @@ def inspect(path: Path) -> InspectionReport:
         f"{bag.storage}, {size * 1e-6:.1f} MB in {', '.join(file.name for file in files)}",
     )
     report.row("recorded", f"{bag.duration_ns * 1e-9:.3f} s from {_time(bag.start_ns * 1e-9)}")
-    describe_flight(path, bag, report)
+    _describe_flight(path, bag, report)
     topics = dict[str, object]()
     report.values.update(
         storage=bag.storage,
@@ -73,60 +66,49 @@ def inspect(path: Path) -> InspectionReport:
         topics[name] = {"type": topic.type, "messages": topic.count, "rate_hz": rate_hz}
         report.row(name, f"{topic.type}, {topic.count} messages, {rate_hz:.1f} Hz")
         if topic.type in CHECKS and topic.count:
-            stream = read_stream(bag, name)
-            _describe(name, stream, report)
-            if len(stream.times_ns) != topic.count:
-                report.suspect(
-                    f"{name}: {len(stream.times_ns)} messages, where the recording "
-                    f"says {topic.count}"
-                )
-            _suspect(name, stream, report)
+            _describe(name, _read_stream(bag, name), topic.count, report)
     _suspect_names(bag, report)
     return report
 
 
 def _time(seconds: float) -> str:
-    """Return a date, or the seconds of a clock that does not count from 1970."""
     if seconds < _FIRST_DATE_S:
         return f"{seconds:.3f} s"
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(" ", "seconds")
 
 
-def _describe(name: str, stream: Stream, report: InspectionReport) -> None:
+def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) -> None:
+    count = len(stream.times_ns)
     if stream.frames:
         report.row(f"{name} frame", ", ".join(sorted(stream.frames)))
     for joints in sorted(stream.joints):
         report.row(f"{name} {len(joints)} joints", ", ".join(joints))
-
-
-def _suspect(name: str, stream: Stream, report: InspectionReport) -> None:
-    count = len(stream.times_ns)
+    if count != stated:
+        report.suspect(f"{name}: {count} messages, where the recording says {stated}")
     for problem, times in stream.problems.items():
         report.suspect(f"{name}: {problem} in {times} of {count} messages")
     if len(stream.joints) > 1:
         report.suspect(f"{name}: {len(stream.joints)} lists of joints, as from several publishers")
-    _suspect_gap(name, stream, report)
-    if (share := stream.in_bursts) > _FEW_IN_BURSTS:
+    gaps_s = np.diff(np.array(stream.times_ns, np.float64)) * 1e-9
+    if len(gaps_s):
+        # Half the time that two messages usually take: also where they come in bursts.
+        usual_s = np.median((gaps_s[1:] + gaps_s[:-1]) / 2 if len(gaps_s) > 1 else gaps_s)
+        if gaps_s.max() > _LONG_GAP * usual_s:
+            after_s = stream.times_ns[int(gaps_s.argmax())] * 1e-9
+            report.suspect(
+                f"{name}: no message for {gaps_s.max():.3f} s after {_time(after_s)}, where "
+                f"{usual_s:.3f} s are usual"
+            )
+        share = (gaps_s < usual_s / 2).mean()
+        if len(gaps_s) >= _ENOUGH and share > _FEW_IN_BURSTS:
+            report.suspect(
+                f"{name}: {share:.0%} of the messages come right after another, as from two "
+                "publishers"
+            )
+    lag_s = float(np.median(stream.lags_ns)) * 1e-9
+    if abs(lag_s) > _CLOCKS_AGREE_S:
         report.suspect(
-            f"{name}: {share:.0%} of the messages come right after another, as from two publishers"
-        )
-    if abs(stream.lag_s) > _CLOCKS_AGREE_S:
-        report.suspect(
-            f"{name}: the log is {stream.lag_s:.3f} s ahead of the stamps, which are of "
-            "another clock"
-        )
-
-
-def _suspect_gap(name: str, stream: Stream, report: InspectionReport) -> None:
-    gaps_s = stream.gaps_s
-    if not len(gaps_s):
-        return
-    largest, usual = float(gaps_s.max()), stream.usual_gap_s
-    if largest > _LONG_GAP * usual:
-        after_s = stream.times_ns[int(gaps_s.argmax())] * 1e-9
-        report.suspect(
-            f"{name}: no message for {largest:.3f} s after {_time(after_s)}, where "
-            f"{usual:.3f} s are usual"
+            f"{name}: the log is {lag_s:.3f} s ahead of the stamps, which are of another clock"
         )
 
 
@@ -158,35 +140,18 @@ class Stream:
     joints: set[tuple[str, ...]] = field(default_factory=set)
     problems: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def gaps_s(self) -> F64:
-        """Times from each message to the next, s; negative where stamps jump back."""
-        return np.diff(np.array(self.times_ns, np.float64)) * 1e-9
 
-    @property
-    def usual_gap_s(self) -> float:
-        """Half the time that two messages usually take, s: also where they come in bursts."""
-        gaps_s = self.gaps_s
-        return float(np.median((gaps_s[1:] + gaps_s[:-1]) / 2 if len(gaps_s) > 1 else gaps_s))
-
-    @property
-    def in_bursts(self) -> float:
-        """Share of messages that come within half the usual time after another."""
-        if len(self.gaps_s) < _ENOUGH:
-            return 0.0
-        return float((self.gaps_s < self.usual_gap_s / 2).mean())
-
-    @property
-    def lag_s(self) -> float:
-        """Median time by which the log is ahead of the stamps, s."""
-        return float(np.median(self.lags_ns)) * 1e-9
-
-
-def read_stream(bag: Bag, topic: str) -> Stream:
-    """Read all messages of a topic whose type is one of `CHECKS`."""
+def _read_stream(bag: Bag, topic: str) -> Stream:
     stream, check = Stream(), CHECKS[bag.topics[topic].type]
     for log_ns, message in bag.messages(topic):
-        _note_times(stream, log_ns, message)
+        stamp = stamp_ns(message)
+        time_ns = log_ns if stamp is None else stamp
+        if stamp is None and hasattr(message, "header"):
+            stream.problems["no stamp"] += 1
+        if stream.times_ns and time_ns < stream.times_ns[-1]:
+            stream.problems["a stamp before the last one"] += 1
+        stream.times_ns.append(time_ns)
+        stream.lags_ns.append(log_ns - time_ns)
         stream.problems.update(set(check(message)))
         if hasattr(message, "header") and message.header.frame_id:
             stream.frames.add(message.header.frame_id)
@@ -195,25 +160,10 @@ def read_stream(bag: Bag, topic: str) -> Stream:
     return stream
 
 
-def _note_times(stream: Stream, log_ns: int, message: Any) -> None:
-    stamp = stamp_ns(message)
-    time_ns = log_ns if stamp is None else stamp
-    if stamp is None and hasattr(message, "header"):
-        stream.problems["no stamp"] += 1
-    if stream.times_ns and time_ns < stream.times_ns[-1]:
-        stream.problems["a stamp before the last one"] += 1
-    stream.times_ns.append(time_ns)
-    stream.lags_ns.append(log_ns - time_ns)
-
-
 def _joint_state(message: Any) -> Iterator[str]:
     if not len(message.velocity):
         yield "no velocities, which policies need measured,"
     yield from _not_finite(message.position, message.velocity)
-
-
-def _vector(message: Any) -> Iterator[str]:
-    return _not_finite(message.data)
 
 
 def _not_finite(*values: Any) -> Iterator[str]:
@@ -238,12 +188,12 @@ CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
         for kind in topic.types
     },
     JOINT_STATES.types[0]: _joint_state,
-    VectorReader.message: _vector,
+    VectorReader.message: lambda message: _not_finite(message.data),
 }
 """What to look for in a message, by its type."""
 
 
-def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
+def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     """Add rows on the policy, why it was recorded, and its modes, where it is such a recording."""
     if not any(topic.type == TICK for topic in bag.topics.values()):
         return
@@ -261,29 +211,27 @@ def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     )
     _describe_inferences(recording, report)
     _describe_shadow(recording, report)
-    _describe_changes(modes, report)
+    timeline = [
+        {
+            "tick": one.number,
+            "time_s": (one.time_ns - modes[0].time_ns) * 1e-9,
+            "mode": one.mode.name,
+            "reason": one.reason,
+        }
+        for one in modes
+        if one.reason
+    ]
+    report.values["timeline"] = timeline
+    if len(timeline) > _SHOWN:
+        report.row("earlier changes", f"{len(timeline) - _SHOWN}, which --json lists")
+    for each in timeline[-_SHOWN:]:
+        report.row(f"at {each['time_s']:.3f} s", f"{each['mode']}: {each['reason']}")
     lost = modes[-1].number - modes[0].number + 1 - len(modes)
     if lost:
         report.suspect(f"{lost} ticks are not in the recording")
 
 
-def _describe_changes(modes: Sequence[Moded], report: InspectionReport) -> None:
-    """Add rows on the last changes of mode or reason; `values` has all of them."""
-    changes = [
-        (entry, (entry.time_ns - modes[0].time_ns) * 1e-9) for entry in modes if entry.reason
-    ]
-    report.values["timeline"] = [
-        {"tick": one.number, "time_s": at_s, "mode": one.mode.name, "reason": one.reason}
-        for one, at_s in changes
-    ]
-    if len(changes) > _SHOWN:
-        report.row("earlier changes", f"{len(changes) - _SHOWN}, which --json lists")
-    for one, at_s in changes[-_SHOWN:]:
-        report.row(f"at {at_s:.3f} s", f"{one.mode.name}: {one.reason}")
-
-
 def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> None:
-    """Add a row on the policy that ran beside the other one, if one did."""
     try:
         divergence = recorded_divergence(recording)
     except ToolError as error:  # the set that ran is not here
@@ -305,7 +253,6 @@ def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> No
 
 
 def _describe_inferences(recording: FlightRecording, report: InspectionReport) -> None:
-    """Add a row on the inferences of a chunk policy, where there are any."""
     results = list(recording.results())
     if not results:
         return

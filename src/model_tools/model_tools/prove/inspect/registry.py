@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of things that can be inspected; a new one is two functions and a line here."""
+"""The kinds of things that can be inspected; a new one is a function and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from model_tools.errors import ToolError
-from model_tools.files.file_types import refuse_stand_in
+from model_tools.files.bags.bag import is_bag
+from model_tools.files.file_types import PLAN_SUFFIX, PROGRAM, refuse_stand_in, suffix_of
+from model_tools.files.lerobot.checkpoint import CONFIG_FILE
+from model_tools.files.lerobot.dataset_info import INFO
 from model_tools.prove.inspect import (
     bundles,
     data_files,
@@ -19,56 +21,42 @@ from model_tools.prove.inspect import (
     recordings,
 )
 from model_tools.prove.inspect.inspection import InspectionReport
+from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE
 
-
-class Inspector(NamedTuple):
-    """A kind of file or folder.
-
-    Attributes:
-        kind: Its name.
-        recognise: Returns whether a path is of this kind, without reading more than is needed to
-            tell.
-        inspect: Returns what is in it; raises PolicyError where it is broken in a way that leaves
-            nothing to show.
-    """
-
-    kind: str
-    recognise: Callable[[Path], bool]
-    inspect: Callable[[Path], InspectionReport]
-
-
-INSPECTORS = (
-    Inspector(bundles.KIND, bundles.recognise, bundles.inspect),
-    Inspector(bundles.SET_KIND, bundles.is_set, bundles.inspect_set),
-    Inspector(recordings.KIND, recordings.recognise, recordings.inspect),
-    Inspector(plans.KIND, plans.is_plan, plans.inspect_plan),
-    Inspector(models.ONNX, models.is_onnx, models.inspect_onnx),
-    Inspector(data_files.RUN_FILE, data_files.is_run_file, data_files.inspect_run_file),
-    Inspector(models.CHECKPOINT, models.is_checkpoint, models.inspect_checkpoint),
-    Inspector(models.TORCHSCRIPT, models.is_torchscript, models.inspect_torchscript),
-    Inspector(models.RKNN, models.is_rknn, models.inspect_rknn),
-    Inspector(models.ENGINE, models.is_engine, models.inspect_engine),
-    Inspector(
-        lerobot_files.LEROBOT_CHECKPOINT,
-        lerobot_files.is_lerobot_checkpoint,
-        lerobot_files.inspect_lerobot_checkpoint,
-    ),
-    Inspector(
-        lerobot_files.LEROBOT_DATASET,
-        lerobot_files.is_lerobot_dataset,
-        lerobot_files.inspect_lerobot_dataset,
-    ),
-    Inspector(data_files.ARRAYS, data_files.is_arrays, data_files.inspect_arrays),
-)
+Inspector = Callable[[Path], InspectionReport]
+"""Returns what is at a path; raises PolicyError where it is too broken to show anything."""
+_FOLDERS: Mapping[str, Inspector] = {
+    CONTRACT_FILE: bundles.inspect,
+    SET_FILE: bundles.inspect_set,
+    CONFIG_FILE: lerobot_files.inspect_lerobot_checkpoint,
+    str(INFO): lerobot_files.inspect_lerobot_dataset,
+}
+"""By the file that is in them."""
+_FILES: Mapping[str, Inspector] = {
+    PLAN_SUFFIX: plans.inspect_plan,
+    ".onnx": models.inspect_onnx,
+    **dict.fromkeys((".yaml", ".yml"), data_files.inspect_run_file),
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), models.inspect_checkpoint),
+    PROGRAM: models.inspect_torchscript,
+    ".rknn": models.inspect_rknn,
+    **dict.fromkeys((".engine", ".plan", ".trt"), models.inspect_engine),
+    **dict.fromkeys((".npz", ".npy", ".safetensors"), data_files.inspect_arrays),
+}
+"""By the suffix that their content calls for."""
 
 
 def inspect_path(path: Path) -> InspectionReport:
-    """Return what is at `path`."""
     if not path.exists():
         raise ToolError(f"{path}: expected a file or folder, found nothing")
     refuse_stand_in(path)
-    for inspector in INSPECTORS:
-        if inspector.recognise(path):
-            return inspector.inspect(path)
-    kinds = ", ".join(inspector.kind for inspector in INSPECTORS)
-    raise ToolError(f"{path}: expected one of {kinds}, found something else")
+    if is_bag(path):
+        return recordings.inspect(path)
+    found = _FILES.get(suffix_of(path))
+    if path.is_dir():
+        found = next((one for file, one in _FOLDERS.items() if (path / file).is_file()), None)
+    if found is None:
+        raise ToolError(
+            f"{path}: expected a folder with one of {', '.join(_FOLDERS)}, a rosbag2 recording, or "
+            f"a file {', '.join(_FILES)}, found something else"
+        )
+    return found(path)

@@ -61,7 +61,6 @@ class ObservationAgreement:
                     )
 
     def _problem(self, name: str, columns: TermColumns, found: F64, action: F32) -> str:
-        """Return what was expected and found, where it is not that."""
         if columns.spec.field == "last_action":
             return self._last_action(name, columns, found, action)
         if not columns.scale.all():

@@ -1,54 +1,271 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A flight over time as charts; each marks where the guard took over."""
+"""A recorded flight over time: as arrays, and as charts that mark where the guard took over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from model_tools.prove.replaying.flight import RecordedFlight
+from model_tools.prove.replaying.recording import FORCES, Info, RecordedTick
 from model_tools.prove.replaying.stages import StageCourse
+from policy_core.bundle.set_contract import HostedContract
+from policy_core.bundle.state_fields import (
+    COMMAND,
+    IMU,
+    JOINT_STATES,
+    ODOMETRY,
+    velocity_of,
+)
 from policy_core.interfaces import F64, Mode
+from policy_core.words import FIRST_AWAITED
 from policy_store.report import Chart, Plot, Section, Series, Tone
+from robot_sim.rotation import roll_pitch_yaw
+
+_VECTORS = ("rpy_rad", "ang_vel_body", "lin_acc_body", "velocity_command", "velocity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A change of the mode, or of its reason.
+
+    Attributes:
+        tick, time_s: When; since the first tick.
+        mode, reason: What it is from there on, and why.
+        trip: Whether the guard took the policy's place there: it latched a fault, or holds.
+    """
+
+    tick: int
+    time_s: float
+    mode: Mode
+    reason: str
+    trip: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecordedFlight:
+    """Ticks as arrays [ticks, ...]; what is not known is NaN.
+
+    Attributes:
+        tick: Their numbers.
+        time_s: Since the first tick.
+        mode: Modes, by number.
+        because: Why it was recorded.
+        edges: What happened, in order; the first is how it began.
+        rpy_rad: Roll, pitch and yaw.
+        ang_vel_body, lin_acc_body: rad/s and m/s^2.
+        joint_pos, joint_vel, joint_effort, target: [ticks, joints] in the contract's order; rad,
+            rad/s, N·m; commanded positions, rad.
+        effort_limit: [joints], N·m.
+        velocity_command, velocity: vx, vy m/s and yaw rate rad/s: commanded, and measured.
+        forces, feet: Size of the force on each foot, N, and their names.
+        ages_s: Of each input, by name.
+        duration_s: From the sampling of the inputs to the command.
+        joints: Their names.
+    """
+
+    tick: npt.NDArray[np.int64]
+    time_s: F64
+    mode: npt.NDArray[np.int64]
+    because: str
+    edges: tuple[Edge, ...]
+    rpy_rad: F64
+    ang_vel_body: F64
+    lin_acc_body: F64
+    joint_pos: F64
+    joint_vel: F64
+    joint_effort: F64
+    target: F64
+    effort_limit: F64
+    velocity_command: F64
+    velocity: F64
+    forces: F64
+    feet: tuple[str, ...]
+    ages_s: dict[str, F64]
+    duration_s: F64
+    joints: tuple[str, ...]
+
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> RecordedFlight:
+        """Return the chosen ticks [ticks]; what is not by tick stays whole."""
+        kept = ("because", "edges", "effort_limit", "feet", "ages_s", "joints")
+        arrays = {
+            field.name: getattr(self, field.name)[chosen]
+            for field in dataclasses.fields(self)
+            if field.name not in kept
+        }
+        ages_s = {name: ages[chosen] for name, ages in self.ages_s.items()}
+        return dataclasses.replace(self, **arrays, ages_s=ages_s)
+
+    @property
+    def trip(self) -> Edge | None:
+        """The fault for which this was recorded, where it says so; else the last, if any.
+
+        One that was latched comes before a HOLD, which may have been its beginning.
+        """
+        trips = [edge for edge in self.edges if edge.trip]
+        meant = [edge for edge in trips if edge.reason and edge.reason in self.because] or trips
+        return max(meant, key=lambda edge: (edge.mode is Mode.DAMP, edge.time_s), default=None)
+
+    @property
+    def seconds_by_mode(self) -> dict[str, float]:
+        period_s = float(np.median(np.diff(self.time_s))) if len(self.time_s) > 1 else 0.0
+        return {
+            mode.name: count * period_s
+            for mode in Mode
+            if (count := int((self.mode == mode).sum()))
+        }
+
+
+class FlightLog:
+    """Collects what a recording shows, tick by tick."""
+
+    def __init__(self, contract: HostedContract, info: Info, most: int) -> None:
+        """Begin; `contract` and `info` are those of the recording, which has `most` ticks."""
+        self._info, self._limit = info, contract.joints.effort_limit
+        joints = (np.float64, (len(info.joints),))
+        # One record for each tick: of an hour, twelve arrays each would be mostly their heads.
+        self._rows = np.zeros(
+            most,
+            [
+                ("tick", np.int64),
+                ("time_ns", np.int64),
+                ("mode", np.int64),
+                *((name, np.float64, (3,)) for name in _VECTORS),
+                *((name, *joints) for name in ("joint_pos", "joint_vel", "joint_effort", "target")),
+                ("ages_s", np.float64, (len(info.inputs),)),
+                ("duration_s", np.float64),
+            ],
+        )
+        self._count = 0
+        self._force_rows: list[F64] = []
+        self._edges: list[Edge] = []
+        self._feet: tuple[str, ...] = ()
+        self._forces = np.zeros(0)
+        self._effort = np.full(len(info.joints), np.nan)
+        self._imu, self._command, self._velocity = np.full(10, np.nan), *np.full((2, 3), np.nan)
+
+    def add(self, tick: RecordedTick) -> None:
+        for name, message in tick.messages.items():
+            self._take(name, message)
+        self._note_edge(tick)
+        fields = {name: tick.state[part] for name, part in self._info.fields.items()}
+        quat = fields.get("quat_xyzw", self._imu[:4])
+        self._rows[self._count] = (
+            tick.number,
+            tick.time_ns,
+            tick.mode,
+            roll_pitch_yaw(quat) if np.isfinite(quat).all() else np.nan,
+            fields.get("ang_vel_body", self._imu[4:7]),
+            self._imu[7:],
+            fields.get("velocity_command", self._command),
+            self._velocity,
+            fields.get("joint_pos", np.nan),
+            fields.get("joint_vel", np.nan),
+            self._effort,
+            np.nan if tick.command is None else tick.command[0],
+            [np.nan if age is None else age * 1e-9 for age in tick.ages_ns.values()],
+            tick.duration_s,
+        )
+        self._force_rows.append(self._forces)
+        self._count += 1
+
+    def flight(self) -> RecordedFlight:
+        feet, rows = len(self._feet), self._rows[: self._count]
+        # Forces that began to come in the middle: NaN before.
+        forces = np.array(
+            [row if row.size == feet else np.full(feet, np.nan) for row in self._force_rows]
+        )
+        arrays = {
+            name: rows[name] for name in rows.dtype.names or () if name not in ("time_ns", "ages_s")
+        }
+        return RecordedFlight(
+            **arrays,
+            time_s=(rows["time_ns"] - rows["time_ns"][0]) * 1e-9,
+            because=self._info.reason,
+            edges=tuple(self._edges),
+            effort_limit=self._limit,
+            forces=forces,
+            feet=self._feet,
+            joints=self._info.joints,
+            ages_s={name: rows["ages_s"][:, i] for i, name in enumerate(self._info.inputs)},
+        )
+
+    def _note_edge(self, tick: RecordedTick) -> None:
+        before = Mode(int(self._rows["mode"][self._count - 1])) if self._count else None
+        if tick.mode is before and not tick.reason:
+            return
+        began_ns = int(self._rows["time_ns"][0]) if self._count else tick.time_ns
+        fault = tick.mode is Mode.DAMP and tick.rule is not None
+        began = tick.mode is Mode.HOLD and before is not Mode.HOLD
+        held = began and tick.reason != FIRST_AWAITED
+        trip = before is not None and (fault or held)
+        self._edges.append(
+            Edge(
+                tick=tick.number,
+                time_s=(tick.time_ns - began_ns) * 1e-9,
+                mode=tick.mode,
+                reason=tick.reason,
+                trip=trip,
+            )
+        )
+
+    def _take(self, name: str, message: Any) -> None:
+        if name == JOINT_STATES.name and len(message.effort) == len(message.name):
+            by_name = dict(zip(message.name, message.effort, strict=True))
+            self._effort = np.array([by_name.get(joint, np.nan) for joint in self._info.joints])
+        elif name == IMU.name:
+            q, rate, acc = (
+                message.orientation,
+                message.angular_velocity,
+                message.linear_acceleration,
+            )
+            self._imu = np.array([q.x, q.y, q.z, q.w, rate.x, rate.y, rate.z, acc.x, acc.y, acc.z])
+        elif name == ODOMETRY.name:
+            twist = message.twist.twist
+            self._velocity = np.array([twist.linear.x, twist.linear.y, twist.angular.z])
+        elif name == COMMAND:
+            self._command = np.array(velocity_of(message))
+        elif name == FORCES:
+            self._feet = tuple(message.names)
+            self._forces = np.array(
+                [np.sqrt(force.x**2 + force.y**2 + force.z**2) for force in message.forces]
+            )
+
 
 _TONES = {Mode.DAMP: Tone.BAD, Mode.RUN: Tone.GOOD, Mode.HOLD: Tone.WARN}
 _CLOSE_UP_S, _LONG_S, _SHORT_IN = 1.5, 30.0, 1.6
-Values = Callable[[RecordedFlight], Sequence[tuple[str, F64]]]
 
 
 def overview(flight: RecordedFlight) -> Plot:
     """Return modes, attitude and torque of all the flight, and beside it of its worst moment."""
     near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
 
-    def attitude(part: RecordedFlight) -> list[tuple[str, F64]]:
-        return [(name, np.degrees(part.rpy_rad[:, i])) for i, name in enumerate(("roll", "pitch"))]
-
-    def torque(part: RecordedFlight) -> list[tuple[str, F64]]:
-        share = np.nan_to_num(np.abs(part.joint_effort) / part.effort_limit, nan=-np.inf)
-        return [("torque", 100.0 * share.max(axis=1, initial=-np.inf))]
-
-    rows: list[tuple[str, Values]] = [
-        ("attitude, degrees", attitude),
-        ("largest torque of a joint, % of its limit", torque),
-    ]
     parts = (flight, near)
     charts = [_modes(part) for part in parts]
-    charts += [_chart(title, part, values(part)) for title, values in rows for part in parts]
+    for part in parts:
+        roll, pitch, _ = np.degrees(part.rpy_rad).T
+        charts.append(_chart("attitude, degrees", part, [("roll", roll), ("pitch", pitch)]))
+    for part in parts:
+        share = np.nan_to_num(np.abs(part.joint_effort) / part.effort_limit, nan=-np.inf)
+        largest = 100.0 * share.max(axis=1, initial=-np.inf)
+        title = "largest torque of a joint, % of its limit"
+        charts.append(_chart(title, part, [("torque", largest)]))
     return Plot(charts=charts, columns=2, row_in=_SHORT_IN)
 
 
 def flight_sections(flight: RecordedFlight) -> Iterator[Section]:
-    """Yield what was recorded over time, as far as it was."""
-    imu = _vectors(
-        flight,
-        "xyz",
-        {
-            "angular velocity of the body, rad/s": flight.ang_vel_body,
-            "linear acceleration of the body, m/s²": flight.lin_acc_body,
-        },
-    )
+    imu = [
+        _chart(title, flight, [(name, each[:, i]) for i, name in enumerate("xyz")])
+        for title, each in (
+            ("angular velocity of the body, rad/s", flight.ang_vel_body),
+            ("linear acceleration of the body, m/s²", flight.lin_acc_body),
+        )
+    ]
     velocity = [
         _chart(
             title,
@@ -65,6 +282,28 @@ def flight_sections(flight: RecordedFlight) -> Iterator[Section]:
     near = flight
     if flight.time_s[-1] - flight.time_s[0] > _LONG_S:
         near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
+    positions = [
+        _chart(
+            f"{joint}, rad",
+            near,
+            [("measured", near.joint_pos[:, i])],
+            expected=("target", near.target[:, i]),
+        )
+        for i, joint in enumerate(flight.joints)
+    ]
+    ends_s = flight.time_s[[0, -1]]
+    torques = [
+        Chart(
+            title=f"{joint}, N·m",
+            series=[
+                Series(label="torque", x=flight.time_s, y=flight.joint_effort[:, i]),
+                Series(label="limit", x=ends_s, y=np.full(2, limit), tone=Tone.BAD),
+                Series(x=ends_s, y=np.full(2, -limit), tone=Tone.BAD),
+            ],
+            marks=_marks(flight),
+        )
+        for i, (joint, limit) in enumerate(zip(flight.joints, flight.effort_limit, strict=True))
+    ]
     ages = [(name, 1e3 * each) for name, each in flight.ages_s.items()]
     times = [
         _chart("age of the inputs at the tick, ms", flight, ages),
@@ -73,9 +312,9 @@ def flight_sections(flight: RecordedFlight) -> Iterator[Section]:
     for title, charts, columns in (
         ("IMU", imu, 1),
         ("Velocity", velocity, 1),
-        ("Joint torques", _torques(flight), 3),
+        ("Joint torques", torques, 3),
         ("Foot forces", feet, 1),
-        (f"Joint positions, {near.time_s[0]:.1f} to {near.time_s[-1]:.1f} s", _positions(near), 3),
+        (f"Joint positions, {near.time_s[0]:.1f} to {near.time_s[-1]:.1f} s", positions, 3),
         ("Ages and latency", times, 1),
     ):
         if any(
@@ -104,41 +343,6 @@ def targets_plot(flight: RecordedFlight, course: StageCourse) -> Plot:
         for i, joint in enumerate(flight.joints)
     ]
     return Plot(charts=charts, columns=min(3, len(charts)), row_in=_SHORT_IN)
-
-
-def _torques(flight: RecordedFlight) -> list[Chart]:
-    ends_s = flight.time_s[[0, -1]]
-    return [
-        Chart(
-            title=f"{joint}, N·m",
-            series=[
-                Series(label="torque", x=flight.time_s, y=flight.joint_effort[:, i]),
-                Series(label="limit", x=ends_s, y=np.full(2, limit), tone=Tone.BAD),
-                Series(x=ends_s, y=np.full(2, -limit), tone=Tone.BAD),
-            ],
-            marks=_marks(flight),
-        )
-        for i, (joint, limit) in enumerate(zip(flight.joints, flight.effort_limit, strict=True))
-    ]
-
-
-def _positions(flight: RecordedFlight) -> list[Chart]:
-    return [
-        _chart(
-            f"{joint}, rad",
-            flight,
-            [("measured", flight.joint_pos[:, i])],
-            expected=("target", flight.target[:, i]),
-        )
-        for i, joint in enumerate(flight.joints)
-    ]
-
-
-def _vectors(flight: RecordedFlight, axes: str, values: dict[str, F64]) -> list[Chart]:
-    return [
-        _chart(title, flight, [(name, each[:, i]) for i, name in enumerate(axes)])
-        for title, each in values.items()
-    ]
 
 
 def _chart(

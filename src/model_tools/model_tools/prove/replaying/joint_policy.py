@@ -6,13 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-import numpy as np
-
-from model_tools.errors import ToolError
 from model_tools.files.terms import frames
-from model_tools.prove.replaying.recorded_inputs import fit, input_names, output_names, shapes
-from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
-from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.prove.replaying.recorded_inputs import (
+    fit,
+    input_names,
+    output_names,
+    require_tensors,
+)
+from model_tools.prove.replaying.recording import RecordedTick
+from model_tools.prove.replaying.robot import (
+    RecordedClock,
+    RecordedState,
+    ReplayedPolicy,
+)
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.state_fields import MOTION_TOPICS, fields_of
@@ -61,7 +67,6 @@ class RecordedBackend:
         self.failure, self.ran = "", False
 
     def run(self) -> None:
-        """Keep the inputs, run, replace the outputs by those that were recorded."""
         self.ran = True
         for name, array in self.inputs.items():
             self.built[name][...] = array
@@ -75,11 +80,10 @@ class RecordedBackend:
             raise BackendError(self.failure)
 
     def close(self) -> None:
-        """Close the wrapped backend."""
-        self._backend.close()
+        """Do nothing: the wrapped backend is the caller's."""
 
 
-class RecordedJointPolicy:
+class RecordedJointPolicy(ReplayedPolicy):
     """A joint policy on a recording.
 
     Its model is given what is observed in each tick. History and recurrent state are the policy's
@@ -89,8 +93,7 @@ class RecordedJointPolicy:
     begins clean.
     """
 
-    outside = ()
-    requests: Mapping[str, Callable[[], object]] = {}
+    state: RecordedRobotState
 
     def __init__(
         self,
@@ -126,10 +129,9 @@ class RecordedJointPolicy:
             name: output_names(contract, name, array.size)
             for name, array in backend.outputs.items()
         }
-        self._counted, self._missing_ticks = True, 0
+        self.begin()
 
     def begin(self) -> None:
-        """Note that a run begins."""
         self._counted, self._missing_ticks = True, 0
 
     def restored(self, *, whole: bool) -> None:
@@ -139,32 +141,18 @@ class RecordedJointPolicy:
 
     @property
     def known(self) -> bool:
-        """Whether its history is full."""
         return not self._missing_ticks
 
     def sense(self, tick: RecordedTick) -> None:
-        """Prepare the model's run."""
         backend = self._backend
         backend.ran, backend.failure, backend.said = False, "", {}
         if not (tick.ran and self._seeded):
             return
-        self._require_tensors(tick)
+        require_tensors(self._contract.name, tick, backend.inputs, backend.outputs)
         backend.said = tick.outputs
         backend.failure = "" if tick.outputs else tick.reason or "it failed on the robot"
 
-    def _require_tensors(self, tick: RecordedTick) -> None:
-        for found, ours, may in (
-            (tick.inputs, self._backend.inputs, False),
-            (tick.outputs, self._backend.outputs, True),
-        ):
-            if not fit(found, ours, or_none=may):
-                raise ToolError(
-                    f"{self._contract.name}: tick {tick.number}: expected tensors "
-                    f"of the model, {shapes(ours)}, found {shapes(found)}"
-                )
-
-    def end(self, tick: RecordedTick) -> None:
-        """Know more of the past, where the target of the tick was taken."""
+    def end(self) -> None:
         if self.controller.latest_tick.taken and self._backend.ran:
             self._missing_ticks = max(0, self._missing_ticks - 1)
 
@@ -191,41 +179,19 @@ class RecordedJointPolicy:
         return found
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare what the model was given, as far as its past is known, and what it answers."""
         if not tick.ran:
             return
-        judged = [*self._backend.inputs]
-        if not (self._backend.ran and self.known and fit(tick.inputs, self._backend.inputs)):
-            stages.skip(INPUTS)
-        else:
-            stages.compare(
-                INPUTS,
-                [each for name in judged for each in self._input_names[name]],
-                _joined(tick.inputs, judged),
-                _joined(self._backend.built, judged),
-            )
-        self._judge_outputs(tick, stages)
-
-    def _judge_outputs(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare what the model answers, as far as it has the same outputs."""
-        found = self._backend.answered
-        names = [
-            name
-            for name, array in found.items()
-            if name in tick.outputs and tick.outputs[name].shape == array.shape
-        ]
-        if not self._backend.ran or not self.known or not names:
-            stages.skip(OUTPUTS)
-            return
-        stages.compare(
-            OUTPUTS,
-            [each for name in names for each in self._output_names[name]],
-            _joined(tick.outputs, names),
-            _joined(found, names),
+        backend = self._backend
+        knows = backend.ran and self.known
+        fits = knows and fit(tick.inputs, backend.inputs)
+        stages.compare_tensors(
+            INPUTS, self._input_names if fits else {}, tick.inputs, backend.built
         )
-        for name in names:
-            self._courses[name].add(tick.number, tick.outputs[name], found[name])
-
-
-def _joined(tensors: Mapping[str, Tensor], names: list[str]) -> Tensor:
-    return np.concatenate([tensors[name].reshape(-1) for name in names])
+        outputs = {
+            name: self._output_names[name]
+            for name, array in backend.answered.items()
+            if knows and name in tick.outputs and tick.outputs[name].shape == array.shape
+        }
+        stages.compare_tensors(OUTPUTS, outputs, tick.outputs, backend.answered)
+        for name in outputs:
+            self._courses[name].add(tick.number, tick.outputs[name], backend.answered[name])

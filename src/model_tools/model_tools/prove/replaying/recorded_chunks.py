@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a chunk policy is given on a recording: times of frames, and results of inferences.
+"""A chunk policy on a recording: given times of frames, and results of inferences.
 
 Images are not recorded, so a chunk cannot be computed again. What an inference was given beside
 them, when it was asked for, and all that becomes of its chunk are computed.
@@ -10,15 +10,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
-from model_tools.prove.replaying.recorded_policy import RecordedClock
-from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.errors import ToolError
+from model_tools.prove.replaying.recorded_inputs import state_names
+from model_tools.prove.replaying.recording import Info, RecordedTick
+from model_tools.prove.replaying.robot import (
+    RecordedClock,
+    RecordedState,
+    ReplayedPolicy,
+)
 from model_tools.prove.replaying.stages import INPUTS, TickStages
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.state_fields import LEADER_POS
 from policy_core.errors import BackendError, NoTargetError, RobotError
-from policy_core.members.chunk.controller import camera_input
+from policy_core.guard.limits import Limits
+from policy_core.members.chunk.controller import (
+    camera_input,
+    chunk_controller,
+    state_sizes,
+)
 from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
 from policy_core.members.chunk.worker import Outcome, Request
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import Frame
@@ -38,7 +54,6 @@ class RecordedWorker:
     alive = True
 
     def __init__(self, clock: RecordedClock, is_late: Callable[[], bool]) -> None:
-        """Have been asked for nothing; see `RecordedChunks`."""
         self._clock, self._is_late = clock, is_late
         self.results = list[InferenceResult]()
         self.given = list[Snapshot | None]()
@@ -46,7 +61,6 @@ class RecordedWorker:
         self._newest: Request | None = None
 
     def ask(self, request: Request) -> None:
-        """Note a request; the recording says which one was computed."""
         self._asked[request.asked_ns] = self._newest = request
 
     def take(self, now_ns: int) -> Outcome | None:
@@ -110,25 +124,26 @@ class RecordedChunks:
         self._measured_ns: dict[str, int | None] = {}
 
     def restored(self, inputs: Mapping[str, Input]) -> None:
-        """Note which frames there are, as the inputs of the controller say."""
         self._measured_ns = {name: inputs[camera_input(name)].measured_ns for name in self.frames}
 
     def sense(self, tick: RecordedTick) -> None:
-        """Take in times of frames, and let results arrive."""
         for name, buffer in self.frames.items():
             measured_ns = tick.measured_ns.get(camera_input(name))
             if measured_ns is not None and measured_ns != self._measured_ns.get(name):
                 repeats = tick.repeats.get(camera_input(name), 0)
-                buffer.add(_image(buffer.content, repeats=repeats > 0), measured_ns)
+                # No image is recorded; what counts is whether it is the newest one again.
+                newest = buffer.content
+                content = newest if repeats else bytes([newest[:1] == b"\0"])
+                data = memoryview(content)
+                frame = Frame(encoding="none", height=0, width=0, step=0, data=data)
+                buffer.add(frame, measured_ns)
                 self._measured_ns[name] = measured_ns
         self._results = [each for each in tick.results if each.member == self._member]
         self.worker.given, self.worker.results = [], [*self._results]
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
         """Compare what the inferences were given whose results arrived: time and state."""
-        given = [*self.worker.given]
-        for place, result in enumerate(self._results):
-            sensed = given[place] if place < len(given) else None
+        for result, sensed in zip_longest(self._results, self.worker.given):
             if sensed is None:
                 stages.depart(
                     INPUTS,
@@ -146,17 +161,61 @@ class RecordedChunks:
             )
 
 
-def _image(newest: bytes, *, repeats: bool) -> Frame:
-    """Return what stands for an image, the newest one again or another: none is recorded."""
-    content = newest if repeats else bytes([newest[:1] == b"\0"])
-    return Frame(encoding="none", height=0, width=0, step=0, data=memoryview(content))
+class RecordedChunkPolicy(ReplayedPolicy):
+    """A chunk policy that is alone; its model is not run."""
+
+    def __init__(
+        self,
+        bundle: ChunkBundle,
+        info: Info,
+        limits: Limits,
+        clock: RecordedClock,
+        settings: ChunkSettings,
+    ) -> None:
+        """Tie the real parts together.
+
+        Args:
+            bundle: What is replayed.
+            info: What was recorded.
+            limits: Those that were in force.
+            clock: Of the controller.
+            settings: How chunks were executed.
+        """
+        contract = bundle.contract
+        self.state = RecordedState(state_sizes(contract, leader=settings.handover_s is not None))
+        fields = {name: part for name, part in self.state.slices.items() if name != LEADER_POS}
+        self._chunks = RecordedChunks(clock, state_names(info.joints, fields))
+        worker = self._chunks.worker
+        self.runtime = chunk_controller(bundle, worker, limits, clock, settings, self.state)
+        self.controller, self._chunks.frames = self.runtime.controller, self.runtime.frames
+        self.outside = {camera_input(name) for name in self.runtime.frames}
+        for what, needed, found in (
+            ("joints", contract.joints.on_robot(), info.joints),
+            ("inputs", [*self.controller.inputs], info.inputs),
+            ("state", [*self.state.slices], info.fields),
+        ):
+            if [*needed] != [*found]:
+                raise ToolError(
+                    f"{bundle.path}: {what}: expected those of the recording "
+                    f"({', '.join(found)}), found {', '.join(needed)}"
+                )
+        self.requests = {
+            TAKE_OVER: self.runtime.requests.take_over,
+            HAND_BACK: self.runtime.requests.hand_back,
+        }
+
+    def restored(self, *, whole: bool) -> None:
+        self._chunks.restored(self.controller.inputs)
+
+    def sense(self, tick: RecordedTick) -> None:
+        self._chunks.sense(tick)
+
+    def judge(self, tick: RecordedTick, stages: TickStages) -> None:
+        self._chunks.judge(tick, stages)
 
 
 def error_of(text: str) -> BackendError | RobotError | NoTargetError:
     """Return the error that an inference ended in, from its recorded text."""
     kind, _, reason = text.partition(": ")
-    kinds: Mapping[str, type[BackendError | RobotError]] = {
-        "BackendError": BackendError,
-        "RobotError": RobotError,
-    }
-    return kinds.get(kind, NoTargetError)(reason)
+    known = (each for each in (BackendError, RobotError) if each.__name__ == kind)
+    return next(known, NoTargetError)(reason)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
+from model_tools.prove.replaying.recording import COMMAND_ROWS, Info, RecordedTick
 from policy_core.bundle.bundle import Bundle
-from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.contract import JointContract
 from policy_core.bundle.state_fields import is_per_joint
 from policy_core.bundle.terms import term_names
 from policy_core.control_state import ControlState
@@ -23,7 +23,6 @@ from policy_inference.comparison.open_loop import joints
 
 _PER_JOINT = ("stand", "safe", "step", "held", "joint_check", "run")
 """Parts of a controller's state whose arrays have a value for each joint."""
-COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 
 
 class Recorded:
@@ -38,7 +37,6 @@ class Recorded:
     """
 
     def __init__(self, bundle: Bundle, info: Info, state: StateVector) -> None:
-        """Find everything by name."""
         names = bundle.contract.joints.on_robot()
         if sorted(info.joints) != sorted(names):
             raise ToolError(
@@ -64,15 +62,12 @@ class Recorded:
         self._to, self._from = np.concatenate(places), np.concatenate(sources)
 
     def write(self, tick: RecordedTick, flat: F64) -> None:
-        """Write the recorded state of a tick where it is in `StateVector.flat`."""
         flat[self._to] = tick.state[self._from]
 
     def command(self, tick: RecordedTick) -> F64 | None:
-        """Return the command of a tick [6, joints]; None where nothing was commanded."""
         return None if tick.command is None else tick.command[:, self.joints]
 
     def target(self, tick: RecordedTick) -> F64 | None:
-        """Return the policy's target of a tick [joints]; None where there was none."""
         return None if tick.target is None else tick.target[self.joints]
 
     def in_order(self, state: ControlState) -> ControlState:
@@ -98,19 +93,25 @@ class Recorded:
         return part
 
 
-def fit(
-    found: Mapping[str, Tensor], arrays: Mapping[str, Tensor], *, or_none: bool = False
-) -> bool:
-    """Return whether recorded tensors are those of a model, or, where allowed, there are none."""
-    if or_none and not found:
-        return True
+def fit(found: Mapping[str, Tensor], arrays: Mapping[str, Tensor]) -> bool:
     return {name: each.shape for name, each in found.items()} == {
         name: each.shape for name, each in arrays.items()
     }
 
 
-def shapes(tensors: Mapping[str, Tensor]) -> str:
-    """Return names and shapes in words."""
+def require_tensors(
+    policy: str, tick: RecordedTick, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+) -> None:
+    """Raise ToolError unless a tick has a model's inputs, and its outputs or none."""
+    for found, ours in ((tick.inputs, inputs), (tick.outputs or outputs, outputs)):
+        if not fit(found, ours):
+            raise ToolError(
+                f"{policy}: tick {tick.number}: expected tensors of the model, {_shapes(ours)}, "
+                f"found {_shapes(found)}"
+            )
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{name}{list(each.shape)}" for name, each in tensors.items()) or "none"
 
 
@@ -140,14 +141,23 @@ def input_names(contract: JointContract, name: str) -> list[str]:
         return [f"{name}[{i}]" for i in range(size)]
     length, newest_first = observation.history.length, observation.history.order != "oldest_first"
     terms = [
-        (_term_names(term, contract), term.history_length or length) for term in observation.terms
+        (
+            [
+                each if each.startswith(term.term) else f"{term.term}[{each}]"
+                for each in term_names(term, contract)
+            ],
+            term.history_length or length,
+        )
+        for term in observation.terms
     ]
     if observation.history.layout == "per_frame":
         terms = [([each for names, _ in terms for each in names], length)]
     found = []
     for names, frames in terms:
         ages = range(frames) if newest_first else reversed(range(frames))
-        found += [f"{name}: {each}{_age(age)}" for age in ages for each in names]
+        found += [
+            f"{name}: {each}{f', {age} before' if age else ''}" for age in ages for each in names
+        ]
     return found
 
 
@@ -159,14 +169,4 @@ def output_names(contract: JointContract, name: str, size: int) -> list[str]:
 
 
 def command_names(names: tuple[str, ...]) -> list[str]:
-    """Return a name for each value of a command, row by row."""
     return [f"{row}[{name}]" for row in COMMAND_ROWS for name in names]
-
-
-def _term_names(term: Term, contract: JointContract) -> list[str]:
-    names = term_names(term, contract)
-    return [each if each.startswith(term.term) else f"{term.term}[{each}]" for each in names]
-
-
-def _age(ticks: int) -> str:
-    return f", {ticks} before" if ticks else ""

@@ -5,35 +5,197 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain, pairwise, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.bag import Bag, BagTopic
+from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import is_named
-from model_tools.prove.replaying.recorded_ticks import (
-    CommandLog,
-    Info,
-    Moded,
-    RecordedTick,
-    time_ns,
-)
 from policy_core.bundle.state_fields import STATE_TOPICS
 from policy_core.control_state import ControlState
+from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
 from policy_inference.flight.tick_messages import INFERENCE, SHADOW, STATE
 from policy_inference.messages.readers import message_types
 
+COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+_APART_NS = 1_000_000_000
+"""How far the log's times of a tick and of its command may be apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What the ticks of a recording are of; the fields of policy_msgs/FlightInfo."""
+
+    reason: str
+    bundle: str
+    bundle_name: str
+    bundle_version: str
+    bundle_sha256: str
+    contract: str
+    backend: str
+    runs_on: str
+    host: str
+    settings: Mapping[str, str]
+    inputs: tuple[str, ...]
+    joints: tuple[str, ...]
+    fields: Mapping[str, slice]
+    """Where each field of the robot's state is in `RecordedTick.state`."""
+
+    @property
+    def policy(self) -> str:
+        return f"{self.bundle_name} {self.bundle_version}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecordedTick:
+    """A tick of the policy; see policy_msgs/PolicyTick.
+
+    Attributes:
+        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: As there.
+        next_reason: Reason of the tick after it; empty for the last one.
+        ages_ns: Age of each input when it was sampled; None for one that never came.
+        measured_ns: When the newest message of each input was measured, on the clock of `time_ns`;
+            without those that never came.
+        repeats: How many messages of each input before the newest had the same image; empty in a
+            recording that does not say so.
+        state: Fields of the robot's state, by `Info.fields`.
+        inputs, outputs: Tensors of the model; empty where it did not run, or failed.
+        target: [joints]; None where the answer was dropped.
+        requests: Those that were granted since the tick before, with their times.
+        policy_ns: When a chunk policy was asked for its target; 0 where it was not.
+        results: Those of the inferences of a chunk policy that arrived in the tick.
+        messages: What was sampled for this tick, by the name of the input.
+        alone: Whether no other tick has its time, whose messages would be mixed up with its own.
+        command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
+        command_mode: Mode of the command. Not that of the tick only where an e-stop came between
+            the tick and its publishing: DAMP then.
+        goes_on_from: State of the controller before it, where that was recorded.
+    """
+
+    number: int
+    time_ns: int
+    stamp_ns: int
+    duration_s: float
+    mode: Mode
+    reason: str
+    ages_ns: Mapping[str, int | None]
+    measured_ns: Mapping[str, int]
+    repeats: Mapping[str, int]
+    state: F64
+    begins: bool
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    target: F64 | None
+    blend: float
+    requests: tuple[tuple[str, int], ...]
+    policy_ns: int
+    results: tuple[InferenceResult, ...]
+    messages: Mapping[str, Any]
+    alone: bool
+    command: F64 | None
+    command_mode: Mode | None
+    next_reason: str = ""
+    goes_on_from: ControlState | None = None
+
+    @property
+    def contradiction(self) -> tuple[str, str] | None:
+        """What of the policy must be there in its mode, and what is; None where all is well.
+
+        An answer that was late, or failed, has no target, and HOLD or DAMP say so.
+        """
+        if self.mode is Mode.RUN and self.target is None:
+            return "a target of the policy in RUN", "none"
+        if self.target is not None and self.mode not in (Mode.RUN, Mode.DAMP):
+            return f"no target of the policy in {self.mode.name}", "one"
+        of_model = not self.policy_ns  # the answers of a chunk policy come in ticks of their own
+        if of_model and self.target is not None and not self.outputs:
+            return "what the model has answered, where there is a target", "nothing"
+        if self.outputs and not self.inputs:
+            return "what the model was given, where it has answered", "nothing"
+        if self.command_mode not in (None, self.mode, Mode.DAMP):
+            return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
+        return None
+
+    @property
+    def ran(self) -> bool:
+        return bool(self.inputs)
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule of the guard that its reason begins with, as that of a latched fault does."""
+        return rule_of(self.reason)
+
+    @property
+    def dropped_by(self) -> str:
+        """Why the model's answer was not followed, where it was not: a rule of the guard."""
+        if not self.outputs:
+            return Rule.INFERENCE_ERROR.value
+        if not all(
+            np.isfinite(np.asarray(each, np.float64)).all() for each in self.outputs.values()
+        ):
+            return Rule.NOT_FINITE.value
+        if self.mode is Mode.HOLD:
+            return Rule.INFERENCE_LATE.value
+        return self.reason.partition(":")[0] or "fault"
+
+
+def rule_of(reason: str) -> Rule | None:
+    word = reason.partition(":")[0]
+    return next((rule for rule in Rule if rule.value == word), None)
+
+
+class Moded(NamedTuple):
+    """Number and time of a tick, its mode, and why that is so where it has changed."""
+
+    number: int
+    time_ns: int
+    mode: Mode
+    reason: str
+
+
+class CommandLog:
+    """Reads commands beside the ticks; keeps those of about their time only."""
+
+    def __init__(self, messages: Iterator[tuple[int, Any]]) -> None:
+        """Begin; `messages` yields time in the log (ns) and command, by time."""
+        self._messages = messages
+        self._next = next(messages, None)
+        self._by_stamp: dict[int, list[Any]] = {}
+        self._kept = deque[tuple[int, int]]()
+
+    def at(self, log_ns: int, stamp_ns: int) -> list[Any]:
+        """Return the commands with this stamp, each once.
+
+        Args:
+            log_ns: Time of the tick in the log; never less than in the call before.
+            stamp_ns: Stamp of the tick.
+        """
+        while self._next is not None and self._next[0] <= log_ns + _APART_NS:
+            its_ns, message = self._next
+            stamp = time_ns(message.stamp)
+            self._by_stamp.setdefault(stamp, []).append(message)
+            self._kept.append((its_ns, stamp))
+            self._next = next(self._messages, None)
+        while self._kept and self._kept[0][0] < log_ns - _APART_NS:
+            self._by_stamp.pop(self._kept.popleft()[1], None)
+        return self._by_stamp.pop(stamp_ns, [])
+
+
+def time_ns(stamp: Any) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
 FORCES = "contact_forces"
-_BLOCK = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 # What is published instead of DAMP: see policy_msgs/JointCommand.
 _MODES = {FAULT_MODES[OnFault.HOLD_MEASURED]: Mode.DAMP, FAULT_MODES[OnFault.TORQUE_OFF]: Mode.DAMP}
 _TICK_FIELDS = {
@@ -56,7 +218,7 @@ _TICK_FIELDS = {
     "target",
     "blend",
 }
-_INFO_FIELDS = {
+_INFO_TEXTS = {
     "reason",
     "bundle",
     "bundle_name",
@@ -66,12 +228,8 @@ _INFO_FIELDS = {
     "backend",
     "runs_on",
     "host",
-    "settings",
-    "inputs",
-    "joints",
-    "state_fields",
-    "state_sizes",
 }
+_INFO_FIELDS = {*_INFO_TEXTS, "settings", "inputs", "joints", "state_fields", "state_sizes"}
 _RESULT_FIELDS = {
     "tick",
     "observation_ns",
@@ -133,21 +291,17 @@ class FlightRecording:
 
     @property
     def count(self) -> int:
-        """Number of ticks."""
         return self._bag.topics[self._tick_topic].count
 
     @property
     def start_ns(self) -> int:
-        """First time in the log, ns."""
         return int(self._bag.start_ns)
 
     @property
     def duration_s(self) -> float:
-        """Time from the first message to the last."""
         return float(self._bag.duration_ns) * 1e-9
 
     def modes(self) -> Iterator[Moded]:
-        """Yield the mode of each tick, without all else."""
         for _, message in self._bag.messages(self._tick_topic):
             yield Moded(
                 number=int(message.tick),
@@ -171,7 +325,6 @@ class FlightRecording:
         return found[-1]
 
     def results(self) -> Iterator[InferenceResult]:
-        """Yield the results of the inferences of a chunk policy, in their order."""
         for topic in self._results:
             for _, message in self._bag.messages(topic):
                 yield self._result(message, message)
@@ -217,11 +370,20 @@ class FlightRecording:
         )
         for group in self._groups():
             stamps = [time_ns(message.stamp) for message in group.ticks]
-            sent = {
-                stamp: iter(self._whose(commands.at(group.log_ns, stamp), stamps.count(stamp)))
-                for stamp in dict.fromkeys(stamps)
-            }
-            self._require_results_of(group)
+            sent = dict[int, Iterator[Any]]()
+            for stamp in dict.fromkeys(stamps):
+                found = commands.at(group.log_ns, stamp)
+                # Where there are more or fewer than ticks, none says whose it is.
+                unknown = len(found) != stamps.count(stamp)
+                sent[stamp] = repeat(None) if unknown else iter(found)
+            numbers = {message.tick for message in group.ticks}
+            for result in group.results if numbers else ():
+                if result.tick not in numbers:
+                    raise self._problem(
+                        group.ticks[0],
+                        "the result of an inference in the tick of its time",
+                        f"one of tick {result.tick}; the recording was changed",
+                    )
             for message, stamp in zip(group.ticks, stamps, strict=True):
                 if message.tick <= before:
                     raise ToolError(
@@ -231,21 +393,6 @@ class FlightRecording:
                 before, command = message.tick, next(sent[stamp])
                 if message.tick >= first:
                     yield self._tick(message, group, command)
-
-    def _require_results_of(self, group: _Group) -> None:
-        numbers = {message.tick for message in group.ticks}
-        for result in group.results:
-            if numbers and result.tick not in numbers:
-                raise self._problem(
-                    group.ticks[0],
-                    "the result of an inference in the tick of its time",
-                    f"one of tick {result.tick}; the recording was changed",
-                )
-
-    @staticmethod
-    def _whose(commands: list[Any], ticks: int) -> list[Any]:
-        """Return a command for each of the ticks with its stamp; None where none says whose."""
-        return commands if len(commands) == ticks else [None] * ticks
 
     def _groups(self) -> Iterator[_Group]:
         """Yield messages of the same time in the log, which is that of the tick."""
@@ -367,7 +514,6 @@ class FlightRecording:
         return found
 
     def _command(self, tick: Any, message: Any) -> F64 | None:
-        """Return the command [6, joints] in the order of the policy's joints."""
         if message is None:
             return None
         names = list(message.names)
@@ -376,35 +522,38 @@ class FlightRecording:
                 tick, f"a command to {', '.join(self.info.joints)}", f"one to {', '.join(names)}"
             )
         order = [names.index(name) for name in self.info.joints]
-        return np.stack([np.asarray(getattr(message, row), np.float64)[order] for row in _BLOCK])
+        return np.stack(
+            [np.asarray(getattr(message, row), np.float64)[order] for row in COMMAND_ROWS]
+        )
 
     def _problem(self, tick: Any, expected: str, found: str) -> ToolError:
         return ToolError(f"{self.path}: tick {tick.tick}: expected {expected}, found {found}")
 
     def _only(self, kind: str) -> str:
-        """Return the topic of a type."""
         topics = [name for name, topic in self._bag.topics.items() if topic.type == kind]
-        if len(topics) == 1:
-            return topics[0]
-        if topics:
+        if not topics:
+            raise ToolError(
+                f"{self.path}: expected a recording of the flight recorder, with {kind}, "
+                f"found {', '.join(sorted(self._bag.topics)) or 'no topic'}; a node writes "
+                "one after a fault or when asked (~/record)"
+            )
+        if len(topics) > 1:
             raise ToolError(
                 f"{self.path}: expected one topic of {kind}, as of one policy, found "
                 f"{', '.join(topics)}"
             )
-        raise ToolError(
-            f"{self.path}: expected a recording of the flight recorder, with {kind}, "
-            f"found {', '.join(sorted(self._bag.topics)) or 'no topic'}; a node writes "
-            "one after a fault or when asked (~/record)"
-        )
+        return topics[0]
 
     def _named(self, name: str, types: tuple[str, ...], longer: Collection[str] = ()) -> list[str]:
         """Return the topic of a name, in any namespace; of a `longer` name it is none of this."""
-
-        def fits(topic: str, entry: BagTopic) -> bool:
-            other = any(is_named(topic, each) for each in longer)
-            return is_named(topic, name) and not other and entry.type in types and entry.count > 0
-
-        found = [topic for topic, entry in self._bag.topics.items() if fits(topic, entry)]
+        found = [
+            topic
+            for topic, entry in self._bag.topics.items()
+            if entry.type in types
+            and entry.count
+            and is_named(topic, name)
+            and not any(is_named(topic, each) for each in longer)
+        ]
         if len(found) > 1:
             raise ToolError(f"{self.path}: expected one topic {name}, found {', '.join(found)}")
         return found
@@ -435,20 +584,7 @@ class FlightRecording:
                 name: slice(start, end)
                 for name, start, end in zip(message.state_fields, starts, ends, strict=True)
             },
-            **{
-                name: getattr(message, name)
-                for name in (
-                    "reason",
-                    "bundle",
-                    "bundle_name",
-                    "bundle_version",
-                    "bundle_sha256",
-                    "contract",
-                    "backend",
-                    "runs_on",
-                    "host",
-                )
-            },
+            **{name: getattr(message, name) for name in _INFO_TEXTS},
         )
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy
-from model_tools.prove.replaying.flight import FlightLog, RecordedFlight
+from model_tools.prove.replaying.flight_charts import FlightLog, RecordedFlight
 from model_tools.prove.replaying.joint_policy import RecordedJointPolicy
-from model_tools.prove.replaying.recorded_policy import RecordedClock
+from model_tools.prove.replaying.recorded_chunks import RecordedChunkPolicy
+from model_tools.prove.replaying.recorded_inputs import output_names
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
-from model_tools.prove.replaying.set_policy import RecordedExecution, RecordedSetPolicy
+from model_tools.prove.replaying.robot import RecordedClock, ReplayedPolicy
+from model_tools.prove.replaying.set_policy import RecordedSetPolicy
 from model_tools.prove.replaying.stages import (
     COMMAND,
     INPUTS,
@@ -32,7 +33,6 @@ from model_tools.prove.replaying.stages import (
 )
 from model_tools.prove.replaying.which_bundle import (
     against_contract,
-    chunk_difference,
     chunk_settings_of,
     command_range_of,
     difference,
@@ -51,10 +51,11 @@ from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Backend
+from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import difference as measured
-from policy_inference.comparison.open_loop import joints, judge
+from policy_inference.comparison.open_loop import judge
 
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
 """Of a value, or of 1."""
@@ -106,7 +107,6 @@ class ReplayedFlight:
 
     @property
     def differs(self) -> bool:
-        """Whether something differs that is judged."""
         return any(self.replayer.stages[name].differing for name in self.judged_stages) or not all(
             self.checks
         )
@@ -130,7 +130,6 @@ class ReplayedFlight:
 
     @property
     def first(self) -> Departure | None:
-        """The first tick and stage that are not as recorded."""
         return self._first_of(self.replayer.stages)
 
     @property
@@ -181,22 +180,23 @@ def replay(
         )
     limits = limits_of(recording)
     broken, tightened = against_contract(limits, contract)
-    log = FlightLog(contract, recording.info)
+    log = FlightLog(contract, recording.info, recording.count)
     with ExitStack() as opened:
         given_to = _AgainOn(recording, contract, limits, backends, options, opened)
         again = _AGAIN[contract.kind](given_to, bundle)
         for tick in recording.ticks(recording.state_before(from_s)):
             again.replayer.step(tick)
             log.add(tick)
+    _, first = next(iter(again.models.values()), (None, None))
     return ReplayedFlight(
         recording=recording,
         bundle=bundle,
-        backend=again.backend,
-        runs_on=again.runs_on,
+        backend=first.name if first else recording.info.backend,
+        runs_on=_runs_on(first) if first else recording.info.runs_on,
         judgement=again.judgement,
         because=again.because,
         replayer=again.replayer,
-        checks=again.checks(),
+        checks=tuple(_checks(again)) if again.judgement is Judgement.LIMITS else (),
         flight=log.flight(),
         broken=tuple(broken),
         tightened=tuple(tightened),
@@ -219,11 +219,10 @@ class _Again(NamedTuple):
     """What a recording is run through, on which back end, and how that is judged."""
 
     replayer: Replayer
-    backend: str
-    runs_on: str
+    models: Mapping[str, tuple[JointBundle, Backend]]
+    """Of joint policies, by what the keys of their outputs begin with."""
     judgement: Judgement
     because: str
-    checks: Callable[[], tuple[Check, ...]]
 
 
 class _AgainOn(NamedTuple):
@@ -238,110 +237,93 @@ class _AgainOn(NamedTuple):
     opened: ExitStack
 
     def open(self, bundle: JointBundle) -> Backend:
-        """Open the model of a joint policy, until the replay has ended."""
         wanted = (self.backends or self.recording.info.backend).split(",")
         backend, _ = open_backend(bundle, [name for name in wanted if name], self.options)
         self.opened.callback(backend.close)
         return backend
 
+    def again(
+        self,
+        bundle: Bundle,
+        models: Mapping[str, tuple[JointBundle, Backend]],
+        judgement: Judgement,
+        because: str,
+        make: Callable[[RecordedClock, Mapping[str, StageCourse]], ReplayedPolicy],
+    ) -> _Again:
+        outputs = {
+            f"{of}{name}": StageCourse()
+            for of, (_, backend) in models.items()
+            for name in backend.outputs
+        }
+        replayer = Replayer(
+            bundle,
+            self.recording.info,
+            lambda clock: make(clock, outputs),
+            STAGES if models else [name for name in STAGES if name != OUTPUTS],
+            _ROUNDING if judgement is Judgement.LIMITS else {},
+            outputs,
+            seeded=judgement is not Judgement.WHAT_IF,
+        )
+        return _Again(replayer, models, judgement, because)
+
 
 def _chunks_again(on: _AgainOn, bundle: ChunkBundle) -> _Again:
-    """Prepare a chunk policy; its model is not run."""
-    recording, limits, backends = on.recording, on.limits, on.backends
-    info, settings = recording.info, chunk_settings_of(recording)
-    if backends:
+    recording, info = on.recording, on.recording.info
+    if on.backends:
         raise ToolError(
-            f"--backend {backends}: expected none for a recording of a chunk policy: images are "
+            f"--backend {on.backends}: expected none for a recording of a chunk policy: images are "
             "not recorded, so its model cannot be run again; its chunks are taken from the "
             "recording"
         )
+    settings = chunk_settings_of(recording)
     judgement, because = Judgement.EXACT, "the same machine and contract"
-    other = bundle.sha256 != info.bundle_sha256 and chunk_difference(recording, bundle)
-    if other:
+    if bundle.sha256 != info.bundle_sha256 and (other := difference(on.contract, bundle)):
         judgement, because = Judgement.WHAT_IF, other
-    elif platform.node() != info.host:
-        judgement = Judgement.LIMITS
-        because = f"the machine is {platform.node()}, and was {info.host}"
-    replayer = Replayer(
+    elif others := _other_place(recording, None):
+        judgement, because = Judgement.LIMITS, "; ".join(others)
+    return on.again(
         bundle,
-        info,
-        lambda clock: RecordedChunkPolicy(bundle, info, limits, clock, settings),
-        [name for name in STAGES if name != OUTPUTS],
-        _ROUNDING if judgement is Judgement.LIMITS else {},
         {},
-        seeded=True,
+        judgement,
+        because,
+        lambda clock, _: RecordedChunkPolicy(bundle, info, on.limits, clock, settings),
     )
-    return _Again(replayer, info.backend, info.runs_on, judgement, because, tuple)
 
 
 def _joints_again(on: _AgainOn, bundle: JointBundle) -> _Again:
-    """Prepare a joint policy, and open its model."""
-    recording, contract, limits = on.recording, on.contract, on.limits
-    info, backend = recording.info, on.open(bundle)
-    judgement, because = _judgement(recording, contract, bundle, backend)
-    outputs = {name: StageCourse() for name in backend.outputs}
-    seeded, within = judgement is not Judgement.WHAT_IF, command_range_of(recording)
+    recording, backend, within = on.recording, on.open(bundle), command_range_of(on.recording)
+    judgement, because = _judgement(recording, on.contract, bundle, backend)
+    seeded = judgement is not Judgement.WHAT_IF
 
-    def policy(clock: RecordedClock) -> RecordedJointPolicy:
-        made = RecordedJointPolicy(bundle, backend, limits, clock, seeded=seeded, outputs=outputs)
+    def policy(clock: RecordedClock, outputs: Mapping[str, StageCourse]) -> RecordedJointPolicy:
+        made = RecordedJointPolicy(
+            bundle, backend, on.limits, clock, seeded=seeded, outputs=outputs
+        )
         if within is not None:
             made.controller.command.narrow(within)
         return made
 
-    replayer = Replayer(
-        bundle,
-        info,
-        policy,
-        STAGES,
-        _ROUNDING if judgement is Judgement.LIMITS else {},
-        outputs,
-        seeded=seeded,
-    )
-
-    def checks() -> tuple[Check, ...]:
-        return _checks(outputs, bundle, backend) if judgement is Judgement.LIMITS else ()
-
-    return _Again(replayer, backend.name, _runs_on(backend), judgement, because, checks)
+    return on.again(bundle, {"": (bundle, backend)}, judgement, because, policy)
 
 
 def _set_again(on: _AgainOn, bundle: SetBundle) -> _Again:
-    """Prepare a policy set, and open the models of its members."""
-    recording, limits, info = on.recording, on.limits, on.recording.info
-    joint_members = bundle.members_of(JointBundle)
-    models = {name: on.open(member) for name, member in joint_members.items()}
-    first = next(iter(models.values()), None)
-    others = _other_place(recording, first)
-    execution = None
+    recording = on.recording
+    members = bundle.members_of(JointBundle)
+    models = {name: on.open(member) for name, member in members.items()}
+    others = _other_place(recording, next(iter(models.values()), None))
+    settings = ChunkSettings()
     if bundle.members_of(ChunkBundle):
-        execution = RecordedExecution(chunk_settings_of(recording), stricter_limits_of(recording))
-    judgement = Judgement.LIMITS if others else Judgement.EXACT
-    outputs = {
-        f"{name}.{tensor}": StageCourse()
-        for name, model in models.items()
-        for tensor in model.outputs
-    }
-    replayer = Replayer(
+        settings = chunk_settings_of(recording)
+    stricter = stricter_limits_of(recording)
+    return on.again(
         bundle,
-        info,
-        lambda clock: RecordedSetPolicy(bundle, models, limits, clock, outputs, execution),
-        STAGES if models else [name for name in STAGES if name != OUTPUTS],
-        _ROUNDING if others else {},
-        outputs,
-        seeded=True,
+        {f"{name}.": (member, models[name]) for name, member in members.items()},
+        Judgement.LIMITS if others else Judgement.EXACT,
+        "; ".join(others) or "the same machine, back end and models",
+        lambda clock, outputs: RecordedSetPolicy(
+            bundle, models, on.limits, clock, outputs, settings, stricter
+        ),
     )
-
-    def checks() -> tuple[Check, ...]:
-        if not others:
-            return ()
-        return tuple(
-            check
-            for name, model in models.items()
-            for check in _checks(outputs, joint_members[name], model, of=f"{name}.")
-        )
-
-    because = "; ".join(others) or "the same machine, back end and models"
-    where = (info.backend, info.runs_on) if first is None else (first.name, _runs_on(first))
-    return _Again(replayer, *where, judgement, because, checks)
 
 
 _AGAIN: Mapping[str, Callable[[_AgainOn, Any], _Again]] = {
@@ -359,7 +341,6 @@ def _runs_on(backend: Backend) -> str:
 def _judgement(
     recording: FlightRecording, contract: JointContract, bundle: JointBundle, backend: Backend
 ) -> tuple[Judgement, str]:
-    """Return how results can be judged, and why."""
     info = recording.info
     if bundle.sha256 != info.bundle_sha256 and (other := difference(contract, bundle)):
         return Judgement.WHAT_IF, other
@@ -397,29 +378,22 @@ def _other_place(recording: FlightRecording, backend: Backend | None) -> list[st
     return others
 
 
-def _checks(
-    outputs: Mapping[str, StageCourse], bundle: JointBundle, backend: Backend, of: str = ""
-) -> tuple[Check, ...]:
-    """Hold outputs against the limits of the model's precision; `of`: what their keys begin with.
-
-    In a set that is the member.
-    """
-    contract = bundle.contract
-    entry = contract.model.artifacts.get(backend.name)
-    precision = entry.precision if entry else backend.details.get("precision", "fp32")
-    action, found = contract.action.output, list[Check]()
-    for name in backend.outputs:
-        course = outputs[f"{of}{name}"]
-        if not course.ticks:
-            continue
-        ticks, expected, values = course.rows()
-        limits = (open_loop_limits if name == action else state_limits)(
-            contract, backend.name, precision
-        )
-        names = (
-            joints(contract) if name == action else [f"{name}[{i}]" for i in range(values.shape[1])]
-        )
-        found += judge(
-            measured(name, names, values, expected, ticks), f"{OUTPUTS}: {of}{name}", limits
-        )
-    return tuple(found)
+def _checks(again: _Again) -> Iterator[Check]:
+    for of, (bundle, backend) in again.models.items():
+        contract = bundle.contract
+        entry = contract.model.artifacts.get(backend.name)
+        precision = entry.precision if entry else backend.details.get("precision", "fp32")
+        for name in backend.outputs:
+            course = again.replayer.outputs[f"{of}{name}"]
+            if not course.ticks:
+                continue
+            ticks, expected, values = course.rows()
+            is_action = name == contract.action.output
+            limits = (open_loop_limits if is_action else state_limits)(
+                contract, backend.name, precision
+            )
+            names = output_names(contract, name, values.shape[1])
+            called = [each.removeprefix(f"{name}: ") for each in names]
+            yield from judge(
+                measured(name, called, values, expected, ticks), f"{OUTPUTS}: {of}{name}", limits
+            )

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from model_tools.prove.replaying.flight import Edge
 from model_tools.prove.replaying.flight_charts import flight_sections, overview, targets_plot
 from model_tools.prove.replaying.replay import Judgement, ReplayedFlight
 from model_tools.prove.replaying.shadowing import (
@@ -25,8 +25,6 @@ from model_tools.prove.replaying.stages import (
     OUTPUTS,
     STATE,
     TARGET,
-    Departure,
-    ReplayStage,
 )
 from policy_inference.comparison.plain_json import check_figures
 from policy_store.report import (
@@ -42,6 +40,16 @@ from policy_store.report import (
     plain,
 )
 
+_OF_STAGE = (
+    "judged",
+    "not_judged",
+    "differing",
+    "largest",
+    "mean",
+    "tolerance",
+    "first",
+    "worst",
+)
 _COMPUTED = {
     "state": "sensors' messages and own past -> state",
     "inputs": "state -> model's inputs",
@@ -56,6 +64,10 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
     """Return what came of a replay, with what another policy made of the flight as a shadow."""
     info, flight = found.recording.info, found.flight
     settings = Table(header=("setting", "value"), rows=list(info.settings.items()))
+    edges = [
+        (f"{one.time_s:.3f}", one.tick, one.mode.name, one.reason, "the guard" if one.trip else "")
+        for one in flight.edges
+    ]
     return Report(
         title=f"{info.policy}: {_headline(found)}",
         values=plain(_values(found), 9)
@@ -64,7 +76,7 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
         parts=[
             _flown(found),
             overview(flight),
-            _timeline(flight.edges),
+            Table(header=("s", "tick", "mode", "reason", "took over"), rows=edges),
             *flight_sections(flight),
             Section(title="Computed again", parts=list(_replayed(found))),
             *_shadows(found, shadow),
@@ -75,7 +87,6 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
 
 
 def verdict(found: ReplayedFlight) -> str:
-    """Return in one sentence what came of it."""
     if found.differs:
         beyond = next((str(check) for check in found.checks if not check), found.first_judged)
         more = "".join(f"; {each}" for each in found.broken)
@@ -90,14 +101,10 @@ def verdict(found: ReplayedFlight) -> str:
             f"another policy: the command differs in {command.differing} of {command.judged} "
             f"ticks that could be compared, of {len(found.flight.time_s)} in all"
         )
-    again = (
-        "bit for bit"
-        if found.judgement is Judgement.EXACT
-        else "within the limits of its precision"
-    )
-    if not found.replayer.coverage.run:
-        return f"the same commands again, {again}; the policy did not run ({compared(found)})"
-    return f"the same commands again, {again} ({compared(found)})"
+    exact = found.judgement is Judgement.EXACT
+    again = "bit for bit" if exact else "within the limits of its precision"
+    rested = "" if found.replayer.coverage.run else "; the policy did not run"
+    return f"the same commands again, {again}{rested} ({compared(found)})"
 
 
 def compared(found: ReplayedFlight) -> str:
@@ -154,14 +161,6 @@ def _largest_of(values: dict[str, float]) -> tuple[str, float] | None:
     return max(known.items(), key=lambda item: item[1], default=None)
 
 
-def _timeline(edges: tuple[Edge, ...]) -> Table:
-    rows = [
-        (f"{one.time_s:.3f}", one.tick, one.mode.name, one.reason, "the guard" if one.trip else "")
-        for one in edges
-    ]
-    return Table(header=("s", "tick", "mode", "reason", "took over"), rows=rows)
-
-
 def _replayed(found: ReplayedFlight) -> Iterator[Part]:
     judged = found.judgement is not Judgement.WHAT_IF
     failed = "not the same" if found.differs else "not proven" if found.unproven else "not allowed"
@@ -199,7 +198,6 @@ def _replayed(found: ReplayedFlight) -> Iterator[Part]:
 
 
 def _shadows(found: ReplayedFlight, shadow: ShadowedFlight | None) -> Iterator[Section]:
-    """Yield the divergence of a shadow that ran in the flight, and of the one that is given."""
     flown = recorded_divergence(found.recording)
     if flown is not None:
         name = found.recording.info.settings.get("shadow.bundle_name", "")
@@ -237,7 +235,7 @@ def _values(found: ReplayedFlight) -> dict[str, Any]:
         "settings": dict(info.settings),
         "ticks": len(found.flight.time_s),
         "seconds_by_mode": flight.seconds_by_mode,
-        "timeline": list(map(_edge, flight.edges)),
+        "timeline": [{**asdict(edge), "mode": edge.mode.name} for edge in flight.edges],
         "replayed": {
             "bundle": str(found.bundle.path),
             "bundle_sha256": found.bundle.sha256,
@@ -250,8 +248,11 @@ def _values(found: ReplayedFlight) -> dict[str, Any]:
             "broken_limits": list(found.broken),
             "tightened": list(found.tightened),
             "same": bool(found) if found.judgement is not Judgement.WHAT_IF else None,
-            "first_difference": _departure(found.first),
-            "stages": {name: _stage(stage) for name, stage in replayer.stages.items()},
+            "first_difference": found.first,
+            "stages": {
+                name: {key: getattr(stage, key) for key in _OF_STAGE}
+                for name, stage in replayer.stages.items()
+            },
             "checks": check_figures(found.checks),
         },
         "guard": dict(replayer.rules),
@@ -273,56 +274,13 @@ def figures(found: ReplayedFlight) -> dict[str, Any]:
         "largest_foot_force_n": dict(zip(flight.feet, map(_largest, flight.forces.T), strict=True)),
         "largest_age_s": {name: _largest(ages) for name, ages in flight.ages_s.items()},
         "duration_s": {
-            "p50": _at(flight.duration_s, 50.0),
-            "p99": _at(flight.duration_s, 99.0),
+            "p50": np.percentile(flight.duration_s, 50.0),
+            "p99": np.percentile(flight.duration_s, 99.0),
             "max": _largest(flight.duration_s),
         },
     }
 
 
-def _edge(edge: Edge) -> dict[str, Any]:
-    return {
-        "tick": edge.tick,
-        "time_s": edge.time_s,
-        "mode": edge.mode.name,
-        "reason": edge.reason,
-        "trip": edge.trip,
-    }
-
-
-def _stage(stage: ReplayStage) -> dict[str, Any]:
-    return {
-        "judged": stage.judged,
-        "not_judged": stage.not_judged,
-        "differing": stage.differing,
-        "largest": stage.largest,
-        "mean": stage.mean,
-        "tolerance": stage.tolerance,
-        "first": _departure(stage.first),
-        "worst": _departure(stage.worst),
-    }
-
-
-def _departure(found: Departure | None) -> dict[str, Any] | None:
-    return (
-        None
-        if found is None
-        else {
-            "tick": found.tick,
-            "time_s": found.time_s,
-            "stage": found.stage,
-            "name": found.name,
-            "expected": found.expected,
-            "found": found.found,
-            "difference": found.difference,
-        }
-    )
-
-
 def _largest(values: Any) -> float:
     known = np.abs(values)[np.isfinite(values)]
     return float(known.max()) if known.size else float("nan")
-
-
-def _at(values: Any, percent: float) -> float:
-    return float(np.percentile(values, percent)) if len(values) else float("nan")

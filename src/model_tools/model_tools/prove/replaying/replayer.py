@@ -11,9 +11,8 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded, command_names, state_names
-from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
-from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick, rule_of
-from model_tools.prove.replaying.robot import ReplayedRobot
+from model_tools.prove.replaying.recording import Info, RecordedTick, rule_of
+from model_tools.prove.replaying.robot import RecordedClock, ReplayedPolicy, ReplayedRobot
 from model_tools.prove.replaying.stages import (
     COMMAND,
     GUARD,
@@ -120,11 +119,9 @@ class Replayer:
 
     @property
     def policy(self) -> ReplayedPolicy:
-        """The one that the last tick was replayed with."""
         return self._robot.policy
 
     def step(self, tick: RecordedTick) -> None:
-        """Replay a tick and compare all of it with what was recorded."""
         before = self._before
         if before is None:
             self._began_ns = tick.time_ns
@@ -175,11 +172,10 @@ class Replayer:
             self._judge_command(tick, stages)
         else:
             stages.skip(*[TARGET] if tick.target is not None else [], COMMAND)
-        robot.policy.end(tick)
+        robot.policy.end()
         return unsensed
 
     def _skip(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Judge nothing but the state."""
         due = {
             INPUTS: tick.ran or bool(tick.results),
             OUTPUTS: tick.ran,

@@ -9,22 +9,124 @@ and commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded
-from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
-from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.prove.replaying.recording import RecordedTick
+from model_tools.prove.replaying.stages import TickStages
 from policy_core.bundle.body import Body
 from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
-from policy_core.control.controller import FADE_COMMAND
+from policy_core.control.controller import FADE_COMMAND, Controller
 from policy_core.errors import RefusedError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, JointTargets, Mode
 from policy_core.observation.state import StateVector
 from policy_inference.messages.readers import JointStateReader, stamp_ns, state_reader
+
+
+class RecordedClock:
+    """The clock of a controller that is replayed.
+
+    Attributes:
+        now_ns: What it says.
+        late_ns: What it says once the policy has run, where that was too late.
+        press: Presses the e-stop while the policy runs, where that was so.
+    """
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.late_ns: int | None = None
+        self.press: Callable[[], object] | None = None
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def run_policy(self, *, is_late: bool = True) -> None:
+        """Let the time pass in which a model runs; `is_late`: the one that was too late, if any."""
+        if is_late and self.late_ns is not None:
+            self.now_ns = self.late_ns
+        if self.press is not None:
+            self.press()
+
+
+class RecordedState(StateVector):
+    """A state that each tick finds as it was recorded, whatever came of the messages.
+
+    Attributes:
+        computed: What came of the messages and of the policy's own past, as `flat`.
+    """
+
+    computed: F64
+    _write: Callable[[F64], None] | None = None
+
+    def begin_tick(self, write: Callable[[F64], None]) -> None:
+        """Let the next `derive` write what was recorded into `flat`."""
+        self._write = write
+
+    def derive(self) -> None:
+        """Compute what follows from other fields; then, once in a tick, take what was recorded."""
+        super().derive()
+        if self._write is not None:
+            self.computed = self.flat.copy()
+            self._write(self.flat)
+            self._write = None
+
+
+class ReplayedPolicy:
+    """A policy with its controller, whose model answers what it answered on the robot.
+
+    Attributes:
+        controller: The real one.
+        state: That of the controller.
+        outside: Inputs of the controller whose messages are not recorded.
+        actions: Joints of the last action in the state; empty where that is not in it.
+        requests: What is asked for by requests that only this kind of policy has, by their names.
+    """
+
+    controller: Controller
+    state: RecordedState
+    outside: Collection[str] = ()
+    actions: Sequence[str] = ()
+    requests: Mapping[str, Callable[[], object]] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether it remembers as much as it would after as many ticks of its own."""
+        return True
+
+    def begin(self) -> None:
+        """Note that a run begins, clean."""
+
+    def restored(self, *, whole: bool) -> None:
+        """Note that the controller goes on from a recorded state.
+
+        Args:
+            whole: Whether what the policy remembers was part of it; else it is clean.
+        """
+
+    def sense(self, tick: RecordedTick) -> None:
+        """Take in what was sampled beside the state, and prepare the model's answers."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End a tick of the controller, after all of it was judged."""
+
+    def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
+        """Return the fields of the state that are the policy's own and known.
+
+        Args:
+            tick: Whose state it is.
+            sensed: Fields that messages say.
+        """
+        return set()
+
+    def judge(self, tick: RecordedTick, stages: TickStages) -> None:
+        """Compare what its model was given, and what it answers, after the controller's tick."""
+        raise NotImplementedError
+
 
 _LONG_NS = 3_600_000_000_000
 _FROM_OUTSIDE = (Rule.INTERNAL, Rule.TRIAL)
@@ -112,7 +214,6 @@ class ReplayedRobot:
         return all(each.measured_ns is not None for each in inputs if each.timeout_ns is not None)
 
     def ask(self, tick: RecordedTick) -> None:
-        """Ask for what was granted before a tick, at the recorded times."""
         controller, self.refused = self.controller, ""
         for name, time_ns in tick.requests:
             self.clock.now_ns = time_ns
@@ -191,7 +292,6 @@ class ReplayedRobot:
         self.policy.state.derive()
 
     def tick(self, tick: RecordedTick) -> None:
-        """Tick the controller, as the robot's was."""
         controller, clock = self.controller, self.clock
         clock.press = self._fault(tick)
         clock.now_ns = tick.policy_ns or tick.time_ns

@@ -5,34 +5,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from model_tools.errors import ToolError
 from model_tools.prove.replaying.joint_policy import RecordedBackend
 from model_tools.prove.replaying.recorded_chunks import RecordedChunks
 from model_tools.prove.replaying.recorded_inputs import (
-    fit,
     input_names,
     output_names,
-    shapes,
+    require_tensors,
     state_names,
 )
-from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
-from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.prove.replaying.recording import RecordedTick
+from model_tools.prove.replaying.robot import (
+    RecordedClock,
+    RecordedState,
+    ReplayedPolicy,
+)
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Tensor
 from policy_core.members.chunk.controller import camera_input, state_sizes
 from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.observation.state import StateVector
 from policy_core.sets.chunk_member import ChunkRunner
 from policy_core.sets.controller import (
     SWITCH,
@@ -49,27 +49,17 @@ _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?
 """A switch to a fallback, as the reason of its tick has it."""
 
 
-class RecordedExecution(NamedTuple):
-    """How the chunk policies of a set were executed: their settings, and operating limits."""
-
-    settings: ChunkSettings
-    stricter_limits: StricterLimits
-
-
 class RecordedSetState(RecordedState, SensedState):
     """The state of a policy set, as it was recorded."""
 
 
-class RecordedSetPolicy:
+class RecordedSetPolicy(ReplayedPolicy):
     """A policy set on a recording.
 
     Each model of a joint policy is given what is observed here, and goes on with its recorded
     answer, so that no difference grows; a chunk policy is given the recorded results of its
     inferences. Requests and switches are the recorded ones.
     """
-
-    actions = ()
-    known = True
 
     def __init__(
         self,
@@ -78,7 +68,8 @@ class RecordedSetPolicy:
         limits: Limits,
         clock: RecordedClock,
         outputs: Mapping[str, StageCourse],
-        execution: RecordedExecution | None = None,
+        settings: ChunkSettings,
+        stricter_limits: StricterLimits,
     ) -> None:
         """Tie the real parts together.
 
@@ -88,7 +79,8 @@ class RecordedSetPolicy:
             limits: Those that were in force.
             clock: Of the controller.
             outputs: Take what is judged of each output, by MEMBER.TENSOR.
-            execution: How its chunk policies were executed, where it has some.
+            settings: How its chunk policies were executed.
+            stricter_limits: Operating limits of its chunk policies.
         """
         contract = bundle.contract
         self._contract, self._courses = contract, outputs
@@ -102,16 +94,24 @@ class RecordedSetPolicy:
         self._chunks = dict[str, RecordedChunks]()
         without_model = [name for name, each in bundle.members.items() if not each.models]
         runners: dict[str, Any] = {**dict.fromkeys(without_model), **self._models}
-        if execution is not None:
-            for name, member in bundle.members_of(ChunkBundle).items():
-                runners[name] = self._runner(name, member.contract, clock, execution)
+        for name, member in bundle.members_of(ChunkBundle).items():
+            arm = member.contract
+            fields = StateVector(state_sizes(arm)).slices
+            values = [f"{name}.{each}" for each in state_names(arm.joints.on_robot(), fields)]
+            self._chunks[name] = RecordedChunks(clock, values, name, self._is_late_alone)
+            runners[name] = ChunkRunner(
+                worker=self._chunks[name].worker,
+                settings=settings,
+                expected_s=0.0,
+                longest_hold_ns=limits_in_force(arm, stricter_limits).damp_after_ns,
+            )
         policy_set = policy_set_of(bundle, runners, self.state, inputs, clock)
         self.policy_set = policy_set
         for name, chunks in self._chunks.items():
             chunks.frames = policy_set.members[name].frames
         self.outside = {camera_input(name) for name in cameras_of(contract)}
         self.controller = set_controller(contract, policy_set, self.state, inputs, limits, clock)
-        self.requests: Mapping[str, Callable[[], object]] = {
+        self.requests = {
             WAY_BACK: policy_set.go_back,
             **{f"{SWITCH} {state}": partial(policy_set.ask, state) for state in contract.states},
         }
@@ -119,53 +119,25 @@ class RecordedSetPolicy:
         self._names = dict[str, list[str]]()
         joints = bundle.members_of(JointBundle)
         for name, model in self._models.items():
-            for tensor, array in model.built.items():
-                names = input_names(joints[name].contract, tensor)
-                self._add(self._inputs, name, tensor, array, names)
-            for tensor, array in model.answered.items():
-                names = output_names(joints[name].contract, tensor, array.size)
-                self._add(self._outputs, name, tensor, array, names)
+            of = joints[name].contract
+            called = {tensor: input_names(of, tensor) for tensor in model.built}
+            called |= {
+                tensor: output_names(of, tensor, array.size)
+                for tensor, array in model.answered.items()
+            }
+            for tensor, names in called.items():
+                self._names[f"{name}.{tensor}"] = [f"{name}.{each}" for each in names]
+            self._inputs |= {f"{name}.{tensor}": array for tensor, array in model.built.items()}
+            self._outputs |= {f"{name}.{tensor}": each for tensor, each in model.answered.items()}
         self._given, self._answered = set[str](), set[str]()
         self._rule: Rule | None = None
-
-    def _runner(
-        self,
-        name: str,
-        contract: ChunkContract,
-        clock: RecordedClock,
-        execution: RecordedExecution,
-    ) -> ChunkRunner:
-        """Return what a chunk policy runs on, with the recorded results of its inferences."""
-        ends = np.cumsum([*state_sizes(contract).values()]).tolist()
-        fields = {
-            field: slice(end - size, end)
-            for (field, size), end in zip(state_sizes(contract).items(), ends, strict=True)
-        }
-        names = [f"{name}.{each}" for each in state_names(contract.joints.on_robot(), fields)]
-        self._chunks[name] = RecordedChunks(clock, names, name, self._is_late_alone)
-        return ChunkRunner(
-            worker=self._chunks[name].worker,
-            settings=execution.settings,
-            expected_s=0.0,
-            longest_hold_ns=limits_in_force(contract, execution.stricter_limits).damp_after_ns,
-        )
 
     def _is_late_alone(self) -> bool:
         """Return whether no joint policy commands, whose model could have made the tick late."""
         members = self._contract.states[self.policy_set.report.state].members
         return not self._models.keys() & {*members}
 
-    def _add(
-        self, found: dict[str, Tensor], member: str, tensor: str, array: Tensor, names: list[str]
-    ) -> None:
-        found[f"{member}.{tensor}"] = array
-        self._names[f"{member}.{tensor}"] = [f"{member}.{each}" for each in names]
-
-    def begin(self) -> None:
-        """Do nothing: a run begins clean by itself."""
-
     def restored(self, *, whole: bool) -> None:
-        """Know of no tensor: those of a tick are there once a model has run in it."""
         self._given.clear()
         self._answered.clear()
         self._rule = None
@@ -173,9 +145,8 @@ class RecordedSetPolicy:
             chunks.restored(self.controller.inputs)
 
     def sense(self, tick: RecordedTick) -> None:
-        """Prepare the runs of the models."""
         if tick.ran:
-            self._require_tensors(tick)
+            require_tensors(self._contract.name, tick, self._inputs, self._outputs)
         if tick.reason:
             self._rule = tick.rule
         for chunks in self._chunks.values():
@@ -220,26 +191,7 @@ class RecordedSetPolicy:
         # In the tick of a switch, the members that enter run before the blend begins.
         return (member in state.members) is not report.is_blending
 
-    def _require_tensors(self, tick: RecordedTick) -> None:
-        for found, ours, may in (
-            (tick.inputs, self._inputs, False),
-            (tick.outputs, self._outputs, True),
-        ):
-            if not fit(found, ours, or_none=may):
-                raise ToolError(
-                    f"{self._contract.name}: tick {tick.number}: expected tensors of the members, "
-                    f"{shapes(ours)}, found {shapes(found)}"
-                )
-
-    def end(self, tick: RecordedTick) -> None:
-        """Do nothing: all of a run is known."""
-
-    def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return none: what members remember is not in the state of the set."""
-        return set()
-
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare what the models were given and what they answer, each since its first run."""
         for chunks in self._chunks.values():
             chunks.judge(tick, stages)
         if not tick.ran:
@@ -250,30 +202,11 @@ class RecordedSetPolicy:
                 tensors = {f"{name}.{tensor}" for tensor in model.outputs}
                 self._answered -= tensors
                 self._answered |= set() if model.failure else tensors
-        self._compare(INPUTS, self._given, tick.inputs, self._inputs, stages)
-        if tick.outputs:
-            self._compare(OUTPUTS, self._answered, tick.outputs, self._outputs, stages)
-            for name in sorted(self._answered):
-                member = name.partition(".")[0]
-                if self._models[member].ran:
-                    self._courses[name].add(tick.number, tick.outputs[name], self._outputs[name])
-        else:
-            stages.skip(OUTPUTS)
-
-    def _compare(
-        self,
-        stage: str,
-        known: Collection[str],
-        expected: Mapping[str, Tensor],
-        found: Mapping[str, Tensor],
-        stages: TickStages,
-    ) -> None:
-        names = [name for name in found if name in known]
-        if not names:
-            stages.skip(stage)
-            return
-        stages.compare(
-            stage,
-            [each for name in names for each in self._names[name]],
-            *(np.concatenate([of[name].reshape(-1) for name in names]) for of in (expected, found)),
-        )
+        given = {name: self._names[name] for name in self._inputs if name in self._given}
+        stages.compare_tensors(INPUTS, given, tick.inputs, self._inputs)
+        known = self._answered if tick.outputs else ()
+        answered = {name: self._names[name] for name in self._outputs if name in known}
+        stages.compare_tensors(OUTPUTS, answered, tick.outputs, self._outputs)
+        for name in answered:
+            if self._models[name.partition(".")[0]].ran:
+                self._courses[name].add(tick.number, tick.outputs[name], self._outputs[name])

@@ -1,51 +1,63 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Another policy as the shadow of the one that was recorded: the figures that a node counts."""
+"""Another policy as the shadow of the one that was recorded: the figures that a node counts.
+
+Images are not recorded. A shadow that needs them is given the chunks of the shadow that ran in the
+flight; of one that needs none, the model is run.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
-from model_tools.prove.replaying.recorded_ticks import RecordedTick
-from model_tools.prove.replaying.recording import FlightRecording
-from model_tools.prove.replaying.replayed_member import (
-    ReplayedMember,
-    replayed_chunks,
-    replayed_member,
-)
+from model_tools.prove.replaying.recorded_chunks import RecordedChunkPolicy, error_of
+from model_tools.prove.replaying.recording import FlightRecording, RecordedTick
+from model_tools.prove.replaying.replay import replayed_set
+from model_tools.prove.replaying.replayer import Replayer
+from model_tools.prove.replaying.stages import OUTPUTS, STAGES
 from model_tools.prove.replaying.which_bundle import (
+    chunk_settings_of,
     is_of_set,
+    limits_of,
     recorded_bundle,
     recorded_contract,
 )
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import Bundle, JointBundle
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.contract_difference import ContractDifference, contract_differences
 from policy_core.bundle.terms import term_names
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Index, Mode, ShadowMode
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.observation.rows import layout
-from policy_inference.backends.registry import open_backend
+from policy_inference.backends.registry import open_backend, open_models
 from policy_inference.candidate.shadow_figures import systematic_share
-from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
+from policy_inference.shadow.chunk_shadow import ChunkShadow
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.joint_shadow import JointShadow
-from policy_inference.shadow.shadowed_member import ShadowQuestion
+from policy_inference.shadow.shadowed_member import ShadowedMember, ShadowQuestion
 from policy_store.report import Part, Table, plain
 
-_DIGITS = 17
+_SAME_RAD = 1e-9
+"""As for the targets of a replay on another machine."""
 _MOST_TICKS = 20_000
 """Of which it is measured what is systematic: they fit into memory."""
+Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
+"""Ticks with what a shadow is asked about each, None for nothing, and whether the policy is known
+to have done that."""
+Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | None]
+"""From a tick's number, a question and the answer in the flight; None: its past is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,27 +115,22 @@ def shadow_flight(
         )
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
     with ExitStack() as opened:
-        replayed = _replayed(recording, active, name)
-        if replayed is not None:
-            opened.callback(replayed.close)
-        fields = recording.info.fields.items()
-        sizes = {field: part.stop - part.start for field, part in fields}
-        require_comparable(active, sizes if replayed is None else replayed.sizes, bundle)
-        asked = _SHADOWED_TICKS[active.kind](
-            recording, replayed, active, bundle, backends, options, mode, recorded
+        flown = _flown(recording, active, name, opened)
+        require_comparable(active, flown.sizes, bundle)
+        backend, answer = _SHADOWS[active.kind](
+            recording, flown, active, bundle, backends, options, mode, opened
         )
-        opened.callback(asked.close)
-        answers = _answered(asked, recorded)
-        systematic = asked.systematic(answers)
+        answers = _answered(flown.ticks(), answer, recorded)
+    prefix = f"{name}." if name else ""
     return ShadowedFlight(
         bundle=bundle,
         mode=mode,
         divergence=_summed(active, answers),
         recorded=_summed(active, recorded) if recorded else None,
         answers=answers,
-        backend=asked.backend,
+        backend=backend,
         differences=contract_differences(active, bundle.contract),
-        systematic=systematic,
+        systematic=_systematic(recording, active, answers, prefix),
     )
 
 
@@ -147,15 +154,92 @@ def _shadowed(recording: FlightRecording, member: str) -> tuple[Any, str]:
     return members[name].contract, name
 
 
-def _replayed(recording: FlightRecording, active: Any, name: str) -> ReplayedMember | None:
-    """Return the policy to be replayed; None where the recording has all that it saw and did."""
+class _Flown(NamedTuple):
+    """The recorded policy.
+
+    Attributes:
+        sizes: Fields of its state, with their sizes.
+        ticks: Yields the ticks.
+    """
+
+    sizes: Mapping[str, int]
+    ticks: Callable[[], Asked]
+
+
+def _flown(recording: FlightRecording, active: Any, name: str, opened: ExitStack) -> _Flown:
+    """Return the recorded policy: as recorded, or replayed where the recording lacks its part."""
     if name:
-        return replayed_member(recording, name)
-    return _REPLAYED_ALONE[active.kind](recording, active)
+        flown: Any = recorded_bundle(recording)
+        replayer = replayed_set(recording, flown, opened)
+        return _replayed(
+            recording,
+            replayer,
+            lambda policy: ShadowedMember.in_set(flown, policy.policy_set, name),
+        )
+    if active.kind == "chunk":
+        return _replayed_chunks(recording, active)
+    fields = recording.info.fields
+
+    def ticks() -> Asked:
+        for tick in recording.ticks():
+            if tick.target is None:
+                yield tick, None, True
+                continue
+            # After the policy acted: its last action is that of the tick.
+            state = tick.state.copy()
+            state[fields["last_action"]] = tick.outputs[active.action.output].reshape(-1)
+            yield tick, ShadowQuestion(state, tick.target, tick.begins), True
+
+    return _Flown({field: part.stop - part.start for field, part in fields.items()}, ticks)
+
+
+def _replayed_chunks(recording: FlightRecording, contract: Any) -> _Flown:
+    info, settings, limits = recording.info, chunk_settings_of(recording), limits_of(recording)
+    content = info.contract.encode("utf-8")
+    flown = ChunkBundle(path=recording.path, contract=contract, content=content)
+    replayer = Replayer(
+        flown,
+        info,
+        lambda clock: RecordedChunkPolicy(flown, info, limits, clock, settings),
+        [name for name in STAGES if name != OUTPUTS],
+        {},
+        {},
+        seeded=True,
+    )
+    return _replayed(
+        recording,
+        replayer,
+        lambda policy: ShadowedMember(flown, policy.state, policy.runtime.policy),
+    )
+
+
+def _replayed(
+    recording: FlightRecording, replayer: Replayer, find: Callable[[Any], ShadowedMember]
+) -> _Flown:
+    """Return a policy that is replayed; `find` finds it in what the replayer runs."""
+    state = find(replayer.policy).state
+
+    def ticks() -> Asked:
+        policy = replayer.policy
+        member = find(policy)
+        for tick in recording.ticks():
+            replayer.step(tick)
+            if replayer.policy is not policy:
+                policy = replayer.policy
+                member = find(policy)
+            run = policy.controller.latest_tick
+            question = member.question(run)
+            member.forget_chunks()
+            if tick.target is None:
+                yield tick, None, True
+                continue
+            same = np.allclose(run.target, tick.target, rtol=0.0, atol=_SAME_RAD)
+            yield tick, question, policy.known and same
+
+    return _Flown({name: state[name].size for name in state.slices}, ticks)
 
 
 def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Divergence:
-    """Return the figures of answers, in the order of their ticks."""
     divergence = Divergence.of(active)
     for tick in sorted(answers):
         divergence.add(answers[tick])
@@ -164,14 +248,17 @@ def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Diverge
 
 def _systematic(
     recording: FlightRecording,
-    active: JointContract,
+    active: Any,
     answers: Mapping[int, ShadowAnswer],
     prefix: str,
 ) -> dict[str, F64]:
     """Return which share of the distance follows from what the recorded policy observed.
 
-    The names of its inputs in the recording begin with `prefix`.
+    Nothing of a chunk policy, whose observations are not recorded. The names of the inputs in the
+    recording begin with `prefix`.
     """
+    if active.kind == "chunk":
+        return {}
     compared = [tick for tick in sorted(answers) if answers[tick].target is not None]
     chosen = set(compared[:: 1 + len(compared) // _MOST_TICKS])
     rows, distances = list[F64](), list[F64]()
@@ -207,45 +294,28 @@ def _terms(active: JointContract) -> dict[str, Index]:
     return found
 
 
-class ShadowedTicks(Protocol):
-    """Asks a shadow about recorded ticks.
-
-    Attributes:
-        backend: On which it runs; empty where its answers are those of the recording.
-    """
-
-    backend: str
-
-    def ticks(self) -> Iterator[RecordedTick]:
-        """Yield the recorded ticks."""
-
-    def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
-        """Return the answer to the tick that came last; None where its past is not known."""
-
-    def systematic(self, answers: Mapping[int, ShadowAnswer]) -> Mapping[str, F64]:
-        """Return the share of the distance that follows from the observation, where it is known."""
-
-    def close(self) -> None:
-        """Close what was opened."""
-
-
 def _answered(
-    asked: ShadowedTicks, recorded: Mapping[int, ShadowAnswer]
+    ticks: Asked,
+    ask: Answer,
+    recorded: Mapping[int, ShadowAnswer],
 ) -> dict[int, ShadowAnswer]:
     """Return the answer of a shadow to each tick in which the recorded policy was followed."""
     answers = dict[int, ShadowAnswer]()
     # What was before the first tick is lost, unless a run begins with it.
     begins, lost, number = False, 1, -1
-    for tick in asked.ticks():
+    for tick, question, is_known in ticks:
         # Ticks that the recorder has dropped.
         lost, number = lost + (tick.number - number - 1 if number >= 0 else 0), tick.number
-        if tick.mode is not Mode.RUN or tick.target is None:
+        if tick.mode is not Mode.RUN or question is None:
             continue
-        if tick.begins:
+        if question.begins:
             begins, lost = True, 0
         seen = recorded.get(tick.number)
         was_lost = seen is not None and seen.outcome is ShadowOutcome.LOST
-        answer = seen if was_lost else asked.answer(tick, begins, lost)
+        answer = seen
+        if not was_lost:
+            asked = question._replace(begins=begins, lost=lost + question.lost)
+            answer = ask(tick.number, asked, seen) if is_known else None
         if answer is not None:
             answers[tick.number] = answer
         if answer is None or was_lost:
@@ -255,79 +325,109 @@ def _answered(
     return answers
 
 
-class _ShadowedJoints:
-    """Asks a joint policy about the ticks of a recorded one."""
+def _joint_shadow(
+    recording: FlightRecording,
+    flown: _Flown,
+    active: Any,
+    bundle: Any,
+    backends: Sequence[str],
+    options: Mapping[str, Mapping[str, str]],
+    mode: ShadowMode,
+    opened: ExitStack,
+) -> tuple[str, Answer]:
+    """Return the back end of a joint policy, and what asks it; see `shadow_flight`."""
+    backend, _ = open_backend(bundle, backends, options)
+    opened.callback(backend.close)
+    limits = limits_in_force(bundle.contract, StricterLimits())
+    shadow = JointShadow(bundle, backend, limits, active, flown.sizes, mode)
 
-    def __init__(
-        self,
-        recording: FlightRecording,
-        replayed: ReplayedMember | None,
-        active: JointContract,
-        bundle: JointBundle,
-        backends: Sequence[str],
-        options: Mapping[str, Mapping[str, str]],
-        mode: ShadowMode,
-        recorded: Mapping[int, ShadowAnswer],
-    ) -> None:
-        """Open the policy."""
-        self._recording, self._active, self._recorded = recording, active, recorded
-        self._replayed = replayed
-        self.ticks = recording.ticks if replayed is None else replayed.ticks
-        fields = recording.info.fields.items()
-        sizes = {field: part.stop - part.start for field, part in fields}
-        self._backend, _ = open_backend(bundle, backends, options)
-        self.backend = self._backend.name
-        self._shadow = JointShadow(
-            bundle,
-            self._backend,
-            limits_in_force(bundle.contract, StricterLimits()),
-            active,
-            sizes if replayed is None else replayed.sizes,
-            mode,
-        )
+    def answer(
+        number: int, question: ShadowQuestion, seen: ShadowAnswer | None
+    ) -> ShadowAnswer | None:
+        outcome = None if seen is None else seen.outcome
+        failed = outcome is ShadowOutcome.FAILED
+        found = shadow.answer(number, question, late=failed or outcome is ShadowOutcome.SKIPPED)
+        return seen if failed else found
 
-    def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
-        assert tick.target is not None
-        seen = self._recorded.get(tick.number)
-        failed = seen is not None and seen.outcome is ShadowOutcome.FAILED
-        skipped = seen is not None and seen.outcome is ShadowOutcome.SKIPPED
-        question = ShadowQuestion(self._after(tick), tick.target, begins, lost + self._watched)
-        answer = self._shadow.answer(tick.number, question, late=skipped or failed)
-        return seen if failed else answer
-
-    def systematic(self, answers: Mapping[int, ShadowAnswer]) -> Mapping[str, F64]:
-        """Return it by term of the observation."""
-        prefix = "" if self._replayed is None else f"{self._replayed.name}."
-        return _systematic(self._recording, self._active, answers, prefix)
-
-    @property
-    def _watched(self) -> int:
-        question = None if self._replayed is None else self._replayed.question
-        return 0 if question is None else question.lost
-
-    def _after(self, tick: RecordedTick) -> F64:
-        """Return the state after the policy acted: its last action is that of the tick."""
-        if self._replayed is not None:
-            return tick.state
-        state = tick.state.copy()
-        last_action = self._recording.info.fields["last_action"]
-        state[last_action] = tick.outputs[self._active.action.output].reshape(-1)
-        return state
-
-    def close(self) -> None:
-        """Close the back end."""
-        self._backend.close()
+    return backend.name, answer
 
 
-_REPLAYED_ALONE: Mapping[str, Callable[..., ReplayedMember | None]] = {
-    "joint": lambda recording, contract: None,
-    "chunk": replayed_chunks,
-}
-_SHADOWED_TICKS: Mapping[str, Callable[..., ShadowedTicks]] = {
-    "joint": _ShadowedJoints,
-    "chunk": ShadowedChunks,
+def _chunk_shadow(
+    recording: FlightRecording,
+    flown: _Flown,
+    active: Any,
+    bundle: Any,
+    backends: Sequence[str],
+    options: Mapping[str, Mapping[str, str]],
+    mode: ShadowMode,
+    opened: ExitStack,
+) -> tuple[str, Answer]:
+    """Return the back end of a chunk policy, and what asks it; see `shadow_flight`."""
+    if problem := missing_images(recording, bundle):
+        raise ToolError(problem)
+    compute: Callable[[Snapshot], F64] | None = None
+    backend = recording.info.settings.get("shadow.backend", "")
+    if not bundle.contract.cameras:
+        models = opened.enter_context(open_models(bundle.models, backends, options))
+        backend, compute = models.name, Inference(bundle.contract, models).run
+    inferences = dict[int, InferenceResult]()
+    was_shadowed = any(True for _ in recording.shadow_answers())
+
+    def run(sensed: Snapshot) -> F64:
+        """Return the chunk that answers an observation: computed, else as recorded."""
+        found = inferences.get(sensed.time_ns)
+        if found is not None and found.chunk is None:
+            raise error_of(found.error)
+        if compute is not None:
+            return compute(sensed)
+        if found is None or found.chunk is None:
+            raise ToolError(
+                f"{recording.path}: shadow_inference: expected one of the observation at "
+                f"{sensed.time_ns} ns, found none; the recording was changed"
+            )
+        return found.chunk
+
+    shadow = ChunkShadow(
+        bundle.contract,
+        run,
+        limits_in_force(bundle.contract, StricterLimits()),
+        active,
+        flown.sizes,
+        chunk_settings_of(recording),
+        mode,
+    )
+
+    def answer(
+        number: int, question: ShadowQuestion, seen: ShadowAnswer | None
+    ) -> ShadowAnswer | None:
+        if question.chunk is None:
+            return None
+        given = () if seen is None else seen.inferences
+        inferences.clear()
+        inferences.update({each.observation_ns: each for each in given})
+        return shadow.answer(number, question, late=was_shadowed and not given)
+
+    return backend, answer
+
+
+_SHADOWS: Mapping[str, Callable[..., tuple[str, Answer]]] = {
+    "joint": _joint_shadow,
+    "chunk": _chunk_shadow,
 }
 """By the kind of the policy."""
+
+
+def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
+    """Return why a bundle's chunks can neither be computed nor read; empty where they can."""
+    settings = recording.info.settings
+    if not bundle.contract.cameras or settings.get("shadow.bundle_sha256") == bundle.sha256:
+        return ""
+    ran = " ".join(settings.get(f"shadow.{key}", "") for key in ("bundle_name", "bundle_version"))
+    return (
+        f"{recording.path}: expected the chunks of {bundle.path} as a shadow, since images are not "
+        f"recorded, found {f'those of {ran}' if ran.strip() else 'no shadow'}; run it as the "
+        "shadow of a flight (shadow_bundle), or compare it on a dataset (`model_tools compare`)"
+    )
 
 
 def shadow_parts(divergence: Divergence) -> list[Part]:
@@ -346,7 +446,6 @@ def shadow_parts(divergence: Divergence) -> list[Part]:
 
 
 def shadow_line(divergence: Divergence) -> str:
-    """Return in one sentence what came of a shadow."""
     counts = [
         f"{count} {outcome.name.lower().replace('_', ' ')}"
         for outcome, count in divergence.counts.items()
@@ -360,42 +459,29 @@ def shadow_line(divergence: Divergence) -> str:
 
 
 def shadow_figures(found: ShadowedFlight) -> dict[str, Any]:
-    """Return the figures for JSON."""
-    return {
-        "bundle": str(found.bundle.path),
-        "bundle_sha256": found.bundle.sha256,
-        "mode": found.mode.value,
-        "backend": found.backend,
-        "contract_differences": [dataclasses.asdict(one) for one in found.differences],
-        "systematic": {name: _listed(share) for name, share in found.systematic.items()},
-        "divergence": _figures(found.divergence),
-        "recorded": None if found.recorded is None else _figures(found.recorded),
-    }
+    figures: dict[str, Any] = plain(
+        {
+            "bundle": found.bundle.path,
+            "bundle_sha256": found.bundle.sha256,
+            "mode": found.mode,
+            "backend": found.backend,
+            "contract_differences": found.differences,
+            "systematic": found.systematic,
+            "divergence": _figures(found.divergence),
+            "recorded": None if found.recorded is None else _figures(found.recorded),
+        }
+    )
+    return figures
 
 
 def _figures(divergence: Divergence) -> dict[str, Any]:
     distances = {"mean": divergence.mean, "rms": divergence.rms, "max": divergence.max}
-    course = {
-        "moves": divergence.moves,
-        "gain": divergence.gain,
-        "correlation": divergence.correlation,
-    }
     return {
-        "joints": [*divergence.joints],
+        "joints": divergence.joints,
         "ticks": {outcome.name.lower(): count for outcome, count in divergence.counts.items()},
         "beyond_limits": divergence.beyond_limits,
         "guard": dict(sorted(divergence.rules.items())),
-        **{name: _listed(values) for name, values in (distances | course).items()},
-        **{
-            f"{name}_steps": None
-            if (steps := divergence.in_steps(values)) is None
-            else steps.tolist()
-            for name, values in distances.items()
-        },
+        **distances,
+        **{name: getattr(divergence, name) for name in ("moves", "gain", "correlation")},
+        **{f"{name}_steps": divergence.in_steps(each) for name, each in distances.items()},
     }
-
-
-def _listed(values: F64) -> list[float | None]:
-    """Return values for JSON, which has no NaN."""
-    listed: list[float | None] = plain(values.tolist(), _DIGITS)
-    return listed

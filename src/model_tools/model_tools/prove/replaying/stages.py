@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
-from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.prove.replaying.recording import RecordedTick
 from policy_core.interfaces import F64, Mode, OnFault, Tensor
 
 STATE, INPUTS, OUTPUTS, TARGET, COMMAND = "state", "inputs", "outputs", "target", "command"
@@ -42,7 +43,6 @@ class Departure:
     difference: float = float("nan")
 
     def __str__(self) -> str:
-        """Return it as a sentence."""
         apart = f", {self.difference:.3g} apart" if np.isfinite(self.difference) else ""
         return (
             f"tick {self.tick} ({self.time_s:.3f} s), {self.stage}: {self.name}: expected "
@@ -77,7 +77,6 @@ class ReplayStage:
 
     @property
     def mean(self) -> float:
-        """Mean absolute difference over all values that were judged."""
         return self._total / self._values if self._values else 0.0
 
     def compare(
@@ -113,32 +112,14 @@ class ReplayStage:
             time_s=time_s,
             stage=self.name,
             name=names[place],
-            expected=_number(a[place]),
-            found=_number(b[place]),
+            expected=f"{a[place]:.9g}",
+            found=f"{b[place]:.9g}",
             difference=float(apart[place]),
         )
         self.first = self.first or found_there
         if self.worst is None or not largest <= self.largest:
             self.worst = found_there
         self.largest = max(self.largest, largest)
-
-    def depart(self, departure: Departure) -> None:
-        """Note a tick that is not as recorded, in words."""
-        self.judged += 1
-        self.differing += 1
-        self.first = self.first or departure
-
-    def agree(self) -> None:
-        """Note a tick that is as recorded."""
-        self.judged += 1
-
-    def skip(self) -> None:
-        """Note a tick whose past is not in the recording."""
-        self.not_judged += 1
-
-
-def _number(value: float) -> str:
-    return f"{value:.9g}"
 
 
 class TickStages:
@@ -153,7 +134,6 @@ class TickStages:
 
     @property
     def judged(self) -> list[str]:
-        """Stages that were judged so far."""
         return [name for name, stage in self._stages.items() if stage.judged > self._judged[name]]
 
     def compare(
@@ -167,27 +147,43 @@ class TickStages:
         """Compare values, those that are `known` where that is given; `names` says which."""
         self._stages[name].compare(self._number, self._time_s, names, expected, found, known)
 
+    def compare_tensors(
+        self,
+        name: str,
+        called: Mapping[str, Sequence[str]],
+        expected: Mapping[str, Tensor],
+        found: Mapping[str, Tensor],
+    ) -> None:
+        """Compare tensors; `called` has those that can be judged, with names of their values."""
+        if not called:
+            self.skip(name)
+            return
+        values = (
+            np.concatenate([tensors[each].reshape(-1) for each in called])
+            for tensors in (expected, found)
+        )
+        self.compare(name, [*chain.from_iterable(called.values())], *values)
+
     def depart(self, name: str, value: str, expected: str, found: str) -> None:
-        """Note a value that is not as recorded, in words."""
-        self._stages[name].depart(
-            Departure(
-                tick=self._number,
-                time_s=self._time_s,
-                stage=name,
-                name=value,
-                expected=expected,
-                found=found,
-            )
+        stage = self._stages[name]
+        stage.judged += 1
+        stage.differing += 1
+        stage.first = stage.first or Departure(
+            tick=self._number,
+            time_s=self._time_s,
+            stage=name,
+            name=value,
+            expected=expected,
+            found=found,
         )
 
     def agree(self, name: str) -> None:
-        """Note a stage that is as recorded."""
-        self._stages[name].agree()
+        self._stages[name].judged += 1
 
     def skip(self, *names: str) -> None:
         """Note stages whose past is not in the recording."""
         for name in names:
-            self._stages[name].skip()
+            self._stages[name].not_judged += 1
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -199,13 +195,11 @@ class StageCourse:
     found: list[Tensor] = field(default_factory=list)
 
     def add(self, tick: int, expected: Tensor, found: Tensor) -> None:
-        """Add a row; `found` is copied."""
         self.ticks.append(tick)
         self.expected.append(expected)
         self.found.append(found.copy())
 
     def rows(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], F64, F64]:
-        """Return numbers of the ticks, and both as [ticks, values]."""
         count = len(self.ticks)
         expected, found = (
             np.reshape(np.array(each, np.float64), (count, -1))
@@ -237,7 +231,6 @@ class ReplayCoverage:
         self.unsensed = Counter[str]()
 
     def lose(self, count: int, before: RecordedTick, after: RecordedTick) -> None:
-        """Count ticks that are missing between these."""
         self.lost += count
         # From READY it goes on to RUN, which may have begun and ended there.
         began = before.mode is Mode.READY and after.mode is not Mode.READY
@@ -245,7 +238,6 @@ class ReplayCoverage:
             self.lost_in_run += count
 
     def add(self, tick: RecordedTick, judged: Collection[str], unsensed: Iterable[str]) -> None:
-        """Count a tick with the stages that were judged in it."""
         self.ticks += 1
         # Before a request nothing is commanded.
         may_rest = tick.mode is Mode.DAMP and self._on_fault is OnFault.HOLD_MEASURED

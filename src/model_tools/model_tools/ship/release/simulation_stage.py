@@ -58,7 +58,7 @@ def simulate(
         reference, before = _walks(old, walk_s, robot), old.sha256
     checks = (
         *walking.judge(walks, reference, limits),
-        *walking.judge_alone(walks, loaded, {}, limits),
+        *walking.judge_alone(walks, loaded),
     )
     document = {
         "kind": SIMULATION_KIND,

@@ -56,16 +56,6 @@ def test_as_many_rows_as_wanted_are_drawn_in_the_order_of_time(
 
 
 @KNOWN
-def test_a_seed_says_which_rows(tmp_path: Path, known: bool) -> None:
-    first, again, other = (
-        drawn(tmp_path, [counting(500, known=known)], samples=50, seed=seed) for seed in (7, 7, 8)
-    )
-
-    assert first == again
-    assert first != other
-
-
-@KNOWN
 def test_every_row_has_the_same_chance(tmp_path: Path, known: bool) -> None:
     """Each of 40 rows is in 25 of 100 draws; 4.5 deviations of a binomial are 20."""
     counts = np.zeros(40)
@@ -102,28 +92,8 @@ def test_several_sources_are_one_collection(tmp_path: Path, known: bool) -> None
     assert max(values) >= 60
 
 
-def test_sources_lie_apart_in_time(tmp_path: Path) -> None:
-    with Collection(tmp_path, 4) as rows:
-        collect([counting(3), counting(3)], Selection(samples=None), rows, silent())
-        [part] = rows.batches()
-    steps = np.diff(part["time"])
-    np.testing.assert_allclose(steps[[0, 1, 3, 4]], 0.02)
-    assert steps[2] > 1.0
-    assert part["begins"].tolist() == [True, False, False] * 2
-
-
 def one_row(number: int, **tensors: Tensor) -> Row:
     return Row(number=number, time_s=0.0, begins=False, tensors=tensors, sensed={})
-
-
-def test_rows_are_copied(tmp_path: Path) -> None:
-    shared = np.zeros(2, np.float32)
-    with Collection(tmp_path, 8) as rows:
-        for number in range(3):
-            shared[:] = number
-            rows.add(one_row(number, obs=shared))
-        [part] = rows.batches()
-    assert part["tensors"]["obs"].tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
 @KNOWN
@@ -159,12 +129,6 @@ def test_what_was_sensed_counts_only_where_every_row_has_it(tmp_path: Path) -> N
         )
         assert rows.names("sensed") == ("joint_vel",)
         assert rows.names("tensors") == ("obs",)
-
-
-def test_nothing_of_a_collection_is_seen_in_its_folder(tmp_path: Path) -> None:
-    with Collection(tmp_path, 2) as rows:
-        collect([counting(9)], Selection(samples=None), rows, silent())
-        assert list(tmp_path.iterdir()) == []
 
 
 LARGER_THAN_MEMORY = """

@@ -26,7 +26,6 @@ from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import GOLDEN_CHUNK
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import BundleError
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import play_chunks
 from policy_inference.comparison.rows import Rows
@@ -131,15 +130,6 @@ def test_identical_graphs_compare_equal_and_the_wiring_is_proven(
     check_wording(wiring.where)
 
 
-def test_one_graph_is_compared_with_two(ref_arm: Path, tmp_path: Path) -> None:
-    whole = write_chunk_bundle(tmp_path / "whole", sizes=SIZES, encoders=False)
-
-    _, second = compared_chunks(ref_arm, whole)
-
-    assert second
-    assert second.on_rows[0].differences[2:] == ()
-
-
 def test_joint_that_differs_is_named_in_its_units(ref_arm: Path, tmp_path: Path) -> None:
     def shift(array: Any) -> Any:
         array[..., 1] *= 1.05
@@ -183,26 +173,6 @@ def test_swapped_cameras_are_named(ref_arm: Path, tmp_path: Path) -> None:
     assert any(what.startswith("largest error, ") for what in failed(second))
 
 
-def test_cameras_whose_swap_cannot_be_seen_are_said(tmp_path: Path) -> None:
-    statistics = {"mode": "mean_std", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
-    equal: Any = {
-        "alike": True,
-        "golden": None,
-        "cameras.laptop.normalisation": statistics,
-        "cameras.phone.normalisation": statistics,
-    }
-    one = write_chunk_bundle(tmp_path / "one", sizes=SIZES, **equal)
-    golden = write_chunk_bundle(tmp_path / "golden", sizes=SIZES, alike=True)
-    contract = yaml.safe_load((one / "policy.yaml").read_text("utf-8"))
-    contract["golden"] = yaml.safe_load((golden / "policy.yaml").read_text("utf-8"))["golden"]
-    (one / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-
-    first, _ = compared_chunks(one, other_graph(tmp_path / "two", same_function, **equal))
-
-    (wiring,) = (check for check in first.checks if "swapped" in check.what)
-    check_wording(wiring.where)
-
-
 def test_quantised_graphs_have_wider_limits(ref_arm: Path, tmp_path: Path) -> None:
     coarse = rounded_to(1 / 64)
 
@@ -211,43 +181,6 @@ def test_quantised_graphs_have_wider_limits(ref_arm: Path, tmp_path: Path) -> No
 
     assert int8
     assert "largest error" in failed(fp32)
-
-
-def test_graphs_that_collapsed_to_a_few_values_fail(ref_arm: Path, tmp_path: Path) -> None:
-    _, second = compared_chunks(
-        ref_arm, other_graph(tmp_path / "few", rounded_to(0.5), precision="int8")
-    )
-
-    (few,) = (check for check in second.checks if "takes" in check.what)
-    assert not few
-    assert few.value <= 5
-
-
-def test_policy_that_does_not_look_any_more_fails(ref_arm: Path, tmp_path: Path) -> None:
-    def blind(model: onnx.ModelProto) -> None:
-        for constant in model.graph.initializer:
-            if constant.name.endswith("_weights"):
-                with_constant(constant.name, lambda array: array * 0)(model)
-
-    _, second = compared_chunks(ref_arm, other_graph(tmp_path / "blind", blind, precision="int8"))
-
-    assert any(what.startswith("share") for what in failed(second))
-
-
-def test_limits_that_the_bundle_states_count(ref_arm: Path, tmp_path: Path) -> None:
-    shifted = with_constant("ramp", lambda ramp: ramp * 1.02)
-    strict = other_graph(
-        tmp_path / "strict", shifted, precision="int8", limits={"onnx": {"max_abs": 0.001}}
-    )
-
-    _, second = compared_chunks(ref_arm, strict)
-
-    assert failed(second) == {"largest error"}
-
-
-def test_precision_of_which_nothing_is_known_needs_limits(ref_arm: Path, tmp_path: Path) -> None:
-    with refusal(BundleError):
-        compared_chunks(ref_arm, other_graph(tmp_path / "odd", same_function, precision="int3"))
 
 
 @pytest.mark.parametrize(
@@ -325,21 +258,6 @@ def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> Non
     assert "largest error" in failed(third)
 
 
-def test_images_of_another_size_are_stretched_where_the_contract_says_so(tmp_path: Path) -> None:
-    data = write_dataset(tmp_path / "data")
-    resize: Any = {f"cameras.{name}.resize": True for name in ("laptop", "phone")}
-    one = write_chunk_bundle(tmp_path / "one", sizes=SIZES, **resize)
-
-    _, second = compared_chunks(
-        one, other_graph(tmp_path / "same", same_function, **resize), rows=[data]
-    )
-
-    assert [rows.source for rows in second.on_rows] == ["golden rows", "data"]
-    with refusal(ToolError):
-        other = other_graph(tmp_path / "too", same_function)
-        compared_chunks(write_chunk_bundle(tmp_path / "no", sizes=SIZES), other, rows=[data])
-
-
 def with_drawn_rows(folder: Path) -> Path:
     """Give a bundle golden rows as the export draws them where it has no dataset."""
     bundle, file = load_bundle(folder, kind=ChunkBundle), folder / "policy.yaml"
@@ -352,21 +270,6 @@ def with_drawn_rows(folder: Path) -> Path:
     contract["golden"]["sha256"] = hashlib.sha256((folder / "golden.npz").read_bytes()).hexdigest()
     file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return folder
-
-
-def test_drawn_images_do_not_judge_few_bits_where_others_were_recorded(tmp_path: Path) -> None:
-    data = write_dataset(tmp_path / "data")
-    one = with_drawn_rows(write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET))
-    few = other_graph(tmp_path / "few", rounded_to(1 / 64), precision="int8", sizes=OF_DATASET)
-
-    first, int8 = compared_chunks(one, few, rows=[data])
-
-    assert [rows.judged for rows in int8.on_rows] == [False, True]
-    check_wording(*(rows.source for rows in int8.on_rows))
-    assert not int8.on_rows[0].checks
-    assert int8.on_rows[0].action.max_abs > 0
-    assert int8.on_rows[1].checks
-    assert all(rows.judged and rows.checks for rows in first.on_rows)
 
 
 def test_drawn_images_alone_judge_and_are_said_to_be_unfair(

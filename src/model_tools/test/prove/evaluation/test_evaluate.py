@@ -7,17 +7,24 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.prove.evaluation.evaluate import evaluated_policies, succeeded, trial_store
+from model_tools.prove.evaluation.evaluate import evaluated_policies, trial_store
 from model_tools.prove.evaluation.plan import FactorRange, Factors, Success
+from model_tools.prove.evaluation.statistics import (
+    bootstrap_mean,
+    mcnemar,
+    pairs_needed,
+    wilson,
+)
 from model_tools.prove.evaluation.summary import holds, summary_of, worst
 from model_tools.prove.evaluation.trials import TrialTask
 from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
 
-from .evaluations import OrderedPool, absent, evaluated, lines, plan, row
+from .evaluations import OrderedPool, evaluated, lines, plan
 
 BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
 TWO = ("first", "second")
@@ -133,28 +140,6 @@ def test_it_does_not_stop_while_the_answer_is_open(tmp_path: Path) -> None:
     assert len(differ.tasks) < 160
 
 
-@pytest.mark.parametrize(
-    ("limits", "holds_them"),
-    [
-        (Success(), True),
-        (Success(error=0.2), True),
-        (Success(error=0.1), False),
-        (Success(tilt_deg=6.0), False),
-    ],
-)
-def test_success_is_also_that_the_plans_limits_hold(limits: Success, holds_them: bool) -> None:
-    task = TrialTask(
-        policy=absent("first"),
-        robot="lite3",
-        duration_s=5.0,
-        seed=2,
-        conditions={},
-        suite="",
-    )
-    assert succeeded(row(task, True), limits) is holds_them
-    assert not succeeded(row(task, False), Success())
-
-
 def test_the_worst_trials_are_failed_ones_the_soonest_first(tmp_path: Path) -> None:
     found = evaluated(tmp_path, plan(seeds=40), OrderedPool(good))
     assert [task.seed for task in worst(found, 5)] == [10, 20, 30, 40, 2]
@@ -173,3 +158,46 @@ def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
     ):
         with refusal(ToolError):
             evaluated_policies(planned, bundles, {})
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (20, 20, 0.839, 1.0),
+        (73, 73, 0.950, 1.0),
+        (200, 200, 0.981, 1.0),
+        (0, 20, 0.0, 0.161),
+        (50, 100, 0.404, 0.596),
+        (0, 0, 0.0, 1.0),
+    ],
+)
+def test_wilsons_interval_has_known_values(
+    successes: int, trials: int, low: float, high: float
+) -> None:
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "p"), [(6, 0, 0.03125), (0, 5, 0.0625), (3, 3, 1.0), (0, 0, 1.0)]
+)
+def test_mcnemars_exact_test_has_known_values(better: int, worse: int, p: float) -> None:
+    assert mcnemar(better, worse) == pytest.approx(p)
+
+
+def test_bootstrapped_interval_is_that_of_a_mean_and_the_same_each_time() -> None:
+    values = np.random.default_rng(1).normal(3.0, 1.0, 400).tolist()
+    mean, low, high = bootstrap_mean(values)
+    assert bootstrap_mean(values) == (mean, low, high)
+    assert (low, high) == pytest.approx((mean - 1.96 / 20, mean + 1.96 / 20), abs=0.015)
+    assert np.isnan(bootstrap_mean([])).all()
+    assert bootstrap_mean([2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_the_needed_pairs_show_the_difference_with_the_stated_power() -> None:
+    count = pairs_needed(30, 10, 400)
+    assert count is not None
+    draws = np.random.default_rng(2).multinomial(count, [0.075, 0.025, 0.9], 1000)
+    shown = np.mean([mcnemar(int(better), int(worse)) < 0.05 for better, worse, _ in draws])
+    assert 0.7 < shown < 0.9
+    assert pairs_needed(5, 5, 100) is None
+    assert pairs_needed(0, 0, 0) is None

@@ -91,12 +91,6 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_the_robots_have_their_own_durations(tmp_path: Path) -> None:
-    assert plan_of(tmp_path).trial_s == 20.0
-    assert plan_of(tmp_path, robot="so101").trial_s == 6.0
-    assert plan_of(tmp_path, duration_s=7.5).trial_s == 7.5
-
-
 def test_the_committed_schema_is_that_of_the_plan() -> None:
     committed = json.loads((EXAMPLES / "plan.schema.json").read_text("utf-8"))
     assert committed == plan_schema()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
@@ -54,16 +53,6 @@ def test_numbers_show_their_range_and_texts_themselves(tmp_path: Path) -> None:
     assert rows["names"] == "hip, knee"
     assert numbers_in(rows["b"])[-2:] == [0.5, 0.5]
     check_wording(*(rows[name] for name in ("a", "b", "none")), *report.suspicions)
-
-
-def test_a_single_array_is_taken_for_observations(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", OBS)
-    check_wording(dict(inspect_path(tmp_path / "a.npy").rows)["looks like"])
-
-
-def test_tensors_of_a_safetensors_file_are_shown(tmp_path: Path) -> None:
-    save_file({"policy/state": np.zeros((1, 2), np.float32)}, tmp_path / "a.safetensors")
-    check_wording(dict(inspect_path(tmp_path / "a.safetensors").rows)["policy/state"])
 
 
 REPEATED = np.concatenate([OBS, OBS[:4]])

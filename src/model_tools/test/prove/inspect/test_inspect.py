@@ -114,12 +114,6 @@ def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
     check_suspicions(model, 3)
 
 
-def test_operators_that_runtimes_do_not_know_are_named(tmp_path: Path) -> None:
-    node = helper.make_node("Magic", ["obs"], ["actions"], domain="my.lab")
-    model = save(tmp_path / "p.onnx", [node], {"obs": (1, 2)}, {"actions": (1, 2)})
-    check_suspicions(model)
-
-
 def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
     proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", 3, 2)))
     onnx.external_data_helper.convert_model_to_external_data(
@@ -211,19 +205,6 @@ def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
     check_suspicions(model, 0)
 
 
-def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path: Path) -> None:
-    proto = onnx.load(str(network(tmp_path / "whole.onnx", {}, {"Mul": "scale"})))
-    onnx.external_data_helper.convert_model_to_external_data(
-        proto, location="p.data", size_threshold=0
-    )
-    onnx.save(proto, str(tmp_path / "p.onnx"))
-    check_suspicions(tmp_path / "p.onnx", 2)
-    (tmp_path / "p.data").write_bytes(b"cut off")
-    check_suspicions(tmp_path / "p.onnx", 2)
-    (tmp_path / "p.data").unlink()
-    check_suspicions(tmp_path / "p.onnx", 2)
-
-
 def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
     report = inspect_path(imports(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
     assert ("name", "two_joints 1.0.0") in report.rows
@@ -273,14 +254,6 @@ def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> N
 def test_another_precision_than_the_contract_says_is_named(tmp_path: Path, precision: str) -> None:
     make_bundle(tmp_path)
     _replace(tmp_path, "precision: fp32", f"precision: {precision}")
-    check_suspicions(tmp_path)
-
-
-def test_quantised_floats_are_integers(tmp_path: Path) -> None:
-    folder = make_bundle(tmp_path)
-    model = onnx.load(folder / "policy.onnx")
-    model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["a", "b", "c"], ["d"]))
-    onnx.save(model, folder / "policy.onnx")
     check_suspicions(tmp_path)
 
 
@@ -398,23 +371,6 @@ def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
     ]
     show(inspect_path(tmp_path))
     assert observation.title in capsys.readouterr().out
-
-
-def test_columns_of_several_frames_are_those_of_the_newest(tmp_path: Path) -> None:
-    described(
-        tmp_path,
-        {"[1, 6]": "[1, 18]", "obs: {terms": "obs: {history: {length: 3, layout: per_term}, terms"},
-    )
-    observation = inspect_path(tmp_path).tables[-1]
-    assert [row[0] for row in observation.rows] == ["4:6", "10:12", "16:18"]
-    assert {row[-1] for row in observation.rows} == {3}
-    check_wording(observation.title)
-
-
-def test_limits_without_an_artifact_and_the_kind_of_integers_are_named(tmp_path: Path) -> None:
-    check_suspicions(make_bundle(tmp_path / "a", limits="limits: {rknn: {rmse: 0.1}}"))
-    changes = {"precision: fp32": "precision: int8, integers: unsigned"}
-    assert "unsigned" in described(tmp_path / "b", changes)["model.artifacts.onnx"]
 
 
 def keep(folder: Path, content: dict[str, object]) -> None:

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+"""What is said of checkpoints and datasets of LeRobot."""
+
 from __future__ import annotations
 
 import json
@@ -23,6 +25,7 @@ from .small_kinds import (
     UNNORMALISER,
     lerobot_files,
     old_checkpoint,
+    write_dataset_outside,
 )
 
 
@@ -144,3 +147,33 @@ def test_other_configurations_are_refused(tmp_path: Path, config: object) -> Non
     (tmp_path / "config.json").write_text(json.dumps(config))
     with refusal(ToolError):
         inspect_path(tmp_path)
+
+
+def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: Path) -> None:
+    report = inspect_path(write_dataset_outside(tmp_path))
+    assert report.kind == "LeRobot dataset"
+    rows = dict(report.rows)
+    assert rows["episodes"] == "2"
+    check_wording(rows["rate"], rows[STATE], rows[CAMERA])
+    assert report.suspicions == []
+
+
+def test_an_older_version_is_named_and_its_files_are_not_looked_for(tmp_path: Path) -> None:
+    report = inspect_path(write_dataset_outside(tmp_path, version="v2.1"))
+    check_wording(*report.suspicions)
+
+
+@pytest.mark.parametrize(
+    "place", ["data/file.parquet", f"videos/{CAMERA}/file.mp4", "meta/stats.json"]
+)
+def test_files_that_are_missing_are_named(tmp_path: Path, place: str) -> None:
+    (write_dataset_outside(tmp_path) / place).unlink()
+    check_wording(*inspect_path(tmp_path).suspicions)
+
+
+def test_a_recording_that_was_not_finished_is_named(tmp_path: Path) -> None:
+    file = write_dataset_outside(tmp_path) / "data" / "file.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "videos" / CAMERA / "file.mp4").write_bytes(b"")
+    check_wording(*inspect_path(tmp_path).suspicions)

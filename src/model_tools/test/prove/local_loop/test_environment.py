@@ -65,11 +65,6 @@ def test_the_seed_goes_to_reset_or_to_the_method_of_old() -> None:
     assert (new.seed, old.seeded) == (7, 7)
 
 
-def test_an_environment_that_takes_no_seed_refuses_one() -> None:
-    with refusal(ToolError):
-        users_environment(Stub()).reset(7)
-
-
 def test_a_dict_is_read_by_model_input_and_may_hold_more() -> None:
     found = {"camera": [1.0], "obs": [2.0, 3.0], "critic": [np.nan]}
 
@@ -102,20 +97,6 @@ def test_a_dict_of_one_needs_no_name_where_one_is_observed() -> None:
     read = users_environment(Stub({"policy": OBS[0]})).reset()
 
     np.testing.assert_array_equal(read["obs"], OBS[0])
-
-
-def test_a_seed_goes_through_a_wrapper_that_takes_anything() -> None:
-    class Wrapper(Stub):
-        seeded: object = None
-
-        def reset(self, **kwargs: object) -> Any:
-            self.seeded = kwargs.get("seed")
-            return super().reset()
-
-    wrapper = Wrapper()
-    users_environment(wrapper).reset(7)
-
-    assert wrapper.seeded == 7
 
 
 @pytest.mark.parametrize(
@@ -201,11 +182,3 @@ def test_where_the_users_code_failed_is_one_line_and_its_traceback_is_for_debugg
 def test_environments_that_cannot_be_made_are_refused(name: str) -> None:
     with refusal(ToolError), opened(name, SIZES):
         pass
-
-
-def test_an_environment_of_gymnasium_itself_is_taken() -> None:
-    gymnasium = pytest.importorskip("gymnasium")
-
-    environment = UsersEnvironment("envs:make", gymnasium.make("CartPole-v1"), {"obs": 4})
-
-    assert abs(environment.reset(1)["obs"]).max() <= 0.05

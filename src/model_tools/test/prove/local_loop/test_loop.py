@@ -23,7 +23,7 @@ from policy_inference.backends.registry import open_backend
 from testkit.wording import refusal
 
 from ...tiny_bundle import forward, make_bundle, sha256, weights
-from .environments import OBS, Gymnasium, Rows
+from .environments import OBS, Gymnasium
 
 MEAN, STD, FLOOR = np.linspace(-0.2, 0.3, 6), np.array([0.1, 0.2, 0.5, 1.0, 2.0, 1e-9]), 0.05
 VENDORS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_deeprobotics"
@@ -127,19 +127,6 @@ def test_the_reference_sees_the_same_keeps_its_own_state_and_does_not_act(
     error = np.subtract(environment.actions, rollout.tensors["actions"], dtype=np.float64)
     np.testing.assert_allclose(error[:, 0], 0.0, atol=1e-6)
     np.testing.assert_allclose(error[:, 1], [0.5, 0.75, 0.875] * 2, atol=1e-6)
-
-
-def test_an_action_belongs_to_the_environment(tmp_path: Path, roll: Runner) -> None:
-    class Scribbler(Rows):
-        reset = Rows.begin
-
-        def step(self, action: Any) -> tuple[Any, float, bool, dict[str, object]]:
-            action[:] = 9.0
-            return *self.act(action), {}
-
-    rollout = roll(showing_rows(tmp_path / "tiny", recurrent=True), Scribbler(), 4)
-
-    assert abs(rollout.acted).max() < 9.0
 
 
 def test_a_model_that_gives_no_finite_output_does_not_act(tmp_path: Path, roll: Runner) -> None:

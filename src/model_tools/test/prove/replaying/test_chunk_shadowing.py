@@ -152,20 +152,6 @@ def test_figures_of_the_flight_are_computed_again_bit_for_bit(
     assert_same(recorded, flown.divergence)
 
 
-def test_recorded_chunks_can_be_followed_that_were_free(
-    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
-) -> None:
-    flown = ShadowedArmFlight(
-        tiny_arm, other_arm, ShadowMode.FREE, settings={"realign": True}
-    ).flown()
-    recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
-
-    found = shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
-
-    assert found.divergence.counts == flown.divergence.counts
-    assert not np.array_equal(found.divergence.rms, flown.divergence.rms)
-
-
 def test_from_the_middle_of_a_run_what_is_known_is_compared(
     tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:

@@ -24,7 +24,7 @@ from testkit.wording import refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import make_bundle
-from .small_flights import SmallFlight, remade, rewritten
+from .small_flights import remade, rewritten
 from .small_policies import alike
 
 OLD_TICK = """
@@ -191,16 +191,6 @@ def test_a_contract_that_was_changed_in_the_recording_is_refused(
     path = remade(flown, "flight_info", slower)
     assert tiny_policy.sha256 in refused(path)
     assert tiny_policy.sha256 in refused(path, tiny_policy.path)
-
-
-def test_a_contract_with_line_ends_of_another_system_has_its_hash(
-    tmp_path: Path, tiny_policy: JointBundle
-) -> None:
-    file = tiny_policy.path / "policy.yaml"
-    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    flight = SmallFlight(load_bundle(tiny_policy.path, kind=JointBundle))
-    flight.stand_and_run(5)
-    alike(flight.save(tmp_path / "flown"))
 
 
 def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:

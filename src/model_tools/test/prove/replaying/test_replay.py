@@ -69,18 +69,6 @@ def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
     assert plain.replayer.joints == ("hip", "knee")
 
 
-def test_standing_up_through_other_poses_is_computed_again(tmp_path: Path) -> None:
-    folder = reworded(
-        make_bundle(tmp_path / "tiny"),
-        "duration_s: 1}",
-        "duration_s: 1, via: [{position: [0.0, 0.06], duration_s: 0.5}]}",
-    )
-    flight = SmallFlight(load_bundle(folder, kind=JointBundle))
-    flight.stand_and_run(1)
-    assert flight.ticks == 77  # 25 of them to that pose
-    alike(flight.save(tmp_path / "flown"))
-
-
 @SOME_OR_EACH
 def test_an_output_that_the_next_tick_observes_is_computed_again(
     tmp_path: Path, states: str

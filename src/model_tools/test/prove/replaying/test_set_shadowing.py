@@ -103,18 +103,6 @@ def test_replay_finds_what_a_shadow_answered_while_its_member_ran(
             np.testing.assert_array_equal(one.active_target, theirs.active_target)
 
 
-def test_the_member_itself_does_not_diverge(tmp_path: Path) -> None:
-    flown_set = small_set(tmp_path, None)
-    walk = flown_set.members["walk"]
-    assert isinstance(walk, JointBundle)
-    flight = LookedOn(flown_set, "walk", walk, ShadowMode.FREE)
-    flight.there_and_back()
-    recording = FlightRecording(flight.save(tmp_path / "flown"))
-    found = shadow_flight(recording, walk, ["onnx"], {}, ShadowMode.FREE, "walk")
-    assert found.divergence.compared > RUNS
-    assert not any(found.divergence.max)
-
-
 @pytest.mark.parametrize("member", ["", "trot"])
 def test_the_member_must_be_named(tmp_path: Path, other: JointBundle, member: str) -> None:
     flight = SmallSetFlight(small_set(tmp_path, None))
