@@ -13,11 +13,12 @@ It is verified first. `policy_store rollback` goes back to what was in use befor
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
-    VersionUse,
     add_name_and_version,
     add_public_key,
     add_root,
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Activate."""
     name, version = name_and_version_of(given)
     if version is None:
