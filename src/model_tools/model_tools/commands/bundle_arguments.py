@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,25 +67,6 @@ def completion_of(given: argparse.Namespace) -> Completion:
     return Completion(
         measure=measure, golden=given.golden, rows_output=given.rows_output, force=given.force
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeBundle:
-    """A bundle that was made.
-
-    Attributes:
-        bundle: Its folder.
-        questions: What must be answered before it loads, by key; empty if it is complete.
-        nominal: Source of the nominal figures of the guard; null without.
-        remarks: What the import noticed.
-        suspicions: What `inspect` finds suspicious in a complete bundle.
-    """
-
-    bundle: Path
-    questions: Mapping[str, str]
-    nominal: str | None
-    remarks: Sequence[str]
-    suspicions: Sequence[str]
 
 
 def suspicions_of(bundle: Path) -> Sequence[str]:

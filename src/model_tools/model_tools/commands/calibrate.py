@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,21 +35,6 @@ if TYPE_CHECKING:
 
 _USUAL = 2048
 _LARGEST_BATCH = 65536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrateResult:
-    """Samples that were collected.
-
-    Attributes:
-        output: File or folder; null if they failed the quality check and were not written.
-        report: Folder of the report; null without --report.
-        coverage: As coverage.json; of a chunk policy as calibration.json in the output.
-    """
-
-    output: Path | None
-    report: Path | None
-    coverage: Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Collect; the status is 1 if the samples failed the quality check."""
     from policy_core.bundle.load import bundle_folder, load_bundle
 
@@ -160,7 +144,7 @@ def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
     return _RUNS[bundle.contract.kind](given, bundle)
 
 
-def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult[CalibrateResult]:
+def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult[Mapping[str, Any]]:
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.observation_sources import open_source
     from model_tools.prove.calibration.chunk_calibrate import calibrate_chunks
@@ -197,12 +181,12 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
             progress=progress,
         )
     return CommandResult(
-        document=CalibrateResult(output=given.output, report=None, coverage=made),
+        document={"output": given.output, "report": None, "coverage": made},
         text=[f"samples in {given.output}"],
     )
 
 
-def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[CalibrateResult]:
+def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[Mapping[str, Any]]:
     from model_tools.commands.arguments import progress_bar
     from model_tools.prove.calibration.calibrate import (
         CalibrationRequest,
@@ -254,11 +238,11 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
     if error is None:
         text.append(f"rows in {given.output}")
     return CommandResult(
-        document=CalibrateResult(
-            output=given.output if error is None else None,
-            report=given.report,
-            coverage=report.document,
-        ),
+        document={
+            "output": given.output if error is None else None,
+            "report": given.report,
+            "coverage": report.document,
+        },
         text=text,
         error=error,
     )
@@ -326,7 +310,7 @@ def _live(bundle: JointBundle, topics: Mapping[str, str], duration_s: float | No
     return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
 
 
-_RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[CalibrateResult]]] = {
+_RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[str, Any]]]] = {
     "joint": _run_rows,
     "chunk": _run_chunks,
 }

@@ -11,6 +11,8 @@ two graphs, an encoder of images and the transformer (or one).
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from model_tools.commands import export_lerobot
 from policy_store.command_line import CommandResult
@@ -20,6 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export_lerobot.add_arguments(parser, "--act-path")
 
 
-def run(given: argparse.Namespace) -> CommandResult[export_lerobot.PolicyExport]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Export, and report what was made."""
     return export_lerobot.export(given, policy="act")

@@ -368,7 +368,7 @@ def test_changed_metrics_are_judged_or_called_unknown(text: bytes) -> None:
     with bounded(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet, "_fetch", lambda url, most: text)
         (state,) = judge_fleet(read_robots({"a": "http://127.0.0.1/"}))
-        fleet_status._report(fleet_status.FleetResult(health=state.health, robots=[state]))
+        fleet_status.fleet_report([state])
 
 
 def test_alerts_judge_where_there_is_prometheus(web: Web) -> None:

@@ -16,7 +16,6 @@ from model_tools.errors import ToolError
 from model_tools.ship.push import bundle_digest
 from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
-from policy_core.bundle import bounded_yaml
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
@@ -547,15 +546,3 @@ def test_nothing_is_written_that_cannot_be_read(proposal: Candidate) -> None:
         add_event(proposal.file, "halted", "orbit", "me", seen=release)  # type: ignore[arg-type]
     assert read_release(proposal.file) == release
     assert release_file.STAGES == ("simulation", "shadow", "canary", "production")
-
-
-def test_evidence_leaves_room_to_halt_the_release(
-    proposal: Candidate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bring_to(proposal, "production")
-    monkeypatch.setattr(bounded_yaml, "MOST_VALUES", 800)
-    robots = {f"r{number}": "healthy" for number in range(30)}
-    reports = [proposal.report(f"fleet_{wave}", proposal.fleet(**robots)) for wave in range(2)]
-    assert proposal.record("production", reports[0]) == 0
-    proposal.record_refused("production", reports[1])
-    assert tool("release", "halt", proposal.file, "--reason", "rain", "--by", "Bo") == 0
