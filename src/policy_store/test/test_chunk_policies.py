@@ -12,7 +12,6 @@ import pytest
 
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.store import current_version
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from testkit.store import tool, verify_problems
 
@@ -51,18 +50,6 @@ def test_record_has_the_hash_of_every_graph(arm_root: Path) -> None:
         "golden.npz",
         *(f"{name}/{name}.onnx" for name in GRAPHS),
     }
-
-
-def test_damaged_graph_is_found_and_never_activated(arm_root: Path) -> None:
-    name = GRAPHS[1]
-    file = arm_root / ARM / "1.0.0" / name / f"{name}.onnx"
-    file.chmod(0o644)
-    file.write_bytes(file.read_bytes()[:-1])
-
-    (problem,) = verify_problems(arm_root)
-    assert f"{name}.onnx" in problem
-    assert tool("activate", ARM, "1.0.0", "--root", arm_root) == 4
-    assert current_version(arm_root / ARM) == "1.1.0"
 
 
 def test_a_workspace_of_a_compiler_stays_behind(

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from model_tools.files.outputs import new_folder
-from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, served_name
-from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.bundle import AnyBundle, served_name
 from policy_core.bundle.contract import Tensor
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.open_inference import POLICY_SHA256
@@ -81,7 +80,7 @@ def write_repository(
             ]
             _write(folder / name / "config.pbtxt", lines)
             names.append(name)
-        if ensemble := _ENSEMBLES[type(bundle)](bundle, version):
+        if ensemble := _ensemble(contract, version):
             place = folder / contract.name / str(version)
             place.mkdir(parents=True)
             (place / ".keep").touch()  # object stores have no empty folders
@@ -134,14 +133,9 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
     yield "} ]"
 
 
-def _no_ensemble(_bundle: JointBundle, _version: int) -> Sequence[str]:
-    return ()
-
-
-def _ensemble(bundle: ChunkBundle, version: int) -> Sequence[str]:
+def _ensemble(contract: Any, version: int) -> Sequence[str]:
     """Return what makes one request of all graphs; nothing where there is one, or a condition."""
-    contract = bundle.contract
-    if len(contract.graphs) == 1 or contract.observing_graph != contract.policy_graph:
+    if len(contract.graphs) < 2 or contract.observing_graph != contract.policy_graph:
         return ()
     policy, encoders = contract.graphs[contract.policy_graph], contract.cameras
     inputs, steps = dict[str, Tensor](), list[str]()
@@ -173,12 +167,6 @@ def _ensemble(bundle: ChunkBundle, version: int) -> Sequence[str]:
         *steps,
         "}",
     ]
-
-
-_ENSEMBLES: Mapping[type[Bundle], Callable[[Any, int], Sequence[str]]] = {
-    JointBundle: _no_ensemble,
-    ChunkBundle: _ensemble,
-}
 
 
 def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:

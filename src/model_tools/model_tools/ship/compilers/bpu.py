@@ -187,8 +187,8 @@ def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) 
         )
     if content[:_BEGINNING].isascii() and b"\0" not in content[:_BEGINNING]:
         raise ToolError(
-            f"{made}: expected a compiled model, found a text, such as an error page or a pointer "
-            f"of git-lfs; copy the file that {settings.toolchain.tool} made"
+            f"{made}: expected a compiled model, found a text; copy the file that "
+            f"{settings.toolchain.tool} made"
         )
     return made
 

@@ -30,7 +30,6 @@ from policy_core.bundle.verified import sha256_of
 from policy_inference.candidate.expectation import ExpectedDistance, expected_distances
 
 EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
-_MOST_REASONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,11 +219,9 @@ def promote(file: Path, by: str) -> Release:
     if not by.strip():
         missing.append("--by: a person who approves")
     if missing:
-        shown = missing[:_MOST_REASONS]
-        more = [f"and {len(missing) - len(shown)} more"] if len(missing) > len(shown) else []
         raise VerdictError(
             f"{file}: {release.name} {release.version} stays in {release.stage}; expected what "
-            "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in (*shown, *more))
+            "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in missing)
         )
     return add_event(file, "promoted", later[0], by, seen=release)
 

@@ -138,22 +138,6 @@ def test_another_back_ends_graphs_stand_beside_the_reference(
     assert worst(bundle) < 1e-5
 
 
-def test_all_frames_calibrate_where_there_are_fewer_than_usual(
-    compile_arm: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "model_tools")
-
-    bundle = compile_arm(samples=None)
-
-    calibration = bundle.contract.graphs[POLICY].artifacts["onnx"].calibration
-    assert calibration is not None
-    assert calibration.rows == 36
-    check_wording(*(message for message in caplog.messages if " 36 " in message))
-    with refusal(ToolError):
-        compile_arm(samples=37, output=tmp_path / "more")
-    assert not (tmp_path / "more").exists()
-
-
 def test_calibrating_needs_a_dataset(compile_arm: Compile, tmp_path: Path) -> None:
     with refusal(ToolError):
         compile_arm(rows=None)

@@ -23,9 +23,7 @@ from policy_store.registry.manifest import (
     BUNDLE_TYPE,
     LARGEST_MANIFEST_BYTES,
     MOST_LAYERS,
-    Layer,
     digest_of,
-    manifest_bytes,
     parse_manifest,
 )
 from testkit.store import NAME, MakeVersion, in_use, verify_problems, versions
@@ -336,14 +334,6 @@ def test_titles_that_are_no_paths_inside_the_bundle_are_refused(title: str) -> N
     parse_manifest(document(layer("whole")), BUNDLE_TYPE, "here")
     with pytest.raises(RegistryError):
         parse_manifest(document(layer(title)), BUNDLE_TYPE, "here")
-
-
-def test_manifest_is_parsed_in_the_form_that_is_pushed() -> None:
-    layers = [Layer(title="a/b", digest=digest_of(b"1"), size_bytes=1)]
-    assert (
-        list(parse_manifest(manifest_bytes(BUNDLE_TYPE, layers), BUNDLE_TYPE, "").values())
-        == layers
-    )
 
 
 @pytest.mark.fuzz

@@ -379,14 +379,6 @@ def test_statements_are_read_strictly(
     assert {problem.key for problem in caught.value.problems} == {key}
 
 
-def test_statement_from_the_future_is_not_signed(
-    make_version: MakeVersion, signer: Signer, tmp_path: Path
-) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text(channel(make_version(), issued=when(days=1)), "utf-8")
-    tool_refused("sign", file, "--key", signer.private)
-
-
 def test_examples_are_statements() -> None:
     files = sorted((Path(__file__).parents[5] / "examples/registry").glob("*.yaml"))
     kinds = [parse_statement(file.read_bytes(), file).kind for file in files]

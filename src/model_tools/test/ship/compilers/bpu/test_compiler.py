@@ -49,49 +49,6 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     check_wording(entry.made)
 
 
-def test_nothing_stays_behind_without_a_folder_for_it(
-    compile_bpu: Compile, put_on_path: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put_on_path("hb_compile")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-
-    bundle = compile_bpu()
-
-    assert not list(scratch.iterdir())
-    assert sorted(file.name for file in bundle.path.iterdir()) == [
-        "golden.npz",
-        "policy.int8.hbm",
-        "policy.onnx",
-        "policy.yaml",
-    ]
-
-
-def test_workspace_stays_where_the_user_wants_it(
-    compile_bpu: Compile, put_on_path: Tool, tmp_path: Path
-) -> None:
-    put_on_path("hb_compile")
-    folder = tmp_path / "work"
-
-    compile_bpu(workspace=folder)
-
-    assert (folder / "policy" / "hb_compile.log").exists()
-    assert (folder / "bpu_output" / "policy.hbm").exists()
-
-
-def test_without_the_tool_the_workspace_is_there_and_no_bundle(
-    compile_bpu: Compile, tmp_path: Path
-) -> None:
-    folder = tmp_path / "work"
-
-    with refusal(UnfinishedError):
-        compile_bpu("bayes-e", workspace=folder)
-
-    assert (folder / "build_all.sh").exists()
-    assert not (tmp_path / "made").exists()
-
-
 def test_container_is_the_one_that_the_user_names(compile_bpu: Compile, tmp_path: Path) -> None:
     with refusal(UnfinishedError):
         compile_bpu(workspace=tmp_path / "work", image="mine:v2")
