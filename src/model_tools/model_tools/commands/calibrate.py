@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import ALL, add_samples, add_topics, number_above_0
 from model_tools.errors import ToolError
-from policy_store.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle, number_within
 
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from policy_core.bundle.chunk_bundle import ChunkBundle
 
 _USUAL = 2048
-_LARGEST_BATCH = 65536
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch",
-        type=_batch,
+        type=number_within(1, 65536),
         default=32,
         help="rows that are held in memory and written at once (default 32)",
     )
@@ -113,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=_seed,
+        type=number_within(0, 2**63 - 1),
         default=0,
         help="of the draw, and of an environment's first episode (default 0)",
     )
@@ -315,17 +314,3 @@ _RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[st
     "chunk": _run_chunks,
 }
 """By the kind of the contract."""
-
-
-def _batch(text: str) -> int:
-    if (count := number_above_0(text)) > _LARGEST_BATCH:
-        raise argparse.ArgumentTypeError(
-            f"expected at most {_LARGEST_BATCH} rows, which are held in memory, found {count}"
-        )
-    return count
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
-    return int(text)

@@ -32,14 +32,7 @@ class ReleaseVerb:
         does: Callable[[argparse.Namespace], CommandResult[Mapping[str, Any]]],
     ) -> None:
         """Take what the verb says, declares and does."""
-        self.__doc__ = text
-        self._declare, self._does = declare, does
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        self._declare(parser)
-
-    def run(self, given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-        return self._does(given)
+        self.__doc__, self.add_arguments, self.run = text, declare, does
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:

@@ -71,7 +71,7 @@ def write_repository(
                 "policy_version": contract.version,
             }
             lines = [
-                f"name: {_quoted(name)}",
+                f"name: {json.dumps(name)}",
                 'backend: "onnxruntime"',
                 *_tensors(graph.inputs, graph.outputs),
                 *_common(version, parameters),
@@ -95,17 +95,12 @@ def _write(file: Path, lines: Iterable[str]) -> None:
     file.write_text("\n".join([*lines, ""]), "utf-8")
 
 
-def _quoted(text: str) -> str:
-    """Return a text as protobuf's text format has it, which is JSON's for names."""
-    return json.dumps(text)
-
-
 def _tensors(inputs: Tensors, outputs: Tensors) -> Iterable[str]:
     yield "max_batch_size: 0"
     for side, tensors in (("input", inputs), ("output", outputs)):
         for name, tensor in tensors.items():
             yield (
-                f"{side} [ {{ name: {_quoted(name)} data_type: {_TYPES[tensor.dtype]} "
+                f"{side} [ {{ name: {json.dumps(name)} data_type: {_TYPES[tensor.dtype]} "
                 f"dims: {_dims(tensor)} }} ]"
             )
 
@@ -118,7 +113,8 @@ def _common(version: int, parameters: Mapping[str, str]) -> Iterable[str]:
     yield f"version_policy {{ specific {{ versions: [ {version} ] }} }}"
     yield "response_cache { enable: false }"
     for key, value in parameters.items():
-        yield (f"parameters {{ key: {_quoted(key)} value {{ string_value: {_quoted(value)} }} }}")
+        text = f"string_value: {json.dumps(value)}"
+        yield f"parameters {{ key: {json.dumps(key)} value {{ {text} }} }}"
 
 
 def _warm_up(inputs: Tensors) -> Iterable[str]:
@@ -127,7 +123,7 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
     yield '  name: "zeros" batch_size: 1 count: 3'
     for name, tensor in inputs.items():
         yield (
-            f"  inputs {{ key: {_quoted(name)} value {{ data_type: {_TYPES[tensor.dtype]} "
+            f"  inputs {{ key: {json.dumps(name)} value {{ data_type: {_TYPES[tensor.dtype]} "
             f"dims: {_dims(tensor)} zero_data: true }} }}"
         )
     yield "} ]"
@@ -159,7 +155,7 @@ def _ensemble(contract: Any, version: int) -> Sequence[str]:
     )
     parameters = {"policy": contract.name, "policy_version": contract.version}
     return [
-        f"name: {_quoted(contract.name)}",
+        f"name: {json.dumps(contract.name)}",
         'platform: "ensemble"',
         *_tensors(inputs, policy.outputs),
         *_common(version, parameters),
@@ -171,11 +167,11 @@ def _ensemble(contract: Any, version: int) -> Sequence[str]:
 
 def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
     maps = [
-        f"    {side} {{ key: {_quoted(key)} value: {_quoted(value)} }}"
+        f"    {side} {{ key: {json.dumps(key)} value: {json.dumps(value)} }}"
         for side, entries in (("input_map", inputs), ("output_map", outputs))
         for key, value in entries.items()
     ]
-    return [f"  step [ {{ model_name: {_quoted(model)} model_version: -1", *maps, "  } ]"]
+    return [f"  step [ {{ model_name: {json.dumps(model)} model_version: -1", *maps, "  } ]"]
 
 
 def _kserve(name: str, storage: str) -> str:

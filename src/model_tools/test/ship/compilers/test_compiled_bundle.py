@@ -14,8 +14,6 @@ from onnx import helper
 
 from model_tools.errors import ToolError, VerdictError
 from model_tools.prove.calibration.calibration_files import hash_of
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Calibration
@@ -29,6 +27,7 @@ from testkit.wording import check_wording, refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import forward, make_bundle, make_counting_bundle, observations, weights
+from .conftest import compiled
 
 LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
 Compile = Callable[..., JointBundle]
@@ -42,18 +41,13 @@ def tiny_source(tmp_path: Path) -> Path:
 @pytest.fixture
 def compile_tiny(tiny_source: Path, tiny_rows: Path, tmp_path: Path) -> Compile:
     def apply(
-        precision: str = "int8", rows: Path | None = tiny_rows, **changes: object
+        precision: str = "int8",
+        rows: Path | None = tiny_rows,
+        compiler: str = "onnx",
+        **changes: object,
     ) -> JointBundle:
-        given = {
-            "compiler": "onnx",
-            "bundle": tiny_source,
-            "target": None,
-            "samples": 512,
-            "output": tmp_path / "made",
-            **changes,
-        }
-        request = CompileRequest(precision=precision, rows=rows, **given)  # type: ignore[arg-type]  # as in the calls
-        return load_bundle(compile_bundle(request), kind=JointBundle)
+        given = {"bundle": tiny_source, "output": tmp_path / "made", **changes}
+        return compiled(JointBundle, compiler, precision=precision, rows=rows, **given)
 
     return apply
 
@@ -200,6 +194,20 @@ def test_too_few_different_samples_are_refused(
     with refusal(ToolError):
         compile_tiny()
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{"observation": np.zeros((40, 6))}, {"obs": np.full((40, 6), np.nan)}],
+    ids=["another name", "not finite"],
+)
+def test_samples_that_do_not_fit_are_refused(
+    compile_tiny: Compile, tiny_rows: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez(tiny_rows, allow_pickle=False, **arrays)
+
+    with refusal(ToolError):
+        compile_tiny()
 
 
 @pytest.mark.parametrize(

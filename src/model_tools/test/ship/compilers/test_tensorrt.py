@@ -14,8 +14,6 @@ import numpy as np
 import onnx
 import pytest
 
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
@@ -24,6 +22,7 @@ from policy_inference.backends.registry import open_backend
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import forward, make_bundle, observations, weights
+from .conftest import compiled
 
 # The double stands with the tests of the back end that it is one of.
 machine: Any = importlib.import_module("src.policy_inference.test.backends.nvidia.machine")
@@ -44,17 +43,15 @@ def compile_tensorrt(tiny_rows: Path, tmp_path: Path) -> Compile:
     source = make_bundle(tmp_path / "tiny")
 
     def apply(precision: str, **options: str) -> JointBundle:
-        request = CompileRequest(
-            compiler="tensorrt",
+        return compiled(
+            JointBundle,
+            "tensorrt",
             bundle=source,
-            target=None,
-            samples=512,
             precision=precision,
             rows=tiny_rows if precision == "int8" else None,
             output=tmp_path / "made",
             options=options,
         )
-        return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
 

@@ -30,7 +30,7 @@ from policy_store.registry.connection import http_to
 from testkit.store import NAME, MakeVersion, tool, tool_refused
 from testkit.wording import refusal
 
-from .conftest import ACCESS, Pull, Server, Servers, push
+from .conftest import ACCESS, Pull, Servers, push
 from .hostile import Asked, HostileRegistry, hostile_registry
 
 USER, PASSWORD = "robot", "secret"
@@ -40,7 +40,7 @@ BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
 @pytest.fixture
-def protected(servers: Servers, tmp_path: Path) -> Server:
+def protected(servers: Servers, tmp_path: Path) -> str:
     """A registry that asks for a password."""
     file = tmp_path / "htpasswd"
     file.write_text(f"{USER}:{BCRYPT}\n", "utf-8")
@@ -56,23 +56,23 @@ def log_in(tmp_path: Path, host: str) -> None:
 
 
 def test_password_comes_from_the_configuration_of_docker(
-    tmp_path: Path, make_version: MakeVersion, protected: Server, pull: Pull
+    tmp_path: Path, make_version: MakeVersion, protected: str, pull: Pull
 ) -> None:
-    place = f"{protected.host}/{NAME}"
+    place = f"{protected}/{NAME}"
     tool_refused("push", make_version(), place)
-    log_in(tmp_path, protected.host)
+    log_in(tmp_path, protected)
     push(make_version(), place)
     assert pull(f"{place}:1.0.0").is_new
 
 
 def test_password_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, make_version: MakeVersion, protected: Server
+    monkeypatch: pytest.MonkeyPatch, make_version: MakeVersion, protected: str
 ) -> None:
     monkeypatch.setenv(USER_VARIABLE, USER)
     monkeypatch.setenv(PASSWORD_VARIABLE, "wrong")
-    assert tool("push", make_version(), f"{protected.host}/{NAME}") == 4
+    assert tool("push", make_version(), f"{protected}/{NAME}") == 4
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
-    push(make_version(), f"{protected.host}/{NAME}")
+    push(make_version(), f"{protected}/{NAME}")
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"auths": 3}', '{"auths": {"h": {"auth": "%"}}}'])
@@ -205,25 +205,25 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def secure(servers: Servers, certificate: tuple[Path, Path]) -> Server:
+def secure(servers: Servers, certificate: tuple[Path, Path]) -> str:
     """A registry with TLS."""
     cert, key = map(str, certificate)
-    return servers(http={"tls": {"certificate": cert, "key": key}})
+    return servers(tls={"certificate": cert, "key": key})
 
 
 def test_tls_is_verified_with_the_authorities_that_are_named(
-    secure: Server, certificate: tuple[Path, Path], make_version: MakeVersion, pull: Pull
+    secure: str, certificate: tuple[Path, Path], make_version: MakeVersion, pull: Pull
 ) -> None:
-    place, ca = f"https://{secure.host}/{NAME}", certificate[0]
+    place, ca = f"https://{secure}/{NAME}", certificate[0]
     assert tool("push", make_version(), place, "--ca", ca) == 0
     assert pull(f"{place}:1.0.0", access=replace(ACCESS, ca=ca)).is_new
     with refusal(RegistryError):
         pull(f"{place}:1.0.0")
 
 
-def test_registry_without_tls_is_named_as_such(shared_registry: Server, pull: Pull) -> None:
+def test_registry_without_tls_is_named_as_such(shared_registry: str, pull: Pull) -> None:
     with refusal(RegistryError):
-        pull(f"https://{shared_registry.host}/{NAME}:1.0.0")
+        pull(f"https://{shared_registry}/{NAME}:1.0.0")
 
 
 def test_authorities_that_are_none_are_refused(tmp_path: Path, pull: Pull) -> None:
