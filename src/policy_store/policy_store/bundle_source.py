@@ -120,7 +120,6 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> Non
 
 
 def _member_problem(member: tarfile.TarInfo, private: Path) -> str:
-    """Return why a member of an archive is not unpacked; empty where it is."""
     if problem := _problem(member.name, float(member.mtime)):
         return problem
     if member.size < 0:

@@ -173,8 +173,6 @@ def seconds(text: str) -> float:
 
 
 class _Version(argparse.Action):
-    """Prints the version of a package, which is looked up only then."""
-
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         """Print it; end with status 0."""
         from importlib.metadata import entry_points, version
@@ -250,7 +248,6 @@ def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """Send what Python and native libraries print to standard error."""
     sys.stdout.flush()
     results = os.dup(1)
     os.dup2(2, 1)

@@ -100,7 +100,6 @@ def _taken(model: Path) -> list[str | None]:
 
 
 def _wanted(model: Path, version: str | None) -> list[str]:
-    """Return the versions that are meant."""
     if version is None:
         return versions_of(model)
     if version != CURRENT:

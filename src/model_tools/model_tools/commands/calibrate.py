@@ -248,7 +248,6 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[M
 
 
 def _check(given: argparse.Namespace, selection: Selection) -> None:
-    """Raise where arguments do not go together."""
     if given.env is None and given.policy is not None:
         raise ToolError("--policy: expected an environment to act in, --env, found none")
     if not (given.bag or given.live or given.rows or given.env):
@@ -269,7 +268,6 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
 def _sources(
     given: argparse.Namespace, bundle: JointBundle, selection: Selection
 ) -> Iterator[RowSource]:
-    """Yield what the arguments name."""
     from model_tools.files.row_files import BagSource, read_rows
     from model_tools.prove.calibration.row_sources import RowsFileSource
 

@@ -59,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export, prove, write, and show what was found."""
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
             f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its "

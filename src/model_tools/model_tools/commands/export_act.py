@@ -23,5 +23,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export, and report what was made."""
     return export_lerobot.export(given, policy="act")

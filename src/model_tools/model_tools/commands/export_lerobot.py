@@ -186,7 +186,6 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export, and report what was made."""
     return export(given)
 
 
@@ -254,7 +253,6 @@ def export(
 
 
 def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], None]:
-    """Return what makes the workspace in the folder of a bundle, and notes the samples."""
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.bpu_workspace import prepare_workspace
 
@@ -345,7 +343,6 @@ def _rate_hz(given: argparse.Namespace, checkpoint: LerobotCheckpoint) -> float:
 
 
 def _reach(text: str) -> float | dict[str, float]:
-    """Read one number above 0, or one for each of several joints."""
     names, values = zip(*(entry.rpartition("=")[::2] for entry in text.split(",")), strict=True)
     try:
         found = [float(value) for value in values]

@@ -56,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Show the fleet."""
     from model_tools.ship.fleet import (
         EXIT_STATUS,
         UNKNOWN,

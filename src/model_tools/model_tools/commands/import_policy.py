@@ -39,7 +39,6 @@ _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     parser.add_argument(
         "source",
         type=Path,

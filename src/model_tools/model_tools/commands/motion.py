@@ -47,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Make the clip."""
     from model_tools.files.arrays import write_arrays
     from model_tools.files.outputs import new_file
     from model_tools.make.motion_clip import as_frames, make_clip, named

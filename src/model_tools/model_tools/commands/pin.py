@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Write the hashes."""
     from model_tools.make.pinned_set import pin
 
     bundle, changed = pin(given.folder, given.output)

@@ -119,7 +119,6 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Replay each recording in a process of its own, and say how each ended."""
     from model_tools.errors import ToolError
     from model_tools.prove.evaluation.pool import LocalPool, NotDone
 

@@ -362,12 +362,10 @@ def _api(url: str, path: str) -> Any:
 
 
 def _labels(found: Mapping[Any, Any]) -> dict[str, str]:
-    """Return labels, which anyone may choose who reports metrics."""
     return {_shown(str(key)): _shown(str(value)) for key, value in found.items()}
 
 
 def _shown(text: str) -> str:
-    """Return a text in one line that a terminal and a page show as it is."""
     return printable(text[:_LONGEST]).replace("\n", " ")
 
 

@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Activate."""
     name, version = name_and_version_of(given)
     if version is None:
         raise PolicyError(

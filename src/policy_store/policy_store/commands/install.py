@@ -138,7 +138,6 @@ def use_installed(
 
 
 def _meaning_of_name(root: Path, name: str, version: str) -> str:
-    """Return which version the bundle's name means, in words."""
     from policy_core.bundle.store import current_version
 
     current = current_version(root / name)

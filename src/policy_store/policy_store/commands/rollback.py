@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Roll back."""
     from policy_store.activation import roll_back
 
     before, folder = roll_back(root_of(given), given.name, keys_of(given))

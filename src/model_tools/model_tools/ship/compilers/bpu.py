@@ -105,7 +105,6 @@ def graph_of(order: CompileOrder) -> BpuGraph:
 
 
 def _settings(order: CompileOrder) -> BpuSettings:
-    """Return what the options say."""
     assert order.target is not None
     given, levels = order.options, MARCHES[order.target].levels
     jobs = given.get("jobs", "4")
@@ -147,7 +146,6 @@ def _workspace(
 
 
 def _build(folder: Path, tool: str, *, kept: bool) -> None:
-    """Run the vendor's compiler."""
     log = folder / BUILD_LOG
     _log.info("bpu: %s is working%s ...", tool, f"; its log is {log}" if kept else "")
     with log.open("wb") as file:
@@ -162,7 +160,6 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
 
 
 def _taken(folder: Path, order: CompileOrder, settings: BpuSettings, tool: str) -> Made:
-    """Copy what the compiler made to where it is wanted."""
     made = _require_compiled(folder, order, settings)
     file = order.output.with_suffix(settings.toolchain.suffix)
     shutil.copyfile(made, file)
@@ -194,7 +191,6 @@ def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) 
 
 
 def _release(tool: str) -> str:
-    """Return name and version of the tool, as it says them."""
     with tempfile.TemporaryDirectory() as scratch:  # a vendor's tool may leave logs where it runs
         said = subprocess.run(
             [tool, "--version"],

@@ -153,7 +153,6 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _prepared(graph: BpuGraph, found: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose inputs have the axes that the compiler gets."""
     for spec in graph.inputs:
         if graph.shape(spec) != spec.shape:
             _reshape_inside(found.graph, spec)
@@ -205,7 +204,6 @@ def _reshape_inside(graph: onnx.GraphProto, spec: TensorSpec) -> None:
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Rename a tensor where it is used, in nested graphs too."""
     for node in graph.node:
         for place, name in enumerate(node.input):
             if name == old:

@@ -98,7 +98,6 @@ def _orders(
     samples: Samples | None = None,
     golden: Mapping[str, Tensor] | None = None,
 ) -> dict[str, CompileOrder]:
-    """Return an order for each model, by its key, to be written below a folder."""
     orders = dict[str, CompileOrder]()
     for model in bundle.models:
         key, file, found = model.key, files[model.key], (samples or {}).get(model.key)

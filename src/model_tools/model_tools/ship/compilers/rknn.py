@@ -122,7 +122,6 @@ def _recipe(order: CompileOrder, settings: RknnSettings) -> Recipe:
 
 
 def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
-    """Raise unless the file is what was asked for."""
     if made.targets != (recipe.target,):
         raise ToolError(
             f"{order.model}: expected a file for {recipe.target}, found one for "

@@ -246,7 +246,6 @@ def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
 
 
 def _evidence_problems(release: Release, file: Path) -> list[str]:
-    """Return which files of the present stage are not there, or are not what was recorded."""
     problems = []
     for name, sha256 in release.files(release.stage).items():
         try:
