@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult, seconds
+from policy_store.report import Report, Table, Tone, Verdict
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot
-    from policy_store.report import Report
 
 _POLLED_EVERY_S = 1.0
 
@@ -101,8 +101,6 @@ def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading
 
 def fleet_report(states: Sequence[FleetRobot]) -> Report:
     """Return a table of robots."""
-    from policy_store.report import Report, Table, Tone, Verdict
-
     tones = {"healthy": Tone.GOOD, "bad": Tone.BAD, "unknown": Tone.WARN}
     rows = [
         (

@@ -17,8 +17,9 @@ import argparse
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from policy_core.bundle.signature import TrustedKeys
 from policy_store.command_line import CommandResult, add_bundle
 from policy_store.commands.arguments import (
     access_of,
@@ -27,9 +28,6 @@ from policy_store.commands.arguments import (
     byte_progress,
     keys_of,
 )
-
-if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
 
 _log = logging.getLogger("model_tools")
 

@@ -33,13 +33,13 @@ from policy_store.command_line import (
     number_within,
     seconds,
 )
+from policy_store.report import Report
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from model_tools.prove.replaying.replay import ReplayedFlight
     from model_tools.prove.replaying.shadowing import ShadowedFlight
-    from policy_store.report import Report
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
 _OF_EACH = ("bundle", "mode", "member", "backend", "backend_option", "from_s")

@@ -26,6 +26,7 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult, add_backend_options, add_bundle
+from policy_store.report import checks_table, plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,6 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from policy_core.bundle.load import bundle_folder
     from policy_inference.backends.registry import parse_options
     from policy_inference.comparison.plain_json import check_figures, difference_figures
-    from policy_store.report import checks_table, plain
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")

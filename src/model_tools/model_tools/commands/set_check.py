@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import number_above_0, progress_bar
 from policy_store.command_line import CommandResult, add_bundle
+from policy_store.report import Table
 
 if TYPE_CHECKING:
     from model_tools.prove.set_check import SetTransitionResult
-    from policy_store.report import Table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +72,6 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult
 
 
 def _table(found: Sequence[SetTransitionResult]) -> Table:
-    from policy_store.report import Table
-
     return Table(
         header=("transition", "tried", "made", "failed", "fails at most, %", "tilt, rad", "step"),
         rows=[

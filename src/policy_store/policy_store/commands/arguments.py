@@ -8,13 +8,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from policy_core.bundle.signature import TrustedKeys
 from policy_core.errors import PolicyError
-
-if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
-    from policy_store.registry.access import RegistryAccess
+from policy_store.registry.access import RegistryAccess
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -159,8 +157,6 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
 
 def access_of(given: argparse.Namespace) -> RegistryAccess:
     """Return how the registry is reached."""
-    from policy_store.registry.access import RegistryAccess
-
     return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
 
 

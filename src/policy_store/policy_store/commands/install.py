@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult, add_bundle
 from policy_store.commands.arguments import (
     add_public_key,
@@ -30,7 +32,6 @@ from policy_store.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
     from policy_store.install import Installed
 
 _SHOWN = 6
@@ -95,7 +96,6 @@ def use_installed(
     that the signature does not cover, and `use` what --activate or --trial did.
     """
     from policy_core.bundle.store import current_version
-    from policy_core.errors import PolicyError
     from policy_store.activation import warn_of_older, warn_of_revoked
 
     contract = done.bundle.contract

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
     access_of,
@@ -34,10 +36,9 @@ from policy_store.commands.install import (
     backends_of,
     use_installed,
 )
+from policy_store.registry.access import RegistryAccess
 
 if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
-    from policy_store.registry.access import RegistryAccess
     from policy_store.registry.manifest import RegistryReference
 
 _log = logging.getLogger("policy_store")
@@ -77,7 +78,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    from policy_core.errors import PolicyError
     from policy_store.registry.manifest import parse_reference
     from policy_store.registry.pull import pull_to_folder, pull_to_store
     from policy_store.registry.remote import PullRequest
@@ -123,7 +123,6 @@ def _revocations(
     access: RegistryAccess,
     trusted: TrustedKeys | None,
 ) -> CommandResult[Mapping[str, Any]]:
-    from policy_core.errors import PolicyError
     from policy_store.activation import warn_of_revoked
     from policy_store.registry.remote import update_revocations
 

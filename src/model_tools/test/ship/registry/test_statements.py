@@ -342,19 +342,6 @@ def test_signed_statement_allows_one_downgrade(site: RegistrySite) -> None:
     ).is_new
 
 
-def test_two_keys_are_in_force_while_one_replaces_the_other(site: RegistrySite) -> None:
-    old, new = Signer(*make_keys(site.folder, "old")), Signer(*make_keys(site.folder, "new"))
-    both = site.folder / "both.pem"
-    both.write_bytes(old.public.read_bytes() + new.public.read_bytes())
-    push(old.sign(site.make_version("1.0.0")), site.repository)
-    push(new.sign(site.make_version("1.1.0")), site.repository)
-    rotating = Signer(new.private, both)
-    assert site.pull(f"{site.repository}:1.0.0", rotating.trusted).is_new
-    assert site.pull(f"{site.repository}:1.1.0", rotating.trusted).is_new
-    with refusal(BundleError):
-        site.pull(f"{site.repository}:1.0.0", new.trusted)
-
-
 @pytest.mark.parametrize(
     ("change", "key"),
     [
