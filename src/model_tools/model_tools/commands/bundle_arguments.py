@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,3 +129,17 @@ def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     if has_figures:
         return SimulatedRobot(figures=str(model))
     return SimulatedRobot(model=model, imu=given.robot_imu)
+
+
+def output_folder(
+    given: argparse.Namespace, marker: str, *owned: str
+) -> AbstractContextManager[Path | None]:
+    """Return the folder of `--output` in the making, so that an error comes before the work.
+
+    Arguments are those of `new_folder`; the result gives None without `--output`.
+    """
+    from model_tools.files.outputs import new_folder
+
+    if given.output is None:
+        return nullcontext()
+    return new_folder(given.output, marker=marker, owned=owned, force=given.force)
