@@ -21,7 +21,7 @@ from policy_core.bundle.contract import VERSION
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.statements import revoked_versions
-from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.bundle.store import CURRENT, current_version, version_order, versions_of
 from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import read_at_most
 from policy_store.durable import locked, move_folder, switch_link, write_text, writing
@@ -38,7 +38,6 @@ from policy_store.trials import (
 _log = logging.getLogger("policy_store")
 FILE = "activations"
 _LARGEST_BYTES = 1 << 20
-_Number = tuple[int, str]
 
 
 def activate(
@@ -122,24 +121,7 @@ def warn_of_revoked(model: Path) -> None:
 
 def is_older(version: str, than: str) -> bool:
     """Return whether a version comes before another one, as Semantic Versioning orders them."""
-    return _order(version) < _order(than)
-
-
-def _order(version: str) -> tuple[Sequence[_Number], bool, Sequence[tuple[bool, _Number, str]]]:
-    """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
-    released, _, _ = version.partition("+")
-    numbers, _, pre_release = released.partition("-")
-    parts = [
-        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, _number(""), part)
-        for part in pre_release.split(".")
-    ]
-    return [_number(number) for number in numbers.split(".")], not pre_release, parts
-
-
-def _number(digits: str) -> _Number:
-    """Return what sorts whole numbers; Python refuses to read thousands of digits."""
-    digits = digits.lstrip("0")
-    return len(digits), digits
+    return version_order(version) < version_order(than)
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:

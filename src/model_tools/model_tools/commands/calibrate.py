@@ -112,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=number_within(0, 2**63 - 1),
+        type=number_within(0, 2**32 - 1),
         default=0,
         help="of the draw, and of an environment's first episode (default 0)",
     )
