@@ -174,22 +174,22 @@ def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
 
     ended, verdicts = release.ended, {stage: verdict(release, stage) for stage in release.asked}
-    now = verdicts[release.stage]
+    now, reasons = verdicts[release.stage]
     text = [
         f"{release.name} {release.version}: {ended.event.replace('_', ' ')}: {ended.reason}"
         if ended is not None
         else f"{release.name} {release.version}: in {release.stage}"
     ]
-    for stage, found in verdicts.items():
+    for stage, (found, _) in verdicts.items():
         robots = release.evidence(stage)
-        words = found.health.replace("_", " ")
+        words = found.replace("_", " ")
         text.append(f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)")
         for name, one in sorted(robots.items()):
             figures = ", ".join(f"{what} {value:.4g}" for what, value in one.figures.items())
             health = one.health.replace("_", " ")
             text.append(f"    {name}: {health}{figures and f' ({figures})'}")
-    text += [f"  {reason}" for reason in now.reasons]
-    return _result(file, release, *text, status=1 if ended else EXIT_STATUS[now.health])
+    text += [f"  {reason}" for reason in reasons]
+    return _result(file, release, *text, status=1 if ended else EXIT_STATUS[now])
 
 
 def _result(
@@ -197,7 +197,7 @@ def _result(
 ) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import verdict
 
-    ended, now = release.ended, verdict(release)
+    ended, (health, reasons) = release.ended, verdict(release)
     document = {
         "file": file,
         "name": release.name,
@@ -205,12 +205,12 @@ def _result(
         "sha256": release.sha256,
         "digest": release.digest,
         "stage": release.stage,
-        "health": now.health,
-        "reasons": now.reasons,
+        "health": health,
+        "reasons": reasons,
         "ended": ended and {key: getattr(ended, key) for key in ("event", "reason", "by", "at")},
         "stages": {
             stage: {
-                "health": verdict(release, stage).health,
+                "health": verdict(release, stage)[0],
                 "robots": {
                     name: {"health": one.health, "figures": one.figures}
                     for name, one in sorted(release.evidence(stage).items())

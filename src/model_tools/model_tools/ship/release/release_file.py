@@ -272,7 +272,7 @@ def add_event(
 
 
 def _write(release: Release, file: Path) -> None:
-    plain = _plain(dataclasses.asdict(release))
+    plain = json.loads(json.dumps(dataclasses.asdict(release)))  # lists, which YAML has, of tuples
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
     _parsed(text.encode(), file)  # nothing is written that cannot be read
     with whole_file(file, 0o644) as growing:
@@ -280,13 +280,13 @@ def _write(release: Release, file: Path) -> None:
 
 
 def _head_hash(release: Release) -> str:
-    head = _plain(dataclasses.asdict(release))
+    head = dataclasses.asdict(release)
     head.pop("history")
     return _sha256(head)
 
 
 def _chained(before: str, event: ReleaseEvent) -> str:
-    content = _plain(dataclasses.asdict(event))
+    content = dataclasses.asdict(event)
     content.pop("chain")
     return _sha256([before, content])
 
@@ -294,9 +294,3 @@ def _chained(before: str, event: ReleaseEvent) -> str:
 def _sha256(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

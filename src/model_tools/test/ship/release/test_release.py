@@ -95,6 +95,7 @@ def bring_to(proposal: Candidate, stage: str) -> None:
 
 
 FIGURES = ("max", "rms", "rms_steps", "moves", "gain", "correlation")
+NO_JOINTS: dict[str, Any] = {key: [] for key in (*FIGURES, "joints")} | {"systematic": None}
 EQUAL: dict[str, Any] = {"expected": {"onnx onnx": {"rms": {}, "max": {}}}}
 ROUNDED: dict[str, Any] = {
     "expected": {
@@ -121,7 +122,7 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
         (EQUAL, {"ticks": {"not_finite": 1}}, "bad", "failed_share"),
         (EQUAL, {"ticks": {"skipped": 99_000, "lost": 9}}, "healthy", ""),
         (EQUAL, {"ticks": {"compared": 0, "skipped": 9000}}, "not_enough", "nothing"),
-        (EQUAL, {key: [] for key in (*FIGURES, "joints")}, "not_enough", "nothing"),
+        (EQUAL, NO_JOINTS, "not_enough", "nothing"),
         (EQUAL, {"backend": "rknn"}, "not_enough", "max_rms_steps"),
         (ROUNDED, NEAR, "healthy", ""),
         (ROUNDED, NEAR | {"rms": [0.02, 0.0]}, "bad", "rms_ratio"),
