@@ -135,7 +135,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Collect; the status is 1 if the samples failed the quality check."""
+    """Collect; the status is 1 if the samples failed the quality check.
+
+    Returns:
+        output (null if they failed and were not written), report (folder; null without --report),
+        coverage as coverage.json (of a chunk policy as calibration.json).
+    """
     from policy_core.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))

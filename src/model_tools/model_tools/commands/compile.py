@@ -80,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Compile.
+
+    Returns:
+        bundle (folder), precision, and models in this precision: graph (`model` of a joint
+        policy), backend, file, made (how; null for one that was not compiled), tool (with
+        version; null if unknown).
+    """
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.compile_request import CompileRequest
     from model_tools.ship.compilers.compiled_bundle import compile_bundle

@@ -39,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Complete.
+
+    Returns:
+        bundle (folder), questions (what must be answered before it loads, by key), nominal
+        (source of the guard's nominal figures; null without), remarks of the import, suspicions
+        (of `inspect`, of a complete bundle).
+    """
     from model_tools.make.complete import make_bundle
 
     bundle = make_bundle(

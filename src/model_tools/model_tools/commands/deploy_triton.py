@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Write the repository.
+
+    Returns:
+        repository (folder), models (names).
+    """
     from model_tools.ship.model_repository import write_repository
     from policy_core.bundle.load import load_bundle
 

@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Export, prove, write.
+
+    Returns:
+        format of the checkpoint, inputs and outputs (names of the model's tensors), opset,
+        differences (largest error of the actions against the checkpoint, by the rows compared
+        on), written (files).
+    """
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
             f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its "

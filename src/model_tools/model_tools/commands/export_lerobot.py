@@ -186,6 +186,14 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Export.
+
+    Returns:
+        bundle (folder), name and version of the policy, joints in its order, cameras (width and
+        height by name), chunk_size, chunk_steps (that are executed), rate_hz, differences from
+        the checkpoint's outputs in words, warnings, workspace_samples (in the workspace of
+        --type; else null).
+    """
     return export(given)
 
 

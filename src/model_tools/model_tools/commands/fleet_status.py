@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Show the fleet.
+
+    Returns:
+        health of the worst robot (healthy, bad, unknown), and robots: robot, policy
+        (NAME@VERSION), sha256 (of its contract), stage, health, reasons, since_s (Unix time; null
+        if not known), run_s (time in RUN with it).
+    """
     from model_tools.ship.fleet import (
         EXIT_STATUS,
         UNKNOWN,

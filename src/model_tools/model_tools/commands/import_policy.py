@@ -109,7 +109,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Import; the status is 1 if questions are open, which are listed."""
+    """Import; the status is 1 if questions are open, which are listed.
+
+    Returns:
+        bundle (folder), questions (what must be answered before it loads, by key), nominal
+        (source of the guard's nominal figures; null without), remarks of the import, suspicions
+        (of `inspect`, of a complete bundle).
+    """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
         ImportRequest,

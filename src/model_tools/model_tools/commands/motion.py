@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Make the clip.
+
+    Returns:
+        clip (file), frames, rate_hz, joints and bodies in the order of the clip.
+    """
     from model_tools.files.arrays import write_arrays
     from model_tools.files.outputs import new_file
     from model_tools.make.motion_clip import as_frames, make_clip, named

@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Write the hashes.
+
+    Returns:
+        folder of the set, and members by name: policy, version, sha256 (of its policy.yaml),
+        is_new (set.yaml stated another hash before).
+    """
     from model_tools.make.pinned_set import pin
 
     bundle, changed = pin(given.folder, given.output)

@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Push.
+
+    Returns:
+        reference (HOST/NAME:TAG), digest of the manifest (the address for good), is_signed.
+    """
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.manifest import parse_reference
 

@@ -32,7 +32,18 @@ class ReleaseVerb:
         does: Callable[[argparse.Namespace], CommandResult[Mapping[str, Any]]],
     ) -> None:
         """Take what the verb says, declares and does."""
-        self.__doc__, self.add_arguments, self.run = text, declare, does
+        self.__doc__, self.add_arguments, self._does = text, declare, does
+
+    def run(self, given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+        """Do it.
+
+        Returns:
+            file of the release, name, version and sha256 of the bundle, digest in the registry,
+            stage (the present one), health (verdict on it: healthy, bad or not_enough), reasons,
+            ended (event, reason, by, at; null while it goes on), stages by name (health, and by
+            robot health and figures), approved (each stage that was approved: stage, by, at).
+        """
+        return self._does(given)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Sign.
+
+    Returns:
+        path (folder of the bundle or set, or file of the statement), signed_by (fingerprint of
+        the key).
+    """
     from model_tools.ship.sign import sign, sign_statement
 
     if given.bundle.is_file():

@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Activate.
+
+    Returns:
+        name of the bundle, version that nodes take, on_trial (it is not in use yet),
+        version_before (that runs again if a trial fails, or ran before a rollback; else null).
+    """
     name, version = name_and_version_of(given)
     if version is None:
         raise PolicyError(

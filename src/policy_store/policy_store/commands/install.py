@@ -48,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Install.
+
+    Returns:
+        name, version, folder, is_new (it was not there before), signed_by (fingerprint, where
+        signatures are asked for), absent (back ends whose models were not asked for), left (files
+        that the signature does not cover), current (version that the bundle's name means; null if
+        none is in use), use (what --activate or --trial did, as of `activate`; null without).
+    """
     from policy_store.install import install
 
     root, trusted = root_of(given), keys_of(given)

@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """List.
+
+    Returns:
+        root, and models: each bundle's name, current (version in use), way_back, trials, problem,
+        and its versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
+        installed_from, revoked (the reason; null if it is not revoked), problem.
+    """
     from policy_store.inventory import listing
 
     root = root_of(given)

@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Show, or remove.
+
+    Returns:
+        name of the bundle, versions (folders), leftovers (of installers that were killed),
+        removed (false without --force).
+    """
     from policy_store.inventory import prune, surplus
 
     versions, leftovers = (prune if given.force else surplus)(

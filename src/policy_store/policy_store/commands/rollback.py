@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Roll back.
+
+    Returns:
+        name of the bundle, version that nodes take, on_trial (it is not in use yet),
+        version_before (that runs again if a trial fails, or ran before a rollback; else null).
+    """
     from policy_store.activation import roll_back
 
     before, folder = roll_back(root_of(given), given.name, keys_of(given))

@@ -36,7 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Verify; the status is 1 if something is wrong."""
+    """Verify; the status is 1 if something is wrong.
+
+    Returns:
+        root, holds (nothing is wrong), found: of each version, and of each bundle's folder of
+        versions (version is empty): folder, version, problem (empty where there is none), notes,
+        signed_by.
+    """
     from policy_store.inventory import verify
 
     root = root_of(given)
