@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
-    """Check; the status is 1 if a transition does not hold."""
+    """Check; the status is 1 if a transition does not hold.
+
+    Returns:
+        An array with the result of each transition.
+    """
     from model_tools.prove.set_check import check_set
     from model_tools.simulation.controlled import joint_members_of
     from model_tools.simulation.robot import SimulatedRobot
