@@ -28,9 +28,8 @@ from lerobot_bridge.checking import EpisodeCheck
 from lerobot_bridge.episode import Skipped
 from model_tools.prove.identification.identify import Identified
 from model_tools.prove.inspect.inspection import InspectionReport
-from model_tools.ship.fleet import FleetRobot
+from model_tools.prove.set_check import SetTransitionResult
 from policy_store.command_line import Verb
-from policy_store.inventory import Verified
 from robot_operator.nodes.words import OperatorResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +83,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
 _ATTRIBUTE = re.compile(r"^    ([\w, ]+): (.*(?:\n        .*)*)", re.MULTILINE)
 _TYPES_OF_RESULTS = {
     one.__name__: one
-    for one in (EpisodeCheck, FleetRobot, Identified, InspectionReport, Skipped, Verified)
+    for one in (EpisodeCheck, Identified, InspectionReport, SetTransitionResult, Skipped)
 }
 """Types of results that a verb imports only for mypy, since its `--help` is to be fast."""
 _LONGEST_S = 60.0

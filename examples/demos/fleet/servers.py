@@ -90,16 +90,22 @@ class Server:
         self._process.stop()
 
 
-def start_registry(folder: Path, mark: Mapping[str, str]) -> Server:
-    """Start the OCI registry of Debian's `docker-registry`; bundles are kept in the folder."""
+def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server:
+    """Start the OCI registry of Debian's `docker-registry`; bundles are kept in the folder.
+
+    Args:
+        folder: For its configuration and data.
+        mark: Environment variables by which its processes are found.
+        more: Of its configuration: `auth`, or `tls` of `http`.
+    """
     port = free_port()
     config = folder / "registry.yml"
     settings: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "error"},
         "storage": {"filesystem": {"rootdirectory": str(folder.resolve() / "registry")}},
-        "http": {"addr": f"{LOOPBACK}:{port}", "secret": "of the demo"},
-    }
+        "http": {"addr": f"{LOOPBACK}:{port}", "secret": "of the demo", "tls": more.pop("tls", {})},
+    } | more
     config.write_text(json.dumps(settings), "utf-8")
     words = ["docker-registry", "serve", str(config)]
     return Server(words, port, folder / "registry.log", mark)

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose the version that runs, and go back to the one before.
 
-The way back is a file: the versions in the order in which they were activated, one per line, each
-once. What comes before the one in use is the way back, whatever moment an activation was cut off
-at. One that comes again goes to the end in two steps, between which it stands there twice:
-`settled` reads that by what is in use.
+The way back is a file: the versions in the order in which they were activated, one per line. What
+comes before the one in use is the way back, whatever moment an activation was cut off at. One that
+comes again stands there twice until the next change: `settled` reads that by what is in use.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from policy_core.bundle.bundle import Bundle
@@ -22,22 +21,11 @@ from policy_core.bundle.contract import VERSION
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.statements import revoked_versions
-from policy_core.bundle.store import CURRENT, current_version, versions_of
+from policy_core.bundle.store import CURRENT, current_version, version_order, versions_of
 from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import read_at_most
-from policy_store.durable import (
-    NO_ROOM,
-    locked,
-    move_folder,
-    switch_link,
-    write_text,
-    writing,
-)
-from policy_store.installed import (
-    check_version,
-    model_folder,
-    version_folder,
-)
+from policy_store.durable import locked, move_folder, switch_link, write_text, writing
+from policy_store.installed import check_version, model_folder, version_folder
 from policy_store.statements import refuse_revoked
 from policy_store.trial_record import TrialEvent, TrialState, bad_trial, newest_trial
 from policy_store.trials import (
@@ -50,7 +38,6 @@ from policy_store.trials import (
 _log = logging.getLogger("policy_store")
 FILE = "activations"
 _LARGEST_BYTES = 1 << 20
-_Number = tuple[int, str]
 
 
 def activate(
@@ -92,8 +79,10 @@ def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]
 
     A version in use that is damaged can be replaced all the same.
     """
-    current, version = current_version(model), bundle.contract.version
-    if current is None or version in (current, *_recorded_before(model)):
+    current, before = current_version(model), list[str]()
+    with suppress(PolicyError):  # `move_on` sets a damaged record aside
+        before = recorded_in(model)
+    if current is None or bundle.contract.version in (current, *before):
         return
     try:
         in_use = load_bundle(model / current, kind=Bundle)
@@ -101,14 +90,6 @@ def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]
         _log.warning("%s: the contracts were not compared: %s", model / current, error)
         return
     require_accepted(in_use, bundle, accepted, "--accept")
-
-
-def _recorded_before(model: Path) -> list[str]:
-    """Return the versions that were in use; none where the record is damaged."""
-    try:
-        return recorded_in(model)
-    except PolicyError:
-        return []
 
 
 def warn_of_older(model: Path, version: str) -> None:
@@ -140,24 +121,7 @@ def warn_of_revoked(model: Path) -> None:
 
 def is_older(version: str, than: str) -> bool:
     """Return whether a version comes before another one, as Semantic Versioning orders them."""
-    return _order(version) < _order(than)
-
-
-def _order(version: str) -> tuple[Sequence[_Number], bool, Sequence[tuple[bool, _Number, str]]]:
-    """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
-    released, _, _ = version.partition("+")
-    numbers, _, pre_release = released.partition("-")
-    parts = [
-        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, _number(""), part)
-        for part in pre_release.split(".")
-    ]
-    return [_number(number) for number in numbers.split(".")], not pre_release, parts
-
-
-def _number(digits: str) -> _Number:
-    """Return what sorts whole numbers; Python refuses to read thousands of digits."""
-    digits = digits.lstrip("0")
-    return len(digits), digits
+    return version_order(version) < version_order(than)
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
@@ -235,7 +199,8 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     try:
         recorded = settled(recorded_in(model), current)
     except PolicyError:
-        _set_aside(model / FILE)
+        file = model / FILE
+        move_folder(file, file.with_name(f"{FILE}.damaged.{secrets.token_hex(4)}"))
         recorded = []
     if current == version:
         decide()
@@ -247,18 +212,8 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     if recorded:
         _write(model, [*recorded, version])
     switch_link(model / CURRENT, version, decide)
-    if not recorded or version in recorded:
-        with _if_there_is_room():  # it is in use: what is recorded already says so, if at length
-            _write(model, [*(one for one in recorded if one != version), version])
-
-
-@contextmanager
-def _if_there_is_room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
+    if not recorded:
+        _write(model, [version])
 
 
 def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
@@ -266,22 +221,16 @@ def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
 
     Arguments are those of `move_on`.
     """
-    forget(model, ())
+    settle(model)
     switch_link(model / CURRENT, version, decide)
 
 
-def forget(model: Path, versions: Sequence[str]) -> None:
-    """Take versions out of the record, and settle it."""
-    before = recorded_in(model)
-    after = [one for one in settled(before, current_version(model)) if one not in versions]
+def settle(model: Path) -> None:
+    """Write the record with each version once, and without those that are not installed."""
+    before, there = recorded_in(model), versions_of(model)
+    after = [one for one in settled(before, current_version(model)) if one in there]
     if after != before:
         _write(model, after)
-
-
-def missing(model: Path) -> list[str]:
-    """Return the versions that are recorded, and not installed any more."""
-    there = versions_of(model)
-    return [version for version in dict.fromkeys(recorded_in(model)) if version not in there]
 
 
 def settled(recorded: Sequence[str], current: str | None) -> list[str]:
@@ -318,10 +267,6 @@ def _damaged(model: Path, found: str) -> PolicyError:
         f"found {found}; the way back is lost: choose a version with `policy_store "
         f"activate {model.name} VERSION`, which keeps this file under another name"
     )
-
-
-def _set_aside(file: Path) -> None:
-    move_folder(file, file.with_name(f"{file.name}.damaged.{secrets.token_hex(4)}"))
 
 
 def _write(model: Path, versions: Sequence[str]) -> None:

@@ -92,7 +92,7 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
     except _BROKEN as error:
         raise PolicyError(
             f"{path}: expected a whole archive (tar, compressed or not) or the folder of a bundle, "
-            f"found one that cannot be read: {_reason(error)}; copy it again"
+            f"found one that cannot be read; copy it again"
         ) from error
     inside = [one for one in private.iterdir() if not one.name.startswith(".")]
     names = {one.name for one in inside}
@@ -120,7 +120,6 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> Non
 
 
 def _member_problem(member: tarfile.TarInfo, private: Path) -> str:
-    """Return why a member of an archive is not unpacked; empty where it is."""
     if problem := _problem(member.name, float(member.mtime)):
         return problem
     if member.size < 0:
@@ -137,17 +136,6 @@ def _member_problem(member: tarfile.TarInfo, private: Path) -> str:
     if member.isreg() and os.path.lexists(private / name):
         return "a second file of this name"
     return ""
-
-
-def _reason(error: Exception) -> str:
-    """Return why an archive cannot be read.
-
-    tarfile lists a reason for each compression; only that of none is of use.
-    """
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    lines = text.splitlines()
-    plain = [line for line in lines if line.startswith("- method tar: ")]
-    return plain[0].partition("'")[2].rstrip("')") if plain else lines[0]
 
 
 class _BoundedHeader(tarfile.TarInfo):
@@ -170,13 +158,18 @@ class BundleFolder:
         self._root = os.open(path, _FOLDER)
         try:
             with os.scandir(self._root) as entries:  # before the whole tree is read
-                _require_contract(path, any(entry.name in HOSTED_FILES for entry in entries))
+                if not any(entry.name in HOSTED_FILES for entry in entries):
+                    raise PolicyError(
+                        f"{path}: expected a bundle, which has a {' or a '.join(HOSTED_FILES)}, "
+                        "found none"
+                    )
             self._seen = 0
             self._stats = dict(self._files(self._root, PurePosixPath()))
         except BaseException:
             self.close()
             raise
-        self.names = _bundle_names(set(self._stats))
+        names = self._stats.keys() - {RECORD_FILE}
+        self.names = sorted(names, key=lambda name: (name not in _FIRST, name))
         _require_room(path, sum(self._stats[name].st_size for name in self.names), room)
 
     def close(self) -> None:
@@ -239,18 +232,6 @@ class BundleFolder:
             f"{self._path / name}: expected a file of the bundle that can be read, "
             f"found {found}; {remedy}"
         )
-
-
-def _require_contract(path: Path, is_there: bool) -> None:
-    if not is_there:
-        raise PolicyError(
-            f"{path}: expected a bundle, which has a {' or a '.join(HOSTED_FILES)}, found none"
-        )
-
-
-def _bundle_names(names: set[str]) -> list[str]:
-    shown = {name for name in names if not any(part.startswith(".") for part in name.split("/"))}
-    return sorted(shown - {RECORD_FILE}, key=lambda name: (name not in _FIRST, name))
 
 
 def _problem(name: str, modified_s: float) -> str:

@@ -18,13 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TextIO, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
 
 from policy_core.errors import PolicyError, did_you_mean, printable
+from policy_store.report import Part, plain
 from policy_store.signals import SIGNALLED, signals_interrupt, unblock_signals
-
-if TYPE_CHECKING:
-    from policy_store.report import Part
 
 DocumentT_co = TypeVar("DocumentT_co", covariant=True)
 BUNDLE = "bundle"
@@ -173,8 +171,6 @@ def seconds(text: str) -> float:
 
 
 class _Version(argparse.Action):
-    """Prints the version of a package, which is looked up only then."""
-
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         """Print it; end with status 0."""
         from importlib.metadata import entry_points, version
@@ -234,8 +230,6 @@ def show(text: str, to: TextIO | None = None) -> None:
 
 def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
     """Print a result to standard output: its document alone, or its text."""
-    from policy_store.report import plain
-
     if as_json:
         show(json.dumps(plain(result.document), indent=2, allow_nan=False))
         return
@@ -250,7 +244,6 @@ def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """Send what Python and native libraries print to standard error."""
     sys.stdout.flush()
     results = os.dup(1)
     os.dup2(2, 1)

@@ -25,7 +25,7 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """Set despite the umask: the node runs as another user than the installer."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LOCK = ".lock"
 
 
@@ -41,7 +41,7 @@ def writing(root: Path) -> Iterator[None]:
                 f"{error.strerror}; run it with sudo, or give the root to this user once "
                 f"(`sudo chown -R USER {root}`)"
             ) from error
-        if error.errno in NO_ROOM:
+        if error.errno in _NO_ROOM:
             raise PolicyError(
                 f"{root}: expected room to write, found: {error.strerror}; nothing was changed; "
                 "`policy_store prune` removes old versions"

@@ -191,7 +191,6 @@ def _content(source: BundleFolder, file: Path, trusted: TrustedKeys | None) -> b
 
 
 def _read(source: BundleFolder, path: Path, name: str) -> bytes:
-    """Return the bytes of a contract in a bundle."""
     if name not in source.names:
         raise PolicyError(f"{path / name}: expected the contract of a member, found nothing")
     with source.open(name) as stream:
@@ -260,7 +259,6 @@ def _copied(
     names: Sequence[str],
     backends: Collection[str] | None,
 ) -> tuple[Bundle, dict[str, str]]:
-    """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
     for name in names:
         file = growing / name

@@ -15,9 +15,8 @@ from policy_core.bundle.signature import TrustedKeys, signature_of
 from policy_core.bundle.statements import kept_statements, revoked_versions
 from policy_core.bundle.store import CURRENT, current_version, read_record, versions_of
 from policy_core.errors import BundleError, PolicyError
-from policy_store.activation import forget, missing, recorded_in, way_back
+from policy_store.activation import recorded_in, settle, way_back
 from policy_store.durable import (
-    NO_ROOM,
     hidden,
     is_locked,
     locked,
@@ -101,7 +100,6 @@ def _taken(model: Path) -> list[str | None]:
 
 
 def _wanted(model: Path, version: str | None) -> list[str]:
-    """Return the versions that are meant."""
     if version is None:
         return versions_of(model)
     if version != CURRENT:
@@ -149,51 +147,34 @@ def _version(
 
 
 def _model(model: Path) -> Verified:
-    problems, notes = list[str](), list[str]()
-    for look in (_left, _gone, _unlinked, _tried, _stated):
+    problems, left = list[str](), list[Path]()
+    try:
+        left = [] if is_locked(model) else leftovers(model)
+    except PolicyError as error:
+        problems.append(str(error))
+    for check in (recorded_in, _require_link, newest_trial, kept_statements):
         try:
-            notes += look(model)
+            check(model)
         except PolicyError as error:
             problems.append(str(error))
-    return Verified(folder=model, problem="\n".join(dict.fromkeys(problems)), notes=notes)
+    return Verified(
+        folder=model,
+        problem="\n".join(dict.fromkeys(problems)),
+        notes=[
+            f"{path}: left by an installer that was killed; `policy_store prune {model.name} "
+            "--force` removes it"
+            for path in left
+        ],
+    )
 
 
-def _left(model: Path) -> list[str]:
-    left = [] if is_locked(model) else leftovers(model)
-    return [
-        f"{path}: left by an installer that was killed; `policy_store prune {model.name} "
-        "--force` removes it"
-        for path in left
-    ]
-
-
-def _gone(model: Path) -> list[str]:
-    return [
-        f"{model.name} {version} was in use, and is not installed any more"
-        for version in missing(model)
-    ]
-
-
-def _unlinked(model: Path) -> list[str]:
-    """Return nothing; one that was never activated may lack the link."""
+def _require_link(model: Path) -> None:
+    """Raise PolicyError unless there is a link to the version in use, if there ever was one."""
     if current_version(model) is None and recorded_in(model):
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, found nothing; "
             f"choose one with `policy_store activate {model.name} VERSION`"
         )
-    return []
-
-
-def _tried(model: Path) -> list[str]:
-    """Return nothing; the record of trials must be readable."""
-    newest_trial(model)
-    return []
-
-
-def _stated(model: Path) -> list[str]:
-    """Return nothing; the statements that were accepted must be readable."""
-    kept_statements(model)
-    return []
 
 
 def listing(root: Path) -> list[dict[str, Any]]:
@@ -241,21 +222,8 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surplus:
-    """What may go.
-
-    Attributes:
-        versions: Folders of versions.
-        leftovers: Of installers that were killed.
-    """
-
-    versions: list[Path]
-    leftovers: list[Path]
-
-
-def surplus(root: Path, name: str, keep: int) -> Surplus:
-    """Return what `prune` would remove.
+def surplus(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
+    """Return what `prune` would remove: folders of versions, and what killed installers left.
 
     Args:
         root: Folder of all installed bundles.
@@ -264,46 +232,29 @@ def surplus(root: Path, name: str, keep: int) -> Surplus:
             two before it stay in any case.
     """
     model = model_folder(root, name)
-    found = _surplus(model, keep)
-    return Surplus(versions=found.versions, leftovers=[]) if is_locked(model) else found
+    return _old_versions(model, keep), [] if is_locked(model) else leftovers(model)
 
 
-def prune(root: Path, name: str, keep: int) -> Surplus:
+def prune(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
     """Remove what `surplus` returns, and return it.
 
-    A version loses its name first: none is ever there in part.
+    A version loses its name first: none is ever there in part. The record comes last, since on a
+    full disk it has room only then; a version that is recorded and not there is no way back.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
-        found = _surplus(model, keep)
-        for leftover in found.leftovers:
+        versions, left = _old_versions(model, keep), leftovers(model)
+        for leftover in left:
             remove(leftover)
-        gone = [folder.name for folder in found.versions]
-        forgotten = _forgotten(model, gone)
-        for folder in found.versions:
+        for folder in versions:
             place = folder.with_name(hidden(folder.name))
             move_folder(folder, place)
             remove(place)
-        if not forgotten:
-            forget(model, gone)
-    return found
+        settle(model)
+    return versions, left
 
 
-def _forgotten(model: Path, versions: Sequence[str]) -> bool:
-    """Take versions out of the record; on a full disk that must wait until they are gone.
-
-    A version that is recorded and not there is no way back.
-    """
-    try:
-        forget(model, versions)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        return False
-    return True
-
-
-def _surplus(model: Path, keep: int) -> Surplus:
+def _old_versions(model: Path, keep: int) -> list[Path]:
     if keep < 0:
         raise PolicyError(f"--keep: expected 0 or more versions, found {keep}")
     versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
@@ -314,9 +265,7 @@ def _surplus(model: Path, keep: int) -> Surplus:
         *way_back(model)[:STEPS_BACK],
         *versions[len(versions) - keep :],
     }
-    return Surplus(
-        versions=[model / one for one in versions if one not in kept], leftovers=leftovers(model)
-    )
+    return [model / one for one in versions if one not in kept]
 
 
 def _installed_time(folder: Path) -> str:

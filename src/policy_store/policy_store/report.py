@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -216,31 +216,8 @@ def cell_text(cell: Cell) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
-class AnyCheck(Protocol):
-    """A figure against its limit, as `comparison.limits.Check`."""
-
-    @property
-    def what(self) -> str:
-        """Name of the figure, with unit."""
-
-    @property
-    def value(self) -> float:
-        """The figure."""
-
-    @property
-    def where(self) -> str:
-        """Where the worst was found."""
-
-    @property
-    def bound(self) -> str:
-        """The limit in words."""
-
-    def __bool__(self) -> bool:
-        """Return whether it holds."""
-
-
-def checks_table(checks: Iterable[AnyCheck], title: str = "") -> Table:
-    """Return figures with their limits, and whether these hold."""
+def checks_table(checks: Iterable[Any], title: str = "") -> Table:
+    """Return figures, each a `comparison.limits.Check`, with their limits and verdicts."""
     return Table(
         title=title,
         header=("figure", "found", "limit", "where", "verdict"),

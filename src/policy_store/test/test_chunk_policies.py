@@ -53,18 +53,6 @@ def test_record_has_the_hash_of_every_graph(arm_root: Path) -> None:
     }
 
 
-def test_damaged_graph_is_found_and_never_activated(arm_root: Path) -> None:
-    name = GRAPHS[1]
-    file = arm_root / ARM / "1.0.0" / name / f"{name}.onnx"
-    file.chmod(0o644)
-    file.write_bytes(file.read_bytes()[:-1])
-
-    (problem,) = verify_problems(arm_root)
-    assert f"{name}.onnx" in problem
-    assert tool("activate", ARM, "1.0.0", "--root", arm_root) == 4
-    assert current_version(arm_root / ARM) == "1.1.0"
-
-
 def test_a_workspace_of_a_compiler_stays_behind(
     tmp_path: Path, arms: Callable[[str], Path]
 ) -> None:

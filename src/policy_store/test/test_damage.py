@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.store import NAME, MakeVersion, in_use, tool, tool_refused, verify_problems, versions
+from testkit.store import NAME, MakeVersion, in_use, tool, tool_refused, verify_problems
 
 
 @pytest.fixture
@@ -54,19 +54,6 @@ def test_what_was_not_installed_is_found_and_what_is_in_use_stays(
     if harm != "no link":
         tool("prune", NAME, "--keep", 0, "--root", root, "--force")
         assert (in_model / "current/policy.yaml").is_file()
-
-
-def test_prune_leaves_hidden_files_that_are_not_ours(root: Path, in_model: Path) -> None:
-    (in_model / ".lite3.old").mkdir()
-    assert tool("prune", NAME, "--root", root, "--force") == 0
-    assert (in_model / ".lite3.old").is_dir()
-
-
-def test_link_without_any_version_is_found_by_verify(root: Path, in_model: Path) -> None:
-    for version in versions(root):
-        (in_model / version).rename(root.parent / version)
-    (in_model / "1.2.0").symlink_to(root.parent / "1.2.0")
-    assert tool("verify", "--root", root) == 1
 
 
 @pytest.fixture(params=["bytes", "folder", "text", "link", "size"])

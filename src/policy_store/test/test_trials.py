@@ -256,21 +256,6 @@ def test_trial_needs_another_version_a_whole_way_back_and_a_known_user(
     assert newest_trial(root / NAME) is None
 
 
-def test_list_shows_the_state_of_trials(
-    root_on_trial: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def use_of(version: str) -> str:
-        capsys.readouterr()
-        assert tool("list", "--root", root_on_trial) == 0
-        lines = capsys.readouterr().out.splitlines()
-        return next(line for line in lines if f" {version} " in line)
-
-    assert "on trial" in use_of("1.3.0")
-    assert "in use" in use_of("1.2.0")
-    gate_fails(root_on_trial)
-    assert "trial failed" in use_of("1.3.0")
-
-
 def test_prune_leaves_what_is_on_trial(root_on_trial: Path) -> None:
     for version in ("1.3.0", "1.2.0"):
         assert tool("prune", NAME, "--keep", 0, "--force", "--root", root_on_trial) == 0

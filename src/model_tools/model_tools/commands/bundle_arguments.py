@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,25 +70,6 @@ def completion_of(given: argparse.Namespace) -> Completion:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeBundle:
-    """A bundle that was made.
-
-    Attributes:
-        bundle: Its folder.
-        questions: What must be answered before it loads, by key; empty if it is complete.
-        nominal: Source of the nominal figures of the guard; null without.
-        remarks: What the import noticed.
-        suspicions: What `inspect` finds suspicious in a complete bundle.
-    """
-
-    bundle: Path
-    questions: Mapping[str, str]
-    nominal: str | None
-    remarks: Sequence[str]
-    suspicions: Sequence[str]
-
-
 def suspicions_of(bundle: Path) -> Sequence[str]:
     """Return what `inspect` finds suspicious in a bundle that was made."""
     from model_tools.prove.inspect.registry import inspect_path
@@ -148,3 +129,17 @@ def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     if has_figures:
         return SimulatedRobot(figures=str(model))
     return SimulatedRobot(model=model, imu=given.robot_imu)
+
+
+def output_folder(
+    given: argparse.Namespace, marker: str, *owned: str
+) -> AbstractContextManager[Path | None]:
+    """Return the folder of `--output` in the making, so that an error comes before the work.
+
+    Arguments are those of `new_folder`; the result gives None without `--output`.
+    """
+    from model_tools.files.outputs import new_folder
+
+    if given.output is None:
+        return nullcontext()
+    return new_folder(given.output, marker=marker, owned=owned, force=given.force)

@@ -20,13 +20,12 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import ALL, add_samples, add_topics, number_above_0
 from model_tools.errors import ToolError
-from policy_store.command_line import CommandResult, add_bundle
+from policy_store.command_line import CommandResult, add_bundle, number_within
 
 if TYPE_CHECKING:
     from model_tools.files.rows import RowSource
@@ -35,22 +34,6 @@ if TYPE_CHECKING:
     from policy_core.bundle.chunk_bundle import ChunkBundle
 
 _USUAL = 2048
-_LARGEST_BATCH = 65536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrateResult:
-    """Samples that were collected.
-
-    Attributes:
-        output: File or folder; null if they failed the quality check and were not written.
-        report: Folder of the report; null without --report.
-        coverage: As coverage.json; of a chunk policy as calibration.json in the output.
-    """
-
-    output: Path | None
-    report: Path | None
-    coverage: Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch",
-        type=_batch,
+        type=number_within(1, 65536),
         default=32,
         help="rows that are held in memory and written at once (default 32)",
     )
@@ -129,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=_seed,
+        type=number_within(0, 2**32 - 1),
         default=0,
         help="of the draw, and of an environment's first episode (default 0)",
     )
@@ -151,8 +134,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
-    """Collect; the status is 1 if the samples failed the quality check."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Collect; the status is 1 if the samples failed the quality check.
+
+    Returns:
+        output (null if they failed and were not written), report (folder; null without --report),
+        coverage as coverage.json (of a chunk policy as calibration.json).
+    """
     from policy_core.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
@@ -160,7 +148,7 @@ def run(given: argparse.Namespace) -> CommandResult[CalibrateResult]:
     return _RUNS[bundle.contract.kind](given, bundle)
 
 
-def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult[CalibrateResult]:
+def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult[Mapping[str, Any]]:
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.observation_sources import open_source
     from model_tools.prove.calibration.chunk_calibrate import calibrate_chunks
@@ -197,12 +185,12 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
             progress=progress,
         )
     return CommandResult(
-        document=CalibrateResult(output=given.output, report=None, coverage=made),
+        document={"output": given.output, "report": None, "coverage": made},
         text=[f"samples in {given.output}"],
     )
 
 
-def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[CalibrateResult]:
+def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[Mapping[str, Any]]:
     from model_tools.commands.arguments import progress_bar
     from model_tools.prove.calibration.calibrate import (
         CalibrationRequest,
@@ -254,18 +242,17 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[C
     if error is None:
         text.append(f"rows in {given.output}")
     return CommandResult(
-        document=CalibrateResult(
-            output=given.output if error is None else None,
-            report=given.report,
-            coverage=report.document,
-        ),
+        document={
+            "output": given.output if error is None else None,
+            "report": given.report,
+            "coverage": report.document,
+        },
         text=text,
         error=error,
     )
 
 
 def _check(given: argparse.Namespace, selection: Selection) -> None:
-    """Raise where arguments do not go together."""
     if given.env is None and given.policy is not None:
         raise ToolError("--policy: expected an environment to act in, --env, found none")
     if not (given.bag or given.live or given.rows or given.env):
@@ -286,7 +273,6 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
 def _sources(
     given: argparse.Namespace, bundle: JointBundle, selection: Selection
 ) -> Iterator[RowSource]:
-    """Yield what the arguments name."""
     from model_tools.files.row_files import BagSource, read_rows
     from model_tools.prove.calibration.calibrate import RowsFileSource
 
@@ -326,22 +312,8 @@ def _live(bundle: JointBundle, topics: Mapping[str, str], duration_s: float | No
     return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
 
 
-_RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[CalibrateResult]]] = {
+_RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[str, Any]]]] = {
     "joint": _run_rows,
     "chunk": _run_chunks,
 }
 """By the kind of the contract."""
-
-
-def _batch(text: str) -> int:
-    if (count := number_above_0(text)) > _LARGEST_BATCH:
-        raise argparse.ArgumentTypeError(
-            f"expected at most {_LARGEST_BATCH} rows, which are held in memory, found {count}"
-        )
-    return count
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
-    return int(text)

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import add_topics
-from model_tools.commands.bundle_arguments import add_robot, robot_of
+from model_tools.commands.bundle_arguments import add_robot, output_folder, robot_of
 from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
@@ -97,7 +96,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
     artifacts = candidates(bundles, given.backend.split(","), options, given.run_timeout)
     walk_s = given.seconds if given.closed_loop else None
-    with _output(given) as folder:  # before the walks
+    with output_folder(given, JSON_FILE, JSON_FILE, HTML_FILE) as folder:  # before the walks
         try:
             found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
         except LateRunError as late:
@@ -133,14 +132,3 @@ def _remedies(found: Sequence[Compared]) -> list[str]:
         for one in artifacts
         if (advice := remedy(one.backend, one.precision))
     ]
-
-
-def _output(given: argparse.Namespace) -> AbstractContextManager[Path | None]:
-    """Return the output's folder in the making: what cannot be written is found before the work."""
-    if given.output is None:
-        return nullcontext()
-    from model_tools.files.outputs import new_folder
-
-    return new_folder(
-        given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force
-    )

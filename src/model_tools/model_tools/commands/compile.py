@@ -17,46 +17,12 @@ folder of `--option workspace=FOLDER`, and no bundle was made. The message state
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_tools.commands.arguments import add_samples, add_topics, pair
 from policy_store.command_line import CommandResult, add_bundle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledModel:
-    """A model of the new bundle in the precision that was asked for.
-
-    Attributes:
-        graph: Its name in the contract; `model` of a joint policy.
-        backend: That runs it.
-        file: In the bundle.
-        made: How it was made; null for one that was not compiled.
-        tool: Tool and version that made it; null if unknown.
-    """
-
-    graph: str
-    backend: str
-    file: str
-    made: str | None
-    tool: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileResult:
-    """A bundle that was compiled.
-
-    Attributes:
-        bundle: Its folder.
-        precision: As asked for.
-        models: In this precision.
-    """
-
-    bundle: Path
-    precision: str
-    models: Sequence[CompiledModel]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Compile.
+
+    Returns:
+        bundle (folder), precision, and models in this precision: graph (`model` of a joint
+        policy), backend, file, made (how; null for one that was not compiled), tool (with
+        version; null if unknown).
+    """
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.compile_request import CompileRequest
     from model_tools.ship.compilers.compiled_bundle import compile_bundle
@@ -129,19 +102,23 @@ def run(given: argparse.Namespace) -> CommandResult[CompileResult]:
     )
     with progress_bar("samples") as progress:
         bundle = load_bundle(compile_bundle(request, progress))
-    models = [
-        CompiledModel(
-            graph=key, backend=backend, file=artifact.file, made=artifact.made, tool=artifact.tool
-        )
+    models: list[dict[str, Any]] = [
+        {
+            "graph": key,
+            "backend": backend,
+            "file": artifact.file,
+            "made": artifact.made,
+            "tool": artifact.tool,
+        }
         for key, model in bundle.contract.models.items()
         for backend, artifact in model.artifacts.items()
         if artifact.precision == given.precision
     ]
     return CommandResult(
-        document=CompileResult(bundle=bundle.path, precision=given.precision, models=models),
+        document={"bundle": bundle.path, "precision": given.precision, "models": models},
         text=[
-            f"{bundle.path}: {'' if one.graph == 'model' else f'{one.graph}: '}{one.backend}: "
-            f"{one.made or 'as it was'} ({one.tool or 'tool unknown'})"
+            f"{bundle.path}: {'' if one['graph'] == 'model' else one['graph'] + ': '}"
+            f"{one['backend']}: {one['made'] or 'as it was'} ({one['tool'] or 'tool unknown'})"
             for one in models
         ],
     )

@@ -11,10 +11,11 @@ only the limits of the joints. The model must have the hash that the contract st
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_tools.commands.bundle_arguments import (
-    MadeBundle,
     add_completion_arguments,
     completion_of,
     suspicions_of,
@@ -37,26 +38,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
-    """Complete."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Complete.
+
+    Returns:
+        bundle (folder), questions (what must be answered before it loads, by key), nominal
+        (source of the guard's nominal figures; null without), remarks of the import, suspicions
+        (of `inspect`, of a complete bundle).
+    """
     from model_tools.make.complete import make_bundle
 
     bundle = make_bundle(
         given.bundle, given.model, given.output, completion_of(given), force=given.force
     )
     nominal = bundle.contract.nominal
-    made = MadeBundle(
-        bundle=bundle.path,
-        questions={},
-        nominal=nominal.source if nominal else None,
-        remarks=(),
-        suspicions=suspicions_of(bundle.path),
-    )
-    figures = made.nominal or "none, only the limits of the joints guard"
+    source, suspicions = nominal.source if nominal else None, suspicions_of(bundle.path)
+    figures = source or "none, only the limits of the joints guard"
     return CommandResult(
-        document=made,
+        document={
+            "bundle": bundle.path,
+            "questions": {},
+            "nominal": source,
+            "remarks": (),
+            "suspicions": suspicions,
+        },
         text=[
             f"{bundle.path}: golden rows agree with the model; nominal figures: {figures}",
-            *(f"suspicious: {each}" for each in made.suspicions),
+            *(f"suspicious: {each}" for each in suspicions),
         ],
     )

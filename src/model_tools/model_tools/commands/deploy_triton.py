@@ -13,34 +13,28 @@ compares.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from model_tools.commands.arguments import number_above_0
 from policy_store.command_line import CommandResult, add_bundle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRepository:
-    """A model repository of Triton.
-
-    Attributes:
-        repository: Its folder.
-        models: Names of the models there.
-    """
-
-    repository: Path
-    models: Sequence[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder or name of the bundle")
     parser.add_argument("--output", type=Path, required=True, help="folder of the repository")
     parser.add_argument(
-        "--model-version", type=int, default=1, help="number of the version there (default 1)"
+        "--model-version",
+        type=number_above_0,
+        default=1,
+        help="number of the version there (default 1)",
     )
     parser.add_argument(
-        "--instances", type=int, default=1, help="runs of a model that go on at once (default 1)"
+        "--instances",
+        type=number_above_0,
+        default=1,
+        help="runs of a model that go on at once (default 1)",
     )
     parser.add_argument(
         "--device", choices=("cpu", "gpu", "auto"), default="auto", help="default: auto"
@@ -51,16 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a repository that exists")
 
 
-def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
-    from model_tools.errors import ToolError
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Write the repository.
+
+    Returns:
+        repository (folder), models (names).
+    """
     from model_tools.ship.model_repository import write_repository
     from policy_core.bundle.load import load_bundle
 
-    for option in ("model_version", "instances"):
-        if getattr(given, option) < 1:
-            raise ToolError(
-                f"--{option.replace('_', '-')}: expected 1 or more, found {getattr(given, option)}"
-            )
     names = write_repository(
         load_bundle(given.bundle),
         given.output,
@@ -71,6 +64,6 @@ def run(given: argparse.Namespace) -> CommandResult[ModelRepository]:
         force=given.force,
     )
     return CommandResult(
-        document=ModelRepository(repository=given.output, models=names),
+        document={"repository": given.output, "models": names},
         text=[f"{given.output}: {', '.join(names)}"],
     )

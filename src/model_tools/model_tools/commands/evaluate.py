@@ -101,7 +101,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         before, began_s = len(store.rows), time.monotonic()
         with _live(plan, policies) as watch:
             found = evaluate(plan, policies, store, pool, watch)
-        _note_speed(len(store.rows) - before, time.monotonic() - began_s)
+        if trials := len(store.rows) - before:
+            took_s = time.monotonic() - began_s
+            _log.info("%d trials in %.1f s, %.2f per second", trials, took_s, trials / took_s)
         with progress_bar("videos of the worst trials") as shown:
             report = evaluation_report(found, given.videos, shown)
         report.write_json(given.output / SUMMARY)
@@ -169,8 +171,3 @@ def _live(plan: Plan, policies: list[EvaluatedPolicy]) -> Iterator[Watch]:
                 _log.info("%d of %d trials", done, total)
 
         yield watch
-
-
-def _note_speed(trials: int, seconds: float) -> None:
-    if trials:
-        _log.info("%d trials in %.1f s, %.2f per second", trials, seconds, trials / seconds)

@@ -11,35 +11,15 @@ input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and g
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints import require_torch
 from policy_store.command_line import CommandResult
 
 OPSETS = range(11, 21)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult:
-    """A model that was exported.
-
-    Attributes:
-        format: Of the checkpoint.
-        inputs, outputs: Names of the model's tensors.
-        opset: Version of ONNX's operators.
-        differences: Largest error of the actions against the checkpoint, by the rows compared on.
-        written: Files.
-    """
-
-    format: str
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    opset: int
-    differences: Mapping[str, float]
-    written: Sequence[Path]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
-def run(given: argparse.Namespace) -> CommandResult[ExportResult]:
-    """Export, prove, write, and show what was found."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Export, prove, write.
+
+    Returns:
+        format of the checkpoint, inputs and outputs (names of the model's tensors), opset,
+        differences (largest error of the actions against the checkpoint, by the rows compared
+        on), written (files).
+    """
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
             f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its "
@@ -109,12 +95,12 @@ def run(given: argparse.Namespace) -> CommandResult[ExportResult]:
     )
     exported = export(request)
     graph = exported.model.graph
-    result = ExportResult(
-        format=request.checkpoint.format,
-        inputs=[tensor.name for tensor in graph.input],
-        outputs=[tensor.name for tensor in graph.output],
-        opset=exported.model.opset_import[0].version,
-        differences={name: one.largest for name, one in exported.differences.items()},
-        written=exported.written,
-    )
+    result = {
+        "format": request.checkpoint.format,
+        "inputs": [tensor.name for tensor in graph.input],
+        "outputs": [tensor.name for tensor in graph.output],
+        "opset": exported.model.opset_import[0].version,
+        "differences": {name: one.largest for name, one in exported.differences.items()},
+        "written": exported.written,
+    }
     return CommandResult(document=result, text=[export_facts(request, exported)])

@@ -11,6 +11,8 @@ two graphs, an encoder of images and the transformer (or one).
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from model_tools.commands import export_lerobot
 from policy_store.command_line import CommandResult
@@ -20,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export_lerobot.add_arguments(parser, "--act-path")
 
 
-def run(given: argparse.Namespace) -> CommandResult[export_lerobot.PolicyExport]:
-    """Export, and report what was made."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Export.
+
+    Returns:
+        bundle (folder), name and version of the policy, joints in its order, cameras (width and
+        height by name), chunk_size, chunk_steps (that are executed), rate_hz, differences from
+        the checkpoint's outputs in words, warnings, workspace_samples (in the workspace of
+        --type; else null).
+    """
     return export_lerobot.export(given, policy="act")

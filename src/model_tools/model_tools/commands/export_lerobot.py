@@ -18,10 +18,9 @@ import logging
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import add_samples
 from model_tools.errors import ToolError
@@ -37,36 +36,6 @@ OPSETS = range(11, 21)
 USUAL_FPS = 30.0
 UNKNOWN_LICENCE = "NOASSERTION"
 _log = logging.getLogger("model_tools")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyExport:
-    """A bundle that was made of a checkpoint of LeRobot.
-
-    Attributes:
-        bundle: Its folder.
-        name, version: Of the policy.
-        joints: In the policy's order.
-        cameras: Width and height in pixels, by name.
-        chunk_size, chunk_steps: Steps of a chunk, and how many are executed.
-        rate_hz: Steps per second.
-        differences: From the checkpoint's outputs, in words.
-        warnings: What is suspicious.
-        workspace_samples: Samples in the workspace that --type made for the BPU's compiler; null
-            without --type.
-    """
-
-    bundle: Path
-    name: str
-    version: str
-    joints: Sequence[str]
-    cameras: Mapping[str, Sequence[int]]
-    chunk_size: int
-    chunk_steps: int
-    rate_hz: float
-    differences: Sequence[str]
-    warnings: Sequence[str]
-    workspace_samples: int | None
 
 
 def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-path") -> None:
@@ -216,12 +185,21 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     )
 
 
-def run(given: argparse.Namespace) -> CommandResult[PolicyExport]:
-    """Export, and report what was made."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Export.
+
+    Returns:
+        bundle (folder), name and version of the policy, joints in its order, cameras (width and
+        height by name), chunk_size, chunk_steps (that are executed), rate_hz, differences from
+        the checkpoint's outputs in words, warnings, workspace_samples (in the workspace of
+        --type; else null).
+    """
     return export(given)
 
 
-def export(given: argparse.Namespace, policy: str | None = None) -> CommandResult[PolicyExport]:
+def export(
+    given: argparse.Namespace, policy: str | None = None
+) -> CommandResult[Mapping[str, Any]]:
     """Export a policy of this type, or of any, and report what was made."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
@@ -261,19 +239,21 @@ def export(given: argparse.Namespace, policy: str | None = None) -> CommandResul
         finish,
     )
     contract = exported.contract
-    result = PolicyExport(
-        bundle=given.export_path,
-        name=contract.name,
-        version=contract.version,
-        joints=contract.joints.names,
-        cameras={name: (camera.width, camera.height) for name, camera in contract.cameras.items()},
-        chunk_size=contract.chunk.size,
-        chunk_steps=contract.chunk.steps,
-        rate_hz=contract.rate_hz,
-        differences=exported.checked,
-        warnings=exported.warnings,
-        workspace_samples=taken[0] if given.type else None,
-    )
+    result = {
+        "bundle": given.export_path,
+        "name": contract.name,
+        "version": contract.version,
+        "joints": contract.joints.names,
+        "cameras": {
+            name: (camera.width, camera.height) for name, camera in contract.cameras.items()
+        },
+        "chunk_size": contract.chunk.size,
+        "chunk_steps": contract.chunk.steps,
+        "rate_hz": contract.rate_hz,
+        "differences": exported.checked,
+        "warnings": exported.warnings,
+        "workspace_samples": taken[0] if given.type else None,
+    }
     text = list(_described(given.export_path, exported))
     if given.type:
         text.append(_how_to_compile(given, taken[0]))
@@ -281,7 +261,6 @@ def export(given: argparse.Namespace, policy: str | None = None) -> CommandResul
 
 
 def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], None]:
-    """Return what makes the workspace in the folder of a bundle, and notes the samples."""
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.bpu_workspace import prepare_workspace
 
@@ -372,7 +351,6 @@ def _rate_hz(given: argparse.Namespace, checkpoint: LerobotCheckpoint) -> float:
 
 
 def _reach(text: str) -> float | dict[str, float]:
-    """Read one number above 0, or one for each of several joints."""
     names, values = zip(*(entry.rpartition("=")[::2] for entry in text.split(",")), strict=True)
     try:
         found = [float(value) for value in values]

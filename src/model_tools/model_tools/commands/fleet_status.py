@@ -15,33 +15,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult, seconds
+from policy_store.report import Report, Table, Tone, Verdict
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot
-    from policy_store.report import Report
 
 _POLLED_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetResult:
-    """A fleet.
-
-    Attributes:
-        health: Of the worst robot: healthy, bad or unknown.
-        robots: Each of them.
-    """
-
-    health: str
-    robots: Sequence[FleetRobot]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page as well")
 
 
-def run(given: argparse.Namespace) -> CommandResult[FleetResult]:
-    """Show the fleet."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Show the fleet.
+
+    Returns:
+        health of the worst robot (healthy, bad, unknown), and robots: robot, policy
+        (NAME@VERSION), sha256 (of its contract), stage, health, reasons, since_s (Unix time; null
+        if not known), run_s (time in RUN with it).
+    """
     from model_tools.ship.fleet import (
         EXIT_STATUS,
         UNKNOWN,
@@ -96,16 +88,15 @@ def run(given: argparse.Namespace) -> CommandResult[FleetResult]:
             if time.monotonic() >= ends_s:
                 raise
         time.sleep(_POLLED_EVERY_S)
-    result = FleetResult(health=worst(states), robots=states)
-    report = _report(result)
+    health, report = worst(states), fleet_report(states)
     if given.html:
         from model_tools.files.report_page import write_page
 
         write_page(report, given.html)
     return CommandResult(
-        document=result,
+        document={"health": health, "robots": states},
         text=report.parts,
-        status=EXIT_STATUS[worst(states)],
+        status=EXIT_STATUS[health],
     )
 
 
@@ -115,9 +106,8 @@ def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading
     return read_prometheus(prometheus, robots or ()) if prometheus else read_robots(robots or {})
 
 
-def _report(result: FleetResult) -> Report:
-    from policy_store.report import Report, Table, Tone, Verdict
-
+def fleet_report(states: Sequence[FleetRobot]) -> Report:
+    """Return a table of robots."""
     tones = {"healthy": Tone.GOOD, "bad": Tone.BAD, "unknown": Tone.WARN}
     rows = [
         (
@@ -129,7 +119,7 @@ def _report(result: FleetResult) -> Report:
             round(one.run_s),
             "; ".join(one.reasons),
         )
-        for one in result.robots
+        for one in states
     ]
     header = ("robot", "runs", "stage", "health", "since", "RUN, s", "reasons")
     return Report(

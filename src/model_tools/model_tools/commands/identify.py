@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_topics
 from policy_store.command_line import CommandResult, add_bundle
+from policy_store.report import Table
 
 if TYPE_CHECKING:
     from model_tools.prove.identification.identify import Estimate, Identified
-    from policy_store.report import Table
 
 FIGURES, FACTORS = "identified.json", "factors.yaml"
 
@@ -56,8 +56,6 @@ def run(given: argparse.Namespace) -> CommandResult[Identified]:
 
 
 def _tables(found: Identified) -> list[Table]:
-    from policy_store.report import Table
-
     head = ("joint", "delay, ms", "stiffness, N m/rad", "commanded", "damping, N m s/rad")
     tables = [
         Table(

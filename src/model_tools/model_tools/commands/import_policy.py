@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_tools.commands.bundle_arguments import (
-    MadeBundle,
     add_completion_arguments,
     completion_of,
     suspicions_of,
@@ -38,7 +39,6 @@ _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     parser.add_argument(
         "source",
         type=Path,
@@ -108,8 +108,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what exists")
 
 
-def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
-    """Import; the status is 1 if questions are open, which are listed."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Import; the status is 1 if questions are open, which are listed.
+
+    Returns:
+        bundle (folder), questions (what must be answered before it loads, by key), nominal
+        (source of the guard's nominal figures; null without), remarks of the import, suspicions
+        (of `inspect`, of a complete bundle).
+    """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
         ImportRequest,
@@ -160,20 +166,20 @@ def run(given: argparse.Namespace) -> CommandResult[MadeBundle]:
     nominal = None if todos else load_bundle(given.output, kind=JointBundle).contract.nominal
     if not todos and nominal is None:
         outcome += "; no walk was judged: --simulate tries the policy, and measures its nominal"
-    made = MadeBundle(
-        bundle=given.output,
-        questions=todos,
-        nominal=nominal.source if nominal else None,
-        remarks=draft.remarks,
-        suspicions=() if todos else suspicions_of(given.output),
-    )
+    suspicions = () if todos else suspicions_of(given.output)
     return CommandResult(
-        document=made,
+        document={
+            "bundle": given.output,
+            "questions": todos,
+            "nominal": nominal.source if nominal else None,
+            "remarks": draft.remarks,
+            "suspicions": suspicions,
+        },
         text=[
-            *(f"note: {remark}" for remark in made.remarks),
+            *(f"note: {remark}" for remark in draft.remarks),
             *(f"TODO {key}: {question}" for key, question in todos.items()),
             f"{given.output}: {outcome}",
-            *(f"suspicious: {each}" for each in made.suspicions),
+            *(f"suspicious: {each}" for each in suspicions),
         ],
         status=1 if todos else 0,
     )

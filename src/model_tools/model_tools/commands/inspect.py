@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the verb."""
     add_bundle(
         parser,
         "file or folder of one of these kinds, or the name of an installed bundle",

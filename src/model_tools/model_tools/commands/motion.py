@@ -13,29 +13,11 @@ and --bodies give them. docs/motion.md has the arrays of the clip.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from policy_store.command_line import CommandResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MotionResult:
-    """A clip that was made.
-
-    Attributes:
-        clip: The file.
-        frames: Number of frames.
-        rate_hz: Frames per second.
-        joints, bodies: Names, in the order of the clip.
-    """
-
-    clip: Path
-    frames: int
-    rate_hz: float
-    joints: Sequence[str]
-    bodies: Sequence[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace what exists")
 
 
-def run(given: argparse.Namespace) -> CommandResult[MotionResult]:
-    """Make the clip."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Make the clip.
+
+    Returns:
+        clip (file), frames, rate_hz, joints and bodies in the order of the clip.
+    """
     from model_tools.files.arrays import write_arrays
     from model_tools.files.outputs import new_file
     from model_tools.make.motion_clip import as_frames, make_clip, named
@@ -82,18 +68,18 @@ def run(given: argparse.Namespace) -> CommandResult[MotionResult]:
     )
     with new_file(given.output, force=given.force) as growing:
         write_arrays(growing, clip)
-    result = MotionResult(
-        clip=given.output,
-        frames=len(clip["joint_pos"]),
-        rate_hz=given.rate_hz,
-        joints=[str(name) for name in clip["joint_names"]],
-        bodies=[str(name) for name in clip.get("body_names", ())],
-    )
+    frames, bodies = len(clip["joint_pos"]), [str(name) for name in clip.get("body_names", ())]
+    joints = [str(name) for name in clip["joint_names"]]
     return CommandResult(
-        document=result,
+        document={
+            "clip": given.output,
+            "frames": frames,
+            "rate_hz": given.rate_hz,
+            "joints": joints,
+            "bodies": bodies,
+        },
         text=[
-            f"{result.clip}: {result.frames} frames, {(result.frames - 1) / result.rate_hz:.2f} s "
-            f"at {result.rate_hz:g} Hz, {len(result.joints)} joints; bodies: "
-            f"{', '.join(result.bodies) or 'none'}"
+            f"{given.output}: {frames} frames, {(frames - 1) / given.rate_hz:.2f} s at "
+            f"{given.rate_hz:g} Hz, {len(joints)} joints; bodies: {', '.join(bodies) or 'none'}"
         ],
     )

@@ -15,39 +15,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from policy_store.command_line import CommandResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedMember:
-    """A member of a policy set.
-
-    Attributes:
-        policy, version: As its policy.yaml states.
-        sha256: Hash of its policy.yaml, which set.yaml states now.
-        is_new: Whether set.yaml stated another hash before.
-    """
-
-    policy: str
-    version: str
-    sha256: str
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinResult:
-    """A policy set whose members are pinned.
-
-    Attributes:
-        folder: Of the set.
-        members: By their names in the set.
-    """
-
-    folder: Path
-    members: Mapping[str, PinnedMember]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,24 +31,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> CommandResult[PinResult]:
-    """Write the hashes."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Write the hashes.
+
+    Returns:
+        folder of the set, and members by name: policy, version, sha256 (of its policy.yaml),
+        is_new (set.yaml stated another hash before).
+    """
     from model_tools.make.pinned_set import pin
 
     bundle, changed = pin(given.folder, given.output)
     members = {
-        name: PinnedMember(
-            policy=member.contract.name,
-            version=member.contract.version,
-            sha256=member.sha256,
-            is_new=name in changed,
-        )
+        name: {
+            "policy": member.contract.name,
+            "version": member.contract.version,
+            "sha256": member.sha256,
+            "is_new": name in changed,
+        }
         for name, member in bundle.members.items()
     }
     return CommandResult(
-        document=PinResult(folder=given.output or given.folder, members=members),
+        document={"folder": given.output or given.folder, "members": members},
         text=[
-            f"{name}: {one.policy} {one.version}, {one.sha256}{' (new)' if one.is_new else ''}"
+            f"{name}: {one['policy']} {one['version']}, {one['sha256']}"
+            f"{' (new)' if one['is_new'] else ''}"
             for name, one in members.items()
         ],
     )

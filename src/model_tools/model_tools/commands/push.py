@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from policy_core.bundle.signature import TrustedKeys
 from policy_store.command_line import CommandResult, add_bundle
 from policy_store.commands.arguments import (
     access_of,
@@ -28,25 +29,7 @@ from policy_store.commands.arguments import (
     keys_of,
 )
 
-if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
-
 _log = logging.getLogger("model_tools")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushResult:
-    """What a registry has now.
-
-    Attributes:
-        reference: HOST/NAME:TAG.
-        digest: Of the manifest: the address for good.
-        is_signed: Whether there is a signature; a statement always has one.
-    """
-
-    reference: str
-    digest: str
-    is_signed: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_access(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[PushResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Push.
+
+    Returns:
+        reference (HOST/NAME:TAG), digest of the manifest (the address for good), is_signed.
+    """
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.manifest import parse_reference
 
@@ -97,8 +85,10 @@ def _warn_of_no_keys(given: argparse.Namespace, trusted: TrustedKeys | None) -> 
         )
 
 
-def _result(reference: str, digest: str, *, is_signed: bool = True) -> CommandResult[PushResult]:
+def _result(
+    reference: str, digest: str, *, is_signed: bool = True
+) -> CommandResult[Mapping[str, Any]]:
     return CommandResult(
-        document=PushResult(reference=reference, digest=digest, is_signed=is_signed),
+        document={"reference": reference, "digest": digest, "is_signed": is_signed},
         text=[f"{reference} {digest}"],
     )

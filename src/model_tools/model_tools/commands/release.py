@@ -9,8 +9,7 @@ enough data; the other verbs with 0, or 1 where they are refused.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,35 +22,6 @@ if TYPE_CHECKING:
 _STAGES = ("simulation", "shadow", "canary", "production")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseState:
-    """A release as it is now.
-
-    Attributes:
-        file: Of the release.
-        name, version, sha256: Of the bundle.
-        digest: In the registry.
-        stage: Present stage.
-        health: Verdict on it: healthy, bad or not_enough_data.
-        reasons: For the verdict.
-        ended: How it ended: event, reason, by, at; null while it goes on.
-        stages: By name: health, and by robot what its evidence shows: health and figures.
-        approved: Each stage that was approved: stage, by, at.
-    """
-
-    file: Path
-    name: str
-    version: str
-    sha256: str
-    digest: str | None
-    stage: str
-    health: str
-    reasons: Sequence[str]
-    ended: Mapping[str, str] | None
-    stages: Mapping[str, Mapping[str, Any]]
-    approved: Sequence[Mapping[str, str]]
-
-
 class ReleaseVerb:
     """One of them; its own docstring is what the command shows, as that of a module."""
 
@@ -59,16 +29,20 @@ class ReleaseVerb:
         self,
         text: str,
         declare: Callable[[argparse.ArgumentParser], None],
-        does: Callable[[argparse.Namespace], CommandResult[ReleaseState]],
+        does: Callable[[argparse.Namespace], CommandResult[Mapping[str, Any]]],
     ) -> None:
         """Take what the verb says, declares and does."""
-        self.__doc__ = text
-        self._declare, self._does = declare, does
+        self.__doc__, self.add_arguments, self._does = text, declare, does
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        self._declare(parser)
+    def run(self, given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+        """Do it.
 
-    def run(self, given: argparse.Namespace) -> CommandResult[ReleaseState]:
+        Returns:
+            file of the release, name, version and sha256 of the bundle, digest in the registry,
+            stage (the present one), health (verdict on it: healthy, bad or not_enough), reasons,
+            ended (event, reason, by, at; null while it goes on), stages by name (health, and by
+            robot health and figures), approved (each stage that was approved: stage, by, at).
+        """
         return self._does(given)
 
 
@@ -95,7 +69,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="file (default NAME-VERSION.release.yaml)")
 
 
-def _new(given: argparse.Namespace) -> CommandResult[ReleaseState]:
+def _new(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import new_release
     from model_tools.ship.release.release_file import write_new_release
 
@@ -109,7 +83,7 @@ def _new(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     return _result(output, release, *text)
 
 
-def _status(given: argparse.Namespace) -> CommandResult[ReleaseState]:
+def _status(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.release_file import read_release
 
     return _judged(given.file, read_release(given.file))
@@ -144,7 +118,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     _add_by(parser)
 
 
-def _record(given: argparse.Namespace) -> CommandResult[ReleaseState]:
+def _record(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.errors import ToolError
     from model_tools.ship.release.promotion import record
     from model_tools.ship.release.release_file import read_release
@@ -172,7 +146,7 @@ def _add_promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", required=True, metavar="NAME", help="who looked, and approves")
 
 
-def _promote(given: argparse.Namespace) -> CommandResult[ReleaseState]:
+def _promote(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import promote
 
     release = promote(given.file, given.by)
@@ -186,7 +160,7 @@ def _add_end(parser: argparse.ArgumentParser) -> None:
     _add_by(parser)
 
 
-def _halt(given: argparse.Namespace) -> CommandResult[ReleaseState]:
+def _halt(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import halt
 
     release = halt(given.file, given.reason, given.by)
@@ -194,7 +168,7 @@ def _halt(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     return _result(given.file, release, text)
 
 
-def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseState]:
+def _rollback(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import roll_back_release
 
     release = roll_back_release(given.file, given.reason, given.by)
@@ -206,55 +180,48 @@ def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     return _result(given.file, release, text)
 
 
-def _judged(file: Path, release: Release) -> CommandResult[ReleaseState]:
+def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
     """Return a release with the verdict on its present stage, which is the status."""
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
 
-    found, ended = verdict(release), release.ended
-    status = 1 if ended is not None else EXIT_STATUS[found.health]
-    return _result(file, release, *_described(release), status=status)
-
-
-def _described(release: Release) -> Iterator[str]:
-    from model_tools.ship.release.promotion import verdict
-
-    ended = release.ended
-    yield (
+    ended, verdicts = release.ended, {stage: verdict(release, stage) for stage in release.asked}
+    now, reasons = verdicts[release.stage]
+    text = [
         f"{release.name} {release.version}: {ended.event.replace('_', ' ')}: {ended.reason}"
         if ended is not None
         else f"{release.name} {release.version}: in {release.stage}"
-    )
-    for stage in release.asked:
+    ]
+    for stage, (found, _) in verdicts.items():
         robots = release.evidence(stage)
-        words = verdict(release, stage).health.replace("_", " ")
-        yield f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)"
+        words = found.replace("_", " ")
+        text.append(f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)")
         for name, one in sorted(robots.items()):
             figures = ", ".join(f"{what} {value:.4g}" for what, value in one.figures.items())
-            yield f"    {name}: {one.health.replace('_', ' ')}{figures and f' ({figures})'}"
-    yield from (f"  {reason}" for reason in verdict(release).reasons)
+            health = one.health.replace("_", " ")
+            text.append(f"    {name}: {health}{figures and f' ({figures})'}")
+    text += [f"  {reason}" for reason in reasons]
+    return _result(file, release, *text, status=1 if ended else EXIT_STATUS[now])
 
 
 def _result(
     file: Path, release: Release, *text: str, status: int = 0
-) -> CommandResult[ReleaseState]:
+) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.promotion import verdict
 
-    ended, found = release.ended, verdict(release)
-    result = ReleaseState(
-        file=file,
-        name=release.name,
-        version=release.version,
-        sha256=release.sha256,
-        digest=release.digest,
-        stage=release.stage,
-        health=found.health,
-        reasons=found.reasons,
-        ended=None
-        if ended is None
-        else {"event": ended.event, "reason": ended.reason, "by": ended.by, "at": ended.at},
-        stages={
+    ended, (health, reasons) = release.ended, verdict(release)
+    document = {
+        "file": file,
+        "name": release.name,
+        "version": release.version,
+        "sha256": release.sha256,
+        "digest": release.digest,
+        "stage": release.stage,
+        "health": health,
+        "reasons": reasons,
+        "ended": ended and {key: getattr(ended, key) for key in ("event", "reason", "by", "at")},
+        "stages": {
             stage: {
-                "health": verdict(release, stage).health,
+                "health": verdict(release, stage)[0],
                 "robots": {
                     name: {"health": one.health, "figures": one.figures}
                     for name, one in sorted(release.evidence(stage).items())
@@ -262,13 +229,13 @@ def _result(
             }
             for stage in release.asked
         },
-        approved=[
+        "approved": [
             {"stage": event.stage, "by": event.by, "at": event.at}
             for event in release.history
             if event.event == "promoted"
         ],
-    )
-    return CommandResult(document=result, text=text, status=status)
+    }
+    return CommandResult(document=document, text=text, status=status)
 
 
 VERBS: dict[str, Verb] = {

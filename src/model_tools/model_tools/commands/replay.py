@@ -22,24 +22,23 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import progress_bar
+from model_tools.commands.bundle_arguments import output_folder
 from policy_store.command_line import (
     CommandResult,
     add_backend_options,
     number_within,
     seconds,
 )
+from policy_store.report import Report
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from model_tools.prove.replaying.replay import ReplayedFlight
     from model_tools.prove.replaying.shadowing import ShadowedFlight
-    from policy_store.report import Report
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
 _OF_EACH = ("bundle", "mode", "member", "backend", "backend_option", "from_s")
@@ -105,7 +104,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.prove.replaying.replay_report import replay_report
 
     # Opened first: an output that cannot be written is found before the work, not after.
-    with _output(given, JSON_FILE, HTML_FILE) as folder:
+    with output_folder(given, JSON_FILE, JSON_FILE, HTML_FILE) as folder:
         found, shadow = _replayed(given)
         report = replay_report(found, shadow)
         if folder is not None:
@@ -119,7 +118,6 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Replay each recording in a process of its own, and say how each ended."""
     from model_tools.errors import ToolError
     from model_tools.prove.evaluation.pool import LocalPool, NotDone
 
@@ -130,7 +128,7 @@ def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             + ", ".join(sorted({name for name in names if names.count(name) > 1}))
         )
     verdicts, not_done = dict[str, dict[str, Any]](), dict[str, str]()
-    with _output(given, JSON_FILE, f"*/{JSON_FILE}", f"*/{HTML_FILE}") as folder:
+    with output_folder(given, JSON_FILE, JSON_FILE, f"*/{JSON_FILE}", f"*/{HTML_FILE}") as folder:
         shared = {name: getattr(given, name) for name in _OF_EACH}
         tasks = [
             argparse.Namespace(recording=path, output=folder and folder / name, **shared)
@@ -168,14 +166,6 @@ def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
         given.output.mkdir()
         _write(replay_report(found, shadow), given.output)
     return {"same": bool(found), "verdict": verdict(found)}
-
-
-def _output(given: argparse.Namespace, *owned: str) -> AbstractContextManager[Path | None]:
-    from model_tools.files.outputs import new_folder
-
-    if given.output is None:
-        return nullcontext()
-    return new_folder(given.output, marker=JSON_FILE, owned=owned, force=given.force)
 
 
 def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:

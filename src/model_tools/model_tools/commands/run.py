@@ -19,46 +19,14 @@ if a limit is exceeded: that of the bundle, else of its precision.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult, add_backend_options, add_bundle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """A model that acted in an environment.
-
-    Attributes:
-        environment: MODULE:FUNCTION.
-        bundle, backend, precision: Of the model that acted.
-        reference: Bundle whose ONNX it was compared with.
-        steps: Number of steps.
-        returns: Sum of rewards of each episode, the last of which may not have ended.
-        difference: Of the actions, as in comparison.json.
-        checks: Each figure with its limit, and whether that holds.
-        holds: Whether all do.
-        latency_p50_s, latency_p99_s: Of single runs of the model.
-        rows: File with a row per step; null without --output.
-    """
-
-    environment: str
-    bundle: Path
-    backend: str
-    precision: str
-    reference: Path
-    steps: int
-    returns: Sequence[float]
-    difference: Mapping[str, Any]
-    checks: Sequence[Mapping[str, Any]]
-    holds: bool
-    latency_p50_s: float
-    latency_p99_s: float
-    rows: Path | None
+from policy_store.report import checks_table, plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> CommandResult[RunResult]:
-    """Run it; the status is 1 if a limit is exceeded."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Run it; the status is 1 if a limit is exceeded.
+
+    Returns:
+        environment, bundle, backend and precision of the model that acted, reference (bundle
+        whose ONNX it was compared with), steps, returns (sum of rewards of each episode),
+        difference of the actions as in comparison.json, checks (each figure with its limit),
+        holds (all do), latency_p50_s, latency_p99_s, rows (file with a row per step; null without
+        --output).
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -93,7 +69,6 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
     from policy_core.bundle.load import bundle_folder
     from policy_inference.backends.registry import parse_options
     from policy_inference.comparison.plain_json import check_figures, difference_figures
-    from policy_store.report import checks_table, plain
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
@@ -119,21 +94,21 @@ def run(given: argparse.Namespace) -> CommandResult[RunResult]:
         judged = run_and_judge(model, reference, given.env, steps, given.seed)
         if growing:
             judged.rollout.save(growing)
-    result = RunResult(
-        environment=judged.environment,
-        bundle=judged.model.bundle.path,
-        backend=judged.model.backend,
-        precision=judged.model.entry.precision,
-        reference=judged.reference.bundle.path,
-        steps=len(judged.rollout.reward),
-        returns=judged.rollout.returns.tolist(),
-        difference=plain(difference_figures(judged.difference), 6),
-        checks=plain(check_figures(judged.checks), 6),
-        holds=bool(judged),
-        latency_p50_s=judged.latency.p50_s,
-        latency_p99_s=judged.latency.p99_s,
-        rows=given.output,
-    )
+    result = {
+        "environment": judged.environment,
+        "bundle": judged.model.bundle.path,
+        "backend": judged.model.backend,
+        "precision": judged.model.entry.precision,
+        "reference": judged.reference.bundle.path,
+        "steps": len(judged.rollout.reward),
+        "returns": judged.rollout.returns.tolist(),
+        "difference": plain(difference_figures(judged.difference), 6),
+        "checks": plain(check_figures(judged.checks), 6),
+        "holds": bool(judged),
+        "latency_p50_s": judged.latency.p50_s,
+        "latency_p99_s": judged.latency.p99_s,
+        "rows": given.output,
+    }
     return CommandResult(
         document=result,
         text=[

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import number_above_0, progress_bar
 from policy_store.command_line import CommandResult, add_bundle
+from policy_store.report import Table
 
 if TYPE_CHECKING:
     from model_tools.prove.set_check import SetTransitionResult
-    from policy_store.report import Table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
-    """Check; the status is 1 if a transition does not hold."""
+    """Check; the status is 1 if a transition does not hold.
+
+    Returns:
+        An array with the result of each transition.
+    """
     from model_tools.prove.set_check import check_set
     from model_tools.simulation.controlled import joint_members_of
     from model_tools.simulation.robot import SimulatedRobot
@@ -72,8 +76,6 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult
 
 
 def _table(found: Sequence[SetTransitionResult]) -> Table:
-    from policy_store.report import Table
-
     return Table(
         header=("transition", "tried", "made", "failed", "fails at most, %", "tilt, rad", "step"),
         rows=[

@@ -16,26 +16,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult, add_bundle
 
 PASSWORD_VARIABLE = "POLICY_INFERENCE_KEY_PASSWORD"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignResult:
-    """What was signed.
-
-    Attributes:
-        path: Folder of the bundle or set, or file of the statement.
-        signed_by: Fingerprint of the key.
-    """
-
-    path: Path
-    signed_by: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a signature that exists")
 
 
-def run(given: argparse.Namespace) -> CommandResult[SignResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Sign.
+
+    Returns:
+        path (folder of the bundle or set, or file of the statement), signed_by (fingerprint of
+        the key).
+    """
     from model_tools.ship.sign import sign, sign_statement
 
     if given.bundle.is_file():
@@ -58,7 +52,7 @@ def run(given: argparse.Namespace) -> CommandResult[SignResult]:
         name = sign(given.bundle, given.key, lambda: _password(given.key), force=given.force)
         what = ""
     return CommandResult(
-        document=SignResult(path=given.bundle, signed_by=name),
+        document={"path": given.bundle, "signed_by": name},
         text=[f"{given.bundle}: {what}signed by {name}"],
     )
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import math
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -46,7 +46,6 @@ _LEVELS = {1.0: (UNKNOWN, "a warning"), 2.0: (BAD, "an error")}
 """Of /diagnostics; a warning is no proof of health, nor of a fault."""
 
 _OTHER_SHAPE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
-T = TypeVar("T")
 Sample = tuple[str, Mapping[str, str], float]
 """Name without the prefix, labels, value."""
 
@@ -118,17 +117,23 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
         url: Of the server.
         expected: Robots that are listed even if the server knows nothing of them.
     """
+    try:
+        seen, now, groups = _query(url, _SEEN), _query(url, _SAMPLES), _api(url, "rules?type=alert")
+        rules = [rule for one in groups["groups"] if one["name"] == RULES for rule in one["rules"]]
+        alerts, problem = [*_alerts(rules)], _rules_problem(rules)
+    except _OTHER_SHAPE as error:
+        raise NoAnswerError(
+            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r:.200})"
+        ) from error
     samples = dict[str, list[Sample]]()
-    for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in _query(url, _SEEN))):
+    for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in seen)):
         samples.setdefault(robot, [])
-    for sample in _query(url, _SAMPLES):
+    for sample in now:
         samples.setdefault(sample[1].get("robot", "?"), []).append(sample)
     remarks = dict[str, list[Remark]]()
-    rules = _rules(url)
-    for robot, remark in _shaped(url, lambda: [*_alerts(rules)]):
+    for robot, remark in alerts:
         samples.setdefault(robot, [])
         remarks.setdefault(robot, []).append(remark)
-    problem = _shaped(url, lambda: _rules_problem(rules))
     for robot in samples if problem else ():
         remarks.setdefault(robot, []).append(Remark(UNKNOWN, problem))
     return FleetReading(samples=samples, remarks=remarks, judges=True)
@@ -141,8 +146,9 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
         metrics_urls: Of the exporter, by robot.
     """
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        texts = threads.map(_text_or_problem, metrics_urls.values())
-        answers = dict(zip(metrics_urls, texts, strict=True))
+        answers = dict(
+            zip(metrics_urls, threads.map(_text_or_problem, metrics_urls.values()), strict=True)
+        )
     samples, remarks = dict[str, list[Sample]](), dict[str, list[Remark]]()
     for robot, (text, problem) in answers.items():
         try:
@@ -304,25 +310,12 @@ def _values(samples: Iterable[Sample], wanted: str, **labels: str) -> Iterator[f
 
 
 def _query(url: str, expression: str) -> list[Sample]:
-    data = _api(url, f"query?{urllib.parse.urlencode({'query': expression})}")
-
-    def sample(entry: Any) -> Sample:
+    found = list[Sample]()
+    for entry in _api(url, f"query?{urllib.parse.urlencode({'query': expression})}")["result"]:
         labels = _labels(entry["metric"])
         name = labels.pop("__name__", "").removeprefix(f"{_PREFIX}_")
-        return name, labels, float(entry["value"][1])
-
-    return _shaped(url, lambda: [sample(entry) for entry in data["result"]])
-
-
-def _rules(url: str) -> list[Any]:
-    """Return the rules of the group that judges robots; none if it is not loaded."""
-    data = _api(url, "rules?type=alert")
-    return _shaped(
-        url,
-        lambda: [
-            rule for group in data["groups"] if group["name"] == RULES for rule in group["rules"]
-        ],
-    )
+        found.append((name, labels, float(entry["value"][1])))
+    return found
 
 
 def _rules_problem(rules: Sequence[Any]) -> str:
@@ -365,25 +358,14 @@ def _api(url: str, path: str) -> Any:
         raise NoAnswerError(f"{url}: expected an answer of Prometheus, found: {error}") from error
     if isinstance(answer, dict) and answer.get("status") == "error":
         raise NoAnswerError(f"{url}: Prometheus refuses: {answer.get('error')}")
-    return _shaped(url, lambda: answer["data"])
-
-
-def _shaped(url: str, take: Callable[[], T]) -> T:
-    try:
-        return take()
-    except _OTHER_SHAPE as error:
-        raise NoAnswerError(
-            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r:.200})"
-        ) from error
+    return answer["data"]
 
 
 def _labels(found: Mapping[Any, Any]) -> dict[str, str]:
-    """Return labels, which anyone may choose who reports metrics."""
     return {_shown(str(key)): _shown(str(value)) for key, value in found.items()}
 
 
 def _shown(text: str) -> str:
-    """Return a text in one line that a terminal and a page show as it is."""
     return printable(text[:_LONGEST]).replace("\n", " ")
 
 

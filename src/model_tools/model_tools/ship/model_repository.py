@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from model_tools.files.outputs import new_folder
-from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, served_name
-from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.bundle import AnyBundle, served_name
 from policy_core.bundle.contract import Tensor
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.open_inference import POLICY_SHA256
@@ -72,7 +71,7 @@ def write_repository(
                 "policy_version": contract.version,
             }
             lines = [
-                f"name: {_quoted(name)}",
+                f"name: {json.dumps(name)}",
                 'backend: "onnxruntime"',
                 *_tensors(graph.inputs, graph.outputs),
                 *_common(version, parameters),
@@ -81,7 +80,7 @@ def write_repository(
             ]
             _write(folder / name / "config.pbtxt", lines)
             names.append(name)
-        if ensemble := _ENSEMBLES[type(bundle)](bundle, version):
+        if ensemble := _ensemble(contract, version):
             place = folder / contract.name / str(version)
             place.mkdir(parents=True)
             (place / ".keep").touch()  # object stores have no empty folders
@@ -96,17 +95,12 @@ def _write(file: Path, lines: Iterable[str]) -> None:
     file.write_text("\n".join([*lines, ""]), "utf-8")
 
 
-def _quoted(text: str) -> str:
-    """Return a text as protobuf's text format has it, which is JSON's for names."""
-    return json.dumps(text)
-
-
 def _tensors(inputs: Tensors, outputs: Tensors) -> Iterable[str]:
     yield "max_batch_size: 0"
     for side, tensors in (("input", inputs), ("output", outputs)):
         for name, tensor in tensors.items():
             yield (
-                f"{side} [ {{ name: {_quoted(name)} data_type: {_TYPES[tensor.dtype]} "
+                f"{side} [ {{ name: {json.dumps(name)} data_type: {_TYPES[tensor.dtype]} "
                 f"dims: {_dims(tensor)} }} ]"
             )
 
@@ -119,7 +113,8 @@ def _common(version: int, parameters: Mapping[str, str]) -> Iterable[str]:
     yield f"version_policy {{ specific {{ versions: [ {version} ] }} }}"
     yield "response_cache { enable: false }"
     for key, value in parameters.items():
-        yield (f"parameters {{ key: {_quoted(key)} value {{ string_value: {_quoted(value)} }} }}")
+        text = f"string_value: {json.dumps(value)}"
+        yield f"parameters {{ key: {json.dumps(key)} value {{ {text} }} }}"
 
 
 def _warm_up(inputs: Tensors) -> Iterable[str]:
@@ -128,20 +123,15 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
     yield '  name: "zeros" batch_size: 1 count: 3'
     for name, tensor in inputs.items():
         yield (
-            f"  inputs {{ key: {_quoted(name)} value {{ data_type: {_TYPES[tensor.dtype]} "
+            f"  inputs {{ key: {json.dumps(name)} value {{ data_type: {_TYPES[tensor.dtype]} "
             f"dims: {_dims(tensor)} zero_data: true }} }}"
         )
     yield "} ]"
 
 
-def _no_ensemble(_bundle: JointBundle, _version: int) -> Sequence[str]:
-    return ()
-
-
-def _ensemble(bundle: ChunkBundle, version: int) -> Sequence[str]:
+def _ensemble(contract: Any, version: int) -> Sequence[str]:
     """Return what makes one request of all graphs; nothing where there is one, or a condition."""
-    contract = bundle.contract
-    if len(contract.graphs) == 1 or contract.observing_graph != contract.policy_graph:
+    if len(contract.graphs) < 2 or contract.observing_graph != contract.policy_graph:
         return ()
     policy, encoders = contract.graphs[contract.policy_graph], contract.cameras
     inputs, steps = dict[str, Tensor](), list[str]()
@@ -165,7 +155,7 @@ def _ensemble(bundle: ChunkBundle, version: int) -> Sequence[str]:
     )
     parameters = {"policy": contract.name, "policy_version": contract.version}
     return [
-        f"name: {_quoted(contract.name)}",
+        f"name: {json.dumps(contract.name)}",
         'platform: "ensemble"',
         *_tensors(inputs, policy.outputs),
         *_common(version, parameters),
@@ -175,19 +165,13 @@ def _ensemble(bundle: ChunkBundle, version: int) -> Sequence[str]:
     ]
 
 
-_ENSEMBLES: Mapping[type[Bundle], Callable[[Any, int], Sequence[str]]] = {
-    JointBundle: _no_ensemble,
-    ChunkBundle: _ensemble,
-}
-
-
 def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
     maps = [
-        f"    {side} {{ key: {_quoted(key)} value: {_quoted(value)} }}"
+        f"    {side} {{ key: {json.dumps(key)} value: {json.dumps(value)} }}"
         for side, entries in (("input_map", inputs), ("output_map", outputs))
         for key, value in entries.items()
     ]
-    return [f"  step [ {{ model_name: {_quoted(model)} model_version: -1", *maps, "  } ]"]
+    return [f"  step [ {{ model_name: {json.dumps(model)} model_version: -1", *maps, "  } ]"]
 
 
 def _kserve(name: str, storage: str) -> str:

@@ -252,7 +252,6 @@ def _require_version(
     trusted: TrustedKeys | None,
     file: Path,
 ) -> None:
-    """Raise ToolError unless the digest of a channel is that of its version."""
     version = remote_version(repository, reference, channel.digest, trusted)
     if version != channel.version:
         raise ToolError(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,9 +18,8 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys, fingerprint, signature_of
-from policy_core.bundle.statements import Statement, parse_statement, time_of
-
-_CLOCKS_DIFFER = timedelta(minutes=10)
+from policy_core.bundle.statements import Statement, parse_statement
+from policy_store.statements import require_begun
 
 
 def sign(
@@ -63,12 +61,7 @@ def sign_statement(
     """
     key, content = read_private_key(key_file, password), read_bytes(file)
     statement = parse_statement(content, file)
-    issued, now = time_of(statement.issued), datetime.now(timezone.utc)
-    if issued is None or issued > now + _CLOCKS_DIFFER:
-        raise ToolError(
-            f"{file}: issued: expected a time that is not in the future, found {statement.issued}, "
-            f"at {now.isoformat(timespec='seconds')}"
-        )
+    require_begun(statement, file)
     with new_file(signature_of(file), force=force) as growing:
         growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
     return statement, fingerprint(key.public_key())

@@ -5,10 +5,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..small_bag import every, joint_states, write_bag
-from ..tiny_bundle import forward, make_bundle, observations, weights
+from ..tiny_bundle import forward, observations, weights
 
 ENVIRONMENT = """
 import numpy as np
@@ -39,27 +35,9 @@ class Env:
     def observe(self, action):
         return np.append(self.random.uniform(-1, 1, 4), action)
 
-class OldGym(Env):
-    def reset(self):
-        return self.observe(np.zeros(2))
-    def seed(self, seed):
-        self.random = np.random.default_rng(seed)
-    def step(self, action):
-        return self.observe(action), 1.0, self.random.uniform() < 0.1, {}
-
 def large():
     env = Env()
     env.observe = lambda action: np.zeros(7)
-    return env
-
-def fails():
-    env = Env()
-    env.step = lambda action: 1 / 0
-    return env
-
-def nan():
-    env = Env()
-    env.observe = lambda action: np.full(6, np.nan)
     return env
 
 def still():
@@ -67,18 +45,6 @@ def still():
     env.random = None
     env.reset = lambda seed=None: np.zeros(6)
     env.step = lambda action: (np.append(np.zeros(4), action), 0.0, False, {})
-    return env
-
-def killed():
-    import os, signal
-    env = Env()
-    step, left = env.step, [50]
-    def count(action):
-        left[0] -= 1
-        if not left[0]:
-            os.kill(os.getpid(), getattr(signal, os.environ["WITH"]))
-        return step(action)
-    env.step = count
     return env
 
 class Users:
@@ -91,14 +57,6 @@ class Users:
 class Wrong(Users):
     def act(self, obs):
         return np.zeros(3)
-
-class Broken(Users):
-    def act(self, obs):
-        raise RuntimeError("no weights")
-
-class Mute:
-    def __init__(self, obs_dim, act_dim):
-        pass
 """
 Run = Callable[..., int]
 
@@ -120,11 +78,10 @@ def only(caplog: pytest.LogCaptureFixture) -> None:
     assert not {name for name in left if "calib" in name or "report" in name}, left
 
 
-@pytest.mark.parametrize("env", ["Env", "OldGym"])
 def test_the_bundles_own_model_acts_in_an_environment(
-    calibrate_tiny: Run, env: str, capsys: pytest.CaptureFixture[str]
+    calibrate_tiny: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert calibrate_tiny("--env", f"our_env:{env}", "--samples", 600) == 0
+    assert calibrate_tiny("--env", "our_env:Env", "--samples", 600) == 0
 
     rows = read_rows(Path("calib.npz"), load_bundle(Path("tiny"), kind=JointBundle))
     assert len(rows) == 600
@@ -147,28 +104,6 @@ def test_a_policy_of_the_user_acts_in_the_models_place(calibrate_tiny: Run) -> N
         np.testing.assert_array_equal(rows["obs"][1:, 4:][follow], np.float32(0.25))
         np.testing.assert_allclose(rows["actions"], forward(rows["obs"], weights()), atol=1e-6)
     assert len(read_rows(Path("calib.npz"), load_bundle(Path("tiny"), kind=JointBundle))) == 200
-
-
-def test_recurrent_states_are_those_that_the_model_carries(calibrate_tiny: Run) -> None:
-    shutil.rmtree("tiny")
-    make_bundle(Path("tiny"), recurrent=True)
-    assert calibrate_tiny("--env", "our_env:Env", "--samples", 200) == 0
-
-    with np.load("calib.npz") as rows:
-        goes_on = np.diff(rows["episode"]) == 0
-        assert not goes_on.all()
-        np.testing.assert_array_equal(rows["h_in"][1:][goes_on], rows["h_out"][:-1][goes_on])
-        np.testing.assert_array_equal(rows["h_in"][1:][~goes_on], 0.0)
-        assert abs(rows["h_in"]).max() > 0.0
-
-
-def test_a_seed_says_which_rows(calibrate_tiny: Run) -> None:
-    env = ("--env", "our_env:Env", "--samples", 64, "--force")
-    first, again, other = (
-        calibrate_tiny(*env, "--seed", seed) or Path("calib.npz").read_bytes() for seed in (3, 3, 4)
-    )
-    assert first == again
-    assert first != other
 
 
 def test_recordings_and_files_make_one_collection(calibrate_tiny: Run, tmp_path: Path) -> None:
@@ -217,14 +152,9 @@ def test_what_was_written_is_read_again_inspected_and_compiled_with(
     ("env", "more", "status"),
     [
         ("large", (), 4),
-        ("fails", (), 4),
-        ("nan", (), 4),
         ("nothing", (), 4),
         ("still", ("--samples", "100", "--policy", "our_env:Users"), 1),
         ("Env", ("--policy", "our_env:Wrong"), 4),
-        ("Env", ("--policy", "our_env:Broken"), 4),
-        ("Env", ("--policy", "our_env:Mute"), 4),
-        ("Env", ("--policy", "our_env:nothing"), 4),
     ],
 )
 def test_an_environment_or_a_policy_that_does_not_fit_is_one_clear_error(
@@ -264,8 +194,6 @@ def test_arguments_that_do_not_go_together_are_refused(
     ("option", "value"),
     [
         ("--samples", "0"),
-        ("--samples", "some"),
-        ("--batch", "-1"),
         ("--every", "1.5"),
         ("--seed", "-1"),
         ("--batch", "1000000000"),
@@ -277,46 +205,3 @@ def test_numbers_out_of_range_are_refused(
     with pytest.raises(SystemExit):
         calibrate_tiny("--env", "our_env:Env", option, value)
     check_wording(*lines_with(capsys.readouterr().err, "error:"))
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"obs": np.zeros((50, 7))},
-        {"obs": np.zeros((0, 6))},
-        {"obs": np.full((50, 6), np.nan)},
-        {"other": np.zeros((50, 6))},
-        {"obs": np.zeros((50, 6)), "actions": np.zeros((49, 2))},
-    ],
-)
-def test_rows_of_another_kind_are_one_clear_error(
-    calibrate_tiny: Run, caplog: pytest.LogCaptureFixture, arrays: dict[str, np.ndarray]
-) -> None:
-    np.savez("log.npz", **arrays)  # type: ignore[arg-type]  # numpy takes any of them for its own
-    assert calibrate_tiny("--rows", "log.npz") == 4
-    only(caplog)
-
-
-@pytest.mark.parametrize(("with_", "status"), [("SIGINT", 130), ("SIGKILL", -9)])
-@pytest.mark.usefixtures("calibrate_tiny")
-def test_a_signal_leaves_nothing_under_the_final_name(with_: str, status: int) -> None:
-    Path("calib.npz").write_bytes(b"old")
-    words = (
-        "-m model_tools calibrate --bundle tiny --env our_env:killed --output calib.npz --force "
-        "--report report"
-    )
-    done = subprocess.run(
-        [sys.executable, *words.split()],
-        env=os.environ | {"WITH": with_},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == status, done.stderr
-    assert Path("calib.npz").read_bytes() == b"old"
-    assert not Path("report").exists()
-    if with_ != "SIGKILL":
-        assert "interrupted" in done.stderr
-        left = {"tiny", "our_env.py", "calib.npz", "__pycache__"}
-        assert {file.name for file in Path().iterdir()} <= left

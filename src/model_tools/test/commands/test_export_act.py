@@ -56,22 +56,6 @@ def test_the_command_it_prints_takes_what_the_container_made(
     assert made.graphs[POLICY].artifacts["bpu"].target == "nash-e"
 
 
-@pytest.mark.slow
-def test_a_model_that_is_too_new_is_to_be_exported_again(
-    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert main(asked) == 0
-
-    compiled = (
-        f"compile bpu --bundle {tmp_path / 'arm'} --precision int16 --target bayes-e "
-        f"--dataset {tmp_path / 'data'} --option workspace={tmp_path / 'work'} "
-        f"--output {tmp_path / 'made'}"
-    ).split()
-    assert main(compiled) == 4
-
-    check_wording(*(one.getMessage() for one in caplog.records if one.levelname == "ERROR"))
-
-
 def test_images_of_another_size_are_stretched_where_that_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,18 +75,3 @@ def test_images_of_another_size_are_stretched_where_that_is_asked_for(
     bundle = load_bundle(tmp_path / "arm", kind=ChunkBundle)
     assert bundle.contract.cameras["laptop"].resize
     assert bundle.golden()["cameras.laptop"].shape[1:3] == (HEIGHT // 2, WIDTH)
-
-
-@pytest.mark.slow
-def test_nothing_is_warned_of_that_is_as_it_should_be(
-    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert main(asked) == 0
-
-    compiled = (
-        f"compile onnx --bundle {tmp_path / 'arm'} --precision int8 "
-        f"--dataset {tmp_path / 'data'} --output {tmp_path / 'int8'}"
-    ).split()
-    assert main(compiled) == 0
-
-    assert "out-of-range" not in caplog.text

@@ -92,13 +92,6 @@ def test_a_set_that_cannot_be_pinned_is_refused(
     check_wording(caplog.messages[-1])
 
 
-def test_a_folder_without_a_set_is_refused(
-    set_folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert cli.main(["pin", str(set_folder.parent / "one")]) == 4
-    check_wording(caplog.messages[-1])
-
-
 def test_inspect_shows_members_and_states(
     set_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,6 @@ from ..make.act.small_checkpoints import config_of, write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[4]
 README = (ROOT / "README.md").read_text("utf-8")
-LONGEST_LINES = 150
 SOURCED = ". .venv/bin/activate && . install/setup.bash"
 """The first line of a shell; `make test` has run it."""
 COVERED = {
@@ -42,10 +41,6 @@ def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def test_it_is_short() -> None:
-    assert len(README.splitlines()) <= LONGEST_LINES
 
 
 @pytest.mark.parametrize(("target", "program"), COVERED.items())

@@ -83,37 +83,25 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.slow
-def test_several_recordings_are_replayed_at_once_each_with_its_report(
-    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_several_recordings_are_replayed_at_once_and_one_that_cannot_be_read_loses_no_other(
+    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again, output = tmp_path / "again", tmp_path / "reports"
     shutil.copytree(fall, again)
+    recordings = (str(fall), str(again), str(tmp_path / "nothing"))
 
-    assert cli.main(["replay", str(fall), str(again), "--output", str(output)]) == 0
+    assert cli.main(["replay", *recordings, "--output", str(output)]) == 4
 
     ended = json.loads((output / "replay.json").read_text("utf-8"))
-    assert [*ended] == ["fall", "again"]
-    assert all(one["same"] for one in ended.values())
+    assert [*ended] == ["fall", "again", "nothing"]
+    assert "nothing" in ended["nothing"]["error"]
+    assert "nothing: " in caplog.text
     shown = capsys.readouterr().out
-    for name in ended:
+    for name in ("fall", "again"):
+        assert ended[name]["same"]
         assert json.loads((output / name / "replay.json").read_text("utf-8"))["replayed"]["same"]
         assert (output / name / "report.html").exists()
         check_wording(*lines_with(shown, f"{name}: "))
-
-
-@pytest.mark.slow
-def test_recording_that_cannot_be_read_loses_no_other(
-    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    output = tmp_path / "reports"
-    arguments = ["replay", str(fall), str(tmp_path / "nothing"), "--output", str(output)]
-
-    assert cli.main([*arguments, "--workers", "1"]) == 4
-
-    ended = json.loads((output / "replay.json").read_text("utf-8"))
-    assert ended["fall"]["same"]
-    assert "nothing" in ended["nothing"]["error"]
-    assert "nothing: " in caplog.text
 
 
 def test_recordings_of_the_same_name_are_refused(

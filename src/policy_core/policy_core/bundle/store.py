@@ -71,7 +71,7 @@ def versions_of(model: Path) -> list[str]:
         for entry in model.iterdir()
         if re.fullmatch(VERSION, entry.name) and entry.is_dir() and not entry.is_symlink()
     ]
-    return sorted(names, key=_numbers)
+    return sorted(names, key=lambda name: (version_order(name), name))
 
 
 def current_version(model: Path) -> str | None:
@@ -143,12 +143,21 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     return None if chosen is None else model / chosen
 
 
-def _numbers(version: str) -> tuple[tuple[int, ...], bool, str]:
-    """Order 1.10.0 after 1.9.0, and 1.0.0-rc1 before 1.0.0."""
-    release, dash, _ = version.partition("-")
-    parts = release.partition("+")[0].split(".")
-    numbers = tuple(int(part) for part in parts if part.isdecimal())
-    return numbers, not dash, version
+def version_order(version: str) -> tuple[Any, ...]:
+    """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
+    released, _, _ = version.partition("+")
+    numbers, _, pre_release = released.partition("-")
+    parts = [
+        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, _number(""), part)
+        for part in pre_release.split(".")
+    ]
+    return [_number(number) for number in numbers.split(".")], not pre_release, parts
+
+
+def _number(digits: str) -> tuple[int, str]:
+    """Return what sorts whole numbers; Python refuses to read thousands of digits."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -13,11 +13,12 @@ It is verified first. `policy_store rollback` goes back to what was in use befor
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
-    VersionUse,
     add_name_and_version,
     add_public_key,
     add_root,
@@ -36,8 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
-    """Activate."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Activate.
+
+    Returns:
+        name of the bundle, version that nodes take, on_trial (it is not in use yet),
+        version_before (that runs again if a trial fails, or ran before a rollback; else null).
+    """
     name, version = name_and_version_of(given)
     if version is None:
         raise PolicyError(

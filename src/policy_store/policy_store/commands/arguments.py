@@ -7,15 +7,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from policy_core.bundle.signature import TrustedKeys
 from policy_core.errors import PolicyError
-
-if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
-    from policy_store.registry.access import RegistryAccess
+from policy_store.registry.access import RegistryAccess
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -68,33 +65,35 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionUse:
-    """A version that nodes take from now on.
+def version_use(
+    name: str, version: str, version_before: str | None = None, *, on_trial: bool = False
+) -> dict[str, Any]:
+    """Return for JSON which version nodes take from now on.
 
-    Attributes:
+    Args:
         name: Of the bundle.
         version: That nodes take.
+        version_before: That runs again if a trial fails, or ran before a rollback.
         on_trial: Whether it is on trial, and not in use yet.
-        version_before: That runs again if a trial fails, or ran before a rollback; else null.
     """
-
-    name: str
-    version: str
-    on_trial: bool = False
-    version_before: str | None = None
+    return {
+        "name": name,
+        "version": version,
+        "on_trial": on_trial,
+        "version_before": version_before,
+    }
 
 
 def put_into_use(
     given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
-) -> tuple[VersionUse, str]:
-    """Activate a version, or put it on trial; return what it is then, and that in words."""
+) -> tuple[dict[str, Any], str]:
+    """Activate a version, or put it on trial; return `version_use`, and that in words."""
     from policy_store.activation import activate
     from policy_store.trials import begin_trial
 
     if given.trial is None:
         activate(root, name, version, trusted, again=given.again, accepted=given.accept)
-        return VersionUse(name=name, version=version), f"{name} {version} is in use"
+        return version_use(name, version), f"{name} {version} is in use"
     begun = begin_trial(
         root,
         name,
@@ -104,8 +103,7 @@ def put_into_use(
         again=given.again,
         node_user=given.node_user,
     )
-    use = VersionUse(name=name, version=version, on_trial=True, version_before=begun.version_before)
-    return use, (
+    return version_use(name, version, begun.version_before, on_trial=True), (
         f"{begun} is on trial for {begun.settings.run_time_s:g} s of RUN time; if it fails, "
         f"{begun.version_before} runs again"
     )
@@ -159,8 +157,6 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
 
 def access_of(given: argparse.Namespace) -> RegistryAccess:
     """Return how the registry is reached."""
-    from policy_store.registry.access import RegistryAccess
-
     return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
 
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult, add_bundle
 from policy_store.commands.arguments import (
-    VersionUse,
     add_public_key,
     add_root,
     add_trial,
@@ -32,37 +32,10 @@ from policy_store.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
     from policy_store.install import Installed
 
 _SHOWN = 6
 _log = logging.getLogger("policy_store")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallResult:
-    """A version that is installed.
-
-    Attributes:
-        name, version: As its policy.yaml states.
-        folder: Of the version.
-        is_new: Whether it was not there before.
-        signed_by: Fingerprint of the key, where signatures are asked for.
-        absent: Back ends whose models were not asked for.
-        left: Files that were not installed because the signature does not cover them.
-        current: Version that the bundle's name means now; null if none is in use.
-        use: What --activate or --trial did; null without them.
-    """
-
-    name: str
-    version: str
-    folder: Path
-    is_new: bool
-    signed_by: str | None
-    absent: Sequence[str]
-    left: Sequence[str]
-    current: str | None
-    use: VersionUse | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[InstallResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Install.
+
+    Returns:
+        name, version, folder, is_new (it was not there before), signed_by (fingerprint, where
+        signatures are asked for), absent (back ends whose models were not asked for), left (files
+        that the signature does not cover), current (version that the bundle's name means; null if
+        none is in use), use (what --activate or --trial did, as of `activate`; null without).
+    """
     from policy_store.install import install
 
     root, trusted = root_of(given), keys_of(given)
@@ -116,10 +97,13 @@ def backends_of(given: argparse.Namespace) -> list[str] | None:
 
 def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
-) -> CommandResult[InstallResult]:
-    """Put an installed version into use as `add_use` asks; report both."""
+) -> CommandResult[Mapping[str, Any]]:
+    """Put an installed version into use as `add_use` asks; report both.
+
+    In the document `absent` has the back ends whose models were not asked for, `left` the files
+    that the signature does not cover, and `use` what --activate or --trial did.
+    """
     from policy_core.bundle.store import current_version
-    from policy_core.errors import PolicyError
     from policy_store.activation import warn_of_older, warn_of_revoked
 
     contract = done.bundle.contract
@@ -147,22 +131,21 @@ def use_installed(
             error = failed
     if error is None:
         warn_of_revoked(root / contract.name)
-    result = InstallResult(
-        name=contract.name,
-        version=contract.version,
-        folder=done.folder,
-        is_new=done.is_new,
-        signed_by=done.bundle.signed_by,
-        absent=done.absent,
-        left=done.left,
-        current=None if error else current_version(root / contract.name),
-        use=use,
-    )
+    result = {
+        "name": contract.name,
+        "version": contract.version,
+        "folder": done.folder,
+        "is_new": done.is_new,
+        "signed_by": done.bundle.signed_by,
+        "absent": done.absent,
+        "left": done.left,
+        "current": None if error else current_version(root / contract.name),
+        "use": use,
+    }
     return CommandResult(document=result, text=text, error=error)
 
 
 def _meaning_of_name(root: Path, name: str, version: str) -> str:
-    """Return which version the bundle's name means, in words."""
     from policy_core.bundle.store import current_version
 
     current = current_version(root / name)

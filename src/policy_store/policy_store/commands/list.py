@@ -10,9 +10,7 @@ Reads no model; `policy_store verify` does.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from policy_store.command_line import CommandResult
@@ -21,26 +19,18 @@ from policy_store.commands.arguments import add_root, root_of
 _HEADS = ("name", "version", "", "signed by", "size", "installed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListResult:
-    """What is installed.
-
-    Attributes:
-        root: Folder of all bundles.
-        models: Each bundle: name, current (version in use), way_back, trials, problem, and its
-            versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
-            installed_from, revoked (the reason; null if it is not revoked), problem.
-    """
-
-    root: Path
-    models: Sequence[Mapping[str, Any]]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[ListResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """List.
+
+    Returns:
+        root, and models: each bundle's name, current (version in use), way_back, trials, problem,
+        and its versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
+        installed_from, revoked (the reason; null if it is not revoked), problem.
+    """
     from policy_store.inventory import listing
 
     root = root_of(given)
@@ -49,7 +39,7 @@ def run(given: argparse.Namespace) -> CommandResult[ListResult]:
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
     text = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [_HEADS, *rows]]
     return CommandResult(
-        document=ListResult(root=root, models=models),
+        document={"root": root, "models": models},
         text=[
             *(text if rows else ()),
             *_problems(models),

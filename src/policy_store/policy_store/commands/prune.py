@@ -10,29 +10,11 @@ The version in use and the two before it stay in any case.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import add_root, root_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneResult:
-    """What was removed, or would be.
-
-    Attributes:
-        name: Of the bundle.
-        versions: Folders of versions.
-        leftovers: Of installers that were killed.
-        removed: Whether they are gone; false without --force.
-    """
-
-    name: str
-    versions: Sequence[Path]
-    leftovers: Sequence[Path]
-    removed: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,16 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[PruneResult]:
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Show, or remove.
+
+    Returns:
+        name of the bundle, versions (folders), leftovers (of installers that were killed),
+        removed (false without --force).
+    """
     from policy_store.inventory import prune, surplus
 
-    found = (prune if given.force else surplus)(root_of(given), given.name, given.keep)
-    result = PruneResult(
-        name=given.name,
-        versions=found.versions,
-        leftovers=found.leftovers,
-        removed=given.force,
+    versions, leftovers = (prune if given.force else surplus)(
+        root_of(given), given.name, given.keep
     )
     done = "removed" if given.force else "would be removed (--force)"
-    text = [f"{path}: {done}" for path in (*found.versions, *found.leftovers)]
-    return CommandResult(document=result, text=text or [f"{given.name}: nothing to remove"])
+    text = [f"{path}: {done}" for path in (*versions, *leftovers)]
+    return CommandResult(
+        document={
+            "name": given.name,
+            "versions": versions,
+            "leftovers": leftovers,
+            "removed": given.force,
+        },
+        text=text or [f"{given.name}: nothing to remove"],
+    )

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from policy_core.bundle.signature import TrustedKeys
+from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
     access_of,
@@ -29,46 +30,18 @@ from policy_store.commands.arguments import (
     root_of,
 )
 from policy_store.commands.install import (
-    InstallResult,
     add_backends,
     add_expected,
     add_use,
     backends_of,
     use_installed,
 )
+from policy_store.registry.access import RegistryAccess
 
 if TYPE_CHECKING:
-    from policy_core.bundle.signature import TrustedKeys
-    from policy_store.registry.access import RegistryAccess
     from policy_store.registry.manifest import RegistryReference
 
 _log = logging.getLogger("policy_store")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulledFolder:
-    """A bundle that was pulled without --install.
-
-    Attributes:
-        folder: Of the bundle.
-        absent: Back ends whose models were not asked for.
-    """
-
-    folder: Path
-    absent: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulledRevocations:
-    """What this robot knows of revoked versions now.
-
-    Attributes:
-        name: Of the bundle.
-        revoked: The reason, by version.
-    """
-
-    name: str
-    revoked: Mapping[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,10 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_access(parser)
 
 
-def run(
-    given: argparse.Namespace,
-) -> CommandResult[InstallResult | PulledFolder | PulledRevocations]:
-    from policy_core.errors import PolicyError
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Pull.
+
+    Returns:
+        with --install as `install`; with --revocations name of the bundle and revoked (the
+        reason, by version); else folder and absent (back ends whose models were not asked for).
+    """
     from policy_store.registry.manifest import parse_reference
     from policy_store.registry.pull import pull_to_folder, pull_to_store
     from policy_store.registry.remote import PullRequest
@@ -143,7 +119,7 @@ def run(
     absent = pull_to_folder(request, access, output, trusted, progress)
     without = f", without the models of {', '.join(absent)}" if absent else ""
     return CommandResult(
-        document=PulledFolder(folder=output, absent=absent), text=[f"{output}: whole{without}"]
+        document={"folder": output, "absent": absent}, text=[f"{output}: whole{without}"]
     )
 
 
@@ -152,8 +128,7 @@ def _revocations(
     reference: RegistryReference,
     access: RegistryAccess,
     trusted: TrustedKeys | None,
-) -> CommandResult[PulledRevocations]:
-    from policy_core.errors import PolicyError
+) -> CommandResult[Mapping[str, Any]]:
     from policy_store.activation import warn_of_revoked
     from policy_store.registry.remote import update_revocations
 
@@ -168,6 +143,6 @@ def _revocations(
     warn_of_revoked(model)
     text = [f"{reference.name} {version} is revoked: {why}" for version, why in revoked.items()]
     return CommandResult(
-        document=PulledRevocations(name=reference.name, revoked=revoked),
+        document={"name": reference.name, "revoked": revoked},
         text=text or [f"{reference.name}: no version is revoked"],
     )

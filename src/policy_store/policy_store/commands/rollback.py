@@ -10,14 +10,16 @@ It is verified first. Newer versions stay in the record until the next `policy_s
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
-    VersionUse,
     add_public_key,
     add_root,
     keys_of,
     root_of,
+    version_use,
 )
 
 
@@ -27,12 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[VersionUse]:
-    """Roll back."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Roll back.
+
+    Returns:
+        name of the bundle, version that nodes take, on_trial (it is not in use yet),
+        version_before (that runs again if a trial fails, or ran before a rollback; else null).
+    """
     from policy_store.activation import roll_back
 
     before, folder = roll_back(root_of(given), given.name, keys_of(given))
     return CommandResult(
-        document=VersionUse(name=given.name, version=folder.name, version_before=before),
+        document=version_use(given.name, folder.name, before),
         text=[f"{given.name} {folder.name} is in use, instead of {before}"],
     )

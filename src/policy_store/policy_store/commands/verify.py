@@ -11,10 +11,8 @@ harmless.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
@@ -24,24 +22,6 @@ from policy_store.commands.arguments import (
     name_and_version_of,
     root_of,
 )
-
-if TYPE_CHECKING:
-    from policy_store.inventory import Verified
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
-    """What is installed, verified.
-
-    Attributes:
-        root: Folder of all bundles.
-        holds: Whether nothing is wrong.
-        found: Each version, and each bundle's folder of versions.
-    """
-
-    root: Path
-    holds: bool
-    found: Sequence[Verified]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_public_key(parser)
 
 
-def run(given: argparse.Namespace) -> CommandResult[VerifyResult]:
-    """Verify; the status is 1 if something is wrong."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Verify; the status is 1 if something is wrong.
+
+    Returns:
+        root, holds (nothing is wrong), found: of each version, and of each bundle's folder of
+        versions (version is empty): folder, version, problem (empty where there is none), notes,
+        signed_by.
+    """
     from policy_store.inventory import verify
 
     root = root_of(given)
@@ -72,7 +58,7 @@ def run(given: argparse.Namespace) -> CommandResult[VerifyResult]:
         text += one.notes
     holds = not any(one.problem for one in found)
     return CommandResult(
-        document=VerifyResult(root=root, holds=holds, found=found),
+        document={"root": root, "holds": holds, "found": found},
         text=text,
         status=0 if holds else 1,
     )

@@ -135,7 +135,6 @@ class RegistryRepository:
 
 
 def _continues(status: int, content_range: str | None, there: int) -> bool:
-    """Return whether an answer goes on where a file ends."""
     if status == 206:
         match = re.match(r"bytes (\d{1,18})-", content_range or "")
         return match is not None and int(match[1]) == there > 0

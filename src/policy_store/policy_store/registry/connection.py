@@ -108,7 +108,7 @@ def exchange(
         sent["Content-Length"] = str(size_bytes)
     with _network_errors(url):
         send = partial(
-            _http_to(url, context).request,
+            http_to(url, context).request,
             method,
             url,
             headers=sent,
@@ -146,7 +146,7 @@ def within(seconds: float, act: Callable[[], T]) -> T:
         raise TimeoutError("no end in time") from error
 
 
-def _http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
+def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     """Return what sends requests to a server, through the environment's proxy if there is one."""
     parts = urllib3.util.parse_url(url)
     host = (parts.host or "").strip("[]")

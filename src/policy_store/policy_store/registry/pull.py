@@ -77,7 +77,6 @@ def pull_to_store(
 def _installed(
     request: PullRequest, found: RemoteBundle, model: Path, trusted: TrustedKeys | None
 ) -> Installed | None:
-    """Return the version that is asked for where it is installed and whole, None otherwise."""
     folder = model / found.contract.version
     if not folder.is_dir():
         return None
@@ -152,7 +151,6 @@ def _downloaded(
     *,
     copies: int,
 ) -> Path:
-    """Return the folder of the bundle, whole as far as it was asked for."""
     folder, parts = staging / _BUNDLE, staging / _PARTS
     if folder.exists():  # of a pull that was killed at its end: its files are parts again
         remove(folder)

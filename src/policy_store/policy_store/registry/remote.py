@@ -325,7 +325,6 @@ def _wanted(
     backends: Collection[str] | None,
     place: str,
 ) -> list[Layer]:
-    """Return the layers to download: each with the hash that the contract states."""
     wanted = []
     for name, sha256 in stated_hashes(contract, backends).items():
         layer = layers.get(name)

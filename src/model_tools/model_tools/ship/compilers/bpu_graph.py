@@ -76,20 +76,6 @@ class BpuGraph:
                     f"{self.model}: input {spec.name}: expected a name without ';', "
                     "which separates inputs in the compiler's settings"
                 )
-        wanted = {spec.name: spec.shape[1:] for spec in self.inputs}
-        found = {name: array.shape[1:] for name, array in self.samples.items()}
-        counts = {len(array) for array in self.samples.values()}
-        if found != wanted or len(counts) != 1 or counts == {0}:
-            sizes = ", ".join(f"{name} {list(a.shape)}" for name, a in self.samples.items())
-            raise ToolError(
-                f"{self.name}: expected the same number of samples for each of "
-                f"{', '.join(map(str, self.inputs))}, found {sizes or 'none'}"
-            )
-        for name, array in self.samples.items():
-            if not all(np.isfinite(np.asarray(row, np.float32)).all() for row in array):
-                raise ToolError(
-                    f"{self.name}: samples of {name}: expected finite values, found NaN or infinity"
-                )
 
     def rows(self, name: str) -> F32:
         """Return the samples of an input, [rows, *shape that the compiler gets] float32."""
@@ -167,7 +153,6 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _prepared(graph: BpuGraph, found: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose inputs have the axes that the compiler gets."""
     for spec in graph.inputs:
         if graph.shape(spec) != spec.shape:
             _reshape_inside(found.graph, spec)
@@ -219,7 +204,6 @@ def _reshape_inside(graph: onnx.GraphProto, spec: TensorSpec) -> None:
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Rename a tensor where it is used, in nested graphs too."""
     for node in graph.node:
         for place, name in enumerate(node.input):
             if name == old:

@@ -149,8 +149,6 @@ def _write_graph(folder: Path, graph: BpuGraph, settings: BpuSettings) -> None:
 
 
 def _config(graph: BpuGraph, settings: BpuSettings) -> dict[str, dict[str, object]]:
-    """Return the settings of one graph, lists in the order of its inputs."""
-
     def each(text: str) -> str:
         return ";".join([text] * len(graph.inputs))
 
@@ -190,7 +188,6 @@ def _config(graph: BpuGraph, settings: BpuSettings) -> dict[str, dict[str, objec
 
 
 def _sample_folders(graph: BpuGraph) -> list[str]:
-    """Return the folder of each input's samples, in the folder of the graph."""
     places = sample_folders([spec.name for spec in graph.inputs])
     if graph.files:
         places = [str(PurePath(graph.files[spec.name][0]).parent) for spec in graph.inputs]

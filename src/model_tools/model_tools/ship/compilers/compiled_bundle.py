@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from model_tools.errors import ToolError
@@ -55,7 +55,8 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
     bundle = load_bundle(request.bundle)
     kind = models_to_compile(bundle, request)
     files = {model.key: reference(model) for model in bundle.models}
-    _precheck(compiler, [*_orders(request, compiler, bundle, kind, files, request.output).values()])
+    if precheck := getattr(compiler, "precheck", None):
+        precheck([*_orders(request, compiler, bundle, kind, files, request.output).values()])
     for file in files.values():
         kind.require_exact(file, request.precision)
     source = calibrating(request, compiler)
@@ -71,7 +72,11 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
         with tempfile.TemporaryDirectory(prefix=".samples.", dir=made) as scratch:
             taken, golden = samples(Path(scratch)), kind.golden()
             orders = _orders(request, compiler, bundle, kind, files, made, taken, golden)
-            results = _compiled(compiler, list(orders.values()))
+            results: list[Made] = (
+                compiler.compile_all([*orders.values()])
+                if hasattr(compiler, "compile_all")
+                else [compiler.compile(order) for order in orders.values()]
+            )
         _enter(
             made,
             {
@@ -93,7 +98,6 @@ def _orders(
     samples: Samples | None = None,
     golden: Mapping[str, Tensor] | None = None,
 ) -> dict[str, CompileOrder]:
-    """Return an order for each model, by its key, to be written below a folder."""
     orders = dict[str, CompileOrder]()
     for model in bundle.models:
         key, file, found = model.key, files[model.key], (samples or {}).get(model.key)
@@ -114,21 +118,6 @@ def _orders(
             golden=golden,
         )
     return orders
-
-
-def _compiled(compiler: Compiler, orders: list[CompileOrder]) -> list[Made]:
-    together = getattr(compiler, "compile_all", None)
-    if together is not None:
-        made: list[Made] = together(orders)
-        return made
-    return [compiler.compile(order) for order in orders]
-
-
-def _precheck(compiler: Compiler, orders: Sequence[CompileOrder]) -> None:
-    """Let a compiler look at what it can before samples are collected; see `Compiler`."""
-    look: Callable[[Sequence[CompileOrder]], None] | None = getattr(compiler, "precheck", None)
-    if look is not None:
-        look(orders)
 
 
 def _artifacts(

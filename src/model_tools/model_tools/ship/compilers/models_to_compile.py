@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.observation_sources import open_source
@@ -33,44 +33,65 @@ Samples = Mapping[str, GraphSamples]
 """By the key of the model in the contract."""
 
 
-class ModelsToCompile(Protocol):
-    """What differs between kinds of policies when one is compiled.
+class ChunkModels:
+    """The graphs of a chunk policy, each in its folder, calibrated with the same observations.
 
     Attributes:
         owned: Patterns of the files that the folder of such a bundle holds.
     """
 
-    owned: tuple[str, ...]
+    def __init__(self, bundle: ChunkBundle, request: CompileRequest) -> None:
+        """Compile the graphs of a bundle."""
+        self._bundle, self._request = bundle, request
+        self.owned = (*BUNDLE_FILES, *(f"{name}/*" for name in bundle.contract.graphs))
 
     def name(self, key: str) -> str:
         """Return what a compiler calls the model that has this key in the contract."""
+        return key.removeprefix("graphs.")
 
     def place(self, key: str, model: Path) -> Path:
         """Return where a compiled model lies in a bundle, without precision and suffix."""
+        return model.relative_to(self._bundle.path).with_name(self.name(key))
 
     def require_exact(self, model: Path, precision: str) -> None:
-        """Check that a precision holds what the inputs of a reference model count."""
+        """Check that a precision holds what the inputs of a reference model count: nothing here."""
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
         """Open what calibrates the models, if anything does.
 
         Args:
-            source: As `CompileRequest.samples`.
+            source: A LeRobot dataset or a recording; of a joint policy a file or a recording.
             progress: Gets how many samples were taken.
 
         Returns:
-            What takes the samples, which may be kept in a folder that it is given.
+            A function that takes the samples, and may keep them in the folder that it is given.
         """
+        if source is None:
+            return lambda folder: {}
+        bundle, request = self._bundle, self._request
+        opened = open_source(bundle.contract, source, request.topics)
+        count = count_of(opened, request.samples)
+
+        def collect(folder: Path) -> Samples:
+            found = collect_samples(bundle, opened, count, folder, progress)
+            return {f"graphs.{name}": samples for name, samples in found.items()}
+
+        return collect
 
     def golden(self) -> Mapping[str, Tensor] | None:
-        """Return rows of the model's tensors that prove what was made, where there are such."""
+        """Return rows that prove a model; here they are of the whole policy, not of its graphs."""
+        return None
 
     def copy(self, folder: Path) -> None:
-        """Copy the bundle into a folder."""
+        """Copy the contract and what it names; a workspace that lies among it stays behind."""
+        for name in (CONTRACT_FILE, *stated_hashes(self._bundle.contract)):
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._bundle.path / name, place)
 
 
 class JointModel:
-    """The only model of a joint policy, which lies beside the contract."""
+    """The only model of a joint policy, beside the contract; methods as those of `ChunkModels`."""
 
     owned: tuple[str, ...] = BUNDLE_FILES
 
@@ -79,11 +100,9 @@ class JointModel:
         self._bundle, self._request = bundle, request
 
     def name(self, key: str) -> str:
-        """Return the name of every such model."""
         return "policy"
 
     def place(self, key: str, model: Path) -> Path:
-        """Return a place beside the contract."""
         return Path("policy")
 
     def require_exact(self, model: Path, precision: str) -> None:
@@ -102,7 +121,6 @@ class JointModel:
                 )
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
-        """Take rows of a file or a recording; see `ModelsToCompile`."""
         if source is None:
             return lambda folder: {}
         request = self._request
@@ -115,59 +133,13 @@ class JointModel:
         return lambda folder: {key: GraphSamples(inputs=samples, files={})}
 
     def golden(self) -> Mapping[str, Tensor] | None:
-        """Return the golden rows, where there are some."""
         return self._bundle.golden() if self._bundle.contract.model.golden else None
 
     def copy(self, folder: Path) -> None:
-        """Copy all files of the bundle."""
         copy_folder(self._bundle.path, folder)
 
 
-class ChunkModels:
-    """The graphs of a chunk policy, each in its folder, calibrated with the same observations."""
-
-    def __init__(self, bundle: ChunkBundle, request: CompileRequest) -> None:
-        """Compile the graphs of a bundle."""
-        self._bundle, self._request = bundle, request
-        self.owned = (*BUNDLE_FILES, *(f"{name}/*" for name in bundle.contract.graphs))
-
-    def name(self, key: str) -> str:
-        """Return the name of a graph."""
-        return key.removeprefix("graphs.")
-
-    def place(self, key: str, model: Path) -> Path:
-        """Return a place beside the reference's graph."""
-        return model.relative_to(self._bundle.path).with_name(self.name(key))
-
-    def require_exact(self, model: Path, precision: str) -> None:
-        """Do nothing: graphs have no count of ticks."""
-
-    def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
-        """Take observations of a LeRobot dataset or a recording; see `ModelsToCompile`."""
-        if source is None:
-            return lambda folder: {}
-        bundle, request = self._bundle, self._request
-        opened = open_source(bundle.contract, source, request.topics)
-        count = count_of(opened, request.samples)
-
-        def collect(folder: Path) -> Samples:
-            found = collect_samples(bundle, opened, count, folder, progress)
-            return {f"graphs.{name}": samples for name, samples in found.items()}
-
-        return collect
-
-    def golden(self) -> Mapping[str, Tensor] | None:
-        """Return none: golden rows are of the whole policy, not of its graphs."""
-        return None
-
-    def copy(self, folder: Path) -> None:
-        """Copy the contract and what it names; a workspace that lies among it stays behind."""
-        for name in (CONTRACT_FILE, *stated_hashes(self._bundle.contract)):
-            place = folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._bundle.path / name, place)
-
-
+ModelsToCompile = JointModel | ChunkModels
 _KINDS: Mapping[type[Bundle], Callable[[Any, CompileRequest], ModelsToCompile]] = {
     JointBundle: JointModel,
     ChunkBundle: ChunkModels,

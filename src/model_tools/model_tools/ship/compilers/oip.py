@@ -47,8 +47,11 @@ class OipCompiler:
                 raise ToolError(
                     f"oip: option tolerance: expected a share between 0 and 1, found {text!r}"
                 )
+        name = options.get("model") or order.served_name
+        if "model" in options and order.name != "policy":  # one of several graphs
+            name += f"_{order.name}"
         model = OipModel(
-            model=_model_name(order),
+            model=name,
             version=options.get("version", ""),
             # Of another precision another file is served.
             sha256=sha256_of(order.model) if order.precision == "fp32" else "",
@@ -63,13 +66,6 @@ class OipCompiler:
             how=f"{count} rows of the reference, which the model {model.model} of a server must "
             f"answer within {tolerance:g} of their largest value",
         )
-
-
-def _model_name(order: CompileOrder) -> str:
-    given = order.options.get("model", "")
-    if not given:
-        return order.served_name
-    return given if order.name == "policy" else f"{given}_{order.name}"
 
 
 def _rows(order: CompileOrder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

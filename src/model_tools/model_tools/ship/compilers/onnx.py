@@ -205,8 +205,6 @@ def _with_channels(file: Path) -> onnx.ModelProto:
 
 
 class _Samples(quantization.CalibrationDataReader):  # type: ignore[misc]  # carries no types
-    """Hands the rows to the calibration, one as a batch each."""
-
     def __init__(self, samples: Mapping[str, Tensor]) -> None:
         count = len(next(iter(samples.values())))
         self._rows: Iterator[dict[str, Tensor]] = (

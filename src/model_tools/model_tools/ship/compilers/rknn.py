@@ -62,7 +62,13 @@ class RknnCompiler:
         """Write `order.output`, and beside it the model for `rknn_sim`."""
         assert order.target is not None  # one of ours
         settings = settings_of(order.precision, order.target, order.options)
-        _check_samples(order)
+        if order.samples is not None and (rows := _rows(order.samples)) < _ENOUGH:
+            _log.warning(
+                "rknn: %d rows to calibrate with; from %d on the largest errors are several "
+                "times smaller",
+                rows,
+                _ENOUGH,
+            )
         with tempfile.TemporaryDirectory(prefix="rknn.") as scratch:
             try:
                 return _compiled(order, settings, Path(scratch))
@@ -116,30 +122,7 @@ def _recipe(order: CompileOrder, settings: RknnSettings) -> Recipe:
     )
 
 
-def _check_samples(order: CompileOrder) -> None:
-    """Raise where they teach nothing; the toolkit takes one sample without a word."""
-    if order.samples is None:
-        return
-    rows = _rows(order.samples)
-    if rows < FEWEST:
-        raise ToolError(f"rknn: expected at least {FEWEST} rows to calibrate with, found {rows}")
-    for name, array in order.samples.items():
-        if not np.isfinite(array).all():
-            raise ToolError(
-                f"rknn: {name}: expected finite samples, found NaN or infinity; leave "
-                "out those rows"
-            )
-    if rows < _ENOUGH:
-        _log.warning(
-            "rknn: %d rows to calibrate with; from %d on the largest errors are several "
-            "times smaller",
-            rows,
-            _ENOUGH,
-        )
-
-
 def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
-    """Raise unless the file is what was asked for."""
     if made.targets != (recipe.target,):
         raise ToolError(
             f"{order.model}: expected a file for {recipe.target}, found one for "

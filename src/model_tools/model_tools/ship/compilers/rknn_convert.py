@@ -53,7 +53,6 @@ def convert(folder: Path, analyse: bool) -> dict[str, Any]:
 
 
 def _proof(toolkit: Any, folder: Path, recipe: Recipe) -> dict[str, Any]:
-    """Return `errors`, or `unproven`."""
     began, found = time.monotonic(), list[list[Any]]()
     with np.load(folder / PROOF) as rows:
         fed = [rows[f"in.{place}"] for place in range(len(recipe.inputs))]

@@ -52,7 +52,6 @@ class TensorRtCompiler:
 
 
 def _written(order: CompileOrder) -> str:
-    """Write the model; return how it was made."""
     with refusals_named(order):
         if order.samples is not None:
             # TensorRT's parser takes no unsigned integers, no biases in int32, and up to 8.x no
@@ -65,7 +64,6 @@ def _written(order: CompileOrder) -> str:
 
 
 def _built(order: CompileOrder) -> str:
-    """Build an engine into the cache of this machine; return with what."""
     backend = TensorRtBackend(
         order.output,
         order.inputs,

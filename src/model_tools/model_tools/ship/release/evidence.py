@@ -137,7 +137,6 @@ def _course(values: Node | None, joints: Sequence[str]) -> F64 | None:
 
 
 def _counted(number: Node) -> float:
-    """Return a number that is counted or measured without a sign."""
     value = number.number()
     if value < 0.0:  # it would make up for others
         raise number.wrong("a number of 0 or more")
@@ -193,7 +192,6 @@ def _judged_shadow(
 
 
 def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
-    """Return the evidence by robot from an answer of Prometheus."""
     of_robots = dict[str, list[tuple[dict[str, str], float]]]()
     for sample in samples.elements():
         labels = {name: label.text() for name, label in sample["metric"].items()}
@@ -276,7 +274,6 @@ def _shadow_of_robot(
 
 
 def _number(text: Node) -> float:
-    """Return a value of Prometheus, which is text."""
     try:
         value = float(text.text())
     except ValueError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import getpass
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError, VerdictError
@@ -30,22 +29,6 @@ from policy_core.bundle.verified import sha256_of
 from policy_inference.candidate.expectation import ExpectedDistance, expected_distances
 
 EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
-_MOST_REASONS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageVerdict:
-    """What the evidence of a stage proves.
-
-    Attributes:
-        stage: Which stage.
-        health: healthy: it may go on; bad: it must not; not_enough: evidence is missing.
-        reasons: Why it is not healthy, each names its robot.
-    """
-
-    stage: StageName
-    health: Health
-    reasons: Sequence[str]
 
 
 def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release:
@@ -169,8 +152,17 @@ def _refuse_replayed(
             )
 
 
-def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
-    """Return what the evidence of a stage proves, of the one that it has come to if None."""
+def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, Sequence[str]]:
+    """Return what the evidence of a stage proves, and why it is not healthy.
+
+    Args:
+        release: The release.
+        stage: The one that it has come to if None.
+
+    Returns:
+        healthy: it may go on; bad: it must not; not_enough: evidence is missing. And reasons, each
+        of which names its robot.
+    """
     stage = stage or release.stage
     limits, robots = getattr(release.stages, stage), release.evidence(stage)
     differ = [
@@ -178,7 +170,7 @@ def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
         for one in release.unaccepted
     ]
     if differ:
-        return StageVerdict(stage=stage, health="bad", reasons=differ)
+        return "bad", differ
     least = getattr(limits, "min_robots", 1)
     share = getattr(limits, "min_share", 1.0)
     by_health = {
@@ -193,7 +185,7 @@ def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
     ]
     # Robots without enough data may still become healthy, bad ones may not.
     if bad > (1.0 - share) * len(robots) + 1e-9:
-        return StageVerdict(stage=stage, health="bad", reasons=reasons)
+        return "bad", reasons
     if healthy < least:
         reasons.append(
             "simulation: no healthy walks; `model_tools release record ... simulation --bundle`"
@@ -203,15 +195,14 @@ def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
     elif healthy + 1e-9 < share * len(robots):
         reasons.append(f"{stage}: {healthy} of {len(robots)} robots are healthy")
     else:
-        return StageVerdict(stage=stage, health="healthy", reasons=[])
-    return StageVerdict(stage=stage, health="not_enough", reasons=reasons)
+        return "healthy", []
+    return "not_enough", reasons
 
 
 def promote(file: Path, by: str) -> Release:
     """Let the next stage begin; return the release as it is then."""
     release = read_release(file)
-    found = verdict(release)
-    missing = [*found.reasons, *_evidence_problems(release, file)]
+    missing = [*verdict(release)[1], *_evidence_problems(release, file)]
     if release.ended is not None:
         missing.insert(0, f"it was {_words(release)}")
     later = release.asked[release.asked.index(release.stage) + 1 :]
@@ -220,11 +211,9 @@ def promote(file: Path, by: str) -> Release:
     if not by.strip():
         missing.append("--by: a person who approves")
     if missing:
-        shown = missing[:_MOST_REASONS]
-        more = [f"and {len(missing) - len(shown)} more"] if len(missing) > len(shown) else []
         raise VerdictError(
             f"{file}: {release.name} {release.version} stays in {release.stage}; expected what "
-            "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in (*shown, *more))
+            "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in missing)
         )
     return add_event(file, "promoted", later[0], by, seen=release)
 
@@ -249,7 +238,6 @@ def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
 
 
 def _evidence_problems(release: Release, file: Path) -> list[str]:
-    """Return which files of the present stage are not there, or are not what was recorded."""
     problems = []
     for name, sha256 in release.files(release.stage).items():
         try:

@@ -22,7 +22,6 @@ from typing import Any, Literal
 import yaml
 
 from model_tools.errors import ToolError
-from policy_core.bundle import bounded_yaml
 from policy_core.bundle.contract import NAME, VERSION
 from policy_core.bundle.contract_difference import ContractDifference, not_accepted
 from policy_core.bundle.schema import Reader, entry, parse_yaml, read_bytes
@@ -36,8 +35,6 @@ Health = Literal["healthy", "bad", "not_enough"]
 StageName = Literal["simulation", "shadow", "canary", "production"]
 _SHA256 = "^[0-9a-f]{64}$"
 _DIGEST = "^sha256:[0-9a-f]{64}$"
-_FOR_EVIDENCE = 0.9
-"""Share of the file that evidence may take: a release can always be halted."""
 _HEADER = (
     "# A release; `model_tools release` writes it (docs/releases.md). Limits can be changed until\n"
     "# the history has its first entry.\n"
@@ -275,29 +272,21 @@ def add_event(
 
 
 def _write(release: Release, file: Path) -> None:
-    plain = _plain(dataclasses.asdict(release))
+    plain = json.loads(json.dumps(dataclasses.asdict(release)))  # lists, which YAML has, of tuples
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
-    most, longest = bounded_yaml.MOST_VALUES, bounded_yaml.LARGEST_BYTES
-    grows = bool(release.history) and release.history[-1].event == "recorded"
-    if grows and (_count(plain) > _FOR_EVIDENCE * most or len(text) > _FOR_EVIDENCE * longest):
-        raise ToolError(
-            f"{file}: expected evidence for which the file has room, {most} values and "
-            f"{longest >> 20} MiB, a tenth of it for what ends the release, found more; record "
-            "each wave of robots once"
-        )
     _parsed(text.encode(), file)  # nothing is written that cannot be read
     with whole_file(file, 0o644) as growing:
         growing.write(f"{_HEADER}{text}".encode())
 
 
 def _head_hash(release: Release) -> str:
-    head = _plain(dataclasses.asdict(release))
+    head = dataclasses.asdict(release)
     head.pop("history")
     return _sha256(head)
 
 
 def _chained(before: str, event: ReleaseEvent) -> str:
-    content = _plain(dataclasses.asdict(event))
+    content = dataclasses.asdict(event)
     content.pop("chain")
     return _sha256([before, content])
 
@@ -305,16 +294,3 @@ def _chained(before: str, event: ReleaseEvent) -> str:
 def _sha256(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _count(value: Any) -> int:
-    """Return how many values a value has in YAML, names included."""
-    if isinstance(value, dict):
-        return 1 + sum(1 + _count(entry) for entry in value.values())
-    return 1 + sum(map(_count, value)) if isinstance(value, list) else 1
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -3,15 +3,28 @@
 """What tests of all compilers calibrate with."""
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.load import load_bundle
 
 from ...files.lerobot.small_dataset import write_dataset
 from ...tiny_bundle import observations
 
 SIZES = {"laptop": (48, 64), "phone": (48, 64)}
 """Cameras of the chunk policies, as the dataset has them."""
+BundleT = TypeVar("BundleT", bound=Bundle)
+
+
+def compiled(kind: type[BundleT], compiler: str, **given: Any) -> BundleT:
+    """Compile a bundle as the fields of a `CompileRequest` say; return the new one."""
+    usual = {"compiler": compiler, "target": None, "rows": None, "samples": 512}
+    return load_bundle(compile_bundle(CompileRequest(**(usual | given))), kind=kind)
 
 
 @pytest.fixture

@@ -13,10 +13,7 @@ import pytest
 from onnx import helper
 
 from model_tools.errors import ToolError, VerdictError
-from model_tools.files.onnx_model import read_onnx
 from model_tools.prove.calibration.calibration_files import hash_of
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Calibration
@@ -30,7 +27,7 @@ from testkit.wording import check_wording, refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import forward, make_bundle, make_counting_bundle, observations, weights
-from .saturating import saturating_outputs
+from .conftest import compiled
 
 LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
 Compile = Callable[..., JointBundle]
@@ -44,18 +41,13 @@ def tiny_source(tmp_path: Path) -> Path:
 @pytest.fixture
 def compile_tiny(tiny_source: Path, tiny_rows: Path, tmp_path: Path) -> Compile:
     def apply(
-        precision: str = "int8", rows: Path | None = tiny_rows, **changes: object
+        precision: str = "int8",
+        rows: Path | None = tiny_rows,
+        compiler: str = "onnx",
+        **changes: object,
     ) -> JointBundle:
-        given = {
-            "compiler": "onnx",
-            "bundle": tiny_source,
-            "target": None,
-            "samples": 512,
-            "output": tmp_path / "made",
-            **changes,
-        }
-        request = CompileRequest(precision=precision, rows=rows, **given)  # type: ignore[arg-type]  # as in the calls
-        return load_bundle(compile_bundle(request), kind=JointBundle)
+        given = {"bundle": tiny_source, "output": tmp_path / "made", **changes}
+        return compiled(JointBundle, compiler, precision=precision, rows=rows, **given)
 
     return apply
 
@@ -140,58 +132,6 @@ def test_weights_are_unsigned_around_128_with_a_scale_per_channel(compile_tiny: 
         assert (np.abs(array.astype(np.int32) - 128).max(axis=0) == 127).all()
 
 
-def test_int8_is_one_function_on_processors_whose_signed_sums_saturate(
-    compile_tiny: Compile,
-) -> None:
-    bundle = compile_tiny()
-    obs = observations(50, seed=3)
-    file = bundle.artifact("onnx")[1]
-
-    there = np.concatenate([saturating_outputs(onnx.load(file), row[None]) for row in obs])
-
-    # Another order of the sums rounds a value that lies between two steps the other way.
-    np.testing.assert_allclose(there, bundle_outputs(bundle, obs), rtol=0.0, atol=0.02)
-    assert np.abs(there - forward(obs, weights())).max() < 0.05
-
-
-def with_signed_weights(file: Path, output: Path) -> onnx.ModelProto:
-    """Save the same function with signed weights around 0."""
-    model = onnx.load(file)
-    names = {
-        name
-        for node in model.graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0].endswith("_quantized")
-        for name in node.input
-    }
-    for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if tensor.name in names and values.dtype == np.uint8:
-            shifted = (values.astype(np.int16) - 128).astype(np.int8)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(shifted, tensor.name))
-    onnx.save(model, output)
-    return model
-
-
-def test_signed_weights_are_another_function_on_such_processors_but_not_in_this_back_end(
-    compile_tiny: Compile, tmp_path: Path
-) -> None:
-    bundle, obs, file = compile_tiny(), observations(50, seed=3), tmp_path / "signed.onnx"
-    signed = with_signed_weights(bundle.artifact("onnx")[1], file)
-    assert read_onnx(file).integers == "signed"
-
-    there = np.concatenate([saturating_outputs(signed, row[None]) for row in obs])
-    graph = bundle.contract.model
-    backend = OnnxBackend(file, graph.input_specs, graph.output_specs, precision="int8")
-    try:
-        rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
-        here = np.asarray(play(backend, rows, ())["actions"], np.float32)
-    finally:
-        backend.close()
-
-    assert np.abs(there - bundle_outputs(bundle, obs)).max() > 0.1
-    np.testing.assert_allclose(here, bundle_outputs(bundle, obs), rtol=0.0, atol=1e-6)
-
-
 def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path) -> None:
     """ONNX Runtime would refuse to run it in integers with a scale per channel."""
     graph = helper.make_graph(
@@ -256,28 +196,15 @@ def test_too_few_different_samples_are_refused(
     assert not (tmp_path / "made").exists()
 
 
-def test_a_truncated_file_or_too_few_samples_are_refused(
-    compile_tiny: Compile, tiny_rows: Path
-) -> None:
-    for count in (31, 0, -1):
-        with refusal(ToolError):
-            compile_tiny(samples=count)
-    tiny_rows.write_bytes(tiny_rows.read_bytes()[:100])
-    with refusal(ToolError):
-        compile_tiny()
-
-
-UNFIT: dict[str, dict[str, np.ndarray]] = {
-    "another name": {"observation": np.zeros((40, 6))},
-    "not finite": {"obs": np.full((40, 6), np.nan)},
-}
-
-
-@pytest.mark.parametrize("kind", UNFIT)
+@pytest.mark.parametrize(
+    "arrays",
+    [{"observation": np.zeros((40, 6))}, {"obs": np.full((40, 6), np.nan)}],
+    ids=["another name", "not finite"],
+)
 def test_samples_that_do_not_fit_are_refused(
-    compile_tiny: Compile, tiny_rows: Path, kind: str
+    compile_tiny: Compile, tiny_rows: Path, arrays: dict[str, np.ndarray]
 ) -> None:
-    np.savez(tiny_rows, allow_pickle=False, **UNFIT[kind])
+    np.savez(tiny_rows, allow_pickle=False, **arrays)
 
     with refusal(ToolError):
         compile_tiny()

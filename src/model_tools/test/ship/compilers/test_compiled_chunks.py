@@ -17,8 +17,6 @@ from model_tools.make.act.act_contract import ActRequest as ExportRequest
 from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.prove.calibration.graph_samples import GraphSamples, collect_samples
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
@@ -26,7 +24,7 @@ from policy_inference.backends.registry import open_models
 from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
-from .conftest import SIZES
+from .conftest import SIZES, compiled
 
 Compile = Callable[..., ChunkBundle]
 Worst = Callable[[ChunkBundle], float]
@@ -39,18 +37,15 @@ def arm_source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def compile_arm(arm_source: Path, arm_dataset: Path, tmp_path: Path) -> Compile:
-    def apply(precision: str = "int8", **changes: object) -> ChunkBundle:
+    def apply(precision: str = "int8", compiler: str = "onnx", **changes: object) -> ChunkBundle:
         given = {
-            "compiler": "onnx",
             "bundle": arm_source,
-            "target": None,
             "samples": 36,
             "rows": arm_dataset,
             "output": tmp_path / "made",
             **changes,
         }
-        request = CompileRequest(precision=precision, **given)  # type: ignore[arg-type]  # as in the calls
-        return load_bundle(compile_bundle(request), kind=ChunkBundle)
+        return compiled(ChunkBundle, compiler, precision=precision, **given)
 
     return apply
 
@@ -138,22 +133,6 @@ def test_another_back_ends_graphs_stand_beside_the_reference(
     assert worst(bundle) < 1e-5
 
 
-def test_all_frames_calibrate_where_there_are_fewer_than_usual(
-    compile_arm: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "model_tools")
-
-    bundle = compile_arm(samples=None)
-
-    calibration = bundle.contract.graphs[POLICY].artifacts["onnx"].calibration
-    assert calibration is not None
-    assert calibration.rows == 36
-    check_wording(*(message for message in caplog.messages if " 36 " in message))
-    with refusal(ToolError):
-        compile_arm(samples=37, output=tmp_path / "more")
-    assert not (tmp_path / "more").exists()
-
-
 def test_calibrating_needs_a_dataset(compile_arm: Compile, tmp_path: Path) -> None:
     with refusal(ToolError):
         compile_arm(rows=None)
@@ -183,16 +162,15 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
     contract = folder / "policy.yaml"  # the dataset's images are smaller than those of training
     contract.write_text(contract.read_text("utf-8").replace("resize: false", "resize: true"))
 
-    request = CompileRequest(
-        compiler="onnx",
+    made = compiled(
+        ChunkBundle,
+        "onnx",
         bundle=folder,
         precision="int8",
-        target=None,
         samples=6,
         rows=shared_data / "act/dataset_v3",
         output=tmp_path / "int8",
     )
-    made = load_bundle(compile_bundle(request), kind=ChunkBundle)
 
     reference = load_bundle(folder, kind=ChunkBundle)
     source = DatasetSource(reference.contract, shared_data / "act/dataset_v3")

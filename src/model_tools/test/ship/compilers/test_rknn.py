@@ -117,13 +117,7 @@ def test_the_file_and_the_one_for_the_simulator_are_made(
 
 @pytest.mark.parametrize(
     ("precision", "target"),
-    [
-        ("w8a16", "rk3588"),
-        ("w4a16", "rk3562"),
-        ("fp16", "rv1103b"),
-        ("w16a16i_dfp", "rv1106b"),
-        ("w8a8", "rk2118"),
-    ],
+    [("w8a16", "rk3588"), ("fp16", "rv1103b")],
 )
 def test_a_precision_that_the_chip_lacks_is_refused_with_those_it_has(
     compile_rknn: Compile, precision: str, target: str
@@ -151,23 +145,13 @@ def rknn_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 
 @pytest.mark.parametrize(
     ("precision", "target"),
-    [
-        ("int8", "rk3588"),
-        ("asymmetric_quantized-8", "rk3588"),
-        ("dfp-16", "rk3588"),
-        ("float16", "rk3588"),
-        ("fp16", "rk3399"),
-    ],
+    [("int8", "rk3588"), ("float16", "rk3588"), ("fp16", "rk3399")],
 )
 def test_former_names_of_precisions_and_unknown_chips_are_explained(
     rknn_request: Callable[..., CompileRequest], precision: str, target: str
 ) -> None:
     with refusal(ToolError):
         compile_bundle(rknn_request(precision=precision, target=target))
-
-
-def test_rk3588s_is_compiled_as_rk3588(compile_rknn: Compile) -> None:
-    check_wording(compile_rknn(target="rk3588s").how)
 
 
 @pytest.mark.parametrize(
@@ -190,27 +174,12 @@ def test_options_are_checked_before_the_toolkit_runs(compile_rknn: Compile, opti
         compile_rknn(**dict(one.split("=") for one in options.split()))
 
 
-def test_what_belongs_to_calibration_is_refused_for_fp16(compile_rknn: Compile) -> None:
-    with refusal(ToolError):
-        compile_rknn("fp16", quantized_algorithm="mmse")
-
-
-def test_few_samples_are_warned_of_and_unfit_ones_refused(
-    compile_rknn: Compile, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_few_samples_are_warned_of(compile_rknn: Compile, caplog: pytest.LogCaptureFixture) -> None:
     compile_rknn(samples={"obs": observations(299)})
     check_wording(*caplog.messages)
     caplog.clear()
     compile_rknn(samples={"obs": observations(300)})
     assert not caplog.text
-
-    with refusal(ToolError):
-        compile_rknn(samples={"obs": observations(31)})
-    for value in (np.nan, np.inf):
-        obs = observations(400)
-        obs[3, 2] = value
-        with refusal(ToolError):
-            compile_rknn(samples={"obs": obs})
 
 
 MADE = {
@@ -272,36 +241,21 @@ def test_what_the_simulator_does_not_run_is_made_with_a_warning(
     check_wording(*caplog.messages)
 
 
-@pytest.mark.parametrize(
-    ("stage", "text"),
-    [
-        ("load_onnx", "ValueError: Unsupport onnx opset 20, need <= 19!"),
-        ("load_onnx", "KeyError: 'x'"),
-        ("build", "IndexError: list index"),
-        ("load_onnx", "ValueError: The input shape ['N', 45] of 'obs' is not support!"),
-    ],
-    ids=["opset", "key", "index", "shape"],
-)
 def test_what_the_toolkit_refuses_is_a_sentence(
-    compile_rknn: Compile, toolkit: Callable[..., None], stage: str, text: str
+    compile_rknn: Compile, toolkit: Callable[..., None]
 ) -> None:
-    toolkit(stage=stage, text=text)
+    toolkit(stage="load_onnx", text="ValueError: Unsupport onnx opset 20, need <= 19!")
 
     with refusal(ToolError):
         compile_rknn()
 
 
-@pytest.mark.parametrize(
-    "when",
-    ["", "cp {0}/made made.rknn; cp {0}/result result.json;"],
-    ids=["before its work", "after its work"],
-)
 def test_a_toolkit_that_crashes_is_reported_with_its_last_words(
-    compile_rknn: Compile, toolkit: Callable[..., None], tmp_path: Path, when: str
+    compile_rknn: Compile, toolkit: Callable[..., None], tmp_path: Path
 ) -> None:
     """Also behind its work: what it did then is not to be trusted."""
-    when = when.format(tmp_path)
-    toolkit(script=f"echo 'I building ...'; echo 'a bug' >&2; {when} kill -SEGV $$")
+    done = f"cp {tmp_path}/made made.rknn; cp {tmp_path}/result result.json;"
+    toolkit(script=f"echo 'I building ...'; echo 'a bug' >&2; {done} kill -SEGV $$")
 
     with refusal(ToolError):
         compile_rknn()
@@ -334,24 +288,6 @@ def test_complaints_of_the_native_compiler_are_warnings(
     compile_rknn()
 
     check_wording(*caplog.messages)
-
-
-def test_nothing_is_left_beside_the_output(
-    compile_rknn: Compile,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    toolkit: Callable[..., None],
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    toolkit(script="touch check0_base_optimize.onnx $TMPDIR/litter")
-    monkeypatch.chdir(tmp_path)
-
-    compile_rknn()
-
-    assert not list(scratch.iterdir())
-    assert not (tmp_path / "check0_base_optimize.onnx").exists()
 
 
 def test_only_inputs_in_float32_are_taken(compile_rknn: Compile, tmp_path: Path) -> None:

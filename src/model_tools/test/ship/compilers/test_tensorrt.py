@@ -14,19 +14,15 @@ import numpy as np
 import onnx
 import pytest
 
-from model_tools.errors import ToolError
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
-from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
-from policy_core.interfaces import F32, TensorSpec
+from policy_core.interfaces import F32
 from policy_inference.backends.registry import open_backend
-from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import forward, make_bundle, observations, weights
+from .conftest import compiled
 
 # The double stands with the tests of the back end that it is one of.
 machine: Any = importlib.import_module("src.policy_inference.test.backends.nvidia.machine")
@@ -47,17 +43,15 @@ def compile_tensorrt(tiny_rows: Path, tmp_path: Path) -> Compile:
     source = make_bundle(tmp_path / "tiny")
 
     def apply(precision: str, **options: str) -> JointBundle:
-        request = CompileRequest(
-            compiler="tensorrt",
+        return compiled(
+            JointBundle,
+            "tensorrt",
             bundle=source,
-            target=None,
-            samples=512,
             precision=precision,
             rows=tiny_rows if precision == "int8" else None,
             output=tmp_path / "made",
             options=options,
         )
-        return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
 
@@ -111,37 +105,6 @@ def test_biases_stay_in_float32_and_weights_have_pairs_of_their_own(
     assert set(quantised) == {None}
 
 
-@pytest.mark.parametrize("flavour", ["8.5", "11.4"])
-def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str
-) -> None:
-    """Why there are two kinds of it; the double refuses what the real parser does."""
-    gemm = onnx.helper.make_node("Gemm", ["obs", "w", "b"], ["actions"])
-    values = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, shape in {"obs": (1, 6), "actions": (1, 2)}.items()
-    ]
-    constants = [
-        onnx.numpy_helper.from_array(np.ones(shape, np.float32), name)
-        for name, shape in {"w": (6, 2), "b": (2,)}.items()
-    ]
-    graph = onnx.helper.make_graph([gemm], "gemm", values[:1], values[1:], constants)
-    onnx.save(
-        onnx.helper.make_model(
-            graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
-        ),
-        str(tmp_path / "gemm.onnx"),
-    )
-    made = tmp_path / "int8.onnx"
-    machine.put_doubles(monkeypatch, flavour)
-    obs, actions = TensorSpec(name="obs", shape=(1, 6)), TensorSpec(name="actions", shape=(1, 2))
-    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()})
-    with refusal(BackendError):
-        TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"})
-    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()}, signed=True)
-    TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"}).close()
-
-
 def test_a_build_here_proves_it_and_is_reported(
     compile_tensorrt: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -165,20 +128,3 @@ def test_a_build_where_tensorrt_is_not_leaves_no_bundle(
     with refusal(BackendError):
         compile_tensorrt("fp32", build="yes")
     assert not (tmp_path / "made").exists()
-
-
-def test_an_option_without_such_a_value_is_refused(compile_tensorrt: Compile) -> None:
-    with refusal(ToolError):
-        compile_tensorrt("fp32", build="perhaps")
-
-
-def test_the_bundles_own_onnx_serves_where_nothing_was_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine.put_doubles(monkeypatch)
-    bundle = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
-
-    backend, _ = open_backend(bundle, ["tensorrt"], {"tensorrt": {"build": "yes"}})
-
-    assert backend.details["precision"] == "fp32"
-    backend.close()

@@ -4,19 +4,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from examples.demos.fleet.servers import start_registry
 from policy_core.bundle.load import trusted_keys
 from policy_core.bundle.signature import TrustedKeys
 from policy_store.install import Installed
@@ -49,62 +46,33 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(scheme.upper(), raising=False)
 
 
-@dataclass
-class Server:
-    """A registry that runs."""
-
-    host: str
-    process: subprocess.Popen[bytes]
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        self.process.wait()
-
-
-Servers = Callable[..., Server]
+Servers = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Return what starts the distribution's registry on a port of its own."""
+    """Return what starts the distribution's registry, and returns its host."""
     if shutil.which(SERVER) is None:
         pytest.skip(f"{SERVER} is not installed (apt-get install docker-registry)")
-    running = list[Server]()
+    with ExitStack() as running:
 
-    def start(*, http: Mapping[str, object] | None = None, **options: object) -> Server:
-        folder = tmp_path_factory.mktemp("registry")
-        port = _free_port()
-        config: dict[str, object] = {
-            "version": 0.1,
-            "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-            "http": {"addr": f"127.0.0.1:{port}", "secret": "of the tests", **(http or {})},
-        }
-        (folder / "config.yml").write_text(json.dumps(config | options), "utf-8")
+        def start(**more: object) -> str:
+            server = start_registry(tmp_path_factory.mktemp("registry"), {}, **more)
+            return f"127.0.0.1:{running.enter_context(server).port}"
 
-        with (folder / "log").open("ab") as log:
-            command = [SERVER, "serve", str(folder / "config.yml")]
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        running.append(Server(host=f"127.0.0.1:{port}", process=process))
-        _wait_for(port, process, folder / "log")
-        return running[-1]
-
-    yield start
-    for started in running:
-        started.stop()
+        yield start
 
 
 @pytest.fixture(scope="session")
-def shared_registry(servers: Servers) -> Server:
+def shared_registry(servers: Servers) -> str:
     """A registry that all tests share, each with repositories of its own."""
     return servers()
 
 
 @pytest.fixture
-def repository(shared_registry: Server, tmp_path: Path) -> str:
+def repository(shared_registry: str, tmp_path: Path) -> str:
     """A repository of the test's own, as text."""
-    return f"{shared_registry.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/{NAME}"
+    return f"{shared_registry}/{tmp_path.name.lower().replace('_', '-').strip('-')}/{NAME}"
 
 
 @pytest.fixture
@@ -228,18 +196,3 @@ def site(
 def push(folder: Path, repository: str, *more: object) -> None:
     """Push with the command."""
     assert tool("push", folder, repository, *more) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(500):
-        assert process.poll() is None, log.read_text("utf-8")
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)  # nothing reports that another program listens
-    raise AssertionError("the registry does not listen")

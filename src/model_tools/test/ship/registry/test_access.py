@@ -8,14 +8,11 @@ import base64
 import datetime
 import ipaddress
 import json
-import select
-import socket
-import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,10 +26,11 @@ from policy_store.registry.access import (
     RegistryError,
     credentials,
 )
+from policy_store.registry.connection import http_to
 from testkit.store import NAME, MakeVersion, tool, tool_refused
 from testkit.wording import refusal
 
-from .conftest import ACCESS, Pull, Server, Servers, push
+from .conftest import ACCESS, Pull, Servers, push
 from .hostile import Asked, HostileRegistry, hostile_registry
 
 USER, PASSWORD = "robot", "secret"
@@ -42,7 +40,7 @@ BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
 @pytest.fixture
-def protected(servers: Servers, tmp_path: Path) -> Server:
+def protected(servers: Servers, tmp_path: Path) -> str:
     """A registry that asks for a password."""
     file = tmp_path / "htpasswd"
     file.write_text(f"{USER}:{BCRYPT}\n", "utf-8")
@@ -58,23 +56,23 @@ def log_in(tmp_path: Path, host: str) -> None:
 
 
 def test_password_comes_from_the_configuration_of_docker(
-    tmp_path: Path, make_version: MakeVersion, protected: Server, pull: Pull
+    tmp_path: Path, make_version: MakeVersion, protected: str, pull: Pull
 ) -> None:
-    place = f"{protected.host}/{NAME}"
+    place = f"{protected}/{NAME}"
     tool_refused("push", make_version(), place)
-    log_in(tmp_path, protected.host)
+    log_in(tmp_path, protected)
     push(make_version(), place)
     assert pull(f"{place}:1.0.0").is_new
 
 
 def test_password_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, make_version: MakeVersion, protected: Server
+    monkeypatch: pytest.MonkeyPatch, make_version: MakeVersion, protected: str
 ) -> None:
     monkeypatch.setenv(USER_VARIABLE, USER)
     monkeypatch.setenv(PASSWORD_VARIABLE, "wrong")
-    assert tool("push", make_version(), f"{protected.host}/{NAME}") == 4
+    assert tool("push", make_version(), f"{protected}/{NAME}") == 4
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
-    push(make_version(), f"{protected.host}/{NAME}")
+    push(make_version(), f"{protected}/{NAME}")
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"auths": 3}', '{"auths": {"h": {"auth": "%"}}}'])
@@ -195,12 +193,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName(
-                [
-                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-                    x509.DNSName("registry.invalid"),
-                ]
-            ),
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
             critical=False,
         )
         .sign(key, hashes.SHA256())
@@ -212,25 +205,25 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def secure(servers: Servers, certificate: tuple[Path, Path]) -> Server:
+def secure(servers: Servers, certificate: tuple[Path, Path]) -> str:
     """A registry with TLS."""
     cert, key = map(str, certificate)
-    return servers(http={"tls": {"certificate": cert, "key": key}})
+    return servers(tls={"certificate": cert, "key": key})
 
 
 def test_tls_is_verified_with_the_authorities_that_are_named(
-    secure: Server, certificate: tuple[Path, Path], make_version: MakeVersion, pull: Pull
+    secure: str, certificate: tuple[Path, Path], make_version: MakeVersion, pull: Pull
 ) -> None:
-    place, ca = f"https://{secure.host}/{NAME}", certificate[0]
+    place, ca = f"https://{secure}/{NAME}", certificate[0]
     assert tool("push", make_version(), place, "--ca", ca) == 0
     assert pull(f"{place}:1.0.0", access=replace(ACCESS, ca=ca)).is_new
     with refusal(RegistryError):
         pull(f"{place}:1.0.0")
 
 
-def test_registry_without_tls_is_named_as_such(shared_registry: Server, pull: Pull) -> None:
+def test_registry_without_tls_is_named_as_such(shared_registry: str, pull: Pull) -> None:
     with refusal(RegistryError):
-        pull(f"https://{shared_registry.host}/{NAME}:1.0.0")
+        pull(f"https://{shared_registry}/{NAME}:1.0.0")
 
 
 def test_authorities_that_are_none_are_refused(tmp_path: Path, pull: Pull) -> None:
@@ -240,88 +233,19 @@ def test_authorities_that_are_none_are_refused(tmp_path: Path, pull: Pull) -> No
             pull(f"h/{NAME}:1.0.0", access=replace(ACCESS, ca=tmp_path / file))
 
 
-class Proxy(threading.Thread):
-    """Passes CONNECT, and requests with whole URLs, to one server, whatever host they name."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(daemon=True)
-        host, _, port = target.partition(":")
-        self._target = host, int(port)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://user:pw@127.0.0.1:{self._listening.getsockname()[1]}"
-        self.heads = list[bytes]()
-
-    def run(self) -> None:
-        """Serve one connection at a time until it is closed."""
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                with client, socket.create_connection(self._target) as server:
-                    head = b""
-                    while b"\r\n\r\n" not in head:
-                        head += client.recv(1)
-                    self.heads.append(head)
-                    if head.startswith(b"CONNECT"):
-                        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                    else:
-                        server.sendall(head)
-                    self._pass(client, server)
-
-    def _pass(self, client: socket.socket, server: socket.socket) -> None:
-        others = {client: server, server: client}
-        while True:
-            for one in select.select(list(others), [], [])[0]:
-                data = one.recv(1 << 16)
-                if not data:
-                    return
-                others[one].sendall(data)
-
-    def close(self) -> None:
-        """End it."""
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-
-def test_https_goes_through_the_proxy_of_the_environment(
-    secure: Server,
-    certificate: tuple[Path, Path],
-    make_version: MakeVersion,
-    pull: Pull,
+def test_proxy_of_the_environment_is_taken_but_not_for_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ca = certificate[0]
-    assert tool("push", make_version(), f"https://{secure.host}/{NAME}", "--ca", ca, "--force") == 0
-    proxy = Proxy(secure.host)
-    proxy.start()
-    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    access = replace(ACCESS, ca=ca)
-    assert pull(f"registry.invalid/{NAME}:1.0.0", access=access).is_new
-    assert proxy.heads[0].startswith(b"CONNECT registry.invalid:443 ")
-    assert b"proxy-authorization: basic dxnlcjpwdw==" in proxy.heads[0].lower()
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:pw@proxy.invalid:3128")
+    found = http_to("https://registry.invalid/v2/", None)
+    assert isinstance(found, urllib3.ProxyManager)
+    assert found.proxy is not None
+    assert (found.proxy.host, found.proxy.port, found.proxy.auth) == ("proxy.invalid", 3128, None)
+    assert found.proxy_headers["proxy-authorization"] == "Basic dXNlcjpwdw=="
+    for url in ("http://registry.invalid/", "https://127.0.0.1/"):
+        assert not isinstance(http_to(url, None), urllib3.ProxyManager)
     monkeypatch.setenv("NO_PROXY", "registry.invalid")
-    with refusal(RegistryError):
-        pull(f"registry.invalid/{NAME}:1.0.0", access=access)
-    proxy.close()
-
-
-def test_plain_http_goes_through_its_proxy(
-    shared_registry: Server,
-    make_version: MakeVersion,
-    pull: Pull,
-    repository: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    push(make_version(), repository)
-    proxy = Proxy(shared_registry.host)
-    proxy.start()
-    monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    far = repository.replace(shared_registry.host, "registry.invalid")
-    assert pull(f"{far}:1.0.0", access=replace(ACCESS, insecure_http=True)).is_new
-    assert proxy.heads[0].startswith(b"GET http://registry.invalid/v2/")
-    proxy.close()
-
-
-def test_proxy_of_another_kind_is_refused(pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not isinstance(http_to("https://registry.invalid/", None), urllib3.ProxyManager)
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     with refusal(PolicyError):
-        pull(f"registry.invalid/{NAME}:1.0.0")
+        http_to("https://other.invalid/", None)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +22,14 @@ from policy_store.registry.manifest import (
     BUNDLE_TYPE,
     LARGEST_MANIFEST_BYTES,
     MOST_LAYERS,
-    Layer,
     digest_of,
-    manifest_bytes,
     parse_manifest,
 )
 from testkit.fuzzing import bounded, changed_bytes
 from testkit.store import NAME, MakeVersion, in_use, verify_problems, versions
 from testkit.wording import check_wording, refusal
 
+from ..test_fleet import head, hello_requests, odd_server
 from .conftest import ACCESS, Pull, RegistrySite, Signer
 from .hostile import Answer, Asked, HostileRegistry
 
@@ -159,41 +158,20 @@ def test_answers_that_are_none_end_in_an_error(
     assert time.monotonic() - begun < 60
 
 
-@pytest.mark.parametrize("by_proxy", [True, False])
+@pytest.mark.parametrize("answer", [head, hello_requests])
 def test_way_to_a_registry_that_never_ends_is_given_up(
-    by_proxy: bool, pull: Pull, monkeypatch: pytest.MonkeyPatch
+    answer: Callable[[socket.socket], None], pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy that never ends its answer; TLS messages that mean nothing, without end."""
-    accepted = list[socket.socket]()
-    sent = (b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.02)
-    if not by_proxy:
-        sent = (b"", b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 1000, 0.0)
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                accepted.append(listening.accept()[0])
-                with accepted[-1] as connected, suppress(OSError):
-                    connected.settimeout(1.0)  # the kernel notices after minutes that it has gone
-                    connected.sendall(sent[0])
-                    while True:
-                        connected.sendall(sent[1])
-                        time.sleep(sent[2])  # is what is tried here
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=serve, daemon=True).start()
-        place = f"127.0.0.1:{listening.getsockname()[1]}"
-        if by_proxy:
+    with odd_server(answer) as port:
+        place = f"127.0.0.1:{port}"
+        if answer is head:
             monkeypatch.setenv("HTTPS_PROXY", f"http://{place}")
             place = "registry.invalid"
         begun = time.monotonic()
         with refusal(UnavailableError):
             pull(f"https://{place}/{NAME}:1.0.0", access=IMPATIENT)
         assert time.monotonic() - begun < 30
-        listening.shutdown(socket.SHUT_RDWR)
-        for connected in accepted:  # the client has given up, and may still hold them
-            with suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
 
 
 def test_registry_that_is_overloaded_for_a_moment_is_asked_again(
@@ -336,14 +314,6 @@ def test_titles_that_are_no_paths_inside_the_bundle_are_refused(title: str) -> N
     parse_manifest(document(layer("whole")), BUNDLE_TYPE, "here")
     with pytest.raises(RegistryError):
         parse_manifest(document(layer(title)), BUNDLE_TYPE, "here")
-
-
-def test_manifest_is_parsed_in_the_form_that_is_pushed() -> None:
-    layers = [Layer(title="a/b", digest=digest_of(b"1"), size_bytes=1)]
-    assert (
-        list(parse_manifest(manifest_bytes(BUNDLE_TYPE, layers), BUNDLE_TYPE, "").values())
-        == layers
-    )
 
 
 @pytest.mark.fuzz

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +31,7 @@ from testkit.store import (
 from testkit.wording import refusal
 
 from ..conftest import SET
-from .conftest import OTHER_MODEL, Pull, RegistrySite, Server, Signer, push
+from .conftest import OTHER_MODEL, Pull, RegistrySite, Signer, push
 
 TwoBackends = Callable[..., Path]
 
@@ -110,15 +108,6 @@ def test_bundle_for_some_back_ends_is_installed_from_its_folder_for_these(
     assert verify_problems(root) == []
 
 
-def test_version_for_all_back_ends_has_those_of_one(
-    tmp_path: Path, two_backends: TwoBackends, repository: str, pull: Pull
-) -> None:
-    push(two_backends(), repository)
-    assert pull(f"{repository}:1.0.0").is_new
-    assert not pull(f"{repository}:1.0.0", backends=["rknn"]).is_new
-    assert tool("install", two_backends(), "--backend", "onnx", "--root", tmp_path / "models") == 0
-
-
 def test_pulled_again_nothing_is_downloaded(
     make_version: MakeVersion, repository: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,20 +123,6 @@ def test_tag_is_not_moved_without_force(make_version: MakeVersion, repository: s
     other = make_version("1.0.0", ("source: a test", "source: another test"))
     assert tool("push", other, repository) == 4
     push(other, repository, "--force")
-
-
-def test_full_disk_is_refused_and_leaves_what_was_there(
-    monkeypatch: pytest.MonkeyPatch, site: RegistrySite
-) -> None:
-    push(site.make_version("1.3.0"), site.repository)
-    root = site.root
-    usage = namedtuple("usage", "total used free")
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 1000))
-        with refusal(PolicyError):
-            site.pull(f"{site.repository}:1.3.0", root=root)
-    assert in_use(root)[0] == "1.2.0"
-    assert site.pull(f"{site.repository}:1.3.0", root=root).is_new
 
 
 @pytest.mark.parametrize("kib_left", [0, 4, 12])
@@ -183,22 +158,6 @@ def test_pull_needs_only_what_a_robot_has(
     root = str(tmp_path / "models")
     run_as_robot([["pull", f"{repository}:1.0.0", "--install", "--activate", "--root", root]])
     assert in_use(tmp_path / "models") == ("1.0.0", [])
-
-
-def test_two_pulls_of_one_bundle_do_not_meet(
-    make_version: MakeVersion, repository: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    push(make_version(), repository)
-    real = client.RegistryRepository.download
-
-    def meets(self: client.RegistryRepository, *args: object) -> None:
-        monkeypatch.setattr(client.RegistryRepository, "download", real)
-        with refusal(PolicyError):
-            pull(f"{repository}:1.0.0")
-        real(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(client.RegistryRepository, "download", meets)
-    assert pull(f"{repository}:1.0.0").is_new
 
 
 def test_what_a_pull_is_writing_is_no_leftover(
@@ -260,12 +219,6 @@ def test_options_that_do_not_fit_are_refused(
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(PolicyError):
         parse_reference(text)
-
-
-def test_name_of_the_repository_is_that_of_the_bundle(
-    make_version: MakeVersion, shared_registry: Server
-) -> None:
-    assert tool("push", make_version(), f"{shared_registry.host}/fleet/other") == 4
 
 
 def test_policy_set_is_pushed_with_its_members_and_pulled_as_one_version(

@@ -342,19 +342,6 @@ def test_signed_statement_allows_one_downgrade(site: RegistrySite) -> None:
     ).is_new
 
 
-def test_two_keys_are_in_force_while_one_replaces_the_other(site: RegistrySite) -> None:
-    old, new = Signer(*make_keys(site.folder, "old")), Signer(*make_keys(site.folder, "new"))
-    both = site.folder / "both.pem"
-    both.write_bytes(old.public.read_bytes() + new.public.read_bytes())
-    push(old.sign(site.make_version("1.0.0")), site.repository)
-    push(new.sign(site.make_version("1.1.0")), site.repository)
-    rotating = Signer(new.private, both)
-    assert site.pull(f"{site.repository}:1.0.0", rotating.trusted).is_new
-    assert site.pull(f"{site.repository}:1.1.0", rotating.trusted).is_new
-    with refusal(BundleError):
-        site.pull(f"{site.repository}:1.0.0", new.trusted)
-
-
 @pytest.mark.parametrize(
     ("change", "key"),
     [
@@ -377,14 +364,6 @@ def test_statements_are_read_strictly(
     with pytest.raises(BundleError) as caught:
         parse_statement(text.encode(), "here")
     assert {problem.key for problem in caught.value.problems} == {key}
-
-
-def test_statement_from_the_future_is_not_signed(
-    make_version: MakeVersion, signer: Signer, tmp_path: Path
-) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text(channel(make_version(), issued=when(days=1)), "utf-8")
-    tool_refused("sign", file, "--key", signer.private)
 
 
 def test_examples_are_statements() -> None:

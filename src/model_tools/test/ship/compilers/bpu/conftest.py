@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 
 from model_tools.errors import UnfinishedError
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import GROUP
 from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import load_bundle
 from policy_inference.testing.bundles import register
 
 from ....tiny_bundle import make_bundle, observations
+from ..conftest import compiled
 
 
 @pytest.fixture
@@ -61,19 +59,17 @@ def compile_bpu(few_rows: Path, tmp_path: Path) -> Callable[..., JointBundle]:
     def apply(
         target: str = "nash-e", precision: str = "int8", *, force: bool = False, **options: object
     ) -> JointBundle:
-        given = {name: str(value) for name, value in options.items()}
-        request = CompileRequest(
-            compiler="bpu",
+        return compiled(
+            JointBundle,
+            "bpu",
             bundle=source,
             precision=precision,
             target=target,
             rows=few_rows,
-            samples=512,
             output=tmp_path / "made",
-            options=given,
+            options={name: str(value) for name, value in options.items()},
             force=force,
         )
-        return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
 

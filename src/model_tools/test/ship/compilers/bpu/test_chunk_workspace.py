@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.files.bpu_files import MARCHES, workspace_files
-from model_tools.files.outputs import new_folder
+from model_tools.files.bpu_files import MARCHES
 from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.bpu_workspace import prepare_workspace
 from model_tools.ship.compilers.compile_request import CompileRequest
@@ -105,27 +104,6 @@ def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
     assert len(list((folder / ENCODER / f"calibration_data_{ENCODER}").iterdir())) == 12
 
 
-@pytest.mark.parametrize("march", ["nash-e", "bayes-e"])
-def test_patterns_are_of_the_files_of_a_workspace_and_no_others(
-    prepared: Prepare, march: str
-) -> None:
-    folder, marker = prepared(march), "policy.yaml"
-    owned = (
-        *workspace_files((ENCODER, POLICY)),
-        marker,
-        "golden.npz",
-        *(f"{name}/{name}.onnx" for name in (ENCODER, POLICY)),
-    )
-
-    with new_folder(folder, marker=marker, force=True, owned=owned) as made:
-        (made / marker).touch()
-        (made / POLICY / "model_output").mkdir(parents=True)
-        (made / POLICY / "model_output" / f"{POLICY}.hbm").touch()
-
-    with refusal(ToolError), new_folder(folder, marker=marker, force=True, owned=owned):
-        pass
-
-
 @pytest.mark.parametrize(
     "given", [{"march": "nash-x"}, {"jobs": 0}, {"count": 37}], ids=["march", "jobs", "count"]
 )
@@ -186,21 +164,6 @@ def test_what_compile_lacks_is_said_before_samples_are_collected(
         )
 
     assert not taken
-
-
-def test_compile_with_the_vendors_tool_here_makes_all_graphs(
-    put_on_path: Tool, arm_dataset: Path, tmp_path: Path
-) -> None:
-    put_on_path("hb_compile")
-    folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
-
-    bundle = compile_graphs(folder, arm_dataset, tmp_path / "made", "nash-e")
-
-    for graph in (ENCODER, POLICY):
-        artifact = bundle.contract.graphs[graph].artifacts["bpu"]
-        check_wording(artifact.tool)
-        assert artifact.calibration is not None
-        assert artifact.calibration.rows == (16 if graph == ENCODER else 8)
 
 
 def compile_graphs(

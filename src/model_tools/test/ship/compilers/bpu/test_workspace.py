@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -209,27 +208,6 @@ def test_scripts_stop_at_the_first_graph_that_fails(
     done = subprocess.run([str(folder / "build_all.sh")], check=False, capture_output=True)
 
     assert done.returncode == 7
-
-
-Samples = dict[str, Any]
-UNFIT_SAMPLES: dict[str, Callable[[Samples], Samples]] = {
-    "five values": lambda s: {**s, "obs": s["obs"][:, :5]},
-    "no rows": lambda s: {**s, "obs": s["obs"][:0]},
-    "nothing": lambda s: {},
-    "more inputs": lambda s: {**s, "more": s["obs"]},
-    "not finite": lambda s: {"obs": s["obs"] * np.nan},
-}
-
-
-@pytest.mark.parametrize("kind", UNFIT_SAMPLES)
-def test_samples_of_a_graph_that_do_not_fit_are_refused(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, kind: str
-) -> None:
-    one = mlp_graph(tmp_path)
-    bad = dataclasses.replace(one, samples=UNFIT_SAMPLES[kind](dict(one.samples)))
-
-    with refusal(ToolError):
-        write_bpu_graphs([bad], bpu_settings("nash-e"))
 
 
 @pytest.mark.parametrize(
