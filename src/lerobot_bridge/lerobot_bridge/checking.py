@@ -139,7 +139,6 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
-    """Yield warnings about the times of messages."""
     heard = frames.topic_times.values()
     # A held message may be much older than the episode.
     begins = {each.topic: max(int(each.times_ns[0]), frames.begin_ns) for each in heard}

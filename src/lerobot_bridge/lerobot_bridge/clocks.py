@@ -48,14 +48,11 @@ class TopicTimes:
 
     @property
     def rate_hz(self) -> float:
-        """Messages per second."""
         first, last = self.logged_ns
         return max(self.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
 class _TimesReader:
-    """Collects the times of an input, block by block."""
-
     def __init__(self, begin_ns: int) -> None:
         self._begin_ns = begin_ns
         self._times: list[Times] = []

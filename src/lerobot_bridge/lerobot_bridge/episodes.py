@@ -89,7 +89,6 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
 
 
 def _episodes(whole: Episode, how: How, marks: str) -> FoundEpisodes:
-    """Return the episodes of a recording."""
     if how == "bag" or whole.problem:
         return FoundEpisodes(episodes=[whole])
     bag = Bag(whole.bag)

@@ -115,11 +115,9 @@ class EpisodeFrames:
 
     @property
     def begin_ns(self) -> int:
-        """Earliest log time of the episode, ns."""
         return 0 if self.episode.span is None else self.episode.span.begin_ns
 
     def refuse_gaps(self) -> None:
-        """Check that there is one part."""
         if len(self.parts) == 1:
             return
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
@@ -188,7 +186,6 @@ class EpisodeFrames:
             self._refuse_closed_up()
 
     def _paired(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
-        """Yield for each frame the messages that belong together."""
         slack = slack_ns(self._mapping.period_ns)
         arrivals = in_time(
             self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack, self._extract
@@ -243,7 +240,6 @@ class EpisodeFrames:
 
     @property
     def _features(self) -> dict[str, list[str]]:
-        """Names of the inputs of each feature."""
         names = [name for name, each in self.inputs.items() if isinstance(each.source, Source)]
         return {
             feature: list(group)

@@ -62,12 +62,10 @@ def load_mapping(file: str | Path) -> RobotMapping:
 
 
 def shipped() -> Mapping[str, Path]:
-    """Return the included mappings, by name."""
     return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
 
 
 def mapping_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a mapping, for completion and checks in editors."""
     return json_schema(RobotMapping)
 
 
@@ -131,8 +129,6 @@ def _what_fits(content: object) -> RobotMapping | None:
 
 
 class _MappingValidator:
-    """Checks what a single field cannot show."""
-
     def __init__(self, mapping: RobotMapping, reader: Reader) -> None:
         self._mapping, self._reader = mapping, reader
 

@@ -117,7 +117,6 @@ class _MarkReader:
             self._judge(kind, mark.episode)
 
     def drop(self, why: str) -> None:
-        """Skip the running episode, if there is one."""
         if self._running is not None:
             self.found.skipped.append(Skipped(name=self._running.name, why=why))
             self._running = None

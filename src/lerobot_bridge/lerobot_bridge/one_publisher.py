@@ -34,7 +34,6 @@ class OnePublisher:
     """
 
     def __init__(self, mapping: RobotMapping, bag: Bag, inputs: Iterable[RecordedInput]) -> None:
-        """Prepare to read those inputs that are positions of joints."""
         self._bag, self._found = bag, dict[str, str]()
         self._topics: dict[str, str] = {}
         self._reads: dict[str, Callable[[bytes], F64]] = {}
@@ -50,11 +49,9 @@ class OnePublisher:
 
     @property
     def problems(self) -> list[str]:
-        """The problem of each topic that had several publishers so far."""
         return list(self._found.values())
 
     def look(self, name: str, block: Block, times: Times) -> None:
-        """Examine messages of an input, given the times of a block."""
         read = self._reads.get(name)
         if read is None or self._topics[name] in self._found:
             return

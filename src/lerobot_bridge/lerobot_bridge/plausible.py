@@ -50,7 +50,6 @@ class Ranges:
 
     @property
     def outside(self) -> list[Outside]:
-        """Values that were outside their ranges so far."""
         return [
             Outside(
                 name=self._names[i],
@@ -63,7 +62,6 @@ class Ranges:
         ]
 
     def check(self, values: F64) -> None:
-        """Check values [names]."""
         if not len(self._half):
             return
         # The range of a joint without limits is NaN, and no comparison with it holds.
@@ -86,12 +84,10 @@ class MotionRange:
     """Notes the range that a vector stays in."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._low: F64 | None = None
         self._high: F64 | None = None
 
     def look(self, values: F64) -> None:
-        """Note values [names]."""
         self._low = values.copy() if self._low is None else np.minimum(self._low, values)
         self._high = values.copy() if self._high is None else np.maximum(self._high, values)
 

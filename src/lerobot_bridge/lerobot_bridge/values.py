@@ -38,7 +38,6 @@ class SourceReader:
     """
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        """Prepare for the messages of one source."""
         self.names = mapping.values_of(source, source.quantity)
         self._read: Callable[[Any], F64]
         if source.fields is not None:
@@ -47,7 +46,6 @@ class SourceReader:
             self._read = _Joints(mapping, source).read
 
     def read(self, message: Any) -> F64:
-        """Return the values [names], in LeRobot's units."""
         values = self._read(message)
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]
@@ -100,8 +98,6 @@ class ToLeRobot:
 
 
 class _Fields:
-    """Values by field."""
-
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
         self._getters = [_getter(path) for path in (source.fields or {}).values()]
         self._units = ToLeRobot(mapping, source)
@@ -149,7 +145,6 @@ class _Joints:
 
 
 def _getter(path: str) -> Callable[[Any], float]:
-    """Return a function that reads a field like twist.linear.x or data[2]."""
     parts = field_steps(path)
 
     def get(message: Any) -> float:
@@ -186,7 +181,6 @@ def _item(path: str, name: str, values: Any, index: int) -> Any:
 
 
 def _fields_of(message: Any) -> list[str]:
-    """Return the names of the fields of a message of rclpy or rosbags."""
     if dataclasses.is_dataclass(message):
         return [field.name for field in dataclasses.fields(message)]
     if hasattr(message, "get_fields_and_field_types"):

@@ -164,12 +164,10 @@ class Follower:
 
 
 def refused(problem: str) -> str:
-    """Return, for a person, that the newest command was refused because of a problem."""
     return f"the newest joint_command was refused: {problem}"
 
 
 def rest_mode_name(figures: DriveFigures) -> str:
-    """Return the name of a robot's mode of rest."""
     return "MODE_DAMP" if figures.rest_mode == MODE_DAMP else "MODE_HOLD_MEASURED"
 
 

@@ -92,7 +92,6 @@ class Joystick:
 
     @property
     def present(self) -> bool:
-        """Whether it speaks."""
         return self._heard_ns is not None
 
     @property

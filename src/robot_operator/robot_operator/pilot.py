@@ -35,7 +35,6 @@ class Pilot:
     """Drives while the dead-man's switch or a key is held; zero velocity in every other case."""
 
     def __init__(self, settings: PilotSettings) -> None:
-        """Begin still."""
         self._settings = settings
         self.joystick = Joystick(
             settings.layout,
@@ -50,13 +49,11 @@ class Pilot:
     def hear_joystick(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
     ) -> list[OperatorRequest]:
-        """Take a message of the joystick; return what it asks for. See `Joystick.hear`."""
         asked = self.joystick.hear(axes, buttons, now_ns, trouble=trouble)
         self._heed(asked, now_ns)
         return asked
 
     def press(self, key: str, now_ns: int) -> list[OperatorRequest]:
-        """Take a key; return what it asks for. See `Keys.press`."""
         self._heed_lateness(now_ns)
         if key == STOP:
             self.stop(now_ns)

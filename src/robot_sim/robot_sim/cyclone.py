@@ -113,7 +113,6 @@ class BytesTopic(Topic):  # type: ignore[misc]
     """A topic without a description of its type."""
 
     def __init__(self, participant: Any, name: str, wire: WireType) -> None:
-        """Create it."""
         fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * wire.size)]
         if wire.text:
             fields += [("text", ct.c_char_p), ("sequence", _Sequence)]
@@ -140,12 +139,10 @@ class TopicWriter:
     """Publishes messages of one topic."""
 
     def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
-        """Create topic and writer in a participant of the binding."""
         self._topic = BytesTopic(participant, name, wire)
         self._writer = DataWriter(participant, self._topic, qos=qos)
 
     def write(self, message: WireMessage) -> None:
-        """Publish a message."""
         sample = self._topic.sample()
         ct.memmove(ct.byref(sample), message.data, len(message.data))
         if message.text:
@@ -159,7 +156,6 @@ class TopicReader:
     """Receives messages of one topic."""
 
     def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
-        """Create topic and reader in a participant of the binding."""
         topic = BytesTopic(participant, name, wire)
         self._reader = DataReader(participant, topic, qos=qos)
         self._text = wire.text

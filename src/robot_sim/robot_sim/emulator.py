@@ -91,7 +91,6 @@ class Emulator:
         raise NotImplementedError
 
     def run(self) -> None:
-        """Let the robot live until `stop` or until the duration is over."""
         clock, world = RealTimePacer(self._log.warning), self.host.world
         while not self.stopped and world.time_ns < self._ends_ns:
             while self._asked:
@@ -110,7 +109,6 @@ class Emulator:
         self._log_ignored()
 
     def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
         self.stopped = True
 
     def save(self) -> None:
@@ -118,7 +116,6 @@ class Emulator:
         self.record.save()
 
     def close(self) -> None:
-        """Close the file of the events."""
         if self._events is not None:
             self._events.close()
 
@@ -163,7 +160,6 @@ class Emulator:
 
 
 def _opened(path: str) -> TextIO | None:
-    """Return a file to append to, if there is a path."""
     try:
         return Path(path).open("a", encoding="utf-8") if path else None
     except OSError as error:

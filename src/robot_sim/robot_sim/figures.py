@@ -104,7 +104,6 @@ class Foot:
 
     @property
     def leg(self) -> str:
-        """The leg's name."""
         return self.name.removesuffix("_foot")
 
 
@@ -225,7 +224,6 @@ class LeggedRobot:
 
     @property
     def base(self) -> BodyFigures:
-        """The body that moves freely."""
         return self.bodies[0]
 
     @cached_property
@@ -259,7 +257,6 @@ class LeggedRobot:
         return self.poses.standing.joint_pos
 
     def start(self, pose: str) -> StartPose:
-        """Return how the robot starts in a pose."""
         if pose not in get_args(Pose):
             raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         found: StartPose = getattr(self.poses, pose)
@@ -274,7 +271,6 @@ class LeggedRobot:
 
 
 def load_robot(robot: str | Path) -> LeggedRobot:
-    """Return the figures of a robot on legs: `load_figures`."""
     return load_figures(LeggedRobot, robot)
 
 
@@ -324,7 +320,6 @@ def _instead(file: Path) -> str:
 
 
 def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
-    """Return the names of the folders of ROBOTS with such a robot."""
     required = {each.name for each in fields(kind) if each.default is MISSING}
     return sorted(
         file.parent.name

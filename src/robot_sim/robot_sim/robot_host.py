@@ -114,12 +114,10 @@ class RobotHost:
             (self._begin if begins else self._end)(fault)
 
     def _begin(self, fault: HostFault) -> None:
-        """Begin a fault of the host itself."""
         if fault.kind == "restart":
             self.stop()
 
     def _end(self, fault: HostFault) -> None:
-        """End a fault of the host itself."""
         if fault.kind == "restart":
             self.start()
 

@@ -62,7 +62,6 @@ class ServoFault(Fault):
     with_value: ClassVar[tuple[str, ...]] = _VALUED
 
     def __post_init__(self) -> None:
-        """Check kind and value."""
         Fault.__post_init__(self)
         if self.kind == "late" and self.value > _LONGEST_LATE_S:
             raise SimError(
@@ -86,7 +85,6 @@ class ServoBus:
     """
 
     def __init__(self, servos: Sequence[EmulatedServo]) -> None:
-        """Connect the servos, which are of one family."""
         self.servos = tuple(servos)
         self.wire = DynamixelWire() if servos[0].model.twos_complement else FeetechWire()
         self.lock = threading.Lock()
@@ -96,7 +94,6 @@ class ServoBus:
         self._waiting: dict[str, tuple[int, bytes]] = {}
 
     def plan(self, faults: Iterable[ServoFault]) -> None:
-        """Replace the faults to come."""
         planned = list(faults)
         names = (ALL, *(servo.name for servo in self.servos))
         for fault in planned:

@@ -61,14 +61,12 @@ def wire_type(name: str) -> WireType:
 
 
 def read_request(message: WireMessage) -> ApiRequest:
-    """Return a request as the host takes it."""
     number, api, _, _, no_reply = _REQUEST.unpack(message.data)
     parameter = message.text.decode("utf-8", "replace")
     return ApiRequest(number=number, api=api, parameter=parameter, no_reply=no_reply)
 
 
 def written_response(answer: ApiResponse) -> WireMessage:
-    """Return an answer of the host as a message."""
     head = _RESPONSE.pack(answer.number, answer.api, answer.code)
     return WireMessage(head, answer.data.encode())
 
@@ -118,7 +116,6 @@ class RobotTopics:
         return [HEADER + command.data for command in self._commands.take()]
 
     def requests(self) -> list[tuple[str, ApiRequest]]:
-        """Return the requests that have arrived, each with its service."""
         return [
             (service, read_request(message))
             for service, reader in self._requests.items()
@@ -150,7 +147,6 @@ class RobotTopics:
         writer.write(WireMessage(content))
 
     def respond(self, service: str, answer: ApiResponse) -> None:
-        """Answer a request."""
         self._responses[service].write(written_response(answer))
 
 

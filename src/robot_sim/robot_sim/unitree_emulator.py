@@ -114,7 +114,6 @@ class UnitreeEmulator(Emulator):
             self._topics.respond(service, answer)
 
     def _read_faults(self) -> None:
-        """Replace the faults by the lines of the file, if it has changed."""
         try:
             if (lines := self._fault_file.changed()) is not None:
                 self.change_faults(lines)

@@ -95,7 +95,6 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def address_of(name: str) -> str:
-    """Return the IPv4 address of a network interface."""
     names = sorted(interface for _, interface in socket.if_nameindex())
     if name not in names:
         raise DriverError(

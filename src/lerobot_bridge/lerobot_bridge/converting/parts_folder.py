@@ -40,7 +40,6 @@ _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 
 
 def parts_of(output: Path) -> Path:
-    """Return the folder for finished parts of a dataset."""
     return output.with_name(f"{output.name}.parts")
 
 
@@ -151,7 +150,6 @@ def unfinished(folder: Path, process: int) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove from a folder of parts what no process finished."""
     for each in folder.iterdir():
         if _UNFINISHED.fullmatch(each.name):
             shutil.rmtree(each)

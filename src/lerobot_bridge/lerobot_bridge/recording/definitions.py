@@ -28,11 +28,9 @@ class Definitions:
     """
 
     def __init__(self) -> None:
-        """Know no type yet."""
         self.types: Typestore = get_typestore(Stores.EMPTY)
 
     def require(self, kind: str) -> None:
-        """Read a type, sensor_msgs/msg/Imu, and those of its fields."""
         if kind in self.types.types:
             return
         package, _, name = kind.split("/")
@@ -44,7 +42,6 @@ class Definitions:
 
 
 def _parts(field: Any) -> Iterator[str]:
-    """Yield the type of a field that is a message, or a list of them."""
     node, value = field
     if node is Nodetype.NAME:
         yield value

@@ -99,15 +99,12 @@ class Disk:
         self._orders.put(lambda: self._write(topic, kind, log_ns, data))
 
     def end(self, sidecar: EpisodeSidecar) -> None:
-        """End the episode and keep it."""
         self._orders.put(lambda: self._finish(sidecar))
 
     def discard(self) -> None:
-        """End the episode and delete it."""
         self._orders.put(self._discard)
 
     def judge(self, place: Path, success: bool) -> None:
-        """Write a verdict into a finished episode."""
         self._orders.put(lambda: self._judge(place, success))
 
     def close(self) -> bool:
@@ -204,7 +201,6 @@ class EpisodeFile:
         self.size_bytes = 0
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
-        """Write a message."""
         self._bag.write(topic, kind, log_ns, data)
         self.size_bytes += len(data)
 

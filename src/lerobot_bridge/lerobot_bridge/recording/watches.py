@@ -167,13 +167,11 @@ class Watch:
         self._before_ns: int | None = None
 
     def becomes(self, kind: str) -> None:
-        """Note the type of the messages from now on."""
         if kind != self.kind:
             self.newest = None  # first: no reader may see it with the new type
             self.kind = kind
 
     def arrived(self, now_ns: int, data: bytes) -> None:
-        """Note a message."""
         self.count += 1
         self._newest_ns = now_ns, self._steady_ns()
         if self._before_ns is not None:
@@ -184,7 +182,6 @@ class Watch:
         self.newest = data
 
     def begin(self) -> None:
-        """Note that an episode begins."""
         self.silent_s, self._before_ns = 0.0, None
 
     def problem(self, now_ns: int) -> str:
@@ -233,7 +230,6 @@ class Watch:
         )
 
     def rate_hz(self, now_ns: int) -> float:
-        """Return the messages per second, over the last two seconds."""
         self._forget(now_ns)
         return len(self._came) / (_OVER_NS * 1e-9)
 
@@ -261,7 +257,6 @@ class PolicyWatch:
         self._steady_ns, self._heard_ns = steady_ns, 0
 
     def said(self, mode: str, reason: str, name: str, version: str) -> None:
-        """Take its status: mode, reason, name and version of its bundle."""
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.ran = PolicyRan(node=self._node, bundle_name=name, bundle_version=version)
 

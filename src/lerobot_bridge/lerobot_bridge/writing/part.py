@@ -100,14 +100,12 @@ class _WaitingEncoder:
     """
 
     def __init__(self, encoder: Any) -> None:
-        """Feed an encoder, which no one else does."""
         self._encoder = encoder
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
     def feed_frame(self, video_key: str, image: U8) -> None:
-        """Give an encoder its next frame [height, width, 3], which is copied."""
         self._await_room(video_key)
         try:
             self._encoder.feed_frame(video_key, image)

@@ -70,7 +70,6 @@ class OperatorNews:
     """What happened: logged, and kept for a screen."""
 
     def __init__(self, logger: Any) -> None:
-        """Begin without any."""
         self._logger, self._lock = logger, threading.Lock()
         self._kept: deque[str] = deque(maxlen=_KEPT)
         self.refusal = ""

@@ -108,7 +108,6 @@ ARM_LEADER: Parameters = {
 
 
 def described(parameters: Parameters) -> str:
-    """Return the parameters, a line each."""
     return "\n".join(
         f"  {name} ({default!r}): {doc}" for name, (default, doc) in parameters.items()
     )

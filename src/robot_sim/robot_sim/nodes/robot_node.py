@@ -134,7 +134,6 @@ class RobotNode(PeerGuard, Node):
         """Write what was recorded; called once, when the node ends."""
 
     def run(self) -> None:
-        """Simulate until `stop` or until the duration is over."""
         receiving = threading.Thread(target=self._receive, name="joint_command", daemon=True)
         receiving.start()
         try:
@@ -149,7 +148,6 @@ class RobotNode(PeerGuard, Node):
                 self._viewer.close()
 
     def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
         self.stopped = True
 
     def _run_real_time(self) -> None:

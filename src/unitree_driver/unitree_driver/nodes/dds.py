@@ -63,7 +63,6 @@ class UnitreeTopics(TopicTransport):
             )
 
     def send(self, data: bytes) -> None:
-        """Publish a frame."""
         self.publish(TOPIC_NAMES[RobotTopic(data[0])], data[1:])
 
     def problems(self) -> tuple[str, ...]:
@@ -100,11 +99,9 @@ class NodeTransport(RobotTransport):
         return ()
 
     def watched(self) -> Sequence[int]:
-        """Return nothing: only the link process listens."""
         return ()
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return nothing."""
         return iter(())
 
     def send(self, data: bytes) -> None:
