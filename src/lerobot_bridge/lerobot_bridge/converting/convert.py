@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from lerobot_bridge.converting.parts_folder import (
     locked,
     made_of,
     name_of,
-    note_growing,
     parts_of,
     remove_parts,
     remove_unfinished,
@@ -109,7 +107,6 @@ def convert(
     folder = parts_of(output)
     with locked(folder):
         with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
-            note_growing(folder, growing.parent)
             found = _convert(
                 _jobs(episodes, mapping, folder, settings), growing, folder, settings, on_progress
             )
@@ -215,10 +212,6 @@ def _parts(
 ) -> dict[str, dict[str, Any] | Refused]:
     kept = {name: made for name, job in jobs.items() if (made := made_of(job.folder)) is not None}
     missing = {name: job for name, job in jobs.items() if name not in kept}
-    for job in missing.values():
-        if job.folder.exists():
-            _log.warning("%s has changed since it was written, and is made again", job.folder)
-            shutil.rmtree(job.folder)
     remove_unfinished(log.parent)
     try:
         found = run_apart(

@@ -316,8 +316,6 @@ class EpisodeRecorder(PeerGuard, Node):
         for line in said:
             if line.failed:
                 self.get_logger().error(line.text)
-            elif line.warns:
-                self.get_logger().warning(line.text)
             else:
                 self.get_logger().info(line.text)
 

@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any
 
 from lerobot_bridge.mapping import RobotMapping, Source
-from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.recording.watches import Judge
-from lerobot_bridge.values import SourceReader
+from lerobot_bridge.values import Ranges, SourceReader
 from policy_core.errors import RobotError
 from policy_core.observation.images import frame_of
 from policy_inference.nodes.sampling import decoder_for, message_class

@@ -136,12 +136,6 @@ class Recorder:
             for name, watch in self.watches.items()
             if (problem := watch.problem(now_ns))
         }
-        found |= {
-            f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
-            f"{self.watches[name].kind}; the next episode records it"
-            for name, kind in self._kinds.items()
-            if kind != self.watches[name].kind
-        }
         self._note_crowds()
         found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
@@ -207,7 +201,6 @@ class Recorder:
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         self._kinds = {}
         for name, watch in self.watches.items():
-            watch.begin()
             kind, newest = watch.kind, watch.newest
             if watch.keeps and newest is not None:
                 self._kinds[name] = kind
@@ -216,7 +209,7 @@ class Recorder:
     def end(self, ended: Ended) -> list[str]:
         self._recording = False
         self._note_crowds()
-        said = [*self._crowded(), *self._not_received(), *self._absent(), *self._silent()]
+        said = [*self._crowded(), *self._not_received(), *self._absent()]
         if ended.fault:
             self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
         self._disk.news += [
@@ -258,19 +251,6 @@ class Recorder:
                 "QoS depth",
                 failed=True,
             )
-
-    def _silent(self) -> Iterator[News]:
-        for name, watch in self.watches.items():
-            allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
-            if allowed_s is not None and silent_s > allowed_s:
-                leaves = (
-                    "leaves" if silent_s > allowed_s + 1 / self._settings.rate_hz else "may leave"
-                )
-                yield News(
-                    f"{name}: {silent_s:.2f} s without a message, of which the mapping "
-                    f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
-                    warns=True,
-                )
 
     def _absent(self) -> Iterator[News]:
         for name, watch in self.watches.items():
