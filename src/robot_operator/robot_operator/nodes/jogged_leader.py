@@ -30,8 +30,7 @@ from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
-from robot_operator.joystick import NO_BUTTON
-from robot_operator.velocity import STILL, Velocity
+from robot_operator.pilot import NO_BUTTON, STILL, Velocity
 
 PARAMETERS = (
     Spec(

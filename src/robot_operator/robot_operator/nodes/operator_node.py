@@ -39,9 +39,8 @@ from robot_operator.nodes.settings import PARAMETERS, pilot_settings
 from robot_operator.nodes.terminal import has_terminal, operate
 from robot_operator.nodes.views import OperatorNews, Seen, view_of
 from robot_operator.nodes.words import STATES, mode_of
-from robot_operator.pilot import Pilot
+from robot_operator.pilot import STILL, Pilot, Velocity
 from robot_operator.requests import OperatorRequest
-from robot_operator.velocity import STILL, Velocity
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
 # Before RUN as well, so that the policy begins with a fresh zero.
@@ -102,7 +101,7 @@ class OperatorNode(LifecycleBase):
         self._closers.close()
 
     def press(self, key: str) -> None:
-        """Take a key of the terminal; see `robot_operator.keys`."""
+        """Take a key of the terminal; see `robot_operator.pilot`."""
         with self._lock:
             if self.running:
                 self._ask(self._pilot.press(key, time.monotonic_ns()))
