@@ -7,9 +7,8 @@ from typing import Generic
 
 import numpy as np
 
-from robot_driver.acknowledgement import CommandAcknowledgement
 from robot_driver.checks import range_problems
-from robot_driver.following import Follower, drive_values, rest_mode_name
+from robot_driver.following import CommandAcknowledgement, Follower, drive_values, rest_mode_name
 from robot_driver.interfaces import (
     F64,
     MODE_DAMP,
