@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Final, NamedTuple
 
 BROADCAST: Final = 0xFE
-PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x08
+PING, READ, WRITE, REBOOT = 0x01, 0x02, 0x03, 0x08
 SYNC_READ, SYNC_WRITE, FAST_SYNC_READ = 0x82, 0x83, 0x8A
 _STATUS: Final = 0x55
 _HEADER: Final = b"\xff\xff\xfd"

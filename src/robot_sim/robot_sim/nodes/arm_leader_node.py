@@ -62,7 +62,7 @@ class ArmLeaderNode(PeerGuard, Node):
     """A leader arm on its topics."""
 
     def __init__(self) -> None:
-        super().__init__("arm_leader")
+        super().__init__("arm_leader", automatically_declare_parameters_from_overrides=True)
         self.stopped = False
         self._get = declared(self, ARM_LEADER)
         self._leader, self._episode = Leader(), 0

@@ -4,8 +4,8 @@
 
 It receives on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
 the start, and follows the sender that has control; `robot_sim.lite3_host` has the rules. To a
-driver it looks like a real robot. It counts datagrams without effect: the log and the events have
-the first one of each sort, and the log has the counts every 10 s while they grow.
+driver it looks like a real robot. Of datagrams without effect the log and the events have the
+first one of each sort.
 
 Subscribes: `cmd_vel` (geometry_msgs/Twist), which is only recorded.
 The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a
@@ -42,7 +42,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
     host: MotionHost
 
     def __init__(self) -> None:
-        Node.__init__(self, "lite3_emulator")
+        Node.__init__(self, "lite3_emulator", automatically_declare_parameters_from_overrides=True)
         get = declared(self, LITE3_EMULATOR)
         world = World(friction=get("friction"), seed=get("seed"), pose=get("pose"))
         self._frame_steps = whole_steps("state_rate_hz", 1.0 / get("state_rate_hz"), world)

@@ -25,8 +25,7 @@ from robot_sim.errors import SimError
 from robot_sim.nodes.arm_sim_node import ArmSimNode
 from robot_sim.nodes.parameters import SO101_EMULATOR, set_faults
 from robot_sim.nodes.robot_node import run_node
-from robot_sim.servo_bus import ServoFault
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoFault, ServoPort
 
 
 class So101Emulator(ArmSimNode):
