@@ -35,6 +35,7 @@ setup(
         "lite3_driver",
         "policy_core",
         "policy_inference",
+        "policy_store",
         "glfw",
         "imageio-ffmpeg",
         "mujoco",

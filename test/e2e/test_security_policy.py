@@ -20,7 +20,7 @@ from rclpy.node import Node
 
 from policy_inference.testing.domains import claimed_domain_id
 from robot_sim.arm_servos import ArmServos
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoPort
 
 POLICY = Path(__file__).parents[2] / "src/policy_inference/security/robot.policy.xml"
 MAINTENANCE = {"load", "record", "record_run", "change_state", "set_parameters"}

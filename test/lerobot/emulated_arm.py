@@ -24,8 +24,7 @@ from robot_sim.arm_servos import ArmServos
 from robot_sim.arm_world import ArmWorld
 from robot_sim.faults import starting
 from robot_sim.figures import Array
-from robot_sim.servo_bus import ServoFault
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoFault, ServoPort
 
 _STEPS = 4
 FEETECH, DYNAMIXEL = "feetech", "dynamixel"

@@ -22,8 +22,7 @@ from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, Drive
 from robot_driver.testing.conformance import DriverConformance
 from robot_sim.arm_servos import ArmServos
 from robot_sim.arm_world import ArmWorld
-from robot_sim.servo_bus import ServoBus, ServoReply
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoBus, ServoPort, ServoReply
 from robot_sim.servo_wire import SYNC_READ, SYNC_WRITE, WRITE, FeetechWire, Instruction
 from robot_sim.servos import STS3215, TURN_TICKS
 

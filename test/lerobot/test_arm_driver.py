@@ -142,37 +142,6 @@ def so101(tmp_path: Path) -> Iterator[EmulatedArm]:
         yield arm
 
 
-@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
-@pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
-def test_an_arm_is_read_taken_moved_and_given_back(
-    family: str, way_out: str, tmp_path: Path, starts: Callable[..., Driver]
-) -> None:
-    with EmulatedArm(tmp_path, family) as arm:
-        driver = starts(arm, way_out=way_out)
-        driver.until(lambda: driver.states)
-        assert driver.states[-1].joint_pos == pytest.approx(arm.joint_pos, abs=0.02)
-
-        driver.takes()
-        driver.moves_by(MOVED)
-        assert arm.joint_pos == pytest.approx(driver.states[-1].joint_pos, abs=0.05)
-
-        driver.link.release()
-        driver.is_in(DriverPhase.LISTENING)
-        driver.until(lambda: arm.limp() is (way_out == TORQUE_OFF))
-        assert driver.lost == []
-        driver.link.close()
-
-
-def test_nothing_moves_and_no_servo_changes_before_control_is_taken(
-    so101: EmulatedArm, starts: Callable[..., Driver]
-) -> None:
-    before = so101.memory()
-    driver = starts(so101)
-    driver.until(lambda: len(driver.states) > 50)
-
-    assert so101.memory() == before
-
-
 def test_two_arms_are_one_robot(tmp_path: Path, starts: Callable[..., Driver]) -> None:
     with (
         EmulatedArm(tmp_path, arm=1, name="follower_left") as left,

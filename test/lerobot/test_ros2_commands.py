@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import pty
-import re
 import signal
 import subprocess
 import sys
@@ -27,10 +26,8 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.factory import dataset_to_policy_features, make_pre_post_processors
-from lerobot.processor import make_default_processors
 from lerobot.robots import make_robot_from_config
 from lerobot.scripts import lerobot_record, lerobot_replay, lerobot_teleoperate
-from lerobot.teleoperators import make_teleoperator_from_config
 from lerobot.utils.errors import DeviceNotConnectedError
 from lerobot.utils.import_utils import register_third_party_plugins
 from policy_msgs.msg import JointCommand
@@ -39,13 +36,11 @@ from examples.demos.runner import own_domain
 from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
-from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig
-from policy_core.errors import RobotError
 from policy_core.members.chunk.normalise import Units
 from policy_inference.testing.domains import claimed_domain_id
 from robot_sim.arm_figures import SO101
 
-from .ros2_arm import RATE_HZ, SOON_S, Arm, small_mapping
+from .ros2_arm import RATE_HZ, Arm, small_mapping
 from .versions import RECORDS_POLICIES, as_this_version_has_it
 
 register_third_party_plugins()
@@ -353,43 +348,6 @@ def test_what_send_action_returns_is_what_the_arm_hears(ros2_so101: Arm, tmp_pat
         robot.get_observation()
 
 
-TELEOPERATE = """
-import functools
-import inspect
-
-inspect.getsource = functools.cache(inspect.getsource)
-from lerobot.scripts.lerobot_teleoperate import main
-
-main()
-"""
-
-
-def test_the_arm_is_left_safe_when_lerobot_is_ended(
-    ros2_so101: Arm, mapping_file: Path, led: list[str]
-) -> None:
-    ros2_so101.commands.clear()
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            TELEOPERATE,
-            "--robot.type=ros2",
-            f"--robot.mapping={mapping_file}",
-            *led,
-            f"--fps={RATE_HZ}",
-        ]
-    ) as lerobot:
-        try:
-            ros2_so101.wait_until(lambda: bool(ros2_so101.commands), "commands of LeRobot")
-            lerobot.terminate()
-            assert lerobot.wait(SOON_S) == 128 + signal.SIGTERM
-        finally:
-            lerobot.kill()
-    ros2_so101.wait_until(
-        lambda: ros2_so101.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED, "a good-bye"
-    )
-
-
 LEROBOT_AT_WORK = """
 import json
 import sys
@@ -424,31 +382,3 @@ def test_the_arm_damps_when_lerobot_is_killed(ros2_so101: Arm, mapping_file: Pat
         lerobot.wait()
     ros2_so101.wait_until(lambda: away() > 0.3, "an arm that sinks")
     assert ros2_so101.commands[-1].mode == JointCommand.MODE_RUN, "it said good-bye"
-
-
-def test_a_robot_that_goes_silent_ends_the_loop_with_its_topics(
-    ros2_so101: Arm, mapping_file: Path
-) -> None:
-    """The last test: it ends the arm."""
-    robot = make_robot_from_config(Ros2RobotConfig(mapping=str(mapping_file)))
-    teleop = make_teleoperator_from_config(Ros2TeleoperatorConfig(mapping=str(mapping_file)))
-    ros2_so101.commands.clear()
-
-    def end_the_arm() -> None:
-        ros2_so101.wait_until(lambda: len(ros2_so101.commands) > RATE_HZ, "commands of LeRobot")
-        ros2_so101.end("arm_sim_node")
-
-    ending = Thread(target=end_the_arm)
-    ending.start()
-    with teleop, robot, pytest.raises(RobotError) as raised:
-        lerobot_teleoperate.teleop_loop(
-            teleop, robot, RATE_HZ, *make_default_processors(), duration=60.0
-        )
-    ending.join()
-    assert "connection" in str(raised.value)
-    # Whichever is noticed first: all of them end with the arm.
-    assert re.search(
-        r"(joint_states|image_raw|joint_command): expected .*, found (1\d\d\d ms old|"
-        r"nobody)",
-        str(raised.value),
-    )

@@ -129,30 +129,6 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     assert "damped" not in lite3_walker.happened
 
 
-@pytest.mark.slow
-def test_a_host_that_goes_silent_is_damped_and_left(lite3_walker: Robot) -> None:
-    silent_ns = lite3_walker.world.time_ns
-    lite3_walker.fail(kind="silent", target="state")
-
-    lite3_walker.run(3.2)
-
-    damped = next(event for event in lite3_walker.events if event.what == "damped")
-    assert damped.time_ns - silent_ns <= 102 * MS
-    assert lite3_walker.happened[-1] == "control_given_back"
-    assert lite3_walker.phase() is DriverPhase.LISTENING
-
-
-def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(lite3_walker: Robot) -> None:
-    lite3_walker.fail(kind="restart", target="host", duration_s=2.0)
-    lite3_walker.run(4.0)
-    lite3_walker.policy.controller.reset()
-    lite3_walker.policy.controller.damp()
-    lite3_walker.run(0.5)
-
-    assert lite3_walker.phase() is DriverPhase.LISTENING
-    assert lite3_walker.happened[-1] == "started"
-
-
 def test_a_host_that_another_controller_has_is_refused(shipped_policy: WirePolicy) -> None:
     robot = Robot(shipped_policy, faults=[Lite3Fault(kind="occupied", target="host")])
     robot.run(6.0)
@@ -164,20 +140,6 @@ def test_a_host_that_another_controller_has_is_refused(shipped_policy: WirePolic
     assert "following" not in robot.happened
 
 
-def test_a_fold_is_stopped_by_a_request_to_damp(shipped_policy: WirePolicy) -> None:
-    robot = Robot(shipped_policy)
-    robot.run(1.2)
-    robot.link.take((), robot.world.time_ns)
-    robot.run(0.1)
-
-    robot.link.damp("e-stop", robot.world.time_ns)
-    robot.run(2.1)
-
-    assert robot.happened == ["folding", "control_taken", "control_given_back"]
-    assert robot.phase() is DriverPhase.LISTENING
-    assert not robot.answers[0].success
-
-
 def test_a_host_that_took_control_back_is_found_out(lite3_walker: Robot) -> None:
     lite3_walker.fail(kind="deaf", target="command", duration_s=0.2)
 
@@ -186,28 +148,3 @@ def test_a_host_that_took_control_back_is_found_out(lite3_walker: Robot) -> None
     assert lite3_walker.happened[-2:] == ["watchdog", "damped"]
     assert lite3_walker.phase() is DriverPhase.RELEASING
     assert "obey" in lite3_walker.link.reason
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("joint", ["FL_HipX_joint", "FL_HipY_joint", "FL_Knee_joint"])
-def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
-    lite3_walker: Robot, joint: str
-) -> None:
-    lite3_walker.policy.velocity = (SPEED, 0.0, 0.0)
-    lite3_walker.fail(kind="motor_off", target=joint)
-
-    lite3_walker.run(3.0)
-
-    assert lite3_walker.phase() is DriverPhase.FOLLOWING
-    assert "control_given_back" not in lite3_walker.happened
-
-
-def test_an_imu_that_stands_still_while_ticks_run_on_is_a_lost_robot(lite3_walker: Robot) -> None:
-    lite3_walker.fail(kind="freeze", target="imu")
-
-    lite3_walker.run(0.2)
-    assert lite3_walker.phase() is DriverPhase.DAMPING
-    lite3_walker.run(3.2)
-
-    assert lite3_walker.phase() is DriverPhase.LISTENING
-    assert "`frozen_imu`" in lite3_walker.link.reason

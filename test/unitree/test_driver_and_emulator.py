@@ -197,21 +197,3 @@ def test_a_go2_is_released_stands_up_is_damped_and_given_back(stage: Stage) -> N
     trace = Trace.load(stage.folder / "trace.npz")
     assert set(trace.mode[~np.isnan(trace.mode)]) == {0.0, 1.0}
     assert trace.pos_world[:, 2].max() > 0.28
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"), [("crc:state", "wrong_crc"), ("length:state", "wrong_length")]
-)
-def test_a_state_that_is_none_keeps_control_from_being_taken(
-    stage: Stage, fault: str, said: str
-) -> None:
-    stage.until(lambda: stage.joints is not None, "joint_states")
-    stage.fault_file.write_text(fault, "utf-8")
-    stage.until(
-        lambda: stage.status is not None and any(said in o for o in stage.status.obstacles),
-        "the obstacle",
-    )
-    taken, message = stage.ask("take_control")
-    assert not taken
-    assert said in message
-    assert stage.happened == ["faults"]

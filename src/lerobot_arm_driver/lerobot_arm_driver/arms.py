@@ -192,7 +192,6 @@ class ArmSettings(DriverSettings):
 
     @property
     def arm(self) -> Arm:
-        """The row of the arm."""
         return ARMS[self.robot]
 
     @property
@@ -202,7 +201,6 @@ class ArmSettings(DriverSettings):
 
 
 def figures_of(arm: Arm) -> DriveFigures:
-    """Return what the kit knows of an arm's drives."""
     sides = len(arm.sides)
     low, high = np.tile(np.array(list(arm.range_rad.values())), (sides, 1)).T
     return DriveFigures(

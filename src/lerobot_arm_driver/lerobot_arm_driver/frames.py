@@ -89,13 +89,11 @@ class ArmReception(StateReception[ArmState]):
     """Believes each state that an arm can be in."""
 
     def __init__(self, settings: ArmSettings) -> None:
-        """Begin with nothing."""
         super().__init__(settings, ["implausible"])
         self._ports = " and ".join(settings.ports)
         self._bounds = StateBounds(figures_of(settings.arm))
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> ArmState | None:
-        """Return the state, unless no arm can be in it or come there so soon."""
         state = read_state(data)
         problem = self._bounds.implausible(state)
         if not problem and self.state is not None and self.fresh(now_ns):
@@ -103,7 +101,6 @@ class ArmReception(StateReception[ArmState]):
         return self.reject("implausible", problem) if problem else self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return that no state comes, and what comes instead."""
         return f"no state has come from {self._ports}: " + (
             f"what comes counts as {self.instead}"
             if self.instead

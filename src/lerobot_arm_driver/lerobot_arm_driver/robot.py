@@ -34,7 +34,6 @@ class ServoArm(RobotInterface[ArmState]):
     settings: ArmSettings
 
     def __init__(self, settings: Any) -> None:
-        """Begin with an arm that has said nothing."""
         super().__init__(settings)
         self.name = settings.arm.title
         self.figures = replace(figures_of(settings.arm), may_be_limp=settings.leader)
@@ -44,19 +43,15 @@ class ServoArm(RobotInterface[ArmState]):
 
     @property
     def place(self) -> str:
-        """The serial ports."""
         return ", ".join(self.settings.ports)
 
     def open(self) -> PortTransport:
-        """Reserve the serial ports, in the node's process."""
         return PortTransport.open(self.settings)
 
     def adopt(self, descriptors: Sequence[int]) -> ArmTransport:
-        """Return the transport that owns the bus, in the link process."""
         return ArmTransport(self.settings, descriptors)
 
     def decode(self, data: bytes) -> ArmState:
-        """Return the state in a frame."""
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
@@ -67,13 +62,11 @@ class ServoArm(RobotInterface[ArmState]):
         return pack_goal(values, leader=self.settings.leader)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return which servos report a fault, or did not get ready."""
         state = self.reception.state
         faults = [] if state is None else self._faults(state)
         return [*faults, *([self._late] if self._late else [])]
 
     def fault(self) -> str:
-        """Return which servo reports a fault under control, or has become limp."""
         state = self.reception.state
         if state is None:
             return ""
@@ -85,7 +78,6 @@ class ServoArm(RobotInterface[ArmState]):
         return "; ".join([*self._faults(state), *limp])
 
     def notes(self) -> dict[str, str | float]:
-        """Return the lowest voltage of a servo, and which gripper protects itself."""
         state, notes = self.reception.state, dict[str, str | float]()
         if state is None:
             return notes
@@ -99,12 +91,10 @@ class ServoArm(RobotInterface[ArmState]):
         return {**notes, **({"gripper_overload": ", ".join(pressing)} if pressing else {})}
 
     def prepare(self) -> list[bytes]:
-        """Return the request to configure the servos, which then hold."""
         self._late = ""
         return [PREPARE]
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return None once all servos hold, or do not after a long time."""
         state = self.reception.state
         if state is not None and state.configured and state.holds.all():
             return None
@@ -118,7 +108,6 @@ class ServoArm(RobotInterface[ArmState]):
         return []
 
     def give_back(self) -> list[bytes]:
-        """Return the request to leave the servos as `way_out` says."""
         self._late = ""
         return [GIVE_BACK]
 

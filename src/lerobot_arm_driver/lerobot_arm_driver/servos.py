@@ -38,7 +38,6 @@ class Servos:
     """The servos of one arm or two; each method may wait for them."""
 
     def __init__(self, settings: ArmSettings) -> None:
-        """Touch nothing yet."""
         self._settings, self._arm = settings, settings.arm
         self._robots: list[Any] = []
         servo = self._arm.servo

@@ -40,13 +40,11 @@ class PortTransport(RobotTransport):
     """
 
     def __init__(self, settings: ArmSettings, ports: Sequence[int]) -> None:
-        """Take ports that are open."""
         self.counts: dict[str, int] = {}
         self._settings, self._ports = settings, list(ports)
 
     @classmethod
     def open(cls, settings: ArmSettings) -> "PortTransport":
-        """Open the ports and reserve them."""
         ports: list[int] = []
         try:
             for name in settings.ports:
@@ -67,7 +65,6 @@ class PortTransport(RobotTransport):
         return ()
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return nothing."""
         return iter(())
 
     def send(self, data: bytes) -> None:
@@ -147,11 +144,9 @@ class ArmTransport(RobotTransport):
         return ()
 
     def watched(self) -> Sequence[int]:
-        """Return what the thread signals with."""
         return (self._signal,)
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return the states that the thread has read."""
         if self._signal in ready:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._signal)
@@ -162,12 +157,10 @@ class ArmTransport(RobotTransport):
             yield heard
 
     def send(self, data: bytes) -> None:
-        """Let the thread do it."""
         goal = read_goal(data)
         self._asked.put(data if goal is None else goal)
 
     def problems(self) -> tuple[str, ...]:
-        """Return why the servos cannot be used: a sentence, or nothing."""
         return (self._problem,) if self._problem else ()
 
     def keep_sending_half(self) -> None:
@@ -195,7 +188,6 @@ class ArmTransport(RobotTransport):
                 self._servos.close()
 
     def _serve(self) -> None:
-        """Read and write until the end."""
         due_s = read_s = time.monotonic()
         while not self._ending.is_set():
             now_s = time.monotonic()

@@ -181,31 +181,6 @@ def test_a_joint_without_stiffness_is_asked_to_hold_where_it_is(following_arm: B
 
 
 @pytest.mark.parametrize(
-    "position",
-    [np.full(6, np.nan), MEASURED + np.array([0, 0, 2.0, 0, 0, 0])],
-    ids=["finite", "outside range"],
-)
-def test_a_command_that_no_arm_may_follow_is_refused_whole(
-    following_arm: Bench, position: F64
-) -> None:
-    following_arm.command(RUN, position)
-
-    assert following_arm.goal == pytest.approx(MEASURED + 0.1)
-    check_wording(
-        str(following_arm.link.report(following_arm.now_ms * MS).details["command_refusal"])
-    )
-
-
-def test_a_first_target_far_from_the_arm_is_refused() -> None:
-    bench = Bench()
-    bench.take()
-    bench.command(MODE_HOLD_MEASURED, MEASURED + np.array([0, 0, 0.5, 0, 0, 0]))
-
-    assert bench.phase() is DriverPhase.DAMPING
-    check_wording(bench.link.reason)
-
-
-@pytest.mark.parametrize(
     ("status", "holds"),
     [(OVERLOAD, True), (1, True), (0, False)],
     ids=["overload", "voltage", "no torque"],
@@ -257,15 +232,6 @@ def test_a_pose_that_no_arm_has_is_no_state() -> None:
     bench.run(1.5)
 
     check_wording(bench.ask())
-
-
-def test_control_is_given_back_after_the_arm_was_held(following_arm: Bench) -> None:
-    following_arm.link.release("asked", following_arm.now_ms * MS)
-    following_arm.run(0.7)
-
-    assert following_arm.phase() is DriverPhase.LISTENING
-    assert following_arm.sent[-1] == GIVE_BACK
-    assert np.isnan(following_arm.goal).all()
 
 
 def test_the_lowest_voltage_is_reported() -> None:

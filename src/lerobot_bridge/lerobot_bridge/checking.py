@@ -12,10 +12,9 @@ import numpy as np
 from lerobot_bridge.clocks import skewed_clocks
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.inputs import first_images
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.plausible import STILL
 from lerobot_bridge.resampling import slack_ns
+from lerobot_bridge.values import STILL
 from policy_core.errors import PolicyError
 
 _LATE_S = 1.0
@@ -97,8 +96,6 @@ def check_episode(
         frames = EpisodeFrames(mapping, episode, topics)
     except PolicyError as error:
         found.problems.append(str(error))
-        # Otherwise problems of the images would appear only after all these are corrected.
-        found.problems += first_images(mapping, episode.bag, topics)
         return found
     found.frames = [len(part) for part in frames.parts]
     found.closed_up = frames.closed_up
@@ -139,7 +136,6 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
-    """Yield warnings about the times of messages."""
     heard = frames.topic_times.values()
     # A held message may be much older than the episode.
     begins = {each.topic: max(int(each.times_ns[0]), frames.begin_ns) for each in heard}

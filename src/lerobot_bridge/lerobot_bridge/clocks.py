@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +48,11 @@ class TopicTimes:
 
     @property
     def rate_hz(self) -> float:
-        """Messages per second."""
         first, last = self.logged_ns
         return max(self.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
 class _TimesReader:
-    """Collects the times of an input, block by block."""
-
     def __init__(self, begin_ns: int) -> None:
         self._begin_ns = begin_ns
         self._times: list[Times] = []
@@ -100,7 +97,6 @@ def read_topic_times(
     bag: Bag,
     topics: Mapping[str, str],
     extract: Extract,
-    look: Callable[[str, Block, Times], None],
     begin_ns: int,
 ) -> dict[str, TopicTimes]:
     """Return the times of the messages of each input.
@@ -109,14 +105,12 @@ def read_topic_times(
         bag: The recording.
         topics: Topics by input.
         extract: The part of the recording that is read.
-        look: Called with each input, a block of its messages, and their times.
         begin_ns: Log time at which the episode begins; earlier messages may be read as well.
     """
     noted = {name: _TimesReader(begin_ns) for name in topics}
 
     def note(name: str, block: Block, found: Times, new: Times) -> None:
         noted[name].look(block, found, new)
-        look(name, block, found)
 
     with newest_times_ns(bag, topics, 1, note, extract) as streams:
         for stream in streams.values():

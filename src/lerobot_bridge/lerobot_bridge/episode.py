@@ -68,7 +68,6 @@ class Episode:
 
     @property
     def name(self) -> str:
-        """Name in reports."""
         return f"{self.bag.name}[{self.number}]" if self.span else self.bag.name
 
 
@@ -139,7 +138,6 @@ class EpisodeSidecar:
 
 
 def read_sidecar(folder: Path) -> EpisodeSidecar:
-    """Read the file in the folder of an episode."""
     path = folder / SIDECAR
     reader = Reader(str(path))
     found = reader.section(EpisodeSidecar, load_yaml(path))

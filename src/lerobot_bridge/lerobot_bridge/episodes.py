@@ -9,14 +9,177 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from lerobot_bridge.episode import SIDECAR, Episode, FoundEpisodes, Skipped, Span, read_sidecar
-from lerobot_bridge.marks import MARKS, marked_episodes
+from lerobot_bridge.clocks import AGREE_NS
+from lerobot_bridge.episode import (
+    SIDECAR,
+    Episode,
+    FoundEpisodes,
+    Mark,
+    Skipped,
+    Span,
+    read_sidecar,
+)
 from lerobot_bridge.recording.folder import UNFINISHED
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, is_bag
+from model_tools.files.bags.topics import find_topics
 from policy_core.errors import BundleError
+
+MARKS = "episode_marks"
+"""Topic of the marks, in any namespace."""
+MARK = "policy_msgs/msg/EpisodeMark"
+_INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
+
+
+def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> FoundEpisodes:
+    """Return the episodes of a recording that were started and stopped, by the stamps of marks.
+
+    A mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
+
+    Args:
+        bag: The recording.
+        whole: Values of each episode that its marks do not set.
+        topic: Topic of the marks.
+    """
+    given = {topic: topic} if topic.startswith("/") else {}
+    full = find_topics(bag, {topic: (MARK,)}, given)[topic]
+    marks = list(bag.messages(full))
+    watched = any(mark.kind in _INTERVENTIONS for _, mark in marks)
+    reader = _MarkReader(replace(whole, interventions=() if watched else None))
+    for time_ns, mark in marks:
+        if mark.kind not in list(Mark):
+            raise bag.problem(
+                full, time_ns, f"expected a kind of 0 to {max(Mark)}, found {mark.kind}"
+            )
+    for time_ns, mark in _by_stamp(marks, f"{bag.path}: {full}"):
+        reader.take(time_ns, mark)
+    reader.drop("the recording ends before its STOP")
+    if not reader.found.episodes:
+        why = "; ".join(f"{each.name}: {each.why}" for each in reader.found.skipped)
+        raise ToolError(
+            f"{bag.path}: expected an episode between START and STOP on {full}, found "
+            f"none among {len(marks)} marks{': ' if why else ''}{why}"
+        )
+    return reader.found
+
+
+def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, Any]]:
+    """Return marks with their stamps, or with log times if they have no stamp.
+
+    Stamps of another clock would lie elsewhere in the recording: then the log times count.
+    """
+    stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
+    # At least one mark was logged without delay.
+    delay_ns = min(
+        (
+            time_ns - stamp_ns
+            for (time_ns, _), stamp_ns in zip(marks, stamps_ns, strict=True)
+            if stamp_ns
+        ),
+        default=0,
+    )
+    if abs(delay_ns) > AGREE_NS:
+        _log.warning(
+            "%s: expected stamps on the clock of the recording, found them %.3f s %s it; "
+            "the times of the recording are used",
+            place,
+            abs(delay_ns) * 1e-9,
+            "behind" if delay_ns > 0 else "ahead of",
+        )
+        return list(marks)
+    timed = [
+        (stamp_ns or time_ns, mark)
+        for (time_ns, mark), stamp_ns in zip(marks, stamps_ns, strict=True)
+    ]
+    return sorted(timed, key=lambda each: each[0])
+
+
+class _MarkReader:
+    """Builds episodes from marks in the order of time.
+
+    Attributes:
+        found: Finished episodes, and skipped ones.
+    """
+
+    def __init__(self, whole: Episode) -> None:
+        self._whole = whole
+        self._running: Episode | None = None
+        self._begin_ns = 0
+        self._driven_since_ns: int | None = None
+        self.found = FoundEpisodes()
+
+    def take(self, time_ns: int, mark: Any) -> None:
+        kind = Mark(mark.kind)
+        if kind is Mark.START:
+            self.drop("another one began before its STOP")
+            self._start(time_ns, mark)
+        elif kind is Mark.STOP:
+            self._stop(time_ns)
+        elif kind is Mark.DISCARD:
+            self._discard(mark.episode)
+        elif kind is Mark.INTERVENTION_BEGINS:
+            self._driven_since_ns = self._driven_since_ns or time_ns
+        elif kind is Mark.INTERVENTION_ENDS:
+            self._note_driven_until(time_ns)
+            self._driven_since_ns = None
+        else:
+            self._judge(kind, mark.episode)
+
+    def drop(self, why: str) -> None:
+        if self._running is not None:
+            self.found.skipped.append(Skipped(name=self._running.name, why=why))
+            self._running = None
+
+    def _start(self, time_ns: int, mark: Any) -> None:
+        self._begin_ns, whole = time_ns, self._whole
+        self._running = replace(
+            whole,
+            span=Span(time_ns, time_ns),
+            number=mark.episode,
+            task=mark.task or whole.task,
+            tags=tuple(dict.fromkeys((*mark.tags, *whole.tags))),
+            success=None,
+        )
+
+    def _stop(self, time_ns: int) -> None:
+        self._note_driven_until(time_ns)
+        if self._running is not None:
+            span = Span(self._begin_ns, time_ns)
+            self.found.episodes.append(replace(self._running, span=span))
+            self._running = None
+
+    def _discard(self, number: int) -> None:
+        episodes = self.found.episodes
+        # An episode that was already stopped as well, but no earlier one.
+        if self._running is None and episodes and episodes[-1].number == number:
+            self._running = episodes.pop()
+        self.drop("it was discarded")
+
+    def _judge(self, kind: Mark, number: int) -> None:
+        episodes, success = self.found.episodes, kind is Mark.SUCCESS
+        places = [i for i, each in enumerate(episodes) if each.number == number]
+        if self._running is not None and self._running.number == number:
+            self._running = replace(self._running, success=success)
+        elif places:
+            episodes[places[-1]] = replace(episodes[places[-1]], success=success)
+        else:
+            name = replace(self._whole, span=Span(0, 0), number=number).name
+            self.found.skipped.append(
+                Skipped(
+                    name=name,
+                    why=f"its {kind.name} belongs to an episode that was not started, or not kept",
+                )
+            )
+
+    def _note_driven_until(self, time_ns: int) -> None:
+        """Note that a person drove until now, maybe since before the episode."""
+        if self._running is not None and self._driven_since_ns is not None:
+            driven = Span(max(self._driven_since_ns, self._begin_ns), time_ns)
+            before = self._running.interventions or ()
+            self._running = replace(self._running, interventions=(*before, driven))
+
 
 How = Literal["bag", "marks"] | float
 """Each recording is an episode, its marks separate episodes, or each has this length, s."""
@@ -89,7 +252,6 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
 
 
 def _episodes(whole: Episode, how: How, marks: str) -> FoundEpisodes:
-    """Return the episodes of a recording."""
     if how == "bag" or whole.problem:
         return FoundEpisodes(episodes=[whole])
     bag = Bag(whole.bag)

@@ -18,9 +18,8 @@ from lerobot_bridge.clocks import TopicTimes, read_topic_times, several_clocks, 
 from lerobot_bridge.episode import SIDECAR, DatasetFrame, Episode
 from lerobot_bridge.inputs import Read, camera_images, find_inputs, source_values
 from lerobot_bridge.mapping import ACTION, STATE, CameraSource, RobotMapping, Source
-from lerobot_bridge.one_publisher import OnePublisher
-from lerobot_bridge.plausible import MotionRange, Ranges
-from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
+from lerobot_bridge.resampling import LeftOut, Resampled, resample, slack_ns
+from lerobot_bridge.values import MotionRange, Ranges
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
 from model_tools.files.bags.streams import Extract, in_time
@@ -77,13 +76,11 @@ class EpisodeFrames:
         self._topics = {name: each.topic for name, each in self.inputs.items()}
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
-        one = OnePublisher(mapping, self._bag, self.inputs.values())
         self.topic_times: Mapping[str, TopicTimes] = read_topic_times(
-            self._bag, self._topics, self._extract, one.look, self.begin_ns
+            self._bag, self._topics, self._extract, self.begin_ns
         )
         wrong = [
             *stamps_back(self._bag.path, list(self.topic_times.values())),
-            *one.problems,
             *several_clocks(
                 self._bag.path,
                 list(self.topic_times.values()),
@@ -115,21 +112,12 @@ class EpisodeFrames:
 
     @property
     def begin_ns(self) -> int:
-        """Earliest log time of the episode, ns."""
         return 0 if self.episode.span is None else self.episode.span.begin_ns
 
     def refuse_gaps(self) -> None:
-        """Check that there is one part."""
         if len(self.parts) == 1:
             return
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
-        if end - begin > SILENT_NS:
-            raise ToolError(
-                f"{self.episode.name}: expected frames without gaps, found one from "
-                f"{begin * 1e-9:.3f} s to {end * 1e-9:.3f} s: most likely the clock was set "
-                "forward; set it (NTP) before recording, or use --gaps split, which makes an "
-                "episode of each part"
-            )
         missing = "; ".join(
             [
                 *(
@@ -188,7 +176,6 @@ class EpisodeFrames:
             self._refuse_closed_up()
 
     def _paired(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
-        """Yield for each frame the messages that belong together."""
         slack = slack_ns(self._mapping.period_ns)
         arrivals = in_time(
             self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack, self._extract
@@ -243,7 +230,6 @@ class EpisodeFrames:
 
     @property
     def _features(self) -> dict[str, list[str]]:
-        """Names of the inputs of each feature."""
         names = [name for name, each in self.inputs.items() if isinstance(each.source, Source)]
         return {
             feature: list(group)
@@ -265,14 +251,17 @@ class EpisodeFrames:
 
     def _resampled(self) -> Resampled:
         span = self.episode.span
-        return resample(
-            {name: each.times_ns for name, each in self.topic_times.items()},
-            {name: each.limit_ns for name, each in self.inputs.items()},
-            self._mapping.period_ns,
-            self._mapping.pairing,
-            self._paired_cameras,
-            None if span is None else span.begin_ns,
-        )
+        try:
+            return resample(
+                {name: each.times_ns for name, each in self.topic_times.items()},
+                {name: each.limit_ns for name, each in self.inputs.items()},
+                self._mapping.period_ns,
+                self._mapping.pairing,
+                self._paired_cameras,
+                None if span is None else span.begin_ns,
+            )
+        except ToolError as error:
+            raise ToolError(f"{self.episode.name}: {error}") from None
 
     def _refuse_closed_up(self) -> None:
         if self.closed_up <= max(FEW, MOST_CLOSED_UP * self._moments):

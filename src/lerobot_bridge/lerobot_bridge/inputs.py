@@ -7,19 +7,15 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
-from lerobot_bridge.plausible import Ranges
-from lerobot_bridge.values import SourceReader, image_of
-from model_tools.errors import ToolError
+from lerobot_bridge.values import Ranges, SourceReader, image_of
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import find_topics
-from policy_core.errors import PolicyError, RobotError
+from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.images import frame_of
 from policy_core.observation.pairing import Arrival
@@ -107,42 +103,6 @@ def camera_images(bag: Bag, entry: RecordedInput, *, pixels: bool) -> Read:
     assert isinstance(camera, CameraSource)
     read = partial(image_of if pixels else _judged, camera)
     return partial(_read, bag, entry.topic, bag.decoder(entry.topic), read)
-
-
-def first_images(mapping: RobotMapping, path: Path, topics: Mapping[str, str]) -> Iterator[str]:
-    """Check the first image of each camera of a recording that may have other problems.
-
-    Args:
-        mapping: Defines the cameras.
-        path: The recording.
-        topics: Topics of the recording by those of the mapping, where they have other names.
-
-    Yields:
-        The problem of the image.
-    """
-    with suppress(PolicyError, OSError):  # the caller has reported other problems
-        bag = Bag(path)
-        for name, camera in mapping.cameras.items():
-            one = replace(mapping, vectors={}, cameras={name: camera})
-            with suppress(ToolError):
-                (entry,) = find_inputs(
-                    one,
-                    bag,
-                    {topic: other for topic, other in topics.items() if topic == camera.topic},
-                )
-                with bag.blocks() as blocks_of:
-                    block = next(blocks_of(entry.topic))
-                first = Arrival(int(block.log_ns[0]), name, block.data(0))
-                if problem := _problem(camera_images(bag, entry, pixels=False), first):
-                    yield problem
-
-
-def _problem(read: Read, arrival: Arrival) -> str:
-    try:
-        read(arrival)
-    except ToolError as error:
-        return str(error)
-    return ""
 
 
 def _read(

@@ -33,7 +33,6 @@ class ActionLimits:
     """
 
     def __init__(self, mapping: RobotMapping) -> None:
-        """Collect the limits of the joints that are commanded."""
         self.names = mapping.names(ACTION) if ACTION in mapping.vectors else mapping.command_names
         self._bounds = {
             name: bound

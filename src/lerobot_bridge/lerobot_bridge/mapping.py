@@ -139,7 +139,6 @@ class CameraSource:
 
     @property
     def types(self) -> tuple[str, str]:
-        """Types that its messages may have."""
         return IMAGE, COMPRESSED_IMAGE
 
 
@@ -168,7 +167,6 @@ class RobotMapping:
     )
 
     def names(self, feature: str) -> tuple[str, ...]:
-        """Return the names of a feature's values, in their order."""
         return tuple(
             name
             for source in self.vectors[feature]
@@ -177,11 +175,9 @@ class RobotMapping:
 
     @property
     def command_names(self) -> tuple[str, ...]:
-        """Names of all values that are sent, in their order."""
         return tuple(name for channel in self.command for name in self.values_of(channel))
 
     def values_of(self, channel: Channel, quantity: str = "position") -> tuple[str, ...]:
-        """Return the names of a channel's values."""
         if channel.fields is not None:
             return tuple(channel.fields)
         return tuple(f"{joint}.{SUFFIXES[quantity]}" for joint in self.joints_of(channel))
@@ -193,12 +189,10 @@ class RobotMapping:
         return tuple(self.joints) if channel.joints is None else channel.joints
 
     def ros_name(self, joint: str) -> str:
-        """Return what ROS calls a joint."""
         return self.joints[joint].ros_name or joint
 
     @property
     def period_ns(self) -> int:
-        """Time between two frames, ns."""
         return round(1e9 / self.rate_hz)
 
     def tolerance_ns(self, source: Source | CameraSource) -> int:

@@ -31,7 +31,6 @@ from lerobot_bridge.mapping import (
     RobotMapping,
     Source,
 )
-from policy_core.bundle.chunk_contract import Pairing
 from policy_core.bundle.schema import Found, Reader, json_schema, load_yaml
 from policy_core.bundle.validate_chunk import check_unit
 from policy_core.errors import BundleError, Problem
@@ -62,12 +61,10 @@ def load_mapping(file: str | Path) -> RobotMapping:
 
 
 def shipped() -> Mapping[str, Path]:
-    """Return the included mappings, by name."""
     return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
 
 
 def mapping_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a mapping, for completion and checks in editors."""
     return json_schema(RobotMapping)
 
 
@@ -75,64 +72,15 @@ def parse_mapping(content: object, path: object) -> RobotMapping:
     """Validate the content of a file, as `load_mapping` does."""
     reader = Reader(str(path))
     mapping = reader.section(RobotMapping, content)
-    whole = mapping if mapping is not None else _what_fits(content)
-    if whole is not None:
-        _MappingValidator(whole, reader).check()
+    if mapping is not None:
+        _MappingValidator(mapping, reader).check()
     if reader.problems:
         raise BundleError(*reader.problems)
     found: RobotMapping = mapping
     return found
 
 
-def _what_fits(content: object) -> RobotMapping | None:
-    """Return the valid parts of an invalid mapping, so that one error lists all problems.
-
-    An invalid joint is replaced by one that passes all checks. None if the sections themselves are
-    invalid.
-    """
-    if not isinstance(content, Mapping):
-        return None
-    sections = {name: content.get(name, {}) for name in ("joints", "vectors", "cameras")}
-    if not all(
-        isinstance(each, Mapping) and all(isinstance(name, str) for name in each)
-        for each in sections.values()
-    ):
-        return None
-
-    def read(kind: Any, value: object) -> Any:
-        reader = Reader("")
-        found = reader.value(kind, value, "", {"length": None, "schema": {}})
-        return None if reader.problems else found
-
-    def unknown(name: str) -> Joint:
-        return Joint(
-            unit="radians", ros_name=f"unknown {name}", stiffness=0.0, damping=0.0, effort_limit=0.0
-        )
-
-    joints, vectors, cameras = sections.values()
-    return RobotMapping(
-        schema_version=1,
-        robot_type="unknown",
-        rate_hz=1,
-        joints={name: read(Joint, each) or unknown(name) for name, each in joints.items()},
-        vectors={
-            name: found
-            for name, each in vectors.items()
-            if (found := read(tuple[Source, ...], each)) is not None
-        },
-        cameras={
-            name: found
-            for name, each in cameras.items()
-            if (found := read(CameraSource, each)) is not None
-        },
-        pairing=read(Pairing, content.get("pairing", {})) or Pairing(),
-        command=read(tuple[CommandChannel, ...], content.get("command", [])) or (),
-    )
-
-
 class _MappingValidator:
-    """Checks what a single field cannot show."""
-
     def __init__(self, mapping: RobotMapping, reader: Reader) -> None:
         self._mapping, self._reader = mapping, reader
 

@@ -137,7 +137,6 @@ def _fields(
 def _columns(
     mapping: RobotMapping, channels: Sequence[Channel], joints: Sequence[str]
 ) -> Callable[[F64], _Columns]:
-    """Return a function that sorts values into columns of joints."""
     parts = []
     for channel, begin in _spans(mapping, channels):
         mine, quantity = mapping.joints_of(channel), _quantity(channel)
@@ -164,7 +163,6 @@ def _columns(
 def _writer(
     mapping: RobotMapping, kind: str, joints: Sequence[str], empty: Empty, valid_for_s: float
 ) -> _Write:
-    """Return a function that writes columns into a message of a type."""
     names = [mapping.ros_name(joint) for joint in joints]
     if kind == JOINT_COMMAND:
         return _joint_command(mapping, joints, names, valid_for_s)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model_tools.errors import ToolError
 from policy_core.bundle.chunk_contract import Pairing
 from policy_core.interfaces import Times
 from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
-SILENT_NS = 3_600_000_000_000
-"""Frames are not looked for where no input says anything for so long: the clock was set forward."""
+_SILENT_NS = 3_600_000_000_000
+"""Without any message for so long, the clock was set forward: the frames would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Resampled:
     """The frames of a recording.
 
     Attributes:
-        ticks_ns: [ticks] moments, one period apart, or many where nothing was said for SILENT_NS.
+        ticks_ns: [ticks] moments, one period apart.
         kept: [ticks] whether each input has a message that counts then.
         left_out: Of each input that misses some.
         apart: Of how many the cameras' images are of times too far apart.
@@ -115,16 +116,14 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
     """Return the moments from the first to the last message, a multiple of the period apart."""
     said = np.unique(np.concatenate(list(times_ns.values())))
     said = np.append(first, said[said > first])
-    cuts = 1 + np.flatnonzero(np.diff(said) > SILENT_NS)
-    runs = np.split(said, cuts)
-    # Rounded up, so that all are on the grid of the first.
-    begins = [first - (first - int(run[0])) // period_ns * period_ns for run in runs]
-    return np.concatenate(
-        [
-            np.arange(begin, int(run[-1]) + 1, period_ns, dtype=np.int64)
-            for begin, run in zip(begins, runs, strict=True)
-        ]
-    )
+    longest = int(np.argmax(np.diff(said, append=said[-1])))
+    if said[min(longest + 1, len(said) - 1)] - said[longest] > _SILENT_NS:
+        raise ToolError(
+            f"expected messages without a gap of an hour, found one after "
+            f"{said[longest] * 1e-9:.3f} s: most likely the clock was set forward; set it (NTP) "
+            "before recording"
+        )
+    return np.arange(first, int(said[-1]) + 1, period_ns, dtype=np.int64)
 
 
 def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) -> LeftOut:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from lerobot_bridge.mapping import (
     TRAJECTORY,
     CameraSource,
     Channel,
+    Joint,
     RobotMapping,
     Source,
     field_steps,
@@ -29,6 +31,99 @@ from policy_core.members.chunk.normalise import Units, resized
 from policy_core.observation.images import decode, frame_of
 from policy_inference.messages.readers import JointOrder
 
+_MARGIN, _IMPOSSIBLE = 1.1, 3.0
+"""Multiples of half a joint's range: largest normal position, and the first impossible one."""
+
+STILL = 1e-3
+"""Less than this, in LeRobot's units, is no motion; a servo's step is 0.09 degrees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """A value that was outside its range, in LeRobot's units."""
+
+    name: str
+    messages: int
+    worst: float
+    low: float
+    high: float
+
+
+class Ranges:
+    """Compares positions of a source with the ranges of its joints, if the mapping has them."""
+
+    def __init__(self, mapping: RobotMapping, source: Source) -> None:
+        """Use the limits of positions, or else the ends of the joints' ranges."""
+        joints = mapping.joints_of(source) if source.quantity == "position" else ()
+        self._names = mapping.values_of(source, source.quantity)
+        ends_rad = np.array([_ends_rad(mapping.joints[joint]) for joint in joints]).reshape(-1, 2)
+        ends = ToLeRobot(mapping, source).of_ros(ends_rad.T) if joints else ends_rad.T
+        self._low, self._high = ends.min(axis=0), ends.max(axis=0)
+        self._centre, self._half = (self._low + self._high) / 2, (self._high - self._low) / 2
+        self._outside = np.zeros(len(joints), np.int64)
+        self._worst = np.zeros(len(joints))
+
+    @property
+    def outside(self) -> list[Outside]:
+        return [
+            Outside(
+                name=self._names[i],
+                messages=int(self._outside[i]),
+                worst=float(self._worst[i]),
+                low=float(self._low[i]),
+                high=float(self._high[i]),
+            )
+            for i in np.flatnonzero(self._outside)
+        ]
+
+    def check(self, values: F64) -> None:
+        if not len(self._half):
+            return
+        # The range of a joint without limits is NaN, and no comparison with it holds.
+        far = np.abs(values - self._centre) / self._half
+        if (impossible := np.flatnonzero(far > _IMPOSSIBLE)).size:
+            i = int(impossible[0])
+            raise RobotError(
+                f"{self._names[i]}: expected a position between {self._low[i]:.4g} and "
+                f"{self._high[i]:.4g} in LeRobot's units, found {values[i]:.4g}: most likely the "
+                "topic does not use rad as ROS does, or the mapping's range or limits of the "
+                "joint are wrong"
+            )
+        out = far > _MARGIN
+        self._outside += out
+        worse = out & (far > np.abs(self._worst - self._centre) / self._half)
+        self._worst = np.where(worse | (out & (self._outside == 1)), values, self._worst)
+
+
+class MotionRange:
+    """Notes the range that a vector stays in."""
+
+    def __init__(self) -> None:
+        self._low: F64 | None = None
+        self._high: F64 | None = None
+
+    def look(self, values: F64) -> None:
+        self._low = values.copy() if self._low is None else np.minimum(self._low, values)
+        self._high = values.copy() if self._high is None else np.maximum(self._high, values)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether there were values, and none of them moved."""
+        return (
+            self._low is not None
+            and self._high is not None
+            and bool((self._high - self._low < STILL).all())
+        )
+
+
+def _ends_rad(joint: Joint) -> tuple[float, float]:
+    low, high = joint.position_min, joint.position_max
+    if low is None or high is None:
+        low, high = joint.low_rad, joint.high_rad
+    if low is None or high is None:
+        return np.nan, np.nan
+    return low, high
+
 
 class SourceReader:
     """Reads the values of a source from its messages.
@@ -38,7 +133,6 @@ class SourceReader:
     """
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        """Prepare for the messages of one source."""
         self.names = mapping.values_of(source, source.quantity)
         self._read: Callable[[Any], F64]
         if source.fields is not None:
@@ -47,7 +141,6 @@ class SourceReader:
             self._read = _Joints(mapping, source).read
 
     def read(self, message: Any) -> F64:
-        """Return the values [names], in LeRobot's units."""
         values = self._read(message)
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]
@@ -100,8 +193,6 @@ class ToLeRobot:
 
 
 class _Fields:
-    """Values by field."""
-
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
         self._getters = [_getter(path) for path in (source.fields or {}).values()]
         self._units = ToLeRobot(mapping, source)
@@ -149,7 +240,6 @@ class _Joints:
 
 
 def _getter(path: str) -> Callable[[Any], float]:
-    """Return a function that reads a field like twist.linear.x or data[2]."""
     parts = field_steps(path)
 
     def get(message: Any) -> float:
@@ -186,7 +276,6 @@ def _item(path: str, name: str, values: Any, index: int) -> Any:
 
 
 def _fields_of(message: Any) -> list[str]:
-    """Return the names of the fields of a message of rclpy or rosbags."""
     if dataclasses.is_dataclass(message):
         return [field.name for field in dataclasses.fields(message)]
     if hasattr(message, "get_fields_and_field_types"):

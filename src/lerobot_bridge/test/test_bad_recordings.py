@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import math
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +30,6 @@ from .bags import (
     arm_mapping,
     episode_of,
     leave_out,
-    mark,
     say_arm,
     say_compressed,
     say_images,
@@ -131,18 +127,6 @@ def test_two_publishers_whose_stamps_run_to_and_fro_are_refused(tmp_path: Path) 
     refuse(tmp_path, said)
 
 
-@pytest.mark.parametrize(("topic", "velocity"), [(STATES, [0.0, 0.0, 0.1]), (LEADERS, [])])
-def test_two_publishers_whose_stamps_go_on_are_refused(
-    tmp_path: Path, topic: str, velocity: list[float]
-) -> None:
-    said = arm_with(topic, *interleaved(topic, late_ms=4, stamp_late_ms=4))
-    for _, _, message in said:
-        if hasattr(message, "velocity"):
-            message.velocity = np.array(velocity)
-
-    refuse(tmp_path, said)
-
-
 def test_stamps_of_one_publisher_that_go_back_need_not_count(tmp_path: Path) -> None:
     said = arm_with(
         STATES, *say_joints(times_ns(10, 1000, 500), stamp_ns=START_NS - 20 * MS), begin_ms=500
@@ -153,28 +137,6 @@ def test_stamps_of_one_publisher_that_go_back_need_not_count(tmp_path: Path) -> 
 
     refuse(tmp_path / "stamped", said)
     assert len(read_frames(tmp_path / "logged", said, received).parts[0]) == 21
-
-
-@pytest.mark.parametrize(
-    "pan",
-    [
-        lambda t: 1.5 * math.sin(12 * t),  # as fast as arms are
-        lambda t: 0.2 * math.sin(987 * t * t),
-    ],
-)  # trembling
-def test_one_arm_that_moves_is_not_taken_for_two(
-    tmp_path: Path, pan: Callable[[float], float]
-) -> None:
-    said = [
-        each
-        for t in times_ns(33, 2000)
-        for each in say_joints([t], position=np.array([1.0 + pan(t / S) / 2, 9.0, pan(t / S)]))
-    ]
-
-    assert (
-        len(read_frames(tmp_path, [*leave_out(say_arm(2000), STATES, 0, 3000), *said]).parts[0])
-        == 41
-    )
 
 
 def test_a_log_whose_clock_was_set_back_is_refused(tmp_path: Path) -> None:
@@ -299,47 +261,11 @@ def test_an_episode_without_messages_is_refused(tmp_path: Path) -> None:
     refuse(tmp_path, [*say_arm(), *say_joints(times_ns(10, 7000))], span=span)
 
 
-@pytest.mark.parametrize(
-    "storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["MCAP", "SQLITE3"]
-)
-def test_a_recording_that_was_not_written_to_its_end_is_refused(
-    tmp_path: Path, storage: StoragePlugin
-) -> None:
-    bag = write_rosbag(tmp_path / "bag", say_arm(3000), storage)
-    (file,) = bag.glob("*.mcap" if storage is StoragePlugin.MCAP else "*.db3")
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2])
-
-    with refusal(ToolError):
-        list(EpisodeFrames(arm_mapping(), episode_of(bag)).frames())
-
-
-def test_a_recording_without_metadata_is_refused(tmp_path: Path) -> None:
-    bag = write_rosbag(tmp_path / "bag", say_arm())
-    (bag / "metadata.yaml").unlink()
-
-    with refusal(ToolError):
-        EpisodeFrames(arm_mapping(), episode_of(bag))
-
-
 def test_a_mapping_of_absolute_topics_takes_no_others(tmp_path: Path) -> None:
     said = [("/robot" + topic, log_ns, message) for topic, log_ns, message in say_arm()]
     vectors = {"observation.state": [state_source(topic="/joint_states")], "action": [LEADER]}
 
     refuse(tmp_path, said, mapping=arm_mapping(vectors=vectors))
-
-
-def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path: Path) -> None:
-    """As those of Humble in sqlite3, of other types than its own."""
-    bag = write_rosbag(tmp_path / "bag", [*say_arm(), mark(0, "START")], StoragePlugin.SQLITE3)
-    with closing(sqlite3.connect(bag / "bag.db3")) as file:
-        file.execute("DELETE FROM message_definitions")
-        file.commit()
-
-    assert len(list(EpisodeFrames(arm_mapping(), episode_of(bag)).frames())) == 21
-    (episode,) = find_episodes([bag], "marks").episodes
-    with refusal(ToolError):
-        EpisodeFrames(arm_mapping(), episode)
 
 
 def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
@@ -352,11 +278,8 @@ def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
     after = [(topic, log_ns + ahead_s * S, message) for topic, log_ns, message in ahead]
     bag = write_rosbag(tmp_path / "bag", [*say_arm(), *after])
 
-    frames = EpisodeFrames(arm_mapping(), episode_of(bag))
-
-    assert [len(list(frames.frames(part))) for part in range(len(frames.parts))] == [21, 21]
     with refusal(ToolError):
-        frames.refuse_gaps()
+        EpisodeFrames(arm_mapping(), episode_of(bag))
 
 
 def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:

@@ -169,18 +169,22 @@ def test_a_fault_in_one_section_hides_none_in_another() -> None:
             **{
                 "rate_hz": 0,
                 "joints/elbow/unit": "ticks",
-                "vectors/action/0/joints": ["wrist", "elbow"],
                 "vectors/observation.state/0/tolerance_s": -1,
-                "cameras/front/topic": "odom",
-                "command/0/joints": ["claw"],
             }
         )
 
-    # Of the state, which has a fault, no more is said, and nothing of what hangs on the elbow.
     assert [problem.key for problem in caught.value.problems] == [
         "rate_hz",
         "joints.elbow.unit",
         "vectors.observation.state[0].tolerance_s",
+    ]
+
+
+def test_all_contradictions_are_named_at_once() -> None:
+    with pytest.raises(BundleError) as caught:
+        rolling_arm(**{"vectors/action/0/joints": ["wrist"], "command/0/joints": ["claw"]})
+
+    assert [problem.key for problem in caught.value.problems] == [
         "vectors.action[0].joints",
         "command[0].joints",
     ]

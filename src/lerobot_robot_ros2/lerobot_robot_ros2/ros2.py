@@ -64,7 +64,6 @@ class Ros2Robot(Robot):
 
     @property
     def action_features(self) -> dict[str, Any]:
-        """Values by name."""
         return dict.fromkeys(self._limits.names, float)
 
     @property
@@ -73,7 +72,6 @@ class Ros2Robot(Robot):
         return self._link is not None
 
     def connect(self, calibrate: bool = True) -> None:
-        """Wait until all topics have a message."""
         if self._link is not None:
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
@@ -98,7 +96,6 @@ class Ros2Robot(Robot):
         """Do nothing: gains are the driver's, or in the mapping."""
 
     def get_observation(self) -> dict[str, Any]:
-        """Return the newest values and images."""
         return self._connected().newest()
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,6 @@ class Ros2Teleoperator(Teleoperator):
 
     @property
     def action_features(self) -> dict[str, Any]:
-        """Values by name."""
         return dict.fromkeys(self.mapping.names(ACTION), float)
 
     @property
@@ -50,7 +49,6 @@ class Ros2Teleoperator(Teleoperator):
         return self._link is not None
 
     def connect(self, calibrate: bool = True) -> None:
-        """Wait until all topics have a message."""
         if self._link is not None:
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
@@ -74,14 +72,12 @@ class Ros2Teleoperator(Teleoperator):
         """Do nothing: the publishers of the topics configure themselves."""
 
     def get_action(self) -> dict[str, Any]:
-        """Return the newest values."""
         return self._connected().newest()
 
     def send_feedback(self, feedback: dict[str, Any]) -> None:
         """Do nothing, see `feedback_features`."""
 
     def disconnect(self) -> None:
-        """Leave ROS."""
         link, self._link = self._connected(), None
         link.close()
 

@@ -60,7 +60,6 @@ class Lite3Reception(StateReception[Lite3State]):
     """
 
     def __init__(self, settings: Lite3Settings) -> None:
-        """Begin with nothing."""
         own = ["missed", "contact_not_finite", "foreign", "old", "frozen_imu", "implausible"]
         super().__init__(settings, [*own, *(oddity.value for oddity in Oddity)])
         self._settings = settings
@@ -68,7 +67,6 @@ class Lite3Reception(StateReception[Lite3State]):
         self.other_codes: list[int] = []
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> Lite3State | None:
-        """Return the state where the datagram is one, and the robot's newest."""
         address, port = source
         fresh = self.fresh(now_ns)
         if address != self._settings.host_address:
@@ -95,7 +93,6 @@ class Lite3Reception(StateReception[Lite3State]):
         return self.accept(in_si(state, self._settings), now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return that no state comes, and what comes instead."""
         settings = self._settings
         if self.state is not None:
             return (

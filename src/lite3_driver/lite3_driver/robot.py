@@ -34,7 +34,6 @@ class Lite3(RobotInterface[Lite3State]):
     settings: Lite3Settings
 
     def __init__(self, settings: Any) -> None:
-        """Begin with a host that has said nothing."""
         super().__init__(settings)
         self.reception = Lite3Reception(settings)
         self._stillness, self._yaw_rate = Stillness(), YawRateCheck()
@@ -42,36 +41,29 @@ class Lite3(RobotInterface[Lite3State]):
 
     @property
     def place(self) -> str:
-        """Where the state is received, and from whom."""
         settings = self.settings
         return f"{settings.interface_address}:{settings.state_port} for {settings.host_address}"
 
     def open(self) -> UdpTransport:
-        """Open the sockets, in the node's process."""
         return UdpTransport.open(self.settings)
 
     def adopt(self, descriptors: Sequence[int]) -> UdpTransport:
-        """Return the same sockets in the link process."""
         return UdpTransport.adopt(self.settings, descriptors)
 
     def decode(self, data: bytes) -> Lite3State | None:
-        """Return the state in a frame, angular velocity in rad/s."""
         state = wire.read_state(data)
         return in_si(state, self.settings) if isinstance(state, Lite3State) else None
 
     def encode(self, values: F64) -> bytes:
-        """Return a command frame."""
         self._senses.sent(values)
         return wire.command(values)
 
     def see(self, state: Lite3State, now_ns: int) -> None:
-        """Watch whether the robot lies still, and whether it turns as its IMU says."""
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
         self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
         self._senses.see(state, state.rpy, state.ang_vel, state.lin_acc)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return why the robot does not lie folded and still, or its IMU cannot be trusted."""
         state, settings = self.reception.state, self.settings
         return [
             *([] if state is None else _pose_problems(state)),
@@ -83,7 +75,6 @@ class Lite3(RobotInterface[Lite3State]):
         ]
 
     def fault(self) -> str:
-        """Return that its IMU reported another unit while it turned, or that senses disagree."""
         found = [self._senses.problem]
         if self._yaw_rate.other_unit:
             found.append(
@@ -95,16 +86,13 @@ class Lite3(RobotInterface[Lite3State]):
         return "; ".join(filter(None, found))
 
     def warning(self) -> str:
-        """Return which senses disagree, as far as the robot may go on."""
         return self._senses.warning
 
     def notes(self) -> dict[str, str | float]:
-        """Return what the checks of the senses found."""
         ratio = self._yaw_rate.ratio
         return self._senses.notes() | ({} if ratio is None else {"yaw_rate_ratio": ratio})
 
     def prepare(self) -> list[bytes]:
-        """Return the request to fold the legs."""
         return [wire.request(wire.FOLD)]
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
@@ -116,7 +104,6 @@ class Lite3(RobotInterface[Lite3State]):
         return [wire.request(wire.TAKE_CONTROL)] * 2
 
     def give_back(self) -> list[bytes]:
-        """Return the request that the host's own controller has the robot again."""
         self._senses.sent(None)
         return [wire.request(wire.GIVE_BACK)]
 

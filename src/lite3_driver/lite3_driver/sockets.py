@@ -41,7 +41,6 @@ class UdpTransport(RobotTransport):
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
     ) -> None:
-        """Take sockets that are open."""
         self._settings, self._receiver, self._sender = settings, receiver, sender
         self._host = settings.host_address, settings.host_port
         self.counts = {"dropped": 0}
@@ -58,7 +57,6 @@ class UdpTransport(RobotTransport):
 
     @classmethod
     def adopt(cls, settings: Lite3Settings, descriptors: Sequence[int]) -> "UdpTransport":
-        """Return the transport of these descriptors, in the link process."""
         receiver, sender = (socket.socket(fileno=number) for number in descriptors)
         for each in (receiver, sender):
             each.setblocking(False)
@@ -67,7 +65,6 @@ class UdpTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """Those of the sockets that receive and send."""
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
@@ -82,14 +79,12 @@ class UdpTransport(RobotTransport):
             self._hear_refusal()
 
     def send(self, data: bytes) -> None:
-        """Send one frame."""
         try:
             self._sender.sendto(data, self._host)
         except OSError as error:
             raise DriverError(_error_text(error, self._settings)) from None
 
     def problems(self) -> tuple[str, ...]:
-        """Return why the host cannot be reached: a sentence, or nothing. Nothing is sent."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((self._settings.interface_address, 0))
@@ -99,11 +94,9 @@ class UdpTransport(RobotTransport):
         return ()
 
     def keep_sending_half(self) -> None:
-        """Close the socket that receives."""
         self._receiver.close()
 
     def close(self) -> None:
-        """Close both."""
         self._receiver.close()
         self._sender.close()
 
@@ -136,7 +129,6 @@ class UdpTransport(RobotTransport):
 
 
 def _open_receiver(settings: Lite3Settings) -> socket.socket:
-    """Return the socket on which the host's state arrives."""
     ends_s = time.monotonic() + FIGURES.rest_s + _AFTER_REST_S
     while True:
         try:
@@ -151,7 +143,6 @@ def _open_receiver(settings: Lite3Settings) -> socket.socket:
 
 
 def _open_sender(settings: Lite3Settings) -> socket.socket:
-    """Return the socket that sends to the host."""
     try:
         socket.inet_pton(socket.AF_INET, settings.host_address)
     except OSError:

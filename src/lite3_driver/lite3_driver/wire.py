@@ -172,7 +172,6 @@ def read_state(data: bytes) -> Lite3State | Oddity:
 
 
 def write_state(state: Lite3State) -> bytes:
-    """Return the state frame of a motion host."""
     frame: Any = np.zeros((), _STATE)
     frame["header"] = STATE, STATE_BYTES - _HEADER.size, _PAYLOAD
     frame["tick"], frame["imu_stamp_ms"] = state.tick & 0xFFFFFFFF, state.imu_stamp_ms

@@ -32,24 +32,6 @@ from .lockstep import (
 STIFFNESS, EFFORT = COMMAND_FIELDS.index("stiffness"), COMMAND_FIELDS.index("effort")
 
 
-def test_following_waits_for_a_command_in_damp() -> None:
-    robot = Lockstep()
-    robot.in_control()
-
-    robot.mode = RUN
-    robot.run(0.5)
-    assert robot.phase() is DriverPhase.DAMPING
-    assert braking(robot.newest)
-    robot.mode = DAMP
-    robot.run(0.04)
-    assert robot.phase() is DriverPhase.FOLLOWING
-    assert "which damps" in robot.link.reason
-    robot.mode = RUN
-    robot.run(0.04)
-
-    assert robot.newest[0, STIFFNESS] == 30.0
-
-
 def test_a_command_is_sent_at_once_and_then_repeated(robot: Lockstep) -> None:
     robot.mode = None
     robot.run(0.001 * 2)
@@ -177,27 +159,6 @@ def test_after_a_silence_a_sequence_that_no_sender_can_have_counted_is_another_s
 
     assert robot.phase() is DriverPhase.DAMPING
     assert "another sender" in robot.link.reason
-
-
-def test_an_estop_brakes_at_once(robot: Lockstep) -> None:
-    robot.sent.clear()
-
-    robot.link.damp("e-stop", robot.now_ns)
-    robot.step()
-
-    assert braking(robot.newest)
-    assert "e-stop" in robot.link.reason
-
-
-def test_a_first_command_far_from_the_pose_is_not_followed() -> None:
-    robot = Lockstep()
-    robot.in_control(DAMP)
-
-    robot.mode, robot.position = RUN, FOLDED + np.eye(12)[2] * -0.4
-    robot.run(0.1)
-
-    assert robot.phase() is DriverPhase.DAMPING
-    check_wording(robot.link.reason)
 
 
 def test_each_joint_begins_near_its_pose() -> None:

@@ -16,28 +16,16 @@ from robot_driver.interfaces import DriverPhase
 from testkit.wording import check_wording
 
 from .lockstep import (
-    DAMP,
     FOLD_S,
     HOST,
     LYING,
     OUTSIDE,
     PORT,
-    RUN,
     STAND,
     STANDING,
     Lockstep,
     braking,
 )
-
-
-def test_nothing_is_sent_before_control_is_asked_for() -> None:
-    robot = Lockstep()
-    robot.mode = RUN
-
-    robot.run(3.0)
-
-    assert robot.sent == []
-    assert robot.phase() is DriverPhase.LISTENING
 
 
 def test_the_robot_is_given_its_time_to_fold_before_control_is_taken() -> None:
@@ -68,34 +56,6 @@ def test_taking_control_is_answered_when_the_host_was_found_to_obey() -> None:
     assert [(each.request, each.success) for each in robot.answers] == [("take_control", True)]
 
 
-def test_control_that_is_taken_is_no_obstacle_and_is_not_taken_again(robot: Lockstep) -> None:
-    assert robot.link.report(robot.now_ns).obstacles == ()
-    robot.answers.clear()
-
-    robot.link.take(("the e-stop was pressed",), robot.now_ns)
-    robot.run(0.01)
-
-    [again] = robot.answers
-    assert not again.success
-    check_wording(again.message)
-
-
-def test_control_is_refused_while_the_commands_of_a_sender_are() -> None:
-    robot = Lockstep()
-    robot.run(1.0)
-    robot.command(DAMP, valid_for_ns=0)
-
-    robot.link.take((), robot.now_ns)
-    robot.run(0.01)
-
-    [answer] = robot.answers
-    assert not answer.success
-    check_wording(answer.message)
-    assert robot.requests == []
-    robot.command(DAMP)
-    assert robot.link.obstacles(robot.now_ns) == []
-
-
 def test_too_few_states_are_named_with_their_port_and_a_remedy() -> None:
     robot = Lockstep()
     robot.run(1.0)
@@ -108,15 +68,6 @@ def test_too_few_states_are_named_with_their_port_and_a_remedy() -> None:
 
     expected = rf"2[01] state frames .* expected 200..5000 at .*:{STATE_PORT} for {HOST}: .*busy"
     assert re.match(expected, obstacle)
-
-
-def test_commands_of_a_sender_that_is_gone_are_no_obstacle() -> None:
-    robot = Lockstep()
-    robot.command(DAMP, valid_for_ns=0)
-
-    robot.run(1.0)
-
-    assert robot.link.obstacles(robot.now_ns) == []
 
 
 def test_frames_go_out_steadily_from_taking_control_to_giving_it_back(robot: Lockstep) -> None:
@@ -151,17 +102,6 @@ def test_giving_back_brakes_for_two_seconds_first(robot: Lockstep) -> None:
     count = len(robot.sent)
     robot.run(5.0)
     assert len(robot.sent) == count
-
-
-def test_giving_back_what_is_not_taken_is_in_order_and_sends_nothing() -> None:
-    robot = Lockstep()
-    robot.run(1.0)
-
-    robot.link.release("asked", robot.now_ns)
-    robot.run(0.1)
-
-    assert robot.answers[0].success
-    assert robot.sent == []
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lite3_driver import wire
 from lite3_driver.wire import GIVE_BACK
 from robot_driver.interfaces import DriverPhase
 from testkit.wording import check_wording
 
-from .lockstep import DAMP, FOLD_S, FOLDED, HOST, LYING, PORT, RUN, Lockstep
+from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, Lockstep
 
 NOISE_RAD = 5e-4
 """Of encoders whose joints are asked to move and do not."""
@@ -33,19 +32,6 @@ def test_a_host_that_is_gone_for_a_second_ends_control(robot: Lockstep) -> None:
     count = len(robot.sent)
     robot.run(2.0)
     assert len(robot.sent) == count
-
-
-def test_a_host_that_was_restarted_has_to_be_asked_for_control_again(robot: Lockstep) -> None:
-    robot.state = None
-    robot.run(0.2)
-    restarted = LYING._replace(tick=4, imu_stamp_ms=4)
-    robot.link.receive(wire.write_state(restarted), (HOST, PORT), robot.now_ns)
-    robot.run(0.1)
-
-    assert robot.phase() is DriverPhase.RELEASING
-    assert "restarted" in robot.link.reason
-    robot.run(2.0)
-    assert robot.requests[-1][1] == GIVE_BACK
 
 
 @pytest.mark.parametrize("mode", [DAMP, RUN])

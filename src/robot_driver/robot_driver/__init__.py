@@ -8,7 +8,7 @@ and a node: parameters and sensor topics. The kit does the rest: a process witho
 commands by its own clock, and the node beside it. Each of the two brings the robot to rest and
 gives control back where the other one dies.
 
-Imports point one way: `interfaces <- reception, checks, following <- consistency, robot,
-acknowledgement <- link, channel <- link_process, supervisor <- nodes`. `link` holds the whole state
-machine, without input or output and without a clock.
+Imports point one way: `interfaces <- reception, checks, following <- consistency, robot <-
+link, channel <- link_process, supervisor <- nodes`. `link` holds the whole state machine, without
+input or output and without a clock.
 """

@@ -52,7 +52,6 @@ LinkRequest = WireCommand | TakeRequest | ReleaseRequest | DampRequest
 
 
 def pack_request(request: LinkRequest) -> bytes:
-    """Return a request of the node."""
     if isinstance(request, WireCommand):
         head = _COMMAND.pack(
             request.sequence, request.valid_for_ns, request.received_ns, request.mode
@@ -91,12 +90,10 @@ def read_request(data: bytes) -> LinkRequest:
 
 
 def pack_frame(data: bytes, receipt_ns: int) -> bytes:
-    """Return a state frame for the node."""
     return b"".join((_STATE, _RECEIPT.pack(receipt_ns), data))
 
 
 def pack_report(report: DriverReport) -> bytes:
-    """Return a report for the node."""
     return _REPORT + json.dumps(asdict(report)).encode()
 
 

@@ -43,7 +43,6 @@ class Stillness:
     """For how long neither the joints nor the body have moved."""
 
     def __init__(self) -> None:
-        """Begin with a robot that moves."""
         self._since_ns: int | None = None
 
     def see(self, joint_vel: F64, ang_vel: F64, now_ns: int) -> None:
@@ -78,7 +77,6 @@ class YawRateCheck:
     """
 
     def __init__(self) -> None:
-        """Begin with a robot that has not turned."""
         self.ratio: float | None = None
         self._samples: deque[tuple[float, float, float]] = deque()
         self._last: tuple[int, float] | None = None

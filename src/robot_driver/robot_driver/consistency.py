@@ -92,7 +92,6 @@ class SenseConsistency:
         self._command = values
 
     def notes(self) -> dict[str, str | float]:
-        """Return the largest share of a limit, for `details` of the status."""
         return {"senses_share": round(float(max(self.shares.values())), 3)}
 
     def see(self, state: DriveState, rpy: F64, ang_vel: F64, lin_acc: F64) -> None:

@@ -7,9 +7,8 @@ from typing import Generic
 
 import numpy as np
 
-from robot_driver.acknowledgement import CommandAcknowledgement
 from robot_driver.checks import range_problems
-from robot_driver.following import Follower, drive_values, rest_mode_name
+from robot_driver.following import CommandAcknowledgement, Follower, drive_values, rest_mode_name
 from robot_driver.interfaces import (
     F64,
     MODE_DAMP,
@@ -212,7 +211,6 @@ class Link(Generic[StateT]):
 
     @property
     def reason(self) -> str:
-        """Why it is in this phase."""
         if self.phase is DriverPhase.FOLLOWING:
             newest = self._follower.newest
             rests = newest is not None and newest.mode == self._figures.rest_mode
@@ -229,11 +227,9 @@ class Link(Generic[StateT]):
 
     @property
     def answers_wait(self) -> bool:
-        """Whether `report` has an answer."""
         return bool(self._answers)
 
     def answer_delivered(self) -> None:
-        """Note that the latest report has reached the node."""
         self._answers[:1] = []
 
     def _robot_obstacles(self, now_ns: int) -> list[str]:

@@ -61,7 +61,6 @@ class LinkLoop:
         transport: RobotTransport,
         refused: Sequence[str] = (),
     ) -> None:
-        """Take what is open, and what the machine refused this process."""
         node.setblocking(False)
         self._robot, self._node, self._transport = robot, node, transport
         self._refused = tuple(refused)
@@ -174,7 +173,6 @@ class LinkLoop:
 
 
 def main() -> None:
-    """Run with the arguments of `process_arguments`."""
     end_with_channel()
     kind, settings_text, node, *descriptors = sys.argv[1:]
     module, name = kind.split(":")
@@ -204,7 +202,6 @@ def end_with_channel() -> None:
 
 
 def settings_of_json(kind: type[SettingsT], fields: dict[str, Any]) -> SettingsT:
-    """Return the settings of a robot from the fields that JSON holds of them."""
     realtime = fields.pop("realtime")
     return kind(**fields, realtime=RealTime(**{**realtime, "cpus": tuple(realtime["cpus"])}))
 

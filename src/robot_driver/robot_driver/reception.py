@@ -29,11 +29,9 @@ class Rate:
     """How often something happened over the last second."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._times_ns: deque[int] = deque()
 
     def add(self, now_ns: int) -> None:
-        """Count one more."""
         self._times_ns.append(now_ns)
         self._forget(now_ns)
 

@@ -91,7 +91,6 @@ class LinkSupervisor(Generic[StateT]):
 
     @property
     def pid(self) -> int:
-        """Number of the link process."""
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
@@ -177,7 +176,6 @@ class LinkSupervisor(Generic[StateT]):
         self.refused = first.refused if isinstance(first, DriverReport) else ()
 
     def _listen(self) -> None:
-        """Hear the process until its end."""
         while data := self._receive():
             if self._owed is not None and self._ask(self._owed):
                 self._owed = None

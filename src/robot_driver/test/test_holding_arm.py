@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import threading
 import time
@@ -32,10 +30,9 @@ from robot_driver.link import Link
 from robot_driver.link_process import LinkLoop
 from robot_driver.robot import Datagram, RobotTransport
 from robot_driver.supervisor import LinkSupervisor
-from testkit.waiting import until
 from testkit.wording import check_wording, refusal
 
-from .holding_arm import RELAX, Arm, ArmSettings, ArmState, HoldingArm, goal, state_frame
+from .holding_arm import RELAX, Arm, ArmSettings, HoldingArm, goal, state_frame
 
 MS = 1_000_000
 RUN = 3
@@ -154,44 +151,10 @@ def test_control_is_given_back_after_its_own_time_of_rest() -> None:
     assert bench.sent[-1] == RELAX
 
 
-class Node:
-    """Keeps what the link reports."""
-
-    def __init__(self, arm: Arm) -> None:
-        self.states: list[ArmState] = []
-        self.reports: list[DriverReport] = []
-        self.lost: list[str] = []
-        self._sequence = 0
-        self.link = LinkSupervisor(
-            HoldingArm(arm.settings),
-            on_state=lambda state, _: self.states.append(state),
-            on_report=self.reports.append,
-            on_lost=self.lost.append,
-        )
-
-    def phase(self) -> DriverPhase:
-        return self.reports[-1].phase
-
-    def follows(self, position: F64) -> bool:
-        """Command once more; return whether the arm follows."""
-        follows = self.phase() is DriverPhase.FOLLOWING
-        self._sequence += 1
-        mode, at = (RUN, position) if follows else (MODE_HOLD_MEASURED, self.states[-1].joint_pos)
-        self.link.follow(arm_wire_command(self._sequence, mode, at, time.monotonic_ns(), 1000))
-        return follows
-
-
 @pytest.fixture
 def arm_on_bus(tmp_path: Path) -> Iterator[Arm]:
     with closing(Arm(tmp_path)) as arm:
         yield arm
-
-
-@pytest.fixture
-def arm_link(arm_on_bus: Arm) -> Iterator[Node]:
-    node = Node(arm_on_bus)
-    yield node
-    node.link.close()
 
 
 def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(
@@ -207,44 +170,7 @@ def test_start_of_the_process_is_given_up_where_the_caller_is_to_end(
             on_lost=lambda _: None,
             ends=lambda: True,
         )
-    Node(arm_on_bus).link.close()  # nothing is left of the first one that keeps another out
-
-
-def test_an_arm_is_read_taken_moved_and_given_back(arm_on_bus: Arm, arm_link: Node) -> None:
-    until(lambda: arm_link.reports and not arm_link.reports[-1].obstacles)
-    assert all(frame == b"" for frame in arm_on_bus.heard)
-    arm_link.link.take()
-    until(lambda: arm_link.phase() is DriverPhase.DAMPING and arm_on_bus.heard)
-    until(
-        lambda: (
-            arm_link.follows(MEASURED + 0.1) and np.allclose(arm_on_bus.position, MEASURED + 0.1)
-        )
-    )
-    arm_link.link.release()
-    until(lambda: arm_link.phase() is DriverPhase.LISTENING)
-    until(lambda: arm_on_bus.heard[-1] == RELAX)
-    assert arm_link.lost == []
-
-
-def test_a_link_that_is_killed_leaves_an_arm_that_is_held_and_given_back(
-    arm_on_bus: Arm, arm_link: Node
-) -> None:
-    until(lambda: arm_link.reports and not arm_link.reports[-1].obstacles)
-    arm_link.link.take()
-    until(
-        lambda: (
-            arm_link.follows(MEASURED + 0.1) and np.allclose(arm_on_bus.position, MEASURED + 0.1)
-        )
-    )
-    # The pose that is held is the last one that the node has heard of.
-    until(lambda: np.allclose(arm_link.states[-1].joint_pos, MEASURED + 0.1))
-
-    os.kill(arm_link.link.pid, signal.SIGKILL)
-
-    until(lambda: arm_link.lost)
-    assert "SIGKILL" in arm_link.lost[0]
-    until(lambda: arm_on_bus.heard[-1] == RELAX)
-    assert arm_on_bus.position == pytest.approx(MEASURED + 0.1)
+    HoldingArm(arm_on_bus.settings).open().close()  # nothing of it keeps another one out
 
 
 def test_state_that_is_no_number_is_no_state() -> None:

@@ -23,7 +23,6 @@ Without an action it is the operator's node, with its screen, in this terminal.
 
 
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what was given; `args`: those of the process if None."""
     # Suppressed defaults let these stand before or after the action.
     options = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument(

@@ -36,4 +36,4 @@ class Cockpit(Protocol):
         """Return what to show now."""
 
     def press(self, key: str) -> None:
-        """Take a key; its name is that of `robot_operator.keys`."""
+        """Take a key; its name is that of `robot_operator.pilot`."""

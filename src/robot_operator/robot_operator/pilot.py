@@ -2,13 +2,344 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joystick and keys in, one velocity and requests out. No ROS, no clock: time is given."""
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robot_operator.joystick import Joystick, JoystickLayout
-from robot_operator.keys import STOP, Keys
-from robot_operator.requests import STOPPING, OperatorRequest
-from robot_operator.velocity import STILL, Velocity, VelocityLimits
+from robot_operator.requests import MOVING, STOPPING, OperatorRequest
+
+Velocity = tuple[float, float, float]
+"""[vx, vy, wz], m/s, m/s, rad/s, body frame (x forward, y to the left, z up)."""
+
+STILL: Velocity = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityLimits:
+    """Bounds of a commanded velocity and of its change, all > 0."""
+
+    max_vx_mps: float
+    max_vy_mps: float
+    max_wz_radps: float
+    acceleration_mps2: float
+    deceleration_mps2: float
+    acceleration_radps2: float
+    deceleration_radps2: float
+
+    def scaled(self, shares: Velocity) -> Velocity:
+        """Return the velocity that is these shares, each in -1..1, of the largest."""
+        vx, vy, wz = (min(max(share, -1.0), 1.0) for share in shares)
+        return vx * self.max_vx_mps, vy * self.max_vy_mps, wz * self.max_wz_radps
+
+    def towards(self, now: Velocity, wanted: Velocity, duration_s: float) -> Velocity:
+        """Return what is commanded `duration_s` after `now`, on the way to `wanted`.
+
+        Away from zero each axis changes by its acceleration at most, towards zero by its
+        deceleration; through zero it goes in two steps.
+        """
+        faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
+        slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)
+        vx, vy, wz = (
+            _towards(*axis, duration_s) for axis in zip(now, wanted, faster, slower, strict=True)
+        )
+        return vx, vy, wz
+
+
+def _towards(now: float, wanted: float, faster: float, slower: float, duration_s: float) -> float:
+    if now * wanted < 0.0:
+        wanted = 0.0
+    step = duration_s * (slower if abs(wanted) < abs(now) else faster)
+    return min(max(wanted, now - step), now + step)
+
+
+NO_BUTTON = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoystickLayout:
+    """Where things are on the joystick: indices into the axes and buttons of its messages."""
+
+    axis_vx: int
+    axis_vy: int
+    axis_wz: int
+    inverted: tuple[bool, bool, bool]
+    """Whether vx, vy, wz are the axis' negative."""
+    deadband: float
+    """Share of an axis, in 0..1, that counts as its middle."""
+    button_deadman: int
+    buttons: Mapping[OperatorRequest, int]
+    """Of each request; NO_BUTTON where it has none."""
+
+    def problems(self) -> list[str]:
+        """Return which buttons have two meanings, a sentence each."""
+        names: dict[int, list[str]] = {}
+        for name, index in self._named():
+            names.setdefault(index, []).append(f"button_{name}")
+        return [
+            f"{' and '.join(twice)}: expected buttons of their own, found {index} for each"
+            for index, twice in names.items()
+            if len(twice) > 1
+        ]
+
+    def missing(self, axes: int, buttons: int) -> str:
+        """Return what a joystick with so many axes and buttons lacks; empty if nothing."""
+        lacking = [
+            f"axis {axis}" for axis in (self.axis_vx, self.axis_vy, self.axis_wz) if axis >= axes
+        ]
+        lacking += [f"button {index} ({name})" for name, index in self._named() if index >= buttons]
+        if not lacking:
+            return ""
+        return (
+            f"the joystick has {axes} axes and {buttons} buttons, expected also "
+            f"{', '.join(lacking)}; set the parameters axis_* and button_*"
+        )
+
+    def _named(self) -> list[tuple[str, int]]:
+        pairs = [
+            ("deadman", self.button_deadman),
+            *((request.value, index) for request, index in self.buttons.items()),
+        ]
+        return [(name, index) for name, index in pairs if index != NO_BUTTON]
+
+
+class Joystick:
+    """Believes a joystick only while it speaks, and moves nothing before it was let go once.
+
+    A stick that hangs, or one that is pushed when this begins or after the joystick was away,
+    therefore moves nothing: the dead-man's switch must be seen released first. Nor does one that
+    is pushed when the switch is pressed: with the switch held it must be seen in the middle first.
+    """
+
+    def __init__(self, layout: JoystickLayout, timeout_ns: int, unchanged_ns: int) -> None:
+        """Begin without a joystick.
+
+        Args:
+            layout: Where things are on it.
+            timeout_ns: So long after its last message it is lost.
+            unchanged_ns: Pushed in the very same way for so long, it counts as frozen: the receiver
+                of one that is out of reach repeats what it heard last.
+        """
+        self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns
+        self._heard_ns: int | None = None
+        self._newest: tuple[Sequence[float], Sequence[int]] | None = None
+        self._changed_ns = 0
+        self._shares = STILL
+        self._pressed: frozenset[OperatorRequest] | None = None
+        self._held = self._released_once = self._centred = False
+        self.deadman = False
+        """Whether the dead-man's switch is held, and counts."""
+        self.trouble = ""
+        """Why the joystick may not drive, for a person."""
+        self.unheard: frozenset[OperatorRequest] = frozenset()
+        """What the last message's buttons would have asked for with the dead-man's switch held."""
+
+    @property
+    def present(self) -> bool:
+        return self._heard_ns is not None
+
+    @property
+    def shares(self) -> Velocity:
+        """The velocity it asks for, as shares (-1..1) of the largest; zero unless it drives."""
+        return self._shares if self.deadman and self._centred else STILL
+
+    @property
+    def hint(self) -> str:
+        """What a person has to do before it drives; empty while it may."""
+        if not self.deadman:
+            return (
+                "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
+            )
+        return "" if self._centred else "sticks to the middle first"
+
+    def hear(
+        self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
+    ) -> list[OperatorRequest]:
+        """Take a message; return what its buttons ask for, each once when it is pressed.
+
+        Args:
+            axes: Each in -1..1.
+            buttons: 0 or 1 each.
+            now_ns: Time of receipt, steady clock.
+            trouble: Another reason not to be driven by it; empty where there is none.
+        """
+        layout = self._layout
+        self._heard_ns = now_ns
+        newest = tuple(axes), tuple(buttons)
+        if newest != self._newest:
+            self._newest, self._changed_ns = newest, now_ns
+        self.trouble = trouble or layout.missing(len(axes), len(buttons)) or _odd(axes)
+        pressed = frozenset(
+            request
+            for request, index in layout.buttons.items()
+            if 0 <= index < len(buttons) and buttons[index]
+        )
+        # Held since before it could be seen, a button is no request; but for the e-stop.
+        before = pressed - {OperatorRequest.ESTOP} if self._pressed is None else self._pressed
+        self._pressed = pressed
+        asked = pressed - before
+        self.unheard = frozenset()
+        if self.trouble:
+            self.let_go()
+            return [request for request in asked if request is OperatorRequest.ESTOP]
+        held = 0 <= layout.button_deadman < len(buttons) and bool(buttons[layout.button_deadman])
+        self._held = held
+        self._released_once = self._released_once or not held
+        self.deadman = held and self._released_once
+        chosen = (axes[layout.axis_vx], axes[layout.axis_vy], axes[layout.axis_wz])
+        vx, vy, wz = (
+            _share(-value if inverted else value, layout.deadband)
+            for value, inverted in zip(chosen, layout.inverted, strict=True)
+        )
+        self._shares = vx, vy, wz
+        if held and self._shares != STILL and now_ns - self._changed_ns > self._unchanged_ns:
+            self.trouble = (
+                "it has been pushed in the very same way for "
+                f"{self._unchanged_ns / 1e9:g} s: out of reach? Release the dead-man's "
+                "switch (joy_unchanged_s)"
+            )
+            self.let_go()
+        self._centred = self.deadman and (self._centred or self._shares == STILL)
+        self.unheard = frozenset() if self.deadman else asked & MOVING
+        return [request for request in OperatorRequest if request in asked - self.unheard]
+
+    def centre(self) -> None:
+        """Drive no longer, until the sticks are seen in the middle."""
+        self._centred = False
+
+    def let_go(self) -> None:
+        """Drive no longer, until the dead-man's switch was released and is held again."""
+        self._released_once = self.deadman = self._centred = False
+
+    def lost(self, now_ns: int) -> bool:
+        """Return whether the joystick has just been lost; from then on it is absent."""
+        if self._heard_ns is None or now_ns - self._heard_ns <= self._timeout_ns:
+            return False
+        self.let_go()
+        self._heard_ns = self._pressed = None
+        self.trouble = ""
+        return True
+
+
+def _share(value: float, deadband: float) -> float:
+    """Return a share that begins with zero at the end of the dead band."""
+    outside = max(abs(value) - deadband, 0.0) / (1.0 - deadband)
+    return math.copysign(min(outside, 1.0), value)
+
+
+def _odd(axes: Sequence[float]) -> str:
+    if all(map(math.isfinite, axes)):
+        return ""
+    return "the joystick's axes: expected finite numbers, found NaN or infinite ones"
+
+
+ASKING = {
+    "t": OperatorRequest.TAKE_CONTROL,
+    "s": OperatorRequest.STAND,
+    "w": OperatorRequest.RUN,
+    "o": OperatorRequest.TAKE_OVER,
+    "p": OperatorRequest.HAND_BACK,
+    "d": OperatorRequest.DAMP,
+    "g": OperatorRequest.RELEASE_CONTROL,
+    "c": OperatorRequest.RESET,
+    "e": OperatorRequest.ESTOP,
+    "escape": OperatorRequest.ESTOP,
+}
+"""By name of the key, whatever Caps Lock says. What is MOVING needs CONFIRM as well."""
+STOP = "space"
+CONFIRM = "enter"
+_DRIVING = {
+    "up": (0, 1.0),
+    "down": (0, -1.0),
+    "comma": (1, 1.0),
+    "full_stop": (1, -1.0),
+    "left": (2, 1.0),
+    "right": (2, -1.0),
+}
+"""Axis (vx, vy, wz) and direction by name of the key."""
+_SHARES = {"plus": 0.1, "minus": -0.1}
+_SMALLEST_SHARE = 0.1
+_CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
+"""Two keys that come together were pasted, or have waited somewhere; an old one is forgotten."""
+_BURST, _BURST_NS = 10, 100_000_000
+"""No keyboard repeats a key so fast: these have waited, as where a network stood still."""
+
+
+class Keys:
+    """A terminal does not tell when a key is released: one that is silent for a while is."""
+
+    def __init__(self, timeout_ns: int, share: float) -> None:
+        """Begin with no key held.
+
+        Args:
+            timeout_ns: A key that has not come for so long is released.
+            share: Of the largest velocity, what a key asks for, in 0.1..1; `+` and `-` change it.
+        """
+        self._timeout_ns = timeout_ns
+        self.share = share
+        self._held: dict[int, tuple[float, int]] = {}
+        self._barred_until_ns: int | None = None
+        self._driven_ns: deque[int] = deque(maxlen=_BURST)
+        self._wish: tuple[OperatorRequest, int] | None = None
+
+    def press(self, key: str, now_ns: int) -> OperatorRequest | None:
+        """Take a key, once or as its repetition; return what it asks for, if anything.
+
+        Args:
+            key: Name: a letter, `up`, `space`, `enter`, `escape`, `plus`, `full_stop`, ...
+            now_ns: Steady clock.
+        """
+        if key in _DRIVING:
+            self._drive(*_DRIVING[key], now_ns)
+        elif key in _SHARES:
+            self.share = min(max(self.share + _SHARES[key], _SMALLEST_SHARE), 1.0)
+        wish, self._wish = self._wish, None
+        if key == CONFIRM and wish and wish[1] + _CONFIRM_AFTER_NS <= now_ns:
+            return wish[0] if now_ns <= wish[1] + _CONFIRM_WITHIN_NS else None
+        asked = ASKING.get(key.lower())
+        if asked is None or asked not in MOVING:
+            return asked
+        self._wish = asked, now_ns
+        return None
+
+    def wish(self, now_ns: int) -> OperatorRequest | None:
+        """Return what will be asked for if the next key is CONFIRM."""
+        request, pressed_ns = self._wish or (None, 0)
+        return request if now_ns <= pressed_ns + _CONFIRM_WITHIN_NS else None
+
+    def barred(self, now_ns: int) -> bool:
+        """Return whether the keys that drive do not count until they were let go."""
+        return self._barred_until_ns is not None and now_ns <= self._barred_until_ns
+
+    def shares(self, now_ns: int) -> Velocity:
+        """Return the velocity that the held keys ask for, as shares (-1..1) of the largest."""
+        vx, vy, wz = (self._share(axis, now_ns) for axis in range(len(STILL)))
+        return vx, vy, wz
+
+    def let_go(self, now_ns: int) -> None:
+        """Count every key as released; none drives before all were silent for the timeout."""
+        self._held.clear()
+        self._wish = None
+        self._barred_until_ns = now_ns + self._timeout_ns
+
+    def _drive(self, axis: int, direction: float, now_ns: int) -> None:
+        burst = len(self._driven_ns) == _BURST and now_ns - self._driven_ns[0] < _BURST_NS
+        self._driven_ns.append(now_ns)
+        if burst or self.barred(now_ns):
+            self.let_go(now_ns)
+        else:
+            self._held[axis] = direction, now_ns
+
+    def _share(self, axis: int, now_ns: int) -> float:
+        direction, pressed_ns = self._held.get(axis, (0.0, now_ns))
+        return direction * self.share if now_ns - pressed_ns <= self._timeout_ns else 0.0
+
+
+def keys_of(request: OperatorRequest) -> str:
+    """Return the keys that ask for something, for a person."""
+    key = next(key for key, asked in ASKING.items() if asked is request)
+    return f"{key}, Enter" if request in MOVING else key
+
 
 _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
@@ -35,7 +366,6 @@ class Pilot:
     """Drives while the dead-man's switch or a key is held; zero velocity in every other case."""
 
     def __init__(self, settings: PilotSettings) -> None:
-        """Begin still."""
         self._settings = settings
         self.joystick = Joystick(
             settings.layout,
@@ -50,13 +380,11 @@ class Pilot:
     def hear_joystick(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
     ) -> list[OperatorRequest]:
-        """Take a message of the joystick; return what it asks for. See `Joystick.hear`."""
         asked = self.joystick.hear(axes, buttons, now_ns, trouble=trouble)
         self._heed(asked, now_ns)
         return asked
 
     def press(self, key: str, now_ns: int) -> list[OperatorRequest]:
-        """Take a key; return what it asks for. See `Keys.press`."""
         self._heed_lateness(now_ns)
         if key == STOP:
             self.stop(now_ns)

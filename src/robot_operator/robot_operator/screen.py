@@ -35,18 +35,15 @@ class _Output:
         self._file = file
 
     def write(self, text: str) -> int:
-        """Return how much was taken."""
         with suppress(OSError):
             self._file.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Let it be seen."""
         with suppress(OSError):
             self._file.flush()
 
     def fileno(self) -> int:
-        """Return the descriptor."""
         return self._file.fileno()
 
 
@@ -94,7 +91,6 @@ class Screen(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,Q,ctrl+c", "quit", "quit", priority=True)]
 
     def __init__(self, cockpit: Cockpit) -> None:
-        """Show this one."""
         super().__init__(driver_class=_Terminal)
         self._cockpit = cockpit
         self._shown: dict[Static, str] = {}
@@ -104,19 +100,16 @@ class Screen(App[None]):
         self._news = Static(id="news", markup=False)
 
     def compose(self) -> ComposeResult:
-        """Lay out headline, state, news and keys."""
         yield self._headline
         yield self._state
         yield self._news
         yield Static(_HELP, id="help", markup=False)
 
     def on_mount(self) -> None:
-        """Show the state now and from now on."""
         self._show()
         self.set_interval(1.0 / _REFRESH_HZ, self._show)
 
     def on_key(self, event: Key) -> None:
-        """Pass a key on, and show at once what came of it."""
         self._cockpit.press(event.key)
         self._show()
 
@@ -138,7 +131,6 @@ class Screen(App[None]):
 
 
 def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return names and values in columns, wrapped to rows of a width."""
     column = max((len(name) for name, _ in lines), default=0) + 1
     return [
         row

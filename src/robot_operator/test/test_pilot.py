@@ -10,11 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from robot_operator.joystick import NO_BUTTON, JoystickLayout
-from robot_operator.keys import ASKING, keys_of
-from robot_operator.pilot import Pilot, PilotSettings
+from robot_operator.pilot import (
+    ASKING,
+    NO_BUTTON,
+    STILL,
+    JoystickLayout,
+    Pilot,
+    PilotSettings,
+    Velocity,
+    VelocityLimits,
+    keys_of,
+)
 from robot_operator.requests import MOVING, OF_SET, OperatorRequest
-from robot_operator.velocity import STILL, Velocity, VelocityLimits
 from testkit.wording import check_wording
 
 PERIOD_NS = 50_000_000

@@ -13,7 +13,7 @@ import pytest
 from textual.pilot import Pilot as Hands
 
 from robot_operator.cockpit import RobotCondition, View
-from robot_operator.keys import ASKING
+from robot_operator.pilot import ASKING
 from robot_operator.screen import Screen
 
 COLUMN_WIDTH = 12.2

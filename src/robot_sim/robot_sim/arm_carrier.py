@@ -73,7 +73,6 @@ class ArmCarrier(World):
         self._table.move_cube(seed)
 
     def sense_arm(self) -> ArmSensors:
-        """Return what the arm's sensors show now; places in the frame of the arm's base."""
         self._show()
         legs, data = _LEG_JOINTS, self._data
         return dataclasses.replace(
@@ -84,12 +83,10 @@ class ArmCarrier(World):
         )
 
     def render(self, camera: str) -> Frame:
-        """Return what a camera of the arm sees now, as `ArmWorld.render`."""
         self._show()
         return self._table.render(camera)
 
     def close(self) -> None:
-        """Free what `render` opened, on the thread that rendered."""
         self._table.close()
 
     def _show(self) -> None:

@@ -43,14 +43,12 @@ class ArmTrace:
     took_s: Array
 
     def save(self, path: Path) -> None:
-        """Write all arrays to a compressed `.npz` file."""
         arrays = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ArmTrace":
-        """Read a file written by `save`."""
         names = [each.name for each in dataclasses.fields(cls)]
         with np.load(path, allow_pickle=False) as stored:
             missing = set(names) - set(stored.files)
@@ -84,7 +82,6 @@ class ArmRecorder:
         self._rows.append((time_s, pose, target, mode, episode))
 
     def trace(self, results: list[Result]) -> ArmTrace:
-        """Return all rows so far, with the results of the episodes."""
         time_s, pose, target, mode, episode = zip(*self._rows, strict=True)
         return ArmTrace(
             time_s=np.array(time_s),

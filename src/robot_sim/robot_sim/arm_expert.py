@@ -87,7 +87,6 @@ class JointMove:
         return np.clip(position + self._sag(position), SO101.lower_rad, SO101.upper_rad)
 
     def is_over(self, time_ns: int) -> bool:
-        """Return whether the goal is commanded at this time."""
         return self._part(time_ns) >= 1.0
 
     def _part(self, time_ns: int) -> float:

@@ -38,7 +38,6 @@ class Leader:
 
     @property
     def demonstrating(self) -> bool:
-        """Whether it reaches for the cube."""
         return self._judge is not None
 
     def demonstrate(self) -> None:

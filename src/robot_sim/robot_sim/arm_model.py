@@ -70,7 +70,6 @@ def add_arm(spec: Spec, carrier: Body, pos: Vec3 = (0.0, 0.0, 0.0)) -> None:
 
 
 def _add_scene(spec: Spec) -> None:
-    """Add light, sky, floor and table."""
     texture = mujoco.mjtTexture
     spec.add_texture(
         name="sky",
@@ -167,7 +166,6 @@ def _add_shapes(body: Body) -> None:
 
 
 def _add_cube(spec: Spec) -> None:
-    """Add a cube that can be moved."""
     cube = spec.worldbody.add_body(name="cube", pos=[0.22, 0, CUBE_HALF_M])
     cube.add_freejoint(name="cube")
     cube.add_geom(

@@ -79,7 +79,6 @@ def shown(trace: ArmTrace) -> _Rows:
 
 
 def _images(trace: ArmTrace, rows: _Rows, image_size: tuple[int, int]) -> Iterator[Frame]:
-    """Render rows of a trace."""
     world = ArmWorld(image_size=image_size)
     try:
         for row in rows:
@@ -101,7 +100,6 @@ def _composed(world: ArmWorld, text: str) -> Frame:
 
 
 def _text(trace: ArmTrace, row: int) -> str:
-    """Return the caption of a row: episode, time, and the result once it is there."""
     number = int(trace.episode[: row + 1].max())
     first, last = np.flatnonzero(trace.episode == number)[[0, -1]]
     text = f"episode {number + 1}   {trace.time_s[row] - trace.time_s[first]:4.1f} s"

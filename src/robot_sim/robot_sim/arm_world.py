@@ -101,7 +101,6 @@ class ArmWorld(DrivenWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def sense(self) -> ArmSensors:
-        """Return what all sensors show now."""
         data = self._data
         return ArmSensors(
             time_ns=self.time_ns,

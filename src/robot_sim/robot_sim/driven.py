@@ -121,7 +121,6 @@ class DrivenWorld:
         self.advance(self.whole_steps(duration_ns))
 
     def advance(self, steps: int) -> None:
-        """Advance the simulation by so many physics steps."""
         for _ in range(steps):
             self._data.ctrl[:] = self._drives.update(self.time_ns)
             self._before_step()
@@ -168,7 +167,6 @@ class RealTimePacer:
         return self._wall_offset_ns + time_ns
 
     def wait(self, time_ns: int) -> None:
-        """Sleep until a simulated time has come."""
         now_ns = time.monotonic_ns()
         ahead_ns = self._offset_ns + time_ns - now_ns
         if ahead_ns > 0:

@@ -112,7 +112,6 @@ class Drives:
 
     @property
     def damped(self) -> bool:
-        """Whether the drives damp because no valid command is there."""
         return self._expires_ns is None
 
     def send(self, command: DriveCommand, now_ns: int) -> None:

@@ -16,8 +16,6 @@ from robot_sim.host_faults import AnyPlan
 from robot_sim.robot_host import HostEvent, RobotHost
 from robot_sim.trace import WalkRecord
 
-_LOG_IGNORED_S = 10.0
-
 
 class Log(Protocol):
     """Where an emulator writes what happens: a node's logger, or Python's own."""
@@ -37,9 +35,6 @@ class Emulator:
         record: The trace of the walk.
         stopped: Whether `run` shall return, or has.
     """
-
-    ARRIVALS = "datagrams"
-    """What the host counts where it ignores it."""
 
     def __init__(
         self,
@@ -73,9 +68,7 @@ class Emulator:
         host.on_event = self._on_event
         host.adopt(planned(faults, 0))
         self._row_steps = whole_steps("period_s", period_s, world)
-        self._log_steps = round(_LOG_IGNORED_S * world.steps_per_s)
         self._ends_ns = round(duration_s * NS_PER_S) or math.inf
-        self._ignored = 0
         self._events = _opened(event_file)
         self.record = WalkRecord(trace_file)
         # What other threads ask for is done between two steps.
@@ -91,7 +84,6 @@ class Emulator:
         raise NotImplementedError
 
     def run(self) -> None:
-        """Let the robot live until `stop` or until the duration is over."""
         clock, world = RealTimePacer(self._log.warning), self.host.world
         while not self.stopped and world.time_ns < self._ends_ns:
             while self._asked:
@@ -103,14 +95,10 @@ class Emulator:
             if world.steps % self._row_steps == 0:
                 self.record.target = self.host.target
                 self.record.append(world.sense())
-            if world.steps % self._log_steps == 0:
-                self._log_ignored()
             self.step(now_ns)
             clock.wait(world.time_ns)
-        self._log_ignored()
 
     def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
         self.stopped = True
 
     def save(self) -> None:
@@ -118,7 +106,6 @@ class Emulator:
         self.record.save()
 
     def close(self) -> None:
-        """Close the file of the events."""
         if self._events is not None:
             self._events.close()
 
@@ -139,16 +126,6 @@ class Emulator:
 
         self.ask(change)
 
-    def _log_ignored(self) -> None:
-        """Log how much changed nothing, if that has grown."""
-        counts = self.host.ignored
-        if sum(counts.values()) > self._ignored:
-            self._ignored = sum(counts.values())
-            self._log.warning(
-                f"{self.ARRIVALS} ignored so far: "
-                + ", ".join(f"{kind} {count}" for kind, count in counts.items() if count)
-            )
-
     def _on_event(self, event: HostEvent) -> None:
         self._log.info(f"{event.what.replace('_', ' ')}: {event.who or 'by itself'}")
         if self._events is not None:
@@ -163,7 +140,6 @@ class Emulator:
 
 
 def _opened(path: str) -> TextIO | None:
-    """Return a file to append to, if there is a path."""
     try:
         return Path(path).open("a", encoding="utf-8") if path else None
     except OSError as error:

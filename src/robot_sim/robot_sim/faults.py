@@ -111,7 +111,6 @@ class Fault:
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check kind, target and value."""
         if self.kind not in self.targets:
             raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(self.targets)}")
         if self.targets[self.kind]:
@@ -164,7 +163,6 @@ class Fault:
         return self.start_s + self.duration_s
 
     def active(self, time_ns: int) -> bool:
-        """Return whether the fault is there at a simulated time."""
         return self.start_s <= time_ns / NS_PER_S < self.end_s
 
 
@@ -182,7 +180,6 @@ class FaultFile:
     """
 
     def __init__(self, path: str) -> None:
-        """Name the file."""
         self.path = path
         self._read: tuple[int, int] | None = None
 
@@ -273,7 +270,6 @@ class FaultPlan:
         now_ns: int = 0,
         joint_names: Sequence[str] = LITE3.joint_names,
     ) -> "FaultPlan":
-        """Plan faults given as texts, as `Fault.parse_all` reads them; `seed` is the noise's."""
         return cls(Fault.parse_all(texts, now_ns=now_ns), seed=seed, joint_names=joint_names)
 
     def act(self, world: World) -> None:
@@ -295,7 +291,6 @@ class FaultPlan:
         return Streams(**{stream: self._stream(stream, sensors) for stream in STREAM_FIELDS})
 
     def _stream(self, stream: str, sensors: Sensors) -> Sensors | None:
-        """Apply the faults of one stream."""
         mine = [
             fault
             for fault in self.faults
@@ -312,7 +307,6 @@ class FaultPlan:
         return sensors
 
     def _spoil(self, fault: Fault, sensors: Sensors) -> Sensors:
-        """Return sensors with the fault in their values."""
         stream, _, field = fault.target.partition(".")
         if fault.kind == "order":
             fields = STREAM_FIELDS[stream].values()

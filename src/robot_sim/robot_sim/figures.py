@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
+from policy_core.bundle.schema import Reader, load_yaml
+from policy_core.errors import BundleError
 from robot_sim.errors import SimError
 
 FiguresT = TypeVar("FiguresT")
@@ -104,7 +105,6 @@ class Foot:
 
     @property
     def leg(self) -> str:
-        """The leg's name."""
         return self.name.removesuffix("_foot")
 
 
@@ -225,7 +225,6 @@ class LeggedRobot:
 
     @property
     def base(self) -> BodyFigures:
-        """The body that moves freely."""
         return self.bodies[0]
 
     @cached_property
@@ -259,7 +258,6 @@ class LeggedRobot:
         return self.poses.standing.joint_pos
 
     def start(self, pose: str) -> StartPose:
-        """Return how the robot starts in a pose."""
         if pose not in get_args(Pose):
             raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         found: StartPose = getattr(self.poses, pose)
@@ -274,7 +272,6 @@ class LeggedRobot:
 
 
 def load_robot(robot: str | Path) -> LeggedRobot:
-    """Return the figures of a robot on legs: `load_figures`."""
     return load_figures(LeggedRobot, robot)
 
 
@@ -324,7 +321,6 @@ def _instead(file: Path) -> str:
 
 
 def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
-    """Return the names of the folders of ROBOTS with such a robot."""
     required = {each.name for each in fields(kind) if each.default is MISSING}
     return sorted(
         file.parent.name
@@ -333,57 +329,27 @@ def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
     )
 
 
+class _FigureReader(Reader):
+    """Takes the length of a list from its type, as these classes have no other rules."""
+
+    def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        parts = get_args(kind) if get_origin(kind) is tuple else ()
+        length = len(parts) if parts and parts[-1] is not Ellipsis else None
+        return super().value(kind, value, key, {"length": length, "schema": {}})
+
+
 def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
     """Return what a YAML file says, as a value of a class; see `load_figures`."""
+    reader = _FigureReader(str(file))
     try:
-        made: FiguresT = _made(kind, yaml.safe_load(file.read_text("utf-8")), "")
+        made: FiguresT = reader.section(kind, load_yaml(file))
+    except BundleError as error:
+        raise SimError(str(error)) from None
     except SimError as error:
         raise SimError(f"{file}: {error}") from None
-    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        text = " ".join(str(error).split())
-        raise SimError(f"{file}: expected YAML in UTF-8, found: {text}") from None
+    if reader.problems:
+        raise SimError("\n".join(map(str, reader.problems)))
     return made
-
-
-def _made(kind: Any, found: Any, place: str) -> Any:
-    """Return what a part of the file says as a value of a type: a class above, or what is in it."""
-    if is_dataclass(kind):
-        return _made_class(kind, found, place)
-    parts = get_args(kind)
-    if get_origin(kind) is UnionType:
-        return _made(next(part for part in parts if part is not NoneType), found, place)
-    if get_origin(kind) is tuple:
-        count = None if parts[-1] is Ellipsis else len(parts)
-        if not isinstance(found, list) or count not in (None, len(found)):
-            expected = "a list" if count is None else f"{count} numbers"
-            raise SimError(f"{place}: expected {expected}, found {found!r}")
-        return tuple(_made(parts[0], each, f"{place}[{i}]") for i, each in enumerate(found))
-    if kind is float and type(found) in (int, float) and np.isfinite(found):
-        return float(found)
-    if kind is int and type(found) is int:
-        return found
-    if kind is str and isinstance(found, str) and found and found.isprintable():
-        return found
-    expected = {float: "a number", int: "a whole number"}.get(kind, "a text that can be printed")
-    raise SimError(f"{place}: expected {expected}, found {found!r}")
-
-
-def _made_class(kind: Any, found: Any, place: str) -> Any:
-    if not isinstance(found, dict):
-        raise SimError(f"{place or 'the file'}: expected keys and values, found {found!r}")
-    types = get_type_hints(kind)
-    required = {each.name for each in fields(kind) if each.default is MISSING}
-    missing, unknown = (
-        sorted(required - found.keys()),
-        sorted(map(str, found.keys() - types.keys())),
-    )
-    if missing or unknown:
-        raise SimError(
-            f"{place or 'the file'}: missing {', '.join(missing) or 'nothing'}; unknown "
-            f"{', '.join(unknown) or 'nothing'}"
-        )
-    inside = f"{place}." if place else ""
-    return kind(**{key: _made(types[key], each, f"{inside}{key}") for key, each in found.items()})
 
 
 LITE3 = load_robot("lite3")

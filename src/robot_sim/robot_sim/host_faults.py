@@ -50,7 +50,6 @@ class HostFault(Fault):
     with_value: ClassVar[tuple[str, ...]] = (*WITH_VALUE, *_SHARES, "delay")
 
     def __post_init__(self) -> None:
-        """Check kind, target and value."""
         Fault.__post_init__(self)
         limit = {"delay": _MAX_DELAY_S, **dict.fromkeys(_SHARES, 1.0)}.get(self.kind)
         if limit is not None and self.value > limit:

@@ -109,7 +109,6 @@ class MotionHost(RobotHost):
         self._rate_scale = 1.0 if angular_velocity_unit == "rad/s" else np.degrees(1.0)
 
     def receive(self, data: bytes, source: Address) -> None:
-        """Take a datagram from a sender."""
         if not self._on:
             return
         values = wire.read_command(data)
@@ -169,7 +168,6 @@ class MotionHost(RobotHost):
         super()._damp(what, who)
 
     def _follow(self, values: Array, source: Address) -> None:
-        """Give a command frame [12, 5] to the drives."""
         if source != self.controller:
             self._ignore("not_in_control", "a joint command", _text(source))
             return
@@ -231,7 +229,6 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
     """Faults to come, of a robot, its motion host and the network."""
 
     def __init__(self, faults: Iterable[Lite3Fault] = (), *, seed: int = 0) -> None:
-        """Plan faults; `seed` is that of the noise and of the losses."""
         super().__init__(faults, seed=seed, joint_names=LITE3.joint_names)
 
     def spoil(self, frame: bytes, now_ns: int) -> bytes:

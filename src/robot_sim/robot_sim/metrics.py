@@ -169,7 +169,6 @@ def _max_tilt_deg(quat_xyzw: Array) -> float:
 
 
 def _mean(values: list[float] | Array) -> float:
-    """Return the mean, NaN of nothing."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 

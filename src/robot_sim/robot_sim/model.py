@@ -114,7 +114,6 @@ def build_spec(
 
 
 def _add_scene(spec: Spec, friction: float) -> None:
-    """Add materials, sky and floor."""
     texture, builtin = mujoco.mjtTexture, mujoco.mjtBuiltin
     spec.add_texture(
         name="sky",
@@ -220,7 +219,6 @@ def _add_sun(base: Element) -> None:
 
 
 def _add_joint(spec: Spec, body: Element, joint: HingeFigures) -> None:
-    """Add a hinge and its motor."""
     body.add_joint(
         name=joint.name,
         type=mujoco.mjtJoint.mjJNT_HINGE,
@@ -264,7 +262,6 @@ def _add_foot(body: Element, foot: Foot, friction: float) -> None:
 
 
 def _add_sensors(spec: Spec, robot: LeggedRobot) -> None:
-    """Add the IMU's accelerometer and the force of the floor on each foot, in the world frame."""
     sensor, obj = mujoco.mjtSensor, mujoco.mjtObj
     spec.add_sensor(
         name="lin_acc", type=sensor.mjSENS_ACCELEROMETER, objtype=obj.mjOBJ_SITE, objname="imu"

@@ -24,7 +24,6 @@ class Offscreen:
     """An image buffer for one model; only the thread that made it may use it."""
 
     def __init__(self, model: mujoco.MjModel, *, shadows: bool) -> None:
-        """Make the buffer, in the size of the model's `visual.global_`."""
         self._model = model
         size = (model.vis.global_.offwidth, model.vis.global_.offheight)
         self._context = importlib.import_module(_gl_module()).GLContext(*size)
@@ -50,13 +49,11 @@ class Offscreen:
         return np.flipud(frame)
 
     def close(self) -> None:
-        """Free the buffer."""
         self._gl.free()
         self._context.free()
 
 
 def fixed_view(model: mujoco.MjModel, camera: str) -> mujoco.MjvCamera:
-    """Return the view of one of the model's own cameras."""
     view = mujoco.MjvCamera()
     view.type = mujoco.mjtCamera.mjCAMERA_FIXED
     view.fixedcamid = model.camera(camera).id

@@ -52,7 +52,6 @@ class FollowingCamera:
         self._view.distance, self._look_at_height_m = DISTANCE_M * size, LOOK_AT_HEIGHT_M * size
 
     def __enter__(self) -> "FollowingCamera":
-        """Return itself."""
         return self
 
     def __exit__(
@@ -61,7 +60,6 @@ class FollowingCamera:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Free the image buffer."""
         self._offscreen.close()
 
     def image(self, qpos: Array, look_at: Array) -> Frame:
@@ -161,11 +159,9 @@ def write_contact_sheet(
 
 
 def _times_s(trace: Trace, rate_hz: float) -> Array:
-    """Return the times of the images of a video."""
     return np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
 
 
 def _text(trace: Trace, row: int) -> str:
-    """Return the caption of a row: time and command."""
     vx, vy, wz = trace.command[row] + 0.0
     return f"{trace.time_s[row]:5.1f} s    vx {vx:+.1f}  vy {vy:+.1f} m/s   wz {wz:+.1f} rad/s"

@@ -4,7 +4,7 @@
 
 A host stands between the drives and the network. It steps the world with the faults of the robot,
 moves the legs slowly where it was asked to, gives the drives the commands that it obeys, damps when
-a watched controller is silent, warms the drives up, and counts what it ignores.
+a watched controller is silent, and counts what it ignores.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +24,8 @@ from robot_sim.world import World
 _FOREVER_NS = 10**6 * NS_PER_S
 _SORTS_REPORTED = 32
 """Largest number of events about what was ignored, against floods."""
-_AIR_C, _RATED_RISE_C, _WARMING_S = 30.0, 60.0, 120.0
-"""Of the drives: temperature at rest, its rise in the end at the rated torque, time constant. Not
-measured on any drive: they let temperatures change as a reader of them expects."""
+_TEMPERATURE_C = 30.0
+"""Of the drives, always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ class RobotHost:
         """Newest command of a controller whose silence counts; None without one."""
         self._following = False
         self._motion: _Motion | None = None
-        self._temperature_c = np.full(len(world.joint_names), _AIR_C)
+        self._temperature_c = np.full(len(world.joint_names), _TEMPERATURE_C)
 
     def stop(self) -> None:
         """Switch the host off: it neither receives nor sends, control ends, the drives damp."""
@@ -114,12 +113,10 @@ class RobotHost:
             (self._begin if begins else self._end)(fault)
 
     def _begin(self, fault: HostFault) -> None:
-        """Begin a fault of the host itself."""
         if fault.kind == "restart":
             self.stop()
 
     def _end(self, fault: HostFault) -> None:
-        """End a fault of the host itself."""
         if fault.kind == "restart":
             self.start()
 
@@ -141,7 +138,6 @@ class RobotHost:
         self.plan.robot.act(self.world)
         self.world.advance(1)
         truth = self.world.sense()
-        self._warm(truth.joint_effort)
         streams = self.plan.robot.apply(truth)
         return streams if self._on else None
 
@@ -219,12 +215,6 @@ class RobotHost:
         if self._following:
             self._following = False
             self._say("damped", what)
-
-    def _warm(self, effort_nm: Array) -> None:
-        """Let the drives' temperatures follow the torques' squares, by one step."""
-        goal_c = _AIR_C + _RATED_RISE_C * (effort_nm / self.world.effort_limit_nm) ** 2
-        share = 1.0 / (_WARMING_S * self.world.steps_per_s)
-        self._temperature_c += share * (goal_c - self._temperature_c)
 
     def _ignore(self, kind: str, what: str, source: str = "") -> None:
         """Count an arrival that changes nothing; report the first of each sort."""

@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Final, NamedTuple
 
 BROADCAST: Final = 0xFE
-PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x08
+PING, READ, WRITE, REBOOT = 0x01, 0x02, 0x03, 0x08
 SYNC_READ, SYNC_WRITE, FAST_SYNC_READ = 0x82, 0x83, 0x8A
 _STATUS: Final = 0x55
 _HEADER: Final = b"\xff\xff\xfd"
@@ -46,7 +46,6 @@ class ServoWire(ABC):
     address_bytes: ClassVar[int]
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._heard = bytearray()
         self.dropped = 0
 
@@ -102,7 +101,6 @@ class FeetechWire(ServoWire):
     address_bytes = 1
 
     def instruction(self, servo_id: int, code: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of an instruction."""
         content = bytes([servo_id, len(parameters) + 2, code]) + parameters
         return self.head + content + bytes([_checksum(content)])
 
@@ -128,13 +126,11 @@ class DynamixelWire(ServoWire):
     address_bytes = 2
 
     def instruction(self, servo_id: int, code: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of an instruction."""
         content = (bytes([code]) + parameters).replace(_HEADER, _HEADER + b"\xfd")
         packet = self.head + bytes([servo_id]) + (len(content) + 2).to_bytes(2, "little") + content
         return packet + crc16(packet).to_bytes(2, "little")
 
     def status(self, servo_id: int, error: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of an answer."""
         return self.instruction(servo_id, _STATUS, bytes([error]) + parameters)
 
     def _size(self, packet: bytearray) -> int | None:
@@ -152,7 +148,6 @@ def _checksum(content: bytes) -> int:
 
 
 def crc16(data: bytes) -> int:
-    """Return the CRC-16 of protocol 2.0."""
     value = 0
     for byte in data:
         value = (value << 8 & 0xFFFF) ^ _CRC[value >> 8 ^ byte]

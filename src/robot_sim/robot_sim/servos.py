@@ -240,7 +240,6 @@ class EmulatedServo:
         self.put("goal", self.get("position"))
 
     def get(self, register: str) -> int:
-        """Return the value of a register."""
         address, size = self.model.registers[register]
         value = int.from_bytes(self._memory[address : address + size], "little")
         if register not in self.model.signed:

@@ -62,7 +62,6 @@ class SimServer:
     """A robot that answers requests; messages are as above."""
 
     def __init__(self, world: World, given: argparse.Namespace) -> None:
-        """Take over a world; `given` are the arguments of the command."""
         self._world, self._given = world, given
         self._faults = FaultFile(given.fault_file)
         self._record = WalkRecord(given.trace_file)
@@ -74,7 +73,6 @@ class SimServer:
             world.hang()
 
     def greeting(self) -> bytes:
-        """Return who the robot is."""
         names = self._world.joint_names
         step_ns = NS_PER_S // self._world.steps_per_s
         head = struct.pack("=8s3q", MAGIC, VERSION, len(names), step_ns)

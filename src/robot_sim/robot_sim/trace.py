@@ -61,14 +61,12 @@ class Trace:
         return np.concatenate([self.pos_world, quat_wxyz, self.joint_pos], axis=1)
 
     def save(self, path: Path) -> None:
-        """Write all arrays to a compressed `.npz` file."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Trace":
-        """Read a file written by `save`."""
         with np.load(path, allow_pickle=False) as stored:
             missing = {field.name for field in dataclasses.fields(cls)} - set(stored.files)
             if missing:
@@ -80,7 +78,6 @@ class TraceRecorder:
     """Collects the rows of a `Trace`."""
 
     def __init__(self) -> None:
-        """Start without rows."""
         self._rows: list[tuple[Sensors, Array, Array, float]] = []
 
     def append(
@@ -104,7 +101,6 @@ class TraceRecorder:
         self._rows.append((sensors, np.array(command, float), np.array(target, float), mode))
 
     def trace(self) -> Trace:
-        """Return all rows so far."""
         if not self._rows:
             raise SimError("trace: expected at least one recorded row, found none")
         sensed, command, target, mode = zip(*self._rows, strict=True)
@@ -133,7 +129,6 @@ class WalkRecord:
     """
 
     def __init__(self, trace_file: str) -> None:
-        """Start without rows."""
         self.velocity = np.zeros(3)
         self.target: Array | None = None
         self.mode = math.nan
@@ -142,12 +137,10 @@ class WalkRecord:
         self._rows = 0
 
     def append(self, truth: Sensors) -> None:
-        """Add a row."""
         if self._recorder is not None:
             self._rows += 1
             self._recorder.append(truth, command=self.velocity, target=self.target, mode=self.mode)
 
     def save(self) -> None:
-        """Write the trace, if there is anything in it."""
         if self._recorder is not None and self._rows > 0:
             self._recorder.trace().save(Path(self._file))

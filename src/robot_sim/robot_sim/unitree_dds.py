@@ -8,14 +8,19 @@ the robot for a real one. Without another interface it is only found on this com
 
 from __future__ import annotations
 
+import ctypes as ct
 import struct
+from typing import Any, NamedTuple
 
 import numpy as np
-from cyclonedds.core import DDSException, Policy, Qos
+from cyclonedds.core import DDSException, Entity, Policy, Qos
 from cyclonedds.domain import Domain, DomainParticipant
+from cyclonedds.internal import DDS
+from cyclonedds.pub import DataWriter
+from cyclonedds.sub import DataReader
+from cyclonedds.topic import Topic
 from cyclonedds.util import duration
 
-from robot_sim.cyclone import TopicReader, TopicWriter, WireMessage, WireType
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.unitree_host import (
@@ -28,6 +33,164 @@ from robot_sim.unitree_host import (
 )
 from robot_sim.unitree_messages import HEADER, blank, encode
 from robot_sim.unitree_state import UnitreeModel
+
+_SAMPLES = 16
+# Of dds/ddsc/dds_opcodes.h: a field (ADR), and its kind.
+_END, _BYTES, _TEXT, _SEQUENCE = 0x0, 0x1080100, 0x1050000, 0x1070100
+
+
+class _Serialized(ct.Structure):
+    _fields_ = (("data", ct.c_void_p), ("size", ct.c_uint32))
+
+
+class _Descriptor(ct.Structure):
+    """`dds_topic_descriptor_t` of version 11."""
+
+    _fields_ = (
+        ("size", ct.c_uint32),
+        ("align", ct.c_uint32),
+        ("flags", ct.c_uint32),
+        ("key_count", ct.c_uint32),
+        ("type_name", ct.c_char_p),
+        ("keys", ct.c_void_p),
+        ("instruction_count", ct.c_uint32),
+        ("instructions", ct.POINTER(ct.c_uint32)),
+        ("xml", ct.c_char_p),
+        ("type_information", _Serialized),
+        ("type_mapping", _Serialized),
+        ("representations", ct.c_uint32),
+    )
+
+
+class _Info(ct.Structure):
+    """`dds_sample_info_t`."""
+
+    _fields_ = (
+        ("states", ct.c_int * 3),
+        ("valid", ct.c_bool),
+        ("written_ns", ct.c_int64),
+        ("instance", ct.c_uint64),
+        ("writer", ct.c_uint64),
+        ("counts", ct.c_uint32 * 5),
+    )
+
+
+class _Sequence(ct.Structure):
+    """`dds_sequence_t`."""
+
+    _fields_ = (
+        ("maximum", ct.c_uint32),
+        ("length", ct.c_uint32),
+        ("buffer", ct.c_void_p),
+        ("release", ct.c_bool),
+    )
+
+
+_library = DDS._dll_handle
+_create_topic, _write, _take = (
+    _library.dds_create_topic,
+    _library.dds_write,
+    _library.dds_take,
+)
+_create_topic.argtypes = (
+    ct.c_int32,
+    ct.POINTER(_Descriptor),
+    ct.c_char_p,
+    ct.c_void_p,
+    ct.c_void_p,
+)
+_write.argtypes = (ct.c_int32, ct.c_void_p)
+_take.argtypes = (ct.c_int32, ct.c_void_p, ct.c_void_p, ct.c_size_t, ct.c_uint32)
+
+
+class WireType(NamedTuple):
+    """How messages of a type are on the wire.
+
+    Attributes:
+        name: The type's name in DDS.
+        size: Number of bytes, without the 4 of the encapsulation. What a sender adds is ignored.
+        text: Whether a string and a sequence of bytes follow, of which the sequence is not used.
+    """
+
+    name: str
+    size: int
+    text: bool = False
+
+
+class WireMessage(NamedTuple):
+    """A message: the bytes of its `WireType`, without encapsulation, and the string."""
+
+    data: bytes
+    text: bytes = b""
+
+
+class BytesTopic(Topic):  # type: ignore[misc]
+    """A topic without a description of its type."""
+
+    def __init__(self, participant: Any, name: str, wire: WireType) -> None:
+        fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * wire.size)]
+        if wire.text:
+            fields += [("text", ct.c_char_p), ("sequence", _Sequence)]
+        sample: Any = type("_Sample", (ct.Structure,), {"_fields_": fields})
+        operations = [_BYTES, 0, wire.size]
+        if wire.text:
+            operations += [_TEXT, sample.text.offset, _SEQUENCE, sample.sequence.offset]
+        operations.append(_END)
+        descriptor = _Descriptor(
+            size=ct.sizeof(sample),
+            align=ct.alignment(sample),
+            type_name=wire.name.encode(),
+            instruction_count=len(operations),
+            instructions=(ct.c_uint32 * len(operations))(*operations),
+        )
+        self.sample, self.data_type = sample, None
+        Entity.__init__(
+            self, _create_topic(participant._ref, descriptor, name.encode(), None, None)
+        )
+        self._keepalive_entities = [participant]
+
+
+class TopicWriter:
+    """Publishes messages of one topic."""
+
+    def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
+        self._topic = BytesTopic(participant, name, wire)
+        self._writer = DataWriter(participant, self._topic, qos=qos)
+
+    def write(self, message: WireMessage) -> None:
+        sample = self._topic.sample()
+        ct.memmove(ct.byref(sample), message.data, len(message.data))
+        if message.text:
+            sample.text = message.text
+        status = _write(self._writer._ref, ct.byref(sample))
+        if status < 0:
+            raise DDSException(status, "Occurred while writing a message")
+
+
+class TopicReader:
+    """Receives messages of one topic."""
+
+    def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
+        topic = BytesTopic(participant, name, wire)
+        self._reader = DataReader(participant, topic, qos=qos)
+        self._text = wire.text
+        # The library allocates the texts, and frees each one when it writes the next in its place.
+        self._samples = (topic.sample * _SAMPLES)()
+        self._places = (ct.c_void_p * _SAMPLES)(*(ct.addressof(one) for one in self._samples))
+        self._infos = (_Info * _SAMPLES)()
+
+    def take(self) -> list[WireMessage]:
+        """Return up to 16 messages that have arrived, the oldest first."""
+        count = _take(self._reader._ref, self._places, self._infos, _SAMPLES, _SAMPLES)
+        if count < 0:
+            raise DDSException(count, "Occurred while taking messages")
+        return [
+            WireMessage(bytes(sample.data), (sample.text or b"") if self._text else b"")
+            # Where no sample is valid, it only says that a writer has gone.
+            for sample, info in zip(self._samples[:count], self._infos[:count], strict=True)
+            if info.valid
+        ]
+
 
 LOOPBACK = "lo"
 _PEERS = """<General><Interfaces><NetworkInterface name="lo" multicast="false"/></Interfaces>
@@ -61,14 +224,12 @@ def wire_type(name: str) -> WireType:
 
 
 def read_request(message: WireMessage) -> ApiRequest:
-    """Return a request as the host takes it."""
     number, api, _, _, no_reply = _REQUEST.unpack(message.data)
     parameter = message.text.decode("utf-8", "replace")
     return ApiRequest(number=number, api=api, parameter=parameter, no_reply=no_reply)
 
 
 def written_response(answer: ApiResponse) -> WireMessage:
-    """Return an answer of the host as a message."""
     head = _RESPONSE.pack(answer.number, answer.api, answer.code)
     return WireMessage(head, answer.data.encode())
 
@@ -118,7 +279,6 @@ class RobotTopics:
         return [HEADER + command.data for command in self._commands.take()]
 
     def requests(self) -> list[tuple[str, ApiRequest]]:
-        """Return the requests that have arrived, each with its service."""
         return [
             (service, read_request(message))
             for service, reader in self._requests.items()
@@ -150,7 +310,6 @@ class RobotTopics:
         writer.write(WireMessage(content))
 
     def respond(self, service: str, answer: ApiResponse) -> None:
-        """Answer a request."""
         self._responses[service].write(written_response(answer))
 
 

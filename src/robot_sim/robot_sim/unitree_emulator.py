@@ -6,8 +6,8 @@
 
 To a driver it looks like a robot: LowState at 500 Hz, LowCmd, the services `motion_switcher` and,
 of the Go2, `sport`; `robot_sim.unitree_host` has the rules. The robot's own controller has the
-joints until it is released. What changes nothing is counted: the log and the events have the first
-of each sort, and the log has the counts every 10 s while they grow.
+joints until it is released. Of what changes nothing the log and the events have the first of each
+sort.
 
 Faults, and buttons of its remote control, are given with --faults, or as the lines of a file, which
 is read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
@@ -39,8 +39,6 @@ _log = logging.getLogger("unitree_emulator")
 
 class UnitreeEmulator(Emulator):
     """A Unitree robot on its topics."""
-
-    ARRIVALS = "messages"
 
     host: UnitreeHost
 
@@ -114,7 +112,6 @@ class UnitreeEmulator(Emulator):
             self._topics.respond(service, answer)
 
     def _read_faults(self) -> None:
-        """Replace the faults by the lines of the file, if it has changed."""
         try:
             if (lines := self._fault_file.changed()) is not None:
                 self.change_faults(lines)
@@ -122,12 +119,8 @@ class UnitreeEmulator(Emulator):
             _log.error("%s: the faults stay as they were: %s", self._fault_file.path, error)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the emulator until a signal or its own end.
-
-    Returns:
-        0; 2 where an argument is wrong.
-    """
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the emulator until a signal or its own end; status 2 where an argument is wrong."""
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
     )
@@ -136,7 +129,7 @@ def main(args: Sequence[str] | None = None) -> int:
         emulator = UnitreeEmulator(given)
     except SimError as error:
         _log.error("%s", error)
-        return 2
+        sys.exit(2)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: emulator.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
@@ -148,7 +141,6 @@ def main(args: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)
         emulator.save()
         emulator.close()
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -211,4 +203,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -194,7 +194,6 @@ class UnitreeHost(RobotHost):
         return sent
 
     def answers(self) -> list[tuple[str, ApiResponse]]:
-        """Return the answers that wait, each with its service; they do not wait any more."""
         waiting, self._answers = self._answers, []
         return waiting
 

@@ -85,7 +85,6 @@ def fields_of(name: str) -> list[tuple[str, str, int]]:
 
 @cache
 def record_type(name: str) -> np.dtype[np.void]:
-    """Return the type of a message in memory."""
     parts: list[Any] = []
     for field, kind, count in fields_of(name):
         one = _NUMBERS.get(kind) or record_type(kind)
@@ -132,7 +131,6 @@ def crc(message: Record) -> int:
 
 
 def seal(message: Record) -> None:
-    """Write the CRC into a message."""
     message["crc"] = crc(message)
 
 

@@ -93,7 +93,6 @@ class StateMessages:
     """
 
     def __init__(self, model: UnitreeModel, world: World) -> None:
-        """Look at a robot."""
         self.model, self._world = model, world
         self.joints = np.array([world.joint_names.index(name) for name in model.motors])
         self._feet = np.array([world.foot_names.index(name) for name in model.feet], int)
@@ -187,7 +186,6 @@ class StateMessages:
         message["temperature"] = _IMU_C
 
     def secondary_imu(self) -> bytes:
-        """Return the message of the torso's IMU."""
         message = messages.blank("hg.IMUState")
         quat_xyzw, message["gyroscope"], message["accelerometer"] = self._world.sense_body(
             self.model.torso
@@ -206,7 +204,6 @@ class StateMessages:
 
 
 def _charge(faults: Sequence[HostFault]) -> int:
-    """Return the state of charge, percent."""
     stated = [fault.value for fault in faults if fault.kind == "battery"]
     return round(stated[-1]) if stated else _CHARGE
 

@@ -152,7 +152,6 @@ def _add_inertial(link: Element, model: mujoco.MjModel, body: int) -> None:
 
 
 def _seen(model: mujoco.MjModel, body: int) -> Iterator[int]:
-    """Yield the visible shapes of a body."""
     first = model.body_geomadr[body]
     for geom in range(first, first + model.body_geomnum[body]):
         if model.geom_group[geom] != _HIDDEN_GROUP:

@@ -81,7 +81,6 @@ def walk(
 
 
 def _command_at(schedule: Schedule, time_s: float) -> Array:
-    """Return the latest command whose time has come."""
     due = [command for start_s, command in schedule if start_s <= time_s]
     return np.array(due[-1] if due else (0.0, 0.0, 0.0))
 

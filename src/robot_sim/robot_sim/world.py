@@ -90,7 +90,6 @@ class WalkingWorld(DrivenWorld):
 
     @property
     def fallen(self) -> bool:
-        """Whether the robot is down."""
         raise NotImplementedError
 
     @property
@@ -103,16 +102,13 @@ class WalkingWorld(DrivenWorld):
         self._saturated, self._judged_from = 0, self._steps
 
     def sense(self) -> Sensors:
-        """Return what all sensors show now."""
         raise NotImplementedError
 
     def _after_step(self) -> None:
-        """Count the drives at their limit."""
         limit_nm = self.model.actuator_forcerange[:, 1]
         self._saturated += int(np.count_nonzero(np.abs(self._data.actuator_force) >= limit_nm))
 
     def _quat_xyzw(self) -> Array:
-        """Return the orientation, body to world, as a copy."""
         raise NotImplementedError
 
 
@@ -206,7 +202,6 @@ class World(WalkingWorld):
         self._data.qpos[7 : 7 + len(start.joint_pos)] = start.joint_pos
 
     def sense(self) -> Sensors:
-        """Return what all sensors show now."""
         data, quat = self._data, self._quat_xyzw()
         measured = data.sensordata.reshape(-1, 3)
         return Sensors(
@@ -280,16 +275,13 @@ class World(WalkingWorld):
         self._drives.set_motor(joint_name, on=False)
 
     def motor_on(self, joint_name: str) -> None:
-        """Switch one motor on."""
         self._drives.set_motor(joint_name, on=True)
 
     def motors_on(self) -> None:
-        """Switch every motor on."""
         for name in self.joint_names:
             self._drives.set_motor(name, on=True)
 
     def _before_step(self) -> None:
-        """Push and turn the base while that lasts."""
         pushed = self.time_ns < self._push_ends_ns
         self._data.xfrc_applied[self._base, :3] = self._push_n if pushed else 0.0
         self._data.xfrc_applied[self._base, 5] = self._hand_nm() if self._turn else 0.0
@@ -311,7 +303,6 @@ class World(WalkingWorld):
         return np.asarray(self._data.xmat[self._base].reshape(3, 3))
 
     def _quat_xyzw(self) -> Array:
-        """Return the orientation, body to world, as a copy."""
         return np.asarray(self._data.qpos[_XYZW])
 
 

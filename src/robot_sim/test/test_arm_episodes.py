@@ -45,16 +45,6 @@ def test_an_episode_begins_with_run_and_ends_when_reached(arm_away: ArmSensors) 
     assert (episodes.under_way, episodes.results) == (-1, [ended])
 
 
-def test_an_episode_that_left_run_goes_on_until_its_time_is_over(arm_away: ArmSensors) -> None:
-    episodes = Episodes(5, 1000 * MS)
-    episodes.look(tip_seen(arm_away, 0), running=True)
-    assert episodes.look(tip_seen(arm_away, 999), running=False) is None
-    ended = episodes.look(tip_seen(arm_away, 1000), running=False)
-    assert ended is not None
-    assert (ended.succeeded, ended.took_s) == (False, 1.0)
-    assert ended.closest_m > 0.05
-
-
 def test_the_next_episode_moves_the_cube_once_and_what_was_under_way_has_failed(
     arm_away: ArmSensors,
 ) -> None:

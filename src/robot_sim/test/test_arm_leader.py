@@ -45,18 +45,6 @@ def test_an_arm_that_follows_gets_home_and_to_the_cube(seed: int) -> None:
     assert np.linalg.norm(sensed.tip_world - cube_top(sensed)) < 0.02
 
 
-def test_home_is_where_it_waits_until_a_demonstration_is_asked_for() -> None:
-    world, leader = ArmWorld(seed=3), Leader()
-
-    assert list(follow(leader, world, HOME_TICKS + 30)) == []
-    np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=0.02)
-    leader.demonstrate()
-    assert [moment for _, moment in follow(leader, world, 300)] == [
-        LeaderMoment.BEGAN,
-        LeaderMoment.SUCCEEDED,
-    ]
-
-
 def test_from_home_it_reaches_at_once_and_goes_home_when_commanded() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     assert list(follow(leader, world, HOME_TICKS + 1)) == []
@@ -78,21 +66,6 @@ def test_the_leader_begins_where_the_arm_is() -> None:
 
     # The hand is ahead by what the servos yield.
     np.testing.assert_allclose(leader.target(), sensed.joint_pos, atol=0.06)
-
-
-def test_a_look_that_is_repeated_changes_nothing() -> None:
-    world, leader = ArmWorld(), Leader()
-    leader.demonstrate()
-    sensed = world.sense()
-    leader.look(0, sensed.joint_pos, sensed.cube_world)
-    home_ns = round(HOME_S * NS_PER_S)
-
-    moments = [leader.look(home_ns, SO101.home_rad, sensed.cube_world) for _ in range(3)]
-    before = leader.target()
-
-    assert moments == [LeaderMoment.BEGAN, None, None]
-    leader.look(home_ns, SO101.home_rad, sensed.cube_world)
-    np.testing.assert_array_equal(leader.target(), before)
 
 
 def test_an_arm_that_does_not_follow_has_failed_after_the_longest_time() -> None:
@@ -133,16 +106,3 @@ def test_a_cube_out_of_reach_is_an_error_and_the_leader_stays_at_home() -> None:
     at_home = leader.target()
     assert leader.look(4 * NS_PER_S, SO101.home_rad, far) is None
     np.testing.assert_array_equal(leader.target(), at_home)
-
-
-def test_time_that_goes_back_ends_the_demonstration_and_leads_home() -> None:
-    world, leader = ArmWorld(), Leader()
-    leader.demonstrate()
-    sensed = world.sense()
-    for now_ns in (0, 3 * NS_PER_S):
-        leader.look(now_ns, sensed.joint_pos, sensed.cube_world)
-    assert leader.demonstrating
-
-    assert leader.look(NS_PER_S, sensed.joint_pos, sensed.cube_world) is None
-
-    assert not leader.demonstrating

@@ -17,8 +17,7 @@ from robot_sim.arm_figures import SO101
 from robot_sim.arm_servos import FAMILIES, ArmServos
 from robot_sim.arm_world import ArmWorld
 from robot_sim.errors import SimError
-from robot_sim.servo_bus import ServoFault
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoFault, ServoPort
 from robot_sim.servo_wire import PING, FeetechWire
 from testkit.wording import refusal
 
@@ -140,15 +139,3 @@ def test_a_port_answers_at_its_rate_and_is_deaf_at_others(
     os.close(line)
 
     assert answer == FeetechWire().status(2, 0)
-
-
-def test_a_link_that_is_in_the_way_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
-    (tmp_path / "old").symlink_to("/nowhere")
-    (tmp_path / "file").touch()
-
-    port = ServoPort(ArmServos().bus, tmp_path / "old")
-    assert str((tmp_path / "old").readlink()) == port.name
-    port.close()
-    assert not (tmp_path / "old").is_symlink()
-    with refusal(SimError):
-        ServoPort(ArmServos().bus, tmp_path / "file")

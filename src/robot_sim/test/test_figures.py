@@ -87,26 +87,6 @@ def test_figures_of_no_robot_are_refused(tmp_path: Path, changes: dict[str, Any]
     assert str(caught.value).startswith(f"{folder}/figures.yaml:")
 
 
-@pytest.mark.parametrize("robot", ["dog", Path("dog")])
-def test_a_folder_is_relative_to_the_current_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str | Path
-) -> None:
-    (tmp_path / "here" / "dog").mkdir(parents=True)
-    write_other_quadruped(tmp_path / "here" / "dog")
-    monkeypatch.chdir(tmp_path / "here")
-    assert load_robot(robot).joint_names[0] == "LF_hip_joint"
-
-
-def test_a_known_name_comes_before_a_folder_and_a_slash_before_a_known_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "go2").mkdir()
-    write_other_quadruped(tmp_path / "go2")
-    monkeypatch.chdir(tmp_path)
-    assert load_robot("go2").joint_names[0] == "FR_hip_joint"
-    assert load_robot("./go2").joint_names[0] == "LF_hip_joint"
-
-
 @pytest.mark.parametrize("robot", ["so101", "nowhere", "empty", "dog/figures.yaml", "dog.xml"])
 def test_what_is_no_folder_of_figures_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str
@@ -159,10 +139,3 @@ def test_the_lines_of_the_guide_give_the_figures_of_a_model(
         assert mass_kg == pytest.approx(body.mass_kg, rel=1e-4)
         np.testing.assert_allclose(com, body.com, atol=1e-6)
         np.testing.assert_allclose(inertia, body.inertia, rtol=1e-3, atol=1e-8)
-
-
-@pytest.mark.parametrize("text", ["name: [", "[" * 5000])
-def test_text_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
-    (write_other_quadruped(tmp_path) / "figures.yaml").write_text(text)
-    with refusal(SimError):
-        load_robot(tmp_path)

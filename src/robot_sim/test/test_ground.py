@@ -40,15 +40,6 @@ def test_a_robot_starts_on_even_ground_amid_tiles() -> None:
     np.testing.assert_allclose(rough.foot_force_world, even.foot_force_world, atol=1e-3)
 
 
-def test_heights_repeat_and_follow_their_seed() -> None:
-    heights = tile_heights_m(Ground(step_m=0.03, seed=1))
-    assert heights.shape == (PERIOD, PERIOD)
-    assert not heights[np.ix_([-1, 0, 1], [-1, 0, 1])].any()
-    assert 0.02 < heights.max() <= 0.03
-    np.testing.assert_array_equal(heights, tile_heights_m(Ground(step_m=0.03, seed=1)))
-    assert np.abs(heights - tile_heights_m(Ground(step_m=0.03, seed=2))).max() > 0.005
-
-
 @pytest.mark.parametrize("slope_rad", [0.0, 0.1])
 def test_tiles_stand_where_their_heights_say(slope_rad: float) -> None:
     ground = Ground(slope_rad=slope_rad, step_m=0.05, seed=3, reach_m=4.0)
@@ -73,14 +64,3 @@ def test_payload_is_carried_by_the_feet() -> None:
 def test_a_payload_that_takes_too_much_is_refused() -> None:
     with refusal(SimError):
         World(payload_kg=-5.0)
-
-
-def test_torque_limits_can_be_counted_from_now_on() -> None:
-    world = World(pose="standing")
-    world.apply(position_command(LITE3.standing_rad + 9.0, stiffness=100.0, damping=1.0))
-    world.step(20 * MS)
-    assert world.saturated_share > 0.9
-    world.reset_saturated_share()
-    assert world.saturated_share == 0.0
-    world.step(20 * MS)
-    assert world.saturated_share > 0.1

@@ -7,8 +7,7 @@ import pytest
 from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.faults import Fault
-from robot_sim.figures import LITE3
-from robot_sim.lite3_host import OTHER_CODE, Lite3Fault, Lite3FaultPlan, MotionHost
+from robot_sim.lite3_host import Lite3Fault, Lite3FaultPlan, MotionHost
 from robot_sim.world import World
 from testkit.wording import refusal
 
@@ -27,13 +26,6 @@ def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple
         for ms in range(count + 50)
         for data, _ in network.carry([(str(ms).encode(), ("", 0))] if ms < count else [], ms * MS)
     ]
-
-
-@pytest.fixture(scope="module")
-def host_frame() -> bytes:
-    frame = MotionHost(World()).step()
-    assert frame is not None
-    return frame
 
 
 def test_faults_of_the_robot_keep_their_form() -> None:
@@ -103,33 +95,6 @@ class TestNetwork:
         arrived = carried(["delay:command+0.1=0.02"])
         assert sorted(number for _, number in arrived) == list(range(1000))
         assert {(119, 99), (100, 100)} <= set(arrived)
-
-
-class TestFrames:
-    def test_a_frame_of_wrong_length_is_a_byte_short(self, host_frame: bytes) -> None:
-        assert host_fault_plan("length:state").spoil(host_frame, 0) == host_frame[:-1]
-
-    def test_another_firmware_has_another_code(self, host_frame: bytes) -> None:
-        spoilt = host_fault_plan("firmware:state@1").spoil(host_frame, 1000 * MS)
-        assert wire.code_of(spoilt) == OTHER_CODE
-        assert wire.read_state(spoilt) is wire.Oddity.CODE
-        assert host_fault_plan("firmware:state@1").spoil(host_frame, 999 * MS) == host_frame
-
-    def test_a_foreign_and_a_forged_frame_are_lies_that_look_newer(self, host_frame: bytes) -> None:
-        true = wire.read_state(host_frame)
-        assert isinstance(true, wire.Lite3State)
-        forged = host_fault_plan("forged:state@0.5=5000")
-        for lie, ahead in (
-            (host_fault_plan("foreign:state").foreign(host_frame, 0), 1),
-            (forged.forged(host_frame, 600 * MS), 5000),
-        ):
-            assert lie is not None
-            told = wire.read_state(lie)
-            assert isinstance(told, wire.Lite3State)
-            assert told.tick >= true.tick + ahead
-            assert told.joint_pos == pytest.approx(LITE3.standing_rad)
-        assert host_fault_plan().foreign(host_frame, 0) is None
-        assert forged.forged(host_frame, 400 * MS) is None
 
 
 class TestHost:

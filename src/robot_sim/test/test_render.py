@@ -67,15 +67,6 @@ def test_a_video_is_written(stance_trace: Trace, tmp_path: Path) -> None:
     assert told == [(done, 5) for done in range(1, 6)]
 
 
-def test_a_video_that_is_interrupted_leaves_no_file(stance_trace: Trace, tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_video(stance_trace, tmp_path / "walk.mp4", width=160, height=96, on_image=interrupt)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_contact_sheet_holds_all_its_moments(stance_trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     write_contact_sheet(stance_trace, path, columns=2, rows=1)

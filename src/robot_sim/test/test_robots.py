@@ -145,16 +145,6 @@ def test_the_imu_is_where_the_figures_have_it(legged_robot: LeggedRobot) -> None
     assert world.model.site("imu").pos == pytest.approx(legged_robot.imu)
 
 
-def test_parts_are_what_joints_are_called_in_every_leg() -> None:
-    assert {load_robot("lite3").part(name) for name in load_robot("lite3").joint_names} == {
-        "HipX",
-        "HipY",
-        "Knee",
-    }
-    assert load_robot("go2").part("FR_calf_joint") == "calf"
-    assert load_robot("g1").part("waist_yaw_joint") == "waist_yaw"
-
-
 def test_joint_values_part_by_part_are_a_fault_of_legs_with_three_joints() -> None:
     with refusal(SimError):
         FaultPlan.parse(["order:joint_states"], joint_names=load_robot("g1").joint_names)

@@ -9,13 +9,11 @@ import pytest
 from robot_sim.errors import SimError
 from robot_sim.servo_bus import ServoBus, ServoFault, ServoReply
 from robot_sim.servo_wire import (
-    ACTION,
     BROADCAST,
     FAST_SYNC_READ,
     PING,
     READ,
     REBOOT,
-    REG_WRITE,
     SYNC_READ,
     SYNC_WRITE,
     WRITE,
@@ -115,54 +113,6 @@ def test_a_fast_sync_read_is_one_packet_of_all() -> None:
     assert answer.data == packet + crc16(packet).to_bytes(2, "little")
 
 
-@BOTH
-def test_a_registered_write_waits_for_its_action(model: ServoModel) -> None:
-    line = Line(model)
-
-    line.ask(1, REG_WRITE, line.place("goal") + line.value("goal", 900))
-    assert line.servos[0].get("goal") == 2048
-    line.ask(BROADCAST, ACTION)
-
-    assert line.servos[0].get("goal") == 900
-
-
-@BOTH
-def test_what_a_servo_measures_cannot_be_written(model: ServoModel) -> None:
-    line = Line(model)
-
-    (answer,) = line.write(1, "position", 7)
-
-    assert answer.data == line.status(1, 7 if model is XL330 else 0)
-    assert line.servos[0].get("position") == 2048
-
-
-@BOTH
-def test_homing_and_limits_make_the_position_and_the_goal(model: ServoModel) -> None:
-    line = Line(model)
-    servo = line.servos[0]
-    for register, value in (("homing", 100), ("lowest", 1000), ("highest", 3000)):
-        line.write(1, register, value)
-
-    servo.sense(2500.0, -50.0, -0.25)
-
-    assert servo.get("position") == (2400 if model is STS3215 else 2600)
-    assert servo.get("velocity") == -50
-    assert servo.get("load") == -250
-    line.write(1, "goal", 1200)
-    assert servo.target == (1300.0 if model is STS3215 else 1100.0)
-
-
-def test_goals_beyond_limits_end_there_or_are_refused() -> None:
-    feetech, dynamixel = Line(STS3215), Line(XL330)
-    for line in (feetech, dynamixel):
-        line.write(1, "highest", 3000)
-
-    assert data(feetech.write(1, "goal", 3500)) == [feetech.status(1)]
-    assert feetech.servos[0].target == 3000.0
-    assert data(dynamixel.write(1, "goal", 3500)) == [dynamixel.status(1, 6)]
-    assert dynamixel.servos[0].get("goal") == 2048
-
-
 def test_torque_locks_the_eeprom_of_one_family_and_a_register_that_of_the_other() -> None:
     feetech, dynamixel = Line(STS3215), Line(XL330)
     for line in (feetech, dynamixel):
@@ -209,18 +159,6 @@ def test_a_load_that_is_too_large_for_too_long_is_protected_against() -> None:
 
     assert servo.limit == pytest.approx(0.2)
     assert data(line.ask(1, PING)) == [line.status(1, OVERLOAD)]
-
-
-@BOTH
-def test_the_delay_of_answers_is_that_of_the_register(model: ServoModel) -> None:
-    line = Line(model)
-
-    (factory,) = line.ask(1, PING)
-    line.write(1, "return_delay", 0)
-    (fast,) = line.ask(1, PING)
-
-    assert factory.delay_s == pytest.approx(500e-6)
-    assert fast.delay_s == 0.0
 
 
 @BOTH
@@ -305,18 +243,3 @@ def test_a_reboot_is_as_switching_on() -> None:
 
     assert data(line.ask(1, REBOOT)) == [line.status(1)]
     assert line.servos[0].get("torque_on") == 0
-
-
-@BOTH
-def test_a_new_number_is_acknowledged_with_the_old_one(model: ServoModel) -> None:
-    line = Line(model)
-
-    assert data(line.write(2, "id", 9)) == [line.status(2)]
-
-    assert line.ask(2, PING) == []
-    assert len(line.ask(9, PING)) == 1
-
-
-def test_an_instruction_that_does_not_exist_is_an_error_where_the_protocol_has_one() -> None:
-    assert data(Line(XL330).ask(1, 0x77)) == [Line(XL330).status(1, 2)]
-    assert Line(STS3215).ask(1, 0x77) == []

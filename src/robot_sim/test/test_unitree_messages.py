@@ -56,33 +56,12 @@ def test_sizes_are_those_of_the_wire_and_of_the_makers_object(name: str) -> None
     assert message.nbytes == memory
 
 
-@pytest.mark.parametrize("name", MOTORS)
-def test_the_first_motors_mode_lies_directly_behind_the_field_before_it(name: str) -> None:
-    field, *places = MOTORS[name]
-    message = messages.blank(name)
-    message[field]["mode"][:2] = 1, 2
-    message[field]["q"][:2] = 3.0, 4.0
-    wire = messages.encode(name, message)[4:]
-    first, second, q_first, q_second = places
-    assert (wire[first], wire[second]) == (1, 2)
-    assert struct.unpack_from("<f", wire, q_first) == (3.0,)
-    assert struct.unpack_from("<f", wire, q_second) == (4.0,)
-
-
 @pytest.mark.parametrize("name", SIZES)
 def test_what_was_written_is_read(name: str) -> None:
     message = numbered_message(name)
     again = messages.decode(name, messages.encode(name, message))
     assert again.tobytes() == message.tobytes()
     assert len(set(message.tobytes())) > 20
-
-
-@pytest.mark.parametrize("name", WITH_CRC)
-def test_crc_is_crc_32_mpeg_2_of_the_makers_object_without_its_last_word(name: str) -> None:
-    message = numbered_message(name)
-    assert messages.crc(message) == crc_bit_by_bit(message.tobytes()[:-4])
-    messages.seal(message)
-    assert int(message["crc"]) == messages.crc(message)
 
 
 def test_crc_has_the_known_value_of_the_check_word() -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,20 +80,6 @@ def test_a_robot_that_there_is_not_is_refused_with_those_that_there_are(
     check_wording(*lines_with(capsys.readouterr().err, "folder"))
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("HL_hip", "imu_link"), ("HL_hip", "world"), ("HL_HipX_joint", "FL_HipX_joint")],
-)
-def test_figures_that_are_no_robot_are_refused_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
-) -> None:
-    text = (ROBOTS / "lite3" / FILE).read_text("utf-8")
-    (tmp_path / FILE).write_text(re.sub(rf"\b{old}\b", new, text), "utf-8")
-    with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path)])
-    check_wording(capsys.readouterr().err.splitlines()[-1])
-
-
 def test_the_simulated_robot_is_hardware_of_ros2_control(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -116,15 +101,6 @@ def test_a_parameter_of_the_hardware_without_a_value_is_refused(
     with pytest.raises(SystemExit):
         main(["lite3", "--ros2-control", "faults"])
     check_wording(*lines_with(capsys.readouterr().err, "expected"))
-
-
-def test_names_are_text_and_not_xml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = '</robot><!-- "&'
-    text = (ROBOTS / "lite3" / FILE).read_text("utf-8").replace("HL_HipX_joint", f"'{name}'")
-    (tmp_path / FILE).write_text(text, "utf-8")
-    assert main([str(tmp_path)]) == 0
-    root = ElementTree.fromstring(capsys.readouterr().out)
-    assert name in [joint.attrib["name"] for joint in root.iter("joint")]
 
 
 def test_gains_have_the_names_that_the_hardware_is_to_use_and_joints_no_limits(

@@ -3,7 +3,6 @@
 """The closed loop of policy and world; with real policies, that the model is a Lite3 to them."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -155,36 +154,3 @@ def test_the_vendors_policy_walks_as_it_does_elsewhere(vendor_policy: Path) -> N
     segment, _ = walk_segment(OnnxPolicy(vendor_policy), FORWARD)
     assert max(segment.error) <= 0.05
     assert segment.max_tilt_deg <= 4.5
-
-
-@pytest.mark.real_data
-def test_the_vendors_policy_drifts_unnoticed_with_a_wrong_default_pose(vendor_policy: Path) -> None:
-    wrong = OnnxPolicy(vendor_policy, default=np.tile([0.0, -0.80, 1.60], 4))
-    segment, _ = walk_segment(wrong, FORWARD)
-    assert segment.planar_error_mps > 0.1
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("joint_vel_scale", "faults", "spoil"),
-    [
-        pytest.param(0.05, ["order:joint_states"], None, id="joint order"),
-        pytest.param(1.0, [], None, id="unscaled joint velocity"),
-        pytest.param(0.05, [], lambda quat: np.roll(quat, -1), id="quaternion order"),
-    ],
-)
-def test_the_vendors_policy_falls_under_a_wrong_contract(
-    vendor_policy: Path,
-    joint_vel_scale: float,
-    faults: list[str],
-    spoil: Callable[[np.ndarray], np.ndarray] | None,
-) -> None:
-    policy = OnnxPolicy(vendor_policy, joint_vel_scale=joint_vel_scale)
-
-    def misled(sensors: Sensors, command: np.ndarray) -> DriveCommand:
-        quat_xyzw = spoil(sensors.quat_xyzw) if spoil else sensors.quat_xyzw
-        return policy(dataclasses.replace(sensors, quat_xyzw=quat_xyzw), command)
-
-    plan = FaultPlan.parse(faults)
-    trace = walk(World(pose="standing"), misled, [(0.0, FORWARD)], duration_s=5.0, faults=plan)
-    assert measure(trace).falls == 1

@@ -150,8 +150,6 @@ def test_answer_with_another_number_does_not_count() -> None:
 NO_NAMES = ["", "{", "[]", '{"name":3}', "null", "[" * 100_000]
 # Half of a character, an escape sequence, and too much for the channel to the node.
 NO_NAMES += ['{"name":"\\ud800"}', '{"name":"\\u001b[2J"}', '{"name":"' + 100_000 * "a" + '"}']
-# Half of a character, an escape sequence, and too much for the channel to the node.
-NO_NAMES += ['{"name":"\\ud800"}', '{"name":"\\u001b[2J"}', '{"name":"' + 100_000 * "a" + '"}']
 
 
 @pytest.mark.parametrize(

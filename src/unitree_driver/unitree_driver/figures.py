@@ -123,7 +123,6 @@ class _Table:
     defaults: UnitreeSettings
 
     def model(self) -> UnitreeFigures:
-        """Return the model of the robot."""
         used = [(slot, motor) for slot, motor in enumerate(self.motors) if motor is not None]
         drives = self.drives
         figures = DriveFigures(

@@ -45,7 +45,6 @@ class MotionService:
     """
 
     def __init__(self) -> None:
-        """Know nothing yet."""
         self._ids = ServiceRequestIds()
         self._pending: ServiceRequest | None = None
         self._sent_s = self._released_s = -_AGAIN_S
@@ -88,7 +87,6 @@ class MotionService:
         return self._ask(CHECK_MODE, "{}", now_s)
 
     def hear(self, answer: ServiceResponse) -> None:
-        """Take an answer of `motion_switcher`."""
         asked = self._pending
         if asked is None or (answer.identity, answer.api) != (asked.identity, asked.api):
             return

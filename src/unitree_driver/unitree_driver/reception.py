@@ -118,7 +118,6 @@ class UnitreeReception(StateReception[UnitreeState]):
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        """Begin with nothing."""
         own = ["missed", "old", "implausible", "foreign", "frozen_imu"]
         super().__init__(settings, [*own, *(oddity.value for oddity in StateOddity)])
         self._model = model
@@ -130,7 +129,6 @@ class UnitreeReception(StateReception[UnitreeState]):
         self.battery: BatteryCharge | None = None
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> UnitreeState | None:
-        """Return the state where the datagram is one, and the robot's newest."""
         topic, _ = source
         if topic == GRAPH:
             commanders, types, standby = json.loads(data)
@@ -147,7 +145,6 @@ class UnitreeReception(StateReception[UnitreeState]):
         return None
 
     def silence(self, now_ns: int) -> str:
-        """Return that no state comes, and what comes instead."""
         since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
         begin = f"no state of a {self._model.name} has come on {_LOWSTATE}{since}: "
         if self.instead:

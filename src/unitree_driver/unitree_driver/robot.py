@@ -57,7 +57,6 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
             cls.name, cls.figures = cls.model.name, cls.model.figures
 
     def __init__(self, settings: Any) -> None:
-        """Begin with a robot that has said nothing."""
         super().__init__(settings)
         self.reception = UnitreeReception(self.model, settings)
         self._service = self.reception.service
@@ -70,13 +69,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     @property
     def place(self) -> str:
-        """Where the robot's state is received."""
         settings = self.settings
         by = settings.network_interface or "the environment's network interfaces"
         return f"{wire.TOPIC_NAMES[RobotTopic.LOWSTATE]}, domain {settings.domain_id}, {by}"
 
     def decode(self, data: bytes) -> UnitreeState:
-        """Return the state in a LowState."""
         state = decode_state(data, self.model)
         self._commands.machine = state.machine
         return state
@@ -87,7 +84,6 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._commands.frame(values)
 
     def see(self, state: UnitreeState, now_ns: int) -> None:
-        """Watch stillness, turns, the remote, and which `mode_machine` commands must repeat."""
         self._commands.machine = state.machine
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
         self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
@@ -128,7 +124,6 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return found
 
     def fault(self) -> str:
-        """Return why the robot must be damped at once, or nothing."""
         if self._stop_held:
             return f"{'+'.join(STOP_KEYS)} of the wireless remote was pressed"
         if self._service.active:
@@ -139,11 +134,9 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return "; ".join(filter(None, [*found, self._senses.problem]))
 
     def warning(self) -> str:
-        """Return which senses disagree, as far as the robot may go on."""
         return self._senses.warning
 
     def notes(self) -> dict[str, str | float]:
-        """Return the built-in controller, a lost standby process, battery, motors, the unit."""
         service, battery = self._service, self.reception.battery
         notes: dict[str, str | float] = {**self._senses.notes()}
         if service.active is not None:
@@ -168,13 +161,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return notes
 
     def prepare(self) -> list[bytes]:
-        """Begin to ask the built-in controller."""
         self._taking = True
         self._service.begin()
         return self._service.advance(0.0, lies=False, lies_down=False)
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return the next requests; None once the robot is free, or had its time."""
         rests = not self._lying_problems() and not self._stillness.problems(self.reception.state_ns)
         free = self._service.active == "" and rests
         if free or elapsed_s >= self.settings.release_timeout_s:

@@ -321,16 +321,13 @@ class ServiceRequestIds:
     """Numbers that no other client of the robot uses, one for each request."""
 
     def __init__(self) -> None:
-        """Begin at a random one."""
         self._next = itertools.count(secrets.randbits(62))
 
     def take(self) -> int:
-        """Return the next one."""
         return next(self._next)
 
 
 def request(asked: ServiceRequest) -> bytes:
-    """Return a request as a message."""
     text = asked.parameter.encode() + b"\0"
     head = _REQUEST.pack(asked.identity, asked.api, 0, 0, False, len(text))
     return b"".join((HEADER, head, text, bytes(-(len(head) + len(text)) % 4), bytes(4)))
@@ -344,7 +341,6 @@ def response(answer: ServiceResponse) -> bytes:
 
 
 def read_request(data: bytes) -> ServiceRequest | None:
-    """Return the request in a message; None where it is none."""
     text = _text(data, _REQUEST)
     if text is None:
         return None
@@ -353,7 +349,6 @@ def read_request(data: bytes) -> ServiceRequest | None:
 
 
 def read_response(data: bytes) -> ServiceResponse | None:
-    """Return the answer in a message; None where it is none."""
     text = _text(data, _RESPONSE)
     if text is None:
         return None
@@ -389,7 +384,6 @@ class WirelessRemote(NamedTuple):
     ry: float
 
     def holds(self, *names: str) -> bool:
-        """Return whether all these keys are held."""
         mask = sum(1 << KEYS.index(name) for name in names)
         return self.keys & mask == mask
 

@@ -133,7 +133,6 @@ class ArmDriverNode(DriverNode):
     """A driver of an arm, or of two."""
 
     def __init__(self) -> None:
-        """Declare the parameters."""
         super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS)
 
     def sensor_topics(self, joint_names: Sequence[str]) -> list[SensorTopic]:
@@ -141,6 +140,5 @@ class ArmDriverNode(DriverNode):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `lerobot_arm_driver`."""
     refuse_arguments("lerobot_arm_driver", __doc__, PARAMETERS, args)
     sys.exit(run_node(ArmDriverNode, args))

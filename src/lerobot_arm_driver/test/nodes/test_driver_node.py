@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from robot_sim.arm_servos import ArmServos
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoPort
 from testkit.wording import check_wording
 
 pytestmark = pytest.mark.ros

@@ -25,7 +25,6 @@ _PART = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def add_mapping(parser: argparse.ArgumentParser) -> None:
-    """Declare the mapping of recordings."""
     parser.add_argument(
         "--mapping",
         metavar="FILE|NAME",
@@ -60,7 +59,6 @@ def mapping_of(given: argparse.Namespace) -> RobotMapping:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Declare what an episode is, and topics of other names."""
     parser.add_argument(
         "--episodes",
         type=_how,
@@ -100,7 +98,6 @@ def _how(text: str) -> str | float:
 
 
 def add_episodes(parser: argparse.ArgumentParser) -> None:
-    """Declare `--episodes`."""
     parser.add_argument(
         "--episodes",
         type=_numbers,
@@ -123,7 +120,6 @@ def _numbers(text: str) -> Sequence[range] | None:
 
 
 def chosen_episodes(dataset: Dataset, wanted: Sequence[range] | None) -> Sequence[DatasetEpisode]:
-    """Return the episodes that `--episodes` names, in order."""
     if wanted is None:
         return dataset.episodes
     known = {episode.index: episode for episode in dataset.episodes}

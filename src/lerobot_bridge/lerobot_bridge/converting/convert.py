@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from lerobot_bridge.converting.parts_folder import (
     locked,
     made_of,
     name_of,
-    note_growing,
     parts_of,
     remove_parts,
     remove_unfinished,
@@ -79,7 +77,6 @@ class Conversion:
 
     @property
     def frames(self) -> int:
-        """Number of frames in the whole dataset."""
         return sum(length for _, made in self.made for _, length in made["parts"])
 
 
@@ -110,7 +107,6 @@ def convert(
     folder = parts_of(output)
     with locked(folder):
         with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
-            note_growing(folder, growing.parent)
             found = _convert(
                 _jobs(episodes, mapping, folder, settings), growing, folder, settings, on_progress
             )
@@ -130,7 +126,6 @@ def _convert(
     settings: ConversionSettings,
     on_progress: Callable[[float, int], None],
 ) -> Conversion:
-    """Make what is missing of the parts, and join them."""
     total = len(jobs) + 1  # joining counts as one more
     done = _parts(jobs, settings.processes, folder / LOG, lambda part: on_progress(part, total))
     made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
@@ -171,7 +166,6 @@ def _convert(
 def _jobs(
     episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: ConversionSettings
 ) -> dict[str, EpisodeJob]:
-    """Return the jobs, by the names of their folders."""
     at_once = min(settings.processes, len(episodes))
     form = DatasetForm(
         codec=settings.codec, judged=_judged(episodes), encoder_threads=1 if at_once > 1 else None
@@ -216,13 +210,8 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
 def _parts(
     jobs: Mapping[str, EpisodeJob], processes: int, log: Path, on_progress: Callable[[float], None]
 ) -> dict[str, dict[str, Any] | Refused]:
-    """Make the missing parts; return the result of all of them."""
     kept = {name: made for name, job in jobs.items() if (made := made_of(job.folder)) is not None}
     missing = {name: job for name, job in jobs.items() if name not in kept}
-    for job in missing.values():
-        if job.folder.exists():
-            _log.warning("%s has changed since it was written, and is made again", job.folder)
-            shutil.rmtree(job.folder)
     remove_unfinished(log.parent)
     try:
         found = run_apart(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,15 +23,11 @@ from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
 from model_tools.errors import ToolError
-from policy_core.bundle.verified import sha256_of
 from policy_inference.bag_file import sync
 
 LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"
-"""File of a finished folder of parts: their description, and a digest of all their files."""
-_DIGEST = "sha256"
-_GROWING = "growing.txt"
-"""File with the name of the folder, beside the output, in which the dataset grows."""
+"""File of a finished folder of parts: their description."""
 _VERSION = 2
 """Version of the content of a folder of parts. Parts of other versions are made again."""
 _NAME = r".+_\d{4,}_[0-9a-f]{16}"
@@ -40,7 +35,6 @@ _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 
 
 def parts_of(output: Path) -> Path:
-    """Return the folder for finished parts of a dataset."""
     return output.with_name(f"{output.name}.parts")
 
 
@@ -72,40 +66,26 @@ def name_of(
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make and lock a folder of parts against a second command; remove it if it stays empty."""
-    _refuse_foreign(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / LOCK
+    if folder.exists() and not file.is_file():
+        raise ToolError(
+            f"{folder}: expected nothing there, or what an earlier run of this command "
+            f"left, found no {LOCK} in it; move it away, or name another --output"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = os.path.samestat(file.stat(), os.fstat(lock.fileno()))
-        except (BlockingIOError, FileNotFoundError):  # it has just ended, and removed the file
-            alone = False
-        if not alone:
+        except BlockingIOError:
             raise ToolError(
                 f"{folder}: expected no other command that converts into the same "
                 "folder, found one; wait for it, or name another --output"
-            )
+            ) from None
         try:
             yield
         finally:
-            if {each.name for each in folder.iterdir()} <= {LOCK, _GROWING}:
+            if {each.name for each in folder.iterdir()} <= {LOCK}:
                 shutil.rmtree(folder)
-
-
-def _refuse_foreign(folder: Path) -> None:
-    if folder.is_symlink():
-        found = f"a link to {folder.readlink()}"
-    elif folder.exists() and not folder.is_dir():
-        found = "a file"
-    elif folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
-        found = f"a folder without {LOCK}"
-    else:
-        return
-    raise ToolError(
-        f"{folder}: expected nothing there, or what an earlier run of this command "
-        f"left, found {found}; move it away, or name another --output"
-    )
 
 
 def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
@@ -116,28 +96,17 @@ def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
         folder: Where it shall be.
         made: What is said of it, for JSON.
     """
-    (growing / _MADE).write_text(json.dumps({**made, _DIGEST: _digest(growing)}), "utf-8")
+    (growing / _MADE).write_text(json.dumps(made), "utf-8")
     sync_all(growing)
     growing.rename(folder)
     sync(folder.parent)
 
 
 def made_of(folder: Path) -> dict[str, Any] | None:
-    """Return what is said of a folder of parts; None if it is not there, or not as it was made."""
-    try:
-        made = json.loads((folder / _MADE).read_text("utf-8"))
-        whole = isinstance(made, dict) and made.get(_DIGEST) == _digest(folder)
-    except (OSError, ValueError):
-        return None
-    return made if whole else None
-
-
-def _digest(folder: Path) -> str:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    said = [
-        [str(file.relative_to(folder)), sha256_of(file)] for file in files if file != folder / _MADE
-    ]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    """Return what is said of a folder of parts; None if it is not there."""
+    file = folder / _MADE
+    made: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.is_file() else None
+    return made
 
 
 def sync_all(folder: Path) -> None:
@@ -151,7 +120,6 @@ def unfinished(folder: Path, process: int) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove from a folder of parts what no process finished."""
     for each in folder.iterdir():
         if _UNFINISHED.fullmatch(each.name):
             shutil.rmtree(each)
@@ -162,21 +130,4 @@ def remove_parts(folder: Path) -> None:
     for each in folder.iterdir():
         if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
             shutil.rmtree(each)
-    for name in (LOG, _GROWING):
-        (folder / name).unlink(missing_ok=True)
-
-
-def note_growing(folder: Path, growing: Path) -> None:
-    """Write down where the whole grows, and remove what a run that was killed left there.
-
-    Args:
-        folder: Of the parts.
-        growing: The folder beside the output, whose name ends with letters that no other's has.
-    """
-    note = folder / _GROWING
-    if note.is_file():
-        left = growing.with_name(Path(note.read_text("utf-8").strip()).name or growing.name)
-        if left != growing and left.stem == growing.stem and left.is_dir():
-            shutil.rmtree(left)
-    note.write_text(f"{growing.name}\n", "utf-8")
-    sync(note, folder)
+    (folder / LOG).unlink(missing_ok=True)

@@ -83,7 +83,6 @@ def _parts(episodes: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> 
 
 
 def _missing(each: Mapping[str, Any]) -> str:
-    """Return which frames an episode lacks, and which messages are missing for them."""
     found = [
         f"{one['name']} in {one['frames']} frames, the longest time {one['longest_s']:.3f} s"
         for one in each["frames_left_out"]

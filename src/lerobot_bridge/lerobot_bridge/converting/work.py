@@ -98,7 +98,6 @@ def make_parts(job: EpisodeJob, on_progress: Callable[[float], None]) -> dict[st
 
 
 def join(job: JoinJob, on_progress: Callable[[float], None]) -> None:
-    """Join parts, and check the whole."""
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts
 

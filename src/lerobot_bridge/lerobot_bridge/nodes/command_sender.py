@@ -59,7 +59,6 @@ class CommandSender:
         return [trouble for topic in self._topics if (trouble := topic.trouble())]
 
     def send(self, values: Mapping[str, float]) -> None:
-        """Publish an action, given by name in LeRobot's units."""
         stamp_ns = time.time_ns()
         messages = [topic.message(values, stamp_ns) for topic in self._topics]
         for topic, message in zip(self._topics, messages, strict=True):
@@ -142,8 +141,6 @@ class CommandSender:
 
 
 class _CommandTopic:
-    """A topic of commands."""
-
     def __init__(self, node: Node, mapping: RobotMapping, channel: Channel) -> None:
         self._node = node
         self._outgoing = Outgoing(

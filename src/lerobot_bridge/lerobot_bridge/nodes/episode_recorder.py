@@ -221,7 +221,6 @@ class EpisodeRecorder(PeerGuard, Node):
 
     @property
     def works(self) -> bool:
-        """Whether the threads that take and write messages are alive."""
         return self._listening.works and self._disk.works
 
     def halt(self) -> None:
@@ -317,8 +316,6 @@ class EpisodeRecorder(PeerGuard, Node):
         for line in said:
             if line.failed:
                 self.get_logger().error(line.text)
-            elif line.warns:
-                self.get_logger().warning(line.text)
             else:
                 self.get_logger().info(line.text)
 
@@ -334,7 +331,6 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `episode_recorder`."""
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
     pump_log()

@@ -35,7 +35,6 @@ class Listening:
     """Subscribes as soon as there are publishers, with the best QoS that all of them offer."""
 
     def __init__(self, node: Node, watches: Sequence[Watch], arrived: Arrived) -> None:
-        """Start the thread, which calls `arrived`."""
         self._topics = [_RecordedTopic(node, watch, arrived) for watch in watches]
         self._wait_set = MessageWaitSet(node, len(watches))
         self._ended = threading.Event()
@@ -49,7 +48,6 @@ class Listening:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Take no more messages."""
         self._ended.set()
         self._thread.join()
         for topic in self._topics:
@@ -76,8 +74,6 @@ class Listening:
 
 
 class _RecordedTopic:
-    """The subscription of one topic."""
-
     def __init__(self, node: Node, watch: Watch, arrived: Arrived) -> None:
         self._node, self._watch, self._arrived = node, watch, arrived
         self._group = SampleGroup()
@@ -141,7 +137,6 @@ class _RecordedTopic:
         )
 
     def take(self) -> None:
-        """Take all waiting messages."""
         assert self._message is not None
         while taken := take_message(self.handle, self._message):
             data, info = taken

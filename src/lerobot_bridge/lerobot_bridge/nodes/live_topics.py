@@ -55,7 +55,6 @@ class LiveTopic(ABC):
         """Return the content of a message, by LeRobot's names."""
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
-        """Return a function that decodes messages."""
         return decoder_for(message)
 
     def discover(self) -> None:
@@ -107,7 +106,6 @@ class LiveTopic(ABC):
         return f"a {' or '.join(self._types)}{age}"
 
     def _published(self) -> list[str]:
-        """Return the types under which the topic is published."""
         return sorted(
             {info.topic_type for info in self._node.get_publishers_info_by_topic(self._name)}
         )
@@ -134,7 +132,6 @@ class ValuesTopic(LiveTopic):
         super().__init__(node, group, sources[0], [sources[0].type])
 
     def read(self, message: Any) -> dict[str, Any]:
-        """Return the values of all sources."""
         return {
             name: value
             for reader in self._readers
@@ -150,7 +147,6 @@ class CameraTopic(LiveTopic):
     """A topic with the images of a camera."""
 
     def __init__(self, node: Node, group: SampleGroup, name: str, camera: CameraSource) -> None:
-        """Prepare for the camera of this name."""
         self._camera_name, self._camera = name, camera
         super().__init__(node, group, camera, camera.types)
 

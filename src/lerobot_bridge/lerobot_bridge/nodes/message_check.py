@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from lerobot_bridge.mapping import RobotMapping, Source
-from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.recording.watches import Judge
-from lerobot_bridge.values import SourceReader
+from lerobot_bridge.values import Ranges, SourceReader
 from policy_core.errors import RobotError
 from policy_core.observation.images import frame_of
 from policy_inference.nodes.sampling import decoder_for, message_class
@@ -22,34 +21,23 @@ def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
 
     Images are not decoded.
     """
-    values: dict[str, list[Callable[[Any], object]]] = {}
+    checks: dict[str, list[Callable[[Any], object]]] = {}
     for source in (source for sources in mapping.vectors.values() for source in sources):
-        values.setdefault(source.topic, []).append(partial(_check_values, mapping, source))
-    judges: dict[str, Judge] = {
-        topic: partial(_judge_values, reads) for topic, reads in values.items()
+        checks.setdefault(source.topic, []).append(partial(_check_values, mapping, source))
+    images = {each.topic: [partial(frame_of, camera=each)] for each in mapping.cameras.values()}
+    return {
+        **{topic: partial(_judged, reads, True) for topic, reads in checks.items()},
+        **{topic: partial(_judged, reads, False) for topic, reads in images.items()},
     }
-    for camera in mapping.cameras.values():
-        judges[camera.topic] = partial(_judge_image, partial(frame_of, camera=camera))
-    return judges
 
 
 def _check_values(mapping: RobotMapping, source: Source, message: Any) -> None:
     Ranges(mapping, source).check(SourceReader(mapping, source).read(message))
 
 
-def _judge_values(reads: list[Callable[[Any], object]], kind: str, data: bytes) -> str:
-    return _judged(decoder_for(message_class(kind), whole=True), reads, data)
-
-
-def _judge_image(read: Callable[[Any], object], kind: str, data: bytes) -> str:
-    return _judged(decoder_for(message_class(kind)), [read], data)
-
-
-def _judged(
-    decode: Callable[[bytes], Any], reads: list[Callable[[Any], object]], data: bytes
-) -> str:
+def _judged(reads: Sequence[Callable[[Any], object]], whole: bool, kind: str, data: bytes) -> str:
     try:
-        message = decode(data)
+        message = decoder_for(message_class(kind), whole=whole)(data)
         for read in reads:
             read(message)
     except RobotError as error:

@@ -18,7 +18,6 @@ class RecorderStatus:
     """Publishes state, numbers, rates and space, the same on both topics."""
 
     def __init__(self, node: Node, recorder: Recorder, folder: SessionFolder, disk: Disk) -> None:
-        """Create the publishers."""
         self._node, self._recorder, self._folder, self._disk = node, recorder, folder, disk
         self._publishers = (
             node.create_publisher(DiagnosticArray, "~/status", qos.STATUS),
@@ -26,7 +25,6 @@ class RecorderStatus:
         )
 
     def publish(self) -> None:
-        """Publish the status once."""
         now = self._node.get_clock().now()
         found = DiagnosticArray(status=[self._status(now.nanoseconds)])
         found.header.stamp = now.to_msg()

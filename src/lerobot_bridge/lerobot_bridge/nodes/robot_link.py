@@ -183,7 +183,6 @@ class RobotLink:
             self._sender.bridge(self._measured(), [*troubles, *self._sender.troubles()])
 
     def _take(self, until_ns: int) -> None:
-        """Take messages as they arrive."""
         topics = {topic.sampled: topic for topic in self._topics if topic.sampled is not None}
         if not topics:
             time.sleep(_LOOK_NS * 1e-9)  # there is no subscription to wait for
@@ -231,11 +230,9 @@ class EndSignals:
             signal.signal(number, self._on_signal)
 
     def hold_back(self) -> None:
-        """Delay signals until `give_back`."""
         self._holds_back = True
 
     def give_back(self) -> None:
-        """Remove the handlers."""
         for number in self._numbers if _is_main() else ():
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, signal.SIG_DFL)

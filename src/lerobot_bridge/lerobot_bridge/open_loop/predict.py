@@ -82,7 +82,6 @@ class OpenLoop:
         self._all_count = interventions or INTERVENTION not in source.dataset.info.features
 
     def run(self, episode: DatasetEpisode) -> Predicted:
-        """Predict an episode."""
         begins = range(0, episode.length, self._every)
         actions = self._action.of(episode)
         predicted = np.empty_like(actions)

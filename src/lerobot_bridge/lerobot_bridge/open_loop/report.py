@@ -70,12 +70,10 @@ class Replayed:
 
     @property
     def frames(self) -> int:
-        """Number of frames that were compared."""
         return sum(int(one.compared.sum()) for one in self.episodes)
 
 
 def open_loop_report(found: Replayed) -> Report:
-    """Return the errors of predicted actions against those that were recorded."""
     contract = found.bundle.contract
     precisions = ", ".join(dict.fromkeys(one.precision for one in found.artifacts))
     facts = Facts(

@@ -5,23 +5,73 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import queue
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rosbags.interfaces import Nodetype
 from rosbags.rosbag2 import WriterError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from lerobot_bridge.episode import EpisodeSidecar, read_sidecar, write_sidecar
-from lerobot_bridge.recording.definitions import Definitions
 from policy_core.errors import PolicyError
 from policy_inference.bag_file import BagFile, sync
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+
+_PREFIXES = "AMENT_PREFIX_PATH"
+
+
+class Definitions:
+    """Reads definitions on demand.
+
+    Attributes:
+        types: The types that were read.
+    """
+
+    def __init__(self) -> None:
+        self.types: Typestore = get_typestore(Stores.EMPTY)
+
+    def require(self, kind: str) -> None:
+        if kind in self.types.types:
+            return
+        package, _, name = kind.split("/")
+        found = get_types_from_msg(_definition(package, name).read_text("utf-8"), kind)
+        for field in (field for _, fields in found.values() for _, field in fields):
+            for part in _parts(field):
+                self.require(part)
+        self.types.register(found)
+
+
+def _parts(field: Any) -> Iterator[str]:
+    node, value = field
+    if node is Nodetype.NAME:
+        yield value
+    elif node is not Nodetype.BASE:
+        yield from _parts(value[0])
+
+
+def _definition(package: str, name: str) -> Path:
+    prefixes = [prefix for prefix in os.environ.get(_PREFIXES, "").split(os.pathsep) if prefix]
+    files = (Path(prefix, "share", package, "msg", f"{name}.msg") for prefix in prefixes)
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise PolicyError(
+            f"{_PREFIXES}: expected a prefix with share/{package}/msg/{name}.msg, "
+            f"found {os.pathsep.join(prefixes) or 'nothing'}; install {package} and "
+            "source its setup.bash"
+        )
+    return found
+
 
 _AT_END_S = 30.0
 """Longest time to write the waiting messages when the process ends, s."""
@@ -35,13 +85,11 @@ class News(NamedTuple):
         failed: Whether something went wrong.
         episode: Number of the episode that is kept or, after a fault, lost; None if the line is
             about neither.
-        warns: Whether something may go wrong.
     """
 
     text: str
     failed: bool = False
     episode: int | None = None
-    warns: bool = False
 
 
 class Disk:
@@ -99,15 +147,12 @@ class Disk:
         self._orders.put(lambda: self._write(topic, kind, log_ns, data))
 
     def end(self, sidecar: EpisodeSidecar) -> None:
-        """End the episode and keep it."""
         self._orders.put(lambda: self._finish(sidecar))
 
     def discard(self) -> None:
-        """End the episode and delete it."""
         self._orders.put(self._discard)
 
     def judge(self, place: Path, success: bool) -> None:
-        """Write a verdict into a finished episode."""
         self._orders.put(lambda: self._judge(place, success))
 
     def close(self) -> bool:
@@ -204,7 +249,6 @@ class EpisodeFile:
         self.size_bytes = 0
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
-        """Write a message."""
         self._bag.write(topic, kind, log_ns, data)
         self.size_bytes += len(data)
 

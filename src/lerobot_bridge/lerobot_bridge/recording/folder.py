@@ -82,24 +82,19 @@ class SessionFolder:
             opened.write(mapping_text)
 
     def place(self, number: int) -> Path:
-        """Return the folder of an episode, which exists when it is finished."""
         return episode_folder(self.path, number)
 
     def growing(self, number: int) -> Path:
-        """Return the folder in which an episode grows."""
         return self.path / UNFINISHED / self.place(number).name
 
     def free_bytes(self) -> int:
-        """Return the free space on the disk."""
         return shutil.disk_usage(self.path).free
 
     def close(self) -> None:
-        """Release the lock."""
         os.close(self._lock)
 
 
 def episode_folder(session: Path, number: int) -> Path:
-    """Return the folder of a session's episode."""
     return session / f"episode_{number:04d}"
 
 

@@ -57,7 +57,6 @@ class Recorder:
         policy: PolicyWatch | None,
         on_mark: OnMark,
     ) -> None:
-        """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
         self.messages, self.gone = 0, ""
@@ -80,7 +79,6 @@ class Recorder:
             yield self.session
 
     def arrived(self, topic: str, now_ns: int, data: bytes) -> None:
-        """Take a message; topic by its full name."""
         with self._lock:
             if self._recording:
                 self.session.tick(now_ns)  # the episode ends exactly between two messages
@@ -95,7 +93,6 @@ class Recorder:
                 self._disk.write(topic, watch.kind, now_ns, data)
 
     def policy_said(self, mode: str, reason: str, name: str, version: str, now_ns: int) -> None:
-        """Take the status of the policy; see `PolicyWatch.said`."""
         with self._lock:
             assert self._policy is not None
             self._policy.said(mode, reason, name, version)
@@ -121,7 +118,6 @@ class Recorder:
                 self.session.intervene(FROM_TOPIC, False, now_ns)
 
     def _from_disk(self) -> list[News]:
-        """Return the events of the disk, and pass them on to the session."""
         said = [self._disk.news.popleft() for _ in range(len(self._disk.news))]
         for news in said:
             if news.episode is None:
@@ -135,17 +131,10 @@ class Recorder:
         return said
 
     def _watch(self, now_ns: int) -> list[News]:
-        """Return the new problems of the running episode."""
         found = {
             name: problem
             for name, watch in self.watches.items()
             if (problem := watch.problem(now_ns))
-        }
-        found |= {
-            f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
-            f"{self.watches[name].kind}; the next episode records it"
-            for name, kind in self._kinds.items()
-            if kind != self.watches[name].kind
         }
         self._note_crowds()
         found |= {f"{name} publishers": text for name, text in self._crowds.items()}
@@ -212,17 +201,15 @@ class Recorder:
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         self._kinds = {}
         for name, watch in self.watches.items():
-            watch.begin()
             kind, newest = watch.kind, watch.newest
             if watch.keeps and newest is not None:
                 self._kinds[name] = kind
                 self._disk.write(name, kind, now_ns, newest)
 
     def end(self, ended: Ended) -> list[str]:
-        """Keep the episode; return its problems."""
         self._recording = False
         self._note_crowds()
-        said = [*self._crowded(), *self._not_received(), *self._absent(), *self._silent()]
+        said = [*self._crowded(), *self._not_received(), *self._absent()]
         if ended.fault:
             self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
         self._disk.news += [
@@ -265,19 +252,6 @@ class Recorder:
                 failed=True,
             )
 
-    def _silent(self) -> Iterator[News]:
-        for name, watch in self.watches.items():
-            allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
-            if allowed_s is not None and silent_s > allowed_s:
-                leaves = (
-                    "leaves" if silent_s > allowed_s + 1 / self._settings.rate_hz else "may leave"
-                )
-                yield News(
-                    f"{name}: {silent_s:.2f} s without a message, of which the mapping "
-                    f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
-                    warns=True,
-                )
-
     def _absent(self) -> Iterator[News]:
         for name, watch in self.watches.items():
             if watch.wanted.needed and name not in self._kinds:
@@ -286,18 +260,14 @@ class Recorder:
                 )
 
     def discard(self) -> None:
-        """Delete the episode."""
         self._recording = False
         self._disk.discard()
 
     def judge(self, number: int, success: bool) -> None:
-        """Write a verdict into a finished episode."""
         self._disk.judge(self._folder.place(number), success)
 
     def place(self, number: int) -> Path:
-        """Return the folder of a kept episode."""
         return self._folder.place(number)
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
-        """Publish a mark."""
         self._on_mark(kind, number, now_ns)

@@ -90,8 +90,6 @@ class SessionHost(Protocol):
 
 @dataclass(slots=True)
 class _RunningEpisode:
-    """The episode that is being recorded."""
-
     number: int
     success: bool | None = None
     spans: list[Span] = field(default_factory=list)
@@ -145,7 +143,6 @@ class RecordingSession:
         return f"episode {self.number} has begun"
 
     def stop(self, now_ns: int) -> str:
-        """End the episode and keep it."""
         number = self._require_running(now_ns)
         wrong = self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
@@ -213,11 +210,9 @@ class RecordingSession:
 
     @property
     def intervening(self) -> bool:
-        """Whether a person drives instead of the policy."""
         return bool(self._driving)
 
     def tick(self, now_ns: int) -> None:
-        """Do what is due."""
         self._follow_clock(now_ns)
         if now_ns < self._until_ns:
             return
@@ -289,7 +284,6 @@ class RecordingSession:
             self._note(now_ns)
 
     def _end(self, now_ns: int, why: str, *, fault: bool = False) -> Sequence[str]:
-        """End the running episode; return its problems."""
         running, self._running = self._running, None
         assert running is not None
         if running.since_ns is not None:

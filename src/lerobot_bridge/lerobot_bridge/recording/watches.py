@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lerobot_bridge.episode import PolicyRan
-from lerobot_bridge.inputs import limit_ns
-from lerobot_bridge.mapping import JOINT_COMMAND, CameraSource, RobotMapping, Source
-from lerobot_bridge.resampling import slack_ns
+from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
 Judge = Callable[[str, bytes], str]
 """Returns why a message, given by type and bytes, gives no frame; empty if it gives one."""
@@ -35,7 +33,6 @@ class WantedTopic:
         needed: Whether an episode needs it.
         timeout_s: Age of its newest message at which it counts as lost; None: never.
         holds: Whether its newest message still counts when an episode begins.
-        gap_s: Longest time without a message that leaves an episode whole; None: any.
         alone: Whether it may have only one publisher, as frames are made from it.
     """
 
@@ -44,7 +41,6 @@ class WantedTopic:
     needed: bool = False
     timeout_s: float | None = None
     holds: bool = False
-    gap_s: float | None = None
     alone: bool = False
 
 
@@ -67,7 +63,6 @@ def wanted_topics(
             types=before.types,
             needed=before.needed or each.needed,
             timeout_s=_lesser(before.timeout_s, each.timeout_s),
-            gap_s=_lesser(before.gap_s, each.gap_s),
             holds=before.holds or each.holds,
             alone=before.alone or each.alone,
         )
@@ -82,7 +77,6 @@ def wanted_topics(
                     needed=True,
                     holds=holds,
                     alone=True,
-                    gap_s=gap_s(mapping, source),
                     timeout_s=None if holds else source.timeout_s,
                 )
             )
@@ -95,7 +89,6 @@ def wanted_topics(
                 needed=True,
                 holds=holds,
                 alone=True,
-                gap_s=gap_s(mapping, camera),
                 timeout_s=None if holds else camera.timeout_s,
             )
         )
@@ -107,17 +100,6 @@ def wanted_topics(
         add(WantedTopic(topic=f"{policy_node}/status", types=(STATUS,)))
         add(WantedTopic(topic="joint_command", types=(JOINT_COMMAND,)))
     return list(found.values())
-
-
-def gap_s(mapping: RobotMapping, source: Source | CameraSource) -> float | None:
-    """Return the longest time between two messages that leaves out at most `max_gap_frames`.
-
-    If it is exceeded by less than a period, the result depends on the times of the frames.
-    """
-    if source.resample == "hold":
-        return None
-    allowed_ns = limit_ns(mapping, source) + slack_ns(mapping.period_ns)
-    return (allowed_ns + mapping.max_gap_frames * mapping.period_ns) * 1e-9
 
 
 def _lesser(one: float | None, other: float | None) -> float | None:
@@ -137,7 +119,6 @@ class Watch:
         count: Messages that arrived.
         lost: Published messages that did not arrive, if the middleware numbers them.
         newest: The newest message.
-        silent_s: The longest time between two messages of the newest episode.
     """
 
     def __init__(
@@ -159,33 +140,23 @@ class Watch:
         self._judge = judge
         self.kind, self.trouble = "", ""
         self.publishers: Sequence[str] = ()
-        self.count, self.lost, self.silent_s = 0, 0, 0.0
+        self.count, self.lost = 0, 0
         self.newest: bytes | None = None
         self.keeps = wanted.holds
         self._came = deque[tuple[int, int]]()
         self._newest_ns: tuple[int, int] | None = None
-        self._before_ns: int | None = None
 
     def becomes(self, kind: str) -> None:
-        """Note the type of the messages from now on."""
         if kind != self.kind:
             self.newest = None  # first: no reader may see it with the new type
             self.kind = kind
 
     def arrived(self, now_ns: int, data: bytes) -> None:
-        """Note a message."""
         self.count += 1
         self._newest_ns = now_ns, self._steady_ns()
-        if self._before_ns is not None:
-            self.silent_s = max(self.silent_s, (now_ns - self._before_ns) * 1e-9)
-        self._before_ns = now_ns
         self._came.append((now_ns, len(data)))
         self._forget(now_ns)
         self.newest = data
-
-    def begin(self) -> None:
-        """Note that an episode begins."""
-        self.silent_s, self._before_ns = 0.0, None
 
     def problem(self, now_ns: int) -> str:
         """Return the reason to begin no episode now; empty if there is none."""
@@ -233,7 +204,6 @@ class Watch:
         )
 
     def rate_hz(self, now_ns: int) -> float:
-        """Return the messages per second, over the last two seconds."""
         self._forget(now_ns)
         return len(self._came) / (_OVER_NS * 1e-9)
 
@@ -261,7 +231,6 @@ class PolicyWatch:
         self._steady_ns, self._heard_ns = steady_ns, 0
 
     def said(self, mode: str, reason: str, name: str, version: str) -> None:
-        """Take its status: mode, reason, name and version of its bundle."""
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.ran = PolicyRan(node=self._node, bundle_name=name, bundle_version=version)
 

@@ -35,7 +35,6 @@ class TopicMessage(NamedTuple):
 
 
 def types_of(mapping: RobotMapping) -> Typestore:
-    """Return the types of a mapping's messages."""
     used = [source.type for sources in mapping.vectors.values() for source in sources]
     # Types of ROS 2 alone need no installed ROS.
     types = (
@@ -98,8 +97,6 @@ def _by_topic(mapping: RobotMapping) -> list[_Sources]:
 
 
 class _ValuesMessage:
-    """The message of a topic with values."""
-
     def __init__(self, mapping: RobotMapping, sources: _Sources, empty: Empty) -> None:
         self.is_action = all(feature == ACTION for feature, _, _ in sources)
         topic = sources[0][2].topic

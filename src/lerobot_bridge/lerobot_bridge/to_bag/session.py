@@ -83,7 +83,6 @@ class SessionWriter:
         write_sidecar(folder, self._sidecar(episode))
 
     def _frames(self, episode: DatasetEpisode) -> Iterator[tuple[int, Iterable[TopicMessage]]]:
-        """Yield the time of each frame, and its messages."""
         rows = self._dataset.rows(episode, list(self._places))
         cameras = {
             name: self._dataset.images(IMAGES + name, episode) for name in self._mapping.cameras

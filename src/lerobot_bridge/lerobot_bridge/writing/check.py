@@ -72,7 +72,6 @@ def _check_video(file: Path, where: str, found_s: F64, expected_s: F64) -> None:
 
 
 def _check_counts(times_s: dict[Path, F64], dataset: Dataset) -> None:
-    """Check that the videos have no images beside those of the episodes."""
     for file, found_s in times_s.items():
         expected = sum(
             episode.length
@@ -85,7 +84,6 @@ def _check_counts(times_s: dict[Path, F64], dataset: Dataset) -> None:
 
 
 def _times_s(file: Path) -> F64:
-    """Return the times of the images of a video, increasing."""
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
         return np.sort(

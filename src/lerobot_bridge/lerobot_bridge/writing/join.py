@@ -21,7 +21,7 @@ from lerobot.datasets.compute_stats import compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
 from lerobot.datasets.utils import create_lerobot_dataset_card
 
-from lerobot_bridge.writing.versions import writer_of
+from lerobot_bridge.writing.part import writer_of
 from model_tools.errors import ToolError
 
 _PLACES = ("index", "episode_index", "task_index")

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import threading
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,21 @@ from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS, DatasetForm, data
 from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.frames import FEWEST
 from lerobot_bridge.mapping import IMAGES, RobotMapping
-from lerobot_bridge.writing.versions import codec_arguments, writer_of
 from model_tools.errors import ToolError
 from policy_core.interfaces import U8
+
+
+def codec_arguments(codec: str) -> dict[str, Any]:
+    """Return the arguments of `LeRobotDataset.create` that choose the codec of the videos."""
+    if "vcodec" in inspect.signature(LeRobotDataset.create).parameters:
+        return {"vcodec": codec}
+    return {"rgb_encoder": import_module("lerobot.configs.video").RGBEncoderConfig(vcodec=codec)}
+
+
+def writer_of(dataset: LeRobotDataset) -> Any:
+    """Return what holds the frames of the episode, and writes them: since 0.6 not the dataset."""
+    return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
+
 
 _LOOK_S = 1.0
 """Interval at which a wait for a full queue checks whether its encoder is alive, s."""
@@ -100,14 +114,12 @@ class _WaitingEncoder:
     """
 
     def __init__(self, encoder: Any) -> None:
-        """Feed an encoder, which no one else does."""
         self._encoder = encoder
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
     def feed_frame(self, video_key: str, image: U8) -> None:
-        """Give an encoder its next frame [height, width, 3], which is copied."""
         self._await_room(video_key)
         try:
             self._encoder.feed_frame(video_key, image)

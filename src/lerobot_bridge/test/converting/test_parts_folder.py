@@ -16,7 +16,6 @@ from lerobot_bridge.converting.parts_folder import (
     locked,
     made_of,
     name_of,
-    note_growing,
     remove_parts,
     remove_unfinished,
     unfinished,
@@ -55,30 +54,11 @@ def part_names(folder: Path) -> set[str]:
     return {each.name for each in folder.iterdir()}
 
 
-def test_parts_count_as_finished_while_they_are_what_was_made(parts_folder: Path) -> None:
+def test_parts_count_as_finished_once_they_have_their_name(parts_folder: Path) -> None:
     part = finished(parts_folder)
-    assert (made_of(part) or {}).items() >= MADE.items()
+    assert made_of(part) == MADE
+    assert made_of(parts_folder) is None
     assert part_names(parts_folder) == {LOCK, LOG, NAME}
-
-
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        (ROWS, b"rowz"),
-        (ROWS, None),
-        ("made.json", b'{"parts": [["part_00'),
-        ("made.json", b"[]"),
-        ("made.json", None),
-    ],
-)
-def test_damaged_parts_count_as_not_made(
-    file: str, content: bytes | None, parts_folder: Path
-) -> None:
-    part = finished(parts_folder)
-    (part / file).unlink()
-    if content is not None:
-        (part / file).write_bytes(content)
-    assert made_of(part) is None
 
 
 def test_only_what_is_ours_is_removed(parts_folder: Path, tmp_path: Path) -> None:
@@ -97,7 +77,7 @@ def test_only_what_is_ours_is_removed(parts_folder: Path, tmp_path: Path) -> Non
 
 def test_a_folder_with_nothing_in_it_goes(tmp_path: Path) -> None:
     with locked(tmp_path / "cubes.parts"):
-        note_growing(tmp_path / "cubes.parts", tmp_path / ".cubes.12345678")
+        pass
     assert not list(tmp_path.iterdir())
 
 
@@ -143,47 +123,6 @@ def test_one_command_at_a_time_works_there(tmp_path: Path) -> None:
     with locked(folder):
         pass
     assert not folder.exists()
-
-
-def test_a_lock_that_was_removed_meanwhile_keeps_no_process_out(
-    parts_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def end_just_before(file: object, how: int) -> None:
-        (parts_folder / LOCK).unlink()
-
-    monkeypatch.setattr("fcntl.flock", end_just_before)
-
-    with refusal(ToolError), locked(parts_folder):
-        pass
-
-
-def test_what_a_killed_run_left_beside_the_output_goes(parts_folder: Path, tmp_path: Path) -> None:
-    left, ours, theirs = (
-        tmp_path / f".cubes.{name}" for name in ("killed_1", "now_is_2", "theirs")
-    )
-    for each in (left, ours, theirs):
-        (each / "cubes").mkdir(parents=True)
-
-    note_growing(parts_folder, left)
-    note_growing(parts_folder, ours)
-
-    assert not left.exists()
-    assert ours.exists()
-    assert theirs.exists()
-
-
-@pytest.mark.parametrize("note", ["", "..", "theirs", ".cubes.now_is_2"])
-def test_a_note_of_something_else_removes_nothing(
-    note: str, parts_folder: Path, tmp_path: Path
-) -> None:
-    for name in ("theirs", ".cubes.now_is_2"):
-        (tmp_path / name).mkdir()
-    before = sorted(tmp_path.iterdir())
-    (parts_folder / "growing.txt").write_text(note)
-
-    note_growing(parts_folder, tmp_path / ".cubes.now_is_2")
-
-    assert sorted(tmp_path.iterdir()) == before
 
 
 def reversed_joints() -> RobotMapping:

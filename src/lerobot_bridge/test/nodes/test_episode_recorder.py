@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-from policy_msgs.msg import EpisodeMark, PolicyStatus
+from policy_msgs.msg import EpisodeMark
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -18,7 +16,7 @@ from std_srvs.srv import SetBool
 from lerobot_bridge.episode import Mark, read_sidecar
 from testkit.wording import check_wording, lines_with
 
-from .robot import IMAGE, LATCHED, RELIABLE, Robot, read_episode
+from .robot import LATCHED, RELIABLE, Robot, read_episode
 
 pytestmark = pytest.mark.ros
 
@@ -100,35 +98,6 @@ def test_topic_of_another_type_is_refused(rig: Robot, tmp_path: Path) -> None:
         "the type",
         sends=True,
     )
-
-
-def test_messages_of_which_no_frame_can_be_made_are_refused(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path)
-    rig.appears()
-    rig.image = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
-    rig.joints = ["pan", "tilt"]
-    wanted = [
-        "/joint_states: expected each joint once, found missing: lift",
-        "/leader/joint_states: expected each joint once, found missing: lift",
-        "/front/image_raw/compressed: expected an image of 6 x 4 pixels, found 8 x 6",
-    ]
-    rig.until(
-        lambda: all(each in rig.ask("start").message for each in wanted),
-        "what is wrong",
-        sends=True,
-    )
-
-    rig.image, rig.joints = b"an image of an unknown kind", ["pan", "lift"]
-    rig.until(
-        lambda: rig.ask("start").message.startswith(
-            "/front/image_raw/compressed: expected a JPEG or a PNG, found 27 bytes"
-        ),
-        "the encoding",
-        sends=True,
-    )
-
-    rig.image = IMAGE
-    rig.begins()
 
 
 def test_topic_of_two_publishers_is_refused_with_their_names(rig: Robot, tmp_path: Path) -> None:
@@ -227,16 +196,3 @@ def test_interventions_are_in_the_sidecar(rig: Robot, tmp_path: Path) -> None:
     times = [time for span in spans for time in span]
     assert len(spans) == 2
     assert [begun_ns, *times] == sorted([begun_ns, *times])
-
-
-def test_policy_in_an_unknown_mode_does_not_drive(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path, policy_node="act")
-    rig.appears()
-    status = rig.node.create_publisher(PolicyStatus, "act/status", LATCHED)
-    status.publish(PolicyStatus(mode=99, reason="new"))
-
-    rig.until(
-        lambda: "/act: expected the mode RUN, found 99 (new)" in rig.ask("start").message,
-        "the mode",
-        sends=True,
-    )

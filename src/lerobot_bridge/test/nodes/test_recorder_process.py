@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
 from lerobot_bridge.episode import read_sidecar
 from testkit.ros_time import ns
 from testkit.wording import check_wording, lines_with
 
-from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read_episode
+from .robot import DEADLINE_S, MAPPING, Robot, read_episode
 
 pytestmark = pytest.mark.ros
 
@@ -99,49 +98,6 @@ def grows(robot: Robot, to: int = 3) -> None:
         "messages",
         sends=True,
     )
-
-
-@pytest.mark.slow
-def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
-    rig: Robot, start_recorder: Start, tmp_path: Path
-) -> None:
-    # Not in one process: there Fast DDS lets both types share memory, which breaks it.
-    publishers = [rig.node.create_publisher(Bool, "extra", RELIABLE)]
-    timer = rig.node.create_timer(0.01, lambda: publishers[-1].publish(Bool(data=True)))
-    log = tmp_path / "recorder.log"
-    rig.appears()
-    start_recorder(extra_topics="extra")
-    begins(rig)
-    grows(rig, 60)
-    rig.node.destroy_timer(timer)
-    rig.node.destroy_publisher(publishers.pop())
-    publishers.append(rig.node.create_publisher(Float64, "extra", RELIABLE))
-    timer = rig.node.create_timer(0.01, lambda: publishers[-1].publish(Float64(data=0.5)))
-    rig.until(
-        lambda: (
-            "/extra: expected std_msgs/msg/Bool, as in this episode so far, found "
-            "std_msgs/msg/Float64" in log.read_text()
-        ),
-        "the type to be told",
-        sends=True,
-    )
-    rig.request("stop")
-    begins(rig)
-    grows(rig, 60)
-    rig.request("stop")
-    rig.node.destroy_timer(timer)
-    rig.until(lambda: rig.value("rate_hz./extra") == "0.0", "the last of it", sends=True)
-    begins(rig)
-    rig.request("stop")
-    rig.until(lambda: rig.value("done") == "3", "all episodes to be kept", sends=True)
-
-    found = [read_episode(tmp_path / "session" / f"episode_{number:04d}") for number in range(3)]
-    assert {message.data for _, message in found[0]["/extra"]} == {True}
-    assert {message.data for _, message in found[1]["/extra"]} == {0.5}
-    assert "/extra" not in found[2]
-    silent = "/extra: expected messages, found none in the whole episode"
-    assert f"episode 2: {silent}" in log.read_text()
-    assert log.read_text().count(silent) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -219,18 +219,6 @@ def test_what_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [("--episodes", "first"), ("--episodes", "5-2"), ("--episodes", "0,"), ("--every", "0")],
-)
-def test_what_is_no_number_of_a_frame_or_an_episode_is_a_wrong_argument(
-    option: str, value: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["replay", "no_dataset", "--bundle", "no_bundle", option, value])
-    check_wording(*lines_with(capsys.readouterr().err, "error"))
-
-
-@pytest.mark.parametrize(
     "change",
     [
         {"codebase_version": "v2.1"},
@@ -279,17 +267,6 @@ def test_a_delay_is_said_in_frames_and_seconds(
     check_wording(*lines_with(said, "neither"))
 
 
-def test_predictions_that_are_worse_than_the_mean_are_said_to_follow_nothing(
-    golden_chunks: dict[str, Tensor], tmp_path: Path, replay_text: Callable[..., str]
-) -> None:
-    golden = {name: np.concatenate([array] * 8) for name, array in golden_chunks.items()}
-    predicted = followed(golden, 4)
-    mean = predicted.mean(axis=0)
-    others = (mean - 0.5 * (predicted - mean)).astype(predicted.dtype)
-    said = replay_text(write_frames(tmp_path / "others", [golden_columns(golden, others)], VECTORS))
-    check_wording(*lines_with(said, "follow"))
-
-
 def test_frames_in_which_a_person_drove_are_left_out_and_counted(
     golden_chunks: dict[str, Tensor],
     tmp_path: Path,
@@ -324,61 +301,3 @@ def test_frames_in_which_a_person_drove_are_left_out_and_counted(
 
     assert replay(dataset, "--episodes", "1")[0] == 4
     check_wording(*lines_with(caplog.messages, "frames"))
-
-
-def test_a_joint_that_does_not_change_is_explained(
-    golden_chunks: dict[str, Tensor],
-    write_golden: Callable[..., Path],
-    tmp_path: Path,
-    replay: Replay,
-    replay_text: Callable[..., str],
-) -> None:
-    actions, page = followed(golden_chunks, 4), tmp_path / "page.html"
-    actions[:, 2] = 40.0
-
-    dataset = write_golden(actions)
-    _, found = replay(dataset, "--output", str(page))
-
-    assert found["joints"]["gripper"]["correlation"] is None
-    said = "-: recorded or predicted values of the joint do not change"
-    assert said in replay_text(dataset)
-    assert said in page.read_text("utf-8")
-
-
-def test_wrong_units_are_named(
-    golden_chunks: dict[str, Tensor],
-    write_golden: Callable[..., Path],
-    replay: Replay,
-    replay_text: Callable[..., str],
-) -> None:
-    dataset = write_golden(10 * followed(golden_chunks, 4))
-
-    status, found = replay(dataset)
-
-    assert status == 0
-    assert any(line.startswith("action: gripper:") for line in found["strange"])
-    check_wording(*lines_with(replay_text(dataset), "units"))
-
-
-@pytest.mark.slow
-def test_the_page_has_all_and_refers_to_nothing_outside(
-    golden_chunks: dict[str, Tensor],
-    write_golden: Callable[..., Path],
-    tmp_path: Path,
-    replay: Replay,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    page = tmp_path / "page.html"
-    dataset = write_golden(*[followed(golden_chunks, 4)] * 14)
-
-    assert replay(dataset, "--output", str(page))[0] == 0
-    text = page.read_text("utf-8")
-
-    assert "<title>small_arm" in text
-    assert text.count("<summary>episode ") == 12
-    assert all(word in text for word in ("shoulder_pan, deg", "gripper, 0..100", "chunk begins"))
-    assert "http" not in text
-
-    assert replay(dataset, "--output", str(page))[0] == 4
-    check_wording(*lines_with(caplog.messages, "replaces"))
-    assert replay(dataset, "--output", str(page), "--force")[0] == 0

@@ -4,20 +4,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, PolicyRan, read_sidecar, write_sidecar
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.recording.watches import WantedTopic, Watch, wanted_topics
-from lerobot_bridge.resampling import resample
 from policy_core.errors import BundleError
 from testkit.wording import check_wording, refusal
-
-from ..bags import LEADER, arm_mapping
 
 S = 1_000_000_000
 
@@ -73,47 +68,6 @@ def test_what_holds_is_forgotten_with_its_type() -> None:
         found.append(watch.newest)
 
     assert found == [b"data", None]
-
-
-@pytest.mark.parametrize(
-    ("changes", "gap_ms"),
-    [
-        ({}, 100 + 6.25 + 50),
-        ({"tolerance_s": 0.2}, 200 + 6.25 + 50),
-        ({"resample": "drop"}, 50 + 6.25 + 50),
-        ({"resample": "hold"}, None),
-    ],
-)
-def test_gaps_are_those_that_the_mapping_closes_up(
-    changes: dict[str, object], gap_ms: float | None
-) -> None:
-    mapping = arm_mapping(vectors={"action": [{**LEADER, **changes}]}, cameras={})
-
-    (wanted,) = wanted_topics(mapping)
-
-    assert wanted.gap_s == (None if gap_ms is None else pytest.approx(gap_ms / 1000))
-
-
-@pytest.mark.parametrize("phase_ms", range(0, 50, 7))
-def test_resampling_agrees_with_what_is_said_of_gaps(phase_ms: int) -> None:
-    mapping = arm_mapping(max_gap_frames=2)
-    allowed_s = wanted_topics(mapping)[0].gap_s
-    assert allowed_s is not None
-
-    def parts(gap_s: float) -> int:
-        """Return those of an episode whose leader is silent for so long, from such a moment."""
-        begins = S + phase_ms * S // 1000
-        leader = np.r_[0 : begins : S // 100, begins, begins + round(gap_s * S) : 4 * S : S // 100]
-        found = resample(
-            {"a": np.arange(0, 4 * S, S // 1000), "b": leader},
-            {"a": math.inf, "b": mapping.tolerance_ns(mapping.cameras["front"])},
-            mapping.period_ns,
-            mapping.pairing,
-        )
-        return len(found.parts((mapping.max_gap_frames + 1) * mapping.period_ns))
-
-    assert parts(allowed_s) == 1
-    assert parts(allowed_s + mapping.period_ns * 1e-9 + 1e-6) == 2
 
 
 @pytest.mark.parametrize(

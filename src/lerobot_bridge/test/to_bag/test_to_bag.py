@@ -230,14 +230,6 @@ def test_the_sidecar_says_what_the_dataset_says(tmp_path: Path, to_bag: ToBag) -
     assert found[0]["rate_hz"] == FPS
 
 
-def test_a_dataset_without_flags_says_nothing_of_success(tmp_path: Path, to_bag: ToBag) -> None:
-    assert to_bag(dataset_of(tmp_path / "dataset")) == 0
-    found = json.loads((tmp_path / "session/episode_0000/episode.json").read_text("utf-8"))
-
-    assert found["success"] is None
-    assert found["interventions"] is None
-
-
 def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToBag) -> None:
     dataset = dataset_of(tmp_path / "dataset", *(episode_columns(i) for i in range(4)))
 
@@ -334,13 +326,6 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "given.yaml"]
 
 
-def test_features_of_one_topic_may_say_the_same(tmp_path: Path, to_bag: ToBag) -> None:
-    given = episode_columns()
-    given["observation.grip"] = given["observation.state"][:, 1:]
-
-    assert to_bag(dataset_of(tmp_path / "dataset", given), mapping=GRIP_OF_STATES) == 0
-
-
 def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -> None:
     given = episode_columns()
     names = {**VECTORS, "observation.state": ["gripper", "pan"]}
@@ -363,16 +348,3 @@ def test_what_no_topic_carries_is_left_out_and_named(
 
     assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
     check_wording(*lines_with(caplog.messages, "observation.environment_state"))
-
-
-def test_a_session_is_replaced_only_by_force(
-    tmp_path: Path, to_bag: ToBag, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = dataset_of(tmp_path / "dataset")
-    assert to_bag(dataset) == 0
-    assert to_bag(dataset) == 4
-    check_wording(*lines_with(caplog.messages, "replaces"))
-
-    (tmp_path / "session" / "episode_0000" / "notes.txt").write_text("mine", "utf-8")
-    assert to_bag(dataset, "--force") == 4
-    assert "notes.txt" in caplog.text

@@ -135,7 +135,6 @@ class Lite3DriverNode(DriverNode):
     """A driver of a Lite3."""
 
     def __init__(self) -> None:
-        """Declare the parameters."""
         super().__init__("lite3_driver", Lite3, PARAMETERS, _sensor_topics())
 
 
@@ -155,6 +154,5 @@ def _sensor_topics() -> list[SensorTopic]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `lite3_driver`."""
     refuse_arguments("lite3_driver", __doc__, PARAMETERS, args)
     sys.exit(run_node(Lite3DriverNode, args))

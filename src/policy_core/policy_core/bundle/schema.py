@@ -141,7 +141,7 @@ class Reader:
             raw, where = value.get(name, _MISSING), _join(key, name)
             if raw is _MISSING:
                 if not _has_default(field):
-                    self.problem(where, field.metadata["doc"], Found("nothing"))
+                    self.problem(where, field.metadata.get("doc", "a value"), Found("nothing"))
             else:
                 values[name] = self.value(hints[name], raw, where, field.metadata)
         return cls(**values) if len(self.problems) == before else None

@@ -201,7 +201,7 @@ def test_driver_of_an_arm_takes_its_port_and_names_a_python_without_lerobot(
     from policy_msgs.msg import RobotStatus
 
     from robot_sim.arm_servos import ArmServos
-    from robot_sim.servo_port import ServoPort
+    from robot_sim.servo_bus import ServoPort
 
     from .talk import Talk
 

@@ -86,7 +86,6 @@ class CommandTopic:
     """
 
     def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
-        """Subscribe, for a robot with these joints in the order of the wire."""
         self._node, self._joint_names = node, joint_names
         self._sender = OneSender(node, TOPIC, decode=decoder_for(JointCommand))
         self._thread: threading.Thread | None = None
@@ -104,7 +103,6 @@ class CommandTopic:
         self._thread.start()
 
     def stop(self) -> None:
-        """Hand nothing on any more."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
@@ -136,7 +134,6 @@ class CommandTopic:
         return "" if silent or not self._problem else refused(self._problem)
 
     def close(self) -> None:
-        """Unsubscribe."""
         self._sender.close()
 
     def _run(self, follow: Callable[[WireCommand], None]) -> None:

@@ -231,12 +231,10 @@ class DriverNode(LifecycleBase):
             self._stoppers.callback(lambda: set_realtime_priority(0, option, _threads()))
 
     def stop(self) -> None:
-        """Give control back, if there is any, and close the link."""
         self._stoppers.close()
         self._answers.give_up(_STOPS)
 
     def tear_down(self) -> None:
-        """Close everything that was opened, the last first."""
         self._closers.close()
 
     async def _request(
@@ -323,7 +321,6 @@ class DriverNode(LifecycleBase):
 
 
 def _threads() -> tuple[int, ...]:
-    """Return the threads that the node has now."""
     return threads_of(os.getpid())
 
 

@@ -24,7 +24,6 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        """Begin with the e-stop released, and without a link."""
         self._lock = threading.Lock()
         self._link: LinkSupervisor[Any] | None = None
         self._pressed = False
@@ -32,7 +31,6 @@ class Gate:
 
     @property
     def reasons(self) -> list[str]:
-        """Reasons to refuse control; a sentence each."""
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
@@ -41,13 +39,11 @@ class Gate:
             self._link, self._senders = link, ""
 
     def press(self) -> None:
-        """Press the e-stop."""
         with self._lock:
             self._pressed = True
             self._damp(_PRESSED)
 
     def release(self) -> None:
-        """Release the e-stop."""
         with self._lock:
             if self._pressed:
                 self._pressed = False
@@ -59,7 +55,6 @@ class Gate:
             self._senders = problem
 
     def follow(self, command: WireCommand) -> None:
-        """Hand on a command."""
         with self._lock:
             if self._link is not None and not self._pressed:
                 self._link.follow(command)
@@ -79,7 +74,6 @@ class PendingAnswers:
     """Futures of answers, by request; they are given from any thread."""
 
     def __init__(self) -> None:
-        """Owe none."""
         self._lock = threading.Lock()
         self._owed: dict[str, list[Any]] = {}
 
@@ -97,7 +91,6 @@ class PendingAnswers:
         return future
 
     def give(self, answer: DriverAnswer) -> None:
-        """Answer all that wait for this request."""
         with self._lock:
             waiting = self._owed.pop(answer.request, [])
         for future in waiting:

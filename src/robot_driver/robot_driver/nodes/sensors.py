@@ -99,7 +99,6 @@ class SensorTopics:
                 self._publishers[i].publish(message)
 
     def close(self) -> None:
-        """Destroy the publishers."""
         for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
@@ -136,7 +135,6 @@ class JointStateTemplate(MessageTemplate):
         super().__init__(JointState(name=list(joint_names), **values), blocks)
 
     def fill(self, state: DriveState, stamp_ns: int) -> bytes:
-        """Return the message for a state."""
         position, velocity, effort = self.views
         position[:], velocity[:], effort[:] = state.joint_pos, state.joint_vel, state.joint_effort
         return self.stamped(stamp_ns)
@@ -149,7 +147,6 @@ class ImuTemplate(MessageTemplate):
     """
 
     def __init__(self) -> None:
-        """Name the frame."""
         quat_xyzw, *vectors = blocks = _marks(4, 3, 3)
         ang_vel, lin_acc = (Vector3(**_named("xyz", vector)) for vector in vectors)
         message = Imu(
@@ -171,7 +168,6 @@ class ContactTemplate(MessageTemplate):
     """Force of the ground on each foot, N, as the robot gives it: the vertical one is in z."""
 
     def __init__(self, foot_names: Sequence[str]) -> None:
-        """Name the feet."""
         (block,) = blocks = _marks(3 * len(foot_names))
         forces = [Vector3(**_named("xyz", force)) for force in block.reshape(-1, 3)]
         message = ContactForces(names=list(foot_names), forces=forces)
@@ -190,7 +186,6 @@ class ContactTemplate(MessageTemplate):
 
 
 def joint_states_topic(joint_names: Sequence[str]) -> SensorTopic:
-    """Return `joint_states` of a robot with these joints."""
     return SensorTopic(
         message=JointState,
         name="joint_states",

@@ -49,11 +49,9 @@ class StatusTopics:
 
     @property
     def phase(self) -> DriverPhase:
-        """Who is in control."""
         return DriverPhase.LISTENING if self._report is None else self._report.phase
 
     def start(self) -> None:
-        """Forget what was before."""
         self._report, self._logged, self._lost = None, None, ""
 
     def update(self, report: DriverReport) -> None:
@@ -95,7 +93,6 @@ class StatusTopics:
             self._diagnostics.publish(self._diagnose(status))
 
     def close(self) -> None:
-        """Destroy the publishers."""
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 

@@ -134,7 +134,6 @@ class TopicTransport(RobotTransport):
         return ()
 
     def watched(self) -> Sequence[int]:
-        """Return what the thread signals through."""
         return (self._signal,)
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:

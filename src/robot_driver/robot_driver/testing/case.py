@@ -96,7 +96,6 @@ class RobotDouble(ABC):
     def __init__(
         self, joint_names: Sequence[str], pose: F64, *, rest_mode: int = MODE_DAMP
     ) -> None:
-        """Begin with a robot that is not switched on; the arguments are the attributes."""
         self.joint_names, self.pose, self.rest_mode = tuple(joint_names), pose, rest_mode
         self.heard: list[Heard] = []
         self.sent_ns: dict[float, list[int]] = {}

@@ -37,7 +37,6 @@ class DriverFixtures:
     def stage(
         cls, _own_ros_domain: None, tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[Stage]:
-        """Start drivers; all ends with the class."""
         stage = Stage(cls.case, tmp_path_factory.mktemp("stage"))
         yield stage
         stage.close()
@@ -45,7 +44,6 @@ class DriverFixtures:
     @pytest.fixture(scope="class")
     @classmethod
     def driver(cls, stage: Stage) -> DriverProcess:
-        """Start the driver that the tests of the class share."""
         return stage.driver()
 
     @pytest.fixture

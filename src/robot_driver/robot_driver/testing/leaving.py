@@ -127,7 +127,6 @@ class LeavingConformance(DriverFixtures):
 
 
 def _runs(process: int) -> bool:
-    """Return whether a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:

@@ -82,7 +82,6 @@ class DriverProcess:
         robot: RobotDouble,
         parameters: Mapping[str, object],
     ) -> None:
-        """Start it; `parameters` replace those of the case."""
         self.robot, self._case, self._stage, self.name = robot, case, stage, name
         self.statuses: list[RobotStatus] = []
         place = f"/{name}/{case.node}"
@@ -119,21 +118,17 @@ class DriverProcess:
 
     @property
     def log(self) -> str:
-        """What it has written so far."""
         return self._log.read_text()
 
     @property
     def status(self) -> RobotStatus:
-        """The newest one."""
         return self.statuses[-1]
 
     @property
     def details(self) -> dict[str, str]:
-        """Of the newest status."""
         return {entry.key: entry.value for entry in self.status.details}
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Spin until the condition holds; fail the test with `what` if it never does."""
         self._stage.until(
             condition,
             f"{self.name}: {what}",
@@ -147,12 +142,10 @@ class DriverProcess:
         )
 
     def reports(self, condition: Callable[[RobotStatus], object], what: str) -> RobotStatus:
-        """Spin until the newest status fulfils a condition; return it."""
         self.until(lambda: self.statuses and condition(self.status), what)
         return self.status
 
     def is_in(self, state: int) -> RobotStatus:
-        """Spin until it reports this state."""
         return self.reports(lambda status: status.state == state, f"state {state}")
 
     def may_be_taken(self) -> RobotStatus:
@@ -163,7 +156,6 @@ class DriverProcess:
         )
 
     def has_obstacle(self, text: str) -> RobotStatus:
-        """Spin until this is among the reasons to refuse control."""
         return self.reports(
             lambda status: any(text in each for each in status.obstacles), f"an obstacle: {text}"
         )
@@ -175,7 +167,6 @@ class DriverProcess:
         return client.call_async(request or client.srv_type.Request())
 
     def ask(self, request: str) -> Trigger.Response:
-        """Ask for something and wait for the answer."""
         future = self.asked(request)
         self.until(future.done, f"an answer to {request}")
         response: Trigger.Response = future.result()
@@ -213,14 +204,12 @@ class DriverProcess:
         self.is_in(RobotStatus.LISTENING)
 
     def changes(self, transition: int) -> None:
-        """Let its lifecycle go on."""
         request = ChangeState.Request(transition=Transition(id=transition))
         future = self.asked("change_state", request)
         self.until(future.done, f"transition {transition}")
         assert future.result().success
 
     def presses_estop(self, pressed: bool = True) -> None:
-        """Publish on `estop`."""
         self.until(lambda: self._estop.get_subscription_count() > 0, "a listener to estop")
         self._estop.publish(Bool(data=pressed))
 
@@ -235,7 +224,6 @@ class DriverProcess:
         self.send(**{**self._rest_fields(), **changes})
 
     def rest_command(self, sequence: int) -> JointCommand:
-        """Return a command in the robot's mode of rest."""
         return self.command(sequence=sequence, **self._rest_fields())
 
     def skip(self, sequence: int) -> None:
@@ -243,8 +231,6 @@ class DriverProcess:
         self._sequence += sequence
 
     def sends_until(self, condition: Callable[[], object], what: str, **changes: Any) -> None:
-        """Publish this command again and again until a condition holds."""
-
         def act() -> object:
             self.send(**changes)
             return condition()
@@ -287,7 +273,6 @@ class DriverProcess:
         self.until(lambda: self.robot.heard[-1].rests, "a frame that brings the robot to rest")
 
     def ended(self) -> int:
-        """Spin until the process has ended; return its exit status."""
         self.until(lambda: self.process.status is not None, "the end of the process")
         assert self.process.status is not None
         return self.process.status
@@ -306,7 +291,6 @@ class DriverProcess:
         return link
 
     def kill_link(self) -> None:
-        """Kill the process that talks to the robot."""
         os.kill(self.link, signal.SIGKILL)
 
     @cached_property
@@ -372,7 +356,6 @@ class Stage:
     """
 
     def __init__(self, case: DriverCase, folder: Path) -> None:
-        """Begin with nothing but a node."""
         rclpy.init(args=[])
         self._case, self.folder = case, folder
         self.node = Node("listener")
@@ -404,7 +387,6 @@ class Stage:
     def listen(
         self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = DEEP
     ) -> None:
-        """Keep the messages of a topic."""
         self.node.create_subscription(message, topic, into.append, qos)
 
     def collected(self, message: type[Any], topic: str, count: int) -> list[Any]:
@@ -418,7 +400,6 @@ class Stage:
     def until(
         self, condition: Callable[[], object], what: str, more: Callable[[], str] = lambda: ""
     ) -> None:
-        """Spin until the condition holds; fail the test with `what` if it never does."""
         ends_s = time.monotonic() + self._case.deadline_s
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}\n{more()}"
@@ -427,7 +408,6 @@ class Stage:
                 self._executor.spin_once(timeout_sec=left_s)
 
     def close(self) -> None:
-        """End all that was started."""
         for driver in self._drivers:
             driver.close()
         self._executor.shutdown()

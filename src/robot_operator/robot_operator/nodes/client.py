@@ -110,7 +110,6 @@ class Operator:
         self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
 
     def __enter__(self: P) -> P:
-        """Return itself."""
         return self
 
     def __exit__(
@@ -119,7 +118,6 @@ class Operator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave the domain."""
         self._leaving = True
         self._spinner.join()
         self._executor.shutdown()
@@ -170,14 +168,12 @@ class Operator:
 
     @property
     def status(self) -> PolicyStatus:
-        """The newest status."""
         if self._status is None:
             raise OperatorError("operator: expected a status of the policy node, none has come yet")
         return self._status
 
     @property
     def mode(self) -> str:
-        """The mode in the newest status, `DAMP` for example."""
         return MODES[self.status.mode]
 
     @property
@@ -244,7 +240,6 @@ class Operator:
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def status_of_driver(self) -> RobotStatus:
-        """Return the status of the robot's driver."""
         heard: list[RobotStatus] = []
 
         def hear(message: RobotStatus) -> None:
@@ -257,11 +252,9 @@ class Operator:
         return heard[-1]
 
     def record(self) -> str:
-        """Let the policy node write what its flight recorder has; return what it says."""
         return self.call(self._record, "record")
 
     def record_run(self, on: bool) -> str:
-        """Let the policy node record everything from now on, or end that; return what it says."""
         name, request = "record_run", SetBool.Request(data=on)
         timeout_s = self.answer_timeout_s
         return granted(name, *self.ask(self._record_run, name, request, timeout_s))
@@ -302,11 +295,9 @@ class Operator:
         self.wait_for_mode("RUN")
 
     def wait_for_status(self) -> None:
-        """Wait until there is a status."""
         self.wait_until(lambda: self._status is not None, "a status", self.answer_timeout_s)
 
     def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
-        """Wait until the status shows this mode."""
         self.wait_until(
             lambda: self._status is not None and self.mode == mode, f"the mode {mode}", timeout_s
         )

@@ -86,7 +86,6 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _open_screen(given: argparse.Namespace) -> int:
-    """Run the operator's node in this terminal; return its exit status."""
     # Here, so that no other action waits for what only the node needs.
     from policy_inference.nodes.process import run_node
     from robot_operator.nodes.operator_node import OperatorNode
@@ -149,7 +148,6 @@ def _find_both(given: argparse.Namespace) -> str:
 def _act(
     operator: Operator, given: argparse.Namespace, notice: str
 ) -> CommandResult[OperatorResult]:
-    """Do what was asked for; return what there is to show of it."""
     if given.action in _OF_DRIVER:
         try:
             return _answered(given, operator.demand(given.action))
@@ -226,7 +224,6 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
 
 
 def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> None:
-    """Raise OperatorError unless the driver follows commands."""
     status = operator.status_of_driver()
     if status.state != RobotStatus.FOLLOWING:
         operator.wait_for_status()
@@ -237,7 +234,6 @@ def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> No
 
 
 def _drive(operator: Operator, given: argparse.Namespace) -> None:
-    """Command a velocity for some time, then zero."""
     operator.require_joint_policy("drive", lambda: operator.heard)
     operator.require_to_be_alone()
     _require_running(operator)

@@ -73,12 +73,10 @@ class FoundNodes:
 
     @property
     def policy(self) -> str | None:
-        """The one policy node, if there is one."""
         return _alone(POLICY_NODE, self.policies)
 
     @property
     def driver(self) -> str | None:
-        """The one driver, if there is one."""
         return _alone(DRIVER, self.drivers)
 
     @property
@@ -115,7 +113,6 @@ def look_around(
 
 
 def require_policy(found: FoundNodes, timeout_s: float) -> str:
-    """Return the one policy node."""
     return _required(POLICY_NODE, found.policy, timeout_s)
 
 
@@ -244,7 +241,6 @@ def seen(node: Node, policy: str | None) -> FoundNodes:
 
 
 def _output_types() -> set[str]:
-    """Return the types that a policy node may publish its targets as."""
     from policy_inference.nodes.outputs import OUTPUTS  # only needed here, and slow to import
 
     kinds = [kind for _, kind, _ in OUTPUTS.values()]

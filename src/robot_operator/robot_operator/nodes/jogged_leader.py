@@ -30,8 +30,7 @@ from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
-from robot_operator.joystick import NO_BUTTON
-from robot_operator.velocity import STILL, Velocity
+from robot_operator.pilot import NO_BUTTON, STILL, Velocity
 
 PARAMETERS = (
     Spec(
@@ -74,13 +73,11 @@ class JoggedLeader(LifecycleBase):
     """Answers each pose of the arm with the leader's."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__("jogged_leader")
         self.table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self._closers = ExitStack()
 
     def set_up(self) -> None:
-        """Create all entities."""
         self._values: Mapping[str, Any] = self.table.read()
         self._guide: JointCommand | None = None
         self._guided_until_ns = 0
@@ -106,7 +103,6 @@ class JoggedLeader(LifecycleBase):
         """Fall silent: the policy node then holds the arm."""
 
     def tear_down(self) -> None:
-        """Close everything that was opened, the last first."""
         self._closers.close()
 
     def _on_guide(self, message: JointCommand) -> None:
@@ -175,6 +171,5 @@ def _pose_of(names: Sequence[str], positions: Sequence[float]) -> dict[str, floa
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `jogged_leader`."""
     refuse_arguments("jogged_leader", __doc__, PARAMETERS, args)
     sys.exit(run_node(JoggedLeader, args))

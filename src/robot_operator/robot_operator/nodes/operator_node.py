@@ -39,9 +39,8 @@ from robot_operator.nodes.settings import PARAMETERS, pilot_settings
 from robot_operator.nodes.terminal import has_terminal, operate
 from robot_operator.nodes.views import OperatorNews, Seen, view_of
 from robot_operator.nodes.words import STATES, mode_of
-from robot_operator.pilot import Pilot
+from robot_operator.pilot import STILL, Pilot, Velocity
 from robot_operator.requests import OperatorRequest
-from robot_operator.velocity import STILL, Velocity
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
 # Before RUN as well, so that the policy begins with a fresh zero.
@@ -55,7 +54,6 @@ class OperatorNode(LifecycleBase):
     """Thin adapter around a `Pilot`."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
         super().__init__("operator_node")
         self.table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self.news = OperatorNews(self.get_logger())
@@ -66,7 +64,6 @@ class OperatorNode(LifecycleBase):
         self._rivals: list[str] = []
 
     def set_up(self) -> None:
-        """Look whether another node commands velocities, and create all entities."""
         values = self.table.read()
         self._pilot = Pilot(pilot_settings(values))
         self._topic = self.resolve_topic_name("cmd_vel")
@@ -85,7 +82,6 @@ class OperatorNode(LifecycleBase):
             self._closers.callback(self.destroy_timer, timer)
 
     def start(self) -> None:
-        """Let the timers and the joystick act."""
         self.news.tell("ready; nothing moves unless you ask for it")
 
     def stop(self) -> None:
@@ -102,17 +98,15 @@ class OperatorNode(LifecycleBase):
             self._owe_an_answer()
 
     def tear_down(self) -> None:
-        """Close everything that was opened, the last first."""
         self._closers.close()
 
     def press(self, key: str) -> None:
-        """Take a key of the terminal; see `robot_operator.keys`."""
+        """Take a key of the terminal; see `robot_operator.pilot`."""
         with self._lock:
             if self.running:
                 self._ask(self._pilot.press(key, time.monotonic_ns()))
 
     def view(self) -> View:
-        """Return what a screen shows now."""
         with self._lock:
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._robot.reaches_policy
@@ -269,7 +263,6 @@ def _rivalry(names: Sequence[str]) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `operator_node`."""
     refuse_arguments("operator_node", __doc__, PARAMETERS, args)
     if not has_terminal():
         pump_log()

@@ -69,7 +69,6 @@ class RobotServices:
         return name in map(full_name, infos) and bool(count >= len(infos))
 
     def wait_for_acknowledgement(self) -> None:
-        """Return when all subscribers of `estop` have the message, after 1 s at the latest."""
         self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def ready(self, request: OperatorRequest) -> list[Any]:
@@ -77,7 +76,6 @@ class RobotServices:
         return [each for each in self._clients[request].values() if each.service_is_ready()]
 
     def close(self) -> None:
-        """Destroy them."""
         for clients in self._clients.values():
             for client in clients.values():
                 self._node.destroy_client(client)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_inference.nodes.parameters import Spec
-from robot_operator.joystick import NO_BUTTON, JoystickLayout
-from robot_operator.pilot import PilotSettings
+from robot_operator.pilot import NO_BUTTON, JoystickLayout, PilotSettings, VelocityLimits
 from robot_operator.requests import OperatorError, OperatorRequest
-from robot_operator.velocity import VelocityLimits
 
 STOP, ESTOP = "stop", "estop"
 _LAST_INDEX = 63

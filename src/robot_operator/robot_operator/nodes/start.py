@@ -19,7 +19,6 @@ jogged_leader = node_command("robot_operator.nodes.jogged_leader")
 
 
 def robot_operator() -> int:
-    """Run the command `robot_operator`; return its exit status."""
     given = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     unblock_signals()

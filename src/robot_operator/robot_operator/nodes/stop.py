@@ -30,7 +30,6 @@ class EstopButton:
     """
 
     def __init__(self, node: Node) -> None:
-        """Press nothing yet."""
         self._node = node
         self._publishers: dict[str, rclpy.publisher.Publisher] = {}
         self._ending = threading.Event()
@@ -52,7 +51,6 @@ class EstopButton:
             self._thread.start()
 
     def close(self) -> None:
-        """Repeat no longer."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -64,12 +64,10 @@ class StopConfirmation:
 
     @property
     def obeyed(self) -> dict[str, bool]:
-        """Whether each node has obeyed, by its name."""
         return {name: self._has_obeyed(name) for name in sorted(self._kinds)}
 
     @property
     def summary(self) -> str:
-        """Who obeyed."""
         obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         unknown = ", ".join(self._without_robot())
@@ -113,7 +111,6 @@ class StopConfirmation:
         )
 
     def close(self) -> None:
-        """Look no longer."""
         self._executor.shutdown()
 
     def _missing(self) -> list[str]:

@@ -14,7 +14,6 @@ from sensor_msgs.msg import BatteryState
 
 from policy_core.errors import printable
 from robot_operator.cockpit import RobotCondition, View
-from robot_operator.keys import CONFIRM, keys_of
 from robot_operator.nodes.words import (
     STATES,
     Lines,
@@ -25,7 +24,7 @@ from robot_operator.nodes.words import (
     next_step,
     policy_lines,
 )
-from robot_operator.pilot import Pilot
+from robot_operator.pilot import CONFIRM, Pilot, keys_of
 from robot_operator.requests import OperatorRequest
 
 _GONE = "no status of the driver comes any more"
@@ -70,7 +69,6 @@ class OperatorNews:
     """What happened: logged, and kept for a screen."""
 
     def __init__(self, logger: Any) -> None:
-        """Begin without any."""
         self._logger, self._lock = logger, threading.Lock()
         self._kept: deque[str] = deque(maxlen=_KEPT)
         self.refusal = ""

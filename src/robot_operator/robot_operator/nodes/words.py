@@ -64,7 +64,6 @@ class OperatorResult:
 
 
 def fields_of(message: Any) -> Any:
-    """Return a message's fields by name, in the types of JSON."""
     if hasattr(message, "get_fields_and_field_types"):
         names = message.get_fields_and_field_types()
         return {name: fields_of(getattr(message, name)) for name in names}
@@ -74,7 +73,6 @@ def fields_of(message: Any) -> Any:
 
 
 def described(lines: Lines) -> str:
-    """Return names and values for a person, line by line."""
     width = max((len(name) for name, _ in lines), default=0)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
 
@@ -85,7 +83,6 @@ def mode_of(status: PolicyStatus) -> str:
 
 
 def policy_lines(status: PolicyStatus) -> Lines:
-    """Return what a policy node reports about itself."""
     p50_ms, p99_ms, max_ms = (
         1e3 * value for value in (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
     )
@@ -160,7 +157,6 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 
 def driver_lines(status: RobotStatus) -> Lines:
-    """Return what a robot's driver reports about itself, less its obstacles."""
     why = (
         "its own controller moves it"
         if status.state == RobotStatus.LISTENING

@@ -278,14 +278,6 @@ def test_a_node_that_commands_velocities_already_is_named_and_refused(
     check_wording(*lines_with(capfd.readouterr().err, "/operator_node"))
 
 
-def test_of_two_operators_the_second_does_not_start(
-    operator: Make, unconfigured: Make, capfd: pytest.CaptureFixture[str]
-) -> None:
-    operator()
-    assert unconfigured().trigger_configure() is TransitionCallbackReturn.FAILURE
-    check_wording(*lines_with(capfd.readouterr().err, "/operator_node"))
-
-
 def test_a_node_that_begins_to_command_velocities_is_named_and_run_refused(
     operator: Make, met_robot: Robot
 ) -> None:

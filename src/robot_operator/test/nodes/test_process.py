@@ -17,12 +17,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, RobotStatus
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile
-
-from testkit.wording import check_wording, lines_with
 
 from .robot import DEADLINE_S, Robot
 
@@ -249,11 +245,3 @@ def test_policy_node_that_does_not_answer_holds_the_end_up_for_a_moment_only(
     met_robot.until(lambda: met_robot.velocities, "velocities")
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_S) == 0
-
-
-def test_another_publisher_on_cmd_vel_ends_the_command_with_status_2(
-    headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot, tmp_path: Path
-) -> None:
-    met_robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
-    assert headless().wait(DEADLINE_S) == 2
-    check_wording(*lines_with((tmp_path / "log").read_text(), "velocities"))

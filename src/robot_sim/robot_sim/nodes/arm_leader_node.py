@@ -62,8 +62,7 @@ class ArmLeaderNode(PeerGuard, Node):
     """A leader arm on its topics."""
 
     def __init__(self) -> None:
-        """Read the parameters and meet the arm."""
-        super().__init__("arm_leader")
+        super().__init__("arm_leader", automatically_declare_parameters_from_overrides=True)
         self.stopped = False
         self._get = declared(self, ARM_LEADER)
         self._leader, self._episode = Leader(), 0
@@ -113,7 +112,6 @@ class ArmLeaderNode(PeerGuard, Node):
             time.sleep(_REPEAT_S)
 
     def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
         self.stopped = True
 
     def save(self) -> None:
@@ -238,5 +236,4 @@ class ArmLeaderNode(PeerGuard, Node):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of `arm_leader`; it ends with status 2 where a parameter is wrong."""
     run_node("arm_leader", ArmLeaderNode, ARM_LEADER, __doc__, args)

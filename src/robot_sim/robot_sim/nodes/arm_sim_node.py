@@ -48,7 +48,6 @@ class ArmSimNode(RobotNode):
     world: ArmWorld
 
     def __init__(self, name: str = "arm_sim_node", parameters: Parameters = ARM_SIM_NODE) -> None:
-        """Read the parameters and set up the table."""
         super().__init__(name, parameters)
         size = (self._get("image_height"), self._get("image_width"))
         self.world = ArmWorld(seed=self._get("seed"), image_size=size)
@@ -75,7 +74,6 @@ class ArmSimNode(RobotNode):
         self.create_service(Trigger, "~/next_episode", self._on_next)
 
     def run(self) -> None:
-        """Simulate until `stop` or until the duration is over."""
         # OpenGL belongs to the thread that renders first. It opens here, before time starts.
         self.world.render(POLICY_CAMERAS[0])
         try:
@@ -84,12 +82,10 @@ class ArmSimNode(RobotNode):
             self.world.close()
 
     def save(self) -> None:
-        """Write the trace, if one was asked for and there is anything in it."""
         if self._recorder is not None and self.world.time_ns > 0:
             self._recorder.trace(self._episodes.results).save(Path(self._get("trace_file")))
 
     def before_step(self) -> None:
-        """Begin, watch and end episodes."""
         cube_seed = self._episodes.cube_to_move(self.world.time_ns)
         if cube_seed is not None:
             self.world.move_cube(cube_seed)
@@ -105,7 +101,6 @@ class ArmSimNode(RobotNode):
         self._target, self._mode = command.position[places], float(message.mode)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
-        """Publish the streams that are due."""
         sensed = self.world.sense()
         if RECORD in due and self._recorder is not None:
             self._recorder.append(
@@ -143,5 +138,4 @@ class ArmSimNode(RobotNode):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of `arm_sim_node`; it ends with status 2 where a parameter is wrong."""
     run_node("arm_sim_node", ArmSimNode, ARM_SIM_NODE, __doc__, args)

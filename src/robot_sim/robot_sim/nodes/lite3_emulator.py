@@ -4,8 +4,8 @@
 
 It receives on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
 the start, and follows the sender that has control; `robot_sim.lite3_host` has the rules. To a
-driver it looks like a real robot. It counts datagrams without effect: the log and the events have
-the first one of each sort, and the log has the counts every 10 s while they grow.
+driver it looks like a real robot. Of datagrams without effect the log and the events have the
+first one of each sort.
 
 Subscribes: `cmd_vel` (geometry_msgs/Twist), which is only recorded.
 The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a
@@ -42,8 +42,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
     host: MotionHost
 
     def __init__(self) -> None:
-        """Read the parameters, put the robot on the floor and listen."""
-        Node.__init__(self, "lite3_emulator")
+        Node.__init__(self, "lite3_emulator", automatically_declare_parameters_from_overrides=True)
         get = declared(self, LITE3_EMULATOR)
         world = World(friction=get("friction"), seed=get("seed"), pose=get("pose"))
         self._frame_steps = whole_steps("state_rate_hz", 1.0 / get("state_rate_hz"), world)
@@ -81,13 +80,11 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         self.get_logger().info(f"a simulated Lite3: {self._sockets}")
 
     def destroy_node(self) -> None:
-        """Give the port back and take the node off the graph."""
         self._sockets.close()
         self.close()
         super().destroy_node()
 
     def arrived(self) -> list[tuple[bytes, Address]]:
-        """Return the datagrams that have arrived, each with its sender."""
         return self._sockets.received()
 
     def step(self, now_ns: int) -> None:
@@ -109,7 +106,6 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
             self.get_logger().warning(self._sockets.trouble, throttle_duration_sec=5.0)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Switch faults; everything else is read at the start only."""
         return set_faults(parameters, LITE3_EMULATOR, self.change_faults)
 
     def _on_turn(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -126,7 +122,6 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of `lite3_emulator`; it ends with status 2 where a parameter is wrong."""
     run_node("lite3_emulator", Lite3Emulator, LITE3_EMULATOR, __doc__, args)
 
 
@@ -155,11 +150,9 @@ class HostSockets:
             raise
 
     def __str__(self) -> str:
-        """Return the addresses of both sides."""
         return "listens on {}:{}, sends to {}:{}".format(*self._host.getsockname(), *self._to)
 
     def received(self) -> list[tuple[bytes, Address]]:
-        """Return the datagrams that have arrived, each with its sender."""
         arrived = []
         for _ in range(_AT_ONCE):
             try:
@@ -177,7 +170,6 @@ class HostSockets:
         self._send(self._foreign, data)
 
     def close(self) -> None:
-        """Release the ports."""
         self._host.close()
         self._foreign.close()
 
@@ -190,7 +182,6 @@ class HostSockets:
 
 
 def _bound(name: str, address: Address) -> socket.socket:
-    """Return a UDP socket that does not block."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.setblocking(False)
     try:

@@ -31,7 +31,6 @@ def time_of(ns: int) -> Time:
 
 
 def nanoseconds(stamp: Time) -> int:
-    """Return a message time in ns."""
     return int(stamp.sec * NS_PER_S + stamp.nanosec)
 
 
@@ -68,7 +67,6 @@ class JointStateWriter:
 
 
 def imu_message(sensors: Sensors, stamp: Time) -> Imu:
-    """Return orientation, angular velocity and acceleration in the body frame."""
     message = Imu(
         orientation=Quaternion(**_named("xyzw", sensors.quat_xyzw)),
         angular_velocity=Vector3(**_named("xyz", sensors.ang_vel_body)),
@@ -98,7 +96,6 @@ def contact_message(sensors: Sensors, names: Sequence[str], stamp: Time) -> Cont
 
 
 def drive_command(message: JointCommand) -> DriveCommand:
-    """Return what a JointCommand asks of the drives."""
     return DriveCommand(
         joint_names=tuple(message.names),
         position=np.array(message.position),
@@ -136,11 +133,9 @@ class ImageWriter:
         self._pixels = np.frombuffer(self._message.data, np.uint8).reshape(height, width, 3)
 
     def draw(self, frame: Frame) -> None:
-        """Take over an image [height, width, 3], RGB."""
         self._pixels[:] = frame
 
     def stamped(self, stamp: Time) -> Image:
-        """Return the message with this time."""
         self._message.header.stamp = stamp
         return self._message
 
@@ -152,17 +147,14 @@ class CompressedWriter:
     TOPIC: ClassVar[str] = "image_raw/compressed"
 
     def __init__(self, frame_id: str, _size: tuple[int, int]) -> None:
-        """Prepare a message; `frame_id` is the name of the camera."""
         self._message = CompressedImage(format="rgb8; jpeg compressed bgr8")
         self._message.header.frame_id = frame_id
 
     def draw(self, frame: Frame) -> None:
-        """Take over an image [height, width, 3], RGB."""
         file = io.BytesIO()
         Pillow.fromarray(frame).save(file, "JPEG", quality=_JPEG_QUALITY)
         self._message.data = array("B", file.getvalue())
 
     def stamped(self, stamp: Time) -> CompressedImage:
-        """Return the message with this time."""
         self._message.header.stamp = stamp
         return self._message

@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parameters of the robots' nodes: defaults, descriptions, and what values must be."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from lite3_driver.wire import HOST_PORT, STATE_PORT
+from policy_inference.nodes.parameters import ParameterTable, Spec
 from robot_sim.errors import SimError
 
 Parameters = Mapping[str, tuple[Any, str]]
@@ -107,41 +106,28 @@ ARM_LEADER: Parameters = {
 }
 
 
-def described(parameters: Parameters) -> str:
-    """Return the parameters, a line each."""
-    return "\n".join(
-        f"  {name} ({default!r}): {doc}" for name, (default, doc) in parameters.items()
-    )
+def specs(parameters: Parameters) -> list[Spec]:
+    """Return the parameters in the form of `policy_inference`; no number is negative."""
+    least = {int: 0, float: 0.0}
+    return [
+        Spec(
+            name=name,
+            type=type(default),
+            default=default,
+            doc=doc,
+            minimum=0.001 if name.endswith("_hz") else least.get(type(default)),
+        )
+        for name, (default, doc) in parameters.items()
+    ]
 
 
 def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     """Declare the parameters; return a function that gives their values by name."""
-    for name, (default, doc) in parameters.items():
-        node.declare_parameter(name, default, ParameterDescriptor(description=doc))
-    _warn_of_unknown(node, parameters)
-
-    def get(name: str) -> Any:
-        return node.get_parameter(name).value
-
-    for name, (default, _) in parameters.items():
-        if type(default) in (int, float) and not 0 <= get(name) < math.inf:
-            raise SimError(f"{name}: expected a number >= 0, got {get(name)}")
-        if name.endswith("_hz") and get(name) == 0.0:
-            raise SimError(f"{name}: expected a rate > 0, got 0")
-        if name.endswith("_file") and not (folder := Path(get(name)).parent).is_dir():
+    values = ParameterTable(node, specs(parameters), lambda: False).read()
+    for name, value in values.items():
+        if name.endswith("_file") and not (folder := Path(value).parent).is_dir():
             raise SimError(f"{name}: expected a file in a folder that exists, got {folder}")
-    return get
-
-
-def _warn_of_unknown(node: Node, parameters: Parameters) -> None:
-    """Name what was given and is no parameter: ROS ignores it without a word."""
-    for name in node._parameter_overrides:  # rclpy has no other way to see them
-        if name not in parameters and not node.has_parameter(name) and "." not in name:
-            close = get_close_matches(name, parameters, n=1)
-            meant = f"{close[0]}?" if close else f"known are {', '.join(parameters)}"
-            node.get_logger().warning(
-                f"parameter {name}: expected a known name ({meant}), found this one; it is ignored"
-            )
+    return values.__getitem__
 
 
 def set_faults(

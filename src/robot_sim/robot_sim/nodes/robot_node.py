@@ -9,7 +9,6 @@ later on, the drives damp, and the world runs on in real time until a command co
 `lockstep_speed` limits how fast time passes, so that a simulation leaves the machine to others.
 """
 
-import argparse
 import os
 import signal
 import sys
@@ -17,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -29,19 +27,20 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from policy_core.errors import PolicyError
 from policy_inference.machine.middleware import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.one_sender import OneSender
+from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.rclpy_gaps import Logger
 from robot_sim.driven import NS_PER_S, DrivenWorld, RealTimePacer
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
-from robot_sim.nodes.parameters import Parameters, declared, described
+from robot_sim.nodes.parameters import Parameters, declared, specs
 from robot_sim.trace import WalkRecord
 from robot_sim.viewer import Viewer
 
@@ -85,7 +84,7 @@ class RobotNode(PeerGuard, Node):
 
     def __init__(self, name: str, parameters: Parameters) -> None:
         """Read the parameters; a subclass then makes `world` and calls `connect`."""
-        super().__init__(name)
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self._get = declared(self, parameters)
         self._received: JointCommand | None = None
         self._arrival = threading.Condition()
@@ -111,11 +110,6 @@ class RobotNode(PeerGuard, Node):
         self._commands = OneSender(self, "joint_command", expires=not lockstep)
         self._viewer = Viewer(self.world) if self._get("viewer") else None
 
-    @property
-    def ignored_commands(self) -> int:
-        """How many commands came from another node than the one that is followed."""
-        return self._commands.ignored
-
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
         raise NotImplementedError
@@ -134,7 +128,6 @@ class RobotNode(PeerGuard, Node):
         """Write what was recorded; called once, when the node ends."""
 
     def run(self) -> None:
-        """Simulate until `stop` or until the duration is over."""
         receiving = threading.Thread(target=self._receive, name="joint_command", daemon=True)
         receiving.start()
         try:
@@ -149,7 +142,6 @@ class RobotNode(PeerGuard, Node):
                 self._viewer.close()
 
     def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
         self.stopped = True
 
     def _run_real_time(self) -> None:
@@ -267,12 +259,11 @@ def run_node(
         args: Arguments; those of the process if None.
     """
     try:
-        given = remove_ros_args([name, *args] if args is not None else sys.argv)
-        _refuse_arguments(name, given, parameters, doc)
+        refuse_arguments(name, doc, specs(parameters), args)
         os.environ.update(fast_dds_without_shared_memory(os.environ))
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
-    except (SimError, RuntimeError, ParameterException) as error:
+    except (PolicyError, SimError, RuntimeError, ParameterException) as error:
         Logger(name).error(str(error))
         rclpy.try_shutdown()
         sys.exit(2)
@@ -297,23 +288,6 @@ def run_node(
         # Python gives handlers back before it ends; a second signal would then kill it.
         for number in _END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-
-
-def _refuse_arguments(
-    name: str, given: Sequence[str], parameters: Parameters, doc: str | None
-) -> None:
-    """End where arguments are not for ROS: after `--help`, or with status 2."""
-    parser = argparse.ArgumentParser(
-        name,
-        usage=f"{name} [--ros-args -p NAME:=VALUE ...]",
-        description=doc,
-        epilog=f"parameters:\n{described(parameters)}\n\n"
-        f"example:\n    {name} --ros-args --params-file {name}.yaml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"{name} {version('robot-sim')}")
-    parser.parse_args(given[1:])
 
 
 def _spin(executor: SingleThreadedExecutor, node: Runs) -> None:

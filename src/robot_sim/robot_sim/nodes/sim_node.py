@@ -54,7 +54,6 @@ class SimNode(RobotNode):
     world: World
 
     def __init__(self) -> None:
-        """Read the parameters and put the robot on the floor."""
         super().__init__("sim_node", SIM_NODE)
         self.world = self._carrier() if self._get("arm") else self._robot()
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
@@ -93,7 +92,6 @@ class SimNode(RobotNode):
         )
 
     def _carrier(self) -> ArmCarrier:
-        """Return a Lite3 with an arm."""
         if self._get("robot") != "lite3" or self._get("payload_kg"):
             raise SimError(
                 f"arm: expected the robot lite3 without a payload, found {self._get('robot')} with "
@@ -110,7 +108,6 @@ class SimNode(RobotNode):
         return self._get("image_height"), self._get("image_width")
 
     def run(self) -> None:
-        """Simulate until `stop` or until the duration is over."""
         world = self.world
         if not isinstance(world, ArmCarrier):
             super().run()
@@ -123,7 +120,6 @@ class SimNode(RobotNode):
             world.close()
 
     def save(self) -> None:
-        """Write the trace, if one was asked for and there is anything in it."""
         self._record.save()
 
     def before_step(self) -> None:
@@ -134,12 +130,10 @@ class SimNode(RobotNode):
         self._plan.act(self.world)
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
-        """Keep the target and the mode for the trace."""
         places = [command.joint_names.index(name) for name in self.world.joint_names]
         self._record.target, self._record.mode = command.position[places], float(message.mode)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
-        """Publish the streams that are due, as the faults leave them."""
         truth = self.world.sense()
         if RECORD in due:
             self._record.append(truth)
@@ -167,7 +161,6 @@ class SimNode(RobotNode):
         return response
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Switch faults; everything else is read at the start only."""
         return set_faults(parameters, SIM_NODE, self._change_faults)
 
     def _planned(self, texts: Sequence[str], now_ns: int) -> FaultPlan:
@@ -181,5 +174,4 @@ class SimNode(RobotNode):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `sim_node`; it ends with status 2 where a parameter is wrong."""
     run_node("sim_node", SimNode, SIM_NODE, __doc__, args)

@@ -25,8 +25,7 @@ from robot_sim.errors import SimError
 from robot_sim.nodes.arm_sim_node import ArmSimNode
 from robot_sim.nodes.parameters import SO101_EMULATOR, set_faults
 from robot_sim.nodes.robot_node import run_node
-from robot_sim.servo_bus import ServoFault
-from robot_sim.servo_port import ServoPort
+from robot_sim.servo_bus import ServoFault, ServoPort
 
 
 class So101Emulator(ArmSimNode):
@@ -35,7 +34,6 @@ class So101Emulator(ArmSimNode):
     joint_states_topic = "~/joint_states"
 
     def __init__(self) -> None:
-        """Read the parameters, set up the table and open the bus."""
         super().__init__("so101_emulator", SO101_EMULATOR)
         if self._get("lockstep"):
             raise SimError("lockstep: expected false, got true: servos do not wait for a driver")
@@ -51,7 +49,6 @@ class So101Emulator(ArmSimNode):
         self.get_logger().info(f"a servo bus of a simulated SO-101: {folder / 'port'}")
 
     def before_step(self) -> None:
-        """Let the servos measure and turn their joints."""
         super().before_step()
         self._servos.drive(self.world)
 
@@ -59,7 +56,6 @@ class So101Emulator(ArmSimNode):
         """Do nothing: the servos get their goals on the bus."""
 
     def destroy_node(self) -> None:
-        """Take the port away and the node off the graph."""
         self._port.close()
         super().destroy_node()
 
@@ -68,10 +64,8 @@ class So101Emulator(ArmSimNode):
         self._servos.bus.plan(faults)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Switch faults; everything else is read at the start only."""
         return set_faults(parameters, SO101_EMULATOR, self._plan)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of `so101_emulator`; it ends with status 2 where a parameter is wrong."""
     run_node("so101_emulator", So101Emulator, SO101_EMULATOR, __doc__, args)

@@ -16,7 +16,6 @@ from policy_msgs.msg import ContactForces, JointCommand
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
@@ -137,12 +136,6 @@ class Stage(RunningNode):
 
     def send(self, message: JointCommand) -> None:
         self._commands.publish(message)
-
-    def other_publisher(self, depth: int) -> Publisher:
-        """Return another publisher of commands, which the node has met."""
-        other = self.listener.create_publisher(JointCommand, "joint_command", depth)
-        self.until(lambda: other.get_subscription_count() >= 1, "the robot's listener")
-        return other
 
     def ticks(self, count: int, first: int = 0, **changes: Any) -> None:
         """Answer ticks with commands, until the time after the last is shown."""

@@ -192,7 +192,6 @@ def test_an_episode_that_takes_too_long_has_failed(simulated_arm: ArmStage) -> N
     ("parameter", "value"),
     [
         ("rate_hz", 31.0),
-        ("camera_rate_hz", 0.0),
         ("image_width", 4000),
         ("joint_order", ["gripper"]),
     ],

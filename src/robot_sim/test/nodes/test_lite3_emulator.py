@@ -23,7 +23,7 @@ from testkit.wording import check_wording, lines_with, refusal
 
 from ..host_robot import holding_frame
 from .harness import DEADLINE_S
-from .udp_driver import DRIVER, HOST, STRANGER, Driver
+from .udp_driver import DRIVER, HOST, Driver
 
 pytestmark = pytest.mark.ros
 
@@ -44,14 +44,6 @@ class TestState:
         emulated_driver.run(**options)
         ticks = [emulated_driver.state().tick for _ in range(50)]
         assert ticks == [step * number for number in range(1, 51)]
-
-    def test_all_frames_come_from_the_port_at_which_it_listens(
-        self, emulated_driver: Driver
-    ) -> None:
-        emulated_driver.run()
-        senders = {emulated_driver.receive() and emulated_driver.host for _ in range(20)}
-        assert len(senders) == 1
-        assert emulated_driver.host[0] == HOST
 
 
 class TestControl:
@@ -95,8 +87,8 @@ class TestControl:
         assert lines[0]["time_s"] < 20.0
         assert abs(lines[0]["unix_ns"] - time.time_ns()) < 60e9
 
-    def test_odd_datagrams_are_an_event_and_counted_in_the_log_at_the_end(
-        self, emulated_driver: Driver, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    def test_odd_datagrams_are_one_event_and_counted(
+        self, emulated_driver: Driver, tmp_path: Path
     ) -> None:
         events = tmp_path / "events.jsonl"
         emulated_driver.run(event_file=str(events))
@@ -110,8 +102,6 @@ class TestControl:
         (line,) = (json.loads(line) for line in events.open())
         assert line["event"] == "ignored"
         check_wording(line["who"])
-        emulated_driver.ends()
-        check_wording(*lines_with(capfd.readouterr().err, "unknown_code"))
 
 
 class TestTurn:
@@ -135,33 +125,6 @@ class TestTurn:
 
 
 class TestFaults:
-    def test_commands_that_are_lost_do_not_count(self, emulated_driver: Driver) -> None:
-        node = emulated_driver.run(faults=["deaf:command"])
-        emulated_driver.state()
-        emulated_driver.until(
-            lambda state: state.tick > 50, "some frames", wire.request(wire.TAKE_CONTROL)
-        )
-        assert node.host.controller is None
-        assert node.set_parameters([Parameter("faults", value=[""])])[0].successful
-        emulated_driver.until(
-            lambda _: node.host.controller is not None, "control", wire.request(wire.TAKE_CONTROL)
-        )
-
-    @pytest.mark.parametrize("address", [STRANGER, ""])
-    def test_foreign_frames_come_from_elsewhere(
-        self, emulated_driver: Driver, address: str
-    ) -> None:
-        emulated_driver.run(faults=["foreign:state"], foreign_address=address)
-        senders = {emulated_driver.receive() and emulated_driver.host for _ in range(20)}
-        assert len(senders) == 2
-        assert {sender[0] for sender in senders} == {HOST, address or HOST}
-
-    def test_forged_frames_come_from_the_hosts_own_port(self, emulated_driver: Driver) -> None:
-        emulated_driver.run(faults=["forged:state=5000"])
-        told = {(emulated_driver.state().tick > 5000, emulated_driver.host) for _ in range(20)}
-        assert [ahead for ahead, _ in sorted(told)] == [False, True]
-        assert len({host for _, host in told}) == 1
-
     def test_a_change_is_an_event(self, emulated_driver: Driver, tmp_path: Path) -> None:
         node = emulated_driver.run(event_file=str(tmp_path / "events.jsonl"))
         node.set_parameters([Parameter("faults", value=["drop:imu+0.01", "loss:state=0.1"])])

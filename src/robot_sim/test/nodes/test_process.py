@@ -4,7 +4,6 @@
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,18 +18,6 @@ from testkit.wording import check_wording, lines_with
 from .harness import DEADLINE_S
 
 pytestmark = pytest.mark.ros
-
-
-INTERRUPTED = """
-import signal, sys
-from importlib.metadata import entry_points
-
-[entry] = entry_points(group="console_scripts", name=sys.argv[1])
-command = entry.load()
-sys.modules[entry.module].import_module = lambda _: signal.raise_signal(signal.SIGINT)
-command()
-"""
-"""Runs a command; Ctrl-C comes while it imports what it needs."""
 
 
 def block() -> None:
@@ -76,14 +63,6 @@ def test_signal_ends_it_and_the_trace_is_written(
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert len(Trace.load(tmp_path / "walk.npz").time_s) > 0
-
-
-@pytest.mark.parametrize("command", ["sim_node", "unitree_emulator"])
-def test_ctrl_c_during_the_imports_ends_a_command_without_a_word(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, command], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_help_tells_the_parameters_and_what_is_no_argument_of_ros_is_refused() -> None:

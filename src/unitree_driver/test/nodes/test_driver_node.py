@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from policy_msgs.msg import RobotStatus
 from rclpy.node import Node
 from sensor_msgs.msg import BatteryState, Imu, JointState, Joy
 from std_msgs.msg import Bool
@@ -80,51 +79,6 @@ def test_operator_whose_estop_is_kept_brings_no_warning(
 
     driver.has_obstacle("e-stop was pressed")
     assert "incompatible QoS" not in driver.log
-
-
-def test_key_of_the_remote_is_wanted_before_control(
-    stage_of: Callable[[DriverCase], Stage],
-) -> None:
-    robot = switched_on(UnitreeDouble(GO2))
-    driver = stage_of(GO2_CASE).driver(robot, parameters={"remote_required": True})
-
-    driver.has_obstacle("no key of the wireless remote has been seen")
-    robot.press("A")
-    driver.may_be_taken()
-
-
-def test_standing_robot_lies_down_before_control_is_taken(
-    stage_of: Callable[[DriverCase], Stage],
-) -> None:
-    robot = UnitreeDouble(GO2)
-    lying, robot.pose = robot.pose, np.array([0.0, 0.8, -1.5] * 4)
-    driver = stage_of(GO2_CASE).driver(switched_on(robot))
-    driver.may_be_taken()
-
-    answer = driver.asked("take_control")
-    driver.until(lambda: robot.service.lying_at_ms is not None, "StandDown")
-    assert robot.service.active == "ai"
-    for share in np.linspace(0.0, 1.0, 50):
-        robot.pose = robot.pose + share * (lying - robot.pose)
-        driver.reports(lambda status: True, "a status")
-    driver.until(answer.done, "an answer")
-
-    assert answer.result().success, answer.result().message
-    assert robot.wrong_crc == 0
-
-
-def test_controller_that_comes_back_is_named(stage_of: Callable[[DriverCase], Stage]) -> None:
-    robot = switched_on(UnitreeDouble(GO2))
-    driver = stage_of(GO2_CASE).driver(robot)
-    driver.takes_control()
-    driver.follows()
-
-    robot.service.active = "ai"
-
-    driver.reports(
-        lambda status: status.state == RobotStatus.DAMPING and "`ai` is still" in status.reason,
-        "DAMPING",
-    )
 
 
 def test_second_publisher_of_lowcmd_damps_and_refuses(

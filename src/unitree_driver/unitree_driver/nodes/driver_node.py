@@ -58,7 +58,6 @@ _HUNG = Spec(
 
 
 def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
-    """Return the parameters of the driver of a robot."""
     defaults = model.defaults
     return (
         *([_BATTERY] if model.family is GO else []),
@@ -164,7 +163,6 @@ class UnitreeDriverNode(DriverNode):
     """A driver of a Unitree robot."""
 
     def __init__(self, name: str, robot_type: type[UnitreeRobot]) -> None:
-        """Declare the parameters."""
         model = robot_type.model
         super().__init__(name, robot_type, parameters(model), _sensor_topics(robot_type))
 
@@ -245,20 +243,16 @@ def _main(name: str, robot_type: type[UnitreeRobot], args: Sequence[str] | None)
 
 
 def go2(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `go2_driver`."""
     _main("go2_driver", Go2, args)
 
 
 def g1(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `g1_driver`."""
     _main("g1_driver", G1, args)
 
 
 def h1(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `h1_driver`."""
     _main("h1_driver", H1, args)
 
 
 def h1_2(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `h1_2_driver`."""
     _main("h1_2_driver", H1Two, args)

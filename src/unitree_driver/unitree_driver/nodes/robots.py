@@ -10,14 +10,10 @@ from unitree_driver.robot import UnitreeRobot
 
 
 class _DdsRobot(UnitreeRobot):
-    """A robot whose messages go over ROS 2's middleware."""
-
     def open(self) -> NodeTransport:
-        """Return the node's way to the robot."""
         return NodeTransport(self.model, self.settings)
 
     def adopt(self, descriptors: Sequence[int]) -> UnitreeTopics:
-        """Return the link process' way to the robot."""
         return UnitreeTopics(self.model, self.settings, linked=True)
 
 
