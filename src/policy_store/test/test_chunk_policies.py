@@ -12,7 +12,6 @@ import pytest
 
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.store import current_version
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.store import tool, verify_problems
 

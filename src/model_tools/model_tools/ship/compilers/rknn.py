@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.calibration.measure import FEWEST
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn_convert import ANALYSIS, MADE, PROOF
 from model_tools.ship.compilers.rknn_toolkit import (

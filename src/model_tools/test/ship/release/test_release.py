@@ -15,7 +15,6 @@ from model_tools.ship.push import bundle_digest
 from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import BundleError
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.store import MakeVersion, make_keys, tool, tool_refused
 from testkit.wording import check_wording, refusal

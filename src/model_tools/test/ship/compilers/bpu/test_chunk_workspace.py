@@ -20,7 +20,7 @@ from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
-from testkit.wording import check_wording, refusal
+from testkit.wording import refusal
 
 from ..conftest import SIZES
 from . import vendor_tool
