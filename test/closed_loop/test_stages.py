@@ -152,7 +152,7 @@ def test_wrong_successor_is_stopped_by_contract_and_shadow(
     release = released(bundle)
 
     assert [one.key for one in release.differences] == FOUND_IN_CONTRACT[name]
-    assert (verdict(release).health == "bad") is bool(FOUND_IN_CONTRACT[name])
+    assert (verdict(release)[0] == "bad") is bool(FOUND_IN_CONTRACT[name])
     found = shadowed(release, bundle, flight)
     if name == "stiffness x 0.8":  # the same targets: only the contract shows it
         assert (found.health, found.figures["rms_ratio"]) == ("healthy", 0.0)

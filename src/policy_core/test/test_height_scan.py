@@ -53,7 +53,7 @@ def ground(x: F64, y: F64) -> F64:
 
 def elevation(start: tuple[int, int] = (0, 0), cells: int = 100) -> ElevationMap:
     """Return a map of it around the origin."""
-    at = (0.5 * cells - 0.5 - np.arange(cells)) * RESOLUTION_M
+    at: F64 = (0.5 * cells - 0.5 - np.arange(cells, dtype=np.float64)) * RESOLUTION_M
     heights = ground(at[:, None], at[None]).astype(np.float32)
     heights = np.roll(heights, start, axis=(0, 1))
     return ElevationMap(heights=heights, centre=(0.0, 0.0), resolution_m=RESOLUTION_M, start=start)

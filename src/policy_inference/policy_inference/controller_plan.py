@@ -90,7 +90,7 @@ def unopened_controller(
     return set_controller(bundle.contract, policy_set, state, inputs, limits, lambda: 0)
 
 
-def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> bytes:
+def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> bytes:
     """Return the plan of a bundle for a controller in C++.
 
     Args:
@@ -104,7 +104,7 @@ def controller_plan(bundle: Bundle, library: Path, stricter: StricterLimits) -> 
             not there as ONNX, or it needs what no interface of ros2_control brings.
     """
     limits = limits_in_force(bundle.contract, stricter)
-    if isinstance(bundle, ChunkBundle):
+    if bundle.contract.kind == "chunk":
         controller = executing_controller(bundle, limits, InlineWorker(lambda _: np.zeros(0)))
     else:
         _require_joint_policies(bundle)
@@ -147,12 +147,12 @@ def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
     )
 
 
-def _host(bundle: Bundle, controller: Controller, library: Path) -> dict[str, Any]:
+def _host(bundle: Any, controller: Controller, library: Path) -> dict[str, Any]:
     action = controller.policy.action
     stiffness, damping = _gains(bundle, controller)
     members: Mapping[str, Any] = bundle.members or {"": bundle}
     actions = {}
-    if isinstance(bundle, ChunkBundle):
+    if bundle.contract.kind == "chunk":
         members, actions = {}, {"actions": [*bundle.contract.action.joints]}
     silence_s = getattr(bundle.contract, "silence_s", None)
     return {

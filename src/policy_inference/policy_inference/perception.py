@@ -87,7 +87,7 @@ class ScanSource:
             self._map, self._problem = None, f"elevation map: {error}"
             return
         self._map = found
-        content = zlib.crc32(np.ascontiguousarray(found.heights)), found.centre
+        content = zlib.crc32(found.heights.tobytes()), found.centre
         if content != self._content:
             self._content, self._seen_from = content, None
         if self._jumped_ns is not None and self.map_stamp_ns > self._jumped_ns:

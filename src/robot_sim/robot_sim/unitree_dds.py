@@ -117,7 +117,7 @@ class WireType(NamedTuple):
     text: bool = False
 
 
-class WireMessage(NamedTuple):
+class RawMessage(NamedTuple):
     """A message: the bytes of its `WireType`, without encapsulation, and the string."""
 
     data: bytes
@@ -157,7 +157,7 @@ class TopicWriter:
         self._topic = BytesTopic(participant, name, wire)
         self._writer = DataWriter(participant, self._topic, qos=qos)
 
-    def write(self, message: WireMessage) -> None:
+    def write(self, message: RawMessage) -> None:
         sample = self._topic.sample()
         ct.memmove(ct.byref(sample), message.data, len(message.data))
         if message.text:
@@ -179,13 +179,13 @@ class TopicReader:
         self._places = (ct.c_void_p * _SAMPLES)(*(ct.addressof(one) for one in self._samples))
         self._infos = (_Info * _SAMPLES)()
 
-    def take(self) -> list[WireMessage]:
+    def take(self) -> list[RawMessage]:
         """Return up to 16 messages that have arrived, the oldest first."""
         count = _take(self._reader._ref, self._places, self._infos, _SAMPLES, _SAMPLES)
         if count < 0:
             raise DDSException(count, "Occurred while taking messages")
         return [
-            WireMessage(bytes(sample.data), (sample.text or b"") if self._text else b"")
+            RawMessage(bytes(sample.data), (sample.text or b"") if self._text else b"")
             # Where no sample is valid, it only says that a writer has gone.
             for sample, info in zip(self._samples[:count], self._infos[:count], strict=True)
             if info.valid
@@ -223,15 +223,15 @@ def wire_type(name: str) -> WireType:
     return WireType(f"unitree_{package}::msg::dds_::{short}_", size)
 
 
-def read_request(message: WireMessage) -> ApiRequest:
+def read_request(message: RawMessage) -> ApiRequest:
     number, api, _, _, no_reply = _REQUEST.unpack(message.data)
     parameter = message.text.decode("utf-8", "replace")
     return ApiRequest(number=number, api=api, parameter=parameter, no_reply=no_reply)
 
 
-def written_response(answer: ApiResponse) -> WireMessage:
+def written_response(answer: ApiResponse) -> RawMessage:
     head = _RESPONSE.pack(answer.number, answer.api, answer.code)
-    return WireMessage(head, answer.data.encode())
+    return RawMessage(head, answer.data.encode())
 
 
 class RobotTopics:
@@ -307,7 +307,7 @@ class RobotTopics:
         if topic == LOW_STATE and len(content) < self._state.size:
             half = self._state._replace(size=len(content))
             writer = self._half = self._half or TopicWriter(self._robot, LOW_STATE, half, _NEWEST)
-        writer.write(WireMessage(content))
+        writer.write(RawMessage(content))
 
     def respond(self, service: str, answer: ApiResponse) -> None:
         self._responses[service].write(written_response(answer))

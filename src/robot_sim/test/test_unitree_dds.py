@@ -17,7 +17,7 @@ from robot_sim.trace import Trace
 
 pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
 
-from robot_sim.unitree_dds import WireMessage, read_request, written_response
+from robot_sim.unitree_dds import RawMessage, read_request, written_response
 from robot_sim.unitree_emulator import main
 from robot_sim.unitree_host import BATTERY, SECONDARY_IMU, ApiRequest, ApiResponse
 from testkit.wording import check_wording, lines_with
@@ -49,10 +49,10 @@ class TestMessages:
             + b"{}\0\0"
             + bytes(4)
         )
-        message = WireMessage(bytes_of[4:33], b"{}")
+        message = RawMessage(bytes_of[4:33], b"{}")
         assert read_request(message) == ApiRequest(number=7, api=RELEASE, parameter="{}")
         answer = written_response(ApiResponse(number=7, api=RELEASE, code=7002))
-        assert answer == WireMessage(
+        assert answer == RawMessage(
             (7).to_bytes(8, "little") + RELEASE.to_bytes(8, "little") + (7002).to_bytes(4, "little")
         )
 
@@ -68,7 +68,7 @@ class TestMessages:
                 number, api = header["identity"]["id"], header["identity"]["api_id"]
                 parameter = vector["values"]["parameter"]
                 made = request_sample(number, api, parameter).serialize(use_version_2=False)
-                message = WireMessage(data[4:33], parameter.encode())
+                message = RawMessage(data[4:33], parameter.encode())
                 assert read_request(message) == ApiRequest(number, api, parameter), name
             elif vector["layout"] == "api.Response":
                 answer = ApiResponse(

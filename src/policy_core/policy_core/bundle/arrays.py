@@ -130,5 +130,5 @@ def require_array(name: str, member: object) -> Tensor:
 
 
 def found_array(array: Tensor | None) -> Found:
-    """Return what a problem says of an array that is another than expected."""
+    """Return what a problem says about an array that is not the expected one."""
     return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

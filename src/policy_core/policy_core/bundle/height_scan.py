@@ -113,7 +113,7 @@ class HeightScan:
 def _axis(size_m: float, step_m: float, offset_m: float, direction: str) -> F64:
     # A size that is nearly a multiple has the last point: (1.6, 0.1) are 17 points.
     count = int(size_m / step_m + 1e-6) + 1
-    values = offset_m - size_m / 2.0 + step_m * np.arange(count)
+    values: F64 = offset_m - size_m / 2.0 + step_m * np.arange(count, dtype=np.float64)
     return values if direction == "ascending" else values[::-1]
 
 

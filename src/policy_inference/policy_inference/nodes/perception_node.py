@@ -28,7 +28,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 
-from policy_core.bundle.bundle import Bundle, JointBundle, policies_of
+from policy_core.bundle.bundle import Bundle, policies_of
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import PolicyError, RobotError
 from policy_core.interfaces import F64
@@ -76,7 +76,7 @@ class PerceptionNode(PeerGuard, Node):
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_scans"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
-        contracts = [one.contract for one in policies_of(bundle) if isinstance(one, JointBundle)]
+        contracts = [one.contract for one in policies_of(bundle) if one.contract.kind == "joint"]
         self._scans = scans_of(contracts, values["frozen_after_m"])
         if not self._scans:
             raise PolicyError(

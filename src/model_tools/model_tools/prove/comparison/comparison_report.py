@@ -19,7 +19,6 @@ from model_tools.prove.comparison.compare import Compared
 from model_tools.prove.comparison.kinds import DRAWN
 from model_tools.prove.comparison.walking import AXES, Walked
 from policy_core.bundle.bundle import REPORT_FOLDER, model_sha256
-from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
 from policy_core.interfaces import F64
 from policy_inference.comparison.chunks import PATH
@@ -52,7 +51,7 @@ def failures(found: Sequence[Compared]) -> list[str]:
 
 def comparison_report(found: Sequence[Compared]) -> Report:
     reference = found[0].candidate
-    is_chunk = isinstance(reference.bundle, ChunkBundle)
+    is_chunk = reference.bundle.contract.kind == "chunk"
     figures = _chunk_figures if is_chunk else _joint_figures
     return Report(
         title=f"{reference.bundle.contract.name}: {len(found)} artifacts compared",
