@@ -76,7 +76,9 @@ class PerceptionNode(PeerGuard, Node):
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_scans"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
-        contracts = [one.contract for one in policies_of(bundle) if one.contract.kind == "joint"]
+        contracts: list[Any] = [
+            one.contract for one in policies_of(bundle) if one.contract.kind == "joint"
+        ]
         self._scans = scans_of(contracts, values["frozen_after_m"])
         if not self._scans:
             raise PolicyError(
