@@ -377,9 +377,7 @@ class PerceivedReader final : public MessageReader {
     stamp_ns_ = cdr.stamp();
     cdr.text();
     cdr.stamp();  // of the map
-    const auto problem = cdr.text();
-    if (!is_utf8(problem)) cdr.fail();
-    has_problem_ = !problem.empty();
+    has_problem_ = !cdr.text().empty();
     cdr.value<std::uint32_t>();
     found_ = cdr.array<double>();
     return cdr.ok();

@@ -228,7 +228,7 @@ def robot_plan(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "image"}, "image: expected joints, robot, velocity or vector"),
+        ({"kind": "image"}, "image: expected joints, robot, velocity, vector or perceived"),
         ({"input": "gps"}, "gps: expected an input of the controller"),
         ({"fields": ["ang_vel_body", "height"]}, "height: expected a field of the state"),
         ({"fields": ["ang_vel_body"]}, "expected a number for each value of the fields"),

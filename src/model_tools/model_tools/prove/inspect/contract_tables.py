@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from model_tools.files.terms import frames, newest_columns
-from policy_core.bundle.body import AnyContract, ComparisonLimits, Statistics
+from policy_core.bundle.body import ComparisonLimits, Statistics
 from policy_core.bundle.chunk_contract import JointUnit, Scaling
 from policy_core.bundle.contract import (
     ActionTerm,
@@ -39,7 +39,7 @@ _BY_JOINT = {
 """Name and unit of what each joint has."""
 
 
-def contract_tables(contract: AnyContract) -> list[Table]:
+def contract_tables(contract: Any) -> list[Table]:
     """Return all fields, then values by joint; of a joint policy also by output and input."""
     tables = [
         Table(
@@ -47,7 +47,7 @@ def contract_tables(contract: AnyContract) -> list[Table]:
         ),
         _joint_table(contract.joints),
     ]
-    if isinstance(contract, JointContract):
+    if contract.kind == "joint":
         tables.append(_action_table(contract))
         tables += [_observation_table(contract, name) for name in contract.observations]
     return tables

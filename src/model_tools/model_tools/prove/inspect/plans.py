@@ -35,7 +35,7 @@ def plan_of(bundle: Bundle) -> bytes:
 def _controller(bundle: Any) -> Controller:
     idle, stricter = InlineWorker(lambda _: np.zeros(0)), StricterLimits()  # it is never asked
     limits = limits_in_force(bundle.contract, stricter)
-    if isinstance(bundle, ChunkBundle):
+    if bundle.contract.kind == "chunk":
         return chunk_controller(bundle, idle, limits, lambda: 0, ChunkSettings()).controller
     chunks = bundle.members_of(ChunkBundle) if bundle.members else {}
     runners = {
