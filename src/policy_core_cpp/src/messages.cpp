@@ -99,6 +99,13 @@ class Cdr {
                           : std::string_view();
   }
 
+  /// Skips a string; returns whether it has any character, as the decoders of ROS count them.
+  bool skip_text() noexcept {
+    const auto length = value<std::uint32_t>();
+    const auto* from = take(length, 1);
+    return from && (length > 1 || (length == 1 && *from != 0));
+  }
+
   /// The stamp of a header; none if it is zero.
   Time stamp() noexcept {
     const auto sec = value<std::int32_t>();
@@ -377,7 +384,7 @@ class PerceivedReader final : public MessageReader {
     stamp_ns_ = cdr.stamp();
     cdr.text();
     cdr.stamp();  // of the map
-    has_problem_ = !cdr.text().empty();
+    has_problem_ = cdr.skip_text();
     cdr.value<std::uint32_t>();
     found_ = cdr.array<double>();
     return cdr.ok();

@@ -172,10 +172,10 @@ def test_a_map_that_stays_the_same_while_the_robot_moves_is_not_believed(
         source.take_map(grid_map(step(30), stamp_ns=now_ns), now_ns)
         source.see(pose(0.1 * way, now_ns), now_ns)
     with pytest.raises(RobotError):
-        source.see(pose(0.6, now_ns + 1), now_ns)
+        source.see(pose(0.6, now_ns + 50_000_000), now_ns)
 
     source.take_map(grid_map(step(30) + 0.001, stamp_ns=now_ns), now_ns)
-    source.see(pose(0.6, now_ns + 2), now_ns)
+    source.see(pose(0.6, now_ns + 60_000_000), now_ns)
 
 
 def test_after_a_jump_of_the_pose_only_a_newer_map_is_believed(source: ScanSource) -> None:

@@ -139,7 +139,8 @@ def test_repository_that_exists_is_replaced_with_force_only(tmp_path: Path) -> N
 
     tool_refused(*deploy)
     for option in ("--instances", "--model-version"):
-        tool_refused(*deploy, "--force", option, "0")
+        with pytest.raises(SystemExit, match="2"):
+            tool(*deploy, "--force", option, "0")
     assert tool(*deploy, "--force", "--storage-uri", "s3://fleet/tiny") == 0
     kserve = yaml.safe_load((repository / "kserve.yaml").read_text())
     assert kserve["spec"]["predictor"]["model"]["storageUri"] == "s3://fleet/tiny"
