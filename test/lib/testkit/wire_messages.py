@@ -188,7 +188,7 @@ class RandomMessages:
     def perceived(self, cdr: CdrWriter, stamp_ns: int) -> None:
         cdr.stamp(stamp_ns).text(self._text()).stamp(stamp_ns)
         cdr.text(self._text() if self._happens(0.1) else b"").put("I", 1)
-        cdr.array("d", self._numbers(self._draw.randrange(4) if self._happens(0.1) else 2))
+        cdr.array("d", self._numbers(self._draw.randrange(1, 5) if self._happens(0.1) else 2))
 
 
 _MAKERS: dict[str, Callable[[RandomMessages, CdrWriter, int], None]] = {

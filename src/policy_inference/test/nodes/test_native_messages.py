@@ -142,7 +142,7 @@ def test_random_streams_leave_the_same_state(
     twins = MessageTwins(contract_of(changes), seed, command)
     messages, draw = RandomMessages(NAMES, seed), random.Random(seed)
     verdicts = set[tuple[str, int]]()
-    for _ in range(800):
+    for _ in range(1200):
         name = draw.choice([*twins.types])
         late_ns = draw.choice([0, 0, 0, 0, PERIOD_NS, 10 * PERIOD_NS, 10**9])
         stamp_ns = draw.choice([twins.now_ns + 10**18 - late_ns] * 20 + [0, -5_000_000_001])
