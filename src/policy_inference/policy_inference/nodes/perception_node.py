@@ -25,6 +25,7 @@ from policy_msgs.msg import Perceived
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 
@@ -66,13 +67,17 @@ PARAMETERS = (
 class PerceptionNode(PeerGuard, Node):
     """Publishes the height scans of a bundle."""
 
-    def __init__(self) -> None:
-        """Read the parameters and the contracts, and subscribe.
+    def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
+        """Read the parameters, these before the process's, and the contracts; subscribe.
 
         Raises:
             PolicyError: The bundle cannot be used, or has no height scan.
         """
-        super().__init__("perception_node")
+        super().__init__(
+            "perception_node",
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=list(overrides),
+        )
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_scans"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
