@@ -21,10 +21,11 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from policy_core.errors import PolicyError
 from policy_inference.nodes.perception_node import PerceptionNode
+from testkit.edits import MISSING
 from testkit.wire_messages import SCAN
 from testkit.wording import refusal
 
-from .bundles import MISSING, write_bundle
+from .bundles import write_bundle
 from .harness import Stage
 
 TOPIC = "perception/ground"
