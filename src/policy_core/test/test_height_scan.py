@@ -24,7 +24,7 @@ from policy_core.observation.height_scan import ElevationMap, HeightScanner
 GRID = ScanGrid(
     size_m=(1.6, 1.0),
     resolution_m=(0.1, 0.1),
-    offset_m=(0.0, 0.0),
+    centre_m=(0.0, 0.0),
     order="x_fastest",
     x="ascending",
     y="ascending",
@@ -101,7 +101,7 @@ def test_the_points_of_a_grid_are_in_the_order_that_the_training_says() -> None:
     np.testing.assert_allclose(
         first(order="y_fastest", x="descending", y="descending"), [[0.8, 0.5], [0.8, 0.4]]
     )
-    np.testing.assert_allclose(first(offset_m=(0.2, 0.1)), [[-0.6, -0.4], [-0.5, -0.4]])
+    np.testing.assert_allclose(first(centre_m=(0.2, 0.1)), [[-0.6, -0.4], [-0.5, -0.4]])
 
 
 def test_a_scan_sees_the_cells_that_its_points_are_in() -> None:
@@ -124,7 +124,7 @@ def test_a_circular_map_is_the_same_map() -> None:
         {"grid": replace(GRID, order="y_fastest")},
         {"grid": replace(GRID, y="descending")},
         {"grid": replace(GRID, x="descending")},
-        {"grid": replace(GRID, offset_m=(0.05, 0.05))},
+        {"grid": replace(GRID, centre_m=(0.05, 0.05))},
         {"grid": replace(GRID, size_m=(1.6, 0.5), resolution_m=(0.1, 0.05))},
         {"value": "ground_minus_frame"},
         {"value": "ground_minus_mean"},

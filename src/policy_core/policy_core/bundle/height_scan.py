@@ -31,7 +31,7 @@ class ScanGrid:
     resolution_m: tuple[float, ...] = entry(
         "distance of neighbouring points along x and y, m", length=2, exclusiveMinimum=0
     )
-    offset_m: tuple[float, ...] = entry(
+    centre_m: tuple[float, ...] = entry(
         "centre of the grid in the frame of the scan, x and y, m", length=2
     )
     order: Literal["x_fastest", "y_fastest"] = entry(
@@ -100,9 +100,9 @@ class HeightScan:
             return np.array(self.points_m, dtype=np.float64).reshape(-1, 2)
         grid = self.grid
         x, y = (
-            _axis(size, step, offset, direction)
-            for size, step, offset, direction in zip(
-                grid.size_m, grid.resolution_m, grid.offset_m, (grid.x, grid.y), strict=True
+            _axis(size, step, centre, direction)
+            for size, step, centre, direction in zip(
+                grid.size_m, grid.resolution_m, grid.centre_m, (grid.x, grid.y), strict=True
             )
         )
         if grid.order == "x_fastest":
@@ -110,10 +110,10 @@ class HeightScan:
         return np.stack([np.repeat(x, y.size), np.tile(y, x.size)], axis=1)
 
 
-def _axis(size_m: float, step_m: float, offset_m: float, direction: str) -> F64:
+def _axis(size_m: float, step_m: float, centre_m: float, direction: str) -> F64:
     # A size that is nearly a multiple has the last point: (1.6, 0.1) are 17 points.
     count = int(size_m / step_m + 1e-6) + 1
-    values: F64 = offset_m - size_m / 2.0 + step_m * np.arange(count, dtype=np.float64)
+    values: F64 = centre_m - size_m / 2.0 + step_m * np.arange(count, dtype=np.float64)
     return values if direction == "ascending" else values[::-1]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
@@ -315,7 +316,52 @@ def _term(
         history=frames(common or term.get("history_length")),
         period_s=period_s,
         reads=reads,
+        scan=_scan(root, term) if function == "height_scan" else None,
     )
+
+
+def _scan(root: Node, term: Node) -> dict[str, Any] | None:
+    """Return what the training says of a height scan; None where its rays are no grid.
+
+    Isaac Lab's term is the sensor's height less that of the ground and an offset; of the sensor's
+    own offset only x and y move the points, not the height that counts.
+    """
+    params = term["params"]
+    config = params.get("sensor_cfg")
+    sensor = root["scene"].get(config["name"].text()) if config else None
+    pattern = sensor.get("pattern_cfg") if sensor else None
+    if sensor is None or pattern is None or pattern["func"].last_name() != "grid_pattern":
+        return None
+    step_m = pattern["resolution"].number()
+    ordering, turns = pattern.get("ordering"), sensor.get("ray_alignment")
+    alignment = turns.text() if turns else "yaw" if sensor.flag("attach_yaw_only") else "base"
+    offset = params.get("offset")
+    return {
+        "grid": {
+            "size_m": pattern["size"].numbers(2),
+            "resolution_m": [step_m, step_m],
+            "centre_m": sensor["offset"]["pos"].numbers(3)[:2],
+            "order": "y_fastest" if ordering and ordering.text() == "yx" else "x_fastest",
+            "x": "ascending",
+            "y": "ascending",
+        },
+        "origin_m": todo(
+            f"where {sensor['prim_path'].text()} is in the frame of the base, m; [0, 0, 0] if it "
+            "is the base"
+        ),
+        "alignment": alignment,
+        **({"heading": "rotated_x"} if alignment == "yaw" else {}),
+        "value": "frame_minus_ground",
+        "offset_m": offset.number() if offset else 0.5,
+        "invalid": todo(
+            "what stands for a point that the robot's map does not know: value (with "
+            "invalid_value), nearest, mean or fault; the training knew all"
+        ),
+        "max_invalid_ratio": todo("largest share of points that are not known, 0 to 1"),
+        "map_timeout_s": todo("age at which the robot's map is too old, s"),
+        "pose_timeout_s": todo("age at which the pose in the map is too old, s"),
+        "layer": todo("layer of the robot's grid_map_msgs/GridMap with the heights"),
+    }
 
 
 def _function(root: Node, term: Node) -> tuple[str, str]:

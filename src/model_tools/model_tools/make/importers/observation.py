@@ -13,7 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft, todo
-from policy_core.bundle.terms import TERMS
+from policy_core.bundle.terms import PERCEPTION, TERMS
 
 _KNOWN = {
     "base_lin_vel": "base_lin_vel",
@@ -90,6 +90,8 @@ class SourceTerm:
     reads: Sequence[str] | None = None
     """Parameters of a phase beside its period; None where the source does not list them."""
     topic: str = ""
+    scan: Mapping[str, Any] | None = None
+    """Of a height scan, the contract's section; None where the source does not say it."""
     doubt: str = ""
     """Question about which term this is, where the source leaves it open."""
 
@@ -174,8 +176,10 @@ def term_of(function: str) -> str:
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     # A function `phase` that has a period is one.
     is_phase = term.function == "phase" and term.period_s
-    kind = "phase" if is_phase else term_of(term.function)
+    kind = "phase" if is_phase else "height_scan" if term.scan else term_of(term.function)
     entry: dict[str, Any] = {"term": kind}
+    if term.scan:
+        entry |= {"topic": f"{PERCEPTION}{term.name}", "scan": dict(term.scan)}
     if kind == "external":
         entry |= {
             "topic": term.topic or term.name,
@@ -323,6 +327,12 @@ def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | Non
         count = _action_count(draft)
     elif size == "phase":
         count = len(spec.parts)
+    elif size == "scan":
+        grid = entry["scan"]["grid"]
+        count = math.prod(
+            round(size_m / step_m) + 1
+            for size_m, step_m in zip(grid["size_m"], grid["resolution_m"], strict=True)
+        )
     else:
         count = entry["size"] if size == "external" else size
     return None if isinstance(count, dict) and TODO in count else int(count) * term.history

@@ -203,3 +203,97 @@ def test_a_robot_s_file_with_two_orders_is_asked_about(
     for order in (None, "sdk"):
         with refusal(ToolError):
             make_draft(request_for(ENV, ENV_WIDTH, joints=two, joint_order=order))
+
+
+SCANNER = """
+  scanner:
+    class_type: isaaclab.sensors.ray_caster.ray_caster:RayCaster
+    prim_path: "{ENV_REGEX_NS}/Robot/base"
+    offset: {pos: !!python/tuple [0.1, 0.0, 20.0], rot: !!python/tuple [1.0, 0.0, 0.0, 0.0]}
+    ray_alignment: yaw
+    pattern_cfg:
+      func: isaaclab.sensors.ray_caster.patterns.patterns:grid_pattern
+      resolution: 0.1
+      size: [1.6, 1.0]
+      ordering: xy
+"""
+SCAN = """    scan:
+      func: isaaclab.envs.mdp.observations:height_scan
+      params: {offset: 0.4, sensor_cfg: {name: scanner}}
+      clip: !!python/tuple [-1.0, 1.0]
+      scale: null
+      history_length: 0
+"""
+
+
+def scanned(*edits: tuple[str, str]) -> str:
+    """Return an environment whose policy sees a height scan last."""
+    text = ENV.replace("scene:\n", f"scene:{SCANNER}", 1).replace(
+        "    unused: null\n", f"{SCAN}    unused: null\n", 1
+    )
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def test_a_height_scan_is_what_its_ray_caster_says_and_the_rest_is_asked_for(
+    request_for: MakeRequest,
+) -> None:
+    draft = make_draft(request_for(scanned(), ENV_WIDTH + 187, joints=JOINTS))
+
+    term = draft.find("observations.obs.terms")[-1]
+    assert (term["term"], term["topic"], term["clip"]) == (
+        "height_scan",
+        "perception/scan",
+        [-1.0, 1.0],
+    )
+    stated = {key: value for key, value in term["scan"].items() if not isinstance(value, dict)}
+    assert stated == {
+        "alignment": "yaw",
+        "heading": "rotated_x",
+        "value": "frame_minus_ground",
+        "offset_m": 0.4,
+    }
+    assert term["scan"]["grid"] == {
+        "size_m": [1.6, 1.0],
+        "resolution_m": [0.1, 0.1],
+        "centre_m": [0.1, 0.0],
+        "order": "x_fastest",
+        "x": "ascending",
+        "y": "ascending",
+    }
+    asked = {key.rpartition(".")[2] for key in draft.todos() if ".scan." in key}
+    assert asked == {
+        "origin_m",
+        "invalid",
+        "max_invalid_ratio",
+        "map_timeout_s",
+        "pose_timeout_s",
+        "layer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "value"),
+    [
+        ("ordering: xy", "ordering: yx", "order", "y_fastest"),
+        ("ray_alignment: yaw", "ray_alignment: base", "alignment", "base"),
+        ("ray_alignment: yaw", "attach_yaw_only: true", "alignment", "yaw"),
+        ("ray_alignment: yaw", "attach_yaw_only: false", "alignment", "base"),
+        ("offset: 0.4, ", "", "offset_m", 0.5),
+    ],
+)
+def test_another_ray_caster_is_another_scan(
+    request_for: MakeRequest, old: str, new: str, key: str, value: object
+) -> None:
+    draft = make_draft(request_for(scanned((old, new)), ENV_WIDTH + 187, joints=JOINTS))
+    scan = draft.find("observations.obs.terms")[-1]["scan"]
+    assert {**scan, **scan["grid"]}[key] == value
+
+
+def test_a_scan_of_other_rays_stays_a_vector_from_outside(request_for: MakeRequest) -> None:
+    text = scanned(("grid_pattern", "lidar_pattern"))
+    draft = make_draft(request_for(text, ENV_WIDTH + 187, joints=JOINTS))
+    term = draft.find("observations.obs.terms")[-1]
+    assert (term["term"], term["size"]) == ("external", 187)
