@@ -321,7 +321,7 @@ def _term(
 
 
 def _scan(root: Node, term: Node) -> dict[str, Any] | None:
-    """Return what the training says of a height scan; None where its rays are no grid.
+    """Return the scan of a height scanner; None where its rays are no grid.
 
     Isaac Lab's term is the sensor's height less that of the ground and an offset; of the sensor's
     own offset only x and y move the points, not the height that counts.
