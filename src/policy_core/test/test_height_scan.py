@@ -196,7 +196,8 @@ def test_a_scan_that_knows_too_little_is_refused(
         ({"points_m": ((0.0, 0.0),)}, "scan"),
         ({"grid": None, "points_m": ((0.0, 0.0, 0.0),)}, "scan.points_m[0]"),
         ({"grid": replace(GRID, size_m=(1.65, 1.0))}, "scan.grid.size_m"),
-        ({"grid": replace(GRID, size_m=(100.0, 100.0))}, "scan.grid"),
+        ({"grid": replace(GRID, size_m=(100.0, 100.0))}, "scan"),
+        ({"grid": replace(GRID, size_m=(1e308, 1.0))}, "scan"),
         ({"heading": None}, "scan.heading"),
         ({"alignment": "base"}, "scan.heading"),
         ({"reach_m": 2.0}, "scan.miss"),
@@ -212,3 +213,52 @@ def test_what_contradicts_itself_in_a_scan_has_one_problem(
     reader = Reader("policy.yaml")
     check_scan(replace(ISAAC_LAB, **change), "scan", reader.problem)
     assert [problem.key for problem in reader.problems] == [key]
+
+
+def test_two_points_equally_near_are_chosen_by_their_order() -> None:
+    scan = replace(ISAAC_LAB, invalid="nearest", invalid_value=None)
+    scanner = HeightScanner(scan)
+    for column in range(1, 16):
+        scanner.heights[:] = scan.points[:, 0]
+        unknown = np.arange(187) % 17 == column
+        scanner.heights[unknown] = np.nan
+        scanner.see()
+        np.testing.assert_allclose(scanner.values[unknown], -(scan.points[unknown, 0] - 0.1) - 0.5)
+
+
+def test_heights_that_are_not_finite_are_not_known() -> None:
+    scanner = HeightScanner(ISAAC_LAB)
+    scanner.heights[:] = 0.0
+    scanner.heights[:3] = np.inf, -np.inf, np.nan
+    scanner.see()
+    assert scanner.invalid == 3
+    assert scanner.values[:3].tolist() == [-1.0] * 3
+
+
+def test_a_miss_counts_in_no_mean() -> None:
+    scan = replace(ISAAC_LAB, value="ground_minus_mean", offset_m=0.0, reach_m=0.5, miss=9.0)
+    scanner = HeightScanner(scan)
+    scanner.heights[:] = -0.1
+    scanner.heights[5] = -100.0
+    scanner.see()
+    assert scanner.values[5] == 9.0
+    np.testing.assert_allclose(np.delete(scanner.values, 5), 0.0, atol=1e-12)
+
+
+def test_the_largest_share_of_unknown_points_may_be_reached() -> None:
+    points = tuple((0.1 * i, 0.0) for i in range(100))
+    for unknown in (29, 57, 58):
+        scan = replace(ISAAC_LAB, grid=None, points_m=points, max_invalid_ratio=unknown / 100)
+        scanner = HeightScanner(scan)
+        scanner.heights[:] = 0.0
+        scanner.heights[:unknown] = np.nan
+        scanner.see()
+        scanner.heights[unknown] = np.nan
+        with pytest.raises(RobotError):
+            scanner.see()
+
+
+@pytest.mark.parametrize("pitch", [1.5, 2.0, math.pi])
+def test_rays_that_do_not_go_down_find_nothing(pitch: float) -> None:
+    along = replace(ISAAC_LAB, alignment="base", heading=None, max_invalid_ratio=1.0)
+    assert seen(along, quat_xyzw=quaternion(pitch=pitch)).tolist() == [-1.0] * 187

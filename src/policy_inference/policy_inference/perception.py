@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.height_scan import HeightScan
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap, HeightScanner
 from policy_inference.messages.elevation import elevation_of, sampled_heights
 
-_FASTEST_M_S = 10.0
-"""No robot moves faster; a pose that does has been corrected, and the map follows later."""
+_FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
+"""No robot moves or turns faster: such a pose has been corrected, and the map follows later."""
+_JUMP_M, _JUMP_RAD = 0.05, 0.1
+_AHEAD_S = 0.1
+"""By which a map's stamp may lie ahead: clocks of two machines differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,25 +53,24 @@ def pose_of(message: Any) -> Pose:
         stamp_ns=_ns(message.header.stamp),
         frame=message.header.frame_id,
         position=numbers[:3],
-        quat_xyzw=numbers[3:],
+        quat_xyzw=numbers[3:] / norm,
     )
 
 
 class ScanSource:
     """One height scan of a contract: takes maps, or points sampled elsewhere, and gives values."""
 
-    def __init__(self, topic: str, term: Term, frozen_after_m: float) -> None:
+    def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
         """Begin without a map.
 
         Args:
             topic: Where the values go.
-            term: A term `height_scan`.
+            scan: Of the contract.
             frozen_after_m: Way of the robot after which a map that is still the same is not
                 believed; 0: any way, for a map that is known beforehand.
         """
-        assert term.scan is not None
-        self.topic, self._scan = topic, term.scan
-        self.scanner = HeightScanner(term.scan)
+        self.topic, self._scan = topic, scan
+        self.scanner = HeightScanner(scan)
         self._frozen_after_m = frozen_after_m
         self._map: ElevationMap | None = None
         self._problem = "no elevation map has come"
@@ -79,7 +82,10 @@ class ScanSource:
 
     def take_map(self, message: Any, now_ns: int) -> None:
         """Take a grid_map_msgs/GridMap that came now; one that cannot be used says why in `see`."""
-        self.map_stamp_ns = _ns(message.header.stamp) or now_ns
+        stamp_ns = _ns(message.header.stamp) or now_ns
+        if stamp_ns < self.map_stamp_ns:  # its clock was set back
+            self._jumped_ns = None
+        self.map_stamp_ns = stamp_ns
         self._frame = message.header.frame_id
         try:
             found = elevation_of(message, self._scan.layer)
@@ -105,6 +111,11 @@ class ScanSource:
         if elevation is None:
             raise RobotError(self._problem)
         age_s = (now_ns - self.map_stamp_ns) * 1e-9
+        if age_s < -_AHEAD_S:
+            raise RobotError(
+                f"elevation map: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
+                "synchronise the clocks"
+            )
         if age_s > self._scan.map_timeout_s:
             raise RobotError(
                 f"elevation map: expected one of at most {self._scan.map_timeout_s:g} s, found one "
@@ -140,8 +151,14 @@ class ScanSource:
         before, self._pose = self._pose, pose
         if before is None or pose.stamp_ns <= before.stamp_ns:
             return
+        gap_s = min((pose.stamp_ns - before.stamp_ns) * 1e-9, _LONGEST_GAP_S)
         way_m = float(np.linalg.norm(pose.position - before.position))
-        if way_m > 0.05 + _FASTEST_M_S * (pose.stamp_ns - before.stamp_ns) * 1e-9:
+        half_turn = min(1.0, abs(float(pose.quat_xyzw @ before.quat_xyzw)))
+        turned_rad = 2.0 * math.acos(half_turn)
+        if (
+            way_m > _JUMP_M + _FASTEST_M_S * gap_s
+            or turned_rad > _JUMP_RAD + _FASTEST_RAD_S * gap_s
+        ):
             self._jumped_ns = pose.stamp_ns
 
     def _moved_m(self, pose: Pose) -> float:
@@ -150,15 +167,10 @@ class ScanSource:
         return math.dist(self._seen_from, pose.position)
 
 
-def scans_of(contracts: Sequence[JointContract], frozen_after_m: float) -> list[ScanSource]:
+def scans_of(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:
     """Return a source for each height scan of contracts, one for each topic."""
-    terms = {
-        term.topic: term
-        for contract in contracts
-        for term in contract.terms
-        if term.scan is not None and term.topic is not None
-    }
-    return [ScanSource(topic, term, frozen_after_m) for topic, term in terms.items()]
+    scans = {topic: scan for contract in contracts for topic, scan in contract.scans.items()}
+    return [ScanSource(topic, scan, frozen_after_m) for topic, scan in scans.items()]
 
 
 def _ns(stamp: Any) -> int:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from policy_core.bundle.contract import Term
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
@@ -108,8 +108,7 @@ def pose(x: float = 0.0, stamp_ns: int = NOW_NS, frame: str = "odom") -> Pose:
 
 @pytest.fixture
 def source() -> ScanSource:
-    term = Term(term="height_scan", topic="perception/height_scan", scan=SCAN)
-    return ScanSource("perception/height_scan", term, frozen_after_m=0.5)
+    return ScanSource("perception/height_scan", SCAN, frozen_after_m=0.5)
 
 
 @pytest.mark.parametrize("start", [(0, 0), (5, 3), (11, 7)])
@@ -134,8 +133,20 @@ _Spoil = Callable[[Any], Any]
         lambda it: setattr(it, "outer_start_index", 12),
         lambda it: setattr(it.data[0].layout.dim[0], "label", "width"),
         lambda it: setattr(it.data[0], "data", array("f", [0.0])),
+        lambda it: setattr(it.info.pose.position, "x", np.nan),
+        lambda it: setattr(it, "layers", ["x", "elevation"]),
     ],
-    ids=["layer", "length", "resolution", "turned", "start", "labels", "cells"],
+    ids=[
+        "layer",
+        "length",
+        "resolution",
+        "turned",
+        "start",
+        "labels",
+        "cells",
+        "centre",
+        "arrays",
+    ],
 )
 def test_a_map_of_another_form_is_refused(source: ScanSource, spoil: _Spoil) -> None:
     message = grid_map(step())
@@ -157,6 +168,7 @@ def test_a_scan_says_why_there_is_none(source: ScanSource) -> None:
     source.see(pose(), NOW_NS)
     reasons.append(refusal(pose(), NOW_NS + 600_000_000))
     reasons.append(refusal(pose(frame="map")))
+    reasons.append(refusal(pose(), NOW_NS - SECOND_NS))
     holes = step()
     holes[:6] = np.nan
     source.take_map(grid_map(holes), NOW_NS)
@@ -188,6 +200,23 @@ def test_after_a_jump_of_the_pose_only_a_newer_map_is_believed(source: ScanSourc
     source.see(pose(0.4, later_ns + 1), later_ns + 1)
 
 
+def test_a_turn_that_no_robot_makes_is_a_jump_as_well(source: ScanSource) -> None:
+    source.take_map(grid_map(step(30)), NOW_NS)
+    source.see(pose(), NOW_NS)
+    turned = replace(pose(0.0, NOW_NS + 20_000_000), quat_xyzw=np.array([0.0, 0.0, 1.0, 0.0]))
+    with pytest.raises(RobotError):
+        source.see(turned, NOW_NS + 20_000_000)
+
+
+def test_a_clock_that_was_set_back_ends_what_was_awaited(source: ScanSource) -> None:
+    source.take_map(grid_map(step(30)), NOW_NS)
+    source.see(pose(), NOW_NS)
+    with pytest.raises(RobotError):
+        source.see(pose(0.5, NOW_NS + 1), NOW_NS + 1)
+    source.take_map(grid_map(step(30), stamp_ns=SECOND_NS), SECOND_NS)
+    source.see(pose(0.5, SECOND_NS), SECOND_NS)
+
+
 def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
     kind = np.dtype(
         {
@@ -206,6 +235,7 @@ def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
         fields=[SimpleNamespace(name="z", offset=offset, datatype=7)],
         is_bigendian=big_endian,
         point_step=20,
+        row_step=20 * len(z),
         data=points.tobytes(),
     )
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Term,
         VelocityCommand,
     )
+    from policy_core.bundle.height_scan import HeightScan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +268,11 @@ class AnyContract(Body):
     @property
     def external_sizes(self) -> Mapping[str, int]:
         """Number of values of each external vector that it observes, by topic."""
+        return {}
+
+    @property
+    def scans(self) -> Mapping[str, HeightScan]:
+        """Height scan of each topic that brings one."""
         return {}
 
     @property

@@ -532,7 +532,20 @@ class JointContract(AnyContract):
     @property
     def external_sizes(self) -> Mapping[str, int]:
         """Those of its terms."""
-        return {term.topic: term.size or 0 for term in self.terms if term.topic is not None}
+        return {
+            term.topic: term.scan.count if term.scan else term.size or 0
+            for term in self.terms
+            if term.topic is not None
+        }
+
+    @property
+    def scans(self) -> Mapping[str, HeightScan]:
+        """Those of its terms."""
+        return {
+            term.topic: term.scan
+            for term in self.terms
+            if term.topic is not None and term.scan is not None
+        }
 
     @property
     def models(self) -> Mapping[str, Graph]:

@@ -21,6 +21,7 @@ from policy_core.bundle.contract import (
     VelocityCommand,
     Via,
 )
+from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.resolve import matched, per_joint
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.set_contract import (
@@ -197,6 +198,17 @@ class _SetResolver:
             for topic, size in self._contracts[name].external_sizes.items():
                 as_in, expected = first.setdefault(topic, (name, size))
                 self._same(name, f"size of the external vector {topic}", expected, as_in, size)
+        scans = dict[str, tuple[str, HeightScan]]()
+        for name in self._order:
+            for topic, scan in self._contracts[name].scans.items():
+                as_in, stated = scans.setdefault(topic, (name, scan))
+                self._reader.expect(
+                    scan == stated,
+                    f"members.{name}.bundle",
+                    f"the height scan of {topic} as in the member {as_in}",
+                    Found("another one"),
+                    "give it a topic of its own",
+                )
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]

@@ -139,7 +139,7 @@ def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
         tensor = contract.model.outputs.get(term.output or "")
         return math.prod(tensor.shape) if tensor else 0
     if spec.size == "scan":
-        return 0 if term.scan is None else len(term.scan.points)
+        return 0 if term.scan is None else term.scan.count
     return term.size or 0 if spec.size == "external" else int(spec.size)
 
 

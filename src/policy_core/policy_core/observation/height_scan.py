@@ -16,6 +16,9 @@ from policy_core.interfaces import F64, Index
 
 _RAY_STEPS = 4
 """Steps from map cell to map cell by which a slanting ray finds the ground."""
+_SHALLOWEST = 0.2
+"""Sine of the angle below the horizon from which on rays are followed."""
+_ROUNDED = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,11 +62,12 @@ class HeightScanner:
         self._at_x, self._at_y, self._work = np.zeros((3, size))
         self._row: Index = np.zeros(size, np.intp)
         self._column: Index = np.zeros(size, np.intp)
-        self._outside, self._more = np.zeros((2, size), bool)
+        self._outside, self._more, self._known, self._reached = np.zeros((4, size), bool)
         self._neighbours: Index | None = None
         if scan.invalid == "nearest":
             distances = np.square(points[:, None] - points[None]).sum(axis=2)
-            self._neighbours = distances.argsort(axis=1, kind="stable")
+            # Rounded, so that of points equally near the first counts.
+            self._neighbours = distances.round(9).argsort(axis=1, kind="stable")
 
     def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
         """Write `heights` from a map, by the cell that each point is in.
@@ -96,43 +100,43 @@ class HeightScanner:
             RobotError: More points are not known than the scan allows, or any where it is refused.
         """
         scan, values, heights = self._scan, self.values, self.heights
-        unknown = np.isnan(heights, self._outside)
-        self.invalid = int(np.count_nonzero(unknown))
+        known = np.isfinite(heights, self._known)
+        self.invalid = heights.size - int(np.count_nonzero(known))
         most = 0.0 if scan.invalid == "fault" else scan.max_invalid_ratio
-        if self.invalid > most * heights.size:
+        if self.invalid > most * heights.size + _ROUNDED:
             raise RobotError(
-                f"expected the height of the ground at {math.ceil((1.0 - most) * heights.size)} "
-                f"points at least, found it at {heights.size - self.invalid} of {heights.size}"
+                f"expected at most {most:.3g} of the points without a known height of the ground, "
+                f"found {self.invalid} of {heights.size}"
             )
         if self.invalid == heights.size and scan.invalid != "value":
             raise RobotError("expected the height of the ground, found it at none of the points")
-        known = None
+        reached = known
+        if scan.reach_m is not None:
+            np.greater_equal(heights, -scan.reach_m, self._more)
+            reached = np.logical_and(self._more, known, self._reached)
         if scan.value == "frame_minus_ground":
             np.negative(heights, values)
         elif scan.value == "ground_minus_frame":
             np.copyto(values, heights)
         else:
-            known = heights[~unknown]
-            np.subtract(heights, known.mean() if known.size else 0.0, values)
+            found = heights[reached]
+            np.subtract(heights, found.mean() if found.size else 0.0, values)
         np.subtract(values, scan.offset_m, values)
-        if scan.reach_m is not None:
-            assert scan.miss is not None
-            np.less(heights, -scan.reach_m, self._more)
-            np.copyto(values, scan.miss, where=self._more)
+        if scan.miss is not None:
+            values[known & ~reached] = scan.miss
         if self.invalid:
-            self._fill(unknown)
+            self._fill(known)
 
-    def _fill(self, unknown: npt.NDArray[np.bool_]) -> None:
+    def _fill(self, known: npt.NDArray[np.bool_]) -> None:
         scan, values = self._scan, self.values
         if scan.invalid == "value":
             assert scan.invalid_value is not None
-            values[unknown] = scan.invalid_value
+            values[~known] = scan.invalid_value
         elif scan.invalid == "mean":
-            values[unknown] = values[~unknown].mean()
+            values[~known] = values[known].mean()
         else:
             assert self._neighbours is not None
-            known = ~unknown
-            for point in np.flatnonzero(unknown):
+            for point in np.flatnonzero(~known):
                 order = self._neighbours[point]
                 values[point] = values[order[known[order].argmax()]]
 
@@ -174,12 +178,19 @@ class HeightScanner:
         np.copyto(self.heights, np.nan, where=outside)
 
     def _follow(self, elevation: ElevationMap, start_z: F64, down: F64) -> None:
-        """Let slanting rays find the ground, which begin at these heights."""
+        """Let slanting rays find the ground, which begin at these heights.
+
+        A ray that comes to a cell that is not known ends there.
+        """
+        if down[2] > -_SHALLOWEST:
+            self.heights[:] = np.nan
+            return
         start_x, start_y = self._at_x.copy(), self._at_y.copy()
         for _ in range(_RAY_STEPS):
-            length = np.nan_to_num((self.heights - start_z) / down[2], nan=0.0)
-            np.copyto(self._at_x, start_x + down[0] * length)
-            np.copyto(self._at_y, start_y + down[1] * length)
+            length = (self.heights - start_z) / down[2]
+            goes_on = np.isfinite(length)
+            np.copyto(self._at_x, start_x + down[0] * length, where=goes_on)
+            np.copyto(self._at_y, start_y + down[1] * length, where=goes_on)
             self._look_up(elevation)
 
 

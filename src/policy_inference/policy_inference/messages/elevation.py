@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ def elevation_of(message: Any, layer: str) -> ElevationMap:
     layers = list(message.layers)
     if layer not in layers:
         raise RobotError(f"expected the layer {layer}, found {', '.join(layers) or 'none'}")
+    if len(message.data) != len(layers):
+        raise RobotError(f"expected {len(layers)} arrays, one per layer, found {len(message.data)}")
     array = message.data[layers.index(layer)]
     dims = [(dim.label, dim.size) for dim in array.layout.dim]
     if len(dims) != 2 or dims[0][0] not in (COLUMN_MAJOR, ROW_MAJOR):
@@ -49,6 +52,10 @@ def elevation_of(message: Any, layer: str) -> ElevationMap:
     if dims[0][0] == COLUMN_MAJOR:
         heights, shape = heights.T, shape[::-1]
     rows, columns = shape
+    centre, turn = info.pose.position, info.pose.orientation
+    stated = (info.resolution, info.length_x, info.length_y, centre.x, centre.y)
+    if not all(map(math.isfinite, (*stated, turn.x, turn.y, turn.z))):
+        raise RobotError("expected a finite place and size of the map, found NaN or infinity")
     if not heights.size or not info.resolution > 0.0:
         raise RobotError(
             f"expected a cell for each of {rows} x {columns} and a resolution > 0, found "
@@ -60,10 +67,8 @@ def elevation_of(message: Any, layer: str) -> ElevationMap:
             f"expected {expected[0]:g} x {expected[1]:g} cells, the lengths of the map divided by "
             f"its resolution, found {rows} x {columns}"
         )
-    turn = info.pose.orientation
     if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
         raise RobotError("expected a map that is not turned in its frame, found one that is")
-    centre = info.pose.position
     start = message.outer_start_index, message.inner_start_index
     if not (start[0] < rows and start[1] < columns):
         raise RobotError(f"expected start indices within {rows} x {columns}, found {start}")
@@ -94,12 +99,17 @@ def sampled_heights(message: Any, count: int) -> F64:
             for field in message.fields
             if field.name == "z" and field.datatype == _FLOAT32
         ]
-        points = message.width * message.height
+        step, row_bytes = message.point_step, message.width * message.point_step
         data = np.frombuffer(message.data, np.uint8)
-        if not offsets or data.size < points * message.point_step:
+        if not (
+            offsets
+            and offsets[0] + 4 <= step
+            and row_bytes <= message.row_step
+            and data.size >= message.height * message.row_step
+        ):
             raise RobotError("expected a point cloud with z as float32 and all of its points")
-        cells = data[: points * message.point_step].reshape(points, message.point_step)
-        z = np.ascontiguousarray(cells[:, offsets[0] : offsets[0] + 4])
+        rows = data[: message.height * message.row_step].reshape(message.height, -1)[:, :row_bytes]
+        z = np.ascontiguousarray(rows).reshape(-1, step)[:, offsets[0] : offsets[0] + 4].copy()
         heights = z.view(">f4" if message.is_bigendian else "<f4").ravel().astype(np.float64)
     if heights.size != count:
         raise RobotError(f"expected {count} points, those of the contract, found {heights.size}")

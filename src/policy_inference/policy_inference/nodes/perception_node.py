@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import rclpy
@@ -81,9 +82,7 @@ class PerceptionNode(PeerGuard, Node):
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_scans"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
-        contracts: list[Any] = [
-            one.contract for one in policies_of(bundle) if one.contract.kind == "joint"
-        ]
+        contracts = [one.contract for one in policies_of(bundle)]
         self._scans = scans_of(contracts, values["frozen_after_m"])
         if not self._scans:
             raise PolicyError(
@@ -121,6 +120,8 @@ class PerceptionNode(PeerGuard, Node):
             self.get_logger().warning(f"odom: {error}", throttle_duration_sec=1.0)
             return
         before_ns, now_ns = self._seen_ns, self._now_ns
+        if not pose.stamp_ns:
+            pose = replace(pose, stamp_ns=now_ns)
         if before_ns is not None and 0 <= pose.stamp_ns - before_ns < self._least_ns:
             return
         self._seen_ns = pose.stamp_ns
