@@ -100,6 +100,14 @@ def test_hold_recovers_by_itself_when_messages_come_again(strider: Robot) -> Non
     check_wording(strider.reason)
 
 
+def test_hold_longer_than_damp_after_damps_and_latches(strider: Robot) -> None:
+    silence_inputs(strider, STALE_AFTER + 1)
+    silence_inputs(strider, 5)
+    assert strider.is_in(Mode.HOLD)
+    assert_safe(strider.tick(silent=BOTH))
+    assert_latched(strider, Rule.HELD_TOO_LONG)
+
+
 @pytest.mark.parametrize("failure", ["stale", "inference", "late"])
 def test_recovery_keeps_history_and_last_action_as_they_were(failure: str) -> None:
     robot = Robot({"observations.obs.history": {"length": 3}})
