@@ -92,6 +92,32 @@ def test_a_term_looks_ahead_to_the_end_and_beyond(end: str, frames: list[int]) -
     np.testing.assert_allclose(seen, clip.joint_pos[frames], atol=1e-6)
 
 
+def test_terms_with_and_without_ahead_are_kept_apart() -> None:
+    clip = clip_of(FRAMES)
+    terms: list[Mapping[str, object]] = [
+        {"term": "motion_joint_pos"},
+        {"term": "motion_joint_pos", "ahead": 1},
+    ]
+    seen = Tracker(clip, terms).tick()
+    np.testing.assert_allclose(seen, clip.joint_pos[:2].ravel(), atol=1e-6)
+
+
+def test_a_result_that_is_not_taken_leaves_the_reference_where_it_was() -> None:
+    clip = clip_of(FRAMES)
+    tracker = Tracker(clip, JOINTS)
+    tracker.tick()
+    dropped = tracker.tick(taken=False)
+    np.testing.assert_array_equal(tracker.tick(), dropped)
+
+
+def test_a_new_run_begins_at_the_first_frame() -> None:
+    tracker = Tracker(clip_of(FRAMES), JOINTS)
+    first = tracker.tick()
+    tracker.tick()
+    tracker.policy.reset()
+    np.testing.assert_array_equal(tracker.tick(), first)
+
+
 def test_the_motion_begins_where_the_robot_stands_with_its_heading() -> None:
     tracker = Tracker(clip_of(FRAMES), ANCHOR)
     for yaw, place in ((0.5, (1.0, -2.0, 0.3)), (-3.0, (0.0, 9.0, 0.0))):

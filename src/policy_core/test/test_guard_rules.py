@@ -186,6 +186,14 @@ def test_a_bounded_action_is_fed_back_as_the_model_gave_it(strider: Robot) -> No
     assert strider.observed()[-3:].tolist() == [9.0, 0.0, -9.0]
 
 
+def test_step_and_effort_come_before_the_position_limit() -> None:
+    robot = guarded()
+    robot.answer(9.0, 0.0, 0.0)
+    robot.tick()
+    counts = [robot.count(r) for r in (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)]
+    assert counts == [1, 1, 0]
+
+
 class BrokenPolicy(JointPolicy):
     """Its output is finite, and what it makes of it is not."""
 

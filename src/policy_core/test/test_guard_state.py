@@ -9,7 +9,7 @@ import pytest
 
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits
-from policy_core.interfaces import Mode
+from policy_core.interfaces import F64, Mode
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import (
     BOTH,
@@ -149,6 +149,24 @@ def test_a_tighter_time_out_holds_earlier() -> None:
     assert robot.is_in(Mode.HOLD)
     silence_inputs(robot, 2)
     assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+def test_a_held_stand_goes_on_where_it_stopped() -> None:
+    robot = Robot()
+    crouch = (0.4, 1.2, -1.3)
+    robot.tick(joint_pos=crouch)
+    robot.controller.stand()
+    reference: list[F64] = []
+    held: list[F64] = []
+    for ticks_silent in (0, 3):
+        robot.controller.stand()
+        path = reference if ticks_silent == 0 else held
+        for number in range(10 + STALE_AFTER * (ticks_silent > 0) + ticks_silent):
+            silent = BOTH if 4 <= number < 4 + STALE_AFTER + ticks_silent and ticks_silent else ()
+            path.append(robot.commanded(silent=silent).position)
+    steps = np.abs(np.diff(held, axis=0)).max()
+    assert steps <= np.abs(np.diff(reference, axis=0)).max() + 1e-9
+    np.testing.assert_array_equal(held[6], held[8])
 
 
 def test_hold_right_after_standing_up_began_holds_the_fault_command_not_an_old_target(

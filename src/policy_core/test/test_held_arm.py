@@ -98,6 +98,19 @@ def test_an_arm_that_is_found_beyond_its_limit_after_an_outage_is_brought_in_fro
     np.testing.assert_allclose(held.position, sagged(BEYOND, STRIDE_RAD))
 
 
+def test_damp_changes_nothing_while_the_clock_stands_still() -> None:
+    arm = Seen(ARM).held()
+    for hip in (0.8, 0.4, 0.0, -0.4):
+        arm.tick(joint_pos=(hip, 0.5, -0.5))
+    arm.controller.damp()
+    for _ in range(10):
+        np.testing.assert_array_equal(arm.tick_again().position, TRUE)
+    arm.now_ns += PERIOD_NS // 4
+    np.testing.assert_allclose(arm.tick_again().position, sagged(TRUE, 0.05))
+    arm.now_ns += 100 * PERIOD_NS
+    np.testing.assert_allclose(arm.tick_again().position, sagged(TRUE, 0.25))
+
+
 def test_an_encoder_that_begins_again_moves_no_joint_that_turns_on_and_on() -> None:
     arm = Seen({**ARM, **TURNS, "stand.duration_s": 2.0}).held()
     arm.tick()

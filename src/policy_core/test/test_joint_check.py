@@ -56,6 +56,21 @@ def test_a_pose_that_a_driver_makes_up_before_its_first_read_is_never_commanded(
     assert arm.reason == "standing up"
 
 
+@pytest.mark.parametrize("pressed", [False, True])
+def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(pressed: bool) -> None:
+    arm = Seen(ARM).known()
+    if pressed:
+        assert arm.controller.estop("red button") is None
+    else:
+        arm.controller.fault(Rule.INTERNAL, "a defect")
+    check_wording(arm.controller.snapshot().reason)
+    assert [arm.tick() for _ in range(FOREVER)] == [None] * FOREVER
+    arm.controller.damp()
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+    assert arm.controller.snapshot().latched
+    check_wording(arm.reason)
+
+
 POSES = {"true": TRUE, "other": OTHER, "made up": MADE_UP}
 
 

@@ -9,7 +9,7 @@ from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import Mode
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
-from testkit.kernel.robots import PERIOD_NS, Robot, Targets, assert_safe
+from testkit.kernel.robots import BOTH, PERIOD_NS, Robot, Targets, assert_safe, silence_inputs
 from testkit.wording import check_wording
 
 pytestmark = pytest.mark.both_cores
@@ -21,6 +21,14 @@ MIXED_KINDS = [
     {"joints": ["knee"], "kind": "velocity"},
     {"joints": ["ankle"], "kind": "effort"},
 ]
+
+
+def test_a_robot_starts_damped_and_stays_so_by_itself(idle: Robot) -> None:
+    assert_safe(idle.tick(silent=BOTH))
+    for _ in range(20):
+        assert_safe(idle.tick())
+    assert idle.is_in(Mode.DAMP)
+    assert idle.backend.runs == 0
 
 
 def test_the_way_to_run_is_stand_ready_run(idle: Robot) -> None:
@@ -46,6 +54,17 @@ def test_stand_starts_at_the_measured_pose_without_torque_and_has_its_own_gains(
     np.testing.assert_allclose(targets.torque(CROUCH), np.zeros(3), atol=1e-9)
     assert targets.stiffness.tolist() == [100.0] * 3
     assert targets.damping.tolist() == [2.5] * 3
+
+
+def test_stand_reaches_the_pose_in_its_duration_on_a_smooth_curve(idle: Robot) -> None:
+    idle.tick(joint_pos=CROUCH)
+    idle.controller.stand()
+    path = np.array([idle.commanded().position for _ in range(10)])
+    assert idle.is_in(Mode.READY)
+    np.testing.assert_allclose(path[-1], DEFAULT)
+    shares = (path - CROUCH) / np.subtract(DEFAULT, CROUCH)
+    expected = [s * s * (3 - 2 * s) for s in np.arange(1, 11) / 10]
+    np.testing.assert_allclose(shares, np.tile(expected, (3, 1)).T, atol=1e-9)
 
 
 def test_a_share_of_the_effort_limit_holds_in_every_mode() -> None:
@@ -223,3 +242,12 @@ def test_a_guarded_attitude_makes_the_imu_an_input_of_a_policy_that_needs_none()
     assert set(robot.controller.inputs) == {"joint_states", "imu/data"}
     robot.run().tick(quat_xyzw=quat_xyzw(0.0, 0.6, 0.0))
     assert robot.count(Rule.ATTITUDE) == 1
+
+
+def test_run_that_is_granted_while_the_inputs_fall_silent_ends_in_run(idle: Robot) -> None:
+    idle.stand()
+    idle.controller.run()
+    silence_inputs(idle, 4, "joint_states")
+    assert idle.is_in(Mode.HOLD)
+    idle.tick()
+    assert idle.is_in(Mode.RUN)

@@ -146,6 +146,15 @@ def test_a_long_history_takes_memory_in_proportion() -> None:
     assert most < 200 * values
 
 
+def test_two_frames_per_term_newest_first_written_out() -> None:
+    history = {"length": 2, "layout": "per_term", "order": "newest_first", "init": "zero"}
+    sensed = Snapshot(
+        observed([{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}], history=history)
+    )
+    vector = sensed.take({"joint_vel": [1.0, 2.0, 3.0], "joint_pos": [4.0, 0.0, 0.0]})
+    assert vector.tolist() == [1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 4.0, 0.0]
+
+
 @pytest.mark.parametrize("init", INITS)
 def test_reset_forgets_all_frames(init: str) -> None:
     history = {"length": 3, "init": init}

@@ -32,7 +32,7 @@ from testkit.kernel.robots import (
     fail,
     silence_inputs,
 )
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 pytestmark = pytest.mark.both_cores
 
@@ -57,6 +57,17 @@ def test_hold_measured_holds_the_last_known_pose_where_the_fault_is_in_the_posit
     np.testing.assert_array_equal(targets.position, (0.1, 0.7, -0.6))
 
 
+def test_hold_measured_commands_nothing_before_a_request() -> None:
+    robot = Robot({"safety.on_fault": "hold_measured"})
+    now_ns = robot.now_ns
+    assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
+    assert robot.controller.estop("red button") is None
+    assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
+    assert robot.tick(joint_pos=(0.1, 0.7, -0.6)) is None
+    robot.controller.damp()
+    np.testing.assert_array_equal(robot.commanded().position, (0.1, 0.7, -0.6))
+
+
 def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
     robot.tick(joint_pos=(0.1, 0.7, -0.6))
@@ -66,6 +77,16 @@ def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
     found = [robot.commanded(joint_pos=(0.4, 0.2, -0.1)).position for _ in range(10)]
     np.testing.assert_allclose(found[0], (0.3, 0.5, -0.4))
     np.testing.assert_allclose(found[-1], (0.4, 0.2, -0.1))
+
+
+def test_hold_measured_commands_nothing_after_a_new_start() -> None:
+    robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
+    robot.controller.stop("the node stops")
+    robot.now_ns += 100 * PERIOD_NS
+    robot.controller.start()
+    assert robot.tick(silent=BOTH) is None
+    assert robot.tick(joint_pos=(0.3, 0.2, 0.1)) is None
+    check_wording(robot.reason)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +108,32 @@ def test_hold_measured_keeps_up_a_policy_whose_own_stiffness_is_zero() -> None:
         {"safety.on_fault": "hold_measured", "action.terms": terms, "joints.stiffness": 0.0}
     )
     assert robot.run(3).commanded(quat_xyzw=TILTED).stiffness.tolist() == [100.0] * 3
+
+
+def test_torque_off_commands_no_torque_in_any_state() -> None:
+    robot = Robot({"safety.on_fault": "torque_off"}).run(3)
+    targets = robot.commanded(quat_xyzw=TILTED)
+    assert_safe(targets, OnFault.TORQUE_OFF)
+    np.testing.assert_array_equal(targets.torque((1.0, 1.0, 1.0), velocity=5.0), np.zeros(3))
+
+
+def test_damp_brakes_with_the_contract_s_gain(strider: Robot) -> None:
+    targets = strider.commanded(quat_xyzw=TILTED)
+    np.testing.assert_allclose(targets.torque((1.0, 1.0, 1.0), velocity=2.0), [-10.0] * 3)
+
+
+def test_an_e_stop_while_a_stand_up_is_held_before_its_first_tick_says_damp() -> None:
+    robot = Robot()
+    robot.tick()
+    robot.controller.stand()
+    robot.now_ns += 3 * PERIOD_NS
+    held = robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
+    assert held is not None
+    assert (robot.controller.mode, held.mode) == (Mode.HOLD, Mode.HOLD)
+    np.testing.assert_array_equal(held.stiffness, np.zeros(3))
+    safe = robot.controller.estop("red button")
+    assert safe is not None
+    assert safe.mode is Mode.DAMP
 
 
 EVENTS = st.sampled_from(

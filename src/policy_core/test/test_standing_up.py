@@ -45,6 +45,18 @@ def test_each_part_of_the_way_is_a_smooth_curve_from_pose_to_pose() -> None:
     assert robot.is_in(Mode.READY)
 
 
+def test_a_robot_that_stands_does_not_draw_its_legs_in() -> None:
+    robot = rising()
+    ways(robot, 18)
+    sagged = np.add(DEFAULT, (0.02, 0.05, -0.1))
+    robot.tick(joint_pos=tuple(sagged))
+    robot.controller.stand()
+    way = ways(robot, 10)
+    assert robot.is_in(Mode.READY)
+    beside = np.abs(way - sagged) + np.abs(way - DEFAULT) - np.abs(np.subtract(DEFAULT, sagged))
+    np.testing.assert_allclose(beside, 0.0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("start", "ticks"),
     [

@@ -20,6 +20,7 @@ from testkit.wording import refusal
 
 pytestmark = pytest.mark.both_cores
 
+MOVED = (0.1, 0.4, -0.6)
 VIA = [{"position": [0.0, 0.6, -0.9], "duration_s": 0.1}]
 
 
@@ -33,6 +34,16 @@ def under_new_controller(robot: Robot, changes: Mapping[str, object] | None = No
 def refuse_load(robot: Robot, changes: Mapping[str, object] | None = None) -> None:
     with refusal(RefusedError):
         under_new_controller(robot, changes)
+
+
+def test_robot_that_stands_is_commanded_as_before() -> None:
+    robot = Robot().stand()
+    before = robot.commanded()
+    other = under_new_controller(robot)
+    after = other.commanded()
+    assert other.is_in(Mode.READY)
+    for name, values in vars(before).items():
+        np.testing.assert_array_equal(getattr(after, name), values, name)
 
 
 @pytest.mark.parametrize("ticks", [2, 5, 8])
@@ -49,6 +60,19 @@ def test_standing_up_goes_on_through_the_same_poses(ticks: int) -> None:
         undisturbed, other = (robot.commanded() for robot in robots)
         np.testing.assert_array_equal(other.position, undisturbed.position)
     assert robots[1].is_in(Mode.READY)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"position": [0.0, 0.6, -0.9], "duration_s": 0.2},
+        {"position": [0.0, 0.6, -0.8], "duration_s": 0.1},
+    ],
+)
+def test_another_way_through_as_many_poses_is_refused_while_the_robot_stands(
+    other: Mapping[str, object],
+) -> None:
+    refuse_load(Robot({"stand.via": VIA}).stand(), {"stand.via": [other]})
 
 
 def test_new_policy_runs_from_where_the_old_one_stood() -> None:
@@ -139,6 +163,20 @@ def test_value_that_was_never_read_is_refused_while_the_robot_stands() -> None:
     refuse_load(Robot(blind).stand())
 
 
+def test_latched_fault_keeps_its_reason_and_its_count() -> None:
+    robot = Robot().run()
+    robot.tick(joint_vel=(np.nan, 0.0, 0.0))
+    other = under_new_controller(robot)
+    assert_safe(other.tick(joint_vel=(0.0,) * 3))
+    snapshot = other.controller.snapshot()
+    assert (snapshot.latched, snapshot.counters["not_finite"]) == (True, 1)
+    assert snapshot.reason == robot.reason
+    with refusal(RefusedError):
+        other.controller.stand()
+    other.controller.reset()
+    other.controller.stand()
+
+
 def test_emergency_stop_that_no_tick_has_seen_yet_holds() -> None:
     robot = Robot().stand()
     robot.controller.estop("red button")
@@ -147,6 +185,16 @@ def test_emergency_stop_that_no_tick_has_seen_yet_holds() -> None:
     assert_safe(other.tick())
     assert other.count(Rule.ESTOP) == 1
     assert "red button" in other.reason
+
+
+def test_ages_go_on() -> None:
+    robot = Robot()
+    robot.tick()
+    silence_inputs(robot, 5, "imu/data")
+    other = under_new_controller(robot)
+    assert other.controller.inputs["imu/data"].age_ns(other.now_ns) == 100 * MS
+    with refusal(RefusedError):
+        other.controller.stand()
 
 
 def test_velocity_command_goes_on_within_the_new_range() -> None:
@@ -165,6 +213,38 @@ def test_command_that_fades_goes_on_fading_and_is_counted_once() -> None:
     other = under_new_controller(robot)
     other.tick()
     assert other.count(Rule.STALE_COMMAND) == 1
+
+
+def test_pose_that_is_held_stays() -> None:
+    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
+    robot = Robot(arm)
+    robot.tick(joint_pos=MOVED)
+    robot.controller.damp()
+    held = robot.commanded()
+    robot.tick(joint_pos=DEFAULT)
+    np.testing.assert_array_equal(
+        under_new_controller(robot, arm).commanded().position, held.position
+    )
+
+
+def test_nothing_is_commanded_where_nothing_was_asked_for() -> None:
+    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
+    robot = Robot(arm)
+    robot.tick()
+    other = under_new_controller(robot, arm)
+    assert other.tick() is None
+    other.controller.damp()
+    other.commanded()
+
+
+def test_outage_right_after_it_is_held_over_like_before() -> None:
+    robot = Robot().stand()
+    standing = silence_inputs(robot, STALE_AFTER)
+    other = under_new_controller(robot)
+    held = other.commanded(silent=BOTH)
+    assert other.is_in(Mode.HOLD)
+    for name, values in vars(standing).items():
+        np.testing.assert_array_equal(getattr(held, name), values, name)
 
 
 def test_time_between_ticks_goes_on_being_watched() -> None:

@@ -83,6 +83,13 @@ def test_ticks_of_reports_in_which_another_mode_ended_are_never_counted() -> Non
         assert not slowness.text
 
 
+def test_reports_that_are_more_frequent_than_a_second_are_put_together() -> None:
+    slowness = after([FAST_S])
+    for report in range(1, 6):
+        slowness.add(np.full(TICKS // 5, SLOW_S), Mode.RUN)
+        assert bool(slowness.text) == (report == 5)
+
+
 def test_activation_forgets_what_was_before() -> None:
     slowness = after([FAST_S, SLOW_S])
     slowness.restart()

@@ -141,6 +141,12 @@ def test_a_compressed_image_is_refused_wherever_it_is_cut(suffix: str) -> None:
             frame_of(SimpleNamespace(format="jpeg", data=data[:length]), CAMERA)
 
 
+def test_a_whole_jpeg_filled_up_with_zeros_is_taken() -> None:
+    data = encoded_image(coloured()).data + bytes(1000)
+    frame = frame_of(SimpleNamespace(format="jpeg", data=data), CAMERA)
+    assert np.array_equal(decode(frame), decode(frame_of(encoded_image(coloured()), CAMERA)))
+
+
 @pytest.mark.parametrize(
     "filling",
     [b"\xff" * 4_000_000, b"\xff\xfe\x00\x02" * 250_000],

@@ -45,6 +45,14 @@ class Seen:
         return sensed.time_ns // MS, {name: frame.data[0] for name, frame in sensed.frames.items()}
 
 
+def test_the_newest_frames_are_chosen_where_they_belong_together() -> None:
+    seen = Seen()
+    seen.tick(150)
+    seen.frames("laptop", 80, 113, 146)
+    seen.frames("phone", 77, 110, 143)
+    assert seen.chosen() == (143, {"laptop": 146, "phone": 143})
+
+
 def test_a_camera_that_lags_is_met_by_an_older_frame_of_the_other() -> None:
     seen = Seen()
     seen.tick(150)
@@ -58,6 +66,14 @@ def test_three_frames_are_kept() -> None:
     seen.tick(150)
     seen.frames("laptop", 50, 80, 113, 146)
     seen.frames("phone", 50)
+    with refusal(NoTargetError):
+        seen.chosen()
+
+
+def test_without_a_frame_the_camera_is_named() -> None:
+    seen = Seen()
+    seen.tick(150)
+    seen.frames("laptop", 146)
     with refusal(NoTargetError):
         seen.chosen()
 
@@ -83,6 +99,25 @@ def test_the_newest_of_everything_is_taken_where_the_contract_says_so() -> None:
     seen.frames("phone", 77, 110, 143)
     assert seen.chosen() == (200, {"laptop": 146, "phone": 143})
     assert seen.sync.snapshot(200 * MS).fields["joint_pos"].tolist() == [0.199] * 3
+
+
+def test_frames_from_before_the_first_tick_get_its_state() -> None:
+    seen = Seen()
+    seen.tick(100, 0.5)
+    seen.frames("laptop", 20)
+    seen.frames("phone", 20)
+    assert seen.sync.snapshot(100 * MS).fields["joint_pos"].tolist() == [0.5] * 3
+
+
+def test_what_was_sensed_stays_as_it_was() -> None:
+    seen = Seen()
+    seen.frames("laptop", 20)
+    seen.frames("phone", 20)
+    seen.tick(20, 0.5)
+    sensed = seen.sync.snapshot(20 * MS)
+    for now_ms in range(21, 121):
+        seen.tick(now_ms, 0.7)
+    assert sensed.fields["joint_pos"].tolist() == [0.5] * 3
 
 
 def test_a_frame_keeps_the_message_and_nothing_else() -> None:

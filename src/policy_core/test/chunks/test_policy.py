@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.errors import BackendError
+from policy_core.errors import BackendError, PolicyError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_core.observation.images import frame_of
 from testkit.kernel.arms import MS, PERIOD_NS, Arm, ramp
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.messages import encoded_image, plain
-from testkit.wording import check_wording
+from testkit.wording import check_wording, refusal
 
 pytestmark = pytest.mark.both_cores
 
@@ -124,6 +124,15 @@ def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> 
     assert good[-1, 0] == pytest.approx(0.05)
 
 
+def test_nan_in_the_measured_state_latches() -> None:
+    arm = arm_of("asynchronous")
+    arm.tick()
+    arm.joint_pos = (0.0, np.nan, 0.0)
+    arm.tick()
+    assert arm.controller.snapshot().latched
+    assert arm.reason == "not_finite: joint_pos"
+
+
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_target_that_is_not_finite_latches() -> None:
     arm = Arm(
@@ -194,6 +203,14 @@ def test_a_camera_that_dies_holds_with_its_name_and_one_that_returns_goes_on() -
     assert arm.is_in(Mode.RUN)
 
 
+def test_a_camera_without_a_frame_refuses_to_stand() -> None:
+    arm = Arm(mode="asynchronous")
+    arm.now_ns += PERIOD_NS
+    arm.sense(silent=("laptop",))
+    with refusal(PolicyError):
+        arm.controller.stand()
+
+
 def test_frames_that_do_not_belong_together_hold_with_the_cameras_name() -> None:
     arm = arm_of("asynchronous")
     buffer = arm.runtime.frames["phone"]
@@ -239,6 +256,13 @@ def test_targets_stay_within_reach_of_the_measured_position_without_a_fault() ->
     assert arm.count(Rule.RELATIVE_TARGET) == 30
 
 
+def test_targets_stay_within_the_joints_limits() -> None:
+    arm = Arm(mode="synchronous")
+    arm.answer = lambda run: 2.5
+    np.testing.assert_allclose(arm.run().follow(4)[:, 0], [1.0, 2.0, 2.0, 2.0])
+    assert arm.count(Rule.POSITION_LIMIT) == 2
+
+
 def test_a_first_chunk_far_away_is_approached_as_fast_as_the_joints_can_go() -> None:
     arm = Arm(
         {"joints.velocity_limit": [5.0, 2.0, 1.0], "stand.position": 0.1},
@@ -253,6 +277,18 @@ def test_a_first_chunk_far_away_is_approached_as_fast_as_the_joints_can_go() -> 
     np.testing.assert_allclose(found[:, 2], [0.2, 0.3, 0.4, 0.5], atol=1e-7)
     assert arm.count(Rule.TARGET_SPEED) == 4
     assert arm.is_in(Mode.RUN)
+
+
+def test_a_target_near_a_measured_position_that_jumps_does_not_jump_with_it() -> None:
+    arm = Arm(
+        {"joints.velocity_limit": 1.0, "action.max_relative_target": 0.2},
+        mode="synchronous",
+        steps=STEPS,
+    )
+    arm.run().follow(2)
+    arm.joint_pos = (1.0, 0.0, 0.0)
+    assert arm.tick()[0] == pytest.approx(0.1)
+    assert arm.count(Rule.RELATIVE_TARGET) == arm.count(Rule.TARGET_SPEED) == 1
 
 
 def test_a_gap_between_ticks_is_caught_up_with_and_is_no_jump() -> None:
@@ -318,6 +354,22 @@ def test_a_joint_without_an_action_stays_in_the_stand_pose() -> None:
     arm.answer = lambda run: [0.1, 0.2]
     arm.joint_pos = (0.0, 0.65, 0.0)
     np.testing.assert_allclose(arm.run().tick(), [0.2, 0.7, 0.1], atol=1e-7)
+
+
+def test_the_state_is_that_of_the_images_time() -> None:
+    arm = arm_of("synchronous", steps=1)
+    seen = []
+
+    def note(run: int) -> float:
+        seen.append(arm.transformer.inputs["states"].ravel().tolist())
+        return 0.0
+
+    arm.answer = note
+    for value in (0.25, 0.5, 0.75):
+        arm.joint_pos = (value, 0.0, -value)
+        # At the last tick the newest image of one camera is of the tick before.
+        arm.tick(silent=("laptop",) if value == 0.75 else ())
+    assert seen == [[0.25, 0.0, -0.25], [0.5, 0.0, -0.5], [0.5, 0.0, -0.5]]
 
 
 def test_finished_chunks_are_kept_for_others_with_time_and_number() -> None:

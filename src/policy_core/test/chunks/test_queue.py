@@ -18,6 +18,13 @@ def chunk(start: float, steps: int = 10, slope: float = 1.0) -> F64:
     return np.repeat((start + slope * np.arange(steps))[:, np.newaxis], 2, axis=1)
 
 
+def planned_targets(queue: AsynchronousQueue, first: int, ticks: int) -> list[list[float]]:
+    """Return the targets of so many ticks, one list per joint."""
+    targets = [queue.target(tick) for tick in range(first, first + ticks)]
+    assert all(target is not None for target in targets)
+    return np.array(targets).T.round(9).tolist()  # type: ignore[no-any-return]
+
+
 def asynchronous(
     *,
     steps: int = 10,
@@ -43,6 +50,14 @@ def test_synchronous_executes_the_first_steps_whenever_they_come() -> None:
     assert executed == [0.0, 1.0, 2.0]
     assert queue.wants_chunk(101)
     assert queue.target(101) is None
+
+
+def test_synchronous_keeps_a_step_that_was_not_executed() -> None:
+    queue = SynchronousQueue(3)
+    queue.add(chunk(5.0), 0, 0, HELD)
+    first, again = queue.target(0), queue.target(1)
+    assert first is not None
+    assert np.array_equal(first, again if again is not None else ())
 
 
 @pytest.mark.parametrize(("threshold", "wanted_from"), [(0.5, 6), (0.2, 9), (0.0, 10), (1.0, 1)])
@@ -113,6 +128,44 @@ def test_whatever_chunks_come_each_tick_has_the_step_that_is_due_faded_in(
                 np.testing.assert_allclose(target, plan(tick), atol=1e-9)
                 last = target
         now += ticks
+
+
+def test_the_fade_is_linear_and_grippers_do_not_take_part() -> None:
+    queue = asynchronous(fade=3, grippers=(1,))
+    queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
+    queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
+    arm, gripper = planned_targets(queue, 2, 6)
+    assert arm == [2, 4, 6, 8, 8, 8]
+    assert gripper == [8] * 6
+
+
+def test_a_chunk_in_the_middle_of_a_fade_goes_on_from_the_blended_targets() -> None:
+    queue = asynchronous(fade=3)
+    queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
+    queue.add(chunk(8.0, slope=0.0), 1, 1, HELD)
+    assert planned_targets(queue, 1, 1)[0] == [2]
+    queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
+    # The old plan goes on 4, 6, 8; a quarter, half, three quarters of the rest is added.
+    assert planned_targets(queue, 2, 4)[0] == [5, 7, 8, 8]
+
+
+def test_the_ensemble_weighs_the_oldest_chunk_most() -> None:
+    queue = EnsembleQueue(4, 0.5)
+    for tick, start in enumerate((10.0, 20.0, 40.0)):
+        queue.add(chunk(start, 4, 0.0), tick, tick, HELD)
+    weights = np.exp(-0.5 * np.arange(3))
+    target = queue.target(2)
+    assert target is not None
+    np.testing.assert_allclose(target, np.dot(weights, [10, 20, 40]) / weights.sum())
+
+
+def test_the_ensemble_takes_each_chunks_step_for_this_tick() -> None:
+    queue = EnsembleQueue(4, 0.0)
+    queue.add(chunk(0.0, 4), 0, 0, HELD)
+    queue.add(chunk(100.0, 4), 2, 2, HELD)
+    target = queue.target(3)
+    assert target is not None
+    assert target.tolist() == [(3 + 101) / 2] * 2
 
 
 @pytest.mark.parametrize("coefficient", [-100.0, 100.0])

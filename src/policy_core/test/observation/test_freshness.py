@@ -162,6 +162,20 @@ def test_no_step_of_a_clock_and_no_stamp_ahead_makes_a_live_stream_stale(
         assert sender.notes or not clocks
 
 
+@pytest.mark.parametrize("gap_ms", [30, 500])
+def test_one_step_after_the_other_leaves_a_live_stream_fresh(imu_input: Input, gap_ms: int) -> None:
+    sender = Sender(imu_input)
+    assert sender.tick()
+    for clock, step_ms in (
+        ("sender_ns", -300),
+        ("ours_ns", 900),
+        ("sender_ns", 1_200),
+        ("ours_ns", -700),
+    ):
+        setattr(sender, clock, getattr(sender, clock) + step_ms * MS)
+        assert all(sender.tick() for _ in range(max(2, gap_ms // 20)))
+
+
 @pytest.mark.parametrize(
     ("offset_ms", "ppm"), [(0, 500), (0, -500), (900, -83_333), (-400, 83_333), (-900, 83_333)]
 )

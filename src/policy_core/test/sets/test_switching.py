@@ -310,6 +310,17 @@ def test_of_two_requests_in_one_tick_the_later_one_counts_and_the_other_is_named
     check_wording(*robot.policy.refusals)
 
 
+def test_what_is_asked_for_ends_with_the_run() -> None:
+    robot = SetRobot({"states.walk.to.crouch": {"otherwise": "wait", "when": {"joint_speed": 1.0}}})
+    robot.walking().sensed["joint_vel"] = (3.0, 0.0, 0.0)
+    robot.requests.switch("crouch")
+    robot.ticks(1)
+    assert robot.policy.report.asked == "crouch"
+    robot.controller.damp()
+    robot.ticks(1)
+    assert robot.policy.report.asked == ""
+
+
 def fail_member(robot: SetRobot, member: str, how: str) -> None:
     backend = robot.backends[member]
     if how == "is not finite":
