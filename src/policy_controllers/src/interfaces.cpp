@@ -21,12 +21,6 @@ bool has(const std::vector<std::string>& all, const std::string& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
-std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
-  return names.empty() ? "none" : text;
-}
-
 Interfaces states_of(const Facts& facts, const Wiring& wiring) {
   Interfaces found;
   auto& names = found.states;

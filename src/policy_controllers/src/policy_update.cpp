@@ -58,12 +58,6 @@ bool is_unit_or_unknown(Span quat) noexcept {
   return (kShortest < norm && norm < kLongest) || !std::isfinite(norm);
 }
 
-std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 Facts facts_of(const policy_core::Table& plan) {
   const auto host = Part(plan).at("host");
   Facts facts;
@@ -82,6 +76,12 @@ Facts facts_of(const policy_core::Table& plan) {
 }
 
 }  // namespace
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return names.empty() ? "none" : text;
+}
 
 PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock, void* context)
     : plan_(policy_core::Table::open(plan)),

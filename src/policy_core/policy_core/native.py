@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,13 +30,30 @@ _STEP_TEXT = 3
 _NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
 """`Refusal::Code` of policy_set.hpp, those that a saved state has."""
 
-Reason = namedtuple(
-    "Reason",
-    "code text number stamps place fields a rules latched_by recovered estop member begin end why "
-    "b c is_drop_out held_s failed",
-    defaults=(0, 0, 0, 0, 0, 0.0, 0, -1, False, -1, -1, -1, -1, 0, 0.0, 0.0, False, math.nan, 0),
-)
-"""`Reason` of guard.hpp, where its fields are described; `number` is its `count`."""
+
+class Reason(NamedTuple):
+    """`Reason` of guard.hpp, where its fields are described; `number` is its `count`."""
+
+    code: int
+    text: int = 0
+    number: int = 0
+    stamps: int = 0
+    place: int = 0
+    fields: int = 0
+    a: float = 0.0
+    rules: int = 0
+    latched_by: int = -1
+    recovered: bool = False
+    estop: int = -1
+    member: int = -1
+    begin: int = -1
+    end: int = -1
+    why: int = 0
+    b: float = 0.0
+    c: float = 0.0
+    is_drop_out: bool = False
+    held_s: float = math.nan
+    failed: int = 0
 
 
 class _Form(NamedTuple):

@@ -14,10 +14,12 @@ import numpy as np
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.height_scan import HeightScan
+from policy_core.bundle.state_fields import require_pose
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap, HeightScanner
 from policy_inference.messages.elevation import elevation_of, sampled_heights
+from policy_inference.messages.readers import stamp_ns
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 """No robot moves or turns faster: such a pose has been corrected, and the map follows later."""
@@ -42,18 +44,14 @@ def pose_of(message: Any) -> Pose:
     Raises:
         RobotError: It holds numbers that are not finite, or no rotation.
     """
+    require_pose(message.pose)
     p, q = message.pose.pose.position, message.pose.pose.orientation
-    numbers = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
-    norm = float(np.linalg.norm(numbers[3:]))
-    if not np.isfinite(numbers).all() or not 0.9 < norm < 1.1:
-        raise RobotError(
-            "expected a finite pose with an orientation of length 1, found another one"
-        )
+    quat_xyzw = np.array([q.x, q.y, q.z, q.w])
     return Pose(
-        stamp_ns=_ns(message.header.stamp),
+        stamp_ns=stamp_ns(message) or 0,
         frame=message.header.frame_id,
-        position=numbers[:3],
-        quat_xyzw=numbers[3:] / norm,
+        position=np.array([p.x, p.y, p.z]),
+        quat_xyzw=quat_xyzw / np.linalg.norm(quat_xyzw),
     )
 
 
@@ -82,10 +80,10 @@ class ScanSource:
 
     def take_map(self, message: Any, now_ns: int) -> None:
         """Take a grid_map_msgs/GridMap that came now; one that cannot be used says why in `see`."""
-        stamp_ns = _ns(message.header.stamp) or now_ns
-        if stamp_ns < self.map_stamp_ns:  # its clock was set back
+        made_ns = stamp_ns(message) or now_ns
+        if made_ns < self.map_stamp_ns:  # its clock was set back
             self._jumped_ns = None
-        self.map_stamp_ns = stamp_ns
+        self.map_stamp_ns = made_ns
         self._frame = message.header.frame_id
         try:
             found = elevation_of(message, self._scan.layer)
@@ -171,8 +169,3 @@ def scans_of(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[Sc
     """Return a source for each height scan of contracts, one for each topic."""
     scans = {topic: scan for contract in contracts for topic, scan in contract.scans.items()}
     return [ScanSource(topic, scan, frozen_after_m) for topic, scan in scans.items()]
-
-
-def _ns(stamp: Any) -> int:
-    seconds: int = stamp.sec
-    return seconds * 1_000_000_000 + int(stamp.nanosec)

@@ -46,6 +46,9 @@ struct Facts {
   std::vector<std::string> actions;
 };
 
+/// Names in a line; "none" for none.
+std::string listed(const std::vector<std::string>& names);
+
 /// The next steps of an action, as another process has computed them.
 struct Chunk {
   const std::vector<std::string>& names;

@@ -532,11 +532,7 @@ class JointContract(AnyContract):
     @property
     def external_sizes(self) -> Mapping[str, int]:
         """Those of its terms."""
-        return {
-            term.topic: term.scan.count if term.scan else term.size or 0
-            for term in self.terms
-            if term.topic is not None
-        }
+        return {term.topic: term.size for term in self.terms if term.topic and term.size}
 
     @property
     def scans(self) -> Mapping[str, HeightScan]:

@@ -44,6 +44,12 @@ class ScanGrid:
     x: Literal["ascending", "descending"] = entry("whether x grows with the index, or falls")
     y: Literal["ascending", "descending"] = entry("whether y grows with the index, or falls")
 
+    @property
+    def count(self) -> int:
+        """Number of points; one more than may be where there are too many."""
+        x, y = map(_axis_count, self.size_m, self.resolution_m)
+        return min(x * y, MOST_POINTS + 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeightScan:
@@ -99,12 +105,7 @@ class HeightScan:
     @property
     def count(self) -> int:
         """Number of points; one more than may be where there are too many."""
-        if self.grid is None:
-            return len(self.points_m or ())
-        count = 1
-        for size_m, step_m in zip(self.grid.size_m, self.grid.resolution_m, strict=True):
-            count *= 1 + int(min(size_m / step_m + _ROUNDED, MOST_POINTS))
-        return min(count, MOST_POINTS + 1)
+        return len(self.points_m or ()) if self.grid is None else self.grid.count
 
     @property
     def points(self) -> F64:
@@ -123,9 +124,13 @@ class HeightScan:
         return np.stack([np.repeat(x, y.size), np.tile(y, x.size)], axis=1)
 
 
+def _axis_count(size_m: float, step_m: float) -> int:
+    return 1 + int(min(size_m / step_m + _ROUNDED, MOST_POINTS))
+
+
 def _axis(size_m: float, step_m: float, centre_m: float, direction: str) -> F64:
-    count = 1 + int(size_m / step_m + _ROUNDED)
-    values: F64 = centre_m - size_m / 2.0 + step_m * np.arange(count, dtype=np.float64)
+    steps = np.arange(_axis_count(size_m, step_m), dtype=np.float64)
+    values: F64 = centre_m - size_m / 2.0 + step_m * steps
     return values if direction == "ascending" else values[::-1]
 
 

@@ -218,7 +218,7 @@ class RobotReader:
 class VectorReader:
     """std_msgs/Float32MultiArray: an external vector."""
 
-    message = "std_msgs/msg/Float32MultiArray"
+    message, kind = "std_msgs/msg/Float32MultiArray", "vector"
 
     def __init__(self, topic: str, state: StateVector) -> None:
         self._name = f"{EXTERNAL}{topic}"
@@ -230,18 +230,13 @@ class VectorReader:
         self._field[:] = message.data
 
     def plan(self) -> dict[str, Any]:
-        return {"kind": "vector", "field": self._name}
+        return {"kind": self.kind, "field": self._name}
 
 
-class PerceivedReader:
+class PerceivedReader(VectorReader):
     """policy_msgs/Perceived: a height scan, or what an encoder makes of a depth image."""
 
-    message = "policy_msgs/msg/Perceived"
-
-    def __init__(self, topic: str, state: StateVector) -> None:
-        """Write to the field of the term."""
-        self._name = f"{EXTERNAL}{topic}"
-        self._field = state[self._name]
+    message, kind = "policy_msgs/msg/Perceived", "perceived"
 
     def read(self, message: Any) -> None:
         """Write all values; a message that says why there are none is refused."""
@@ -252,12 +247,8 @@ class PerceivedReader:
             raise RobotError(f"expected {self._field.size} finite values, found {data.size}")
         self._field[:] = data
 
-    def plan(self) -> dict[str, Any]:
-        """Return the field."""
-        return {"kind": "perceived", "field": self._name}
 
-
-MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader | PerceivedReader
+MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader
 """Writes one kind of message, of the ROS type `message`, into the state.
 
 `read` writes nothing where the message does not fit. `plan` returns what the native core needs to

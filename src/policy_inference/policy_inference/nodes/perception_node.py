@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import rclpy
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
@@ -34,13 +32,12 @@ from policy_core.bundle.bundle import Bundle, policies_of
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import PolicyError, RobotError
 from policy_core.interfaces import F64
-from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.nodes.process import serve_node
 from policy_inference.nodes.settings import POLICY
-from policy_inference.perception import Pose, ScanSource, pose_of, scans_of
+from policy_inference.perception import ScanSource, pose_of, scans_of
 
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
 PARAMETERS = (
@@ -126,58 +123,41 @@ class PerceptionNode(PeerGuard, Node):
             return
         self._seen_ns = pose.stamp_ns
         for scan in self._scans:
-            self._publish(scan, message.header, self._seen(scan, pose, now_ns))
-
-    def _seen(self, scan: ScanSource, pose: Pose, now_ns: int) -> F64 | str:
-        try:
-            return scan.see(pose, now_ns)
-        except RobotError as error:
-            return str(error)
+            self._publish(scan, message.header, partial(scan.see, pose, now_ns))
 
     def _on_points(self, message: Any) -> None:
         header = getattr(message, "header", None)
         for scan in self._scans:
-            try:
-                found: F64 | str = scan.take_points(message)
-            except RobotError as error:
-                found = str(error)
-            self._publish(scan, header, found)
+            self._publish(scan, header, partial(scan.take_points, message))
 
-    def _publish(self, scan: ScanSource, header: Any, found: F64 | str) -> None:
+    def _publish(self, scan: ScanSource, header: Any, see: Callable[[], F64]) -> None:
         message = Perceived()
         if header is not None:
             message.header = header
         message.map_stamp = Time(
             sec=scan.map_stamp_ns // 1_000_000_000, nanosec=scan.map_stamp_ns % 1_000_000_000
         )
-        if isinstance(found, str):
-            message.problem = found
-            self.get_logger().warning(f"{scan.topic}: {found}", throttle_duration_sec=1.0)
-        else:
+        try:
+            message.data = array("d", see().tobytes())
             message.invalid = scan.scanner.invalid
-            message.data = array("d", found.tobytes())
+        except RobotError as error:
+            message.problem = str(error)
+            self.get_logger().warning(f"{scan.topic}: {error}", throttle_duration_sec=1.0)
         self._publishers_of[scan.topic].publish(message)
+
+    @property
+    def problem(self) -> str:
+        """Nothing: a scan that cannot be made says why itself."""
+        return ""
+
+    def close(self) -> None:
+        """Do nothing: no thread and no file is its own."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `perception_node`."""
-    given = list(sys.argv[1:] if args is None else args)
-    refuse_arguments("perception_node", __doc__, PARAMETERS, given)
-    pump_log()
-    rclpy.init(args=given)
-    try:
-        node = PerceptionNode()
-    except (PolicyError, ParameterException) as error:
-        Logger("perception_node").fatal(str(error))
-        rclpy.try_shutdown()
-        sys.exit(2)
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    refuse_arguments("perception_node", __doc__, PARAMETERS, args)
+    sys.exit(serve_node("perception_node", PerceptionNode, args))
 
 
 if __name__ == "__main__":

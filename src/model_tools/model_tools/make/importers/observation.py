@@ -13,6 +13,7 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft, todo
+from policy_core.bundle.height_scan import ScanGrid
 from policy_core.bundle.terms import PERCEPTION, TERMS
 
 _KNOWN = {
@@ -328,11 +329,7 @@ def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | Non
     elif size == "phase":
         count = len(spec.parts)
     elif size == "scan":
-        grid = entry["scan"]["grid"]
-        count = math.prod(
-            round(size_m / step_m) + 1
-            for size_m, step_m in zip(grid["size_m"], grid["resolution_m"], strict=True)
-        )
+        count = ScanGrid(**entry["scan"]["grid"]).count
     else:
         count = entry["size"] if size == "external" else size
     return None if isinstance(count, dict) and TODO in count else int(count) * term.history
