@@ -16,7 +16,13 @@ from robot_sim.figures import Array
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
 from tools.train_walk.definition import LEGS, Task, TrainedRobot
 from tools.train_walk.draws import Bools, Draws, Rows
-from tools.train_walk.layout import ACTION_SIZE, JOINT_VEL_SCALE, layout_of, observe
+from tools.train_walk.layout import (
+    ACTION_SIZE,
+    JOINT_VEL_SCALE,
+    layout_of,
+    observe,
+    observe_ground,
+)
 from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
 from tools.train_walk.reference import reference_of
 from tools.train_walk.reward import Motion, following, mean_square_torque, reward_terms
@@ -74,13 +80,19 @@ class Environment:
     ) -> None:
         """Make `count` robots; all that is random follows from `seed`."""
         self.robot, self.task = robot, task
-        self.count, self.difficulty, self.layout = count, 0.0, layout_of(task)
+        self.count, self.difficulty, self.layout = count, 0.0, layout_of(robot, task)
         self.means: dict[str, float] = {}
         self._reference = reference_of(robot, task)
         self._draws = Draws(robot, task, count, seed=seed)
-        rough = round(task.disturbances.tile_share * count)
-        self._rough = np.arange(count - rough, count)
+        rough = {
+            terrain: round(share * count) for terrain, (share, _) in task.disturbances.rough.items()
+        }
+        self._rough = np.arange(count - sum(rough.values()), count)
         self._robots = Robots(robot, count, rough=rough, threads=threads)
+        points = len(self.layout.scan)
+        self._shift, self._late = self._draws.map_errors(count, 0.0)
+        # The latest scans, newest first: NaN where there was none yet.
+        self._scans: Array = np.full((1 + self._draws.latest_map, count, points), np.nan)
         # The latest three outputs, newest first: a late command is an earlier one.
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
         self._targets: Array = np.tile(robot.pose_rad, (3, count, 1))
@@ -132,7 +144,10 @@ class Environment:
         self._dynamics = self._draws.dynamics(self.difficulty)
         self._robots.randomise(
             self._dynamics,
-            step_m=self.task.disturbances.tile_m * self.difficulty,
+            steps_m={
+                terrain: largest_m * self.difficulty
+                for terrain, (_, largest_m) in self.task.disturbances.rough.items()
+            },
             seed=self._draws.seed(),
         )
 
@@ -198,7 +213,13 @@ class Environment:
         qpos = self._robots.qpos
         up = 1.0 - 2.0 * (qpos[:, 4] ** 2 + qpos[:, 5] ** 2)
         finite = np.isfinite(qpos).all(axis=1) & np.isfinite(self._robots.qvel).all(axis=1)
-        return np.asarray((up < 0.5) | (qpos[:, 2] < self.robot.fallen_height_m) | ~finite)
+        over_m = qpos[:, 2] - self._below()
+        return np.asarray((up < 0.5) | (over_m < self.robot.fallen_height_m) | ~finite)
+
+    def _below(self) -> Array:
+        """Return how high the ground under each base is [robots], m."""
+        xy = np.nan_to_num(self._robots.qpos[:, None, :2])
+        return np.asarray(self._robots.ground_m(xy)[:, 0])
 
     def _frame(self) -> Rows:
         """Return the frame of the reference that is due for each robot."""
@@ -229,7 +250,7 @@ class Environment:
         extras = [
             rotate_inverse(quat, robots.qvel[:, :3]),
             rotate_inverse(quat, up)[:, :2],
-            robots.qpos[:, 2:3] - robots.ground_m(robots.qpos[:, None, :2]),
+            robots.qpos[:, 2:3] - self._below()[:, None],
             self._touch,
             self._drift,
             self._dynamics.friction[:, None],
@@ -237,7 +258,26 @@ class Environment:
             self._delay[:, None] / DECIMATION,
         ]
         noisy = exact + self._draws.noise(self.difficulty)
+        if self.robot.scan is not None:
+            # Last for both, so that a walk without it can be learned from.
+            ground, wrong = self._scanned(quat)
+            noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, ground]
         return noisy, np.concatenate([exact, *extras], axis=1)
+
+    def _scanned(self, quat_xyzw: Array) -> tuple[Array, Array]:
+        """Return the ground that is there, and as a map with errors shows it [robots, points]."""
+        robots, shift = self._robots, self._shift
+        assert self.robot.scan is not None
+        points = np.tile(np.pad(self.robot.scan.points, ((0, 0), (0, 1))), (self.count, 1, 1))
+        points = turn(points, yaw_rad(quat_xyzw)[:, None])[..., :2] + robots.qpos[:, None, :2]
+        base_z = robots.qpos[:, 2]
+        there = observe_ground(self.robot, base_z, robots.ground_m(points))
+        shown = robots.ground_m(points + shift[:, None, :2]) + shift[:, 2:]
+        shown = self._draws.with_map_errors(shown, self.difficulty)
+        newest = observe_ground(self.robot, base_z, shown)
+        self._scans = np.stack([newest, *self._scans[:-1]])
+        late = self._scans[self._late, np.arange(self.count)]
+        return there, np.where(np.isnan(late), newest, late)
 
     def _disturb(self) -> None:
         """Give the commands and kicks that are due."""
@@ -259,6 +299,8 @@ class Environment:
         self._actions[:, rows] = self._air_s[rows] = 0.0
         self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
         self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0
+        self._shift[rows], self._late[rows] = draws.map_errors(n, self.difficulty)
+        self._scans[:, rows] = np.nan
         self._command_anew(rows)
         self._command[rows[handed]] = 0.0
         self._age[rows[handed]] = self.task.command_ticks - self.task.handed_over.ticks

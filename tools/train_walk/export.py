@@ -25,12 +25,11 @@ from model_tools.make.unrecorded import simulated_walks
 from model_tools.simulation.robot import SimulatedRobot
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
 from policy_core.bundle.verified import sha256_of
-from tools.train_walk.definition import Task, TrainedRobot
+from tools.train_walk.definition import BUNDLES, Task, TrainedRobot
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, Layout
 from tools.train_walk.learning import HIDDEN
 from tools.train_walk.reference import reference_of
 
-BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
 MODEL_FILE, BUNDLE_FOLDER = "policy.onnx", "bundle"
 CLIP_FILE = "motion.npz"
 """What a training's folder holds at the end."""

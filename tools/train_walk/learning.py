@@ -190,12 +190,18 @@ def mirror_action(action: Tensor) -> Tensor:
 
 
 def start_from(alg: PPO, checkpoint: Path) -> None:
-    """Take over actor and critic of another training."""
+    """Take over actor and critic of another training, which may not have seen the ground.
+
+    The last inputs, which it lacks, begin without effect.
+    """
     try:
         content = torch.load(checkpoint, weights_only=True)
         for part, model in (("actor", alg.actor), ("critic", alg.critic)):
-            model.mlp.load_state_dict(_weights(content, part))
-    except (OSError, RuntimeError, UnpicklingError) as error:
+            weights, first = _weights(content, part), "0.weight"
+            lacks = model.mlp[0].in_features - weights[first].shape[1]
+            weights[first] = torch.nn.functional.pad(weights[first], (0, max(0, lacks)))
+            model.mlp.load_state_dict(weights)
+    except (KeyError, OSError, RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise SimError(
             f"{checkpoint}: expected the checkpoint of a training, found: {reason}"

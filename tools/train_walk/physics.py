@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +16,16 @@ from mujoco import rollout
 
 from robot_sim.drives import write_pd_law
 from robot_sim.figures import Array
-from robot_sim.ground import LEVEL, PERIOD_M, TILE_M, Ground, add_ground, tile_heights_m
+from robot_sim.ground import LEVEL, TERRAINS, Ground, Terrain, add_ground
 from robot_sim.model import build_spec
 from tools.train_walk.definition import LEGS, TrainedRobot
 
 PHYSICS_DT_S, DECIMATION = 0.004, 5
 POLICY_DT_S = PHYSICS_DT_S * DECIMATION
 NOMINAL_FRICTION = 0.8
-# Robots that walk on one period of tiles are put back by a period when they leave it; a margin of
-# tiles beyond it keeps feet off the edge.
-_REACH_M = PERIOD_M / 2.0 + 2.0 * TILE_M
+# Robots that walk on one period of tiles are put back by a period when they leave it; a margin
+# beyond it keeps feet off the edge.
+_MARGIN_M = 0.8
 # Behind the accelerometer's three values: three per foot of robot_sim's contact sensors, then of
 # those that `training_model` adds.
 _FORCE, _POSITION, _VELOCITY = (
@@ -83,6 +84,27 @@ def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
     return spec.compile()
 
 
+class _Patches:
+    """The grounds of one terrain, and the robots on them."""
+
+    def __init__(self, terrain: Terrain, rows: slice, grounds: int) -> None:
+        """Place the robots of these rows on so many grounds."""
+        self.rows = rows
+        self.ground = np.arange(rows.stop - rows.start) % grounds
+        self.tile_m, self._count = TERRAINS[terrain]
+        self.period_m = self.tile_m * self._count
+        self._heights: Array = np.zeros((grounds, self._count, self._count))
+
+    def lay(self, grounds: Sequence[Ground]) -> None:
+        """Change the tiles."""
+        self._heights = np.stack([ground.heights_m() for ground in grounds])
+
+    def height_m(self, xy: Array) -> Array:
+        """Return the height of the ground [rows, points] under `xy` [rows, points, 2]."""
+        i, j = np.moveaxis(np.round(xy / self.tile_m).astype(int) % self._count, -1, 0)
+        return np.asarray(self._heights[self.ground[:, None], i, j])
+
+
 class Robots:
     """The physics of many robots. Rows are robots; arrays are views that a step overwrites.
 
@@ -93,20 +115,31 @@ class Robots:
     """
 
     def __init__(
-        self, robot: TrainedRobot, count: int, *, rough: int, terrains: int = 8, threads: int = 1
+        self,
+        robot: TrainedRobot,
+        count: int,
+        *,
+        rough: Mapping[Terrain, int],
+        grounds: int = 8,
+        threads: int = 1,
     ) -> None:
         """Make room for robots; `randomise` gives them their bodies.
 
         Args:
             robot: What each of them is.
             count: Number of robots.
-            rough: How many of them walk on tiles, the last ones.
-            terrains: Different grounds that those share.
+            rough: How many of them walk on which terrain, the last ones.
+            grounds: Different grounds of each terrain.
             threads: Threads that step them; the result does not depend on it.
         """
         self.robot = robot
-        self.count, self._flat, self._threads = count, count - rough, threads
-        self._terrain = np.arange(rough) % terrains
+        self.count, self._flat, self._threads = count, count - sum(rough.values()), threads
+        self._grounds, self._patches = grounds, dict[Terrain, _Patches]()
+        first = self._flat
+        for terrain, robots in rough.items():
+            rows = slice(first, first + robots)
+            self._patches[terrain] = _Patches(terrain, rows, grounds)
+            first += robots
         self._nominal = training_model(robot)
         self._base = self._nominal.body(robot.body.base.name).id
         self._pool = rollout.Rollout(nthread=threads)
@@ -116,24 +149,32 @@ class Robots:
         self._trajectory: Array = np.zeros((count, DECIMATION, width))
         self._sensors: Array = np.zeros((count, DECIMATION, self._nominal.nsensordata))
 
-    def randomise(self, dynamics: Dynamics, *, step_m: float, seed: int) -> None:
-        """Give every robot its dynamics, and the rough ground new tiles up to `step_m` high."""
-        kinds = range(max(1, len(np.unique(self._terrain))))
-        grounds = [
-            Ground(step_m=step_m * (kind + 1) / len(kinds), seed=seed + kind, reach_m=_REACH_M)
-            for kind in kinds
-        ]
-        self._heights = np.stack([tile_heights_m(ground) for ground in grounds])
-        bases = [training_model(self.robot, ground) for ground in grounds]
+    def randomise(self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, float], seed: int) -> None:
+        """Give every robot its dynamics, and each terrain new steps up to so high."""
         models = [copy.copy(self._nominal) for _ in range(self._flat)]
-        models += [copy.copy(bases[kind]) for kind in self._terrain]
+        for terrain, patches in self._patches.items():
+            grounds = [
+                Ground(
+                    terrain=terrain,
+                    step_m=steps_m[terrain] * (number + 1) / self._grounds,
+                    seed=seed + number,
+                    reach_m=patches.period_m / 2.0 + _MARGIN_M,
+                )
+                for number in range(self._grounds)
+            ]
+            patches.lay(grounds)
+            bases = [training_model(self.robot, ground) for ground in grounds]
+            models += [copy.copy(bases[number]) for number in patches.ground]
         for row, model in enumerate(models):
             self._set_dynamics(model, dynamics, row)
         self.gravity_unit = dynamics.gravity_unit
         # Robots that are stepped together need models of one size.
         self._groups = [
             (rows, models[rows], [mujoco.MjData(models[rows][0]) for _ in range(self._threads)])
-            for rows in (slice(0, self._flat), slice(self._flat, self.count))
+            for rows in (
+                slice(0, self._flat),
+                *(patches.rows for patches in self._patches.values()),
+            )
             if models[rows]
         ]
 
@@ -183,15 +224,15 @@ class Robots:
 
     def wrap(self) -> None:
         """Take robots that have left their period of tiles back by that period."""
-        xy = self.qpos[self._flat :, :2]
-        xy -= PERIOD_M * np.round(xy / PERIOD_M)
+        for patches in self._patches.values():
+            xy = self.qpos[patches.rows, :2]
+            xy -= patches.period_m * np.round(xy / patches.period_m)
 
     def ground_m(self, xy: Array) -> Array:
         """Return the height of the ground [robots, points] under `xy` [robots, points, 2]."""
         height = np.zeros(xy.shape[:-1])
-        tile = np.round(xy[self._flat :] / TILE_M).astype(int)
-        i, j = np.moveaxis(tile % self._heights.shape[1], -1, 0)
-        height[self._flat :] = self._heights[self._terrain[:, None], i, j]
+        for patches in self._patches.values():
+            height[patches.rows] = patches.height_m(xy[patches.rows])
         return height
 
     @property

@@ -24,6 +24,8 @@ from policy_inference.messages.readers import stamp_ns
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 """No robot moves or turns faster: such a pose has been corrected, and the map follows later."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
+FROZEN_AFTER_M = 0.5
+"""Way after which a map that is still the same is not believed, if nothing else is said."""
 _AHEAD_S = 0.1
 """By which a map's stamp may lie ahead: clocks of two machines differ."""
 
@@ -81,16 +83,18 @@ class ScanSource:
     def take_map(self, message: Any, now_ns: int) -> None:
         """Take a grid_map_msgs/GridMap that came now; one that cannot be used says why in `see`."""
         made_ns = stamp_ns(message) or now_ns
-        if made_ns < self.map_stamp_ns:  # its clock was set back
-            self._jumped_ns = None
-        self.map_stamp_ns = made_ns
-        self._frame = message.header.frame_id
         try:
             found = elevation_of(message, self._scan.layer)
         except RobotError as error:
             self._map, self._problem = None, f"elevation map: {error}"
             return
-        self._map = found
+        self.take(found, message.header.frame_id, made_ns)
+
+    def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
+        """Take a map of a frame, made at a time on the clock of stamps."""
+        if made_ns < self.map_stamp_ns:  # its clock was set back
+            self._jumped_ns = None
+        self._map, self._frame, self.map_stamp_ns = found, frame, made_ns
         content = zlib.crc32(found.heights.tobytes()), found.centre
         if content != self._content:
             self._content, self._seen_from = content, None

@@ -2,17 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground that is not a level plane: slopes, and tiles of different heights to step over."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
 
 from robot_sim.figures import Array
 
-TILE_M = 0.4
-PERIOD = 10
-PERIOD_M = PERIOD * TILE_M
+Terrain = Literal["tiles", "stairs", "stones", "gaps"]
+TERRAINS: dict[Terrain, tuple[float, int]] = {
+    "tiles": (0.4, 10),
+    "stairs": (0.3, 16),
+    "stones": (0.3, 12),
+    "gaps": (0.15, 16),
+}
+"""Edge of a tile, m, and after how many of them the heights repeat."""
+_STEPS = 5
 Spec = Any
 
 
@@ -20,16 +30,22 @@ Spec = Any
 class Ground:
     """A plane, sloping or not, with or without tiles on it.
 
+    The heights of the tiles repeat in x and y. A robot starts on even ground, at least 0.9 m wide.
+
     Attributes:
         slope_rad: Angle of the plane; it rises along the world's x axis.
-        step_m: Tiles of `TILE_M` have random heights from 0 to this.
-        seed: Draws the heights. They repeat every `PERIOD` tiles in x and y; the 3 x 3 tiles about
-            the origin lie on the plane, so that a robot starts on even ground.
+        step_m: Height of a step; there are no tiles where it is 0.
+        terrain: What the tiles are. tiles: random heights from 0 to `step_m`; stairs: a pit, from
+            which `_STEPS` steps of 0.3 m lead up on each side, and down again behind; stones:
+            level, and a third of the tiles are missing, `step_m` deep; gaps: level, with trenches
+            across x of 0.15 m, `step_m` deep.
+        seed: Draws what is random.
         reach_m: How far tiles lie from the origin, at least.
     """
 
     slope_rad: float = 0.0
     step_m: float = 0.0
+    terrain: Terrain = "tiles"
     seed: int = 0
     reach_m: float = 10.0
 
@@ -44,47 +60,96 @@ class Ground:
         """Unit vector [3] that points up out of the plane, world frame."""
         return np.array([-np.sin(self.slope_rad), 0.0, np.cos(self.slope_rad)])
 
+    @property
+    def tile_m(self) -> float:
+        """Edge of a tile."""
+        return TERRAINS[self.terrain][0]
+
+    def heights_m(self) -> Array:
+        """Return one period of heights over the plane [n, n], m; the tile about 0, 0 is [0, 0].
+
+        The tile [i, j] is centred at (i, j) * `tile_m`.
+        """
+        count = TERRAINS[self.terrain][1]
+        drawn = np.random.default_rng(self.seed).uniform(0.0, 1.0, (count, count))
+        away = np.minimum(np.arange(count), count - np.arange(count))
+        even = np.maximum(away[:, None], away) <= 1
+        if self.terrain == "tiles":
+            share = np.where(even, 0.0, drawn)
+        elif self.terrain == "stairs":
+            share = np.clip(np.maximum(away[:, None], away) - 1.0, 0.0, _STEPS)
+        elif self.terrain == "stones":
+            share = np.where(even | (drawn > 1.0 / 3.0), 1.0, 0.0)
+        else:
+            share = np.tile(np.where(away % 8 == 6, 0.0, 1.0)[:, None], count)
+        return np.asarray(self.step_m * share, dtype=np.float64)
+
+    def height_m(self, xy: Array) -> Array:
+        """Return how high the ground is in the world [...] at points [..., 2], m.
+
+        On a slope the edge of a tile is off by up to its height times the slope.
+        """
+        slope, x = self.slope_rad, xy[..., 0]
+        tiles = self._tile(np.stack([x / np.cos(slope), xy[..., 1]], axis=-1))
+        return np.asarray(tiles / np.cos(slope) + x * np.tan(slope))
+
+    def over_m(self, place_m: Array) -> float:
+        """Return how far a place [3] is over the tile below it, along the plane's normal, m."""
+        along = place_m[0] * np.cos(self.slope_rad) + place_m[2] * np.sin(self.slope_rad)
+        return float(place_m @ self.normal - self._tile(np.array([along, place_m[1]])))
+
+    def _tile(self, xy: Array) -> Array:
+        """Return heights over the plane [...] at points on it [..., 2], m."""
+        if not self.step_m:
+            return np.zeros(xy.shape[:-1])
+        heights = self.heights_m()
+        i, j = np.moveaxis(np.round(xy / self.tile_m).astype(int) % len(heights), -1, 0)
+        return np.asarray(heights[i, j])
+
 
 LEVEL = Ground()
 """A level plane."""
-
-
-def tile_heights_m(ground: Ground) -> Array:
-    """Return one period of heights over the plane [PERIOD, PERIOD]; the tile about 0, 0 is [0, 0].
-
-    The tile [i, j] is centred at (i, j) * TILE_M.
-    """
-    heights = np.random.default_rng(ground.seed).uniform(0.0, ground.step_m, (PERIOD, PERIOD))
-    even = np.arange(-1, 2)
-    heights[np.ix_(even, even)] = 0.0
-    return heights
 
 
 def add_ground(spec: Spec, ground: Ground, *, friction: float) -> None:
     """Tilt the floor of `spec` and lay the tiles on it."""
     floor = spec.geom("floor")
     floor.quat = ground.quat_wxyz
-    if not ground.step_m:
-        return
-    heights, count = tile_heights_m(ground), int(np.ceil(ground.reach_m / TILE_M))
-    for i in range(-count, count + 1):
-        for j in range(-count, count + 1):
-            height = heights[i % PERIOD, j % PERIOD]
-            if height:
-                _add_tile(spec, np.array([i * TILE_M, j * TILE_M, height]), ground, friction)
+    if ground.step_m:
+        for low, high, top in _boxes(ground):
+            _add_box(spec, low, high, top, ground, friction)
 
 
-def _add_tile(spec: Spec, top: Array, ground: Ground, friction: float) -> None:
-    """Add a box from the plane up to `top` (centre of its upper side, frame of the plane)."""
-    centre, turned = top * [1.0, 1.0, 0.5], np.zeros(3)
+def _boxes(ground: Ground) -> Iterator[tuple[Array, Array, float]]:
+    """Yield corners [2] on the plane and the height of boxes: tiles that touch and are as high."""
+    heights, tile_m = ground.heights_m(), ground.tile_m
+    count = int(np.ceil(ground.reach_m / tile_m))
+    places, period = range(-count, count + 1), len(heights)
+    for i in places:
+        start = 0
+        row = [float(heights[i % period, j % period]) for j in places]
+        for top, same in groupby(row):
+            end = start + len(list(same))
+            if top:
+                low = np.array([i, places[start]]) - 0.5
+                high = np.array([i, places[end - 1]]) + 0.5
+                yield low * tile_m, high * tile_m, top
+            start = end
+
+
+def _add_box(
+    spec: Spec, low: Array, high: Array, top: float, ground: Ground, friction: float
+) -> None:
+    """Add a box from the plane up to `top`, between two corners on the plane."""
+    centre, turned = np.array([*(low + high) / 2.0, top / 2.0]), np.zeros(3)
     mujoco.mju_rotVecQuat(turned, centre, ground.quat_wxyz)
-    shade = 0.26 + 4.0 * top[2]  # higher tiles are lighter
+    shade = 0.26 + min(4.0 * top, 0.45)  # higher tiles are lighter
     floor = spec.geom("floor")
     spec.worldbody.add_geom(
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=turned,
         quat=ground.quat_wxyz,
-        size=[TILE_M / 2.0, TILE_M / 2.0, centre[2]],
+        size=[*(high - low) / 2.0, top / 2.0],
         rgba=[shade, shade * 1.15, shade * 1.3, 1.0],
         contype=1,
         conaffinity=0,

@@ -165,8 +165,8 @@ class World(WalkingWorld):
     @property
     def fallen(self) -> bool:
         """Whether the robot is tilted by 60 degrees or has its base near the ground."""
-        above = float(self._data.qpos[:3] @ self._ground.normal)
-        return not self.upright or above < self.fallen_height_m
+        above_m = self._ground.over_m(self._data.qpos[:3])
+        return not self.upright or above_m < self.fallen_height_m
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on."""
@@ -197,7 +197,8 @@ class World(WalkingWorld):
         mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
         mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))
         mujoco.mju_mulQuat(quat_wxyz, np.array(self._ground.quat_wxyz), quat_wxyz.copy())
-        self._data.qpos[:3] = place_m + (start.height_m - place_m @ normal) * normal
+        over_m = self._ground.over_m(place_m)
+        self._data.qpos[:3] = place_m + (start.height_m - over_m) * normal
         self._data.qpos[3:7] = quat_wxyz
         self._data.qpos[7 : 7 + len(start.joint_pos)] = start.joint_pos
 

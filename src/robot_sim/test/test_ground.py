@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground that is not a level plane, and robots that carry something."""
 
+import mujoco
 import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.figures import LITE3
-from robot_sim.ground import PERIOD, TILE_M, Ground, tile_heights_m
-from robot_sim.model import build_model
+from robot_sim.figures import LITE3, Array
+from robot_sim.ground import TERRAINS, Ground, Terrain
 from robot_sim.world import Sensors, World, position_command
 from testkit.wording import refusal
 
@@ -40,17 +40,33 @@ def test_a_robot_starts_on_even_ground_amid_tiles() -> None:
     np.testing.assert_allclose(rough.foot_force_world, even.foot_force_world, atol=1e-3)
 
 
+@pytest.mark.parametrize("terrain", TERRAINS)
 @pytest.mark.parametrize("slope_rad", [0.0, 0.1])
-def test_tiles_stand_where_their_heights_say(slope_rad: float) -> None:
-    ground = Ground(slope_rad=slope_rad, step_m=0.05, seed=3, reach_m=4.0)
-    model, heights = build_model(ground=ground), tile_heights_m(ground)
-    tiles = [i for i in range(model.ngeom) if model.geom_bodyid[i] == 0][1:]
-    assert len(tiles) == (2 * PERIOD + 1) ** 2 - 7 * 7
-    along = np.array([np.cos(slope_rad), 0.0, np.sin(slope_rad)])
-    for tile in tiles:
-        top = model.geom_pos[tile] + ground.normal * model.geom_size[tile, 2]
-        i, j = round(top @ along / TILE_M), round(top[1] / TILE_M)
-        assert top @ ground.normal == pytest.approx(heights[i % PERIOD, j % PERIOD])
+def test_the_ground_is_as_high_as_rays_find_it(terrain: Terrain, slope_rad: float) -> None:
+    ground = Ground(slope_rad=slope_rad, step_m=0.1, terrain=terrain, seed=3, reach_m=3.0)
+    world = World(ground=ground, pose="standing")
+    data = mujoco.MjData(world.model)
+    mujoco.mj_forward(world.model, data)
+    points = np.random.default_rng(1).uniform(-2.5, 2.5, (400, 2))
+    found = np.array([ray_height_m(world.model, data, xy) for xy in points])
+    apart = np.abs(ground.height_m(points) - found)
+    # On a slope the edges of tiles lean over.
+    assert (apart < 1e-9).mean() > (0.93 if slope_rad else 0.999)
+    assert found.max() - found.min() > 0.09
+
+
+def ray_height_m(model: mujoco.MjModel, data: mujoco.MjData, xy: Array) -> float:
+    above_m, hit, floor = 5.0, np.zeros(1, np.int32), np.array([1, 0, 0, 0, 0, 0], np.uint8)
+    place, down, base = np.array([*xy, above_m]), np.array([0.0, 0.0, -1.0]), 1
+    distance_m = mujoco.mj_ray(model, data, place, down, floor, 1, base, hit)
+    return float(above_m - distance_m)
+
+
+@pytest.mark.parametrize("terrain", ["stones", "gaps"])
+def test_a_robot_starts_above_what_is_missing(terrain: Terrain) -> None:
+    sunk = stand_on_ground(World(ground=Ground(step_m=0.1, terrain=terrain), pose="standing"))
+    even = stand_on_ground(World(pose="standing"))
+    assert sunk.pos_world[2] == pytest.approx(even.pos_world[2] + 0.1, abs=1e-4)
 
 
 def test_payload_is_carried_by_the_feet() -> None:

@@ -13,7 +13,7 @@ import pytest
 from robot_sim.drives import position_command
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
-from robot_sim.ground import PERIOD_M
+from robot_sim.ground import TERRAINS, Terrain
 from robot_sim.model import build_model
 from robot_sim.world import World
 from testkit.wording import refusal
@@ -49,10 +49,16 @@ def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
 
 
 def made_robots(
-    *, rough: int = 0, step_m: float = 0.0, count: int = COUNT, **changed: Array
+    *,
+    terrain: Terrain = "tiles",
+    rough: int = 0,
+    step_m: float = 0.0,
+    count: int = COUNT,
+    threads: int = 2,
+    **changed: Array,
 ) -> Robots:
-    robots = Robots(ROBOT, count, rough=rough, terrains=2, threads=2)
-    robots.randomise(dynamics(count, **changed), step_m=step_m, seed=1)
+    robots = Robots(ROBOT, count, rough={terrain: rough}, grounds=2, threads=threads)
+    robots.randomise(dynamics(count, **changed), steps_m={terrain: step_m}, seed=1)
     stand(robots)
     return robots
 
@@ -103,17 +109,17 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
 
 def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
     together = made_robots(rough=2, step_m=0.03)
-    alone = Robots(ROBOT, COUNT, rough=2, terrains=2, threads=1)
-    alone.randomise(dynamics(), step_m=0.03, seed=1)
-    stand(alone)
+    alone = made_robots(rough=2, step_m=0.03, threads=1)
     for robots in (together, alone):
         hold(robots, 20)
     np.testing.assert_array_equal(together.qpos, alone.qpos)
 
 
-def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
-    robots = made_robots(rough=2, step_m=0.1)
-    probes = np.random.default_rng(0).uniform(-PERIOD_M / 2, PERIOD_M / 2, (COUNT, 50, 2))
+@pytest.mark.parametrize("terrain", ["tiles", "stairs"])
+def test_tiles_carry_robots_and_are_where_the_heights_say(terrain: Terrain) -> None:
+    robots = made_robots(terrain=terrain, rough=2, step_m=0.1)
+    half_m = float(np.prod(TERRAINS[terrain])) / 2.0
+    probes = np.random.default_rng(0).uniform(-half_m, half_m, (COUNT, 50, 2))
     heights = robots.ground_m(probes)
     assert not heights[:2].any()
     assert heights[2:].max() > 0.04

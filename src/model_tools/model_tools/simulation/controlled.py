@@ -8,22 +8,23 @@ observation are those that run on a robot; only the topics in between are left o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.body import AnyContract
+from policy_core.bundle.bundle import JointBundle, policies_of
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_core.control.controller import Controller
-from policy_core.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, JointTargets, Mode, Tensor
 from policy_core.members.joint import joint_controller
-from policy_core.observation.state import StateVector
+from policy_core.observation.state import EXTERNAL, StateVector
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
@@ -33,7 +34,9 @@ from policy_core.sets.controller import (
 )
 from policy_core.sets.policy import PolicySet
 from policy_inference.messages.readers import JointOrder
+from policy_inference.perception import FROZEN_AFTER_M, Pose, scans_of
 from robot_sim.drives import DriveCommand
+from robot_sim.mapper import FRAME, Mapper
 from robot_sim.world import Sensors
 
 VALID_FOR_NS = 100_000_000
@@ -43,27 +46,27 @@ _INPUTS = tuple(dict.fromkeys([*(field.topic.name for field, _ in _SIMULATED), C
 
 
 class SelfOperated:
-    """Stands up at its first tick and runs as soon as it may.
+    """Stands up and runs as soon as it may.
 
     Attributes:
-        refusal: Why it was not allowed to run when it last asked; empty where it was.
+        refusal: Why it was not allowed to stand or run when it last asked; empty where it was.
     """
 
     def __init__(self) -> None:
         """Begin before the first tick."""
-        self._asked_to_stand, self.refusal = False, ""
+        self._has_stood, self.refusal = False, ""
 
     def operate(self, controller: Controller) -> None:
         """Act as the operator, before a tick."""
-        if not self._asked_to_stand:
-            self._asked_to_stand = True
-            controller.stand()
-        elif controller.mode is Mode.READY:
-            try:
+        try:
+            if not self._has_stood:
+                controller.stand()
+                self._has_stood = True
+            elif controller.mode is Mode.READY:
                 controller.run()
-                self.refusal = ""
-            except RefusedError as error:
-                self.refusal = str(error)
+            self.refusal = ""
+        except RefusedError as error:
+            self.refusal = str(error)
 
 
 class ControlledRobot(SelfOperated):
@@ -83,6 +86,7 @@ class ControlledRobot(SelfOperated):
         controller_of: Callable[[Limits, Callable[[], int]], Controller],
         stricter_limits: StricterLimits | None,
         robot: SimulatedRobot,
+        mapper: Mapper | None,
     ) -> None:
         """Tie a bundle to a controller on simulated time.
 
@@ -91,6 +95,7 @@ class ControlledRobot(SelfOperated):
             controller_of: Returns its controller under these limits, on this clock.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
+            mapper: Maps the ground, for height scans; level ground if absent.
         """
         super().__init__()
         contract = bundle.contract
@@ -98,7 +103,9 @@ class ControlledRobot(SelfOperated):
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
         self._now_ns = 0
         self.controller = controller_of(limits, lambda: self._now_ns)
-        foreign = sorted(set(self.controller.inputs) - set(_INPUTS))
+        contracts = [policy.contract for policy in policies_of(bundle)]
+        self._ground = SeenGround(contracts, self.controller, mapper or Mapper())
+        foreign = sorted(set(self.controller.inputs) - {*_INPUTS, *self._ground.topics})
         if foreign:
             raise PolicyError(
                 f"{bundle.path}: expected inputs among {', '.join(_INPUTS)}, "
@@ -123,8 +130,10 @@ class ControlledRobot(SelfOperated):
         self._robot.write(sensors)
         vx, vy, wz = command.tolist()
         self.controller.command.set((vx, vy, wz), now_ns)
-        for entry in self.controller.inputs.values():
-            entry.accept(now_ns, now_ns or None, now_ns)
+        for name, entry in self.controller.inputs.items():
+            if name not in self._ground.topics:
+                entry.accept(now_ns, now_ns or None, now_ns)
+        self._ground.look(sensors)
         self.operate(self.controller)
         self.targets = targets = self.controller.tick(now_ns, now_ns + self._period_ns)
         self._count_alterations()
@@ -148,6 +157,7 @@ class ControlledPolicy(ControlledRobot):
         backend: Backend,
         stricter_limits: StricterLimits | None = None,
         robot: SimulatedRobot = LITE3,
+        mapper: Mapper | None = None,
     ) -> None:
         """Tie the bundle to a controller on simulated time.
 
@@ -156,12 +166,13 @@ class ControlledPolicy(ControlledRobot):
             backend: Opened backend of the bundle; stays the caller's to close.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
+            mapper: As for `ControlledRobot`.
         """
 
         def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
             return joint_controller(bundle, backend, limits, clock)
 
-        super().__init__(bundle, controller_of, stricter_limits, robot)
+        super().__init__(bundle, controller_of, stricter_limits, robot, mapper)
 
 
 class ControlledSet(ControlledRobot):
@@ -178,6 +189,7 @@ class ControlledSet(ControlledRobot):
         backends: Mapping[str, Backend],
         stricter_limits: StricterLimits | None = None,
         robot: SimulatedRobot = LITE3,
+        mapper: Mapper | None = None,
     ) -> None:
         """Tie the set to a controller on simulated time.
 
@@ -186,6 +198,7 @@ class ControlledSet(ControlledRobot):
             backends: Opened model of each member; they stay the caller's to close.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
+            mapper: As for `ControlledRobot`.
         """
         self.policy_set: PolicySet
 
@@ -196,7 +209,7 @@ class ControlledSet(ControlledRobot):
             return set_controller(contract, self.policy_set, state, inputs, limits, clock)
 
         joint_members_of(bundle)
-        super().__init__(bundle, controller_of, stricter_limits, robot)
+        super().__init__(bundle, controller_of, stricter_limits, robot, mapper)
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
@@ -215,6 +228,45 @@ def joint_members_of(bundle: SetBundle) -> dict[str, JointBundle]:
             "set runs in policy_set_node, and cannot be simulated without it"
         )
     return found
+
+
+class SeenGround:
+    """Writes the height scans of contracts, as `perception_node` publishes them.
+
+    Attributes:
+        topics: Of the scans.
+    """
+
+    def __init__(
+        self, contracts: Sequence[AnyContract], controller: Controller, mapper: Mapper
+    ) -> None:
+        """Begin without a map."""
+        self._controller, self._mapper = controller, mapper
+        self._sources = scans_of(contracts, FROZEN_AFTER_M)
+        self.topics = {source.topic for source in self._sources}
+
+    def look(self, sensors: Sensors) -> None:
+        """Take the map that comes now, and what is seen on it from here."""
+        if not self._sources:
+            return
+        now_ns, made = sensors.time_ns, self._mapper.look(sensors)
+        pose = Pose(
+            stamp_ns=now_ns,
+            frame=FRAME,
+            position=sensors.pos_world,
+            quat_xyzw=sensors.quat_xyzw,
+        )
+        for source in self._sources:
+            if made is not None:
+                source.take(made.elevation, FRAME, made.time_ns)
+            entry = self._controller.inputs[source.topic]
+            try:
+                values = source.see(pose, now_ns)
+            except RobotError as error:
+                entry.reject(str(error))
+                continue
+            self._controller.state[f"{EXTERNAL}{source.topic}"][:] = values
+            entry.accept(now_ns, now_ns or None, now_ns)
 
 
 class SensedRobot:

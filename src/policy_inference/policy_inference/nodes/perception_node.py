@@ -37,7 +37,7 @@ from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import serve_node
 from policy_inference.nodes.settings import POLICY
-from policy_inference.perception import ScanSource, pose_of, scans_of
+from policy_inference.perception import FROZEN_AFTER_M, ScanSource, pose_of, scans_of
 
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
 PARAMETERS = (
@@ -53,7 +53,7 @@ PARAMETERS = (
     Spec(
         name="frozen_after_m",
         type=float,
-        default=0.5,
+        default=FROZEN_AFTER_M,
         minimum=0.0,
         maximum=1000.0,
         doc="Way of the robot after which a map that is still the same is refused, m; 0: any way, "

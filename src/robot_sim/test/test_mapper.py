@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated elevation map shows the ground where it is, less its errors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from robot_sim.figures import Array
+from robot_sim.ground import Ground
+from robot_sim.mapper import CELLS, NO_ERRORS, RESOLUTION_M, MadeMap, MapErrors, Mapper
+from robot_sim.world import Sensors, World
+
+STAIRS = Ground(terrain="stairs", step_m=0.1)
+MS = 1_000_000
+AT = np.array([0.83, -0.21, 0.4])
+
+
+def sensors_at(place: Array = AT, time_ms: int = 0) -> Sensors:
+    sensed = World(pose="standing").sense()
+    return dataclasses.replace(sensed, pos_world=place, time_ns=time_ms * MS)
+
+
+def first_map(errors: MapErrors = NO_ERRORS) -> MadeMap:
+    made = Mapper(STAIRS, errors).look(sensors_at())
+    assert made is not None
+    return made
+
+
+def centres(made: MadeMap) -> Array:
+    along = RESOLUTION_M * (CELLS / 2.0 - 0.5 - np.arange(CELLS))
+    x, y = np.meshgrid(*(along + middle for middle in made.elevation.centre), indexing="ij")
+    return np.stack([x, y], axis=-1)
+
+
+def test_each_cell_has_the_height_of_the_ground_below_its_centre() -> None:
+    made = first_map()
+    np.testing.assert_allclose(
+        made.elevation.heights, STAIRS.height_m(centres(made)), rtol=0, atol=1e-6
+    )
+    assert np.abs(np.array(made.elevation.centre) - AT[:2]).max() <= RESOLUTION_M / 2 + 1e-9
+    assert np.unique(made.elevation.heights).size >= 5
+
+
+def test_a_map_comes_as_late_as_its_latency_and_has_the_stamp_of_its_measurement() -> None:
+    mapper, came = Mapper(STAIRS, MapErrors(latency_s=0.25)), dict[int, int]()
+    for time_ms in range(0, 600, 10):
+        made = mapper.look(sensors_at(time_ms=time_ms))
+        if made is not None:
+            came[time_ms] = made.time_ns // MS
+    assert came == {250: 0, 350: 100, 450: 200, 550: 300}
+
+
+def test_drift_shifts_the_map_on_each_axis() -> None:
+    made = first_map(MapErrors(drift_m=0.05, seed=3))
+    found, places = made.elevation.heights, centres(made)
+    matching = [
+        signs
+        for signs in np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+        if np.allclose(
+            found, STAIRS.height_m(places + 0.05 * signs[:2]) + 0.05 * signs[2], atol=1e-6
+        )
+    ]
+    assert len(matching) == 1
+
+
+def test_cells_below_the_robot_and_a_share_of_the_others_are_unknown() -> None:
+    made = first_map(MapErrors(unknown_share=0.2, blind_m=0.3, seed=1))
+    unknown = np.isnan(made.elevation.heights)
+    near = np.linalg.norm(centres(made) - AT[:2], axis=-1) < 0.3
+    assert unknown[near].all()
+    assert abs(unknown[~near].mean() - 0.2) < 0.02
