@@ -22,6 +22,7 @@ from testkit.kernel.robots import (
     fail,
     silence_inputs,
 )
+from testkit.wire_messages import SCAN
 from testkit.wording import check_wording
 
 pytestmark = pytest.mark.both_cores
@@ -106,6 +107,69 @@ def test_hold_longer_than_damp_after_damps_and_latches(strider: Robot) -> None:
     assert strider.is_in(Mode.HOLD)
     assert_safe(strider.tick(silent=BOTH))
     assert_latched(strider, Rule.HELD_TOO_LONG)
+
+
+GROUND = "perception/ground"
+PROBLEM = "elevation map: expected one of at most 0.5 s, found one of 0.80 s"
+SEES = [{"term": "joint_pos"}, {"term": "height_scan", "topic": GROUND, "scan": SCAN}]
+BLIND_AFTER = int(SCAN["pose_timeout_s"] * 1e9) // PERIOD_NS + 1
+
+
+def seeing() -> Robot:
+    """Return a robot that runs and sees the ground."""
+    robot = Robot({"observations": {"obs": {"terms": SEES}}})
+    robot.sensed[f"external:{GROUND}"] = (0.1, 0.2)
+    return robot.run(3)
+
+
+def say_why(robot: Robot) -> None:
+    """Tick with a message that says why there is no scan."""
+    robot.controller.inputs[GROUND].reject(PROBLEM)
+    robot.tick(silent=[GROUND])
+
+
+def test_what_is_perceived_and_falls_silent_has_a_rule_of_its_own() -> None:
+    robot = seeing()
+    last = silence_inputs(robot, BLIND_AFTER - 1, GROUND)
+    assert robot.is_in(Mode.RUN)
+    robot.answer(-0.4, -0.4, -0.4)
+    held = robot.commanded(silent=[GROUND])
+    np.testing.assert_array_equal(held.position, last.position)
+    assert robot.is_in(Mode.HOLD)
+    assert robot.count(Rule.STALE_PERCEPTION) == 1
+    assert robot.count(Rule.INVALID_PERCEPTION) == robot.count(Rule.STALE_STATE) == 0
+    check_wording(robot.reason)
+
+
+def test_what_is_perceived_and_not_valid_holds_with_its_reason_until_it_is_valid_again() -> None:
+    robot = seeing()
+    for _ in range(BLIND_AFTER - 1):
+        say_why(robot)
+    assert robot.is_in(Mode.RUN)
+    say_why(robot)
+    assert robot.is_in(Mode.HOLD)
+    assert robot.count(Rule.INVALID_PERCEPTION) == 1
+    assert robot.count(Rule.STALE_PERCEPTION) == robot.count(Rule.STALE_STATE) == 0
+    assert PROBLEM in robot.reason
+    robot.tick()
+    assert robot.is_in(Mode.RUN)
+    check_wording(robot.reason)
+
+
+def test_what_is_not_valid_for_too_long_damps_with_its_reason() -> None:
+    robot = seeing()
+    while not robot.is_in(Mode.DAMP):
+        say_why(robot)
+    assert PROBLEM in robot.reason
+    assert robot.count(Rule.INVALID_PERCEPTION) == 1
+    assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+def test_robot_state_counts_before_what_is_perceived() -> None:
+    robot = seeing()
+    silence_inputs(robot, BLIND_AFTER + 1, *BOTH, GROUND)
+    assert robot.count(Rule.STALE_STATE) == 1
+    assert robot.count(Rule.STALE_PERCEPTION) == 0
 
 
 @pytest.mark.parametrize("failure", ["stale", "inference", "late"])

@@ -142,7 +142,11 @@ Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
     reason.fields = state_.not_finite();
     if (reason.fields) return latch(Rule::kNotFinite, reason);
   }
-  if (const auto why = stale(now_ns)) return hold(now_ns, Rule::kStaleState, *why);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const auto& input = inputs_[i];
+    if (!input.stops_all() || !input.is_stale(now_ns)) continue;
+    return hold(now_ns, stale_rule(input), stale_reason(input, i, now_ns));
+  }
   if (const double tilt = tilt_beyond(); tilt > 0.0) {
     return latch(Rule::kAttitude, because(Code::kTilt, tilt));
   }
@@ -413,15 +417,6 @@ Controller::Problems Controller::problems(std::int64_t now_ns) noexcept {
     if (joint_pos_[i] < low_[i] || joint_pos_[i] > high_[i]) found.outside |= bit_of(i);
   }
   return found;
-}
-
-std::optional<Reason> Controller::stale(std::int64_t now_ns) const noexcept {
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    const auto& input = inputs_[i];
-    if (!input.stops_all() || !input.is_stale(now_ns)) continue;
-    return stale_reason(input, i, now_ns);
-  }
-  return std::nullopt;
 }
 
 double Controller::tilt_beyond() noexcept {

@@ -31,6 +31,11 @@ std::vector<bool> flags(const Part& plan, const std::string& name, std::size_t s
   return {found.begin(), found.end()};
 }
 
+Rule stale_rule(const Input& input) noexcept {
+  if (!input.is_perceived()) return Rule::kStaleState;
+  return input.problem() ? Rule::kInvalidPerception : Rule::kStalePerception;
+}
+
 Reason stale_reason(const Input& input, std::size_t place, std::int64_t now_ns) noexcept {
   const auto age_ns = input.age_ns(now_ns);
   auto reason = because(Reason::Code::kStale, age_ns ? static_cast<double>(*age_ns) : kNan);

@@ -18,7 +18,10 @@ bool agrees_with(std::int64_t age_ns) { return kSoonestNs <= age_ns && age_ns <=
 
 }  // namespace
 
-Input::Input(const Part& plan) : name_(plan.text("name")), stops_all_(plan.flag("stops_all")) {
+Input::Input(const Part& plan)
+    : name_(plan.text("name")),
+      stops_all_(plan.flag("stops_all")),
+      is_perceived_(plan.flag("is_perceived")) {
   if (plan.has("timeout_ns")) timeout_ns_ = plan.count("timeout_ns");
 }
 

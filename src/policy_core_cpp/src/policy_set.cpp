@@ -119,9 +119,9 @@ JointMember::JointMember(const Part& plan, RobotState& sensed, std::vector<Input
       lowest_(plan.numbers("lowest", 3)),
       highest_(plan.numbers("highest", 3)) {
   check_joints_of(policy_);
-  for (auto place : plan.places("live", inputs.size())) {
+  for (auto place : plan.places("own_inputs", inputs.size())) {
     const auto at = static_cast<std::size_t>(place);
-    live_.emplace_back(&inputs[at], at);
+    own_inputs_.emplace_back(&inputs[at], at);
   }
   if (plan.flag("narrows")) velocity_ = state_.find("velocity_command");
   reset();
@@ -138,7 +138,7 @@ void JointMember::follow(const Numbers& command) noexcept {
 }
 
 Policy::Answer JointMember::infer(std::int64_t now_ns) noexcept {
-  for (const auto& [input, place] : live_) {
+  for (const auto& [input, place] : own_inputs_) {
     if (!input->is_stale(now_ns)) continue;
     failure_ = stale_reason(*input, place, now_ns);
     return Policy::Answer::kNoTarget;

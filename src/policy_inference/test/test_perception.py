@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +16,12 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.height_scan import HeightScan
-from policy_core.errors import RobotError
-from policy_core.interfaces import F64
+from policy_core.errors import RefusedError, RobotError
+from policy_core.interfaces import F64, Mode
 from policy_inference.messages.elevation import elevation_of, sampled_heights
+from policy_inference.messages.readers import PerceivedReader
 from policy_inference.perception import Pose, ScanSource, pose_of
+from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import check_wording
 
 SECOND_NS = 1_000_000_000
@@ -287,3 +291,127 @@ def test_elevation_shares_the_memory_of_the_message() -> None:
     message = grid_map(step().astype(np.float32))
     message.data[0].data = np.asarray(message.data[0].data, np.float32)
     assert np.shares_memory(elevation_of(message, "elevation").heights, message.data[0].data)
+
+
+TOPIC = "perception/height_scan"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "perception.md"
+MAP_EVERY, SPEED_M_S = 5, 1.0
+_FAULT_AT, _JUMPS_EVERY = 10, 3
+
+
+class Walk:
+    """A robot that walks over a map, in lockstep; one thing is wrong from a tick on."""
+
+    def __init__(self, fault: str) -> None:
+        given = {name: each for name, each in asdict(SCAN).items() if each is not None}
+        term = {"term": "height_scan", "topic": TOPIC, "scan": json.loads(json.dumps(given))}
+        self.robot = Robot({"observations": {"obs": {"terms": [{"term": "joint_pos"}, term]}}})
+        self.source = ScanSource(TOPIC, SCAN, frozen_after_m=0.5)
+        self.reader = PerceivedReader(TOPIC, self.robot.controller.state)
+        self.fault, self.x, self.ticks, self.began = fault, -2.0, 0, 10**9
+        self.problem = ""
+
+    def has(self, fault: str) -> bool:
+        return self.fault == fault and self.ticks >= self.began
+
+    def tick(self) -> None:
+        robot, now_ns = self.robot, self.robot.now_ns + PERIOD_NS
+        self.ticks += 1
+        if robot.is_in(Mode.RUN):
+            self.x += SPEED_M_S * PERIOD_NS * 1e-9
+        if self.ticks % MAP_EVERY == 0 and not self.has("the mapper stops"):
+            self.map(now_ns)
+        if not self.has("`perception_node` or the odometry stops"):
+            self.perceive(now_ns)
+        robot.tick(silent=[TOPIC])
+
+    def map(self, now_ns: int) -> None:
+        heights = np.zeros((60, 60))
+        if not self.has("the mapper sends the same map with new stamps"):
+            heights[-1, -1] = 1e-3 * self.ticks
+        if self.has("the map has too many holes"):
+            heights[:, :32] = np.nan
+        if self.has("the map has a few holes"):
+            heights[:, :29] = np.nan
+        message = grid_map(heights, stamp_ns=now_ns)
+        if self.has("the map is in another frame"):
+            message.header.frame_id = "map"
+        if self.has("the map is shifted by 0.5 m, and the pose is not"):
+            message.info.pose.position = xyz(y=0.5)
+        self.source.take_map(message, now_ns)
+
+    def perceive(self, now_ns: int) -> None:
+        since = self.ticks - self.began
+        x = self.x
+        if self.has("the pose jumps once, by 0.5 m"):
+            x += 0.5
+        if self.has("the pose jumps again and again") and since // _JUMPS_EVERY % 2:
+            x += 0.5
+        message = SimpleNamespace(problem="", data=array("d"))
+        try:
+            message.data = array("d", self.source.see(pose(x, now_ns), now_ns).tobytes())
+        except RobotError as error:
+            message.problem = str(error)
+        if self.has("another program sends NaN"):
+            message.data[0] = np.nan
+        entry = self.robot.controller.inputs[TOPIC]
+        try:
+            self.reader.read(message)
+            entry.accept(now_ns)
+            self.robot.sensed[f"external:{TOPIC}"] = message.data
+            self.problem = ""
+        except RobotError as error:
+            entry.reject(str(error))
+            self.problem = str(error)
+
+
+FAULTS = (
+    "`perception_node` or the odometry stops",
+    "the mapper stops",
+    "the mapper sends the same map with new stamps",
+    "the map is in another frame",
+    "the map has a few holes",
+    "the map has too many holes",
+    "the pose jumps once, by 0.5 m",
+    "the pose jumps again and again",
+    "another program sends NaN",
+    "the map is shifted by 0.5 m, and the pose is not",
+)
+
+
+def row_of(fault: str) -> str:
+    """Return the row of the page: fault, rules, reason of the message, where it ends."""
+    walk = Walk(fault)
+    for _ in range(MAP_EVERY):
+        walk.tick()
+    walk.robot.controller.stand()
+    while not walk.robot.is_in(Mode.READY):
+        walk.tick()
+    walk.robot.controller.run()
+    for _ in range(_FAULT_AT):
+        walk.tick()
+    walk.began = walk.ticks
+    problem = ""
+    for _ in range(100):
+        walk.tick()
+        problem = problem or (walk.problem if not walk.robot.is_in(Mode.RUN) else "")
+    counted = {rule: n for rule, n in walk.robot.controller.snapshot().counters.items() if n}
+    rules = ", then ".join(f"`{rule}`" for rule in counted) or "none"
+    ends = "DAMP" if walk.robot.is_in(Mode.DAMP) else "it walks on"
+    return f"| {fault} | {rules} | {problem or '-'} | {ends} |"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_perception_ends_as_the_page_says(fault: str) -> None:
+    assert row_of(fault) in PAGE.read_text().splitlines()
+
+
+def test_without_any_map_the_robot_does_not_stand_up() -> None:
+    walk = Walk("")
+    walk.map = lambda now_ns: None  # type: ignore[method-assign]
+    for _ in range(MAP_EVERY):
+        walk.tick()
+    with pytest.raises(RefusedError) as raised:
+        walk.robot.controller.stand()
+    assert walk.problem
+    assert walk.problem in str(raised.value)

@@ -8,6 +8,7 @@ import math
 import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _FIELDS = (
     "motion_joint_vel",
     "motion_anchor_ori_b",
 )
-SCAN = {
+SCAN: Mapping[str, Any] = {
     "points_m": [[0.2, 0.1], [0.2, -0.1]],
     "origin_m": [0.0, 0.0, 0.0],
     "alignment": "yaw",

@@ -17,7 +17,7 @@ from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 
 Size = Literal["joints", "actions", "external", "scan", "phase", "output"] | int
 PERCEPTION = "perception/"
-"""What the topics of perceived vectors begin with (policy_msgs/Perceived)."""
+"""What the topics of perceived vectors begin with (policy_msgs/Perceived); see `is_perceived`."""
 OWN_FIELDS = (
     "last_action",
     "last_output",
@@ -47,6 +47,11 @@ class TermSpec:
     parts: tuple[str, ...] = ()
     """Names of the field's values, of which a contract may choose some, in its own order."""
     doc: str
+
+
+def is_perceived(topic: str) -> bool:
+    """Return whether what comes on a topic is perceived, and no state of the robot itself."""
+    return topic.startswith(PERCEPTION)
 
 
 def _plain(field: StateField) -> TermSpec:

@@ -27,6 +27,7 @@ from policy_core.bundle.terms import (
     TermSpec,
     is_of_anchor,
     is_of_motion,
+    is_perceived,
     term_names,
 )
 from policy_core.bundle.validate_body import BodyValidator, listed
@@ -167,7 +168,7 @@ class _JointValidator(BodyValidator):
             check_scan(term.scan, f"{key}.scan", self.reader.problem)
         if term.topic is not None:
             self.expect(
-                term.topic.startswith(PERCEPTION) == (spec.size == "scan"),
+                is_perceived(term.topic) == (spec.size == "scan"),
                 f"{key}.topic",
                 f"a topic that begins with {PERCEPTION} for what is perceived, and only for that",
                 term.topic,

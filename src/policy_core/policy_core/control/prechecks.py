@@ -10,6 +10,7 @@ import numpy as np
 from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.control_state import Stateful
+from policy_core.guard.bounds import Rule
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
@@ -46,12 +47,12 @@ class MotionPrechecks(Stateful):
         """Name the fields that hold NaN or infinite values."""
         return "" if self._state.is_finite() else ", ".join(self._state.not_finite())
 
-    def stale(self, now_ns: int) -> str:
-        """Name the first input that is too old for the robot to go on."""
+    def stale(self, now_ns: int) -> tuple[Rule, str] | None:
+        """Name the first input that is too old for the robot to go on, and the rule of it."""
         for watched in self._watched:
             if watched.is_stale(now_ns):
-                return watched.describe(now_ns)
-        return ""
+                return _stale_rule(watched), watched.describe(now_ns)
+        return None
 
     def tilted(self) -> str:
         """Say how far the body is tilted beyond the limit."""
@@ -77,3 +78,9 @@ class MotionPrechecks(Stateful):
         outside = (self._joint_pos < self._low) | (self._joint_pos > self._high)
         names = [self._names[i] for i in np.flatnonzero(outside)]
         return words.OUTSIDE.format(joints=", ".join(names)) if names else ""
+
+
+def _stale_rule(found: Input) -> Rule:
+    if not found.is_perceived:
+        return Rule.STALE_STATE
+    return Rule.INVALID_PERCEPTION if found.problem else Rule.STALE_PERCEPTION

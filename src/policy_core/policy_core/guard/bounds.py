@@ -18,6 +18,8 @@ class Rule(str, Enum):
     ESTOP = "estop"
     NOT_FINITE = "not_finite"
     STALE_STATE = "stale_state"
+    STALE_PERCEPTION = "stale_perception"
+    INVALID_PERCEPTION = "invalid_perception"
     HELD_TOO_LONG = "held_too_long"
     STALE_COMMAND = "stale_command"
     BAD_COMMAND = "bad_command"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from policy_core import words
+from policy_core.bundle.terms import is_perceived
 from policy_core.control_state import Stateful
 
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
@@ -53,7 +54,7 @@ class Input(Stateful):
         "_seen_wall_ns",
     )
 
-    PLAN = ("name", "timeout_ns", "stops_all")
+    PLAN = ("name", "timeout_ns", "stops_all", "is_perceived")
 
     def __init__(self, name: str, timeout_ns: int | None, *, stops_all: bool = True) -> None:
         """Begin without a message.
@@ -64,7 +65,7 @@ class Input(Stateful):
             stops_all: Whether the whole robot is held where it is stale; else the policy that
                 reads it acts on that.
         """
-        self.name = name
+        self.name, self.is_perceived = name, is_perceived(name)
         self.timeout_ns, self.stops_all = timeout_ns, stops_all
         self.reset()
 

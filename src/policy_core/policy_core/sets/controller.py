@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
 from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, fields_of
+from policy_core.bundle.terms import is_perceived
 from policy_core.control.controller import Controller
 from policy_core.errors import RefusedError
 from policy_core.guard.command import CommandFader
@@ -61,7 +62,8 @@ class SensedState(StateVector):
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
     """Return the inputs of all members, by topic.
 
-    A camera that is silent stops the member that sees it, and nothing else; so does a live motion.
+    A camera that is silent stops the member that sees it, and nothing else; so do a live motion and
+    what a member perceives.
     """
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():
@@ -76,7 +78,7 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
         name: Input(
             name,
             timeouts_ns.get(name, limits.state_timeout_ns),
-            stops_all=name not in MOTION_TOPICS,
+            stops_all=name not in MOTION_TOPICS and not is_perceived(name),
         )
         for name in state.inputs
     }

@@ -12,7 +12,6 @@ import numpy as np
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import MemberContract
-from policy_core.bundle.state_fields import MOTION_TOPICS
 from policy_core.errors import NoTargetError
 from policy_core.guard.limits import Limits, input_timeouts_ns
 from policy_core.interfaces import F64, Backend
@@ -47,9 +46,9 @@ class JointMember(MemberPolicy):
         self._state = RobotState(contract)
         self._policy = JointPolicy(bundle, backend, self._state)
         self._clock = clock
-        live = [name for name in self._state.inputs if name in MOTION_TOPICS]
-        self._live = [inputs[name] for name in live]
-        self._live_places = [[*inputs].index(name) for name in live]
+        own = [name for name in self._state.inputs if not inputs[name].stops_all]
+        self._own_inputs = [inputs[name] for name in own]
+        self._own_places = [[*inputs].index(name) for name in own]
         self._sensed = SensedCopy(state, self._state, member.places)
         self._last_action = self._state["last_action"]
         self._commanded: F64 = np.zeros(member.places.size)
@@ -83,7 +82,7 @@ class JointMember(MemberPolicy):
             "state": self._state.plan(),
             "policy": self._policy.plan(),
             "sensed": self._sensed.plan(),
-            "live": np.array(self._live_places, np.int64),
+            "own_inputs": np.array(self._own_places, np.int64),
             "narrows": self._velocity is not None,
             "lowest": self._lowest,
             "highest": self._highest,
@@ -112,9 +111,9 @@ class JointMember(MemberPolicy):
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: The live motion that it tracks is silent.
+            NoTargetError: The live motion that it tracks, or what it perceives, is too old.
         """
-        for entry in self._live:
+        for entry in self._own_inputs:
             if entry.is_stale(now_ns := self._clock()):
                 raise NoTargetError(f"{self.name}: {entry.describe(now_ns)}")
         self._look()

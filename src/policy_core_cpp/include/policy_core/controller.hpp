@@ -175,7 +175,6 @@ class Controller {
   bool act_on_estop() noexcept;
   void act_on_driver() noexcept;
   void bound(Targets* targets) noexcept;
-  std::optional<Reason> stale(std::int64_t now_ns) const noexcept;
   double tilt_beyond() noexcept;
   Policy* make_policy(const Part& plan, const Models& models);
   Problems problems(std::int64_t now_ns) noexcept;

@@ -20,6 +20,8 @@ enum class Rule : std::int64_t {
   kEstop,
   kNotFinite,
   kStaleState,
+  kStalePerception,
+  kInvalidPerception,
   kHeldTooLong,
   kStaleCommand,
   kBadCommand,
@@ -39,7 +41,7 @@ enum class Rule : std::int64_t {
   kPositionLimit,
   kTrial,
 };
-constexpr std::size_t kRules = 21;
+constexpr std::size_t kRules = 23;
 
 /// A set of rules.
 using Rules = std::uint32_t;
@@ -268,6 +270,8 @@ class CommandFader {
   bool fading_ = false, closed_ = false;
 };
 
+/// The rule that acts where this input is too old to act on.
+Rule stale_rule(const Input& input) noexcept;
 /// Why an input is too old to act on.
 Reason stale_reason(const Input& input, std::size_t place, std::int64_t now_ns) noexcept;
 

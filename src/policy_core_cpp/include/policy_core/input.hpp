@@ -38,6 +38,7 @@ class Input {
   const std::string& name() const noexcept { return name_; }
   Time timeout_ns() const noexcept { return timeout_ns_; }
   bool stops_all() const noexcept { return stops_all_; }
+  bool is_perceived() const noexcept { return is_perceived_; }
   std::int64_t problem() const noexcept { return problem_; }
   Time measured_ns() const noexcept { return measured_ns_; }
   Time born_ns() const noexcept { return born_ns_; }
@@ -74,7 +75,7 @@ class Input {
 
   std::string name_;
   Time timeout_ns_;
-  bool stops_all_;
+  bool stops_all_, is_perceived_;
   std::int64_t problem_ = 0;
   Stepped stepped_ = Stepped::kNone;
   std::int64_t step_ns_ = 0;

@@ -111,7 +111,7 @@ class JointMember : public Member {
   bool watches_;
   JointPolicy policy_;
   ReferenceMotion* motion_;
-  std::vector<std::pair<const Input*, std::size_t>> live_;
+  std::vector<std::pair<const Input*, std::size_t>> own_inputs_;
   Span last_action_, velocity_;
   Numbers commanded_, lowest_, highest_;
 };

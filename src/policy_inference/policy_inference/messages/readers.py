@@ -26,7 +26,7 @@ from policy_core.bundle.state_fields import (
     require_pose,
     velocity_of,
 )
-from policy_core.bundle.terms import PERCEPTION
+from policy_core.bundle.terms import is_perceived
 from policy_core.errors import RobotError
 from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64
@@ -260,7 +260,7 @@ def message_types(name: str) -> tuple[str, ...]:
     """Return the ROS types that an input of a joint policy may have, the usual one first."""
     if name in STATE_TOPICS:
         return STATE_TOPICS[name].types
-    return ((PerceivedReader if name.startswith(PERCEPTION) else VectorReader).message,)
+    return ((PerceivedReader if is_perceived(name) else VectorReader).message,)
 
 
 def state_reader(
@@ -280,4 +280,4 @@ def state_reader(
         return OtherJointsReader(STATE_TOPICS[name], names, state)
     if name in STATE_TOPICS:
         return RobotReader(STATE_TOPICS[name], state)
-    return (PerceivedReader if name.startswith(PERCEPTION) else VectorReader)(name, state)
+    return (PerceivedReader if is_perceived(name) else VectorReader)(name, state)
