@@ -332,9 +332,8 @@ def resize_weights(before: int, after: int, method: str) -> F64:
     weights = np.zeros((after, before))
     rows = np.arange(after)
     if method in ("nearest", "nearest_centre"):
-        shift = 0.0 if method == "nearest" else 0.5
-        at = np.floor((rows + shift) * scale + _ROUNDED).astype(int)
-        weights[rows, np.minimum(at, before - 1)] = 1.0
+        shift = 0 if method == "nearest" else 1
+        weights[rows, (2 * rows + shift) * before // (2 * after)] = 1.0
         return weights
     centre = (rows + 0.5) * scale - 0.5
     first = np.floor(centre).astype(int)
