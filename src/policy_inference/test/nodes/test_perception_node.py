@@ -25,30 +25,13 @@ from policy_core.errors import PolicyError
 from policy_inference.nodes.perception_node import PerceptionNode
 from policy_inference.testing.models import save_linear, weights
 from testkit.edits import MISSING
-from testkit.wire_messages import SCAN
+from testkit.wire_messages import DEPTH, SCAN
 from testkit.wording import refusal
 
 from .bundles import write_bundle
 from .harness import Stage
 
 TOPIC, FRONT = "perception/ground", "perception/front"
-DEPTH = {
-    "camera_size": [2, 3],
-    "size": [2, 3],
-    "measure": "depth",
-    "invalid_m": 5.0,
-    "too_far_m": 5.0,
-    "max_invalid_ratio": 0.5,
-    "steps": ["clip"],
-    "clip_m": [0.0, 5.0],
-    "values": "scaled",
-    "scaled_to": [0.0, 1.0],
-    "stack": {"offsets": [0, 1], "unit": "frames", "fill": "repeat"},
-    "rate_hz": 20.0,
-    "latency_s": 0.0,
-    "max_age_s": 0.5,
-    "on_stale": "fault",
-}
 CELLS, RESOLUTION_M = 20, 0.1
 UPRIGHT = Quaternion(w=1.0)
 
