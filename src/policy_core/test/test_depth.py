@@ -105,7 +105,7 @@ def scene(size: tuple[int, ...]) -> F32:
     image[: height // 3, 3 * width // 4 :] = 4.0
     image[height // 2 :: 5, width // 2 :: 7] = 0.0
     image[0, 0], image[-1, -1] = 0.15, 4.7
-    return image.astype(np.float32)
+    return np.asarray(image, np.float32)
 
 
 def seen(depth: DepthImage, raw: Any = None, factor: F32 | None = None) -> F32:
