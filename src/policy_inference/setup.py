@@ -38,6 +38,7 @@ setup(
         "numpy",
         "onnxruntime",
         "opencv-python-headless",
+        "pillow",
         "policy_core",
         "policy_store",
         "prometheus-client",

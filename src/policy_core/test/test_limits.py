@@ -7,6 +7,7 @@ import pytest
 from policy_core.errors import PolicyError
 from policy_core.guard.limits import StricterLimits, input_timeouts_ns, limits_in_force
 from testkit.kernel.contracts import contract_of
+from testkit.wire_messages import DEPTH
 from testkit.wording import refusal
 
 MS = 1_000_000
@@ -85,3 +86,13 @@ def test_an_external_vector_has_the_shortest_time_out_that_a_term_gives_it() -> 
         }
     )
     assert input_timeouts_ns(contract) == {"cmd_vel": None, "height_scan": 300 * MS}
+
+
+def test_a_depth_image_counts_until_it_is_stale_and_for_as_long_as_it_is_held() -> None:
+    def timeout_ns(**change: object) -> int | None:
+        term = {"term": "depth", "topic": "perception/front", "depth": {**DEPTH, **change}}
+        contract = contract_of({"observations": {"obs": {"terms": [term]}}})
+        return input_timeouts_ns(contract)["perception/front"]
+
+    assert timeout_ns() == 500 * MS
+    assert timeout_ns(on_stale="hold", hold_s=0.3) == 800 * MS

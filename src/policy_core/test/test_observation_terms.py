@@ -13,7 +13,7 @@ from policy_core.interfaces import F64, Tensor
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
 from testkit.kernel.contracts import DEFAULT, clip_of, contract_of, observed, quat_xyzw
-from testkit.wire_messages import SCAN
+from testkit.wire_messages import DEPTH, SCAN
 
 JOINT_POS = np.array([0.25, -0.75, 1.25])
 JOINT_VEL = np.array([4.0, -2.0, 0.5])
@@ -31,6 +31,7 @@ SENSED: Mapping[str, npt.ArrayLike] = {
     "external:height_scan": (1.0, 2.0, 3.0, 4.0),
     "external:arm/load": (9.0,),
     "external:perception/ground": (0.1, -0.2),
+    "external:perception/front": [0.1 * i for i in range(12)],
 }
 
 
@@ -78,6 +79,10 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "last_action"}, LAST_ACTION.tolist()),
     ({"term": "external", "topic": "height_scan", "size": 4}, [1.0, 2.0, 3.0, 4.0]),
     ({"term": "height_scan", "topic": "perception/ground", "scan": SCAN}, [0.1, -0.2]),
+    (
+        {"term": "depth", "topic": "perception/front", "depth": DEPTH},
+        [0.1 * i for i in range(12)],
+    ),
     ({"term": "last_output", "output": "speed"}, [0.0, 0.0]),
     ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
     ({"term": "tick"}, [0.0]),

@@ -38,6 +38,24 @@ SCAN: Mapping[str, Any] = {
     "layer": "elevation",
 }
 """A height scan of two points."""
+DEPTH = {
+    "camera_size": [2, 3],
+    "size": [2, 3],
+    "measure": "depth",
+    "invalid_m": 5.0,
+    "too_far_m": 5.0,
+    "max_invalid_ratio": 0.5,
+    "steps": ["clip"],
+    "clip_m": [0.0, 5.0],
+    "values": "scaled",
+    "scaled_to": [0.0, 1.0],
+    "stack": {"offsets": [0, 1], "unit": "frames", "fill": "repeat"},
+    "rate_hz": 20.0,
+    "latency_s": 0.0,
+    "max_age_s": 0.5,
+    "on_stale": "fault",
+}
+"""Two depth images of six pixels."""
 ALL_INPUTS: Mapping[str, object] = {
     "observations": {
         "obs": {

@@ -276,6 +276,16 @@ class AnyContract(Body):
         return {}
 
     @property
+    def depths(self) -> Mapping[str, Term]:
+        """Term of each topic that brings a depth image."""
+        return {}
+
+    @property
+    def encoders(self) -> Mapping[str, Graph]:
+        """Models of its depth images, by their keys in the contract; another process runs them."""
+        return {}
+
+    @property
     def motion(self) -> ReferenceMotion | None:
         """Motion that it tracks."""
         return None

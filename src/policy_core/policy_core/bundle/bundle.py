@@ -333,6 +333,12 @@ def _entries(
             for backend, artifact in model.artifacts.items()
             if backends is None or backend in backends
         ),
+        # Whose back ends are chosen where they run, in another process than the policy.
+        *(
+            artifact
+            for encoder in contract.encoders.values()
+            for artifact in encoder.artifacts.values()
+        ),
         *contract.reports.values(),
         *contract.files,
     ]
@@ -342,7 +348,7 @@ def _onnx_models(contract: HostedContract) -> set[str]:
     """Return the files that a runtime reads as ONNX."""
     return {
         artifact.file
-        for model in contract.models.values()
+        for model in (*contract.models.values(), *contract.encoders.values())
         for backend, artifact in model.artifacts.items()
         if backend == "onnx" or artifact.file.endswith(".onnx")
     }

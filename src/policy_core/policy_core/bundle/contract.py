@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal
+from policy_core.bundle.depth import DepthImage
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Kind, TensorSpec
@@ -175,6 +176,14 @@ class Term:
     )
     scan: HeightScan | None = entry(
         "points of a height scan, and what their values mean", default=None
+    )
+    depth: DepthImage | None = entry(
+        "a depth image: its size, what is done to it, and what its values mean", default=None
+    )
+    encoder: "Graph | None" = entry(
+        "model that makes a vector of the depth images of the stack; absent where the policy takes "
+        "their pixels",
+        default=None,
     )
     output: str | None = entry(
         "output of the model that `last_output` repeats in the next tick", default=None
@@ -541,6 +550,25 @@ class JointContract(AnyContract):
             term.topic: term.scan
             for term in self.terms
             if term.topic is not None and term.scan is not None
+        }
+
+    @property
+    def depths(self) -> Mapping[str, Term]:
+        """Those of its terms that have one."""
+        return {
+            term.topic: term
+            for term in self.terms
+            if term.topic is not None and term.depth is not None
+        }
+
+    @property
+    def encoders(self) -> Mapping[str, Graph]:
+        """Those of its terms."""
+        return {
+            f"observations.{name}.terms[{i}].encoder": term.encoder
+            for name, observation in self.observations.items()
+            for i, term in enumerate(observation.terms)
+            if term.encoder is not None
         }
 
     @property

@@ -21,7 +21,6 @@ from policy_core.bundle.contract import (
     VelocityCommand,
     Via,
 )
-from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.resolve import matched, per_joint
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.set_contract import (
@@ -198,14 +197,14 @@ class _SetResolver:
             for topic, size in self._contracts[name].external_sizes.items():
                 as_in, expected = first.setdefault(topic, (name, size))
                 self._same(name, f"size of the external vector {topic}", expected, as_in, size)
-        scans = dict[str, tuple[str, HeightScan]]()
+        perceived = dict[str, tuple[str, object]]()
         for name in self._order:
-            for topic, scan in self._contracts[name].scans.items():
-                as_in, stated = scans.setdefault(topic, (name, scan))
+            for topic, here in _perceived(self._contracts[name]).items():
+                as_in, stated = perceived.setdefault(topic, (name, here))
                 self._reader.expect(
-                    scan == stated,
+                    here == stated,
                     f"members.{name}.bundle",
-                    f"the height scan of {topic} as in the member {as_in}",
+                    f"what comes on {topic} as in the member {as_in}",
                     Found("another one"),
                     "give it a topic of its own",
                 )
@@ -442,3 +441,18 @@ class _SetResolver:
             min=tuple(map(min, zip(*(each.min for each in ranges), strict=True))),
             max=tuple(map(max, zip(*(each.max for each in ranges), strict=True))),
         )
+
+
+def _perceived(contract: AnyContract) -> Mapping[str, object]:
+    """Return what a policy states of each topic of what it perceives."""
+    return {
+        **contract.scans,
+        **{
+            topic: (
+                term.depth,
+                term.encoder,
+                contract.period_ns if term.depth and term.depth.stack.unit == "ticks" else None,
+            )
+            for topic, term in contract.depths.items()
+        },
+    }

@@ -312,6 +312,11 @@ class SetContract:
         return {}
 
     @property
+    def encoders(self) -> Mapping[str, Graph]:
+        """None of its own: its members have theirs."""
+        return {}
+
+    @property
     def files(self) -> Sequence[File]:
         """None of its own: its members have theirs."""
         return ()

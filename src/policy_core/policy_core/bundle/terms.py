@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.contract import Graph, JointContract, Term
+from policy_core.bundle.depth import DepthImage
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 
-Size = Literal["joints", "actions", "external", "scan", "phase", "output"] | int
+Size = Literal["joints", "actions", "external", "scan", "depth", "phase", "output"] | int
 PERCEPTION = "perception/"
 """What the topics of perceived vectors begin with (policy_msgs/Perceived); see `is_perceived`."""
 OWN_FIELDS = (
@@ -106,6 +107,12 @@ TERMS: dict[str, TermSpec] = {
         size="scan",
         doc="Height of the ground at the points of `scan`, as it says, m; from the topic `topic`",
     ),
+    "depth": TermSpec(
+        field="external",
+        size="depth",
+        doc="Pixels of the images of `depth`, row by row, or what `encoder` makes of them; from "
+        "the topic `topic`",
+    ),
 }
 
 
@@ -145,7 +152,16 @@ def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
         return math.prod(tensor.shape) if tensor else 0
     if spec.size == "scan":
         return 0 if term.scan is None else term.scan.count
+    if spec.size == "depth":
+        return 0 if term.depth is None else perceived_size(term.depth, term.encoder)
     return term.size or 0 if spec.size == "external" else int(spec.size)
+
+
+def perceived_size(depth: DepthImage, encoder: Graph | None) -> int:
+    """Return the number of values that a policy gets of a depth image."""
+    if encoder is None:
+        return depth.count
+    return sum(math.prod(tensor.shape) for tensor in encoder.outputs.values())
 
 
 def term_places(term: Term, contract: JointContract) -> Sequence[int]:

@@ -10,6 +10,7 @@ from policy_core.bundle.contract import (
     MOST_VALUES,
     Action,
     File,
+    Graph,
     JointContract,
     Normalisation,
     Observation,
@@ -18,7 +19,8 @@ from policy_core.bundle.contract import (
     Term,
     VelocityCommand,
 )
-from policy_core.bundle.height_scan import HeightScan, check_scan
+from policy_core.bundle.depth import DepthImage, check_depth
+from policy_core.bundle.height_scan import check_scan
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.state_fields import STATE_TOPICS
 from policy_core.bundle.terms import (
@@ -137,10 +139,12 @@ class _JointValidator(BodyValidator):
         self.ordered(f"{key}.clip", term.clip)
         options = {
             "joints": spec.size == "joints",
-            "topic": spec.size in ("external", "scan"),
+            "topic": spec.field == "external",
             "size": spec.size == "external",
             "timeout_s": spec.size == "external",
             "scan": spec.size == "scan",
+            "depth": spec.size == "depth",
+            "encoder": spec.size == "depth",
             "output": spec.size == "output",
             "ahead": is_of_motion(term),
             "period_s": spec.size == "phase",
@@ -148,7 +152,7 @@ class _JointValidator(BodyValidator):
             "standing": spec.size == "phase",
             "parts": bool(spec.parts),
         }
-        required = ("topic", "size", "scan", "output", "period_s")
+        required = ("topic", "size", "scan", "depth", "output", "period_s")
         for option, belongs in options.items():
             where, given = f"{key}.{option}", getattr(term, option) is not None
             self.expect(
@@ -166,9 +170,14 @@ class _JointValidator(BodyValidator):
             )
         if term.scan is not None and spec.size == "scan":
             check_scan(term.scan, f"{key}.scan", self.reader.problem)
+        if term.depth is not None and spec.size == "depth":
+            period_s = 1.0 / self.contract.rate_hz
+            check_depth(term.depth, f"{key}.depth", period_s, self.reader.problem)
+            if term.encoder is not None:
+                self._encoder(f"{key}.encoder", term.encoder, term.depth)
         if term.topic is not None:
             self.expect(
-                is_perceived(term.topic) == (spec.size == "scan"),
+                is_perceived(term.topic) == (spec.size in ("scan", "depth")),
                 f"{key}.topic",
                 f"a topic that begins with {PERCEPTION} for what is perceived, and only for that",
                 term.topic,
@@ -189,6 +198,25 @@ class _JointValidator(BodyValidator):
             "only the layout per_term has lengths of its own",
         )
 
+    def _encoder(self, key: str, encoder: Graph, depth: DepthImage) -> None:
+        """Check that an encoder takes the images and makes one vector of them."""
+        for name, tensors in (("inputs", encoder.inputs), ("outputs", encoder.outputs)):
+            self.expect(len(tensors) == 1, f"{key}.{name}", "one tensor", listed(tensors))
+            for tensor, found in tensors.items():
+                self.expect(
+                    found.dtype.startswith("float"),
+                    f"{key}.{name}.{tensor}.dtype",
+                    "float32 or float16",
+                    found.dtype,
+                )
+        for tensor, found in encoder.inputs.items():
+            self.expect(
+                math.prod(found.shape) == depth.count,
+                f"{key}.inputs.{tensor}.shape",
+                f"{depth.count} values, those of all images of the stack",
+                list(found.shape),
+            )
+
     def _output(self, key: str, name: str) -> None:
         model = self.contract.model
         if name == self.contract.action.output:
@@ -201,7 +229,7 @@ class _JointValidator(BodyValidator):
     def topics(self) -> None:
         """Check that no topic of an external vector is taken or has two sizes."""
         sizes: dict[str, int | None] = {}
-        scans: dict[str, HeightScan | None] = {}
+        perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():
             for i, term in enumerate(observation.terms):
                 key = f"observations.{name}.terms[{i}]"
@@ -219,10 +247,11 @@ class _JointValidator(BodyValidator):
                         f"{first}, as where the topic {term.topic} is named first",
                         term.size,
                     )
+                    here = (term.scan, term.depth, term.encoder)
                     self.expect(
-                        scans.setdefault(term.topic, term.scan) == term.scan,
-                        f"{key}.scan",
-                        f"the scan of the topic {term.topic} as where that is named first",
+                        perceived.setdefault(term.topic, here) == here,
+                        key,
+                        f"what comes on the topic {term.topic} as where that is named first",
                         Found("another one"),
                     )
 

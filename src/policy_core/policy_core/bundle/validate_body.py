@@ -88,7 +88,7 @@ class BodyValidator:
         stated = {
             **{
                 f"{key}.artifacts.{backend}": artifact
-                for key, model in contract.models.items()
+                for key, model in {**contract.models, **contract.encoders}.items()
                 for backend, artifact in model.artifacts.items()
             },
             **{f"reports.{key}": report for key, report in contract.reports.items()},

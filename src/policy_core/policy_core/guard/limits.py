@@ -104,7 +104,11 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for term in contract.terms:
-        timeout_s = term.scan.pose_timeout_s if term.scan else term.timeout_s
+        timeout_s = term.timeout_s
+        if term.scan:
+            timeout_s = term.scan.pose_timeout_s
+        elif term.depth:
+            timeout_s = term.depth.timeout_s
         if term.topic and timeout_s:
             own_ns = _ns(timeout_s)
             timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)

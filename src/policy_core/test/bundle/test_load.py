@@ -4,6 +4,7 @@
 
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import JointBundle, file_entry
+from policy_core.bundle.bundle import JointBundle, file_entry, stated_hashes
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, Problem
 from testkit.edits import MISSING, Edits
+from testkit.wire_messages import DEPTH
 from testkit.wording import check_wording, refusal
 
 from .editing import file_sha256, refused_problems
@@ -288,6 +290,50 @@ def test_changed_report_is_refused(bundle_dir: Path, keep_report: Callable[[byte
     file.write_bytes(b"{ }")
     problem = problem_of(file, lambda: load_joint(bundle_dir).report("comparison_onnx"))
     assert problem.found == file_sha256(file)
+
+
+def seeing(sha256: str, **change: object) -> Edits:
+    encoder = {
+        "inputs": {"image": {"shape": [1, 12]}},
+        "outputs": {"latent": {"shape": [1, 12]}},
+        "artifacts": {"onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"}},
+        **change,
+    }
+    term = {"term": "depth", "topic": "perception/front", "depth": DEPTH, "encoder": encoder}
+    return {"observations.obs.terms": [term]}
+
+
+def test_an_encoder_is_a_file_of_the_bundle_whatever_the_back_ends(
+    bundle_dir: Path, edit_joint: EditJoint
+) -> None:
+    file = bundle_dir / "encoder.onnx"
+    shutil.copy(next(bundle_dir.glob("*.onnx")), file)
+    edit_joint(seeing(file_sha256(file)))
+    bundle = load_joint(bundle_dir)
+    bundle.verify()
+    assert "encoder.onnx" in stated_hashes(bundle.contract, ["rknn"])
+    assert [model.key for model in bundle.models] == ["model"]
+    file.write_bytes(b"changed")
+    problem_of(file, lambda: bundle.verify(["onnx"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"inputs": {"image": {"shape": [1, 6]}}}, "encoder.inputs.image.shape"),
+        ({"inputs": {"image": {"shape": [1, 12], "dtype": "uint8"}}}, "encoder.inputs.image.dtype"),
+        (
+            {"outputs": {"latent": {"shape": [1, 6]}, "state": {"shape": [1, 6]}}},
+            "encoder.outputs",
+        ),
+    ],
+)
+def test_an_encoder_that_does_not_take_the_images_is_refused(
+    bundle_dir: Path, edit_joint: EditJoint, change: dict[str, object], key: str
+) -> None:
+    file = edit_joint(seeing("0" * 64, **change))
+    problem = problem_of(file, lambda: load_joint(bundle_dir))
+    assert problem.key == f"observations.obs.terms[0].{key}"
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff\xfe", b"{"])

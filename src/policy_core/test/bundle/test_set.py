@@ -25,6 +25,7 @@ from policy_core.bundle.signature import TrustedKeys, fingerprint
 from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import Kind
 from testkit.edits import MISSING, Edits, with_edits
+from testkit.wire_messages import DEPTH
 from testkit.wording import check_wording, refusal
 
 from .editing import check_refused, edits_name, file_sha256, refused_problems
@@ -275,6 +276,20 @@ def test_members_that_expect_different_sizes_of_an_external_vector_are_refused(
         }
 
     check_problem(write_tiny_set(one=scanning(3), two=scanning(5)), "members.two.bundle")
+
+
+@pytest.mark.parametrize("change", [{"invalid_m": 0.0}, {"rate_hz": 10.0}])
+def test_members_that_see_different_images_of_a_topic_are_refused(
+    write_tiny_set: WriteSet, change: dict[str, float]
+) -> None:
+    def seeing(**change: float) -> Edits:
+        term = {"term": "depth", "topic": "perception/front", "depth": {**DEPTH, **change}}
+        return {
+            "observations": {"obs": {"terms": [term]}},
+            "model.inputs.obs.shape": [1, 12],
+        }
+
+    check_problem(write_tiny_set(one=seeing(), two=seeing(**change)), "members.two.bundle")
 
 
 def write_tracking(write_set: WriteSet, change: Edits, at_end: str = "hold", fps: int = 50) -> Path:

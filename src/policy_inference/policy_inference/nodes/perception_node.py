@@ -1,21 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the policies of a bundle perceive of the ground, from an elevation map.
+"""What the policies of a bundle perceive: the ground of an elevation map, and depth images.
 
     perception_node --ros-args -p bundle:=go2_stairs -r elevation_map:=/elevation_map_raw
 
-Subscribes (best effort, depth 1): with `source` grid_map `elevation_map` (grid_map_msgs/GridMap)
-and `odom` (nav_msgs/Odometry), the pose of the base in the frame of the map; with points or array
-`sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray) of another program.
-Publishes (reliable, depth 1): the topics of the contract's height scans (policy_msgs/Perceived),
-once for each pose, at most twice in a period of the policy. A scan that cannot be made says why.
+Subscribes (best effort, depth 1): for height scans, with `source` grid_map `elevation_map`
+(grid_map_msgs/GridMap) and `odom` (nav_msgs/Odometry), the pose of the base in the frame of the
+map; with points or array `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray)
+of another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
+`TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
+(sensor_msgs/CameraInfo) where the camera measures otherwise than the policy.
+Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
+for each pose, at most twice in a period of the policy, and the values of each depth image. What
+cannot be made says why.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,13 +29,15 @@ from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Float32MultiArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Float32MultiArray, Header
 
-from policy_core.bundle.bundle import Bundle, policies_of
+from policy_core.bundle.bundle import AnyBundle, Bundle, ModelFiles, policies_of
 from policy_core.bundle.load import load_bundle, trusted_keys
-from policy_core.errors import PolicyError, RobotError
+from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F64
+from policy_inference.backends.registry import OpenedModels, open_models, parse_options
+from policy_inference.depth_source import DepthSource
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
@@ -40,8 +46,10 @@ from policy_inference.nodes.settings import POLICY
 from policy_inference.perception import FROZEN_AFTER_M, ScanSource, pose_of, scans_of
 
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
+RAW, COMPRESSED = "raw", "compressedDepth"
+_POLICY = ("bundle", "public_key", "backend", "backend_options")
 PARAMETERS = (
-    *(spec for spec in POLICY if spec.name in ("bundle", "public_key")),
+    *(spec for spec in POLICY if spec.name in _POLICY),
     Spec(
         name="source",
         type=str,
@@ -59,47 +67,110 @@ PARAMETERS = (
         doc="Way of the robot after which a map that is still the same is refused, m; 0: any way, "
         "for a map that is known beforehand",
     ),
+    Spec(
+        name="depth_transport",
+        type=str,
+        default=RAW,
+        choices=(RAW, COMPRESSED),
+        doc="How depth images come: raw, or compressedDepth in PNG",
+    ),
+    Spec(
+        name="depth_measure",
+        type=str,
+        default="depth",
+        choices=("depth", "distance"),
+        doc="What the camera's pixels are: depth along the optical axis, as REP 118 says, or "
+        "distance along the ray",
+    ),
 )
 
 
 class PerceptionNode(PeerGuard, Node):
-    """Publishes the height scans of a bundle."""
+    """Publishes what the policies of a bundle perceive."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters, these before the process's, and the contracts; subscribe.
 
         Raises:
-            PolicyError: The bundle cannot be used, or has no height scan.
+            PolicyError: The bundle cannot be used, or its policies perceive nothing.
         """
         super().__init__(
             "perception_node",
             automatically_declare_parameters_from_overrides=True,
             parameter_overrides=list(overrides),
         )
-        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_scans"))
+        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_publishers_of"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
-        contracts = [one.contract for one in policies_of(bundle)]
-        self._scans = scans_of(contracts, values["frozen_after_m"])
-        if not self._scans:
-            raise PolicyError(
-                f"bundle: expected a policy with a term height_scan, found none in "
-                f"{values['bundle']}"
-            )
+        policies = policies_of(bundle)
+        contracts = [one.contract for one in policies]
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None
+        self._encoders: list[OpenedModels] = []
+        self._depths = self._open_depths(policies, values)
+        self._scans = scans_of(contracts, values["frozen_after_m"])
+        if not (self._scans or self._depths):
+            raise PolicyError(
+                f"bundle: expected a policy with a term height_scan or depth, found none in "
+                f"{values['bundle']}"
+            )
         self._publishers_of = {
-            scan.topic: self.create_publisher(Perceived, scan.topic, qos.COMMAND)
-            for scan in self._scans
+            topic: self.create_publisher(Perceived, topic, qos.COMMAND)
+            for topic in (*(scan.topic for scan in self._scans), *self._depths)
         }
-        if values["source"] == GRID_MAP:
+        if self._scans:
+            self._subscribe_to_ground(values["source"])
+        for source in self._depths.values():
+            self._subscribe_to_camera(source, values["depth_transport"])
+
+    def _open_depths(
+        self, policies: Sequence[AnyBundle], values: Mapping[str, Any]
+    ) -> dict[str, DepthSource]:
+        names = [name.strip() for name in values["backend"].split(",")]
+        options = parse_options(filter(None, values["backend_options"].split(",")))
+        found = dict[str, DepthSource]()
+        for policy in policies:
+            for topic, term in policy.contract.depths.items():
+                if topic in found or term.depth is None:
+                    continue
+                encoder = None
+                if term.encoder is not None:
+                    files = ModelFiles(
+                        folder=policy.path, key=f"encoder of {topic}", model=term.encoder
+                    )
+                    self._encoders.append(open_models([files], names, options))
+                    encoder = self._encoders[-1].first
+                found[topic] = DepthSource(
+                    topic, term.depth, policy.contract.period_ns, values["depth_measure"], encoder
+                )
+        return found
+
+    def _subscribe_to_ground(self, source: str) -> None:
+        if source == GRID_MAP:
             from grid_map_msgs.msg import GridMap
 
             self.create_subscription(GridMap, "elevation_map", self._on_map, qos.SAMPLE)
             self.create_subscription(Odometry, "odom", self._on_pose, qos.SAMPLE)
         else:
-            kind = PointCloud2 if values["source"] == POINTS else Float32MultiArray
+            kind = PointCloud2 if source == POINTS else Float32MultiArray
             self.create_subscription(kind, "sampled_points", self._on_points, qos.SAMPLE)
+
+    def _subscribe_to_camera(self, source: DepthSource, transport: str) -> None:
+        kind, image = Image, f"{source.topic}/image"
+        if transport == COMPRESSED:
+            kind, image = CompressedImage, f"{image}/{COMPRESSED}"
+        self.create_subscription(kind, image, partial(self._on_image, source), qos.SAMPLE)
+        if source.needs_rays:
+            self.create_subscription(
+                CameraInfo,
+                f"{source.topic}/camera_info",
+                partial(self._on_camera_info, source),
+                qos.SAMPLE,
+            )
+        # Images wait until they are as old as in training, and none at all is noticed.
+        depth = source.depth
+        waits_s = 0.25 / depth.rate_hz if depth.latency_s else depth.max_age_s
+        self.create_timer(waits_s, partial(self._publish_depth, source), clock=self.get_clock())
 
     @property
     def _now_ns(self) -> int:
@@ -130,28 +201,69 @@ class PerceptionNode(PeerGuard, Node):
         for scan in self._scans:
             self._publish(scan, header, partial(scan.take_points, message))
 
+    def _on_image(self, source: DepthSource, message: Any) -> None:
+        try:
+            source.take(message, self._now_ns)
+        except RobotError as error:
+            self._refuse(source.topic, message.header, error)
+        else:
+            self._publish_depth(source)
+
+    def _on_camera_info(self, source: DepthSource, message: CameraInfo) -> None:
+        try:
+            source.take_camera(message)
+        except RobotError as error:
+            self._refuse(source.topic, message.header, error)
+
+    def _publish_depth(self, source: DepthSource) -> None:
+        now_ns = self._now_ns
+        try:
+            seen = source.see(now_ns)
+        except (RobotError, BackendError) as error:
+            self._refuse(source.topic, Header(stamp=_time(now_ns)), error)
+            return
+        if seen is not None:
+            values, stamp_ns = seen
+            self._publishers_of[source.topic].publish(
+                Perceived(
+                    header=Header(stamp=_time(stamp_ns)),
+                    invalid=source.processor.invalid,
+                    data=array("d", values.tobytes()),
+                )
+            )
+
     def _publish(self, scan: ScanSource, header: Any, see: Callable[[], F64]) -> None:
-        message = Perceived()
+        message = Perceived(map_stamp=_time(scan.map_stamp_ns))
         if header is not None:
             message.header = header
-        message.map_stamp = Time(
-            sec=scan.map_stamp_ns // 1_000_000_000, nanosec=scan.map_stamp_ns % 1_000_000_000
-        )
         try:
             message.data = array("d", see().tobytes())
             message.invalid = scan.scanner.invalid
         except RobotError as error:
             message.problem = str(error)
-            self.get_logger().warning(f"{scan.topic}: {error}", throttle_duration_sec=1.0)
+            self._warn(scan.topic, error)
         self._publishers_of[scan.topic].publish(message)
+
+    def _refuse(self, topic: str, header: Any, error: Exception) -> None:
+        self._warn(topic, error)
+        self._publishers_of[topic].publish(Perceived(header=header, problem=str(error)))
+
+    def _warn(self, topic: str, error: Exception) -> None:
+        self.get_logger().warning(f"{topic}: {error}", throttle_duration_sec=1.0)
 
     @property
     def problem(self) -> str:
-        """Nothing: a scan that cannot be made says why itself."""
+        """Nothing: what cannot be made says why itself."""
         return ""
 
     def close(self) -> None:
-        """Do nothing: no thread and no file is its own."""
+        """Close the encoders."""
+        for encoder in self._encoders:
+            encoder.close()
+
+
+def _time(ns: int) -> Time:
+    return Time(sec=ns // 1_000_000_000, nanosec=ns % 1_000_000_000)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Height scans over topics: from a map and a pose, and from points that are sampled already."""
+"""Over topics: height scans of a map and a pose, or sampled already; depth images of a camera."""
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,18 +18,20 @@ from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from policy_core.errors import PolicyError
 from policy_inference.nodes.perception_node import PerceptionNode
+from policy_inference.testing.models import save_linear, weights
 from testkit.edits import MISSING
-from testkit.wire_messages import SCAN
+from testkit.wire_messages import DEPTH, SCAN
 from testkit.wording import refusal
 
 from .bundles import write_bundle
 from .harness import Stage
 
-TOPIC = "perception/ground"
+TOPIC, FRONT = "perception/ground", "perception/front"
 CELLS, RESOLUTION_M = 20, 0.1
 UPRIGHT = Quaternion(w=1.0)
 
@@ -141,7 +144,97 @@ def test_points_of_another_program_are_passed_on(
     np.testing.assert_allclose(found[0].data, [-0.25, -0.25])
 
 
-def test_a_bundle_without_a_height_scan_is_refused(
+def camera_bundle(path: Path, count: int = 12, **term: Any) -> Path:
+    terms = [{"term": "depth", "topic": FRONT, "depth": DEPTH, **term}]
+    return write_bundle(
+        path,
+        {
+            "observations": {"obs": {"terms": terms}},
+            "model.inputs": {"obs": {"shape": [1, count]}},
+            "velocity_command": MISSING,
+            "safety": {"on_fault": "damp"},
+        },
+    )
+
+
+def depth_image(node: PerceptionNode, millimetres: int, **change: Any) -> Image:
+    pixels = np.full((2, 3), millimetres, "<u2")
+    pixels[0, 0] = 0
+    image = Image(
+        height=2, width=3, encoding="16UC1", step=6, data=array("B", pixels.tobytes()), **change
+    )
+    image.header.stamp = node.get_clock().now().to_msg()
+    return image
+
+
+def test_a_depth_image_becomes_values_and_says_why_there_are_none(
+    node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
+) -> None:
+    robot, found = node_stage.robot, list[Perceived]()
+    node = perceive(bundle=str(camera_bundle(tmp_path / "sees")))
+    robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))
+    images = robot.node.create_publisher(Image, f"{FRONT}/image", 1)
+
+    def see(millimetres: int) -> Perceived:
+        found.clear()
+
+        def comes() -> bool:
+            images.publish(depth_image(node, millimetres))
+            return bool(found and not found[-1].problem)
+
+        robot.until(comes, "an image")
+        return found[-1]
+
+    assert see(2500).invalid == 1
+    np.testing.assert_allclose(found[-1].data, [1.0, *[0.5] * 5] * 2, atol=1e-6)
+    found.clear()
+
+    def is_refused() -> bool:
+        images.publish(depth_image(node, 0))
+        return any(one.problem for one in found)
+
+    robot.until(is_refused, "a covered camera")
+    see(1000)
+    found.clear()
+    robot.until(lambda: any(one.problem for one in found), "no image for too long")
+    assert not any(one.data for one in found if one.problem)
+
+
+def test_an_encoder_makes_the_values_of_a_distance_image(
+    node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
+) -> None:
+    bundle = camera_bundle(tmp_path / "sees")
+    save_linear(bundle / "encoder.onnx", 12, 2)
+    sha256 = hashlib.sha256((bundle / "encoder.onnx").read_bytes()).hexdigest()
+    encoder = {
+        "inputs": {"obs": {"shape": [1, 12]}},
+        "outputs": {"actions": {"shape": [1, 2]}},
+        "artifacts": {
+            "onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"},
+        },
+    }
+    camera_bundle(bundle, 2, encoder=encoder)
+    robot, found = node_stage.robot, list[Perceived]()
+    node = perceive(bundle=str(bundle), depth_measure="distance")
+    robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))
+    images = robot.node.create_publisher(Image, f"{FRONT}/image", 1)
+    cameras = robot.node.create_publisher(CameraInfo, f"{FRONT}/camera_info", 1)
+    k = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+
+    def comes() -> bool:
+        cameras.publish(CameraInfo(height=2, width=3, k=k))
+        images.publish(depth_image(node, 2500))
+        return bool(found and not found[-1].problem)
+
+    robot.until(comes, "values of the encoder")
+    u, v = np.arange(3) - 1.0, np.arange(2)[:, None]
+    image = 0.5 / np.sqrt(1.0 + u**2 + v**2)
+    image[0, 0] = 1.0
+    expected = np.tile(image.ravel(), 2) @ weights(12, 2)
+    np.testing.assert_allclose(found[-1].data, expected, rtol=1e-5)
+
+
+def test_a_bundle_that_perceives_nothing_is_refused(
     tmp_path: Path, perceive: Callable[..., PerceptionNode]
 ) -> None:
     with refusal(PolicyError):

@@ -1,0 +1,361 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Depth images: made into what the policy was shown, and stacked by their stamps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.bundle.depth import DepthImage
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+
+F32 = npt.NDArray[np.float32]
+_MM_PER_M = np.float32(1000.0)
+_ROUNDED = 1e-9
+_EARLY = 0.25
+"""Of a period of the camera: an image that comes so much before it is due is taken."""
+
+
+class DepthProcessor:
+    """Makes the image that the policy sees of a camera's, with all memory made beforehand.
+
+    Attributes:
+        image: What the policy sees [height, width], as the contract scales it; float32.
+        invalid: How many depths were not known in the last image, after a crop that comes first.
+    """
+
+    def __init__(self, depth: DepthImage) -> None:
+        """Lay the steps out; the image is one that `check_depth` finds nothing wrong with."""
+        self._depth = depth
+        height, width = depth.camera_size
+        self._part = slice(None), slice(None)
+        steps = list(depth.steps)
+        if steps[:1] == ["crop"]:  # what is cut off is not looked at
+            assert depth.crop_px is not None
+            top, bottom, left, right = depth.crop_px
+            self._part = slice(top, height - bottom), slice(left, width - right)
+            height, width = height - top - bottom, width - left - right
+            steps = steps[1:]
+        shape = height, width
+        self._metres: F32 = np.zeros(shape, np.float32)
+        self._known, self._far = np.zeros((2, *shape), np.bool_)
+        self._stages: list[Callable[[], object]] = []
+        self.image, self.invalid = self._lay_out(steps), height * width
+
+    def see(self, raw: npt.NDArray[np.uint16] | F32, factor: F32 | None = None) -> None:
+        """Write `image`.
+
+        Args:
+            raw: Of the size of the camera [height, width]; uint16 in mm, where 0 is not known, or
+                float32 in m, where NaN and -infinity are not known and +infinity is too far; of
+                either byte order.
+            factor: By which each pixel is multiplied [height, width], where the camera measures
+                otherwise than the policy: `ray_factors`, or their inverse.
+
+        Raises:
+            RobotError: More depths are not known than the contract allows, or all of them.
+        """
+        depth, metres = self._depth, self._metres
+        raw = raw[self._part]
+        if raw.dtype.kind == "u":
+            np.divide(raw, _MM_PER_M, out=metres, dtype=np.float32)
+        else:
+            np.copyto(metres, raw)
+        if factor is not None:
+            np.multiply(metres, factor[self._part], metres)
+        if depth.invalid_below_m is None:
+            np.greater(metres, np.float32(0.0), self._known)
+        else:
+            np.greater_equal(metres, np.float32(depth.invalid_below_m), self._known)
+        self.invalid = metres.size - int(np.count_nonzero(self._known))
+        if self.invalid > depth.max_invalid_ratio * metres.size + _ROUNDED:
+            raise RobotError(
+                f"expected at most {depth.max_invalid_ratio:.3g} of the pixels without a known "
+                f"depth, found {self.invalid} of {metres.size}"
+            )
+        if self.invalid == metres.size:
+            raise RobotError("expected a depth image, found no known depth; is the camera covered?")
+        if raw.dtype.kind != "u":
+            np.equal(metres, np.inf, self._far)
+            np.copyto(metres, np.float32(depth.too_far_m), where=self._far)
+        if self.invalid:
+            np.logical_not(self._known, self._known)
+            np.copyto(metres, np.float32(depth.invalid_m), where=self._known)
+        for stage in self._stages:
+            stage()
+
+    def _lay_out(self, steps: Sequence[str]) -> F32:
+        """Plan the stages; return the image that the last one writes."""
+        depth, image = self._depth, self._metres
+        weights: tuple[F64, F64] | None = None
+        for step in [*steps, "end"]:
+            if step in ("crop", "resize", "blur"):
+                shape = image.shape if weights is None else (len(weights[0]), len(weights[1]))
+                rows, columns = self._weights(step, (shape[0], shape[1]))
+                weights = (
+                    (rows, columns)
+                    if weights is None
+                    else (rows @ weights[0], columns @ weights[1])
+                )
+                continue
+            if weights is not None:
+                image = self._linear(image, *weights)
+                weights = None
+            if step == "clip":
+                assert depth.clip_m is not None
+                self._clip(image, *depth.clip_m)
+            elif step == "blank":
+                self._blank(image)
+        if depth.values == "scaled":
+            self._scale(image)
+        return image
+
+    def _weights(self, step: str, shape: tuple[int, int]) -> tuple[F64, F64]:
+        """Return what a step does along rows and along columns [after, before]."""
+        depth = self._depth
+        if step == "crop":
+            assert depth.crop_px is not None
+            top, bottom, left, right = depth.crop_px
+            return np.eye(shape[0])[top : shape[0] - bottom], np.eye(shape[1])[
+                left : shape[1] - right
+            ]
+        if step == "blur":
+            assert depth.blur is not None
+            kernel = depth.blur.kernel_px, depth.blur.sigma_px
+            return blur_weights(shape[0], *kernel), blur_weights(shape[1], *kernel)
+        assert depth.resize is not None
+        height, width = depth.resize_to or depth.size
+        return (
+            resize_weights(shape[0], height, depth.resize),
+            resize_weights(shape[1], width, depth.resize),
+        )
+
+    def _linear(self, image: F32, rows: F64, columns: F64) -> F32:
+        by_rows = np.ascontiguousarray(rows, np.float32)
+        by_columns = np.ascontiguousarray(columns.T, np.float32)
+        between: F32 = np.zeros((len(rows), image.shape[1]), np.float32)
+        out: F32 = np.zeros((len(rows), len(columns)), np.float32)
+
+        def stage() -> None:
+            np.matmul(by_rows, image, between)
+            np.matmul(between, by_columns, out)
+
+        self._stages.append(stage)
+        return out
+
+    def _clip(self, image: F32, near: float, far: float) -> None:
+        low, high = np.float32(near), np.float32(far)
+        self._stages.append(lambda: np.clip(image, low, high, image))
+
+    def _blank(self, image: F32) -> None:
+        assert self._depth.blank_px is not None
+        assert self._depth.blank_m is not None
+        top, bottom, left, right = self._depth.blank_px
+        height, width = image.shape
+        value = np.float32(self._depth.blank_m)
+        parts = image[:top], image[height - bottom :], image[:, :left], image[:, width - right :]
+
+        def stage() -> None:
+            for part in parts:
+                part[...] = value
+
+        self._stages.append(stage)
+
+    def _scale(self, image: F32) -> None:
+        depth = self._depth
+        assert depth.clip_m is not None
+        assert depth.scaled_to is not None
+        near, span = np.float32(depth.clip_m[0]), np.float32(depth.clip_m[1] - depth.clip_m[0])
+        low, width = (
+            np.float32(depth.scaled_to[0]),
+            np.float32(depth.scaled_to[1] - depth.scaled_to[0]),
+        )
+
+        def stage() -> None:
+            np.subtract(image, near, image)
+            np.divide(image, span, image)
+            if width != 1.0:
+                np.multiply(image, width, image)
+            if low:
+                np.add(image, low, image)
+
+        self._stages.append(stage)
+
+
+class DepthHistory:
+    """The latest images by their stamps, of which the policy sees some at once.
+
+    A step of the stack is a time: an image that was lost or late shifts no other.
+
+    Attributes:
+        newest_ns: Stamp of the newest image, None without one.
+    """
+
+    def __init__(self, depth: DepthImage, period_ns: int) -> None:
+        """Begin without an image.
+
+        Args:
+            depth: Of the contract.
+            period_ns: Of the policy.
+        """
+        stack = depth.stack
+        self._period_ns = round(1e9 / depth.rate_hz)
+        self._step_ns = self._period_ns if stack.unit == "frames" else period_ns
+        self._offsets_ns = [offset * self._step_ns for offset in stack.offsets]
+        self._latency_ns = round(depth.latency_s * 1e9)
+        self._longest_gap_ns = round(depth.timeout_s * 1e9)
+        self._fills_zero = stack.fill == "zero"
+        span_ns = max(self._offsets_ns) + self._latency_ns
+        # Images come early by up to a quarter of a period, and each needs a place of its own.
+        places = 3 + math.ceil(span_ns / (self._period_ns * (1.0 - _EARLY)))
+        self._images: F32 = np.zeros((places, math.prod(depth.size)), np.float32)
+        self._stamps_ns = np.zeros(places, np.int64)
+        self._distance = np.zeros(places, np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all images: the next one is the first."""
+        self.newest_ns: int | None = None
+        self._count = 0
+        self._due_ns = 0
+
+    def wants(self, stamp_ns: int) -> bool:
+        """Return whether the image of a stamp is one for the stack; a faster camera has others.
+
+        One that is earlier than the newest, by more than images are exchanged on the way, or that
+        comes after a gap, begins a new stack.
+        """
+        newest_ns = self.newest_ns
+        if newest_ns is not None and not (
+            -self._longest_gap_ns <= stamp_ns - newest_ns <= self._longest_gap_ns
+        ):
+            self.clear()
+            return True
+        if newest_ns is None:
+            return True
+        return stamp_ns > newest_ns and stamp_ns >= self._due_ns - _EARLY * self._period_ns
+
+    def add(self, image: F32, stamp_ns: int) -> None:
+        """Keep a copy of an image [height, width] that `wants` asked for."""
+        place = self._count % len(self._images)
+        self._images[place] = image.reshape(-1)
+        self._stamps_ns[place] = stamp_ns
+        self._count += 1
+        is_late = self.newest_ns is None or stamp_ns > self._due_ns + self._period_ns // 2
+        self._due_ns = (stamp_ns if is_late else self._due_ns) + self._period_ns
+        self.newest_ns = stamp_ns
+
+    def ready_ns(self, now_ns: int) -> int | None:
+        """Return the stamp of the newest image that is as old as in training, None: there is none.
+
+        Args:
+            now_ns: On the clock of stamps.
+        """
+        stamps_ns = self._stamps_ns[: self._count]
+        old = stamps_ns[stamps_ns <= now_ns - self._latency_ns]
+        return int(old.max()) if old.size else None
+
+    def write(self, newest_ns: int, out: npt.NDArray[np.floating]) -> None:
+        """Write the images of the stack in the order of the contract.
+
+        Args:
+            newest_ns: Stamp of the image at offset 0.
+            out: [offsets, height * width].
+        """
+        stamps_ns = self._stamps_ns[: self._count]
+        distance = self._distance[: len(stamps_ns)]
+        oldest_ns = int(stamps_ns.min())
+        for row, offset_ns in zip(out, self._offsets_ns, strict=True):
+            wanted_ns = newest_ns - offset_ns
+            if self._fills_zero and wanted_ns < oldest_ns - self._step_ns // 2:
+                row[:] = 0.0
+                continue
+            np.subtract(stamps_ns, wanted_ns, distance)
+            np.absolute(distance, distance)
+            row[:] = self._images[int(distance.argmin())]
+
+
+def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
+    """Return distance along the ray of each pixel over depth along the axis [height, width].
+
+    Args:
+        k: Intrinsic matrix row by row [9], as in sensor_msgs/CameraInfo.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
+
+    Raises:
+        RobotError: The focal lengths are not those of a camera.
+    """
+    fx, fy, cx, cy = k[0], k[4], k[2], k[5]
+    if not (all(map(math.isfinite, (fx, fy, cx, cy))) and fx > 0.0 and fy > 0.0):
+        raise RobotError(f"expected focal lengths > 0, found fx {fx:g} and fy {fy:g}")
+    x, y = (np.arange(width) - cx) / fx, (np.arange(height) - cy) / fy
+    return np.sqrt(1.0 + x[None] ** 2 + y[:, None] ** 2).astype(np.float32)
+
+
+def blur_weights(size: int, kernel_px: int, sigma_px: float) -> F64:
+    """Return the weights of a Gaussian along an axis [size, size]; reflected at both ends."""
+    offsets = np.arange(kernel_px) - kernel_px // 2
+    kernel = np.exp(-0.5 * np.square(offsets / sigma_px))
+    weights = np.zeros((size, size))
+    for row in range(size):
+        for offset, weight in zip(offsets, kernel / kernel.sum(), strict=True):
+            at = abs(row + offset)
+            weights[row, at if at < size else 2 * (size - 1) - at] += weight
+    return weights
+
+
+def resize_weights(before: int, after: int, method: str) -> F64:
+    """Return the weights of a resize along an axis [after, before]; each row has the sum 1.
+
+    Args:
+        before: Pixels before.
+        after: Pixels after.
+        method: One of the contract's.
+    """
+    scale = before / after
+    if method == "area":
+        ends = np.minimum((np.arange(after)[:, None] + [0, 1]) * scale, before)
+        cells = np.arange(before)
+        shared = np.minimum(ends[:, 1:], cells + 1) - np.maximum(ends[:, :1], cells)
+        return _of_sum_one(np.maximum(shared, 0.0))
+    if method.endswith("_antialias"):
+        stretch = max(scale, 1.0)
+        centre = (np.arange(after)[:, None] + 0.5) * scale
+        distance = (np.arange(before) + 0.5 - centre) / stretch
+        return _of_sum_one(_triangle(distance) if "linear" in method else _cubic(distance, -0.5))
+    weights = np.zeros((after, before))
+    rows = np.arange(after)
+    if method in ("nearest", "nearest_centre"):
+        shift = 0 if method == "nearest" else 1
+        weights[rows, (2 * rows + shift) * before // (2 * after)] = 1.0
+        return weights
+    centre = (rows + 0.5) * scale - 0.5
+    first = np.floor(centre).astype(int)
+    for tap in (0, 1) if method == "bilinear" else (-1, 0, 1, 2):
+        distance = first + tap - centre
+        weight = _triangle(distance) if method == "bilinear" else _cubic(distance, -0.75)
+        np.add.at(weights, (rows, np.clip(first + tap, 0, before - 1)), weight)
+    return weights
+
+
+def _of_sum_one(weights: F64) -> F64:
+    shares: F64 = weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _triangle(distance: F64) -> F64:
+    return np.maximum(0.0, 1.0 - np.abs(distance))
+
+
+def _cubic(distance: F64, a: float) -> F64:
+    """Return the weights of cubic convolution, R. Keys, 1981."""
+    x = np.abs(distance)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = ((x - 5.0) * x + 8.0) * x * a - 4.0 * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))

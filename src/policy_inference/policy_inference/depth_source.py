@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy perceives of depth images as they come; no ROS is needed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from policy_core.bundle.depth import DepthImage
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_core.observation.depth import F32, DepthHistory, DepthProcessor, ray_factors
+from policy_inference.backends.base import BackendBase
+from policy_inference.messages.depth import depth_of
+from policy_inference.messages.readers import stamp_ns
+
+_AHEAD_S = 0.1
+"""By which an image's stamp may lie ahead: clocks of two machines differ."""
+
+
+class DepthSource:
+    """The depth images of one topic of a contract: takes those of a camera, gives values."""
+
+    def __init__(
+        self,
+        topic: str,
+        depth: DepthImage,
+        period_ns: int,
+        camera_measure: str = "depth",
+        encoder: BackendBase | None = None,
+    ) -> None:
+        """Begin without an image.
+
+        Args:
+            topic: Where the values go.
+            depth: Of the contract.
+            period_ns: Of the policy.
+            camera_measure: What the camera's pixels are: depth, as REP 118 says, or distance.
+            encoder: Opened model that makes the values of the images; None: their pixels are.
+        """
+        self.topic, self.depth = topic, depth
+        self.processor = DepthProcessor(depth)
+        self._history = DepthHistory(depth, period_ns)
+        self._encoder = encoder
+        rows = len(depth.stack.offsets)
+        self._values: F64 = np.zeros(depth.count)
+        self._into: Any = self._values.reshape(rows, -1)
+        if encoder is not None:
+            (self._input,), (self._output,) = encoder.inputs.values(), encoder.outputs.values()
+            self._into = self._input.reshape(rows, -1)
+            self._values = np.zeros(self._output.size)
+        self.needs_rays = camera_measure != depth.measure
+        self._divides = camera_measure == "distance"
+        self._rays: tuple[tuple[float, ...], F32] | None = None
+        self._given_ns: int | None = None
+        self._began_ns: int | None = None
+
+    def take_camera(self, message: Any) -> None:
+        """Take the sensor_msgs/CameraInfo of the camera.
+
+        Raises:
+            RobotError: It is of another size, or has no focal length.
+        """
+        height, width = self.depth.camera_size
+        if (message.height, message.width) != (height, width):
+            raise RobotError(
+                f"camera_info: expected {width} x {height} pixels, the contract's camera_size, "
+                f"found {message.width} x {message.height}"
+            )
+        k = tuple(map(float, message.k))
+        if self._rays is None or self._rays[0] != k:
+            factors = ray_factors(k, height, width)
+            self._rays = k, np.reciprocal(factors) if self._divides else factors
+
+    def take(self, message: Any, now_ns: int) -> None:
+        """Take an image that came now; one that the stack has no place for is left out.
+
+        Args:
+            message: sensor_msgs/Image or CompressedImage.
+            now_ns: On the clock of stamps.
+
+        Raises:
+            RobotError: It cannot be used, is too old, or too little of it is known.
+        """
+        made_ns = stamp_ns(message) or now_ns
+        age_s = (now_ns - made_ns) * 1e-9
+        if age_s < -_AHEAD_S:
+            raise RobotError(
+                f"depth image: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
+                "synchronise the clocks"
+            )
+        self._require_fresh(age_s)
+        if not self._history.wants(made_ns):
+            return
+        factors = None
+        if self.needs_rays:
+            if self._rays is None:
+                raise RobotError("expected a camera_info before the first image, found none")
+            factors = self._rays[1]
+        self.processor.see(depth_of(message, self.depth.camera_size), factors)
+        self._history.add(self.processor.image, made_ns)
+
+    def see(self, now_ns: int) -> tuple[F64, int] | None:
+        """Return values and the stamp of the newest image that they show, None if not new.
+
+        They are overwritten by the next call.
+
+        Args:
+            now_ns: On the clock of stamps.
+
+        Raises:
+            RobotError: No image has come for too long, or the encoder's values are not finite.
+            BackendError: The encoder does not run.
+        """
+        self._began_ns = self._began_ns or now_ns
+        found_ns = self._history.ready_ns(now_ns)
+        if found_ns is None or found_ns == self._given_ns:
+            newest_ns = self._history.newest_ns
+            self._require_fresh((now_ns - (newest_ns or self._began_ns)) * 1e-9)
+            return None
+        self._given_ns = found_ns
+        self._require_fresh((now_ns - found_ns) * 1e-9)
+        self._history.write(found_ns, self._into)
+        if self._encoder is not None:
+            self._encoder.run()
+            self._values[:] = self._output.reshape(-1)
+        if not math.isfinite(self._values.dot(self._values)):
+            raise RobotError("expected finite values of the encoder, found NaN or infinite ones")
+        return self._values, found_ns
+
+    def _require_fresh(self, age_s: float) -> None:
+        if age_s > self.depth.max_age_s:
+            raise RobotError(
+                f"depth image: expected one of at most {self.depth.max_age_s:g} s, found none "
+                f"since {age_s:.2f} s"
+            )

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Depth images from messages; no ROS package is needed."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_core.errors import RobotError
+
+RAW_DEPTH = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+_KINDS = {"16UC1": "u2", "32FC1": "f4"}
+"""Of a pixel, by encoding: uint16 in mm, float32 in m (REP 118)."""
+_HEADER = struct.Struct("<i2f")
+"""Of compressedDepth: format, then the two parameters of inverse depths."""
+_PNG = b"\x89PNG"
+
+
+def depth_of(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
+    """Return a depth image [height, width]; a raw one shares the memory of the message.
+
+    Args:
+        message: sensor_msgs/Image as 16UC1 (mm) or 32FC1 (m), or sensor_msgs/CompressedImage of
+            compressedDepth in PNG.
+        size: Height and width of the contract.
+
+    Returns:
+        uint16 in mm, 0: not known; or float32 in m, NaN: not known.
+
+    Raises:
+        RobotError: The encoding or the size differs, or data is missing.
+    """
+    return _compressed(message, size) if hasattr(message, "format") else _raw(message, size)
+
+
+def _raw(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
+    kind = _kind(message.encoding)
+    _require_size((message.height, message.width), size)
+    dtype = np.dtype((">" if message.is_bigendian else "<") + kind)
+    height, width = size
+    data = np.frombuffer(message.data, np.uint8)
+    row_bytes = width * dtype.itemsize
+    if message.step < row_bytes or data.size < height * message.step:
+        raise RobotError(
+            f"expected {height} rows of at least {row_bytes} bytes, found {data.size} bytes in "
+            f"rows of {message.step}"
+        )
+    return np.ndarray((height, width), dtype, data, strides=(message.step, dtype.itemsize))
+
+
+def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
+    from PIL import Image as Pillow
+
+    encoding, _, transport = message.format.partition(";")
+    kind = _kind(encoding.strip())
+    data = bytes(message.data)
+    content = data[_HEADER.size :]
+    if "compressedDepth" not in transport or not content.startswith(_PNG):
+        raise RobotError(
+            f"expected compressedDepth in PNG, found {message.format!r} with other data; set the "
+            "camera's parameter `format` of compressedDepth to png"
+        )
+    try:
+        with Pillow.open(io.BytesIO(content), formats=["PNG"]) as image:
+            _require_size((image.height, image.width), size)
+            if not image.mode.startswith("I"):
+                raise RobotError(f"expected a PNG of 16 bits, found the mode {image.mode}")
+            pixels = np.asarray(image, dtype=np.uint16)
+    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
+        raise RobotError(f"expected a whole PNG, found a broken one: {error}") from error
+    if kind == "u2":
+        return pixels
+    _, scale, offset = _HEADER.unpack_from(data)
+    with np.errstate(divide="ignore"):
+        metres = np.float32(scale) / (pixels - np.float32(offset))
+    metres[pixels == 0] = np.nan
+    return metres.astype(np.float32, copy=False)
+
+
+def _kind(encoding: str) -> str:
+    kind = _KINDS.get(encoding)
+    if kind is None:
+        raise RobotError(
+            f"expected a depth image as {' or '.join(_KINDS)}, found the encoding {encoding!r}"
+        )
+    return kind
+
+
+def _require_size(found: tuple[int, int], size: tuple[int, ...]) -> None:
+    if found != tuple(size):
+        raise RobotError(
+            f"expected an image of {size[1]} x {size[0]} pixels, the contract's camera_size, found "
+            f"{found[1]} x {found[0]}; set the camera to that size"
+        )
