@@ -3,6 +3,7 @@
 """Show what is in a bundle, a model, a checkpoint or a file of data, and what is suspicious.
 
     model_tools inspect my_bundle
+    model_tools inspect my_bundle --html my_bundle.html
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
 Knows folders: bundles, LeRobot checkpoints and datasets; rosbag2 recordings; models: ONNX, RKNN,
@@ -36,12 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the plan of the bundle: what the native core needs of it",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="file for that plan")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write one page as well, with a drawing of the points of height scans",
+    )
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     """Show it; the status is 1 where it cannot be used, and 0 where it is only suspicious."""
-    from model_tools.prove.inspect.inspection import inspection_parts
+    from model_tools.prove.inspect.inspection import (
+        inspection_parts,
+        write_inspection_page,
+    )
     from model_tools.prove.inspect.registry import inspect_path
     from policy_core.bundle.bundle import CONTRACT_FILE
     from policy_core.bundle.load import bundle_folder
@@ -63,6 +73,8 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
         raise ToolError("--output: expected --plan beside it, found none; it is the plan's file")
     else:
         report = inspect_path(path)
+    if given.html:
+        write_inspection_page(report, given.html)
     return CommandResult(
         document=report, text=inspection_parts(report), status=1 if report.problems else 0
     )

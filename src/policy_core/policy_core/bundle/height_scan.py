@@ -63,26 +63,31 @@ class HeightScan:
         "origin of the frame of the scan, in that of the base, m", length=3
     )
     alignment: Literal["yaw", "base", "world"] = entry(
-        "how the points turn with the base: yaw, by its heading alone and straight down; base, "
-        "with it, along its own axis; world, not at all"
+        "how the points turn with the base: yaw, by its heading alone and straight down (usual in "
+        "Isaac Lab, mjlab, legged_gym); base, with it, along its own axis; world, not at all"
     )
     heading: Literal["rotated_x", "twist"] | None = entry(
-        "alignment yaw: rotated_x, direction of the base's x axis (Isaac Lab, mjlab); twist, the "
-        "rotation about z, 2 atan2(z, w) of the quaternion (legged_gym)",
+        "only with alignment yaw, else null: rotated_x, direction of the base's x axis (Isaac Lab, "
+        "mjlab); twist, the rotation about z, 2 atan2(z, w) of the quaternion (legged_gym)",
         default=None,
     )
     value: Literal["frame_minus_ground", "ground_minus_frame", "ground_minus_mean"] = entry(
-        "height of the frame over the ground, of the ground over the frame, or of the ground over "
-        "the mean of all points, m"
+        "height of the frame over the ground (Isaac Lab, mjlab, legged_gym), of the ground over "
+        "the frame, or of the ground over the mean of all points, m"
     )
-    offset_m: float = entry("what is subtracted from the value, m (0.5 in Isaac Lab)")
+    offset_m: float = entry(
+        "what is subtracted from the value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)"
+    )
     reach_m: float | None = entry(
-        "longest ray of the training, m: ground that is farther below is a miss; absent: none is",
+        "longest ray of the training, m (mjlab's max_distance): ground that is farther is a miss; "
+        "null: none is",
         default=None,
         exclusiveMinimum=0,
     )
     miss: float | None = entry(
-        "value of a ray that reaches no ground, before clip and scale of the term", default=None
+        "value of a ray that reaches no ground, before clip and scale of the term (mjlab's "
+        "max_distance); null without reach_m",
+        default=None,
     )
     invalid: Literal["value", "nearest", "mean", "fault"] = entry(
         "what stands for a point whose height is not known: `invalid_value`, the value of the "

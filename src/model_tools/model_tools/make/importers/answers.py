@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
@@ -12,11 +13,12 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import load_foreign_yaml, parse_foreign_yaml
-from model_tools.make.importers.draft import TODO, Draft, Path
+from model_tools.make.importers.draft import TODO, Draft, Path, todo
 from model_tools.make.importers.joints import unlike_pairs
+from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.resolve import per_joint
 from policy_core.bundle.state_fields import IMU, fields_of
-from policy_core.bundle.terms import TERMS
+from policy_core.bundle.terms import PERCEPTION, TERMS
 from policy_core.interfaces import F64
 
 _COPY = "@"
@@ -24,6 +26,7 @@ _PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
 _POSE = ("default_position", "position_min", "position_max")
 _PER_JOINT = (*_POSE, "stiffness", "damping")
 _SHOWN = 3
+_OF_SCAN = {field.name: field.metadata["doc"] for field in dataclasses.fields(HeightScan)}
 _OF_IMU = [field.name for field in fields_of(IMU.name)]
 
 
@@ -175,6 +178,29 @@ def ask_what_follows(draft: Draft) -> None:
         if term["term"] == "external":
             draft.ask((*path, "topic"), "relative topic of the vector")
             draft.ask((*path, "size"), "number of values")
+        if term["term"] == "height_scan":
+            _ask_scan(draft, path)
+
+
+def _ask_scan(draft: Draft, path: Path) -> None:
+    """Ask for what a scan may leave out; for what it must have, `Draft.complete` asks."""
+    if draft.find((*path, "topic")) is None:
+        draft.put((*path, "topic"), f"{PERCEPTION}height_scan")
+    key = (*path, "scan")
+    scan = draft.find(key)
+    if not isinstance(scan, dict):
+        draft.put(key, scan := {})
+    if "points_m" not in scan:
+        scan.setdefault("grid", {})
+    stated = {name: scan.get(name) for name in ("alignment", "reach_m", "invalid")}
+    for name, is_open in (
+        ("heading", stated["alignment"] not in ("base", "world")),
+        ("reach_m", True),
+        ("miss", "reach_m" not in scan or stated["reach_m"] is not None),
+        ("invalid_value", stated["invalid"] == "value"),
+    ):
+        if is_open and name not in scan:
+            draft.put((*key, name), todo(_OF_SCAN[name]))
 
 
 def note_oddities(draft: Draft) -> None:

@@ -36,6 +36,10 @@ from model_tools.make.importers.source import (
 
 NAME = "isaaclab_io_descriptor"
 _POLICY_GROUP = "policy"
+_IF_SHORT = (
+    "Isaac Lab leaves terms that do not describe themselves, as height_scan, out of this file; "
+    "import params/env.yaml of the same run"
+)
 _A_TURN = 2.0 * math.pi
 
 
@@ -63,7 +67,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
         name,
         width,
         [_term(draft, term) for term in group.elements()],
-        TermLayout(origin=group.key),
+        TermLayout(origin=group.key, if_short=_IF_SHORT),
     )
     return draft
 

@@ -71,6 +71,12 @@ _VELOCITY_COMMANDS = (
     "NormalVelocityCommand",
     "UniformLevelVelocityCommand",
 )
+_ENDLESS_M = 1e6
+"""Isaac Lab's `max_distance` of rays, unless a task has its own."""
+_MISS = (
+    "value of a ray that reaches nothing, before clip and scale of the term; the training has "
+    "minus infinity and no clip"
+)
 _FEWEST_SORTED = 4
 _COMMANDS = ("generated_commands", "velocity_commands")
 
@@ -83,6 +89,11 @@ def recognise(source: TrainingSource) -> bool:
 def read(source: TrainingSource, given: Given) -> Draft:
     """Return what the configuration says."""
     model, root = model_of(source, given), source.root
+    if root["sim"].get("mujoco"):
+        raise ToolError(
+            f"{source.path.name}: expected a configuration of Isaac Lab, found one of mjlab "
+            "(sim.mujoco); import the .onnx that mjlab exports, whose metadata name the joints"
+        )
     draft = Draft(source.path.name, model)
     period_s = root["sim"]["dt"].positive() * root["decimation"].positive()
     draft.put("rate_hz", round(1.0 / period_s, 9), "1 / (sim.dt x decimation)")
@@ -336,11 +347,15 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
     ordering, turns = pattern.get("ordering"), sensor.get("ray_alignment")
     alignment = turns.text() if turns else "yaw" if sensor.flag("attach_yaw_only") else "base"
     offset = params.get("offset")
+    start_m, longest = sensor["offset"]["pos"].numbers(3), sensor.get("max_distance")
+    # A ray begins at the offset; one that reaches nothing is infinitely deep.
+    ends = longest is not None and longest.number() < _ENDLESS_M
+    clip = term.get("clip")
     return {
         "grid": {
             "size_m": pattern["size"].numbers(2),
             "resolution_m": [step_m, step_m],
-            "centre_m": sensor["offset"]["pos"].numbers(3)[:2],
+            "centre_m": start_m[:2],
             "order": "y_fastest" if ordering and ordering.text() == "yx" else "x_fastest",
             "x": "ascending",
             "y": "ascending",
@@ -353,14 +368,12 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
         **({"heading": "rotated_x"} if alignment == "yaw" else {}),
         "value": "frame_minus_ground",
         "offset_m": offset.number() if offset else 0.5,
+        "reach_m": longest.number() - start_m[2] if longest and ends else None,
+        "miss": (clip.numbers(2)[0] if clip else todo(_MISS)) if ends else None,
         "invalid": todo(
             "what stands for a point that the robot's map does not know: value (with "
             "invalid_value), nearest, mean or fault; the training knew all"
         ),
-        "max_invalid_ratio": todo("largest share of points that are not known, 0 to 1"),
-        "map_timeout_s": todo("age at which the robot's map is too old, s"),
-        "pose_timeout_s": todo("age at which the pose in the map is too old, s"),
-        "layer": todo("layer of the robot's grid_map_msgs/GridMap with the heights"),
     }
 
 

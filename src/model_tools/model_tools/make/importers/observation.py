@@ -61,6 +61,12 @@ _UNCLEAR = {
     "phase": "phase, if {name} is sin and cos of a gait phase, with parts: [cos, sin] if cos comes "
     "first, and with offsets and standing where it has them; else external, with topic "
     "and size",
+    **dict.fromkeys(
+        ("height_scan", "height_scanner"),
+        "height_scan, if {name} is the height of the ground at points around the robot (then its "
+        "scan is asked for; docs/perception.md lists what trainings mean by it); else external, "
+        "with topic and size",
+    ),
     "sin_phase": "phase with parts: [sin], if {name} is sin of a gait phase, and with offsets and "
     "standing where it has them; else external, with topic and size",
     "cos_phase": "phase with parts: [cos], if {name} is cos of a gait phase, and with offsets and "
@@ -119,6 +125,8 @@ class TermLayout:
     origin: str = ""
     frame_order: str = "oldest_first"
     init: str = "repeat"
+    if_short: str = ""
+    """What to do about a source whose terms have fewer values than the model's input."""
 
 
 def put_observation(
@@ -141,7 +149,7 @@ def put_observation(
         for part in (_parts_of_motion(term) if term.function == MOTION_COMMAND else [term])
     ]
     entries = [_entry(draft, term) for term in terms]
-    _fit(draft, name, width, terms, entries)
+    _fit(draft, name, width, terms, entries, layout.if_short)
     for term, entry in zip(terms, entries, strict=True):
         _question(draft, term, entry)
     observation: dict[str, Any] = {"order": layout.order, **_history(terms, entries, layout)}
@@ -284,6 +292,7 @@ def _fit(
     width: int | None,
     terms: Sequence[SourceTerm],
     entries: Sequence[dict[str, Any]],
+    if_short: str,
 ) -> None:
     """Fill in the one size that is not known from the input's width, and compare the sum."""
     if width is None:
@@ -304,9 +313,10 @@ def _fit(
         found = ", ".join(
             f"{t.name} {'?' if s is None else s}" for t, s in zip(terms, sizes, strict=True)
         )
+        remedy = f"; {if_short}" if if_short and known < width else ""
         raise ToolError(
             f"{draft.source}: observations: expected terms of {width} values for the "
-            f"model's input {name}, found {known}: {found}"
+            f"model's input {name}, found {known}: {found}{remedy}"
         )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -130,6 +131,11 @@ def inspect(path: Path) -> InspectionReport:
         _describe_draft(path, error.problems, report)
         return report
     report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
+    if isinstance(contract, JointContract) and contract.scans:
+        report.values["scans"] = {
+            topic: {**dataclasses.asdict(scan), "points_m": scan.points}
+            for topic, scan in contract.scans.items()
+        }
     suspect, maker = _BY_KIND[contract.kind]
     report.row("name", f"{contract.name} {contract.version}")
     if contract.golden is None:

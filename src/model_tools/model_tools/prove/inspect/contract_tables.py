@@ -26,6 +26,7 @@ from policy_core.bundle.contract import (
     Term,
     Via,
 )
+from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.schema import PerJoint
 from policy_core.interfaces import F64
 from policy_store.report import Cell, Table
@@ -50,6 +51,7 @@ def contract_tables(contract: Any) -> list[Table]:
     if contract.kind == "joint":
         tables.append(_action_table(contract))
         tables += [_observation_table(contract, name) for name in contract.observations]
+        tables += [_scan_table(topic, scan) for topic, scan in contract.scans.items()]
     return tables
 
 
@@ -167,6 +169,22 @@ def _observation_table(contract: JointContract, name: str) -> Table:
                 found.term.history_length or history.length,
             )
             for found in newest_columns(contract, name)
+        ],
+    )
+
+
+def _scan_table(topic: str, scan: HeightScan) -> Table:
+    """Return what a scan is, and where its first two points and the last one lie."""
+    points = scan.points
+    return Table(
+        title=f"height scan {topic}: {scan.count} points",
+        header=("key", "value", "meaning"),
+        rows=[
+            *_fields("", scan),
+            *(
+                (f"point {i}", f"{points[i, 0]:g}, {points[i, 1]:g}", "its x and y, m")
+                for i in sorted({0, min(1, scan.count - 1), scan.count - 1})
+            ),
         ],
     )
 

@@ -159,10 +159,14 @@ def test_a_clip_that_no_joint_reaches_is_left_out_and_noted(drafted: MakeDraft) 
 
 
 def test_an_unknown_term_comes_from_a_topic_of_its_width(drafted: MakeDraft) -> None:
-    draft = drafted({"observations.height_scan": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
-    scan = {"term": "external", "topic": "height_scan", "size": 6}
-    assert draft.find((*TERMS, 4)) == scan
-    assert any("height_scan" in remark for remark in draft.remarks)
+    draft = drafted({"observations.goal": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
+    assert draft.find((*TERMS, 4)) == {"term": "external", "topic": "goal", "size": 6}
+    assert any("goal" in remark for remark in draft.remarks)
+
+
+def test_whether_a_height_scanner_is_a_height_scan_is_asked_for(drafted: MakeDraft) -> None:
+    draft = drafted({"observations.height_scanner": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
+    assert [key for key in draft.todos() if "terms[4]" in key] == ["observations.obs.terms[4].term"]
 
 
 def test_what_a_phase_does_while_the_robot_stands_is_asked_for_where_it_may_do_something(

@@ -57,6 +57,13 @@ def test_a_wrong_file_is_refused_with_its_place(
         make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH, {place: value}))
 
 
+def test_a_descriptor_without_the_height_scan_is_refused_with_the_file_that_has_it(
+    request_for: MakeRequest,
+) -> None:
+    with refusal(ToolError):
+        make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH + 187))
+
+
 def term_of(function: str, width: int) -> dict[str, object]:
     overloads = {"scale": None, "clip": None, "history_length": 0}
     return {"name": "own", "full_path": function, "shape": [width], "overloads": overloads}

@@ -254,6 +254,8 @@ def test_a_height_scan_is_what_its_ray_caster_says_and_the_rest_is_asked_for(
         "heading": "rotated_x",
         "value": "frame_minus_ground",
         "offset_m": 0.4,
+        "reach_m": None,
+        "miss": None,
     }
     assert term["scan"]["grid"] == {
         "size_m": [1.6, 1.0],
@@ -282,6 +284,9 @@ def test_a_height_scan_is_what_its_ray_caster_says_and_the_rest_is_asked_for(
         ("ray_alignment: yaw", "attach_yaw_only: true", "alignment", "yaw"),
         ("ray_alignment: yaw", "attach_yaw_only: false", "alignment", "base"),
         ("offset: 0.4, ", "", "offset_m", 0.5),
+        ("ray_alignment: yaw", "ray_alignment: yaw\n    max_distance: 25.0", "reach_m", 5.0),
+        ("ray_alignment: yaw", "ray_alignment: yaw\n    max_distance: 25.0", "miss", -1.0),
+        ("ray_alignment: yaw", "ray_alignment: yaw\n    max_distance: 1000000.0", "reach_m", None),
     ],
 )
 def test_another_ray_caster_is_another_scan(
@@ -292,8 +297,24 @@ def test_another_ray_caster_is_another_scan(
     assert {**scan, **scan["grid"]}[key] == value
 
 
-def test_a_scan_of_other_rays_stays_a_vector_from_outside(request_for: MakeRequest) -> None:
+def test_of_a_miss_without_a_clip_the_value_is_asked_for(request_for: MakeRequest) -> None:
+    text = scanned(
+        ("ray_alignment: yaw", "ray_alignment: yaw\n    max_distance: 25.0"),
+        ("      clip: !!python/tuple [-1.0, 1.0]\n", "      clip: null\n"),
+    )
+    draft = make_draft(request_for(text, ENV_WIDTH + 187, joints=JOINTS))
+    assert any(key.endswith(".scan.miss") for key in draft.todos())
+
+
+def test_of_a_scan_of_other_rays_the_term_is_asked_for(request_for: MakeRequest) -> None:
     text = scanned(("grid_pattern", "lidar_pattern"))
     draft = make_draft(request_for(text, ENV_WIDTH + 187, joints=JOINTS))
-    term = draft.find("observations.obs.terms")[-1]
-    assert (term["term"], term["size"]) == ("external", 187)
+    last = len(draft.find("observations.obs.terms")) - 1
+    assert f"observations.obs.terms[{last}].term" in draft.todos()
+
+
+def test_a_configuration_of_mjlab_is_refused_with_what_to_use(request_for: MakeRequest) -> None:
+    text = ENV.replace("sim: {dt: 0.005}", "sim: {mujoco: {timestep: 0.005}}")
+    assert text != ENV
+    with refusal(ToolError):
+        make_draft(request_for(text, ENV_WIDTH, joints=JOINTS))

@@ -42,6 +42,24 @@ JSON = {
 }
 
 
+TERMS = ("observations", "obs", "terms")
+GRID = {f"grid.{key}" for key in ("size_m", "resolution_m", "centre_m", "order", "x", "y")}
+SCAN = {
+    "origin_m",
+    "alignment",
+    "heading",
+    "value",
+    "offset_m",
+    "reach_m",
+    "miss",
+    "invalid",
+    "max_invalid_ratio",
+    "map_timeout_s",
+    "pose_timeout_s",
+    "layer",
+}
+
+
 @pytest.mark.parametrize("metadata", [COMMAS, {**JSON, "observation_names": '["base_ang_vel"]'}])
 def test_lists_with_commas_and_json_say_the_same(tmp_path: Path, metadata: dict[str, str]) -> None:
     width = 3 if metadata is not COMMAS else 11
@@ -183,3 +201,72 @@ def test_questions_about_the_action_say_what_the_graph_does_already(tmp_path: Pa
     model = save(file, nodes, {"obs": (1, 11)}, {"actions": (1, 2)}, constants, COMMAS)
     todos = make_draft(ImportRequest(source=model)).todos()
     check_wording(todos["action.terms[0].scale"], todos["action.terms[0].offset"])
+
+
+def test_a_height_scan_of_which_only_the_name_is_known_becomes_one_by_answers(
+    tmp_path: Path,
+) -> None:
+    metadata = {**COMMAS, "observation_names": "base_ang_vel,height_scan"}
+    model = save_policy(tmp_path / "policy.onnx", 3 + 187, 2, metadata=metadata)
+    term = "observations.obs.terms[1]"
+    asked = [key for key in make_draft(ImportRequest(source=model)).todos() if key.startswith(term)]
+    assert asked == [f"{term}.term", f"{term}.scale"]
+
+    is_scan = f"{term}.term=height_scan"
+    draft = make_draft(ImportRequest(source=model, answers=[is_scan]))
+    assert draft.find((*TERMS, 1, "topic")) == "perception/height_scan"
+    scan = {key.removeprefix(f"{term}.scan.") for key in draft.todos() if ".scan." in key}
+    assert scan == SCAN | GRID
+
+    mjlab = {
+        "grid": "{size_m: [1.6, 1.0], resolution_m: [0.1, 0.1], centre_m: [0, 0], "
+        "order: x_fastest, x: ascending, y: ascending}",
+        "origin_m": "[0, 0, 0]",
+        "alignment": "yaw",
+        "heading": "rotated_x",
+        "value": "frame_minus_ground",
+        "offset_m": "0",
+        "reach_m": "5",
+        "miss": "5",
+        "invalid": "nearest",
+        "max_invalid_ratio": "0.2",
+        "map_timeout_s": "0.5",
+        "pose_timeout_s": "0.1",
+        "layer": "elevation",
+    }
+    answers = [
+        *ANSWERS,
+        *(f"{term}.scan.{key}={value}" for key, value in mjlab.items()),
+        is_scan,
+        f"{term}.scale=0.2",
+        "observations.obs.terms[0].scale=1",
+        "rate_hz=50",
+        "action.terms[0].kind=position",
+        "action.terms[0].offset=default_position",
+    ]
+    import_bundle(ImportRequest(source=model, answers=answers), tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.scans
+    assert [scan.count for scan in loaded.values()] == [187]
+
+
+@pytest.mark.parametrize(
+    ("answered", "left"),
+    [
+        ({"points_m": "[[0, 0], [1, 0]]"}, SCAN),
+        ({"alignment": "base"}, (SCAN | GRID) - {"alignment", "heading"}),
+        ({"reach_m": "null"}, (SCAN | GRID) - {"reach_m", "miss"}),
+        ({"invalid": "value"}, (SCAN | GRID) - {"invalid"} | {"invalid_value"}),
+    ],
+)
+def test_what_is_asked_of_a_scan_follows_from_its_answers(
+    tmp_path: Path, answered: dict[str, str], left: set[str]
+) -> None:
+    metadata = {**COMMAS, "observation_names": "height_scan"}
+    model = save_policy(tmp_path / "policy.onnx", 2, 2, metadata=metadata)
+    term = "observations.obs.terms[0]"
+    answers = [
+        f"{term}.term=height_scan",
+        *(f"{term}.scan.{key}={value}" for key, value in answered.items()),
+    ]
+    todos = make_draft(ImportRequest(source=model, answers=answers)).todos()
+    assert {key.removeprefix(f"{term}.scan.") for key in todos if ".scan." in key} == left
