@@ -91,7 +91,7 @@ def test_policy_sees_the_simulated_ground(
     policy = ControlledPolicy(blind_but_shown, recorder, mapper=Mapper(ground))
     trace = walk(World(ground=ground), policy, [], duration_s=4.0, until=None)
     assert policy.controller.mode is Mode.RUN
-    seen = recorder.recorded()["seen"][:, OWN:]
+    seen = recorder.recorded()["seen"][:, OWN:].astype(np.float64)
     place = trace.pos_world[-len(seen) :]
     there = np.array([0.2, 0.0]) if ground is STAIRS else np.zeros(2)
     np.testing.assert_allclose(seen, there - place[:, 2:], atol=1e-5)
