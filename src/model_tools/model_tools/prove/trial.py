@@ -33,6 +33,7 @@ from policy_inference.flight.sensors import (
 from policy_inference.flight.tap import Tap
 from robot_sim.drives import DriveCommand
 from robot_sim.faults import FaultPlan
+from robot_sim.mapper import Mapper
 from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
@@ -59,6 +60,7 @@ class RecordedPolicy(ControlledPolicy):
         reason: str,
         stricter_limits: StricterLimits | None = None,
         robot: SimulatedRobot = LITE3,
+        mapper: Mapper | None = None,
     ) -> None:
         """Begin a recording.
 
@@ -69,9 +71,10 @@ class RecordedPolicy(ControlledPolicy):
             reason: Why it is written, for a person.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated, by its figures.
+            mapper: As for `ControlledRobot`.
         """
         tap = Tap(backend)
-        super().__init__(bundle, tap, stricter_limits, robot)
+        super().__init__(bundle, tap, stricter_limits, robot, mapper)
         self._foot_names = robot.body.foot_names
         limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
         types = message_types()
@@ -199,16 +202,18 @@ def try_case(
     Returns:
         What came of it, and the walk; that of standing up where the robot did not get further.
     """
-    recorder = RecordingBackend(backend)
+    recorder, mapper = RecordingBackend(backend), Mapper(case.ground)
     if recording is None:
-        policy = ControlledPolicy(bundle, recorder, robot=robot)
+        policy = ControlledPolicy(bundle, recorder, robot=robot, mapper=mapper)
         return _try(bundle, recorder, policy, case, robot.world(bundle.contract, case))
     if robot.model is not None:
         raise ToolError(
             f"{recording}: expected a recording of a robot whose feet are known, found {robot.name}"
         )
     reason = f"acceptance: {case.name}"
-    with RecordedPolicy(bundle, recorder, recording, reason, robot=robot) as recorded:
+    with RecordedPolicy(
+        bundle, recorder, recording, reason, robot=robot, mapper=mapper
+    ) as recorded:
         return _try(bundle, recorder, recorded, case, robot.world(bundle.contract, case))
 
 

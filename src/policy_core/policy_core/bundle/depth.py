@@ -9,13 +9,11 @@ otherwise or a frame late still looks like a depth image, and the robot walks in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from policy_core.bundle.schema import Found, entry
+from policy_core.bundle.schema import Check, Found, entry, expect_paired
 
-Check = Callable[[str, str, object], None]
 MOST_FRAMES = 64
 """Of a stack."""
 LARGEST_IMAGE = 4096
@@ -202,11 +200,13 @@ def check_depth(depth: DepthImage, key: str, period_s: float, problem: Check) ->
         return
     for step, names in _OPTIONS.items():
         for name in names:
-            _paired(step in depth.steps, getattr(depth, name), f"{key}.{name}", step, problem)
+            expect_paired(step in depth.steps, getattr(depth, name), f"{key}.{name}", step, problem)
     if "resize" not in depth.steps and depth.resize_to is not None:
-        _paired(False, depth.resize_to, f"{key}.resize_to", "resize", problem)
-    _paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
-    _paired(depth.on_stale == "hold", depth.hold_s, f"{key}.hold_s", "on_stale: hold", problem)
+        expect_paired(False, depth.resize_to, f"{key}.resize_to", "resize", problem)
+    expect_paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
+    expect_paired(
+        depth.on_stale == "hold", depth.hold_s, f"{key}.hold_s", "on_stale: hold", problem
+    )
     if depth.clip_m is not None and not depth.clip_m[0] < depth.clip_m[1]:
         problem(f"{key}.clip_m", "nearest < farthest", list(depth.clip_m))
     if depth.values == "scaled" and depth.clip_m is None:
@@ -255,10 +255,3 @@ def _check_sizes(depth: DepthImage, key: str, problem: Check) -> None:
             return
     if (height, width) != depth.size:
         problem(f"{key}.size", f"{[height, width]}, what the steps make", list(depth.size))
-
-
-def _paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
-    if is_needed and value is None:
-        problem(key, f"a value, for {where}", Found("nothing"))
-    elif not is_needed and value is not None:
-        problem(key, f"nothing, since it is only of {where}", value)

@@ -8,18 +8,16 @@ by half a cell looks right on flat ground, and walks off a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from policy_core.bundle.schema import Found, entry
+from policy_core.bundle.schema import Check, Found, entry, expect_paired
 from policy_core.interfaces import F64
 
 MOST_POINTS = 2500
 """The rule `nearest` takes memory and time by their square: 0.2 GB and 0.8 s for these."""
-Check = Callable[[str, str, object], None]
 _ROUNDED = 1e-3
 """Of a step: a size that is so nearly a multiple has its last point; (1.6, 0.1) are 17 points."""
 
@@ -167,19 +165,14 @@ def check_scan(scan: HeightScan, key: str, problem: Check) -> None:
                     f"a multiple of resolution_m along {axis}, so that both ends have a point",
                     list(scan.grid.size_m),
                 )
-    _paired(scan.alignment == "yaw", scan.heading, f"{key}.heading", "alignment yaw", problem)
-    _paired(scan.reach_m is not None, scan.miss, f"{key}.miss", "a scan with reach_m", problem)
-    _paired(
+    expect_paired(scan.alignment == "yaw", scan.heading, f"{key}.heading", "alignment yaw", problem)
+    expect_paired(
+        scan.reach_m is not None, scan.miss, f"{key}.miss", "a scan with reach_m", problem
+    )
+    expect_paired(
         scan.invalid == "value",
         scan.invalid_value,
         f"{key}.invalid_value",
         "invalid: value",
         problem,
     )
-
-
-def _paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
-    if is_needed and value is None:
-        problem(key, f"a value, for {where}", Found("nothing"))
-    elif not is_needed and value is not None:
-        problem(key, f"nothing, since it is only of {where}", value)

@@ -22,6 +22,8 @@ from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import F64
 from policy_core.safe_files import read_at_most
 
+Check = Callable[[str, str, object], None]
+"""Takes a key, what is expected there, and what was found."""
 PerJoint = F64
 """One number per joint, in the policy's order. `Reader` leaves a `PerJointYaml` in its place, of
 which `bundle.resolve` makes the array."""
@@ -226,6 +228,22 @@ class Found(str):
             return cls("nothing")
         text = _BRIEF.repr(value)
         return cls(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def expect_paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
+    """Say that a value is missing where it is needed, or is there where it means nothing.
+
+    Args:
+        is_needed: Whether it must be there.
+        value: Its value, None where it is absent.
+        key: Of it.
+        where: What it belongs to, in words.
+        problem: Takes key, what is expected there, and what was found.
+    """
+    if is_needed and value is None:
+        problem(key, f"a value, for {where}", Found("nothing"))
+    elif not is_needed and value is not None:
+        problem(key, f"nothing, since it is only of {where}", value)
 
 
 # Aliases make a few lines of YAML into a value whose whole repr does not end.

@@ -131,7 +131,7 @@ def inspect(path: Path) -> InspectionReport:
         _describe_draft(path, error.problems, report)
         return report
     report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
-    if isinstance(contract, JointContract) and contract.scans:
+    if contract.scans:
         report.values["scans"] = {
             topic: {**dataclasses.asdict(scan), "points_m": scan.points}
             for topic, scan in contract.scans.items()
