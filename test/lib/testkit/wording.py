@@ -48,6 +48,8 @@ _NUMBER = re.compile(
     r"|\d+(?:\.\d+)?e[+-]?\d+"
     r"|\d+\.\d+"
     rf"|(?:\d+,)*\d+(?= ?{_UNIT}(?![A-Za-z]))"
+    # A process has a number of four digits as well as one of five.
+    r"|(?<=\bprocess )\d+"
     r"|\d{5,}|\d+(?:,\d{3})+"
 )
 _PLACES = (
