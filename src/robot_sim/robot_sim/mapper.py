@@ -1,16 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The elevation map that a robot makes of the ground, with the errors that such maps have."""
+"""The elevation map that a robot makes of the ground, with the errors that such maps have.
+
+Its faults are switched on and off by the simulated clock, and written like those of a robot
+(`robot_sim.faults`):
+
+================================  ================================================================
+`freeze:elevation_map`            the last map comes again and again, stamp included
+`drop:elevation_map`              no map comes
+`stuck:elevation_map`             the last map comes again and again with fresh stamps
+`latency:elevation_map=seconds`   maps come later after their measurement
+`drift:elevation_map=metres`      the map is shifted against the ground, along each axis
+`unknown:elevation_map=share`     so many of the cells are not known, 0 to 1
+`blind:elevation_map=metres`      nothing is known within this radius of the base
+================================  ================================================================
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from policy_core.observation.height_scan import ElevationMap
 from robot_sim.driven import NS_PER_S
+from robot_sim.faults import Fault
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.world import Sensors
 
@@ -39,6 +56,22 @@ class MapErrors:
 
 
 NO_ERRORS = MapErrors()
+STREAM = "elevation_map"
+"""Target of the map's faults."""
+_ERRORS = {
+    "latency": "latency_s",
+    "drift": "drift_m",
+    "unknown": "unknown_share",
+    "blind": "blind_m",
+}
+"""Attribute of `MapErrors` by kind of fault."""
+
+
+class MapFault(Fault):
+    """A fault of the map; see above."""
+
+    targets: ClassVar = dict.fromkeys(("freeze", "drop", "stuck", *_ERRORS), (STREAM,))
+    with_value: ClassVar = tuple(_ERRORS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,15 +83,26 @@ class MadeMap:
 
 
 class Mapper:
-    """Measures the ground around the robot, `RATE_HZ` times a second."""
+    """Measures the ground around the robot, `RATE_HZ` times a second.
+
+    Attributes:
+        faults: What goes wrong, and when.
+    """
 
     def __init__(self, ground: Ground = LEVEL, errors: MapErrors = NO_ERRORS) -> None:
-        """Begin without a map."""
+        """Begin without a map.
+
+        Args:
+            ground: What is measured.
+            errors: Of all maps; a fault replaces its own error while it is active.
+        """
+        self.faults: Sequence[MapFault] = ()
         self._ground, self._errors = ground, errors
         self._random = np.random.default_rng(errors.seed)
-        self._drift_m = errors.drift_m * self._random.choice([-1.0, 1.0], 3)
+        self._drift_signs = self._random.choice([-1.0, 1.0], 3)
         self._due_ns = 0
         self._coming = deque[MadeMap]()
+        self._last: MadeMap | None = None
         half = (CELLS - 1) / 2.0
         # The first cell is at the largest x and y.
         along = RESOLUTION_M * (half - np.arange(CELLS))
@@ -71,19 +115,31 @@ class Mapper:
             sensors: The true pose of the robot, and the time.
         """
         now_ns = sensors.time_ns
+        active = {fault.kind: fault.value for fault in self.faults if fault.active(now_ns)}
+        wrong: dict[str, Any] = {
+            _ERRORS[kind]: value for kind, value in active.items() if kind in _ERRORS
+        }
+        errors = replace(self._errors, **wrong)
         if now_ns >= self._due_ns:
             self._due_ns = now_ns + round(NS_PER_S / RATE_HZ)
-            self._coming.append(MadeMap(elevation=self._measured(sensors), time_ns=now_ns))
-        latency_ns = round(self._errors.latency_s * NS_PER_S)
-        if self._coming and now_ns - self._coming[0].time_ns >= latency_ns:
-            return self._coming.popleft()
-        return None
+            self._coming.append(MadeMap(elevation=self._measured(sensors, errors), time_ns=now_ns))
+        if not self._coming or now_ns - self._coming[0].time_ns < errors.latency_s * NS_PER_S:
+            return None
+        made = self._coming.popleft()
+        if "drop" in active:
+            return None
+        if self._last is not None and "freeze" in active:
+            return self._last
+        if self._last is not None and "stuck" in active:
+            made = replace(self._last, time_ns=made.time_ns)
+        self._last = made
+        return made
 
-    def _measured(self, sensors: Sensors) -> ElevationMap:
-        errors, base_xy = self._errors, sensors.pos_world[:2]
+    def _measured(self, sensors: Sensors, errors: MapErrors) -> ElevationMap:
+        base_xy, drift_m = sensors.pos_world[:2], errors.drift_m * self._drift_signs
         x, y = (RESOLUTION_M * np.round(base_xy / RESOLUTION_M)).tolist()
         places = self._apart + np.array([x, y])
-        heights = self._ground.height_m(places + self._drift_m[:2]) + self._drift_m[2]
+        heights = self._ground.height_m(places + drift_m[:2]) + drift_m[2]
         unknown = self._random.random(heights.shape) < errors.unknown_share
         unknown |= np.linalg.norm(places - base_xy, axis=-1) < errors.blind_m
         heights[unknown] = np.nan

@@ -10,7 +10,7 @@ import numpy as np
 
 from robot_sim.figures import Array
 from robot_sim.ground import Ground
-from robot_sim.mapper import CELLS, NO_ERRORS, RESOLUTION_M, MadeMap, MapErrors, Mapper
+from robot_sim.mapper import CELLS, NO_ERRORS, RESOLUTION_M, MadeMap, MapErrors, MapFault, Mapper
 from robot_sim.world import Sensors, World
 
 STAIRS = Ground(terrain="stairs", step_m=0.1)
@@ -72,3 +72,28 @@ def test_cells_below_the_robot_and_a_share_of_the_others_are_unknown() -> None:
     near = np.linalg.norm(centres(made) - AT[:2], axis=-1) < 0.3
     assert unknown[near].all()
     assert abs(unknown[~near].mean() - 0.2) < 0.02
+
+
+def test_faults_of_the_map_begin_and_end_by_the_clock() -> None:
+    mapper = Mapper(STAIRS)
+    mapper.faults = MapFault.parse_all(
+        (
+            "stuck:elevation_map@0.2+0.2",
+            "freeze:elevation_map@0.4+0.2",
+            "drop:elevation_map@0.6+0.2",
+            "unknown:elevation_map@0.8=1.0",
+        )
+    )
+    came = {}
+    for time_ms in range(0, 1000, 100):
+        place = AT + np.array([time_ms / 1000.0, 0.0, 0.0])
+        came[time_ms] = mapper.look(sensors_at(place, time_ms))
+    stamps_ms = {when: made and made.time_ns // MS for when, made in came.items()}
+    assert stamps_ms == {
+        **{when: when for when in (0, 100, 200, 300, 800, 900)},
+        **{400: 300, 500: 300, 600: None, 700: None},
+    }
+    centres_x = [made and made.elevation.centre[0] for made in came.values()]
+    assert centres_x[0] != centres_x[1] == centres_x[2] == centres_x[5] != centres_x[8]
+    assert came[900] is not None
+    assert np.isnan(came[900].elevation.heights).all()

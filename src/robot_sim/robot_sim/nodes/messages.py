@@ -14,10 +14,12 @@ from nav_msgs.msg import Odometry
 from PIL import Image as Pillow
 from policy_msgs.msg import ContactForces, JointCommand
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from robot_sim.driven import NS_PER_S, JointSensors
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
+from robot_sim.mapper import FRAME, MadeMap
 from robot_sim.offscreen import Frame
 from robot_sim.world import Sensors
 
@@ -106,6 +108,33 @@ def drive_command(message: JointCommand) -> DriveCommand:
         effort_limit=np.array(message.effort_limit),
         valid_for_ns=message.valid_for.sec * NS_PER_S + message.valid_for.nanosec,
     )
+
+
+def elevation_map_message(made: MadeMap, stamp: Time) -> Any:
+    """Return a map as grid_map_msgs/GridMap with the layer `elevation`."""
+    # Only here: robots without a map do not need the package.
+    from grid_map_msgs.msg import GridMap
+
+    elevation = made.elevation
+    rows, columns = elevation.heights.shape
+    message = GridMap(layers=["elevation"], basic_layers=["elevation"])
+    message.header.frame_id, message.header.stamp = FRAME, stamp
+    info = message.info
+    info.resolution = elevation.resolution_m
+    info.length_x, info.length_y = (size * elevation.resolution_m for size in (rows, columns))
+    info.pose.position.x, info.pose.position.y = elevation.centre
+    message.data = [
+        Float32MultiArray(
+            layout=MultiArrayLayout(
+                dim=[
+                    MultiArrayDimension(label="column_index", size=columns, stride=rows * columns),
+                    MultiArrayDimension(label="row_index", size=rows, stride=rows),
+                ]
+            ),
+            data=array("f", elevation.heights.T.tobytes()),
+        )
+    ]
+    return message
 
 
 def _named(axes: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, float]:

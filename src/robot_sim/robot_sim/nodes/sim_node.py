@@ -4,8 +4,10 @@
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
-lockstep also `/clock`. With `arm`, a Lite3 carries an SO-101, whose joints are among the others:
-`front/image_raw` and `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
+lockstep also `/clock`; with `elevation_map` the map that a mapper makes of the ground, 10 times a
+second, `elevation_map` (grid_map_msgs/GridMap), whose faults robot_sim.mapper lists. With `arm`,
+a Lite3 carries an SO-101, whose joints are among the others: `front/image_raw` and
+`wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
 (sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
 (geometry_msgs/Twist), which is only recorded.
@@ -34,9 +36,12 @@ from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import load_robot
+from robot_sim.ground import TERRAINS, Ground
+from robot_sim.mapper import STREAM, MapFault, Mapper
 from robot_sim.nodes.camera_topics import CameraTopics
 from robot_sim.nodes.messages import (
     contact_message,
+    elevation_map_message,
     imu_message,
     nanoseconds,
     odometry_message,
@@ -57,6 +62,7 @@ class SimNode(RobotNode):
         super().__init__("sim_node", SIM_NODE)
         self.world = self._carrier() if self._get("arm") else self._robot()
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
+        self._mapper = Mapper(self._ground) if self._get("elevation_map") else None
         self._plan = self._planned(self._get("faults"), 0)
         self._record = WalkRecord(self._get("trace_file"))
         record_velocity(self, self._record)
@@ -75,6 +81,8 @@ class SimNode(RobotNode):
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
             stream_steps=streams,
         )
+        if self._mapper is not None:
+            self._maps = self._map_publisher()
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)
         self._odom = self.create_publisher(Odometry, "odom", NEWEST)
         self._contacts = self.create_publisher(ContactForces, "contact_forces", NEWEST)
@@ -89,13 +97,32 @@ class SimNode(RobotNode):
             payload_kg=self._get("payload_kg"),
             seed=self._get("seed"),
             pose=self._get("pose") or None,
+            ground=self._ground,
         )
 
-    def _carrier(self) -> ArmCarrier:
-        if self._get("robot") != "lite3" or self._get("payload_kg"):
+    @property
+    def _ground(self) -> Ground:
+        terrain = self._get("terrain")
+        if terrain not in TERRAINS:
+            raise SimError(f"terrain: expected {', '.join(TERRAINS)}, found {terrain}")
+        return Ground(terrain=terrain, step_m=self._get("step_m"), seed=self._get("seed"))
+
+    def _map_publisher(self) -> Any:
+        try:
+            from grid_map_msgs.msg import GridMap
+        except ImportError:
             raise SimError(
-                f"arm: expected the robot lite3 without a payload, found {self._get('robot')} with "
-                f"{self._get('payload_kg'):g} kg"
+                "elevation_map: expected the package grid_map_msgs, found none; install "
+                "ros-DISTRO-grid-map-msgs"
+            ) from None
+        return self.create_publisher(GridMap, "elevation_map", NEWEST)
+
+    def _carrier(self) -> ArmCarrier:
+        if self._get("robot") != "lite3" or self._get("payload_kg") or self._get("step_m"):
+            raise SimError(
+                f"arm: expected the robot lite3 without a payload on level ground, found "
+                f"{self._get('robot')} with {self._get('payload_kg'):g} kg, steps of "
+                f"{self._get('step_m'):g} m"
             )
         return ArmCarrier(
             friction=self._get("friction"),
@@ -151,6 +178,8 @@ class SimNode(RobotNode):
             )
         if "camera_rate_hz" in due and self._cameras is not None:
             self._cameras.publish(self.world.steps, stamp)
+        if self._mapper is not None and (made := self._mapper.look(truth)) is not None:
+            self._maps.publish(elevation_map_message(made, time_of(made.time_ns + offset_ns)))
         if "contact_rate_hz" in due and (seen := streams.odom):
             self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
 
@@ -165,7 +194,12 @@ class SimNode(RobotNode):
 
     def _planned(self, texts: Sequence[str], now_ns: int) -> FaultPlan:
         names, seed = self.world.joint_names, self._get("seed")
-        return FaultPlan.parse(texts, seed=seed, now_ns=now_ns, joint_names=names)
+        of_map = [text for text in texts if self._mapper is not None and f":{STREAM}" in text]
+        others = [text for text in texts if text not in of_map]
+        plan = FaultPlan.parse(others, seed=seed, now_ns=now_ns, joint_names=names)
+        if self._mapper is not None:
+            self._mapper.faults = MapFault.parse_all(of_map, now_ns=now_ns)
+        return plan
 
     def _change_faults(self, texts: Sequence[str]) -> None:
         self._plan = self._planned(texts, self.world.time_ns)

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.observation.height_scan import ElevationMap
+from policy_inference.messages.elevation import elevation_of
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
+from robot_sim.mapper import MadeMap
 from robot_sim.nodes.messages import (
     JointStateWriter,
     contact_message,
     drive_command,
+    elevation_map_message,
     imu_message,
     odometry_message,
     time_of,
@@ -109,3 +113,15 @@ def test_command_reaches_the_drives_field_by_field() -> None:
         (drives.effort_limit, 24.0),
     ):
         np.testing.assert_array_equal(values, [number] * 12)
+
+
+def test_elevation_map_is_read_as_it_was_made() -> None:
+    elevation = ElevationMap(
+        heights=np.arange(12, dtype=np.float32).reshape(3, 4), centre=(1.0, -2.0), resolution_m=0.1
+    )
+    message = elevation_map_message(MadeMap(elevation=elevation, time_ns=1), STAMP)
+    assert message.header.frame_id == "odom"
+    assert ns(message.header.stamp) == 12_345_678_901
+    read = elevation_of(message, "elevation")
+    np.testing.assert_array_equal(read.heights, elevation.heights)
+    assert (read.centre, read.resolution_m) == (elevation.centre, 0.1)

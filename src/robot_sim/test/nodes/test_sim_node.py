@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grid_map_msgs.msg import GridMap
 from rclpy.exceptions import ParameterException
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
+from policy_inference.messages.elevation import elevation_of
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
+from testkit.ros_time import ns
 from testkit.wording import check_wording, lines_with, refusal
 
 from .harness import PERIOD_NS, Stage, stamps_ns
@@ -106,6 +109,24 @@ class TestLockstep:
         np.testing.assert_allclose(trace.time_s, np.arange(5) * 0.02)
         assert np.isnan(trace.target[0]).all()
         np.testing.assert_array_equal(trace.target[1], LITE3.standing_rad)
+
+    def test_a_mapper_shows_the_terrain_until_a_fault_silences_it(self, sim_stage: Stage) -> None:
+        maps = list[GridMap]()
+        node = sim_stage.make(
+            lockstep=True,
+            elevation_map=True,
+            terrain="stairs",
+            step_m=0.1,
+            faults=["drop:elevation_map@0.5", "bias:odom.position@0.5=0.3"],
+        )
+        sim_stage.listener.create_subscription(GridMap, "elevation_map", maps.append, 10)
+        sim_stage.until(lambda: node.count_subscribers("elevation_map"), "a listener")
+        sim_stage.begin()
+        sim_stage.ticks(40)
+        sim_stage.until(lambda: len(maps) >= 4, "maps")
+        assert {ns(each.header.stamp) % (100 * MS) for each in maps} == {0}
+        assert max(ns(each.header.stamp) for each in maps) < 500 * MS
+        assert np.ptp(elevation_of(maps[-1], "elevation").heights) == pytest.approx(0.5)
 
 
 class TestCommands:
