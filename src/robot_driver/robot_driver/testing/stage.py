@@ -404,8 +404,10 @@ class Stage:
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}\n{more()}"
             looks_s = time.monotonic() + _LOOK_S
-            while (left_s := looks_s - time.monotonic()) > 0.0:
-                self._executor.spin_once(timeout_sec=left_s)
+            # Always the same timeout: with another one rclpy begins with the first subscription
+            # again, and where that always has messages, the others never get a turn.
+            while time.monotonic() < looks_s:
+                self._executor.spin_once(timeout_sec=_LOOK_S)
 
     def close(self) -> None:
         for driver in self._drivers:
