@@ -11,6 +11,7 @@
 #include <geometry_msgs/msg/twist_stamped.hpp>
 #include <pluginlib/class_list_macros.hpp>
 #include <policy_msgs/msg/action_chunk.hpp>
+#include <policy_msgs/msg/perceived.hpp>
 #include <policy_msgs/srv/switch_state.hpp>
 #include <std_msgs/msg/string.hpp>
 #include <std_srvs/srv/trigger.hpp>
@@ -24,6 +25,7 @@ using controller_interface::return_type;
 using geometry_msgs::msg::Twist;
 using geometry_msgs::msg::TwistStamped;
 using policy_msgs::msg::ActionChunk;
+using PerceivedMessage = policy_msgs::msg::Perceived;
 using policy_msgs::srv::SwitchState;
 using std_srvs::srv::Trigger;
 using Texts = std::vector<std::string>;
@@ -42,6 +44,11 @@ std::int64_t read() {
 
 Velocity velocity_of(const Twist& twist) {
   return {twist.linear.x, twist.linear.y, twist.angular.z};
+}
+
+policy_core::Time stamp_of(const std_msgs::msg::Header& header) {
+  const auto stamp_ns = rclcpp::Time(header.stamp).nanoseconds();
+  return stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time();
 }
 
 /// Points at loaned interfaces in the order of names; throws PlanError where one is not there.
@@ -156,6 +163,7 @@ void PolicyController::listen() {
     press(hosted->policy, "topic");
   });
   if (hosted_->policy.facts().takes_command) listen_to_commands();
+  listen_to_perceived();
   if (!hosted_->policy.facts().actions.empty()) listen_to_chunks();
   if (hosted_->policy.report().set) serve_switches();
   const auto rate_hz = node->get_parameter("status_rate_hz").as_double();
@@ -212,9 +220,7 @@ void PolicyController::listen_to_commands() {
   const auto qos = rclcpp::QoS(1).best_effort();
   if (node->get_parameter("stamped_command").as_bool()) {
     const auto hear = [hosted = hosted_](const TwistStamped& message) {
-      const auto stamp_ns = rclcpp::Time(message.header.stamp).nanoseconds();
-      hosted->policy.hear(velocity_of(message.twist),
-                          stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time());
+      hosted->policy.hear(velocity_of(message.twist), stamp_of(message.header));
     };
     subscriptions_.push_back(node->create_subscription<TwistStamped>("cmd_vel", qos, hear));
   } else {
@@ -222,6 +228,17 @@ void PolicyController::listen_to_commands() {
       hosted->policy.hear(velocity_of(message), {});
     };
     subscriptions_.push_back(node->create_subscription<Twist>("cmd_vel", qos, hear));
+  }
+}
+
+void PolicyController::listen_to_perceived() {
+  const auto& perceived = hosted_->policy.facts().perceived;
+  for (std::size_t place = 0; place < perceived.size(); ++place) {
+    const auto hear = [hosted = hosted_, place](const PerceivedMessage& message) {
+      hosted->policy.hear(place, message.data, message.problem, stamp_of(message.header));
+    };
+    subscriptions_.push_back(get_node()->create_subscription<PerceivedMessage>(
+        perceived[place].topic, rclcpp::QoS(1).best_effort(), hear));
   }
 }
 

@@ -147,6 +147,13 @@ void PolicyUpdate::read_fields(const Part& host) {
       facts_.takes_command = true;
       continue;
     }
+    if (source == "perceived") {
+      const auto state = controller_.state().find(name, plan.count("size"));
+      if (!state.size) throw PlanError("plan: " + name + ": expected a field of the state");
+      facts_.perceived.push_back({controller_.input(input).name(), state.size});
+      seen_.push_back({input, state, Numbers(state.size), words_.new_number(), "", {}});
+      continue;
+    }
     const auto known = std::find_if(kSources.begin(), kSources.end(),
                                     [&](const Source& each) { return source == each.name; });
     if (known == kSources.end()) throw PlanError("plan: " + name + ": unknown source " + source);
@@ -204,6 +211,7 @@ bool PolicyUpdate::start() noexcept {
   {
     const std::lock_guard hearing(hearing_);
     heard_.reset();
+    for (auto& each : seen_) each.is_new = false;
   }
   ticks_ = missed_ = 0;
   waited_ = 0;
@@ -283,6 +291,7 @@ void PolicyUpdate::tick(int64_t now_ns, int64_t ros_now_ns) noexcept {
     if (group.is_new) sample(group, now_ns);
   }
   sample_velocity(now_ns, ros_now_ns);
+  sample_perceived(now_ns, ros_now_ns);
   const auto& result = controller_.tick(now_ns, pace_.deadline_ns());
   command(result.targets);
   note_safe();
@@ -332,6 +341,24 @@ void PolicyUpdate::sample_velocity(int64_t now_ns, int64_t ros_now_ns) noexcept 
   }
   input.accept(now_ns, heard.stamp_ns, ros_now_ns);
   controller_.command().set(heard.velocity, now_ns - input.age_ns(now_ns).value_or(0));
+}
+
+void PolicyUpdate::sample_perceived(int64_t now_ns, int64_t ros_now_ns) noexcept {
+  if (seen_.empty()) return;
+  const std::unique_lock lock(hearing_, std::try_to_lock);
+  if (!lock) return;  // the next tick takes it
+  for (auto& each : seen_) {
+    if (!each.is_new) continue;
+    each.is_new = false;
+    auto& input = controller_.input(each.input);
+    if (!input.is_new(each.stamp_ns, now_ns)) continue;
+    if (!each.problem.empty()) {
+      input.reject(each.text);
+      continue;
+    }
+    input.accept(now_ns, each.stamp_ns, ros_now_ns);
+    std::copy(each.values.begin(), each.values.end(), each.state.begin());
+  }
 }
 
 void PolicyUpdate::bring_chunk(ChunkExchange::Event event) noexcept {
@@ -441,6 +468,22 @@ void PolicyUpdate::note_changes() noexcept {
 void PolicyUpdate::hear(const Velocity& velocity, Time stamp_ns) {
   const std::lock_guard lock(hearing_);
   heard_ = Heard{velocity, stamp_ns};
+}
+
+void PolicyUpdate::hear(std::size_t place, const std::vector<double>& values,
+                        const std::string& problem, Time stamp_ns) {
+  const std::lock_guard lock(hearing_);
+  auto& seen = seen_.at(place);
+  const auto is_finite = [](double value) { return std::isfinite(value); };
+  seen.problem = problem;
+  if (problem.empty() && (values.size() != seen.values.size() ||
+                          !std::all_of(values.begin(), values.end(), is_finite))) {
+    seen.problem = "expected " + std::to_string(seen.values.size()) + " finite values, found " +
+                   std::to_string(values.size());
+  }
+  if (seen.problem.empty()) std::copy(values.begin(), values.end(), seen.values.begin());
+  seen.stamp_ns = stamp_ns;
+  seen.is_new = true;
 }
 
 std::string PolicyUpdate::hear(const Chunk& chunk) {
@@ -569,6 +612,10 @@ void PolicyUpdate::press_estop(const std::string& why) {
 
 void PolicyUpdate::make_words() {
   words_.set_text(doubt_text_, words_.sample(doubt_));
+  {
+    const std::lock_guard hearing(hearing_);
+    for (const auto& each : seen_) words_.set_text(each.text, each.problem);
+  }
   const bool is_alone = !controller_.policy_set();
   for (std::size_t i = 0; i < models_.runners().size(); ++i) {
     words_.set_model_error(is_alone ? -1 : static_cast<int64_t>(i), models_.error(i));
@@ -587,7 +634,10 @@ Report PolicyUpdate::report() {
   }
   bool needs_words = report.counters[static_cast<std::size_t>(Rule::kInferenceError)] > 0 ||
                      (report.set && report.set->fallbacks > 0);
-  for (const auto& input : report.inputs) needs_words |= input.found.text == doubt_text_;
+  for (const auto& input : report.inputs) {
+    needs_words |= input.found.text == doubt_text_;
+    for (const auto& each : seen_) needs_words |= input.found.text == each.text;
+  }
   if (!needs_words) return report;
   if (const auto lock = between_ticks()) make_words();
   return report;

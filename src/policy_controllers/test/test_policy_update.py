@@ -26,6 +26,7 @@ from policy_core.interfaces import F64, Mode
 from policy_core.plan import read_plan
 from policy_inference.commands.main import main
 from robot_sim.world import DriveCommand, World
+from testkit.perceiving import write_perceiving_bundle
 from testkit.updates import NOTHING, Command, Program, Twin, fields_of
 from testkit.wording import check_wording
 
@@ -125,6 +126,10 @@ class Pair:
     def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
         self.program.hear(velocity, stamp_ns)
         self.twin.hear(velocity, stamp_ns)
+
+    def perceive(self, values: Sequence[float], problem: str = "") -> None:
+        for each in (self.program, self.twin):
+            each.hear_perceived(np.asarray(values, float), problem, self.twin.now_ns)
 
     def hear_chunk(self, chunk: F64, age_ns: int = 30_000_000, **more: Any) -> str:
         """Return why it is refused."""
@@ -362,6 +367,38 @@ def test_lives_at_random_are_python_s(
     assert pair.twin.rules - {"estop"}
 
 
+def test_what_is_perceived_must_come_and_a_problem_is_reported(
+    pair_of: Callable[..., Pair], tmp_path: Path
+) -> None:
+    pair = pair_of(write_perceiving_bundle(tmp_path / "perceiving"))
+    assert "perception/ground" in pair.ask("stand")
+
+    def see(updates: int, values: Sequence[float] = (-0.3, -0.3), problem: str = "") -> None:
+        for _ in range(updates // 10):
+            pair.perceive(values, problem)
+            pair.update(10)
+
+    see(300)
+    assert pair.ask("stand") == ""
+    while pair.ask("run"):
+        see(10)
+        pair.write("joint_pos", pair.command.rows[0])
+    see(100)
+    assert pair.mode.name == "RUN"
+    see(60, problem="no map has come")
+    assert pair.mode.name == "HOLD"
+    assert "invalid_perception" in pair.twin.rules
+    assert "no map has come" in pair.check_status()["input perception/ground"]
+    see(100)
+    assert pair.check_status()["mode"] == "RUN"
+    see(60, values=(-0.3, math.nan))
+    assert "finite" in pair.check_status()["input perception/ground"]
+    see(20)
+    pair.update(60)
+    assert "stale_perception" in pair.twin.rules
+    pair.check_status()
+
+
 def test_nothing_moves_before_it_is_asked_for(pair_of: Callable[..., Pair], holding: Path) -> None:
     pair = pair_of(holding)
     assert "no pose to hold" in pair.ask("damp")
@@ -553,9 +590,11 @@ def test_a_request_that_hangs_leads_to_the_fault_command(pair_of: Callable[..., 
     assert int(status["waited"]) > 50
 
 
-@pytest.mark.parametrize("bundle", ["lite3_walk", "lite3_gaits"])
-def test_other_threads_may_ask_at_any_time(bundle: str, pair_of: Callable[..., Pair]) -> None:
-    pair = pair_of(bundle)
+@pytest.mark.parametrize("bundle", ["lite3_walk", "lite3_gaits", "perceiving"])
+def test_other_threads_may_ask_at_any_time(
+    bundle: str, pair_of: Callable[..., Pair], tmp_path: Path
+) -> None:
+    pair = pair_of(write_perceiving_bundle(tmp_path / bundle) if bundle == "perceiving" else bundle)
     modes = set[int]()
     with pair.program.asked_by_others():
         for _ in range(5000):

@@ -63,6 +63,10 @@ class Others {
   explicit Others(PolicyUpdate& policy) : thread_([this, &policy] {
     for (int i = 0; !ends_.load(); ++i) {
       policy.hear({0.1, 0.0, 0.0}, {});
+      for (std::size_t place = 0; place < policy.facts().perceived.size(); ++place) {
+        policy.hear(place, std::vector<double>(policy.facts().perceived[place].size),
+                    i % 5 ? "" : "no map", {});
+      }
       policy.reason(policy.report());
       policy.log();
       policy.durations();
@@ -143,6 +147,17 @@ std::string hear(PolicyUpdate& policy, const std::vector<double>& values,
       Chunk{names, values[1], static_cast<std::size_t>(values[2]), data, age_ns});
 }
 
+/// Values: place, how many bytes the problem has; what is perceived; then the problem.
+void hear_perceived(PolicyUpdate& policy, const std::vector<double>& values,
+                    const std::vector<char>& bytes, std::int64_t stamp_ns) {
+  const auto size = static_cast<std::ptrdiff_t>(values[1]);
+  const auto end = static_cast<std::ptrdiff_t>((bytes.size() - static_cast<std::size_t>(size)) /
+                                               sizeof(double));
+  policy.hear(static_cast<std::size_t>(values[0]), {values.begin() + 2, values.begin() + end},
+              {bytes.end() - size, bytes.end()},
+              stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time());
+}
+
 std::string ask(PolicyUpdate& policy, const std::string& what) {
   if (what == "stand") return policy.stand();
   if (what == "run") return policy.run();
@@ -218,6 +233,9 @@ int main(int count, char** arguments) try {
       case 'v':
         policy.hear({numbers[0], numbers[1], numbers[2]},
                     head.ros_now_ns ? policy_core::Time(head.ros_now_ns) : policy_core::Time());
+        break;
+      case 'p':
+        hear_perceived(policy, numbers, bytes, head.ros_now_ns);
         break;
       case 'h':
         answer(hear(policy, numbers, bytes, head.ros_now_ns));

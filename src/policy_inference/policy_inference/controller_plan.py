@@ -21,6 +21,7 @@ from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, polici
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Graph
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, STATE_FIELDS, VELOCITY_COMMAND
+from policy_core.bundle.terms import is_perceived
 from policy_core.control.controller import Controller
 from policy_core.errors import BundleError, Problem
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
@@ -30,6 +31,7 @@ from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import InlineWorker, Worker
 from policy_core.members.joint import joint_controller
 from policy_core.native_words import native_plan
+from policy_core.observation.state import EXTERNAL
 from policy_core.plan import plan_bytes
 from policy_inference.comparison.limits import open_loop_limits
 from policy_inference.kinds.joint import JointKind
@@ -187,9 +189,15 @@ def _gains(bundle: Bundle, controller: Controller) -> F64:
 def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
     inputs, found = [*controller.inputs], list[dict[str, Any]]()
     for name in inputs:
-        if name not in _TOPICS:
-            raise _problem(bundle, f"no inputs but {', '.join(_TOPICS)}", name)
+        if not (name in _TOPICS or is_perceived(name)):
+            expected = f"no inputs but {', '.join(_TOPICS)} and what is perceived"
+            raise _problem(bundle, expected, name)
     for name, values in controller.state.slices.items():
+        topic = name.removeprefix(EXTERNAL)
+        if topic in inputs and is_perceived(topic):
+            place = inputs.index(topic)
+            size = values.stop - values.start
+            found.append({"name": name, "size": size, "input": place, "source": "perceived"})
         row = STATE_FIELDS.get(name)
         if row is None or row.read is None or row.topic.name not in inputs:
             continue  # of the policy itself, or derived from another one

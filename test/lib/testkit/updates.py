@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ import numpy as np
 from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.terms import is_perceived
 from policy_core.control.controller import Controller
-from policy_core.errors import RefusedError
+from policy_core.errors import RefusedError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, JointTargets, Mode
@@ -36,6 +38,7 @@ from policy_core.sets.controller import (
 )
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.controller_plan import executing_controller
+from policy_inference.messages.readers import PerceivedReader
 
 QUATERNION = "expected an orientation, found none (the length of the quaternion is not 1)"
 NOT_FINITE = "expected finite numbers, found NaN or infinite ones"
@@ -69,14 +72,14 @@ NOTHING = Command(-1, b"")
 
 
 def fields_of(plan: Path) -> list[Field]:
-    """Return the fields that a plan lists, less the velocity command."""
+    """Return the fields that a plan lists, less those that come in messages."""
     _, values = read_plan(plan.read_bytes(), plan)
     found, begin, i = list[Field](), 0, 0
     while f"host.fields.{i}.name" in values:
         part = f"host.fields.{i}"
         [name], [source] = values[f"{part}.name"], values[f"{part}.source"]
         [size], [place] = map(int, values[f"{part}.size"]), map(int, values[f"{part}.input"])
-        if source != "command":
+        if source not in ("command", "perceived"):
             [group] = values[f"inputs.{place}.name"]
             found.append(Field(name, group, slice(begin, begin + size)))
             begin += size
@@ -138,6 +141,12 @@ class Program:
 
     def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
         self._send("v", np.array([*velocity, 0.0]).tobytes(), stamp_ns or 0)
+
+    def hear_perceived(self, values: F64, problem: str, stamp_ns: int) -> None:
+        """Take what is perceived on the first of these topics."""
+        text = problem.encode()
+        numbers = np.array([0.0, len(text), *values])
+        self._send("p", numbers.tobytes() + text, stamp_ns)
 
     def hear_chunk(
         self, names: Sequence[str], chunk: F64, age_ns: int, period_s: float, steps: int
@@ -247,6 +256,7 @@ class Twin:
         self._slack_ns = self._period_ns // updates // 2
         self._heard: tuple[Sequence[float], int | None] | None = None
         self._newest: tuple[Sequence[float], int | None] | None = None
+        self._perceived: tuple[F64, str, int] | None = None
         self.refusals = list[str]()
         self.start()
 
@@ -278,7 +288,7 @@ class Twin:
         self._values: F64 | None = None
         for group in self._groups:
             group.is_new = False
-        self._newest = None
+        self._newest = self._perceived = None
         self._command, self.ticks, self.missed = NOTHING, 0, 0
         self._ticked_ns = self.now_ns
 
@@ -317,6 +327,7 @@ class Twin:
                 group.is_new = False
                 self._sample(group, values)
         self._sample_velocity()
+        self._sample_perceived()
         self._late_ns = late_ns
         self._command = _copy(self.controller.tick(self.now_ns, self._deadline_ns))
         self.ticks += 1
@@ -364,8 +375,28 @@ class Twin:
         born_ns = self.now_ns - (entry.age_ns(self.now_ns) or 0)
         self.controller.command.set((velocity[0], velocity[1], velocity[2]), born_ns)
 
+    def _sample_perceived(self) -> None:
+        heard, self._perceived = self._perceived, None
+        if heard is None:
+            return
+        values, problem, stamp_ns = heard
+        name = next(name for name in self.controller.inputs if is_perceived(name))
+        entry = self.controller.inputs[name]
+        if not entry.is_new(stamp_ns, self.now_ns):
+            return
+        message = SimpleNamespace(data=values.tolist(), problem=problem)
+        try:
+            PerceivedReader(name, self.controller.state).read(message)
+        except RobotError as error:
+            entry.reject(str(error))
+        else:
+            entry.accept(self.now_ns, stamp_ns, self.now_ns)
+
     def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
         self._heard = velocity, stamp_ns
+
+    def hear_perceived(self, values: F64, problem: str, stamp_ns: int) -> None:
+        self._perceived = values, problem, stamp_ns
 
     def ask(self, request: str) -> str:
         controller, requests = self.controller, self.requests

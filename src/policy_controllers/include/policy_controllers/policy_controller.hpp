@@ -77,6 +77,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   void serve(const std::string& name, Request request, bool needs_active);
   void serve_switches();
   void listen_to_commands();
+  void listen_to_perceived();
   void listen_to_chunks();
   void write(const policy_core::Targets& targets) noexcept;
   void close();

@@ -26,6 +26,12 @@ struct Field {
   std::size_t size;
 };
 
+/// What another process makes of a map or of images for the policy.
+struct Perceived {
+  std::string topic;
+  std::size_t size;
+};
+
 /// What a plan says to the host of its controller.
 struct Facts {
   std::string name, version, path, sha256;
@@ -42,6 +48,7 @@ struct Facts {
   /// Inputs that the fields belong to: joint_states, imu/data.
   std::vector<std::string> groups;
   bool takes_command = false;
+  std::vector<Perceived> perceived;
   /// What chunks of another process command, in the order of their columns; none: no chunks.
   std::vector<std::string> actions;
 };
@@ -128,6 +135,9 @@ class PolicyUpdate {
 
   /// Takes a velocity command that has come, with its stamp where it has one.
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
+  /// Takes what is perceived, by its place in the facts; `problem`: why it has no values.
+  void hear(std::size_t place, const std::vector<double>& values, const std::string& problem,
+            policy_core::Time stamp_ns);
   /// Takes a chunk that has come; returns why it is refused, nothing where it is not.
   std::string hear(const Chunk& chunk);
 
@@ -180,6 +190,16 @@ class PolicyUpdate {
     Velocity velocity;
     policy_core::Time stamp_ns;
   };
+  /// What is perceived, as it has come last; refused with the problem where it has one.
+  struct Seen {
+    std::size_t input;
+    policy_core::Span state;
+    policy_core::Numbers values;
+    std::int64_t text;
+    std::string problem;
+    policy_core::Time stamp_ns;
+    bool is_new = false;
+  };
   /// A chunk that has come, when its observation was taken, and where it goes.
   struct Chunks {
     policy_core::ChunkPolicy& policy;
@@ -197,6 +217,7 @@ class PolicyUpdate {
   void restart() noexcept;
   void sample(Group& group, std::int64_t now_ns) noexcept;
   void sample_velocity(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
+  void sample_perceived(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
   void bring_chunk(policy_core::ChunkExchange::Event event) noexcept;
   void go_on(std::int64_t now_ns) noexcept;
   /// Stands up, or goes back to a state of the set that may.
@@ -237,6 +258,7 @@ class PolicyUpdate {
   // Between threads.
   std::mutex requests_, hearing_, reporting_, logging_;
   std::optional<Heard> heard_;
+  std::vector<Seen> seen_;
   std::optional<Chunks> chunks_;
   Report report_;
   policy_core::JointCheck::Problem doubt_;
