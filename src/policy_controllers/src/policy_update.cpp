@@ -352,7 +352,7 @@ void PolicyUpdate::sample_perceived(int64_t now_ns, int64_t ros_now_ns) noexcept
     each.is_new = false;
     auto& input = controller_.input(each.input);
     if (!input.is_new(each.stamp_ns, now_ns)) continue;
-    if (!each.problem.empty()) {
+    if (each.is_refused) {
       input.reject(each.text);
       continue;
     }
@@ -474,14 +474,18 @@ void PolicyUpdate::hear(std::size_t place, const std::vector<double>& values,
                         const std::string& problem, Time stamp_ns) {
   const std::lock_guard lock(hearing_);
   auto& seen = seen_.at(place);
-  const auto is_finite = [](double value) { return std::isfinite(value); };
-  seen.problem = problem;
-  if (problem.empty() && (values.size() != seen.values.size() ||
-                          !std::all_of(values.begin(), values.end(), is_finite))) {
+  const bool fits =
+      values.size() == seen.values.size() &&
+      std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
+  seen.is_refused = !problem.empty() || !fits;
+  if (!problem.empty()) {
+    seen.problem = problem;
+  } else if (!fits) {
     seen.problem = "expected " + std::to_string(seen.values.size()) + " finite values, found " +
                    std::to_string(values.size());
+  } else {
+    std::copy(values.begin(), values.end(), seen.values.begin());
   }
-  if (seen.problem.empty()) std::copy(values.begin(), values.end(), seen.values.begin());
   seen.stamp_ns = stamp_ns;
   seen.is_new = true;
 }

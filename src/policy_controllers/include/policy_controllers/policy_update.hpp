@@ -190,7 +190,7 @@ class PolicyUpdate {
     Velocity velocity;
     policy_core::Time stamp_ns;
   };
-  /// What is perceived, as it has come last; refused with the problem where it has one.
+  /// What is perceived, as it has come last, and the last problem.
   struct Seen {
     std::size_t input;
     policy_core::Span state;
@@ -198,7 +198,7 @@ class PolicyUpdate {
     std::int64_t text;
     std::string problem;
     policy_core::Time stamp_ns;
-    bool is_new = false;
+    bool is_new = false, is_refused = false;
   };
   /// A chunk that has come, when its observation was taken, and where it goes.
   struct Chunks {
