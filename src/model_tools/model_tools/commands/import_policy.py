@@ -80,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model without its own",
     )
     parser.add_argument(
+        "--scene",
+        type=Path,
+        metavar="NPZ",
+        help="scan of the training beside a step, by which the contract of a height_scan "
+        "is proven (docs/perception.md)",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -141,6 +148,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             joint_order=given.joint_order,
             robot=given.robot,
             motion=given.motion,
+            scene=given.scene,
             dropped=given.drop,
             answers=[*answers, *given.answers],
             answer_file=given.answer_file,

@@ -177,6 +177,10 @@ class Term:
     scan: HeightScan | None = entry(
         "points of a height scan, and what their values mean", default=None
     )
+    scene: File | None = entry(
+        "a scan of the training over uneven ground (.npz), which proves what `scan` says",
+        default=None,
+    )
     depth: DepthImage | None = entry(
         "a depth image: its size, what is done to it, and what its values mean", default=None
     )
@@ -572,6 +576,16 @@ class JointContract(AnyContract):
         }
 
     @property
+    def scenes(self) -> Mapping[str, File]:
+        """Scans of the training, by the keys of their terms."""
+        return {
+            f"observations.{name}.terms[{i}]": term.scene
+            for name, observation in self.observations.items()
+            for i, term in enumerate(observation.terms)
+            if term.scene is not None
+        }
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The model, by its key in the contract."""
         return {"model": self.model}
@@ -587,6 +601,7 @@ class JointContract(AnyContract):
         stated = [
             self.golden,
             *(observation.normalisation for observation in self.observations.values()),
+            *self.scenes.values(),
             self.motion.clip if self.motion else None,
         ]
         return [entry for entry in stated if entry is not None]

@@ -143,6 +143,7 @@ class _JointValidator(BodyValidator):
             "size": spec.size == "external",
             "timeout_s": spec.size == "external",
             "scan": spec.size == "scan",
+            "scene": spec.size == "scan",
             "depth": spec.size == "depth",
             "encoder": spec.size == "depth",
             "output": spec.size == "output",
@@ -380,6 +381,7 @@ class _JointValidator(BodyValidator):
                 f"observations.{key}.normalisation": o.normalisation
                 for key, o in contract.observations.items()
             },
+            **{f"{key}.scene": scene for key, scene in contract.scenes.items()},
             "motion.clip": contract.motion.clip if contract.motion else None,
             "model.golden": contract.model.golden,
         }

@@ -77,21 +77,43 @@ class HeightScanner:
             position: Of the base in the frame of the map [3], m.
             quat_xyzw: Rotation base -> frame of the map [4].
         """
-        rotation = _rotation(quat_xyzw)
-        x, y, z = (position + rotation @ self._origin).tolist()
-        down = np.array([0.0, 0.0, -1.0])
-        if self._scan.alignment == "base":
-            turn, down = rotation, -rotation[:, 2]
-        elif self._scan.alignment == "yaw":
-            turn = _about_z(self._heading(rotation, quat_xyzw))
-        else:
-            turn = np.eye(3)
+        (x, y, z), turn, down = self._placed(position, quat_xyzw)
         self._turned(self._at_x, turn[0], x)
         self._turned(self._at_y, turn[1], y)
         self._look_up(elevation)
         if self._scan.alignment == "base":
             self._follow(elevation, z + self._x * turn[2, 0] + self._y * turn[2, 1], down)
         np.subtract(self.heights, z, self.heights)
+
+    def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
+        """Write `heights` from where rays met the ground; return how far each is from its ray.
+
+        Args:
+            hits: In the frame of the map [points, 3], m; not finite for a ray that met none.
+            position: Of the base in the frame of the map [3], m.
+            quat_xyzw: Rotation base -> frame of the map [4].
+
+        Returns:
+            Distances [points], m; 0 for a ray that met none.
+        """
+        begin, turn, down = self._placed(position, quat_xyzw)
+        level = np.stack([self._x, self._y, np.zeros(self._x.size)], axis=1)
+        met = np.asarray(np.isfinite(hits).all(axis=1))
+        apart = np.where(met[:, None], hits - (level @ turn.T + begin), 0.0)
+        farther = np.nan if self._scan.reach_m is None else -2.0 * self._scan.reach_m
+        self.heights[:] = np.where(met, hits[:, 2] - begin[2], farther)
+        return np.asarray(np.linalg.norm(apart - np.outer(apart @ down, down), axis=1))
+
+    def _placed(self, position: F64, quat_xyzw: F64) -> tuple[list[float], F64, F64]:
+        """Return origin [3] and rotation of the scan's frame, and where its rays point [3]."""
+        rotation = _rotation(quat_xyzw)
+        begin: list[float] = (position + rotation @ self._origin).tolist()
+        if self._scan.alignment == "base":
+            return begin, rotation, -rotation[:, 2]
+        turn = np.eye(3)
+        if self._scan.alignment == "yaw":
+            turn = _about_z(self._heading(rotation, quat_xyzw))
+        return begin, turn, np.array([0.0, 0.0, -1.0])
 
     def see(self) -> None:
         """Make `values` of `heights`, as the scan says.

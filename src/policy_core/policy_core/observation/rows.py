@@ -168,7 +168,7 @@ def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
     """Return what the terms do to the values of one frame, in SI units less their offsets."""
     scales = [term.scale for term in observation.terms]
     bounds = [
-        _bounds(term, observation, scale)
+        clip_bounds(term, observation, scale)
         for term, scale in zip(observation.terms, scales, strict=True)
     ]
     low, high = np.concatenate(bounds, axis=1)
@@ -206,8 +206,11 @@ def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, I
     return np.repeat(ages, len(members)), np.tile(np.array(members), frames)
 
 
-def _bounds(term: Term, observation: Observation, scale: F64) -> F64:
-    """Return the clip as bounds of the scaled value: clipping first is clipping to scaled ends."""
+def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
+    """Return the clip as bounds of the scaled values [2, values].
+
+    Clipping first is clipping to scaled ends.
+    """
     if term.clip is None:
         return np.stack([np.full(scale.size, -np.inf), np.full(scale.size, np.inf)])
     ends = np.outer(

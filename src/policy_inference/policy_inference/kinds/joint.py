@@ -99,9 +99,17 @@ class JointKind(MemberKind[JointBundle]):
         )
 
     def golden_rows(self, bundle: JointBundle) -> Rows:
-        """Read the golden rows, each for itself: they do not follow one another."""
+        """Read the golden rows, each for itself: they do not follow one another.
+
+        Raises:
+            BundleError: There are none, or a height scan is not that of its scene.
+        """
         from policy_inference.comparison.rows import Rows
 
+        if bundle.contract.scenes:
+            from policy_core.observation.scan_scene import check_scenes
+
+            check_scenes(bundle)
         golden, model = bundle.golden(), bundle.contract.model
         count = len(next(iter(golden.values())))
         return Rows(

@@ -32,10 +32,11 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, Header
 
-from policy_core.bundle.bundle import AnyBundle, Bundle, ModelFiles, policies_of
+from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, ModelFiles, policies_of
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F64
+from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
 from policy_inference.depth_source import DepthSource
 from policy_inference.nodes import qos
@@ -103,6 +104,9 @@ class PerceptionNode(PeerGuard, Node):
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
         policies = policies_of(bundle)
+        for one in policies:
+            if isinstance(one, JointBundle):
+                check_scenes(one)
         contracts = [one.contract for one in policies]
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None

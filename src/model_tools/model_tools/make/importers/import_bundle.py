@@ -40,12 +40,13 @@ from model_tools.make.importers.source import (
     put_kept_statistics,
     read_source,
 )
-from policy_core.bundle.bundle import CONTRACT_FILE
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.load import parse_contract
+from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import Reader, read_bytes
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
+from policy_core.observation.scan_scene import check_scenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class ImportRequest:
     joint_order: str | None = None
     robot: Path | None = None
     motion: Path | None = None
+    scene: Path | None = None
+    """A scan of the training, which proves a term `height_scan`."""
     answers: Sequence[str] = ()
     """`KEY=VALUE` each."""
     answer_file: Path | None = None
@@ -86,6 +89,8 @@ def make_draft(request: ImportRequest) -> Draft:
     if robot is not None:  # whose joints an answer may have named
         _put_robot(draft, robot)
     put_motion(draft, request.motion, robot)
+    if request.scene is not None:
+        _put_scene(draft, request.scene)
     ask_what_follows(draft)
     note_oddities(draft)
     for key in request.dropped:
@@ -119,7 +124,15 @@ def import_bundle(
         if not draft.todos():
             parse_contract(read_bytes(file), file, kind=JointContract)
             complete(folder, completion)
+            check_scenes(load_bundle(folder, kind=JointBundle))
     return draft
+
+
+def _put_scene(draft: Draft, file: Path) -> None:
+    terms = [path for path, term in draft.terms() if term.get("term") == "height_scan"]
+    if len(terms) != 1:
+        raise ToolError(f"--scene {file}: expected one term height_scan, found {len(terms)}")
+    draft.keep((*terms[0], "scene"), "scan_scene.npz", file.read_bytes(), file.name)
 
 
 def _put_robot(draft: Draft, file: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -274,6 +276,20 @@ def test_a_height_scan_is_what_its_ray_caster_says_and_the_rest_is_asked_for(
         "pose_timeout_s",
         "layer",
     }
+
+
+def test_a_scan_of_the_training_becomes_the_scene_of_the_term(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    file = tmp_path / "beside_a_step.npz"
+    file.write_bytes(b"arrays")
+    request = replace(request_for(scanned(), ENV_WIDTH + 187, joints=JOINTS), scene=file)
+    draft = make_draft(request)
+    scene = draft.find("observations.obs.terms")[-1]["scene"]
+    assert draft.beside[scene["file"]] == b"arrays"
+    blind = replace(request_for(ENV, ENV_WIDTH, joints=JOINTS), scene=file)
+    with refusal(ToolError):
+        make_draft(blind)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Proves the contract of a height scan by a scan that the training has made.
+
+The training puts the robot beside a step, with roll, pitch and yaw, and keeps four arrays (.npz):
+
+`hits` [points, 3]       where each ray met the ground, world frame, m; not finite: it met none
+`position` [3]           of the base, world frame, m
+`quat_xyzw` [4]          rotation base -> world
+`values` [points]        what the policy was shown, after clip and scale
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from policy_core.bundle.arrays import found_array, unpacked_arrays
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.bundle.contract import File, Observation, Term
+from policy_core.bundle.height_scan import HeightScan, ScanGrid
+from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.verified import verified_bytes
+from policy_core.errors import BundleError, Problem, RobotError
+from policy_core.interfaces import F64
+from policy_core.observation.height_scan import HeightScanner
+from policy_core.observation.rows import clip_bounds
+
+_LARGEST_BYTES = 1_000_000
+_TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
+"""Of the distance of a hit from its ray, m, and of a value, or its share."""
+_OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
+"""Keys that a scene must be able to tell apart."""
+T = TypeVar("T", HeightScan, ScanGrid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScanScene:
+    """A scan that the training has made; see above."""
+
+    hits: F64
+    position: F64
+    quat_xyzw: F64
+    values: F64
+
+
+def check_scenes(bundle: JointBundle) -> None:
+    """Prove each height scan of a policy that has a scene.
+
+    Raises:
+        BundleError: A scene is not that of its contract, fits another contract as well, or cannot
+            be read.
+    """
+    contract, problems = bundle.contract, list[Problem]()
+    for key, entry in contract.scenes.items():
+        name, _, place = key.removeprefix("observations.").rpartition(".terms[")
+        observation = contract.observations[name]
+        term = observation.terms[int(place[:-1])]
+        assert term.scan is not None
+        scene = _read(bundle.path, entry, term.scan.count)
+        expected, found, remedy = _judged(term, observation, scene)
+        if expected:
+            problems.append(
+                Problem(
+                    file=str(bundle.path / CONTRACT_FILE),
+                    key=f"{key}.scan",
+                    expected=expected,
+                    found=found,
+                    remedy=remedy,
+                )
+            )
+    if problems:
+        raise BundleError(*problems)
+
+
+def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str]:
+    """Return what is expected, what was found and the remedy; nothing where the scene fits."""
+    assert term.scan is not None
+    found = _misfit(term, observation, scene)
+    others = [
+        key
+        for key, scan in _alternatives(term.scan)
+        if not _misfit(replace(term, scan=scan), observation, scene)
+    ]
+    if found:
+        remedy = f"the scene fits with {' or '.join(others)}" if others else ""
+        return "the scan of the training, as in `scene`", found, remedy
+    if others:
+        return (
+            "a scene that fits this contract alone",
+            f"one that fits with {' or '.join(others)} as well",
+            "record it again with roll, pitch and yaw of 0.2 rad or more, beside a step",
+        )
+    return "", "", ""
+
+
+def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
+    """Return the first difference between a scan and its scene; nothing where there is none."""
+    assert term.scan is not None
+    scanner = HeightScanner(term.scan)
+    off_m = scanner.take_hits(scene.hits, scene.position, scene.quat_xyzw)
+    if (wrong := off_m > _TOLERANCE_M).any():
+        i = int(wrong.argmax())
+        return f"point {i} of the scene {off_m[i]:.3f} m from its ray"
+    try:
+        scanner.see()
+    except RobotError as error:
+        return str(error)
+    scale = np.broadcast_to(np.asarray(term.scale, dtype=np.float64), scanner.values.shape)
+    values = np.clip(scanner.values * scale, *clip_bounds(term, observation, scale))
+    wrong = np.abs(values - scene.values) > _TOLERANCE * np.maximum(1.0, np.abs(scene.values))
+    if wrong.any():
+        i = int(wrong.argmax())
+        return f"value {i} of {scene.values[i]:.4g} in the scene, {values[i]:.4g} by the contract"
+    return ""
+
+
+def _alternatives(scan: HeightScan) -> Iterator[tuple[str, HeightScan]]:
+    """Yield each other value of the keys that a scene must tell apart, and the scan with it."""
+    grid = scan.grid
+    if grid is not None:
+        for name in _OF_GRID:
+            for value in _choices(ScanGrid, name):
+                if value != getattr(grid, name):
+                    yield f"grid.{name}: {value}", replace(scan, grid=_with(grid, name, value))
+    for name in _OF_SCAN:
+        if name == "heading" and scan.alignment != "yaw":
+            continue
+        for value in _choices(HeightScan, name):
+            if value == getattr(scan, name):
+                continue
+            other = _with(scan, name, value)
+            if name == "alignment":
+                other = replace(other, heading="rotated_x" if value == "yaw" else None)
+            yield f"{name}: {value}", other
+
+
+def _with(section: T, name: str, value: str) -> T:
+    changed: dict[str, Any] = {name: value}
+    return replace(section, **changed)
+
+
+def _choices(section: type[Any], name: str) -> list[str]:
+    """Return the values that a contract may state there."""
+    kind = get_type_hints(section)[name]
+    literals = [kind] if get_origin(kind) is Literal else get_args(kind)
+    return [choice for each in literals for choice in get_args(each)]
+
+
+def _read(folder: Path, entry: File, count: int) -> ScanScene:
+    """Return the arrays of a scene.
+
+    Raises:
+        BundleError: The file is missing, is not the one the contract means, or has others.
+    """
+    file = folder / entry.file
+    shapes = {"hits": (count, 3), "position": (3,), "quat_xyzw": (4,), "values": (count,)}
+    arrays = unpacked_arrays(file, verified_bytes(folder, entry), shapes, _LARGEST_BYTES)
+    reader = Reader(str(file))
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        if array is None or array.shape != shape or not np.issubdtype(array.dtype, np.floating):
+            reader.problem(name, f"floating-point numbers {list(shape)}", found_array(array))
+        elif name != "hits" and not np.isfinite(array).all():
+            reader.problem(name, "finite values", Found("NaN or infinite ones"))
+    reader.require_none()
+    return ScanScene(**{name: arrays[name].astype(np.float64) for name in shapes})
