@@ -93,7 +93,7 @@ test-all: SHORT := --short
 test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobot, as CI runs them
 	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,$(SHORT) $(TRACED:%=--ignore %))) || status=$$?; \
 	for target in coverage test-cpp; do \
-	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
+	  $(MAKE) --no-print-directory $$target SHORT=$(SHORT) || status=$$?; done; exit $$status
 
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
 	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not acceptance" \
@@ -102,30 +102,23 @@ coverage: setup  ## Line and branch coverage of the kernel by its own tests
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
+# Builds a package with each sanitizer and runs its checks: (package, prefix of its options, sanitizers,
+# more options). Into a log: compilers and doctest say much where nothing is wrong.
+comma := ,
+cpp = for sanitizer in $(3); do \
+    folder=build/$(1)_test/$$sanitizer; mkdir -p $$folder; flag=$${sanitizer/release}; \
+    { cmake -S src/$(1) -B $$folder -D$(2)_TESTS=ON -D$(2)_SANITIZE=$$flag -D$(2)_EXAMPLES=$$([ $$flag ] && echo OFF || echo ON) \
+        -DPython_EXECUTABLE="$$(command -v python)" \
+        $$([ "$$flag" != realtime ] || echo -DCMAKE_CXX_COMPILER=$(RTSAN_CXX)) $(4) && \
+      cmake --build $$folder --parallel $(CORES) --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
+    (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
+
+# In CI the client and the controllers, which say less of their own, have one sanitizer or none.
 test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs doctest-dev, uses clang-22 (RealtimeSanitizer)
-# Into a log: compilers and doctest say much where nothing is wrong.
-	@$(IN_WORKSPACE) for sanitizer in "" address,undefined thread; do \
-	  folder=build/policy_client_test/$${sanitizer:-release}; mkdir -p $$folder; \
-	  { cmake -S src/policy_client_cpp -B $$folder -DPOLICY_CLIENT_TESTS=ON -DPOLICY_CLIENT_WERROR=ON \
-	      $${sanitizer:+-DPOLICY_CLIENT_SANITIZE=$$sanitizer -DCMAKE_BUILD_TYPE=Debug -DPOLICY_CLIENT_EXAMPLES=OFF} \
-	      -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" && \
-	    cmake --build $$folder --parallel; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
-	  grep 'policy_client:' $$folder/build.log; \
-	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done; \
-	for sanitizer in "" address,undefined thread $(if $(RTSAN_CXX),realtime); do \
-	  folder=build/policy_core_test/$${sanitizer:-release}; mkdir -p $$folder; \
-	  { cmake -S src/policy_core_cpp -B $$folder -DPOLICY_CORE_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
-	      -DPOLICY_CORE_EXAMPLES=$$([ "$$sanitizer" ] && echo OFF || echo ON) \
-	      $$([ "$$sanitizer" != realtime ] || echo -DCMAKE_CXX_COMPILER=$(RTSAN_CXX)) \
-	      -DPython_EXECUTABLE="$$(command -v python)" && \
-	    cmake --build $$folder --parallel --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
-	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done; \
-	for sanitizer in "" address,undefined; do \
-	  folder=build/policy_controllers_test/$${sanitizer:-release}; mkdir -p $$folder; \
-	  { cmake -S src/policy_controllers -B $$folder -DPOLICY_CONTROLLERS_TESTS=ON -DPOLICY_CORE_SANITIZE=$$sanitizer \
-	      -DPython_EXECUTABLE="$$(command -v python)" && \
-	    cmake --build $$folder --parallel --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
-	  (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
+	@$(IN_WORKSPACE) $(call cpp,policy_client_cpp,POLICY_CLIENT,release address$(comma)undefined $(if $(SHORT),,thread),-DPOLICY_CLIENT_WERROR=ON \
+	  -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" -DCMAKE_BUILD_TYPE=$$([ $$flag ] && echo Debug || echo Release)) && \
+	$(call cpp,policy_core_cpp,POLICY_CORE,release address$(comma)undefined thread $(if $(RTSAN_CXX),realtime)) && \
+	$(call cpp,policy_controllers,POLICY_CONTROLLERS,release $(if $(SHORT),,address$(comma)undefined),-DPOLICY_CORE_SANITIZE=$$flag)
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal $(SHORT) test/training $(PYTEST_ARGS)
