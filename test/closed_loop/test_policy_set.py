@@ -200,12 +200,7 @@ def gaits() -> SetBundle:
 
 
 def randomly_switched(
-    bundle: SetBundle,
-    backends: Mapping[str, Backend],
-    world: World,
-    *,
-    switches: int,
-    seed: int,
+    bundle: SetBundle, backends: Mapping[str, Backend], world: World, *, switches: int, seed: int
 ) -> SwitchingRobot:
     """Walk by random commands, pushed, with random switches; return the robot afterwards."""
     random = np.random.default_rng(seed)

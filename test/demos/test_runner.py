@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.demos.runner import (
-    DemoOutcome,
-    Processes,
-    own_domain,
-    run_demo,
-    start_node,
-)
+from examples.demos.runner import DemoOutcome, Processes, own_domain, run_demo, start_node
 from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from testkit.wording import check_wording, lines_with, refusal

@@ -58,13 +58,7 @@ class Driver:
 
     def is_in(self, state: int) -> None:
         self._state = state
-        self.status.publish(
-            RobotStatus(
-                state=state,
-                reason=REASON,
-                obstacles=OBSTACLES,
-            )
-        )
+        self.status.publish(RobotStatus(state=state, reason=REASON, obstacles=OBSTACLES))
 
     def _on_estop(self, message: Bool) -> None:
         asked = f"estop {message.data}"
@@ -193,10 +187,7 @@ def test_what_concerns_both_is_asked_of_the_driver_as_well(tmp_path: Path, drive
 
 
 @pytest.mark.parametrize(
-    ("numbers", "text"),
-    [
-        (["nan", "0", "0"], "vx: expected a finite number, found nan"),
-    ],
+    ("numbers", "text"), [(["nan", "0", "0"], "vx: expected a finite number, found nan")]
 )
 def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> None:
     refused = operate("drive", *numbers, "--seconds", "1")
@@ -205,9 +196,7 @@ def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> No
 
 
 @pytest.mark.acceptance
-def test_the_one_policy_node_is_found_and_a_chunk_policy_takes_no_velocity(
-    tmp_path: Path,
-) -> None:
+def test_the_one_policy_node_is_found_and_a_chunk_policy_takes_no_velocity(tmp_path: Path) -> None:
     with Processes() as nodes:
         nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
         found = operate("status", "--timeout", "60")

@@ -110,11 +110,7 @@ class Fleet:
         done = subprocess.run(
             [*command, "--", "-e", source],
             cwd=self._folder,
-            env=os.environ
-            | {
-                "ANSIBLE_HOME": str(self._folder / "ansible"),
-                "LC_ALL": "C.UTF-8",
-            },
+            env=os.environ | {"ANSIBLE_HOME": str(self._folder / "ansible"), "LC_ALL": "C.UTF-8"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

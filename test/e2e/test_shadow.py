@@ -98,11 +98,7 @@ def test_figures_of_the_node_are_those_of_the_replayed_recording(
 
     recording = FlightRecording(path)
     found = shadow_flight(
-        recording,
-        load_bundle(wrong_scale, kind=JointBundle),
-        ["onnx"],
-        {},
-        ShadowMode.FOLLOWED,
+        recording, load_bundle(wrong_scale, kind=JointBundle), ["onnx"], {}, ShadowMode.FOLLOWED
     )
 
     recorded = recorded_divergence(recording)

@@ -15,9 +15,7 @@ pytestmark = pytest.mark.ros
 DEADLINE_S = 60.0
 
 
-def test_stand_is_refused_on_another_robot_whose_missing_joints_are_named(
-    tmp_path: Path,
-) -> None:
+def test_stand_is_refused_on_another_robot_whose_missing_joints_are_named(tmp_path: Path) -> None:
     bundle, missing = "go2_walk", "missing: FR_hip_joint, FR_thigh_joint"
     with Processes() as nodes:
         nodes.start("sim_node", {"robot": "g1", "lockstep": True}, tmp_path / "sim.log")

@@ -50,16 +50,12 @@ MUTANTS = {
         ),
     ),
     "velocities in degrees": Mutant(
-        {
-            "np.radians(message.speed_deg_s, dtype=np.float64)": "1.0 * message.speed_deg_s",
-        },
+        {"np.radians(message.speed_deg_s, dtype=np.float64)": "1.0 * message.speed_deg_s"},
         STATES,
         (f"velocity of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is {DEGREES}",),
     ),
     "an offset added twice": Mutant(
-        {
-            "joint_pos=": "joint_pos=each_leg(0.0, 0.0, 0.1) + ",
-        },
+        {"joint_pos=": "joint_pos=each_leg(0.0, 0.0, 0.1) + "},
         STATES,
         ("position of FR_Knee_joint, FL_Knee_joint, HR_Knee_joint and 1 more has an offset",),
     ),
@@ -95,21 +91,15 @@ MUTANTS = {
         ("joint_states show what the robot sent 2 frames before",),
     ),
     "w of the quaternion first": Mutant(
-        {"np.array([x, y, z, w])": "np.array([w, x, y, z])"},
-        IMU,
-        ("orientation has w first",),
+        {"np.array([x, y, z, w])": "np.array([w, x, y, z])"}, IMU, ("orientation has w first",)
     ),
     "angular velocity in degrees": Mutant(
-        {
-            "np.radians(message.gyro_deg_s, dtype=np.float64)": "1.0 * message.gyro_deg_s",
-        },
+        {"np.radians(message.gyro_deg_s, dtype=np.float64)": "1.0 * message.gyro_deg_s"},
         IMU,
         (f"angular velocity of x, y, z is {DEGREES}",),
     ),
     "acceleration in g": Mutant(
-        {
-            " * G_M_S2": "",
-        },
+        {" * G_M_S2": ""},
         IMU,
         ("acceleration of x, y, z is 9.81 times too small (g taken for m/s^2)",),
     ),

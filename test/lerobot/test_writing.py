@@ -50,13 +50,7 @@ def quick(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[DatasetF
 def parts(tmp_path: Path) -> list[Path]:
     found = [tmp_path / "part_0", tmp_path / "part_1"]
     for part, count in zip(found, (12, 9), strict=True):
-        write_part(
-            part,
-            mapping_at((32, 48)),
-            EPISODE,
-            quick(count, (32, 48)),
-            DatasetForm(),
-        )
+        write_part(part, mapping_at((32, 48)), EPISODE, quick(count, (32, 48)), DatasetForm())
     return found
 
 
@@ -94,22 +88,14 @@ def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> 
     # Videos have colours for four pixels at once: none encodes 31 rows.
     with pytest.raises(OSError, match="encoder"):
         write_part(
-            tmp_path / "part",
-            mapping_at((31, 48)),
-            EPISODE,
-            quick(100, (31, 48)),
-            DatasetForm(),
+            tmp_path / "part", mapping_at((31, 48)), EPISODE, quick(100, (31, 48)), DatasetForm()
         )
 
 
 def test_an_episode_of_one_frame_is_refused(tmp_path: Path) -> None:
     with refusal(ToolError):
         write_part(
-            tmp_path / "part",
-            mapping_at((32, 48)),
-            EPISODE,
-            quick(1, (32, 48)),
-            DatasetForm(),
+            tmp_path / "part", mapping_at((32, 48)), EPISODE, quick(1, (32, 48)), DatasetForm()
         )
 
 

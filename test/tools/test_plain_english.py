@@ -42,6 +42,4 @@ def test_a_line_that_says_why_may_have_the_word(tmp_path: Path) -> None:
 
 def test_a_line_of_markdown_has_120_characters_at_most(tmp_path: Path) -> None:
     text = "x" * 120 + "\n```\n" + "y" * 121 + "\n```\n"
-    assert findings(tmp_path, "README.md", text) == [
-        (LONG_LINES, "README.md:3", "121 characters"),
-    ]
+    assert findings(tmp_path, "README.md", text) == [(LONG_LINES, "README.md:3", "121 characters")]

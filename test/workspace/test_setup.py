@@ -18,11 +18,7 @@ from packaging.utils import canonicalize_name
 from testkit.wording import refusal
 from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, install_torch
-from tools.setup.environment import (
-    FOLDER,
-    ensure_environment,
-    lock_file,
-)
+from tools.setup.environment import FOLDER, ensure_environment, lock_file
 from tools.setup.host import SetupError, run
 from tools.setup.layer import ensure_layer
 from tools.setup.lock import LOCKS, PYTHONS, Lock

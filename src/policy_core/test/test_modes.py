@@ -37,11 +37,7 @@ def test_the_way_to_run_is_stand_ready_run(idle: Robot) -> None:
         np.testing.assert_allclose(idle.commanded().position, DEFAULT)
     assert (idle.controller.mode, idle.backend.runs) == (Mode.READY, 0)
     idle.controller.run()
-    assert [mode for mode, _, _ in idle.controller.edges] == [
-        Mode.STAND,
-        Mode.READY,
-        Mode.RUN,
-    ]
+    assert [mode for mode, _, _ in idle.controller.edges] == [Mode.STAND, Mode.READY, Mode.RUN]
 
 
 def test_stand_starts_at_the_measured_pose_without_torque_and_has_its_own_gains(

@@ -18,13 +18,7 @@ from robot_sim.model import build_model
 from robot_sim.world import World
 from testkit.wording import refusal
 from tools.train_walk.definition import load_trained_robot
-from tools.train_walk.physics import (
-    DECIMATION,
-    POLICY_DT_S,
-    Dynamics,
-    Robots,
-    training_model,
-)
+from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Dynamics, Robots, training_model
 
 COUNT = 4
 DOWN = np.array([0.0, 0.0, -1.0])

@@ -101,10 +101,7 @@ JOINT: list[Case] = [
     # Files
     ("reports.rknn", {"reports.rknn": {"file": "report.json", "sha256": HASH}}),
     # Terms of the observation
-    (
-        f"{TERMS}[0].parts",
-        {f"{TERMS}.0": {"term": "velocity_command", "parts": ["wz", "vw"]}},
-    ),
+    (f"{TERMS}[0].parts", {f"{TERMS}.0": {"term": "velocity_command", "parts": ["wz", "vw"]}}),
     {f"{TERMS}.4.parts": ["sin", "sin"]},
     {f"{TERMS}.2.parts": ["x"]},
     {f"{TERMS}.0.offsets": [0.0]},
@@ -246,10 +243,7 @@ CHUNK: list[Case] = [
     {f"{POLICY}.inputs.environment.shape": [4]},
     {f"{POLICY}.inputs.phone_features.shape": [1, 2, 4, 4]},
     (f"{POLICY}.states.dtype", {f"{POLICY}.inputs.states.dtype": "int32"}),
-    (
-        f"{ENCODER}.Vision_Features.dtype",
-        {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"},
-    ),
+    (f"{ENCODER}.Vision_Features.dtype", {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"}),
     ("graphs", {POLICY: MISSING}),
     # Files
     {f"{ENCODER}.artifacts.onnx.file": "../policy.onnx"},

@@ -322,10 +322,7 @@ def test_an_encoder_is_a_file_of_the_bundle_whatever_the_back_ends(
     [
         ({"inputs": {"image": {"shape": [1, 6]}}}, "encoder.inputs.image.shape"),
         ({"inputs": {"image": {"shape": [1, 12], "dtype": "uint8"}}}, "encoder.inputs.image.dtype"),
-        (
-            {"outputs": {"latent": {"shape": [1, 6]}, "state": {"shape": [1, 6]}}},
-            "encoder.outputs",
-        ),
+        ({"outputs": {"latent": {"shape": [1, 6]}, "state": {"shape": [1, 6]}}}, "encoder.outputs"),
     ],
 )
 def test_an_encoder_that_does_not_take_the_images_is_refused(

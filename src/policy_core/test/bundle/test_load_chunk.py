@@ -76,9 +76,7 @@ def test_backend_without_artifact_is_refused_with_the_graph(chunk_dir: Path) -> 
         open_models(load_chunk(chunk_dir).models, ["rknn"])
 
 
-def test_graph_that_is_another_than_the_contract_says_is_not_opened(
-    edit_chunk: EditChunk,
-) -> None:
+def test_graph_that_is_another_than_the_contract_says_is_not_opened(edit_chunk: EditChunk) -> None:
     other, folder = f"{LARGE}/{LARGE}.onnx", edit_chunk({}).parent
     entry = {"file": other, "sha256": file_sha256(folder / other), "precision": "fp32"}
     edit_chunk({f"graphs.{SMALL}.artifacts.onnx": entry})

@@ -12,11 +12,7 @@ import pytest
 
 from policy_core.errors import PolicyError
 from policy_core.members.chunk.graphs import Inference
-from policy_core.members.chunk.settings import (
-    ChunkSettings,
-    check_settings,
-    require_ensemble_speed,
-)
+from policy_core.members.chunk.settings import ChunkSettings, check_settings, require_ensemble_speed
 from policy_inference.kinds import chunk
 from policy_inference.kinds.chunk import within_budget
 from testkit.kernel.arms import ScriptedGraph
@@ -69,9 +65,7 @@ def test_ensembling_is_refused_where_inference_takes_longer_than_a_period() -> N
 def speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each denoising step take 5 ms, and all else 10 ms."""
     monkeypatch.setattr(
-        chunk,
-        "measured_s",
-        lambda inference, contract: 0.010 + 0.005 * inference.denoising_steps,
+        chunk, "measured_s", lambda inference, contract: 0.010 + 0.005 * inference.denoising_steps
     )
 
 

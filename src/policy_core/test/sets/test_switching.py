@@ -169,10 +169,7 @@ def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: 
 
 def test_a_slower_fallback_that_is_followed_knows_the_last_command_in_any_tick() -> None:
     robot = SetRobot(
-        {
-            "members.crouch.starts": "followed",
-            "states.walk.fallback": "crouch",
-        },
+        {"members.crouch.starts": "followed", "states.walk.fallback": "crouch"},
         {"crouch": {"name": "crouch", "rate_hz": 12.5}},
     )
     robot.answers("walk", 0.1, 0.1, 0.1)
