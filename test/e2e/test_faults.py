@@ -64,23 +64,6 @@ def test_dead_motors_of_both_front_legs_end_in_damp(walker: Rig) -> None:
     assert walker.counters.keys() & {"attitude", "clipped_too_long"}
 
 
-@pytest.mark.parametrize("side", ["front", "left"])
-def test_a_push_is_survived(walker: Rig, side: str) -> None:
-    walker.fail(f"push:{side}+0.1=100")
-    walker.operator.wait(2.5)
-    assert walker.operator.mode == "RUN"
-    assert walker.height_m > STANDING_M
-
-
-def test_noise_and_latency_are_walked_through(walker: Rig) -> None:
-    walker.fail(
-        "noise:joint_states.velocity=0.2", "noise:imu.angular_velocity=0.05", "latency:command=0.01"
-    )
-    walker.operator.wait(3.0)
-    assert walker.operator.mode == "RUN"
-    assert walker.height_m > STANDING_M
-
-
 def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:
     button = walker.operator.node.create_publisher(Bool, "estop", 1)
     walker.wait_until(lambda: button.get_subscription_count() >= 1, "someone who listens to estop")

@@ -70,7 +70,7 @@ def shadow_process(rig: Rig) -> int:
     raise AssertionError("no shadow runs")
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_figures_of_the_node_are_those_of_the_replayed_recording(
     shadowed_robot: Rig, wrong_scale: Path
 ) -> None:

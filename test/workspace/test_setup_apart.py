@@ -11,7 +11,6 @@ import pytest
 
 from testkit.wording import refusal
 from tools.setup import apart, environment, lerobot, rknn
-from tools.setup.environment import lock_file
 from tools.setup.host import SetupError
 from tools.setup.lerobot import ensure_lerobot
 from tools.setup.rknn import ensure_toolkit
@@ -71,24 +70,6 @@ def test_a_foreign_folder_is_left_alone(
     assert not noted_commands
 
 
-def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
-    tmp_path: Path, noted_commands: Commands
-) -> None:
-    for _ in range(2):
-        ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
-
-    assert [words[-1] for words in noted_commands] == [
-        str(tmp_path / "venv"),
-        "PyTorch",
-        str(lock_file("builder", "3.11")),
-        str(lock_file("lerobot", "3.11")),
-        *map(str, lerobot.PLUGINS),
-    ]
-    assert set(noted_commands[3]) >= HASHED
-    hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
-    assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
-
-
 def test_ros_comes_along_with_lerobot_where_it_comes_from_wheels(
     tmp_path: Path, noted_commands: Commands
 ) -> None:
@@ -99,19 +80,3 @@ def test_ros_comes_along_with_lerobot_where_it_comes_from_wheels(
     names = {entry.split("==")[0] for entry in entries}
     assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= names
     assert all(entry.startswith("ros-") and "--hash=sha256:" in entry for entry in entries)
-
-
-def test_the_toolkit_is_installed_once_behind_what_it_needs_and_again_for_another_python(
-    tmp_path: Path, noted_commands: Commands
-) -> None:
-    for _ in range(2):
-        ensure_toolkit(tmp_path / "venv", (3, 12))
-
-    installed = [words[-1] for words in noted_commands]
-    locks = [str(lock_file(name, "3.12")) for name in ("builder", "rknn")]
-    assert installed == [str(tmp_path / "venv"), "PyTorch", *locks]
-    assert all(set(words) >= HASHED for words in noted_commands[2:])
-
-    (tmp_path / "venv" / "old").touch()
-    ensure_toolkit(tmp_path / "venv", (3, 11))
-    assert not (tmp_path / "venv" / "old").exists()

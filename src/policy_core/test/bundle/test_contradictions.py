@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.contract import JointContract
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.edits import MISSING, Edits
 
@@ -329,44 +328,6 @@ def test_contradictions_of_all_parts_are_reported_at_once(
     edits, keys = SEVERAL[kind]
     problems = refused_problems(lambda: parse_edited(kind, edits))
     assert {problem.key for problem in problems} >= keys
-
-
-STEP_INPUT: Edits = {
-    "observations.step": {"terms": [{"term": "tick"}]},
-    "model.inputs.step": {"shape": [1, 1], "dtype": "int64"},
-}
-OWN_HISTORY: Edits = {
-    "observations.obs.history": {"length": 3, "layout": "per_term"},
-    f"{TERMS}.3.history_length": 1,
-    f"{TERMS}.5.history_length": 5,
-    f"{OBS}.shape": [1, 8 * 3 + 2 * 1 + 2 * 5],
-}
-
-
-@pytest.mark.parametrize(
-    "edits",
-    [
-        RECURRENT,
-        STEP_INPUT,
-        OWN_HISTORY,
-        *(
-            {"observations.obs.history": history, f"{OBS}.shape": [1, 36]}
-            for history in (
-                {"length": 3},
-                {"length": 3, "layout": "per_term"},
-                {"length": 3, "order": "newest_first"},
-            )
-        ),
-    ],
-    ids=edits_name,
-)
-def test_other_observations_are_accepted(parse_edited: ParseEdited, edits: Edits) -> None:
-    contract = parse_edited("joint", edits)
-    assert isinstance(contract, JointContract)
-    assert len(contract.state) == ("state" in edits)
-    assert (contract.observations["obs"].history.length == 3) == (
-        "observations.obs.history" in edits
-    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -217,19 +216,6 @@ def test_golden_rows_that_do_not_fit_are_refused(use_arrays: UseArrays, case: st
     problem, *_ = refused_problems(lambda: load_joint(file.parent).golden())
     assert (problem.file, problem.key) == (str(file), key)
     check_wording(problem)
-
-
-def test_golden_rows_larger_than_any_memory_are_refused(
-    bundle_dir: Path, edit_joint: EditJoint
-) -> None:
-    header = BytesIO()
-    shape = {"descr": "<f8", "fortran_order": False, "shape": (1 << 56,)}
-    np.lib.format.write_array_header_1_0(header, shape)
-    file = bundle_dir / "golden.npz"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("obs.npy", header.getvalue())
-    edit_joint({f"{GOLDEN}.sha256": file_sha256(file)})
-    problem_of(file, lambda: load_joint(bundle_dir).golden())
 
 
 @pytest.mark.parametrize(("key", "name"), [(GOLDEN, "golden.npz"), (STATS, "obs_stats.npz")])

@@ -122,14 +122,6 @@ def test_an_image_of_another_size_is_stretched(size: tuple[int, int]) -> None:
     assert found[0, :, 33:].max() == found[2, :, :31].max() == 0.0
 
 
-def test_rows_of_a_padded_message_are_taken_as_they_lie() -> None:
-    padded = np.zeros((48, 70, 3), np.uint8)
-    padded[:, :64] = coloured()
-    np.testing.assert_array_equal(
-        normalised_image(MEAN_STD, padded[:, :64]), normalised_image(MEAN_STD, coloured())
-    )
-
-
 @pytest.mark.parametrize("scaling", [MEAN_STD, MIN_MAX, IDENTITY], ids=lambda scaling: scaling.mode)
 def test_vectors_follow_the_formula_and_come_back(scaling: Scaling) -> None:
     values = np.array([[0.2, -0.7, 0.3], [30.0, 2.0, 0.3 + 1e-9]])

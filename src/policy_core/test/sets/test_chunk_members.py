@@ -5,7 +5,6 @@
 import numpy as np
 import pytest
 
-from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.controller import camera_input
@@ -13,7 +12,7 @@ from testkit.kernel.arms import ramp
 from testkit.kernel.contracts import DEFAULT
 from testkit.kernel.legs_and_arm import ARM, LEGS, LegsAndArm
 from testkit.kernel.robots import fail
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording
 
 pytestmark = pytest.mark.both_cores
 
@@ -97,14 +96,6 @@ def test_a_silent_camera_holds_the_arm_and_not_the_legs() -> None:
     robot.blind.clear()
     robot.follow(TICKS_PER_STEP)
     assert robot.arm.held == ""
-
-
-def test_a_camera_is_needed_to_stand_up() -> None:
-    robot = synchronous()
-    robot.blind.add("laptop")
-    robot.tick()
-    with refusal(RefusedError):
-        robot.controller.stand()
 
 
 def test_an_arm_that_is_held_for_too_long_is_left_for_the_fallback() -> None:
