@@ -19,8 +19,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
-from examples.demos.runner import Processes
-
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
@@ -129,28 +127,3 @@ def test_a_velocity_that_is_none_is_refused() -> None:
     refused = operate("drive", "nan", "0", "0", "--seconds", "1")
     assert refused.returncode == 2
     assert "vx: expected a finite number, found nan" in refused.stderr
-
-
-@pytest.mark.acceptance
-def test_the_one_policy_node_is_found_and_a_chunk_policy_takes_no_velocity(tmp_path: Path) -> None:
-    with Processes() as nodes:
-        nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
-        found = operate("status", "--timeout", "60")
-        assert found.returncode == 0, found.stderr
-        assert "/act_policy_node;" in found.stderr
-        assert "so101_reach" in found.stdout
-        refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
-        assert refused.returncode == 1
-        assert "drive: expected" in refused.stderr
-        assert "no velocity" in refused.stderr
-        recorded = operate("record")
-        assert recorded.returncode == 0, recorded.stderr
-        assert "so101_reach-" in recorded.stdout
-        refused = operate("load", "lite3_walk")
-        assert refused.returncode == 1
-        assert "found joint" in refused.stderr
-        nodes.start("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "joint.log")
-        printed("status", "--node", "joint_policy_node", "--timeout", "60")
-        refused = operate("status")
-        assert refused.returncode == 1
-        assert "/act_policy_node, /joint_policy_node" in refused.stderr

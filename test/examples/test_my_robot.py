@@ -253,15 +253,3 @@ def test_simulated_my_robot_stands_and_walks(run_there: Run, nodes: Callable[[st
     assert "FOLLOWING" in status
     run_there("robot_operator damp && robot_operator release_control")
     assert "LISTENING" in run_there("robot_operator status")
-
-
-def test_parameter_file_of_the_example_is_that_of_its_driver(run_there: Run) -> None:
-    """Each parameter in the file exists, with the default value that the file shows."""
-    check = (
-        "import yaml; from my_robot_driver.driver import PARAMETERS; "
-        "found = yaml.safe_load(open('src/my_robot/my_robot_driver/config/my_robot.yaml')); "
-        "known = {each.name: each.initial for each in PARAMETERS}; "
-        "given = found['/**/my_robot_driver']['ros__parameters']; "
-        "assert given.items() <= known.items(), given.items() - known.items()"
-    )
-    run_there(f'python -c "{check}"')

@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from testkit.wording import refusal
-from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, install_torch
 from tools.setup.environment import FOLDER, ensure_environment, lock_file
 from tools.setup.host import SetupError
@@ -74,17 +73,6 @@ def test_a_foreign_environment_is_left_alone(tmp_path: Path) -> None:
     with refusal(SetupError):
         ensure_environment(tmp_path, Ros(distro="jazzy", prefix=None))
     assert (tmp_path / "precious").exists()
-
-
-def test_a_stamp_is_outdated_by_a_new_content_and_by_a_new_file(tmp_path: Path) -> None:
-    manifest = tmp_path / "package.xml"
-    manifest.write_text("1")
-    stamp.write(tmp_path, stamp.digest([manifest]))
-    assert stamp.matches(tmp_path, stamp.digest([manifest]))
-    (tmp_path / "setup.py").write_text("")
-    assert not stamp.matches(tmp_path, stamp.digest([manifest, tmp_path / "setup.py"]))
-    manifest.write_text("2")
-    assert not stamp.matches(tmp_path, stamp.digest([manifest]))
 
 
 def every_lock() -> list[object]:
