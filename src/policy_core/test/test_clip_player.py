@@ -92,16 +92,6 @@ def test_a_term_looks_ahead_to_the_end_and_beyond(end: str, frames: list[int]) -
     np.testing.assert_allclose(seen, clip.joint_pos[frames], atol=1e-6)
 
 
-def test_terms_with_and_without_ahead_are_kept_apart() -> None:
-    clip = clip_of(FRAMES)
-    terms: list[Mapping[str, object]] = [
-        {"term": "motion_joint_pos"},
-        {"term": "motion_joint_pos", "ahead": 1},
-    ]
-    seen = Tracker(clip, terms).tick()
-    np.testing.assert_allclose(seen, clip.joint_pos[:2].ravel(), atol=1e-6)
-
-
 def test_a_result_that_is_not_taken_leaves_the_reference_where_it_was() -> None:
     clip = clip_of(FRAMES)
     tracker = Tracker(clip, JOINTS)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_core.bundle.bundle import JointBundle, file_entry, stated_hashes
+from policy_core.bundle.bundle import JointBundle, stated_hashes
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, Problem
 from testkit.edits import MISSING, Edits
@@ -101,14 +101,6 @@ def test_hash_of_a_bundle_changes_with_its_contract(
     assert before != load_joint(bundle_dir).sha256 == file_sha256(file)
 
 
-def test_entry_of_a_file_in_a_subfolder_is_relative(tmp_path: Path) -> None:
-    file = tmp_path / "rknn" / "policy.rknn"
-    file.parent.mkdir()
-    file.write_bytes(b"model")
-    entry = file_entry(file, tmp_path)
-    assert (entry.file, entry.sha256) == ("rknn/policy.rknn", file_sha256(file))
-
-
 def test_statistics_are_the_means_and_the_bounded_divisors(
     bundle_dir: Path, edit_joint: EditJoint
 ) -> None:
@@ -138,26 +130,6 @@ def test_statistics_that_do_not_fit_are_refused(use_arrays: UseArrays, case: str
     problem = problem_of(file, lambda: load_joint(file.parent))
     assert problem.key == key
     check_wording(problem)
-
-
-def one_byte_off(content: bytes) -> bytes:
-    changed = bytearray(content)
-    changed[len(changed) // 4] ^= 0xFF
-    return bytes(changed)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda _: b"", lambda _: b"junk", lambda _: b"PK\x03\x04" + bytes(100), one_byte_off],
-    ids=["empty", "junk", "only the begin of an archive", "damaged"],
-)
-def test_statistics_that_are_no_arrays_are_refused(
-    bundle_dir: Path, edit_joint: EditJoint, change: Callable[[bytes], bytes]
-) -> None:
-    file = bundle_dir / "obs_stats.npz"
-    file.write_bytes(change(file.read_bytes()))
-    edit_joint({f"{STATS}.sha256": file_sha256(file)})
-    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
 
 
 def test_single_array_in_place_of_statistics_is_refused(

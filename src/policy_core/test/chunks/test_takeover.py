@@ -132,14 +132,6 @@ class TestTakingOver:
         assert largest_steps(found, np.zeros(3)).max() <= 0.02 * 1.5
         assert arm.count(Rule.TARGET_STEP) == arm.count(Rule.EFFORT) == 0
 
-    def test_targets_of_a_person_stay_within_the_joints_limits(self, arm_led: LedArm) -> None:
-        arm_led.is_taken()
-        for position in (1.6, 3.0):
-            arm_led.leader = np.full(3, position)
-            arm_led.tick()
-        assert arm_led.follow(40).max() == 2.0
-        assert arm_led.is_in(Mode.RUN)
-
     def test_an_arm_that_a_hand_pushes_yields_while_it_waits_for_the_leader(self) -> None:
         arm = LedArm(NOMINAL)
         arm.answer = lambda run: 0.0
@@ -199,16 +191,6 @@ class TestHandingBack:
         check_wording(arm.reason)
         arm.follow(BLEND_TICKS + 1)
         assert arm.takeover.driver is Driver.POLICY
-
-    def test_a_person_may_take_over_again_during_the_way_back(self, arm_led: LedArm) -> None:
-        before = arm_led.is_taken().tick()
-        arm_led.runtime.requests.hand_back()
-        arm_led.tick()
-        arm_led.runtime.requests.take_over()
-
-        found = arm_led.follow(REST_TICKS + BLEND_TICKS)
-        assert arm_led.takeover.person_drives
-        assert largest_steps(found, before).max() <= STRIDE
 
     def test_a_new_run_begins_with_the_policy(self, arm_led: LedArm) -> None:
         arm_led.is_taken()

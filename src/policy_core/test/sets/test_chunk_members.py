@@ -165,31 +165,6 @@ def test_an_arm_that_begins_to_command_goes_on_from_where_it_was_held() -> None:
     np.testing.assert_allclose(robot.follow(6)[-1, ARM], 0.3)
 
 
-def test_a_new_run_begins_without_the_chunks_of_the_one_before() -> None:
-    robot = walking_with_arm(synchronous())
-    robot.follow(12)
-    robot.controller.stand()
-    robot.follow(15)
-    robot.controller.run()
-    runs = robot.transformer.runs
-    first = robot.commanded().position[ARM]
-    assert robot.transformer.runs == runs + 1
-    np.testing.assert_allclose(first, 0.1 * runs)
-
-
-def test_a_time_in_which_the_whole_robot_was_held_is_left_out() -> None:
-    robot = walking_with_arm(LegsAndArm(mode="asynchronous", arm={"chunk.steps": 10}))
-    robot.chunk = ramp
-    before = robot.follow(6)[-1, ARM.start]
-    for _ in range(4):
-        robot.commanded(silent=("imu/data",))
-    assert robot.is_in(Mode.HOLD)
-    after = robot.follow(5)
-    assert robot.is_in(Mode.RUN)
-    assert after[0, ARM.start] == pytest.approx(before)
-    assert after[-1, ARM.start] == pytest.approx(before + 0.01)
-
-
 def test_a_guard_rule_of_the_chunk_policy_is_counted_for_the_set() -> None:
     robot = LegsAndArm(arm={"action.max_relative_target": 0.05}, mode="synchronous")
     robot.chunk = lambda run: np.full((1, 10, 3), 0.5)
