@@ -195,7 +195,7 @@ def clocked_policy(executor: SingleThreadedExecutor, bundle: Path) -> Iterator[N
         node.destroy_node()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_played_dataset_gives_the_chunks_of_replay(tmp_path: Path) -> None:
     bundle = load_bundle(BUNDLE, kind=ChunkBundle)
     contract = bundle.contract

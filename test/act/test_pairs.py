@@ -211,10 +211,7 @@ def mapping_with_pairing(pairing: Pairing) -> RobotMapping:
 
 @pytest.mark.parametrize(
     ("pairing", "recorded"),
-    [
-        (Pairing(tolerance_s=0.03), without_delay),
-        (Pairing(rule="newest"), with_delays),
-    ],
+    [(Pairing(tolerance_s=0.03), without_delay), (Pairing(rule="newest"), with_delays)],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_messages_give_the_same_pairs(

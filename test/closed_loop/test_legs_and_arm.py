@@ -164,6 +164,7 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(arm_on_legs: Carri
     assert sum(robot.reached) >= sum(reached_alone()) - 1
 
 
+@pytest.mark.acceptance
 def test_cameras_that_stop_leave_the_arm_to_the_fallback_and_the_robot_walks_on(
     arm_on_legs: Carrier,
 ) -> None:

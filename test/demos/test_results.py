@@ -4,24 +4,14 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from examples.demos.act import main as act_main
-from examples.demos.plots import GREY, write_arm_plots, write_plots
-from examples.demos.walk import ReportedTiming, main, measured, shown, summarise, table, walked
-from robot_sim.arm_episodes import ArmTrace
-from robot_sim.arm_figures import SO101
+from examples.demos.walk import ReportedTiming, measured, summarise, table, walked
 from robot_sim.errors import SimError
-from robot_sim.figures import LITE3, load_robot
+from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import World, position_command
@@ -40,13 +30,6 @@ KEYS = [
     "ticks_missed_since_activation",
     "latency_ms",
 ]
-DRAW = """
-import sys
-from pathlib import Path
-from examples.demos.plots import draw_walk
-from robot_sim.trace import Trace
-draw_walk(Trace.load(Path(sys.argv[1], "trace.npz")), Path(sys.argv[1]))
-"""
 REPORTED = ReportedTiming(
     bundle="some_bundle",
     backend="onnx",
@@ -91,16 +74,6 @@ def standing_trace() -> Trace:
     return dataclasses.replace(trace, mode=mode)
 
 
-def stood(name: str) -> Trace:
-    """Another robot that stands for a second, in RUN."""
-    robot = load_robot(name)
-    command = position_command(
-        robot.standing_rad, stiffness=400.0, damping=8.0, joint_names=robot.joint_names
-    )
-    trace = walk(World(robot, pose="standing"), lambda *_: command, [], duration_s=1.0)
-    return dataclasses.replace(trace, mode=np.full(50, 3.0))
-
-
 def sunk(trace: Trace) -> Trace:
     """The same robot on its belly in the last half second."""
     pos_world = trace.pos_world.copy()
@@ -139,10 +112,6 @@ def test_a_walk_without_run_is_an_error(standing_trace: Trace) -> None:
         walked(standing_trace.rows(slice(0, 100)), left_run=False)
 
 
-def test_images_begin_shortly_before_the_robot_moves(standing_trace: Trace) -> None:
-    np.testing.assert_allclose(shown(standing_trace).time_s[0], 0.5)
-
-
 def test_the_summary_has_the_promised_keys_and_is_json(standing_trace: Trace) -> None:
     summary = summarise(measured(standing_trace, REPORTED), REPORTED)
     assert list(summary) == KEYS
@@ -168,98 +137,3 @@ def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, 
     assert reported.reason == "after"
     assert reported.latency_ms[1] == pytest.approx(2.0)
     assert reported.guard_events == {"effort": 2}
-
-
-def test_the_plots_are_an_image(standing_trace: Trace, tmp_path: Path) -> None:
-    write_plots(standing_trace, tmp_path / "plots.png")
-    with Image.open(tmp_path / "plots.png") as image:
-        assert image.width > 1000
-        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
-
-
-@pytest.mark.parametrize("name", ["go2", "g1"])
-def test_other_robots_are_measured_and_drawn_by_their_own_figures(
-    name: str, tmp_path: Path
-) -> None:
-    robot, trace = load_robot(name), stood(name)
-    metrics = measured(trace, REPORTED, robot)
-    assert list(summarise(metrics, REPORTED)) == KEYS
-    assert metrics.falls == 0
-    assert measured(sunk(trace), dataclasses.replace(REPORTED, left_run=True), robot).falls == 1
-    write_plots(trace, tmp_path / "plots.png", robot)
-    with Image.open(tmp_path / "plots.png") as image:
-        assert image.width > 1000
-
-
-@pytest.mark.parametrize(
-    ("demo", "words"),
-    [
-        (main, ["--robot", "g1"]),
-        (main, ["--robot", "lite4"]),
-        (main, ["--robot", "so101"]),
-        *((main, ["--seconds", text]) for text in ("0", "-1", "nan", "4000", "ten")),
-        *((act_main, ["--episodes", text]) for text in ("0", "1.5", "ten")),
-    ],
-)
-def test_a_demo_that_cannot_be_is_refused(
-    demo: Callable[[list[str]], object], words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        demo(words)
-    check_wording(capsys.readouterr().err.splitlines()[-1])
-
-
-@pytest.mark.parametrize("mode", [RUN, HOLD])
-def test_the_plots_of_an_arm_are_an_image(tmp_path: Path, mode: int) -> None:
-    ticks = 40
-    episode = np.repeat([-1, 0, -1, 1], ticks // 4)
-    pose = np.linspace(0.0, 1.0, ticks)[:, None] * np.ones(13)
-    target = pose[:, :6] + 0.1
-    target[0] = np.nan  # before the first command
-    trace = ArmTrace(
-        time_s=np.arange(ticks) / 30,
-        pose=pose,
-        target=target,
-        mode=np.full(ticks, float(mode)),
-        episode=episode,
-        seed=np.array([7, 8]),
-        succeeded=np.array([True, False]),
-        closest_m=np.array([0.01, 0.1]),
-        took_s=np.array([1.0, 2.0]),
-    )
-
-    write_arm_plots(trace, tmp_path / "plots.svg")
-
-    drawn = (tmp_path / "plots.svg").read_text("utf-8")
-    assert all(
-        f"<!-- {text} -->" in drawn
-        for text in (*SO101.joint_names, "measured", "command", "seed 7", "seed 8")
-    )
-    assert (f"fill: {GREY}" in drawn) == (mode == HOLD)
-
-
-@pytest.mark.slow
-def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
-    standing_trace: Trace, tmp_path: Path
-) -> None:
-    standing_trace.save(tmp_path / "trace.npz")
-    result = subprocess.run(
-        [sys.executable, "-c", DRAW, tmp_path],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{_broken_opengl(tmp_path / 'broken')}:{os.environ['PYTHONPATH']}",
-        },
-    )
-    assert (tmp_path / "plots.png").exists()
-    assert not (tmp_path / "walk.mp4").exists()
-    assert "libosmesa6" in result.stderr
-
-
-def _broken_opengl(folder: Path) -> Path:
-    """Return a folder whose OpenGL module stands before the real one, and does not load."""
-    folder.mkdir()
-    (folder / "OpenGL.py").write_text("raise ImportError('libEGL.so.1: not found')\n")
-    return folder

@@ -4,22 +4,14 @@
 
 import os
 import signal
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from examples.demos.runner import (
-    DemoOutcome,
-    Processes,
-    own_domain,
-    run_demo,
-    start_node,
-)
-from robot_operator.requests import OperatorError
+from examples.demos.runner import Processes, start_node
 from robot_sim.errors import SimError
-from testkit.wording import check_wording, lines_with, refusal
+from testkit.wording import refusal
 
 MakeCommand = Callable[[str, str], str]
 FOREVER = "while true; do sleep 0.01; done"
@@ -78,11 +70,6 @@ def test_a_process_that_ends_is_reported_with_the_end_of_its_log(
             nodes.check()
 
 
-def test_a_command_that_is_missing_is_named(tmp_path: Path) -> None:
-    with refusal(SimError):
-        start_node("no_such_node", {}, tmp_path / "log")
-
-
 def test_leaving_ends_all_processes_the_last_first(
     make_command: MakeCommand, tmp_path: Path
 ) -> None:
@@ -105,54 +92,3 @@ def test_a_process_that_does_not_listen_is_killed(
     ready.read_text()
     process.stop(0.1)
     assert process.status == -signal.SIGKILL
-
-
-def test_a_process_group_of_its_own_is_spared_by_the_terminals_ctrl_c(
-    make_command: MakeCommand, tmp_path: Path
-) -> None:
-    process = start_node(make_command("node", "ps -o pgid= -p $$"), {}, tmp_path / "log")
-    process.wait()
-    assert int(process.output()) != os.getpgrp()
-
-
-def test_a_domain_of_its_own_is_never_the_default_one_and_stays_on_this_machine() -> None:
-    assert own_domain({"ROS_DOMAIN_ID": "7"}, seed=1) == {}
-    assert [own_domain({}, seed=seed)["ROS_DOMAIN_ID"] for seed in (0, 100, 101)] == [
-        "1",
-        "101",
-        "1",
-    ]
-    assert "ROS_LOCALHOST_ONLY" in own_domain({"ROS_DISTRO": "humble"}, seed=0)
-    assert "ROS_AUTOMATIC_DISCOVERY_RANGE" in own_domain({"ROS_DISTRO": "jazzy"}, seed=0)
-
-
-def test_what_a_node_said_is_shown_where_a_demo_waits_for_it_in_vain(
-    make_command: MakeCommand, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ready = made_fifo(tmp_path)
-    command = make_command("node", f"echo remedy: calibrate it >&2; echo > {ready}; {FOREVER}")
-
-    def wait_in_vain() -> None:
-        with Processes() as nodes:
-            nodes.start(command, {}, tmp_path / "log")
-            ready.read_bytes()
-            raise OperatorError("no status of the policy node has come")
-
-    with pytest.raises(OperatorError):
-        wait_in_vain()
-    check_wording(*lines_with(caplog.messages, "calibrate"))
-
-
-@pytest.mark.parametrize("name", ["file", "file/below", "/proc/none"])
-def test_an_output_that_is_no_folder_is_one_clear_error(
-    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    (tmp_path / "file").touch()
-    given = Namespace(bundle="lite3_walk", images=False, output=tmp_path / name)
-
-    def demonstrate(given: Namespace) -> DemoOutcome:
-        raise AssertionError("nothing is started")
-
-    assert run_demo("demo", given, (), demonstrate, lambda bundle: bundle) == 4
-    check_wording(*lines_with(caplog.messages, str(given.output)))

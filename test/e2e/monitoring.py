@@ -102,9 +102,7 @@ class Prometheus:
         return found
 
     def wait_until(
-        self,
-        condition: Callable[[], object],
-        meanwhile: Callable[[float], object] = time.sleep,
+        self, condition: Callable[[], object], meanwhile: Callable[[float], object] = time.sleep
     ) -> None:
         """Wait for a condition on the server's data; `meanwhile` takes a time, s."""
         ends_s = time.monotonic() + PATIENCE_S

@@ -38,8 +38,7 @@ def demo_act(output: Path, *arguments: str, bundle: object = SHIPPED) -> tuple[i
     "mode",
     [
         "asynchronous",
-        pytest.param("synchronous", marks=pytest.mark.slow),
-        pytest.param("ensemble", marks=pytest.mark.acceptance),
+        *(pytest.param(mode, marks=pytest.mark.acceptance) for mode in ("synchronous", "ensemble")),
     ],
 )
 def test_a_shipped_policy_reaches_within_its_nominal_in_lockstep(tmp_path: Path, mode: str) -> None:
@@ -55,7 +54,7 @@ def test_a_shipped_policy_reaches_within_its_nominal_in_lockstep(tmp_path: Path,
     assert "`nominal`" not in (tmp_path / "act_policy_node.log").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_real_time_chunking_runs_the_flow_policy_that_ships(tmp_path: Path) -> None:
     bundle = SHIPPED.with_name("so101_reach_flow")
     status, output = demo_act(

@@ -54,16 +54,3 @@ def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
     assert "not finite" in failing["events"][0]["why"]
     for found in (*summary["rounds"], failing):
         assert_replayed(found, "some")
-
-
-@pytest.mark.acceptance
-def test_switches_on_ice_pushed_and_late_are_replayed(tmp_path: Path) -> None:
-    status, output = demo_set(tmp_path, "--switches", "12")
-    assert status == 0, output
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["switches"] + summary["refused"] >= 12
-    assert {each["friction"] for each in summary["rounds"]} == {0.4, 1.0}
-    assert {each["latency_ms"] for each in summary["rounds"]} == {0.0, 10.0, 20.0}
-    assert all(each["pushes"] for each in summary["rounds"])
-    for found in summary["rounds"]:
-        assert_replayed(found, "each")

@@ -41,10 +41,7 @@ def test_a_short_gap_in_a_sensor_is_walked_over(walker: Rig, stream: str, durati
     assert walker.height_m > STANDING_M
 
 
-@pytest.mark.parametrize(
-    "field",
-    ["joint_states.velocity", "imu.orientation"],
-)
+@pytest.mark.parametrize("field", ["joint_states.velocity", "imu.orientation"])
 def test_a_value_that_is_not_finite_damps_at_once(walker: Rig, field: str) -> None:
     start_ns = walker.fail(f"nan:{field}+0.02")
     walker.wait_for_latched_damp()
@@ -65,23 +62,6 @@ def test_dead_motors_of_both_front_legs_end_in_damp(walker: Rig) -> None:
     walker.fail("motor_off:FL_HipY_joint", "motor_off:FL_Knee_joint", "motor_off:FR_Knee_joint")
     walker.wait_for_latched_damp()
     assert walker.counters.keys() & {"attitude", "clipped_too_long"}
-
-
-@pytest.mark.parametrize("side", ["front", "left"])
-def test_a_push_is_survived(walker: Rig, side: str) -> None:
-    walker.fail(f"push:{side}+0.1=100")
-    walker.operator.wait(2.5)
-    assert walker.operator.mode == "RUN"
-    assert walker.height_m > STANDING_M
-
-
-def test_noise_and_latency_are_walked_through(walker: Rig) -> None:
-    walker.fail(
-        "noise:joint_states.velocity=0.2", "noise:imu.angular_velocity=0.05", "latency:command=0.01"
-    )
-    walker.operator.wait(3.0)
-    assert walker.operator.mode == "RUN"
-    assert walker.height_m > STANDING_M
 
 
 def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:

@@ -67,7 +67,7 @@ def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> N
     ("fault", "reason", "states"),
     [
         ("nan:joint_states.velocity+0.02", "not_finite: joint_vel", "some"),
-        ("drop:imu", "imu/data: ", "each"),
+        pytest.param("drop:imu", "imu/data: ", "each", marks=pytest.mark.acceptance),
     ],
 )
 def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str, states: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from policy_msgs.msg import JointCommand
 from policy_msgs.srv import LoadBundle
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from testkit.recordings import whole_recordings
 
@@ -47,10 +47,7 @@ def assert_it_walks(rig: Rig, version: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("states", ["some", "each"])
-def test_standing_robot_gets_another_version_and_does_not_move(
-    walker: Rig, tmp_path: Path, states: str
-) -> None:
+def test_standing_robot_gets_another_version_and_does_not_move(walker: Rig, tmp_path: Path) -> None:
     walker.operator.demand("stand")
     walker.operator.wait_for_mode("READY")
     walker.wait_for_commanded(JointCommand.MODE_READY)
@@ -76,9 +73,4 @@ def test_standing_robot_gets_another_version_and_does_not_move(
     walker.operator.demand("run")
     assert_it_walks(walker, NEWEST)
     # The recorder of the version before ends with it.
-    assert replayed_exactly(walker, before_load, states).recording.info.bundle_version != NEWEST
-    before = whole_recordings()
-    asked_to_record(walker, Trigger, "record", Trigger.Request())
-    found = replayed_exactly(walker, before, states)
-    assert found.recording.info.bundle_version == NEWEST
-    assert found.replayer.stages["command"].judged > 100
+    assert replayed_exactly(walker, before_load).recording.info.bundle_version != NEWEST

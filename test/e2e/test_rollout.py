@@ -31,7 +31,6 @@ from policy_store.activation import activate
 from policy_store.install import install
 from policy_store.trial_record import TrialEvent
 from policy_store.trials import begin_trial
-from testkit.disks import small_disk
 
 from .limping import SHIPPED, renumbered_bundle
 
@@ -110,11 +109,7 @@ class Fleet:
         done = subprocess.run(
             [*command, "--", "-e", source],
             cwd=self._folder,
-            env=os.environ
-            | {
-                "ANSIBLE_HOME": str(self._folder / "ansible"),
-                "LC_ALL": "C.UTF-8",
-            },
+            env=os.environ | {"ANSIBLE_HOME": str(self._folder / "ansible"), "LC_ALL": "C.UTF-8"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -236,7 +231,7 @@ def has_no_prometheus(_: Fleet, __: Path) -> Mapping[str, Any]:
     return {"more": ("-m", f"http://127.0.0.1:{free_port()}")}
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -255,20 +250,6 @@ def test_a_rollout_that_goes_wrong_stops_and_takes_all_robots_back(
     status, output = release_fleet.rollout(*given.pop("more", ()), **given)
     assert (status, release_fleet.versions) == (1, [OLD, OLD, OLD]), output
     assert all(text in output for text in said), output
-
-
-@pytest.mark.acceptance
-def test_a_full_disk_in_the_second_wave_takes_the_first_one_back_too(
-    release_fleet: Fleet, tmp_path: Path
-) -> None:
-    with small_disk(tmp_path / "disk", 600) as disk:  # room for one version, and for no other
-        install(tmp_path / f"bundle_{OLD}", disk)
-        activate(disk, NAME, OLD)
-        release_fleet.robots["r3"].models = disk
-        release_fleet.hosts["r3"]["policy_models_root"] = str(disk)
-        status, output = release_fleet.rollout()
-        assert (status, release_fleet.versions) == (1, [OLD, OLD, OLD]), output
-        assert "room" in output
 
 
 @pytest.mark.acceptance
@@ -318,7 +299,7 @@ def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
     assert (status, release_fleet.versions) == (0, [NEW, NEW, NEW]), output
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_what_is_wrong_is_said_in_one_line_before_the_first_wave(release_fleet: Fleet) -> None:
     for wrong, problem in (
         ({"waves": ["wave_1", "wave_9"]}, "wave_9: expected a group or a robot of"),

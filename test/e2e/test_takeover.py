@@ -101,13 +101,3 @@ def test_corrections_are_recorded_and_replayed_bit_for_bit(tmp_path: Path) -> No
     assert_whole(corrected, 2)
     (path,) = recorded_runs(before)
     replayed_from_states(path, "each")
-
-
-@pytest.mark.acceptance
-def test_two_hundred_handovers_are_without_a_jump_and_no_frame_is_lost(tmp_path: Path) -> None:
-    with taken_over(tmp_path, BUNDLE, 900.0) as corrected:
-        corrected.runs()
-        corrected.is_corrected(100)
-        corrected.ask_recorder("success")
-        corrected.ask_recorder("finish")
-    assert_whole(corrected, 100)

@@ -12,10 +12,8 @@ import pytest
 from model_tools import cli
 from policy_core.bundle.store import ROOT_VARIABLE
 from policy_store.trial_record import TrialState, newest_trial
-from testkit.recordings import whole_recordings
 
 from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle
-from .recorded import replayed_exactly
 from .rig import Rig
 from .test_load import assert_it_walks
 
@@ -51,7 +49,6 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
 ) -> None:
     try_out(limping_bundle(tmp_path / "limping", TRIED), 600.0)
     with Rig(tmp_path, bundle=NAME, sim={"payload_kg": PAYLOAD_KG}) as rig:
-        before = whole_recordings()
         rig.operator.stand_up()
         assert rig.operator.status.bundle_version == TRIED
         # With weak knees, one that sets off while it takes over may stumble instead.
@@ -61,9 +58,6 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
         assert rig.operator.status.reason.startswith("trial: torque_share")
         assert rig.height_m > 0.0
         rig.wait_until(lambda: rig.operator.status.bundle_version == IN_USE, "the version before")
-        flight = replayed_exactly(rig, before).flight
-        assert flight.trip is not None
-        assert flight.trip.reason.startswith("trial: torque_share")
         rig.operator.let_go()
         rig.operator.demand("reset")
         rig.operator.stand_up()
@@ -75,6 +69,7 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
     assert (trial.state, trial.version_before) == (TrialState.FAILED, IN_USE)
 
 
+@pytest.mark.acceptance
 def test_good_policy_passes_and_is_kept(tmp_path: Path, store: Path) -> None:
     try_out(renumbered_bundle(SHIPPED, tmp_path / "good", TRIED), 10.0)
     with Rig(tmp_path, bundle=NAME, sim={"payload_kg": PAYLOAD_KG}) as rig:

@@ -64,13 +64,13 @@ def test_our_policy_walks(our_bundle: Path) -> None:
     assert_command_is_followed(our_bundle)
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(our_bundle: Path) -> None:
     assert list(LITE3.joint_names) != OTHER_ORDER
     assert_command_is_followed(our_bundle, sim={"joint_order": OTHER_ORDER})
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.real_data
 def test_the_vendors_policy_walks(shared_data: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(BUNDLES / "lite3_deeprobotics", tmp_path / "bundle")

@@ -50,16 +50,12 @@ MUTANTS = {
         ),
     ),
     "velocities in degrees": Mutant(
-        {
-            "np.radians(message.speed_deg_s, dtype=np.float64)": "1.0 * message.speed_deg_s",
-        },
+        {"np.radians(message.speed_deg_s, dtype=np.float64)": "1.0 * message.speed_deg_s"},
         STATES,
         (f"velocity of FR_HipX_joint, FR_HipY_joint, FR_Knee_joint and 9 more is {DEGREES}",),
     ),
     "an offset added twice": Mutant(
-        {
-            "joint_pos=": "joint_pos=each_leg(0.0, 0.0, 0.1) + ",
-        },
+        {"joint_pos=": "joint_pos=each_leg(0.0, 0.0, 0.1) + "},
         STATES,
         ("position of FR_Knee_joint, FL_Knee_joint, HR_Knee_joint and 1 more has an offset",),
     ),
@@ -95,21 +91,15 @@ MUTANTS = {
         ("joint_states show what the robot sent 2 frames before",),
     ),
     "w of the quaternion first": Mutant(
-        {"np.array([x, y, z, w])": "np.array([w, x, y, z])"},
-        IMU,
-        ("orientation has w first",),
+        {"np.array([x, y, z, w])": "np.array([w, x, y, z])"}, IMU, ("orientation has w first",)
     ),
     "angular velocity in degrees": Mutant(
-        {
-            "np.radians(message.gyro_deg_s, dtype=np.float64)": "1.0 * message.gyro_deg_s",
-        },
+        {"np.radians(message.gyro_deg_s, dtype=np.float64)": "1.0 * message.gyro_deg_s"},
         IMU,
         (f"angular velocity of x, y, z is {DEGREES}",),
     ),
     "acceleration in g": Mutant(
-        {
-            " * G_M_S2": "",
-        },
+        {" * G_M_S2": ""},
         IMU,
         ("acceleration of x, y, z is 9.81 times too small (g taken for m/s^2)",),
     ),
@@ -263,15 +253,3 @@ def test_simulated_my_robot_stands_and_walks(run_there: Run, nodes: Callable[[st
     assert "FOLLOWING" in status
     run_there("robot_operator damp && robot_operator release_control")
     assert "LISTENING" in run_there("robot_operator status")
-
-
-def test_parameter_file_of_the_example_is_that_of_its_driver(run_there: Run) -> None:
-    """Each parameter in the file exists, with the default value that the file shows."""
-    check = (
-        "import yaml; from my_robot_driver.driver import PARAMETERS; "
-        "found = yaml.safe_load(open('src/my_robot/my_robot_driver/config/my_robot.yaml')); "
-        "known = {each.name: each.initial for each in PARAMETERS}; "
-        "given = found['/**/my_robot_driver']['ros__parameters']; "
-        "assert given.items() <= known.items(), given.items() - known.items()"
-    )
-    run_there(f'python -c "{check}"')

@@ -18,7 +18,7 @@ from robot_sim.host_faults import HostFault
 from robot_sim.lite3_host import Lite3Fault
 from robot_sim.unitree_state import UnitreeFault
 from testkit.wording import check_wording
-from tools.fault_page import TITLES, main
+from tools.fault_page import TITLES
 from tools.robot_faults import go2, lite3
 from tools.robot_faults.cases import Case
 from tools.robot_faults.trial import Ending, try_case
@@ -46,21 +46,6 @@ def planned(module: Any) -> list[str]:
     ]
 
 
-RESULTS = """<testsuites><testsuite>
-<testcase name="one"><properties>
-<property name="group" value="network"/><property name="what" value="`loss:state=0.2`"/>
-<property name="ended" value="walks on"/><property name="damped_ms" value="None"/>
-<property name="as_wanted" value="True"/></properties></testcase>
-<testcase name="two"><properties>
-<property name="group" value="processes"/><property name="what" value="driver killed"/>
-<property name="ended" value="watchdog | late"/><property name="damped_ms" value="1003.2"/>
-<property name="as_wanted" value="False"/></properties></testcase>
-<testcase name="three"><properties>
-<property name="group" value="start"/><property name="what" value="no driver"/></properties>
-<failure message="OperatorError"/></testcase>
-</testsuite></testsuites>"""
-
-
 def test_every_planned_fault_is_one_that_the_emulator_knows(faulty_robot: tuple[Any, Any]) -> None:
     module, faults = faulty_robot
     assert len(faults.parse_all(planned(module))) == len(planned(module))
@@ -84,20 +69,6 @@ def test_names_are_unique_and_have_a_place_on_the_page(faulty_robot: tuple[Any, 
     assert {case.group for case in module.cases()} | {"start"} == TITLES[
         module.__name__.rpartition(".")[2]
     ].keys()
-
-
-def test_page_has_a_row_for_each_ending_and_shows_what_went_wrong(tmp_path: Path) -> None:
-    (tmp_path / "results.xml").write_text(RESULTS, "utf-8")
-    main(["--robot", "go2", str(tmp_path / "results.xml"), str(tmp_path / "page.md")])
-    lines = (tmp_path / "page.md").read_text("utf-8").splitlines()
-    assert [line for line in lines if line.startswith("| ") and "what" not in line] == [
-        "| --- | --- | --- |",
-        "| `loss:state=0.2` | walks on | - |",
-        "| --- | --- | --- |",
-        r"| driver killed | **watchdog \| late** | 1003 |",
-        "| --- | --- |",
-        "| no driver | **not tried** |",
-    ]
 
 
 def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:

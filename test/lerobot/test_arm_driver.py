@@ -158,27 +158,6 @@ def test_two_arms_are_one_robot(tmp_path: Path, starts: Callable[..., Driver]) -
         driver.link.close()
 
 
-def test_servos_get_the_gains_of_the_settings(
-    so101: EmulatedArm, starts: Callable[..., Driver]
-) -> None:
-    driver = starts(so101, servo_p=20, servo_d=0)
-    driver.takes()
-
-    gains = {name: so101.get("elbow_flex", name) for name in ("p_gain", "i_gain", "d_gain")}
-    assert gains == {"p_gain": 20, "i_gain": 0, "d_gain": 0}
-
-
-def test_goals_are_clipped_around_where_the_arm_is(
-    so101: EmulatedArm, starts: Callable[..., Driver]
-) -> None:
-    driver = starts(so101, max_relative_target_rad=0.05)
-    driver.takes()
-    driver.until(lambda: driver.goes(driver.states[-1].joint_pos + 0.2))
-
-    goal, at = (so101.get("shoulder_pan", register) for register in ("goal", "position"))
-    assert 0 < abs(goal - at) < 0.1 * 4096 / (2 * np.pi)
-
-
 @pytest.mark.parametrize(
     ("faults", "changes", "obstacle"),
     [
@@ -295,18 +274,6 @@ def test_a_leader_is_limp_in_a_hand_and_then_holds_where_it_is(
     driver.until(lambda: driver.goes(driver.states[-1].joint_pos) and driver.states[-1].holds.all())
     driver.moves_by(-MOVED)
     assert driver.report.phase is DriverPhase.FOLLOWING
-
-
-def test_another_arm_holds_where_a_leader_would_be_limp(
-    starts: Callable[..., Driver], so101: EmulatedArm
-) -> None:
-    driver = starts(so101)
-    driver.takes()
-    driver.moves_by(MOVED)
-    for _ in range(30):
-        assert driver.goes(MOVED, 0.0), driver.report.reason
-
-    assert driver.states[-1].holds.all()
 
 
 HOLD_ALL = np.full(len(JOINTS), np.nan)

@@ -207,18 +207,6 @@ def test_lerobot_trains_two_steps(output: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run/checkpoints/000002/pretrained_model/model.safetensors").is_file()
 
 
-def test_the_report_and_the_card_say_what_it_is_from(session: Path, output: Path) -> None:
-    report = json.loads((output / CONVERSION_REPORT).read_text())
-
-    assert [each["recording"] for each in report["episodes"]] == [
-        str(session / f"episode_{number:04}") for number in range(3)
-    ]
-    assert report["episodes_left_out"] == report["skipped"] == []
-    tags = yaml.safe_load((output / "README.md").read_text().split("---")[1])["tags"]
-    assert tags == ["LeRobot", "so101", "table"]
-    assert not parts_of(output).exists()
-
-
 def test_verdicts_and_interventions_become_features_of_all_episodes(
     session: Path, tmp_path: Path
 ) -> None:
@@ -251,26 +239,6 @@ def test_verdicts_and_interventions_become_features_of_all_episodes(
         [],
     ]
     assert bool(LeRobotDataset("me/cubes", root=tmp_path / "cubes")[59]["next.success"])
-
-
-def test_a_verdict_on_some_episodes_is_none_on_the_others(
-    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    judged = tmp_path / "judged"
-    shutil.copytree(session, judged)
-    write_sidecar(
-        judged / "episode_0000",
-        EpisodeSidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()),
-    )
-    write_sidecar(
-        judged / "episode_0001",
-        EpisodeSidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()),
-    )
-
-    assert converted(judged, tmp_path / "cubes") == 0
-
-    assert "episode_0001, episode_0002" in caplog.text
-    assert "next.success" not in Dataset(tmp_path / "cubes").info.features
 
 
 def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
@@ -355,30 +323,6 @@ def test_interrupted_it_says_where_it_goes_on_and_meanwhile_no_other_run_works_t
     assert f"{parts_of(target)}" in said
     assert [each.name for each in parts_of(target).glob(".*")] == [".lock"]
     assert [each for each in tmp_path.iterdir() if each != parts_of(target)] == []
-
-
-def test_a_full_disk_is_said_and_leaves_what_is_finished(session: Path, tmp_path: Path) -> None:
-    target = tmp_path / "cubes"
-    # No file may be larger than a quarter of one video.
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000));"
-        "from lerobot_bridge.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    words = conversion(session, target)
-
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-
-    assert done.returncode == 4
-    assert "too large" in done.stderr
-    assert not target.exists()
-    assert main(words) == 0
-    assert Dataset(target).frames == 135
 
 
 @pytest.mark.real_data

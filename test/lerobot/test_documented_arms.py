@@ -5,29 +5,20 @@
 import functools
 import inspect
 import shlex
-import sys
-from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any
 
 import draccus
 import pytest
-from lerobot.configs import parser
-from lerobot.policies.act.configuration_act import ACTConfig
-from lerobot.robots.bi_so_follower import BiSOFollower, BiSOFollowerConfig
+from lerobot.robots.bi_so_follower import BiSOFollower
 from lerobot.robots.lekiwi import LeKiwiClient
-from lerobot.robots.so_follower import SOFollower, SOFollowerRobotConfig
-from lerobot.scripts import lerobot_setup_motors
+from lerobot.robots.so_follower import SOFollower
 from lerobot.scripts.lerobot_calibrate import CalibrateConfig
-from lerobot.scripts.lerobot_record import RecordConfig
 from lerobot.scripts.lerobot_replay import ReplayConfig
 from lerobot.scripts.lerobot_teleoperate import TeleoperateConfig
 
 from lerobot_bridge.mapping_file import load_mapping, shipped
 
-from .versions import GUIDE, RECORDS_POLICIES, as_this_version_has_it
+from .versions import GUIDE, as_this_version_has_it
 
 SERVO_ARMS = GUIDE.split("\n## Servo arms\n")[1].partition("\n## ")[0]
 BLOCKS = [block.partition("```")[0] for block in SERVO_ARMS.split("```bash\n")[1:]]
@@ -73,16 +64,6 @@ def test_datasets_of_shipped_mappings_say_the_robot_that_lerobot_s_own_do() -> N
     assert {name: load_mapping(name).robot_type for name in shipped()} == robots
 
 
-def test_motors_are_set_up_of_devices_that_the_command_knows() -> None:
-    parsed = [
-        draccus.parse(lerobot_setup_motors.SetupConfig, args=arguments).device.type
-        for arguments in lines_of("lerobot-setup-motors")
-    ]
-    if RECORDS_POLICIES:  # later versions have no list, and take pairs of arms
-        assert set(parsed) <= set(lerobot_setup_motors.COMPATIBLE_DEVICES)
-        assert "bi_so_follower" not in lerobot_setup_motors.COMPATIBLE_DEVICES  # as the guide says
-
-
 def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() -> None:
     calibrated = {
         (config.device.type, config.device.id)
@@ -103,66 +84,3 @@ def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() 
     for arguments in lines_of("lerobot-replay"):
         robot = draccus.parse(ReplayConfig, args=arguments).robot
         assert (robot.type, robot.id) in calibrated
-
-
-def test_recordings_are_of_fifty_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = (
-        parsed_recording(monkeypatch, arguments)
-        for arguments in lines_of("lerobot-record")
-        if not runs_a_policy(arguments)
-    )
-
-    for config in (one, two):
-        dataset = config.dataset
-        codec = dataset.vcodec if RECORDS_POLICIES else dataset.rgb_encoder.vcodec
-        assert (
-            dataset.num_episodes,
-            dataset.episode_time_s,
-            dataset.reset_time_s,
-            dataset.fps,
-            codec,
-        ) == (50, 30, 1, 30, "h264")
-    assert one.dataset.tags == ["so101", "pick"]
-    assert isinstance(one.robot, SOFollowerRobotConfig)
-    assert set(one.robot.cameras) == {"front", "wrist"}
-    assert one.robot.max_relative_target == 10
-    assert isinstance(two.robot, BiSOFollowerConfig)
-    assert set(two.robot.left_arm_config.cameras) == {"front", "wrist"}
-
-
-def test_a_policy_is_recorded_in_ten_episodes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)  # a checkpoint where the guide has one
-    checkpoint = Path("outputs/train/so101_pick/checkpoints/last/pretrained_model")
-    checkpoint.mkdir(parents=True)
-    ACTConfig(device="cpu", push_to_hub=False).save_pretrained(checkpoint)
-    (arguments,) = filter(runs_a_policy, lines_of("lerobot-record"))
-    kind: Any = RecordConfig
-    if not RECORDS_POLICIES:
-        kind = import_module("lerobot.rollout").RolloutConfig
-        arguments = ["--strategy.type=episodic", *arguments]
-        arguments = [word.replace("me/eval_", "me/rollout_") for word in arguments]
-
-    evaluation = parsed_recording(monkeypatch, arguments, kind)
-
-    assert (evaluation.dataset.num_episodes, evaluation.dataset.episode_time_s) == (10, 180)
-    assert evaluation.policy.type == "act"
-
-
-def runs_a_policy(arguments: list[str]) -> bool:
-    return any(word.startswith("--policy.path=") for word in arguments)
-
-
-def parsed_recording(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], kind: type[Any] = RecordConfig
-) -> Any:
-    """Parse as the command does, which looks at the process's arguments twice."""
-
-    def same(config: Any) -> Any:
-        return config
-
-    same.__annotations__["config"] = kind
-    monkeypatch.setattr(sys, "argv", ["lerobot-record", *arguments])
-    wrapped: Callable[[], Any] = parser.wrap()(same)
-    return wrapped()

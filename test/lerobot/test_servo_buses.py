@@ -11,9 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from lerobot.motors import Motor, MotorNormMode
-from lerobot.motors.dynamixel import DynamixelMotorsBus
-from lerobot.motors.feetech import FeetechMotorsBus
 from lerobot.robots import make_robot_from_config
 from lerobot.robots.koch_follower import KochFollowerConfig
 from lerobot.robots.so_follower import SO101FollowerConfig
@@ -64,15 +61,6 @@ def connect(robot: Any) -> None:
     its_answer(connected)
 
 
-def connect_bus(robot: Any) -> None:
-    def connected() -> None:
-        with suppress(Exception):
-            robot.bus.disconnect(disable_torque=False)
-        robot.bus.connect()
-
-    its_answer(connected)
-
-
 def seen(robot: Any) -> np.ndarray[Any, Any]:
     observation = its_answer(robot.get_observation)
     return np.array([observation[f"{joint}.pos"] for joint in JOINTS])
@@ -114,41 +102,3 @@ def test_a_robot_that_is_disconnected_is_limp(each_arm: EmulatedArm, its_robot: 
     its_robot.disconnect()
 
     assert each_arm.limp()
-
-
-def test_all_servos_answer_a_broadcast_ping(each_arm: EmulatedArm, its_robot: Any) -> None:
-    connect_bus(its_robot)
-
-    found = its_answer(lambda: its_robot.bus.broadcast_ping(raise_on_error=True))
-
-    expected = {FEETECH: [777] * 6, DYNAMIXEL: [1060] * 2 + [1200] * 4}
-    assert found == dict(enumerate(expected[each_arm.family], start=1))
-
-
-def test_a_calibration_is_written_and_read_again(its_robot: Any) -> None:
-    connect_bus(its_robot)
-    calibration = its_answer(its_robot.bus.read_calibration)
-    calibration["elbow_flex"].homing_offset = -321
-    calibration["elbow_flex"].range_min = 777
-    its_answer(its_robot.bus.disable_torque)
-
-    its_answer(lambda: its_robot.bus.write_calibration(calibration))
-
-    assert its_answer(its_robot.bus.read_calibration) == calibration
-
-
-def test_a_servo_gets_its_number_and_its_rate(each_arm: EmulatedArm) -> None:
-    bus_type, model, slow, rate, usual = {
-        FEETECH: (FeetechMotorsBus, "sts3215", 4, 115_200, 1),
-        DYNAMIXEL: (DynamixelMotorsBus, "xl330-m288", 1, 57_600, 0),
-    }[each_arm.family]
-    for joint in JOINTS:  # none but the last is connected
-        each_arm.put(joint, "baud", usual)
-    each_arm.put("gripper", "baud", slow)
-    bus = bus_type(each_arm.port, {"gripper": Motor(9, model, MotorNormMode.DEGREES)})
-
-    bus.setup_motor("gripper", initial_baudrate=rate, initial_id=6)
-
-    assert each_arm.get("gripper", "id") == 9
-    until(lambda: bus.ping("gripper") is not None)
-    bus.disconnect(disable_torque=False)

@@ -34,9 +34,7 @@ def test_frames_of_corrections_and_of_success_are_flagged_as_lerobot_expects(
     words = [str(corrected.session), "--mapping", "so101_reach", "--images", "--processes", "1"]
     assert main(["convert", *words, "--output", str(root)]) == 0
     loaded = LeRobotDataset(
-        "corrected",
-        root=root,
-        delta_timestamps={ACTION: [step / RATE_HZ for step in range(CHUNK)]},
+        "corrected", root=root, delta_timestamps={ACTION: [step / RATE_HZ for step in range(CHUNK)]}
     )
     corrected_s = sum(end - begin for begin, end in spans) * 1e-9
 

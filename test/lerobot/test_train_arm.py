@@ -15,14 +15,12 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.act.modeling_act import ACTPolicy
 from onnx import numpy_helper
 
-from robot_sim.arm_figures import SO101
 from tools.train_arm import unet
 from tools.train_arm.act import CHUNK, new_policy, save, train
 from tools.train_arm.dataset import write_dataset
-from tools.train_arm.demonstrations import Demonstration, demonstrations, to_policy, to_rad
+from tools.train_arm.demonstrations import Demonstration, demonstrations
 from tools.train_arm.frames import ACTION, IMAGES, STATE, Frames
 from tools.train_arm.narrow import WIDTHS, NarrowResNet, encoder_of
-from tools.train_arm.rollout import Kind, Runner, judge
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +49,6 @@ def test_the_whole_network_gives_the_narrow_ones_features_and_zeros(encoder: Nar
     torch.testing.assert_close(whole[:, : WIDTHS[3]], encoder(images), rtol=1e-4, atol=1e-5)
     assert whole[:, : WIDTHS[3]].abs().max() > 0.1
     assert not whole[:, WIDTHS[3] :].any()
-
-
-def test_units_are_degrees_and_percent_and_come_back() -> None:
-    assert to_policy(SO101.lower_rad)[-1] == 0.0
-    assert to_policy(SO101.upper_rad)[-1] == pytest.approx(100.0)
-    assert to_policy(np.full(6, np.pi / 4))[:5] == pytest.approx(45.0)
-    pose = np.linspace(SO101.lower_rad, SO101.upper_rad, 7)
-    np.testing.assert_allclose(to_rad(to_policy(pose)), pose, atol=1e-6)
 
 
 def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
@@ -136,24 +126,6 @@ def test_the_encoder_of_a_bundle_is_the_one_that_was_exported() -> None:
     for image, found in zip(images, features, strict=True):
         (wanted,) = session.run(None, {"images": image[None].numpy()})
         np.testing.assert_allclose(found[None].numpy(), wanted, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["act", *KINDS])
-def test_a_checkpoint_that_learned_nothing_is_judged_so(
-    tmp_path: Path, episodes: list[Demonstration], kind: Kind
-) -> None:
-    if kind == "act":
-        save(new_policy(None), Frames(episodes, None, rows=CHUNK).statistics, tmp_path / "c")
-    else:
-        statistics = frames_of(kind, episodes, None).statistics
-        unet.save(unet.new_policy(kind, None), kind, statistics, tmp_path / "c")
-    runner = Runner(kind, tmp_path / "c")
-
-    outcome = judge(runner, [1], runner.reset)[0]
-
-    assert not outcome.succeeded
-    assert outcome.duration_s >= 6.0
-    assert outcome.closest_m > 0.02
 
 
 def test_demonstrations_are_a_dataset_that_lerobot_reads(

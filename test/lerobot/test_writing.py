@@ -15,7 +15,6 @@ import pytest
 from lerobot.datasets.lerobot_dataset import LeRobotDatasetMetadata
 
 from bench.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
-from lerobot_bridge.converting.convert import ConversionSettings, convert
 from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.mapping import RobotMapping
@@ -50,13 +49,7 @@ def quick(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[DatasetF
 def parts(tmp_path: Path) -> list[Path]:
     found = [tmp_path / "part_0", tmp_path / "part_1"]
     for part, count in zip(found, (12, 9), strict=True):
-        write_part(
-            part,
-            mapping_at((32, 48)),
-            EPISODE,
-            quick(count, (32, 48)),
-            DatasetForm(),
-        )
+        write_part(part, mapping_at((32, 48)), EPISODE, quick(count, (32, 48)), DatasetForm())
     return found
 
 
@@ -78,38 +71,11 @@ def test_an_encoder_slower_than_its_frames_loses_none(tmp_path: Path) -> None:
     check_dataset(tmp_path / "part", [50])
 
 
-@pytest.mark.parametrize("codec", ["hevc", "libsvtav1"])
-def test_other_codecs_are_written_and_joined(codec: str, tmp_path: Path) -> None:
-    size, form = (64, 96), DatasetForm(codec=codec)
-    found = [tmp_path / "a", tmp_path / "b"]
-    for part in found:
-        write_part(part, mapping_at(size), EPISODE, quick(8, size), form)
-
-    join_parts(found, tmp_path / "all", "me/all")
-
-    check_dataset(tmp_path / "all", [8, 8])
-
-
 def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> None:
     # Videos have colours for four pixels at once: none encodes 31 rows.
     with pytest.raises(OSError, match="encoder"):
         write_part(
-            tmp_path / "part",
-            mapping_at((31, 48)),
-            EPISODE,
-            quick(100, (31, 48)),
-            DatasetForm(),
-        )
-
-
-def test_an_episode_of_one_frame_is_refused(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        write_part(
-            tmp_path / "part",
-            mapping_at((32, 48)),
-            EPISODE,
-            quick(1, (32, 48)),
-            DatasetForm(),
+            tmp_path / "part", mapping_at((31, 48)), EPISODE, quick(100, (31, 48)), DatasetForm()
         )
 
 
@@ -182,30 +148,3 @@ def test_a_video_of_another_episode_is_found(parts: list[Path], damaged: int, le
 
     with refusal(ToolError):
         check_dataset(parts[damaged], [length])
-
-
-def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> None:
-    content = mapping_content((32, 48)) | {"rate_hz": 10}
-    write_part(
-        tmp_path / "slow",
-        parse_mapping(content, "mapping.yaml"),
-        EPISODE,
-        quick(12, (32, 48)),
-        DatasetForm(),
-    )
-    shutil.copy(tmp_path / "slow" / VIDEO, parts[0] / VIDEO)
-
-    with refusal(ToolError):
-        check_dataset(parts[0], [12])
-
-
-def test_odd_images_are_refused_before_any_work(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        convert(
-            [EPISODE],
-            mapping_at((31, 48)),
-            tmp_path / "out",
-            ConversionSettings(repo_id="me/out"),
-            lambda done: {},
-        )
-    assert not list(tmp_path.iterdir())

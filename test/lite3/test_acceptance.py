@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.simulation.robot import PUSH_N, PUSH_S, WalkLimits, mixed
+from model_tools.simulation.robot import WalkLimits, mixed
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed
-from tools.acceptance.cases import FOLLOWS, LONG_SEED, SIDES, steady_cases
+from tools.acceptance.cases import LONG_SEED, steady_cases
 from tools.robot_faults.lite3 import Lite3Stack
 from tools.robot_faults.stack import Stack
 
@@ -115,31 +115,6 @@ def test_steady_walks_hold_the_gates(tmp_path: Path) -> None:
     assert torque_limit_share <= limits.torque_limit_share
     assert guarded <= limits.altered_share
     assert np.median(changes) <= still.action_change
-
-
-@pytest.mark.parametrize("forward_mps", [0.0, 0.5])
-def test_pushes_from_four_sides_are_survived(tmp_path: Path, forward_mps: float) -> None:
-    with Lite3Stack(tmp_path) as robot:
-        robot.walk(forward_mps, for_s=2.0)
-        for side in SIDES:
-            robot.fail(f"push:{side}+{PUSH_S}={PUSH_N:g}")
-            robot.operator.wait(5.0)
-            assert robot.operator.mode == "RUN", f"pushed from {side}"
-            assert robot.phase == "FOLLOWING"
-
-
-@pytest.mark.parametrize("friction", [0.4, 1.0])
-@pytest.mark.parametrize("latency_ms", [0, 20])
-def test_jumping_commands_are_followed(tmp_path: Path, friction: float, latency_ms: int) -> None:
-    world = {"friction": friction, "latency_s": latency_ms / 1e3}
-    with Lite3Stack(tmp_path, emulator=world) as robot:
-        robot.walk(0.0, for_s=1.0)
-        drive(robot, mixed(60.0, seed=1), 60.0)
-        found = figures(robot)
-    errors = np.mean([segment.error for segment in found.segments], axis=0)
-    _log.info("friction %g, %d ms: errors %s", friction, latency_ms, np.round(errors, 3).tolist())
-    assert found.falls == 0
-    assert errors.max() <= FOLLOWS + MORE
 
 
 def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_a_watchdog(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -24,7 +22,6 @@ from policy_core.interfaces import Tensor
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.rknn_file import read_rknn
 from policy_inference.backends.rknn_sim import RknnSimBackend
-from policy_inference.backends.rknn_toolkit.recipe import unpack
 
 from . import small_models as models
 from .small_models import Sizes
@@ -183,14 +180,6 @@ def test_the_decoder_of_act_is_built(compile_model: Compile, tmp_path: Path) -> 
     assert error < 0.003
 
 
-def test_a_newer_opset_is_built(compile_model: Compile, tmp_path: Path) -> None:
-    source = models.save_elu(tmp_path / "policy.onnx", opset=21)
-
-    simulated = compile_model(source, models.ELU_IN, models.ELU_OUT)
-
-    assert largest_error(source, simulated, models.ELU_IN, models.ELU_OUT, "fp16") < 0.003
-
-
 @pytest.mark.parametrize(
     ("precision", "target"), [("w4a16", "rk3576"), ("w8a8", "rv1106"), ("fp16", "rk3568")]
 )
@@ -212,48 +201,3 @@ def test_hybrid_layers_lose_less(compile_model: Compile, tmp_path: Path) -> None
     ]
 
     assert errors[1] < errors[0] / 2
-
-
-def test_the_error_of_each_layer_is_written_beside(compile_model: Compile, tmp_path: Path) -> None:
-    source = models.save_elu(tmp_path / "policy.onnx")
-
-    compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8", accuracy_analysis="yes")
-
-    text = (tmp_path / "made" / "policy.w8a8.layers.txt").read_text("utf-8")
-    assert "[Elu]" in text
-
-
-def test_nothing_of_the_toolkit_is_heard_or_left(
-    compile_model: Compile,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    source = models.save_elu(tmp_path / "policy.onnx")
-    place, scratch = tmp_path / "here", tmp_path / "scratch"
-    place.mkdir()
-    scratch.mkdir()
-    monkeypatch.chdir(place)
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-
-    with caplog.at_level(logging.INFO):
-        compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8")
-
-    assert capfd.readouterr() == ("", "")
-    assert not caplog.records
-    assert not [*place.iterdir(), *scratch.iterdir()]
-
-
-def test_the_same_order_gives_the_same_recipe(compile_model: Compile, tmp_path: Path) -> None:
-    """Of the toolkit's own files no two are alike."""
-    source = models.save_elu(tmp_path / "policy.onnx")
-    contents = [
-        compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8").read_bytes() for _ in range(2)
-    ]
-
-    assert contents[0] == contents[1]
-    (tmp_path / "new").mkdir()
-    recipe = unpack(tmp_path / "made" / "policy.w8a8.rknn_sim.zip", tmp_path / "new")
-    assert json.loads((tmp_path / "new" / "recipe.json").read_text())["precision"] == "w8a8"
-    assert recipe.inputs == models.specs(models.ELU_IN)

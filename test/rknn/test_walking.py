@@ -58,19 +58,3 @@ def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
     assert backend.details["precision"] == "fp16"
     assert backend.details["built"].endswith("from policy.onnx")
     backend.close()
-
-
-def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> None:
-    assert (
-        cli.main(
-            [
-                "compare",
-                str(OURS),
-                "--backend",
-                "onnx,rknn_sim",
-                "--backend-option",
-                "rknn_sim.target=rk3576",
-            ]
-        )
-        == 0
-    )

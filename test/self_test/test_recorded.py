@@ -32,7 +32,7 @@ def self_tested(folder: Path) -> SelfTestResult:
     return self_test(SelfTestRequest(folder=folder, backend="onnx", duration_s=0.2))
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
     folder = integers(tmp_path / "int8")
     before = self_tested(folder)

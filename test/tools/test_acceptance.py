@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,26 +17,14 @@ from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, push_from, steady
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import PolicyError
 from policy_core.interfaces import Backend, Tensor
 from policy_inference.backends.registry import open_backend
-from testkit.wording import check_wording, lines_with, refusal
-from tools.acceptance.__main__ import main
 from tools.acceptance.accept import PAGE, RECORDING, REPORT, record, replay_recording, try_recorded
 from tools.acceptance.cases import all_cases, mixed_cases
-from tools.acceptance.figures import read_figures, write_figures
-from tools.acceptance.tables import cases_table, gates_table
+from tools.acceptance.figures import read_figures
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 SHORT = WalkCase(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
-
-UNMEASURED: dict[str, Any] = {
-    "error": (),
-    "tilt_deg": 0.0,
-    "torque_limit_share": 0.0,
-    "action_change": 0.0,
-    "altered_share": 0.0,
-}
 
 
 @pytest.fixture(scope="module")
@@ -80,24 +66,6 @@ def test_every_limit_can_fail_a_walk(
 ) -> None:
     case = dataclasses.replace(SHORT, limits=limits, duration_s=2.5)
     assert try_case(walk_bundle, backend, case)[0].passed is False
-
-
-def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
-    walk_bundle: JointBundle, backend: Backend, tmp_path: Path
-) -> None:
-    outcome, trace = try_case(walk_bundle, backend, dataclasses.replace(SHORT, payload_kg=60.0))
-    assert outcome.passed is False
-    assert outcome.survived_s == 0.0
-    assert outcome.stopped_by.startswith("READY: RUN")
-    assert len(trace.time_s) > 0
-    write_figures([outcome], walk_bundle.contract, tmp_path / "figures.json")
-    text = (tmp_path / "figures.json").read_text("utf-8")
-    assert json.loads(text)["outcomes"][0]["tilt_deg"] is None
-    assert "NaN" not in text
-    (read,) = read_figures(tmp_path / "figures.json")
-    assert np.isnan([read.tilt_deg, *read.error]).all()
-    assert dataclasses.replace(read, **UNMEASURED) == dataclasses.replace(outcome, **UNMEASURED)
-    assert cells(cases_table([outcome]))[-1][1:3] == ["**no**", "0.0 of 3"]
 
 
 class Still:
@@ -147,52 +115,6 @@ def outcomes() -> list[WalkOutcome]:
         found[4], passed=False, survived_s=5.4, stopped_by="attitude: tilt 1.01 rad"
     )
     return found
-
-
-def cells(table: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-
-
-def test_the_gates_are_a_table_with_a_column_per_policy() -> None:
-    head, _, *rows = cells(gates_table({"ours": outcomes(), "theirs": outcomes()}))
-    assert head[-2:] == ["ours", "theirs"]
-    by_gate = {gate: (wanted, one) for gate, wanted, one, other in rows if one == other}
-    assert len(by_gate) == len(rows)
-    assert by_gate["error at (0, 0.5, 0)"] == ("<= 0.04 each", "0.010, 0.020, 0.030")
-    assert by_gate["pushes of 100 N for 0.1 s survived"] == ("8 of 8", "**7 of 8**")
-    assert by_gate["mixed 10 minutes, survived"] == ("1 of 1", "1 of 1")
-
-
-def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
-    for text in ("", "[]", "{}", '{"outcomes": [{"a": 1}]}', '{"outcomes": 3}'):
-        (tmp_path / "figures.json").write_text(text, "utf-8")
-        with refusal(PolicyError):
-            read_figures(tmp_path / "figures.json")
-
-
-@pytest.mark.slow
-def test_every_policy_has_a_column_of_its_own(
-    backend: Backend,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def accepted(folder: Path, output: Path, **_: int) -> list[WalkOutcome]:
-        """Walk for a short time only."""
-        try_recorded(load_bundle(folder, kind=JointBundle), backend, SHORT, output / RECORDING)
-        return outcomes()
-
-    caplog.set_level("INFO")
-    folders = [shutil.copytree(OURS, tmp_path / name / "bundle") for name in ("a", "b", "c")]
-    for folder in folders:
-        record(folder, outcomes())
-    monkeypatch.setattr("tools.acceptance.__main__.accept", accepted)
-    arguments = ["--bundle", str(folders[0]), "--output", str(tmp_path / "out"), "--beside"]
-    assert main([*arguments, *map(str, folders[1:])]) == 1
-    head = (tmp_path / "out" / "gates.md").read_text("utf-8").splitlines()[0]
-    assert all(str(folder) in head for folder in folders)
-    check_wording(*lines_with(caplog.messages, "accepted"))
-    check_wording(*lines_with(caplog.messages, "replayed"))
 
 
 def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tensordict import TensorDict
 
 from tools.train_walk.definition import load_task, load_trained_robot
 from tools.train_walk.environment import Environment
@@ -21,7 +20,6 @@ from tools.train_walk.learning import (
     mirror_action,
     mirror_obs,
     new_runner,
-    with_mirrored,
 )
 from tools.train_walk.reference import reference_of
 
@@ -51,16 +49,6 @@ def test_a_mirrored_robot_turns_and_leans_to_the_other_side() -> None:
     mirrored = mirror_obs(obs, COMMAND)
     assert mirrored[0, [1, 3, 6, 7, 8]].tolist() == pytest.approx([0.1, 0.2, 0.3, -0.4, -0.5])
     assert float(mirrored[0, 12]) == pytest.approx(-0.6)  # FR_HipX, outward too
-
-
-def test_mirrored_samples_follow_the_samples() -> None:
-    env = WalkEnv(environment())
-    obs, action = env.get_observations(), torch.randn(COUNT, ACTION_SIZE)
-    both, actions = with_mirrored(env, obs, action)
-    assert isinstance(both, TensorDict)
-    assert actions is not None
-    assert torch.equal(both["actor"][COUNT:], mirror_obs(obs["actor"], COMMAND))
-    assert torch.equal(actions[COUNT:], mirror_action(action))
 
 
 @pytest.mark.parametrize(("follows", "raised"), [(0.9, RAISE), (0.1, 0.0)])

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from robot_sim.figures import Array
-from tools.train_walk.__main__ import main, train
+from tools.train_walk.__main__ import train
 from tools.train_walk.definition import load_task, load_trained_robot
 from tools.train_walk.environment import Environment
 from tools.train_walk.export import checkpoint_of, export, make_bundle
@@ -67,15 +67,6 @@ def test_the_checkpoint_of_the_examples_is_a_start() -> None:
     np.testing.assert_allclose(found, session.run(None, {"obs": obs})[0], atol=1e-5)
 
 
-def test_a_start_that_is_no_checkpoint_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "agent.pt").write_bytes(b"nothing of the kind")
-    words = ["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]
-    assert main([*words, "--start", str(tmp_path / "agent.pt")]) == 1
-    assert "agent.pt: expected the checkpoint of a training, found:" in caplog.text
-
-
 def test_a_run_leaves_curves_and_a_checkpoint(tmp_path: Path) -> None:
     runner = run(tmp_path / "run", 1)
     curves = EventAccumulator(str(tmp_path / "run")).Reload()
@@ -86,49 +77,6 @@ def test_a_run_leaves_curves_and_a_checkpoint(tmp_path: Path) -> None:
     again = beginner()
     again.load(checkpoint_of(tmp_path / "run"))
     np.testing.assert_array_equal(weights(again), weights(runner))
-
-
-def test_a_folder_with_results_is_not_trained_into(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "run").mkdir()
-    assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 1
-    assert "expected no such folder yet, found one" in caplog.text
-    assert not list((tmp_path / "run").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("argument", "words"),
-    [("--robot", "robots/tail.yaml"), ("--task", "tasks/tail.yaml"), ("--robot", "go2, lite3")],
-)
-def test_a_robot_or_task_that_is_not_there_is_refused_with_those_that_are(
-    argument: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert main(["--output", str(tmp_path / "run"), argument, "tail"]) == 1
-    assert words in caplog.text
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("samples", ["0", "many", "nan"])
-def test_a_budget_that_is_none_is_refused(
-    samples: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        main(["--output", str(tmp_path / "run"), "--samples", samples])
-    assert f"expected a positive number, found '{samples}'" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_interrupted_run_says_where_its_results_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tools.train_walk.__main__.export", interrupt)
-    assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 130
-    assert "interrupted; checkpoints and curves are in" in caplog.text
-    assert checkpoint_of(tmp_path / "run").is_file()
 
 
 def saved(runner: OnPolicyRunner, run: Path) -> Path:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
@@ -36,8 +35,3 @@ def test_launch_files_and_configurations_are_installed(folder: str) -> None:
     expected = {path for path in committed if path.parts[0] == folder}
     assert expected
     assert expected <= installed
-
-
-def test_a_test_talks_on_a_domain_of_its_own_and_on_this_host_only() -> None:
-    assert 1 <= int(os.environ["ROS_DOMAIN_ID"]) <= 101
-    assert {"ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE"} & set(os.environ)

@@ -88,11 +88,6 @@ def test_setup_py_requires_the_packages_of_this_suite_that_are_imported(package:
     assert imported_packages(package, package) & set(PACKAGES) <= required
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in SOURCE.glob("*/CHANGELOG.rst")))
-def test_every_package_has_a_readme(folder: Path) -> None:
-    assert (folder / "README.md").is_file()
-
-
 @pytest.mark.parametrize(
     "manifest",
     [*SOURCE.glob("*/package.xml"), *SOURCE.parent.glob("interfaces/*/package.xml")],
@@ -104,13 +99,6 @@ def test_every_package_has_the_licence_and_says_where_it_comes_from(manifest: Pa
     root = ElementTree.parse(manifest).getroot()
     assert root.findtext("url")
     assert root.findtext("author")
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_dependencies_are_sorted(package: str) -> None:
-    root = ElementTree.parse(SOURCE / package / "package.xml").getroot()
-    names = [tag.text or "" for tag in root.iterfind("exec_depend")]
-    assert names == sorted(names)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

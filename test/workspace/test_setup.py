@@ -16,15 +16,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from testkit.wording import refusal
-from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, install_torch
-from tools.setup.environment import (
-    FOLDER,
-    ensure_environment,
-    lock_file,
-)
-from tools.setup.host import SetupError, run
-from tools.setup.layer import ensure_layer
+from tools.setup.environment import FOLDER, ensure_environment, lock_file
+from tools.setup.host import SetupError
 from tools.setup.lock import LOCKS, PYTHONS, Lock
 from tools.setup.ros import Ros, find_ros
 
@@ -79,17 +73,6 @@ def test_a_foreign_environment_is_left_alone(tmp_path: Path) -> None:
     with refusal(SetupError):
         ensure_environment(tmp_path, Ros(distro="jazzy", prefix=None))
     assert (tmp_path / "precious").exists()
-
-
-def test_a_stamp_is_outdated_by_a_new_content_and_by_a_new_file(tmp_path: Path) -> None:
-    manifest = tmp_path / "package.xml"
-    manifest.write_text("1")
-    stamp.write(tmp_path, stamp.digest([manifest]))
-    assert stamp.matches(tmp_path, stamp.digest([manifest]))
-    (tmp_path / "setup.py").write_text("")
-    assert not stamp.matches(tmp_path, stamp.digest([manifest, tmp_path / "setup.py"]))
-    manifest.write_text("2")
-    assert not stamp.matches(tmp_path, stamp.digest([manifest]))
 
 
 def every_lock() -> list[object]:
@@ -230,37 +213,3 @@ def required_packages(lock: Lock, python: str) -> set[str]:
         for one in map(Requirement, lines)
         if one.marker is None or one.marker.evaluate({"python_version": python})
     }
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """An environment with one package, and another that its .pth file adds."""
-    base = tmp_path / "base"
-    run([sys.executable, "-m", "venv", "--without-pip", base])
-    site = next((base / "lib").glob("python3.*/site-packages"))
-    (site / "below.py").write_text("VALUE = 1\n")
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / "linked_below.py").write_text("VALUE = 2\n")
-    (site / "linked.pth").write_text(f"{tmp_path / 'linked'}\n")
-    return base
-
-
-@pytest.mark.slow
-def test_a_layer_has_what_is_below_it(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock = tmp_path / "nothing.txt"
-    lock.write_text("# nothing\n")
-    monkeypatch.setattr("tools.setup.layer.known_lock", lambda *_: lock)
-    monkeypatch.setattr("tools.setup.layer.install_torch", lambda *_: None)
-    venv = tmp_path / ".venv-nothing"
-    ensure_layer(venv, base, "nothing")
-    code = "import below, linked_below; print(below.VALUE + linked_below.VALUE)"
-    found = subprocess.run([venv / "bin/python", "-c", code], capture_output=True, check=True)
-    assert found.stdout == b"3\n"
-    made = (venv / "pyvenv.cfg").stat().st_mtime_ns
-    ensure_layer(venv, base, "nothing")
-    assert (venv / "pyvenv.cfg").stat().st_mtime_ns == made
-    lock.write_text("# nothing else\n")
-    ensure_layer(venv, base, "nothing")
-    assert (venv / "pyvenv.cfg").stat().st_mtime_ns > made

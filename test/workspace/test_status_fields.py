@@ -38,8 +38,7 @@ def test_page_of_metrics_has_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "file",
-    ["deploy/prometheus/policy_inference.rules.yml", "deploy/grafana/policy_inference.json"],
+    "file", ["deploy/prometheus/policy_inference.rules.yml", "deploy/grafana/policy_inference.json"]
 )
 def test_alerts_and_dashboard_ask_for_metrics_that_exist(file: str) -> None:
     known = set(re.findall(r"^\| `(\w+)` \|", METRICS.read_text("utf-8"), re.M))

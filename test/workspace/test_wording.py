@@ -76,15 +76,3 @@ def test_other_words_fail_the_test_that_hears_them_until_they_are_written(tmp_pa
     assert run_tests(tmp_path, robot="falls") == {"test_of_a_robot"}
     assert run_tests(tmp_path, "--write-wording", robot="falls") == set()
     assert run_tests(tmp_path, robot="falls") == set()
-
-
-def test_message_that_is_not_said_any_more_fails_the_test_that_heard_it(tmp_path: Path) -> None:
-    run_tests(tmp_path, "--write-wording")
-    assert run_tests(tmp_path, legs=("swings",) * 2) == {"test_of_legs"}
-    assert run_tests(tmp_path, legs=()) == {"test_of_legs"}
-
-
-def test_measured_numbers_and_folders_of_tests_differ_freely(tmp_path: Path) -> None:
-    run_tests(tmp_path, "--write-wording")
-    assert run_tests(tmp_path, seconds=2.5) == set()
-    assert run_tests(tmp_path, joints=13) == {"test_of_a_clock"}

@@ -92,30 +92,12 @@ def test_a_term_looks_ahead_to_the_end_and_beyond(end: str, frames: list[int]) -
     np.testing.assert_allclose(seen, clip.joint_pos[frames], atol=1e-6)
 
 
-def test_terms_with_and_without_ahead_are_kept_apart() -> None:
-    clip = clip_of(FRAMES)
-    terms: list[Mapping[str, object]] = [
-        {"term": "motion_joint_pos"},
-        {"term": "motion_joint_pos", "ahead": 1},
-    ]
-    seen = Tracker(clip, terms).tick()
-    np.testing.assert_allclose(seen, clip.joint_pos[:2].ravel(), atol=1e-6)
-
-
 def test_a_result_that_is_not_taken_leaves_the_reference_where_it_was() -> None:
     clip = clip_of(FRAMES)
     tracker = Tracker(clip, JOINTS)
     tracker.tick()
     dropped = tracker.tick(taken=False)
     np.testing.assert_array_equal(tracker.tick(), dropped)
-
-
-def test_a_new_run_begins_at_the_first_frame() -> None:
-    tracker = Tracker(clip_of(FRAMES), JOINTS)
-    first = tracker.tick()
-    tracker.tick()
-    tracker.policy.reset()
-    np.testing.assert_array_equal(tracker.tick(), first)
 
 
 def test_the_motion_begins_where_the_robot_stands_with_its_heading() -> None:
@@ -217,13 +199,6 @@ def test_an_orientation_that_is_none_is_named_and_does_not_spoil_the_motion(
     assert tracker.state.is_finite()
 
 
-def test_orientation_alone_needs_no_odometry() -> None:
-    contract = Tracker(clip_of(FRAMES), [{"term": "motion_anchor_ori_b"}]).contract
-    assert RobotState(contract).inputs == ("joint_states", "imu/data")
-    contract = Tracker(clip_of(FRAMES), ANCHOR).contract
-    assert RobotState(contract).inputs == ("joint_states", "imu/data", "odom")
-
-
 class LiveTracker(Tracker):
     def __init__(self, terms: Sequence[Mapping[str, object]]) -> None:
         self.contract = live_contract(terms)
@@ -257,18 +232,3 @@ def test_a_live_motion_begins_where_the_robot_is() -> None:
     tracker.brings(anchor_pos=step, anchor_quat_xyzw=quat_xyzw(0.0, 0.0, -1.5))
     c, s = math.cos(0.5), math.sin(0.5)
     np.testing.assert_allclose(tracker.tick(), [1, 0, 0, c, -s, s, c, 0, 0], atol=1e-6)
-
-
-def test_a_live_motion_is_placed_again_in_each_run() -> None:
-    tracker = LiveTracker(ANCHOR)
-    for yaw in (0.3, -1.2):
-        tracker.brings(anchor_pos=(yaw, 0.0, 0.8), anchor_quat_xyzw=quat_xyzw(0.0, 0.0, yaw))
-        tracker.policy.reset()
-        np.testing.assert_allclose(tracker.tick(), [0, 0, 0, 1, 0, 0, 1, 0, 0], atol=1e-6)
-
-
-def test_a_live_motion_needs_the_topics_of_its_terms() -> None:
-    joints, anchor = (RobotState(live_contract(terms)) for terms in (JOINTS[:1], ANCHOR))
-    assert joints.inputs == ("joint_states", "motion/joints")
-    assert "live_joint_vel" not in joints.slices
-    assert set(anchor.inputs) == {"joint_states", "imu/data", "odom", "motion/anchor"}

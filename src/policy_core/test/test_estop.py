@@ -105,9 +105,7 @@ def test_an_e_stop_during_inference_takes_the_place_of_its_result(strider: Robot
     assert strider.count(Rule.ESTOP) == 1
 
 
-def test_an_e_stop_that_is_reset_before_any_tick_has_damped_all_the_same(
-    strider: Robot,
-) -> None:
+def test_an_e_stop_that_is_reset_before_any_tick_has_damped_all_the_same(strider: Robot) -> None:
     strider.controller.estop("red button")
     strider.controller.reset()
     assert_safe(strider.tick())
@@ -116,9 +114,7 @@ def test_an_e_stop_that_is_reset_before_any_tick_has_damped_all_the_same(
     assert not strider.controller.snapshot().latched
 
 
-def test_an_e_stop_pressed_while_a_reset_is_under_way_is_not_cleared_by_it(
-    strider: Robot,
-) -> None:
+def test_an_e_stop_pressed_while_a_reset_is_under_way_is_not_cleared_by_it(strider: Robot) -> None:
     class PressAgain(deque[tuple[Mode, str, int]]):
         def append(self, edge: tuple[Mode, str, int]) -> None:
             super().append(edge)

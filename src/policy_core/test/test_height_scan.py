@@ -215,17 +215,6 @@ def test_what_contradicts_itself_in_a_scan_has_one_problem(
     assert [problem.key for problem in reader.problems] == [key]
 
 
-def test_two_points_equally_near_are_chosen_by_their_order() -> None:
-    scan = replace(ISAAC_LAB, invalid="nearest", invalid_value=None)
-    scanner = HeightScanner(scan)
-    for column in range(1, 16):
-        scanner.heights[:] = scan.points[:, 0]
-        unknown = np.arange(187) % 17 == column
-        scanner.heights[unknown] = np.nan
-        scanner.see()
-        np.testing.assert_allclose(scanner.values[unknown], -(scan.points[unknown, 0] - 0.1) - 0.5)
-
-
 def test_heights_that_are_not_finite_are_not_known() -> None:
     scanner = HeightScanner(ISAAC_LAB)
     scanner.heights[:] = 0.0

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64, Mode
+from testkit.fuzzing import examples
 from testkit.kernel.contracts import contract_of
 from testkit.kernel.robots import BOTH, MS, PERIOD_NS
 from testkit.kernel.seen import ARM, MADE_UP, NEEDED, OTHER, TRUE, Seen
@@ -181,8 +182,9 @@ HAPPENS = st.lists(
 )
 
 
+@pytest.mark.fuzz
 @given(start=STARTS, happens=HAPPENS)
-@settings(max_examples=120, deadline=None, derandomize=True)
+@examples(0.6)
 def test_whatever_is_seen_of_a_sagging_arm_its_target_stays_and_never_jumps(
     start: Sequence[float], happens: Sequence[tuple[str, float, int]]
 ) -> None:

@@ -366,10 +366,7 @@ def test_a_joint_turns_on_and_on_where_its_limits_span_more_than_two_turns(
     beyond_two_turns_rad: float, turns: bool
 ) -> None:
     half = math.tau + beyond_two_turns_rad / 2.0
-    limits = {
-        "joints.position_min": [-half, -1.5, -1.5],
-        "joints.position_max": [half, 1.5, 1.5],
-    }
+    limits = {"joints.position_min": [-half, -1.5, -1.5], "joints.position_max": [half, 1.5, 1.5]}
     assert turns_of(contract_of(limits).joints).tolist() == [math.tau if turns else 0.0, 0.0, 0.0]
 
 

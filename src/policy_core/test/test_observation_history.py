@@ -110,12 +110,7 @@ class Snapshot:
     taken=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=24),
 )
 def test_history_is_that_of_the_frames_whose_results_were_taken(
-    length: int,
-    lengths: list[int | None],
-    layout: str,
-    order: str,
-    init: str,
-    taken: list[bool],
+    length: int, lengths: list[int | None], layout: str, order: str, init: str, taken: list[bool]
 ) -> None:
     terms = [dict(term) for term in TERMS]
     if layout == "per_term":

@@ -79,10 +79,7 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "last_action"}, LAST_ACTION.tolist()),
     ({"term": "external", "topic": "height_scan", "size": 4}, [1.0, 2.0, 3.0, 4.0]),
     ({"term": "height_scan", "topic": "perception/ground", "scan": SCAN}, [0.1, -0.2]),
-    (
-        {"term": "depth", "topic": "perception/front", "depth": DEPTH},
-        [0.1 * i for i in range(12)],
-    ),
+    ({"term": "depth", "topic": "perception/front", "depth": DEPTH}, [0.1 * i for i in range(12)]),
     ({"term": "last_output", "output": "speed"}, [0.0, 0.0]),
     ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
     ({"term": "tick"}, [0.0]),

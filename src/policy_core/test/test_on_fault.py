@@ -32,7 +32,7 @@ from testkit.kernel.robots import (
     fail,
     silence_inputs,
 )
-from testkit.wording import check_wording, refusal
+from testkit.wording import refusal
 
 pytestmark = pytest.mark.both_cores
 
@@ -57,17 +57,6 @@ def test_hold_measured_holds_the_last_known_pose_where_the_fault_is_in_the_posit
     np.testing.assert_array_equal(targets.position, (0.1, 0.7, -0.6))
 
 
-def test_hold_measured_commands_nothing_before_a_request() -> None:
-    robot = Robot({"safety.on_fault": "hold_measured"})
-    now_ns = robot.now_ns
-    assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
-    assert robot.controller.estop("red button") is None
-    assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
-    assert robot.tick(joint_pos=(0.1, 0.7, -0.6)) is None
-    robot.controller.damp()
-    np.testing.assert_array_equal(robot.commanded().position, (0.1, 0.7, -0.6))
-
-
 def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
     robot.tick(joint_pos=(0.1, 0.7, -0.6))
@@ -77,16 +66,6 @@ def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
     found = [robot.commanded(joint_pos=(0.4, 0.2, -0.1)).position for _ in range(10)]
     np.testing.assert_allclose(found[0], (0.3, 0.5, -0.4))
     np.testing.assert_allclose(found[-1], (0.4, 0.2, -0.1))
-
-
-def test_hold_measured_commands_nothing_after_a_new_start() -> None:
-    robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
-    robot.controller.stop("the node stops")
-    robot.now_ns += 100 * PERIOD_NS
-    robot.controller.start()
-    assert robot.tick(silent=BOTH) is None
-    assert robot.tick(joint_pos=(0.3, 0.2, 0.1)) is None
-    check_wording(robot.reason)
 
 
 @pytest.mark.parametrize(

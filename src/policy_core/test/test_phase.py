@@ -27,9 +27,6 @@ class Walker:
         self._backend, self.state = ScriptedBackend(contract), RobotState(contract)
         self._policy = JointPolicy(bundle_of(contract), self._backend, self.state)
 
-    def begin(self) -> None:
-        self._policy.reset()
-
     def tick(self, command: Sequence[float] = WALK, *, taken: bool = True) -> list[float]:
         if "velocity_command" in self.state.slices:
             self.state["velocity_command"][:] = command
@@ -103,14 +100,6 @@ def test_the_norm_of_the_whole_command_says_whether_the_robot_stands(
 ) -> None:
     walker = Walker({**QUARTERS, "standing": {"below": 0.1, "phase": "zero"}})
     assert (walker.tick(command) == [0.0, 0.0]) is stands
-
-
-def test_a_clock_counts_results_that_were_taken_and_begins_with_each_run() -> None:
-    walker = Walker({**QUARTERS, "standing": {"below": 0.1, "clock": "stops"}})
-    walker.tick()
-    assert walker.tick(taken=False) == walker.tick(taken=False) == [1.0, 0.0]
-    walker.begin()
-    assert walker.tick() == [0.0, 1.0]
 
 
 def test_terms_of_one_clock_share_a_field_and_others_do_not() -> None:

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode, OnFault
+from testkit.fuzzing import examples
 from testkit.kernel.contracts import DEFAULT, TERMS_OF_A_WALKER
 from testkit.kernel.robots import BOTH, MS, STALE_AFTER, Robot, assert_safe, silence_inputs
 from testkit.wording import refusal
 
 pytestmark = pytest.mark.both_cores
 
-MOVED = (0.1, 0.4, -0.6)
 VIA = [{"position": [0.0, 0.6, -0.9], "duration_s": 0.1}]
 
 
@@ -34,16 +34,6 @@ def under_new_controller(robot: Robot, changes: Mapping[str, object] | None = No
 def refuse_load(robot: Robot, changes: Mapping[str, object] | None = None) -> None:
     with refusal(RefusedError):
         under_new_controller(robot, changes)
-
-
-def test_robot_that_stands_is_commanded_as_before() -> None:
-    robot = Robot().stand()
-    before = robot.commanded()
-    other = under_new_controller(robot)
-    after = other.commanded()
-    assert other.is_in(Mode.READY)
-    for name, values in vars(before).items():
-        np.testing.assert_array_equal(getattr(after, name), values, name)
 
 
 @pytest.mark.parametrize("ticks", [2, 5, 8])
@@ -163,20 +153,6 @@ def test_value_that_was_never_read_is_refused_while_the_robot_stands() -> None:
     refuse_load(Robot(blind).stand())
 
 
-def test_latched_fault_keeps_its_reason_and_its_count() -> None:
-    robot = Robot().run()
-    robot.tick(joint_vel=(np.nan, 0.0, 0.0))
-    other = under_new_controller(robot)
-    assert_safe(other.tick(joint_vel=(0.0,) * 3))
-    snapshot = other.controller.snapshot()
-    assert (snapshot.latched, snapshot.counters["not_finite"]) == (True, 1)
-    assert snapshot.reason == robot.reason
-    with refusal(RefusedError):
-        other.controller.stand()
-    other.controller.reset()
-    other.controller.stand()
-
-
 def test_emergency_stop_that_no_tick_has_seen_yet_holds() -> None:
     robot = Robot().stand()
     robot.controller.estop("red button")
@@ -185,16 +161,6 @@ def test_emergency_stop_that_no_tick_has_seen_yet_holds() -> None:
     assert_safe(other.tick())
     assert other.count(Rule.ESTOP) == 1
     assert "red button" in other.reason
-
-
-def test_ages_go_on() -> None:
-    robot = Robot()
-    robot.tick()
-    silence_inputs(robot, 5, "imu/data")
-    other = under_new_controller(robot)
-    assert other.controller.inputs["imu/data"].age_ns(other.now_ns) == 100 * MS
-    with refusal(RefusedError):
-        other.controller.stand()
 
 
 def test_velocity_command_goes_on_within_the_new_range() -> None:
@@ -215,38 +181,6 @@ def test_command_that_fades_goes_on_fading_and_is_counted_once() -> None:
     assert other.count(Rule.STALE_COMMAND) == 1
 
 
-def test_pose_that_is_held_stays() -> None:
-    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
-    robot = Robot(arm)
-    robot.tick(joint_pos=MOVED)
-    robot.controller.damp()
-    held = robot.commanded()
-    robot.tick(joint_pos=DEFAULT)
-    np.testing.assert_array_equal(
-        under_new_controller(robot, arm).commanded().position, held.position
-    )
-
-
-def test_nothing_is_commanded_where_nothing_was_asked_for() -> None:
-    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
-    robot = Robot(arm)
-    robot.tick()
-    other = under_new_controller(robot, arm)
-    assert other.tick() is None
-    other.controller.damp()
-    other.commanded()
-
-
-def test_outage_right_after_it_is_held_over_like_before() -> None:
-    robot = Robot().stand()
-    standing = silence_inputs(robot, STALE_AFTER)
-    other = under_new_controller(robot)
-    held = other.commanded(silent=BOTH)
-    assert other.is_in(Mode.HOLD)
-    for name, values in vars(standing).items():
-        np.testing.assert_array_equal(getattr(held, name), values, name)
-
-
 def test_time_between_ticks_goes_on_being_watched() -> None:
     robot = Robot().stand()
     robot.now_ns += 10_000 * MS
@@ -259,7 +193,7 @@ def test_time_between_ticks_goes_on_being_watched() -> None:
 STEPS = st.one_of(
     st.tuples(st.just("sense"), st.sampled_from([0.0, 0.01, 0.3, 2.0, math.nan])),
     st.tuples(st.just("silence"), st.integers(1, 4)),
-    st.tuples(st.just("wait"), st.integers(1, 30)),
+    st.tuples(st.just("wait"), st.integers(1, 12)),
     st.tuples(st.just("ask"), st.sampled_from(["damp", "stand", "reset", "estop"])),
 )
 
@@ -294,8 +228,9 @@ class Walked:
         self.found.append((found, status.mode, status.reason, status.latched, status.counters))
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("on_fault", OnFault)
-@settings(max_examples=100)
+@examples(0.6)
 @given(before=st.lists(STEPS, max_size=12), after=st.lists(STEPS, min_size=1, max_size=12))
 def test_commands_after_a_load_are_those_without_it(
     on_fault: OnFault, before: list[tuple[str, Any]], after: list[tuple[str, Any]]

@@ -45,10 +45,6 @@ def test_ticks_that_fill_the_period_are_slow_from_the_first_second_on() -> None:
     assert after([0.017]).text
 
 
-def test_slow_start_is_not_what_later_seconds_are_held_against() -> None:
-    assert after([0.006, FAST_S, FAST_S, SLOW_S]).text
-
-
 def test_single_late_ticks_are_not_slow() -> None:
     slowness = after([FAST_S])
     slowness.add(np.array([0.019] * 20 + [FAST_S] * 30), Mode.RUN)
@@ -73,23 +69,6 @@ def test_holding_now_and_then_does_not_hide_slow_ticks() -> None:
     assert slowness.text
 
 
-def test_ticks_of_reports_in_which_another_mode_ended_are_never_counted() -> None:
-    slowness = after([FAST_S])
-    for report in range(40):
-        held = report % 4 == 0
-        # Those of the report after HOLD may be from HOLD.
-        duration_s = SLOW_S if report % 4 < 2 else FAST_S
-        slowness.add(np.full(TICKS // 5, duration_s), Mode.HOLD if held else Mode.RUN)
-        assert not slowness.text
-
-
-def test_reports_that_are_more_frequent_than_a_second_are_put_together() -> None:
-    slowness = after([FAST_S])
-    for report in range(1, 6):
-        slowness.add(np.full(TICKS // 5, SLOW_S), Mode.RUN)
-        assert bool(slowness.text) == (report == 5)
-
-
 def test_activation_forgets_what_was_before() -> None:
     slowness = after([FAST_S, SLOW_S])
     slowness.restart()
@@ -98,17 +77,6 @@ def test_activation_forgets_what_was_before() -> None:
     slowness.add(np.array([]), Mode.RUN)
     slowness.add(np.full(TICKS, SLOW_S), Mode.RUN)
     assert not slowness.text
-
-
-def test_window_gives_the_durations_since_a_count() -> None:
-    window = LatencyWindow(4)
-    for duration_ns in range(1, 7):
-        window.add(duration_ns * 1_000_000_000)
-
-    assert window.count == 6
-    assert window.since(4).tolist() == [5.0, 6.0]
-    assert window.since(6).tolist() == []
-    assert window.since(0).tolist() == [3.0, 4.0, 5.0, 6.0]  # the older ones are gone
 
 
 def test_summary_gives_durations_of_the_window_by_their_rank() -> None:

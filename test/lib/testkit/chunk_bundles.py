@@ -15,13 +15,7 @@ import numpy as np
 import yaml
 
 from policy_core.interfaces import F32, F64, Tensor
-from testkit.chunk_models import (
-    Shape,
-    answer,
-    feature_shape,
-    save_encoder,
-    save_policy,
-)
+from testkit.chunk_models import Shape, answer, feature_shape, save_encoder, save_policy
 
 Size = tuple[int, int]
 ENCODER, POLICY = "BPU_ACTPolicy_VisionEncoder", "BPU_ACTPolicy_TransformerLayers"

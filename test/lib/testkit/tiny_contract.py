@@ -34,11 +34,7 @@ provenance: {source: a test, licence: Apache-2.0}
 
 
 def write_tiny_contract(
-    folder: Path,
-    *,
-    limits: str = "",
-    last: str = "{term: last_action}",
-    recurrent: bool = False,
+    folder: Path, *, limits: str = "", last: str = "{term: last_action}", recurrent: bool = False
 ) -> None:
     """Write policy.yaml beside `policy.onnx` and `golden.npz`.
 

@@ -19,13 +19,7 @@ from policy_inference.backends.registry import open_backend
 from robot_sim.figures import Array
 from robot_sim.walk import walk
 from robot_sim.world import World
-from tools.train_walk.definition import (
-    Noise,
-    Task,
-    TrainedRobot,
-    load_task,
-    load_trained_robot,
-)
+from tools.train_walk.definition import Noise, Task, TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.environment import Environment, delayed
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, FRAME, JOINT_VEL_SCALE, observe
 from tools.train_walk.physics import DECIMATION

@@ -4,27 +4,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import mujoco
 import numpy as np
 import pytest
 
 from robot_sim.drives import position_command
-from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import TERRAINS, Terrain
 from robot_sim.model import build_model
 from robot_sim.world import World
-from testkit.wording import refusal
 from tools.train_walk.definition import load_trained_robot
-from tools.train_walk.physics import (
-    DECIMATION,
-    POLICY_DT_S,
-    Dynamics,
-    Robots,
-    training_model,
-)
+from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Dynamics, Robots, training_model
 
 COUNT = 4
 DOWN = np.array([0.0, 0.0, -1.0])
@@ -72,11 +62,6 @@ def stand(robots: Robots, height_m: float = 0.345) -> None:
 def hold(robots: Robots, periods: int) -> None:
     for _ in range(periods):
         robots.step(np.tile(LITE3.standing_rad, (robots.count, DECIMATION, 1)))
-
-
-def test_a_robot_without_four_legs_of_three_joints_is_refused() -> None:
-    with refusal(SimError):
-        dataclasses.replace(ROBOT, figures="g1")
 
 
 @pytest.mark.parametrize("name", ["lite3", "go2"])

@@ -49,13 +49,6 @@ def test_of_two_networks_of_the_same_sizes_the_name_decides(
     assert same_as(export, config, content, networks[0])
 
 
-def test_layers_may_be_numbered_within_their_names(export: Exporter) -> None:
-    parts = [nn.Linear(OBS, HIDDEN[0]), nn.Linear(HIDDEN[0], HIDDEN[1]), nn.Linear(HIDDEN[1], ACT)]
-    model = Module(**{f"fc{index}": part for index, part in enumerate(parts, 1)})
-    actor = nn.Sequential(parts[0], nn.ELU(), parts[1], nn.ELU(), parts[2])
-    assert same_as(export, CONFIG, model.state_dict(), actor)
-
-
 def test_more_than_ten_layers_keep_their_order(export: Exporter) -> None:
     actor = mlp(OBS, ACT, (4,) * 12)
     content = Module(actor=actor).state_dict()
@@ -67,12 +60,6 @@ def test_layers_without_bias_are_exported(export: Exporter) -> None:
     actor = nn.Sequential(nn.Linear(OBS, 4, bias=False), nn.ELU(), nn.Linear(4, ACT, bias=False))
     content = Module(actor=actor).state_dict()
     assert same_as(export, {**CONFIG, "hidden_sizes": [4]}, content, actor)
-
-
-def test_an_output_activation_is_run(export: Exporter) -> None:
-    content, actor = layouts.state_dict()
-    config = {**CONFIG, "output_activation": "tanh"}
-    assert same_as(export, config, content, nn.Sequential(actor, nn.Tanh()))
 
 
 def test_two_candidates_are_listed_and_the_user_decides(export: Exporter) -> None:

@@ -70,17 +70,6 @@ def test_a_checkpoint_shows_its_layout_and_what_could_be_the_actor(
     assert report.suspicions == []
 
 
-def test_tensors_and_what_stands_beside_them_are_shown(inspected_file: Path) -> None:
-    report = inspected_checkpoint(
-        inspected_file, {**layouts.rsl_rl_recurrent("lstm")[0], "reward": np.float32(2.5)}
-    )
-    assert "actor.0.weight float32[16, 5]" in row_values(report, "tensor")
-    assert row_values(report, "recurrent") == ["memory_a.rnn, 6 inputs"]
-    assert row_values(report, "beside: iter") == ["7"]
-    assert row_values(report, "beside: reward") == ["2.5"]
-    assert row_values(report, "beside: infos") == []
-
-
 def test_weights_and_statistics_that_cannot_be_right_are_named(inspected_file: Path) -> None:
     norm = layouts.empirical(layouts.OBS)
     norm._std[0, 2] = 0.0
@@ -91,15 +80,6 @@ def test_weights_and_statistics_that_cannot_be_right_are_named(inspected_file: P
     assert any("actor.0.bias" in text for text in found)
     assert any("spread" in text for text in found)
     assert len(found) == 2
-
-
-@pytest.mark.parametrize("name", ["policy.pt", "policy.onnx"])
-def test_a_program_is_listed_whatever_its_name_and_not_loaded(tmp_path: Path, name: str) -> None:
-    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / name))
-    report = inspect_path(tmp_path / name)
-    assert report.kind == "TorchScript program"
-    # A process that scripted the class before numbers it: linear/___torch_mangle_4.py.
-    assert row_values(report, "code")[0].startswith("__torch__/torch/nn/modules/linear")
 
 
 def test_torch_is_imported_for_checkpoints_only(tmp_path: Path, inspected_file: Path) -> None:

@@ -69,32 +69,6 @@ def test_the_model_names_its_checkpoint(export: Exporter) -> None:
     }
 
 
-def test_given_rows_are_compared_and_the_table_says_what_was_found(
-    export: Exporter, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = export.folder / "rows.npz"
-    np.savez(rows, obs=np.ones((17, OBS), np.float32))
-    export(layouts.rl_games()[0], {**CONFIG, "normaliser": "bake"}, "--check", str(rows))
-    shown = capsys.readouterr().out
-    for part in (
-        "rl_games",
-        "a2c_network.actor_mlp.* (6-16-8)",
-        "a2c_network.mu (8-3)",
-        "elu",
-        "running_mean_std, within 5: in the model",
-        "obs [1, 6]",
-        "action [1, 3]",
-        "random, 2 times the usual spread: ",
-        "random, 50 times",
-        "in 200 rows",
-        "rows.npz: ",
-        "in 17 rows",
-        "policy.onnx",
-    ):
-        assert part in shown
-    assert "recorded actions" not in shown
-
-
 @pytest.mark.parametrize("key", ["actions", "action"])
 def test_recorded_actions_tell_the_activation(
     export: Exporter, capsys: pytest.CaptureFixture[str], key: str

@@ -12,9 +12,7 @@ import pytest
 import torch
 
 from model_tools.make.checkpoints.checkpoint_export import ExportRequest
-from model_tools.make.checkpoints.checkpoint_export import (
-    export as export_checkpoint,
-)
+from model_tools.make.checkpoints.checkpoint_export import export as export_checkpoint
 from model_tools.make.checkpoints.load import read_checkpoint
 from model_tools.make.checkpoints.network_config import read_config
 from policy_core.bundle.bundle import JointBundle

@@ -103,12 +103,6 @@ def test_a_program_without_state_is_exported_as_it_stands(
     assert run_fed_back(model, obs.numpy()) == pytest.approx(actions(module, obs).numpy(), abs=1e-5)
 
 
-def test_a_described_program_is_rebuilt(export: Exporter) -> None:
-    module, obs = Perceptron(), torch.randn(20, OBS)
-    model = export.file(saved(export, module), {**CONFIG, "normaliser": "bake"}, TRUST)
-    assert run_fed_back(model, obs.numpy()) == pytest.approx(actions(module, obs).numpy(), abs=1e-5)
-
-
 @pytest.mark.parametrize(("module", "kind"), [(Memory, "lstm"), (GatedMemory, "gru")])
 def test_a_state_inside_comes_out_for_50_steps(
     export: Exporter, module: type[nn.Module], kind: str
@@ -166,13 +160,3 @@ class Odd(nn.Module):
 def test_a_program_that_does_more_than_its_layers_is_refused(export: Exporter, does: str) -> None:
     with refusal(ToolError):
         export.file(saved(export, Odd(does)), {**CONFIG, "ignore": ["calls"]}, TRUST)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"act_dim": 4}, {"obs_dim": 7}, {"normaliser": "bake"}],
-    ids=lambda change: next(iter(change)),
-)
-def test_a_program_of_other_sizes_is_refused(export: Exporter, change: dict[str, object]) -> None:
-    with refusal(ToolError):
-        export.file(saved(export, Perceptron()), {**BARE, **change}, TRUST)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.contract import JointContract
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.edits import MISSING, Edits
 
@@ -101,10 +100,7 @@ JOINT: list[Case] = [
     # Files
     ("reports.rknn", {"reports.rknn": {"file": "report.json", "sha256": HASH}}),
     # Terms of the observation
-    (
-        f"{TERMS}[0].parts",
-        {f"{TERMS}.0": {"term": "velocity_command", "parts": ["wz", "vw"]}},
-    ),
+    (f"{TERMS}[0].parts", {f"{TERMS}.0": {"term": "velocity_command", "parts": ["wz", "vw"]}}),
     {f"{TERMS}.4.parts": ["sin", "sin"]},
     {f"{TERMS}.2.parts": ["x"]},
     {f"{TERMS}.0.offsets": [0.0]},
@@ -246,10 +242,7 @@ CHUNK: list[Case] = [
     {f"{POLICY}.inputs.environment.shape": [4]},
     {f"{POLICY}.inputs.phone_features.shape": [1, 2, 4, 4]},
     (f"{POLICY}.states.dtype", {f"{POLICY}.inputs.states.dtype": "int32"}),
-    (
-        f"{ENCODER}.Vision_Features.dtype",
-        {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"},
-    ),
+    (f"{ENCODER}.Vision_Features.dtype", {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"}),
     ("graphs", {POLICY: MISSING}),
     # Files
     {f"{ENCODER}.artifacts.onnx.file": "../policy.onnx"},
@@ -335,44 +328,6 @@ def test_contradictions_of_all_parts_are_reported_at_once(
     edits, keys = SEVERAL[kind]
     problems = refused_problems(lambda: parse_edited(kind, edits))
     assert {problem.key for problem in problems} >= keys
-
-
-STEP_INPUT: Edits = {
-    "observations.step": {"terms": [{"term": "tick"}]},
-    "model.inputs.step": {"shape": [1, 1], "dtype": "int64"},
-}
-OWN_HISTORY: Edits = {
-    "observations.obs.history": {"length": 3, "layout": "per_term"},
-    f"{TERMS}.3.history_length": 1,
-    f"{TERMS}.5.history_length": 5,
-    f"{OBS}.shape": [1, 8 * 3 + 2 * 1 + 2 * 5],
-}
-
-
-@pytest.mark.parametrize(
-    "edits",
-    [
-        RECURRENT,
-        STEP_INPUT,
-        OWN_HISTORY,
-        *(
-            {"observations.obs.history": history, f"{OBS}.shape": [1, 36]}
-            for history in (
-                {"length": 3},
-                {"length": 3, "layout": "per_term"},
-                {"length": 3, "order": "newest_first"},
-            )
-        ),
-    ],
-    ids=edits_name,
-)
-def test_other_observations_are_accepted(parse_edited: ParseEdited, edits: Edits) -> None:
-    contract = parse_edited("joint", edits)
-    assert isinstance(contract, JointContract)
-    assert len(contract.state) == ("state" in edits)
-    assert (contract.observations["obs"].history.length == 3) == (
-        "observations.obs.history" in edits
-    )
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,5 @@ def test_arrays_in_a_compression_without_bounds_are_refused(
         bomb = bomb.replace(number.to_bytes(4, "little"), other.to_bytes(4, "little"))
     (tmp_path / "golden.npz").write_bytes(bomb)
     entry = File(file="golden.npz", sha256=hashlib.sha256(bomb).hexdigest())
-    with (
-        bounded(largest_bytes=1 << 24),
-        refusal(BundleError),
-    ):
+    with bounded(largest_bytes=1 << 24), refusal(BundleError):
         read_rows(tmp_path, entry, SHAPES)

@@ -10,7 +10,6 @@ import pytest
 from policy_core.bundle.contract import LONGEST_NAME, MOST_JOINTS
 from policy_core.bundle.resolve import (
     LONGEST_PATTERN,
-    matched,
     name_pattern,
     per_joint,
     robot_names,
@@ -52,21 +51,6 @@ def test_pattern_must_match_the_whole_name() -> None:
 @pytest.mark.parametrize("name", ["joint[1]", "joint(1", "joint.1+", "a|b", "knee*", "\\\\d"])
 def test_name_with_special_characters_is_itself(name: str) -> None:
     assert per_joint({name: 2.0, "other": 1.0}, ("other", name)).tolist() == [1.0, 2.0]
-
-
-@pytest.mark.parametrize(
-    ("entries", "expected"),
-    [
-        ([".*"], NAMES),
-        (["F._knee"], ("FL_knee", "FR_knee")),
-        (["FR_hip", "FL_.*"], ("FR_hip", "FL_hip", "FL_knee")),
-        (["FR_.*", "tail"], ("FR_hip", "FR_knee", "tail")),
-    ],
-)
-def test_a_list_stands_for_names_entry_by_entry(
-    entries: list[str], expected: tuple[str, ...]
-) -> None:
-    assert matched(entries, NAMES) == expected
 
 
 @pytest.mark.parametrize(

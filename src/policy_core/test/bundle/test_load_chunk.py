@@ -13,8 +13,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError
 from policy_inference.backends.registry import open_models
-from testkit.chunk_bundles import write_chunk_bundle
-from testkit.edits import MISSING, Edits
+from testkit.edits import Edits
 from testkit.wording import check_wording, refusal
 
 from .editing import file_sha256, joint_contract, refused_problems
@@ -76,9 +75,7 @@ def test_backend_without_artifact_is_refused_with_the_graph(chunk_dir: Path) -> 
         open_models(load_chunk(chunk_dir).models, ["rknn"])
 
 
-def test_graph_that_is_another_than_the_contract_says_is_not_opened(
-    edit_chunk: EditChunk,
-) -> None:
+def test_graph_that_is_another_than_the_contract_says_is_not_opened(edit_chunk: EditChunk) -> None:
     other, folder = f"{LARGE}/{LARGE}.onnx", edit_chunk({}).parent
     entry = {"file": other, "sha256": file_sha256(folder / other), "precision": "fp32"}
     edit_chunk({f"graphs.{SMALL}.artifacts.onnx": entry})
@@ -95,18 +92,6 @@ def test_golden_rows_are_observations_and_chunks(chunk_dir: Path) -> None:
         "environment_state": ((5, 4), "float32"),
         "chunk": ((5, 8, 3), "float32"),
     }
-
-
-def test_golden_rows_have_only_what_the_policy_takes(tmp_path: Path) -> None:
-    bundle = load_chunk(write_chunk_bundle(tmp_path / "arm", sizes={}, environment=2))
-    assert list(bundle.golden()) == ["state", "environment_state", "chunk"]
-
-
-def test_bundle_without_golden_rows_says_what_writes_them(edit_chunk: EditChunk) -> None:
-    folder = edit_chunk({"golden": MISSING}).parent
-    (problem,) = refused_problems(load_chunk(folder).golden)
-    assert problem.key == "golden"
-    check_wording(problem)
 
 
 WRONG_ROWS: Mapping[str, tuple[str, Change]] = {

@@ -8,6 +8,7 @@ and each value at a bound.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -163,14 +164,16 @@ def inner_variants(node: Schema) -> Iterator[Variant]:
 
 
 @every_kind
-def test_reader_and_schema_find_the_same_mistakes(kind: str) -> None:
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.acceptance)])
+def test_reader_and_schema_find_the_same_mistakes(kind: str, every: int) -> None:
+    """Each takes long under coverage, so that CI tries one of three."""
     seen = set[str | None]()
-    for value, place, _ in variants(json_schema(KINDS[kind])):
+    for value, place, _ in itertools.islice(variants(json_schema(KINDS[kind])), 0, None, every):
         reader = Reader("a file")
         reader.section(KINDS[kind], value)
         assert [each.key for each in reader.problems] == ([] if place is None else [place])
         seen.add(place)
-    assert len(seen) > 50
+    assert len(seen) > 40
 
 
 @every_kind

@@ -199,10 +199,7 @@ WRONG: list[tuple[str, Edits]] = [
     (f"{SECOND}.fallback", {f"{SECOND}.fallback": "second"}),
     (f"{SECOND}.ends.to", {f"{SECOND}.ends": {"after_s": 1, "to": "second"}}),
     ("states.first.to.second.when.pose", {"states.first.to.second.when.pose": "high"}),
-    (
-        "states.first.to.second.timeout_state",
-        {"states.first.to.second.timeout_state": "second"},
-    ),
+    ("states.first.to.second.timeout_state", {"states.first.to.second.timeout_state": "second"}),
     (
         "states.first.to.second.timeout_state",
         {
@@ -270,10 +267,7 @@ def test_members_that_expect_different_sizes_of_an_external_vector_are_refused(
 ) -> None:
     def scanning(size: int) -> Edits:
         term = {"term": "external", "topic": "height_scan", "size": size}
-        return {
-            "observations": {"obs": {"terms": [term]}},
-            "model.inputs.obs.shape": [1, size],
-        }
+        return {"observations": {"obs": {"terms": [term]}}, "model.inputs.obs.shape": [1, size]}
 
     check_problem(write_tiny_set(one=scanning(3), two=scanning(5)), "members.two.bundle")
 
@@ -284,10 +278,7 @@ def test_members_that_see_different_images_of_a_topic_are_refused(
 ) -> None:
     def seeing(**change: float) -> Edits:
         term = {"term": "depth", "topic": "perception/front", "depth": {**DEPTH, **change}}
-        return {
-            "observations": {"obs": {"terms": [term]}},
-            "model.inputs.obs.shape": [1, 12],
-        }
+        return {"observations": {"obs": {"terms": [term]}}, "model.inputs.obs.shape": [1, 12]}
 
     check_problem(write_tiny_set(one=seeing(), two=seeing(**change)), "members.two.bundle")
 

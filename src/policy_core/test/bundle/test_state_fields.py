@@ -7,15 +7,10 @@ from pathlib import Path
 import pytest
 
 from policy_core.bundle.state_fields import (
-    JOINT_STATES,
-    LEADER,
-    MOTION_JOINTS,
-    MOTION_TOPICS,
     STATE_FIELDS,
     STATE_TOPICS,
     StateField,
     fields_of,
-    is_per_joint,
 )
 from policy_core.bundle.terms import OWN_FIELDS, TERMS
 
@@ -38,11 +33,6 @@ def test_every_term_reads_a_known_field() -> None:
     assert {term.field for term in TERMS.values()} == {*SHOWN, *OWN_FIELDS, "external"}
 
 
-def test_only_live_motions_and_leaders_have_fields_that_no_term_shows_as_they_are() -> None:
-    others = [STATE_FIELDS[name] for name in STATE_FIELDS.keys() - SHOWN.keys()]
-    assert {field.topic.name for field in others} == {*MOTION_TOPICS, LEADER.name}
-
-
 @every_field
 def test_what_a_field_says_of_its_values_is_of_their_number(field: StateField) -> None:
     if field.size == "joints":
@@ -57,18 +47,6 @@ def test_what_a_field_says_of_its_values_is_of_their_number(field: StateField) -
 @every_field
 def test_a_field_that_no_message_has_follows_from_another_of_its_topic(field: StateField) -> None:
     assert field.read or any(other.read for other in fields_of(field.topic.name))
-
-
-@every_field
-def test_fields_of_a_topic_share_it(field: StateField) -> None:
-    assert field.topic is STATE_TOPICS[field.topic.name]
-    assert field in fields_of(field.topic.name)
-    assert is_per_joint(field.name) == (field.topic in (JOINT_STATES, MOTION_JOINTS, LEADER))
-
-
-def test_what_is_no_field_has_neither_topic_nor_joints() -> None:
-    assert fields_of("height_scan") == []
-    assert not is_per_joint("last_action")
 
 
 @every_shown_field

@@ -158,12 +158,6 @@ def test_a_jpeg_whose_header_does_not_end_is_refused(filling: bytes) -> None:
     check_wording(said)
 
 
-def test_a_jpeg_with_fill_bytes_and_comments_is_taken() -> None:
-    whole = encoded_image(RED).data
-    filled = whole[:2] + b"\xff" * 7 + b"\xff\xfe\x00\x03x" * 50 + whole[2:]
-    assert frame_of(SimpleNamespace(format="jpeg", data=filled), CAMERA).width == 64
-
-
 def test_neither_zeros_nor_a_thumbnail_make_a_cut_jpeg_whole() -> None:
     # Cut behind the end of a JPEG within a comment: it ends as a whole one does.
     inner, outer = encoded_image(plain(1, 2, 3, 8, 8)).data, encoded_image(coloured()).data

@@ -10,8 +10,8 @@ from testkit.kernel.memory import held_bytes
 
 pytestmark = pytest.mark.both_cores
 
-TICKS, ALLOWED_BYTES = 1000, 2900
-"""Less than three bytes per tick: a plan, its predecessor and integers take others' place."""
+TICKS, ALLOWED_BYTES = 500, 2900
+"""A few bytes per tick: a plan, its predecessor and integers take others' place."""
 
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])

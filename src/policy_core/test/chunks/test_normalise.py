@@ -60,14 +60,6 @@ def test_a_reversed_range_exchanges_its_ends() -> None:
     np.testing.assert_allclose(units.of_rad(np.array([[1.0], [-0.5], [0.25]])), [[0], [100], [50]])
 
 
-def test_joints_are_taken_by_name_and_whole_chunks_at_once() -> None:
-    units = {"a": JointUnit(unit="radians"), "b": JointUnit(unit="degrees")}
-    chunk = np.arange(12.0).reshape(6, 2)
-    found = Units(units, ["b", "a"]).to_rad(chunk)
-    np.testing.assert_allclose(found[:, 0], np.deg2rad(chunk[:, 0]))
-    np.testing.assert_array_equal(found[:, 1], chunk[:, 1])
-
-
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_STD = Scaling(mode="mean_std", mean=MEAN, std=STD)
 MIN_MAX = Scaling(mode="min_max", min=(0.1, 0.2, 0.3), max=(0.9, 0.8, 0.3))
@@ -120,14 +112,6 @@ def test_an_image_of_another_size_is_stretched(size: tuple[int, int]) -> None:
     found = normalised_image(IDENTITY, halves)
     assert found[0, :, :31].min() == found[2, :, 33:].min() == 1.0
     assert found[0, :, 33:].max() == found[2, :, :31].max() == 0.0
-
-
-def test_rows_of_a_padded_message_are_taken_as_they_lie() -> None:
-    padded = np.zeros((48, 70, 3), np.uint8)
-    padded[:, :64] = coloured()
-    np.testing.assert_array_equal(
-        normalised_image(MEAN_STD, padded[:, :64]), normalised_image(MEAN_STD, coloured())
-    )
 
 
 @pytest.mark.parametrize("scaling", [MEAN_STD, MIN_MAX, IDENTITY], ids=lambda scaling: scaling.mode)

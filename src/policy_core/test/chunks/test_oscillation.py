@@ -59,17 +59,6 @@ def test_what_is_healthy_is_not_reported(measured: F64, command: F64) -> None:
     assert problems_seen(measured, command) == []
 
 
-def test_nothing_is_said_before_a_window_is_full_or_after_a_restart() -> None:
-    watch = Oscillation(NAMES, PERIOD_NS)
-    for position in sine_swing(0.03, 4.0)[:89]:
-        watch.add(np.array([0.0, position]), np.array([0.0, 0.5]))
-    assert watch.problems == []
-    watch.add(np.array([0.0, 0.5]), np.array([0.0, 0.5]))
-    assert len(watch.problems) == 1
-    watch.restart()
-    assert watch.problems == []
-
-
 def test_an_arm_in_run_is_watched_and_a_new_run_begins_again() -> None:
     arm = Arm(mode="asynchronous").run()
     for tick in range(60):

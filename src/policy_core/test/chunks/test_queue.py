@@ -96,12 +96,7 @@ ARRIVALS = st.lists(
 )
 
 
-@given(
-    arrivals=ARRIVALS,
-    steps=st.integers(1, 10),
-    fade=st.integers(0, 5),
-    realign=st.booleans(),
-)
+@given(arrivals=ARRIVALS, steps=st.integers(1, 10), fade=st.integers(0, 5), realign=st.booleans())
 @example(arrivals=[(0, 20, 0, 0), (0, 20, 3, 0), (0, 4, 7, 0)], steps=4, fade=3, realign=False)
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_whatever_chunks_come_each_tick_has_the_step_that_is_due_faded_in(

@@ -172,11 +172,7 @@ class TestHistory:
 
     def arm(self) -> Arm:
         """Return an arm that asks for a chunk in each tick, and moves by 0.01 rad in each."""
-        arm = Arm(
-            denoising_changes({**DDIM, "observations": 2}),
-            refill_threshold=1.0,
-            fade_s=0.0,
-        )
+        arm = Arm(denoising_changes({**DDIM, "observations": 2}), refill_threshold=1.0, fade_s=0.0)
         arm.answer = lambda run: 0.0
         return arm
 

@@ -9,12 +9,13 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, JointTargets, Mode
+from testkit.fuzzing import examples
 from testkit.kernel.arms import PERIOD_NS, Arm
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.robots import fail
@@ -104,9 +105,10 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("on_fault", ["hold_measured", "damp"])
 @given(acts=ACTS)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(0.6)
 def test_whatever_happens_no_command_is_further_than_a_step_from_the_one_before(
     on_fault: str, acts: Sequence[tuple[str, float, int]]
 ) -> None:

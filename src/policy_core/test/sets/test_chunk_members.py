@@ -5,7 +5,6 @@
 import numpy as np
 import pytest
 
-from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.controller import camera_input
@@ -13,7 +12,7 @@ from testkit.kernel.arms import ramp
 from testkit.kernel.contracts import DEFAULT
 from testkit.kernel.legs_and_arm import ARM, LEGS, LegsAndArm
 from testkit.kernel.robots import fail
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording
 
 pytestmark = pytest.mark.both_cores
 
@@ -99,14 +98,6 @@ def test_a_silent_camera_holds_the_arm_and_not_the_legs() -> None:
     assert robot.arm.held == ""
 
 
-def test_a_camera_is_needed_to_stand_up() -> None:
-    robot = synchronous()
-    robot.blind.add("laptop")
-    robot.tick()
-    with refusal(RefusedError):
-        robot.controller.stand()
-
-
 def test_an_arm_that_is_held_for_too_long_is_left_for_the_fallback() -> None:
     robot = walking_with_arm(synchronous())
     robot.follow(6)
@@ -172,31 +163,6 @@ def test_an_arm_that_begins_to_command_goes_on_from_where_it_was_held() -> None:
     assert robot.state == "both"
     assert not held[:, ARM].any()
     np.testing.assert_allclose(robot.follow(6)[-1, ARM], 0.3)
-
-
-def test_a_new_run_begins_without_the_chunks_of_the_one_before() -> None:
-    robot = walking_with_arm(synchronous())
-    robot.follow(12)
-    robot.controller.stand()
-    robot.follow(15)
-    robot.controller.run()
-    runs = robot.transformer.runs
-    first = robot.commanded().position[ARM]
-    assert robot.transformer.runs == runs + 1
-    np.testing.assert_allclose(first, 0.1 * runs)
-
-
-def test_a_time_in_which_the_whole_robot_was_held_is_left_out() -> None:
-    robot = walking_with_arm(LegsAndArm(mode="asynchronous", arm={"chunk.steps": 10}))
-    robot.chunk = ramp
-    before = robot.follow(6)[-1, ARM.start]
-    for _ in range(4):
-        robot.commanded(silent=("imu/data",))
-    assert robot.is_in(Mode.HOLD)
-    after = robot.follow(5)
-    assert robot.is_in(Mode.RUN)
-    assert after[0, ARM.start] == pytest.approx(before)
-    assert after[-1, ARM.start] == pytest.approx(before + 0.01)
 
 
 def test_a_guard_rule_of_the_chunk_policy_is_counted_for_the_set() -> None:

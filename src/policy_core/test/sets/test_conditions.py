@@ -166,14 +166,6 @@ def test_after_a_request_that_waited_for_too_long_another_state_can_be_asked_for
     assert robot.state == "low"
 
 
-def test_a_new_request_replaces_one_that_waits() -> None:
-    robot = asked_too_fast()
-    robot.tick()
-    robot.requests.stand()
-    robot.ticks(3)
-    assert robot.is_in(Mode.STAND)
-
-
 def test_standing_up_goes_by_the_way_back() -> None:
     robot = crouching()
     robot.requests.stand()

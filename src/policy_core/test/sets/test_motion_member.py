@@ -9,7 +9,6 @@ from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode
 from testkit.kernel.contracts import MOTION, clip_of, quat_xyzw
 from testkit.kernel.walkers import CROUCH, TRANSITION, Changes, SetRobot
-from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
 pytestmark = pytest.mark.both_cores
@@ -45,16 +44,6 @@ def test_a_motion_begins_at_its_first_frame_each_time() -> None:
         assert robot.policy.report.last[:2] == ("crouch", "walk")
         robot.ticks(20)
         assert robot.is_in(Mode.RUN)
-
-
-def test_a_motion_begins_with_the_heading_that_the_robot_has_then() -> None:
-    robot = dancing()
-    for yaw in (0.0, 2.0, -1.0):
-        robot.sensed["quat_xyzw"] = quat_xyzw(0.0, 0.0, yaw)
-        robot.ticks(20)
-        np.testing.assert_allclose(
-            [row[3:] for row in motion_shown(robot)], [LEVEL] * FRAMES, atol=1e-6
-        )
 
 
 @pytest.mark.parametrize(
@@ -132,43 +121,12 @@ def test_a_live_motion_is_shown_while_its_member_commands() -> None:
     assert robot.observed_by("crouch")[0] == pytest.approx(0.2)
 
 
-def test_a_silent_live_motion_does_not_stop_other_members() -> None:
-    robot = following_live_motion()
-    for _ in range(20):
-        robot.tick(silent=SILENT)
-    assert robot.is_in(Mode.RUN)
-
-
-def test_a_state_whose_live_motion_is_silent_is_not_entered() -> None:
-    robot = following_live_motion()
-    for _ in range(20):
-        robot.tick(silent=SILENT)
-    robot.requests.switch("crouch")
-    robot.tick(silent=SILENT)
-    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
-    (refused,) = robot.policy.refusals
-    check_wording(refused)
-    assert numbers_in(refused) == [420, 100]
-
-
 def test_a_robot_stands_up_when_the_inputs_of_all_members_are_there() -> None:
     tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": LIVE}
     robot = SetRobot(members={"crouch": tracker})
     robot.tick(silent=SILENT)
     with refusal(RefusedError):
         robot.controller.stand()
-
-
-def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
-    robot = following_live_motion({"states.crouch.fallback": "walk"})
-    robot.requests.switch("crouch")
-    robot.ticks(20)
-    for _ in range(6):
-        assert robot.state == "crouch"
-        robot.tick(silent=SILENT)
-    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
-    check_wording(robot.policy.report.last[2])
-    assert numbers_in(robot.policy.report.last[2]) == [120, 100]
 
 
 @pytest.mark.parametrize("returns", [True, False])

@@ -54,13 +54,6 @@ def test_the_member_that_is_left_runs_until_the_blend_has_ended(walking_set: Set
     assert walking_set.backends["crouch"].runs == BLEND_TICKS + 10
 
 
-def test_a_switch_is_the_reason_of_the_mode_from_its_first_tick(walking_set: SetRobot) -> None:
-    walking_set.requests.switch("crouch")
-    walking_set.ticks(3)
-    check_wording(walking_set.reason)
-    assert walking_set.controller.edges[-1][1] == walking_set.reason
-
-
 def test_a_switch_without_blend_takes_no_step_beyond_the_larger_of_both_bounds() -> None:
     robot = SetRobot(
         {"states.walk.to.crouch": {"blend_s": 0.0}},
@@ -169,10 +162,7 @@ def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: 
 
 def test_a_slower_fallback_that_is_followed_knows_the_last_command_in_any_tick() -> None:
     robot = SetRobot(
-        {
-            "members.crouch.starts": "followed",
-            "states.walk.fallback": "crouch",
-        },
+        {"members.crouch.starts": "followed", "states.walk.fallback": "crouch"},
         {"crouch": {"name": "crouch", "rate_hz": 12.5}},
     )
     robot.answers("walk", 0.1, 0.1, 0.1)
@@ -337,16 +327,6 @@ def take_time(robot: SetRobot, member: str, took_ns: int) -> None:
         robot.now_ns += took_ns
 
     robot.backends[member].during_run = pass_time
-
-
-def test_both_members_of_a_blend_that_are_late_together_do_not_stop_it() -> None:
-    robot = SetRobot({"states.crouch.fallback": "walk"}).walking()
-    robot.requests.switch("crouch")
-    robot.tick()
-    for member, took_ns in (("walk", 13_000_000), ("crouch", 8_000_000)):
-        take_time(robot, member, took_ns)
-    robot.ticks(20)
-    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
 
 
 def test_a_switch_is_refused_where_no_transition_leads_and_during_a_blend(

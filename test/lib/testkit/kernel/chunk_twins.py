@@ -345,11 +345,7 @@ def random_armed_set(draw: random.Random) -> ArmedSet:
         "safety.damp_after_s": draw.choice([0.1, 1.0]),
     }
     blend_s = draw.choice([0.0, 0.1, 0.3])
-    raw = {
-        **SET,
-        "states.both.to.alone.blend_s": blend_s,
-        "states.alone.to.both.blend_s": blend_s,
-    }
+    raw = {**SET, "states.both.to.alone.blend_s": blend_s, "states.alone.to.both.blend_s": blend_s}
     if draw.random() < 0.3:
         raw["states.both.fallback"] = MISSING
     contract, problems = resolved(

@@ -18,9 +18,7 @@ from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.images import frame_of
 from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
-from policy_core.sets.controller import (
-    SetRequests,
-)
+from policy_core.sets.controller import SetRequests
 from policy_inference.kinds.chunk_worker import worker_of
 from testkit.edits import with_edits
 from testkit.kernel.arms import ScriptedGraph
@@ -67,10 +65,7 @@ class LegsAndArm(Robot):
     """Feeds the controller of the set with sensors and images."""
 
     def __init__(
-        self,
-        changes: Changes | None = None,
-        arm: Changes | None = None,
-        **settings: Any,
+        self, changes: Changes | None = None, arm: Changes | None = None, **settings: Any
     ) -> None:
         """Drive the set with keys replaced, and the arm's contract with keys replaced."""
         legs = contract_of({"safety.blend_s": 0.0})

@@ -26,9 +26,7 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Kind, Tensor
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import SensedCopy, StateVector
-from policy_core.sets.controller import (
-    SetRequests,
-)
+from policy_core.sets.controller import SetRequests
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from testkit.edits import with_edits
 from testkit.kernel.contracts import CONTRACT, bundle_of, contract_of
