@@ -150,6 +150,10 @@ def test_rays_along_a_tilted_base_find_the_ground() -> None:
     along = replace(ISAAC_LAB, alignment="base", heading=None)
     values = seen(along, (0.0, 0.0, 0.35), quaternion(pitch=0.2), flat)
     np.testing.assert_allclose(values, -0.15, atol=1e-9)
+    short = replace(along, reach_m=0.36, miss=7.0)
+    values = seen(short, (0.0, 0.0, 0.35), quaternion(pitch=0.2), flat)
+    lengths_m = (0.35 - along.points[:, 0] * math.sin(0.2)) / math.cos(0.2)
+    np.testing.assert_allclose(values, np.where(lengths_m <= 0.36, -0.15, 7.0), atol=1e-9)
 
 
 @pytest.mark.parametrize(("invalid", "found"), [("value", -1.0), ("nearest", None), ("mean", None)])

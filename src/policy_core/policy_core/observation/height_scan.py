@@ -63,6 +63,9 @@ class HeightScanner:
         self._row: Index = np.zeros(size, np.intp)
         self._column: Index = np.zeros(size, np.intp)
         self._outside, self._more, self._known, self._reached = np.zeros((4, size), bool)
+        self._reach_m = np.inf if scan.reach_m is None else scan.reach_m
+        # Over the frame of the scan; what is lower, the ray does not reach.
+        self._lowest: F64 = np.full(size, -self._reach_m)
         self._neighbours: Index | None = None
         if scan.invalid == "nearest":
             distances = np.square(points[:, None] - points[None]).sum(axis=2)
@@ -82,7 +85,9 @@ class HeightScanner:
         self._turned(self._at_y, turn[1], y)
         self._look_up(elevation)
         if self._scan.alignment == "base":
-            self._follow(elevation, z + self._x * turn[2, 0] + self._y * turn[2, 1], down)
+            begins = self._x * turn[2, 0] + self._y * turn[2, 1]
+            self._lowest[:] = begins + self._reach_m * down[2]
+            self._follow(elevation, z + begins, down)
         np.subtract(self.heights, z, self.heights)
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
@@ -98,9 +103,10 @@ class HeightScanner:
         """
         begin, turn, down = self._placed(position, quat_xyzw)
         level = np.stack([self._x, self._y, np.zeros(self._x.size)], axis=1)
+        self._lowest[:] = level @ turn[2] + self._reach_m * down[2]
         met = np.asarray(np.isfinite(hits).all(axis=1))
         apart = np.where(met[:, None], hits - (level @ turn.T + begin), 0.0)
-        farther = np.nan if self._scan.reach_m is None else -2.0 * self._scan.reach_m
+        farther = np.nan if self._scan.reach_m is None else self._lowest - 1.0
         self.heights[:] = np.where(met, hits[:, 2] - begin[2], farther)
         return np.asarray(np.linalg.norm(apart - np.outer(apart @ down, down), axis=1))
 
@@ -134,7 +140,7 @@ class HeightScanner:
             raise RobotError("expected the height of the ground, found it at none of the points")
         reached = known
         if scan.reach_m is not None:
-            np.greater_equal(heights, -scan.reach_m, self._more)
+            np.greater_equal(heights, self._lowest, self._more)
             reached = np.logical_and(self._more, known, self._reached)
         if scan.value == "frame_minus_ground":
             np.negative(heights, values)
