@@ -2,19 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drivers of a Go2 and a G1 do what every driver must do.
 
-Taking control takes them seconds; `robot_driver` has a shorter test of what all drivers share.
+Taking control takes them seconds: `make acceptance` runs all of it, CI what they do without control.
+`test_driver_node.py` shows how they take control, follow and give it back.
 """
 
 import pytest
 
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
+from robot_driver.testing.listening import ListeningConformance
 
 from .robot import G1_CASE, GO2_CASE
 
 pytestmark = pytest.mark.ros
 
 
-@pytest.mark.slow
+class TestListening(ListeningConformance):
+    case = GO2_CASE
+
+
+@pytest.mark.acceptance
 class TestGo2(DriverConformance):
     case = GO2_CASE
 
