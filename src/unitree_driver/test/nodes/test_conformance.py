@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drivers of a Go2 and a G1 do what every driver must do.
 
-Taking control takes them seconds: `make acceptance` runs all of it, CI what they do without control.
+Taking control takes them seconds: `make acceptance` runs all of it, CI what they do without.
 `test_driver_node.py` shows how they take control, follow and give it back.
 """
 
