@@ -44,6 +44,7 @@ class Rig:
         lockstep: bool = True,
         sim: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
+        beside: Mapping[str, Mapping[str, Any]] | None = None,
         drives: bool = True,
     ) -> None:
         """Start both processes.
@@ -54,6 +55,7 @@ class Rig:
             lockstep: Whether the simulation waits for each command.
             sim: Further parameters of the sim node.
             policy: Further parameters of the policy node.
+            beside: Parameters of further nodes, by their commands.
             drives: Whether the operator here is to publish `cmd_vel`.
         """
         self.trace_file = folder / "trace.npz"
@@ -71,6 +73,8 @@ class Rig:
                 },
                 folder / "sim_node.log",
             )
+            for node, parameters in (beside or {}).items():
+                nodes.start(node, parameters, folder / f"{node}.log")
             self._folder = folder
             self._environment = dict(os.environ)  # with the ROS 2 domain that all processes use
             self._policy = {

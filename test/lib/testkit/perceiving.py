@@ -18,9 +18,10 @@ WALK = Path(__file__).resolve().parents[3] / "config" / "bundles" / "lite3_walk"
 OWN = 45
 POINTS = ((0.8, 0.0), (0.0, 0.0))
 """Ahead of the robot, where simulated stairs begin, and below it."""
+TOPIC = "perception/ground"
 SCAN = f"""
       - term: height_scan
-        topic: perception/ground
+        topic: {TOPIC}
         scan:
           points_m: [[{POINTS[0][0]}, 0.0], [0.0, 0.0]]
           origin_m: [0.0, 0.0, 0.0]
