@@ -139,6 +139,15 @@ class ScanSource:
         self.scanner.see()
         return self.scanner.values
 
+    def ground(self) -> F64 | None:
+        """Return the points of the ground of the last scan [points, 3], base frame, m.
+
+        None where another program has sampled them.
+        """
+        if self._pose is None:
+            return None
+        return self.scanner.ground(self._pose.position, self._pose.quat_xyzw)
+
     def take_points(self, message: Any) -> F64:
         """Return the values of points that another program has sampled.
 

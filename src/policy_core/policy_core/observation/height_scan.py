@@ -63,6 +63,7 @@ class HeightScanner:
         self._row: Index = np.zeros(size, np.intp)
         self._column: Index = np.zeros(size, np.intp)
         self._outside, self._more, self._known, self._reached = np.zeros((4, size), bool)
+        self._frame_z = 0.0
         self._reach_m = np.inf if scan.reach_m is None else scan.reach_m
         # Over the frame of the scan; what is lower, the ray does not reach.
         self._lowest: F64 = np.full(size, -self._reach_m)
@@ -89,6 +90,17 @@ class HeightScanner:
             self._lowest[:] = begins + self._reach_m * down[2]
             self._follow(elevation, z + begins, down)
         np.subtract(self.heights, z, self.heights)
+        self._frame_z = z
+
+    def ground(self, position: F64, quat_xyzw: F64) -> F64:
+        """Return the points of the ground that `sample` found [points, 3], in the base's frame, m.
+
+        Args:
+            position: As for that.
+            quat_xyzw: As for that.
+        """
+        found = np.stack([self._at_x, self._at_y, self.heights + self._frame_z], axis=1)
+        return np.asarray((found - position) @ _rotation(quat_xyzw))
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
         """Write `heights` from where rays met the ground; return how far each is from its ray.

@@ -12,7 +12,9 @@ of another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_
 (sensor_msgs/CameraInfo) where the camera measures otherwise than the policy.
 Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
 for each pose, at most twice in a period of the policy, and the values of each depth image. What
-cannot be made says why.
+cannot be made says why. To look at, where something subscribes: `TOPIC/points`
+(sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
+frame base_link; `TOPIC/seen` (sensor_msgs/Image, 32FC1), a depth image as the policy sees it.
 """
 
 from __future__ import annotations
@@ -24,18 +26,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32MultiArray, Header
 
 from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, ModelFiles, policies_of
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError, RobotError
-from policy_core.interfaces import F64
+from policy_core.interfaces import F32, F64
 from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
 from policy_inference.depth_source import DepthSource
@@ -46,6 +49,7 @@ from policy_inference.nodes.process import serve_node
 from policy_inference.nodes.settings import POLICY
 from policy_inference.perception import FROZEN_AFTER_M, ScanSource, pose_of, scans_of
 
+BASE = "base_link"
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
 RAW, COMPRESSED = "raw", "compressedDepth"
 _POLICY = ("bundle", "public_key", "backend", "backend_options")
@@ -121,6 +125,14 @@ class PerceptionNode(PeerGuard, Node):
         self._publishers_of = {
             topic: self.create_publisher(Perceived, topic, qos.COMMAND)
             for topic in (*(scan.topic for scan in self._scans), *self._depths)
+        }
+        self._points = {
+            scan.topic: self.create_publisher(PointCloud2, f"{scan.topic}/points", qos.COMMAND)
+            for scan in self._scans
+        }
+        self._images = {
+            topic: self.create_publisher(Image, f"{topic}/seen", qos.COMMAND)
+            for topic in self._depths
         }
         if self._scans:
             self._subscribe_to_ground(values["source"])
@@ -235,6 +247,8 @@ class PerceptionNode(PeerGuard, Node):
                     data=array("d", values.tobytes()),
                 )
             )
+            if self._images[source.topic].get_subscription_count():
+                self._images[source.topic].publish(_image(source.processor.image, _time(stamp_ns)))
 
     def _publish(self, scan: ScanSource, header: Any, see: Callable[[], F64]) -> None:
         message = Perceived(map_stamp=_time(scan.map_stamp_ns))
@@ -247,6 +261,11 @@ class PerceptionNode(PeerGuard, Node):
             message.problem = str(error)
             self._warn(scan.topic, error)
         self._publishers_of[scan.topic].publish(message)
+        if self._points[scan.topic].get_subscription_count() and not message.problem:
+            ground = scan.ground()
+            if ground is not None:
+                cloud = _cloud(ground, scan.scanner.values, message.header.stamp)
+                self._points[scan.topic].publish(cloud)
 
     def _refuse(self, topic: str, header: Any, error: Exception) -> None:
         self._warn(topic, error)
@@ -264,6 +283,38 @@ class PerceptionNode(PeerGuard, Node):
         """Close the encoders."""
         for encoder in self._encoders:
             encoder.close()
+
+
+def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
+    """Return points [points, 3] of the ground with their index and the value that is seen."""
+    columns = np.column_stack([ground, np.arange(len(ground)), values]).astype(np.float32)
+    names = ("x", "y", "z", "index", "value")
+    step = columns.itemsize * len(names)
+    return PointCloud2(
+        header=Header(stamp=stamp, frame_id=BASE),
+        height=1,
+        width=len(columns),
+        fields=[
+            PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+            for i, name in enumerate(names)
+        ],
+        point_step=step,
+        row_step=step * len(columns),
+        data=array("B", columns.tobytes()),
+        is_dense=bool(np.isfinite(columns).all()),
+    )
+
+
+def _image(image: F32, stamp: Time) -> Image:
+    height, width = image.shape
+    return Image(
+        header=Header(stamp=stamp),
+        height=height,
+        width=width,
+        encoding="32FC1",
+        step=image.itemsize * width,
+        data=array("B", image.tobytes()),
+    )
 
 
 def _time(ns: int) -> Time:

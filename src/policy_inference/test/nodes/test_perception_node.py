@@ -18,7 +18,7 @@ from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from policy_core.errors import PolicyError
@@ -98,8 +98,17 @@ def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
     robot.node.create_subscription(Perceived, TOPIC, found.append, QoSProfile(depth=10))
     maps = robot.node.create_publisher(GridMap, "elevation_map", 1)
     poses = robot.node.create_publisher(Odometry, "odom", 1)
+    clouds = list[PointCloud2]()
+    robot.node.create_subscription(
+        PointCloud2, f"{TOPIC}/points", clouds.append, QoSProfile(depth=10)
+    )
     robot.until(
-        lambda: node.count_publishers("odom") and node.count_subscribers(TOPIC), "both ends"
+        lambda: (
+            node.count_publishers("odom")
+            and node.count_subscribers(TOPIC)
+            and node.count_subscribers(f"{TOPIC}/points")
+        ),
+        "both ends",
     )
 
     def see() -> Perceived:
@@ -123,6 +132,10 @@ def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
     robot.until(lambda: not see().problem, "a scan of the map")
     assert found[0].invalid == 0
     np.testing.assert_allclose(found[0].data, [-0.35, -0.15], atol=1e-6)
+    robot.until(lambda: clouds, "points to look at")
+    rows = np.frombuffer(clouds[-1].data, np.float32).reshape(2, 5)
+    np.testing.assert_allclose(rows[:, 2:], [[-0.15, 0, -0.35], [-0.35, 1, -0.15]], atol=1e-6)
+    assert [field.name for field in clouds[-1].fields] == ["x", "y", "z", "index", "value"]
     robot.until(lambda: see().problem, "a map that is too old")
     assert len(found[0].data) == 0
 
@@ -173,6 +186,8 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
     robot, found = node_stage.robot, list[Perceived]()
     node = perceive(bundle=str(camera_bundle(tmp_path / "sees")))
     robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))
+    seen = list[Image]()
+    robot.node.create_subscription(Image, f"{FRONT}/seen", seen.append, QoSProfile(depth=10))
     images = robot.node.create_publisher(Image, f"{FRONT}/image", 1)
 
     def see(millimetres: int) -> Perceived:
@@ -187,6 +202,9 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
 
     assert see(2500).invalid == 1
     np.testing.assert_allclose(found[-1].data, [1.0, *[0.5] * 5] * 2, atol=1e-6)
+    robot.until(lambda: see(2500) and seen, "an image to look at")
+    assert (seen[-1].encoding, seen[-1].height, seen[-1].width) == ("32FC1", 2, 3)
+    np.testing.assert_allclose(np.frombuffer(seen[-1].data, np.float32), [1.0, *[0.5] * 5])
     found.clear()
 
     def is_refused() -> bool:
