@@ -8,7 +8,6 @@ import argparse
 import json
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -142,12 +141,6 @@ def test_what_is_missing_or_too_much_beside_a_bundle_is_named(
     with pytest.raises(SystemExit, match="2"):
         made.parse_args(line.split())
     check_wording(*lines_with(capsys.readouterr().err, "error"))
-
-
-def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        parser().parse_args(["--version"])
-    assert capsys.readouterr().out == f"try {version('policy-inference')}\n"
 
 
 def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,11 +70,6 @@ def test_a_chunk_policy_has_actions_and_neither_models_nor_cameras(tmp_path: Pat
     ]
 
 
-def test_limits_are_stricter_than_the_contract_s(tmp_path: Path) -> None:
-    found = plan_of(BUNDLES / "lite3_walk", tmp_path / "walk", "--limit", "max_tilt_rad=0.5")
-    assert found["limits.max_tilt_rad"] == 0.5
-
-
 @pytest.mark.parametrize(
     ("bundle", "more"),
     [

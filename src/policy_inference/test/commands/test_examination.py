@@ -66,24 +66,6 @@ def test_bundle_that_ships_can_run_here(
     assert "CPUExecutionProvider" in lines_with(found, "ok onnxruntime")[0]
 
 
-@pytest.mark.parametrize("integers", ["", "\n      integers: unsigned"], ids=["unstated", "said"])
-def test_integers_that_saturate_on_this_processor_are_a_warning(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    integers: str,
-) -> None:
-    monkeypatch.setattr(Machine, "cpu_flags", lambda _: frozenset({"avx2"}))
-    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
-    contract = folder / "policy.yaml"
-    text = contract.read_text("utf-8")
-    contract.write_text(text.replace("precision: int8", f"precision: int8{integers}"), "utf-8")
-
-    assert examined([str(folder), "--backend", "onnx"]) == 0
-
-    check_wording(*lines_with(printed(capsys), "int8"))
-
-
 @pytest.mark.parametrize(
     ("bundle", "backend"),
     [

@@ -87,16 +87,6 @@ def test_a_degree_is_a_degree_and_a_gripper_is_no_angle_in_degrees(
     )
 
 
-def test_normalised_chunks_are_deviations_of_the_action(arm_contract: ChunkContract) -> None:
-    chunks = np.array([[[20.0, 25.0, 50.0]]])
-
-    (difference,) = chunk_differences(
-        arm_contract, {"normalised_chunk": np.zeros((1, 1, 3))}, {"chunk": chunks}
-    )
-
-    assert difference.expected == pytest.approx(np.array([[1.0, 1.0, 0.0]]))
-
-
 def test_features_are_measured_by_channel_and_their_direction_is_judged(
     arm_contract: ChunkContract, chunks: F64
 ) -> None:

@@ -52,16 +52,6 @@ def test_version_of_rclpy_was_checked() -> None:
     assert found.startswith(CHECKED)
 
 
-def test_no_other_module_uses_what_is_private() -> None:
-    sources = Path(__file__).resolve().parents[3]
-    modules = {
-        file.name
-        for file in sources.rglob("*.py")
-        if re.search(r"rclpy\.impl|rclpy_implementation", file.read_text("utf-8"))
-    }
-    assert modules == {"rclpy_gaps.py", "test_rclpy_gaps.py"}
-
-
 def test_message_is_waited_for_and_taken_as_bytes(gaps_node: Node) -> None:
     subscription: Any = gaps_node.create_subscription(Bool, "pressed", never_called, 10)
     waits = MessageWaitSet(gaps_node, 1)

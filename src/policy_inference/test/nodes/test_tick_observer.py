@@ -121,11 +121,3 @@ def test_each_sees_a_tick_and_the_first_verdict_counts(
     parts[0].verdict = RunVerdict(EndStep.FAULT, "a gate")
     assert both.observe(tick) is parts[0].verdict
     assert calls == ["a observe 0", "b observe 0"] * 3
-
-
-def test_one_that_is_added_sees_ticks_after_the_others(
-    both: TickObservers, calls: list[str]
-) -> None:
-    both.add(Observer("c", calls))
-    both.observe(Robot().controller.latest_tick)
-    assert calls == ["a observe 0", "b observe 0", "c observe 0"]

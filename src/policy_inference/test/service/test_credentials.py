@@ -72,8 +72,3 @@ def encrypt_key(file: Path) -> None:
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-
-
-def test_a_file_that_is_not_there_is_named(ca: Certificate, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=str(tmp_path / "none")):
-        read_certificate(ca.cert, tmp_path / "none")

@@ -116,24 +116,6 @@ def test_clients_errors_and_rows_are_counted(
     assert found["inference_rows_sum",] == 3
 
 
-def test_versions_are_labels_also_those_with_a_vendor_s_words(
-    metrics_endpoint: MetricsServer,
-) -> None:
-    text = scraped_text(metrics_endpoint)
-
-    (sample,) = [
-        sample
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "policy_inference_service_info"
-    ]
-    assert sample.labels == {
-        "policy": "lite3_walk",
-        "policy_sha256": "ab" * 32,
-        "a_vendor_s": 'own "words"',
-    }
-
-
 def test_telemetry_that_is_a_number_is_shown_in_base_units(metrics_endpoint: MetricsServer) -> None:
     found = scraped_samples(metrics_endpoint)
 
@@ -144,16 +126,6 @@ def test_telemetry_that_is_a_number_is_shown_in_base_units(metrics_endpoint: Met
     assert {key for key in found if key[0] in ("load_ratio", "telemetry")} == {
         ("telemetry", "power_w")
     }
-
-
-@pytest.mark.parametrize(
-    ("host", "is_beyond"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)]
-)
-def test_it_is_known_whether_other_machines_may_read_them(
-    counts: Counts, host: str, is_beyond: bool
-) -> None:
-    with closing(metrics_server((host, 0), counts)) as metrics_endpoint:
-        assert metrics_endpoint.is_beyond is is_beyond
 
 
 def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:

@@ -15,7 +15,6 @@ import pytest
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.commands.main import main
 from policy_inference.open_inference import SERVICE, WireTensors, message_classes
 from policy_inference.service.open_inference_server import (
     GraphService,
@@ -153,12 +152,6 @@ def test_request_that_makes_no_sense_is_refused_by_its_reason(
     assert infer(ask_server, {"obs": zero_obs()}).outputs[0].name == "actions"
 
 
-def test_values_that_are_not_finite_pass_as_in_a_local_model(ask_server: Ask) -> None:
-    answer = infer(ask_server, {"obs": zero_obs() + np.nan})
-
-    assert np.isnan(np.frombuffer(answer.raw_output_contents[0], np.float32)).all()
-
-
 def test_failing_model_is_an_error_of_the_request(
     ask_server: Ask, tiny_model: GraphService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,23 +180,3 @@ def test_port_that_is_taken_is_an_error(oip_server: OpenInferenceServer) -> None
 def test_other_machines_need_a_secret_to_connect() -> None:
     with refusal(PolicyError):
         OpenInferenceServer(("0.0.0.0", 0), {})
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        ["--tcp", "127.0.0.1:0"],
-        ["--metrics", "127.0.0.1:0"],
-        ["--batch", "4"],
-        ["--bundle", "x", "--obs-stats", "stats.npz"],
-    ],
-    ids=" ".join,
-)
-def test_option_that_contradicts_it_is_refused(
-    option: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["serve", "--bundle", "x", "--open-inference", "127.0.0.1:0", *option])
-
-    assert caught.value.code == 2
-    check_wording(capsys.readouterr().err.splitlines()[-1])

@@ -102,12 +102,9 @@ def test_a_client_that_ends_its_half_still_gets_its_answer(service: Service) -> 
     check_wording(*service.notes.ended)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_observation_that_is_not_finite_ends_the_connection(
-    service: Service, value: float
-) -> None:
+def test_an_observation_that_is_not_finite_ends_the_connection(service: Service) -> None:
     client, row = service.connect(), random_observation()
-    row[0, 3] = value
+    row[0, 3] = np.nan
     client.sendall(row.tobytes())
     service.settle()
 

@@ -16,7 +16,7 @@ from policy_core.errors import BundleError
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
 from policy_inference.service.policy import policy_of
-from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
+from policy_inference.service.protocol import Answer, Code, ObservationScaling
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from testkit.kernel.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
 from testkit.wording import check_wording, refusal
@@ -305,12 +305,3 @@ def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
     assert session.problem.code is Code.ACTION_NOT_FINITE
     ask_alone(model, session, [0, 0, 0])
     assert input_of(model, "h_in") == [2.0, 2.0]
-
-
-def test_more_robots_in_a_frame_than_the_batch_refused(tmp_path: Path) -> None:
-    model = serve_file(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
-
-    for rows in (0, 2, 2**32 - 1):
-        with refusal(ServiceError) as got:
-            model.require_offered(Hello(rows=rows))
-        assert got.value.code is Code.NOT_OFFERED

@@ -30,9 +30,6 @@ from testkit.wording import refusal
 from .shadowed import outcome_names
 from .shadowed_arm import SETTINGS, ShadowedArm
 
-MEMORY = {"synchronous": 0, "asynchronous": 2, "ensemble": STEPS}
-"""Ticks after a chunk in which targets depend on chunks before; the fade takes 0.2 s."""
-
 
 def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array(
@@ -81,28 +78,6 @@ def test_each_observation_is_answered_once_and_is_the_active_policys() -> None:
     assert [each.observation_ns for each in inferences] == [s.time_ns for s in shadowed.seen]
     assert {*shadowed.seen[0].frames} == {"laptop", "phone"}
     assert all(each.chunk is not None and not each.error for each in inferences)
-
-
-@pytest.mark.parametrize("mode", MEMORY)
-def test_after_an_observation_that_was_skipped_it_is_skipped_until_its_queue_is_whole(
-    mode: str,
-) -> None:
-    shadowed = ShadowedArm(SETTINGS[mode])
-    shadowed.tick(20)
-    shadowed.late = True
-    while outcome_names(shadowed.answers)[-1] == "COMPARED":
-        shadowed.tick()
-    shadowed.late = False
-    first = len(shadowed.answers)
-    seen = len(shadowed.seen)
-    while len(shadowed.seen) == seen:
-        shadowed.tick()
-    whole = len(shadowed.answers) - 1 + MEMORY[mode]
-    shadowed.tick(30)
-
-    assert {*outcome_names(shadowed.answers[first:whole])} <= {"SKIPPED"}
-    assert {*outcome_names(shadowed.answers[whole:])} == {"COMPARED"}
-    np.testing.assert_array_equal(distances(shadowed.answers[whole:]), 0.0)
 
 
 @pytest.mark.parametrize("error", [BackendError("gone"), RobotError("no JPEG")])

@@ -18,19 +18,8 @@ from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
 from testkit.kernel.robots import fail
 from testkit.wording import check_wording, refusal
 
-from .shadowed import HISTORY, PHASE, STEPS, Shadowed, outcome_names
+from .shadowed import HISTORY, STEPS, Shadowed
 
-RECURRENT = {
-    "model.inputs": {"h_in": {"shape": [1, 2]}},
-    "model.outputs": {"h_out": {"shape": [1, 2]}},
-    "state": [{"input": "h_in", "output": "h_out"}],
-}
-MEMORIES: Mapping[str, Mapping[str, object]] = {
-    "nothing": {},
-    "history": HISTORY,
-    "phase": PHASE,
-    "recurrent": RECURRENT,
-}
 PERMUTED = {
     "joints.names": ["b", "c", "a"],
     "joints.robot_names": {"a": "hip", "b": "knee", "c": "ankle"},
@@ -63,21 +52,6 @@ def test_followed_shadow_of_another_model_is_asked_the_same_and_a_free_one_is_no
     np.testing.assert_array_equal(followed.backend.seen, followed.active.seen)
     assert not np.array_equal(free.backend.seen, free.active.seen)
     assert free.answers[-1].target is not None
-
-
-@pytest.mark.parametrize(("memory", "frames"), [("nothing", 1), ("history", 4), ("phase", 1)])
-def test_followed_shadow_is_compared_again_when_its_history_is_whole(
-    memory: str, frames: int
-) -> None:
-    shadowed = Shadowed(MEMORIES[memory]).runs()
-    shadowed.tick(6)
-    shadowed.tick(5, lost=True)
-
-    shadowed.tick(10)
-
-    after = shadowed.answers[6:]
-    assert outcome_names(after) == ["SKIPPED"] * frames + ["COMPARED"] * (10 - frames)
-    assert_equal_targets(after[frames:])
 
 
 def test_joints_in_another_order_with_other_names_and_scales_are_the_same_robot() -> None:

@@ -72,17 +72,6 @@ ENGINES: list[tuple[str, str, Callable[[Path], Path], list[str]]] = [
 ]
 
 
-def test_weights_in_a_second_file_are_refused(
-    install_gpu: Install, tmp_path: Path, open_trt: Open
-) -> None:
-    install_gpu(next(iter(FLAVOURS)))
-    file = save_linear(tmp_path / "model.onnx", 5, 3)
-    onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
-
-    with refusal(BackendError):
-        open_trt(file)
-
-
 @pytest.mark.parametrize(("flavour", "precision", "save", "flags"), ENGINES)
 def test_precision_is_asked_for_where_there_is_a_flag_and_never_rounded_to_tf32(
     install_gpu: Install,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -15,10 +14,9 @@ import pytest
 from policy_core.errors import BackendError
 from policy_inference.backends.tensorrt.cache import PlanCache
 from policy_inference.backends.tensorrt.sidecar import Fingerprint
-from testkit.wording import check_wording, refusal
+from testkit.wording import refusal
 
 from .conftest import FROM_CACHE, Install, Open
-from .gpu import Gpu
 
 PRINT = Fingerprint(
     model_sha256="0" * 64,
@@ -46,34 +44,6 @@ def test_an_engine_is_built_once_and_only_with_leave(
     assert gpu.calls.count("build") == 1
     assert first.details["engine"].startswith("built ")
     assert second.details["engine"] == FROM_CACHE
-
-
-CHANGES: dict[str, tuple[Callable[[], Gpu], str]] = {
-    "TensorRT": (Gpu, "11.4"),
-    "GPU": (lambda: Gpu(name="Thor"), "10.3"),
-    "compute capability": (lambda: Gpu(capability=(8, 9)), "10.3"),
-    "driver": (lambda: Gpu(driver=13000), "10.3"),
-    "CUDA": (lambda: Gpu(runtime=12040), "10.3"),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_an_engine_of_another_machine_is_built_again_with_the_reason(
-    install_gpu: Install, open_trt: Open, change: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    make, flavour = CHANGES[change]
-    install_gpu()
-    open_trt()
-    gpu = install_gpu(flavour, gpu=make())
-
-    with refusal(BackendError):
-        open_trt(build="no")
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "policy_inference"):
-        open_trt()
-
-    assert gpu.calls.count("build") == 1
-    check_wording(caplog.messages[0])
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Fingerprint)])
