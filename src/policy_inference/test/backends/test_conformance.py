@@ -86,7 +86,6 @@ def test_every_backend_of_the_package_has_a_case() -> None:
         for entry in entry_points(group=GROUP)
         if entry.value.startswith("policy_inference.")
     }
-
     assert ours == CASES.keys() | ELSEWHERE.keys()
     for name, file in ELSEWHERE.items():
         assert f'name="{name}"' in (ROOT / file).read_text("utf-8")
@@ -95,7 +94,6 @@ def test_every_backend_of_the_package_has_a_case() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
     (entry,) = entry_points(group=GROUP, name=name)
-
     assert entry.load().name == CASES[name].name == name
 
 

@@ -107,7 +107,6 @@ def test_a_credential_of_systemd_that_is_none_is_refused(
     (tmp_path / "token").write_text("too short", "utf-8")
     (tmp_path / "token").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder.replace("FOLDER", str(tmp_path)))
-
     assert exit_status(f"{OPEN_INFERENCE} --token-file credential:{name}") == status
     refused = lines_with(capsys.readouterr().err, "error:") if status == 2 else caplog.messages[-1:]
     check_wording(*refused)

@@ -51,7 +51,6 @@ def test_parameter_file_reaches_a_node_in_a_namespace(
     file = tmp_path / "nodes.yaml"
     file.write_text("/**/joint_policy_node:\n  ros__parameters:\n    trigger: sunrise\n")
     run = launch(*LITE3_ALONE, "backend:=onnx", "namespace:=one", f"params_file:={file}")
-
     run.wait_for_end()
     assert re.search(r"\[one\.joint_policy_node\]: .*trigger.*'sunrise'", run.output)
 
@@ -63,7 +62,6 @@ def test_arguments_win_over_the_parameter_file(launch: Callable[..., Any], tmp_p
         "/**/joint_policy_node:\n  ros__parameters: {backend: abacus}\n"
     )
     run = launch(*LITE3_ALONE, "backend:=onnx", f"params_file:={file}")
-
     run.wait_for(r"\[joint_policy_node\]: lite3_walk .* on onnx")
 
 
@@ -182,7 +180,6 @@ def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) ->
     started = run.wait_for(r"\[joint_policy_node-\d+\]: process started with pid")
     run.wait_for("on onnx")
     os.kill(int(re.findall(r"pid \[(\d+)\]", started)[0]), signal.SIGKILL)
-
     run.wait_for_end()
     run.says("joint_policy_node-", "was required")
 
@@ -200,7 +197,6 @@ def test_act_policy_starts_with_its_cameras(launch: Callable[..., Any], tmp_path
     run.wait_for(r"\[one\.front\.usb_camera\]: /dev/video7: expected a camera, found nothing")
     run.wait_for(r"\[one\.act_policy_node\]: asynchronous: 5 of 10 steps")
     run.send(signal.SIGINT)
-
     run.wait_for_end()
     assert run.ended_cleanly() == 2
 
@@ -214,12 +210,10 @@ def test_robot_in_this_computer_is_found_by_it_alone(
     for name in CHOICES:
         monkeypatch.delenv(name, raising=False)
     run = launch("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx")
-
     started = run.wait_for(r"\[\w+_policy_node-\d+\]: process started with pid")
     run.wait_for("_policy_node.* on onnx|_policy_node.*asynchronous")
     pid = re.findall(r"pid \[(\d+)\]", started)[0]
     lines = Path(f"/proc/{pid}/environ").read_text("utf-8").split("\0")
     environment = dict(line.split("=", 1) for line in lines if line)
-
     found = {name: environment[name] for name in CHOICES if environment.get(name)}
     assert found == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -118,9 +118,7 @@ class TestModes:
 
     def test_run_ends_after_the_time_asked_for(self, start_arm: Start) -> None:
         arm = start_arm(run_for_s=1.0).runs()
-
         ticks = 1 + next(i for i in range(100) if arm.tick().mode != Mode.RUN)
-
         assert ticks == RATE_HZ + 1  # the tick at which the time is over still runs
         assert is_held(arm.commands[-1])
         status = arm.reported(lambda status: status.mode == Mode.DAMP, "DAMP")
@@ -136,7 +134,6 @@ class TestRealTime:
         runs_in_real_time(arm)
         arm.until(lambda: len(arm.chunks) > 3, "chunks")
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
-
         assert arm.commands[-1].position[:3] == pytest.approx(seen_positions()[:3], abs=SIZE * RAMP)
         assert all(
             ns(after.stamp) > ns(before.stamp)
@@ -151,7 +148,6 @@ class TestReports:
         arm = start_arm(mode="synchronous").runs()
         arm.until(lambda: arm.chunks, "a chunk")
         chunk = arm.chunks[0]
-
         assert (list(chunk.names), chunk.steps) == (list(JOINTS), SIZE)
         assert chunk.period_s == pytest.approx(1 / RATE_HZ)
         assert (ns(chunk.stamp), chunk.sequence) == (ns(arm.commands[-1].stamp), 0)
@@ -164,9 +160,7 @@ class TestReports:
         arm.moves(4 * STEPS)
         before = len(arm.diagnostics)
         arm.until(lambda: len(arm.diagnostics) > before + 1, "diagnostics")
-
         values = {pair.key: pair.value for pair in arm.diagnostics[-1].status[0].values}
-
         assert values["chunk.mode"] == "synchronous"
         assert int(values["chunk.count"]) == len(arm.chunks)
         assert float(values["chunk.rate_hz"]) == pytest.approx(RATE_HZ / STEPS, rel=0.3)
@@ -180,7 +174,6 @@ class TestReports:
         for tick in range(4 * RATE_HZ):
             arm.position = (0.0, 0.0, 0.05 * (-1) ** (tick // 3), 0.0)
             arm.tick()
-
         # What is logged once may have been seen while the arm began to swing.
         arm.hears("blue swings", level="WARN")
         before = len(arm.diagnostics)
@@ -206,7 +199,6 @@ class TestLeaving:
         arm.until(hangs.is_set, "a run that hangs")
         arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")
         node = arm_stage.nodes[0]
-
         assert node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
         assert node.left_behind
         goes_on.set()

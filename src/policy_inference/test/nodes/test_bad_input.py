@@ -54,7 +54,6 @@ def test_what_the_package_itself_logs_comes_out_in_the_log_of_a_node(node_stage:
         log.info("building")
         log.warning("graph")
     log.warning("afterwards")
-
     node_stage.robot.hears("graph")
     said = {each.text: each.level for each in node_stage.robot.logged()}
     assert said == {"building": "INFO", "graph": "WARN"}

@@ -205,7 +205,6 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         process.send_signal(number)
         process.send_signal(number)
         status, output = ended(process)
-
         assert status == 0
         (said,) = logged_in(output)
         check_wording(said.text)
@@ -240,7 +239,6 @@ def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
         process.send_signal(signal.SIGTERM)
         response = partner.finishes(answer, "the answer")
         status, output = ended(process)
-
         check_wording(response.message)
         partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
         assert is_damp(partner.commands[-1])

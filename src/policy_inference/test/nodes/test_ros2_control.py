@@ -113,7 +113,6 @@ def test_joint_trajectory_controller_accepts_each_message_whenever_it_comes(
     # Linear from the state before, and held from there on.
     assert list(point.velocities) == list(point.accelerations) == list(point.effort) == []
     assert ns(point.time_from_start) == round(1e9 / reach_contract.rate_hz)
-
     # After a `cmd_timeout` the measured position would be held, and a loaded arm would sag.
     assert parameters["cmd_timeout"] == 0.0
     assert parameters["interpolate_from_desired_state"] is True

@@ -40,7 +40,6 @@ def test_shadow_is_compared_while_its_member_runs(
         return bool(answered(shadow) + others == ran)
 
     found = shadow_of(partner, is_whole, "all answers")
-
     told = partner.told()
     assert told["shadow.member"] == "walk"
     assert 0 < int(told["shadow.ticks_other_members"]) <= CROUCHES + 1

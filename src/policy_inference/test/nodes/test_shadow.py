@@ -78,9 +78,7 @@ class TestDistance:
         activate(use_sim_time=True, shadow_bundle=str(moved))
         partner.runs()
         moves_sensors(partner, JOINT, TICKS)
-
         found = settled(partner)
-
         assert list(found.joints) == list(JOINTS)
         assert all(
             0.0 < a <= b <= c for a, b, c in zip(found.mean, found.rms, found.max, strict=True)
@@ -112,7 +110,6 @@ def test_recording_has_what_the_shadow_made_of_each_tick(
     partner.runs()
     moves_sensors(partner, kind, TICKS)
     found = settled(partner)
-
     read = messages_of_run(partner, flights)
     shadows = read["shadow_tick"]
     compared = [m for m in shadows if m.outcome == m.COMPARED]
@@ -183,7 +180,6 @@ def test_commands_are_bit_for_bit_those_without_a_shadow(
     node.trigger_configure()
     node.trigger_activate()
     found, beside = run_of_commands(robot, kind, 3 * SLOTS, act)
-
     assert found == plain
     assert not beside.latched
     assert [(c.name, c.count) for c in beside.guard_counters] == [
@@ -241,9 +237,7 @@ class TestLoad:
         partner.statuses.clear()
         partner.runs()
         moves_sensors(partner, kind, 10)
-
         found = settled(partner, since)
-
         assert (found.bundle_version, found.problem) == ("2.0.0", "")
         assert found.compared
         assert max(found.max) == 0.0
@@ -257,7 +251,5 @@ class TestLoad:
         partner.loads(bundle_in_use)
         partner.statuses.clear()
         partner.runs()
-
         status = partner.reported(lambda status: status.shadow[0].problem, "the reason")
-
         assert "policy.onnx" in status.shadow[0].problem

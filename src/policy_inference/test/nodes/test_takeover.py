@@ -120,7 +120,6 @@ def test_the_arm_follows_the_leader_and_then_the_policy_again_without_a_jump(
         lambda: arm.tick().position == pytest.approx(seen_positions(), abs=0.2),
         "what the policy asks for",
     )
-
     arm.until(lambda: not arm.person_drives, "an end of the intervention")
     steps = np.abs(np.diff([command.position for command in arm.commands[first:]], axis=0))
     assert steps.max() <= SPEED / RATE_HZ + 1e-9
@@ -137,7 +136,6 @@ def test_a_handover_says_how_far_off_each_joint_of_the_leader_is(start_led: Star
     arm.request("take_over")
     before = list(arm.tick().position)
     arm.ticks(20)
-
     assert arm.commands[-1].position == pytest.approx(before, abs=1e-12)
     assert not arm.person_drives
     arm.hears(f"{JOINTS[0]} +0.")
@@ -161,7 +159,6 @@ def test_a_leader_with_motors_goes_to_the_arm_and_is_limp_while_a_person_drives(
     arm.tick()
     arm.until(lambda: arm.tick() and not any(arm.guides[-1].stiffness), "a limp leader")
     assert not any(arm.guides[-1].damping)
-
     arm.request("hand_back")
     arm.until(lambda: arm.tick() and all(arm.guides[-1].stiffness), "a leader that follows")
 
@@ -175,7 +172,6 @@ def test_a_leader_that_drops_out_holds_the_arm(start_led: Start, fault: str) -> 
         arm.node.create_publisher(JointState, "leader/joint_states", 10)
     arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
     arm.until(lambda: not arm.person_drives, "an end of the intervention in that tick")
-
     status = arm.reported(lambda status: status.mode == Mode.HOLD, "HOLD in the status")
     check_wording(status.reason)
     assert list(arm.commands[-1].position) == list(arm.commands[-2].position)

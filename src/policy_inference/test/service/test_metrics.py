@@ -73,7 +73,6 @@ def test_latencies_are_counted_in_cumulated_buckets_of_seconds(
 ) -> None:
     for microseconds in (40, 50, 51, 900, 200_000):
         counts.latency_ns["raw"].add(microseconds * 1000)
-
     found = scraped_samples(metrics_endpoint)
     below = {
         labels[1]: value
@@ -106,7 +105,6 @@ def test_clients_errors_and_rows_are_counted(
     counts.failed("OTHER_POLICY")
     counts.failed("OTHER_POLICY")
     counts.rows.add(3)
-
     found = scraped_samples(metrics_endpoint)
     assert (found["clients", "raw"], found["clients", "framed"]) == (0, 1)
     assert found["clients_accepted_total", "raw"] == 1
@@ -118,7 +116,6 @@ def test_clients_errors_and_rows_are_counted(
 
 def test_telemetry_that_is_a_number_is_shown_in_base_units(metrics_endpoint: MetricsServer) -> None:
     found = scraped_samples(metrics_endpoint)
-
     assert found["frequency_hertz", "npu"] == 1e9
     assert found["temperature_celsius", "cpu"] == 51.5
     assert found["available_bytes", "memory"] == 2 * 2**20
@@ -138,7 +135,6 @@ def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
 def test_a_scraper_that_says_nothing_is_cut_off(metrics_endpoint: MetricsServer) -> None:
     with connect_scraper(metrics_endpoint) as silent:
         silent.sendall(b"GET /met")
-
         assert silent.recv(1) == b""
         assert ("slow",) in scraped_samples(metrics_endpoint)
 
@@ -148,7 +144,6 @@ def test_half_a_request_keeps_no_other_from_its_answer(metrics_endpoint: Metrics
         halves = [opened.enter_context(connect_scraper(metrics_endpoint)) for _ in range(33)]
         for half in halves:
             half.sendall(b"GET /metrics HTTP/1.1\r\n")
-
         assert ("slow",) in scraped_samples(metrics_endpoint)
         halves[-1].sendall(b"\r\n")
         assert halves[-1].recv(15) == b"HTTP/1.0 200 OK"

@@ -38,9 +38,7 @@ def test_an_engine_is_built_once_and_only_with_leave(
         open_trt(build="no")
     assert "build" not in gpu.calls
     assert not cache.exists()
-
     first, second = open_trt(), open_trt(build="no")
-
     assert gpu.calls.count("build") == 1
     assert first.details["engine"].startswith("built ")
     assert second.details["engine"] == FROM_CACHE
@@ -51,7 +49,6 @@ def test_every_part_of_the_fingerprint_counts(tmp_path: Path, field: str) -> Non
     cache = PlanCache(tmp_path)
     cache.store(PRINT, b"plan", Path("model.onnx"), 1.0)
     other = replace(PRINT, **{field: "other"})
-
     assert cache.find(PRINT) is not None
     assert cache.find(other) is None
     assert "was" in cache.why_missing(other, Path("model.onnx"))
@@ -75,9 +72,7 @@ def test_a_damaged_engine_is_built_again(
     open_trt()
     (plan,) = cache.glob("*.plan")
     damage(plan)
-
     open_trt()
-
     assert gpu.calls.count("build") == 2
     assert open_trt().details["engine"] == FROM_CACHE
 
@@ -88,7 +83,6 @@ def test_a_folder_that_cannot_be_written_is_named(
     install_gpu()
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-
     with refusal(BackendError):
         open_trt()
 
@@ -117,6 +111,5 @@ def test_two_that_build_at_once_build_once(install_gpu: Install, open_trt: Open)
     go_on.set()
     for thread in threads:
         thread.join(10.0)
-
     assert gpu.calls.count("build") == 1
     assert sorted(text.split()[0] for text in details) == ["built", "from"]
