@@ -180,30 +180,6 @@ def test_a_scan_says_why_there_is_none(source: ScanSource) -> None:
     check_wording(*reasons)
 
 
-def test_a_map_that_stays_the_same_while_the_robot_moves_is_not_believed(
-    source: ScanSource,
-) -> None:
-    for way in range(6):
-        now_ns = NOW_NS + way * SECOND_NS // 10
-        source.take_map(grid_map(step(30), stamp_ns=now_ns), now_ns)
-        source.see(pose(0.1 * way, now_ns), now_ns)
-    with pytest.raises(RobotError):
-        source.see(pose(0.6, now_ns + 50_000_000), now_ns)
-
-    source.take_map(grid_map(step(30) + 0.001, stamp_ns=now_ns), now_ns)
-    source.see(pose(0.6, now_ns + 60_000_000), now_ns)
-
-
-def test_after_a_jump_of_the_pose_only_a_newer_map_is_believed(source: ScanSource) -> None:
-    source.take_map(grid_map(step(30)), NOW_NS)
-    source.see(pose(), NOW_NS)
-    later_ns = NOW_NS + 20_000_000
-    with pytest.raises(RobotError):
-        source.see(pose(0.4, later_ns), later_ns)
-    source.take_map(grid_map(step(30), stamp_ns=later_ns + 1), later_ns + 1)
-    source.see(pose(0.4, later_ns + 1), later_ns + 1)
-
-
 def test_a_turn_that_no_robot_makes_is_a_jump_as_well(source: ScanSource) -> None:
     source.take_map(grid_map(step(30)), NOW_NS)
     source.see(pose(), NOW_NS)

@@ -55,7 +55,6 @@ def test_a_call_that_never_returns_keeps_no_service_from_ending(
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
-
     assert process.returncode == 1
     assert why in said
 
@@ -96,5 +95,4 @@ def test_a_call_that_never_returns_keeps_no_command_from_ending(
             process.communicate(timeout=60)
         finally:
             process.kill()
-
     assert process.returncode == 128 + signal.SIGTERM

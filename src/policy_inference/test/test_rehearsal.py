@@ -50,7 +50,6 @@ def test_a_bundle_that_takes_too_long_is_refused(linear_bundle: Path) -> None:
     content["joints"]["names"] = ["a" * 60 + "-"]
     content["joints"]["damping"] = {"(a+)+$": 1.0}
     (linear_bundle / "policy.yaml").write_text(yaml.safe_dump(content))
-
     with refusal(RefusedError):
         rehearse(str(linear_bundle), "", cpu_s=1)
 

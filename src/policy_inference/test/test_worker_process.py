@@ -94,10 +94,8 @@ def test_a_worker_that_handles_the_end_of_its_parent_finishes_first(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     up.read_text()
-
     parent.kill()
     parent.wait()
-
     assert (tmp_path / "finished").read_text() == "finished"
 
 
@@ -113,7 +111,6 @@ def test_a_command_gets_its_words_folder_and_variables_and_its_output_is_kept(
             output=output,
         )
     worker.end(30.0)
-
     assert worker.status == 3
     assert log.read_text() == f"{tmp_path} value a b\n"
 
@@ -149,7 +146,6 @@ def test_another_interpreter_finds_the_suite_and_nothing_else_of_ours(
             packages=["testkit"],
             output=output,
         ).end(30.0)
-
     path, _, startup = (tmp_path / "log").read_text().strip().partition("|")
     assert [Path(folder).name for folder in path.split(os.pathsep)] == [
         "policy_core",
@@ -168,15 +164,12 @@ def test_one_that_does_not_listen_is_forced_and_one_that_stays_even_then_is_left
     up.read_text()
     monkeypatch.setattr(worker, "kill", lambda: None)  # as where the kernel does not come to it
     before = open_descriptors()
-
     with caplog.at_level(logging.WARNING, "policy_inference"):
         worker.end(0.0)
-
     assert f"process {worker.pid} does not end" in caplog.text
     assert before - open_descriptors(), "its lifeline is closed"
     has_ended(worker.pid)
     assert worker.status == -signal.SIGIO
-
     worker = WorkerProcess(["-m", "stubborn", str(up)])
     up.read_text()
     worker.end(0.0)
@@ -215,9 +208,7 @@ def test_the_last_words_of_a_private_worker_are_bounded_and_its_folder_goes(modu
     worker = PrivateWorker("talks", [])
     assert worker.ends_within(30.0)
     folder, said = worker.folder, worker.said(30.0)
-
     worker.end()
-
     assert len(said) <= 4096
     assert said.endswith("the end")
     assert not folder.exists()
@@ -234,11 +225,9 @@ def test_the_first_of_a_group_that_ends_gives_the_status_and_the_others_are_stop
         "pathlib.Path(sys.argv[1]).write_text('up')\nsignal.pause()\n"
     )
     (modules / "ends.py").write_text("import sys\nsys.exit(3)\n")
-
     with ProcessGroup[WorkerProcess]() as processes:
         processes.add(WorkerProcess(["-m", "waits", str(up)]))
         up.read_text()
         processes.add(WorkerProcess(["-m", "ends"]))
         assert processes.wait() == 3
-
     assert (tmp_path / "left").exists()

@@ -68,14 +68,3 @@ class Odd(BackendBase):
     def _close(self) -> None:
         if "trace" in self._given:
             Path(self._given["trace"]).touch()
-
-
-class Noted(Odd):
-    """Notes each run in the file that the option `trace` names."""
-
-    warm_up_runs = 7
-
-    def _run(self) -> None:
-        super()._run()
-        with Path(self._given["trace"]).open("a", encoding="utf-8") as trace:
-            trace.write("run\n")

@@ -59,9 +59,7 @@ def run_until_answered(backend: ChildBackend) -> None:
 def test_arrays_are_the_child_s_and_options_reach_it(start_odd: Start) -> None:
     backend = start_odd("work", factor="3")
     backend.inputs["obs"][:] = [[2.0, -1.0]]
-
     backend.run()
-
     np.testing.assert_array_equal(backend.outputs["actions"], [[6.0, -3.0]])
     assert backend.name == "odd"
     assert backend.details["runtime"] == "odd"
@@ -77,17 +75,14 @@ def test_why_a_child_does_not_open_is_reported_and_no_descriptor_stays(
     before = open_descriptors()
     with refusal(BackendError):
         start_odd(deed)
-
     assert not open_descriptors() - before
 
 
 def test_details_and_errors_of_any_length_arrive(start_odd: Start) -> None:
     backend = start_odd("boast")
     backend.inputs["obs"][:] = 1.0
-
     with pytest.raises(BackendError) as caught:
         backend.run()
-
     assert re.fullmatch(r"odd:\s\u00e9+\s\[\.\.\.\]", str(caught.value))
     assert backend.details["runtime"] == "\u00e9" * 20_000
 
@@ -119,11 +114,9 @@ def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
     for _ in range(2):
         with refusal(BackendError):
             backend.run()
-
     goes_on.write_bytes(b"x")  # returns once the child reads it
     backend.inputs["obs"][:] = 4.0
     run_until_answered(backend)
-
     np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
     assert backend.problem() == ""
 
@@ -131,9 +124,7 @@ def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
 def test_closing_lets_the_child_release_its_runtime(start_odd: Start, tmp_path: Path) -> None:
     backend = start_odd("work", trace=str(tmp_path / "closed"))
     process = int(backend.details["process"].removeprefix("child "))
-
     backend.close()
-
     assert (tmp_path / "closed").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
@@ -153,5 +144,4 @@ def test_an_unknown_option_or_a_python_that_is_not_there_leaves_no_descriptor(
         monkeypatch.setattr("odd_backends.Odd.interpreter", classmethod(interpreter))
         with refusal(BackendError):
             start_odd("work")
-
     assert not open_descriptors() - before

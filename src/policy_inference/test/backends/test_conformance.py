@@ -10,6 +10,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
@@ -19,7 +20,7 @@ from policy_inference.testing.conformance import BackendConformance, ChildConfor
 from policy_inference.testing.models import save_quantised
 
 from . import rknnlite_double
-from .bpu.cases import BPU, PYEASY_IN_CHILD
+from .bpu.cases import BPU, PYEASY
 from .nvidia import cases as nvidia
 from .remote.cases import OIP
 
@@ -65,11 +66,11 @@ RKNN = BackendCase(
     failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _fail_in_runtime),
 )
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT, "oip": OIP}
-VARIANTS = {"bpu with pyeasy_dnn, in a child": PYEASY_IN_CHILD, **nvidia.MORE}
+VARIANTS = {"bpu with pyeasy_dnn": PYEASY, **nvidia.MORE}
 # Any backend may run in a process of its own.
 IN_CHILDREN = {
     "onnx": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
-    "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
+    "bpu with pyeasy_dnn": replace(PYEASY, backend=partial(ChildBackend, PyeasyBackend)),
 }
 # Where the tests of a back end are that needs more than `make setup` brings, or has tensors of its
 # own.
@@ -86,7 +87,6 @@ def test_every_backend_of_the_package_has_a_case() -> None:
         for entry in entry_points(group=GROUP)
         if entry.value.startswith("policy_inference.")
     }
-
     assert ours == CASES.keys() | ELSEWHERE.keys()
     for name, file in ELSEWHERE.items():
         assert f'name="{name}"' in (ROOT / file).read_text("utf-8")
@@ -95,7 +95,6 @@ def test_every_backend_of_the_package_has_a_case() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
     (entry,) = entry_points(group=GROUP, name=name)
-
     assert entry.load().name == CASES[name].name == name
 
 

@@ -25,7 +25,6 @@ Rows = Mapping[str, npt.NDArray[Any]]
 
 def test_own_bundle_gives_its_golden_outputs() -> None:
     bundle = load_bundle(BUNDLES / "lite3_walk", kind=JointBundle)
-
     with closing(open_backend(bundle, ["onnx"])[0]) as backend:
         golden = bundle.golden()
         _assert_golden(backend, {"obs": golden["obs"], "actions": golden["action"]}, rows=256)
@@ -47,7 +46,6 @@ def test_published_policy_gives_its_golden_outputs(
     recorded = shared_data / "legged" / folder
     inputs = [TensorSpec(name="obs", shape=(1, size))]
     outputs = [TensorSpec(name="actions", shape=(1, joints))]
-
     with closing(OnnxBackend(recorded / "policy.onnx", inputs, outputs)) as backend:
         _assert_golden(backend, _load(recorded), rows)
         _assert_first_actions(backend, actions)

@@ -31,7 +31,6 @@ def test_output_held_back_by_one_thread_is_not_taken_by_another(
         assert not entered.wait(0.05)
         seen.append(said())
     other.join()
-
     assert seen == ["first", "second"]
     os.write(2, b"afterwards")
     assert capfd.readouterr().err == "afterwards"
@@ -53,6 +52,5 @@ def test_last_words_of_a_process_whose_output_is_kept_stay_there() -> None:
     with tempfile.TemporaryFile() as kept:
         ended = subprocess.run([sys.executable, "-c", CRASH], stdout=kept, stderr=kept, check=False)
         kept.seek(0)
-
         assert ended.returncode == 3
         assert kept.read() == b"before last words last words "

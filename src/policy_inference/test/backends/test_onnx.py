@@ -47,10 +47,8 @@ def test_nothing_is_kept_for_the_maker_of_the_runtime_unless_that_is_asked_for(
     del environment["ORT_DISABLE_TELEMETRY"]
     if asked:
         environment["ORT_DISABLE_TELEMETRY"] = asked
-
     code = f"{_OPENED}import os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     said = subprocess.check_output([sys.executable, "-c", code, file], env=environment, text=True)
-
     assert said.strip() == (asked or "1")
     assert asked or not [*home.rglob("*")]
 
@@ -79,7 +77,6 @@ def test_model_that_does_not_fit_is_refused_when_opening(
     tmp_path: Path, node: Any, actions: tuple[int | str, ...], dtypes: dict[str, str]
 ) -> None:
     file = save(tmp_path / "m.onnx", [node], {"obs": (1, 4)}, {"actions": actions}, dtypes=dtypes)
-
     with refusal(BackendError):
         OnnxBackend(file, [OBS], [ACTIONS])
 
@@ -91,7 +88,6 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     file = save_linear(tmp_path / "linear.onnx", 4, 4)
     onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
     assert (tmp_path / "data").exists()
-
     with refusal(BackendError) as caught:
         OnnxBackend(file, [OBS], [ACTIONS])
     # The command of the message does merge them.
@@ -122,9 +118,7 @@ def test_signed_integers_are_warned_of_on_a_processor_where_their_sums_saturate(
     artifact = Artifact(file="p.onnx", sha256="0" * 64, precision=precision, integers=integers)
     text = "CPU part\t: 0xd0b\n" if flags is None else f"processor\t: 0\nflags\t\t: {flags}\n"
     there = machine(tmp_path, {"/proc/cpuinfo": text})
-
     found = [one for one in OnnxBackend.examine(there, artifact) if one.name == "int8"]
-
     assert [one.severity for one in found] == [Severity.WARNING] * warned
     if warned:
         check_wording(f"{found[0].found}; {found[0].remedy}")

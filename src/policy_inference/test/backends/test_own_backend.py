@@ -21,7 +21,6 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
     guide = DOCUMENT.read_text("utf-8").partition("## A back end of your own")[2]
     for name, content in FILE.findall(guide):
         (folder / name).write_text(content, "utf-8")
-
     _run_module(
         folder,
         "pip",
@@ -43,7 +42,6 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
         "test_conformance.py",
         PYTHONPATH=os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
     )
-
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None, said
     assert int(passed[1]) > 40

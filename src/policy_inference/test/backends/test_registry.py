@@ -81,7 +81,6 @@ def test_unknown_name_lists_the_installed_ones_and_the_artifacts(
 ) -> None:
     with refusal(BackendError) as caught:
         open_backend(registry_bundle, names)
-
     assert all(name in str(caught.value) for name in available())
 
 
@@ -136,9 +135,7 @@ def test_whatever_a_package_raises_ends_its_turn_only(
     )
     (tmp_path / "site" / "vendor_backend.py").write_text(code, "utf-8")
     monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
-
     backend, reasons = open_backend(registry_bundle, ["vendor", "onnx"])
-
     assert backend.name == "onnx"
     check_wording(*reasons)
     backend.close()
@@ -168,7 +165,6 @@ def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(
     registry_bundle: JointBundle,
 ) -> None:
     ((artifact, file),) = artifacts_for(registry_bundle, "builder").values()
-
     assert (artifact.file, artifact.precision) == ("policy.onnx", "fp16")
     assert file == registry_bundle.artifact("onnx")[1]
     backend, _ = open_backend(registry_bundle, ["builder"])

@@ -68,9 +68,7 @@ def test_versions_and_device_are_reported(
     monkeypatch.setattr(
         Board, "printed", "I RKNN: [10:00:00.000] RKNN Driver Information, version: 0.9.6\n"
     )
-
     details = open_rknn(core_mask="0_1").details
-
     assert details == {
         "precision": "fp16",
         "model": details["model"],
@@ -170,9 +168,7 @@ def test_an_older_runtime_is_run_without_what_it_lacks(
     rknnlite_double.install_rknnlite(OlderLite, monkeypatch)
     backend = open_rknn()
     backend.inputs["obs"][:] = 1.0
-
     backend.run()
-
     assert np.any(backend.outputs["actions"])
 
 
@@ -184,8 +180,6 @@ def test_images_are_fed_with_channels_last(compatible_file: Path, tmp_path: Path
     same = TensorSpec(name="same", shape=image.shape)
     backend = RknnBackend(save_rknn(onnx), [image], [same], precision="fp16")
     backend.inputs["image"][:] = np.arange(72).reshape(image.shape)
-
     backend.run()
-
     np.testing.assert_array_equal(backend.outputs["same"], backend.inputs["image"])
     backend.close()

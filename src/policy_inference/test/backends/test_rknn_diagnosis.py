@@ -68,7 +68,6 @@ WORDS = [
 @pytest.mark.parametrize(("stage", "text"), WORDS)
 def test_words_of_the_toolkit_become_a_sentence(stage: str, text: str) -> None:
     trace = "Traceback (most recent call last):\n  File x, line 1\n"
-
     check_wording(explain(stage, f"{trace}{text}"))
 
 
@@ -112,10 +111,8 @@ def test_nothing_is_done_after_the_first_step_that_fails(
     monkeypatch.setitem(sys.modules, "rknn", ModuleType("rknn"))
     monkeypatch.setitem(sys.modules, "rknn.api", api := ModuleType("rknn.api"))
     vars(api)["RKNN"] = Toolkit
-
     with refusal(ToolkitError) as caught:
         build(tmp_path, RECIPE)
-
     assert caught.value.stage == failing
     assert Toolkit.called == [*done, "release"]
 

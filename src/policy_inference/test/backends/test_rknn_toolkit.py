@@ -91,7 +91,6 @@ def test_a_recipe_that_lacks_something_is_refused(
             if data is not None:
                 archive.writestr(entry, data)
     (tmp_path / "new").mkdir()
-
     with refusal(BackendError):
         unpack(packed_recipe, tmp_path / "new")
 
@@ -101,9 +100,7 @@ def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Pat
     recipe = Recipe(target="rk3588", precision="w8a8", inputs=(OBS, state), outputs=(ACTIONS,))
     samples = {"obs": obs_rows(), "h_in": obs_rows()[:, :3]}
     write_recipe(recipe, tmp_path, samples)
-
     dataset = write_dataset(tmp_path, read_samples(tmp_path, 2))
-
     lines = dataset.read_text("utf-8").splitlines()
     assert len(lines) == 40
     assert lines[7] == "calibration/00007.0.npy calibration/00007.1.npy"
@@ -114,9 +111,7 @@ def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Pat
 
 def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) -> None:
     source = save_linear(tmp_path / "source.onnx", 5, 3, batch="batch")
-
     prepare(source, tmp_path / "prepared.onnx", SHAPES)
-
     session = onnxruntime.InferenceSession(str(tmp_path / "prepared.onnx"))
     assert session.get_inputs()[0].shape == [1, 5]
     (found,) = session.run(None, {"obs": np.ones((1, 5), np.float32)})
@@ -126,9 +121,7 @@ def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) ->
 def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
     """Of two outputs with one value the toolkit drops one."""
     source = save_recurrent(tmp_path / "source.onnx", 5, 3)
-
     prepare(source, tmp_path / "prepared.onnx", SHAPES)
-
     model = onnx.load(tmp_path / "prepared.onnx")
     assert [node.op_type for node in model.graph.node] == ["MatMul", "Add", "Add"]
     fed = {"obs": obs_rows(1), "h_in": obs_rows(1)[:, :3]}
@@ -157,9 +150,7 @@ def test_weights_of_gemm_are_stored_output_by_output(
         nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
     sizes = {"obs": (1, 4)}, {"actions": (1, 4)}
     source = save(tmp_path / "source.onnx", nodes, *sizes, constants=constants)
-
     prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
-
     model = onnx.load(tmp_path / "prepared.onnx")
     attributes = [
         {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -182,9 +173,7 @@ def test_newer_opsets_are_converted(tmp_path: Path, opset: int, prepared: int) -
     model = onnx.load(source)
     model.opset_import[0].version, model.ir_version = opset, 11
     onnx.save(model, source)
-
     prepare(source, tmp_path / "prepared.onnx", SHAPES)
-
     model = onnx.load(tmp_path / "prepared.onnx")
     assert (model.opset_import[0].version, model.ir_version) == (prepared, 10)
 
@@ -236,7 +225,6 @@ def test_a_model_that_the_toolkit_cannot_take_is_refused(
 )
 def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "junk.onnx").write_bytes(content)
-
     with refusal(BackendError):
         read_tensors(tmp_path / "junk.onnx")
 
@@ -283,7 +271,6 @@ def test_the_simulator_without_the_toolkit_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "rknn.api", None)
-
     with refusal(BackendError):
         RknnSimBackend(save_linear(tmp_path / "linear.onnx", 5, 3), [OBS], [ACTIONS])
 
@@ -296,9 +283,7 @@ def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
     ]
     sizes = {"obs": (1, 4)}, {"actions": (1, 4)}
     source = save(tmp_path / "source.onnx", nodes, *sizes, constants=constants)
-
     prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
-
     stated = [
         attribute.f
         for node in onnx.load(tmp_path / "prepared.onnx").graph.node

@@ -86,7 +86,6 @@ def test_warm_up_ends_when_its_time_is_over_and_is_logged_before_it_if_it_is_lon
     with closing(open_large(takes_s)) as backend:
         assert backend.runs == 1
         backend.warm_up()
-
         assert backend.runs == runs
         assert not backend.logged[0]
         assert bool(backend.logged[1]) is (takes_s > 0.1)
@@ -95,7 +94,6 @@ def test_warm_up_ends_when_its_time_is_over_and_is_logged_before_it_if_it_is_lon
 def test_failure_in_the_warm_up_closes_the_model(open_large: Callable[[float], Large]) -> None:
     backend = open_large(0.48)
     backend.fails_at = 3
-
     with refusal(BackendError):
         backend.warm_up()
     with refusal(BackendError):

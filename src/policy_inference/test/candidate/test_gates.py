@@ -33,10 +33,8 @@ def compared_answer(difference: tuple[float, float], **more: Any) -> ShadowAnswe
 
 def test_distances_are_measured_per_joint_and_in_steps() -> None:
     divergence = Divergence(JOINTS, np.array([0.5, 0.25]))
-
     for difference in ((0.3, 0.0), (-0.4, 0.0), (0.0, 0.1)):
         divergence.add(compared_answer(difference))
-
     np.testing.assert_allclose(divergence.mean, [0.7 / 3, 0.1 / 3])
     np.testing.assert_allclose(divergence.rms, [0.5 / np.sqrt(3), 0.1 / np.sqrt(3)])
     np.testing.assert_allclose(divergence.max, [0.4, 0.1])
@@ -53,7 +51,6 @@ def test_only_compared_ticks_count_for_distances_and_only_runs_for_durations() -
     for outcome in ShadowOutcome:
         if outcome is not ShadowOutcome.COMPARED:
             divergence.add(ShadowAnswer(1, outcome, duration_ns=3_000_000, rules=("x",)))
-
     assert divergence.counts == dict.fromkeys(ShadowOutcome, 1)
     assert divergence.compared == 1
     np.testing.assert_allclose(divergence.mean, [0.2, 0.2])

@@ -8,7 +8,6 @@ import argparse
 import json
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,6 @@ sys.exit(run_command("test", "Of a test.", {"wait": verb}, ["wait"]))
 
 def test_a_signal_in_the_middle_of_an_import_gives_its_own_status() -> None:
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], check=False, capture_output=True)
-
     assert ended.returncode == 143
     assert b"interrupted" in ended.stderr
 
@@ -69,7 +67,6 @@ def test_standard_output_gets_the_result_alone_also_before_an_error(
     ended = subprocess.run(
         [sys.executable, "-c", FOUND, *words], check=False, capture_output=True, text=True
     )
-
     assert ended.returncode == 4
     assert all(said in ended.stderr for said in ("a library prints", "in C", "test find: full"))
     if words:
@@ -144,18 +141,10 @@ def test_what_is_missing_or_too_much_beside_a_bundle_is_named(
     check_wording(*lines_with(capsys.readouterr().err, "error"))
 
 
-def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        parser().parse_args(["--version"])
-    assert capsys.readouterr().out == f"try {version('policy-inference')}\n"
-
-
 def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     row = ("r1", "\x1b]52;c;cm0=\x07\x1b[2Jready\x9b0m")
     table = Table(header=("robot", "reason"), rows=[row])
-
     show_result(CommandResult(document={}, text=[table, "\x1b[2J"]), as_json=False)
-
     out = capsys.readouterr().out
     assert r"\x1b[2Jready\x9b0m" in out
     assert all(line.isprintable() for line in out.split("\n"))

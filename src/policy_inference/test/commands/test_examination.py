@@ -57,31 +57,12 @@ def test_bundle_that_ships_can_run_here(
 ) -> None:
     assert examined([WALK]) == 0
     found = printed(capsys)
-
     header = "result what found"
     groups = [title for title, below in itertools.pairwise(found) if below == header]
     assert groups == ["system", "ROS", "onnx", *builders]
     assert found[-1] == f"can run: onnx; cannot run: {', '.join(builders)}"
     check_wording(*lines_with(found, "ok bundle"))
     assert "CPUExecutionProvider" in lines_with(found, "ok onnxruntime")[0]
-
-
-@pytest.mark.parametrize("integers", ["", "\n      integers: unsigned"], ids=["unstated", "said"])
-def test_integers_that_saturate_on_this_processor_are_a_warning(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    integers: str,
-) -> None:
-    monkeypatch.setattr(Machine, "cpu_flags", lambda _: frozenset({"avx2"}))
-    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
-    contract = folder / "policy.yaml"
-    text = contract.read_text("utf-8")
-    contract.write_text(text.replace("precision: int8", f"precision: int8{integers}"), "utf-8")
-
-    assert examined([str(folder), "--backend", "onnx"]) == 0
-
-    check_wording(*lines_with(printed(capsys), "int8"))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +102,6 @@ def test_chunk_policy_can_run_where_all_its_graphs_can(
     graphs = [line for line in lines_with(shown, "ok bundle") if line.endswith("fp32")]
     check_wording(*graphs)
     assert len(lines_with(shown, "ok onnxruntime")) == 1
-
     (model,) = folder.glob("*TransformerLayers/*.onnx")
     model.write_bytes(b"")
     assert examined([str(folder), "--backend", "onnx"]) == 1
@@ -135,7 +115,6 @@ def test_model_file_that_is_not_the_one_meant_cannot_run(
     shutil.copytree(WALK, tmp_path / "walk")
     with (tmp_path / "walk/policy.onnx").open("ab") as file:
         file.write(b"more")
-
     assert examined([str(tmp_path / "walk")]) == 1
     remedies = lines_with(printed(capsys), "-> copy")
     assert len(remedies) == len(["onnx", *builders])
@@ -149,7 +128,6 @@ def test_back_end_whose_examination_fails_is_an_error_and_the_others_are_looked_
         raise RuntimeError("of somebody's package")
 
     monkeypatch.setattr(RknnBackend, "examine", fail)
-
     assert examined([WALK, "--backend", "rknn,onnx"]) == 0
     shown = printed(capsys)
     check_wording(*lines_with(shown, "ERROR examination"), shown[-1])
@@ -159,7 +137,6 @@ def test_back_end_that_says_nothing_of_itself_is_not_said_to_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(RknnSimBackend, "examine", lambda machine, artifact: ())
-
     assert examined([WALK, "--backend", "rknn_sim"]) == 1
     shown = printed(capsys)
     check_wording(*lines_with(shown, "self-test"), shown[-1])

@@ -15,7 +15,6 @@ from testkit.wording import refusal
 
 def test_file_has_the_data_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     write_new(tmp_path / "a.json", {"degrees": "52 °C"}, force=False)
-
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"degrees": "52 °C"}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
@@ -27,7 +26,6 @@ def test_file_that_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
         write_new(file, {}, force=False)
     assert file.read_text() == "old"
     write_new(file, {}, force=True)
-
     assert json.loads(file.read_text()) == {}
 
 
@@ -38,7 +36,6 @@ def test_what_is_no_file_is_not_replaced_even_with_force(tmp_path: Path) -> None
     for path in (tmp_path, pipe, Path(os.devnull), link):
         with refusal(PolicyError):
             write_new(path, {}, force=True)
-
     assert pipe.is_fifo()
     assert Path(os.devnull).is_char_device()
 
@@ -55,6 +52,5 @@ def test_data_that_is_no_json_leaves_what_was_there(tmp_path: Path) -> None:
     file.write_text("old")
     with pytest.raises(ValueError, match="JSON compliant"):
         write_new(file, {"nan": float("nan")}, force=True)
-
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

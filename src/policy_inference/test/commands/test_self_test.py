@@ -36,7 +36,6 @@ def test_the_report_is_named_after_bundle_and_back_end(
     two_joints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = run_self_test(two_joints)
-
     told = read("self_test_two_joints_onnx.json")
     assert (told["kind"], told["schema_version"]) == ("self_test", 2)
     assert told["bundle"]["version"] == "1.2.3"
@@ -71,7 +70,6 @@ def test_what_cannot_be_is_refused_before_anything_is_measured_or_written(
     if words[0] == "--bundle":
         two_joints, words = Path(words[1]), []
     assert run_self_test(two_joints, *words) == 4
-
     check_wording(caplog.messages[-1])
     assert not capsys.readouterr().out
     assert not list(Path().glob("*.json"))
@@ -92,5 +90,4 @@ def test_a_time_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         run_self_test(two_joints, "--seconds", seconds)
-
     check_wording(*lines_with(capsys.readouterr().err, "error"))

@@ -64,9 +64,7 @@ def test_error_is_reported_by_joint_with_the_row_and_the_cosine_of_the_whole_chu
 ) -> None:
     found = chunks.copy()
     found[4, 7, 1] += 0.5
-
     difference = chunk_difference(arm_contract, found, chunks)
-
     assert difference.worst == (4, "elbow_flex")
     assert difference.max_abs_each == pytest.approx([0.0, 0.5, 0.0], abs=1e-8)
     product = np.vdot(found[4], chunks[4])
@@ -79,22 +77,10 @@ def test_a_degree_is_a_degree_and_a_gripper_is_no_angle_in_degrees(
     arm_contract: ChunkContract,
 ) -> None:
     zeros = np.zeros((1, 8, 3))
-
     difference = rad_difference(arm_contract, zeros + 1.0, zeros)
-
     assert difference.max_abs_each == pytest.approx(
         [np.pi / 180, np.pi / 180, (1.74533 + 0.17453) / 100]
     )
-
-
-def test_normalised_chunks_are_deviations_of_the_action(arm_contract: ChunkContract) -> None:
-    chunks = np.array([[[20.0, 25.0, 50.0]]])
-
-    (difference,) = chunk_differences(
-        arm_contract, {"normalised_chunk": np.zeros((1, 1, 3))}, {"chunk": chunks}
-    )
-
-    assert difference.expected == pytest.approx(np.array([[1.0, 1.0, 0.0]]))
 
 
 def test_features_are_measured_by_channel_and_their_direction_is_judged(
@@ -103,14 +89,12 @@ def test_features_are_measured_by_channel_and_their_direction_is_judged(
     expected = np.random.default_rng(1).normal(size=(6, 4, 3, 5))
     found = expected.copy()
     found[1, 2, 0, 0] -= 20.0
-
     _, difference = chunk_differences(
         arm_contract,
         {"normalised_chunk": chunks, "features.laptop": found},
         {"chunk": chunks, "features.laptop": expected, "features.phone": expected},
     )
     (check,) = features_checks([difference], "rows", ComparisonLimits(rmse=0.0, cosine_min=0.9))
-
     check_wording(difference.output)
     assert difference.worst == (1, "channel 2")
     check_wording(check.what)
@@ -123,7 +107,6 @@ def test_limits_of_an_unknown_precision_must_be_stated(
     stated = load_bundle(
         write_chunk_bundle(tmp_path / "arm", limits={"onnx": {"rmse": 0.2}}), kind=ChunkBundle
     ).contract
-
     assert chunk_limits(stated, "onnx", "int3") == ComparisonLimits(rmse=0.2)
     assert chunk_limits(stated, "onnx", "int8") == ComparisonLimits(rmse=0.2, cosine_min=0.99)
     with refusal(BundleError):
@@ -155,7 +138,6 @@ def test_cameras_are_swapped_where_that_fits_better(
     chunks: F64, as_is: float, swapped: float, holds: bool, change: float
 ) -> None:
     check = swapped_check("laptop", "phone", chunks, chunks + as_is, chunks + swapped, "rows")
-
     assert bool(check) == holds
     assert numbers_in(check.where) == [change]
     check_wording(check.where)
@@ -166,12 +148,10 @@ def test_denoising_is_compared_by_step(arm_contract: ChunkContract, chunks: F64)
     path = np.random.default_rng(1).normal(size=(6, 4, 8, 3))
     off = path.copy()
     off[:, 2] += 0.5
-
     _, denoising = chunk_differences(
         arm_contract,
         {"normalised_chunk": chunks, "denoising": off},
         {"chunk": units, "denoising": path},
     )
-
     assert denoising.names == ("step 1", "step 2", "step 3", "step 4")
     np.testing.assert_allclose(denoising.rmse_each, [0.0, 0.0, 0.5, 0.0])

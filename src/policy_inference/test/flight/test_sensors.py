@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from policy_core.bundle.state_fields import require_orientation, velocity_of
 from policy_core.observation.state import RobotState
 from policy_inference.flight.description import Topic
-from policy_inference.flight.recording import Recording
 from policy_inference.flight.sensors import (
     CONTACT_FORCES,
     IMU,
@@ -26,7 +24,7 @@ from policy_inference.messages.readers import stamp_ns, state_reader
 from testkit.kernel.contracts import contract_of
 from testkit.kernel.robots import UPRIGHT
 
-from .flying import TYPES, Flyer, read_flight
+from .flying import TYPES
 
 STAMP_NS = 12_000_000_034
 NAMES = ("ankle", "hip", "knee")
@@ -103,21 +101,3 @@ def test_values_that_no_policy_reads_are_there_too() -> None:
     assert [force.z for force in feet.forces] == [3.0, 6.0]
     assert feet.header.frame_id == "world"
     assert velocity_of(decoded_as(TWIST, MESSAGES.twist((0.5, -0.1, 0.2)))) == (0.5, -0.1, 0.2)
-
-
-def test_run_in_lockstep_is_recorded_tick_by_tick_with_a_small_ring(tmp_path: Path) -> None:
-    class Streaming(Flyer):
-        recording: Recording
-
-        def record(self) -> None:
-            super().record()
-            self.recording.add([self.newest()])
-
-    flyer = Streaming(size=2)
-    flight = flyer.flight(tmp_path / "bundle")
-    with Recording(tmp_path / "walk", TYPES, flight, "a walk in simulation") as recording:
-        flyer.recording = recording
-        flyer.run(100)
-    found = read_flight(recording.place)
-    assert [tick.tick for _, tick, _ in found["policy_tick"]] == [*range(recording.ticks)]
-    assert recording.ticks == flyer.ring.end == 112

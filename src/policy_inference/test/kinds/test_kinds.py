@@ -52,14 +52,12 @@ def test_each_kind_knows_its_bundles() -> None:
 def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> None:
     kind = kind_of(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
-
     with open_models(bundle_of_a_kind.models, ["onnx"]) as models:
         require_parity(kind, bundle_of_a_kind, models, rows)
         found = parity(kind, bundle_of_a_kind, models, rows, after_runs=7)
         entries = {
             key: entry for key, (entry, _) in artifacts_for(bundle_of_a_kind, "onnx").items()
         }
-
     assert found.source == AFTER[type(bundle_of_a_kind)]
     assert found.differences[0].max_abs < 1e-5
     assert all(kind.checks(bundle_of_a_kind, "onnx", entries, found.differences, found.source))
@@ -69,7 +67,6 @@ def test_models_that_compute_something_else_are_named(bundle_of_a_kind: Any) -> 
     kind = kind_of(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
     wrong = {name: np.add(array, 0.5) for name, array in rows.outputs.items()}
-
     with (
         open_models(bundle_of_a_kind.models, ["onnx"]) as models,
         refusal(BackendError),
@@ -81,7 +78,6 @@ def test_rows_that_are_all_the_same_prove_nothing(bundle_of_a_kind: Any) -> None
     kind = kind_of(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
     same = {name: array[[0] * len(rows)] for name, array in rows.inputs.items()}
-
     with refusal(BundleError):
         kind.require_enough(bundle_of_a_kind, dataclasses.replace(rows, inputs=same))
 
@@ -89,7 +85,6 @@ def test_rows_that_are_all_the_same_prove_nothing(bundle_of_a_kind: Any) -> None
 def test_opened_models_are_closed_together_and_name_their_back_end(bundle_of_a_kind: Any) -> None:
     with open_models(bundle_of_a_kind.models, ["rknn", "onnx"]) as models:
         models.warm_up()
-
         assert [*models] == [model.key for model in bundle_of_a_kind.models]
         assert (models.name, models.problem, len(models.skipped)) == ("onnx", "", 1)
         assert models.skipped[0].startswith("rknn: ")

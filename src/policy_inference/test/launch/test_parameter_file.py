@@ -78,11 +78,9 @@ def test_parameter_file_has_a_section_for_each_node_in_any_namespace(file: str) 
 def test_parameter_file_states_the_defaults_of_the_node(ros_context: None, name: str) -> None:
     node = make_node(name)
     stated = SECTIONS[name]
-
     undeclared = [key for key in stated if not node.has_parameter(key)]
     defaults = {key: node.get_parameter(key).value for key in stated if key not in undeclared}
     node.destroy_node()
-
     assert undeclared == []
     assert defaults == stated
 
@@ -97,7 +95,6 @@ def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
     contract = (FOLDER.parent / "bundles/lite3_walk/policy.yaml").read_text(encoding="utf-8")
     allowed = {f"safety.{key}": value for key, value in yaml.safe_load(contract)["safety"].items()}
     node = make_node(name)
-
     undeclared = [key for key in stated if not node.has_parameter(key)]
     before = {
         key: allowed[key] if key in allowed else node.get_parameter(key).value
@@ -105,7 +102,6 @@ def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
         if key not in undeclared
     }
     node.destroy_node()
-
     assert undeclared == []
     assert stated
     assert all(0.0 < stated[key] < before[key] for key in stated)
@@ -139,6 +135,5 @@ def test_limits_suggested_in_the_parameter_file_are_parameters(
     suggested = re.findall(r"# (safety\.\w+):", TEXTS[file])
     declared = [key for key in suggested if node.has_parameter(key)]
     node.destroy_node()
-
     assert suggested
     assert declared == suggested

@@ -27,7 +27,6 @@ def test_load_and_heat_are_named() -> None:
             "npu_temperature_c": "60.0",
         }
     )
-
     check_wording(text)
     assert "NPU" not in text
 
@@ -43,7 +42,6 @@ def test_device_that_tells_nothing_bad_gets_the_usual_causes() -> None:
         "npu_frequency_highest_mhz": "1000",
         "cpu_load_percent": "20",
     }
-
     for telemetry in ({}, healthy, {"npu_load_percent": "unknown"}):
         assert likely_causes(telemetry).startswith(UNKNOWN)
     check_wording(likely_causes({}))

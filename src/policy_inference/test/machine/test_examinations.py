@@ -90,7 +90,6 @@ def test_healthy_board_has_nothing_to_be_done(
     examine: Examine,
 ) -> None:
     found = examine(backend, files, packages, artifact)
-
     assert [finding for finding in found.values() if finding.severity is not Severity.OK] == []
     assert not any(finding.remedy for finding in found.values())
 
@@ -235,7 +234,6 @@ FAULTS: Mapping[str, Fault] = {
 def test_fault_of_a_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
     backend, files, packages, artifact, name, severity = FAULTS[fault]
     finding = examine(backend, files, packages, artifact)[name]
-
     assert finding.severity is severity
     check_wording(finding.found, finding.remedy)
 
@@ -243,7 +241,6 @@ def test_fault_of_a_board_is_named_with_its_remedy(fault: str, examine: Examine)
 def test_load_that_only_root_may_read_is_reported_and_no_fault(examine: Examine) -> None:
     files = tree_with(RK3588, {"/sys/kernel/debug/rknpu/load": None})
     found = examine(RknnBackend, files, RK_PACKAGES, RKNN)
-
     check_wording(found["NPU load"].found)
     assert {finding.severity for finding in found.values()} == {Severity.OK}
 
@@ -261,7 +258,6 @@ def test_device_file_that_may_not_be_opened_is_an_error(
     backend: type[BackendBase], files: Files, packages: Packages, name: str, examine: Examine
 ) -> None:
     finding = examine(backend, files, packages, kind=Locked)[name]
-
     assert finding.severity is Severity.ERROR
     check_wording(finding.found)
 
@@ -302,7 +298,6 @@ def test_engine_is_in_the_cache_or_has_to_be_built(
         (folder / "a.plan").touch()
         (folder / "a.plan.json").write_text(json.dumps(asdict(told)))
     finding = examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"]
-
     assert finding.severity is severity
     check_wording(finding.found)
     assert ("tensorrt.build=yes" in finding.remedy) == (severity is Severity.WARNING)
@@ -313,7 +308,6 @@ def test_environment_that_is_missing_is_an_error(
 ) -> None:
     monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(tmp_path / "python"))
     (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
-
     assert finding.severity is Severity.ERROR
     assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
 
@@ -330,6 +324,5 @@ def test_toolkit_is_asked_for_in_its_own_python(
     python.chmod(0o755)
     monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(python))
     (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
-
     assert finding.severity is severity
     assert finding.found.startswith(found)

@@ -28,7 +28,6 @@ def test_load_is_that_since_the_last_reading(
     host = Host(host_machine)
     # 40 ticks more, 10 of them idle or waiting for a disk.
     machine(tmp_path, {"/proc/stat": "cpu  130 0 100 705 105 0 0 0 20 0"})
-
     assert host.read() == {
         "cpu_load_percent": "75",
         "memory_available_mib": "2048",

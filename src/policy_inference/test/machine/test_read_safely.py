@@ -19,7 +19,6 @@ def test_texts_come_through() -> None:
 @pytest.mark.parametrize("odd", [{"a": 31}, {"a": None}, {7: "x"}, {"a": "\ud800"}, {"a": b"x"}])
 def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
     values, wrong = read_safely(lambda: LOAD | odd)
-
     ((key, value),) = odd.items()
     assert values == LOAD
     assert f"{key!r}: {value!r}" in wrong
@@ -28,7 +27,6 @@ def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
 @pytest.mark.parametrize("result", [None, 5, ["load"], "load"])
 def test_what_is_no_mapping_is_reported(result: Any) -> None:
     values, wrong = read_safely(lambda: result)
-
     assert values == {}
     assert "Error: " in wrong
 

@@ -84,22 +84,18 @@ def test_a_thread_that_has_ended_is_left_out() -> None:
 
 def test_cores_that_this_machine_lacks_are_a_warning() -> None:
     before = os.sched_getaffinity(0)
-
     [warning] = set_cpu_affinity([CORES, CORES + 1], "--cpus")
-
     assert f"{CORES},{CORES + 1}" in warning
     assert os.sched_getaffinity(0) == before
 
 
 def test_process_and_its_later_threads_stay_on_the_core() -> None:
     last = max(os.sched_getaffinity(0))
-
     lines = printed_by(
         f"print(set_cpu_affinity([{last}], '--cpus'))\nimport threading\n"
         "thread = threading.Thread(target=lambda: print(os.sched_getaffinity(0)))\n"
         "thread.start(); thread.join()"
     )
-
     assert lines == ["[]", f"{{{last}}}"]
 
 
@@ -129,5 +125,4 @@ def test_only_the_calling_thread_gets_the_priority() -> None:
     )
     if "EPERM" in lines[0]:
         pytest.skip("this container has no CAP_SYS_NICE")
-
     assert lines == [str((os.SCHED_FIFO, 20)), str(os.SCHED_OTHER)]

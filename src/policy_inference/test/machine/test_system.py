@@ -51,7 +51,6 @@ def found_of(path: Path, files: Files) -> dict[str, Finding]:
 
 def test_healthy_computer_is_described(tmp_path: Path) -> None:
     found = found_of(tmp_path, PC)
-
     assert {finding.severity for finding in found.values()} == {Severity.OK}
     assert platform.release() in found["system"].found
     assert found["board"].found == "NUC11"
@@ -110,7 +109,6 @@ def test_ros_environment_is_judged(
 ) -> None:
     findings = examine_ros(Machine(ros_shell), {**DISTRIBUTION, **environment})
     finding = next(finding for finding in findings if finding.name == name)
-
     assert finding.severity is severity
     check_wording(finding.found)
 
@@ -136,10 +134,8 @@ def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
     up = {"lo": True, "eth0": True, "wlan0": False}
     found = {name: SimpleNamespace(isup=isup) for name, isup in up.items()}
     monkeypatch.setattr(psutil, "net_if_stats", lambda: found)
-
     findings = examine_ros(Machine(ros_shell), {**DISTRIBUTION, **environment})
     finding = next(finding for finding in findings if finding.name == "discovery")
-
     assert finding.severity is severity
     if severity is Severity.WARNING:
         assert "(eth0)" in finding.found
@@ -221,13 +217,11 @@ def test_middleware_that_is_installed_is_fine(ros_shell: Path) -> None:
             "AMENT_PREFIX_PATH": f"/nowhere:{ros_shell}",
         },
     )
-
     assert {finding.severity for finding in findings} == {Severity.OK}
 
 
 def test_shell_without_ros_is_a_warning_and_nothing_more(ros_shell: Path) -> None:
     (finding,) = examine_ros(Machine(ros_shell), {})
-
     assert finding.severity is Severity.WARNING
     assert "setup.bash" in finding.remedy
 

@@ -73,7 +73,6 @@ def test_without_the_device_or_numbers_of_it_nothing_is_told(
 ) -> None:
     kept = ("type", "label", "name", "model", "compatible")
     broken = {path: "" if not path.endswith(kept) else content for path, content in files.items()}
-
     assert backend.read_device(machine(tmp_path / "none", {"/proc/stat": "cpu"})) == {}
     assert backend.read_device(machine(tmp_path / "broken", broken)) == {}
 
@@ -82,11 +81,9 @@ def test_load_is_read_where_the_driver_has_it_under_proc(tmp_path: Path) -> None
     files = tree_with(
         RK3588, {"/sys/kernel/debug/rknpu/load": None, "/proc/rknpu/load": "NPU load:  62%"}
     )
-
     assert RknnBackend.read_device(machine(tmp_path, files))["npu_load_percent"] == "62"
 
 
 def test_power_is_the_sum_of_the_rails_where_a_module_measures_no_total(tmp_path: Path) -> None:
     found = TensorRtBackend.read_device(machine(tmp_path, tree_with(ORIN, AGX_RAILS)))
-
     assert found["power_w"] == "9.40"

@@ -17,20 +17,16 @@ from .kinds import CHUNK, JOINT, SET, Kind
 
 pytestmark = pytest.mark.ros
 UNKNOWN_HASH = {"file": "policy.onnx", "sha256": "0" * 64, "precision": "fp32"}
-OF_RKNN = {"file": "p.rknn", "sha256": "0" * 64, "precision": "int8"}
 BAD_INPUT: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
     "no_bundle": ({"bundle": "/nowhere/at/all"}, {}),
     "contract": ({}, {"rate_hz": 0, "damp": MISSING}),
     "hash": ({}, {"model.artifacts": {"onnx": UNKNOWN_HASH}}),
-    "no_artifact": ({}, {"model.artifacts": {"rknn": OF_RKNN}}),
     "backend": ({"backend": "magic"}, {}),
-    "option": ({"backend_options": "onnx.cores=2"}, {}),
     "option_of_another": ({"backend_options": "rknn.core_mask=0"}, {}),
     "options": ({"backend_options": "core_mask=0"}, {}),
     "output": ({"output": "position_array"}, {}),
     "trigger": ({"trigger": "scan"}, {}),
     "loosening": ({"safety__max_tilt_rad": 1.5}, {}),
-    "zero": ({"safety__margin": 0.0}, {}),
 }
 
 
@@ -58,7 +54,6 @@ def test_what_the_package_itself_logs_comes_out_in_the_log_of_a_node(node_stage:
         log.info("building")
         log.warning("graph")
     log.warning("afterwards")
-
     node_stage.robot.hears("graph")
     said = {each.text: each.level for each in node_stage.robot.logged()}
     assert said == {"building": "INFO", "graph": "WARN"}

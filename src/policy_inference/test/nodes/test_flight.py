@@ -25,12 +25,11 @@ from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
 from .bundles import PERIOD_NS
 from .colour_bundle import JOINTS, SIZE
 from .harness import NAN, Robot, is_damp
-from .kinds import CHUNK, IN_USE, JOINT, Kind
+from .kinds import CHUNK, IN_USE, Kind
 
 pytestmark = pytest.mark.ros
 Start = Callable[..., Any]
 AFTER_S, AFTER_TICKS = 0.2, 10
-both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 chunks_only = pytest.mark.parametrize("kind", [CHUNK], ids=str)
 
 
@@ -201,8 +200,7 @@ def test_request_and_diagnostics_name_the_recording_of_the_last_seconds(
     recorded_run.until(lambda: recorded_run.told()["flight.last"] == str(place), "its name")
 
 
-@both_kinds
-def test_run_is_recorded_until_it_is_ended(recorded_run: Robot, flights: Path, kind: Kind) -> None:
+def test_run_is_recorded_until_it_is_ended(recorded_run: Robot) -> None:
     nothing = recorded_run.record_run(False)
     assert not nothing.success
     check_wording(nothing.message)
@@ -220,7 +218,6 @@ def test_run_is_recorded_until_it_is_ended(recorded_run: Robot, flights: Path, k
     times_ns = [log_ns for log_ns, _, _ in found["policy_tick"] if log_ns >= begun_ns]
     assert set(np.diff(times_ns)) == {recorded_run.period_ns}
     assert times_ns[-1] >= last_ns
-    assert ("chunk_inference" in found) is (kind is CHUNK)
 
 
 @pytest.mark.parametrize("trouble", ["no definitions", "no home"])
@@ -327,22 +324,6 @@ class TestStalledDisk:
         newest_flight(recorded_run, flights, 2)
         causes = {path.name.rpartition("-")[2] for path in visible(flights)}
         assert causes == {"request", "estop"}
-
-    def test_silence_of_the_disk_is_reported(
-        self, recorded_run: Robot, flight_disk: StalledDisk
-    ) -> None:
-        def is_ready() -> bool:
-            return recorded_run.told()["flight.recorder"] == "ready"
-
-        flight_disk.stall()
-        recorded_run.request("record")
-        found = recorded_run.diagnosed(lambda _: not is_ready())
-        check_wording(found.message)
-        recorded_run.refusal("record")
-        flight_disk.answer()
-        recorded_run.until(lambda: recorded_run.tick() and is_ready(), "the recorder to go on")
-        recorded_run.until(lambda: recorded_run.ask("record").success, "another recording")
-        assert flight_disk.threads == RECORDERS
 
 
 def test_modes_of_a_fault_are_called_as_in_the_message() -> None:

@@ -36,7 +36,6 @@ def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
     partner.is_met()
     status = partner.reported(lambda s: partner.tick() and s.telemetry, "telemetry")
     found = {value.key: value.value for value in status.telemetry}
-
     assert told.items() <= found.items()
     assert float(found["memory_available_mib"]) > 0
     assert told.items() <= partner.told().items()
@@ -63,7 +62,6 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
         check_wording(said)
         partner.statuses.clear()
         partner.until(lambda: partner.tick() and len(partner.statuses) > 3, "statuses")
-
         assert not partner.statuses[-1].telemetry
         assert [each.text for each in partner.logged()].count(said) == 1
         assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
@@ -87,7 +85,6 @@ def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(
     partner.runs()
     monkeypatch.setattr(OnnxBackend, "run", slow)
     found = partner.diagnosed(lambda d: "ticks take" in d.message)
-
     assert found.level == DiagnosticStatus.WARN
     check_wording(found.message)
     monkeypatch.setattr(OnnxBackend, "run", BackendBase.run)
@@ -109,7 +106,6 @@ def test_observation_beyond_what_is_healthy_is_named(
     activate(use_sim_time=True, bundle=str(bundle))
     partner.ang_vel = 1.0  # as if in another unit
     found = partner.runs().diagnosed(lambda d: "observation" in d.message)
-
     assert found.level == DiagnosticStatus.WARN
     assert "base_ang_vel" in found.message
     check_wording(found.message, partner.hears("observation term"))

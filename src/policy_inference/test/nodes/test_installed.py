@@ -63,13 +63,11 @@ def test_version_is_taken_by_its_name_and_replaced_by_that_of_another(
     partner.load_refusal(f"{NAME}@9.9.9")
 
 
-@pytest.mark.parametrize("named", [NAME, "path", "link"])
 def test_version_that_is_revoked_on_this_robot_is_refused(
-    node_stage: Stage, two_versions: Path, named: str
+    node_stage: Stage, two_versions: Path
 ) -> None:
     revoke(two_versions, OLDER, "falls on stairs")
-    places = {"path": str(two_versions / OLDER), "link": str(two_versions / CURRENT)}
-    node_stage.refuses(bundle=places.get(named, named))
+    node_stage.refuses(bundle=str(two_versions / CURRENT))
 
 
 def test_version_that_is_revoked_while_it_runs_goes_on_and_says_so(

@@ -5,11 +5,9 @@
 import gc
 import hashlib
 import os
-import select
-import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,14 @@ from policy_core.interfaces import Mode
 from policy_inference.testing.process import children, open_descriptors
 from testkit.wording import check_wording
 
-from .bundles import CONTRACT, write_bundle, write_version
+from .bundles import write_version
 from .harness import Activate, Robot, StageOf, is_damp
 from .kinds import CHUNK, IN_USE, JOINT, SET, Kind
 from .opening_backends import Clinging, Counted, Slow, register_opening
 
 pytestmark = pytest.mark.ros
 LEAKED_BYTES = 5_000_000
-TERM = CONTRACT["action"]["terms"][0]
 COMMAND = ("mode", "position", "velocity", "effort", "stiffness", "damping", "effort_limit")
-every_kind = pytest.mark.parametrize("kind", [JOINT, CHUNK, SET], ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -75,38 +71,29 @@ def range_of_commands(robot: Robot) -> tuple[float, float]:
 
 
 class TestLoad:
-    @every_kind
-    def test_in_damp_the_new_policy_stands_up_and_runs(
+    @pytest.mark.parametrize("kind", [JOINT, CHUNK, SET], ids=str)
+    def test_while_the_robot_stands_the_command_does_not_change_and_the_new_policy_runs(
         self, lockstep: Robot, next_version: Path
     ) -> None:
         lockstep.ang_vel = 0.5
         lockstep.runs()
         low, high = range_of_commands(lockstep)
         lockstep.request("damp")
+        lockstep.stands()
+        before = lockstep.tick()
         lockstep.loads(next_version)
+        after = lockstep.tick()
+        assert after.sequence == before.sequence + 1
+        for field in COMMAND:
+            assert getattr(after, field) == getattr(before, field)
         lockstep.runs()
         new_low, new_high = range_of_commands(lockstep)
         assert new_high < low or new_low > high
 
-    @every_kind
-    def test_while_the_robot_stands_the_command_does_not_change_and_the_new_policy_runs(
-        self, standing_robot: Robot, next_version: Path
-    ) -> None:
-        before = standing_robot.tick()
-        standing_robot.loads(next_version)
-        after = standing_robot.tick()
-        assert after.sequence == before.sequence + 1
-        for field in COMMAND:
-            assert getattr(after, field) == getattr(before, field)
-        standing_robot.request("run")
-        standing_robot.until(lambda: standing_robot.tick().mode == Mode.RUN, "RUN")
-        status = standing_robot.reported(lambda s: s.bundle_version == "1.3.0", "the new version")
-        assert status.bundle == str(next_version)
-
     def test_status_parameters_and_log_tell_the_new_one_at_once(
         self, activate: Activate, partner: Robot, next_version: Path
     ) -> None:
-        node = activate(use_sim_time=True, status_rate_hz=0.1)
+        node = activate(use_sim_time=True, status_rate_hz=0.1, safety__max_tilt_rad=0.8)
         partner.is_met()
         partner.statuses.clear()
         said = partner.loads(next_version)
@@ -119,18 +106,11 @@ class TestLoad:
         assert (status.latency_max_s, status.mode) == (0.0, Mode.DAMP)
         assert node.get_parameter("bundle").value == str(next_version)
         assert node.get_parameter("backend").value == "onnx"
+        assert node.policy.limits.max_tilt_rad == 0.8
         assert said in partner.hears(said)
         check_wording(said)
 
-    def test_limits_stay_tightened(
-        self, activate: Activate, partner: Robot, next_version: Path
-    ) -> None:
-        activate(use_sim_time=True, safety__effort_scale=0.5)
-        partner.is_met()
-        partner.loads(next_version)
-        partner.runs()
-        assert list(partner.tick().effort_limit) == [10.0, 10.0]
-
+    @pytest.mark.acceptance
     def test_options_wait_for_their_back_end(
         self, activate: Activate, partner: Robot, next_version: Path
     ) -> None:
@@ -202,49 +182,15 @@ class TestMeanwhile:
         assert_as_before(lockstep, bundle_in_use, Mode.DAMP)
 
 
-TERMS = CONTRACT["observations"]["obs"]["terms"]
-UNFIT: Mapping[str, tuple[Kind, Mapping[str, object]]] = {
-    "rate": (JOINT, {"rate_hz": 100}),
-    "inputs": (
-        JOINT,
-        {
-            "observations.obs.terms": [*TERMS, {"term": "external", "topic": "scan", "size": 2}],
-            "model.inputs": {"obs": {"shape": [1, 17]}},
-        },
-    ),
-    "on_fault": (JOINT, {"safety.on_fault": "torque_off"}),
-    "loosened": (JOINT, {"safety.max_tilt_rad": 0.5}),
-    "rate of chunks": (CHUNK, {"rate_hz": 25}),
-    "rate of a set": (SET, {"rate_hz": 100}),
-}
-NOT_WHOLE: Mapping[str, Callable[[Path], object]] = {
-    "other model": lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
-    "other rows": lambda folder: (folder / "golden.npz").write_bytes(b"else"),
-}
-
-
 class TestRefused:
-    @pytest.mark.parametrize(
-        ("kind", "changes"), UNFIT.values(), ids=[case.replace(" ", "_") for case in UNFIT]
-    )
     def test_contract_that_does_not_fit(
-        self,
-        node_stage: StageOf[Any, Any],
-        bundle_in_use: Path,
-        tmp_path: Path,
-        kind: Kind,
-        changes: Mapping[str, object],
+        self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:
-        tightened = {"safety__max_tilt_rad": 0.8} if kind is JOINT else {}
-        node_stage.active(
-            bundle=str(bundle_in_use), use_sim_time=True, status_rate_hz=20.0, **tightened
-        )
-        robot = node_stage.robot
-        robot.is_met()
-        robot.stands()
-        robot.load_refusal(kind.write(tmp_path / "other", "2.0.0", changes), "slow")
+        """Which contracts fit: `kinds/test_replacing.py`."""
+        other = kind.write(tmp_path / "other", "2.0.0", {"rate_hz": 100})
+        standing_robot.load_refusal(other, "slow")
         assert not Slow.began.is_set()
-        assert_as_before(robot, bundle_in_use, Mode.READY)
+        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
     @pytest.mark.parametrize("kind", [SET], ids=str)
     def test_other_golden_rows(
@@ -258,22 +204,6 @@ class TestRefused:
         lockstep.load_refusal(next_version)
         assert lockstep.tick().mode == Mode.RUN
 
-    @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
-    def test_policy_of_another_kind(
-        self, standing_robot: Robot, tmp_path: Path, kind: Kind
-    ) -> None:
-        other = JOINT if kind is CHUNK else CHUNK
-        standing_robot.load_refusal(other.write(tmp_path / "other", "2.0.0"))
-        assert standing_robot.tick().mode == Mode.READY
-
-    @pytest.mark.parametrize("case", NOT_WHOLE)
-    def test_folder_that_is_not_whole(
-        self, standing_robot: Robot, next_version: Path, bundle_in_use: Path, case: str
-    ) -> None:
-        NOT_WHOLE[case](next_version)
-        standing_robot.load_refusal(next_version)
-        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
-
     def test_unknown_bundle_or_back_end(
         self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:
@@ -283,7 +213,6 @@ class TestRefused:
         standing_robot.load_refusal(next_version, "rknn")
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
-    @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
     def test_other_gains_while_the_robot_stands(
         self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:
@@ -294,19 +223,6 @@ class TestRefused:
         standing_robot.request("damp")
         standing_robot.loads(other)
 
-    def test_output_that_cannot_express_it(
-        self, activate: Activate, partner: Robot, tmp_path: Path
-    ) -> None:
-        holding = {"safety.on_fault": "hold_measured"}
-        activate(
-            bundle=str(write_bundle(tmp_path / "arm", holding)),
-            output="position_array",
-            use_sim_time=True,
-        )
-        terms = [{**TERM, "kind": "velocity", "offset": 0.0}]
-        other = write_version(tmp_path / "other", "2.0.0", {**holding, "action.terms": terms})
-        partner.load_refusal(other)
-
     def test_node_that_is_not_active(
         self, node_stage: StageOf[Any, Any], bundle_in_use: Path, next_version: Path
     ) -> None:
@@ -314,27 +230,6 @@ class TestRefused:
         node_stage.robot.load_refusal(next_version)
         node.trigger_configure()
         node_stage.robot.load_refusal(next_version)
-
-    def test_process_that_is_killed_while_it_opens(
-        self,
-        activate: Activate,
-        partner: Robot,
-        next_version: Path,
-        bundle_in_use: Path,
-        tmp_path: Path,
-    ) -> None:
-        told = tmp_path / "pid"
-        os.mkfifo(told)
-        activate(use_sim_time=True, backend="onnx,stuck", backend_options=f"stuck.pid={told}")
-        partner.is_met()
-        answer = partner.asks_to_load(next_version, "stuck")
-        with os.fdopen(os.open(told, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as pid:
-            partner.until(lambda: select.select([pid], [], [], 0)[0], "a process that opens")
-            os.kill(int(pid.read()), signal.SIGKILL)
-        response = partner.finishes(answer, "the answer")
-        assert not response.success
-        check_wording(response.message)
-        assert_as_before(partner, bundle_in_use, Mode.DAMP)
 
 
 def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(

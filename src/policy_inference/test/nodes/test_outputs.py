@@ -62,20 +62,6 @@ def made_targets(mode: Mode = Mode.RUN) -> JointTargets:
     return targets
 
 
-def test_joint_command_carries_all_targets_by_name(
-    make_contract: MakeContract, sent_with: SentWith
-) -> None:
-    command: JointCommand = sent_with(
-        "joint_command", make_contract(), lambda o: o.publish(made_targets(), STAMP_NS)
-    )[0]
-    assert list(command.names) == list(JOINTS)
-    by_name = made_targets()
-    for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
-        assert list(getattr(command, field)) == getattr(by_name, field).tolist()
-    assert ns(command.stamp) == STAMP_NS
-    assert ns(command.valid_for) == 1_250_000_000
-
-
 def test_command_that_expires_before_the_next_but_one_is_refused(
     make_contract: MakeContract, partner: Robot
 ) -> None:

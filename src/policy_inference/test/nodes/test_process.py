@@ -84,23 +84,13 @@ def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
-@pytest.mark.parametrize(
-    ("numbers", "before"),
-    [
-        ([signal.SIGTERM], block_signals),  # as some parent processes do
-        ([signal.SIGINT, signal.SIGTERM], None),
-    ],
-)
 def test_signals_end_a_running_policy_with_the_fault_command(
-    start_node: Start,
-    partner: Robot,
-    bundle_in_use: Path,
-    numbers: list[signal.Signals],
-    before: Callable[[], None] | None,
+    start_node: Start, partner: Robot, bundle_in_use: Path
 ) -> None:
-    process = start_node(f"bundle:={bundle_in_use}", "use_sim_time:=true", preexec_fn=before)
+    # Some parent processes block signals.
+    process = start_node(f"bundle:={bundle_in_use}", "use_sim_time:=true", preexec_fn=block_signals)
     last = partner.runs().commands[-1].sequence
-    for number in numbers:
+    for number in (signal.SIGINT, signal.SIGTERM):
         process.send_signal(number)
     status, output = ended(process)
     partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
@@ -110,6 +100,7 @@ def test_signals_end_a_running_policy_with_the_fault_command(
     assert "Traceback" not in output
 
 
+@pytest.mark.acceptance
 def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
     start_node: Start, partner: Robot, bundle_in_use: Path
 ) -> None:
@@ -173,6 +164,7 @@ def forbid_real_time() -> None:
         prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
+@pytest.mark.acceptance
 def test_refused_real_time_is_a_warning_and_the_policy_runs(
     start_node: Start, partner: Robot, bundle_in_use: Path
 ) -> None:
@@ -213,7 +205,6 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         process.send_signal(number)
         process.send_signal(number)
         status, output = ended(process)
-
         assert status == 0
         (said,) = logged_in(output)
         check_wording(said.text)
@@ -248,7 +239,6 @@ def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
         process.send_signal(signal.SIGTERM)
         response = partner.finishes(answer, "the answer")
         status, output = ended(process)
-
         check_wording(response.message)
         partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
         assert is_damp(partner.commands[-1])

@@ -36,12 +36,9 @@ class TestMotion:
         assert is_damp(lockstep.tick())
         lockstep.request("stand")
 
-    @pytest.mark.parametrize("request_name", ["run", "reset"])
-    def test_inactive_node_says_that_it_is(
-        self, node_stage: Stage, bundle_in_use: Path, request_name: str
-    ) -> None:
+    def test_inactive_node_says_that_it_is(self, node_stage: Stage, bundle_in_use: Path) -> None:
         node_stage.node(bundle=str(bundle_in_use)).trigger_configure()
-        node_stage.robot.refusal(request_name)
+        node_stage.robot.refusal("run")
 
 
 class TestRefusals:
@@ -185,11 +182,10 @@ class TestEstop:
         lockstep.until(lambda: second.get_subscription_count() == 3, "all listeners")
         assert [lockstep.tick().mode for _ in range(5)] == [Mode.RUN] * 5
 
-    @pytest.mark.parametrize("spoilt", [b""])
-    def test_message_that_cannot_be_read_presses(self, lockstep: Robot, spoilt: bytes) -> None:
+    def test_message_that_cannot_be_read_presses(self, lockstep: Robot) -> None:
         lockstep.runs()
         lockstep.until(lambda: lockstep.estop.get_subscription_count() >= 2, "the listeners")
-        lockstep.estop.publish(spoilt)
+        lockstep.estop.publish(b"")
         lockstep.reported(lambda status: status.latched, "the e-stop")
         check_wording(lockstep.hears("estop: expected"))
 

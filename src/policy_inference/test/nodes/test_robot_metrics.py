@@ -329,16 +329,6 @@ def test_nodes_of_the_namespace_are_found_and_those_of_others_are_not(
     assert set(re.findall(r'robot="([^"]*)"', found)) == {"lite3_1"}
 
 
-def test_a_node_that_has_gone_is_not_up(
-    spinner: SingleThreadedExecutor, exporter: RobotMetricsNode
-) -> None:
-    node = publishing(spinner, "/lite3_1")
-    spins_until(spinner, lambda: samples_of(scraped_metrics(exporter)).get(("up",)) == 1)
-    spinner.remove_node(node)
-    node.destroy_node()
-    spins_until(spinner, lambda: samples_of(scraped_metrics(exporter))["up",] == 0)
-
-
 def test_the_process_ends_when_it_is_asked_to() -> None:
     command = [sys.executable, "-m", "policy_inference.nodes.robot_metrics", "--ros-args"]
     process = subprocess.Popen(

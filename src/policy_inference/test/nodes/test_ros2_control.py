@@ -98,11 +98,6 @@ def test_forward_command_controller_gives_each_joint_its_position(
     assert found == pytest.approx(by_robot_name)
 
 
-def test_topic_of_the_forward_command_controller_is_that_of_the_output() -> None:
-    """It subscribes `~/commands`."""
-    assert OUTPUTS["position_array"][0] == "position_controller/commands"
-
-
 def test_joint_trajectory_controller_accepts_each_message_whenever_it_comes(
     reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
 ) -> None:
@@ -118,23 +113,9 @@ def test_joint_trajectory_controller_accepts_each_message_whenever_it_comes(
     # Linear from the state before, and held from there on.
     assert list(point.velocities) == list(point.accelerations) == list(point.effort) == []
     assert ns(point.time_from_start) == round(1e9 / reach_contract.rate_hz)
-
-
-def test_the_last_point_of_a_trajectory_is_held() -> None:
-    """After a `cmd_timeout` the measured position would be, and a loaded arm would sag."""
-    _, parameters = controller("joint_trajectory_controller.yaml", "joint_trajectory_controller")
+    # After a `cmd_timeout` the measured position would be held, and a loaded arm would sag.
     assert parameters["cmd_timeout"] == 0.0
     assert parameters["interpolate_from_desired_state"] is True
-
-
-def test_topic_based_robot_gets_names_and_positions_alone(
-    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
-) -> None:
-    """As JointStateTopicSystem sends it for joints whose only command interface is `position`."""
-    found = message("joint_state", reach_contract, arm_targets)
-    assert dict(zip(found.name, found.position, strict=True)) == pytest.approx(by_robot_name)
-    assert list(found.velocity) == list(found.effort) == []
-    assert ns(found.header.stamp) == STAMP_NS
 
 
 def test_topic_based_hardware_has_the_joints_of_the_contract(reach_contract: AnyContract) -> None:

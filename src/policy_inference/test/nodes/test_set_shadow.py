@@ -21,11 +21,10 @@ def walk(bundle_in_use: Path) -> Path:
     return bundle_in_use.parent / "walk"
 
 
-@pytest.mark.parametrize("mode", ["followed", "free"])
 def test_shadow_is_compared_while_its_member_runs(
-    activate: Activate, partner: GaitRobot, walk: Path, mode: str
+    activate: Activate, partner: GaitRobot, walk: Path
 ) -> None:
-    activate(use_sim_time=True, shadow_bundle=str(walk), shadow_member="walk", shadow_mode=mode)
+    activate(use_sim_time=True, shadow_bundle=str(walk), shadow_member="walk")
     partner.runs()
     moves_sensors(partner, JOINT, WALKS)
     assert partner.switch("crouch").success
@@ -41,15 +40,12 @@ def test_shadow_is_compared_while_its_member_runs(
         return bool(answered(shadow) + others == ran)
 
     found = shadow_of(partner, is_whole, "all answers")
-
     told = partner.told()
     assert told["shadow.member"] == "walk"
     assert 0 < int(told["shadow.ticks_other_members"]) <= CROUCHES + 1
     assert found.compared
     assert (found.failed, found.not_finite, found.problem) == (0, 0, "")
-    # A tick in which a free shadow is late has no target of its own, which it remembers.
-    is_late = bool(found.skipped or found.lost)
-    assert not any(found.max) or (mode == "free" and is_late)
+    assert not any(found.max)
 
 
 @pytest.mark.parametrize("member", ["", "trot"])

@@ -78,9 +78,7 @@ class TestDistance:
         activate(use_sim_time=True, shadow_bundle=str(moved))
         partner.runs()
         moves_sensors(partner, JOINT, TICKS)
-
         found = settled(partner)
-
         assert list(found.joints) == list(JOINTS)
         assert all(
             0.0 < a <= b <= c for a, b, c in zip(found.mean, found.rms, found.max, strict=True)
@@ -91,44 +89,6 @@ class TestDistance:
         differences = values["shadow.contract_differences"].split("; ")
         assert [one.partition(":")[0] for one in differences] == ["action.scale"]
         assert float(values["shadow.gain_error_largest"]) > 0.0
-
-    @pytest.mark.parametrize(
-        ("kind", "mode", "transport"),
-        [
-            pytest.param(JOINT, "free", "", id="joint free"),
-            pytest.param(CHUNK, "free", "compressed", id="chunk free compressed"),
-        ],
-    )
-    def test_same_bundle_on_another_backend_does_not_diverge(
-        self,
-        activate: Activate,
-        partner: Any,
-        bundle_in_use: Path,
-        tmp_path: Path,
-        kind: Kind,
-        mode: str,
-        transport: str,
-    ) -> None:
-        activate(
-            use_sim_time=True,
-            shadow_bundle=str(bundle_in_use),
-            shadow_backend="faulty",
-            shadow_mode=mode,
-            backend_options=f"faulty.fault={tmp_path / 'fault'}",
-            **({"image_transport": transport} if transport else {}),
-        )
-        if transport == "compressed":
-            partner.encodings = dict.fromkeys(partner.encodings, "jpeg")
-        partner.runs()
-        moves_sensors(partner, kind, TICKS)
-
-        found = settled(partner)
-
-        assert (found.backend, found.mode) == ("faulty", mode)
-        assert found.compared
-        # A tick in which a free shadow is late has no target of its own, which it remembers.
-        is_late = bool(found.skipped or found.lost)
-        assert not any(found.max) or (kind is JOINT and mode == "free" and is_late)
 
     def test_without_a_shadow_the_status_has_none(self, lockstep: Robot) -> None:
         assert not lockstep.newest().shadow
@@ -150,7 +110,6 @@ def test_recording_has_what_the_shadow_made_of_each_tick(
     partner.runs()
     moves_sensors(partner, kind, TICKS)
     found = settled(partner)
-
     read = messages_of_run(partner, flights)
     shadows = read["shadow_tick"]
     compared = [m for m in shadows if m.outcome == m.COMPARED]
@@ -221,7 +180,6 @@ def test_commands_are_bit_for_bit_those_without_a_shadow(
     node.trigger_configure()
     node.trigger_activate()
     found, beside = run_of_commands(robot, kind, 3 * SLOTS, act)
-
     assert found == plain
     assert not beside.latched
     assert [(c.name, c.count) for c in beside.guard_counters] == [
@@ -251,21 +209,10 @@ def test_shadow_can_take_no_priority_and_goes_first_where_memory_runs_out(
     assert (place / "oom_score_adj").read_text("ascii") == "1000\n"
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes"),
-    [
-        pytest.param(JOINT, {"rate_hz": 2 * RATE_HZ}, id="rate"),
-        pytest.param(CHUNK, {"pairing": {"rule": "newest"}}, id="pairing"),
-    ],
-)
 def test_node_is_not_configured_with_a_bundle_that_cannot_be_compared(
-    node_stage: StageOf[Any, Any],
-    bundle_in_use: Path,
-    tmp_path: Path,
-    kind: Kind,
-    changes: Mapping[str, object],
+    node_stage: StageOf[Any, Any], bundle_in_use: Path, tmp_path: Path, kind: Kind
 ) -> None:
-    other = kind.write(tmp_path / "other", "3.0.0", changes)
+    other = kind.write(tmp_path / "other", "3.0.0", {"rate_hz": 2 * RATE_HZ})
     node_stage.refuses(bundle=str(bundle_in_use), shadow_bundle=str(other))
 
 
@@ -276,6 +223,7 @@ def test_shadow_must_compute_what_its_golden_rows_say(
     node_stage.refuses(bundle=str(bundle_in_use), shadow_bundle=str(wrong))
 
 
+@pytest.mark.acceptance
 class TestLoad:
     def test_shadow_goes_on_beside_the_policy_that_was_loaded(
         self, activate: Activate, partner: Robot, moved: Path, kind: Kind
@@ -289,9 +237,7 @@ class TestLoad:
         partner.statuses.clear()
         partner.runs()
         moves_sensors(partner, kind, 10)
-
         found = settled(partner, since)
-
         assert (found.bundle_version, found.problem) == ("2.0.0", "")
         assert found.compared
         assert max(found.max) == 0.0
@@ -305,7 +251,5 @@ class TestLoad:
         partner.loads(bundle_in_use)
         partner.statuses.clear()
         partner.runs()
-
         status = partner.reported(lambda status: status.shadow[0].problem, "the reason")
-
         assert "policy.onnx" in status.shadow[0].problem

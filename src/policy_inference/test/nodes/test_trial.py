@@ -3,7 +3,6 @@
 """A node runs a version on trial, stops it at a gate, and goes back to the version before."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from policy_store.trial_record import (
     VersionTrial,
     newest_trial,
     put_on_record,
-    show_presence,
 )
 from testkit.wording import check_wording
 
@@ -131,14 +129,6 @@ def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: P
     assert trial_on_record(two_versions).state is TrialState.OPEN
 
 
-def test_another_process_that_runs_the_trial_is_named(on_trial: Robot, two_versions: Path) -> None:
-    presence = show_presence(two_versions / TRIALS_FILE, "other 1")
-    trial_on_record(two_versions).append(TrialEvent.RUN_BEGAN, runner="other 1")
-    on_trial.stands()
-    on_trial.refusal("run")
-    os.close(presence)
-
-
 def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_after_a_reset(
     on_trial: Robot, two_versions: Path
 ) -> None:
@@ -160,6 +150,7 @@ def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_aft
     assert (two_versions / CURRENT).readlink() == Path(OLDER)
 
 
+@pytest.mark.acceptance
 def test_stand_is_refused_until_the_version_before_is_loaded(
     on_trial: Robot, two_versions: Path
 ) -> None:
@@ -194,16 +185,6 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     partner.request("run")
     assert events_on_record(two_versions) == ["begun", "run_began", "run_ended", "passed", "kept"]
-
-
-def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(
-    on_trial: Robot, two_versions: Path
-) -> None:
-    on_trial.tick()
-    trial_on_record(two_versions).append(TrialEvent.ENDED, reason="ended on request")
-    on_trial.refusal("stand")
-    falls_back(on_trial)
-    on_trial.runs()
 
 
 def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(

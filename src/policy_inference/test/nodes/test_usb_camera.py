@@ -69,7 +69,6 @@ class TestCapture:
             Path(named).symlink_to("/dev/video3")
         capture = UsbCapture(camera_request(named, 320))
         shot = shot_of(capture)
-
         assert capture.format == "MJPG"
         assert shot.data.shape == (240, 320, 3)
         assert shot.data[0, 0].tolist() == [0, 0, 255]
@@ -80,9 +79,7 @@ class TestCapture:
         self, camera: Device, filled_up: int
     ) -> None:
         camera.filled_up = filled_up
-
         data = shot_of(UsbCapture(camera_request(compressed=True))).data
-
         assert data.tobytes().endswith(b"\xff\xd9")
         _, expected = cv2.imencode(".jpg", np.full((480, 640, 3), (0, 0, 255), np.uint8))
         assert data.tobytes() == expected.tobytes()
@@ -92,7 +89,6 @@ class TestCapture:
         self, camera: Device, device: str
     ) -> None:
         UsbCapture(camera_request())
-
         with refusal(CameraError):
             UsbCapture(camera_request(device))
 
@@ -105,7 +101,6 @@ class TestCapture:
 
     def test_camera_without_jpeg_gives_pixels_and_no_jpeg(self, camera: Device) -> None:
         camera.formats = ("YUYV",)
-
         with refusal(CameraError):
             UsbCapture(camera_request(compressed=True))
         assert shot_of(UsbCapture(camera_request())).data.shape == (480, 640, 3)
@@ -117,7 +112,6 @@ class TestCapture:
         capture = UsbCapture(camera_request())
         shot_of(capture)
         camera.instead = [np.zeros(shape, np.uint8)]
-
         with refusal(CameraError):
             capture.shoot()
 
@@ -130,7 +124,6 @@ class TestCapture:
             shot_of(capture)
         for name, value in fault.items():
             setattr(camera, name, value)
-
         with refusal(CameraError):
             [capture.shoot() for _ in range(10)]
 
@@ -151,9 +144,7 @@ class TestList:
 
     def test_each_camera_gives_one_image(self, camera: Device, folders: Path) -> None:
         output = folders / "images"
-
         lines = list(usb_capture.list_cameras(output, force=False))
-
         assert [file.name for file in output.iterdir()] == ["video3.jpg"]
         found = cv2.imread(str(output / "video3.jpg"))
         assert found is not None
@@ -165,7 +156,6 @@ class TestList:
         self, camera: Device, folders: Path
     ) -> None:
         (folders / "video3.jpg").write_text("mine")
-
         with refusal(CameraError):
             list(usb_capture.list_cameras(folders, force=False))
         assert camera.opened == 0
@@ -174,19 +164,6 @@ class TestList:
 
 
 class TestCommand:
-    def test_list_needs_no_ros_and_output_needs_list(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
-
-        with pytest.raises(SystemExit) as ended:
-            main(["--list"])
-        assert ended.value.code == 0
-        check_wording(capsys.readouterr().out)
-        with pytest.raises(SystemExit) as ended:
-            main(["--output", "images"])
-        assert ended.value.code == 2
-
     @pytest.mark.ros
     def test_camera_without_a_device_ends_with_the_reason(
         self, capfd: pytest.CaptureFixture[str]
@@ -259,44 +236,31 @@ class TestNode:
         node_stage.robot.node.create_subscription(Image, "image_raw", found.append, qos.SAMPLE)
         start_camera(device="/dev/video3")
         node_stage.robot.until(lambda: found, "an image")
-
         camera.plugged = False
         lost = node_stage.robot.hears("plugged in", level="ERROR")
         missing = node_stage.robot.hears("found nothing", level="ERROR")
         check_wording(lost, missing)
         before = len(found)
         camera.plugged = True
-
         node_stage.robot.until(lambda: len(found) > before + 2, "images again")
         node_stage.robot.until(lambda: node_stage.robot.log.count("/image_raw") == 2, "a line")
         assert [each.text for each in node_stage.robot.logged()].count(missing) == 1
 
-    @pytest.mark.parametrize(
-        ("found", "told"),
-        [
-            (cv2.error("no such conversion"), "no such conversion"),
-            (MemoryError("640 kB"), "MemoryError: 640 kB"),
-            (np.zeros((480, 640), np.uint8), "uint8 [480, 640]"),
-        ],
-    )
     def test_error_of_a_read_is_reported_once_and_the_camera_opened_again(
         self,
         camera: Device,
         node_stage: Stage,
         start_camera: Callable[..., UsbCamera],
         monkeypatch: pytest.MonkeyPatch,
-        found: Any,
-        told: str,
     ) -> None:
         monkeypatch.setattr("policy_inference.nodes.usb_camera._FIRST_WAIT_S", 0.01)
         images: list[Image] = []
         node_stage.robot.node.create_subscription(Image, "image_raw", images.append, qos.SAMPLE)
-        camera.instead = [found] * 3
+        camera.instead = [MemoryError("640 kB")] * 3
         start_camera(device="/dev/video3")
-
         node_stage.robot.until(lambda: images, "an image")
         node_stage.robot.hears("/image_raw")
-        assert node_stage.robot.log.count(told) == 1
+        assert node_stage.robot.log.count("MemoryError: 640 kB") == 1
         assert camera.opened == 4
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -304,7 +268,6 @@ class TestNode:
         self, camera: Device, capfd: pytest.CaptureFixture[str]
     ) -> None:
         camera.instead = [SystemExit()]
-
         with handlers_kept(), pytest.raises(SystemExit) as ended:
             main(["--ros-args", "-p", "device:=/dev/video3"])
         assert ended.value.code == 1

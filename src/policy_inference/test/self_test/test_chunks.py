@@ -30,7 +30,6 @@ def test_device_that_is_right_and_fast_holds_with_the_time_of_each_graph(
     test: Test, tmp_path: Path
 ) -> None:
     found = test(vendor_arm(tmp_path / "arm"))
-
     assert found, found.error
     told = json.loads(json.dumps(document(found), allow_nan=False))
     assert told["parity"]["count"] == told["parity_again"]["count"] == ROWS
@@ -49,7 +48,6 @@ def test_device_that_is_right_and_fast_holds_with_the_time_of_each_graph(
 
 def test_encoder_that_serves_two_cameras_counts_twice(test: Test, tmp_path: Path) -> None:
     found = test(vendor_arm(tmp_path / "arm", sizes={"laptop": (8, 8), "phone": (8, 8)}))
-
     assert {name: round(one.percentile_s(50) * 1e3, 3) for name, one in found.graphs.items()} == {
         "BPU_ACTPolicy_VisionEncoder": 0.4,
         POLICY: 0.2,
@@ -62,9 +60,7 @@ def test_chunk_must_be_there_before_the_last_one_is_used_up(
     test: Test, tmp_path: Path, vendor_device: Device, graph_ms: float
 ) -> None:
     vendor_device.run_ms = lambda time_s: graph_ms
-
     found = test(vendor_arm(tmp_path / "arm"))
-
     assert bool(found) is (graph_ms < 50.0)
     assert found.verdict is not None
     check_wording(failed_names(found), found.verdict.left_out[-1])
@@ -103,5 +99,4 @@ def test_golden_rows_that_are_all_the_same_are_not_judged(test: Test, tmp_path: 
     contract.write_text(
         contract.read_text("utf-8").replace(before, sha256_of(folder / "golden.npz")), "utf-8"
     )
-
     check_wording(missing_evidence(test(folder)))

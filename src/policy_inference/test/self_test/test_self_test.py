@@ -32,7 +32,6 @@ def report_figures(found: SelfTestResult) -> Any:
 
 def test_a_device_that_is_right_fast_and_steady_holds(test: Test, sound_bundle: Path) -> None:
     found = test(sound_bundle)
-
     assert found, found.error
     told = report_figures(found)
     assert told["holds"]
@@ -49,7 +48,6 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, sound_bundle: 
 
 def test_onnx_is_tested_for_real(sound_bundle: Path) -> None:
     found = self_test(SelfTestRequest(folder=sound_bundle, backend="onnx", duration_s=0.3))
-
     told = report_figures(found)
     assert told["error"] is None
     assert told["verdict"]["checks"][0]["holds"]
@@ -68,11 +66,9 @@ def test_a_state_that_is_another_fails_by_the_limits_of_the_precision(
 
     vendor_device.change = change
     limits = {"vendor": {"mae": 0.5, "closed_loop": {}}}
-
     found = test(
         two_joint_bundle(tmp_path / "recurrent", recurrent=True, precision=precision, limits=limits)
     )
-
     (check,) = (check for check in failing_checks(found) if check.what.endswith(" h_out"))
     assert check.limit == (1e-3 if precision == "fp16" else 0.5)
 
@@ -115,7 +111,6 @@ def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     test: Test, tmp_path: Path, rows: int, different: int, enough: bool
 ) -> None:
     found = test(two_joint_bundle(tmp_path / "few", rows=rows, different=different))
-
     assert bool(found) is enough, found.error
     if not enough:
         check_wording(missing_evidence(found))
@@ -153,9 +148,7 @@ def test_a_device_that_does_not_open_is_reported_with_its_reason(
     test: Test, sound_bundle: Path, vendor_device: Device
 ) -> None:
     vendor_device.refuses = "refused"
-
     found = test(sound_bundle)
-
     assert not found
     told = report_figures(found)
     assert told["error"] == "refused"
@@ -167,9 +160,7 @@ def test_what_was_measured_before_a_device_failed_is_kept(
     test: Test, sound_bundle: Path, vendor_device: Device
 ) -> None:
     vendor_device.fails_at_s = 5.0
-
     told = report_figures(test(sound_bundle))
-
     assert not told["holds"]
     assert told["error"] == str(vendor_device.error)
     assert told["parity"]["count"] == ROWS
@@ -184,9 +175,7 @@ def test_a_sensor_that_fails_ends_nothing_and_is_reported(
         raise RuntimeError("the sensor is gone")
 
     vendor_device.tell = tell
-
     found = test(sound_bundle)
-
     assert found, found.error
     told = "telemetry: RuntimeError: the sensor is gone"
     assert report_figures(found)["at_rate"]["device"]["unreadable"] == told
@@ -205,14 +194,12 @@ def test_whatever_a_runtime_raises_is_in_the_report_with_its_place(
 
 def test_a_bundle_without_golden_rows_cannot_be_tested(test: Test, write_either: Write) -> None:
     found = test(write_either(golden=None))
-
     assert not found
     check_wording(found.error)
 
 
 def test_a_back_end_without_an_artifact_cannot_be_tested(test: Test, tmp_path: Path) -> None:
     found = test(two_joint_bundle(tmp_path / "bundle", backend="gone"))
-
     assert not found
     check_wording(found.error)
 
@@ -221,7 +208,6 @@ def test_a_precision_without_limits_is_measured_and_not_judged(
     test: Test, write_either: Write
 ) -> None:
     found = test(write_either(precision="int3"))
-
     assert not found
     told = report_figures(found)
     check_wording(told["verdict"]["missing"][0])
@@ -233,9 +219,7 @@ def test_a_simulator_is_not_judged_on_speed(
     test: Test, write_either: Write, vendor_device: Device
 ) -> None:
     vendor_device.run_ms = lambda time_s: 1000.0
-
     found = test(write_either(backend="simulator"), "simulator")
-
     assert found, found.error
     assert found.verdict is not None
     check_wording(*found.verdict.left_out)
@@ -259,11 +243,9 @@ def test_a_model_must_be_faster_than_the_policy_asks_for_it(
     test: Test, tmp_path: Path, vendor_device: Device, period_ms: float, holds: bool
 ) -> None:
     vendor_device.run_ms = lambda time_s: 2.0
-
     found = test(
         two_joint_bundle(tmp_path / "quick", rate_hz=round(1e3 / period_ms)), duration_s=1.0
     )
-
     assert bool(found) is holds, found.error
     if not holds:
         check_wording(failed_names(found))
@@ -278,9 +260,7 @@ def test_ticks_that_are_missed_now_and_then_are_counted(
     vendor_device.run_ms = lambda time_s: (
         30.0 if time_s % late_every_s < 0.02 and time_s > 2 else 0.2
     )
-
     found = test(sound_bundle, duration_s=20.0)
-
     assert bool(found) is holds, found.verdict
     assert found.at_rate is not None
     assert found.at_rate.missed > 0
@@ -291,15 +271,12 @@ def test_drift_fails_and_names_what_could_be_the_cause(
     test: Test, sound_bundle: Path, vendor_device: Device
 ) -> None:
     begin_s = 1.0 + 5.0  # 5000 runs of 1 ms, and warm-up ticks
-
     vendor_device.run_ms = lambda time_s: 1.0 if time_s < begin_s + 4.0 else 2.0
     vendor_device.tell = lambda time_s: {
         "npu_frequency_mhz": "1000" if time_s < begin_s + 4.0 else "600",
         "npu_temperature_c": "60" if time_s < begin_s + 4.0 else "85",
     }
-
     (check,) = failing_checks(test(sound_bundle))
-
     assert (check.value, check.limit) == pytest.approx((2.0, 1.5))
     check_wording(f"{check.what}: {check.where}")
 
@@ -317,9 +294,7 @@ def test_power_is_judged_where_it_is_reported(
     test: Test, sound_bundle: Path, vendor_device: Device, told: dict[str, str], holds: bool
 ) -> None:
     vendor_device.tell = lambda time_s: told
-
     found = test(sound_bundle)
-
     assert bool(found) is holds
     check_wording(failed_names(found))
 
@@ -331,9 +306,7 @@ def test_load_is_read_five_times_a_second_while_the_policy_runs(
         "npu_load_percent": f"{time_s:.3f}",
         "npu_governor": "performance",
     }
-
     told = report_figures(test(sound_bundle, duration_s=2.0))["at_rate"]["device"]
-
     assert told["samples"] == 10
     load = told["numbers"]["npu_load_percent"]
     assert load["max"] - load["min"] == pytest.approx(1.8, abs=0.02)
@@ -346,10 +319,8 @@ def test_the_report_does_not_name_its_user(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     folder = two_joint_bundle(tmp_path / "bundle", golden=False)
-
     file = tmp_path / "report.json"
     write_new(file, report_figures(test(folder)), force=False)
-
     text = file.read_text("utf-8")
     assert json.loads(text)["error"].startswith("~/bundle/policy.yaml: ")
     assert str(tmp_path) not in text

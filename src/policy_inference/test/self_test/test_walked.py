@@ -33,9 +33,7 @@ def integer_bundle(tmp_path: Path) -> Path:
 
 def test_integers_that_walked_hold(test: Test, integer_bundle: Path) -> None:
     keep_comparison(integer_bundle, "vendor")
-
     found = test(integer_bundle)
-
     assert found, found.error
     assert found.verdict is not None
     check_wording(*(check.what for check in found.verdict.checks if "cut" in check.what))
@@ -45,7 +43,6 @@ def test_integers_without_a_report_are_not_judged_and_the_remedy_is_said(
     test: Test, integer_bundle: Path
 ) -> None:
     found = test(integer_bundle)
-
     check_wording([*lines(found)][-1], missing_evidence(found))
 
 
@@ -68,14 +65,12 @@ def test_a_report_that_says_nothing_about_this_model_is_none(
     if case == "changed by hand":
         file = integer_bundle / "reports" / "comparison_vendor.json"
         file.write_text(file.read_text("utf-8").replace("1.0", "0.0") + " ", "utf-8")
-
     check_wording(missing_evidence(test(integer_bundle)))
 
 
 @pytest.mark.parametrize("check", [FELL, NOT_MEASURED])
 def test_integers_that_fell_fail(test: Test, integer_bundle: Path, check: dict[str, Any]) -> None:
     keep_comparison(integer_bundle, "vendor", {"closed_loop_checks": [HELD, check]})
-
     (fell,) = failing_checks(test(integer_bundle))
     assert fell.what == f"walking: {check['what']}"
     assert fell.where == "fell, reports/comparison_vendor.json"
@@ -86,7 +81,6 @@ def test_floats_and_what_is_as_fine_need_no_report(
     test: Test, tmp_path: Path, precision: str
 ) -> None:
     limits = {"vendor": {"mae": 1e-3}}
-
     assert test(two_joint_bundle(tmp_path / "half", precision=precision, limits=limits))
 
 
@@ -95,9 +89,7 @@ def test_every_other_precision_needs_a_report_however_it_is_spelled(
     test: Test, tmp_path: Path, precision: str
 ) -> None:
     limits = {"vendor": {"mae": 1e-3}}
-
     found = test(two_joint_bundle(tmp_path / "few", precision=precision, limits=limits))
-
     assert missing_evidence(found).startswith("walking: ")
 
 
@@ -119,7 +111,6 @@ def test_what_the_simulator_walked_counts_for_the_device(
     test: Test, simulated_bundle: Path
 ) -> None:
     found = test(simulated_bundle, "simulated")
-
     assert found, found.verdict or found.error
     assert found.verdict is not None
     assert any("reports/comparison_simulator.json" in check.where for check in found.verdict.checks)
@@ -131,5 +122,4 @@ def test_what_the_simulator_walked_with_another_order_does_not_count(
     contract = contract_in(simulated_bundle)
     contract["model"]["artifacts"]["simulated"]["made"] = "w8a8 over 30 rows"
     put_contract(simulated_bundle, contract)
-
     check_wording(missing_evidence(test(simulated_bundle, "simulated")))

@@ -92,7 +92,6 @@ def test_robots_of_several_sessions_are_answered_as_alone(
     observations = np.random.default_rng(2).normal(size=(3, 4, OBS)).astype(np.float32)
     sessions = [session_of(model, rows=rows) for rows in (1, 2, 1)]
     by_itself = [session_of(model) for _ in range(4)]
-
     for tick in observations:
         for session, rows in zip(sessions, ([0], [1, 2], [3]), strict=True):
             session.observation[:] = tick[rows]
@@ -109,12 +108,10 @@ def test_inferences_are_as_few_as_the_batch_allows(
 ) -> None:
     model = serve_batch(linear_model)
     seen = note_batch_sizes(model, monkeypatch)
-
     model.infer([session_of(model)])
     model.infer([session_of(model) for _ in range(4)])
     model.infer([session_of(model, rows=3), session_of(model, rows=2), session_of(model)])
     model.infer([session_of(model, rows=4), session_of(model)])
-
     assert seen == [1, 4, 4, 4, 4, 1]
 
 
@@ -124,11 +121,9 @@ def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(
     model = serve_batch(counting_model, recurrent=True)
     session = session_of(model, rows=3)
     row = np.zeros(OBS)
-
     ask_alone(model, session, row, row, row)
     ask_alone(model, session, row)
     answers = ask_alone(model, session, row, row, row)
-
     assert answers[:, 0].tolist() == [8.0, 4.0, 4.0]
 
 
@@ -142,9 +137,7 @@ def test_problem_of_a_robot_is_no_problem_of_the_others_in_its_inference(
     sessions = [session_of(model) for _ in range(3)]
     for session, first in zip(sessions, (4.0, value, 9.0), strict=True):
         session.observation[0, 0] = first
-
     model.infer(sessions)
-
     good, bad, also_good = sessions
     assert (good.problem, good.answer[0, 0]) == (None, 2.0)
     assert (also_good.problem, also_good.answer[0, 0]) == (None, 3.0)
@@ -159,10 +152,8 @@ def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(
     session = session_of(model, rows=2)
     row = np.zeros(OBS)
     ask_alone(model, session, row, row)
-
     session.observation[1, 3] = math.inf
     model.infer([session])
-
     assert session.problem is not None
     assert str(session.problem).startswith("robot 1: ")
     assert ask_alone(model, session, row, row)[:, 0].tolist() == [4.0, 4.0]
@@ -241,6 +232,5 @@ def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_
         (folder / "policy.onnx").read_bytes()
     ).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-
     with refusal(BackendError):
         open_served(ServeRequest(bundle=str(folder), batch=4))

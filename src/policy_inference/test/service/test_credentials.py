@@ -28,7 +28,6 @@ def test_a_token_is_the_content_of_its_file_less_the_line_end(tmp_path: Path) ->
 @pytest.mark.parametrize("mode", [0o644, 0o642, 0o604], ids=oct)
 def test_a_token_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
     file = write_token(tmp_path, b"0123456789abcdef", mode)
-
     with refusal(PolicyError):
         read_token(file)
 
@@ -72,8 +71,3 @@ def encrypt_key(file: Path) -> None:
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-
-
-def test_a_file_that_is_not_there_is_named(ca: Certificate, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=str(tmp_path / "none")):
-        read_certificate(ca.cert, tmp_path / "none")

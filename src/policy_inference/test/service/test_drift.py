@@ -70,7 +70,6 @@ def test_a_core_on_a_low_clock_is_named_as_the_likely_cause_where_it_can_be_read
 def test_what_is_small_beside_the_period_is_not_slow(rate_hz: float, small_ns: int) -> None:
     watched = Watched(rate_hz=rate_hz)
     watched.second(100_000)
-
     assert watched.second(small_ns) is None
     assert watched.second(2 * small_ns)
 
@@ -78,6 +77,5 @@ def test_what_is_small_beside_the_period_is_not_slow(rate_hz: float, small_ns: i
 def test_a_few_inferences_are_not_judged() -> None:
     watched = Watched()
     watched.second(FAST_NS)
-
     assert watched.second(SLOW_NS, count=19) is None
     assert watched.second(SLOW_NS, count=1)

@@ -40,7 +40,6 @@ def test_welcome_says_what_is_served(service: Service) -> None:
     hello = Hello(rows=3, policy_sha256=service.model.sha256, obs_dim=OBS_DIM, act_dim=ACT_DIM)
     client.sendall(frame(Type.HELLO, hello.pack(), sequence=7))
     service.settle()
-
     header, payload = receive_frame(client)
     assert (header.type, header.sequence) == (Type.WELCOME, 7)
     assert Welcome.unpack(payload) == Welcome(
@@ -64,7 +63,6 @@ def test_each_row_is_answered_with_the_sequence_and_stamp_of_the_request(
         frame(Type.OBSERVATION, sent.tobytes(), rows=rows, sequence=2**64 - 1, stamp_ns=12345)
     )
     service.settle()
-
     header, payload = receive_frame(client)
     assert (header.type, header.rows, header.sequence) == (Type.ACTION, rows, 2**64 - 1)
     assert header.stamp_ns == 12345
@@ -89,7 +87,6 @@ def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, co
     client = service.connect(service.framed)
     client.sendall(frame(Type.HELLO, hello.pack()))
     service.settle()
-
     assert receive_error(client) is code
     assert closed_by_service(client)
 
@@ -160,7 +157,6 @@ def test_the_rest_of_a_frame_must_follow_within_100_ms(service: Service, size: i
     service.after(99)
     assert not closed_by_service(client)
     service.after(1)
-
     assert receive_error(client) is Code.TOO_LATE
     assert closed_by_service(client)
 
@@ -198,7 +194,6 @@ def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
     )
     client.sendall(observation_frame(random_observation(), sequence=2))
     service.settle()
-
     header, _ = receive_frame(client)
     assert (header.type, header.sequence) == (Type.ACTION, 2)
     assert service.notes.ended == []
@@ -210,7 +205,6 @@ def test_the_one_too_many_learns_that_it_is_full(tmp_path: Path) -> None:
         client = service.welcomed()
         late, raw = service.connect(service.framed), service.connect()
         service.settle()
-
         assert receive_error(late) is Code.FULL
         assert closed_by_service(late)
         assert closed_by_service(raw)
@@ -223,7 +217,6 @@ def test_clients_learn_that_the_service_ends(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         clients = [service.welcomed(), service.welcomed()]
         service.loop.close()
-
         for client in clients:
             assert receive_error(client) is Code.ENDING
             assert closed_by_service(client)

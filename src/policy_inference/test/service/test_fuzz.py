@@ -167,7 +167,6 @@ def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> Non
         while beside.arrived < MESSAGES:
             number += 1
             attack(beside, number)
-
         assert descriptors() == open_before
         assert resident() - resident_bytes < 32 << 20
         for client in (beside.raw, beside.framed):  # one answer for each question, no more

@@ -60,7 +60,6 @@ def test_without_descriptors_the_loop_does_not_spin_and_recovers(service: Servic
         assert len(service.notes.exhausted) == 2
     service.after(100)
     service.settle()
-
     require_answered(service, late)
 
 
@@ -80,7 +79,6 @@ def test_silent_clients_of_the_raw_protocol_keep_no_other_out(
             require_answered(service, late)
         else:
             service.welcomed()
-
         require_answered(service, good)
         assert closed_by_service(silent[0])
         assert not closed_by_service(silent[1])
@@ -96,7 +94,6 @@ def test_a_full_service_sends_clients_away_that_ask_no_more_and_no_others(tmp_pa
         refused = service.connect()
         service.settle()
         assert closed_by_service(refused)
-
         service.after(5000)
         late = service.connect()
         service.settle()

@@ -96,7 +96,6 @@ def test_requests_without_an_answer_are_one_event_until_there_are_answers(
         client.sendall(observation_frame(trained(number)[None]))
         watch.service.settle()
         receive_frame(client)
-
     check_wording(*log_lines(caplog, "OBSERVATION_NOT_FINITE"), *log_lines(caplog, "again"))
     assert watch.monitor.counts.errors["OBSERVATION_NOT_FINITE"] == 20
 
@@ -109,10 +108,8 @@ def test_normalisation_mismatch_is_one_line_within_seconds_and_its_end_another(
     assert not log_lines(caplog, "normalisation mismatch")
     for _ in range(3):
         watch.ask_for_seconds(client, lambda n: ((trained(n) - MEAN) / DIVISOR).astype(np.float32))
-
     check_wording(*log_lines(caplog, "normalisation mismatch"))
     assert watch.monitor.counts.errors["NORMALISATION_MISMATCH"] == 1
-
     for _ in range(2):
         watch.ask_for_seconds(client, trained)
     check_wording(*log_lines(caplog, "again"))
@@ -124,7 +121,6 @@ def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
     watch.service.after(1000)
     monkeypatch.setattr(watch.service.model.backend, "problem", lambda: "the runtime has ended")
     watch.service.after(500)
-
     with refusal(BackendError):
         watch.service.after(500)
 
@@ -142,7 +138,6 @@ def test_latency_drift_is_said_and_shown_until_it_is_over(
         watch.service.after(1000)
         if duration_ms == 8:
             assert watch.monitor.counts.slow
-
     check_wording(*log_lines(caplog, "latency drift"))
     assert not watch.monitor.counts.slow
 

@@ -33,7 +33,6 @@ def test_ready_alive_status_and_stopping_reach_systemd(manager: tuple[socket.soc
         notifier.alive()
         notifier.status("slow")
         notifier.stopping()
-
         heard = [listening.recv(4096).decode() for _ in range(4)]
     assert heard == ["READY=1\nSTATUS=serves lite3_walk", "WATCHDOG=1", "STATUS=slow", "STOPPING=1"]
 
@@ -45,7 +44,6 @@ def test_a_manager_that_does_not_read_delays_nothing(manager: tuple[socket.socke
             notifier.alive()
         listening.recv(4096)
         notifier.stopping()
-
         listening.setblocking(False)
         heard = [*iter(lambda: _received(listening), "")]
     assert heard[-1] == "STOPPING=1"
@@ -57,7 +55,6 @@ def test_a_socket_that_is_not_there_is_a_warning(
 ) -> None:
     with closing(Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})) as notifier:
         notifier.alive()
-
     (line,) = caplog.messages
     assert str(tmp_path / "gone") in line
     assert os.strerror(errno.ENOENT) in line

@@ -87,10 +87,8 @@ def test_model_that_computes_something_else_than_the_golden_rows_is_named(
     open_request: Any, tmp_path: Path
 ) -> None:
     folder = write_version(tmp_path / "bundle", "1.0.0", wrong_by=0.3)
-
     with refusal(BackendError) as caught:
         open_request(bundle=str(folder))
-
     assert str(folder / "policy.onnx") in str(caught.value)
 
 
@@ -101,7 +99,6 @@ def test_unsigned_bundle_refused_where_a_key_is_given(open_request: Any, tmp_pat
         .public_key()
         .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
-
     with refusal(BundleError):
         open_request(bundle=str(write_bundle(tmp_path / "bundle")), public_key=str(key))
 
@@ -110,11 +107,9 @@ def test_back_end_that_takes_the_place_of_another_says_why(
     open_request: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = write_version(tmp_path / "bundle", "1.0.0")
-
     model = open_request(
         bundle=str(folder), backends=("rknn", "onnx"), options={"rknn": {"core_mask": "auto"}}
     )
-
     assert model.backend.name == "onnx"
     (record,) = caplog.records
     check_wording(record.message)
@@ -122,7 +117,6 @@ def test_back_end_that_takes_the_place_of_another_says_why(
 
 def test_model_file_is_served_as_its_file_says(open_request: Any, model_file: Path) -> None:
     model = open_request(model=model_file, obs_dim=3, act_dim=2)
-
     assert (model.name, model.version, model.rate_hz, model.joints) == ("walk", "", 0.0, ())
     assert (model.obs_dim, model.action_dim) == (3, 2)
     assert model.sha256 == hashlib.sha256(model_file.read_bytes()).digest()
@@ -140,9 +134,7 @@ def test_model_file_gets_observations_less_the_mean_over_the_deviation_with_its_
         model_file.parent, mean=np.array([1.0, 2.0, 3.0]), std=np.array([2.0, 0.0, 1e-4])
     )
     model = open_request(model=model_file, obs_stats=stats)
-
     ask_alone(model, session_of(model), [2.0, 2.5, 3.001])
-
     np.testing.assert_allclose(model.backend.inputs["obs"][0], [0.5, 500.0, 1.0], rtol=1e-3)
 
 
@@ -152,9 +144,7 @@ def test_model_file_of_another_back_end_is_served_in_the_precision_that_is_given
     rknnlite_double.install_rknnlite(monkeypatch=monkeypatch)
     onnx = save_linear(tmp_path / "m.onnx", 3, 2)
     file = rknnlite_double.save_rknn(onnx, precision="w8a8")
-
     model = open_request(model=file, backends=("rknn",), precision="w8a8")
-
     np.testing.assert_allclose(
         ask_alone(model, session_of(model), [1.0, -0.5, 0.25]),
         [1.0, -0.5, 0.25] @ weights(3, 2),
@@ -174,7 +164,6 @@ def test_what_only_a_bundle_knows_is_not_offered_of_a_model_file(
 ) -> None:
     with refusal(ServiceError) as caught:
         open_request(model=model_file).require_offered(hello)
-
     assert caught.value.code is Code.NOT_OFFERED
 
 
@@ -239,10 +228,8 @@ def test_statistics_that_are_not_those_of_the_model_refused(
 ) -> None:
     arrays = {"mean": mean} if std is None else {"mean": mean, "std": std}
     stats = write_stats(model_file.parent, **arrays)
-
     with refusal(BundleError) as caught:
         open_request(model=model_file, obs_stats=stats)
-
     assert str(stats) in str(caught.value)
 
 

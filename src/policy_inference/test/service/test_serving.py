@@ -16,7 +16,7 @@ from policy_core.errors import BundleError
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
 from policy_inference.service.policy import policy_of
-from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
+from policy_inference.service.protocol import Answer, Code, ObservationScaling
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from testkit.kernel.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
 from testkit.wording import check_wording, refusal
@@ -62,7 +62,6 @@ def test_joints_are_called_as_the_robot_does_and_another_output_is_not_observed(
         }
     )
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
-
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
     with refusal(BundleError):
         policy_of(bundle_of(observed([*TERMS, {"term": "last_output", "output": "speed"}])))
@@ -116,9 +115,7 @@ def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
             builder.write()
             builder.advance()
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", size, 3))
-
     ask_alone(model, session_of(model, scaling=ObservationScaling.PHYSICAL), si)
-
     np.testing.assert_allclose(input_of(model), expected, rtol=1e-6)
 
 
@@ -175,7 +172,6 @@ def serve_acting(folder: Path, kind: str = "position", **term: Any) -> Any:
 def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(tmp_path: Path) -> None:
     model = serve_acting(tmp_path, scale=0.5, clip=[-1.0, 2.0])
     session = session_of(model)
-
     assert ask_alone(model, session, [0.5, 1.5, 0.0]).tolist() == [0.5, 1.5]
     assert model.counters["action_clip"] == 0
     assert ask_alone(model, session, [-3.0, 3.0, 0.0]).tolist() == [-1.0, 2.0]
@@ -185,9 +181,7 @@ def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(tmp_
 def test_target_is_the_command_of_each_joint_in_the_contracts_order(tmp_path: Path) -> None:
     model = serve_acting(tmp_path, scale=[0.5, 0.25], offset="default_position", clip=[-1.0, 1.0])
     session = session_of(model, answer=Answer.TARGET)
-
     answer = ask_alone(model, session, [1.0, 2.0, 0.0])
-
     hip, knee, ankle = DEFAULT
     assert model.joints == JOINTS
     np.testing.assert_allclose(answer, [hip + 0.25, knee, ankle + 0.5], rtol=1e-6)
@@ -203,7 +197,6 @@ def test_target_is_inside_the_joints_limit_of_its_kind_and_that_is_counted(
 ) -> None:
     model = serve_acting(tmp_path, kind)
     session = session_of(model, answer=Answer.TARGET)
-
     _, _, ankle = ask_alone(model, session, [limit, 0.0, 0.0]).tolist()
     assert (ankle, model.counters["position_limit"]) == (limit, 0)
     hip, _, ankle = ask_alone(model, session, [limit + 0.1, -limit - 0.1, 0.0]).tolist()
@@ -220,9 +213,7 @@ def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
     session = session_of(model, scaling=scaling)
     session.observation[0] = [0.0, value, 0.0]
-
     model.infer([session])
-
     assert session.problem is not None
     assert session.problem.code is Code.OBSERVATION_NOT_FINITE
     check_wording(session.problem)
@@ -234,10 +225,8 @@ def test_answer_of_the_model_that_is_no_number_is_a_problem_and_the_next_one_is_
 ) -> None:
     model = serve_file(observed(TERMS), save_first(tmp_path / "m.onnx", 3, 3))
     session = session_of(model)
-
     session.observation[0] = [4.0, -1.0, 9.0]
     model.infer([session])
-
     assert session.problem is not None
     assert session.problem.code is Code.ACTION_NOT_FINITE
     assert model.counters["not_finite"] == 1
@@ -248,9 +237,7 @@ def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: P
     model = serve_file(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
     sessions = [session_of(model), session_of(model)]
     model.close()
-
     model.infer(sessions)
-
     for session in sessions:
         assert session.problem is not None
         assert session.problem.code is Code.INFERENCE_FAILED
@@ -297,20 +284,9 @@ def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
     model = serve_file(contract, file)
     session = session_of(model)
     ask_alone(model, session, [4, 0, 0])
-
     session.observation[0] = [-4, 0, 0]
     model.infer([session])
-
     assert session.problem is not None
     assert session.problem.code is Code.ACTION_NOT_FINITE
     ask_alone(model, session, [0, 0, 0])
     assert input_of(model, "h_in") == [2.0, 2.0]
-
-
-def test_more_robots_in_a_frame_than_the_batch_refused(tmp_path: Path) -> None:
-    model = serve_file(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
-
-    for rows in (0, 2, 2**32 - 1):
-        with refusal(ServiceError) as got:
-            model.require_offered(Hello(rows=rows))
-        assert got.value.code is Code.NOT_OFFERED

@@ -57,7 +57,6 @@ def test_systemd_rates_the_unit_as_hardened(unit: Path) -> None:
     found = output_of(ANALYZE, "security", "--offline=yes", unit)
     if "unrecognized option" in found:  # before systemd 250
         pytest.skip("this systemd-analyze rates only what runs")
-
     exposure = found.partition("Overall exposure level for ")[2].split()[1]
     assert float(exposure) <= MOST_EXPOSED
 
@@ -70,7 +69,6 @@ def test_systemd_makes_the_user_of_the_unit_and_the_group_of_its_clients(tmp_pat
     shutil.copy(
         PACKAGE / "systemd" / "policy_inference.sysusers.conf", folder / "policy_inference.conf"
     )
-
     assert output_of("systemd-sysusers", f"--root={tmp_path}").endswith("status 0")
     (line,) = [
         line
@@ -93,7 +91,6 @@ def test_apparmor_compiles_the_profile() -> None:
         "--skip-cache",
         PACKAGE / "apparmor" / "policy_inference",
     )
-
     assert found.endswith("status 0")
     assert "Warning" not in found
 
@@ -114,7 +111,6 @@ def unit_settings(file: Path) -> dict[str, str]:
 
 def test_clients_reach_the_socket_and_no_file_of_the_service() -> None:
     found = unit_settings(UNIT)
-
     assert found["Group"] == found["User"] == "policy_inference"
     assert found["SupplementaryGroups"] == "policy_clients"
     assert found["ExecStart"].split()[-4:-1] == ["serve", "--socket-group", "policy_clients"]
@@ -128,7 +124,6 @@ def test_secrets_come_from_a_folder_that_the_profile_denies() -> None:
     lines = re.findall(
         r"LoadCredential=(\S+):(\S+)", (PACKAGE / "systemd" / "20-secrets.conf").read_text()
     )
-
     assert {name for name, _ in lines} == {"token", "tls.key"}
     assert all(file == f"/etc/policy_inference/secrets/{name}" for name, file in lines)
     rules = {tuple(line.split()) for line in profile.splitlines()}

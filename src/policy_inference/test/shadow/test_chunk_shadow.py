@@ -30,9 +30,6 @@ from testkit.wording import refusal
 from .shadowed import outcome_names
 from .shadowed_arm import SETTINGS, ShadowedArm
 
-MEMORY = {"synchronous": 0, "asynchronous": 2, "ensemble": STEPS}
-"""Ticks after a chunk in which targets depend on chunks before; the fade takes 0.2 s."""
-
 
 def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array(
@@ -48,9 +45,7 @@ def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float6
 def test_what_every_chunk_has_more_is_the_distance_whole(how: str) -> None:
     shadowed = ShadowedArm(SETTINGS[how], ShadowMode.FREE)
     shadowed.offset = np.array([0.01, 0.02, 0.04])
-
     shadowed.tick(40)
-
     expected = np.broadcast_to(shadowed.offset, distances(shadowed.answers).shape).copy()
     if how == "realigned":
         expected[:, :2] = 0.0  # each chunk begins where the last target was, but for the gripper's
@@ -66,16 +61,13 @@ def test_followed_shadow_realigns_to_what_was_commanded_and_a_free_one_to_its_ow
     for each in (followed, free):
         each.offset = rising
         each.tick(40)
-
     assert abs(distances(followed.answers)).max() <= 0.09 + 1e-6
     assert distances(free.answers)[-1, 0] > 0.15
 
 
 def test_each_observation_is_answered_once_and_is_the_active_policys() -> None:
     shadowed = ShadowedArm(SETTINGS["asynchronous, slow"])
-
     shadowed.tick(40)
-
     inferences = [each for answer in shadowed.answers for each in answer.inferences]
     assert len(inferences) == len(shadowed.seen) > 3
     assert [each.observation_ns for each in inferences] == [s.time_ns for s in shadowed.seen]
@@ -83,36 +75,12 @@ def test_each_observation_is_answered_once_and_is_the_active_policys() -> None:
     assert all(each.chunk is not None and not each.error for each in inferences)
 
 
-@pytest.mark.parametrize("mode", MEMORY)
-def test_after_an_observation_that_was_skipped_it_is_skipped_until_its_queue_is_whole(
-    mode: str,
-) -> None:
-    shadowed = ShadowedArm(SETTINGS[mode])
-    shadowed.tick(20)
-    shadowed.late = True
-    while outcome_names(shadowed.answers)[-1] == "COMPARED":
-        shadowed.tick()
-    shadowed.late = False
-    first = len(shadowed.answers)
-    seen = len(shadowed.seen)
-    while len(shadowed.seen) == seen:
-        shadowed.tick()
-    whole = len(shadowed.answers) - 1 + MEMORY[mode]
-    shadowed.tick(30)
-
-    assert {*outcome_names(shadowed.answers[first:whole])} <= {"SKIPPED"}
-    assert {*outcome_names(shadowed.answers[whole:])} == {"COMPARED"}
-    np.testing.assert_array_equal(distances(shadowed.answers[whole:]), 0.0)
-
-
 @pytest.mark.parametrize("error", [BackendError("gone"), RobotError("no JPEG")])
 def test_failed_inference_fails_its_ticks_until_a_chunk_comes(error: Exception) -> None:
     shadowed = ShadowedArm(SETTINGS["synchronous"])
     shadowed.tick(5)
     shadowed.error = error
-
     shadowed.tick(10)
-
     # A chunk of five steps is executed at a time.
     assert outcome_names(shadowed.answers) == ["COMPARED"] * 5 + ["FAILED"] * 5 + ["COMPARED"] * 5
     assert [answer.rules for answer in shadowed.answers[5:7]] == [("inference_error",), ()]
@@ -128,9 +96,7 @@ def test_chunk_that_is_not_finite_is_not_executed() -> None:
     shadowed.offset = np.where(np.arange(STEPS)[:, np.newaxis] == 9, np.nan, 0.0)
     shadowed.tick(5)
     shadowed.offset = 0.0
-
     shadowed.tick(5)
-
     answers = shadowed.answers
     assert outcome_names(answers) == ["COMPARED"] * 5 + ["NOT_FINITE"] * 5 + ["COMPARED"] * 5
     assert answers[5].rules == ("not_finite",)
@@ -154,9 +120,7 @@ def test_joints_in_another_order_with_other_names_are_the_same_robot() -> None:
     shadowed = ShadowedArm(SETTINGS["asynchronous"], shadow=shadow)
     shadowed.arm.joint_pos = (0.1, 0.2, 0.3)
     shadowed.order = order
-
     shadowed.tick(20)
-
     assert {*outcome_names(shadowed.answers)} == {"COMPARED"}
     np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
     np.testing.assert_array_equal(shadowed.seen[-1].fields["joint_pos"], [0.3, 0.1, 0.2])
@@ -166,9 +130,7 @@ def test_guard_would_clip_targets_far_from_what_was_commanded() -> None:
     changes = {"action.max_relative_target": 1.0}
     shadowed = ShadowedArm(SETTINGS["asynchronous"], changes=changes)
     shadowed.offset = np.array([5.0, 0.0, 0.0])
-
     shadowed.tick(5)
-
     answers = shadowed.answers
     assert all(answer.beyond_limits for answer in answers)
     assert all("relative_target" in answer.rules for answer in answers)
@@ -220,6 +182,5 @@ def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
         ChunkBundle(path=Path(), contract=each, content=b"") for each in (active, change(active))
     )
     require_comparable(active, {"joint_pos": 3}, fits)
-
     with refusal(BundleError):
         require_comparable(active, {"joint_pos": 3}, other)

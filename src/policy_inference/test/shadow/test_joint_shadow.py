@@ -18,19 +18,8 @@ from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
 from testkit.kernel.robots import fail
 from testkit.wording import check_wording, refusal
 
-from .shadowed import HISTORY, PHASE, STEPS, Shadowed, outcome_names
+from .shadowed import HISTORY, STEPS, Shadowed
 
-RECURRENT = {
-    "model.inputs": {"h_in": {"shape": [1, 2]}},
-    "model.outputs": {"h_out": {"shape": [1, 2]}},
-    "state": [{"input": "h_in", "output": "h_out"}],
-}
-MEMORIES: Mapping[str, Mapping[str, object]] = {
-    "nothing": {},
-    "history": HISTORY,
-    "phase": PHASE,
-    "recurrent": RECURRENT,
-}
 PERMUTED = {
     "joints.names": ["b", "c", "a"],
     "joints.robot_names": {"a": "hip", "b": "knee", "c": "ankle"},
@@ -56,35 +45,17 @@ def assert_equal_targets(answers: list[ShadowAnswer]) -> None:
 
 def test_followed_shadow_of_another_model_is_asked_the_same_and_a_free_one_is_not() -> None:
     followed, free = (Shadowed(HISTORY, mode, rounds=0.25).runs() for mode in ShadowMode)
-
     followed.tick(20)
     free.tick(20)
-
     np.testing.assert_array_equal(followed.backend.seen, followed.active.seen)
     assert not np.array_equal(free.backend.seen, free.active.seen)
     assert free.answers[-1].target is not None
-
-
-@pytest.mark.parametrize(("memory", "frames"), [("nothing", 1), ("history", 4), ("phase", 1)])
-def test_followed_shadow_is_compared_again_when_its_history_is_whole(
-    memory: str, frames: int
-) -> None:
-    shadowed = Shadowed(MEMORIES[memory]).runs()
-    shadowed.tick(6)
-    shadowed.tick(5, lost=True)
-
-    shadowed.tick(10)
-
-    after = shadowed.answers[6:]
-    assert outcome_names(after) == ["SKIPPED"] * frames + ["COMPARED"] * (10 - frames)
-    assert_equal_targets(after[frames:])
 
 
 def test_joints_in_another_order_with_other_names_and_scales_are_the_same_robot() -> None:
     # Scales and offsets are such that no target can be equal by chance.
     shadowed = Shadowed(shadow=PERMUTED).runs()
     shadowed.tick(2)
-
     first, second = shadowed.backend.seen
     names = {"hip": 0, "knee": 1, "ankle": 2}
     order = [names[joint] for joint in ("knee", "ankle", "hip")]
@@ -108,9 +79,7 @@ def test_wrong_scale_is_seen_before_the_guard_bounds_it() -> None:
     ]
     shadow = {"action.terms": terms, "nominal": {**STEPS["nominal"], "target_step": 0.2}}
     shadowed = Shadowed(shadow=shadow, gain=1.0).runs()
-
     shadowed.tick(CLIPPED_TICKS_LIMIT)
-
     answers = shadowed.answers
     assert all(answer.beyond_limits for answer in answers)
     assert all("target_step" in answer.rules for answer in answers)
@@ -131,7 +100,6 @@ def test_failed_and_not_finite_runs_are_answers_without_a_target() -> None:
     shadowed.tick()
     shadowed.backend.during_run, shadowed.backend.answers = think, {}
     shadowed.tick(5)
-
     failed, not_finite = shadowed.answers[3:5]
     assert (failed.outcome, failed.rules) == (ShadowOutcome.FAILED, ("inference_error",))
     assert (not_finite.outcome, not_finite.rules) == (ShadowOutcome.NOT_FINITE, ("not_finite",))
@@ -161,8 +129,6 @@ def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
     shadowed = Shadowed()
     state = shadowed.robot.controller.state
     sizes = {name: state[name].size for name in state.slices}
-
     with refusal(BundleError):
         require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(changes)))
-
     require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(PERMUTED)))

@@ -40,9 +40,7 @@ def test_answer_is_read_at_the_other_end_as_it_was_written(slots: TickSlots) -> 
         np.array([0.3, 1e-300]),
     )
     other.write(SLOTS - 1, answer)
-
     found = slots.read(SLOTS - 1)
-
     assert found[:5] == answer[:5]
     np.testing.assert_array_equal(found.target, answer.target)
     np.testing.assert_array_equal(found.active_target, answer.active_target)
@@ -56,7 +54,6 @@ def test_counters_say_how_many_slots_there_are_and_wait_only_when_asked(slots: T
     slots.give()
     slots.give()
     other.answer()
-
     assert other.given(wait=True) == 2
     assert other.given(wait=False) == 0
     assert slots.answered(1.0) == 1
@@ -100,9 +97,7 @@ def test_ticks_observations_and_chunks_come_over_as_they_are(
     for number in range(3 * OBSERVATIONS):
         slot, seen = number % 5, [numbered_observation(number)] * (number % 3)
         node.give(slot, tick(number, *seen))
-
         found = shadow.given(slot)
-
         assert (found.number, found.missed, len(found.observations)) == (number, False, len(seen))
         np.testing.assert_array_equal(found.target, tick(number).target)
         for given, there in zip(seen, found.observations, strict=True):
@@ -137,9 +132,7 @@ def test_observations_that_have_no_room_are_missed_and_later_ones_are_not(
     node, shadow = both_ends
     for number in range(OBSERVATIONS + 1):
         node.give(number, tick(number, numbered_observation(number)))
-
     given = [shadow.given(number) for number in range(OBSERVATIONS + 1)]
-
     assert [each.missed for each in given] == [False] * OBSERVATIONS + [True]
     for number in range(OBSERVATIONS + 1):
         node.answered(number)

@@ -15,7 +15,6 @@ import pytest
 
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
-from policy_inference.backends.child import ChildBackend
 from policy_inference.testing.case import BackendCase, Change
 
 DOUBLES = Path(__file__).parent / "doubles"
@@ -67,9 +66,9 @@ BPU = BackendCase(
     },
     failing_runs={"exception": board_says("run", "HBRT4_STATUS_BAD_DATA")},
 )
-PYEASY_IN_CHILD = replace(
+PYEASY = replace(
     BPU,
-    backend=partial(ChildBackend, PyeasyBackend),
+    backend=PyeasyBackend,
     package="hobot_dnn",
     compile=partial(compiled_for_bpu, suffix=".bin", march="bayes-e"),
     options={"runtime": "pyeasy_dnn"},

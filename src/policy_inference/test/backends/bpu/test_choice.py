@@ -63,10 +63,8 @@ def test_a_package_without_its_libraries_leaves_the_file_to_the_older_runtime_an
     only_runtimes: Installed, caplog: pytest.LogCaptureFixture
 ) -> None:
     only_runtimes(HBM, PYEASY, **{"import": "Missing Horizon runtime libraries"})
-
     with caplog.at_level("INFO", "policy_inference"):
         chosen = BpuBackend.for_file(BIN, {})
-
     assert chosen is PyeasyBackend
     check_wording(caplog.messages[-1])
 
@@ -81,10 +79,8 @@ def test_with_neither_the_packages_of_every_board_are_named(
 ) -> None:
     file = compiled_for_bpu(save_linear(tmp_path / "policy.onnx", 2, 1), ".bin")
     only_runtimes()
-
     with pytest.raises(BackendError) as caught:
         BpuBackend.for_file(file, {})(file, [], [])
-
     message = str(caught.value)
     assert message.startswith("bpu: hbm_runtime: ")
     for package in ("hobot-dnn`", "hobot-spdev`", "hobot-dnn-rdkx5`", "hobot_dnn"):

@@ -36,9 +36,7 @@ def test_core_and_priority_are_set_once_as_the_defaults_of_the_model(
         seen.append(given)
 
     monkeypatch.setattr(hbm_runtime.HB_HBMRuntime, "set_scheduling_params", note)
-
     open_file(file, core="3", priority="255").run()
-
     assert seen == [{"bpu_cores": {"policy": [3]}}, {"priority": {"policy": 255}}]
 
 
@@ -48,9 +46,7 @@ def test_core_and_priority_go_with_each_run_of_the_older_runtime(
     bpu_board(cores=2)
     backend = open_file(compiled_for_bpu(linear, ".bin"), cls=PyeasyBackend, core="1", priority="7")
     capfd.readouterr()
-
     backend.run()
-
     assert capfd.readouterr().err == "core_id=1 priority=7\n"
 
 
@@ -76,7 +72,6 @@ def test_of_several_models_in_a_file_one_is_named(
 ) -> None:
     bpu_board(second="encoder")
     file = compiled_for_bpu(linear)
-
     with refusal(BackendError):
         open_file(file)
     assert open_file(file, model="encoder").details["model"] == "encoder"
@@ -90,7 +85,6 @@ def test_a_file_of_another_kind_is_refused_before_the_runtime_sees_it(
     open_file: Open, tmp_path: Path, name: str, target: str | None
 ) -> None:
     (tmp_path / name).write_bytes(b"a model")
-
     with refusal(BackendError):
         open_file(tmp_path / name, target=target)
 
@@ -137,7 +131,6 @@ def test_what_the_vendor_says_becomes_cause_and_remedy(
 ) -> None:
     file = compiled_for_bpu(linear, suffix)
     bpu_board(**board)
-
     with refusal(BackendError):
         open_file(file, cls=cls, **({"core": "2"} if "cores" in board else {}))
 
@@ -149,11 +142,9 @@ def test_a_run_that_the_runtime_answers_by_ending_the_process_is_an_error_of_tha
     backend = open_file(compiled_for_bpu(linear), cls=APART)
     backend.run()
     backend.inputs["obs"][:] = 7.0
-
     with refusal(BackendError):
         backend.run()
     has_ended(backend.pid)
-
     check_wording(backend.problem())
 
 

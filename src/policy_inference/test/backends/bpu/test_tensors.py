@@ -110,9 +110,7 @@ def test_quantised_tensors_are_real_numbers_to_the_step(
     obs = np.array([[-4.0, 0.3, 1.0, 2.5, 3.9]], np.float32)
     steps_of_obs = np.rint(obs / np.float32(scales["obs"])) * scales["obs"]
     expected = reference(linear, {"obs": steps_of_obs.astype(np.float32)})["actions"]
-
     found = ran(backend, obs=obs)["actions"]
-
     np.testing.assert_allclose(found, expected, rtol=0, atol=scales["actions"] / 2 * 1.001)
     assert np.abs(found / scales["actions"] - np.rint(found / scales["actions"])).max() < 1e-2
 
@@ -120,16 +118,13 @@ def test_quantised_tensors_are_real_numbers_to_the_step(
 def test_values_beyond_the_range_saturate_and_do_not_wrap(open_file: Open, linear: Path) -> None:
     special = {"obs": {"dtype": "int8", "scale": [0.01]}}
     backend = open_file(compiled_for_bpu(linear, tensors=special))
-
     found = ran(backend, obs=1e9)["actions"]
-
     expected = reference(linear, {"obs": np.full((1, 5), 1.27, np.float32)})["actions"]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_scales_that_do_not_fit_their_axis_are_refused(open_file: Open, linear: Path) -> None:
     special = {"obs": {"dtype": "int8", "scale": [0.1, 0.2], "axis": 1}}
-
     with refusal(BackendError):
         open_file(compiled_for_bpu(linear, tensors=special))
 
@@ -139,7 +134,6 @@ def test_release_that_casts_inputs_to_bytes_is_refused(
 ) -> None:
     """It takes any array, and says nothing."""
     bpu_board(old=True)
-
     with refusal(BackendError):
         open_file(compiled_for_bpu(linear, ".bin"), cls=PyeasyBackend, target="bayes-e")
 
@@ -153,15 +147,12 @@ def test_channels_last_are_turned(
     outputs = [TensorSpec(name="flat", shape=(1, 72)), TensorSpec(name="same", shape=IMAGE.shape)]
     backend = open_file(file, cls=cls, inputs=[IMAGE], outputs=outputs)
     pixels = np.arange(72, dtype=np.float32).reshape(IMAGE.shape)
-
     found = ran(backend, image=pixels)
-
     np.testing.assert_array_equal(found["flat"][0], np.arange(72))
     np.testing.assert_array_equal(found["same"], pixels)
 
 
 def test_an_image_format_is_refused_with_the_way_to_compile(open_file: Open, linear: Path) -> None:
     file = compiled_for_bpu(linear, ".bin", tensors={"obs": {"dtype": "NV12"}})
-
     with refusal(BackendError):
         open_file(file, cls=PyeasyBackend)

@@ -72,17 +72,6 @@ ENGINES: list[tuple[str, str, Callable[[Path], Path], list[str]]] = [
 ]
 
 
-def test_weights_in_a_second_file_are_refused(
-    install_gpu: Install, tmp_path: Path, open_trt: Open
-) -> None:
-    install_gpu(next(iter(FLAVOURS)))
-    file = save_linear(tmp_path / "model.onnx", 5, 3)
-    onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
-
-    with refusal(BackendError):
-        open_trt(file)
-
-
 @pytest.mark.parametrize(("flavour", "precision", "save", "flags"), ENGINES)
 def test_precision_is_asked_for_where_there_is_a_flag_and_never_rounded_to_tf32(
     install_gpu: Install,
@@ -111,7 +100,6 @@ def test_an_engine_would_not_have_the_precision_that_the_contract_states(
     install_gpu: Install, open_trt: Open, flavour: str, precision: str
 ) -> None:
     install_gpu(flavour)
-
     with refusal(BackendError):
         open_trt(precision=precision)
 
@@ -121,9 +109,7 @@ def test_workspace_is_limited_where_that_is_asked_for(
     install_gpu: Install, open_trt: Open, cache: Path, flavour: str
 ) -> None:
     install_gpu(flavour)
-
     open_trt(workspace_mib="64")
-
     assert plan_header(cache)["workspace"] == 64 * MIB
 
 
@@ -134,11 +120,9 @@ def test_an_open_batch_axis_gets_a_profile_of_the_contracts_size(
     install_gpu(flavour)
     file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
     obs, actions = TensorSpec(name="obs", shape=(4, 5)), TensorSpec(name="actions", shape=(4, 3))
-
     backend = open_trt(file, inputs=[obs], outputs=[actions])
     backend.inputs["obs"][:] = np.arange(20).reshape(4, 5)
     backend.run()
-
     assert plan_header(cache)["shapes"] == {"obs": [4, 5]}
     assert len({row.tobytes() for row in backend.outputs["actions"]}) == 4
 
@@ -149,7 +133,6 @@ def test_an_open_axis_without_a_size_that_tensorrt_takes_is_named(
 ) -> None:
     install_gpu()
     file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
-
     with refusal(BackendError):
         open_trt(file, inputs=[TensorSpec(name=name, shape=(batch, 5))])
 
@@ -168,7 +151,6 @@ def test_an_output_whose_size_is_another_when_it_runs_is_refused(
         constants={"shape": np.array([-1, 10])},
     )
     obs, actions = TensorSpec(name="obs", shape=(2, 5)), TensorSpec(name="actions", shape=(2, 10))
-
     with refusal(BackendError):
         open_trt(file, inputs=[obs], outputs=[actions])
 
@@ -178,7 +160,6 @@ def test_a_build_that_fails_says_what_tensorrt_said(
 ) -> None:
     gpu = install_gpu()
     gpu.failing["build"] = "Could not find any implementation for node MatMul"
-
     with refusal(BackendError):
         open_trt()
     assert not list(cache.glob("*.plan*"))
@@ -196,6 +177,5 @@ def test_a_type_that_no_contract_can_state_is_named(
         {"actions": (1, 5)},
         dtypes={"actions": "bool"},
     )
-
     with refusal(BackendError):
         open_trt(file, inputs=[OBS], outputs=[ACTIONS])

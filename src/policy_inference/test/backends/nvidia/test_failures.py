@@ -47,7 +47,6 @@ def test_missing_libraries_are_distinguished_from_a_missing_package(
     if package.startswith("cuda"):
         monkeypatch.delattr(sys.modules["cuda.bindings"], "runtime")
     monkeypatch.setattr(sys, "meta_path", [Broken(package, library), *sys.meta_path])
-
     with refusal(BackendError):
         open_trt()
 
@@ -72,7 +71,6 @@ def test_what_prevents_opening_is_named_and_nothing_is_left(
 ) -> None:
     gpu = install_gpu(**installed)
     gpu.failing.update(failing)
-
     with refusal(BackendError):
         open_trt()
     assert not gpu.memory
@@ -84,13 +82,11 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_run(
     gpu = install_gpu()
     backend = open_trt()
     gpu.failing["kernel"] = "cudaErrorLaunchFailure"
-
     with refusal(BackendError):
         backend.run()
     gpu.failing["*"] = "cudaErrorLaunchFailure"
     with caplog.at_level(logging.WARNING, "policy_inference"):
         backend.close()
-
     check_wording(caplog.messages[-1])
 
 
@@ -108,7 +104,6 @@ def test_options_that_are_none_are_refused(
     install_gpu: Install, open_trt: Open, options: dict[str, str]
 ) -> None:
     install_gpu()
-
     with refusal(BackendError):
         open_trt(**options)
 
@@ -124,7 +119,6 @@ def test_a_plan_of_another_machine_is_refused_before_the_runtime_sees_it(
     install_gpu()
     plan = built_plan(linear)
     install_gpu(flavour, gpu=gpu)
-
     with refusal(BackendError):
         open_trt(plan)
 
@@ -147,7 +141,6 @@ def test_a_plan_that_the_runtime_refuses_all_the_same_is_reported_with_its_words
     told = plan.with_name(f"{plan.name}.json")
     gpu = install_gpu(gpu=Gpu(capability=capability))
     told.write_text(told.read_text("utf-8").replace(*lie), "utf-8")
-
     with refusal(BackendError):
         open_trt(plan)
     assert not gpu.memory

@@ -30,10 +30,8 @@ def test_page_locked_memory_is_freed_with_its_arrays(install_gpu: Install, linea
     del backend
     gc.collect()
     assert len(gpu.pinned) == 1
-
     del outputs
     gc.collect()
-
     assert not gpu.pinned
 
 
@@ -48,9 +46,7 @@ def test_a_run_is_one_recorded_graph_or_is_put_into_the_stream(
     gpu = install_gpu()
     backend = open_trt(cuda_graph=choice)
     gpu.calls.clear()
-
     backend.run()
-
     assert gpu.calls == calls
     assert backend.details["cuda_graph"] == ("no" if choice == "no" else "yes")
 
@@ -62,9 +58,7 @@ def test_nothing_of_tensorrt_outlives_close(
     gpu = install_gpu()
     backend = open_trt(cuda_graph=graph)
     assert len(gpu.engines) == 2
-
     backend.close()
-
     assert not gpu.engines
 
 
@@ -88,9 +82,7 @@ def test_operators_that_are_plugins_of_tensorrt_are_built_and_loaded(
     install_gpu()
     open_trt(file, inputs=tensors[0], outputs=tensors[1]).close()
     install_gpu()  # another process
-
     backend = open_trt(file, inputs=tensors[0], outputs=tensors[1], build="no")
-
     assert backend.details["engine"] == FROM_CACHE
 
 
@@ -99,10 +91,8 @@ def test_plugins_that_do_not_load_are_warned_of(
 ) -> None:
     gpu = install_gpu()
     gpu.failing["plugins"] = "libnvinfer_plugin.so: cannot open"
-
     with caplog.at_level(logging.WARNING, "policy_inference"):
         open_trt()
-
     check_wording(*caplog.messages)
 
 
@@ -118,14 +108,12 @@ def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without_unless_it_
     install_gpu: Install, open_trt: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     install_gpu().failing[call] = FAULTS[call]
-
     with refusal(BackendError):
         open_trt(cuda_graph="yes")
     with caplog.at_level(logging.INFO, "policy_inference"):
         backend = open_trt()
     backend.inputs["obs"][:] = 1.0
     backend.run()
-
     assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
     check_wording(caplog.messages[-1])
     assert call in backend.details["cuda_graph"]
@@ -148,5 +136,4 @@ def test_arrays_of_the_caller_are_used_where_they_are_given(
     block["obs"][:] = 1.0
     backend.run()
     backend.close()
-
     assert_close({"actions": block["actions"]}, reference(linear, {"obs": block["obs"]}), 0.0)

@@ -74,7 +74,6 @@ def test_killed_server_fails_runs_at_once_and_is_used_again_when_it_is_back(
     backend.run()
     expected = backend.outputs["actions"].copy()
     assert backend.problem() == ""
-
     served_peer.kill()
     until(lambda: backend.problem() != "")
     began_s = time.monotonic()
@@ -84,7 +83,6 @@ def test_killed_server_fails_runs_at_once_and_is_used_again_when_it_is_back(
     served_peer.serve()
     until(lambda: backend.problem() == "")
     backend.run()
-
     np.testing.assert_array_equal(backend.outputs["actions"], expected)
 
 
@@ -103,7 +101,6 @@ def test_server_that_hangs_is_an_error_after_the_deadline_and_is_used_again(
             backend.run()
     finally:
         served_peer.go_on()
-
     until(lambda: run_succeeds(backend))
 
 
@@ -118,7 +115,6 @@ def test_other_model_behind_the_right_name_is_refused_after_a_restart(
         tensor.CopyFrom(from_array(2.0 * to_array(tensor), tensor.name))
     save_model(model, onnx)
     served_peer.load("replaced", onnx)
-
     until(lambda: "another model" in backend.problem() or "sha256" in backend.problem())
     assert not run_succeeds(backend)
 
@@ -138,7 +134,6 @@ def test_model_that_is_not_the_one_of_the_bundle_is_refused(
         onnx.with_suffix(".oip.npz"),
         replace(model, **changed),  # type: ignore[arg-type]
     )
-
     with refusal(BackendError):
         open_oip(file)
 
@@ -218,7 +213,6 @@ def test_certificates_and_token_are_checked(
     wrong.write_bytes(TOKEN[::-1])
     tls = {"tls": "yes", "ca_file": str(ca.cert)}
     client = {**tls, "cert_file": str(robot.cert), "key_file": str(robot.key)}
-
     assert run_succeeds(open_oip(file, **client, token_file=str(token)))
     with refusal(BackendError):
         open_oip(file, **client)
@@ -342,7 +336,6 @@ def test_answer_in_typed_contents_is_read(odd: OddServer, onnx: Path, open_oip: 
         del answer.raw_output_contents[:]
 
     odd.change = typed
-
     assert run_succeeds(open_oip(file_for(onnx, odd.port)))
 
 
@@ -359,9 +352,7 @@ def test_answers_that_come_too_late_are_not_taken_for_later_requests(
         backend.run()
     odd.change = lambda request, answer: None
     backend.inputs["obs"][:] = 1.0
-
     until(lambda: run_succeeds(backend))
-
     np.testing.assert_array_equal(backend.outputs["actions"], right)
 
 

@@ -83,9 +83,7 @@ def test_chunk_of_the_server_answers_image_state_and_prompt(
     backend, rng = open_openpi(), np.random.default_rng(1)
     image = rng.integers(0, 256, (1, 3, 6, 8), np.uint8)
     backend.inputs["image"][:], backend.inputs["state"][:] = image, [0.5, -0.5]
-
     backend.run()
-
     seen = openpi_server.seen[-1]
     np.testing.assert_array_equal(seen["observation/image"], image[0].transpose(1, 2, 0))
     assert seen["observation/image"].dtype == np.uint8
@@ -125,11 +123,9 @@ def test_bundle_whose_images_go_as_they_are_runs_from_the_image_to_the_chunk(
     image = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3)
     state = np.array([1.0, 2.0, 3.0])
     options = {"openpi": {"endpoint": f"ws://127.0.0.1:{openpi_server.port}"}}
-
     with open_models(bundle.models, ["openpi"], options) as models:
         graphs = ChunkGraphs(bundle.contract, models)
         chunk = graphs.run(ChunkObservation(images={"front": image}, state=state))
-
     np.testing.assert_array_equal(openpi_server.seen[-1]["observation/image"], image)
     np.testing.assert_allclose(chunk, state + np.arange(8.0)[:, np.newaxis])
 
@@ -142,9 +138,7 @@ def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
         "metadata: {policy: reach}\n"
     )
     openpi_server.policy = lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.float32)}
-
     open_openpi().run()
-
     assert openpi_server.seen[-1]["images"]["cam_high"].shape == (3, 6, 8)
     assert "prompt" not in openpi_server.seen[-1]
 
@@ -156,9 +150,7 @@ def test_images_are_made_square_with_black_bars(
     artifact_file.write_text(f"{ARTIFACT}image_size: 4\n")
     backend = open_openpi()
     backend.inputs["image"][:] = np.array([10, 20, 30], np.uint8).reshape(1, 3, 1, 1)
-
     backend.run()
-
     seen = openpi_server.seen[-1]["observation/image"]
     np.testing.assert_array_equal(seen[:3], np.broadcast_to([10, 20, 30], (3, 4, 3)))
     np.testing.assert_array_equal(seen[3:], np.zeros((1, 4, 3)))
@@ -214,11 +206,9 @@ def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
 ) -> None:
     backend = open_openpi()
     openpi_server.policy = policy
-
     with refusal(BackendError):
         backend.run()
     openpi_server.policy = right
-
     until(lambda: run_succeeds(backend))
 
 
@@ -274,11 +264,9 @@ def test_late_answer_is_never_taken_for_the_next_request(
     with refusal(BackendError):
         backend.run()
     openpi_server.policy = right
-
     until(lambda: run_succeeds(backend))
     time.sleep(0.3)
     backend.run()
-
     assert (backend.outputs["actions"] != 7.0).all()
 
 
@@ -302,7 +290,6 @@ def test_server_that_ends_is_an_error_at_once_and_is_used_again(
 ) -> None:
     backend = open_openpi()
     openpi_server.close()
-
     with refusal(BackendError):
         backend.run()
     until(lambda: "expected a server of openpi" in backend.problem())
@@ -314,7 +301,6 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
     open_openpi: Open, artifact_file: Path
 ) -> None:
     artifact_file.write_text(ARTIFACT.partition("metadata")[0])
-
     with pytest.raises(BackendError, match=r"openpi\.unproven=yes"):
         open_openpi()
     assert "not proven" in open_openpi(unproven="yes").details["policy"]
@@ -336,7 +322,6 @@ def test_artifact_that_makes_no_sense_is_refused(
     open_openpi: Open, artifact_file: Path, text: str
 ) -> None:
     artifact_file.write_text(text)
-
     with refusal(BackendError) as caught:
         open_openpi()
     assert str(artifact_file) in str(caught.value)

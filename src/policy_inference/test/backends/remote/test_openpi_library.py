@@ -117,7 +117,6 @@ def test_requests_are_the_bytes_of_openpis_client(openpi_client: Callable[[str],
         "prompt": "pick up the cube",
         "step": np.int64(3),
     }
-
     assert packed(request) == theirs.packb(request)
     answer = {
         "actions": rng.normal(size=(4, 7)),
@@ -135,18 +134,14 @@ def test_images_of_a_size_are_those_of_openpis_client(
     openpi_client: Callable[[str], Any], height: int, width: int
 ) -> None:
     image = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
-
     expected = openpi_client("image_tools").resize_with_pad(image, 224, 224)
-
     np.testing.assert_array_equal(PaddedSquare(height, width, 224)(image), expected)
 
 
 def test_server_answers_with_its_chunk(open_library: Open) -> None:
     backend = open_library()
     backend.inputs["image"][:], backend.inputs["state"][:] = 7, [0.5, -0.5]
-
     backend.run()
-
     expected = np.array([0.5, -0.5]) + 12.0 * np.arange(STEPS)[:, np.newaxis]
     np.testing.assert_allclose(backend.outputs["actions"][0], expected)
 
@@ -157,9 +152,7 @@ def test_server_of_our_tests_is_one_to_openpis_client(openpi_client: Callable[[s
     seen = {"observation/image": image, "observation/state": np.zeros(JOINTS), "prompt": "reach"}
     with closing(OpenpiServer()) as double:
         policy = policy_class("127.0.0.1", double.port)
-
         answer = policy.infer(seen)
-
         assert policy.get_server_metadata() == {"policy": "reach", "version": 3}
         np.testing.assert_allclose(answer["actions"][:, 0], 12.0 * np.arange(STEPS))
         with pytest.raises(RuntimeError, match="KeyError"):
