@@ -188,20 +188,3 @@ def test_arguments_that_do_not_go_together_are_refused(
 ) -> None:
     assert calibrate_tiny(*args) == 4
     only(caplog)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--samples", "0"),
-        ("--every", "1.5"),
-        ("--seed", "-1"),
-        ("--batch", "1000000000"),
-    ],
-)
-def test_numbers_out_of_range_are_refused(
-    calibrate_tiny: Run, capsys: pytest.CaptureFixture[str], option: str, value: str
-) -> None:
-    with pytest.raises(SystemExit):
-        calibrate_tiny("--env", "our_env:Env", option, value)
-    check_wording(*lines_with(capsys.readouterr().err, "error:"))

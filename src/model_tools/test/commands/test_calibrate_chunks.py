@@ -17,7 +17,6 @@ from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..files.lerobot.small_dataset import write_dataset
-from ..tiny_bundle import make_bundle
 
 SIZES = {"laptop": (48, 64), "phone": (48, 64)}
 Calibrate = Callable[..., Path]
@@ -55,22 +54,6 @@ def test_arrays_have_all_samples_of_each_input(calibrate: Calibrate) -> None:
     assert -2.5 < images["min"] < 0.0 < images["max"] < 4.0
 
 
-@pytest.mark.parametrize(("form", "suffix"), [("bpu_npy", ".npy"), ("bpu_bin", ".bin")])
-def test_files_of_the_bpu_are_named_as_in_its_workspace(
-    calibrate: Calibrate, form: str, suffix: str
-) -> None:
-    folder = calibrate("--format", form)
-
-    encoder, policy = (folder / graph / f"calibration_data_{graph}" for graph in (ENCODER, POLICY))
-    assert len(list(encoder.glob(f"laptop_*{suffix}"))) == 12
-    assert {place.name: len(list(place.iterdir())) for place in policy.iterdir()} == {
-        "state": 12,
-        "laptop": 12,
-        "phone": 12,
-    }
-    assert (policy / "state" / f"0000000011{suffix}").stat().st_size >= 12
-
-
 def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
     folder = calibrate("--format", "rknn")
 
@@ -78,20 +61,6 @@ def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
         lines = (folder / graph / "dataset.txt").read_text("utf-8").splitlines()
         assert [len(line.split()) for line in lines] == [inputs] * rows
         assert np.load(folder / graph / lines[0].split()[0]).shape[0] == 1
-
-
-def test_a_folder_that_is_there_is_replaced_by_force_alone(
-    calibrate: Calibrate, caplog: pytest.LogCaptureFixture
-) -> None:
-    note = calibrate() / "note.txt"
-
-    calibrate("--format", "rknn", status=4)
-    check_wording(caplog.messages[-1])
-    note.touch()
-    calibrate("--force", status=4)
-    assert note.exists()
-    note.unlink()
-    calibrate("--format", "rknn", "--force")
 
 
 @pytest.mark.parametrize(
@@ -125,12 +94,3 @@ def test_a_state_in_other_units_is_noticed(
     cli.main(words.split())
 
     check_wording(*lines_with(caplog.messages, "units"))
-
-
-def test_a_dataset_is_not_for_joint_policies(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bundle, output = make_bundle(tmp_path / "tiny"), tmp_path / "calib.npz"
-    words = f"calibrate --bundle {bundle} --dataset {tmp_path} --output {output}"
-    assert cli.main(words.split()) == 4
-    check_wording(caplog.messages[-1])

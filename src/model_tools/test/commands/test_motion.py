@@ -100,11 +100,6 @@ def test_a_part_is_cut_out_in_the_frames_of_the_source(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip["joint_pos"][0], np.array([1.0, -2.0]) * 10 / FPS)
 
 
-def test_bodies_may_be_missing(tmp_path: Path) -> None:
-    source = npz(tmp_path / "walk.npz", body_pos_w=None, body_quat_w=None)
-    assert "body_names" not in clip_of(source, "--joints", "hip,knee")
-
-
 def test_the_pose_of_an_anchor_follows_from_the_base_and_the_joints(tmp_path: Path) -> None:
     robot, random = load_robot("g1"), np.random.default_rng(4)
     joints = random.uniform(-0.4, 0.4, (3, len(robot.joint_names)))
@@ -172,22 +167,3 @@ def test_a_motion_that_is_not_whole_is_refused(
     assert cli.main(args) == 4
     check_wording(caplog.messages[-1])
     assert not output.exists()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a,b\n1,2\n",
-        "x,y,z,qx,qy,qz,qw,hip\n1,2\n",
-        "1,2,3,0,0,0,1,0.5\n",
-    ],
-)
-def test_a_csv_that_is_none_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
-) -> None:
-    source = tmp_path / "walk.csv"
-    source.write_text(text, "utf-8")
-    args = ["motion", str(source), "--output", str(tmp_path / "clip.npz"), "--rate-hz", "50"]
-    assert cli.main([*args, "--fps", "30"]) == 4
-    check_wording(caplog.messages[-1])

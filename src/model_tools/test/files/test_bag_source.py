@@ -88,24 +88,6 @@ def test_wanted_rows_are_those_of_the_whole(
     assert list(source.rows([])) == []
 
 
-def test_rows_of_a_part_are_those_of_the_whole(policy_of_terms: Made, tmp_path: Path) -> None:
-    bundle, bag = (
-        policy_of_terms(),
-        write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000))),
-    )
-
-    whole = [(row.time_s, row.tensors["obs"].copy()) for row in BagSource(bundle, bag).rows()]
-    part = [
-        (row.time_s, row.tensors["obs"].copy())
-        for row in BagSource(bundle, bag, from_s=0.5, to_s=1.0).rows()
-    ]
-
-    assert [time_s for time_s, _ in part] == pytest.approx(np.arange(0.5, 1.01, 0.02))
-    assert all(
-        np.array_equal(ours[1], theirs[1]) for ours, theirs in zip(part, whole[25:51], strict=True)
-    )
-
-
 def is_indexed(bag: Path) -> bool:
     with AnyReader([bag]) as reader:
         return indexed_files(reader) is not None

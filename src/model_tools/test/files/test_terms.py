@@ -21,18 +21,6 @@ from policy_inference.comparison.rows import Rows
 from ..tiny_bundle import columns, make_bundle
 
 
-def test_terms_of_one_name_are_distinguished_by_their_place(tmp_path: Path) -> None:
-    make_bundle(tmp_path, last="{term: joint_pos, joints: [knee, hip]}")
-
-    found = columns(load_bundle(tmp_path, kind=JointBundle).contract, "obs")
-
-    assert found == {
-        "joint_pos[0]": slice(0, 2),
-        "joint_vel": slice(2, 4),
-        "joint_pos[2]": slice(4, 6),
-    }
-
-
 def test_frames_of_the_past_have_no_columns(tmp_path: Path) -> None:
     file = make_bundle(tmp_path) / "policy.yaml"
     text = file.read_text("utf-8").replace("{obs: {terms", "{obs: {history: {length: 2}, terms")

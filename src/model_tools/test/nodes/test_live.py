@@ -178,26 +178,6 @@ def test_a_gap_and_a_topic_of_another_name_are_those_of_the_recording(
     assert sum(row["begins"] for row in found) == 2
 
 
-@pytest.mark.slow
-def test_a_second_publisher_of_commands_is_reported(
-    walking_policy: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bag = write_bag(tmp_path / "bag", walk_said(1500))
-    other = write_bag(tmp_path / "other", [command(1000 * MS, 0.5, stamped=True)])
-    options = ("--unheard", "--stay")
-
-    with player_of(other, *options), player_of(other, *options), player_of(bag):
-        wait_for_publishers("/cmd_vel", 3)
-        rows = live_rows(LiveSource(walking_policy, left_s=SOON_S))
-
-    assert len(rows) == 25
-    said, _, names = caplog.messages[-1].partition("found 3")
-    assert said
-    # Names of nodes may be unknown yet.
-    assert set(filter(None, names.strip(": ").split(", "))) <= {"/player"}
-    check_wording(f"{said}found 3")
-
-
 def test_an_interrupt_keeps_what_came(tiny: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 6000)))
     seen: Rows = []
@@ -263,8 +243,3 @@ def test_what_is_missing_is_named_with_what_there_is(
             live_rows(source)
 
     assert "--topic imu/data=/name" in caplog.text
-
-
-def test_a_topic_for_no_input_is_refused(tiny: JointBundle) -> None:
-    with refusal(ToolError):
-        LiveSource(tiny, {"imu/data": "/imu"})

@@ -26,7 +26,6 @@ from model_tools.ship.fleet import (
     read_inventory,
     read_prometheus,
     read_robots,
-    worst,
 )
 from policy_core.errors import PolicyError
 from testkit.fuzzing import bounded, changed_bytes
@@ -303,17 +302,6 @@ def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
     check_wording(*bad.reasons)
 
 
-@pytest.mark.parametrize("option", ["--run-s", "--wait-s"])
-@pytest.mark.parametrize("number", ["nan", "-1"])
-def test_times_that_are_none_are_refused(
-    option: str, number: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No run is shorter than NaN, so that each would be long enough."""
-    with pytest.raises(SystemExit):
-        main(["fleet", "status", "--inventory", "robots.yml", f"{option}={number}"])
-    check_wording(capsys.readouterr().err.splitlines()[-1])
-
-
 def test_names_command_no_terminal_and_no_page(
     web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -413,16 +401,6 @@ def test_other_version_or_too_little_time_in_run_is_no_proof(web: Web) -> None:
     ):
         (state,) = judge_fleet(reading, **wanted)
         assert state.health == health
-
-
-def test_worst_robot_is_the_health_of_the_fleet_and_no_robot_is_unknown(web: Web) -> None:
-    urls = {name: web.robot(f"/{name}", metrics(name)) for name in "ab"}
-    assert worst(judge_fleet(read_robots(urls))) == "healthy"
-    urls["c"] = ""
-    assert worst(judge_fleet(read_robots(urls))) == "unknown"
-    urls["d"] = web.robot("/d", metrics("d", up=0))
-    assert worst(judge_fleet(read_robots(urls))) == "bad"
-    assert worst([]) == "unknown"
 
 
 @pytest.fixture

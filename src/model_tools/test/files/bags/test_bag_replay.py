@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -115,17 +114,6 @@ def test_gaps_are_left_out_said_and_started_clean_after(
         assert not rows.inputs[name][8].any()
     assert rows.inputs["obs"][7, 4:].any()
     assert not rows.inputs["obs"][8, 4:].any()
-    check_wording(caplog.messages[-1])
-
-
-def test_a_leap_of_the_clock_is_one_gap(
-    tiny: JointBundle, bag_rows: Read, caplog: pytest.LogCaptureFixture
-) -> None:
-    now_ns = 1_700_000_000 * S
-
-    rows = bag_rows(tiny, *joint_states([*every(10, 0, 100), now_ns, now_ns + 20 * MS]))
-
-    assert len(rows) == 10
     check_wording(caplog.messages[-1])
 
 
@@ -238,28 +226,6 @@ def test_what_cannot_be_fed_to_the_policy_is_refused(
 ) -> None:
     with refusal(ToolError):
         bag_rows(tiny, *said)
-
-
-def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, bag_rows: Read) -> None:
-    def spoil(arrays: dict[str, Any]) -> None:
-        arrays["b1"][0] = np.inf
-
-    diverging = load_bundle(make_bundle(tmp_path / "diverging", edit=spoil), kind=JointBundle)
-
-    with refusal(ToolError):
-        bag_rows(diverging, *joint_states(every(10, 1000, 1060)))
-
-
-@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_a_single_file_of_a_recording_is_enough(
-    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin
-) -> None:
-    folder = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200)), storage)
-    (file,) = folder.glob("bag.*")
-
-    rows = read_rows(file, tiny)
-
-    assert (len(rows), rows.source) == (11, file.name)
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

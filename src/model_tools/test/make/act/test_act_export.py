@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from model_tools.files.bpu_files import BOARD_FOLDER
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, recorded_pairing
 from model_tools.files.observation_sources import open_source
 from model_tools.make.act.act_export import export_checkpoint
-from model_tools.make.act.golden_rows import ReferenceGraphs, action_normaliser, tolerance_of
+from model_tools.make.act.golden_rows import ReferenceGraphs, action_normaliser
 from model_tools.make.act.graphs import POLICY, VISION
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Pairing
@@ -34,7 +33,6 @@ from .conftest import CopyCheckpoint
 from .exports import ask, exported, small_arm
 from .small_checkpoints import (
     ACTION,
-    NORMALISER,
     STATE,
     config_of,
     random_statistics,
@@ -180,13 +178,6 @@ def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(act_checkpoint:
     np.testing.assert_allclose(np.array(cameras["laptop"].normalisation.mean), mean, rtol=1e-7)
 
 
-def test_simplified_graphs_are_the_same_function(act_checkpoint: Path) -> None:
-    made = export_checkpoint(ask(act_checkpoint, simplify=True, opset=11))
-    lines_with(made.checked, "simplified")
-    model = onnx.load(str(act_checkpoint.parent / "bundle" / VISION / f"{VISION}.onnx"))
-    assert (model.opset_import[0].version, model.ir_version) == (11, 7)
-
-
 def test_golden_rows_of_the_training_are_compared_and_kept(
     act_bundle: ChunkBundle, act_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -224,37 +215,6 @@ def test_golden_rows_may_differ_by_the_noise_of_float32(tmp_path: Path) -> None:
     np.savez(rows_file, **{**rows, "chunk": normaliser.undo(rounded + 8 * noise)})
     with refusal(ToolError):
         exported(act_checkpoint, golden=rows_file, force=True)
-
-
-@pytest.mark.parametrize(
-    ("difference", "noise", "tolerance"),
-    [
-        (5e-5, 2e-5, 8e-5),
-        (5e-5, 1e-7, 1e-5),
-        (5e-4, 1e-2, 1e-3),
-        # Where it cannot matter, the noise is not measured.
-        (1e-6, None, 1e-5),
-        (2e-3, None, 1e-5),
-        (math.nan, None, 1e-5),
-    ],
-)
-def test_tolerance_is_four_times_the_noise_within_bounds(
-    difference: float, noise: float | None, tolerance: float
-) -> None:
-    found = np.zeros((2, 3, 4))
-
-    def exact() -> F64:
-        assert noise is not None
-        return found + noise
-
-    assert tolerance_of(difference, found, exact) == pytest.approx(tolerance)
-
-
-def test_statistics_behind_a_link_are_read_as_in_a_cache_of_the_hub(act_checkpoint: Path) -> None:
-    blob = act_checkpoint.parent / "blob"
-    (act_checkpoint / NORMALISER).rename(blob)
-    (act_checkpoint / NORMALISER).symlink_to(blob)
-    exported(act_checkpoint)
 
 
 def test_a_joint_that_never_moved_is_a_warning(tmp_path: Path) -> None:
@@ -350,28 +310,6 @@ def test_nothing_is_replaced_without_force_and_force_spares_what_no_export_wrote
     exported(act_checkpoint, force=True, name="other", graphs="one")
 
 
-@pytest.mark.slow
-def test_a_workspace_that_cannot_be_made_leaves_nothing_in_the_way(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    size = (HEIGHT, WIDTH)
-    config = config_of(cameras={"laptop": size, "phone": size}, state=3, action=3)
-    act_checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
-    asked = (
-        f"export act --act-path {act_checkpoint} --export-path {tmp_path / 'b'} "
-        f"--units degrees --robot {small_arm(tmp_path)} --type nash-e "
-        f"--dataset {write_dataset(tmp_path / 'data')}"
-    ).split()
-    assert main([*asked, "--cal-num", "999"]) == 4
-    assert not (tmp_path / "b").exists()
-    assert main([*asked, "--cal-num", "4"]) == 0
-    assert f"{tmp_path / 'b'}:" in lines_with(capsys.readouterr().out, "docker")[0]
-    samples = tmp_path / "b" / VISION / f"calibration_data_{VISION}"
-    assert len(list(samples.iterdir())) == 8
-    assert main([*asked, "--cal-num", "3", "--force"]) == 0
-    assert len(list(samples.iterdir())) == 6
-
-
 def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
     config = config_of(cameras={"laptop": (HEIGHT, WIDTH)}, state=3, action=3)
     act_checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
@@ -438,13 +376,6 @@ def test_the_reach_of_targets_is_stated(tmp_path: Path, text: str, expected: Any
     reach = load_bundle(tmp_path / "b", kind=ChunkBundle).contract.action.max_relative_target
     assert reach is not None
     assert reach.tolist() == expected
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "a", "", "a=1,a=2", "a=1,2", "a="])
-def test_a_reach_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["export", "act", f"--max-relative-target={text}"])
-    assert "JOINT=RAD" in lines_with(capsys.readouterr().err, "error:")[0]
 
 
 def test_the_command_writes_a_bundle_and_asks_for_units(

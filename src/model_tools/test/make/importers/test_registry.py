@@ -71,8 +71,3 @@ def test_a_contract_or_an_unknown_format_is_refused_with_what_to_use(
 ) -> None:
     with refusal(ToolError):
         choose(read_source(some_yaml(tmp_path, text)), name)
-
-
-def test_a_folder_is_no_source(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        read_source(tmp_path)

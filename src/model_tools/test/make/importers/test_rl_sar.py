@@ -155,13 +155,6 @@ def test_without_the_robot_s_file_its_joints_are_needed(
             make_draft(dataclasses.replace(asked, joints=joints))
 
 
-def test_a_model_in_onnx_is_found_beside_the_file(tmp_path: Path) -> None:
-    asked = rover_request(tmp_path, model_name="policy.onnx")
-    assert asked.model is not None
-    asked.model.rename(asked.source.with_name("policy.onnx"))
-    assert make_draft(ImportRequest(source=asked.source)).find("action.output") == "actions"
-
-
 def test_actions_that_are_clipped_joint_by_joint_are_a_question(tmp_path: Path) -> None:
     """The policy observes them clipped, where `last_action` is the raw output."""
     upper = copy.copy(CONFIG["clip_actions_upper"])

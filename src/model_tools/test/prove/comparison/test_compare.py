@@ -18,10 +18,8 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
-from model_tools.prove.comparison.comparison_report import record
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import LateRunError
 from policy_inference.comparison.rows import evenly
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -38,7 +36,6 @@ from ...tiny_bundle import (
 )
 
 OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
-Shift = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture
@@ -94,19 +91,6 @@ def test_a_model_that_counts_its_ticks_in_float16_fails_on_those_that_it_does_no
         assert all(check.what.endswith("of shown") for check in second.checks if not check)
 
 
-def test_rows_without_outputs_are_judged_by_what_the_reference_says(
-    reference: Path, tmp_path: Path
-) -> None:
-    np.save(tmp_path / "rows.npy", observations(30, seed=5))
-    other = make_bundle(tmp_path / "shifted", edit=knee_shifted)
-
-    first, second = compared(reference, other, rows=(tmp_path / "rows.npy",))
-
-    assert first
-    assert second.on_rows[1].count == 30
-    assert second.on_rows[1].action.mae_each == pytest.approx([0.0, 0.5], abs=1e-6)
-
-
 @pytest.mark.parametrize("name", ["action", "actions"])
 def test_a_rollout_that_was_recorded_judges_the_reference_too(
     reference: Path, tmp_path: Path, name: str
@@ -152,31 +136,6 @@ def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
     assert first["holds"]
     assert second["open_loop"][1]["outputs"]["actions"]["each"]["knee"]["mae"] == pytest.approx(0.5)
     assert second["open_loop"][1]["outputs"]["actions"]["each"]["hip"]["mae"] < 1e-6
-
-
-def test_a_run_that_takes_too_long_names_the_option_that_allows_it(
-    reference: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def late(*_: object, run_timeout_s: float, **__: object) -> None:
-        raise LateRunError(f"rknn_sim: no answer within {run_timeout_s:g} s")
-
-    monkeypatch.setattr("model_tools.prove.comparison.candidates.open_models", late)
-    same = again(reference, tmp_path / "same")
-    assert compare_command(reference, same, "--run-timeout", "7") == LateRunError.exit_status
-    check_wording(caplog.messages[-1])
-
-
-def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
-    folder = make_bundle(tmp_path / "recurrent", recurrent=True)
-
-    first, _ = compared(folder, again(folder, tmp_path / "same"))
-
-    assert [found.output for found in first.on_rows[0].differences] == ["actions", "h_out"]
-    assert first.on_rows[0].differences[1].names == ("h_out[0]", "h_out[1]")
-    assert len(first.checks) == 1
 
 
 SAME_FUNCTION = [
@@ -284,13 +243,6 @@ def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -
         np.testing.assert_allclose(said[row + 1], stateless[row + 1] + said[row] / 2, atol=1e-6)
 
 
-def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
-    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
-    output = tmp_path / "report"
-    compare_command(reference, other, "--output", output)
-    return output
-
-
 def test_walks_are_on_the_terminal_and_in_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,26 +258,6 @@ def test_walks_are_on_the_terminal_and_in_the_report(
     assert "Closed loop" in page
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--closed-loop", "--seconds", "2"],
-        ["--closed-loop", "--seconds", "nan"],
-        ["--robot-model", "robot.urdf"],
-        ["--closed-loop", "--robot-imu", "head"],
-        ["--closed-loop", "--robot-model", "nowhere.xml"],
-        ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
-    ],
-)
-def test_walks_that_cannot_be_are_refused_before_the_open_loop(
-    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str]
-) -> None:
-    other = again(reference, tmp_path / "same")
-
-    assert compare_command(reference, other, *options) == 4
-    check_wording(*caplog.messages)
-
-
 def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_path: Path) -> None:
     other, output = again(reference, tmp_path / "same"), tmp_path / "report"
     (tmp_path / "tiny.urdf").write_text(ROBOT, "utf-8")
@@ -336,19 +268,6 @@ def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_p
     # A policy without commands has one walk: it stands.
     assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5]
     assert first["closed_loop"] == second["closed_loop"]
-
-
-def test_a_report_that_is_there_or_cannot_be_written_is_refused_before_anything_runs(
-    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = report_of(reference, tmp_path, len) / "comparison.json"
-    before = report.read_bytes()
-    capsys.readouterr()
-
-    for output in (report.parent, reference):
-        assert compare_command(reference, tmp_path / "other", "--output", output) == 4
-        assert capsys.readouterr().out == ""
-    assert report.read_bytes() == before
 
 
 def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
@@ -363,21 +282,6 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert load_bundle(reference, kind=JointBundle).contract.reports == {}
     assert compare_command(*arguments) == 4
     assert compare_command(*arguments, "--force") == 0
-
-
-def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
-    reference: Path, tmp_path: Path
-) -> None:
-    other = again(reference, tmp_path / "other")
-    found = compared(reference, other)
-    shutil.rmtree(other)
-    make_bundle(other, edit=knee_shifted)
-
-    with refusal(ToolError):
-        record(found, force=False)
-
-    assert load_bundle(other, kind=JointBundle).contract.reports == {}
-    assert not list(other.glob("reports/*"))
 
 
 def infinite(arrays: dict[str, Any]) -> None:

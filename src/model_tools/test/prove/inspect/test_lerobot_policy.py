@@ -75,15 +75,6 @@ def test_broken_statistics_are_named_where_they_are(tmp_path: Path) -> None:
     checkpoint_suspicions(tmp_path)
 
 
-def test_no_statistics_or_twice_the_statistics_are_named(tmp_path: Path) -> None:
-    old, new = old_checkpoint(tmp_path / "old"), lerobot_files(tmp_path / "new")
-    plain = (new / "model.safetensors").read_bytes()
-    (old / "model.safetensors").replace(new / "model.safetensors")
-    checkpoint_suspicions(new)
-    (old / "model.safetensors").write_bytes(plain)
-    checkpoint_suspicions(old)
-
-
 def test_weights_of_other_sizes_than_the_configuration_are_named(tmp_path: Path) -> None:
     replace_tensors(
         lerobot_files(tmp_path) / "model.safetensors",
@@ -116,26 +107,6 @@ def test_files_that_are_missing_or_cut_off_are_named(tmp_path: Path, name: str) 
     check_wording(*inspect_path(tmp_path).problems)
 
 
-def test_observations_that_are_renamed_are_shown(tmp_path: Path) -> None:
-    lerobot_files(tmp_path)
-    write_steps(
-        tmp_path,
-        {
-            "registry_name": "rename_observations_processor",
-            "config": {"rename_map": {"wrist": CAMERA}},
-        },
-    )
-    report = inspect_path(tmp_path)
-    check_wording(dict(report.rows)["renamed"])
-    assert not report.suspicions
-
-
-def test_steps_that_change_values_are_named(tmp_path: Path) -> None:
-    lerobot_files(tmp_path)
-    write_steps(tmp_path, {"registry_name": "relative_actions_processor", "config": {}})
-    check_wording(*inspect_path(tmp_path).problems)
-
-
 def write_steps(folder: Path, first: object) -> None:
     """Write a pipeline with a step before the normalizer."""
     steps = [first, {"registry_name": "normalizer_processor", "state_file": NORMALISER}]
@@ -156,11 +127,6 @@ def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: 
     assert rows["episodes"] == "2"
     check_wording(rows["rate"], rows[STATE], rows[CAMERA])
     assert report.suspicions == []
-
-
-def test_an_older_version_is_named_and_its_files_are_not_looked_for(tmp_path: Path) -> None:
-    report = inspect_path(write_dataset_outside(tmp_path, version="v2.1"))
-    check_wording(*report.suspicions)
 
 
 @pytest.mark.parametrize(

@@ -222,22 +222,6 @@ def test_what_the_compiler_does_not_offer_is_refused(
         compile_tiny(**changes)
 
 
-def test_samples_that_are_not_needed_are_said_to_be_unused(
-    compile_tiny: Compile, tiny_rows: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    entry, _ = compile_tiny("fp16", tiny_rows).artifact("onnx")
-
-    assert entry.calibration is None
-    check_wording(*caplog.messages)
-
-
-def test_only_the_reference_model_is_compiled(compile_tiny: Compile, tmp_path: Path) -> None:
-    compile_tiny()
-
-    with refusal(ToolError):
-        compile_tiny(bundle=tmp_path / "made", output=tmp_path / "twice")
-
-
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_weights_that_are_not_finite_are_not_compiled(
     compile_tiny: Compile, tiny_rows: Path, tmp_path: Path, precision: str
@@ -248,25 +232,6 @@ def test_weights_that_are_not_finite_are_not_compiled(
     with refusal(ToolError):
         compile_tiny(precision, tiny_rows if precision == "int8" else None, bundle=source)
     assert not (tmp_path / "made").exists()
-
-
-def test_an_output_inside_the_bundle_is_refused(compile_tiny: Compile, tiny_source: Path) -> None:
-    with refusal(ToolError):
-        compile_tiny(output=tiny_source / "int8")
-    assert not (tiny_source / "int8").exists()
-
-
-def test_a_failing_runtime_leaves_nothing_behind(
-    compile_tiny: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("no kernel for this node")
-
-    monkeypatch.setattr("onnxruntime.quantization.quantize_static", fail)
-
-    with refusal(ToolError):
-        compile_tiny()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rollout.npz", "tiny"]
 
 
 def test_float16_is_refused_where_it_does_not_count_all_ticks(

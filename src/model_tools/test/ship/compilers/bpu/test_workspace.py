@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -152,14 +151,6 @@ def test_models_of_several_inputs_are_the_same_functions_in_opset_11(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_open_batch_is_closed_to_one(write_bpu_graphs: Callable[..., Path], tmp_path: Path) -> None:
-    folder = write_bpu_graphs([mlp_graph(tmp_path, batch="batch")], bpu_settings("bayes-e"))
-
-    model = onnx.load(folder / "policy" / "policy.onnx")
-    (output,) = model.graph.output
-    assert [axis.dim_value for axis in output.type.tensor_type.shape.dim] == [1, 2]
-
-
 def layer_norm_graph(folder: Path) -> BpuGraph:
     """Make a model with an operator that opset 11 does not have."""
     nodes = [helper.make_node("LayerNormalization", ["obs", "scale"], ["actions"])]
@@ -199,17 +190,6 @@ def test_softmax_over_another_axis_than_the_last_is_not_taken_for_the_old_one(
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
 
 
-def test_scripts_stop_at_the_first_graph_that_fails(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
-) -> None:
-    put_on_path("hb_mapper", "exit 7")
-    folder = write_bpu_graphs([mlp_graph(tmp_path)], bpu_settings("bayes"))
-
-    done = subprocess.run([str(folder / "build_all.sh")], check=False, capture_output=True)
-
-    assert done.returncode == 7
-
-
 @pytest.mark.parametrize(
     "spec",
     [
@@ -228,18 +208,3 @@ def test_inputs_that_a_bpu_does_not_take_are_refused(
 
     with refusal(ToolError):
         write_bpu_graphs([bad], bpu_settings("nash-e"))
-
-
-@pytest.mark.parametrize(
-    "names",
-    [("policy", "policy"), ("../policy",), ("bpu_output",), ("",)],
-    ids=["twice", "outside", "of the results", "no name"],
-)
-def test_graphs_whose_folders_would_clash_are_refused(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, names: tuple[str, ...]
-) -> None:
-    one = mlp_graph(tmp_path)
-    graphs = [dataclasses.replace(one, name=name) for name in names]
-
-    with refusal(ToolError):
-        write_bpu_graphs(graphs, bpu_settings("nash-e"))
