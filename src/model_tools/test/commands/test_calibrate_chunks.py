@@ -63,24 +63,6 @@ def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
         assert np.load(folder / graph / lines[0].split()[0]).shape[0] == 1
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        ("--format", "npz"),
-        ("--bag", "walk"),
-        ("--every", "2", "--live"),
-        ("--topic", "a=b"),
-    ],
-)
-def test_options_of_joint_policies_are_refused(
-    calibrate: Calibrate, caplog: pytest.LogCaptureFixture, more: tuple[str, ...]
-) -> None:
-    output = calibrate(*more, status=4)
-
-    check_wording(caplog.messages[-1])
-    assert not output.exists()
-
-
 def test_a_state_in_other_units_is_noticed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

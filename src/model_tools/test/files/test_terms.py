@@ -18,15 +18,7 @@ from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import read_bytes
 from policy_inference.comparison.rows import Rows
 
-from ..tiny_bundle import columns, make_bundle
-
-
-def test_frames_of_the_past_have_no_columns(tmp_path: Path) -> None:
-    file = make_bundle(tmp_path) / "policy.yaml"
-    text = file.read_text("utf-8").replace("{obs: {terms", "{obs: {history: {length: 2}, terms")
-    file.write_text(text.replace("obs: {shape: [1, 6]}", "obs: {shape: [1, 12]}"), "utf-8")
-
-    assert columns(parse_contract(read_bytes(file), file, kind=JointContract), "obs") == {}
+from ..tiny_bundle import make_bundle
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,12 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
 from model_tools.make.complete import Completion, make_bundle
 from model_tools.make.nominal import MeasuredRuns, recorded_runs
-from model_tools.make.unrecorded import drawn_rows, simulated_walks
+from model_tools.make.unrecorded import simulated_walks
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import PolicyError
 from testkit.wording import check_wording, refusal
-
-from ..tiny_bundle import make_counting_bundle
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 WEIGHTS = OURS / "policy.onnx"
@@ -224,17 +222,6 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
 ) -> None:
     with refusal(ToolError):
         from_rollout(contract_with(contract_copy, *changes), kept_rows, tmp_path / "whole")
-
-
-@pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 180_000)])
-def test_drawn_rows_go_through_all_ticks(tmp_path: Path, frames: int | None, last: int) -> None:
-    """To the end of the motion, else of an hour at 50 Hz."""
-    ticks = drawn_rows(
-        load_bundle(make_counting_bundle(tmp_path / "counting", frames), kind=JointBundle)
-    ).inputs["t"]
-
-    assert (ticks.min(), ticks.max()) == (0, last)
-    assert len(np.unique(ticks)) == len(ticks)
 
 
 def test_without_a_run_golden_rows_are_drawn_and_always_the_same(

@@ -423,19 +423,6 @@ def test_inventory_is_read_by_group(inventory: Path) -> None:
     assert [*read_inventory(inventory, "a")] == ["a"]
 
 
-def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(tmp_path: Path) -> None:
-    file = tmp_path / "robots.yml"
-    file.write_text(
-        "wave_1: {hosts: {a: {metrics_url: http://a}}}\n"
-        "lab: {hosts: {c: {metrics_url: http://c}}, children: {wave_1: }}\n"
-        "field: {hosts: {d: {metrics_url: http://d}}, children: {lab: , field: }}\n",
-        "utf-8",
-    )
-    assert sorted(read_inventory(file, "lab")) == ["a", "c"]
-    assert sorted(read_inventory(file, "field")) == ["a", "c", "d"]
-    assert sorted(read_inventory(file)) == ["a", "c", "d"]
-
-
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "all: 3", "all: {hosts: {}}", "all: {children: [a]}"],

@@ -182,19 +182,6 @@ def test_parts_may_be_written_in_any_order(
     assert BagSource(tiny, bag).count == 401
 
 
-def test_a_robot_that_stands_is_read(tiny: JointBundle, tmp_path: Path) -> None:
-    random = np.random.default_rng(1)
-    said = [
-        entry
-        for time_ns in every(10, 1000, 9000)
-        for entry in joint_states(
-            [time_ns], position=random.normal(0.0, 0.01, 2), velocity=random.normal(0.0, 0.1, 2)
-        )
-    ]
-
-    assert BagSource(tiny, write_bag(tmp_path / "bag", said)).count == 401
-
-
 def test_positions_that_are_repeated_are_read(tiny: JointBundle, tmp_path: Path) -> None:
     """A driver that publishes four times as often as it hears of the joints."""
     random, said = np.random.default_rng(0), list[Said]()

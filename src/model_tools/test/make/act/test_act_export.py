@@ -153,19 +153,6 @@ def test_two_arms_have_left_and_right_joints_left_first(tmp_path: Path) -> None:
     assert contract.action.grippers == ("left_gripper", "right_gripper")
 
 
-def test_names_of_cameras_become_those_of_topics(tmp_path: Path) -> None:
-    config = config_of(cameras={"cam.top-1": (32, 32), "cam_top_1": (32, 32)})
-    act_checkpoint = write_checkpoint(tmp_path / "c", config)
-    act_bundle = exported(act_checkpoint)
-    assert {name: camera.feature for name, camera in act_bundle.contract.cameras.items()} == {
-        "cam_top_1": "observation.images.cam.top-1",
-        "cam_top_1_2": "observation.images.cam_top_1",
-    }
-    model = onnx.load(str(act_bundle.path / POLICY / f"{POLICY}.onnx"))
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(kept["cameras"])["cam_top_1_features"] == "observation.images.cam.top-1"
-
-
 def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(act_checkpoint: Path) -> None:
     file = act_checkpoint / "policy_preprocessor.json"
     content = json.loads(file.read_text())
@@ -224,12 +211,6 @@ def test_a_joint_that_never_moved_is_a_warning(tmp_path: Path) -> None:
         statistics[f"{feature}.std"][2] = 0.0
     act_checkpoint = write_checkpoint(tmp_path / "c", config, statistics=statistics)
     check_wording(*warnings_of(act_checkpoint))
-
-
-def test_keys_that_lerobot_does_not_write_are_named(act_checkpoint: Path) -> None:
-    config = config_of(use_relative_actions=True, dropout=0.1, state_scale=2.0)
-    (act_checkpoint / "config.json").write_text(json.dumps(config))
-    check_wording(*lines_with(warnings_of(act_checkpoint), "config.json"))
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,6 @@ from .small_checkpoints import (
     NORMALISER,
     STATE,
     UNNORMALISER,
-    config_of,
-    write_checkpoint,
 )
 
 FRONT, EMPTY = "observation.images.front", "observation.images.empty_camera_0"
@@ -155,23 +153,6 @@ def test_a_broken_tensor_is_named(
     with refusal(ToolError):
         exported(checkpoint)
     assert not (checkpoint.parent / "bundle").exists()
-
-
-def test_statistics_are_in_one_place_and_whole(tmp_path: Path) -> None:
-    old = write_checkpoint(tmp_path / "old", config_of(), is_old=True)
-    new = write_checkpoint(tmp_path / "new", config_of())
-    weights = (new / WEIGHTS).read_bytes()
-    (old / WEIGHTS).replace(new / WEIGHTS)
-    with refusal(ToolError):
-        exported(new)
-    edit_tensors(new / WEIGHTS, **{"normalize_inputs.buffer_observation_images_wrist.std": None})
-    for name in ("policy_preprocessor.json", "policy_postprocessor.json"):
-        (new / name).unlink()
-    with refusal(ToolError):
-        exported(new)
-    (old / WEIGHTS).write_bytes(weights)
-    with refusal(ToolError):
-        exported(old)
 
 
 @pytest.mark.parametrize("where", ["../{}", "sub/{}", "..\\{}", "{folder}/{}"])

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.draft import Draft
-from model_tools.make.importers.import_bundle import import_bundle, make_draft
-from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.contract import PhaseStand
-from policy_core.bundle.load import load_bundle
+from model_tools.make.importers.import_bundle import make_draft
 from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
-from .conftest import ANSWERS, MakeRequest, WriteRobot
+from .conftest import MakeRequest, WriteRobot
 from .small_models import save_policy
 from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
 
@@ -158,30 +154,6 @@ def test_an_unknown_term_comes_from_a_topic_of_its_width(drafted: MakeDraft) -> 
     assert any("goal" in remark for remark in draft.remarks)
 
 
-def test_whether_a_height_scanner_is_a_height_scan_is_asked_for(drafted: MakeDraft) -> None:
-    draft = drafted({"observations.height_scanner": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
-    assert [key for key in draft.todos() if "terms[4]" in key] == ["observations.obs.terms[4].term"]
-
-
-def test_what_a_phase_does_while_the_robot_stands_is_asked_for_where_it_may_do_something(
-    request_for: MakeRequest, tmp_path: Path
-) -> None:
-    params = {"command_name": "base_velocity", "period": 0.6}
-    changes = {"observations.gait_phase": {**PHASE, "params": params}}
-    key = "observations.obs.terms[4].standing"
-    request = request_for(DEPLOY, DEPLOY_WIDTH + 2, changes, joints="hip,knee", answers=ANSWERS)
-    todos = make_draft(request).todos()
-    assert list(todos) == [key]
-    check_wording(todos[key])
-    for i, (answer, standing) in enumerate(
-        {"null": None, "{below: 0.1, phase: zero}": PhaseStand(below=0.1, phase="zero")}.items()
-    ):
-        answers = [*ANSWERS, f"{key}={answer}"]
-        import_bundle(dataclasses.replace(request, answers=answers), tmp_path / str(i))
-        contract = load_bundle(tmp_path / str(i), kind=JointBundle).contract
-        assert contract.observations["obs"].terms[4].standing == standing
-
-
 def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_robot(
     drafted: MakeDraft,
 ) -> None:
@@ -193,17 +165,6 @@ def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_ro
     assert drafted(named).find("joints.robot_names") is None
     with refusal(ToolError):
         drafted(named, joints="knee,hip")
-
-
-@pytest.mark.parametrize(
-    ("action", "key"), [("GaitAction", "action.terms"), ("RelativeJointPositionAction", "action")]
-)
-def test_an_action_that_the_contract_cannot_say_is_a_question_that_names_it(
-    drafted: MakeDraft, action: str, key: str
-) -> None:
-    known = DEPLOY["actions"]["JointPositionAction"]
-    keys = {"gaits": 3} if action == "GaitAction" else known
-    assert action in drafted({"actions": {action: keys}}).todos()[key]
 
 
 @pytest.mark.parametrize(

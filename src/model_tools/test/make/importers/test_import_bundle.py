@@ -178,11 +178,6 @@ def test_what_the_robot_file_calls_a_joint_otherwise_is_asked_for(
     assert joints.effort_limit.tolist() == [30.0, 40.0]
 
 
-def test_a_dynamic_batch_is_one_row_of_a_robot(request_: ImportRequest, tmp_path: Path) -> None:
-    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch="n")
-    assert make_draft(request_).find("model.inputs.obs") == {"shape": [1, 10]}
-
-
 URDF = """<robot name="r">
   <joint name="knee" type="revolute">
     <limit lower="-2" upper="0" effort="40" velocity="20"/></joint>

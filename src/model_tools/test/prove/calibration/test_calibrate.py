@@ -83,15 +83,6 @@ def test_an_npz_is_what_compile_and_compare_read(
     assert samples["obs"].shape == (50, 6)
 
 
-def test_an_npy_holds_the_one_input(calib: Calibrate, tiny: JointBundle, tmp_path: Path) -> None:
-    calib("calib.npy")
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "calib.npy"),
-        np.stack([row.tensors["obs"] for row in made_rows().rows(None)]),
-    )
-    assert len(read_rows(tmp_path / "calib.npy", tiny)) == COUNT
-
-
 def test_rknn_gets_a_list_with_a_file_per_sample(calib: Calibrate, tmp_path: Path) -> None:
     calib("rknn", form="rknn")
 

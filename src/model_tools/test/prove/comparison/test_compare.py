@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,16 +213,6 @@ def test_rows_that_calibrated_an_artifact_are_not_judged(
         np.testing.assert_allclose(same.action.expected, forward(held, weights()), atol=1e-5)
     assert same.action.worst[0] in same.action.rows
     check_wording(*lines_with(caplog.messages, "left out"))
-
-
-def test_a_file_is_compared_neither_with_nothing_nor_with_itself(
-    reference: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(reference, tmp_path / "copy")
-
-    for others in ([], [reference], [tmp_path / "copy"]):
-        with refusal(ToolError):
-            artifacts(reference, *others)
 
 
 def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -> None:

@@ -21,24 +21,6 @@ def inspected_arrays(folder: Path, **arrays: Tensor) -> InspectionReport:
     return inspect_path(folder / "a.npz")
 
 
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"mean": OBS[0], "std": np.ones(3)},
-        {"obs": OBS, "actions": OBS},
-        {"obs": OBS, "actions": OBS, "time": np.arange(20) ** 2.0},
-        {"obs": OBS, "action": OBS, "time": np.arange(20) * 0.02},
-        {"obs": OBS},
-        {"points": OBS},
-    ],
-    ids=lambda arrays: "-".join(arrays),
-)
-def test_arrays_are_recognised_by_their_names(tmp_path: Path, arrays: dict[str, Tensor]) -> None:
-    report = inspected_arrays(tmp_path, **arrays)
-    check_wording(dict(report.rows)["looks like"])
-    assert report.suspicions == []
-
-
 REPEATED = np.concatenate([OBS, OBS[:4]])
 REPEATED[:, 1] = 7.0
 

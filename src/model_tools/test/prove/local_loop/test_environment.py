@@ -49,15 +49,6 @@ def test_either_api_gives_the_same_steps(kind: type[Rows]) -> None:
     assert (second.reward, second.ended) == (2.0, True)
 
 
-def test_the_seed_goes_to_reset_or_to_the_method_of_old() -> None:
-    new, old = Gymnasium(), OldGym()
-
-    users_environment(new).reset(7)
-    users_environment(old).reset(7)
-
-    assert (new.seed, old.seeded) == (7, 7)
-
-
 def test_a_dict_is_read_by_model_input_and_may_hold_more() -> None:
     found = {"camera": [1.0], "obs": [2.0, 3.0], "critic": [np.nan]}
 

@@ -158,18 +158,6 @@ def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path)
     ).close()
 
 
-@pytest.mark.parametrize("opset", [11, 13, 18])
-def test_models_of_older_and_newer_opsets_compile(
-    compile_tiny: Compile, tmp_path: Path, opset: int
-) -> None:
-    source = make_bundle(tmp_path / f"opset{opset}", opset=opset)
-    obs = observations(20, seed=3)
-
-    found = bundle_outputs(compile_tiny(bundle=source), obs)
-
-    assert np.abs(found - forward(obs, weights())).max() < 0.05
-
-
 def test_states_that_were_not_recorded_are_those_of_the_reference_model(
     compile_tiny: Compile, tiny_rows: Path, tmp_path: Path
 ) -> None:
@@ -194,20 +182,6 @@ def test_too_few_different_samples_are_refused(
     with refusal(ToolError):
         compile_tiny()
     assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [{"observation": np.zeros((40, 6))}, {"obs": np.full((40, 6), np.nan)}],
-    ids=["another name", "not finite"],
-)
-def test_samples_that_do_not_fit_are_refused(
-    compile_tiny: Compile, tiny_rows: Path, arrays: dict[str, np.ndarray]
-) -> None:
-    np.savez(tiny_rows, allow_pickle=False, **arrays)
-
-    with refusal(ToolError):
-        compile_tiny()
 
 
 @pytest.mark.parametrize(

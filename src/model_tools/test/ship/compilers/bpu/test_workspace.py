@@ -89,26 +89,6 @@ def test_lists_are_in_the_order_of_the_inputs(
     )
 
 
-@pytest.mark.parametrize(("march", "suffix"), [("bayes-e", ".bin"), ("nash-e", ".npy")])
-def test_samples_are_those_that_were_given_in_their_order(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, suffix: str
-) -> None:
-    one = transformer_graph(tmp_path)
-
-    folder = (
-        write_bpu_graphs([one], bpu_settings(march))
-        / "transformer"
-        / "calibration"
-        / "1_laptop_features"
-    )
-
-    files = sorted(folder.iterdir())
-    assert [file.name for file in files] == [f"{row:06d}{suffix}" for row in range(40)]
-    read = np.load if suffix == ".npy" else lambda file: np.fromfile(file, np.float32)
-    for file, sample in zip(files, one.samples["laptop/features"], strict=True):
-        np.testing.assert_array_equal(read(file).reshape(4, 2, 3), sample)
-
-
 @pytest.mark.parametrize("opset", [9, 13, 20])
 @pytest.mark.parametrize("march", ["bayes-e", "nash-e"])
 def test_model_in_the_workspace_is_the_same_function_of_four_axes(
