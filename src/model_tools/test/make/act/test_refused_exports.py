@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from model_tools.errors import ToolError
 from model_tools.make.act.smolvla_config import Language
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
 from testkit.wording import refusal
 
 from .conftest import CopyCheckpoint
@@ -229,3 +233,27 @@ def test_what_the_policy_cannot_do_is_refused(
 ) -> None:
     with refusal(ToolError):
         exported(checkpoint_like(kind), **asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("diffusion", "steps", "101"),
+        ("diffusion", "method", "flow"),
+        ("diffusion", "size", "7"),
+        ("diffusion", "observations", "3"),
+        ("smolvla", "condition", "Nothing"),
+        ("smolvla", "columns", "5"),
+        ("smolvla", "columns", "9"),
+    ],
+)
+def test_contracts_that_contradict_themselves_are_refused(
+    checkpoint_like: CopyCheckpoint, kind: str, key: str, value: str
+) -> None:
+    bundle = exported(checkpoint_like(kind))
+    text = bundle.file.read_text()
+    changed = re.sub(rf"(denoising:.*?\b{key}: )\w+", rf"\g<1>{value}", text, count=1, flags=re.S)
+    assert changed != text
+    bundle.file.write_text(changed)
+    with refusal(BundleError):
+        load_bundle(bundle.path, kind=ChunkBundle)
