@@ -45,15 +45,6 @@ def test_values_are_scaled_and_clipped_in_the_contract_s_order(
             {0: "joint_pos of hip", 3: "joint_vel of knee", 4: "last_action of hip"},
         ),
         (
-            "history: {length: 2, layout: per_frame, order: oldest_first}, ",
-            "{term: last_action}",
-            {
-                1: "joint_pos of knee, 1 frames before the newest",
-                7: "joint_pos of knee, in the newest frame",
-                11: "last_action of knee, in the newest frame",
-            },
-        ),
-        (
             "history: {length: 3, layout: per_frame, order: newest_first}, ",
             "{term: base_ang_vel}",
             {

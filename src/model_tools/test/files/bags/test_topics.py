@@ -49,13 +49,10 @@ def find(tmp_path: Path) -> Find:
 @pytest.mark.parametrize(
     ("joints", "imu", "commands", "given", "expected"),
     [
-        *(
-            (
-                *(f"{space}/{name}" for name in TYPES),
-                {},
-                {name: f"{space}/{name}" for name in TYPES},
-            )
-            for space in ("", "/robot", "/fleet/robot_2")
+        (
+            *(f"/fleet/robot_2/{name}" for name in TYPES),
+            {},
+            {name: f"/fleet/robot_2/{name}" for name in TYPES},
         ),
         # The only namespace with all inputs.
         (
