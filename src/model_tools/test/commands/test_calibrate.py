@@ -35,28 +35,12 @@ class Env:
     def observe(self, action):
         return np.append(self.random.uniform(-1, 1, 4), action)
 
-def large():
-    env = Env()
-    env.observe = lambda action: np.zeros(7)
-    return env
-
-def still():
-    env = Env()
-    env.random = None
-    env.reset = lambda seed=None: np.zeros(6)
-    env.step = lambda action: (np.append(np.zeros(4), action), 0.0, False, {})
-    return env
-
 class Users:
     def __init__(self, obs_dim, act_dim):
         self.sizes = obs_dim, act_dim
     def act(self, obs):
         assert obs.shape == (self.sizes[0],)
         return 0.25 * np.ones(self.sizes[1])
-
-class Wrong(Users):
-    def act(self, obs):
-        return np.zeros(3)
 """
 Run = Callable[..., int]
 
@@ -146,27 +130,6 @@ def test_what_was_written_is_read_again_inspected_and_compiled_with(
     contract.write_text(contract.read_text("utf-8").replace("name: tiny", "name: other"), "utf-8")
     assert cli.main([*compiled.split(), "other"]) == 0
     check_wording(*lines_with(caplog.messages, "not for other"))
-
-
-@pytest.mark.parametrize(
-    ("env", "more", "status"),
-    [
-        ("large", (), 4),
-        ("nothing", (), 4),
-        ("still", ("--samples", "100", "--policy", "our_env:Users"), 1),
-        ("Env", ("--policy", "our_env:Wrong"), 4),
-    ],
-)
-def test_an_environment_or_a_policy_that_does_not_fit_is_one_clear_error(
-    calibrate_tiny: Run,
-    caplog: pytest.LogCaptureFixture,
-    env: str,
-    more: tuple[str, ...],
-    status: int,
-) -> None:
-    report = ("--report", "report") if status == 4 else ()
-    assert calibrate_tiny("--env", f"our_env:{env}", *report, *more) == status
-    only(caplog)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,6 @@ FLOW = {"objective": "flow_matching", "n_obs_steps": 1}
 OLD_SCHEDULER = {"noise_scheduler_type": "DDPM", "use_film_scale_modulation": False}
 SAMPLED = {"down_dims": [8, 8, 16], "prediction_type": "sample", "clip_sample": False}
 SELF_ATTENTION = {"attention_mode": "self_attn"}
-EMPTY = "observation.images.empty_camera_0"
 
 
 @pytest.fixture

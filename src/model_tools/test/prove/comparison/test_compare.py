@@ -265,7 +265,3 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert load_bundle(reference, kind=JointBundle).contract.reports == {}
     assert compare_command(*arguments) == 4
     assert compare_command(*arguments, "--force") == 0
-
-
-def infinite(arrays: dict[str, Any]) -> None:
-    arrays["b1"][:] = np.inf

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -104,12 +103,6 @@ def test_files_that_are_missing_or_cut_off_are_named(tmp_path: Path, name: str) 
     check_wording(*inspect_path(tmp_path).problems)
     file.unlink()
     check_wording(*inspect_path(tmp_path).problems)
-
-
-def write_steps(folder: Path, first: object) -> None:
-    """Write a pipeline with a step before the normalizer."""
-    steps = [first, {"registry_name": "normalizer_processor", "state_file": NORMALISER}]
-    (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
 
 
 def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: Path) -> None:
