@@ -73,7 +73,7 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
 
 @pytest.fixture
 def compile_rknn(tmp_path: Path, toolkit: Callable[..., None]) -> Compile:
-    save_model(tmp_path / "policy.onnx", weights(), 17)
+    save_model(tmp_path / "policy.onnx", weights())
     (tmp_path / "out").mkdir()
 
     def apply(
