@@ -117,6 +117,17 @@ def test_gaps_are_left_out_said_and_started_clean_after(
     check_wording(caplog.messages[-1])
 
 
+def test_a_leap_of_the_clock_is_one_gap(
+    tiny: JointBundle, bag_rows: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_ns = 1_700_000_000 * S
+
+    rows = bag_rows(tiny, *joint_states([*every(10, 0, 100), now_ns, now_ns + 20 * MS]))
+
+    assert len(rows) == 10
+    check_wording(caplog.messages[-1])
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [

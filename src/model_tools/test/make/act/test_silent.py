@@ -76,3 +76,18 @@ def test_half_a_network_is_a_quarter_as_large_and_sees_the_same(
     np.testing.assert_allclose(
         features(encoder, image), expected, rtol=0.0, atol=1e-5 * np.abs(expected).max()
     )
+
+
+def test_a_channel_that_some_block_uses_stays(tmp_path: Path) -> None:
+    config = config_of(cameras=_CAMERA)
+    tensors = random_tensors(config)
+    silence(tensors, "layer3.0.downsample.1", np.arange(256))
+    silence(tensors, "layer3.1.bn2", np.arange(100))
+
+    encoder = graphs_of(tmp_path, config, tensors)[VISION]
+
+    image = np.random.default_rng(2).standard_normal((3, 40, 64), np.float32)
+    expected = PlainAct(config, tensors).features(image)
+    np.testing.assert_allclose(
+        features(encoder, image), expected, rtol=0.0, atol=1e-5 * np.abs(expected).max()
+    )

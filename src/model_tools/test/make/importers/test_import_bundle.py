@@ -222,6 +222,27 @@ def test_statistics_that_were_kept_and_are_not_beside_the_model_are_missed(
         import_bundle(request_, tmp_path / "bundle")
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "[" * 100_000,
+        "1",
+        '{"file": "../x.npz", "sha256": ""}',
+        '{"file": "", "sha256": ""}',
+        '{"file": "x.npz", "sha256": 1}',
+    ],
+)
+def test_metadata_that_name_no_statistics_are_one_error(
+    request_: ImportRequest, tmp_path: Path, stated: str
+) -> None:
+    keep_statistics(request_)
+    model = onnx.load(str(request_.model))
+    onnx.helper.set_model_props(model, {"obs_stats": stated})
+    onnx.save(model, str(request_.model))
+    with refusal(ToolError):
+        import_bundle(request_, tmp_path / "bundle")
+
+
 def keep_statistics(request: ImportRequest) -> Path:
     """Mark the model as `export` does with `normaliser: keep`."""
     assert request.model is not None

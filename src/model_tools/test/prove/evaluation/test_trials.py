@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from model_tools.errors import ToolError
 from model_tools.prove.evaluation.evaluate import evaluated_policies
 from model_tools.prove.evaluation.trials import TrialTask, run_trial, tasks_of, walk_case
 from policy_core.bundle.load import load_bundle
+from testkit.wording import refusal
 
 from .evaluations import plan
 from .test_plan import plan_of
@@ -72,6 +74,15 @@ def test_the_key_is_that_of_all_a_trial_depends_on(tmp_path: Path, change: dict[
     assert dataclasses.replace(task, policy=other).key != task.key
     moved = dataclasses.replace(task.policy, folder=tmp_path, label="another name")
     assert dataclasses.replace(task, policy=moved).key == task.key
+
+
+def test_a_worker_refuses_another_bundle_and_another_suite(tmp_path: Path) -> None:
+    task = task_of(tmp_path)
+    changed = dataclasses.replace(task.policy, sha256="another")
+    with refusal(ToolError):
+        run_trial(dataclasses.replace(task, policy=changed))
+    with refusal(ToolError):
+        run_trial(dataclasses.replace(task, suite="another"))
 
 
 def test_the_seed_draws_pushes_commands_and_ground_and_both_policies_get_the_same(

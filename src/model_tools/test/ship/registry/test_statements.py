@@ -370,3 +370,15 @@ def test_examples_are_statements() -> None:
     files = sorted((Path(__file__).parents[5] / "examples/registry").glob("*.yaml"))
     kinds = [parse_statement(file.read_bytes(), file).kind for file in files]
     assert kinds == ["channel", "downgrade", "revocations"]
+
+
+def test_contract_is_no_statement_and_statement_no_contract(site: RegistrySite) -> None:
+    assert tool("sign", site.make_version() / "policy.yaml", "--key", site.signer.private) == 4
+    file = site.folder / "c.yaml"
+    file.write_text(revocations(), "utf-8")
+    assert tool("push", file, site.repository) == 4  # not signed
+    site.signer.sign(file)
+    assert tool("push", file, site.repository.replace(NAME, "other")) == 4
+    file.write_text(downgrade(site.make_version()), "utf-8")
+    site.signer.sign(file)
+    assert tool("push", file, site.repository) == 4

@@ -87,6 +87,20 @@ def test_workspace_of_other_samples_is_not_taken(
         compile_bpu(compiled=begun_work)
 
 
+def test_folder_with_files_of_the_user_is_neither_taken_nor_replaced(
+    compile_bpu: Compile, begun_work: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in (begun_work / "note", other / "thesis.tex"):
+        file.touch()
+        with refusal(ToolError):
+            compile_bpu(workspace=file.parent, force=True)
+        assert file.exists()
+    with refusal(ToolError):
+        compile_bpu(compiled=other)
+
+
 def test_failures_of_the_tool_are_reported(
     compile_bpu: Compile, put_on_path: Tool, tmp_path: Path
 ) -> None:
