@@ -136,7 +136,7 @@ print(found.rows, found.different)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize("samples", [0, 8000], ids=["all", "drawn"])
 def test_a_collection_larger_than_the_memory_is_written(tmp_path: Path, samples: int) -> None:
     """At least 64 MB of rows with 24 MB to work in."""

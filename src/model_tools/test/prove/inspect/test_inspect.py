@@ -16,11 +16,9 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
-from model_tools.prove.inspect.inspection import InspectionReport, inspection_parts
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_store.command_line import CommandResult, show_result
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -92,10 +90,6 @@ def problems(path: Path) -> str:
     return "\n".join(inspect_path(path).problems)
 
 
-def show(report: InspectionReport) -> None:
-    show_result(CommandResult(document=report, text=inspection_parts(report)), as_json=False)
-
-
 def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
     report = inspect_path(save_policy(tmp_path / "p.onnx", 3, 2, metadata={"run_path": "r"}))
     check_wording(*(dict(report.rows)[name] for name in ("input", "output", "operators")))
@@ -140,12 +134,6 @@ def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
     check_suspicions(model)
     shown = numbers_in(inspect_path(model).suspicions[0])
     assert {*scale, *offset} <= {*shown, 0.0}
-
-
-def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(imports(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
-    assert ("name", "two_joints 1.0.0") in report.rows
-    assert report.suspicions == []
 
 
 def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path: Path) -> None:
@@ -301,19 +289,6 @@ def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "notes.txt").write_text("?")
     with refusal(ToolError):
         inspect_path(tmp_path / name)
-
-
-def test_text_of_a_file_changes_neither_style_nor_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = InspectionReport(kind="ONNX model", path=tmp_path / "a\x1b[2J")
-    report.row("producer", "[/]\x1b]0;owned\x07")
-    report.suspect("the metadata say \x1b[8m[/italic]")
-    show(report)
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert r"[/]\x1b]0;owned\x07" in shown
-    assert r"\x1b[8m[/italic]" in shown
 
 
 def _tampered(folder: Path) -> None:
