@@ -302,6 +302,17 @@ def test_metrics_that_take_long_to_parse_are_none(web: Web) -> None:
     check_wording(*bad.reasons)
 
 
+@pytest.mark.parametrize("option", ["--run-s", "--wait-s"])
+@pytest.mark.parametrize("number", ["nan", "-1"])
+def test_times_that_are_none_are_refused(
+    option: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No run is shorter than NaN, so that each would be long enough."""
+    with pytest.raises(SystemExit):
+        main(["fleet", "status", "--inventory", "robots.yml", f"{option}={number}"])
+    check_wording(capsys.readouterr().err.splitlines()[-1])
+
+
 def test_names_command_no_terminal_and_no_page(
     web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,9 +16,11 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import keep_report
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
+from model_tools.prove.inspect.inspection import InspectionReport, inspection_parts
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_store.command_line import CommandResult, show_result
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -28,6 +30,10 @@ from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH
 from ...tiny_bundle import make_bundle
 
 WIDTH = DEPLOY_WIDTH
+
+
+def show(report: InspectionReport) -> None:
+    show_result(CommandResult(document=report, text=inspection_parts(report)), as_json=False)
 
 
 def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
@@ -289,6 +295,19 @@ def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "notes.txt").write_text("?")
     with refusal(ToolError):
         inspect_path(tmp_path / name)
+
+
+def test_text_of_a_file_changes_neither_style_nor_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = InspectionReport(kind="ONNX model", path=tmp_path / "a\x1b[2J")
+    report.row("producer", "[/]\x1b]0;owned\x07")
+    report.suspect("the metadata say \x1b[8m[/italic]")
+    show(report)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"[/]\x1b]0;owned\x07" in shown
+    assert r"\x1b[8m[/italic]" in shown
 
 
 def _tampered(folder: Path) -> None:
