@@ -35,6 +35,13 @@ class Env:
     def observe(self, action):
         return np.append(self.random.uniform(-1, 1, 4), action)
 
+def still():
+    env = Env()
+    env.random = None
+    env.reset = lambda seed=None: np.zeros(6)
+    env.step = lambda action: (np.append(np.zeros(4), action), 0.0, False, {})
+    return env
+
 class Users:
     def __init__(self, obs_dim, act_dim):
         self.sizes = obs_dim, act_dim
@@ -130,6 +137,14 @@ def test_what_was_written_is_read_again_inspected_and_compiled_with(
     contract.write_text(contract.read_text("utf-8").replace("name: tiny", "name: other"), "utf-8")
     assert cli.main([*compiled.split(), "other"]) == 0
     check_wording(*lines_with(caplog.messages, "not for other"))
+
+
+def test_rows_that_show_nothing_of_the_robot_fail_with_the_status_of_a_verdict(
+    calibrate_tiny: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = ("--env", "our_env:still", "--samples", "100", "--policy", "our_env:Users")
+    assert calibrate_tiny(*asked) == 1
+    only(caplog)
 
 
 @pytest.mark.parametrize(

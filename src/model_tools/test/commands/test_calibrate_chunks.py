@@ -54,6 +54,22 @@ def test_arrays_have_all_samples_of_each_input(calibrate: Calibrate) -> None:
     assert -2.5 < images["min"] < 0.0 < images["max"] < 4.0
 
 
+@pytest.mark.parametrize(("form", "suffix"), [("bpu_npy", ".npy"), ("bpu_bin", ".bin")])
+def test_files_of_the_bpu_are_named_as_in_its_workspace(
+    calibrate: Calibrate, form: str, suffix: str
+) -> None:
+    folder = calibrate("--format", form)
+
+    encoder, policy = (folder / graph / f"calibration_data_{graph}" for graph in (ENCODER, POLICY))
+    assert len(list(encoder.glob(f"laptop_*{suffix}"))) == 12
+    assert {place.name: len(list(place.iterdir())) for place in policy.iterdir()} == {
+        "state": 12,
+        "laptop": 12,
+        "phone": 12,
+    }
+    assert (policy / "state" / f"0000000011{suffix}").stat().st_size >= 12
+
+
 def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
     folder = calibrate("--format", "rknn")
 
@@ -61,6 +77,24 @@ def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
         lines = (folder / graph / "dataset.txt").read_text("utf-8").splitlines()
         assert [len(line.split()) for line in lines] == [inputs] * rows
         assert np.load(folder / graph / lines[0].split()[0]).shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--format", "npz"),
+        ("--bag", "walk"),
+        ("--every", "2", "--live"),
+        ("--topic", "a=b"),
+    ],
+)
+def test_options_of_joint_policies_are_refused(
+    calibrate: Calibrate, caplog: pytest.LogCaptureFixture, more: tuple[str, ...]
+) -> None:
+    output = calibrate(*more, status=4)
+
+    check_wording(caplog.messages[-1])
+    assert not output.exists()
 
 
 def test_a_state_in_other_units_is_noticed(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,13 @@ def test_an_evaluation_writes_results_summary_and_page_and_goes_on(
     assert main([*words, "--output", str(other), "--workers", "2"]) == 0
     assert (other / "summary.json").read_bytes() == (output / "summary.json").read_bytes()
     assert (other / "report.html").read_bytes() == (output / "report.html").read_bytes()
+
+
+def test_ray_that_is_not_installed_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path))]
+    assert main([*words, "--output", str(tmp_path / "out"), "--ray", "127.0.0.2:6379"]) == 4
+    check_wording(caplog.messages[-1])
+    assert not (tmp_path / "out").exists()

@@ -167,3 +167,22 @@ def test_a_motion_that_is_not_whole_is_refused(
     assert cli.main(args) == 4
     check_wording(caplog.messages[-1])
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a,b\n1,2\n",
+        "x,y,z,qx,qy,qz,qw,hip\n1,2\n",
+        "1,2,3,0,0,0,1,0.5\n",
+    ],
+)
+def test_a_csv_that_is_none_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    source = tmp_path / "walk.csv"
+    source.write_text(text, "utf-8")
+    args = ["motion", str(source), "--output", str(tmp_path / "clip.npz"), "--rate-hz", "50"]
+    assert cli.main([*args, "--fps", "30"]) == 4
+    check_wording(caplog.messages[-1])

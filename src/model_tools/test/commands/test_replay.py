@@ -72,7 +72,7 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     assert shown.count("attitude:") >= 2  # why it was kept, and what ended it
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_several_recordings_are_replayed_at_once_and_one_that_cannot_be_read_loses_no_other(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,3 +92,10 @@ def test_several_recordings_are_replayed_at_once_and_one_that_cannot_be_read_los
         assert json.loads((output / name / "replay.json").read_text("utf-8"))["replayed"]["same"]
         assert (output / name / "report.html").exists()
         check_wording(*lines_with(shown, f"{name}: "))
+
+
+def test_recordings_of_the_same_name_are_refused(
+    fall: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.main(["replay", str(fall), str(fall)]) == 4
+    check_wording(caplog.messages[-1])

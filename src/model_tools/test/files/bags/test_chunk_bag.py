@@ -24,7 +24,7 @@ from policy_core.bundle.load import load_bundle
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
-from ...small_bag import MS, TYPES, S, Said, every, header, joint_states, write_bag
+from ...small_bag import MS, TYPES, S, Said, every, header, joint_states, scan, write_bag
 
 NAMES = ["gripper", "elbow_flex", "shoulder_pan", "wheel"]
 """Not in the order of the policy, and one more."""
@@ -194,6 +194,25 @@ def test_ticks_without_a_camera_are_left_out(
 
 GOOD = every(20, 1000, 1400)
 PHONE = phones(GOOD)
+
+
+def test_the_environment_state_is_there(tmp_path: Path) -> None:
+    bundle = load_bundle(
+        write_chunk_bundle(tmp_path / "b", environment=2, rate_hz=20), kind=ChunkBundle
+    )
+    times = every(20, 1000, 1400)
+    bag = write_arm_bag(
+        tmp_path,
+        joints(times),
+        camera_images(times),
+        phones(times),
+        [scan(time_ns, (0.5, time_ns / S), "/goal") for time_ns in times],
+    )
+
+    found = everything(bundle.contract, bag)
+
+    values = np.stack([one.environment_state for one in found if one.environment_state is not None])
+    np.testing.assert_allclose(values[1], np.array([0.5, 1.04]), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,15 @@ def test_what_is_broken_is_named(tmp_path: Path, spoil: Callable[[Path], None]) 
         read_all(folder)
 
 
+def test_a_camera_or_vector_that_is_missing_is_named_with_those_there(tmp_path: Path) -> None:
+    dataset = Dataset(write_dataset(tmp_path))
+
+    with refusal(ToolError):
+        list(dataset.images("observation.images.top", dataset.episodes[0]))
+    with refusal(ToolError):
+        dataset.rows(dataset.episodes[0], ["effort"])
+
+
 def read_all(folder: Path) -> None:
     dataset = Dataset(folder)
     for episode in dataset.episodes:
