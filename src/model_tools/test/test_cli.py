@@ -20,7 +20,7 @@ import pytest
 from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
-from testkit.wording import check_wording, lines_with
+from testkit.wording import check_wording
 
 HEAVY = (
     "torch",
@@ -52,20 +52,6 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = [line for line in done.stdout.splitlines() if line.startswith("WITH [")]
     assert len(loaded) == len(verbs)
     assert [line for line in loaded if not line.endswith(" []")] == []
-
-
-@pytest.mark.parametrize(
-    ("words", "usage"),
-    [("release nwe", "release"), ("compare one other --rews data", "compare")],
-)
-def test_wrong_words_are_reported_under_the_usage_of_the_verb(
-    words: str, usage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(words.split())
-    said = capsys.readouterr().err
-    assert said.startswith(f"usage: model_tools {usage} ")
-    check_wording(*lines_with(said, "error"))
 
 
 @pytest.fixture
@@ -156,11 +142,3 @@ def test_what_other_code_makes_of_an_interruption_is_one_still(
         return 0
 
     assert run_verb(swallowed) == status
-
-
-def test_a_fault_of_the_program_keeps_its_traceback(run_verb: Run) -> None:
-    def fault() -> int:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run_verb(fault)

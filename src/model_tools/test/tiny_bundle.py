@@ -59,7 +59,6 @@ def make_bundle(
     *,
     edit: Callable[[dict[str, F32]], object] = len,
     limits: str = "",
-    opset: int = 17,
     recurrent: bool = False,
     last: str = "{term: last_action}",
 ) -> Path:
@@ -69,7 +68,6 @@ def make_bundle(
         folder: Where; made if absent.
         edit: Changes the weights of the model in place, after the golden rows were computed.
         limits: Lines of the contract's `limits`.
-        opset: Of the model.
         last: The third term of the observation.
         recurrent: Whether a state `h_in` [1, 2] is added to the action and given back halved.
     """
@@ -82,7 +80,7 @@ def make_bundle(
         golden["h_out"] = np.asarray(golden["actions"] / 2, np.float32)
     np.savez(folder / "golden.npz", allow_pickle=False, **golden)
     edit(arrays)
-    save_model(folder / "policy.onnx", arrays, opset, recurrent=recurrent)
+    save_model(folder / "policy.onnx", arrays, recurrent=recurrent)
     write_tiny_contract(folder, limits=limits, last=last, recurrent=recurrent)
     return folder
 
@@ -94,9 +92,7 @@ def forward(obs: F32, arrays: Mapping[str, F32]) -> F32:
     return np.asarray(elu @ arrays["w1"] + arrays["b1"], np.float32)
 
 
-def save_model(
-    file: Path, arrays: Mapping[str, F32], opset: int, *, recurrent: bool = False
-) -> None:
+def save_model(file: Path, arrays: Mapping[str, F32], *, recurrent: bool = False) -> None:
     """Save ``actions = elu(obs @ w0 + b0) @ w1 + b1``, plus `h_in` if recurrent."""
     last = "product" if recurrent else "actions"
     nodes = [
@@ -120,20 +116,16 @@ def save_model(
         outputs,
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
 
 
-def make_counting_bundle(
-    folder: Path, frames: int | None, *, shows_frame: bool = False, rounds: bool = False
-) -> Path:
+def make_counting_bundle(folder: Path, frames: int | None) -> Path:
     """Write a bundle without golden rows whose input `t` counts ticks.
 
     Args:
         folder: Where; made if absent.
         frames: Of a motion, a constant table that `t` chooses a row of; None: a slow sine of `t`.
-        shows_frame: The row is an output of its own, and no part of the action.
-        rounds: The model counts in float16.
     """
     make_bundle(folder)
     moving = [
@@ -143,8 +135,7 @@ def make_counting_bundle(
     constants = {"w": weights()["w0"][:, :2], "slow": np.array([0.001], np.float32)}
     if frames is not None:
         moving = [
-            *_rounded("t", "count", rounds=rounds),
-            helper.make_node("Min", ["count", "last"], ["kept"]),
+            helper.make_node("Min", ["t", "last"], ["kept"]),
             helper.make_node("Cast", ["kept"], ["row"], to=TensorProto.INT64),
             helper.make_node("Squeeze", ["row", "axis"], ["place"]),
             helper.make_node("Gather", ["motion", "place"], ["frame"]),
@@ -159,18 +150,13 @@ def make_counting_bundle(
     nodes = [
         *moving,
         helper.make_node("MatMul", ["obs", "w"], ["product"]),
-        helper.make_node("Add", ["product", "half" if shows_frame else "frame"], ["actions"]),
+        helper.make_node("Add", ["product", "frame"], ["actions"]),
     ]
-    outputs = {"actions": 2}
-    if shows_frame:
-        nodes.append(helper.make_node("Reshape", ["frame", "pair"], ["shown"]))
-        constants |= {"half": np.full(2, 0.5, np.float32), "pair": np.array([1, 2], np.int64)}
-        outputs["shown"] = 2
     graph = helper.make_graph(
         nodes,
         "counting",
         _values({"obs": OBSERVATIONS, "t": 1}, 2),
-        _values(outputs, len(outputs)),
+        _values({"actions": 2}, 1),
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     file, contract = folder / "policy.onnx", folder / "policy.yaml"
@@ -187,22 +173,8 @@ def make_counting_bundle(
         ("{term: last_action}]}", ", t: {terms: [{term: tick}]}"),
     ):
         text = text.replace(old, old + more)
-    if shows_frame:
-        text = text.replace(
-            "actions: {shape: [1, 2]}", "actions: {shape: [1, 2]}, shown: {shape: [1, 2]}"
-        )
     contract.write_text(text, "utf-8")
     return folder
-
-
-def _rounded(name: str, to: str, *, rounds: bool) -> list[onnx.NodeProto]:
-    """Return what passes a number on, through float16 if it rounds."""
-    if not rounds:
-        return [helper.make_node("Identity", [name], [to])]
-    return [
-        helper.make_node("Cast", [name], ["half_of_it"], to=TensorProto.FLOAT16),
-        helper.make_node("Cast", ["half_of_it"], [to], to=TensorProto.FLOAT),
-    ]
 
 
 def again(folder: Path, other: Path) -> Path:

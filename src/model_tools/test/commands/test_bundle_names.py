@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from testkit.wording import check_wording
 
 from ..tiny_bundle import make_bundle
 from .test_run import ENVIRONMENT
@@ -44,22 +43,3 @@ def words(command: str, name: str) -> list[str]:
 def test_a_bundle_is_found_by_its_name(command: str, caplog: pytest.LogCaptureFixture) -> None:
     cli.main(words(command, "named"))
     assert not [message for message in caplog.messages if "expected a" in message]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_an_unknown_name_lists_those_there_are(
-    command: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert cli.main(words(command, "nmaed")) == 4
-    check_wording(caplog.messages[-1])
-
-
-def test_the_contract_stands_for_its_bundle(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "prefix" / SHARE / "named"
-    shown = []
-    for path in (folder, folder / "policy.yaml"):
-        assert cli.main(["inspect", str(path)]) == 0
-        shown.append(capsys.readouterr().out)
-    assert shown[0] == shown[1]

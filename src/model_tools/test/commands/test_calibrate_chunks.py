@@ -17,7 +17,6 @@ from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..files.lerobot.small_dataset import write_dataset
-from ..tiny_bundle import make_bundle
 
 SIZES = {"laptop": (48, 64), "phone": (48, 64)}
 Calibrate = Callable[..., Path]
@@ -80,20 +79,6 @@ def test_lists_of_rknn_name_a_file_per_input(calibrate: Calibrate) -> None:
         assert np.load(folder / graph / lines[0].split()[0]).shape[0] == 1
 
 
-def test_a_folder_that_is_there_is_replaced_by_force_alone(
-    calibrate: Calibrate, caplog: pytest.LogCaptureFixture
-) -> None:
-    note = calibrate() / "note.txt"
-
-    calibrate("--format", "rknn", status=4)
-    check_wording(caplog.messages[-1])
-    note.touch()
-    calibrate("--force", status=4)
-    assert note.exists()
-    note.unlink()
-    calibrate("--format", "rknn", "--force")
-
-
 @pytest.mark.parametrize(
     "more",
     [
@@ -125,12 +110,3 @@ def test_a_state_in_other_units_is_noticed(
     cli.main(words.split())
 
     check_wording(*lines_with(caplog.messages, "units"))
-
-
-def test_a_dataset_is_not_for_joint_policies(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bundle, output = make_bundle(tmp_path / "tiny"), tmp_path / "calib.npz"
-    words = f"calibrate --bundle {bundle} --dataset {tmp_path} --output {output}"
-    assert cli.main(words.split()) == 4
-    check_wording(caplog.messages[-1])

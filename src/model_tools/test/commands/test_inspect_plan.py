@@ -49,23 +49,6 @@ def test_the_plan_of_a_bundle_is_written_and_shown(
     assert "limits.state_timeout_ns" in values
 
 
-def test_a_file_is_replaced_only_on_demand(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = tmp_path / "a.polplan"
-    file.write_bytes(b"mine")
-    words = ["inspect", str(SHIPPED / "lite3_walk"), "--plan", "--output", str(file)]
-    assert cli.main(words) == 4
-    assert file.read_bytes() == b"mine"
-    assert cli.main([*words, "--force"]) == 0
-    assert file.read_bytes() != b"mine"
-
-
-def test_an_output_is_that_of_a_plan(caplog: pytest.LogCaptureFixture) -> None:
-    assert cli.main(["inspect", str(SHIPPED / "lite3_walk"), "--output", "a.polplan"]) == 4
-    check_wording(caplog.messages[-1])
-
-
 def test_a_damaged_plan_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "a.polplan"
     file.write_bytes(b"POLPLAN1" + bytes(20))

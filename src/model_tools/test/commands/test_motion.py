@@ -100,11 +100,6 @@ def test_a_part_is_cut_out_in_the_frames_of_the_source(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip["joint_pos"][0], np.array([1.0, -2.0]) * 10 / FPS)
 
 
-def test_bodies_may_be_missing(tmp_path: Path) -> None:
-    source = npz(tmp_path / "walk.npz", body_pos_w=None, body_quat_w=None)
-    assert "body_names" not in clip_of(source, "--joints", "hip,knee")
-
-
 def test_the_pose_of_an_anchor_follows_from_the_base_and_the_joints(tmp_path: Path) -> None:
     robot, random = load_robot("g1"), np.random.default_rng(4)
     joints = random.uniform(-0.4, 0.4, (3, len(robot.joint_names)))

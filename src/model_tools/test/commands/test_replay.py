@@ -20,8 +20,6 @@ from robot_sim.walk import walk
 from robot_sim.world import World
 from testkit.wording import check_wording, lines_with
 
-from ..tiny_bundle import make_bundle
-
 WALKER = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 
 
@@ -66,14 +64,6 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     assert json.loads(capsys.readouterr().out)["ticks"] == 200
 
 
-def test_another_robots_policy_is_an_error(
-    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    other = make_bundle(tmp_path / "tiny")
-    assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 4
-    check_wording(caplog.messages[-1])
-
-
 def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", str(fall)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -82,7 +72,7 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     assert shown.count("attitude:") >= 2  # why it was kept, and what ended it
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_several_recordings_are_replayed_at_once_and_one_that_cannot_be_read_loses_no_other(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,26 +98,6 @@ def test_what_is_written_calibrates_and_compares(run_policy: Run, tmp_path: Path
         assert 0.0 < abs(rows["acted"] - rows["actions"]).max() < 0.1
 
 
-def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
-    run_policy: Run, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert (
-        cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "fp16", "--output", "fp16"])
-        == 0
-    )
-    assert run_policy("fp16", "--steps", 64) == 4
-    check_wording(caplog.messages[-1])
-
-
-def test_an_observation_that_is_not_the_contract_s_fails_the_run(
-    run_policy: Run, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert run_policy("tiny", "--output", "rollout.npz", env="our_env:forgets") == 4
-
-    check_wording(caplog.messages[-1])
-    assert not Path("rollout.npz").exists()
-
-
 @pytest.mark.parametrize(
     "args",
     [

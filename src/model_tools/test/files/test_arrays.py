@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from model_tools.errors import ToolError
-from model_tools.files.arrays import read_arrays, read_tensors, sensed
+from model_tools.files.arrays import read_arrays, sensed
 from policy_core.bundle.arrays import unpacked_arrays
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.state_fields import STATE_FIELDS
 from policy_core.errors import BundleError
 from testkit.wording import refusal
 
@@ -28,14 +26,6 @@ def test_arrays_come_by_name_and_a_single_one_as_obs(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", OBS)
     assert list(read_arrays(tmp_path / "a.npz")) == ["obs", "actions"]
     assert np.array_equal(read_arrays(tmp_path / "a.npy")["obs"], OBS)
-
-
-def test_tensors_come_in_the_order_of_their_names(tmp_path: Path) -> None:
-    saved = {name: np.full((2, index), index) for index, name in enumerate("hgfedcba")}
-    save_file(saved, tmp_path / "a.safetensors")
-    found = read_tensors(tmp_path / "a.safetensors")
-    assert list(found) == sorted(saved)
-    assert all(np.array_equal(found[name], saved[name]) for name in saved)
 
 
 def test_damage_anywhere_is_one_kind_of_error(tmp_path: Path) -> None:
@@ -68,23 +58,6 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes | str) -
             archive.write(tmp_path / "obs.npy", "obs.npy")
     with refusal(ToolError):
         read_arrays(file)
-
-
-@pytest.mark.parametrize(
-    ("field", "name"),
-    [(field.name, name) for field in STATE_FIELDS.values() for name in field.recorded_as],
-)
-def test_a_field_of_the_state_is_read_under_each_of_its_names(
-    tmp_path: Path, field: str, name: str
-) -> None:
-    contract = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle).contract
-    order = STATE_FIELDS[field].recorded_as[name] or range(2)
-    values = np.arange(3.0 * len(order)).reshape(3, -1)
-
-    found = sensed(tmp_path / "a.npz", {name: values}, contract, 3)
-
-    assert list(found) == [field]
-    assert np.array_equal(found[field], values[:, list(order)])
 
 
 def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:

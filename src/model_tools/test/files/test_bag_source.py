@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import indexed_files
 from model_tools.files.row_files import BagSource
 from policy_core.bundle.bundle import JointBundle
@@ -23,7 +21,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from testkit.wording import refusal
 
-from ..small_bag import MS, TYPES, Said, every, joint_states, scan, write_bag
+from ..small_bag import MS, Said, every, joint_states, scan, write_bag
 from ..tiny_bundle import make_bundle
 
 PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
@@ -88,24 +86,6 @@ def test_wanted_rows_are_those_of_the_whole(
     assert list(source.rows([])) == []
 
 
-def test_rows_of_a_part_are_those_of_the_whole(policy_of_terms: Made, tmp_path: Path) -> None:
-    bundle, bag = (
-        policy_of_terms(),
-        write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000))),
-    )
-
-    whole = [(row.time_s, row.tensors["obs"].copy()) for row in BagSource(bundle, bag).rows()]
-    part = [
-        (row.time_s, row.tensors["obs"].copy())
-        for row in BagSource(bundle, bag, from_s=0.5, to_s=1.0).rows()
-    ]
-
-    assert [time_s for time_s, _ in part] == pytest.approx(np.arange(0.5, 1.01, 0.02))
-    assert all(
-        np.array_equal(ours[1], theirs[1]) for ours, theirs in zip(part, whole[25:51], strict=True)
-    )
-
-
 def is_indexed(bag: Path) -> bool:
     with AnyReader([bag]) as reader:
         return indexed_files(reader) is not None
@@ -163,32 +143,6 @@ def test_chunks_that_overlap_are_put_in_order(policy_of_terms: Made, tmp_path: P
     np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
 
 
-def cut_message(message: Said, size: int) -> tuple[str, int, bytes]:
-    topic, log_ns, content = message
-    return topic, log_ns, bytes(TYPES.serialize_cdr(content, content.__msgtype__))[:size]
-
-
-@pytest.mark.parametrize("said", [joint_states([1040 * MS]), [scan(1040 * MS, [1.0, 2.0])]])
-def test_a_message_that_is_cut_off_is_refused(
-    policy_of_terms: Made, tmp_path: Path, said: Sequence[Said]
-) -> None:
-    whole = [*joint_states(every(10, 1000, 1030)), scan(1000 * MS, [0.0, 0.0])]
-    folder = tmp_path / "bag"
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        channels = {
-            topic: writer.add_connection(topic, message.__msgtype__, typestore=TYPES)
-            for topic, _, message in (whole[0], whole[-1])
-        }
-        for entry in whole:
-            topic, log_ns, data = cut_message(entry, 10_000)
-            writer.write(channels[topic], log_ns, data)
-        topic, log_ns, data = cut_message(said[0], 22)
-        writer.write(channels[topic], log_ns, data)
-
-    with refusal(ToolError):
-        list(BagSource(policy_of_terms(SEEN), folder).rows())
-
-
 def test_an_index_that_leads_elsewhere_is_a_broken_recording(
     policy_of_terms: Made, tmp_path: Path
 ) -> None:
@@ -202,27 +156,3 @@ def test_an_index_that_leads_elsewhere_is_a_broken_recording(
 
     with refusal(ToolError):
         list(BagSource(policy_of_terms(), bag).rows())
-
-
-def test_a_recording_in_two_files_may_be_compressed(policy_of_terms: Made, tmp_path: Path) -> None:
-    halves = [
-        write_bag(
-            tmp_path / name,
-            joint_states(every(10, first, last)),
-            compression=CompressionMode.STORAGE,
-        )
-        for name, first, last in (("one", 1000, 1990), ("two", 2000, 3000))
-    ]
-    shutil.copy(halves[1] / "two.mcap", halves[0])
-    file = halves[0] / "metadata.yaml"
-    file.write_text(
-        file.read_text("utf-8")
-        .replace("[one.mcap]", "[one.mcap, two.mcap]")
-        .replace("- one.mcap\n", "- one.mcap\n  - two.mcap\n"),
-        "utf-8",
-    )
-
-    assert Bag(halves[0]).storage == "mcap"
-    np.testing.assert_allclose(
-        joint_positions(policy_of_terms(), halves[0])[:, 0], np.arange(1.0, 3.001, 0.02)
-    )

@@ -19,7 +19,7 @@ from ..tiny_bundle import save_model, weights
 
 @pytest.fixture
 def saved_model(tmp_path: Path) -> Path:
-    save_model(tmp_path / "policy.onnx", weights(), 17)
+    save_model(tmp_path / "policy.onnx", weights())
     return tmp_path / "policy.onnx"
 
 

@@ -105,15 +105,6 @@ def test_rows_that_lack_the_action_of_the_row_before_are_distinguished(tiny: Joi
     assert rows.breaks == (2,)
 
 
-@pytest.mark.parametrize(
-    ("name", "values"), [("time", [0.0, 0.02, 0.04, 0.1, 0.12]), ("episode", [7, 7, 7, 8, 8])]
-)
-def test_recorded_times_and_episodes_tell_rows_apart(
-    tiny: JointBundle, name: str, values: list[float]
-) -> None:
-    assert rollout_rows(tiny, obs=ROLLOUT["obs"], **{name: values}).breaks == (3,)
-
-
 def test_saved_rows_come_back_as_they_were(tiny: JointBundle, tmp_path: Path) -> None:
     rows = rollout_rows(tiny, **ROLLOUT)
     save_rows([rows, rows], tiny.contract, tmp_path / "saved.npz")

@@ -14,7 +14,6 @@ import pytest
 
 from model_tools.files.observation_sources import DatasetSource
 from model_tools.files.rows import RecordedObservation, successive
-from model_tools.make.act.golden_rows import recorded_rows
 from model_tools.prove.calibration.graph_samples import collect_samples
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Denoising, StepTime
@@ -22,8 +21,6 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, Tensor
 from policy_core.members.chunk.graphs import ChunkGraphs
 from policy_inference.backends.registry import open_models
-from policy_inference.comparison.chunks import observation_at
-from policy_inference.comparison.rows import Rows
 from testkit.chunk_bundles import write_chunk_bundle
 
 from .lerobot.small_dataset import colour, state, write_dataset
@@ -66,25 +63,6 @@ def test_frames_come_with_those_before_them_of_the_same_episode(source: DatasetS
             for step, each in zip(steps, frames, strict=True):
                 seen = step.images["phone"].reshape(-1, 3).mean(axis=0)
                 np.testing.assert_allclose(seen, colour(1, episode, each), atol=8.0)
-
-
-def test_each_step_is_read_once() -> None:
-    read = list[int]()
-
-    def single(numbers: list[int]) -> Iterator[RecordedObservation]:
-        for number in numbers:
-            read.append(number)
-            yield RecordedObservation(number=number, images={}, state=None, environment_state=None)
-
-    found = list(successive([3, 4, 8, 9], lambda number: 8 if number >= 8 else 0, 3, single))
-
-    assert read == [1, 2, 3, 4, 8, 9]
-    assert [[step.number for step in one.earlier] for one in found] == [
-        [1, 2],
-        [2, 3],
-        [8, 8],
-        [8, 8],
-    ]
 
 
 class _Drawn:
@@ -138,20 +116,6 @@ def test_a_diffusion_policy_is_calibrated_with_what_its_graphs_get(tmp_path: Pat
     states = as_f32(policy["states"])
     np.testing.assert_array_equal(states[1:, 0], states[:-1, 1])
     assert np.ptp(states[:, 1], axis=0).min() > 0.1
-
-
-def test_recorded_rows_are_what_a_policy_observes(source: DatasetSource) -> None:
-    found = recorded_rows(source.contract, source, 5)
-
-    rows = Rows(source=source.name, inputs=found, outputs={})
-    wanted = np.linspace(0, source.count - 1, 5).round().astype(int).tolist()
-    for row, one in enumerate(source.observations(wanted)):
-        observed = observation_at(rows, row)
-        for step, expected in zip((*observed.earlier, observed), (*one.earlier, one), strict=True):
-            np.testing.assert_array_equal(step.images["laptop"], expected.images["laptop"])
-            np.testing.assert_allclose(
-                np.asarray(step.state), np.asarray(expected.state), rtol=1e-6
-            )
 
 
 def as_f32(array: Tensor) -> F32:

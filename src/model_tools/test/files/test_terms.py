@@ -18,27 +18,7 @@ from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import read_bytes
 from policy_inference.comparison.rows import Rows
 
-from ..tiny_bundle import columns, make_bundle
-
-
-def test_terms_of_one_name_are_distinguished_by_their_place(tmp_path: Path) -> None:
-    make_bundle(tmp_path, last="{term: joint_pos, joints: [knee, hip]}")
-
-    found = columns(load_bundle(tmp_path, kind=JointBundle).contract, "obs")
-
-    assert found == {
-        "joint_pos[0]": slice(0, 2),
-        "joint_vel": slice(2, 4),
-        "joint_pos[2]": slice(4, 6),
-    }
-
-
-def test_frames_of_the_past_have_no_columns(tmp_path: Path) -> None:
-    file = make_bundle(tmp_path) / "policy.yaml"
-    text = file.read_text("utf-8").replace("{obs: {terms", "{obs: {history: {length: 2}, terms")
-    file.write_text(text.replace("obs: {shape: [1, 6]}", "obs: {shape: [1, 12]}"), "utf-8")
-
-    assert columns(parse_contract(read_bytes(file), file, kind=JointContract), "obs") == {}
+from ..tiny_bundle import make_bundle
 
 
 @pytest.mark.parametrize(
@@ -63,15 +43,6 @@ def test_values_are_scaled_and_clipped_in_the_contract_s_order(
             "",
             "{term: last_action}",
             {0: "joint_pos of hip", 3: "joint_vel of knee", 4: "last_action of hip"},
-        ),
-        (
-            "history: {length: 2, layout: per_frame, order: oldest_first}, ",
-            "{term: last_action}",
-            {
-                1: "joint_pos of knee, 1 frames before the newest",
-                7: "joint_pos of knee, in the newest frame",
-                11: "last_action of knee, in the newest frame",
-            },
         ),
         (
             "history: {length: 3, layout: per_frame, order: newest_first}, ",

@@ -15,21 +15,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import yaml
 from onnx import numpy_helper
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
 from model_tools.make.complete import Completion, make_bundle
 from model_tools.make.nominal import MeasuredRuns, recorded_runs
-from model_tools.make.unrecorded import drawn_rows, simulated_walks
+from model_tools.make.unrecorded import simulated_walks
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.errors import PolicyError
 from testkit.wording import check_wording, refusal
-
-from ..tiny_bundle import make_counting_bundle
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 WEIGHTS = OURS / "policy.onnx"
@@ -118,19 +115,6 @@ def test_what_cannot_be_completed_or_written_is_refused_and_nothing_is_lost(
     with refusal(PolicyError):
         make_bundle(contract_copy, weights, output, Completion(measure=WALKS, rows_output=rows))
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_open_questions_are_listed_and_what_else_is_wrong_after_them(
-    contract_copy: Path, tmp_path: Path
-) -> None:
-    file = contract_copy / "policy.yaml"
-    values = yaml.safe_load(file.read_text("utf-8"))
-    values["stand"]["duration_s"] = {"TODO": "time to reach the pose, " * 10}
-    values["damp"]["damping"] = {"TODO": "gain"}
-    values["rate_hz"] = "fast"
-    file.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
-    with refusal(ToolError):
-        make_bundle(contract_copy, WEIGHTS, tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
@@ -240,17 +224,6 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
         from_rollout(contract_with(contract_copy, *changes), kept_rows, tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 180_000)])
-def test_drawn_rows_go_through_all_ticks(tmp_path: Path, frames: int | None, last: int) -> None:
-    """To the end of the motion, else of an hour at 50 Hz."""
-    ticks = drawn_rows(
-        load_bundle(make_counting_bundle(tmp_path / "counting", frames), kind=JointBundle)
-    ).inputs["t"]
-
-    assert (ticks.min(), ticks.max()) == (0, last)
-    assert len(np.unique(ticks)) == len(ticks)
-
-
 def test_without_a_run_golden_rows_are_drawn_and_always_the_same(
     bare: Path, tmp_path: Path
 ) -> None:
@@ -267,31 +240,6 @@ def from_rollout(contract_copy: Path, rows: Path, output: Path) -> JointBundle:
     return make_bundle(
         contract_copy, WEIGHTS, output, Completion(measure=partial(recorded_runs, file=rows))
     )
-
-
-def test_a_run_without_turning_says_so(
-    bare: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with np.load(kept_rows) as stored:  # standing, then forward at two speeds
-        straight = some_of(dict(stored), slice(700))
-    np.savez(tmp_path / "straight.npz", **straight)
-    from_rollout(bare, tmp_path / "straight.npz", tmp_path / "whole")
-    check_wording(*caplog.messages)
-    assert "forward" not in caplog.text
-
-
-def test_a_healthy_robot_that_grazes_a_limit_is_noted_and_not_refused(
-    contract_copy: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with np.load(kept_rows) as stored:
-        targets = -0.65 + 0.25 * stored["action"][:, 1].astype(float)
-    highest = float(np.quantile(targets, 0.99))
-    limit = "position_max: {.*_HipX_joint: 0.523, .*_HipY_joint: 0.314"
-    own = (
-        f"position_max: {{.*_HipX_joint: 0.523, FL_HipY_joint: {highest:.4f}, .*_HipY_joint: 0.314"
-    )
-    from_rollout(contract_with(contract_copy, (limit, own)), kept_rows, tmp_path / "whole")
-    check_wording(*caplog.messages)
 
 
 def test_figures_of_another_model_are_left_out(

@@ -77,17 +77,6 @@ def test_a_difference_is_judged_by_the_size_of_actions() -> None:
     assert difference(summing(), sums(3, by=1e-3), ROWS, same)
 
 
-def test_rows_are_read_from_an_npz_and_actions_where_they_were_recorded(tmp_path: Path) -> None:
-    np.savez(tmp_path / "rows.npz", obs=ROWS.astype(np.float64))
-    rows, actions = read_rows(tmp_path / "rows.npz", 3, 2)
-    assert np.array_equal(rows, ROWS)
-    assert actions is None
-    np.savez(tmp_path / "rows.npz", obs=ROWS, actions=ROWS[:, :2])
-    _, actions = read_rows(tmp_path / "rows.npz", 3, 2)
-    assert actions is not None
-    assert np.array_equal(actions, ROWS[:, :2])
-
-
 @pytest.mark.parametrize(
     "arrays",
     [

@@ -4,20 +4,17 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model_tools import cli
-from model_tools.commands.bundle_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 from model_tools.make.unrecorded import source_of, walks
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from robot_sim.figures import figures_file
 from testkit.wording import check_wording, refusal
 
 from ..tiny_bundle import ROBOT, make_bundle
@@ -79,20 +76,6 @@ def test_a_robot_s_policy_names_its_source_and_no_other_robot_takes_it() -> None
     check_wording(*(source_of(tiny_robot) for tiny_robot in (LITE3, go2, g1)))
     with refusal(ToolError):
         go2.require(gentle_contract)
-
-
-def test_a_folder_of_figures_in_the_current_folder_is_a_robot_to_simulate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    figures = figures_file("go2").read_text("utf-8").replace("name: Go2", "name: Dog")
-    (tmp_path / "dog").mkdir()
-    (tmp_path / "dog" / "figures.yaml").write_text(figures, "utf-8")
-    monkeypatch.chdir(tmp_path)
-    parser = argparse.ArgumentParser()
-    add_robot(parser)
-    parser.add_argument("--simulate", action="store_true")
-    given = parser.parse_args(["--simulate", "--robot-model", "dog"])
-    assert robot_of(given, "--simulate").name == "robot_sim, Dog"
 
 
 def completed(gentle_contract: Path, tiny_robot: Path) -> tuple[int, Path]:

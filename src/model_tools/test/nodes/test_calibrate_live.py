@@ -20,6 +20,7 @@ PLAYER = Path(__file__).with_name("player.py")
 
 
 @pytest.mark.ros
+@pytest.mark.acceptance  # 14 s; `test_live` shows in less what `LiveSource` gives
 def test_what_is_played_gives_the_rows_of_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,7 +124,7 @@ def result(edge: SetTransition, *, holds: bool) -> SetTransitionResult:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_first_target_that_is_never_near_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

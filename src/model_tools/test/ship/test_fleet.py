@@ -26,7 +26,6 @@ from model_tools.ship.fleet import (
     read_inventory,
     read_prometheus,
     read_robots,
-    worst,
 )
 from policy_core.errors import PolicyError
 from testkit.fuzzing import bounded, changed_bytes
@@ -415,16 +414,6 @@ def test_other_version_or_too_little_time_in_run_is_no_proof(web: Web) -> None:
         assert state.health == health
 
 
-def test_worst_robot_is_the_health_of_the_fleet_and_no_robot_is_unknown(web: Web) -> None:
-    urls = {name: web.robot(f"/{name}", metrics(name)) for name in "ab"}
-    assert worst(judge_fleet(read_robots(urls))) == "healthy"
-    urls["c"] = ""
-    assert worst(judge_fleet(read_robots(urls))) == "unknown"
-    urls["d"] = web.robot("/d", metrics("d", up=0))
-    assert worst(judge_fleet(read_robots(urls))) == "bad"
-    assert worst([]) == "unknown"
-
-
 @pytest.fixture
 def inventory(web: Web, tmp_path: Path) -> Path:
     """Robots a and b, of which b has a fault, in two waves."""
@@ -443,19 +432,6 @@ def test_inventory_is_read_by_group(inventory: Path) -> None:
     assert [*read_inventory(inventory)] == ["a", "b"]
     assert [*read_inventory(inventory, "wave_2")] == ["b"]
     assert [*read_inventory(inventory, "a")] == ["a"]
-
-
-def test_group_whose_hosts_are_named_elsewhere_in_the_inventory_is_complete(tmp_path: Path) -> None:
-    file = tmp_path / "robots.yml"
-    file.write_text(
-        "wave_1: {hosts: {a: {metrics_url: http://a}}}\n"
-        "lab: {hosts: {c: {metrics_url: http://c}}, children: {wave_1: }}\n"
-        "field: {hosts: {d: {metrics_url: http://d}}, children: {lab: , field: }}\n",
-        "utf-8",
-    )
-    assert sorted(read_inventory(file, "lab")) == ["a", "c"]
-    assert sorted(read_inventory(file, "field")) == ["a", "c", "d"]
-    assert sorted(read_inventory(file)) == ["a", "c", "d"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,6 @@ from testkit.wording import refusal
 
 from .conftest import SET, STATED
 
-Caplog = pytest.LogCaptureFixture
-
 
 def newer_set(folder: Path, version: str) -> Path:
     """Return a copy of a set as another version."""

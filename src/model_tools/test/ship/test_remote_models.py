@@ -130,17 +130,3 @@ def test_repository_has_a_model_per_graph_and_an_ensemble(tmp_path: Path) -> Non
     kserve = yaml.safe_load((repository / "kserve.yaml").read_text())
     assert kserve["metadata"]["name"] == "so101-reach"
     assert kserve["spec"]["predictor"]["model"]["protocolVersion"] == "v2"
-
-
-def test_repository_that_exists_is_replaced_with_force_only(tmp_path: Path) -> None:
-    repository = tmp_path / "repository"
-    deploy = ("deploy", "triton", make_bundle(tmp_path / "tiny"), "--output", repository)
-    assert tool(*deploy) == 0
-
-    tool_refused(*deploy)
-    for option in ("--instances", "--model-version"):
-        with pytest.raises(SystemExit, match="2"):
-            tool(*deploy, "--force", option, "0")
-    assert tool(*deploy, "--force", "--storage-uri", "s3://fleet/tiny") == 0
-    kserve = yaml.safe_load((repository / "kserve.yaml").read_text())
-    assert kserve["spec"]["predictor"]["model"]["storageUri"] == "s3://fleet/tiny"

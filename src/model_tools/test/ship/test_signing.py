@@ -21,8 +21,6 @@ from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, trusted_keys
 from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, verify_problems
 from testkit.wording import check_wording
 
-Caplog = pytest.LogCaptureFixture
-
 
 def test_signed_bundle_is_installed_used_and_verified(
     tmp_path: Path,

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -238,28 +237,6 @@ def test_what_cannot_be_fed_to_the_policy_is_refused(
 ) -> None:
     with refusal(ToolError):
         bag_rows(tiny, *said)
-
-
-def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, bag_rows: Read) -> None:
-    def spoil(arrays: dict[str, Any]) -> None:
-        arrays["b1"][0] = np.inf
-
-    diverging = load_bundle(make_bundle(tmp_path / "diverging", edit=spoil), kind=JointBundle)
-
-    with refusal(ToolError):
-        bag_rows(diverging, *joint_states(every(10, 1000, 1060)))
-
-
-@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_a_single_file_of_a_recording_is_enough(
-    tiny: JointBundle, tmp_path: Path, storage: StoragePlugin
-) -> None:
-    folder = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200)), storage)
-    (file,) = folder.glob("bag.*")
-
-    rows = read_rows(file, tiny)
-
-    assert (len(rows), rows.source) == (11, file.name)
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

@@ -25,7 +25,6 @@ from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import MS, TYPES, S, Said, every, header, joint_states, scan, write_bag
-from ..test_successive import of_several
 
 NAMES = ["gripper", "elbow_flex", "shoulder_pan", "wheel"]
 """Not in the order of the policy, and one more."""
@@ -193,26 +192,8 @@ def test_ticks_without_a_camera_are_left_out(
     check_wording(caplog.messages[-1])
 
 
-def test_a_tick_without_an_observation_ends_what_is_known_of_those_before(
-    arm_contract: ChunkContract, tmp_path: Path
-) -> None:
-    phone = phones([*every(20, 1000, 1300), *every(20, 1900, 2000)])
-    bag = write_arm_bag(
-        tmp_path, joints(every(20, 1000, 2000)), camera_images(every(20, 1000, 2000)), phone
-    )
-    single = [np.asarray(one.state).tolist() for one in everything(arm_contract, bag)]
-
-    found = everything(of_several(arm_contract, 3), bag)
-
-    first_after = 10  # ticks from 1.0 to 1.45 s, then from 1.9 s on
-    assert len(found) == len(single) == 13
-    for one in found:
-        begin = 0 if one.number < first_after else first_after
-        steps = [max(one.number - back, begin) for back in (2, 1, 0)]
-        assert [np.asarray(step.state).tolist() for step in (*one.earlier, one)] == [
-            single[step] for step in steps
-        ]
-    assert single[first_after] != single[first_after - 1]
+GOOD = every(20, 1000, 1400)
+PHONE = phones(GOOD)
 
 
 def test_the_environment_state_is_there(tmp_path: Path) -> None:
@@ -234,10 +215,6 @@ def test_the_environment_state_is_there(tmp_path: Path) -> None:
     np.testing.assert_allclose(values[1], np.array([0.5, 1.04]), atol=1e-6)
 
 
-GOOD = every(20, 1000, 1400)
-PHONE = phones(GOOD)
-
-
 @pytest.mark.parametrize(
     ("parts", "topics"),
     [
@@ -257,15 +234,3 @@ def test_what_does_not_fit_is_named(
 
     with refusal(ToolError):
         everything(arm_contract, bag, **topics)
-
-
-def test_a_camera_of_another_name_is_chosen_by_the_user(
-    arm_contract: ChunkContract, tmp_path: Path
-) -> None:
-    bag = write_arm_bag(
-        tmp_path, joints(GOOD), camera_images(GOOD), compressed(GOOD, "/wrist/image")
-    )
-
-    found = everything(arm_contract, bag, **{"phone/image_raw": "/wrist/image"})
-
-    assert found[0].images["phone"][0, 0].tolist() == [100, 50, 100]

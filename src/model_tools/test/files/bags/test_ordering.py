@@ -94,13 +94,6 @@ def test_what_has_no_stamp_goes_by_those_published_before_and_after_it() -> None
     ]
 
 
-def test_what_comes_last_without_a_stamp_goes_by_the_last_one() -> None:
-    ordering = Ordering(["a"], HOLD_NS)
-    ordering.put([*stamped("a", 10), unstamped("b", 15)])
-
-    assert given(ordering, rest=True) == [("a", 10), ("b", 10)]
-
-
 def test_where_nothing_has_stamps_the_time_of_publishing_counts() -> None:
     ordering = Ordering(["a"], HOLD_NS)
     ordering.put([unstamped("a", 20), unstamped("a", 10)])

@@ -44,7 +44,6 @@ FLOW = {"objective": "flow_matching", "n_obs_steps": 1}
 OLD_SCHEDULER = {"noise_scheduler_type": "DDPM", "use_film_scale_modulation": False}
 SAMPLED = {"down_dims": [8, 8, 16], "prediction_type": "sample", "clip_sample": False}
 SELF_ATTENTION = {"attention_mode": "self_attn"}
-EMPTY = "observation.images.empty_camera_0"
 
 
 @pytest.fixture
@@ -160,40 +159,6 @@ def test_a_flow_has_no_schedule_and_golden_rows_of_the_training_need_its_noise(
             exported(smolvla_checkpoint, golden=file, force=True)
 
 
-def test_cameras_state_and_what_is_said_change_the_chunk(
-    smolvla_checkpoint: Path, smolvla_made: ChunkBundle
-) -> None:
-    golden: Any = smolvla_made.golden()
-    front, wrist = golden["cameras.front"], golden["cameras.wrist"]
-    swapped = {**golden, "cameras.front": wrist, "cameras.wrist": front}
-    moved = {**golden, "state": golden["state"] + np.float32(10.0)}
-    other = Language(prompt="reach the square", patch_positions="counted")
-    repeated = Language(prompt=PROMPT, patch_positions="repeated")
-    chunks = [
-        played_rows(smolvla_made, rows)[NORMALISED_CHUNK] for rows in (golden, swapped, moved)
-    ]
-    for number, language in enumerate((other, repeated)):
-        told = exported(
-            smolvla_checkpoint, language=language, output=smolvla_checkpoint.parent / str(number)
-        )
-        chunks.append(played_rows(told, golden)[NORMALISED_CHUNK])
-    assert "repeated" in told.contract.description
-    for chunk in chunks[1:]:
-        assert np.abs(chunk - chunks[0]).max() > 1e-3
-
-
-def test_a_line_break_and_empty_cameras_change_nothing(
-    smolvla_checkpoint: Path, smolvla_made: ChunkBundle
-) -> None:
-    told = Language(prompt=f"{PROMPT}\n", patch_positions="counted")
-    config = json.loads((smolvla_checkpoint / "config.json").read_text())
-    config["input_features"][EMPTY] = {"type": "VISUAL", "shape": [3, 480, 640]}
-    (smolvla_checkpoint / "config.json").write_text(json.dumps({**config, "empty_cameras": 1}))
-    found = exported(smolvla_checkpoint, language=told)
-    assert list(found.contract.cameras) == ["front", "wrist"]
-    np.testing.assert_array_equal(found.golden()["chunk"], smolvla_made.golden()["chunk"])
-
-
 def test_a_checkpoint_of_lerobot_06_says_its_patch_positions(tmp_path: Path) -> None:
     smolvla_checkpoint = written_checkpoint_of("smolvla", tmp_path / "c", pretrained_revision=None)
     assert (
@@ -208,14 +173,6 @@ def test_cameras_of_two_sizes_have_an_encoder_each(tmp_path: Path) -> None:
     smolvla_made = exported(written_checkpoint_of("smolvla", tmp_path / "c", input_features=inputs))
     encoders = [camera.encoder for camera in smolvla_made.contract.cameras.values()]
     assert encoders == [f"{ENCODER}_12x16", f"{ENCODER}_24x32"]
-
-
-def test_the_folder_of_the_language_model_may_lie_anywhere(
-    tmp_path: Path, smolvla_checkpoint: Path
-) -> None:
-    (smolvla_checkpoint / "vlm").rename(tmp_path / "elsewhere")
-    told = Language(prompt=PROMPT, vlm=tmp_path / "elsewhere", patch_positions="counted")
-    assert exported(smolvla_checkpoint, language=told).contract.prompt == PROMPT
 
 
 def test_a_server_gets_each_graph_and_no_ensemble(

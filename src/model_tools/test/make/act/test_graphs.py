@@ -125,15 +125,6 @@ def test_cameras_of_each_size_have_an_encoder(
     assert list(graphs_of(tmp_path, config, random_tensors(config))) == [*encoders, POLICY]
 
 
-@pytest.mark.parametrize(("opset", "version"), [(11, 7), (13, 7), (17, 8), (19, 9)])
-def test_files_are_of_the_version_that_belongs_to_the_opset(
-    tmp_path: Path, opset: int, version: int
-) -> None:
-    config = config_of(cameras={}, outside=2)
-    model = graphs_of(tmp_path, config, random_tensors(config), opset=opset)[POLICY]
-    assert (model.opset_import[0].version, model.ir_version) == (opset, version)
-
-
 @pytest.mark.parametrize(
     ("name", "change"),
     [

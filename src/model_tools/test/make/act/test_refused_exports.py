@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,6 @@ from .small_checkpoints import (
     NORMALISER,
     STATE,
     UNNORMALISER,
-    config_of,
-    write_checkpoint,
 )
 
 FRONT, EMPTY = "observation.images.front", "observation.images.empty_camera_0"
@@ -128,12 +125,6 @@ def test_configurations_that_cannot_be_exported_are_refused(
     assert not (checkpoint.parent / "bundle").exists()
 
 
-def test_an_unknown_normalisation_is_refused(tmp_path: Path) -> None:
-    config = config_of(cameras={}, outside=2, normalization_mapping={"STATE": "SCALED"})
-    with refusal(ToolError):
-        exported(write_checkpoint(tmp_path / "c", config))
-
-
 @pytest.mark.parametrize("name", ["config.json", WEIGHTS, NORMALISER, UNNORMALISER])
 def test_missing_files_are_named(checkpoint_like: CopyCheckpoint, name: str) -> None:
     checkpoint = checkpoint_like("act")
@@ -166,33 +157,6 @@ def test_a_broken_tensor_is_named(
     with refusal(ToolError):
         exported(checkpoint)
     assert not (checkpoint.parent / "bundle").exists()
-
-
-def test_a_type_of_numbers_that_numpy_lacks_is_named(checkpoint_like: CopyCheckpoint) -> None:
-    checkpoint = checkpoint_like("smolvla")
-    header = json.dumps({"model.x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}})
-    (checkpoint / WEIGHTS).unlink()
-    content = len(header).to_bytes(8, "little") + header.encode() + b"\0\0"
-    (checkpoint / WEIGHTS).write_bytes(content)
-    with refusal(ToolError):
-        exported(checkpoint)
-
-
-def test_statistics_are_in_one_place_and_whole(tmp_path: Path) -> None:
-    old = write_checkpoint(tmp_path / "old", config_of(), is_old=True)
-    new = write_checkpoint(tmp_path / "new", config_of())
-    weights = (new / WEIGHTS).read_bytes()
-    (old / WEIGHTS).replace(new / WEIGHTS)
-    with refusal(ToolError):
-        exported(new)
-    edit_tensors(new / WEIGHTS, **{"normalize_inputs.buffer_observation_images_wrist.std": None})
-    for name in ("policy_preprocessor.json", "policy_postprocessor.json"):
-        (new / name).unlink()
-    with refusal(ToolError):
-        exported(new)
-    (old / WEIGHTS).write_bytes(weights)
-    with refusal(ToolError):
-        exported(old)
 
 
 @pytest.mark.parametrize("where", ["../{}", "sub/{}", "..\\{}", "{folder}/{}"])
@@ -245,24 +209,6 @@ def test_what_a_checkpoint_does_not_contain_must_be_said(
 ) -> None:
     with refusal(ToolError):
         exported(checkpoint_like("smolvla"), language=language)
-
-
-def test_a_tokenizer_that_is_missing_or_useless_is_named(
-    checkpoint_like: CopyCheckpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint = checkpoint_like("smolvla")
-    file = checkpoint / "vlm" / "tokenizer.json"
-    content = json.loads(file.read_text())
-    del content["model"]["vocab"]["<unk>"]
-    file.write_text(json.dumps(content))
-    with refusal(ToolError):
-        exported(checkpoint)
-    file.unlink()
-    with refusal(ToolError):
-        exported(checkpoint)
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with refusal(ToolError):
-        exported(checkpoint)
 
 
 def test_an_adapter_is_refused(checkpoint_like: CopyCheckpoint) -> None:

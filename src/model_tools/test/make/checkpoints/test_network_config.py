@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.make.checkpoints.network_config import Recurrent, read_config
-from policy_core.errors import BundleError
+from model_tools.make.checkpoints.network_config import read_config
 from testkit.wording import refusal
 
 EXAMPLE = "obs_dim: 108\nact_dim: 12\nhidden_sizes: [512, 256]\nactivation: tanh\n"
@@ -26,23 +25,9 @@ def test_the_four_keys_of_a_perceptron_are_enough(network_yaml: Path) -> None:
     assert (config.activation, config.rnn, config.normaliser) == ("tanh", None, None)
 
 
-def test_recurrent_layers_are_before_the_hidden_ones_unless_said_otherwise(
-    network_yaml: Path,
-) -> None:
-    network_yaml.write_text(EXAMPLE + "rnn: {type: gru, hidden_size: 64}\n")
-    assert read_config(network_yaml).rnn == Recurrent(
-        type="gru", hidden_size=64, num_layers=1, position="before_mlp"
-    )
-
-
 def test_everything_that_is_wrong_is_said_at_once(network_yaml: Path) -> None:
     network_yaml.write_text(
         "obs_dim: forty\nhidden_sizes: [64, 0]\nactivation: eluu\nunits: 3\nrnn: {type: rnn}\n"
     )
     with refusal(ToolError):
-        read_config(network_yaml)
-
-
-def test_a_file_that_is_not_there_is_named(network_yaml: Path) -> None:
-    with refusal(BundleError):
         read_config(network_yaml)

@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-LEGS = ["hip", "knee"]
-
 DEPLOY: dict[str, Any] = {
     "joint_ids_map": [1, 0],
     "step_dt": 0.02,

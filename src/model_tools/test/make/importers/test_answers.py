@@ -78,12 +78,6 @@ def test_an_answer_that_fits_nowhere_is_refused(draft: Draft, given: str) -> Non
         answer_all(draft, [given])
 
 
-def test_a_copy_does_not_change_with_what_it_was_taken_from(draft: Draft) -> None:
-    answer_all(draft, ["observations.b.terms=@observations.input.1.terms"])
-    answer_all(draft, ["observations.b.terms[*].scale=3"])
-    assert draft.find(("observations", "input.1", "terms", 0, "scale")) == todo("?")
-
-
 def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:
     draft.block("action", "a second output")
     drop(draft, "action.TODO")
@@ -107,19 +101,6 @@ def test_answers_from_a_file_are_taken_and_given_ones_win(draft: Draft, tmp_path
     assert draft.todos() == {}
 
 
-@pytest.mark.parametrize("text", ["- joints.stiffness: 2\n", "", "joints.stiffness: [1\n"])
-def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: str) -> None:
-    (tmp_path / "answers.yaml").write_text(text, "utf-8")
-    with refusal(ToolError):
-        answer_all(draft, [], tmp_path / "answers.yaml")
-
-
-def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: Draft) -> None:
-    draft.put("joints.names", ["hip", "knee"])
-    with refusal(ToolError):
-        answer_all(draft, ["joints.names=[knee, hip]"])
-
-
 def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
     draft.put("rate_hz", 50.0)
     answer_all(draft, ["rate_hz=100"])
@@ -133,14 +114,6 @@ def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
 def test_a_number_in_the_place_of_a_section_is_refused(request_for: MakeRequest, key: str) -> None:
     with refusal(PolicyError):
         make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[f"{key}=3"]))
-
-
-def test_a_legged_robot_without_poses_to_pass_is_mentioned(request_for: MakeRequest) -> None:
-    asked = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee")
-    check_wording(*lines_with(make_draft(asked).remarks, "stand.via"))
-    via = "stand.via=[{position: 0.2, duration_s: 1}]"
-    answered = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[via])
-    assert not any("stand.via" in remark for remark in make_draft(answered).remarks)
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,6 @@ def test_a_model_alone_becomes_a_draft_with_a_question_for_everything(tmp_path: 
     assert {f"TODO {key}" for key in draft.todos()} <= {*dict(inspect_path(output).rows)}
 
 
-def test_answers_make_a_bundle_of_it(tmp_path: Path) -> None:
-    model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS))
-    request = ImportRequest(source=model, answers=[*ANSWERS, *OWN])
-    assert import_bundle(request, tmp_path / "bundle").todos() == {}
-    contract = load_bundle(tmp_path / "bundle", kind=JointBundle).contract
-    assert contract.action.terms[0].joints == LEGS
-
-
 def test_a_robot_s_file_gives_joints_and_limits(tmp_path: Path, robot_file: WriteRobot) -> None:
     model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS))
     robot = robot_file(urdf(LEGS))

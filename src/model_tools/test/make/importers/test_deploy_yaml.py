@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.draft import Draft
-from model_tools.make.importers.import_bundle import import_bundle, make_draft
-from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.contract import PhaseStand
-from policy_core.bundle.load import load_bundle
+from model_tools.make.importers.import_bundle import make_draft
 from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
-from .conftest import ANSWERS, MakeRequest, WriteRobot
+from .conftest import MakeRequest, WriteRobot
 from .small_models import save_policy
 from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
 
@@ -152,40 +148,10 @@ def test_what_the_file_says_is_in_the_contract(
     assert drafted(changes, more).find(place) == value
 
 
-def test_a_clip_that_no_joint_reaches_is_left_out_and_noted(drafted: MakeDraft) -> None:
-    draft = drafted({f"{ACTION}.clip": [[-100, 100]] * 2})
-    assert all("clip" not in term for term in draft.find("action.terms"))
-    check_wording(*draft.remarks)
-
-
 def test_an_unknown_term_comes_from_a_topic_of_its_width(drafted: MakeDraft) -> None:
     draft = drafted({"observations.goal": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
     assert draft.find((*TERMS, 4)) == {"term": "external", "topic": "goal", "size": 6}
     assert any("goal" in remark for remark in draft.remarks)
-
-
-def test_whether_a_height_scanner_is_a_height_scan_is_asked_for(drafted: MakeDraft) -> None:
-    draft = drafted({"observations.height_scanner": {"params": {}, **OWN, "scale": [1.0] * 6}}, 6)
-    assert [key for key in draft.todos() if "terms[4]" in key] == ["observations.obs.terms[4].term"]
-
-
-def test_what_a_phase_does_while_the_robot_stands_is_asked_for_where_it_may_do_something(
-    request_for: MakeRequest, tmp_path: Path
-) -> None:
-    params = {"command_name": "base_velocity", "period": 0.6}
-    changes = {"observations.gait_phase": {**PHASE, "params": params}}
-    key = "observations.obs.terms[4].standing"
-    request = request_for(DEPLOY, DEPLOY_WIDTH + 2, changes, joints="hip,knee", answers=ANSWERS)
-    todos = make_draft(request).todos()
-    assert list(todos) == [key]
-    check_wording(todos[key])
-    for i, (answer, standing) in enumerate(
-        {"null": None, "{below: 0.1, phase: zero}": PhaseStand(below=0.1, phase="zero")}.items()
-    ):
-        answers = [*ANSWERS, f"{key}={answer}"]
-        import_bundle(dataclasses.replace(request, answers=answers), tmp_path / str(i))
-        contract = load_bundle(tmp_path / str(i), kind=JointBundle).contract
-        assert contract.observations["obs"].terms[4].standing == standing
 
 
 def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_robot(
@@ -199,17 +165,6 @@ def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_ro
     assert drafted(named).find("joints.robot_names") is None
     with refusal(ToolError):
         drafted(named, joints="knee,hip")
-
-
-@pytest.mark.parametrize(
-    ("action", "key"), [("GaitAction", "action.terms"), ("RelativeJointPositionAction", "action")]
-)
-def test_an_action_that_the_contract_cannot_say_is_a_question_that_names_it(
-    drafted: MakeDraft, action: str, key: str
-) -> None:
-    known = DEPLOY["actions"]["JointPositionAction"]
-    keys = {"gaits": 3} if action == "GaitAction" else known
-    assert action in drafted({"actions": {action: keys}}).todos()[key]
 
 
 @pytest.mark.parametrize(
@@ -283,42 +238,6 @@ def test_names_in_the_sdk_s_order_are_mapped(drafted: MakeDraft) -> None:
     draft = drafted(joints="knee,hip", joint_order="sdk")
     assert draft.find("joints.names") == ["hip", "knee"]
     assert draft.find("joints.stiffness") == [40.0, 20.0]
-
-
-def test_an_unknown_robot_s_file_is_asked_about_with_each_order_that_it_could_be(
-    go2_draft: MakeDraft, robot_file: WriteRobot
-) -> None:
-    chains = [[name.replace("_joint", "") for name in names] for names in GO2_FILE]
-    file = robot_file(urdf(*chains))
-    with refusal(ToolError):
-        go2_draft(file)
-    draft = go2_draft(file, joint_order="breadth_first")
-    assert draft.find("joints.names") == [name.removesuffix("_joint") for name in GO2_POLICY]
-
-
-def test_unlike_values_of_left_and_right_are_noted(go2_draft: MakeDraft) -> None:
-    listed = [name.removesuffix("_joint") for names in GO2_FILE for name in names]
-    [noted] = [remark for remark in go2_draft(",".join(listed)).remarks if "default_pos" in remark]
-    uneven = go2_draft("go2", {f"{ACTION}.scale.0": 0.125}).remarks
-    check_wording(noted, *(remark for remark in uneven if "scale" in remark))
-
-
-def test_a_default_pose_beyond_the_limits_is_noted_and_no_limit_is_called_wrong(
-    go2_draft: MakeDraft, robot_file: WriteRobot
-) -> None:
-    remarks = go2_draft(robot_file(urdf(*GO2_FILE, limit=1.2))).remarks
-    [noted] = [remark for remark in remarks if "limits" in remark]
-    check_wording(noted)
-
-
-def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
-    drafted: MakeDraft, robot_file: WriteRobot
-) -> None:
-    # As with wheels at the feet, whose motors the known robot does not have.
-    wheels = {"joint_ids_map": [3, 12], "stiffness": [20.0] * 16, "damping": [0.5] * 16}
-    legs = [[*leg, leg[0].replace("hip", "foot")] for leg in GO2_FILE]
-    with refusal(ToolError):
-        drafted(wheels, joints=robot_file(urdf(*legs)))
 
 
 def test_gains_whose_order_the_file_leaves_open_are_asked_for(drafted: MakeDraft) -> None:

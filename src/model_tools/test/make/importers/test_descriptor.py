@@ -32,11 +32,6 @@ def test_values_per_joint_are_in_the_articulation_s_order_and_terms_keep_their_o
     assert "joints.stiffness" not in draft.todos()
 
 
-def test_joints_of_the_user_are_refused(request_for: MakeRequest) -> None:
-    with refusal(ToolError):
-        make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH, joints="hip,knee"))
-
-
 @pytest.mark.parametrize(
     ("place", "value"),
     [

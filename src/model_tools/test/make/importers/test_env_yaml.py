@@ -15,8 +15,8 @@ from model_tools.files.foreign import parse_foreign_yaml
 from model_tools.make.importers.import_bundle import make_draft
 from testkit.wording import check_wording, refusal
 
-from .conftest import MakeRequest, WriteRobot
-from .small_runs import ENV, ENV_WIDTH, urdf
+from .conftest import MakeRequest
+from .small_runs import ENV, ENV_WIDTH
 
 JOINTS = "hip,knee"
 
@@ -167,17 +167,6 @@ def test_a_command_that_is_no_velocity_comes_from_a_topic_as_wide_as_the_model_s
     assert any("PoseCommand" in remark for remark in draft.remarks)
 
 
-def test_a_motion_command_is_the_reference_s_positions_and_velocities(
-    request_for: MakeRequest,
-) -> None:
-    source = ENV.replace("velocity_command:UniformVelocityCommand", "motion:MotionCommand")
-    draft = make_draft(request_for(source, ENV_WIDTH + 1, joints=JOINTS))
-    terms = draft.find("observations.obs.terms")
-    assert [term["term"] for term in terms[1:3]] == ["motion_joint_pos", "motion_joint_vel"]
-    assert {"motion.clip", "motion.at_end"} <= {*draft.todos()}
-    assert draft.find("motion.anchor") is None
-
-
 def test_joints_that_are_listed_everywhere_need_no_order_from_the_user(
     request_for: MakeRequest,
 ) -> None:
@@ -191,20 +180,6 @@ def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None
     shuffled = yaml.safe_dump(json.loads(json.dumps(source, default=str)), sort_keys=True)
     with refusal(ToolError):
         make_draft(request_for(shuffled, ENV_WIDTH, joints=JOINTS))
-
-
-def test_a_robot_s_file_with_two_orders_is_asked_about(
-    request_for: MakeRequest, robot_file: WriteRobot
-) -> None:
-    one = robot_file(urdf(["hip", "knee"]))
-    assert make_draft(request_for(ENV, ENV_WIDTH, joints=one)).find("joints.names") == [
-        "hip",
-        "knee",
-    ]
-    two = robot_file(urdf(["hip", "foot"], ["knee"]))
-    for order in (None, "sdk"):
-        with refusal(ToolError):
-            make_draft(request_for(ENV, ENV_WIDTH, joints=two, joint_order=order))
 
 
 SCANNER = """
@@ -311,22 +286,6 @@ def test_another_ray_caster_is_another_scan(
     draft = make_draft(request_for(scanned((old, new)), ENV_WIDTH + 187, joints=JOINTS))
     scan = draft.find("observations.obs.terms")[-1]["scan"]
     assert {**scan, **scan["grid"]}[key] == value
-
-
-def test_of_a_miss_without_a_clip_the_value_is_asked_for(request_for: MakeRequest) -> None:
-    text = scanned(
-        ("ray_alignment: yaw", "ray_alignment: yaw\n    max_distance: 25.0"),
-        ("      clip: !!python/tuple [-1.0, 1.0]\n", "      clip: null\n"),
-    )
-    draft = make_draft(request_for(text, ENV_WIDTH + 187, joints=JOINTS))
-    assert any(key.endswith(".scan.miss") for key in draft.todos())
-
-
-def test_of_a_scan_of_other_rays_the_term_is_asked_for(request_for: MakeRequest) -> None:
-    text = scanned(("grid_pattern", "lidar_pattern"))
-    draft = make_draft(request_for(text, ENV_WIDTH + 187, joints=JOINTS))
-    last = len(draft.find("observations.obs.terms")) - 1
-    assert f"observations.obs.terms[{last}].term" in draft.todos()
 
 
 def test_a_configuration_of_mjlab_is_refused_with_what_to_use(request_for: MakeRequest) -> None:

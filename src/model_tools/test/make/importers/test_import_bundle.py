@@ -178,29 +178,6 @@ def test_what_the_robot_file_calls_a_joint_otherwise_is_asked_for(
     assert joints.effort_limit.tolist() == [30.0, 40.0]
 
 
-@pytest.mark.parametrize(
-    "answer", ["{hip: ankle}", "{foot: upper_joint}", "{hip: 3}", "upper_joint"]
-)
-def test_names_that_the_robot_file_does_not_have_are_refused(
-    request_: ImportRequest, robot_file: WriteRobot, answer: str
-) -> None:
-    robot = Path(robot_file(URDF.replace('"hip"', '"upper_joint"')))
-    answers = [*ANSWERS, f"joints.robot_names={answer}"]
-    with refusal(ToolError):
-        make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
-
-
-def test_a_fixed_batch_of_more_than_one_is_refused(request_: ImportRequest, tmp_path: Path) -> None:
-    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch=4)
-    with refusal(ToolError):
-        make_draft(request_)
-
-
-def test_a_dynamic_batch_is_one_row_of_a_robot(request_: ImportRequest, tmp_path: Path) -> None:
-    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch="n")
-    assert make_draft(request_).find("model.inputs.obs") == {"shape": [1, 10]}
-
-
 URDF = """<robot name="r">
   <joint name="knee" type="revolute">
     <limit lower="-2" upper="0" effort="40" velocity="20"/></joint>

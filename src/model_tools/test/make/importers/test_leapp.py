@@ -89,11 +89,6 @@ def test_values_of_a_vector_are_taken_in_the_order_of_their_names(
     assert draft.find("observations.rotation.terms") == [term]
 
 
-def test_joints_of_the_user_are_refused(request_for: MakeRequest, leapp_model: Path) -> None:
-    with refusal(ToolError):
-        make_draft(request_for(LEAPP, 0, model=leapp_model, joints="hip,knee"))
-
-
 @pytest.mark.parametrize(
     ("place", "value", "key"),
     [

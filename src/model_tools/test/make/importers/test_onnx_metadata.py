@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from onnx import helper, numpy_helper
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.import_bundle import (
@@ -18,10 +16,10 @@ from model_tools.make.importers.import_bundle import (
 )
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from testkit.wording import check_wording, lines_with, refusal
+from testkit.wording import check_wording, refusal
 
 from .conftest import ANSWERS
-from .small_models import save, save_policy
+from .small_models import save_policy
 from .small_runs import urdf
 
 COMMAS = {
@@ -143,14 +141,6 @@ def test_frames_of_the_past_are_those_of_each_term(tmp_path: Path) -> None:
     assert [term["history_length"] for term in terms] == [1, 1, 3]
 
 
-def test_a_scale_that_the_metadata_lack_is_asked_for(tmp_path: Path) -> None:
-    metadata = {name: value for name, value in COMMAS.items() if name != "action_scale"}
-    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=metadata)
-    check_wording(make_draft(ImportRequest(source=model)).todos()["action.terms[0].scale"])
-    draft = make_draft(ImportRequest(source=model, answers=["action.terms[0].scale=0.25"]))
-    assert "action.terms[0].scale" not in draft.todos()
-
-
 def test_an_observation_that_the_metadata_do_not_name_is_asked_for(tmp_path: Path) -> None:
     metadata = {**JSON, "default_joint_pos": "[0.1, -0.8]"}
     model = save_policy(tmp_path / "policy.onnx", 6, 2, metadata=metadata)
@@ -174,33 +164,6 @@ def test_limits_come_from_the_robot_inside_the_metadata(tmp_path: Path, written:
     draft = make_draft(ImportRequest(source=model))
     assert draft.find("joints.position_min") == [-3.0, -3.0]
     assert draft.find("joints.effort_limit") == [30.0, 30.0]
-
-
-@pytest.mark.parametrize("written", ["<robot", '"<robot', urdf(["hip"]), "<mujoco/>"])
-def test_limits_are_asked_for_where_the_robot_inside_is_of_no_use(
-    tmp_path: Path, written: str
-) -> None:
-    model = save_policy(tmp_path / "p.onnx", 11, 2, metadata={**COMMAS, "robot_urdf": written})
-    draft = make_draft(ImportRequest(source=model))
-    assert "joints.position_min" in draft.todos()
-    check_wording(*lines_with(draft.remarks, "robot_urdf"))
-
-
-def test_questions_about_the_action_say_what_the_graph_does_already(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("MatMul", ["obs", "w"], ["layer"]),
-        helper.make_node("Tanh", ["layer"], ["bounded"]),
-        helper.make_node("Mul", ["bounded", "scale"], ["scaled"], name="/actor/Mul"),
-        helper.make_node("Add", ["scaled", "bias"], ["actions"], name="/actor/Add"),
-    ]
-    values = {"w": np.ones((11, 2)), "scale": np.array([0.25, 0.5]), "bias": np.zeros(2)}
-    constants = [
-        numpy_helper.from_array(array.astype(np.float32), name) for name, array in values.items()
-    ]
-    file = tmp_path / "p.onnx"
-    model = save(file, nodes, {"obs": (1, 11)}, {"actions": (1, 2)}, constants, COMMAS)
-    todos = make_draft(ImportRequest(source=model)).todos()
-    check_wording(todos["action.terms[0].scale"], todos["action.terms[0].offset"])
 
 
 def test_a_height_scan_of_which_only_the_name_is_known_becomes_one_by_answers(
@@ -247,26 +210,3 @@ def test_a_height_scan_of_which_only_the_name_is_known_becomes_one_by_answers(
     import_bundle(ImportRequest(source=model, answers=answers), tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.scans
     assert [scan.count for scan in loaded.values()] == [187]
-
-
-@pytest.mark.parametrize(
-    ("answered", "left"),
-    [
-        ({"points_m": "[[0, 0], [1, 0]]"}, SCAN),
-        ({"alignment": "base"}, (SCAN | GRID) - {"alignment", "heading"}),
-        ({"reach_m": "null"}, (SCAN | GRID) - {"reach_m", "miss"}),
-        ({"invalid": "value"}, (SCAN | GRID) - {"invalid"} | {"invalid_value"}),
-    ],
-)
-def test_what_is_asked_of_a_scan_follows_from_its_answers(
-    tmp_path: Path, answered: dict[str, str], left: set[str]
-) -> None:
-    metadata = {**COMMAS, "observation_names": "height_scan"}
-    model = save_policy(tmp_path / "policy.onnx", 2, 2, metadata=metadata)
-    term = "observations.obs.terms[0]"
-    answers = [
-        f"{term}.term=height_scan",
-        *(f"{term}.scan.{key}={value}" for key, value in answered.items()),
-    ]
-    todos = make_draft(ImportRequest(source=model, answers=answers)).todos()
-    assert {key.removeprefix(f"{term}.scan.") for key in todos if ".scan." in key} == left

@@ -11,40 +11,11 @@ from model_tools.make.importers.import_bundle import choose
 from model_tools.make.importers.source import read_source
 from testkit.wording import refusal
 
-from .small_models import save_policy
-
 
 def some_yaml(folder: Path, text: str) -> Path:
     file = folder / "some.yaml"
     file.write_text(text, encoding="utf-8")
     return file
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("{joint_ids_map: [], step_dt: 0.02, observations: {}}", "unitree_deploy_yaml"),
-        ("{models: {}, pipeline: {}}", "leapp"),
-        ("{go2/walk: {observations: [], rl_kp: [], rl_kd: [], action_scale: []}}", "rl_sar"),
-        ("{actions: [], articulations: {}, observations: {}}", "isaaclab_io_descriptor"),
-        ("{sim: {}, decimation: 1, scene: {}, observations: {}, actions: {}}", "isaaclab_env_yaml"),
-    ],
-)
-def test_a_format_is_recognised_by_what_is_in_the_file(
-    tmp_path: Path, text: str, name: str
-) -> None:
-    importer = choose(read_source(some_yaml(tmp_path, text)))
-    assert name == importer.NAME
-
-
-@pytest.mark.parametrize(
-    ("metadata", "name"), [({"joint_names": "hip"}, "onnx_metadata"), ({}, "bare_onnx")]
-)
-def test_a_model_is_asked_for_its_metadata(
-    tmp_path: Path, metadata: dict[str, str], name: str
-) -> None:
-    model = save_policy(tmp_path / "policy.onnx", 3, 1, metadata=metadata)
-    assert name == choose(read_source(model)).NAME
 
 
 @pytest.mark.parametrize(
@@ -61,18 +32,3 @@ def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
     with refusal(ToolError):
         choose(source)
     assert choose(source, "leapp").NAME == "leapp"
-
-
-@pytest.mark.parametrize(
-    ("text", "name"), [("{schema_version: 1, kind: joint}", None), ("{}", "urdf")]
-)
-def test_a_contract_or_an_unknown_format_is_refused_with_what_to_use(
-    tmp_path: Path, text: str, name: str | None
-) -> None:
-    with refusal(ToolError):
-        choose(read_source(some_yaml(tmp_path, text)), name)
-
-
-def test_a_folder_is_no_source(tmp_path: Path) -> None:
-    with refusal(ToolError):
-        read_source(tmp_path)

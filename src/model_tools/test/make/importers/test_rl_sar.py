@@ -134,15 +134,6 @@ def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, changed: dict[st
         make_draft(rover_request(tmp_path, **changed))
 
 
-def test_another_format_or_a_torchscript_model_is_refused(tmp_path: Path) -> None:
-    asked = rover_request(tmp_path)
-    with refusal(ToolError):
-        make_draft(ImportRequest(source=asked.source))
-    asked.source.write_text("{sim: {}, decimation: 4}", "utf-8")
-    with refusal(ToolError):
-        make_draft(ImportRequest(source=asked.source, model=asked.model, format="rl_sar"))
-
-
 def test_without_the_robot_s_file_its_joints_are_needed(
     tmp_path: Path, robot_file: WriteRobot
 ) -> None:
@@ -153,13 +144,6 @@ def test_without_the_robot_s_file_its_joints_are_needed(
     for joints in (None, sorted_file):  # whose order is not taken for that of its motors
         with refusal(ToolError):
             make_draft(dataclasses.replace(asked, joints=joints))
-
-
-def test_a_model_in_onnx_is_found_beside_the_file(tmp_path: Path) -> None:
-    asked = rover_request(tmp_path, model_name="policy.onnx")
-    assert asked.model is not None
-    asked.model.rename(asked.source.with_name("policy.onnx"))
-    assert make_draft(ImportRequest(source=asked.source)).find("action.output") == "actions"
 
 
 def test_actions_that_are_clipped_joint_by_joint_are_a_question(tmp_path: Path) -> None:

@@ -115,11 +115,3 @@ def test_levels_of_an_mjcf_file_are_those_of_its_bodies(tmp_path: Path) -> None:
     robot = read_robot(write(tmp_path, nested))
     assert list(robot) == ["hip", "foot", "knee", "toe"]
     assert breadth_first(robot) == ["hip", "knee", "toe", "foot"]
-
-
-def test_joints_that_hang_in_a_circle_are_not_lost(tmp_path: Path) -> None:
-    text = """<robot>
-      <joint name="a" type="revolute"><parent link="2"/><child link="1"/></joint>
-      <joint name="b" type="revolute"><parent link="1"/><child link="2"/></joint>
-    </robot>"""
-    assert breadth_first(read_robot(write(tmp_path, text))) == ["a", "b"]

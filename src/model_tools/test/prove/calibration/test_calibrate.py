@@ -83,27 +83,6 @@ def test_an_npz_is_what_compile_and_compare_read(
     assert samples["obs"].shape == (50, 6)
 
 
-def test_drawn_rows_do_not_look_as_if_they_followed_each_other(
-    calib: Calibrate, tiny: JointBundle, tmp_path: Path
-) -> None:
-    calib("calib.npz", samples=40)
-
-    rows = read_rows(tmp_path / "calib.npz", tiny)
-    with np.load(tmp_path / "calib.npz") as arrays:
-        apart = np.diff(np.rint(arrays["time"] / 0.02)) > 1
-    assert len(rows) == 40
-    assert rows.breaks == tuple((np.flatnonzero(apart) + 1).tolist())
-
-
-def test_an_npy_holds_the_one_input(calib: Calibrate, tiny: JointBundle, tmp_path: Path) -> None:
-    calib("calib.npy")
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "calib.npy"),
-        np.stack([row.tensors["obs"] for row in made_rows().rows(None)]),
-    )
-    assert len(read_rows(tmp_path / "calib.npy", tiny)) == COUNT
-
-
 def test_rknn_gets_a_list_with_a_file_per_sample(calib: Calibrate, tmp_path: Path) -> None:
     calib("rknn", form="rknn")
 
@@ -164,29 +143,6 @@ def test_the_report_has_the_verdict_and_a_chart_of_each_term(
         for term in sorted(found.coverage.terms, key=lambda term: len(term.names) > 4)
     ]
     assert "<svg" in (tmp_path / "report" / "coverage.html").read_text("utf-8")
-
-
-@pytest.mark.parametrize(
-    ("output", "form"), [("calib.bin", None), ("calib.npy", "npz"), ("calib", None)]
-)
-def test_an_output_of_no_known_format_is_refused(
-    calib: Calibrate, output: str, form: str | None
-) -> None:
-    with refusal(ToolError):
-        calib(output, form=form)
-
-
-def test_an_npy_of_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
-    tiny = load_bundle(make_bundle(tmp_path / "tiny", recurrent=True), kind=JointBundle)
-    request = CalibrationRequest(selection=Selection(), batch=8, output=tmp_path / "calib.npy")
-    with refusal(ToolError):
-        calibrate(tiny, [made_rows()], request, silent(), lambda _: None)
-
-
-def test_a_source_without_rows_is_refused(calib: Calibrate, tmp_path: Path) -> None:
-    with refusal(ToolError):
-        calib("calib.npz", made_rows(0, begins=()))
-    assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
 
 
 @pytest.fixture

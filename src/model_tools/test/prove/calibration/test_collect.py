@@ -15,10 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_tools.errors import ToolError
-from model_tools.files.rows import Row
 from model_tools.prove.calibration.calibrate import Selection, collect
 from model_tools.prove.calibration.collection import Collection
-from policy_core.interfaces import Tensor
 from testkit.wording import refusal
 
 from .sources import Made, counting, silent
@@ -76,11 +74,6 @@ def test_only_rows_that_are_drawn_and_those_after_them_are_made(tmp_path: Path) 
     )
 
 
-def test_a_part_of_the_time(tmp_path: Path) -> None:
-    found = drawn(tmp_path, [counting(20)], samples=None, from_s=0.1, to_s=0.2)
-    assert found == [*range(5, 11)]
-
-
 @KNOWN
 def test_several_sources_are_one_collection(tmp_path: Path, known: bool) -> None:
     sources = [counting(30, known=known), counting(70, known=known)]
@@ -92,10 +85,6 @@ def test_several_sources_are_one_collection(tmp_path: Path, known: bool) -> None
     assert max(values) >= 60
 
 
-def one_row(number: int, **tensors: Tensor) -> Row:
-    return Row(number=number, time_s=0.0, begins=False, tensors=tensors, sensed={})
-
-
 @KNOWN
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_that_is_not_finite_is_refused(tmp_path: Path, known: bool, value: float) -> None:
@@ -103,32 +92,6 @@ def test_a_value_that_is_not_finite_is_refused(tmp_path: Path, known: bool, valu
     obs[3, 1] = value
     with refusal(ToolError):
         drawn(tmp_path, [Made({"obs": obs}, known=known)], samples=None)
-
-
-@pytest.mark.parametrize(
-    "other", [{"obs": np.zeros(3, np.float32)}, {"scan": np.zeros(2, np.float32)}, {}]
-)
-def test_a_row_with_other_arrays_than_the_first_is_refused(
-    tmp_path: Path, other: dict[str, np.ndarray]
-) -> None:
-    with Collection(tmp_path, 8) as rows:
-        rows.add(one_row(0, obs=np.zeros(2, np.float32)))
-        with refusal(ToolError):
-            rows.add(one_row(1, **other))
-
-
-def test_what_was_sensed_counts_only_where_every_row_has_it(tmp_path: Path) -> None:
-    obs, sensed = np.zeros((3, 2), np.float32), np.ones((3, 2))
-    both = Made({"obs": obs}, {"joint_pos": sensed, "joint_vel": sensed})
-    with Collection(tmp_path, 2) as rows:
-        collect(
-            [both, Made({"obs": obs}, {"joint_vel": sensed})],
-            Selection(samples=None),
-            rows,
-            silent(),
-        )
-        assert rows.names("sensed") == ("joint_vel",)
-        assert rows.names("tensors") == ("obs",)
 
 
 LARGER_THAN_MEMORY = """
@@ -173,7 +136,7 @@ print(found.rows, found.different)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize("samples", [0, 8000], ids=["all", "drawn"])
 def test_a_collection_larger_than_the_memory_is_written(tmp_path: Path, samples: int) -> None:
     """At least 64 MB of rows with 24 MB to work in."""

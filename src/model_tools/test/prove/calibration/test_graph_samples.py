@@ -114,25 +114,6 @@ def test_the_policy_graph_gets_the_normalised_state_of_the_whole_dataset(
         np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
-def test_cameras_of_two_sizes_have_an_encoder_each(tmp_path: Path, collect: Collect) -> None:
-    sizes = {"laptop": (48, 64), "phone": (24, 32)}
-    bundle = bundle_at(tmp_path, sizes=sizes, **{"cameras.phone.resize": True})
-
-    samples = collect(bundle)
-
-    assert samples[f"{ENCODER}_48x64"].inputs["images"].shape == (9, 3, 48, 64)
-    assert samples[f"{ENCODER}_24x32"].inputs["images"].shape == (9, 3, 24, 32)
-    assert samples[f"{ENCODER}_24x32"].files["images"][1] == "phone_0000000001"
-
-
-def test_a_policy_of_one_graph_gets_images_itself(tmp_path: Path, collect: Collect) -> None:
-    samples = collect(bundle_at(tmp_path, encoders=False))
-
-    assert list(samples) == [POLICY]
-    assert samples[POLICY].inputs["phone"].shape == (9, 3, 48, 64)
-    assert np.abs(as_floats(samples[POLICY].inputs["phone"])).max() < 4.0
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -150,11 +131,6 @@ def test_a_dataset_of_another_policy_is_refused(
 ) -> None:
     with refusal(ToolError):
         collect(bundle_at(tmp_path, **changes))
-
-
-def test_more_samples_than_frames_are_refused(tmp_path: Path, collect: Collect) -> None:
-    with refusal(ToolError):
-        collect(bundle_at(tmp_path), 37)
 
 
 def as_floats(array: Tensor) -> F64:

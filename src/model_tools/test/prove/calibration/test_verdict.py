@@ -25,7 +25,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, F64
 from testkit.wording import check_wording, lines_with
 
-from ...tiny_bundle import columns, make_bundle
+from ...tiny_bundle import columns
 from .sources import PERIOD_S, Made, silent
 
 BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
@@ -204,41 +204,6 @@ def test_rows_that_repeat_each_other_are_counted_once(judge_rows: Judged) -> Non
     check_wording(*lines_with(noted.warnings, "repeat"))
 
 
-def test_histograms_and_ranges_are_those_of_the_rows(
-    judge_rows: Judged, gait_policy: JointBundle
-) -> None:
-    found, _ = judge_rows()
-
-    obs = gait_policy.golden()["obs"].astype(np.float64)
-    for term, where in zip(found.terms, columns(gait_policy.contract, "obs").values(), strict=True):
-        values = obs[:, where]
-        np.testing.assert_array_equal(term.lowest, values.min(axis=0))
-        np.testing.assert_array_equal(term.highest, values.max(axis=0))
-        np.testing.assert_allclose(term.mean, values.mean(axis=0), atol=1e-12)
-        np.testing.assert_allclose(term.std, values.std(axis=0), atol=1e-9)
-        for column in range(values.shape[1]):
-            by_numpy, _ = np.histogram(
-                values[:, column],
-                term.histogram.shape[1],
-                (term.floor[column], term.ceiling[column]),
-            )
-            np.testing.assert_allclose(term.histogram[column], by_numpy, atol=1)
-            assert term.histogram[column].sum() == len(values)
-
-
-def test_a_bundle_without_nominal_figures_says_so(tmp_path: Path) -> None:
-    tiny = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
-    golden = tiny.golden()
-    with Collection(tmp_path, 32) as rows:
-        collect(
-            [Made({name: golden[name] for name in ("obs", "actions")})], Selection(), rows, silent()
-        )
-        verdict = judge(measure(tiny, rows, MotionOf(tiny).found()))
-
-    assert verdict.problems == ()
-    check_wording(verdict.notes[0])
-
-
 ROWS, LEFT_RIGHT = 400, np.r_[3:6, 0:3, 9:12, 6:9]
 Said = Callable[..., tuple[list[str], list[str]]]
 
@@ -388,11 +353,6 @@ def test_joints_that_go_elsewhere_than_they_are_sent_are_a_gap(
 def test_rows_that_do_not_follow_each_other_are_not_compared(motion_said: Said) -> None:
     assert motion_said(NEGATED, begins=range(ROWS)) == ([], [])
     assert motion_said(lambda terms: None, rows=np.random.default_rng(0).permutation(ROWS))[0] == []
-
-
-def test_few_rows_of_many_are_compared_with_those_after_them(motion_said: Said) -> None:
-    assert motion_said(NEGATED, samples=40)[0]
-    assert motion_said(samples=40) == ([], [])
 
 
 def test_a_robot_that_stands_is_not_judged_by_its_noise(motion_said: Said) -> None:

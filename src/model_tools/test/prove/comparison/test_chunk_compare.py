@@ -14,26 +14,19 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from model_tools import cli
 from model_tools.errors import ToolError
-from model_tools.files.arrays import write_arrays
-from model_tools.make.act.golden_rows import drawn_rows
 from model_tools.prove.comparison.candidates import candidates
 from model_tools.prove.comparison.compare import Compared, compare
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.bundle.chunk_contract import GOLDEN_CHUNK
 from policy_core.bundle.load import load_bundle
-from policy_inference.backends.registry import open_models
-from policy_inference.comparison.chunks import play_chunks
-from policy_inference.comparison.rows import Rows
 from testkit.chunk_bundles import write_chunk_bundle
-from testkit.wording import check_wording, lines_with, refusal
+from testkit.wording import check_wording, refusal
 
 from ...files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
-from ...tiny_bundle import make_bundle
 
 POLICY, ENCODER = "BPU_ACTPolicy_TransformerLayers", "BPU_ACTPolicy_VisionEncoder"
 SIZES: Any = {"laptop": (16, 24), "phone": (16, 24)}
@@ -88,23 +81,6 @@ def same_function(model: onnx.ModelProto) -> None:
     model.doc_string = "again"
 
 
-def rounded_to(step: float) -> Callable[[onnx.ModelProto], None]:
-    """Return what rounds the actions to multiples of a step."""
-
-    def apply(model: onnx.ModelProto) -> None:
-        model.graph.node[-1].output[0] = "exact"
-        model.graph.initializer.append(numpy_helper.from_array(np.array(step, np.float32), "step"))
-        model.graph.node.extend(
-            [
-                helper.make_node("Div", ["exact", "step"], ["divided"]),
-                helper.make_node("Round", ["divided"], ["whole"]),
-                helper.make_node("Mul", ["whole", "step"], ["Actions"]),
-            ]
-        )
-
-    return apply
-
-
 def compared_chunks(*folders: Path, rows: Sequence[Path] = ()) -> list[Compared]:
     bundles = [load_bundle(folder, kind=ChunkBundle) for folder in folders]
     return compare(candidates(bundles, ["onnx"], {}), rows)
@@ -130,37 +106,6 @@ def test_identical_graphs_compare_equal_and_the_wiring_is_proven(
     check_wording(wiring.where)
 
 
-def test_joint_that_differs_is_named_in_its_units(ref_arm: Path, tmp_path: Path) -> None:
-    def shift(array: Any) -> Any:
-        array[..., 1] *= 1.05
-        return array
-
-    ramp = other_graph(
-        tmp_path / "shifted", with_constant("ramp", lambda ramp: np.repeat(ramp, 3, axis=2))
-    )
-    shifted = other_graph(
-        tmp_path / "other", with_constant("ramp", lambda ramp: shift(np.repeat(ramp, 3, axis=2)))
-    )
-
-    _, same, other = compared_chunks(ref_arm, ramp, shifted)
-
-    assert same
-    assert {"largest error"} <= failed(other) <= {"largest error", "smallest cosine"}
-    assert other.on_rows[0].action.worst[1] == "elbow_flex"
-    # 5 % of a normalised action of at most 1, whose deviation is 15 degrees.
-    assert 0.1 < np.degrees(other.on_rows[0].differences[1].max_abs) < 0.75
-
-
-def test_features_that_differ_are_named_by_camera(ref_arm: Path, tmp_path: Path) -> None:
-    wrong = other_graph(
-        tmp_path / "wrong", with_constant("kernel", lambda kernel: kernel[:, ::-1]), ENCODER
-    )
-
-    _, second = compared_chunks(ref_arm, wrong)
-
-    assert {"laptop", "phone"} <= {what.rpartition(" ")[2] for what in failed(second)}
-
-
 def test_swapped_cameras_are_named(ref_arm: Path, tmp_path: Path) -> None:
     swapped = other_graph(
         tmp_path / "swapped",
@@ -171,16 +116,6 @@ def test_swapped_cameras_are_named(ref_arm: Path, tmp_path: Path) -> None:
     _, second = compared_chunks(ref_arm, swapped)
 
     assert any(what.startswith("largest error, ") for what in failed(second))
-
-
-def test_quantised_graphs_have_wider_limits(ref_arm: Path, tmp_path: Path) -> None:
-    coarse = rounded_to(1 / 64)
-
-    _, int8 = compared_chunks(ref_arm, other_graph(tmp_path / "int8", coarse, precision="int8"))
-    _, fp32 = compared_chunks(ref_arm, other_graph(tmp_path / "fp32", coarse))
-
-    assert int8
-    assert "largest error" in failed(fp32)
 
 
 @pytest.mark.parametrize(
@@ -200,20 +135,6 @@ def test_policies_that_are_not_the_same_are_not_compared(
 ) -> None:
     with refusal(ToolError):
         compared_chunks(ref_arm, other_graph(tmp_path / "other", same_function, **changes))
-
-
-def test_what_chunk_policies_cannot_be_compared_with_is_refused(
-    ref_arm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    same = other_graph(tmp_path / "same", same_function)
-    bare = write_chunk_bundle(tmp_path / "bare", sizes=SIZES, golden=None)
-    for args in (
-        (ref_arm, make_bundle(tmp_path / "joint")),
-        (ref_arm, same, "--closed-loop"),
-        (bare, same),
-    ):
-        assert compare_chunks(*args) == 4
-    check_wording(*caplog.messages)
 
 
 def test_report_is_written_kept_and_inspected(
@@ -256,33 +177,3 @@ def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> Non
     assert (rows.source, rows.count) == ("data", 36)
     assert rows.action.max_abs < 1e-7
     assert "largest error" in failed(third)
-
-
-def with_drawn_rows(folder: Path) -> Path:
-    """Give a bundle golden rows as the export draws them where it has no dataset."""
-    bundle, file = load_bundle(folder, kind=ChunkBundle), folder / "policy.yaml"
-    rows = drawn_rows(bundle.contract)
-    with open_models(bundle.models, ["onnx"]) as opened:
-        played = play_chunks(bundle.contract, opened, Rows(source="drawn", inputs=rows, outputs={}))
-    ref_arm = played[GOLDEN_CHUNK].astype(np.float32)
-    write_arrays(folder / "golden.npz", {**rows, GOLDEN_CHUNK: ref_arm})
-    contract = yaml.safe_load(file.read_text("utf-8"))
-    contract["golden"]["sha256"] = hashlib.sha256((folder / "golden.npz").read_bytes()).hexdigest()
-    file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
-    return folder
-
-
-def test_drawn_images_alone_judge_and_are_said_to_be_unfair(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_dataset(tmp_path / "data")
-    one = with_drawn_rows(write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET))
-    few = other_graph(tmp_path / "few", rounded_to(0.5), precision="int8", sizes=OF_DATASET)
-
-    assert compare_chunks(one, few) == 1
-    check_wording(*lines_with(capsys.readouterr().out, "fair"))
-    compare_chunks(one, few, "--dataset", data, "--output", tmp_path / "report")
-    assert "fair" not in capsys.readouterr().out
-    figures = json.loads((tmp_path / "report/comparison.json").read_text("utf-8"))
-    assert [rows["judged"] for rows in figures["artifacts"][1]["rows"]] == [False, True]
-    assert "not judged" in (tmp_path / "report/comparison.html").read_text("utf-8")

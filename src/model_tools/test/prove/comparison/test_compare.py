@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,8 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
-from model_tools.prove.comparison.comparison_report import record
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import LateRunError
 from policy_inference.comparison.rows import evenly
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -31,14 +26,12 @@ from ...tiny_bundle import (
     again,
     forward,
     make_bundle,
-    make_counting_bundle,
     observations,
     sha256,
     weights,
 )
 
 OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
-Shift = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture
@@ -48,10 +41,6 @@ def reference(tmp_path: Path) -> Path:
 
 def knee_shifted(arrays: dict[str, Any]) -> None:
     arrays["b1"][1] += 0.5
-
-
-def nan_knee(arrays: dict[str, Any]) -> None:
-    arrays["b1"][1] = np.nan
 
 
 def artifacts(*folders: Path) -> list[Candidate[JointBundle]]:
@@ -76,35 +65,6 @@ def test_a_perturbed_model_fails_and_the_joint_is_named(reference: Path, tmp_pat
     assert failed.value == pytest.approx(0.25)
     assert "knee" in failed.where
     check_wording(failed.what)
-
-
-@pytest.mark.parametrize(("frames", "holds"), [(2049, True), (3000, False)])
-def test_a_model_that_counts_its_ticks_in_float16_fails_on_those_that_it_does_not_hold(
-    tmp_path: Path, frames: int, holds: bool
-) -> None:
-    """Only the frame that it shows is wrong then, not its action."""
-    exact = make_counting_bundle(tmp_path / "exact", frames, shows_frame=True)
-    rounded = make_counting_bundle(tmp_path / "rounded", frames, shows_frame=True, rounds=True)
-
-    first, second = compared(exact, rounded)
-
-    assert first
-    assert bool(second) is holds
-    if not holds:
-        assert all(check.what.endswith("of shown") for check in second.checks if not check)
-
-
-def test_rows_without_outputs_are_judged_by_what_the_reference_says(
-    reference: Path, tmp_path: Path
-) -> None:
-    np.save(tmp_path / "rows.npy", observations(30, seed=5))
-    other = make_bundle(tmp_path / "shifted", edit=knee_shifted)
-
-    first, second = compared(reference, other, rows=(tmp_path / "rows.npy",))
-
-    assert first
-    assert second.on_rows[1].count == 30
-    assert second.on_rows[1].action.mae_each == pytest.approx([0.0, 0.5], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["action", "actions"])
@@ -152,31 +112,6 @@ def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
     assert first["holds"]
     assert second["open_loop"][1]["outputs"]["actions"]["each"]["knee"]["mae"] == pytest.approx(0.5)
     assert second["open_loop"][1]["outputs"]["actions"]["each"]["hip"]["mae"] < 1e-6
-
-
-def test_a_run_that_takes_too_long_names_the_option_that_allows_it(
-    reference: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def late(*_: object, run_timeout_s: float, **__: object) -> None:
-        raise LateRunError(f"rknn_sim: no answer within {run_timeout_s:g} s")
-
-    monkeypatch.setattr("model_tools.prove.comparison.candidates.open_models", late)
-    same = again(reference, tmp_path / "same")
-    assert compare_command(reference, same, "--run-timeout", "7") == LateRunError.exit_status
-    check_wording(caplog.messages[-1])
-
-
-def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
-    folder = make_bundle(tmp_path / "recurrent", recurrent=True)
-
-    first, _ = compared(folder, again(folder, tmp_path / "same"))
-
-    assert [found.output for found in first.on_rows[0].differences] == ["actions", "h_out"]
-    assert first.on_rows[0].differences[1].names == ("h_out[0]", "h_out[1]")
-    assert len(first.checks) == 1
 
 
 SAME_FUNCTION = [
@@ -257,16 +192,6 @@ def test_rows_that_calibrated_an_artifact_are_not_judged(
     check_wording(*lines_with(caplog.messages, "left out"))
 
 
-def test_a_file_is_compared_neither_with_nothing_nor_with_itself(
-    reference: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(reference, tmp_path / "copy")
-
-    for others in ([], [reference], [tmp_path / "copy"]):
-        with refusal(ToolError):
-            artifacts(reference, *others)
-
-
 def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "recurrent", recurrent=True)
     np.savez(
@@ -284,13 +209,6 @@ def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -
         np.testing.assert_allclose(said[row + 1], stateless[row + 1] + said[row] / 2, atol=1e-6)
 
 
-def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
-    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
-    output = tmp_path / "report"
-    compare_command(reference, other, "--output", output)
-    return output
-
-
 def test_walks_are_on_the_terminal_and_in_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,26 +224,6 @@ def test_walks_are_on_the_terminal_and_in_the_report(
     assert "Closed loop" in page
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--closed-loop", "--seconds", "2"],
-        ["--closed-loop", "--seconds", "nan"],
-        ["--robot-model", "robot.urdf"],
-        ["--closed-loop", "--robot-imu", "head"],
-        ["--closed-loop", "--robot-model", "nowhere.xml"],
-        ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
-    ],
-)
-def test_walks_that_cannot_be_are_refused_before_the_open_loop(
-    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str]
-) -> None:
-    other = again(reference, tmp_path / "same")
-
-    assert compare_command(reference, other, *options) == 4
-    check_wording(*caplog.messages)
-
-
 def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_path: Path) -> None:
     other, output = again(reference, tmp_path / "same"), tmp_path / "report"
     (tmp_path / "tiny.urdf").write_text(ROBOT, "utf-8")
@@ -336,19 +234,6 @@ def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_p
     # A policy without commands has one walk: it stands.
     assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5]
     assert first["closed_loop"] == second["closed_loop"]
-
-
-def test_a_report_that_is_there_or_cannot_be_written_is_refused_before_anything_runs(
-    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = report_of(reference, tmp_path, len) / "comparison.json"
-    before = report.read_bytes()
-    capsys.readouterr()
-
-    for output in (report.parent, reference):
-        assert compare_command(reference, tmp_path / "other", "--output", output) == 4
-        assert capsys.readouterr().out == ""
-    assert report.read_bytes() == before
 
 
 def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
@@ -363,40 +248,3 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert load_bundle(reference, kind=JointBundle).contract.reports == {}
     assert compare_command(*arguments) == 4
     assert compare_command(*arguments, "--force") == 0
-
-
-def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
-    reference: Path, tmp_path: Path
-) -> None:
-    other = again(reference, tmp_path / "other")
-    found = compared(reference, other)
-    shutil.rmtree(other)
-    make_bundle(other, edit=knee_shifted)
-
-    with refusal(ToolError):
-        record(found, force=False)
-
-    assert load_bundle(other, kind=JointBundle).contract.reports == {}
-    assert not list(other.glob("reports/*"))
-
-
-def infinite(arrays: dict[str, Any]) -> None:
-    arrays["b1"][:] = np.inf
-
-
-@pytest.mark.parametrize("edit", [nan_knee, infinite])
-@pytest.mark.parametrize("broken_first", [False, True])
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_outputs_that_are_not_finite_fail_and_are_reported(
-    reference: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    edit: Callable[[dict[str, Any]], None],
-    broken_first: bool,
-) -> None:
-    folders = [reference, make_bundle(tmp_path / "broken", edit=edit)]
-    folders = folders[::-1] if broken_first else folders
-
-    assert compare_command(*folders, "--output", tmp_path / "report") == 1
-    assert re.search(r"broken.*found (nan|inf)", capsys.readouterr().out)
-    assert (tmp_path / "report" / "comparison.html").is_file()

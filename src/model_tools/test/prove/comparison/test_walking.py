@@ -101,30 +101,3 @@ def test_a_reference_that_does_not_walk_is_poor_however_alike_the_others_are(
     stands = with_outcome(own_walks, 0, error=(0.8, 0.0, 0.0))
     assert all(judge(stands, stands, CLOSED_LOOP))
     check_wording(*alone(stands, gait_bundle))
-
-
-@pytest.mark.parametrize(
-    ("index", "outcome", "poor"),
-    [
-        (0, {"survived_s": 1.5}, "walks cut short (0.8, 0, 0): fell after 1.5 s"),
-        (1, {"error": (0.0, 0.0, np.nan)}, "error of yaw rate (0, 0.5, 0)"),
-        (3, {"error": (0.06, 0.0, 0.0)}, "error of vx (0, 0, 0)"),
-        (2, {"altered_share": 0.002}, "share of ticks altered by the guard (0, 0, 0.8)"),
-    ],
-)
-def test_each_figure_of_a_poor_walk_is_named(
-    gait_bundle: JointBundle,
-    own_walks: list[Walked],
-    index: int,
-    outcome: dict[str, Any],
-    poor: str,
-) -> None:
-    assert alone(with_outcome(own_walks, index, **outcome), gait_bundle) == {poor}
-
-
-def test_the_guard_says_nothing_of_a_bundle_without_nominal_figures(
-    gait_bundle: JointBundle, own_walks: list[Walked]
-) -> None:
-    contract = dataclasses.replace(gait_bundle.contract, nominal=None)
-    other = dataclasses.replace(gait_bundle, contract=contract)
-    assert alone(with_outcome(own_walks, 2, altered_share=0.5), other) == set()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from model_tools.prove.evaluation.statistics import (
     pairs_needed,
     wilson,
 )
-from model_tools.prove.evaluation.summary import holds, summary_of, worst
+from model_tools.prove.evaluation.summary import holds, summary_of
 from model_tools.prove.evaluation.trials import TrialTask
 from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
@@ -65,15 +64,6 @@ def test_results_are_kept_and_only_missing_trials_run_again(tmp_path: Path) -> N
     other = OrderedPool(good)
     evaluated(tmp_path, plan(seeds=5, duration_s=10.0), other)
     assert len(other.done) == 5
-
-
-def test_the_file_of_trials_has_the_verdict_of_the_report(tmp_path: Path) -> None:
-    planned = plan(seeds=10, success=Success(tilt_deg=10.0))
-    found = evaluated(tmp_path, planned, OrderedPool(lambda _: True))
-    kept = [json.loads(line) for line in lines(tmp_path)]
-    successes, trials = found.successes(found.policies[0])
-    assert sum(one["succeeded"] for one in kept) == successes < trials == len(kept)
-    assert all(one["held"] for one in kept)
 
 
 def test_a_line_that_was_not_written_to_its_end_is_tried_again(tmp_path: Path) -> None:
@@ -138,11 +128,6 @@ def test_it_does_not_stop_while_the_answer_is_open(tmp_path: Path) -> None:
     differ = evaluated(tmp_path, compared, OrderedPool(good), TWO)
     assert differ.stopped_early
     assert len(differ.tasks) < 160
-
-
-def test_the_worst_trials_are_failed_ones_the_soonest_first(tmp_path: Path) -> None:
-    found = evaluated(tmp_path, plan(seeds=40), OrderedPool(good))
-    assert [task.seed for task in worst(found, 5)] == [10, 20, 30, 40, 2]
 
 
 def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:

@@ -80,17 +80,6 @@ def test_a_wrong_plan_is_refused(tmp_path: Path, content: Mapping[str, Any]) -> 
         plan_of(tmp_path, **content)
 
 
-def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(BundleError) as caught:
-        plan_of(tmp_path, seeds=0, speed=1, factors={"wind": [3], "friction": [-1]})
-    assert [problem.key for problem in caught.value.problems] == [
-        "speed",
-        "seeds",
-        "factors.wind",
-        "factors.friction[0]",
-    ]
-
-
 def test_the_committed_schema_is_that_of_the_plan() -> None:
     committed = json.loads((EXAMPLES / "plan.schema.json").read_text("utf-8"))
     assert committed == plan_schema()

@@ -11,7 +11,6 @@ from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.interfaces import Tensor
-from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
 OBS = np.random.default_rng(0).normal(size=(20, 3))
@@ -20,39 +19,6 @@ OBS = np.random.default_rng(0).normal(size=(20, 3))
 def inspected_arrays(folder: Path, **arrays: Tensor) -> InspectionReport:
     np.savez(folder / "a.npz", allow_pickle=False, **arrays)
     return inspect_path(folder / "a.npz")
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"mean": OBS[0], "std": np.ones(3)},
-        {"obs": OBS, "actions": OBS},
-        {"obs": OBS, "actions": OBS, "time": np.arange(20) ** 2.0},
-        {"obs": OBS, "action": OBS, "time": np.arange(20) * 0.02},
-        {"obs": OBS},
-        {"points": OBS},
-    ],
-    ids=lambda arrays: "-".join(arrays),
-)
-def test_arrays_are_recognised_by_their_names(tmp_path: Path, arrays: dict[str, Tensor]) -> None:
-    report = inspected_arrays(tmp_path, **arrays)
-    check_wording(dict(report.rows)["looks like"])
-    assert report.suspicions == []
-
-
-def test_numbers_show_their_range_and_texts_themselves(tmp_path: Path) -> None:
-    report = inspected_arrays(
-        tmp_path,
-        a=np.array([[1, 5]]),
-        names=np.array(["hip", "knee"]),
-        b=np.array([np.nan, 0.5]),
-        none=np.zeros((0, 3)),
-    )
-    rows = dict(report.rows)
-    assert numbers_in(rows["a"])[-2:] == [1, 5]
-    assert rows["names"] == "hip, knee"
-    assert numbers_in(rows["b"])[-2:] == [0.5, 0.5]
-    check_wording(*(rows[name] for name in ("a", "b", "none")), *report.suspicions)
 
 
 REPEATED = np.concatenate([OBS, OBS[:4]])

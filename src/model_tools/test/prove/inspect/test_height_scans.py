@@ -4,15 +4,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from model_tools import cli
-from model_tools.files.report_plots import top_view
 from model_tools.prove.inspect.registry import inspect_path
-from policy_core.bundle.height_scan import HeightScan, ScanGrid
 
 from ...tiny_bundle import make_bundle
 
@@ -23,7 +20,6 @@ TERM = f"""{{term: height_scan, topic: {TOPIC}, scan: {{
   origin_m: [0.1, 0, 0], alignment: base, value: frame_minus_ground, offset_m: 0.5,
   invalid: fault, max_invalid_ratio: 0, map_timeout_s: 0.5, pose_timeout_s: 0.1,
   layer: elevation}}}}"""
-POINTS = [[0.5, 0.1], [0.0, 0.1]]
 
 
 @pytest.fixture(name="bundle")
@@ -41,41 +37,9 @@ def test_a_table_has_the_keys_of_the_scan_and_its_first_and_last_points(bundle: 
     assert (found["point 0"], found["point 1"]) == ("0.5, 0.1", "0, 0.1")
 
 
-def test_json_has_the_keys_and_all_points(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["inspect", str(bundle), "--json"]) == 0
-    scan = json.loads(capsys.readouterr().out)["values"]["scans"][TOPIC]
-    assert scan["points_m"] == POINTS
-    assert scan["grid"]["order"] == "x_fastest"
-
-
 def test_a_page_has_the_drawing(bundle: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert cli.main(["inspect", str(bundle), "--html", str(page)]) == 0
     text = page.read_text("utf-8")
     assert TOPIC in text
     assert text.count("data:image/png;base64,") == 1
-
-
-@pytest.mark.parametrize("size_m", [(0.0, 0.0), (0.1, 0.0), (4.9, 4.9)])
-def test_few_and_many_points_are_drawn(size_m: tuple[float, float]) -> None:
-    grid = ScanGrid(
-        size_m=size_m,
-        resolution_m=(0.1, 0.1),
-        centre_m=(0.0, 0.0),
-        order="x_fastest",
-        x="ascending",
-        y="ascending",
-    )
-    scan = HeightScan(
-        grid=grid,
-        origin_m=(0.0, 0.0, 0.0),
-        alignment="base",
-        value="frame_minus_ground",
-        offset_m=0.0,
-        invalid="fault",
-        max_invalid_ratio=0.0,
-        map_timeout_s=0.5,
-        pose_timeout_s=0.1,
-        layer="elevation",
-    )
-    assert top_view(scan.points).startswith(b"\x89PNG")

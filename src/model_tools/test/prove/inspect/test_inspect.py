@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import copy
 import json
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,10 +26,14 @@ from testkit.wording import check_wording, lines_with, refusal
 
 from ...make.importers.conftest import ANSWERS
 from ...make.importers.small_models import save, save_policy
-from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, LEAPP
+from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH
 from ...tiny_bundle import make_bundle
 
 WIDTH = DEPLOY_WIDTH
+
+
+def show(report: InspectionReport) -> None:
+    show_result(CommandResult(document=report, text=inspection_parts(report)), as_json=False)
 
 
 def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
@@ -96,10 +96,6 @@ def problems(path: Path) -> str:
     return "\n".join(inspect_path(path).problems)
 
 
-def show(report: InspectionReport) -> None:
-    show_result(CommandResult(document=report, text=inspection_parts(report)), as_json=False)
-
-
 def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
     report = inspect_path(save_policy(tmp_path / "p.onnx", 3, 2, metadata={"run_path": "r"}))
     check_wording(*(dict(report.rows)[name] for name in ("input", "output", "operators")))
@@ -112,55 +108,6 @@ def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
         tmp_path / "p.onnx", 3, 2, batch=4, extra_inputs={"time_step": (1, 1)}, weight=float("nan")
     )
     check_suspicions(model, 3)
-
-
-def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
-    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", 3, 2)))
-    onnx.external_data_helper.convert_model_to_external_data(
-        proto, location="p.data", size_threshold=0
-    )
-    onnx.save(proto, str(tmp_path / "p.onnx"))
-    [found] = inspect_path(tmp_path / "p.onnx").suspicions
-    check_wording(found)
-    python, *rest = shlex.split(found[found.index("python3") :])
-    assert python == "python3"
-    subprocess.run([sys.executable, *rest], check=True, cwd=tmp_path)
-    merged = tmp_path / "p_merged.onnx"
-    (tmp_path / "p.data").unlink()
-    assert inspect_path(merged).suspicions == []
-    assert onnx.load(str(merged)).graph.initializer[0].raw_data
-
-
-def test_a_robot_s_description_in_the_metadata_is_shown_by_its_size(tmp_path: Path) -> None:
-    text = "<robot name='r'>\n" + "<link name='some_link'/>\n" * 950 + "</robot>"
-    model = save_policy(
-        tmp_path / "p.onnx",
-        3,
-        2,
-        metadata={"robot_urdf": json.dumps(text), "plain": text, "joints": "hip," * 60},
-    )
-    rows = dict(inspect_path(model).rows)
-    for key in ("metadata robot_urdf", "metadata plain"):
-        assert str(rows[key]).startswith(text[:15])
-        assert numbers_in(rows[key])[0] == 952
-        assert f"{len(text):,}" in str(rows[key])
-    assert rows["metadata joints"] == "hip," * 60
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ({"Sub": "mean", "Div": "std"}, {}),
-        ({"Mul": "factor", "Add": "shift"}, {}),
-        ({}, {"Mul": "scale", "Add": "offset"}),
-        ({}, {"Add": "first", "Mul": "then", "Sub": "last"}),
-    ],
-)
-def test_what_is_baked_in_around_the_network_is_named(
-    tmp_path: Path, before: dict[str, str], after: dict[str, str]
-) -> None:
-    values = {"first": [1.0, 2.0], "then": [0.5, 0.5], "last": [0.25, 0.25]}
-    check_suspicions(network(tmp_path / "p.onnx", before, after, values))
 
 
 NO_OFFSET = {"scale": [0.25, 0.5], "offset": [0.0, 0.0]}
@@ -193,22 +140,6 @@ def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
     check_suspicions(model)
     shown = numbers_in(inspect_path(model).suspicions[0])
     assert {*scale, *offset} <= {*shown, 0.0}
-
-
-def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("MatMul", ["obs", "w"], ["product"]),
-        helper.make_node("Add", ["product", "bias"], ["actions"]),
-    ]
-    constants = [numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"), constant("bias", 2)]
-    model = save(tmp_path / "p.onnx", nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants)
-    check_suspicions(model, 0)
-
-
-def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(imports(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
-    assert ("name", "two_joints 1.0.0") in report.rows
-    assert report.suspicions == []
 
 
 def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path: Path) -> None:
@@ -250,27 +181,12 @@ def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> N
     check_wording(problems(folder))
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp32, integers: unsigned"])
-def test_another_precision_than_the_contract_says_is_named(tmp_path: Path, precision: str) -> None:
-    make_bundle(tmp_path)
-    _replace(tmp_path, "precision: fp32", f"precision: {precision}")
-    check_suspicions(tmp_path)
-
-
 def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
     model = make_bundle(tmp_path) / "policy.onnx"
     model.write_bytes(model.read_bytes()[:-40])
     report = inspect_path(tmp_path)
     assert ("name", "tiny 1.0.0") in report.rows
     check_wording(*lines_with(report.problems, "ONNX"))
-
-
-def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
-    contract = make_bundle(tmp_path) / "policy.yaml"
-    lines = contract.read_text().splitlines(keepends=True)
-    contract.write_text("".join(line for line in lines if "golden:" not in line))
-    rows = dict(inspect_path(tmp_path).rows)
-    check_wording(rows["golden rows"], rows["nominal"])
 
 
 def test_what_the_loader_refuses_is_listed_apart_from_open_questions(tmp_path: Path) -> None:
@@ -333,46 +249,6 @@ def test_each_field_of_the_contract_is_shown_with_its_key(tmp_path: Path) -> Non
     assert "standing below 0.1; phase zero; clock stops" in contract["observations.obs.terms[5]"]
 
 
-def test_names_on_the_robot_are_shown_where_they_differ(tmp_path: Path) -> None:
-    names = {"names: [hip, knee]": 'names: [hip, knee], robot_names: {.*p: "left_{name}"}'}
-    described(tmp_path, names)
-    joints = inspect_path(tmp_path).tables[1]
-    assert joints.header[:3] == ("index", "joint", "on the robot")
-    assert [row[:3] for row in joints.rows] == [(0, "hip", "left_hip"), (1, "knee", "knee")]
-
-
-def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    described(
-        tmp_path,
-        {
-            "[{joints: [hip, knee], kind: position}]": (
-                "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
-                "{joints: [h.*], kind: position, scale: 0.25, offset: default_position}]"
-            ),
-            "{term: joint_pos}": "{term: joint_pos, joints: [knee, hip], scale: {hip: 2, knee: 3}}",
-            "default_position: 0": "default_position: [0.1, 0.5]",
-            "{term: joint_vel}": "{term: joint_vel, clip: [-5, 5]}",
-        },
-    )
-    _, joints, action, observation = inspect_path(tmp_path).tables
-
-    assert joints.rows == [(0, "hip", 0.1, -1, 1, 1, 1, 1, 1), (1, "knee", 0.5, -1, 1, 1, 1, 1, 1)]
-    assert joints.header[2:4] == ("default_position, rad", "position_min, rad")
-    assert action.rows == [
-        (0, "knee", "velocity", 0, 5, "-1 to 1"),
-        (1, "hip", "position", 0.1, 0.25, "none"),
-    ]
-    assert observation.rows == [
-        ("0:2", "joint_pos", "3, 2", "none", 1),
-        ("2:4", "joint_vel", "1", "-5 to 5", 1),
-        ("4:6", "last_action", "1", "none", 1),
-    ]
-    show(inspect_path(tmp_path))
-    assert observation.title in capsys.readouterr().out
-
-
 def keep(folder: Path, content: dict[str, object]) -> None:
     sha256 = load_bundle(folder, kind=JointBundle).contract.model.artifacts["onnx"].sha256
     text = json.dumps(content).replace("MODEL", sha256)
@@ -412,32 +288,6 @@ def test_reports_of_a_bundle_are_shown_with_their_verdict(
     verdict = dict(report.rows)["report onnx"]
     assert report.suspicions == ([verdict] if is_suspicious else [])
     check_wording(verdict)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"artifacts": [{"holds": True}]},
-        {"artifacts": 3},
-        {"outcomes": [3], "model_sha256": "MODEL"},
-        {"outcomes": [], "model_sha256": 3},
-    ],
-)
-def test_a_report_that_is_broken_is_said_to_be(tmp_path: Path, content: dict[str, object]) -> None:
-    keep(make_bundle(tmp_path), content)
-    check_suspicions(tmp_path)
-
-
-def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_path: Path) -> None:
-    source = copy.deepcopy(DEPLOY)
-    source["actions"]["JointPositionAction"] |= {"scale": [1.0, 1.0], "offset": [0.0, 0.0]}
-    file = tmp_path / "deploy.yaml"
-    file.write_text(yaml.safe_dump(source, sort_keys=False), encoding="utf-8")
-    report = inspect_path(file)
-    assert report.kind == "unitree_deploy_yaml"
-    check_wording(dict(report.rows)["joint_ids_map"], *report.suspicions)
-    file.write_text(yaml.safe_dump(LEAPP, sort_keys=False), encoding="utf-8")
-    assert inspect_path(file).kind == "leapp"
 
 
 @pytest.mark.parametrize("name", ["missing", "notes.txt"])
@@ -491,13 +341,6 @@ def test_the_verdict_on_a_bundle_that_cannot_run_is_the_first_line_and_the_statu
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith("not usable")
     assert second.startswith("refused")
-
-
-def test_a_set_that_does_not_load_is_judged_as_a_policy_is(tmp_path: Path) -> None:
-    (tmp_path / "set.yaml").write_text("name: [not, a, name]\n", "utf-8")
-    report = inspect_path(tmp_path)
-    assert report.kind == "policy set"
-    assert report.problems
 
 
 def test_programs_get_numbers_by_the_keys_of_the_contract(

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from model_tools.errors import ToolError
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.interfaces import F32
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording
 
 from .small_kinds import (
     ACTION,
@@ -75,15 +73,6 @@ def test_broken_statistics_are_named_where_they_are(tmp_path: Path) -> None:
     checkpoint_suspicions(tmp_path)
 
 
-def test_no_statistics_or_twice_the_statistics_are_named(tmp_path: Path) -> None:
-    old, new = old_checkpoint(tmp_path / "old"), lerobot_files(tmp_path / "new")
-    plain = (new / "model.safetensors").read_bytes()
-    (old / "model.safetensors").replace(new / "model.safetensors")
-    checkpoint_suspicions(new)
-    (old / "model.safetensors").write_bytes(plain)
-    checkpoint_suspicions(old)
-
-
 def test_weights_of_other_sizes_than_the_configuration_are_named(tmp_path: Path) -> None:
     replace_tensors(
         lerobot_files(tmp_path) / "model.safetensors",
@@ -116,39 +105,6 @@ def test_files_that_are_missing_or_cut_off_are_named(tmp_path: Path, name: str) 
     check_wording(*inspect_path(tmp_path).problems)
 
 
-def test_observations_that_are_renamed_are_shown(tmp_path: Path) -> None:
-    lerobot_files(tmp_path)
-    write_steps(
-        tmp_path,
-        {
-            "registry_name": "rename_observations_processor",
-            "config": {"rename_map": {"wrist": CAMERA}},
-        },
-    )
-    report = inspect_path(tmp_path)
-    check_wording(dict(report.rows)["renamed"])
-    assert not report.suspicions
-
-
-def test_steps_that_change_values_are_named(tmp_path: Path) -> None:
-    lerobot_files(tmp_path)
-    write_steps(tmp_path, {"registry_name": "relative_actions_processor", "config": {}})
-    check_wording(*inspect_path(tmp_path).problems)
-
-
-def write_steps(folder: Path, first: object) -> None:
-    """Write a pipeline with a step before the normalizer."""
-    steps = [first, {"registry_name": "normalizer_processor", "state_file": NORMALISER}]
-    (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
-
-
-@pytest.mark.parametrize("config", [{"input_shapes": {}}, {"model_type": "bert"}, []])
-def test_other_configurations_are_refused(tmp_path: Path, config: object) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with refusal(ToolError):
-        inspect_path(tmp_path)
-
-
 def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: Path) -> None:
     report = inspect_path(write_dataset_outside(tmp_path))
     assert report.kind == "LeRobot dataset"
@@ -156,19 +112,6 @@ def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: 
     assert rows["episodes"] == "2"
     check_wording(rows["rate"], rows[STATE], rows[CAMERA])
     assert report.suspicions == []
-
-
-def test_an_older_version_is_named_and_its_files_are_not_looked_for(tmp_path: Path) -> None:
-    report = inspect_path(write_dataset_outside(tmp_path, version="v2.1"))
-    check_wording(*report.suspicions)
-
-
-@pytest.mark.parametrize(
-    "place", ["data/file.parquet", f"videos/{CAMERA}/file.mp4", "meta/stats.json"]
-)
-def test_files_that_are_missing_are_named(tmp_path: Path, place: str) -> None:
-    (write_dataset_outside(tmp_path) / place).unlink()
-    check_wording(*inspect_path(tmp_path).suspicions)
 
 
 def test_a_recording_that_was_not_finished_is_named(tmp_path: Path) -> None:

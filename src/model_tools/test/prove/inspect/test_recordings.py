@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from testkit.numbers import numbers_in
 from testkit.wording import check_wording
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
-from ..replaying.small_flights import SmallFlight
-from ..replaying.small_policies import seeing
 
 SECOND = every(10, 1000, 2000)
 Inspect = Callable[..., InspectionReport]
@@ -75,34 +72,3 @@ def test_what_could_not_be_fed_to_a_policy_is_suspicious(inspected_bag: Inspect,
     said = ODD_MESSAGES[case]
     (found,) = inspected_bag(*said).suspicions
     check_wording(found)
-
-
-def test_messages_that_are_lost_are_suspicious(tmp_path: Path) -> None:
-    folder = write_bag(tmp_path / "bag", joint_states(SECOND))
-    metadata = folder / "metadata.yaml"
-    metadata.write_text(metadata.read_text("utf-8").replace("count: 101", "count: 150"), "utf-8")
-
-    assert [101.0, 150.0] in [numbers_in(each) for each in inspect_path(folder).suspicions]
-
-
-def test_a_flight_that_changes_often_says_how_many_changes_are_not_shown(tmp_path: Path) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny"))
-    flight.stand_and_run(5)
-    for _ in range(5):
-        flight.go_on(4, silent=True)
-        flight.go_on(4)
-    report = inspect_path(flight.save(tmp_path / "flown"))
-
-    timeline: Any = report.values["timeline"]
-    assert [each["mode"] for each in timeline] == [
-        "DAMP",
-        "STAND",
-        "READY",
-        *["RUN", "HOLD"] * 5,
-        "RUN",
-    ]
-    assert timeline[4].keys() == {"tick", "time_s", "mode", "reason"}
-    assert [name for name, _ in report.rows if name.startswith("at ")] == [
-        f"at {each['time_s']:.3f} s" for each in timeline[-10:]
-    ]
-    assert numbers_in(dict(report.rows)["earlier changes"]) == [len(timeline) - 10]

@@ -49,22 +49,6 @@ def test_either_api_gives_the_same_steps(kind: type[Rows]) -> None:
     assert (second.reward, second.ended) == (2.0, True)
 
 
-@pytest.mark.parametrize(("terminated", "truncated"), [(True, False), (False, True)])
-def test_an_episode_ends_when_it_is_terminated_or_truncated(
-    terminated: bool, truncated: bool
-) -> None:
-    assert users_environment(Stub(step=(OBS[0], 0, terminated, truncated, {}))).step(ACTION).ended
-
-
-def test_the_seed_goes_to_reset_or_to_the_method_of_old() -> None:
-    new, old = Gymnasium(), OldGym()
-
-    users_environment(new).reset(7)
-    users_environment(old).reset(7)
-
-    assert (new.seed, old.seeded) == (7, 7)
-
-
 def test_a_dict_is_read_by_model_input_and_may_hold_more() -> None:
     found = {"camera": [1.0], "obs": [2.0, 3.0], "critic": [np.nan]}
 
@@ -93,12 +77,6 @@ def test_observations_that_the_model_cannot_take_are_refused(found: object) -> N
         users_environment(Stub(found)).reset()
 
 
-def test_a_dict_of_one_needs_no_name_where_one_is_observed() -> None:
-    read = users_environment(Stub({"policy": OBS[0]})).reset()
-
-    np.testing.assert_array_equal(read["obs"], OBS[0])
-
-
 @pytest.mark.parametrize(
     "found",
     [
@@ -112,13 +90,6 @@ def test_a_dict_of_one_needs_no_name_where_one_is_observed() -> None:
 def test_steps_of_another_form_are_refused(found: object) -> None:
     with refusal(ToolError):
         users_environment(Stub(step=found)).step(ACTION)
-
-
-def test_several_inputs_need_a_dict_and_an_environment_its_methods() -> None:
-    with refusal(ToolError):
-        users_environment(Stub(), a=3, b=3).reset()
-    with refusal(ToolError):
-        users_environment({})
 
 
 CODE = """

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import get_types_from_msg
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.set_bundle import SetBundle
@@ -179,7 +178,6 @@ class SmallFlight:
 def rewritten(
     recording: Path,
     reworded: Callable[[str, Any], Any],
-    definitions: Mapping[str, str] | None = None,
     later_ns: Mapping[str, int] | None = None,
     logged_ns: Callable[[str, Any, int], int] = lambda topic, message, log_ns: log_ns,
 ) -> Path:
@@ -188,14 +186,10 @@ def rewritten(
     Args:
         recording: Its folder.
         edit: Gets relative topic and message, and returns the message or None to leave it out.
-        definitions: Text of messages that differ from the present ones.
         later_ns: By how much later a topic is logged.
         logged_ns: Gets relative topic, message and log time, and returns another log time.
     """
     types, place = message_types(), recording.with_name(f"{recording.name}_rewritten")
-    for name, text in (definitions or {}).items():
-        types.fielddefs.pop(name)
-        types.register(get_types_from_msg(text, name))
     with (
         AnyReader([recording]) as reader,
         Writer(place, version=9, storage_plugin=StoragePlugin.MCAP) as writer,

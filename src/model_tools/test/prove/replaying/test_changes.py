@@ -28,7 +28,6 @@ from testkit.wording import check_wording
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight, added, elsewhere, remade, rewritten
 from .small_policies import (
-    SEEING,
     alike,
     counts_of,
     differing,
@@ -62,23 +61,6 @@ def test_a_bundle_of_another_function_is_a_what_if_that_names_the_stage(
     assert found.first is not None
     assert found.first.stage == stage
     assert found.replayer.stages["command"].differing > 0
-
-
-def test_a_bundle_that_sees_other_things_begins_cold_in_the_middle(tmp_path: Path) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny"))
-    flight.stand_and_run(30)
-    other = seeing(tmp_path / "other", SEEING["history"])
-    found = replay(flight.save(tmp_path / "flown", flight.ticks - 10), other.path, "", {})
-    assert found.judgement is Judgement.WHAT_IF
-    assert "observations.obs.terms[1]" in found.because
-    assert counts_of(found) == {
-        "state": (10, 0),
-        "inputs": (8, 2),
-        "outputs": (8, 2),
-        "target": (8, 2),
-        "command": (8, 2),
-        "guard": (10, 0),
-    }
 
 
 def test_other_weights_are_a_what_if_and_those_of_a_compiled_model_are_judged(
@@ -193,20 +175,6 @@ def test_a_changed_value_is_found_where_it_is(
     assert first_difference(remade(recording, topic, spoil, number)) == found
 
 
-def test_another_mode_is_found(flown: Path) -> None:
-    def longer(topic: str, message: Any) -> Any:
-        if topic in ("policy_tick", "joint_command") and message.mode == Mode.READY:
-            return dataclasses.replace(message, mode=int(Mode.STAND))
-        return message
-
-    found = replay(rewritten(flown, longer), None, "", {})
-    assert not found
-    assert found.first is not None
-    assert found.first.stage == "guard"
-    assert found.first.expected.startswith("STAND")
-    assert found.first.found.startswith("READY")
-
-
 def test_an_emergency_stop_in_the_commands_that_the_next_tick_knows_nothing_of_is_found(
     flown: Path,
 ) -> None:
@@ -253,31 +221,6 @@ def test_a_command_belongs_to_the_tick_of_its_stamp_wherever_it_was_logged(
 ) -> None:
     found = alike(rewritten(flown, lambda _, m: m, later_ns={"joint_command": later_ns}))
     assert counts_of(found)["command"] == (81, 0)
-
-
-def test_without_any_tick_of_a_run_no_report_says_that_the_policy_did_not_run(
-    tmp_path: Path, tiny_policy: JointBundle
-) -> None:
-    flight = SmallFlight(tiny_policy, state_every=1000)
-    flight.stand_and_run(10)
-    flight.controller.damp()
-    flight.go_on(30)
-    path = flight.save(tmp_path / "flown")
-    found = replay(
-        remade(path, "policy_tick", lambda tick: None if tick.mode == 3 else tick),
-        None,
-        "",
-        {},
-    )
-    assert not found
-    check_wording(verdict(found))
-
-
-def test_a_velocity_command_of_long_ago_may_be_missing_and_is_reported(tmp_path: Path) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]))
-    flight.tick(velocity=(0.5, 0.0, -3.0))
-    flight.stand_and_run(30)
-    check_wording(verdict(alike(flight.save(tmp_path / "flown", flight.ticks - 20))))
 
 
 @pytest.mark.parametrize(

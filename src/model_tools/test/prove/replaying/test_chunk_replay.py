@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.errors import ToolError
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import Mode
 from testkit.replays import SOME_OR_EACH, replayed_from_states
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording
 
-from ...tiny_bundle import make_bundle
 from .small_arms import SETTINGS, ArmFlight, arm_bundle
 from .small_flights import added, elsewhere, remade, rewritten
 from .small_policies import alike, counts_of, differing, first_difference
@@ -194,19 +192,6 @@ def test_a_chunk_that_arrives_in_another_tick_is_found(
 
     tick, *_ = first_difference(rewritten(path, move, logged_ns=logged_ns))
     assert tick in (moved, moved + shift)
-
-
-def test_a_result_of_another_tick_than_its_time_says_is_refused(arm_flown: Path) -> None:
-    move = late_ones(lambda each: dataclasses.replace(each, tick=each.tick + 1))
-    with refusal(ToolError):
-        replay(remade(arm_flown, "chunk_inference", move), None, "", {})
-
-
-def test_a_back_end_and_a_joint_policy_are_refused(tmp_path: Path, arm_flown: Path) -> None:
-    with refusal(ToolError):
-        replay(arm_flown, None, "onnx", {})
-    with refusal(ToolError):
-        replay(arm_flown, make_bundle(tmp_path / "tiny"), "", {})
 
 
 def test_another_contract_is_a_what_if_and_another_description_or_machine_is_judged(

@@ -28,7 +28,6 @@ from policy_inference.shadow.shadowed_member import ShadowQuestion
 from testkit.wording import refusal
 
 from .small_arms import SETTINGS, ArmFlight, arm_bundle
-from .small_flights import remade
 
 
 class ShadowedArmFlight:
@@ -152,25 +151,6 @@ def test_figures_of_the_flight_are_computed_again_bit_for_bit(
     assert_same(recorded, flown.divergence)
 
 
-def test_from_the_middle_of_a_run_what_is_known_is_compared(
-    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
-) -> None:
-    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
-    flight = flown.flight.runs(90)
-    recording = FlightRecording(flight.save(tmp_path / "flown", flight.ticks - 50))
-
-    found = shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
-
-    recorded = {answer.tick: answer for answer in recording.shadow_answers()}
-    compared = [a for a in found.answers.values() if a.outcome is ShadowOutcome.COMPARED]
-    assert len(compared) > 10
-    for answer in compared:
-        seen = recorded[answer.tick]
-        assert seen.target is not None
-        assert answer.target is not None
-        np.testing.assert_array_equal(answer.target, seen.target)
-
-
 def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
     tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
 ) -> None:
@@ -182,22 +162,6 @@ def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
     for recording in (alone, shadowed):
         with refusal(ToolError):
             shadow_flight(recording, third, [], {}, ShadowMode.FOLLOWED)
-
-
-def test_inference_that_is_missing_is_found(
-    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
-) -> None:
-    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
-    path = flown.flight.runs(60).save(tmp_path / "flown")
-
-    def later(inference: Any) -> Any:
-        inference.observation_ns += 1
-        return inference
-
-    recording = FlightRecording(remade(path, "shadow_inference", later))
-
-    with refusal(ToolError):
-        shadow_flight(recording, other_arm, [], {}, ShadowMode.FOLLOWED)
 
 
 def test_model_of_a_shadow_without_cameras_is_run(tmp_path: Path) -> None:

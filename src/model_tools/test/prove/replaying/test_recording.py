@@ -24,15 +24,8 @@ from testkit.wording import refusal
 
 from ...small_bag import every, joint_states, write_bag
 from ...tiny_bundle import make_bundle
-from .small_flights import remade, rewritten
+from .small_flights import remade
 from .small_policies import alike
-
-OLD_TICK = """
-builtin_interfaces/Time stamp
-uint64 tick
-int64 time_ns
-uint8 mode
-"""
 
 
 def refused(path: Path, given: Path | None = None) -> str:
@@ -121,29 +114,6 @@ SPOILT_MESSAGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
 def test_messages_that_lack_or_contradict_something_are_refused(flown: Path, case: str) -> None:
     topic, change = SPOILT_MESSAGES[case]
     refused(remade(flown, topic, change))
-
-
-def test_ticks_of_another_version_are_refused(flown: Path) -> None:
-    refused(rewritten(flown, lambda _, m: m, definitions={"policy_msgs/msg/PolicyTick": OLD_TICK}))
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        ("inputs", "ages_s", "measured_times_ns", "repeats"),
-        ("state_fields", "state_sizes", "state"),
-    ],
-)
-def test_a_recording_without_what_the_policy_needs_is_refused(
-    flown: Path, fields: tuple[str, ...]
-) -> None:
-    def clear(_: str, message: Any) -> Any:
-        for name in fields:
-            if hasattr(message, name) and len(getattr(message, name)):
-                setattr(message, name, getattr(message, name)[:0])
-        return message
-
-    refused(rewritten(flown, clear))
 
 
 def test_a_bundle_that_was_changed_since_is_not_taken_for_the_one_that_ran(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.errors import ToolError
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.shadowing import shadow_flight
 from policy_core.bundle.bundle import JointBundle
@@ -101,12 +100,3 @@ def test_replay_finds_what_a_shadow_answered_while_its_member_ran(
         if theirs.target is not None:
             np.testing.assert_array_equal(one.target, theirs.target)
             np.testing.assert_array_equal(one.active_target, theirs.active_target)
-
-
-@pytest.mark.parametrize("member", ["", "trot"])
-def test_the_member_must_be_named(tmp_path: Path, other: JointBundle, member: str) -> None:
-    flight = SmallSetFlight(small_set(tmp_path, None))
-    flight.stand_and_run()
-    recording = FlightRecording(flight.save(tmp_path / "flown"))
-    with pytest.raises(ToolError):
-        shadow_flight(recording, other, ["onnx"], {}, ShadowMode.FREE, member)

@@ -10,16 +10,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.ship.compilers.compile_request import CompileRequest
-from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn import RknnCompiler
 from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, precisions_of
@@ -27,7 +23,7 @@ from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
 from testkit.wording import check_wording, refusal
 
-from ...tiny_bundle import make_bundle, observations, save_model, weights
+from ...tiny_bundle import observations, save_model, weights
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 6)), TensorSpec(name="actions", shape=(1, 2))
 SAMPLES = {"obs": observations(400)}
@@ -77,7 +73,7 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
 
 @pytest.fixture
 def compile_rknn(tmp_path: Path, toolkit: Callable[..., None]) -> Compile:
-    save_model(tmp_path / "policy.onnx", weights(), 17)
+    save_model(tmp_path / "policy.onnx", weights())
     (tmp_path / "out").mkdir()
 
     def apply(
@@ -128,32 +124,6 @@ def test_a_precision_that_the_chip_lacks_is_refused_with_those_it_has(
         compile_rknn(precision, target)
 
 
-@pytest.fixture
-def rknn_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CompileRequest]:
-    monkeypatch.setattr(
-        "model_tools.ship.compilers.compiled_bundle.find_compiler", lambda _: RknnCompiler()
-    )
-    return partial(
-        CompileRequest,
-        compiler="rknn",
-        bundle=make_bundle(tmp_path / "tiny"),
-        rows=None,
-        samples=512,
-        output=tmp_path / "made",
-    )
-
-
-@pytest.mark.parametrize(
-    ("precision", "target"),
-    [("int8", "rk3588"), ("float16", "rk3588"), ("fp16", "rk3399")],
-)
-def test_former_names_of_precisions_and_unknown_chips_are_explained(
-    rknn_request: Callable[..., CompileRequest], precision: str, target: str
-) -> None:
-    with refusal(ToolError):
-        compile_bundle(rknn_request(precision=precision, target=target))
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -172,14 +142,6 @@ def test_options_are_checked_before_the_toolkit_runs(compile_rknn: Compile, opti
     """It takes most of these without a word."""
     with refusal(ToolError):
         compile_rknn(**dict(one.split("=") for one in options.split()))
-
-
-def test_few_samples_are_warned_of(compile_rknn: Compile, caplog: pytest.LogCaptureFixture) -> None:
-    compile_rknn(samples={"obs": observations(299)})
-    check_wording(*caplog.messages)
-    caplog.clear()
-    compile_rknn(samples={"obs": observations(300)})
-    assert not caplog.text
 
 
 MADE = {
@@ -231,16 +193,6 @@ def test_what_computes_another_function_in_the_simulator_is_refused(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_what_the_simulator_does_not_run_is_made_with_a_warning(
-    toolkit: Callable[..., None], compile_rknn: Compile, caplog: pytest.LogCaptureFixture
-) -> None:
-    toolkit(tool="rknn-toolkit2 2.5.0", unproven="init_runtime: no simulator for this chip")
-
-    compile_rknn()
-
-    check_wording(*caplog.messages)
-
-
 def test_what_the_toolkit_refuses_is_a_sentence(
     compile_rknn: Compile, toolkit: Callable[..., None]
 ) -> None:
@@ -272,28 +224,5 @@ def test_a_toolkit_that_is_missing_or_lacks_something_says_how_to_make_it(
         compile_rknn()
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
-    with refusal(ToolError):
-        compile_rknn()
-
-
-def test_complaints_of_the_native_compiler_are_warnings(
-    compile_rknn: Compile, toolkit: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
-    toolkit(
-        script="echo 'E RKNN: [19:23:45.813] Lut fuse dtype not support yet!, dtype: 5'; "
-        "echo 'E RKNN: [19:23:45.814] Unkown op target: 0'; "
-        "echo 'E RKNN: [19:23:45.815] Unkown op target: 0'"
-    )
-
-    compile_rknn()
-
-    check_wording(*caplog.messages)
-
-
-def test_only_inputs_in_float32_are_taken(compile_rknn: Compile, tmp_path: Path) -> None:
-    model = onnx.load(tmp_path / "policy.onnx")
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
-    onnx.save(model, tmp_path / "policy.onnx")
-
     with refusal(ToolError):
         compile_rknn()

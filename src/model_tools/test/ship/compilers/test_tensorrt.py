@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import pytest
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import BackendError
 from policy_core.interfaces import F32
 from policy_inference.backends.registry import open_backend
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording
 
 from ...tiny_bundle import forward, make_bundle, observations, weights
 from .conftest import compiled
@@ -75,21 +73,6 @@ def test_every_version_builds_an_engine_of_it(
     backend.close()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_contract_says_that_the_file_is_portable(
-    compile_tensorrt: Compile, tmp_path: Path, precision: str
-) -> None:
-    bundle = compile_tensorrt(precision)
-    entry, file = bundle.artifact("tensorrt")
-
-    assert (entry.precision, entry.target) == (precision, None)
-    assert file.name == f"policy.{precision}.tensorrt.onnx"
-    assert entry.made is not None
-    check_wording(entry.made)
-    former = load_bundle(tmp_path / "tiny", kind=JointBundle).contract.model.artifacts["onnx"]
-    assert bundle.contract.model.artifacts["onnx"] == former
-
-
 def test_biases_stay_in_float32_and_weights_have_pairs_of_their_own(
     compile_tensorrt: Compile,
 ) -> None:
@@ -118,13 +101,3 @@ def test_a_build_here_proves_it_and_is_reported(
     backend, _ = open_backend(load_bundle(tmp_path / "made", kind=JointBundle), ["tensorrt"])
     assert "cache" in backend.details["engine"]
     backend.close()
-
-
-def test_a_build_where_tensorrt_is_not_leaves_no_bundle(
-    compile_tensorrt: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-
-    with refusal(BackendError):
-        compile_tensorrt("fp32", build="yes")
-    assert not (tmp_path / "made").exists()

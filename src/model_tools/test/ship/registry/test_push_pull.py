@@ -178,29 +178,6 @@ def test_what_a_pull_is_writing_is_no_leftover(
 
 
 @pytest.mark.parametrize(
-    "args",
-    [
-        ["--activate"],
-        ["--allow-downgrade", "x"],
-        ["--install", "--output", "x"],
-        ["--channel", "stable"],
-    ],
-    ids=" ".join,
-)
-def test_options_that_do_not_fit_are_refused(
-    args: list[str],
-    make_version: MakeVersion,
-    repository: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    push(make_version(), repository)
-    monkeypatch.chdir(tmp_path)
-    assert tool("pull", f"{repository}:1.0.0", *args) == 4
-    assert not (tmp_path / NAME).exists()
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "tiny",

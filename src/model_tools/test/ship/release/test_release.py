@@ -449,18 +449,6 @@ def test_release_that_ended_takes_no_evidence_and_can_be_taken_back(
         assert tool("release", verb, proposal.file, "--reason", "again") == 4
 
 
-def test_stages_that_are_left_out_are_passed_over(proposal: Candidate, tmp_path: Path) -> None:
-    proposal.file = tmp_path / "releases/short.yaml"
-    options = ("--without", "simulation", "--without", "shadow", "--output", proposal.file)
-    assert tool("release", "new", proposal.bundle, *options) == 0
-    assert read_release(proposal.file).asked == ("canary", "production")
-    first = tmp_path / "first.yaml"
-    assert tool("release", "new", proposal.bundle, "--output", first) == 0
-    assert "shadow" not in read_release(first).asked
-    assert proposal.prove("canary", proposal.trial()) == 0
-    assert proposal.promote() == 0
-
-
 def test_release_is_of_a_signed_bundle_and_of_another_than_before(
     proposal: Candidate, make_version: MakeVersion, tmp_path: Path
 ) -> None:

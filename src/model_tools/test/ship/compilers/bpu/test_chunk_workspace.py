@@ -81,29 +81,6 @@ def test_names_are_those_of_the_vendors_exporter(
     assert (folder / "bpu_output").is_dir()
 
 
-def test_the_bundle_is_untouched(prepared: Prepare, tmp_path: Path) -> None:
-    statistics = tmp_path / "arm" / "bpu_output" / "laptop_mean.npy"
-    statistics.parent.mkdir()
-    statistics.write_bytes(b"kept")
-    before = {file: file.read_bytes() for file in (tmp_path / "arm").rglob("*") if file.is_file()}
-
-    bundle = load_bundle(prepared(), kind=ChunkBundle)
-
-    bundle.verify()
-    assert {file: file.read_bytes() for file in before} == before
-    assert not list(bundle.path.glob(".*"))
-    assert not list(bundle.path.rglob("*.nash-e.onnx"))
-
-
-def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
-    folder = prepared()
-
-    with refusal(ToolError):
-        prepared(count=4)
-
-    assert len(list((folder / ENCODER / f"calibration_data_{ENCODER}").iterdir())) == 12
-
-
 @pytest.mark.parametrize(
     "given", [{"march": "nash-x"}, {"jobs": 0}, {"count": 37}], ids=["march", "jobs", "count"]
 )
@@ -144,26 +121,6 @@ def test_build_all_compiles_and_the_bundle_takes_what_it_made(
         assert (folder / "bpu_output" / f"{graph}{suffix}").is_file()
     assert not (bundle.path / "build_all.sh").exists()
     bundle.verify()
-
-
-@pytest.mark.parametrize("options", [{"compiled": "arm"}, {}], ids=["result", "tool"])
-def test_what_compile_lacks_is_said_before_samples_are_collected(
-    prepared: Prepare, tmp_path: Path, options: dict[str, str]
-) -> None:
-    folder, taken = prepared(count=8), list[int]()
-    given = {name: tmp_path / place for name, place in options.items()}
-
-    with refusal(ToolError):
-        compile_graphs(
-            folder,
-            tmp_path / "no arm_dataset",
-            tmp_path / "made",
-            "nash-e",
-            lambda seen, total: taken.append(seen),
-            **given,
-        )
-
-    assert not taken
 
 
 def compile_graphs(

@@ -49,11 +49,6 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     check_wording(entry.made)
 
 
-def test_container_is_the_one_that_the_user_names(compile_bpu: Compile, tmp_path: Path) -> None:
-    with refusal(UnfinishedError):
-        compile_bpu(workspace=tmp_path / "work", image="mine:v2")
-
-
 def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with pytest.raises(UnfinishedError):
@@ -64,16 +59,6 @@ def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Pa
 
     assert (file.name, file.read_text("utf-8")) == ("policy.int8.bin", ELSEWHERE)
     check_wording(entry.tool)
-
-
-@pytest.mark.parametrize("content", [b"version https://git-lfs", b""], ids=["pointer", "nothing"])
-def test_what_is_no_compiled_model_is_refused(
-    compile_bpu: Compile, begun_work: Path, content: bytes
-) -> None:
-    (begun_work / "bpu_output" / "policy.hbm").write_bytes(content)
-
-    with refusal(ToolError):
-        compile_bpu(compiled=begun_work)
 
 
 @pytest.mark.parametrize(

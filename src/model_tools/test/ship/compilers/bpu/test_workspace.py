@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -90,26 +89,6 @@ def test_lists_are_in_the_order_of_the_inputs(
     )
 
 
-@pytest.mark.parametrize(("march", "suffix"), [("bayes-e", ".bin"), ("nash-e", ".npy")])
-def test_samples_are_those_that_were_given_in_their_order(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, suffix: str
-) -> None:
-    one = transformer_graph(tmp_path)
-
-    folder = (
-        write_bpu_graphs([one], bpu_settings(march))
-        / "transformer"
-        / "calibration"
-        / "1_laptop_features"
-    )
-
-    files = sorted(folder.iterdir())
-    assert [file.name for file in files] == [f"{row:06d}{suffix}" for row in range(40)]
-    read = np.load if suffix == ".npy" else lambda file: np.fromfile(file, np.float32)
-    for file, sample in zip(files, one.samples["laptop/features"], strict=True):
-        np.testing.assert_array_equal(read(file).reshape(4, 2, 3), sample)
-
-
 @pytest.mark.parametrize("opset", [9, 13, 20])
 @pytest.mark.parametrize("march", ["bayes-e", "nash-e"])
 def test_model_in_the_workspace_is_the_same_function_of_four_axes(
@@ -152,14 +131,6 @@ def test_models_of_several_inputs_are_the_same_functions_in_opset_11(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_open_batch_is_closed_to_one(write_bpu_graphs: Callable[..., Path], tmp_path: Path) -> None:
-    folder = write_bpu_graphs([mlp_graph(tmp_path, batch="batch")], bpu_settings("bayes-e"))
-
-    model = onnx.load(folder / "policy" / "policy.onnx")
-    (output,) = model.graph.output
-    assert [axis.dim_value for axis in output.type.tensor_type.shape.dim] == [1, 2]
-
-
 def layer_norm_graph(folder: Path) -> BpuGraph:
     """Make a model with an operator that opset 11 does not have."""
     nodes = [helper.make_node("LayerNormalization", ["obs", "scale"], ["actions"])]
@@ -199,17 +170,6 @@ def test_softmax_over_another_axis_than_the_last_is_not_taken_for_the_old_one(
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
 
 
-def test_scripts_stop_at_the_first_graph_that_fails(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, put_on_path: Callable[..., None]
-) -> None:
-    put_on_path("hb_mapper", "exit 7")
-    folder = write_bpu_graphs([mlp_graph(tmp_path)], bpu_settings("bayes"))
-
-    done = subprocess.run([str(folder / "build_all.sh")], check=False, capture_output=True)
-
-    assert done.returncode == 7
-
-
 @pytest.mark.parametrize(
     "spec",
     [
@@ -228,18 +188,3 @@ def test_inputs_that_a_bpu_does_not_take_are_refused(
 
     with refusal(ToolError):
         write_bpu_graphs([bad], bpu_settings("nash-e"))
-
-
-@pytest.mark.parametrize(
-    "names",
-    [("policy", "policy"), ("../policy",), ("bpu_output",), ("",)],
-    ids=["twice", "outside", "of the results", "no name"],
-)
-def test_graphs_whose_folders_would_clash_are_refused(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, names: tuple[str, ...]
-) -> None:
-    one = mlp_graph(tmp_path)
-    graphs = [dataclasses.replace(one, name=name) for name in names]
-
-    with refusal(ToolError):
-        write_bpu_graphs(graphs, bpu_settings("nash-e"))
