@@ -71,14 +71,6 @@ def test_an_encoder_slower_than_its_frames_loses_none(tmp_path: Path) -> None:
     check_dataset(tmp_path / "part", [50])
 
 
-def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> None:
-    # Videos have colours for four pixels at once: none encodes 31 rows.
-    with pytest.raises(OSError, match="encoder"):
-        write_part(
-            tmp_path / "part", mapping_at((31, 48)), EPISODE, quick(100, (31, 48)), DatasetForm()
-        )
-
-
 def test_a_large_dataset_has_several_files_of_several_episodes(
     tmp_path: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,16 +161,6 @@ def test_integers_do_not_hide_what_is_not_finite(compile_model: Compile, tmp_pat
             backend.run()
 
 
-def test_the_file_keeps_what_it_was_made_of(compile_model: Compile, tmp_path: Path) -> None:
-    source = models.save_elu(tmp_path / "policy.onnx")
-
-    compile_model(source, models.ELU_IN, models.ELU_OUT)
-
-    file = tmp_path / "made" / "policy.fp16.rknn"
-    assert read_rknn(file).targets == ("rk3588",)
-    assert b"policy_inference onnx=sha256:" in file.read_bytes()
-
-
 def test_the_decoder_of_act_is_built(compile_model: Compile, tmp_path: Path) -> None:
     source = models.save_decoder(tmp_path / "policy.onnx")
 

@@ -98,11 +98,6 @@ def test_a_lock_pins_every_requirement_by_version_and_hash(lock: Lock, python: s
     ] == []
 
 
-def test_there_is_no_other_lock() -> None:
-    files = {lock_file(lock.name, python) for lock in LOCKS for python in lock.pythons}
-    assert set((FOLDER / "locks").iterdir()) == files
-
-
 ENVIRONMENTS = {
     ".venv": ["jazzy", "kilted", "sourced"],
     ".venv-torch": ["torch"],

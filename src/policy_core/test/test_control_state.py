@@ -69,6 +69,17 @@ class Machine(Protocol):
         """Return another one, at the same time in the same world, that has not run."""
 
 
+def requests_of(controller: Controller) -> dict[str, Callable[[], object]]:
+    return {
+        "damp": controller.damp,
+        "stand": controller.stand,
+        "run": controller.run,
+        "reset": controller.reset,
+        "estop": lambda: controller.estop("pressed"),
+        "driver": lambda: controller.driver_stopped("the driver damps"),
+    }
+
+
 class Walker:
     def __init__(self, changes: dict[str, object]) -> None:
         self.changes = changes
@@ -101,15 +112,7 @@ class Walker:
         return status_of(self.controller, targets and bits_of(vars(targets)))
 
     def requests(self) -> dict[str, Callable[[], object]]:
-        controller = self.controller
-        return {
-            "damp": controller.damp,
-            "stand": controller.stand,
-            "run": controller.run,
-            "reset": controller.reset,
-            "estop": lambda: controller.estop("pressed"),
-            "driver": lambda: controller.driver_stopped("the driver damps"),
-        }
+        return requests_of(self.controller)
 
 
 class Gaits(Walker):
@@ -164,12 +167,7 @@ class ChunkArm:
     def step(self, kind: str, value: Any) -> object:
         arm, controller, said = self.arm, self.controller, ""
         requests: dict[str, Callable[[], object]] = {
-            "damp": controller.damp,
-            "stand": controller.stand,
-            "run": controller.run,
-            "reset": controller.reset,
-            "estop": lambda: controller.estop("pressed"),
-            "driver": lambda: controller.driver_stopped("the driver damps"),
+            **requests_of(controller),
             "crouch": arm.runtime.requests.take_over,
             "walk": arm.runtime.requests.hand_back,
         }

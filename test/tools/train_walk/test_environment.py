@@ -19,10 +19,9 @@ from policy_inference.backends.registry import open_backend
 from robot_sim.figures import Array
 from robot_sim.walk import walk
 from robot_sim.world import World
-from tools.train_walk.definition import Noise, Task, TrainedRobot, load_task, load_trained_robot
-from tools.train_walk.environment import Environment, delayed
-from tools.train_walk.layout import ACTION_SIZE, COMMAND, FRAME, JOINT_VEL_SCALE, observe
-from tools.train_walk.physics import DECIMATION
+from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.environment import Environment
+from tools.train_walk.layout import ACTION_SIZE, FRAME, JOINT_VEL_SCALE, observe
 from tools.train_walk.reference import reference_of
 
 BUNDLES = Path(__file__).resolve().parents[3] / "config" / "bundles"
@@ -100,23 +99,6 @@ def test_the_policy_is_trained_on_what_the_product_shows_it(name: str) -> None:
     np.testing.assert_allclose(trace.target[faded_in], targets[faded_in], atol=1e-5)
 
 
-def test_a_command_arrives_as_late_as_the_latency_says() -> None:
-    now, before, long_before = (np.full((6, 12), age) for age in (0.0, 1.0, 2.0))
-    latency = np.array([0, 1, DECIMATION - 1, DECIMATION, DECIMATION + 1, 2 * DECIMATION])
-    sent = delayed(np.stack([now, before, long_before]), latency)
-    ones = [1] * (DECIMATION - 1)
-    expected = [
-        [0, *(0 for _ in ones)],
-        [1, *(0 for _ in ones)],
-        [*ones, 0],
-        [*ones, 1],
-        [2, *ones],
-        [2, *(2 for _ in ones)],
-    ]
-    assert sent.shape == (6, DECIMATION, 12)
-    np.testing.assert_array_equal(sent[..., 0], expected)
-
-
 def stepped(trained_robot: TrainedRobot, steps: int, seed: int, difficulty: float) -> Array:
     made = environment(trained_robot, seed=seed, difficulty=difficulty)
     random = np.random.default_rng(0)
@@ -142,31 +124,6 @@ def test_a_robot_that_falls_is_reported_and_starts_again(trained_robot: TrainedR
         upright = step.critic_obs[step.terminated, 5]
         assert (upright < -0.9).all()
     assert fallen >= COUNT
-
-
-def handing_over(share: float) -> Task:
-    given = dataclasses.replace(TASK.handed_over, share=share)
-    return dataclasses.replace(TASK, handed_over=given)
-
-
-# A robot with a lower default pose sinks to it first.
-@pytest.mark.parametrize("trained_robot", ["lite3", "go2"], indirect=True)
-def test_robots_are_handed_over_standing_and_still(trained_robot: TrainedRobot) -> None:
-    silent = Noise(ang_vel_radps=0.0, gravity=0.0, joint_pos_rad=0.0, joint_vel_radps=0.0)
-    task = handing_over(1.0)
-    task = dataclasses.replace(
-        task, disturbances=dataclasses.replace(task.disturbances, noise=silent)
-    )
-    made = environment(trained_robot, task=task, difficulty=1.0)
-    for _ in range(5):
-        step = made.step(STILL)
-        assert not step.obs[:, 6:9].any()
-        assert not step.terminated.any()
-    extras = step.critic_obs[:, COMMAND.obs_size :]
-    lin_vel, touch = extras[:, 0:3], extras[:, 6:10]
-    assert np.abs(lin_vel[:, :2]).max() < 0.3
-    assert np.abs(lin_vel[:, 2]).max() < 0.5  # gains of walking carry less than those of standing
-    assert touch.mean() > 0.7
 
 
 def test_a_policy_of_a_motion_is_shown_the_next_frame_in_each_tick() -> None:

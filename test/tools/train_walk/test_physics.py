@@ -92,14 +92,6 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
     np.testing.assert_allclose(robots.qpos[0, :3], sensed.pos_world, atol=0.01)
 
 
-def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
-    together = made_robots(rough=2, step_m=0.03)
-    alone = made_robots(rough=2, step_m=0.03, threads=1)
-    for robots in (together, alone):
-        hold(robots, 20)
-    np.testing.assert_array_equal(together.qpos, alone.qpos)
-
-
 @pytest.mark.parametrize("terrain", ["tiles", "stairs"])
 def test_tiles_carry_robots_and_are_where_the_heights_say(terrain: Terrain) -> None:
     robots = made_robots(terrain=terrain, rough=2, step_m=0.1)

@@ -69,14 +69,6 @@ def test_a_kept_normaliser_and_the_model_are_the_policy(export: Exporter, layout
     assert run_fed_back(model, normalised) == pytest.approx(expected(actions, obs), abs=1e-5)
 
 
-def test_a_normaliser_that_is_left_out_is_left_out(export: Exporter) -> None:
-    content, actor = layouts.state_dict()
-    norm = layouts.empirical(OBS).state_dict()
-    whole = {"model_state_dict": content, "obs_norm_state_dict": norm}
-    model, obs = export(whole, {**CONFIG, "normaliser": "none"}), wide_rows()
-    assert run_fed_back(model, obs.numpy()) == pytest.approx(expected(actor, obs), abs=1e-5)
-
-
 def test_epsilon_and_bound_of_the_training_can_be_said(export: Exporter) -> None:
     norm = layouts.empirical(OBS)
     content, actor = layouts.state_dict()
