@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Quaternion, Vector3
+from grid_map_msgs.msg import GridMap
 from nav_msgs.msg import Odometry
 from PIL import Image as Pillow
 from policy_msgs.msg import ContactForces, JointCommand
@@ -110,11 +111,8 @@ def drive_command(message: JointCommand) -> DriveCommand:
     )
 
 
-def elevation_map_message(made: MadeMap, stamp: Time) -> Any:
-    """Return a map as grid_map_msgs/GridMap with the layer `elevation`."""
-    # Only here: robots without a map do not need the package.
-    from grid_map_msgs.msg import GridMap
-
+def elevation_map_message(made: MadeMap, stamp: Time) -> GridMap:
+    """Return a map with the layer `elevation`."""
     elevation = made.elevation
     rows, columns = elevation.heights.shape
     message = GridMap(layers=["elevation"], basic_layers=["elevation"])

@@ -22,6 +22,7 @@ later on, the drives damp, and the world runs on in real time until a command co
 from collections.abc import Sequence
 from typing import Any
 
+from grid_map_msgs.msg import GridMap
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import ContactForces, JointCommand
 from rcl_interfaces.msg import SetParametersResult
@@ -82,7 +83,7 @@ class SimNode(RobotNode):
             stream_steps=streams,
         )
         if self._mapper is not None:
-            self._maps = self._map_publisher()
+            self._maps = self.create_publisher(GridMap, "elevation_map", NEWEST)
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)
         self._odom = self.create_publisher(Odometry, "odom", NEWEST)
         self._contacts = self.create_publisher(ContactForces, "contact_forces", NEWEST)
@@ -106,16 +107,6 @@ class SimNode(RobotNode):
         if terrain not in TERRAINS:
             raise SimError(f"terrain: expected {', '.join(TERRAINS)}, found {terrain}")
         return Ground(terrain=terrain, step_m=self._get("step_m"), seed=self._get("seed"))
-
-    def _map_publisher(self) -> Any:
-        try:
-            from grid_map_msgs.msg import GridMap
-        except ImportError:
-            raise SimError(
-                "elevation_map: expected the package grid_map_msgs, found none; install "
-                "ros-DISTRO-grid-map-msgs"
-            ) from None
-        return self.create_publisher(GridMap, "elevation_map", NEWEST)
 
     def _carrier(self) -> ArmCarrier:
         if self._get("robot") != "lite3" or self._get("payload_kg") or self._get("step_m"):
