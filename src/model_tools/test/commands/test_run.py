@@ -98,6 +98,17 @@ def test_what_is_written_calibrates_and_compares(run_policy: Run, tmp_path: Path
         assert 0.0 < abs(rows["acted"] - rows["actions"]).max() < 0.1
 
 
+def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
+    run_policy: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (
+        cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "fp16", "--output", "fp16"])
+        == 0
+    )
+    assert run_policy("fp16", "--steps", 64) == 4
+    check_wording(caplog.messages[-1])
+
+
 @pytest.mark.parametrize(
     "args",
     [

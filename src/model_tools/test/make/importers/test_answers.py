@@ -101,6 +101,12 @@ def test_answers_from_a_file_are_taken_and_given_ones_win(draft: Draft, tmp_path
     assert draft.todos() == {}
 
 
+def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: Draft) -> None:
+    draft.put("joints.names", ["hip", "knee"])
+    with refusal(ToolError):
+        answer_all(draft, ["joints.names=[knee, hip]"])
+
+
 def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
     draft.put("rate_hz", 50.0)
     answer_all(draft, ["rate_hz=100"])

@@ -168,6 +168,17 @@ def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_ro
 
 
 @pytest.mark.parametrize(
+    ("action", "key"), [("GaitAction", "action.terms"), ("RelativeJointPositionAction", "action")]
+)
+def test_an_action_that_the_contract_cannot_say_is_a_question_that_names_it(
+    drafted: MakeDraft, action: str, key: str
+) -> None:
+    known = DEPLOY["actions"]["JointPositionAction"]
+    keys = {"gaits": 3} if action == "GaitAction" else known
+    assert action in drafted({"actions": {action: keys}}).todos()[key]
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"stiffness": MISSING},
@@ -238,6 +249,27 @@ def test_names_in_the_sdk_s_order_are_mapped(drafted: MakeDraft) -> None:
     draft = drafted(joints="knee,hip", joint_order="sdk")
     assert draft.find("joints.names") == ["hip", "knee"]
     assert draft.find("joints.stiffness") == [40.0, 20.0]
+
+
+def test_an_unknown_robot_s_file_is_asked_about_with_each_order_that_it_could_be(
+    go2_draft: MakeDraft, robot_file: WriteRobot
+) -> None:
+    chains = [[name.replace("_joint", "") for name in names] for names in GO2_FILE]
+    file = robot_file(urdf(*chains))
+    with refusal(ToolError):
+        go2_draft(file)
+    draft = go2_draft(file, joint_order="breadth_first")
+    assert draft.find("joints.names") == [name.removesuffix("_joint") for name in GO2_POLICY]
+
+
+def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
+    drafted: MakeDraft, robot_file: WriteRobot
+) -> None:
+    # As with wheels at the feet, whose motors the known robot does not have.
+    wheels = {"joint_ids_map": [3, 12], "stiffness": [20.0] * 16, "damping": [0.5] * 16}
+    legs = [[*leg, leg[0].replace("hip", "foot")] for leg in GO2_FILE]
+    with refusal(ToolError):
+        drafted(wheels, joints=robot_file(urdf(*legs)))
 
 
 def test_gains_whose_order_the_file_leaves_open_are_asked_for(drafted: MakeDraft) -> None:

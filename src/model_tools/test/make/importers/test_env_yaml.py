@@ -15,8 +15,8 @@ from model_tools.files.foreign import parse_foreign_yaml
 from model_tools.make.importers.import_bundle import make_draft
 from testkit.wording import check_wording, refusal
 
-from .conftest import MakeRequest
-from .small_runs import ENV, ENV_WIDTH
+from .conftest import MakeRequest, WriteRobot
+from .small_runs import ENV, ENV_WIDTH, urdf
 
 JOINTS = "hip,knee"
 
@@ -201,6 +201,20 @@ SCAN = """    scan:
       scale: null
       history_length: 0
 """
+
+
+def test_a_robot_s_file_with_two_orders_is_asked_about(
+    request_for: MakeRequest, robot_file: WriteRobot
+) -> None:
+    one = robot_file(urdf(["hip", "knee"]))
+    assert make_draft(request_for(ENV, ENV_WIDTH, joints=one)).find("joints.names") == [
+        "hip",
+        "knee",
+    ]
+    two = robot_file(urdf(["hip", "foot"], ["knee"]))
+    for order in (None, "sdk"):
+        with refusal(ToolError):
+            make_draft(request_for(ENV, ENV_WIDTH, joints=two, joint_order=order))
 
 
 def scanned(*edits: tuple[str, str]) -> str:

@@ -187,6 +187,24 @@ URDF = """<robot name="r">
 </robot>"""
 
 
+@pytest.mark.parametrize(
+    "answer", ["{hip: ankle}", "{foot: upper_joint}", "{hip: 3}", "upper_joint"]
+)
+def test_names_that_the_robot_file_does_not_have_are_refused(
+    request_: ImportRequest, robot_file: WriteRobot, answer: str
+) -> None:
+    robot = Path(robot_file(URDF.replace('"hip"', '"upper_joint"')))
+    answers = [*ANSWERS, f"joints.robot_names={answer}"]
+    with refusal(ToolError):
+        make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
+
+
+def test_a_fixed_batch_of_more_than_one_is_refused(request_: ImportRequest, tmp_path: Path) -> None:
+    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch=4)
+    with refusal(ToolError):
+        make_draft(request_)
+
+
 def test_a_model_whose_metadata_name_the_joints_otherwise_is_refused(
     request_: ImportRequest, tmp_path: Path
 ) -> None:

@@ -255,6 +255,13 @@ def test_a_clip_of_the_user_becomes_the_bundle_s(tmp_path: Path) -> None:
     assert bundle.contract.stand.position.tolist() == [0.1, -0.8]
 
 
+def test_a_command_with_a_history_is_refused(tmp_path: Path) -> None:
+    lengths = {"observation_history_lengths": "2,1,1,1,1,1"}
+    model = save_policy(tmp_path / "policy.onnx", WIDTH + 4, 2, metadata={**METADATA, **lengths})
+    with refusal(ToolError):
+        make_draft(ImportRequest(source=model))
+
+
 def test_the_robot_s_file_gives_the_way_to_the_anchor(tmp_path: Path) -> None:
     names = {"joint_names": "yaw,pitch", "anchor_body_name": "torso"}
     robot = tmp_path / "robot.urdf"

@@ -16,7 +16,7 @@ from model_tools.make.importers.import_bundle import (
 )
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import ANSWERS
 from .small_models import save_policy
@@ -164,6 +164,16 @@ def test_limits_come_from_the_robot_inside_the_metadata(tmp_path: Path, written:
     draft = make_draft(ImportRequest(source=model))
     assert draft.find("joints.position_min") == [-3.0, -3.0]
     assert draft.find("joints.effort_limit") == [30.0, 30.0]
+
+
+@pytest.mark.parametrize("written", ["<robot", '"<robot', urdf(["hip"]), "<mujoco/>"])
+def test_limits_are_asked_for_where_the_robot_inside_is_of_no_use(
+    tmp_path: Path, written: str
+) -> None:
+    model = save_policy(tmp_path / "p.onnx", 11, 2, metadata={**COMMAS, "robot_urdf": written})
+    draft = make_draft(ImportRequest(source=model))
+    assert "joints.position_min" in draft.todos()
+    check_wording(*lines_with(draft.remarks, "robot_urdf"))
 
 
 def test_a_height_scan_of_which_only_the_name_is_known_becomes_one_by_answers(

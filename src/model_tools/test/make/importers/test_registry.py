@@ -32,3 +32,13 @@ def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
     with refusal(ToolError):
         choose(source)
     assert choose(source, "leapp").NAME == "leapp"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("{schema_version: 1, kind: joint}", None), ("{}", "urdf")]
+)
+def test_a_contract_or_an_unknown_format_is_refused_with_what_to_use(
+    tmp_path: Path, text: str, name: str | None
+) -> None:
+    with refusal(ToolError):
+        choose(read_source(some_yaml(tmp_path, text)), name)

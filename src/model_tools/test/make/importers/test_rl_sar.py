@@ -134,6 +134,15 @@ def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, changed: dict[st
         make_draft(rover_request(tmp_path, **changed))
 
 
+def test_another_format_or_a_torchscript_model_is_refused(tmp_path: Path) -> None:
+    asked = rover_request(tmp_path)
+    with refusal(ToolError):
+        make_draft(ImportRequest(source=asked.source))
+    asked.source.write_text("{sim: {}, decimation: 4}", "utf-8")
+    with refusal(ToolError):
+        make_draft(ImportRequest(source=asked.source, model=asked.model, format="rl_sar"))
+
+
 def test_without_the_robot_s_file_its_joints_are_needed(
     tmp_path: Path, robot_file: WriteRobot
 ) -> None:

@@ -145,6 +145,23 @@ def test_the_report_has_the_verdict_and_a_chart_of_each_term(
     assert "<svg" in (tmp_path / "report" / "coverage.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("output", "form"), [("calib.bin", None), ("calib.npy", "npz"), ("calib", None)]
+)
+def test_an_output_of_no_known_format_is_refused(
+    calib: Calibrate, output: str, form: str | None
+) -> None:
+    with refusal(ToolError):
+        calib(output, form=form)
+
+
+def test_an_npy_of_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
+    tiny = load_bundle(make_bundle(tmp_path / "tiny", recurrent=True), kind=JointBundle)
+    request = CalibrationRequest(selection=Selection(), batch=8, output=tmp_path / "calib.npy")
+    with refusal(ToolError):
+        calibrate(tiny, [made_rows()], request, silent(), lambda _: None)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KiB."""

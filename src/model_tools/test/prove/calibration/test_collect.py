@@ -15,13 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_tools.errors import ToolError
+from model_tools.files.rows import Row
 from model_tools.prove.calibration.calibrate import Selection, collect
 from model_tools.prove.calibration.collection import Collection
+from policy_core.interfaces import Tensor
 from testkit.wording import refusal
 
 from .sources import Made, counting, silent
 
 KNOWN = pytest.mark.parametrize("known", [True, False], ids=["count known", "count unknown"])
+
+
+def one_row(number: int, **tensors: Tensor) -> Row:
+    return Row(number=number, time_s=0.0, begins=False, tensors=tensors, sensed={})
 
 
 def drawn(folder: Path, sources: Sequence[Made], batch: int = 4, **wanted: object) -> list[float]:
@@ -134,6 +140,18 @@ with Collection(folder, 32) as rows:
     calibration_files.write(rows, bundle.contract, "npz", folder / "calib.npz", {})
 print(found.rows, found.different)
 """
+
+
+@pytest.mark.parametrize(
+    "other", [{"obs": np.zeros(3, np.float32)}, {"scan": np.zeros(2, np.float32)}, {}]
+)
+def test_a_row_with_other_arrays_than_the_first_is_refused(
+    tmp_path: Path, other: dict[str, np.ndarray]
+) -> None:
+    with Collection(tmp_path, 8) as rows:
+        rows.add(one_row(0, obs=np.zeros(2, np.float32)))
+        with refusal(ToolError):
+            rows.add(one_row(1, **other))
 
 
 @pytest.mark.acceptance

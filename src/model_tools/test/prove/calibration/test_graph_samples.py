@@ -114,6 +114,14 @@ def test_the_policy_graph_gets_the_normalised_state_of_the_whole_dataset(
         np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
+def test_a_policy_of_one_graph_gets_images_itself(tmp_path: Path, collect: Collect) -> None:
+    samples = collect(bundle_at(tmp_path, encoders=False))
+
+    assert list(samples) == [POLICY]
+    assert samples[POLICY].inputs["phone"].shape == (9, 3, 48, 64)
+    assert np.abs(as_floats(samples[POLICY].inputs["phone"])).max() < 4.0
+
+
 @pytest.mark.parametrize(
     "changes",
     [

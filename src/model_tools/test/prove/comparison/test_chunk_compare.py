@@ -27,6 +27,7 @@ from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
 from ...files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
+from ...tiny_bundle import make_bundle
 
 POLICY, ENCODER = "BPU_ACTPolicy_TransformerLayers", "BPU_ACTPolicy_VisionEncoder"
 SIZES: Any = {"laptop": (16, 24), "phone": (16, 24)}
@@ -135,6 +136,20 @@ def test_policies_that_are_not_the_same_are_not_compared(
 ) -> None:
     with refusal(ToolError):
         compared_chunks(ref_arm, other_graph(tmp_path / "other", same_function, **changes))
+
+
+def test_what_chunk_policies_cannot_be_compared_with_is_refused(
+    ref_arm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    same = other_graph(tmp_path / "same", same_function)
+    bare = write_chunk_bundle(tmp_path / "bare", sizes=SIZES, golden=None)
+    for args in (
+        (ref_arm, make_bundle(tmp_path / "joint")),
+        (ref_arm, same, "--closed-loop"),
+        (bare, same),
+    ):
+        assert compare_chunks(*args) == 4
+    check_wording(*caplog.messages)
 
 
 def test_report_is_written_kept_and_inspected(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
+from model_tools.prove.comparison.comparison_report import record
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.errors import LateRunError
 from policy_inference.comparison.rows import evenly
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -133,6 +136,21 @@ OTHER_FUNCTION = [
 ]
 
 
+def test_a_run_that_takes_too_long_names_the_option_that_allows_it(
+    reference: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def late(*_: object, run_timeout_s: float, **__: object) -> None:
+        raise LateRunError(f"rknn_sim: no answer within {run_timeout_s:g} s")
+
+    monkeypatch.setattr("model_tools.prove.comparison.candidates.open_models", late)
+    same = again(reference, tmp_path / "same")
+    assert compare_command(reference, same, "--run-timeout", "7") == LateRunError.exit_status
+    check_wording(caplog.messages[-1])
+
+
 @pytest.mark.parametrize(("word", "other"), [*SAME_FUNCTION, *OTHER_FUNCTION])
 def test_another_function_is_refused_however_the_same_one_is_written(
     reference: Path, tmp_path: Path, word: str, other: str
@@ -224,6 +242,26 @@ def test_walks_are_on_the_terminal_and_in_the_report(
     assert "Closed loop" in page
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--closed-loop", "--seconds", "2"],
+        ["--closed-loop", "--seconds", "nan"],
+        ["--robot-model", "robot.urdf"],
+        ["--closed-loop", "--robot-imu", "head"],
+        ["--closed-loop", "--robot-model", "nowhere.xml"],
+        ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
+    ],
+)
+def test_walks_that_cannot_be_are_refused_before_the_open_loop(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str]
+) -> None:
+    other = again(reference, tmp_path / "same")
+
+    assert compare_command(reference, other, *options) == 4
+    check_wording(*caplog.messages)
+
+
 def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_path: Path) -> None:
     other, output = again(reference, tmp_path / "same"), tmp_path / "report"
     (tmp_path / "tiny.urdf").write_text(ROBOT, "utf-8")
@@ -248,3 +286,18 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert load_bundle(reference, kind=JointBundle).contract.reports == {}
     assert compare_command(*arguments) == 4
     assert compare_command(*arguments, "--force") == 0
+
+
+def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
+    reference: Path, tmp_path: Path
+) -> None:
+    other = again(reference, tmp_path / "other")
+    found = compared(reference, other)
+    shutil.rmtree(other)
+    make_bundle(other, edit=knee_shifted)
+
+    with refusal(ToolError):
+        record(found, force=False)
+
+    assert load_bundle(other, kind=JointBundle).contract.reports == {}
+    assert not list(other.glob("reports/*"))

@@ -181,6 +181,13 @@ def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> N
     check_wording(problems(folder))
 
 
+@pytest.mark.parametrize("precision", ["fp16", "fp32, integers: unsigned"])
+def test_another_precision_than_the_contract_says_is_named(tmp_path: Path, precision: str) -> None:
+    make_bundle(tmp_path)
+    _replace(tmp_path, "precision: fp32", f"precision: {precision}")
+    check_suspicions(tmp_path)
+
+
 def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
     model = make_bundle(tmp_path) / "policy.onnx"
     model.write_bytes(model.read_bytes()[:-40])
@@ -288,6 +295,20 @@ def test_reports_of_a_bundle_are_shown_with_their_verdict(
     verdict = dict(report.rows)["report onnx"]
     assert report.suspicions == ([verdict] if is_suspicious else [])
     check_wording(verdict)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"artifacts": [{"holds": True}]},
+        {"artifacts": 3},
+        {"outcomes": [3], "model_sha256": "MODEL"},
+        {"outcomes": [], "model_sha256": 3},
+    ],
+)
+def test_a_report_that_is_broken_is_said_to_be(tmp_path: Path, content: dict[str, object]) -> None:
+    keep(make_bundle(tmp_path), content)
+    check_suspicions(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["missing", "notes.txt"])

@@ -139,6 +139,13 @@ def test_a_compiled_model_shows_what_its_header_says(tmp_path: Path) -> None:
     check_wording(dict(report.rows)["input"], *report.suspicions)
 
 
+def test_an_engine_says_that_it_runs_only_where_it_was_built(tmp_path: Path) -> None:
+    (tmp_path / "a.engine").write_bytes(bytes(range(100)))
+    report = inspect_path(tmp_path / "a.engine")
+    assert ("size", "100 bytes") in report.rows
+    check_wording(*report.suspicions)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

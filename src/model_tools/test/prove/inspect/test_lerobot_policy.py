@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from model_tools.errors import ToolError
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.interfaces import F32
-from testkit.wording import check_wording
+from testkit.wording import check_wording, refusal
 
 from .small_kinds import (
     ACTION,
@@ -103,6 +105,13 @@ def test_files_that_are_missing_or_cut_off_are_named(tmp_path: Path, name: str) 
     check_wording(*inspect_path(tmp_path).problems)
     file.unlink()
     check_wording(*inspect_path(tmp_path).problems)
+
+
+@pytest.mark.parametrize("config", [{"input_shapes": {}}, {"model_type": "bert"}, []])
+def test_other_configurations_are_refused(tmp_path: Path, config: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with refusal(ToolError):
+        inspect_path(tmp_path)
 
 
 def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: Path) -> None:

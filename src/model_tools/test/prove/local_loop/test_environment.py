@@ -112,6 +112,13 @@ number = 3
 """
 
 
+def test_several_inputs_need_a_dict_and_an_environment_its_methods() -> None:
+    with refusal(ToolError):
+        users_environment(Stub(), a=3, b=3).reset()
+    with refusal(ToolError):
+        users_environment({})
+
+
 @pytest.fixture
 def users_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a module of the user."""

@@ -185,6 +185,20 @@ def test_too_few_different_samples_are_refused(
 
 
 @pytest.mark.parametrize(
+    "arrays",
+    [{"observation": np.zeros((40, 6))}, {"obs": np.full((40, 6), np.nan)}],
+    ids=["another name", "not finite"],
+)
+def test_samples_that_do_not_fit_are_refused(
+    compile_tiny: Compile, tiny_rows: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez(tiny_rows, allow_pickle=False, **arrays)
+
+    with refusal(ToolError):
+        compile_tiny()
+
+
+@pytest.mark.parametrize(
     "changes",
     [{"precision": "int4"}, {"target": "rk3588"}, {"rows": None}, {"compiler": "gcc"}],
     ids=["precision", "target", "rows", "compiler"],
@@ -194,6 +208,13 @@ def test_what_the_compiler_does_not_offer_is_refused(
 ) -> None:
     with refusal(ToolError):
         compile_tiny(**changes)
+
+
+def test_only_the_reference_model_is_compiled(compile_tiny: Compile, tmp_path: Path) -> None:
+    compile_tiny()
+
+    with refusal(ToolError):
+        compile_tiny(bundle=tmp_path / "made", output=tmp_path / "twice")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -206,6 +227,25 @@ def test_weights_that_are_not_finite_are_not_compiled(
     with refusal(ToolError):
         compile_tiny(precision, tiny_rows if precision == "int8" else None, bundle=source)
     assert not (tmp_path / "made").exists()
+
+
+def test_an_output_inside_the_bundle_is_refused(compile_tiny: Compile, tiny_source: Path) -> None:
+    with refusal(ToolError):
+        compile_tiny(output=tiny_source / "int8")
+    assert not (tiny_source / "int8").exists()
+
+
+def test_a_failing_runtime_leaves_nothing_behind(
+    compile_tiny: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel for this node")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", fail)
+
+    with refusal(ToolError):
+        compile_tiny()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rollout.npz", "tiny"]
 
 
 def test_float16_is_refused_where_it_does_not_count_all_ticks(

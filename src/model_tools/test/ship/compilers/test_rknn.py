@@ -153,6 +153,14 @@ MADE = {
 }
 
 
+def test_few_samples_are_warned_of(compile_rknn: Compile, caplog: pytest.LogCaptureFixture) -> None:
+    compile_rknn(samples={"obs": observations(299)})
+    check_wording(*caplog.messages)
+    caplog.clear()
+    compile_rknn(samples={"obs": observations(300)})
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("kind", MADE)
 def test_a_file_that_is_not_what_was_asked_for_is_refused(
     compile_rknn: Compile, toolkit: Callable[..., None], tmp_path: Path, kind: str
@@ -193,6 +201,16 @@ def test_what_computes_another_function_in_the_simulator_is_refused(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_what_the_simulator_does_not_run_is_made_with_a_warning(
+    toolkit: Callable[..., None], compile_rknn: Compile, caplog: pytest.LogCaptureFixture
+) -> None:
+    toolkit(tool="rknn-toolkit2 2.5.0", unproven="init_runtime: no simulator for this chip")
+
+    compile_rknn()
+
+    check_wording(*caplog.messages)
+
+
 def test_what_the_toolkit_refuses_is_a_sentence(
     compile_rknn: Compile, toolkit: Callable[..., None]
 ) -> None:
@@ -226,3 +244,17 @@ def test_a_toolkit_that_is_missing_or_lacks_something_says_how_to_make_it(
     monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
     with refusal(ToolError):
         compile_rknn()
+
+
+def test_complaints_of_the_native_compiler_are_warnings(
+    compile_rknn: Compile, toolkit: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    toolkit(
+        script="echo 'E RKNN: [19:23:45.813] Lut fuse dtype not support yet!, dtype: 5'; "
+        "echo 'E RKNN: [19:23:45.814] Unkown op target: 0'; "
+        "echo 'E RKNN: [19:23:45.815] Unkown op target: 0'"
+    )
+
+    compile_rknn()
+
+    check_wording(*caplog.messages)

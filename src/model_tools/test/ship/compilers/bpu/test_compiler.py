@@ -61,6 +61,16 @@ def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Pa
     check_wording(entry.tool)
 
 
+@pytest.mark.parametrize("content", [b"version https://git-lfs", b""], ids=["pointer", "nothing"])
+def test_what_is_no_compiled_model_is_refused(
+    compile_bpu: Compile, begun_work: Path, content: bytes
+) -> None:
+    (begun_work / "bpu_output" / "policy.hbm").write_bytes(content)
+
+    with refusal(ToolError):
+        compile_bpu(compiled=begun_work)
+
+
 @pytest.mark.parametrize(
     ("target", "precision", "options"),
     [("nash-m", "int8", {}), ("nash-e", "int16", {}), ("nash-e", "int8", {"calibration": "kl"})],

@@ -188,3 +188,18 @@ def test_inputs_that_a_bpu_does_not_take_are_refused(
 
     with refusal(ToolError):
         write_bpu_graphs([bad], bpu_settings("nash-e"))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("policy", "policy"), ("../policy",), ("bpu_output",), ("",)],
+    ids=["twice", "outside", "of the results", "no name"],
+)
+def test_graphs_whose_folders_would_clash_are_refused(
+    write_bpu_graphs: Callable[..., Path], tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    one = mlp_graph(tmp_path)
+    graphs = [dataclasses.replace(one, name=name) for name in names]
+
+    with refusal(ToolError):
+        write_bpu_graphs(graphs, bpu_settings("nash-e"))
