@@ -201,13 +201,14 @@ class TestHandingBack:
         assert arm_led.takeover.driver is Driver.POLICY
 
 
-def test_two_hundred_handovers_are_without_a_jump() -> None:
+@pytest.mark.parametrize("there_and_back", [20, pytest.param(100, marks=pytest.mark.acceptance)])
+def test_handovers_are_without_a_jump(there_and_back: int) -> None:
     arm = LedArm(simulated_latency_s=0.2, steps=STEPS)
     random = np.random.default_rng(5)
     arm.answer = lambda run: np.repeat(random.uniform(-1.5, 1.5, (1, 1, 3)), STEPS, axis=1)
     arm.run()
     before, largest, policy = arm.tick(), 0.0, np.inf
-    for _ in range(100):
+    for _ in range(there_and_back):
         found = arm.follow(12)
         policy = min(policy, largest_steps(found, before).max())
         arm.leader = np.clip(found[-1] + random.uniform(-0.3, 0.3, 3), -2.0, 2.0)
