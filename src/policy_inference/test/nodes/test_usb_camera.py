@@ -164,6 +164,19 @@ class TestList:
 
 
 class TestCommand:
+    def test_list_needs_no_ros_and_output_needs_list(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
+
+        with pytest.raises(SystemExit) as ended:
+            main(["--list"])
+        assert ended.value.code == 0
+        check_wording(capsys.readouterr().out)
+        with pytest.raises(SystemExit) as ended:
+            main(["--output", "images"])
+        assert ended.value.code == 2
+
     @pytest.mark.ros
     def test_camera_without_a_device_ends_with_the_reason(
         self, capfd: pytest.CaptureFixture[str]

@@ -170,3 +170,9 @@ def test_a_name_with_several_addresses_is_beyond_if_one_is(monkeypatch: pytest.M
     )
     with refusal(PolicyError):
         open_listeners(EndpointOptions(tcp=("robot", 0)))
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_named(host: str) -> None:
+    with pytest.raises(PolicyError, match=f"--tcp {host}:5555: "):
+        open_listeners(EndpointOptions(tcp=(host, 5555), insecure_tcp=True))
