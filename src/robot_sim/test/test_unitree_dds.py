@@ -170,8 +170,6 @@ class TestProcess:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--faults", "explode:host"],
-        ["--watchdog-s", "-1"],
         ["--period-s", "0.0005"],
         ["--event-file", "/not/there/events"],
         ["--interface", "nowhere0"],
