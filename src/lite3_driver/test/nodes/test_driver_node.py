@@ -110,6 +110,7 @@ def test_threads_of_the_node_run_right_after_the_process_of_the_socket(lite3_sta
     assert thread_schedules(node) == {(os.SCHED_FIFO, 19)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
