@@ -186,10 +186,12 @@ def nodes(workspace: Path) -> Iterator[Callable[[str], None]]:
         process.wait(30.0)
 
 
-def test_driver_of_the_example_does_what_every_driver_must_do(run_there: Run) -> None:
+@pytest.mark.parametrize("tests", [f"{STATES} or {COMMANDS}", "not Times"], ids=["short", "all"])
+def test_driver_of_the_example_does_what_every_driver_must_do(run_there: Run, tests: str) -> None:
     printed = run_there(
-        "python -m pytest -p no:cacheprovider -k 'not Times' src/my_robot/my_robot_driver/test"
+        f"python -m pytest -p no:cacheprovider -k '{tests}' src/my_robot/my_robot_driver/test"
     )
+    assert " passed" in printed
     assert " failed" not in printed
 
 

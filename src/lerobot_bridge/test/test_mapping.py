@@ -49,17 +49,10 @@ OF_ONE_FIELD: list[Case] = [
     ({"max_gap_frames": -1}, "max_gap_frames"),
 ]
 REQUIRED = [
-    "schema_version",
-    "robot_type",
-    "rate_hz",
     "vectors",
     "joints/elbow/unit",
     "vectors/action/0/topic",
-    "vectors/action/0/type",
-    "cameras/front/topic",
     "cameras/front/height",
-    "cameras/front/width",
-    "command/0/topic",
     "command/0/type",
 ]
 SECTIONS = ["", "joints/elbow/", "vectors/action/0/", "cameras/front/", "command/0/"]

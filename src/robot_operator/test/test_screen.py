@@ -80,19 +80,6 @@ def test_all_lines_news_and_keys_fit_on_80_by_24() -> None:
     on_screen(act)
 
 
-def test_long_reasons_are_wrapped_and_the_newest_news_is_whole() -> None:
-    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
-        cockpit.lines = [("reason", "word " * 40 + "end-of-reason")]
-        cockpit.news = ["old"] * 20 + ["12:00:02  " + "why " * 40 + "remedy"]
-        await hands.press("x")
-        text = "\n".join(screen_rows(screen))
-        assert "end-of-reason" in text
-        assert "12:00:02" in text
-        assert "remedy" in text
-
-    on_screen(act)
-
-
 @pytest.mark.parametrize(
     ("headline", "news", "shown"),
     [

@@ -180,13 +180,8 @@ def test_it_ends_with_its_client_and_writes_the_trace(tmp_path: Path) -> None:
         assert trace["target"][-1] == pytest.approx(client.first.values[:N])
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--robot", "no_robot"], ["--faults", "drop:nothing"], ["--pose", "upside_down"]],
-    ids=" ".join,
-)
-def test_what_cannot_be_simulated_is_refused(arguments: list[str]) -> None:
-    words = [sys.executable, "-m", "robot_sim.sim_server", "--channel", "0", *arguments]
+def test_what_cannot_be_simulated_is_refused() -> None:
+    words = [sys.executable, "-m", "robot_sim.sim_server", "--channel", "0", "--robot", "no_robot"]
     ended = subprocess.run(words, check=False, capture_output=True, text=True)
     assert ended.returncode == 2
     check_wording(ended.stderr.splitlines()[-1])

@@ -133,6 +133,7 @@ class TestProcess:
         assert "Traceback" not in log
         assert len(Trace.load(trace).time_s) > 0
 
+    @pytest.mark.acceptance
     def test_a_g1_has_a_second_imu_and_a_battery(self, g1: Client) -> None:
         torso = g1.reader(SECONDARY_IMU, "hg.IMUState")
         battery = g1.reader(BATTERY, "hg.BmsState")
@@ -169,8 +170,6 @@ class TestProcess:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--faults", "explode:host"],
-        ["--watchdog-s", "-1"],
         ["--period-s", "0.0005"],
         ["--event-file", "/not/there/events"],
         ["--interface", "nowhere0"],

@@ -100,15 +100,14 @@ def grows(robot: Robot, to: int = 3) -> None:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_and_the_episode_is_kept(
-    number: signal.Signals, rig: Robot, start_recorder: Start, tmp_path: Path
+    rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:
     rig.appears()
     process = start_recorder()
     begins(rig)
     grows(rig)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
 
     assert process.wait(DEADLINE_S) == 0
     episode = tmp_path / "session" / "episode_0000"
@@ -118,21 +117,10 @@ def test_signal_ends_it_and_the_episode_is_kept(
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize(
-    ("parameters", "named"),
-    [
-        ({"mapping": "so102"}, "so102"),
-        ({"output": "/proc/session"}, "/proc/session"),
-        ({"episode_s": -1.0}, "episode_s"),
-    ],
-    ids=["mapping", "output", "length"],
-)
-def test_bad_parameters_end_with_status_2(
-    parameters: dict[str, object], named: str, start_recorder: Start, tmp_path: Path
-) -> None:
-    assert start_recorder(**parameters).wait(DEADLINE_S) == 2
+def test_bad_parameters_end_with_status_2(start_recorder: Start, tmp_path: Path) -> None:
+    assert start_recorder(mapping="so102").wait(DEADLINE_S) == 2
     log = (tmp_path / "recorder.log").read_text()
-    assert named in log
+    assert "so102" in log
     assert "Traceback" not in log
 
 

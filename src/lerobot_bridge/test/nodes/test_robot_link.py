@@ -249,29 +249,6 @@ def has_stopped(robot: Robot) -> bool:
     return [message.linear.x for message in robot.heard["cmd_vel"]][-1:] == [0.0]
 
 
-def test_an_arm_holds_and_a_base_drives_no_longer_than_they_may(
-    live_robot: Robot, caplog: pytest.LogCaptureFixture
-) -> None:
-    with linked(hold_s=0.5) as link:
-        link.send(ACTION)
-        until(lambda: has_stopped(live_robot))
-        until(lambda: JointCommand.MODE_HOLD_MEASURED in commanded_modes(live_robot))
-        np.testing.assert_allclose(live_robot.heard["joint_command"][-1].position, [-0.25, 0.5])
-    check_wording(*lines_with(caplog.messages, "hold_s"))
-
-
-def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
-    linked_robot: Robot, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish("front/image_raw", linked_image)
-    with linked() as link:
-        link.send(ACTION)
-        del linked_robot.publishes[state]
-        until(lambda: "no longer repeated" in caplog.text)
-    check_wording(*lines_with(caplog.messages, "sensor_msgs/msg/JointState"))
-
-
 def test_an_arm_holds_without_images(linked_robot: Robot) -> None:
     linked_robot.publish("joint_states", linked_joints)
     camera = linked_robot.publish("front/image_raw", linked_image)

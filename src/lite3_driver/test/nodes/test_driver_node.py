@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
@@ -41,26 +40,6 @@ def test_state_is_published_as_the_host_sends_it(lite3_stage: Stage) -> None:
     assert diagnostics[-1].status[0].name == "/robot/lite3_driver: robot"
 
 
-def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(lite3_stage: Stage) -> None:
-    states: list[JointState] = []
-    forces: list[ContactForces] = []
-    lite3_stage.listen(JointState, "/robot/joint_states", states)
-    lite3_stage.listen(ContactForces, "/robot/contact_forces", forces)
-    host = Host()
-    host.contact_force = np.full((4, 3), np.nan)
-    host.temperature_c = np.array([np.nan, *range(30, 41)])
-    host.start()
-    driver = lite3_stage.driver(host, "robot")
-    status = driver.may_be_taken()
-    driver.until(lambda: len(states) > 100, "states")
-    assert int(driver.details["contact_not_finite"]) > 0
-    assert np.isnan(status.temperature_c[0])
-    assert status.temperature_c[1] == 30.0
-    assert forces == []
-    host.contact_force = np.zeros((4, 3))
-    driver.until(lambda: forces, "forces")
-
-
 @pytest.mark.slow
 def test_request_to_give_back_ends_one_to_take(lite3_stage: Stage) -> None:
     host = Host()
@@ -79,7 +58,7 @@ def test_request_to_give_back_ends_one_to_take(lite3_stage: Stage) -> None:
     assert host.kinds() == [OTHER, TAKEN, COMMANDED, GIVEN_BACK]
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_inactive_driver_lets_go_of_the_port_and_refuses(lite3_stage: Stage) -> None:
     driver = lite3_stage.driver()
     driver.may_be_taken()
@@ -97,24 +76,6 @@ def test_inactive_driver_lets_go_of_the_port_and_refuses(lite3_stage: Stage) -> 
     before = len(driver.statuses)
     driver.until(lambda: len(driver.statuses) > before, "a status")
     driver.may_be_taken()
-
-
-@pytest.mark.slow
-def test_port_in_use_ends_the_driver_with_the_reason(lite3_stage: Stage) -> None:
-    host = Host()
-    host.start()
-    first = lite3_stage.driver(host)
-    first.may_be_taken()
-    second = lite3_stage.driver(host)
-    assert second.ended() == 2
-    check_wording(*lines_with(second.log, "free"))
-    assert "Traceback" not in second.log
-
-
-def test_what_the_machine_refuses_of_realtime_is_a_warning(lite3_stage: Stage) -> None:
-    driver = lite3_stage.driver(parameters={"realtime.cpus": "1001"})
-    driver.may_be_taken()
-    driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
 
 
 def thread_schedules(process: int) -> set[tuple[int, int]]:
@@ -149,6 +110,7 @@ def test_threads_of_the_node_run_right_after_the_process_of_the_socket(lite3_sta
     assert thread_schedules(node) == {(os.SCHED_FIFO, 19)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [

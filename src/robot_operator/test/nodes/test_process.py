@@ -192,7 +192,7 @@ def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
     met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize("end", ["signal", "hang_up"])
 def test_screen_whose_terminal_stands_still_ends_all_the_same(
     terminal: Terminal, met_robot: Robot, end: str

@@ -154,7 +154,7 @@ def test_estop_waits_for_a_driver_that_is_found_late(empty_domain: World) -> Non
     assert drivers[0].state == RobotStatus.DAMPING
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_damp_waits_for_a_policy_node_that_is_found_late(empty_domain: World) -> None:
     empty_domain.resting_driver()
     policies, found_s = list[PolicyStatus](), list[float]()
@@ -196,14 +196,6 @@ def test_estop_is_published_though_there_is_nothing_that_could_obey(empty_domain
     assert all(heard)
     assert result.returncode == 1
     check_wording(*lines_with(result.stderr, "policy"))
-
-
-def test_damp_without_a_name_damps_all_policy_nodes(empty_domain: World) -> None:
-    policies = [empty_domain.policy("act_policy_node"), empty_domain.policy("joint_policy_node")]
-    result = empty_domain.run("damp", "--timeout", "30")
-    assert result.returncode == 0, result.stderr
-    assert [status.mode for status in policies] == [JointCommand.MODE_DAMP] * 2
-    check_wording(*lines_with(result.stderr, "/joint_policy_node"))
 
 
 def policy_and_driver(world: World) -> None:

@@ -13,10 +13,6 @@ from .robot import policy_status
 SHADOW = {"bundle_name": "walk", "bundle_version": "1.3.0", "backend": "onnx", "mode": "free"}
 
 
-def test_status_without_shadow_and_trial_has_no_lines_of_them() -> None:
-    assert not {"shadow", "trial"} & dict(policy_lines(policy_status())).keys()
-
-
 def test_status_shows_how_far_the_shadow_diverges_and_what_it_missed() -> None:
     status = policy_status()
     figures = {"rms": [0.1, 0.2], "rms_steps": [0.75, 0.5], "compared": 90, "skipped": 10}

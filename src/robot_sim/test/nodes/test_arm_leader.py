@@ -66,7 +66,7 @@ def led_arms(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
     stage.close()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhere(
     led_arms: LedStage,
 ) -> None:

@@ -174,10 +174,6 @@ def test_trace_tells_what_was_asked_for_and_what_was_commanded(
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"pose": "flying"},
-        {"watchdog_s": 0.0},
-        {"angular_velocity_unit": "rpm"},
-        {"faults": ["melt:host"]},
         {"host_address": "192.0.2.1"},
         {"foreign_address": "nowhere.invalid"},
         {"event_file": "/not/there/events"},

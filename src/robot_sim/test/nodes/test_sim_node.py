@@ -209,12 +209,8 @@ class TestRealTime:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"pose": "flying"},
-        {"latency_s": 1.0},
         {"period_s": 0.0031},
         {"imu_rate_hz": 300.0},
-        {"faults": ["melt:imu"]},
-        {"joint_order": ["FL_HipX_joint"]},
         {"trace_file": "/not/there/walk.npz"},
     ],
     ids=str,

@@ -2,35 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drivers of a Go2 and a G1 do what every driver must do.
 
-Taking control takes them seconds: `make acceptance` runs all of it, CI what they do without.
-`test_driver_node.py` shows how they take control, follow and give it back.
+Taking control takes them seconds, so that only `make acceptance` runs this. CI has what all drivers
+share in `robot_driver`, and in `test_driver_node.py` how a Go2 is taken, followed and given back.
 """
 
 import pytest
 
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
-from robot_driver.testing.listening import ListeningConformance
 
 from .robot import G1_CASE, GO2_CASE
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.acceptance]
 
 
-class TestListening(ListeningConformance):
-    case = GO2_CASE
-
-
-@pytest.mark.acceptance
 class TestGo2(DriverConformance):
     case = GO2_CASE
 
 
-@pytest.mark.acceptance
 class TestG1(DriverConformance):
     case = G1_CASE
 
 
 @pytest.mark.real_time
-@pytest.mark.slow
 class TestTimes(DriverTimes):
     case = GO2_CASE

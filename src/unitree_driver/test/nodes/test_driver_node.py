@@ -22,9 +22,9 @@ from policy_inference.testing.domains import claimed_domain_id
 from robot_driver.testing.case import GIVEN_BACK, DriverCase
 from robot_driver.testing.stage import Stage
 from testkit.wording import check_wording, lines_with
-from unitree_driver.figures import G1, GO2, H1, UnitreeFigures
+from unitree_driver.figures import G1, GO2
 
-from .robot import G1_CASE, GO2_CASE, UnitreeDouble
+from .robot import GO2_CASE, UnitreeDouble
 
 pytestmark = pytest.mark.ros
 
@@ -100,27 +100,16 @@ def test_second_publisher_of_lowcmd_damps_and_refuses(
     other.destroy_node()
 
 
-@pytest.mark.parametrize(
-    ("driven", "there", "said"),
-    [
-        (GO2_CASE, G1, "unitree_hg/msg/LowState"),
-        (G1_CASE, GO2, "unitree_go/msg/LowState"),
-        (GO2_CASE, H1, "`wrong_motors`"),
-    ],
-    ids=["g1_of_go2_driver", "go2_of_g1_driver", "h1_of_go2_driver"],
-)
 def test_robot_of_another_kind_is_named_and_control_refused(
     stage_of: Callable[[DriverCase], Stage],
-    driven: DriverCase,
-    there: UnitreeFigures,
-    said: str,
 ) -> None:
-    driver = stage_of(driven).driver(switched_on(UnitreeDouble(there)))
+    driver = stage_of(GO2_CASE).driver(switched_on(UnitreeDouble(G1)))
 
-    driver.has_obstacle(said)
-    driver.refuses_control(said)
+    driver.has_obstacle("unitree_hg/msg/LowState")
+    driver.refuses_control("unitree_hg/msg/LowState")
 
 
+@pytest.mark.acceptance
 def test_standing_robot_is_lowered_where_the_node_dies(
     stage_of: Callable[[DriverCase], Stage],
 ) -> None:
