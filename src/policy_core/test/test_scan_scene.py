@@ -146,6 +146,13 @@ def test_a_pose_of_another_time_is_refused(prove: Prove) -> None:
         prove(scene)
 
 
+def test_a_pose_without_an_orientation_is_refused(prove: Prove) -> None:
+    scene = scene_of_the_training()
+    scene["quat_xyzw"] = np.zeros(4)
+    with refusal(BundleError):
+        prove(scene)
+
+
 @pytest.mark.parametrize(
     ("pose", "as_well"),
     [({"yaw": 0.0}, "alignment: world"), ({"tilt": (0.0, 0.2)}, "heading: twist")],

@@ -12,6 +12,7 @@ The training puts the robot beside a step, with roll, pitch and yaw, and keeps f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,5 +168,8 @@ def _read(folder: Path, entry: File, count: int) -> ScanScene:
             reader.problem(name, f"floating-point numbers {list(shape)}", found_array(array))
         elif name != "hits" and not np.isfinite(array).all():
             reader.problem(name, "finite values", Found("NaN or infinite ones"))
+        elif name == "quat_xyzw" and not math.isclose(np.linalg.norm(array), 1.0, abs_tol=0.01):
+            found = Found(f"{np.linalg.norm(array):.3g}")
+            reader.problem(name, "a quaternion of length 1", found)
     reader.require_none()
     return ScanScene(**{name: arrays[name].astype(np.float64) for name in shapes})
