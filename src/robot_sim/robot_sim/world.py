@@ -181,6 +181,33 @@ class World(WalkingWorld):
         self.motors_on()
         mujoco.mj_forward(self.model, self._data)
 
+    def distances(self, begin: Array, rays: Array, farthest_m: float) -> Array:
+        """Return how far rays go until they meet something [n], m; infinity: farther than that.
+
+        Args:
+            begin: Where they begin, in the frame of the base [3], m; the base itself is not met.
+            rays: Unit vectors [n, 3] in the frame of the base.
+            farthest_m: What is farther is not looked for.
+        """
+        turn = self._data.xmat[self._base].reshape(3, 3)
+        count = len(rays)
+        met, found = np.zeros(count, np.int32), np.zeros(count)
+        mujoco.mj_multiRay(
+            self.model,
+            self._data,
+            self._data.xpos[self._base] + turn @ begin,
+            np.ascontiguousarray(rays @ turn.T).ravel(),
+            None,
+            True,
+            self._base,
+            met,
+            found,
+            None,
+            count,
+            farthest_m,
+        )
+        return np.where(met >= 0, found, np.inf)
+
     def set_upright(self) -> None:
         """Put the robot down where it is, in the pose in which it started and with its heading.
 

@@ -14,9 +14,10 @@ from grid_map_msgs.msg import GridMap
 from nav_msgs.msg import Odometry
 from PIL import Image as Pillow
 from policy_msgs.msg import ContactForces, JointCommand
-from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
+from robot_sim.depth_camera import STREAM, DepthCameraFigures, DepthFrame
 from robot_sim.driven import NS_PER_S, JointSensors
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
@@ -132,6 +133,26 @@ def elevation_map_message(made: MadeMap, stamp: Time) -> GridMap:
             data=array("f", elevation.heights.T.tobytes()),
         )
     ]
+    return message
+
+
+def depth_image_message(frame: DepthFrame, stamp: Time) -> Image:
+    """Return an image in metres; the optical axis of its frame is z."""
+    height, width = frame.metres.shape
+    message = Image(height=height, width=width, encoding="32FC1", step=4 * width)
+    message.header.frame_id, message.header.stamp = STREAM, stamp
+    message.data = array("B", frame.metres.tobytes())
+    return message
+
+
+def camera_info_message(figures: DepthCameraFigures, stamp: Time) -> CameraInfo:
+    height, width = figures.size
+    f, x, y = figures.focal_px, (width - 1) / 2.0, (height - 1) / 2.0
+    message = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
+    message.header.frame_id, message.header.stamp = STREAM, stamp
+    message.k = [f, 0.0, x, 0.0, f, y, 0.0, 0.0, 1.0]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.p = [f, 0.0, x, 0.0, 0.0, f, y, 0.0, 0.0, 0.0, 1.0, 0.0]
     return message
 
 

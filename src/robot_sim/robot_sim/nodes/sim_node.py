@@ -5,7 +5,9 @@
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
 lockstep also `/clock`; with `elevation_map` the map that a mapper makes of the ground, 10 times a
-second, `elevation_map` (grid_map_msgs/GridMap), whose faults robot_sim.mapper lists. With `arm`,
+second, `elevation_map` (grid_map_msgs/GridMap), whose faults robot_sim.mapper lists; with
+`depth_camera` `depth_camera/image` (sensor_msgs/Image, 32FC1) and `depth_camera/camera_info`
+(sensor_msgs/CameraInfo), whose faults robot_sim.depth_camera lists. With `arm`,
 a Lite3 carries an SO-101, whose joints are among the others: `front/image_raw` and
 `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
 (sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
@@ -22,7 +24,6 @@ later on, the drives damp, and the world runs on in real time until a command co
 from collections.abc import Sequence
 from typing import Any
 
-from grid_map_msgs.msg import GridMap
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import ContactForces, JointCommand
 from rcl_interfaces.msg import SetParametersResult
@@ -38,17 +39,16 @@ from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import load_robot
 from robot_sim.ground import TERRAINS, Ground
-from robot_sim.mapper import STREAM, MapFault, Mapper
 from robot_sim.nodes.camera_topics import CameraTopics
 from robot_sim.nodes.messages import (
     contact_message,
-    elevation_map_message,
     imu_message,
     nanoseconds,
     odometry_message,
     time_of,
 )
 from robot_sim.nodes.parameters import SIM_NODE, set_faults
+from robot_sim.nodes.perception_topics import PerceptionTopics
 from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, record_velocity, run_node
 from robot_sim.trace import WalkRecord
 from robot_sim.world import World
@@ -63,7 +63,7 @@ class SimNode(RobotNode):
         super().__init__("sim_node", SIM_NODE)
         self.world = self._carrier() if self._get("arm") else self._robot()
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
-        self._mapper = Mapper(self._ground) if self._get("elevation_map") else None
+        self._perception = PerceptionTopics(self, self._get, self._ground)
         self._plan = self._planned(self._get("faults"), 0)
         self._record = WalkRecord(self._get("trace_file"))
         record_velocity(self, self._record)
@@ -82,8 +82,6 @@ class SimNode(RobotNode):
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
             stream_steps=streams,
         )
-        if self._mapper is not None:
-            self._maps = self.create_publisher(GridMap, "elevation_map", NEWEST)
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)
         self._odom = self.create_publisher(Odometry, "odom", NEWEST)
         self._contacts = self.create_publisher(ContactForces, "contact_forces", NEWEST)
@@ -169,8 +167,7 @@ class SimNode(RobotNode):
             )
         if "camera_rate_hz" in due and self._cameras is not None:
             self._cameras.publish(self.world.steps, stamp)
-        if self._mapper is not None and (made := self._mapper.look(truth)) is not None:
-            self._maps.publish(elevation_map_message(made, time_of(made.time_ns + offset_ns)))
+        self._perception.publish(self.world, truth, offset_ns)
         if "contact_rate_hz" in due and (seen := streams.odom):
             self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
 
@@ -185,12 +182,8 @@ class SimNode(RobotNode):
 
     def _planned(self, texts: Sequence[str], now_ns: int) -> FaultPlan:
         names, seed = self.world.joint_names, self._get("seed")
-        of_map = [text for text in texts if self._mapper is not None and f":{STREAM}" in text]
-        others = [text for text in texts if text not in of_map]
-        plan = FaultPlan.parse(others, seed=seed, now_ns=now_ns, joint_names=names)
-        if self._mapper is not None:
-            self._mapper.faults = MapFault.parse_all(of_map, now_ns=now_ns)
-        return plan
+        own = self._perception.plan(texts, now_ns)
+        return FaultPlan.parse(own, seed=seed, now_ns=now_ns, joint_names=names)
 
     def _change_faults(self, texts: Sequence[str]) -> None:
         self._plan = self._planned(texts, self.world.time_ns)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from grid_map_msgs.msg import GridMap
 from rclpy.exceptions import ParameterException
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
+from policy_inference.messages.depth import depth_of
 from policy_inference.messages.elevation import elevation_of
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
@@ -109,6 +110,33 @@ class TestLockstep:
         np.testing.assert_allclose(trace.time_s, np.arange(5) * 0.02)
         assert np.isnan(trace.target[0]).all()
         np.testing.assert_array_equal(trace.target[1], LITE3.standing_rad)
+
+    def test_a_depth_camera_shows_its_images_and_how_it_measures(self, sim_stage: Stage) -> None:
+        images, infos = list[Image](), list[CameraInfo]()
+        node = sim_stage.make(
+            lockstep=True,
+            depth_camera=True,
+            depth_height=6,
+            depth_width=10,
+            faults=["covered:depth_camera@0.15"],
+        )
+        listener = sim_stage.listener
+        listener.create_subscription(Image, "depth_camera/image", images.append, 10)
+        listener.create_subscription(CameraInfo, "depth_camera/camera_info", infos.append, 10)
+        sim_stage.until(
+            lambda: (
+                node.count_subscribers("depth_camera/image")
+                and node.count_subscribers("depth_camera/camera_info")
+            ),
+            "listeners",
+        )
+        sim_stage.begin()
+        sim_stage.ticks(12)
+        sim_stage.until(lambda: len(images) >= 2 and infos, "images")
+        depths = [depth_of(each, (6, 10)) for each in (images[0], images[-1])]
+        assert np.isfinite(depths[0]).any()
+        assert np.isnan(depths[1]).all()
+        assert (infos[0].height, infos[0].k[2], infos[0].k[5]) == (6, 4.5, 2.5)
 
     def test_a_mapper_shows_the_terrain_until_a_fault_silences_it(self, sim_stage: Stage) -> None:
         maps = list[GridMap]()

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a simulated robot perceives of the ground, on the topics of a mapper and a depth camera."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from grid_map_msgs.msg import GridMap
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+
+from robot_sim import depth_camera, mapper
+from robot_sim.depth_camera import CameraFault, DepthCamera, DepthCameraFigures
+from robot_sim.ground import Ground
+from robot_sim.mapper import MapFault, Mapper
+from robot_sim.nodes.messages import (
+    camera_info_message,
+    depth_image_message,
+    elevation_map_message,
+    time_of,
+)
+from robot_sim.nodes.robot_node import NEWEST
+from robot_sim.world import Sensors, World
+
+
+class PerceptionTopics:
+    """Publishes `elevation_map`, and `depth_camera/image` with its `camera_info`, if asked for."""
+
+    def __init__(self, node: Node, get: Callable[[str], Any], ground: Ground) -> None:
+        """Create the publishers.
+
+        Args:
+            node: Publishes.
+            get: Gives its parameters by name.
+            ground: What the mapper measures.
+        """
+        self._mapper = Mapper(ground) if get("elevation_map") else None
+        self._camera: DepthCamera | None = None
+        if self._mapper is not None:
+            self._maps = node.create_publisher(GridMap, mapper.STREAM, NEWEST)
+        if get("depth_camera"):
+            figures = DepthCameraFigures(
+                size=(get("depth_height"), get("depth_width")),
+                vertical_deg=get("depth_vertical_deg"),
+                position_m=tuple(get("depth_position_m")),
+                pitch_deg=get("depth_pitch_deg"),
+                rate_hz=get("depth_rate_hz"),
+            )
+            self._camera = DepthCamera(figures, get("seed"))
+            topic = depth_camera.STREAM
+            self._images = node.create_publisher(Image, f"{topic}/image", NEWEST)
+            self._infos = node.create_publisher(CameraInfo, f"{topic}/camera_info", NEWEST)
+
+    def plan(self, texts: Sequence[str], now_ns: int) -> list[str]:
+        """Plan the faults of map and camera; return those of the robot itself."""
+        rest = list(texts)
+        for eye, kind, stream in (
+            (self._mapper, MapFault, mapper.STREAM),
+            (self._camera, CameraFault, depth_camera.STREAM),
+        ):
+            if eye is not None:
+                own = [text for text in rest if f":{stream}" in text]
+                eye.faults = kind.parse_all(own, now_ns=now_ns)
+                rest = [text for text in rest if text not in own]
+        return rest
+
+    def publish(self, world: World, truth: Sensors, offset_ns: int) -> None:
+        """Publish what comes now.
+
+        Args:
+            world: That the camera sees.
+            truth: Pose of the robot in it, and simulated time.
+            offset_ns: From simulated time to the clock of stamps.
+        """
+        if self._mapper is not None and (made := self._mapper.look(truth)) is not None:
+            self._maps.publish(elevation_map_message(made, time_of(made.time_ns + offset_ns)))
+        if self._camera is not None and (frame := self._camera.look(world)) is not None:
+            stamp = time_of(frame.time_ns + offset_ns)
+            self._infos.publish(camera_info_message(self._camera.figures, stamp))
+            self._images.publish(depth_image_message(frame, stamp))
