@@ -32,7 +32,8 @@ using Texts = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
-constexpr std::array<const char*, 3> kReferences = {"vx", "vy", "wz"};
+/// The e-stop, and the velocity command where the policy takes one.
+constexpr std::array<const char*, 4> kReferences = {"estop", "vx", "vy", "wz"};
 /// By group: the parameter that names its counter.
 constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
     {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
@@ -137,7 +138,7 @@ void PolicyController::configure() {
   interfaces_ = interfaces_of(policy.facts(), wired);
   for (const auto& groups : interfaces_.counted) policy.count(groups);
   values_.assign(policy.value_count(), kNan);
-  reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 0, kNan);
+  reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 1, kNan);
   returns_errors_ = node->get_parameter("error_on_fault").as_bool();
   if (was_pressed_) policy.press_estop("pressed before the controller was configured again");
   hosted_->reporter = std::make_unique<StatusReporter>(node, policy, wired.counters);
@@ -354,14 +355,17 @@ return_type PolicyController::update_and_write_commands(const rclcpp::Time& time
     values_[i] = compat::read(*states_[i]).value_or(values_[i]);
   }
   Velocity velocity{kNan, kNan, kNan};
-  const bool is_chained = is_in_chained_mode();
-  if (is_chained && !reference_interfaces_.empty()) {
-    std::copy(reference_interfaces_.begin(), reference_interfaces_.end(), velocity.begin());
+  if (!is_in_chained_mode()) {
+    has_chained_velocity_ = false;
+  } else {
+    if (reference_interfaces_.front() > 0.0) hosted_->policy.press_estop();
+    std::copy(reference_interfaces_.begin() + 1, reference_interfaces_.end(), velocity.begin());
+    for (double value : velocity) has_chained_velocity_ |= !std::isnan(value);
     // So that one which is not written again grows old.
     std::fill(reference_interfaces_.begin(), reference_interfaces_.end(), kNan);
   }
-  const auto* targets =
-      hosted_->policy.update(values_.data(), is_chained ? &velocity : nullptr, ros_now_ns);
+  const auto* targets = hosted_->policy.update(
+      values_.data(), has_chained_velocity_ ? &velocity : nullptr, ros_now_ns);
   if (targets) write(*targets);
   return returns_errors_ && hosted_->policy.is_latched() ? return_type::ERROR : return_type::OK;
 }

@@ -103,6 +103,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       quaternion_text_(words_.number_of(
           "expected an orientation, found none (the length of the quaternion is not 1)")),
       velocity_text_(words_.number_of("expected finite numbers, found NaN or infinite ones")),
+      chained_text_(words_.number_of("pressed by a chained controller")),
       damp_text_(words_.number_of("asked for by service")),
       stop_text_(words_.number_of("the controller is deactivated")),
       kept_text_(words_.number_of("a request kept the policy from ticking")),
@@ -612,6 +613,10 @@ std::string PolicyUpdate::switch_to(const std::string& state) {
 
 void PolicyUpdate::press_estop(const std::string& why) {
   controller_.press_estop(words_.number_of(why));
+}
+
+void PolicyUpdate::press_estop() noexcept {
+  if (!estop_pressed()) controller_.press_estop(chained_text_);
 }
 
 void PolicyUpdate::make_words() {

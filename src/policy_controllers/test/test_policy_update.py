@@ -482,6 +482,21 @@ def test_the_e_stop_acts_between_two_ticks_and_a_reset_ends_it(
     pair.check_status()
 
 
+def test_a_chained_controller_presses_the_e_stop_in_the_same_update(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of()
+    pair.run()
+    for _ in range(2):
+        pair.program.press_estop()
+        if not pair.twin.controller.estop_pressed:
+            pair.twin.ask("chained estop")
+        assert pair.update().mode == Mode.DAMP
+    assert "chained" in pair.check_status()["reason"]
+    assert pair.ask("reset") == ""
+    assert pair.ask("stand") == ""
+
+
 def test_an_inference_that_takes_too_long_holds_the_last_command(
     pair_of: Callable[..., Pair],
 ) -> None:

@@ -234,6 +234,11 @@ int main(int count, char** arguments) try {
         policy.hear({numbers[0], numbers[1], numbers[2]},
                     head.ros_now_ns ? policy_core::Time(head.ros_now_ns) : policy_core::Time());
         break;
+      case 'x':
+        counting = true;
+        policy.press_estop();
+        counting = false;
+        break;
       case 'p':
         hear_perceived(policy, numbers, bytes, head.ros_now_ns);
         break;

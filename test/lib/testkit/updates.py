@@ -142,6 +142,10 @@ class Program:
     def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
         self._send("v", np.array([*velocity, 0.0]).tobytes(), stamp_ns or 0)
 
+    def press_estop(self) -> None:
+        """Press it as a chained controller does."""
+        self._send("x")
+
     def hear_perceived(self, values: F64, problem: str, stamp_ns: int) -> None:
         """Take what is perceived on the first of these topics."""
         text = problem.encode()
@@ -406,6 +410,7 @@ class Twin:
             "damp": lambda: controller.damp("asked for by service"),
             "reset": controller.reset,
             "estop": lambda: controller.estop("pressed by service"),
+            "chained estop": lambda: controller.estop("pressed by a chained controller"),
         }
         try:
             if request in acts:

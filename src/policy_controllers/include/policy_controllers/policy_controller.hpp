@@ -85,6 +85,8 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   std::shared_ptr<Hosted> hosted_;
   Interfaces interfaces_;
   bool returns_errors_ = false, was_pressed_ = false;
+  /// Whether velocities came from a chained controller; then none is heard.
+  bool has_chained_velocity_ = false;
   std::vector<double> values_;
   std::vector<hardware_interface::LoanedStateInterface*> states_;
   std::vector<std::pair<hardware_interface::LoanedCommandInterface*, std::size_t>> commands_;

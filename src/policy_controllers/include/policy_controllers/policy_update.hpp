@@ -152,6 +152,8 @@ class PolicyUpdate {
   std::string switch_to(const std::string& state);
   /// Never waits.
   void press_estop(const std::string& why);
+  /// As a chained controller does, on the thread of `update`.
+  void press_estop() noexcept;
   bool estop_pressed() const noexcept { return controller_.estop_pressed(); }
   policy_core::Mode mode() const noexcept { return mode_.load(); }
 
@@ -269,7 +271,7 @@ class PolicyUpdate {
   Queue<policy_core::Refusal> refusals_;
   Queue<policy_core::Controller::Problems> not_standing_;
   Queue<std::int64_t> durations_;
-  std::int64_t doubt_text_, quaternion_text_, velocity_text_, damp_text_, stop_text_, kept_text_,
+  std::int64_t doubt_text_, quaternion_text_, velocity_text_, chained_text_, damp_text_, stop_text_, kept_text_,
       clock_text_;
 };
 
