@@ -21,7 +21,7 @@ from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.policy import InferredChunk
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.outputs import set_stamp
+from policy_inference.nodes.outputs import CHUNKS, set_stamp
 from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 _COUNTED = 10
@@ -33,7 +33,7 @@ class ChunkReports(TickObserver):
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any]) -> None:
         self._node = node
-        self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
+        self._publisher = node.create_publisher(ActionChunk, CHUNKS, qos.CHUNKS)
         self.adopt(policy, None)
 
     def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:

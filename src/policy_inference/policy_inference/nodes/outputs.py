@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from policy_msgs.msg import JointCommand
+from policy_msgs.msg import ActionChunk, JointCommand
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.serialization import serialize_message
@@ -30,6 +30,8 @@ from policy_inference.nodes import qos
 if TYPE_CHECKING:
     from policy_core.bundle.set_contract import HostedContract
 
+CHUNKS = "action_chunk"
+"""Topic of the chunks of a policy, and the output that is nothing else."""
 Builder = Callable[[JointTargets, int], Any]
 """Returns the message, or its bytes, of targets and a stamp in ns."""
 
@@ -84,6 +86,41 @@ class Output:
         """
         self.publisher.publish(self._build(targets, stamp_ns))
         return next(self._sent)
+
+
+class ChunkOutput:
+    """Commands no joints: the chunks of the policy are the output, which another node executes."""
+
+    def __init__(self, node: Node, contract: HostedContract) -> None:
+        """Know who executes the chunks.
+
+        Args:
+            node: Publishes them.
+            contract: Of a chunk policy.
+        """
+        if contract.kind != "chunk":
+            raise PolicyError(
+                f"output {CHUNKS!r} is of chunk policies, and the bundle is of the kind "
+                f"{contract.kind}; use the output 'joint_command'"
+            )
+        self.publisher: Publisher = node.create_publisher(ActionChunk, CHUNKS, qos.CHUNKS)
+        self.start()
+
+    def start(self) -> None:
+        self._counted = count()
+
+    def publish(self, targets: JointTargets, stamp_ns: int) -> int:
+        """Return the number of the command, which nobody gets."""
+        return next(self._counted)
+
+
+def open_output(
+    node: Node, kind: str, contract: HostedContract, valid_for_s: float
+) -> Output | ChunkOutput:
+    """Return the output of a policy node; see `Output`."""
+    if kind == CHUNKS:
+        return ChunkOutput(node, contract)
+    return Output(node, kind, contract, valid_for_s)
 
 
 def require_expressible(kind: str, contract: HostedContract) -> None:

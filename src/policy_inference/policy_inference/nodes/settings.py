@@ -7,7 +7,7 @@ from dataclasses import fields
 from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import ShadowMode
 from policy_inference.kinds.cores import NATIVE, PYTHON
-from policy_inference.nodes.outputs import OUTPUTS
+from policy_inference.nodes.outputs import CHUNKS, OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
 
 TIMER = "timer"
@@ -58,8 +58,9 @@ POLICY = (
         name="output",
         type=str,
         default="joint_command",
-        choices=tuple(OUTPUTS),
-        doc="Kind of message that is published",
+        choices=(*OUTPUTS, CHUNKS),
+        doc="Kind of message that is published; action_chunk: no commands, since another node "
+        "executes the chunks",
     ),
 )
 LOOP = Spec(

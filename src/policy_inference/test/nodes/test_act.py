@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_msgs.msg import JointCommand
+from policy_msgs.msg import ActionChunk, JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.nodes.act_policy_node import ActPolicyNode
+from policy_inference.nodes.outputs import CHUNKS
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
@@ -63,6 +64,14 @@ def test_joints_show_what_each_camera_sees(
     arm = start_arm(image_transport=transport)
     arm.encodings = dict.fromkeys(arm.encodings, encoding)
     assert arm.runs().commands[-1].position == pytest.approx(seen_positions(), abs=off)
+
+
+def test_chunks_alone_are_sent_by_one_node_to_one_that_executes_them(start_arm: Start) -> None:
+    arm = start_arm(output=CHUNKS)  # which listens to chunks
+    assert arm.node.count_publishers("joint_command") == 0
+    assert CHUNKS not in arm.ask("stand").message
+    arm.node.create_publisher(ActionChunk, CHUNKS, 10)
+    arm.until(lambda: f"publishers on /{CHUNKS}" in arm.ask("stand").message, "a refusal")
 
 
 BAD_IMAGES: Mapping[str, Callable[[Arm], object]] = {

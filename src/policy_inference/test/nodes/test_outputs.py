@@ -14,7 +14,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
 from policy_core.interfaces import JointTargets, Mode
-from policy_inference.nodes.outputs import OUTPUTS, Output
+from policy_inference.nodes.outputs import CHUNKS, OUTPUTS, Output, open_output
 from testkit.ros_time import ns
 from testkit.wording import refusal
 
@@ -136,6 +136,13 @@ def test_positions_cannot_express_damping_or_no_torque(
     with refusal(PolicyError):
         Output(partner.node, output, make_contract({"safety.on_fault": on_fault}), valid_for_s=0.1)
     assert partner.node.count_publishers(OUTPUTS[output][0]) == 0
+
+
+def test_chunks_alone_are_the_output_of_a_chunk_policy_alone(
+    make_contract: MakeContract, partner: Robot
+) -> None:
+    with refusal(PolicyError):
+        open_output(partner.node, CHUNKS, make_contract(), 0.1)
 
 
 @pytest.mark.parametrize("action_kind", ["velocity", "effort"])
