@@ -110,7 +110,7 @@ class ChunkOutput:
         self._counted = count()
 
     def publish(self, targets: JointTargets, stamp_ns: int) -> int:
-        """Return the number of the command, which nobody gets."""
+        """Return the number of the command, which is not sent."""
         return next(self._counted)
 
 
