@@ -115,7 +115,8 @@ class Fault:
             raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(self.targets)}")
         if self.targets[self.kind]:
             _require(self, self.targets[self.kind])
-        if self.target == "command" and self.value * NS_PER_S > MAX_LATENCY_NS:
+        limited = (self.kind, self.target) == ("latency", "command")
+        if limited and self.value * NS_PER_S > MAX_LATENCY_NS:
             limit_s = MAX_LATENCY_NS / NS_PER_S
             raise SimError(f"fault latency: expected at most {limit_s} s, got {self.value}")
 
