@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -99,6 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # crosses packages: files that take long, which must not be all that is left at the end.
     groups = (
         {item.path for item in items if item.get_closest_marker("forks")},
+        {item.path for item in items if item.path.is_relative_to(ROOT / "test" / "e2e")},
         {item.path for item in items if item.get_closest_marker("ros")},
         {item.path for item in items if item.path.is_relative_to(ROOT / "test")},
     )
@@ -130,6 +132,28 @@ def _later(
         if seen[group(item)] > most:
             later.append(item)
     return later
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give workers whole files, and two of them in turn all that simulates robots end to end.
+
+    Each of these tests starts several processes; four at a time leave two cores too busy to keep
+    any robot's deadlines.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduler = LoadFileScheduling(config, log)
+    file_of = scheduler._split_scope
+
+    def together(nodeid: str) -> str:
+        file = str(file_of(nodeid))
+        return f"e2e {crc32(file.encode()) % 2}" if file.startswith("test/e2e/") else file
+
+    scheduler._split_scope = together
+    return scheduler
 
 
 _crashed: set[str] = set()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -101,15 +101,24 @@ class Bag:
         for log_ns, _, message in self.all_messages([topic]):
             yield log_ns, message
 
-    def all_messages(self, topics: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
-        """Yield time in the log (ns), topic and message of several topics, in one pass by time."""
+    def all_messages(
+        self, topics: Sequence[str], undecoded: Collection[str] = ()
+    ) -> Iterator[tuple[int, str, Any]]:
+        """Yield time in the log (ns), topic and message of several topics, in one pass by time.
+
+        Args:
+            topics: Full names.
+            undecoded: Those of them whose messages are wanted as bytes.
+        """
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic in topics]
             for connection, log_ns, data in reader.messages(connections=chosen):
+                topic, kind = connection.topic, connection.msgtype
+                as_bytes = topic in undecoded
                 yield (
                     log_ns,
-                    connection.topic,
-                    self._types.deserialize_cdr(data, connection.msgtype),
+                    topic,
+                    bytes(data) if as_bytes else self._types.deserialize_cdr(data, kind),
                 )
 
     def fields(self, topic: str) -> set[str]:

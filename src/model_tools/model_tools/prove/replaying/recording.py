@@ -73,6 +73,8 @@ class RecordedTick:
         policy_ns: When a chunk policy was asked for its target; 0 where it was not.
         results: Those of the inferences of a chunk policy that arrived in the tick.
         messages: What was sampled for this tick, by the name of the input.
+        unreadable: Sampled messages that cannot be decoded, as bytes. They changed nothing on the
+            robot, and change nothing in a replay.
         alone: Whether no other tick has its time, whose messages would be mixed up with its own.
         command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
         command_mode: Mode of the command. Not that of the tick only where an e-stop came between
@@ -99,6 +101,7 @@ class RecordedTick:
     policy_ns: int
     results: tuple[InferenceResult, ...]
     messages: Mapping[str, Any]
+    unreadable: Mapping[str, bytes]
     alone: bool
     command: F64 | None
     command_mode: Mode | None
@@ -397,8 +400,9 @@ class FlightRecording:
     def _groups(self) -> Iterator[_Group]:
         """Yield messages of the same time in the log, which is that of the tick."""
         group = _Group()
+        decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(
-            [self._tick_topic, *self._results, *self._states, *self.names]
+            [self._tick_topic, *self._results, *self._states, *self.names], undecoded=self.names
         ):
             if log_ns != group.log_ns:
                 yield group
@@ -410,7 +414,11 @@ class FlightRecording:
             elif topic in self._states:
                 group.states[int(message.tick)] = message
             else:
-                group.messages[self.names[topic]] = message
+                name = self.names[topic]
+                try:
+                    group.messages[name] = decoders[topic](message)
+                except ValueError:
+                    group.unreadable[name] = message
         yield group
 
     def _tick(self, message: Any, group: _Group, command: Any) -> RecordedTick:
@@ -456,6 +464,7 @@ class FlightRecording:
                 self._result(message, each) for each in group.results if each.tick == message.tick
             ),
             messages=dict(group.messages),
+            unreadable=dict(group.unreadable),
             alone=len(group.ticks) == 1,
             command=self._command(message, command),
             command_mode=None if command is None else self._mode(command),
@@ -594,6 +603,7 @@ class _Group:
 
     log_ns: int = 0
     messages: dict[str, Any] = field(default_factory=dict)
+    unreadable: dict[str, bytes] = field(default_factory=dict)
     ticks: list[Any] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
     states: dict[int, Any] = field(default_factory=dict)

@@ -146,6 +146,7 @@ def _flown(found: ReplayedFlight) -> Facts:
         ("largest pitch, degrees", shown["largest_pitch_deg"]),
         ("tick, p99, ms", 1e3 * shown["duration_s"]["p99"]),
         ("guard", counted(found) or "changed nothing"),
+        *((f"unreadable messages, {name}", n) for name, n in found.replayer.unreadable.items()),
     ]
     if torque := _largest_of(shown["largest_torque_share"]):
         rows.append((f"largest torque, % of the limit, {torque[0]}", 100 * torque[1]))
@@ -257,6 +258,7 @@ def _values(found: ReplayedFlight) -> dict[str, Any]:
         },
         "guard": dict(replayer.rules),
         "dropped": dict(replayer.dropped),
+        "unreadable_messages": dict(replayer.unreadable),
         "lost_ticks": replayer.coverage.lost,
         "figures": figures(found),
     }

@@ -58,6 +58,7 @@ class Replayer:
         rules: How often each rule of the guard changed a target.
         coverage: How much could be judged.
         dropped: Ticks whose answer was not followed, by cause.
+        unreadable: Messages that could not be read, by input.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Replayer:
         }
         self.outputs, self.targets = outputs, StageCourse()
         self.rules, self.dropped = Counter[str](), Counter[str]()
+        self.unreadable = Counter[str]()
         timed = [name for name, entry in inputs.items() if entry.timeout_ns is not None]
         required = {field for name in timed for field in _fields(name)}
         self.coverage = ReplayCoverage(
@@ -136,6 +138,7 @@ class Replayer:
         unsensed = self._drive(tick, before, stages)
         if tick.ran and tick.target is None:
             self.dropped[tick.dropped_by] += 1
+        self.unreadable.update(tick.unreadable.keys())
         self._before = tick
         judged = stages.judged
         if tick.policy_ns and not tick.results:

@@ -101,6 +101,19 @@ def test_holding_and_late_answers_are_computed_again(
 
 
 @SOME_OR_EACH
+def test_messages_that_cannot_be_read_are_replayed_as_the_robot_met_them(
+    tmp_path: Path, tiny_policy: JointBundle, states: str
+) -> None:
+    flight = SmallFlight(tiny_policy, state_every=11)
+    flight.stand_and_run(20)
+    flight.go_on(4, torn=True)  # from the third on, the state is too old
+    flight.go_on(5)
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
+    assert dict(found.replayer.unreadable) == {"joint_states": 4}
+    assert [edge.mode.name for edge in found.flight.edges][-2:] == ["HOLD", "RUN"]
+
+
+@SOME_OR_EACH
 @pytest.mark.parametrize(
     ("how", "reason"),
     [({"nan": True}, "not_finite: joint_vel"), ({"tilt_rad": 0.7}, "attitude: tilt")],
