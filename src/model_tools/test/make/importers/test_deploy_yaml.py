@@ -15,8 +15,7 @@ from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
 from .conftest import MakeRequest, WriteRobot
-from .small_models import save_policy
-from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
+from .small_runs import DEPLOY, DEPLOY_WIDTH, save_policy, urdf
 
 GO2_POLICY = [
     f"{leg}_{part}_joint" for part in ("hip", "thigh", "calf") for leg in ("FL", "FR", "RL", "RR")

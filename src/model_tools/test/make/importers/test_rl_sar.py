@@ -15,8 +15,7 @@ from model_tools.make.importers.import_bundle import ImportRequest, make_draft
 from testkit.wording import refusal
 
 from .conftest import WriteRobot
-from .small_models import save_policy
-from .small_runs import urdf
+from .small_runs import save_policy, urdf
 
 ROBOT = ["right_hip", "left_hip", "right_wheel", "left_wheel"]
 BASE: dict[str, Any] = {

@@ -283,39 +283,6 @@ def test_shadows_of_a_fleet_come_from_prometheus(proposal: Candidate) -> None:
     assert record(*good, *shadowing(proposal.sha256, "r2")) == 0
 
 
-def test_robots_without_a_shadow_of_this_bundle_do_not_count(
-    proposal: Candidate, caplog: pytest.LogCaptureFixture
-) -> None:
-    bring_to(proposal, "shadow")
-    baseline = load_bundle(proposal.baseline).sha256
-    good = [*shadowing(proposal.sha256), robot_info(baseline)]
-    others = [*shadowing("0" * 64, "g1"), robot_info("1" * 64, "g1"), robot_info(baseline, "r2")]
-    report = proposal.report("shadow", prometheus_answer(*good, *others))
-    caplog.clear()
-    assert proposal.record("shadow", report) == 0
-    check_wording(*caplog.messages)
-    assert proposal.status()[1]["stages"]["shadow"]["robots"].keys() == {"r1"}
-    not_loaded = [shadow_sample("1", "info", "r3", sha256=""), shadow_sample("0", "ok", "r3")]
-    report = proposal.report("later", prometheus_answer(*good, *not_loaded))
-    assert proposal.record("shadow", report) == 4
-    check_wording(*proposal.status()[1]["reasons"])
-
-
-def test_report_of_robots_of_another_kind_is_refused_and_a_later_one_counts(
-    proposal: Candidate,
-) -> None:
-    bring_to(proposal, "production")
-    twice = proposal.fleet(r1="bad")
-    twice["robots"] += proposal.fleet(r1="healthy")["robots"]
-    proposal.record_refused("production", proposal.report("twice", twice))
-    proposal.record_refused("production", proposal.report("empty", proposal.fleet()))
-    report = proposal.fleet(r1="healthy", g1="old")
-    report["robots"][1]["policy"] = "go2_walk@0.2.0"
-    proposal.record_refused("production", proposal.report("fleet", report))
-    limited = proposal.report("limited", proposal.fleet(r1="healthy"))
-    assert proposal.record("production", limited) == 0
-
-
 def test_report_proves_nothing_of_another_robot(proposal: Candidate) -> None:
     bring_to(proposal, "shadow")
     first, copy = (proposal.report(name, proposal.shadow()) for name in ("first", "copy"))
