@@ -116,7 +116,7 @@ class Client:
         self._commands = DataWriter(self._robot, Topic(self._robot, LOW_CMD, command), qos=_SENT)
         self._services: dict[str, tuple[Any, Any]] = {}
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start an emulator as a process."""
         robot = {"go": "go2", "hg": "g1"}[self.family]
         process = subprocess.Popen(
@@ -202,7 +202,7 @@ class Client:
             each()
             time.sleep(0.002)
 
-    def end(self, process: "subprocess.Popen[str]") -> str:
+    def end(self, process: subprocess.Popen[str]) -> str:
         """End an emulator as Ctrl-C does; return its log."""
         process.send_signal(signal.SIGINT)
         _, log = process.communicate(timeout=DEADLINE_S)

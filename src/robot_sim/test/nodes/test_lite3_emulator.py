@@ -202,7 +202,7 @@ def test_a_port_in_use_ends_the_command_with_status_2_and_a_signal_with_0(
 ) -> None:
     _, port = emulated_driver.socket.getsockname()
 
-    def start(host_address: str, host_port: int) -> "subprocess.Popen[str]":
+    def start(host_address: str, host_port: int) -> subprocess.Popen[str]:
         given = {
             "host_address": host_address,
             "host_port": host_port,

@@ -271,7 +271,7 @@ def block() -> None:
 
 def start_sim_node(
     *parameters: str, before: Callable[[], None] | None = None
-) -> "subprocess.Popen[str]":
+) -> subprocess.Popen[str]:
     words = [word for parameter in parameters for word in ("-p", parameter)]
     return subprocess.Popen(
         ["sim_node", "--ros-args", *words],
