@@ -73,21 +73,6 @@ ROBOT = """
 </mujoco>
 """
 
-URDF = """
-<robot name="bare">
-  <link name="base"/><link name="waist"/><link name="plate"/><link name="torso"/>
-  <joint name="yaw" type="continuous">
-    <parent link="base"/><child link="waist"/><origin xyz="0 0 0.2"/><axis xyz="0 0 1"/>
-  </joint>
-  <joint name="bolt" type="fixed">
-    <parent link="waist"/><child link="plate"/><origin xyz="0.1 0 0"/>
-  </joint>
-  <joint name="pitch" type="continuous">
-    <parent link="plate"/><child link="torso"/><origin xyz="0 0 0.3"/><axis xyz="0 1 0"/>
-  </joint>
-</robot>
-"""
-
 
 def tables() -> dict[str, F64]:
     """Return the motion, by its output."""
@@ -258,17 +243,6 @@ def test_a_command_with_a_history_is_refused(tmp_path: Path) -> None:
     model = save_policy(tmp_path / "policy.onnx", WIDTH + 4, 2, metadata={**METADATA, **lengths})
     with refusal(ToolError):
         make_draft(ImportRequest(source=model))
-
-
-def test_the_robot_s_file_gives_the_way_to_the_anchor(tmp_path: Path) -> None:
-    names = {"joint_names": "yaw,pitch", "anchor_body_name": "torso"}
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF, "utf-8")
-    request = ImportRequest(source=save_tracker(tmp_path / "policy.onnx", **names), robot=robot)
-    assert make_draft(request).find("motion.anchor.chain") == [
-        {"joint": "yaw", "position_m": [0.0, 0.0, 0.2], "axis": [0.0, 0.0, 1.0]},
-        {"joint": "pitch", "position_m": [0.1, 0.0, 0.3], "axis": [0.0, 1.0, 0.0]},
-    ]
 
 
 def pose_at(chain: Sequence[dict[str, object]], names: Sequence[str], joint_pos: F64) -> F64:

@@ -123,8 +123,6 @@ def test_frames_begin_with_zeros_in_the_order_of_the_file(
         {"model_name": "policy.onnx", "rl_kd": [0.5]},
         {"observations_history": [0, 2]},
         {"wheel_indices": [4]},
-        {"joint_mapping": [1, 1, 0, 2]},
-        {"observations": ["ang_vel"]},
         {"ang_vel_scale": None},
     ],
 )

@@ -14,16 +14,13 @@ import numpy as np
 import pytest
 import yaml
 
-from model_tools.prove.replaying.recording import FlightRecording
-from model_tools.prove.replaying.shadowing import shadow_flight
-from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_of
 from policy_core.control.controller import Controller
 from policy_core.errors import BackendError
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
-from policy_core.interfaces import F32, F64, Backend, Mode, ShadowMode
+from policy_core.interfaces import F32, F64, Backend, Mode
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.members.chunk.settings import ChunkSettings
@@ -40,13 +37,10 @@ from policy_core.sets.controller import (
 )
 from policy_inference.backends.registry import open_backend
 from policy_inference.flight.description import chunk_settings
-from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES
 from policy_inference.flight.tap import SetTap, Tap
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
-from policy_inference.shadow.joint_shadow import JointShadow
-from policy_inference.shadow.shadowed_member import ShadowedMember
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.replays import SOME_OR_EACH, replayed_from_states
 
@@ -327,77 +321,3 @@ def test_a_set_with_a_chunk_policy_gives_the_recorded_commands_again(
 
 
 RUNS, ELSEWHERE = 30, 25
-
-
-class LookedOn(SmallSetFlight):
-    """A flight of a set, and a shadow that answers each tick in which a member runs."""
-
-    def __init__(
-        self, flown: SetBundle, member: str, shadow: JointBundle, mode: ShadowMode
-    ) -> None:
-        self.answers = list[ShadowAnswer]()
-        self.member: ShadowedMember | None = None
-        super().__init__(flown, state_every=6)
-        self.member = ShadowedMember.in_set(flown, self.policy_set, member)
-        state = self.member.state
-        self._shadow = JointShadow(
-            shadow,
-            open_backend(shadow, ["onnx"])[0],
-            limits_in_force(shadow.contract, StricterLimits()),
-            flown.members[member].contract,  # type: ignore[arg-type]  # a joint policy
-            {name: state[name].size for name in state.slices},
-            mode,
-        )
-
-    def tick(self, **how: Any) -> None:
-        super().tick(**how)
-        assert self.member is not None
-        question = self.member.question(self.controller.latest_tick)
-        if question is not None:
-            self.answers.append(
-                self._shadow.answer(
-                    len(self.answers),
-                    question,
-                    late=False,
-                )
-            )
-
-    def there_and_back(self) -> None:
-        """Walk, crouch, and walk again."""
-        self.stand_and_run()
-        self.go_on(RUNS)
-        self.requests.switch("crouch")
-        self.go_on(ELSEWHERE)
-        self.requests.switch("walk")
-        self.go_on(RUNS)
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> JointBundle:
-    """Another policy of the same robot."""
-    return load_bundle(make_bundle(tmp_path / "other", edit=lower), kind=JointBundle)
-
-
-@pytest.mark.parametrize("mode", ShadowMode)
-@pytest.mark.parametrize("starts", ["clean", "followed"])
-def test_replay_finds_what_a_shadow_answered_while_its_member_ran(
-    tmp_path: Path, other: JointBundle, mode: ShadowMode, starts: str
-) -> None:
-    flight = LookedOn(small_set(tmp_path, None, starts), "walk", other, mode)
-    flight.there_and_back()
-    flown = flight.save(tmp_path / "flown")
-
-    found = shadow_flight(FlightRecording(flown), other, ["onnx"], {}, mode, "walk")
-
-    assert flight.member is not None
-    assert 0 < flight.member.others <= ELSEWHERE
-    assert found.divergence.compared > RUNS
-    assert max(found.divergence.max) > 0.0
-    assert found.systematic
-    ours = [found.answers[tick] for tick in sorted(found.answers)]
-    assert [each.outcome for each in ours] == [each.outcome for each in flight.answers]
-    for one, theirs in zip(ours, flight.answers, strict=True):
-        assert one.rules == theirs.rules
-        if theirs.target is not None:
-            np.testing.assert_array_equal(one.target, theirs.target)
-            np.testing.assert_array_equal(one.active_target, theirs.active_target)

@@ -20,7 +20,7 @@ import yaml
 from onnx import helper, numpy_helper
 
 from model_tools.errors import ToolError
-from model_tools.files.bpu_files import MARCHES, RECORD
+from model_tools.files.bpu_files import MARCHES
 from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.bpu_graph import BpuGraph
 from model_tools.ship.compilers.bpu_workspace import (
@@ -37,7 +37,6 @@ from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import refusal
 
 from ..conftest import SIZES
-from . import vendor_tool
 
 Nodes = Sequence[onnx.NodeProto]
 
@@ -167,30 +166,6 @@ def write_bpu_graphs(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return apply
-
-
-@pytest.mark.parametrize("precision", ["int8", "int16"])
-@pytest.mark.parametrize("march", MARCHES)
-def test_settings_and_samples_are_what_the_tool_wants(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, precision: str
-) -> None:
-    graphs = [mlp_graph(tmp_path), transformer_graph(tmp_path)]
-
-    folder = write_bpu_graphs(graphs, bpu_settings(march, precision))
-
-    for one in graphs:
-        shapes = vendor_tool.check_settings(
-            MARCHES[march].tool, folder / one.name, read_config(folder / one.name / "config.yaml")
-        )
-        assert len(shapes) == len(one.inputs)
-        int16 = read_config(folder / one.name / "config.yaml")["calibration_parameters"].get(
-            "optimization", ""
-        )
-        assert ("set_all_nodes_int16" in int16) is (precision == "int16")
-        assert read_config(folder / one.name / "config.yaml")["model_parameters"]["march"] == march
-    found = yaml.safe_load((folder / RECORD).read_text("utf-8"))
-    assert (found["march"], found["precision"]) == (march, precision)
-    assert list(found["graphs"]) == [one.name for one in graphs]
 
 
 def test_lists_are_in_the_order_of_the_inputs(
@@ -342,21 +317,6 @@ def prepared(tmp_path: Path, arm_dataset: Path) -> Prepare:
 
 def graph_config(folder: Path, graph: str) -> dict[str, dict[str, Any]]:
     return read_config(folder / graph / f"config_{graph}.yaml")
-
-
-@pytest.mark.parametrize("march", ["nash-e", "bayes-e"])
-def test_the_vendors_tool_takes_both_graphs(prepared: Prepare, march: str) -> None:
-    folder = prepared(march)
-
-    for graph, shapes in (
-        (ENCODER, [(1, 3, 48, 64)]),
-        (POLICY, [(1, 3), (1, 2, 12, 16), (1, 2, 12, 16)]),
-    ):
-        settings = graph_config(folder, graph)
-        assert vendor_tool.check_settings(MARCHES[march].tool, folder / graph, settings) == shapes
-        assert settings["model_parameters"]["march"] == march
-        assert settings["compiler_parameters"]["jobs"] == 6
-        assert "set_all_nodes_int16" in settings["calibration_parameters"]["optimization"]
 
 
 @pytest.mark.parametrize(("march", "suffix"), [("nash-e", ".npy"), ("bayes-e", ".bin")])
