@@ -40,7 +40,7 @@ WAVES = {"wave_1": ["r1"], "wave_2": ["r2", "r3"]}
 ARCHIVE = "policy_archive=bundle.tar.gz"
 PATIENCE_S = 60.0
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.acceptance]
 
 
 class FolderRobot:
@@ -174,7 +174,6 @@ def wait_until_healthy(release_fleet: Fleet) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.acceptance
 def test_a_good_version_comes_to_all_waves(release_fleet: Fleet) -> None:
     status, output = release_fleet.rollout()
     assert status == 0, output
@@ -217,7 +216,6 @@ def has_no_prometheus(_: Fleet, __: Path) -> Mapping[str, Any]:
     return {"more": ("-m", f"http://127.0.0.1:{free_port()}")}
 
 
-@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -238,7 +236,6 @@ def test_a_rollout_that_goes_wrong_stops_and_takes_all_robots_back(
     assert all(text in output for text in said), output
 
 
-@pytest.mark.acceptance
 def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -252,7 +249,6 @@ def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
     assert "by themselves" in output
 
 
-@pytest.mark.acceptance
 def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_status(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -266,7 +262,6 @@ def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_statu
     assert f"{OLD} is" in last
 
 
-@pytest.mark.acceptance
 def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -36,17 +36,15 @@ from robot_sim.trace import Trace
 from robot_sim.unitree_dds import RawMessage, configuration, read_request, written_response
 from robot_sim.unitree_emulator import main
 from robot_sim.unitree_host import (
-    BATTERY,
     LOW_CMD,
     LOW_STATE,
-    SECONDARY_IMU,
     ApiRequest,
     ApiResponse,
 )
 from testkit.wording import check_wording, lines_with
 
 from .test_unitree_messages import SIZES, numbered_message
-from .unitree_robot import CHECK, RELEASE, SELECT, low_cmd
+from .unitree_robot import CHECK, RELEASE, low_cmd
 
 pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
 
@@ -294,13 +292,6 @@ def go2_client() -> Iterator[Client]:
     client.close()
 
 
-@pytest.fixture
-def g1() -> Iterator[Client]:
-    client = Client("hg")
-    yield client
-    client.close()
-
-
 @pytest.mark.ros
 class TestProcess:
     def test_refused_commands_are_counted_and_a_driver_may_go(
@@ -331,18 +322,6 @@ class TestProcess:
         check_wording(*lines_with(log, "wrong_crc"))
         assert "Traceback" not in log
         assert len(Trace.load(trace).time_s) > 0
-
-    @pytest.mark.acceptance
-    def test_a_g1_has_a_second_imu_and_a_battery(self, g1: Client) -> None:
-        torso = g1.reader(SECONDARY_IMU, "hg.IMUState")
-        battery = g1.reader(BATTERY, "hg.BmsState")
-        process = g1.start()
-        assert int(g1.state()["mode_machine"]) == 5
-        imu = messages.decode("hg.IMUState", g1.take(torso))
-        assert np.linalg.norm(imu["quaternion"]) == pytest.approx(1.0, abs=1e-4)
-        assert messages.decode("hg.BmsState", g1.take(battery))["soc"] == 85
-        assert g1.ask(SELECT, '{"name":"flying"}').header.status.code == 7004
-        g1.end(process)
 
     def test_faults_of_a_file_are_read_whenever_it_changes(
         self, go2_client: Client, tmp_path: Path

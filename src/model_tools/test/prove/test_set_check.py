@@ -63,7 +63,7 @@ def set_check(folder: Path, tries: int, capsys: pytest.CaptureFixture[str]) -> t
     return status, by_edge
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_gaits_that_ship_hold_in_each_transition_and_fallback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -152,7 +152,7 @@ def require(found: Identified, robot: Robot) -> None:
         assert drive.stiffness.low <= drive.stiffness.value <= drive.stiffness.high
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_delay_gains_inputs_and_mounting_are_found_and_become_factors_of_a_plan(
     walk_bundle: JointBundle, tmp_path: Path
 ) -> None:

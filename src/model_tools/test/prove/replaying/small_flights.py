@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny policies, and short flights of them under the robot's controller, as a robot records them."""
+"""Tiny policies, and short flights of them under the robot's controller, as robots record them."""
 
 from __future__ import annotations
 
