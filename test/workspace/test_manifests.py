@@ -115,9 +115,8 @@ def test_package_xml_and_setup_py_agree(package: str, field: str) -> None:
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = ("policy_inference", "robot_sim")
 
-pytestmark = pytest.mark.ros
 
-
+@pytest.mark.ros
 @pytest.mark.parametrize("package", INSTALLED)
 def test_every_command_of_a_package_is_on_the_path(package: str) -> None:
     commands = distribution(package).entry_points.select(group="console_scripts")
@@ -127,6 +126,7 @@ def test_every_command_of_a_package_is_on_the_path(package: str) -> None:
     assert found == {name: str(folder / name) for name in found}
 
 
+@pytest.mark.ros
 @pytest.mark.parametrize("folder", ["launch", "config"])
 def test_launch_files_and_configurations_are_installed(folder: str) -> None:
     share = ROOT / "install/policy_inference/share/policy_inference"

@@ -245,9 +245,7 @@ def test_a_host_that_is_off_is_silent_deaf_and_damps_and_begins_again_at_tick_0(
     assert host_in_control.happened[-3:] == ["stopped", "damped", "started"]
 
 
-pytestmark = pytest.mark.real_data
-
-
+@pytest.mark.real_data
 def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
     robot = Robot()
 
@@ -274,6 +272,7 @@ def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
     ]
 
 
+@pytest.mark.real_data
 @pytest.mark.parametrize(
     "name",
     ["cmd_21010c0e_set0", "state_0906_ramp", "state_0906_truncated_100", "state_0901_wrong_code"],
@@ -283,6 +282,7 @@ def test_other_datagrams_change_nothing(captured_host: Robot, packets: Path, nam
     assert captured_host.happened == ["control_taken"]
 
 
+@pytest.mark.real_data
 def test_numbers_without_sense_go_no_further_than_the_torque_limit(
     captured_host: Robot, packets: Path
 ) -> None:
