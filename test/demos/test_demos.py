@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -16,13 +15,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
 
-from examples.demos.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
 from examples.demos.fleet.robot import MARK, kill_marked
 from examples.demos.runner import Processes, start_node
 from examples.demos.walk import ReportedTiming, measured, summarise, table, walked
-from policy_core.bundle.load import bundle_folder
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
@@ -152,24 +148,6 @@ def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, 
     assert reported.guard_events == {"effort": 2}
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
-    return Workshop(bundle_folder("lite3_walk"), tmp_path)
-
-
-@pytest.mark.parametrize("changes", [WRONG_SCALE, LIMPING], ids=["wrong scale", "limping"])
-def test_a_bad_candidate_differs_in_one_value_and_the_version(
-    workshop: Workshop, changes: dict[str, str]
-) -> None:
-    good = workshop.make("good", "1.0.0").folder / "policy.yaml"
-    bad = workshop.make("bad", "1.1.0", changes).folder / "policy.yaml"
-    lines = zip(good.read_text().splitlines(), bad.read_text().splitlines(), strict=True)
-    assert sum(one != other for one, other in lines) == 2
-    assert yaml.safe_load(bad.read_text())["version"] == "1.1.0"
-
-
 def test_processes_are_found_by_their_mark_and_those_of_others_live_on() -> None:
     words = ["sleep", "1000"]
     marks = ("demo_test.one", "demo_test.one.more", "demo_test.other")
@@ -210,26 +188,6 @@ def make_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCommand
     return make
 
 
-def test_parameters_arrive_as_ros_arguments(make_command: MakeCommand, tmp_path: Path) -> None:
-    command = make_command("node", 'printf "%s\\n" "$@"')
-    parameters = {"bundle": "2026", "lockstep": True, "rate_hz": 200.0, "faults": ["drop:imu"]}
-    process = start_node(command, parameters, tmp_path / "log", remappings={"a": "b"})
-    assert process.wait() == 0
-    assert process.output().split("\n")[:-1] == [
-        "--ros-args",
-        "-p",
-        'bundle:="2026"',
-        "-p",
-        "lockstep:=true",
-        "-p",
-        "rate_hz:=200.0",
-        "-p",
-        'faults:=["drop:imu"]',
-        "-r",
-        "a:=b",
-    ]
-
-
 def test_a_process_that_ends_is_reported_with_the_end_of_its_log(
     make_command: MakeCommand, tmp_path: Path
 ) -> None:
@@ -239,19 +197,6 @@ def test_a_process_that_ends_is_reported_with_the_end_of_its_log(
         process.wait()
         with refusal(SimError):
             nodes.check()
-
-
-def test_leaving_ends_all_processes_the_last_first(
-    make_command: MakeCommand, tmp_path: Path
-) -> None:
-    order, ready = tmp_path / "order", made_fifo(tmp_path)
-    script = f"trap 'echo $0 >> {order}; exit 0' INT; echo > {ready}; {FOREVER}"
-    with Processes() as nodes:
-        for name in ("first", "second"):
-            nodes.start(make_command(name, script), {}, tmp_path / f"{name}.log")
-            ready.read_text()
-        nodes.check()
-    assert [Path(line).name for line in order.read_text().split()] == ["second", "first"]
 
 
 def test_a_process_that_does_not_listen_is_killed(
