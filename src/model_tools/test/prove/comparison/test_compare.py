@@ -204,6 +204,7 @@ def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -
         np.testing.assert_allclose(said[row + 1], stateless[row + 1] + said[row] / 2, atol=1e-6)
 
 
+@pytest.mark.acceptance
 def test_walks_are_on_the_terminal_and_in_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
