@@ -91,7 +91,9 @@ def _quat_of_rpy(rpy: np.ndarray) -> np.ndarray:
 
 
 class TestFolding:
-    @pytest.mark.parametrize("pose", ["lying", "standing"])
+    @pytest.mark.parametrize(
+        "pose", ["lying", pytest.param("standing", marks=pytest.mark.acceptance)]
+    )
     def test_legs_fold_slowly_within_seven_seconds_and_stay_until_the_first_command(
         self, pose: Pose
     ) -> None:

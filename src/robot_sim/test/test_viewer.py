@@ -88,7 +88,9 @@ def test_a_window_without_a_display_is_refused_in_one_line() -> None:
     check_wording(line)
 
 
-@pytest.mark.parametrize("world", ["World()", "ArmWorld()"])
+@pytest.mark.parametrize(
+    "world", ["World()", pytest.param("ArmWorld()", marks=pytest.mark.acceptance)]
+)
 def test_a_window_shows_the_robot_and_leaves_it_alone(world: str, display: dict[str, str]) -> None:
     grab = """
 import time
@@ -101,6 +103,7 @@ print("colours:", len(ImageGrab.grab(xdisplay="").getcolors(1 << 24)) >= 50)
     assert run_window(world, display, grab) == ["open: True", "colours: True", "changed: False"]
 
 
+@pytest.mark.acceptance
 def test_a_camera_renders_beside_a_window(display: dict[str, str]) -> None:
     """OpenGL of the window and that of the policy's cameras are in one process."""
     render = "print(world.render('front').std() > 10.0)"

@@ -85,7 +85,15 @@ def test_takeovers_are_computed_again_bit_for_bit(
 
 
 @SOME_OR_EACH
-@pytest.mark.parametrize("how", SETTINGS)
+@pytest.mark.parametrize(
+    "how",
+    [
+        "asynchronous",
+        "ensemble",
+        "synchronous",
+        *(pytest.param(how, marks=pytest.mark.acceptance) for how in [*SETTINGS][1:4]),
+    ],
+)
 def test_a_recording_is_computed_again_from_each_of_its_states(
     tmp_path: Path, tiny_arm: ChunkBundle, how: str, states: str
 ) -> None:
