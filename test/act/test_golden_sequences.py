@@ -133,6 +133,7 @@ def played_sequence(
     return np.array(actions), ran
 
 
+@pytest.mark.acceptance
 def test_synchronous_is_lerobots_select_action_step_for_step(
     so100_act: ChunkBundle,
     graphs_of_act: Mapping[str, Backend],

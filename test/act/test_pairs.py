@@ -213,7 +213,9 @@ def mapping_with_pairing(pairing: Pairing) -> RobotMapping:
     ("pairing", "recorded"),
     [(Pairing(tolerance_s=0.03), without_delay), (Pairing(rule="newest"), with_delays)],
 )
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.acceptance) for seed in (1, 2))]
+)
 def test_the_same_messages_give_the_same_pairs(
     tmp_path: Path, pairing: Pairing, recorded: Callable[[np.random.Generator], Recorded], seed: int
 ) -> None:

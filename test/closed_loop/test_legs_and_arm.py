@@ -150,6 +150,7 @@ def reached_alone() -> list[bool]:
         return [try_reach(bundle, models, case).succeeded for case in cases]
 
 
+@pytest.mark.acceptance
 def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(arm_on_legs: Carrier) -> None:
     robot, world = arm_on_legs, arm_on_legs.world
     trace = walk(world, robot, COMMANDS, duration_s=DURATION_S, until=None)

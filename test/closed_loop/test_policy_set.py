@@ -105,7 +105,7 @@ def randomly_switched(
     return robot
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize(("friction", "latency_ms"), [(0.4, 20), (1.0, 0)])
 def test_a_lite3_that_has_walked_bows_and_walks_on(friction: float, latency_ms: int) -> None:
     bundle = load_bundle(WALK.with_name("lite3_motions"), kind=SetBundle)

@@ -107,7 +107,7 @@ def fleet_status(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, 
 
 
 @pytest.mark.ros
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_robot_is_followed_while_it_walks_and_when_its_node_is_killed(
     walking: tuple[Rig, Prometheus], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,7 +46,7 @@ def assert_it_walks(rig: Rig, version: str) -> None:
     assert rig.height_m > STANDING_M
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_standing_robot_gets_another_version_and_does_not_move(walker: Rig, tmp_path: Path) -> None:
     walker.operator.demand("stand")
     walker.operator.wait_for_mode("READY")

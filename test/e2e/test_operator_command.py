@@ -83,7 +83,7 @@ def shown_mode(text: str) -> str:
     return text.splitlines()[0].removeprefix("mode").strip()
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     with Rig(tmp_path, drives=False, sim=IN_REAL_TIME) as rig:
         refused = operate("run")

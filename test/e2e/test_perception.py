@@ -18,6 +18,7 @@ from .rig import Rig
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 
+@pytest.mark.acceptance
 def test_a_robot_walks_on_its_map_and_a_mapper_that_stops_ends_the_run(tmp_path: Path) -> None:
     bundle = str(write_perceiving_bundle(tmp_path / "bundle"))
     before = whole_recordings()

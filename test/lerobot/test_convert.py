@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -158,24 +157,6 @@ def test_lerobot_reads_it_with_other_moments_around_each_frame(session: Path, ou
     assert dataset.meta.stats[STATE]["count"] == [len(dataset)]
 
 
-def test_statistics_are_those_of_the_rows(output: Path) -> None:
-    dataset = Dataset(output)
-    stats = json.loads((output / "meta/stats.json").read_text())
-
-    for name in (STATE, ACTION, "index", "episode_index", "task_index", "timestamp"):
-        rows = np.concatenate(
-            [
-                dataset.rows(episode, [name])[name].reshape(episode.length, -1)
-                for episode in dataset.episodes
-            ]
-        ).astype(np.float64)
-        for stat in ("min", "max", "mean", "std"):
-            np.testing.assert_allclose(
-                stats[name][stat], getattr(rows, stat)(axis=0), rtol=1e-4, atol=1e-4
-            )
-    assert np.shape(stats[f"{IMAGES}front"]["mean"]) == (3, 1, 1)
-
-
 def test_lerobot_trains_two_steps(output: Path, tmp_path: Path) -> None:
     words = [
         "--dataset.repo_id=me/cubes",
@@ -306,23 +287,6 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     assert [each["parts_too_short"] for each in report["episodes"]] == [7, 0, 0]
     assert "135 frames" in (tmp_path / "report.html").read_text()
     assert {each.name for each in tmp_path.iterdir()} == {"cubes", "report.html"}
-
-
-def test_interrupted_it_says_where_it_goes_on_and_meanwhile_no_other_run_works_there(
-    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    target = tmp_path / "cubes"
-
-    with begun(session, target) as running:
-        assert converted(session, target, "--force") == 4
-        assert "no other" in caplog.text
-        running.send_signal(signal.SIGINT)
-        said = running.communicate(timeout=60)[1]
-
-    assert running.returncode == 130
-    assert f"{parts_of(target)}" in said
-    assert [each.name for each in parts_of(target).glob(".*")] == [".lock"]
-    assert [each for each in tmp_path.iterdir() if each != parts_of(target)] == []
 
 
 @pytest.mark.real_data

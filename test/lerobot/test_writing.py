@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,21 +121,3 @@ def test_parts_of_other_features_are_not_joined(
 
     with refusal(ToolError):
         join_parts([*parts, tmp_path / "other"], tmp_path / "all", "me/all")
-
-
-@pytest.mark.parametrize("lengths", [[12], [12, 8], [9, 12]])
-def test_other_lengths_than_were_written_are_found(
-    lengths: list[int], tmp_path: Path, parts: list[Path]
-) -> None:
-    join_parts(parts, tmp_path / "all", "me/all")
-
-    with refusal(ToolError):
-        check_dataset(tmp_path / "all", lengths)
-
-
-@pytest.mark.parametrize(("damaged", "length"), [(0, 12), (1, 9)])
-def test_a_video_of_another_episode_is_found(parts: list[Path], damaged: int, length: int) -> None:
-    shutil.copy(parts[1 - damaged] / VIDEO, parts[damaged] / VIDEO)
-
-    with refusal(ToolError):
-        check_dataset(parts[damaged], [length])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
+from policy_inference.commands.main import main
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 Compile = Callable[[str], Path]
@@ -58,3 +60,21 @@ def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
     assert backend.details["precision"] == "fp16"
     assert backend.details["built"].endswith("from policy.onnx")
     backend.close()
+
+
+def test_a_simulated_npu_is_judged_on_its_numbers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["self-test", "--backend", "rknn_sim", "--seconds", "1", str(OURS)]) == 0
+
+    told = json.loads(Path("self_test_lite3_walk_rknn_sim.json").read_text("utf-8"))
+    assert told["artifact"]["precision"] == "fp16"
+    assert 0.0 < told["parity"]["outputs"]["action"]["mae"] < 1e-3
+    assert {check["what"] for check in told["verdict"]["checks"]} == {
+        "mean absolute error",
+        "ticks with NaN or infinite outputs",
+    }
+    assert told["verdict"]["left_out"][0].startswith("latency and power")
+    assert told["at_rate"]["processes"]["runtime"]["peak_bytes"] > 50e6

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -108,3 +110,30 @@ def test_package_xml_and_setup_py_agree(package: str, field: str) -> None:
     setup = (SOURCE / package / "setup.py").read_text()
     said = re.findall(rf'^    {field}="(.*)",$', setup, flags=re.MULTILINE)
     assert said == [value] or (field == "name" and f'PACKAGE = "{value}"' in setup)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ("policy_inference", "robot_sim")
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("package", INSTALLED)
+def test_every_command_of_a_package_is_on_the_path(package: str) -> None:
+    commands = distribution(package).entry_points.select(group="console_scripts")
+    found = {command.name: shutil.which(command.name) for command in commands}
+    folder = ROOT / "install" / package / "lib" / package
+    assert found
+    assert found == {name: str(folder / name) for name in found}
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("folder", ["launch", "config"])
+def test_launch_files_and_configurations_are_installed(folder: str) -> None:
+    share = ROOT / "install/policy_inference/share/policy_inference"
+    patterns = ("launch/*.launch.py", "config/nodes/*.yaml", "config/bundles/**/*")
+    found = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    committed = {path.relative_to(ROOT) for path in found if path.is_file()}
+    installed = {path.relative_to(share) for path in share.rglob("*") if path.is_file()}
+    expected = {path for path in committed if path.parts[0] == folder}
+    assert expected
+    assert expected <= installed

@@ -261,13 +261,6 @@ def test_an_episode_without_messages_is_refused(tmp_path: Path) -> None:
     refuse(tmp_path, [*say_arm(), *say_joints(times_ns(10, 7000))], span=span)
 
 
-def test_a_mapping_of_absolute_topics_takes_no_others(tmp_path: Path) -> None:
-    said = [("/robot" + topic, log_ns, message) for topic, log_ns, message in say_arm()]
-    vectors = {"observation.state": [state_source(topic="/joint_states")], "action": [LEADER]}
-
-    refuse(tmp_path, said, mapping=arm_mapping(vectors=vectors))
-
-
 def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
     """As by NTP after the start; frames of the time between would not fit into memory."""
     ahead_s = 1_700_000_000

@@ -16,7 +16,6 @@ import yaml
 from lerobot_bridge.checking import EpisodeCheck, check_episode
 from lerobot_bridge.cli import main
 from lerobot_bridge.commands import arguments
-from lerobot_bridge.episode import Span
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping
 from model_tools.errors import ToolError
@@ -24,10 +23,8 @@ from testkit.wording import check_wording, lines_with, refusal
 
 from .bags import (
     ARM,
-    LEADER,
     MS,
     START_NS,
-    STATE,
     S,
     Said,
     arm_mapping,
@@ -181,34 +178,6 @@ def test_an_episode_in_which_nothing_moves_is_reported(tmp_path: Path, topics: l
             said += say_joints([t], topic, position=np.array([1.0, 9.0, 0.5 + 1e-12 * t / S]))
 
     (warning,) = check_bag(tmp_path, said).warnings
-    check_wording(warning)
-
-
-def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) -> None:
-    bag = write_rosbag(tmp_path / "bag", say_arm(6000))
-    mapping = arm_mapping(
-        vectors={"observation.state": [STATE], "action": [{**LEADER, "resample": "hold"}]}
-    )
-
-    for begin_s in (0, 2, 4):
-        span = Span(START_NS + begin_s * S, START_NS + (begin_s + 2) * S)
-        found = check_episode(mapping, episode_of(bag, span=span), {})
-
-        assert not found.warnings
-        assert [each.messages for each in found.inputs] == [200, 200, 40]
-        assert [each.rate_hz for each in found.inputs] == pytest.approx([100, 100, 20])
-
-
-def test_messages_without_a_stamp_of_their_own_are_reported(tmp_path: Path) -> None:
-    said = leave_out(say_arm(), "/joint_states", 0, 2000)
-    for t in times_ns(10, 1000):
-        said += say_joints([t], stamp_ns=START_NS - t % (20 * MS))
-    found = check_bag(tmp_path, said)
-
-    state = next(each for each in found.inputs if each.name == "observation.state")
-    assert state.messages == 101
-    assert state.rate_hz == pytest.approx(100)
-    (warning,) = found.warnings
     check_wording(warning)
 
 

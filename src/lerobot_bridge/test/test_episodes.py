@@ -173,27 +173,6 @@ def test_episodes_that_were_not_kept_are_named(tmp_path: Path) -> None:
     check_wording(*(each.why for each in found.skipped))
 
 
-def test_a_verdict_is_of_the_episode_that_it_names(tmp_path: Path) -> None:
-    bag = marked_bag(
-        tmp_path,
-        mark(1000 * MS, "START", episode=0),
-        mark(2000 * MS, "STOP", episode=0),
-        mark(3000 * MS, "START", episode=1),
-        mark(3100 * MS, "SUCCESS", episode=0),
-        mark(4000 * MS, "STOP", episode=1),
-        mark(4100 * MS, "FAILURE", episode=0),
-        mark(5000 * MS, "START", episode=2),
-        mark(5500 * MS, "DISCARD", episode=2),
-        mark(5600 * MS, "SUCCESS", episode=2),
-    )
-
-    found = find_episodes([bag], "marks", task="wave")
-
-    assert [episode.success for episode in found.episodes] == [False, None]
-    assert [each.name for each in found.skipped] == ["bag[2]", "bag[2]"]
-    check_wording(*(each.why for each in found.skipped))
-
-
 def test_a_recording_whose_clock_was_set_forward_is_not_cut_into_millions(tmp_path: Path) -> None:
     ahead = say_joints(times_ns(100, 9000), stamp_ns=START_NS + 30 * 86400 * S)
     bag = write_rosbag(

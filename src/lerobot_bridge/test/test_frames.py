@@ -193,21 +193,6 @@ def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -
     assert frames.topic_times["action"].topic == f"{namespace}/leader/joint_states"
 
 
-def test_topics_may_have_other_names(tmp_path: Path) -> None:
-    said = [
-        ("/head/rgb" if topic == "/front/image_raw" else topic, log_ns, message)
-        for topic, log_ns, message in say_arm()
-    ]
-
-    frames = EpisodeFrames(
-        arm_mapping(),
-        episode_of(write_rosbag(tmp_path / "bag", said)),
-        {"front/image_raw": "/head/rgb"},
-    )
-
-    assert len(list(frames.frames())) == 21
-
-
 @pytest.mark.parametrize(
     ("rule", "missing"),
     [

@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from lerobot_bridge.mapping import ACTION, STATE, Joint
-from lerobot_bridge.mapping_file import load_mapping, shipped
+from lerobot_bridge.mapping_file import load_mapping, mapping_schema, parse_mapping, shipped
 from model_tools.make.act.robots import read_arm, units_of
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import JointUnit
 from policy_core.bundle.load import load_bundle
+from policy_core.errors import BundleError
 
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 REACH = Path(__file__).resolve().parents[3] / "config" / "bundles" / "so101_reach"
@@ -102,3 +107,40 @@ def test_lekiwi_counts_its_arm_as_bundles_count_a_range() -> None:
     units = units_of(read_arm("so101"), "range")
     assert _as_units(mapping.joints) == {f"arm_{name}": unit for name, unit in units.items()}
     assert mapping.names(ACTION)[-3:] == ("x.vel", "y.vel", "theta.vel")
+
+
+GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "lerobot.md").read_text(encoding="utf-8")
+EXAMPLE: dict[str, Any] = yaml.safe_load(GUIDE.split("```yaml\n")[1].partition("```")[0])
+
+
+def test_example_is_accepted_by_reader_and_schema_and_has_the_documented_names() -> None:
+    mapping = parse_mapping(EXAMPLE, "robot.yaml")
+
+    jsonschema.validate(EXAMPLE, mapping_schema())
+    names = ("shoulder.pos", "elbow.pos", "gripper.pos", "x.vel", "theta.vel")
+    assert mapping.names(STATE) == mapping.names(ACTION) == mapping.command_names == names
+    assert f"`observation.state` is {', '.join(f'`{name}`' for name in names)}" in GUIDE
+
+
+def test_faults_are_reported_as_the_guide_shows_them() -> None:
+    block = GUIDE.split("reported at once:\n\n```\n")[1].partition("\n```")[0]
+    told = block.replace("\n    ", " ").splitlines()
+    content = copy.deepcopy(EXAMPLE)
+    del content["joints"]["elbow"]["low_rad"]
+    content["vectors"]["action"][0]["joints"] = ["wrist"]
+    with pytest.raises(BundleError) as caught:
+        parse_mapping(content, "robot.yaml")
+    assert str(caught.value).splitlines() == told[:2]
+
+    content = copy.deepcopy(EXAMPLE)
+    del content["command"][1]
+    with pytest.raises(BundleError) as caught:
+        parse_mapping(content, "robot.yaml")
+    assert str(caught.value).splitlines() == told[2:]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_each_mapping_that_comes_along_is_in_the_guide(name: str) -> None:
+    table = GUIDE.split("| mapping | |")[1].partition("\n\n")[0]
+
+    assert f"`{name}`" in table

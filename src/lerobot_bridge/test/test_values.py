@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from lerobot_bridge.mapping import Channel, Source
+from lerobot_bridge.mapping import Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from policy_core.errors import RobotError
 from testkit.wording import refusal
@@ -162,14 +162,6 @@ def test_field_that_is_not_finite_is_named() -> None:
         )
 
 
-@pytest.mark.parametrize("quantity", ["position", "velocity", "effort"])
-def test_conversion_of_joints_goes_both_ways(quantity: str) -> None:
-    units = ToLeRobot(rolling_arm(), source_of_values(), quantity)
-    rad = np.random.default_rng(1).uniform(-3, 3, (5, 3))
-
-    np.testing.assert_allclose(units.to_ros(units.of_ros(rad)), rad, atol=1e-12)
-
-
 def test_ends_of_a_range_are_its_positions_in_either_direction() -> None:
     units = ToLeRobot(rolling_arm(), source_of_values())
 
@@ -177,45 +169,6 @@ def test_ends_of_a_range_are_its_positions_in_either_direction() -> None:
         units.to_ros(np.array([[0, -100, 0], [90, 100, 100]])),
         [[0.5, 2.0, -0.5], [0.5 - np.pi / 2, -2.0, 1.5]],
     )
-
-
-def test_conversion_of_fields_goes_both_ways() -> None:
-    channel = Channel(
-        topic="cmd_vel",
-        type="geometry_msgs/msg/Twist",
-        degrees=("theta.vel",),
-        fields={"x.vel": "linear.x", "theta.vel": "angular.z"},
-    )
-    units = ToLeRobot(rolling_arm(), channel)
-
-    np.testing.assert_allclose(units.of_ros(np.array([0.5, np.pi])), [0.5, 180.0])
-    np.testing.assert_allclose(units.to_ros(np.array([0.5, 180.0])), [0.5, np.pi])
-
-
-@pytest.mark.ros
-def test_messages_of_ros_2_read_as_those_of_recordings() -> None:
-    from policy_msgs.msg import JointCommand
-    from sensor_msgs.msg import JointState
-    from std_msgs.msg import Float64MultiArray
-    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
-
-    rad = RAD.tolist()
-    state = JointState(name=list(JOINTS), position=rad)
-    command = JointCommand(names=list(JOINTS), position=rad)
-    trajectory = JointTrajectory(
-        joint_names=list(JOINTS), points=[JointTrajectoryPoint(positions=rad)]
-    )
-    array = Float64MultiArray(data=rad[:3])
-
-    kinds = (JOINT_STATE, TRAJECTORY, "policy_msgs/msg/JointCommand")
-    for kind, message in zip(kinds, (state, trajectory, command), strict=True):
-        np.testing.assert_allclose(values_read(message, kind=kind), SEEN, atol=1e-12)
-    np.testing.assert_allclose(
-        values_read(array, kind=ARRAY, joints=("gripper", "elbow", "shoulder")),
-        SEEN[::-1],
-        atol=1e-12,
-    )
-    np.testing.assert_array_equal(values_read(array, kind=ARRAY, fields={"a": "data[2]"}), [-0.5])
 
 
 def _header() -> Any:

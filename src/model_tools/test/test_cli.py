@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
+from policy_store.ros2_policy import PolicyCommand
 from testkit.wording import check_wording
 
 HEAVY = (
@@ -142,3 +144,29 @@ def test_what_other_code_makes_of_an_interruption_is_one_still(
         return 0
 
     assert run_verb(swallowed) == status
+
+
+def ros2(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("ros2")
+    below = parser.add_subparsers().add_parser(
+        "policy", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command = PolicyCommand()
+    command.add_arguments(below, "ros2 policy")
+    return command.main(parser=parser, args=parser.parse_args(["policy", *words]))
+
+
+def test_command_is_registered_for_ros2() -> None:
+    (found,) = entry_points(group="ros2cli.command", name="policy")
+    assert found.load() is PolicyCommand
+
+
+def test_without_a_verb_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ros2([]) == 0
+    text = capsys.readouterr().out
+    for verb in ("self-test", "export lerobot", "fleet status", "inspect"):
+        assert f"\n  {verb} " in text
+
+
+def test_exit_status_is_that_of_the_verb() -> None:
+    assert ros2(["inspect", "no_such_bundle"]) == 4

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The motion host obeys who has control, folds, damps and reports the truth; all in lockstep."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,6 +19,20 @@ from testkit.wording import check_wording, refusal
 from .host_robot import DRIVER, INTRUDER, Robot, holding_frame
 
 OCCUPIED = Lite3Fault(kind="occupied", target="host")
+
+
+@pytest.fixture
+def packets(shared_data: Path) -> Path:
+    """Datagrams captured from the vendor's client, and frames that it understood."""
+    return shared_data / "legged" / "lite3" / "udp"
+
+
+@pytest.fixture
+def captured_host() -> Robot:
+    """A robot of which the driver has control."""
+    robot = Robot()
+    robot.send(wire.request(wire.TAKE_CONTROL))
+    return robot
 
 
 @pytest.fixture
@@ -73,7 +91,9 @@ def _quat_of_rpy(rpy: np.ndarray) -> np.ndarray:
 
 
 class TestFolding:
-    @pytest.mark.parametrize("pose", ["lying", "standing"])
+    @pytest.mark.parametrize(
+        "pose", ["lying", pytest.param("standing", marks=pytest.mark.acceptance)]
+    )
     def test_legs_fold_slowly_within_seven_seconds_and_stay_until_the_first_command(
         self, pose: Pose
     ) -> None:
@@ -225,3 +245,48 @@ def test_a_host_that_is_off_is_silent_deaf_and_damps_and_begins_again_at_tick_0(
     assert host_in_control.run(0.003, holding_frame(LITE3.standing_rad)).tick == 3
     assert host_in_control.host.world.damped
     assert host_in_control.happened[-3:] == ["stopped", "damped", "started"]
+
+
+@pytest.mark.real_data
+def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
+    robot = Robot()
+
+    def send(name: str) -> None:
+        robot.send((packets / f"{name}.bin").read_bytes())
+
+    send("cmd_31010c05_zero")
+    robot.run(7.0)
+    send("cmd_0114_control_sdk")
+    send("cmd_0114_control_sdk")
+    send("cmd_0111_standing")
+    state = robot.run(0.05)
+    assert robot.host.target == pytest.approx(LITE3.standing_rad, abs=1e-6)
+    assert np.abs(state.joint_effort).max() > 10.0
+    send("cmd_0111_damping")
+    robot.run(0.9)
+    send("cmd_0113_control_robot")
+    assert robot.happened == [
+        "folding",
+        "control_taken",
+        "following",
+        "damped",
+        "control_given_back",
+    ]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "name",
+    ["cmd_21010c0e_set0", "state_0906_ramp", "state_0906_truncated_100", "state_0901_wrong_code"],
+)
+def test_other_datagrams_change_nothing(captured_host: Robot, packets: Path, name: str) -> None:
+    captured_host.send((packets / f"{name}.bin").read_bytes())
+    assert captured_host.happened == ["control_taken"]
+
+
+@pytest.mark.real_data
+def test_numbers_without_sense_go_no_further_than_the_torque_limit(
+    captured_host: Robot, packets: Path
+) -> None:
+    captured_host.send((packets / "cmd_0111_ramp.bin").read_bytes())
+    assert np.abs(captured_host.run(0.002).joint_effort).max() <= 36.0

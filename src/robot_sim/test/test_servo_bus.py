@@ -2,12 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emulated servos: what instructions do, what is refused, and each fault."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+import json
+import os
+import select
+import termios
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
+from robot_sim.arm_figures import SO101
+from robot_sim.arm_servos import FAMILIES, ArmServos
+from robot_sim.arm_world import ArmWorld
 from robot_sim.errors import SimError
-from robot_sim.servo_bus import ServoBus, ServoFault, ServoReply
+from robot_sim.servo_bus import ServoBus, ServoFault, ServoPort, ServoReply
 from robot_sim.servo_wire import (
     BROADCAST,
     FAST_SYNC_READ,
@@ -17,6 +29,10 @@ from robot_sim.servo_wire import (
     SYNC_READ,
     SYNC_WRITE,
     WRITE,
+    DynamixelWire,
+    FeetechWire,
+    Instruction,
+    ServoWire,
     crc16,
 )
 from robot_sim.servos import OVERLOAD, STS3215, VOLTAGE, XL330, EmulatedServo, ServoModel
@@ -243,3 +259,223 @@ def test_a_reboot_is_as_switching_on() -> None:
 
     assert data(line.ask(1, REBOOT)) == [line.status(1)]
     assert line.servos[0].get("torque_on") == 0
+
+
+POSITION, GOAL = 56, 42
+X_POSITION, X_GOAL = 132, 116
+
+INSTRUCTIONS = [
+    # Feetech: communication protocol manual of the SMS and STS servos.
+    (FeetechWire, "ff ff 01 02 01 fb", Instruction(1, PING, b"")),
+    (FeetechWire, "ff ff 01 04 02 38 02 be", Instruction(1, READ, bytes([POSITION, 2]))),
+    (FeetechWire, "ff ff 01 04 03 28 01 ce", Instruction(1, WRITE, bytes([40, 1]))),
+    (
+        FeetechWire,
+        "ff ff fe 08 82 38 02 01 02 03 04 33",
+        Instruction(0xFE, SYNC_READ, bytes([POSITION, 2, 1, 2, 3, 4])),
+    ),
+    (
+        FeetechWire,
+        "ff ff fe 0a 83 2a 02 01 00 08 02 00 04 39",
+        Instruction(0xFE, SYNC_WRITE, bytes([GOAL, 2, 1, 0, 8, 2, 0, 4])),
+    ),
+    # ROBOTIS e-Manual, protocol 2.0.
+    (DynamixelWire, "ff ff fd 00 01 03 00 01 19 4e", Instruction(1, PING, b"")),
+    (
+        DynamixelWire,
+        "ff ff fd 00 01 07 00 02 84 00 04 00 1d 15",
+        Instruction(1, READ, bytes([X_POSITION, 0, 4, 0])),
+    ),
+    (
+        DynamixelWire,
+        "ff ff fd 00 01 09 00 03 74 00 00 02 00 00 ca 89",
+        Instruction(1, WRITE, bytes([X_GOAL, 0, 0, 2, 0, 0])),
+    ),
+    (
+        DynamixelWire,
+        "ff ff fd 00 fe 09 00 82 84 00 04 00 01 02 ce fa",
+        Instruction(0xFE, SYNC_READ, bytes([X_POSITION, 0, 4, 0, 1, 2])),
+    ),
+]
+ANSWERS = [
+    (FeetechWire, "ff ff 01 02 00 fc", (1, 0, b"")),
+    (FeetechWire, "ff ff 01 04 00 18 05 dd", (1, 0, bytes([0x18, 0x05]))),
+    (DynamixelWire, "ff ff fd 00 01 07 00 55 00 06 04 26 65 5d", (1, 0, b"\x06\x04\x26")),
+    (DynamixelWire, "ff ff fd 00 01 08 00 55 00 a6 00 00 00 8c c0", (1, 0, b"\xa6\0\0\0")),
+    (DynamixelWire, "ff ff fd 00 01 04 00 55 00 a1 0c", (1, 0, b"")),
+]
+
+
+@pytest.mark.parametrize(("wire", "packet", "meant"), INSTRUCTIONS)
+def test_instructions_are_the_bytes_of_the_documents(
+    wire: type[ServoWire], packet: str, meant: Instruction
+) -> None:
+    assert wire().instruction(*meant) == bytes.fromhex(packet)
+    assert wire().feed(bytes.fromhex(packet)) == [meant]
+
+
+@pytest.mark.parametrize(("wire", "packet", "meant"), ANSWERS)
+def test_answers_are_the_bytes_of_the_documents(
+    wire: type[ServoWire], packet: str, meant: tuple[int, int, bytes]
+) -> None:
+    assert wire().status(*meant) == bytes.fromhex(packet)
+
+
+@pytest.mark.parametrize("wire", [FeetechWire, DynamixelWire])
+def test_packets_come_in_any_pieces(wire: type[ServoWire]) -> None:
+    line = wire()
+    packets = wire().instruction(1, READ, b"\x38\x02") + wire().instruction(2, PING)
+
+    found = [instruction for byte in packets for instruction in line.feed(bytes([byte]))]
+
+    assert found == [Instruction(1, READ, b"\x38\x02"), Instruction(2, PING, b"")]
+    assert line.dropped == 0
+
+
+@pytest.mark.parametrize("wire", [FeetechWire, DynamixelWire])
+def test_noise_and_damaged_packets_are_dropped_and_hide_no_packet(wire: type[ServoWire]) -> None:
+    line, good = wire(), wire().instruction(3, PING)
+    damaged = bytearray(wire().instruction(1, READ, b"\x38\x02"))
+    damaged[-3] ^= 1
+
+    assert line.feed(b"\x00\xff\x17" + damaged + b"\xff" + good) == [Instruction(3, PING, b"")]
+    assert line.dropped == 3 + len(damaged) + 1
+
+
+@pytest.mark.parametrize("wire", [FeetechWire, DynamixelWire])
+def test_a_packet_in_part_is_forgotten(wire: type[ServoWire]) -> None:
+    line, packet = wire(), wire().instruction(1, READ, b"\x38\x02")
+
+    assert line.feed(packet[:-2]) == []
+    line.forget()
+
+    assert line.feed(packet) == [Instruction(1, READ, b"\x38\x02")]
+
+
+def test_a_header_among_parameters_is_stuffed() -> None:
+    wire, parameters = DynamixelWire(), b"\x74\x00\xff\xff\xfd\x00"
+
+    packet = wire.instruction(1, WRITE, parameters)
+
+    assert b"\xff\xff\xfd\xfd\x00" in packet
+    assert wire.feed(packet) == [Instruction(1, WRITE, parameters)]
+
+
+PAN = 0
+
+
+@pytest.fixture(params=list(FAMILIES))
+def arm_servos(request: pytest.FixtureRequest) -> ArmServos:
+    return ArmServos(request.param, seed=3)
+
+
+def simulate(servos: ArmServos, world: ArmWorld, seconds: float) -> None:
+    for _ in range(round(seconds * world.steps_per_s / 4)):
+        servos.drive(world)
+        world.advance(4)
+
+
+def calibration(servos: ArmServos, folder: Path) -> dict[str, Any]:
+    servos.save_calibration(folder / "arm.json")
+    read: dict[str, Any] = json.loads((folder / "arm.json").read_text())
+    return read
+
+
+def test_servos_report_the_joints_as_the_calibration_file_counts_them(
+    arm_servos: ArmServos, tmp_path: Path
+) -> None:
+    world, arm = ArmWorld(), calibration(arm_servos, tmp_path)
+    arm_servos.drive(world)
+
+    for servo, at_rad in zip(arm_servos.bus.servos, world.sense().joint_pos, strict=True):
+        row = arm[servo.name]
+        assert row["homing_offset"] == servo.get("homing")
+        assert (row["range_min"], row["range_max"]) == (servo.get("lowest"), servo.get("highest"))
+        rad = (servo.get("position") - (row["range_min"] + row["range_max"]) / 2) * np.pi / 2048
+        middle = 0.785398 if servo.name == "gripper" else 0.0
+        assert rad + middle == pytest.approx(at_rad, abs=0.002)
+
+
+def test_another_arm_has_another_calibration(tmp_path: Path) -> None:
+    one, other = (calibration(ArmServos(seed=seed), tmp_path) for seed in (1, 2))
+
+    assert all(one[name]["homing_offset"] != other[name]["homing_offset"] for name in one)
+    assert all(one[name]["range_min"] == other[name]["range_min"] for name in one)
+
+
+def test_servos_hold_the_arm_and_without_torque_it_sinks(arm_servos: ArmServos) -> None:
+    world = ArmWorld()
+    arm_servos.hold(world)
+    simulate(arm_servos, world, 1.0)
+    assert world.sense().joint_pos == pytest.approx(SO101.home_rad, abs=0.06)
+
+    for servo in arm_servos.bus.servos:
+        servo.put("torque_on", 0)
+    simulate(arm_servos, world, 1.0)
+
+    assert np.abs(world.sense().joint_pos - SO101.home_rad).max() > 0.3
+
+
+def test_a_goal_moves_its_joint_and_the_servo_reports_speed_and_load(arm_servos: ArmServos) -> None:
+    world = ArmWorld()
+    arm_servos.hold(world)
+    arm_servos.drive(world)
+    pan = arm_servos.bus.servos[PAN]
+    pan.put("goal", pan.get("position") + 400)
+
+    simulate(arm_servos, world, 0.1)
+    assert pan.get("velocity") > 100
+    assert pan.get("load") > 20
+    simulate(arm_servos, world, 1.5)
+
+    assert world.sense().joint_pos[PAN] == pytest.approx(400 * 2 * np.pi / 4096, abs=0.02)
+
+
+def test_a_servo_without_power_lets_its_joint_go(arm_servos: ArmServos) -> None:
+    world = ArmWorld()
+    arm_servos.hold(world)
+    arm_servos.bus.plan([ServoFault.parse("restart:shoulder_lift@0.1+0.2")])
+
+    simulate(arm_servos, world, 5.0)
+
+    assert arm_servos.bus.servos[1].get("torque_on") == 0
+    assert abs(world.sense().joint_pos[1] - SO101.home_rad[1]) > 0.2
+
+
+def test_servos_that_do_not_exist_are_refused() -> None:
+    with refusal(SimError):
+        ArmServos("mg996r")
+
+
+@pytest.fixture
+def servo_port(tmp_path: Path) -> Iterator[ServoPort]:
+    port = ServoPort(ArmServos().bus, tmp_path / "port")
+    yield port
+    port.close()
+
+
+def open_serial(name: Path, rate: int) -> int:
+    line = os.open(name, os.O_RDWR | os.O_NOCTTY)
+    settings = termios.tcgetattr(line)
+    settings[4] = settings[5] = rate
+    termios.tcsetattr(line, termios.TCSANOW, settings)
+    return line
+
+
+def test_a_port_answers_at_its_rate_and_is_deaf_at_others(
+    servo_port: ServoPort, tmp_path: Path
+) -> None:
+    line = open_serial(tmp_path / "port", termios.B115200)
+    ping = FeetechWire().instruction(2, PING)
+    os.write(line, ping)
+    assert select.select([line], [], [], 0.2)[0] == []
+    os.close(line)
+
+    line = open_serial(tmp_path / "port", termios.B1000000)
+    os.write(line, ping)
+    answer = b""
+    while len(answer) < 6:
+        answer += os.read(line, 6)
+    os.close(line)
+
+    assert answer == FeetechWire().status(2, 0)

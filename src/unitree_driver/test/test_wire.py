@@ -24,38 +24,6 @@ LAYOUTS = {
 }
 
 
-def crc_by_definition(memory: bytes) -> int:
-    """Return CRC-32/MPEG-2 over all words but the last, bit by bit."""
-    crc = 0xFFFFFFFF
-    for word in np.frombuffer(memory, "<u4")[:-1].tolist():
-        for bit in range(31, -1, -1):
-            feedback = (crc >> 31) ^ (word >> bit & 1)
-            crc = (crc << 1 & 0xFFFFFFFF) ^ (0x04C11DB7 if feedback else 0)
-    return crc
-
-
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_checksum_is_that_of_the_definition(layout: MessageLayout) -> None:
-    memory = np.random.default_rng(3).integers(0, 256, layout.record.itemsize, np.uint8).tobytes()
-
-    assert wire.crc(memory) == crc_by_definition(memory)
-
-
-@pytest.mark.parametrize(
-    ("layout", "wire_bytes", "memory_bytes"),
-    [
-        (GO.command, 812, 812),
-        (GO.state, 1180, 1180),
-        (HG.command, 1004, 1004),
-        (HG.state, 2092, 2092),
-    ],
-)
-def test_sizes_are_those_of_the_vendors_objects(
-    layout: MessageLayout, wire_bytes: int, memory_bytes: int
-) -> None:
-    assert (layout.wire_bytes, layout.record.itemsize) == (wire_bytes, memory_bytes)
-
-
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_what_a_sender_leaves_in_the_padding_does_not_count(layout: MessageLayout) -> None:
     empty = layout.to_wire(np.zeros((), layout.record))

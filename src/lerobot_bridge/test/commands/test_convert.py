@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lerobot_bridge import cli
 from lerobot_bridge.cli import main
 from lerobot_bridge.commands.convert import require_lerobot
 from model_tools.errors import ToolError
@@ -97,3 +100,32 @@ def test_a_length_of_episodes_is_a_number(
     with pytest.raises(SystemExit):
         run_convert(tmp_path, "--episodes", length)
     check_wording(*lines_with(capsys.readouterr().err, "length"))
+
+
+HEAVY = {
+    "av",
+    "cv2",
+    "lerobot",
+    "matplotlib",
+    "numpy",
+    "onnxruntime",
+    "pandas",
+    "pyarrow",
+    "rich",
+    "rosbags",
+    "torch",
+    "yaml",
+}
+
+
+@pytest.mark.parametrize("verb", cli.COMMANDS)
+def test_help_loads_nothing_heavy(verb: str) -> None:
+    code = (
+        "import sys\nfrom lerobot_bridge import cli\n"
+        f"try:\n    cli.main([{verb!r}, '--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        f"print('loaded', sorted({HEAVY} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert f"usage: lerobot_bridge {verb}" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded []"

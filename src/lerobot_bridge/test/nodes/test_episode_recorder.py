@@ -11,12 +11,11 @@ from policy_msgs.msg import EpisodeMark
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import SetBool
 
 from lerobot_bridge.episode import Mark, read_sidecar
 from testkit.wording import check_wording, lines_with
 
-from .robot import LATCHED, RELIABLE, Robot, read_episode
+from .robot import RELIABLE, Robot, read_episode
 
 pytestmark = pytest.mark.ros
 
@@ -84,22 +83,6 @@ def test_start_is_refused_with_the_names_of_what_is_missing(rig: Robot, tmp_path
     assert [*(tmp_path / "session").glob("episode_*")] == []
 
 
-def test_topic_of_another_type_is_refused(rig: Robot, tmp_path: Path) -> None:
-    rig.recorder(tmp_path)
-    rig.appears()
-    rig.node.destroy_publisher(rig.publishers.pop("leader/joint_states"))
-    rig.node.create_publisher(Bool, "leader/joint_states", 1)
-
-    rig.until(
-        lambda: (
-            "/leader/joint_states: expected sensor_msgs/msg/JointState, found "
-            "std_msgs/msg/Bool" in rig.ask("start").message
-        ),
-        "the type",
-        sends=True,
-    )
-
-
 def test_topic_of_two_publishers_is_refused_with_their_names(rig: Robot, tmp_path: Path) -> None:
     rig.recorder(tmp_path, extra_topics="wrench")
     rig.appears()
@@ -159,40 +142,3 @@ def test_topic_that_dies_in_an_episode_is_reported_at_once(rig: Robot, tmp_path:
     assert rig.value("state") == "episode"
     assert len(lines_with(rig.log, "/front/image_raw/compressed")) == 1
     check_wording(*lines_with(rig.log, "/front/image_raw/compressed"))
-
-
-def test_what_holds_is_in_each_episode(rig: Robot, tmp_path: Path) -> None:
-    recorder = rig.recorder(tmp_path, extra_topics="description").recorder
-    rig.appears()
-    latched = rig.node.create_publisher(Bool, "description", LATCHED)
-    latched.publish(Bool(data=True))
-    rig.until(lambda: recorder.watches["/description"].newest, "what is latched", sends=True)
-    for _ in range(2):
-        rig.begins()
-        rig.request("stop")
-    rig.ends(rig.recorders[-1])
-
-    for number in range(2):
-        messages = read_episode(tmp_path / "session" / f"episode_{number:04d}")
-        assert [message.data for _, message in messages["/description"]] == [True]
-
-
-def test_interventions_are_in_the_sidecar(rig: Robot, tmp_path: Path) -> None:
-    node = rig.recorder(tmp_path)
-    drives = rig.node.create_publisher(Bool, "intervention", 1)
-    rig.appears()
-    rig.begins()
-    begun_ns = node.now_ns()
-    rig.call(SetBool, "episode_recorder/intervention", SetBool.Request(data=True))
-    rig.call(SetBool, "episode_recorder/intervention", SetBool.Request(data=False))
-    rig.until(lambda: drives.get_subscription_count() == 1, "a listener", sends=True)
-    drives.publish(Bool(data=True))
-    rig.until(lambda: node.recorder.session.intervening, "an intervention", sends=True)
-    rig.request("stop")
-    rig.ends(node)
-
-    spans = read_sidecar(tmp_path / "session" / "episode_0000").interventions
-    assert spans is not None
-    times = [time for span in spans for time in span]
-    assert len(spans) == 2
-    assert [begun_ns, *times] == sorted([begun_ns, *times])

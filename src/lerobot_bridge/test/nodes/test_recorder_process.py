@@ -132,6 +132,7 @@ def operate_episodes(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.acceptance
 def test_operator_asks_judges_and_prints_the_answers(
     rig: Robot, start_recorder: Start, tmp_path: Path
 ) -> None:

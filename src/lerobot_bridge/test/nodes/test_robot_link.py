@@ -174,18 +174,6 @@ def test_what_is_missing_is_named_with_what_is_there(linked_robot: Robot) -> Non
     check_wording(*lines_with(text, "sensor_msgs/msg/JointState"))
 
 
-def test_a_camera_of_another_size_is_reported(linked_robot: Robot) -> None:
-    linked_robot.publish("joint_states", linked_joints)
-    linked_robot.publish(
-        "front/image_raw", lambda: Image(height=1, width=3, step=9, encoding="rgb8", data=bytes(9))
-    )
-    with (
-        refusal(RobotError),
-        linked(timeout_s=1.0),
-    ):
-        pass
-
-
 def test_a_topic_that_goes_silent_is_named_with_its_age(linked_robot: Robot) -> None:
     state = linked_robot.publish("joint_states", linked_joints)
     linked_robot.publish("front/image_raw", linked_image)

@@ -4,27 +4,118 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
 from lerobot_bridge.mapping_file import parse_mapping
-from lerobot_bridge.recording.disk import Disk, EpisodeFile
+from lerobot_bridge.recording.disk import Disk, EpisodeFile, News
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.recorder import FROM_TOPIC
-from lerobot_bridge.recording.session import State
+from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
+from lerobot_bridge.recording.session import Course, State
+from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_core.bundle.schema import parse_yaml
 from policy_core.errors import PolicyError, RefusedError
 from testkit.disks import small_disk
 from testkit.waiting import until
 from testkit.wording import check_wording, lines_with, refusal
 
-from .sessions import MAPPING, MS, TEXT, TOPIC, Fed
+TEXT = b"""
+schema_version: 1
+robot_type: one_topic
+rate_hz: 10
+vectors:
+  observation.state:
+    - {topic: values, type: std_msgs/msg/Float64MultiArray, fields: {x.vel: "data[0]"}}
+"""
+
+
+MAPPING = parse_mapping(parse_yaml(TEXT, "one_topic.yaml"), "one_topic.yaml")
+
+
+TOPIC = "/values"
+
+
+MS = 1_000_000
+
+
+class Fed:
+    """A recorder whose clock and topic a test has in its hands; 100 messages a second."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        buffer_mb: float = 64.0,
+        min_free_mb: float = 0.0,
+        message_bytes: int = 64,
+        evaluates: bool = False,
+        **course: object,
+    ) -> None:
+        self.folder = SessionFolder(folder, MAPPING, TEXT)
+        self.disk = Disk(round(buffer_mb * 1e6))
+        self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
+        self.watch.publishers, self.watch.kind = ["/robot"], "std_msgs/msg/Float64MultiArray"
+        self.now_ns, self.sent = 0, 0
+        self.data = _array_on_the_wire(message_bytes)
+        self.policy = PolicyWatch("/policy", lambda: self.now_ns) if evaluates else None
+        self.said: list[News] = []
+        self.recorder = Recorder(
+            Course(**{"auto": False, **course}),  # type: ignore[arg-type]  # a test's own
+            RecordingSettings(task="Wave.", rate_hz=10, min_free_mb=min_free_mb),
+            self.folder,
+            self.disk,
+            {TOPIC: self.watch},
+            self.policy,
+            lambda *_: None,
+        )
+
+    def send(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.now_ns += 10 * MS
+            self.sent += 1
+            self.recorder.arrived(TOPIC, self.now_ns, self.data)
+
+    def tick(self) -> None:
+        self.said += self.recorder.tick(self.now_ns)
+
+    def start(self) -> None:
+        self.send()
+        with self.recorder.at() as session:
+            session.start(self.now_ns)
+
+    def stop(self) -> str:
+        with self.recorder.at() as session:
+            return session.stop(self.now_ns)
+
+    def hears(self, text: str) -> str:
+        def said() -> bool:
+            self.tick()
+            return text in self.all_said
+
+        until(said)
+        return self.all_said
+
+    @property
+    def all_said(self) -> str:
+        return "\n".join(news.text for news in self.said)
+
+    def close(self) -> None:
+        assert self.disk.close()
+        self.tick()
+        self.folder.close()
+
+
+def _array_on_the_wire(size: int) -> bytes:
+    """Return a Float64MultiArray of about so many bytes, as it goes over the wire."""
+    values = np.random.default_rng(1).normal(size=size // 8)
+    head = np.array([0x100, 0, 0, len(values), 0], "<u4").tobytes()
+    return head + values.astype("<f8").tobytes()
 
 
 @pytest.fixture
@@ -98,32 +189,6 @@ def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> No
     assert fed.recorder.session.state is State.IDLE
 
 
-def test_a_policy_that_was_killed_under_a_person_drives_again_when_it_is_back(
-    tmp_path: Path,
-) -> None:
-    fed = Fed(tmp_path / "session", evaluates=True, judged=True)
-
-    def policy_runs() -> None:
-        fed.recorder.policy_said("RUN", "the policy runs", "reach", "1.0.0", fed.now_ns)
-
-    policy_runs()
-    fed.start()
-    fed.send(10)
-    with fed.recorder.at() as session:
-        session.intervene(FROM_TOPIC, True, fed.now_ns)
-    for _ in range(30):  # its status is lost after 2 s
-        fed.send(10)
-        fed.tick()
-    check_wording(*lines_with(fed.all_said, "has"))
-    policy_runs()
-    fed.send(10)
-    fed.stop()
-    fed.close()
-
-    (span,) = read_sidecar(tmp_path / "session" / "episode_0000").interventions or ()
-    assert span == (110 * MS, 3_110 * MS)
-
-
 def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:
     fed = Fed(tmp_path / "session", auto=True, warm_up_s=0.0, reset_s=0.05, judged=True)
     fed.now_ns = 500_000 * MS
@@ -185,32 +250,6 @@ def test_full_disk_ends_the_episode_which_is_kept_up_to_there(tight_disk: Path) 
     assert (session / "episode_0002").is_dir()
 
 
-def test_disk_without_a_byte_left_costs_an_episode_of_small_messages(tight_disk: Path) -> None:
-    fed = Fed(tight_disk / "session", message_bytes=100)
-    fed.start()
-    (tight_disk / "of_another").write_bytes(bytes(4_000_000))
-    with refusal(OSError):
-        (tight_disk / "rest").write_bytes(bytes(9_000_000))
-    fed.send(200)
-    fed.stop()
-    fed.hears("episode 0 is lost: No space left on device")
-    assert (fed.recorder.session.done, fed.recorder.session.writing) == (0, set())
-    check_wording(fed.recorder.gone)
-
-    session = tight_disk / "session"
-    (tight_disk / "of_another").unlink()
-    for number in (1, 2):
-        fed.start()
-        fed.send(3)
-        fed.stop()
-        fed.hears(f"episode_{number:04d}: kept")
-    fed.close()
-    assert [*(session / ".unfinished").iterdir()] == []
-    assert [count(session / f"episode_{number:04d}") for number in (1, 2)] == [3, 3]
-    assert fed.recorder.session.done == 2
-    assert fed.recorder.gone == ""
-
-
 def test_episode_counts_once_it_is_at_its_place(tmp_path: Path) -> None:
     fed = Fed(tmp_path / "session", episodes=2)
     fed.start()
@@ -225,16 +264,6 @@ def test_episode_counts_once_it_is_at_its_place(tmp_path: Path) -> None:
     check_wording(*lines_with(fed.all_said, "Directory"))
     assert (fed.recorder.session.done, fed.recorder.session.writing) == (1, set())
     assert fed.recorder.session.state is State.IDLE
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_end_of_the_thread_before_its_time_is_reported(tmp_path: Path) -> None:
-    disk = Disk(10**6)
-    assert disk.works
-    disk._orders.put(sys.exit)
-    until(lambda: not disk.works)
-
-    assert not disk.close()
 
 
 def test_start_is_refused_where_the_episode_would_not_fit(tight_disk: Path) -> None:
@@ -311,17 +340,6 @@ def test_unfinished_episode_stays_and_its_number_is_not_used_again(tmp_path: Pat
         "episode_0002",
     ]
     assert fed.recorder.session.done == 2
-
-
-def test_type_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    fed = Fed(tmp_path / "session")
-    fed.watch.kind = "no_such_msgs/msg/Thing"
-    fed.send()
-    until(lambda: fed.disk.unknown)
-
-    with refusal(RefusedError):
-        fed.start()
-    fed.close()
 
 
 def test_folder_of_something_else_or_another_session_is_refused(tmp_path: Path) -> None:

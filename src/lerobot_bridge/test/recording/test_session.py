@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lerobot_bridge.episode import Mark, Span
 from lerobot_bridge.recording.session import Course, Ended, RecordingSession, State
@@ -133,34 +137,6 @@ def test_next_ends_an_episode_and_another_follows_its_reset(
     check_wording(kept.why)
 
 
-def test_what_is_wrong_with_an_episode_is_in_the_answer(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    session_desk.wrong = ["no leader", "no camera"]
-    auto.start(0)
-    auto.start(0)
-    check_wording(auto.next(3 * S))
-    auto.start(3 * S)
-    check_wording(auto.stop(4 * S))
-    auto.start(4 * S)
-    check_wording(auto.finish(5 * S))
-
-
-def test_discard_of_an_episode_that_is_over_names_its_folder(
-    auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(0)
-    with refusal(RefusedError):
-        auto.discard(0)
-    for _ in range(3):
-        auto.start(0)
-        auto.stop(0)
-
-    with refusal(RefusedError):
-        auto.discard(0)
-    assert not session_desk.discarded
-
-
 def test_discarded_episode_gives_its_number_to_the_next(
     auto: RecordingSession, session_desk: Desk
 ) -> None:
@@ -275,20 +251,6 @@ def test_episode_ends_where_its_clock_goes_back_or_leaps(
     assert session_desk.begun == [0, 1]
 
 
-@pytest.mark.parametrize("now_s", [1, 600])
-def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
-    now_s: int, auto: RecordingSession, session_desk: Desk
-) -> None:
-    auto.start(500 * S)
-    auto.tick(502 * S)
-    auto.tick(now_s * S)
-    assert auto.seconds_left(now_s * S) == 3.0
-
-    passes(auto, now_s + 3, since=now_s)
-
-    assert session_desk.begun == [0]
-
-
 def test_episode_that_fails_after_its_end_does_not_count(
     by_hand: RecordingSession, session_desk: Desk
 ) -> None:
@@ -300,3 +262,136 @@ def test_episode_that_fails_after_its_end_does_not_count(
     assert by_hand.done == 0
     with refusal(RefusedError):
         by_hand.judge(True, 2 * S)
+
+
+EPISODES, EPISODE_S, RESET_S, WARM_UP_S = 3, 8.0, 1.0, 2.0
+
+
+class AnySession(RuleBasedStateMachine):
+    """A session of three episodes, its operator, its disk and its clock."""
+
+    @initialize(auto=strategies.booleans(), judged=strategies.booleans())
+    def begins(self, auto: bool, judged: bool) -> None:
+        self.desk, self.now_ns, self.lost = Desk(), 1000 * S, 0
+        course = Course(
+            episodes=EPISODES,
+            episode_s=EPISODE_S,
+            reset_s=RESET_S,
+            warm_up_s=WARM_UP_S,
+            auto=auto,
+            judged=judged,
+        )
+        self.session = RecordingSession(course, self.desk)
+        self.session.tick(self.now_ns)
+
+    def ask(self, request: Callable[[int], object]) -> None:
+        """A request that is refused changes nothing."""
+        session = self.session
+        before = (session.state, session.number, session.done, set(session.writing))
+        try:
+            request(self.now_ns)
+        except RefusedError:
+            assert (session.state, session.number, session.done, session.writing) == before
+
+    @rule(seconds=strategies.sampled_from([0.1, 1.0, 2.0, 9.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now_ns += round(seconds * S)
+        self.session.tick(self.now_ns)
+
+    @rule(seconds=strategies.sampled_from([-400, -1, 60]))
+    def the_clock_jumps(self, seconds: int) -> None:
+        self.now_ns += seconds * S
+        self.session.tick(self.now_ns)
+
+    @rule()
+    def start(self) -> None:
+        self.ask(self.session.start)
+
+    @rule()
+    def stop(self) -> None:
+        self.ask(self.session.stop)
+
+    @rule()
+    def discard(self) -> None:
+        self.ask(self.session.discard)
+
+    @rule()
+    def next(self) -> None:
+        self.ask(self.session.next)
+
+    @rule()
+    def finish(self) -> None:
+        self.session.finish(self.now_ns)
+        assert self.session.state is State.FINISHED
+
+    @rule(success=strategies.booleans())
+    def judge(self, success: bool) -> None:
+        with suppress(RefusedError):
+            self.session.judge(success, self.now_ns)
+            assert self.desk.marks[-1][0] is (Mark.SUCCESS if success else Mark.FAILURE)
+
+    @rule(who=strategies.sampled_from(["topic", "service"]), drives=strategies.booleans())
+    def intervene(self, who: str, drives: bool) -> None:
+        self.session.intervene(who, drives, self.now_ns)
+
+    @rule(missing=strategies.sampled_from(["", "/front: none"]))
+    def something_is_missing(self, missing: str) -> None:
+        self.desk.missing = missing
+
+    @precondition(lambda self: self.session.writing)
+    @rule(keeps=strategies.booleans())
+    def an_episode_is_written(self, keeps: bool) -> None:
+        number = min(self.session.writing)
+        (self.session.kept if keeps else self.session.failed)(number)
+
+    @precondition(lambda self: self.session.state is State.EPISODE)
+    @rule()
+    def the_disk_fails(self) -> None:
+        self.session.failed(self.session.number)
+        self.lost += 1
+        assert self.session.state is State.IDLE
+
+    @precondition(lambda self: self.session.state is State.EPISODE)
+    @rule()
+    def the_disk_is_full(self) -> None:
+        self.session.cut(self.now_ns, "full")
+        assert self.session.state is State.IDLE
+
+    @invariant()
+    def one_episode_runs_or_none(self) -> None:
+        ended = len(self.desk.kept) + self.desk.discarded + self.lost
+        assert len(self.desk.begun) - ended == (self.session.state is State.EPISODE)
+
+    @invariant()
+    def there_are_never_too_many(self) -> None:
+        session = self.session
+        running = session.state is State.EPISODE
+        assert session.done + len(session.writing) + running <= EPISODES
+
+    @invariant()
+    def numbers_go_on(self) -> None:
+        numbers = [each.number for each in self.desk.kept]
+        assert numbers == sorted(set(numbers))
+        assert all(number < self.session.number for number in numbers)
+
+    @invariant()
+    def nothing_lasts_longer_than_it_may(self) -> None:
+        longest = {
+            State.EPISODE: EPISODE_S,
+            State.RESET: RESET_S,
+            State.WARM_UP: WARM_UP_S,
+        }.get(self.session.state, 0.0)
+        assert 0.0 <= self.session.seconds_left(self.now_ns) <= longest
+
+    @invariant()
+    def interventions_are_in_their_episode_and_do_not_overlap(self) -> None:
+        begins = {number: at for kind, number, at in self.desk.marks if kind is Mark.START}
+        ends = {number: at for kind, number, at in self.desk.marks if kind is Mark.STOP}
+        for each in self.desk.kept:
+            times = [at for span in each.interventions or () for at in (span.begin_ns, span.end_ns)]
+            assert times == sorted(times)
+            assert all(begins[each.number] <= at <= ends[each.number] for at in times)
+
+
+AnySession.TestCase.settings = settings(stateful_step_count=30, derandomize=True)
+TestAnySession = AnySession.TestCase

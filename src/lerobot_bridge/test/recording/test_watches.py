@@ -32,16 +32,6 @@ def test_features_are_needed_and_commands_are_not() -> None:
     assert wanted["wrench"].types == ()
 
 
-def test_policy_is_recorded_with_its_command() -> None:
-    wanted = {
-        each.topic: each
-        for each in wanted_topics(load_mapping("so101_policy"), [], "act_policy_node")
-    }
-
-    assert wanted["act_policy_node/status"].types == ("policy_msgs/msg/PolicyStatus",)
-    assert wanted["joint_command"].needed  # it is the action
-
-
 def test_what_holds_may_be_old_but_must_have_come() -> None:
     now_ns = 0
     watch = Watch(
@@ -56,18 +46,6 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
 
     assert watch.problem(99 * S) == ""
     assert watch.newest == b"data"
-
-
-def test_what_holds_is_forgotten_with_its_type() -> None:
-    watch = Watch(WantedTopic(topic="mode", holds=True), "/mode", lambda: 0)
-    watch.becomes("a/msg/B")
-    watch.arrived(0, b"data")
-    found = []
-    for kind in ("a/msg/B", "a/msg/C"):
-        watch.becomes(kind)
-        found.append(watch.newest)
-
-    assert found == [b"data", None]
 
 
 @pytest.mark.parametrize(

@@ -248,29 +248,6 @@ def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToB
     )
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--compressed"], ["--storage", "sqlite3"]],
-)
-def test_every_storage_holds_the_same(tmp_path: Path, to_bag: ToBag, arguments: list[str]) -> None:
-    dataset = dataset_of(tmp_path / "dataset")
-    assert to_bag(dataset) == 0
-    plain = said_in(tmp_path / "session" / "episode_0000")
-
-    assert to_bag(dataset, "--force", *arguments) == 0
-    found = said_in(tmp_path / "session" / "episode_0000")
-
-    assert sorted((log_ns, topic) for log_ns, topic, _ in found) == sorted(
-        (log_ns, topic) for log_ns, topic, _ in plain
-    )
-    np.testing.assert_array_equal(
-        [one.data for one in on(found, "/front/image_raw")],
-        [one.data for one in on(plain, "/front/image_raw")],
-    )
-    suffix = ".db3" if "sqlite3" in arguments else ".mcap"
-    assert (tmp_path / f"session/episode_0000/episode_0000{suffix}").is_file()
-
-
 def bag_mapping_with(**changes: Any) -> dict[str, Any]:
     """Return the mapping with other entries; keys are paths with __ between."""
     mapping: dict[str, Any] = copy.deepcopy(MAPPING)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,47 +17,20 @@ from model_tools import cli
 from model_tools.files.row_files import read_rows
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
+from ..files.lerobot.small_dataset import write_dataset
 from ..small_bag import every, joint_states, write_bag
 from ..tiny_bundle import forward, observations, weights
 
-ENVIRONMENT = """
-import numpy as np
-
-class Env:
-    def __init__(self):
-        self.random = np.random.default_rng(0)
-    def reset(self, seed=None):
-        if seed is not None:
-            self.random = np.random.default_rng(seed)
-        return self.observe(np.zeros(2)), {}
-    def step(self, action):
-        return self.observe(action), 1.0, self.random.uniform() < 0.1, False, {}
-    def observe(self, action):
-        return np.append(self.random.uniform(-1, 1, 4), action)
-
-def still():
-    env = Env()
-    env.random = None
-    env.reset = lambda seed=None: np.zeros(6)
-    env.step = lambda action: (np.append(np.zeros(4), action), 0.0, False, {})
-    return env
-
-class Users:
-    def __init__(self, obs_dim, act_dim):
-        self.sizes = obs_dim, act_dim
-    def act(self, obs):
-        assert obs.shape == (self.sizes[0],)
-        return 0.25 * np.ones(self.sizes[1])
-"""
 Run = Callable[..., int]
 
 
 @pytest.fixture
-def calibrate_tiny(users_folder: Callable[[str], None]) -> Run:
+def calibrate_tiny(users_folder: Callable[[], None]) -> Run:
     """Runs the command in a folder with the bundle `tiny` and the module `our_env`."""
-    users_folder(ENVIRONMENT)
+    users_folder()
     return lambda *args: cli.main(
         ["calibrate", "--bundle", "tiny", "--output", "calib.npz", *map(str, args)]
     )
@@ -115,30 +90,6 @@ def test_recordings_and_files_make_one_collection(calibrate_tiny: Run, tmp_path:
         assert (rows["time"].min(), rows["time"].max()) == pytest.approx((0.5, 1.0))
 
 
-def test_what_was_written_is_read_again_inspected_and_compiled_with(
-    calibrate_tiny: Run, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    assert calibrate_tiny("--env", "our_env:Env", "--samples", 100) == 0
-    capsys.readouterr()
-    assert cli.main(["inspect", "calib.npz"]) == 0
-    shown = capsys.readouterr().out
-    check_wording(*lines_with(shown, "our_env"), *lines_with(shown, "usable"))
-
-    less = "calibrate --bundle tiny --rows calib.npz --output less.npz --samples 64 --allow-poor"
-    assert cli.main(less.split()) == 0
-    with np.load("less.npz") as rows:
-        assert len(rows["obs"]) == 64
-
-    compiled = "compile onnx --bundle tiny --precision int8 --rows calib.npz --output"
-    assert cli.main([*compiled.split(), "int8"]) == 0
-    check_wording(*lines_with(caplog.messages, "calib.npz: "))
-    caplog.clear()
-    contract = Path("tiny/policy.yaml")
-    contract.write_text(contract.read_text("utf-8").replace("name: tiny", "name: other"), "utf-8")
-    assert cli.main([*compiled.split(), "other"]) == 0
-    check_wording(*lines_with(caplog.messages, "not for other"))
-
-
 def test_rows_that_show_nothing_of_the_robot_fail_with_the_status_of_a_verdict(
     calibrate_tiny: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -166,3 +117,72 @@ def test_arguments_that_do_not_go_together_are_refused(
 ) -> None:
     assert calibrate_tiny(*args) == 4
     only(caplog)
+
+
+SIZES = {"laptop": (48, 64), "phone": (48, 64)}
+Calibrate = Callable[..., Path]
+
+
+@pytest.fixture
+def calibrate(tmp_path: Path) -> Calibrate:
+    bundle = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
+    dataset, output = write_dataset(tmp_path / "dataset"), tmp_path / "calib"
+    words = f"calibrate --bundle {bundle} --dataset {dataset} --cal-num 12 --output {output}"
+
+    def apply(*more: str, status: int = 0) -> Path:
+        assert cli.main([*words.split(), *more]) == status
+        return output
+
+    return apply
+
+
+def test_arrays_have_all_samples_of_each_input(calibrate: Calibrate) -> None:
+    folder = calibrate()
+
+    assert np.load(folder / ENCODER / "0_images.npy").shape == (24, 3, 48, 64)
+    assert sorted(file.name for file in (folder / POLICY).iterdir()) == [
+        "0_states.npy",
+        "1_laptop_features.npy",
+        "2_phone_features.npy",
+    ]
+    assert np.load(folder / POLICY / "2_phone_features.npy").shape == (12, 2, 12, 16)
+    assert sorted(file.name for file in folder.iterdir()) == [POLICY, ENCODER, "calibration.json"]
+    said = json.loads((folder / "calibration.json").read_text("utf-8"))
+    found = [said[key] for key in ("source", "bundle", "samples", "of")]
+    assert found == ["dataset", "small_arm", 12, 36]
+    images = said["graphs"][ENCODER]["images"]
+    assert images["samples"] == 24
+    assert -2.5 < images["min"] < 0.0 < images["max"] < 4.0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--format", "npz"),
+        ("--bag", "walk"),
+        ("--every", "2", "--live"),
+        ("--topic", "a=b"),
+    ],
+)
+def test_options_of_joint_policies_are_refused(
+    calibrate: Calibrate, caplog: pytest.LogCaptureFixture, more: tuple[str, ...]
+) -> None:
+    output = calibrate(*more, status=4)
+
+    check_wording(caplog.messages[-1])
+    assert not output.exists()
+
+
+def test_a_state_in_other_units_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A policy of rad, a dataset of degrees."""
+    statistics = {"mode": "mean_std", "mean": [0.0, 0.1, 0.8], "std": [0.3, 0.3, 0.4]}
+    changes: dict[str, Any] = {"state.normalisation": statistics}
+    bundle = write_chunk_bundle(tmp_path / "arm", sizes=SIZES, **changes)
+    dataset, output = write_dataset(tmp_path / "dataset"), tmp_path / "calib"
+
+    words = f"calibrate --bundle {bundle} --dataset {dataset} --cal-num 12 --output {output}"
+    cli.main(words.split())
+
+    check_wording(*lines_with(caplog.messages, "units"))

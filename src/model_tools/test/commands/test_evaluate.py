@@ -25,7 +25,7 @@ def plan_file(folder: Path, seeds: int = 2) -> Path:
     return file
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_an_evaluation_writes_results_summary_and_page_and_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

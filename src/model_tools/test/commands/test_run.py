@@ -18,33 +18,13 @@ from testkit.wording import check_wording
 
 from ..tiny_bundle import again, make_bundle
 
-ENVIRONMENT = """
-import numpy as np
-
-class Env:
-    def __init__(self):
-        self.random = np.random.default_rng(0)
-    def reset(self, seed=None):
-        return self.observe(np.zeros(2)), {}
-    def step(self, action):
-        return self.observe(action), 1.0, self.random.uniform() < 0.1, False, {}
-    def observe(self, action):
-        return np.append(self.random.uniform(-1, 1, 4), action)
-    def close(self):
-        open("closed", "w").close()
-
-def forgets():
-    env = Env()
-    env.observe = lambda action: np.zeros(6)
-    return env
-"""
 Run = Callable[..., int]
 
 
 @pytest.fixture
-def run_policy(users_folder: Callable[[str], None]) -> Run:
+def run_policy(users_folder: Callable[[], None]) -> Run:
     """Runs the command in a folder with the bundle `tiny` and the module `our_env`."""
-    users_folder(ENVIRONMENT)
+    users_folder()
     return lambda *args, env="our_env:Env": cli.main(["run", "--env", env, *map(str, args)])
 
 
@@ -96,17 +76,6 @@ def test_what_is_written_calibrates_and_compares(run_policy: Run, tmp_path: Path
     assert cli.main(["compare", "tiny", "same", "--rows", "second.npz"]) == 0
     with np.load("second.npz") as rows:
         assert 0.0 < abs(rows["acted"] - rows["actions"]).max() < 0.1
-
-
-def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
-    run_policy: Run, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert (
-        cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "fp16", "--output", "fp16"])
-        == 0
-    )
-    assert run_policy("fp16", "--steps", 64) == 4
-    check_wording(caplog.messages[-1])
 
 
 @pytest.mark.parametrize(

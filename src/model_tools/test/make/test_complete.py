@@ -85,7 +85,7 @@ def test_a_contract_becomes_a_whole_bundle(bare: Path, whole: JointBundle) -> No
     assert [line for line in before if line not in after] == []
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_completing_again_in_place_gives_the_same(whole: JointBundle, tmp_path: Path) -> None:
     folder = shutil.copytree(whole.path, tmp_path / "whole")
     again = make_bundle(folder, None, folder, WALKED, force=True)
@@ -135,7 +135,7 @@ def test_golden_rows_that_show_nothing_of_the_model_are_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["golden.npz"]
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     "changes",
     [
@@ -159,6 +159,7 @@ def kept_rows(whole: JointBundle) -> Path:
     return whole.path.with_name("walk.npz")
 
 
+@pytest.mark.acceptance
 def test_a_rollout_gives_the_nominal_that_its_run_had(
     bare: Path, whole: JointBundle, kept_rows: Path, tmp_path: Path
 ) -> None:
@@ -178,7 +179,7 @@ def some_of(rows: dict[str, Any], share: slice) -> dict[str, Any]:
     return {name: rows[name] if name == "joint_names" else rows[name][share] for name in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     "change",
     [
@@ -209,6 +210,7 @@ def contract_with(contract_copy: Path, *changes: tuple[str, str]) -> Path:
     return contract_copy
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     "changes",
     [

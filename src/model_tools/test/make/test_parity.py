@@ -1,17 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model that is another function than its reference is found out, with the row."""
+"""What `export` reads, makes and holds against its reference."""
 
+from __future__ import annotations
+
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxsim
 import pytest
 from onnx import TensorProto, helper
 
 from model_tools.errors import ToolError
+from model_tools.make.checkpoints.network_config import read_config
 from model_tools.make.parity import difference, read_rows
+from model_tools.make.portable import refuse_custom_operators, simplified
 from policy_core.interfaces import F32
 from testkit.wording import refusal
 
@@ -92,3 +98,60 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, F32]
     np.savez(file, allow_pickle=False, **arrays)
     with refusal(ToolError):
         read_rows(file, 3, 2)
+
+
+def model_of_nodes(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3)) for name in ("obs", "action")
+    ]
+    graph = helper.make_graph(list(nodes), "tiny", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("vendor", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def test_operators_of_a_vendor_are_refused_by_name() -> None:
+    refuse_custom_operators(model_of_nodes(helper.make_node("Elu", ["obs"], ["action"])))
+    custom = model_of_nodes(helper.make_node("Magic", ["obs"], ["action"], domain="vendor"))
+    with refusal(ToolError):
+        refuse_custom_operators(custom)
+
+
+def test_what_does_nothing_is_dropped_by_a_simplifier_that_keeps_the_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = model_of_nodes(
+        helper.make_node("Identity", ["obs"], ["same"]),
+        helper.make_node("Elu", ["same"], ["action"]),
+    )
+    assert [node.op_type for node in simplified(chain).graph.node] == ["Elu"]
+    with refusal(ToolError):
+        simplified(model_of_nodes(helper.make_node("Elu", ["nowhere"], ["action"])))
+    monkeypatch.setattr(onnxsim, "simplify", lambda given: (given, False))
+    with refusal(ToolError):
+        simplified(chain)
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    with refusal(ToolError):
+        simplified(chain)
+
+
+EXAMPLE = "obs_dim: 108\nact_dim: 12\nhidden_sizes: [512, 256]\nactivation: tanh\n"
+
+
+@pytest.fixture
+def network_yaml(tmp_path: Path) -> Path:
+    return tmp_path / "cfg.yaml"
+
+
+def test_the_four_keys_of_a_perceptron_are_enough(network_yaml: Path) -> None:
+    network_yaml.write_text(EXAMPLE)
+    config = read_config(network_yaml)
+    assert (config.obs_dim, config.act_dim, config.hidden_sizes) == (108, 12, (512, 256))
+    assert (config.activation, config.rnn, config.normaliser) == ("tanh", None, None)
+
+
+def test_everything_that_is_wrong_is_said_at_once(network_yaml: Path) -> None:
+    network_yaml.write_text(
+        "obs_dim: forty\nhidden_sizes: [64, 0]\nactivation: eluu\nunits: 3\nrnn: {type: rnn}\n"
+    )
+    with refusal(ToolError):
+        read_config(network_yaml)

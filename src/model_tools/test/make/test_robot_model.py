@@ -46,7 +46,7 @@ def gentle_contract(tmp_path: Path) -> Path:
     return file.parent
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_robot_on_its_base_gives_the_figures_of_its_own_drives(
     gentle_contract: Path, tiny_robot: Path
 ) -> None:

@@ -17,7 +17,6 @@ from model_tools import cli
 from model_tools.prove.set_check import SetTransition, SetTransitionResult, stricter, way_around
 from policy_core.bundle.contract import VelocityCommand
 from policy_core.bundle.set_contract import EntryConditions, Transition
-from testkit.wording import check_wording
 
 BUNDLES = Path(__file__).resolve().parents[4] / "config" / "bundles"
 
@@ -64,7 +63,7 @@ def set_check(folder: Path, tries: int, capsys: pytest.CaptureFixture[str]) -> t
     return status, by_edge
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_the_gaits_that_ship_hold_in_each_transition_and_fallback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -78,7 +77,7 @@ def test_the_gaits_that_ship_hold_in_each_transition_and_fallback(
     assert all(one["holds"] and one["granted"] == one["tries"] == 1 for one in found.values())
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_a_transition_after_which_the_robot_falls_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,15 +121,3 @@ def result(edge: SetTransition, *, holds: bool) -> SetTransitionResult:
         step_ratio=0.0,
         holds=holds,
     )
-
-
-@pytest.mark.acceptance
-def test_a_first_target_that_is_never_near_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    transition = {"when": {"pose": "first_target", "pose_within": 0.001}, "otherwise": "wait"}
-    status, found = set_check(set_of(tmp_path, transition), 1, capsys)
-    one = found["walk", "other", False]
-    assert status == 1
-    assert (one["granted"], one["failed"], one["holds"]) == (0, 0, False)
-    check_wording(one["refusal"])

@@ -21,10 +21,12 @@ kind: set
 name: ways
 version: "1.0.0"
 members:
+  # The one that is used most.
   first:
     bundle: ../one
   second:
     bundle: ../two
+    sha256: 0000000000000000000000000000000000000000000000000000000000000000
 initial: begin
 states:
   begin: {members: [first], stand: true, to: {other: {}}}
@@ -40,7 +42,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def stated_set(make_version: MakeVersion, tmp_path: Path) -> Path:
-    """A set whose members lie beside it."""
+    """A set whose members lie beside it; of one it states no hash, of the other a wrong one."""
     for name in ("one", "two"):
         shutil.copytree(make_version("1.0.0", ("name: tiny", f"name: {name}")), tmp_path / name)
     folder = tmp_path / "set"

@@ -4,18 +4,21 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from model_tools import cli
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, bundle_folder, load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.store import ROOT_VARIABLE
+from policy_core.bundle.verified import sha256_of
 from policy_core.errors import BundleError
 from testkit.store import make_keys, tool, tool_refused
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 from .conftest import SET, STATED
 
@@ -95,3 +98,58 @@ def test_signature_of_a_set_covers_its_members_and_nothing_else(
     assert not (root / SET / "1.0.0/second/notes.txt").exists()
     assert (root / SET / "1.0.0/second/policy.onnx").is_file()
     assert tool("verify", SET, "current", "--root", root) == 0
+
+
+@pytest.fixture(autouse=True)
+def all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def test_pin_writes_the_hashes_of_the_members_once(
+    stated_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BundleError, match="sha256"):
+        load_bundle(stated_set, kind=SetBundle)
+    assert cli.main(["pin", str(stated_set)]) == 0
+    loaded = load_bundle(stated_set, kind=SetBundle)
+    assert {name: member.sha256 for name, member in loaded.members.items()} == {
+        "first": sha256_of(stated_set.parent / "one" / "policy.yaml"),
+        "second": sha256_of(stated_set.parent / "two" / "policy.yaml"),
+    }
+    before = (stated_set / "set.yaml").read_bytes()
+    assert b"# The one" in before
+    assert capsys.readouterr().out.count("(new)") == 2
+    assert cli.main(["pin", str(stated_set)]) == 0
+    assert (stated_set / "set.yaml").read_bytes() == before
+    assert "(new)" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  first:\n    bundle: ../one\n", "  first: {bundle: ../one}\n"),
+        ("../one", "../three"),
+        ("    bundle: ../one\n", "    starts: clean\n"),
+        (STATED[STATED.index("members:") : STATED.index("initial")], ""),
+        ("to: {begin: {}}, way_back: begin", "to: {begin: {}}"),
+    ],
+)
+def test_a_set_that_cannot_be_pinned_is_refused(
+    stated_set: Path, old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = STATED.replace(old, new)
+    assert text != STATED
+    (stated_set / "set.yaml").write_text(text, "utf-8")
+    assert cli.main(["pin", str(stated_set)]) == 4
+    check_wording(caplog.messages[-1])
+
+
+def test_inspect_shows_members_and_states(
+    stated_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["pin", str(stated_set)])
+    capsys.readouterr()
+    assert cli.main(["inspect", str(stated_set)]) == 0
+    shown = capsys.readouterr().out
+    for word in ("first", "second", "begin", "other", "stand up", "way back", "fallback"):
+        assert word in shown

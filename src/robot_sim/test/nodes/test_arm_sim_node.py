@@ -176,18 +176,6 @@ def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewh
     check_wording(*lines_with(simulated_arm.log, "reached"))
 
 
-def test_an_episode_that_takes_too_long_has_failed(simulated_arm: ArmStage) -> None:
-    simulated_arm.run(lockstep=True, episode_s=0.3)
-    simulated_arm.listen()
-    for tick in range(30):
-        simulated_arm.answer(
-            tick, mode=JointCommand.MODE_RUN if tick > 5 else JointCommand.MODE_STAND
-        )
-    simulated_arm.until(lambda: simulated_arm.results, "the result")
-    assert simulated_arm.results == [False]
-    check_wording(*lines_with(simulated_arm.log, "reached"))
-
-
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [

@@ -2,30 +2,96 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulated motion host on its socket, as a driver meets it."""
 
+from __future__ import annotations
+
 import json
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Twist
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from lite3_driver import wire
-from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
+from robot_sim.lite3_host import Address
+from robot_sim.nodes.lite3_emulator import Lite3Emulator
 from robot_sim.trace import Trace
-from testkit.wording import check_wording, lines_with, refusal
+from testkit.wording import check_wording, lines_with
 
 from ..host_robot import holding_frame
-from .harness import DEADLINE_S
-from .udp_driver import DRIVER, HOST, Driver
+from .harness import DEADLINE_S, RunningNode
 
 pytestmark = pytest.mark.ros
+
+
+HOST, DRIVER, STRANGER = "127.43.21.1", "127.43.21.2", "127.43.21.3"
+
+
+class Driver(RunningNode):
+    """The other end of the wire, and an emulator that runs in a thread."""
+
+    node: Lite3Emulator
+    new_node = Lite3Emulator
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((DRIVER, 0))
+        self.socket.settimeout(DEADLINE_S)
+        self.host: Address = (HOST, 0)
+
+    def make(self, **parameters: object) -> Any:
+        given = {"host_address": HOST, "host_port": 0, "state_address": DRIVER}
+        return super().make(**{**given, "state_port": self.socket.getsockname()[1], **parameters})
+
+    def run(self, **parameters: object) -> Lite3Emulator:
+        """Make the node and let it run until its first frame."""
+        self.make(**parameters)
+        self.start()
+        return self.node
+
+    def receive(self) -> bytes:
+        """Return the next datagram; its sender is the host."""
+        data, self.host = self.socket.recvfrom(2048)
+        return data
+
+    def state(self) -> wire.Lite3State:
+        state = wire.read_state(self.receive())
+        assert isinstance(state, wire.Lite3State), state
+        return state
+
+    def until(
+        self,
+        condition: Callable[[wire.Lite3State], object],
+        what: str,
+        command: bytes | None = None,
+    ) -> wire.Lite3State:
+        """Receive until the condition holds, with a command for every second frame."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition(state := self.state()):
+            assert time.monotonic() < ends_s, f"waited in vain for {what}"
+            if command is not None and state.tick % 2 == 0:
+                self.send(command)
+        return state
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendto(data, self.host)
+
+    def ends(self) -> None:
+        """Stop the node and wait for its end."""
+        self.node.stop()
+        super().ends()
+
+    def close(self) -> None:
+        self.socket.close()
+        super().close()
 
 
 @pytest.fixture
@@ -87,22 +153,6 @@ class TestControl:
         assert lines[0]["time_s"] < 20.0
         assert abs(lines[0]["unix_ns"] - time.time_ns()) < 60e9
 
-    def test_odd_datagrams_are_one_event_and_counted(
-        self, emulated_driver: Driver, tmp_path: Path
-    ) -> None:
-        events = tmp_path / "events.jsonl"
-        emulated_driver.run(event_file=str(events))
-        emulated_driver.state()
-        for _ in range(3):
-            emulated_driver.send(wire.request(0x21010C0E))
-        emulated_driver.until(lambda _: "unknown_code" in events.read_text(), "the event")
-        emulated_driver.until(
-            lambda _: emulated_driver.node.host.ignored["unknown_code"] == 3, "all of them"
-        )
-        (line,) = (json.loads(line) for line in events.open())
-        assert line["event"] == "ignored"
-        check_wording(line["who"])
-
 
 class TestTurn:
     def test_a_person_turns_the_robot_unless_it_is_under_control(
@@ -147,50 +197,12 @@ class TestFaults:
         check_wording(result.reason)
 
 
-def test_trace_tells_what_was_asked_for_and_what_was_commanded(
-    emulated_driver: Driver, tmp_path: Path
-) -> None:
-    node = emulated_driver.run(trace_file=str(tmp_path / "walk.npz"))
-    asked = emulated_driver.listener.create_publisher(Twist, "cmd_vel", 1)
-    emulated_driver.spin_until(lambda: asked.get_subscription_count(), "the emulator")
-    velocity = Twist()
-    velocity.linear.x = 0.5
-    asked.publish(velocity)
-    emulated_driver.state()
-    emulated_driver.send(wire.request(wire.TAKE_CONTROL))
-    heard = node.host.world.time_ns
-    emulated_driver.spin_until(lambda: node.host.world.time_ns > heard + 100_000_000, "some rows")
-    emulated_driver.send(holding_frame(LITE3.standing_rad))
-    emulated_driver.spin_until(lambda: node.host.world.time_ns > heard + 300_000_000, "some rows")
-    emulated_driver.ends()
-    node.save()
-    trace = Trace.load(tmp_path / "walk.npz")
-    assert trace.command[-1].tolist() == [0.5, 0.0, 0.0]
-    assert trace.target[-1] == pytest.approx(LITE3.standing_rad, abs=1e-6)
-    assert np.isnan(trace.target[0]).all()
-    assert np.diff(trace.time_s) == pytest.approx(0.02)
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"host_address": "192.0.2.1"},
-        {"foreign_address": "nowhere.invalid"},
-        {"event_file": "/not/there/events"},
-    ],
-    ids=str,
-)
-def test_bad_parameter_is_refused(emulated_driver: Driver, parameters: dict[str, object]) -> None:
-    with refusal(SimError):
-        emulated_driver.make(**parameters)
-
-
 def test_a_port_in_use_ends_the_command_with_status_2_and_a_signal_with_0(
     emulated_driver: Driver, tmp_path: Path
 ) -> None:
     _, port = emulated_driver.socket.getsockname()
 
-    def start(host_address: str, host_port: int) -> "subprocess.Popen[str]":
+    def start(host_address: str, host_port: int) -> subprocess.Popen[str]:
         given = {
             "host_address": host_address,
             "host_port": host_port,

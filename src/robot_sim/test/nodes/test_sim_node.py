@@ -2,15 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot on its topics, in lockstep and in real time."""
 
+from __future__ import annotations
+
+import signal
+import subprocess
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
 from grid_map_msgs.msg import GridMap
-from rclpy.exceptions import ParameterException
-from sensor_msgs.msg import CameraInfo, Image
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 
 from policy_inference.messages.depth import depth_of
@@ -22,7 +28,7 @@ from robot_sim.trace import Trace
 from testkit.ros_time import ns
 from testkit.wording import check_wording, lines_with, refusal
 
-from .harness import PERIOD_NS, Stage, stamps_ns
+from .harness import DEADLINE_S, PERIOD_NS, Stage, stamps_ns
 
 pytestmark = pytest.mark.ros
 MS = 1_000_000
@@ -248,16 +254,6 @@ def test_bad_parameter_is_refused(sim_stage: Stage, parameters: dict[str, object
         sim_stage.make(**parameters)
 
 
-@pytest.mark.parametrize(
-    "parameters", [{"friction": float("nan")}, {"duration_s": -1.0}, {"imu_rate_hz": 0.0}], ids=str
-)
-def test_number_outside_its_range_is_refused(
-    sim_stage: Stage, parameters: dict[str, object]
-) -> None:
-    with pytest.raises(ParameterException):
-        sim_stage.make(**parameters)
-
-
 def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(sim_stage: Stage) -> None:
     images = list[Image]()
     sim_stage.run(lockstep=True, arm=True)
@@ -268,6 +264,52 @@ def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(sim_stage: Sta
     assert set(stamps_ns(images)) == {0}
 
 
-def test_another_robot_carries_no_arm(sim_stage: Stage) -> None:
-    with refusal(SimError):
-        sim_stage.run(arm=True, robot="g1")
+def block() -> None:
+    """Block all signals, as the parent of a process may have."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def start_sim_node(
+    *parameters: str, before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
+    words = [word for parameter in parameters for word in ("-p", parameter)]
+    return subprocess.Popen(
+        ["sim_node", "--ros-args", *words],
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=before,
+    )
+
+
+def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
+    process = start_sim_node("pose:=flying")
+    output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2, output
+    check_wording(output)
+
+
+@pytest.mark.parametrize(("number", "before"), [(signal.SIGINT, None), (signal.SIGTERM, block)])
+def test_signal_ends_it_and_the_trace_is_written(
+    tmp_path: Path, number: signal.Signals, before: Callable[[], None] | None
+) -> None:
+    process = start_sim_node(f"trace_file:={tmp_path / 'walk.npz'}", before=before)
+    rclpy.init(args=[])
+    node, heard = Node("listener"), list[JointState]()
+    node.create_subscription(JointState, "joint_states", heard.append, 1)
+    while process.poll() is None and len(heard) < 20:
+        rclpy.spin_once(node, timeout_sec=DEADLINE_S)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=DEADLINE_S)
+    node.destroy_node()
+    rclpy.shutdown()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert len(Trace.load(tmp_path / "walk.npz").time_s) > 0
+
+
+def test_what_is_no_argument_of_ros_is_refused() -> None:
+    refused = subprocess.run(["sim_node", "lockstep"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "unrecognized" in refused.stderr

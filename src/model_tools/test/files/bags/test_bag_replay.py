@@ -5,40 +5,43 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
-from model_tools.files.row_files import read_rows
+from model_tools.files.bags.blocks import indexed_files
+from model_tools.files.row_files import BagSource, read_rows
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.interfaces import F32
+from policy_core.interfaces import F32, F64
 from policy_inference.comparison.rows import Rows
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
 from ...tiny_bundle import forward, make_bundle, weights
 
+PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
 WALKER = "{term: base_ang_vel}, {term: velocity_command}"
 SCAN = "{term: external, topic: scan, size: 6}"
 RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
-DistributionWatch = Callable[..., JointBundle]
+MakePolicy = Callable[..., JointBundle]
 
 
 @pytest.fixture
-def observing(tmp_path: Path) -> DistributionWatch:
-    """Make a policy that sees six values of other terms."""
+def observing(tmp_path: Path) -> MakePolicy:
+    """Make a policy that sees other terms."""
 
-    def make(terms: str, more: str = "") -> JointBundle:
+    def make(terms: str = PLAIN, more: str = "") -> JointBundle:
         folder = make_bundle(tmp_path / "other", limits=more)
         file = folder / "policy.yaml"
-        plain = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
-        file.write_text(file.read_text("utf-8").replace(plain, terms), "utf-8")
+        file.write_text(file.read_text("utf-8").replace(PLAIN, terms), "utf-8")
         return load_bundle(folder, kind=JointBundle)
 
     return make
@@ -137,7 +140,7 @@ def test_a_leap_of_the_clock_is_one_gap(
     ids=["log", "stamp"],
 )
 def test_commands_count_from_their_stamp_or_their_time_in_the_log_and_are_clipped(
-    observing: DistributionWatch, bag_rows: Read, said: Sequence[Said], expected: list[float]
+    observing: MakePolicy, bag_rows: Read, said: Sequence[Said], expected: list[float]
 ) -> None:
     times = every(10, 1000, 1100)
 
@@ -147,9 +150,7 @@ def test_commands_count_from_their_stamp_or_their_time_in_the_log_and_are_clippe
     np.testing.assert_allclose(observed_values(rows)[:, 0], [1.0, 1.02, 1.04, 1.06, 1.08, 1.1])
 
 
-def test_a_stale_command_fades_as_on_the_robot(
-    observing: DistributionWatch, bag_rows: Read
-) -> None:
+def test_a_stale_command_fades_as_on_the_robot(observing: MakePolicy, bag_rows: Read) -> None:
     tiny = observing(WALKER, RANGE)
     times = every(10, 1000, 2200)
 
@@ -162,7 +163,7 @@ def test_a_stale_command_fades_as_on_the_robot(
 
 
 def test_without_commands_the_robot_stands_and_the_log_says_so(
-    observing: DistributionWatch, bag_rows: Read, caplog: pytest.LogCaptureFixture
+    observing: MakePolicy, bag_rows: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     tiny = observing(WALKER, RANGE)
 
@@ -173,7 +174,7 @@ def test_without_commands_the_robot_stands_and_the_log_says_so(
 
 
 def test_external_vectors_are_taken_by_their_time_in_the_log(
-    observing: DistributionWatch, bag_rows: Read
+    observing: MakePolicy, bag_rows: Read
 ) -> None:
     tiny, first, late = observing(SCAN), scan(S, range(6)), scan(1030 * MS, range(1, 7))
 
@@ -181,9 +182,7 @@ def test_external_vectors_are_taken_by_their_time_in_the_log(
     assert rows.inputs["obs"][:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
 
 
-def test_ticks_begin_when_every_input_is_there(
-    observing: DistributionWatch, tmp_path: Path
-) -> None:
+def test_ticks_begin_when_every_input_is_there(observing: MakePolicy, tmp_path: Path) -> None:
     tiny = observing(SCAN)
     said = [*joint_states(every(10, 1000, 1100)), scan(1050 * MS, [0] * 6)]
     bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
@@ -194,32 +193,13 @@ def test_ticks_begin_when_every_input_is_there(
 
 
 def test_a_log_of_another_clock_than_the_stamps_is_refused(
-    observing: DistributionWatch, bag_rows: Read
+    observing: MakePolicy, bag_rows: Read
 ) -> None:
     tiny, wall_ns = observing(WALKER, RANGE), 1_700_000_000 * S
     said = [*joint_states(every(10, 1000, 1100)), *imus(every(10, 1000, 1100)), command(S, 0.5)]
 
     with refusal(ToolError):
         bag_rows(tiny, *[(topic, log_ns + wall_ns, message) for topic, log_ns, message in said])
-
-
-def test_messages_without_a_stamp_go_by_the_log(tiny: JointBundle, bag_rows: Read) -> None:
-    unstamped = [(topic, log_ns + S, message) for topic, log_ns, message in joint_states([0] * 4)]
-    said = [
-        (topic, log_ns + i * 20 * MS, message)
-        for i, (topic, log_ns, message) in enumerate(unstamped)
-    ]
-
-    assert len(bag_rows(tiny, *said)) == 4
-
-
-def test_repeated_and_earlier_stamps_are_not_new(tiny: JointBundle, bag_rows: Read) -> None:
-    said = joint_states([1000 * MS, 1020 * MS, 1020 * MS, 1010 * MS, 1040 * MS])
-    in_log = [(topic, S + i * MS, message) for i, (topic, _, message) in enumerate(said)]
-
-    rows = bag_rows(tiny, *in_log)
-
-    np.testing.assert_allclose(rows.sensed["joint_pos"][:, 0], [1.0, 1.02, 1.04])
 
 
 @pytest.mark.parametrize(
@@ -272,3 +252,122 @@ def test_a_folder_without_its_metadata_is_refused(
     for path in (tmp_path, tmp_path / "nosuch"):
         with refusal(ToolError):
             Bag(path)
+
+
+SEEN = "{term: joint_pos}, {term: joint_vel}, {term: external, topic: scan, size: 2}"
+
+
+def patchy(seed: int) -> list[Said]:
+    """Say joints and a vector, each with gaps of its own, repetitions and steps back."""
+    random = np.random.default_rng(seed)
+    times = [
+        np.cumsum(random.choice([2, 7, 30, 60, -3, 0], 300, p=[0.3, 0.4, 0.14, 0.06, 0.05, 0.05]))
+        for _ in range(2)
+    ]
+    said = [
+        *joint_states([1000 * MS + int(ms) * MS for ms in times[0]]),
+        *(scan(1000 * MS + int(ms) * MS, [float(ms), 1.0]) for ms in np.sort(times[1])),
+    ]
+    return sorted(said, key=lambda entry: entry[1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("terms", [PLAIN, SEEN])
+def test_it_has_as_many_rows_as_it_says(
+    observing: MakePolicy, tmp_path: Path, seed: int, terms: str
+) -> None:
+    source = BagSource(observing(terms), write_bag(tmp_path / "bag", patchy(seed)))
+
+    numbers = [row.number for row in source.rows()]
+
+    assert numbers == list(range(source.count or 0))
+    assert len(numbers) > 20
+
+
+@pytest.mark.parametrize("terms", [PLAIN, SEEN])
+def test_wanted_rows_are_those_of_the_whole(
+    observing: MakePolicy, tmp_path: Path, terms: str
+) -> None:
+    source = BagSource(observing(terms), write_bag(tmp_path / "bag", patchy(1)))
+    wanted = [0, 3, 4, 17, (source.count or 0) - 1]
+
+    whole = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows()]
+    found = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows(wanted)]
+
+    assert [number for number, _, _ in found] == wanted
+    for number, time_s, obs in found:
+        assert time_s == whole[number][1]
+        assert np.array_equal(obs, whole[number][2])
+    assert list(source.rows([])) == []
+
+
+def is_indexed(bag: Path) -> bool:
+    with AnyReader([bag]) as reader:
+        return indexed_files(reader) is not None
+
+
+def joint_positions(bundle: JointBundle, bag: Path) -> F64:
+    return np.stack([row.sensed["joint_pos"].copy() for row in BagSource(bundle, bag).rows()])
+
+
+def test_the_index_of_a_file_gives_what_looking_at_each_message_gives(
+    observing: MakePolicy, tmp_path: Path
+) -> None:
+    said, bundle = patchy(3), observing(SEEN)
+    indexed = write_bag(tmp_path / "mcap", said)
+    plain = write_bag(tmp_path / "sqlite3", said, StoragePlugin.SQLITE3)
+    assert is_indexed(indexed)
+    assert not is_indexed(plain)
+
+    assert np.array_equal(joint_positions(bundle, indexed), joint_positions(bundle, plain))
+
+
+@pytest.mark.parametrize(
+    ("compression", "by_index"),
+    [
+        (CompressionMode.NONE, True),
+        (CompressionMode.STORAGE, True),
+        (CompressionMode.FILE, True),
+        (CompressionMode.MESSAGE, False),
+    ],
+)
+def test_many_chunks_are_read_by_their_index_unless_each_message_is_compressed(
+    observing: MakePolicy, tmp_path: Path, compression: CompressionMode, by_index: bool
+) -> None:
+    said, bundle = joint_states(every(1, 1000, 10000)), observing()
+
+    bag = write_bag(tmp_path / "bag", said, compression=compression)
+
+    assert is_indexed(bag) == by_index
+    np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
+
+
+def test_chunks_that_overlap_are_put_in_order(observing: MakePolicy, tmp_path: Path) -> None:
+    """Writers with several threads may be half a second behind themselves."""
+    said, bundle = joint_states(every(1, 1000, 10000)), observing()
+    order = [
+        entry
+        for first in range(0, len(said), 500)
+        for odd in (0, 1)
+        for entry in said[first : first + 500][odd::2]
+    ]
+
+    bag = write_bag(tmp_path / "bag", order)
+
+    assert is_indexed(bag)
+    np.testing.assert_allclose(joint_positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
+
+
+def test_an_index_that_leads_elsewhere_is_a_broken_recording(
+    observing: MakePolicy, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 2000)))
+    (file,) = bag.glob("*.mcap")
+    content = file.read_bytes()
+    # An index record is opcode 7, length, channel 1, bytes of entries, entries: a time, a place.
+    size = 16 * 101
+    place = content.index(struct.pack("<BQHI", 7, size + 6, 1, size)) + 15 + 8
+    file.write_bytes(content[:place] + bytes([content[place] + 1]) + content[place + 1 :])
+
+    with refusal(ToolError):
+        list(BagSource(observing(), bag).rows())

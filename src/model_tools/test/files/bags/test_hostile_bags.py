@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import lz4.frame  # type: ignore[import-untyped]  # carries no types
@@ -217,3 +218,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(file)
     with refusal(ToolError):
         Bag(bag)
+
+
+CHECKED = ("0.11.",)
+
+
+def test_version_of_rosbags_was_checked() -> None:
+    found = version("rosbags")
+    assert found.startswith(CHECKED), (
+        "files/bags/blocks.py and limits.py use inner parts of rosbags, which was checked with "
+        f"{CHECKED}, and not with {found}: run the tests of bags with it, then add it"
+    )

@@ -36,7 +36,6 @@ from .small_checkpoints import (
     STATE,
     config_of,
     random_statistics,
-    random_tensors,
     write_checkpoint,
 )
 
@@ -146,13 +145,6 @@ def test_other_normalisations_are_ranges(tmp_path: Path, mode: str, low: str, hi
     np.testing.assert_allclose(mean, np.full(6, 0.5))
 
 
-def test_two_arms_have_left_and_right_joints_left_first(tmp_path: Path) -> None:
-    config = config_of(state=12, action=12, cameras=dict.fromkeys(("a", "b", "c"), (32, 32)))
-    contract = exported(write_checkpoint(tmp_path / "c", config)).contract
-    assert contract.joints.names[::6] == ("left_shoulder_pan", "right_shoulder_pan")
-    assert contract.action.grippers == ("left_gripper", "right_gripper")
-
-
 def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(act_checkpoint: Path) -> None:
     file = act_checkpoint / "policy_preprocessor.json"
     content = json.loads(file.read_text())
@@ -187,28 +179,6 @@ def test_golden_rows_of_the_training_are_compared_and_kept(
     np.savez(file, state=rows["state"], chunk=rows["chunk"])
     with refusal(ToolError):
         exported(act_checkpoint, golden=file, force=True)
-
-
-def test_golden_rows_may_differ_by_the_noise_of_float32(tmp_path: Path) -> None:
-    config, head = config_of(cameras={}, outside=5), "model.action_head.weight"
-    tensors = random_tensors(config)
-    tensors[head] = 60 * tensors[head]  # and 60 times the noise
-    act_checkpoint = write_checkpoint(tmp_path / "c", config, tensors=tensors)
-    act_bundle, rows_file = exported(act_checkpoint), tmp_path / "rows.npz"
-    rows: Any = act_bundle.golden()
-    models = models_of(act_bundle)
-    reference = ReferenceGraphs(act_bundle.contract, models)
-    rounded, normaliser = reference.normalised(rows), action_normaliser(act_bundle.contract)
-    exact = ReferenceGraphs(act_bundle.contract, models, exact=True).normalised(rows)
-    noise = float(np.abs(rounded - exact).max())
-    assert 1e-5 < noise < 1e-3 / 4  # else the limit is another one
-
-    np.savez(rows_file, **{**rows, "chunk": normaliser.undo(rounded + 2.5 * noise)})
-    exported(act_checkpoint, golden=rows_file, force=True)
-
-    np.savez(rows_file, **{**rows, "chunk": normaliser.undo(rounded + 8 * noise)})
-    with refusal(ToolError):
-        exported(act_checkpoint, golden=rows_file, force=True)
 
 
 def test_a_joint_that_never_moved_is_a_warning(tmp_path: Path) -> None:

@@ -50,36 +50,28 @@ def visual(height: int, width: int) -> dict[str, Any]:
 
 CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
     "act": [
-        {"type": "pi0"},
         {"type": "multi_task_dit"},
         {"n_obs_steps": 2},
         {"n_action_steps": 8},
-        {"temporal_ensemble_coeff": 0.01, "n_action_steps": 2},
         {"vision_backbone": "vit_b_16"},
-        {"replace_final_stride_with_dilation": True},
         {"feedforward_activation": "swish"},
         {"n_heads": 3},
         {"output_features": {}},
-        {"input_shapes": {}},
         {"dim_model": None},
-        {"pre_norm": "yes"},
         {"pre_norm": 1},
         {"input_features": {FRONT: visual(100_000, 40)}},
         {"input_features": {STATE: {"type": "STATE", "shape": [6]}}},
     ],
     "diffusion": [
         {"type": "multi_task_dit"},
-        {"horizon": 10},
         {"horizon": 1 << 20},
         {"n_action_steps": 8},
-        {"num_inference_steps": 101},
         {"noise_scheduler_type": "PNDM"},
         {"prediction_type": "v_prediction"},
         {"beta_schedule": "cosine"},
         {"objective": "consistency"},
         {"vision_backbone": "vit"},
         {"diffusion_step_embed_dim": 7},
-        {"kernel_size": 5},
     ],
     "smolvla": [
         {"n_obs_steps": 2},
@@ -90,22 +82,14 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"add_image_special_tokens": True},
         {"use_peft": True},
         {"attention_mode": "both"},
-        {"num_vlm_layers": 6},
         {"num_expert_layers": 1},
         {"num_vlm_layers": 4},
-        {"num_vlm_layers": 2},
         {"max_state_dim": 5},
-        {"max_action_dim": 5},
-        {"expert_width_multiplier": 0.1},
         {"expert_width_multiplier": 1.7e308},
-        {"resize_imgs_with_padding": [16, 12]},
-        {"resize_imgs_with_padding": None},
         {"resize_imgs_with_padding": [32, 32]},
-        {"vlm_model_name": "HF/Smol"},
         {"vlm_model_name": "a; reboot"},
         {"tokenizer_max_length": 3},
         {"input_features": {EMPTY: FEATURES[EMPTY], STATE: FEATURES[STATE]}},
-        {"input_features": {FRONT: FEATURES[FRONT]}},
         {"input_features": {FRONT: visual(1, 17), STATE: FEATURES[STATE]}},
     ],
 }
@@ -137,16 +121,12 @@ def test_missing_files_are_named(checkpoint_like: CopyCheckpoint, name: str) -> 
     ("kind", "file", "name", "value"),
     [
         ("act", NORMALISER, f"{STATE}.std", None),
-        ("act", NORMALISER, f"{STATE}.mean", np.full(6, 1e39)),
         ("act", NORMALISER, f"{FRONT}.mean", np.full((3, 1, 1), np.inf, np.float32)),
         ("act", UNNORMALISER, f"{ACTION}.mean", np.full(6, np.nan, np.float32)),
         ("act", UNNORMALISER, f"{ACTION}.std", np.ones(5, np.float32)),
-        ("act", UNNORMALISER, f"{ACTION}.std", -np.ones(6, np.float32)),
         ("act", WEIGHTS, "model.action_head.weight", np.ones((6, 16), np.int32)),
         ("act", WEIGHTS, "model.backbone.layer2.0.bn1.running_var", -np.ones(128, np.float32)),
-        ("smolvla", WEIGHTS, "model.action_in_proj.bias", np.full(12, np.nan)),
         ("smolvla", WEIGHTS, "model.action_in_proj.bias", np.full(12, np.inf)),
-        ("smolvla", WEIGHTS, "model.action_in_proj.bias", np.full(12, 1e300)),
     ],
 )
 def test_a_broken_tensor_is_named(
@@ -181,9 +161,7 @@ def test_statistics_outside_of_the_checkpoint_are_not_read(
         (None, {"model_type": "idefics3"}),
         ("text_config", {"vocab_size": 5}),
         ("text_config", {"attention_bias": True}),
-        ("text_config", {"num_key_value_heads": 3}),
         ("vision_config", {"hidden_act": "relu"}),
-        ("vision_config", {"num_hidden_layers": 1}),
     ],
 )
 def test_other_language_models_are_refused(
@@ -199,7 +177,6 @@ def test_other_language_models_are_refused(
     "language",
     [
         Language(patch_positions="counted"),
-        Language(prompt=" \n", patch_positions="counted"),
         Language(prompt=PROMPT),
         Language(prompt=PROMPT, vlm=Path("nowhere"), patch_positions="counted"),
     ],
@@ -225,7 +202,6 @@ def test_an_adapter_is_refused(checkpoint_like: CopyCheckpoint) -> None:
         ("act", {"steps": 8}),
         ("act", {"robot": "panda"}),
         ("diffusion", {"graphs": "one"}),
-        ("smolvla", {"graphs": "one"}),
     ],
 )
 def test_what_the_policy_cannot_do_is_refused(
@@ -241,9 +217,7 @@ def test_what_the_policy_cannot_do_is_refused(
         ("diffusion", "steps", "101"),
         ("diffusion", "method", "flow"),
         ("diffusion", "size", "7"),
-        ("diffusion", "observations", "3"),
         ("smolvla", "condition", "Nothing"),
-        ("smolvla", "columns", "5"),
         ("smolvla", "columns", "9"),
     ],
 )

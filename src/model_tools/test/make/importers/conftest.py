@@ -14,7 +14,7 @@ import yaml
 from model_tools.make.importers.import_bundle import ImportRequest
 from testkit.edits import Edits, with_edits
 
-from .small_models import save_policy
+from .small_runs import save_policy
 
 ANSWERS = (
     "name=two_joints",

@@ -6,17 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.make.importers.answers import answer_all, drop
 from model_tools.make.importers.draft import Draft, todo
-from model_tools.make.importers.import_bundle import make_draft
-from policy_core.errors import PolicyError
-from testkit.wording import check_wording, lines_with, refusal
+from model_tools.make.importers.import_bundle import (
+    ImportRequest,
+    choose,
+    import_bundle,
+    make_draft,
+)
+from model_tools.make.importers.source import read_source
+from model_tools.prove.inspect.registry import inspect_path
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from testkit.wording import refusal
 
-from .conftest import MakeRequest
-from .small_models import save_policy
-from .small_runs import DEPLOY, DEPLOY_WIDTH
+from .conftest import ANSWERS, WriteRobot
+from .small_runs import save_policy, urdf
 
 
 @pytest.fixture
@@ -62,14 +70,10 @@ def test_a_star_answers_for_every_term(draft: Draft) -> None:
     "given",
     [
         "joints.stiffness",
-        "joints.stiffness={",
         "joints.stiffness=!!python/tuple 3",
         "joints.damping=@joints.stiffness",
-        "observations.input.1.terms[2].scale=1",
         "joints.names[*]=1",
         "..=1",
-        "joints.damping=@",
-        "joints.damping=@joints.default_position[*]",
         "joints.damping=" + "[" * 5000,
     ],
 )
@@ -107,31 +111,107 @@ def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: D
         answer_all(draft, ["joints.names=[knee, hip]"])
 
 
-def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
-    draft.put("rate_hz", 50.0)
-    answer_all(draft, ["rate_hz=100"])
-    check_wording(*draft.remarks)
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["observations", "observations.obs", "observations.obs.terms", "safety", "velocity_command"],
+LEGS = ("hip", "knee")
+WIDTH = 9 + 3 * len(LEGS)
+OWN = (
+    "rate_hz=50",
+    "joints.names=[hip, knee]",
+    "joints.default_position=[0.1, -0.8]",
+    "action.terms[0].kind=position",
+    "action.terms[0].scale=0.25",
+    "action.terms[0].offset=default_position",
+    "observations.obs.terms=[{term: base_ang_vel}, {term: projected_gravity}, "
+    "{term: velocity_command}, {term: joint_pos_rel}, {term: joint_vel}, {term: last_action}]",
+    "velocity_command.min=[-1, -1, -1]",
+    "velocity_command.max=[1, 1, 1]",
 )
-def test_a_number_in_the_place_of_a_section_is_refused(request_for: MakeRequest, key: str) -> None:
-    with refusal(PolicyError):
-        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[f"{key}=3"]))
+"""What every other format states."""
+
+
+def test_a_model_alone_becomes_a_draft_with_a_question_for_everything(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS))
+    output = tmp_path / "bundle"
+    assert cli.main(["import", "--model", str(model), "--output", str(output)]) == 1
+    draft = make_draft(ImportRequest(source=model))
+    assert {"rate_hz", "joints.names", "observations.obs.terms", "action.terms[0].kind"} <= {
+        *draft.todos()
+    }
+    assert draft.find("action.output") == "actions"
+    assert {f"TODO {key}" for key in draft.todos()} <= {*dict(inspect_path(output).rows)}
+
+
+def test_a_robot_s_file_gives_joints_and_limits(tmp_path: Path, robot_file: WriteRobot) -> None:
+    model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS))
+    robot = robot_file(urdf(LEGS))
+    draft = make_draft(ImportRequest(source=model, joints=robot))
+    assert draft.find("joints.names") == ["hip", "knee"]
+    assert draft.find("joints.effort_limit") == [30.0, 30.0]
+    # Without --joints, the limits follow the answer.
+    answer = "joints.names=[knee, hip]"
+    draft = make_draft(ImportRequest(source=model, robot=Path(robot), answers=[answer]))
+    assert draft.find("joints.position_max") == [3.0, 3.0]
+
+
+def test_joints_that_are_not_as_many_as_the_actions_are_refused(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", WIDTH, len(LEGS))
+    with refusal(ToolError):
+        make_draft(ImportRequest(source=model, joints="hip,knee,toe"))
+
+
+def test_wheels_by_answers(tmp_path: Path) -> None:
+    """The action has two terms, the observation no positions of wheels, and they have no limits."""
+    model = save_policy(tmp_path / "policy.onnx", 9 + 3 * 2 - 1, 2)
+    robot = tmp_path / "robot.urdf"
+    ends = "lower='-3.0' upper='3.0' "
+    wheel = urdf(["wheel"]).replace(ends, "").partition("\n")[2]
+    robot.write_text(urdf(["hip"]).removesuffix("</robot>") + wheel, encoding="utf-8")
+    answers = [
+        *(each for each in ANSWERS if not each.startswith(("joints.", "stand.stiffness"))),
+        *(each for each in OWN if not each.startswith(("joints.", "observations.", "action."))),
+        "joints.names=[hip, wheel]",
+        "joints.default_position=0",
+        "joints.stiffness={hip: 25, wheel: 0}",
+        "joints.damping=0.5",
+        "stand.stiffness={hip: 25, wheel: 0}",
+        "action.terms=[{joints: [hip], kind: position, scale: 0.25, offset: default_position}, "
+        "{joints: ['whe.*'], kind: velocity, scale: 5}]",
+        "observations.obs.terms=[{term: base_ang_vel}, {term: projected_gravity}, "
+        "{term: velocity_command}, {term: joint_pos_rel, joints: [hip]}, {term: joint_vel}, "
+        "{term: last_action}]",
+    ]
+    request = ImportRequest(source=model, robot=robot, answers=answers)
+    import_bundle(request, tmp_path / "bundle")
+    joints = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.joints
+    assert joints.position_max.tolist() == [3.0, 1e6]
+
+
+def some_yaml(folder: Path, text: str) -> Path:
+    file = folder / "some.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "text",
     [
-        "velocity_command.max=[2.5, 0.4, 0.8]",
-        "velocity_command={min: [-0.5, -0.4, -0.8], max: [1.0, 0.4, 0.8]}",
+        "[1, 2]",
+        "{joint_ids_map: [], step_dt: 0.02, observations: {}, models: {}, pipeline: {}}",
     ],
 )
-def test_velocities_that_are_not_those_of_the_training_are_noted(
-    request_for: MakeRequest, answer: str
+def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
+    tmp_path: Path, text: str
 ) -> None:
-    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[answer]))
+    source = read_source(some_yaml(tmp_path, text))
+    with refusal(ToolError):
+        choose(source)
+    assert choose(source, "leapp").NAME == "leapp"
 
-    check_wording(*lines_with(draft.remarks, "velocity_command"))
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("{schema_version: 1, kind: joint}", None), ("{}", "urdf")]
+)
+def test_a_contract_or_an_unknown_format_is_refused_with_what_to_use(
+    tmp_path: Path, text: str, name: str | None
+) -> None:
+    with refusal(ToolError):
+        choose(read_source(some_yaml(tmp_path, text)), name)

@@ -15,8 +15,7 @@ from testkit.edits import MISSING
 from testkit.wording import check_wording, refusal
 
 from .conftest import MakeRequest, WriteRobot
-from .small_models import save_policy
-from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
+from .small_runs import DEPLOY, DEPLOY_WIDTH, save_policy, urdf
 
 GO2_POLICY = [
     f"{leg}_{part}_joint" for part in ("hip", "thigh", "calf") for leg in ("FL", "FR", "RL", "RR")
@@ -70,16 +69,6 @@ def go2_draft(request_for: MakeRequest, tmp_path: Path) -> MakeDraft:
         return make_draft(request_for(GO2, 0, changes or {}, model=model, joints=joints, **options))
 
     return make
-
-
-def test_mjlab_s_motion_command_follows_the_clip(request_for: MakeRequest, tmp_path: Path) -> None:
-    one = {"scale": [1.0] * 24, "clip": None, "history_length": 1}
-    tracking = {**GO2, "observations": {"motion_command": one, **GO2["observations"]}}
-    model = save_policy(tmp_path / "go2.onnx", 36, 12)
-    draft = make_draft(request_for(tracking, 0, model=model, joints="go2"))
-    terms = ["motion_joint_pos", "motion_joint_vel", "joint_pos_rel"]
-    assert [term["term"] for _, term in draft.terms()] == terms
-    assert "motion.clip" in draft.todos()
 
 
 def test_gains_come_from_the_sdk_s_order_and_all_else_from_the_policy_s(
@@ -182,18 +171,12 @@ def test_an_action_that_the_contract_cannot_say_is_a_question_that_names_it(
     "changes",
     [
         {"stiffness": MISSING},
-        {"default_joint_pos": [0.0]},
         {"stiffness": [1.0]},
         {"joint_ids_map": [0, 0]},
-        {"joint_ids_map": [0, 1, 2]},
-        {"step_dt": "fast"},
         {"step_dt": 0},
         {f"{ACTION}.scale": [0.0, 1.0], f"{ACTION}.clip": [[0, 1]] * 2},
-        {f"{ACTION}.clip": [[0, 1]]},
         {f"{ACTION}.joint_ids": [0], f"{ACTION}.scale": [1], f"{ACTION}.offset": [0]},
-        {f"{ACTION}.joint_ids": [0, 7]},
         {f"{ACTION}.joint_ids": "slice(0)"},
-        {f"{ACTION}.joint_ids": "slice(None, None, 0)"},
         {"observations.last_action": MISSING},
     ],
 )
@@ -211,9 +194,7 @@ FAR = {"joint_ids_map": [1, 12], "stiffness": [20.0] * 13, "damping": [0.5] * 13
     ("joints", "order", "changes"),
     [
         (None, None, {}),
-        (None, "sdk", {}),
         ("go2", None, FAR),
-        ("hip,knee", "breadth_first", FAR),
         ("hip,knee", "sdk", FAR),
     ],
 )
@@ -243,12 +224,6 @@ def test_an_order_that_contradicts_that_of_a_known_robot_is_refused(
     listed = ",".join(name for names in GO2_FILE for name in names)
     with refusal(ToolError):
         go2_draft(listed if order is None else robot_file(urdf(*GO2_FILE)), joint_order=order)
-
-
-def test_names_in_the_sdk_s_order_are_mapped(drafted: MakeDraft) -> None:
-    draft = drafted(joints="knee,hip", joint_order="sdk")
-    assert draft.find("joints.names") == ["hip", "knee"]
-    assert draft.find("joints.stiffness") == [40.0, 20.0]
 
 
 def test_an_unknown_robot_s_file_is_asked_about_with_each_order_that_it_could_be(

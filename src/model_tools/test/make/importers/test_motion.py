@@ -24,12 +24,10 @@ from policy_core.bundle.contract import Anchor, ChainLink, ReferenceMotion
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_core.observation.clip_player import ClipPlayer
-from robot_sim.figures import load_robot
-from robot_sim.model import build_model
 from testkit.wording import check_wording, refusal
 
 from .conftest import ANSWERS, WriteRobot
-from .small_models import save, save_policy
+from .small_runs import save, save_policy
 
 FRAMES, JOINTS, BODIES = 7, ("hip", "knee"), ("trunk", "foot")
 METADATA = {
@@ -73,21 +71,6 @@ ROBOT = """
   </worldbody>
   <asset><mesh name="absent" file="absent.stl"/></asset>
 </mujoco>
-"""
-
-URDF = """
-<robot name="bare">
-  <link name="base"/><link name="waist"/><link name="plate"/><link name="torso"/>
-  <joint name="yaw" type="continuous">
-    <parent link="base"/><child link="waist"/><origin xyz="0 0 0.2"/><axis xyz="0 0 1"/>
-  </joint>
-  <joint name="bolt" type="fixed">
-    <parent link="waist"/><child link="plate"/><origin xyz="0.1 0 0"/>
-  </joint>
-  <joint name="pitch" type="continuous">
-    <parent link="plate"/><child link="torso"/><origin xyz="0 0 0.3"/><axis xyz="0 1 0"/>
-  </joint>
-</robot>
 """
 
 
@@ -262,17 +245,6 @@ def test_a_command_with_a_history_is_refused(tmp_path: Path) -> None:
         make_draft(ImportRequest(source=model))
 
 
-def test_the_robot_s_file_gives_the_way_to_the_anchor(tmp_path: Path) -> None:
-    names = {"joint_names": "yaw,pitch", "anchor_body_name": "torso"}
-    robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF, "utf-8")
-    request = ImportRequest(source=save_tracker(tmp_path / "policy.onnx", **names), robot=robot)
-    assert make_draft(request).find("motion.anchor.chain") == [
-        {"joint": "yaw", "position_m": [0.0, 0.0, 0.2], "axis": [0.0, 0.0, 1.0]},
-        {"joint": "pitch", "position_m": [0.1, 0.0, 0.3], "axis": [0.0, 1.0, 0.0]},
-    ]
-
-
 def pose_at(chain: Sequence[dict[str, object]], names: Sequence[str], joint_pos: F64) -> F64:
     """Return the first two columns of the orientation that a policy sees at the end of a chain.
 
@@ -316,17 +288,6 @@ def seen_in(model: mujoco.MjModel, body: str, names: Sequence[str], joint_pos: F
     )
     relative = turn.T @ level
     return np.concatenate([turn.T @ (origin - place), relative[:, :2].ravel()])
-
-
-@pytest.mark.parametrize("body", ["torso_link", "left_wrist_yaw_link", "pelvis"])
-def test_a_g1_s_anchor_is_where_mujoco_has_it(body: str) -> None:
-    names = load_robot("g1").joint_names
-    chain, random = anchor_chain(Path("g1"), body), np.random.default_rng(1)
-    model = build_model(load_robot("g1"))
-    for _ in range(20):
-        angles = random.uniform(-0.5, 0.5, len(names))
-        expected = seen_in(model, body, names, angles)
-        np.testing.assert_allclose(pose_at(chain, names, angles), expected, atol=1e-6)
 
 
 def test_offsets_of_joints_and_bodies_without_joints_are_part_of_the_way(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from testkit.wording import refusal
 
 from .conftest import ANSWERS
-from .small_models import save, save_policy
+from .small_runs import save, save_policy
 
 pytestmark = pytest.mark.real_data
 

@@ -15,8 +15,7 @@ from model_tools.make.importers.import_bundle import ImportRequest, make_draft
 from testkit.wording import refusal
 
 from .conftest import WriteRobot
-from .small_models import save_policy
-from .small_runs import urdf
+from .small_runs import save_policy, urdf
 
 ROBOT = ["right_hip", "left_hip", "right_wheel", "left_wheel"]
 BASE: dict[str, Any] = {
@@ -124,8 +123,6 @@ def test_frames_begin_with_zeros_in_the_order_of_the_file(
         {"model_name": "policy.onnx", "rl_kd": [0.5]},
         {"observations_history": [0, 2]},
         {"wheel_indices": [4]},
-        {"joint_mapping": [1, 1, 0, 2]},
-        {"observations": ["ang_vel"]},
         {"ang_vel_scale": None},
     ],
 )

@@ -5,30 +5,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model_tools.errors import ToolError
 from model_tools.files.row_files import read_rows
-from model_tools.prove.calibration.calibrate import CalibrationRequest, Selection, calibrate
+from model_tools.files.rows import Row
+from model_tools.prove.calibration.calibrate import (
+    CalibrationRequest,
+    Selection,
+    calibrate,
+    collect,
+)
 from model_tools.prove.calibration.calibration_files import (
     PROVENANCE,
     calibration_samples,
     kept_in,
 )
-from model_tools.prove.calibration.calibration_report import Calibrated, calibration_report
+from model_tools.prove.calibration.calibration_report import Calibrated
+from model_tools.prove.calibration.collection import Collection
 from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import load_bundle
-from policy_store.report import Note, Plot, Section
+from policy_core.interfaces import Tensor
 from testkit.disks import small_disk
 from testkit.wording import check_wording, refusal
 
-from ...tiny_bundle import make_bundle, observations
-from .sources import Made, silent
+from ...tiny_bundle import observations
+from .sources import Made, counting, silent
 
 COUNT = 100
 Calibrate = Callable[..., Calibrated]
@@ -46,11 +54,6 @@ def made_rows(count: int = COUNT, begins: tuple[int, ...] = (0,), **given: Any) 
         "joint_vel": obs[:, 2:4].astype(np.float64),
     }
     return Made({"obs": obs, "actions": actions}, sensed, begins=begins, **given)
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> JointBundle:
-    return load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
 
 
 @pytest.fixture
@@ -127,41 +130,6 @@ def test_rows_that_will_not_do_are_not_written_unless_asked_for(
         assert said["verdict"]["usable"] is False
 
 
-def test_the_report_has_the_verdict_and_a_chart_of_each_term(
-    calib: Calibrate, tmp_path: Path
-) -> None:
-    found = calib("calib.npz", report=tmp_path / "report")
-
-    parts = calibration_report(found).parts
-    notes = [part.text for part in parts if isinstance(part, Note)]
-    assert found.verdict.warnings
-    assert notes == [*found.verdict.problems, *found.verdict.warnings, *found.verdict.notes]
-    [section] = [part for part in parts if isinstance(part, Section)]
-    charts = [chart for part in section.parts if isinstance(part, Plot) for chart in part.charts]
-    assert [len(chart.names) for chart in charts] == [
-        len(term.names)
-        for term in sorted(found.coverage.terms, key=lambda term: len(term.names) > 4)
-    ]
-    assert "<svg" in (tmp_path / "report" / "coverage.html").read_text("utf-8")
-
-
-@pytest.mark.parametrize(
-    ("output", "form"), [("calib.bin", None), ("calib.npy", "npz"), ("calib", None)]
-)
-def test_an_output_of_no_known_format_is_refused(
-    calib: Calibrate, output: str, form: str | None
-) -> None:
-    with refusal(ToolError):
-        calib(output, form=form)
-
-
-def test_an_npy_of_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
-    tiny = load_bundle(make_bundle(tmp_path / "tiny", recurrent=True), kind=JointBundle)
-    request = CalibrationRequest(selection=Selection(), batch=8, output=tmp_path / "calib.npy")
-    with refusal(ToolError):
-        calibrate(tiny, [made_rows()], request, silent(), lambda _: None)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KiB."""
@@ -174,3 +142,92 @@ def test_a_full_disk_is_one_clear_error(calib: Calibrate, disk: Path) -> None:
     with refusal(ToolError):
         calib(str(output), made_rows(5000), force=True)
     assert list(disk.iterdir()) == []
+
+
+KNOWN = pytest.mark.parametrize("known", [True, False], ids=["count known", "count unknown"])
+
+
+def one_row(number: int, **tensors: Tensor) -> Row:
+    return Row(number=number, time_s=0.0, begins=False, tensors=tensors, sensed={})
+
+
+def drawn(folder: Path, sources: Sequence[Made], batch: int = 4, **wanted: object) -> list[float]:
+    """Return the values of the rows that are drawn."""
+    with Collection(folder, batch) as rows:
+        selection = Selection(**wanted)  # type: ignore[arg-type]  # of Selection
+        collect(sources, selection, rows, silent())
+        values = [float(value) for part in rows.batches() for value in part["tensors"]["obs"][:, 0]]
+        assert len(values) == len(rows)
+    return values
+
+
+@KNOWN
+@given(count=st.integers(1, 99), wanted=st.none() | st.integers(1, 120), every=st.integers(1, 4))
+@settings(max_examples=25, deadline=None)
+def test_as_many_rows_as_wanted_are_drawn_in_the_order_of_time(
+    tmp_path_factory: pytest.TempPathFactory,
+    known: bool,
+    count: int,
+    wanted: int | None,
+    every: int,
+) -> None:
+    source, there = counting(count, known=known), range(0, count, every)
+    folder = tmp_path_factory.getbasetemp()
+    values = drawn(folder, [source], samples=wanted, every=every)
+
+    assert values == sorted(set(values))
+    assert set(values) <= set(there)
+    assert len(values) == min(wanted or count, len(there))
+
+
+@KNOWN
+def test_every_row_has_the_same_chance(tmp_path: Path, known: bool) -> None:
+    """Each of 40 rows is in 25 of 100 draws; 4.5 deviations of a binomial are 20."""
+    counts = np.zeros(40)
+    for seed in range(100):
+        values = drawn(tmp_path, [counting(40, known=known)], samples=10, seed=seed)
+        counts[np.array(values, int)] += 1
+
+    assert counts.sum() == 1000
+    assert counts.min() >= 5
+    assert counts.max() <= 45
+
+
+def test_only_rows_that_are_drawn_and_those_after_them_are_made(tmp_path: Path) -> None:
+    source = counting(1000)
+    values = drawn(tmp_path, [source], samples=10)
+    assert source.made == sorted(
+        {value + after for value in values for after in range(3) if value + after < 1000}
+    )
+
+
+@KNOWN
+def test_several_sources_are_one_collection(tmp_path: Path, known: bool) -> None:
+    sources = [counting(30, known=known), counting(70, known=known)]
+    values = drawn(tmp_path, sources, samples=60)
+
+    [second] = np.flatnonzero(np.diff(values) <= 0) + 1
+    assert 5 <= second <= 30
+    assert len(values) == 60
+    assert max(values) >= 60
+
+
+@KNOWN
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_refused(tmp_path: Path, known: bool, value: float) -> None:
+    obs = np.zeros((5, 2), np.float32)
+    obs[3, 1] = value
+    with refusal(ToolError):
+        drawn(tmp_path, [Made({"obs": obs}, known=known)], samples=None)
+
+
+@pytest.mark.parametrize(
+    "other", [{"obs": np.zeros(3, np.float32)}, {"scan": np.zeros(2, np.float32)}, {}]
+)
+def test_a_row_with_other_arrays_than_the_first_is_refused(
+    tmp_path: Path, other: dict[str, np.ndarray]
+) -> None:
+    with Collection(tmp_path, 8) as rows:
+        rows.add(one_row(0, obs=np.zeros(2, np.float32)))
+        with refusal(ToolError):
+            rows.add(one_row(1, **other))

@@ -25,8 +25,7 @@ from testkit.numbers import numbers_in
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...make.importers.conftest import ANSWERS
-from ...make.importers.small_models import save, save_policy
-from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH
+from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, save, save_policy
 from ...tiny_bundle import make_bundle
 
 WIDTH = DEPLOY_WIDTH
@@ -208,54 +207,6 @@ def test_what_the_loader_refuses_is_listed_apart_from_open_questions(tmp_path: P
     check_wording(*report.problems)
 
 
-def described(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
-    """Return the contract of a bundle by key, with other texts; its files are not looked at."""
-    make_bundle(folder)
-    for old, new in changes.items():
-        _replace(folder, old, new)
-    contract = inspect_path(folder).tables[0]
-    assert contract.header == ("key", "value", "meaning")
-    return {str(key): str(value) for key, value, _ in contract.rows}
-
-
-def test_each_field_of_the_contract_is_shown_with_its_key(tmp_path: Path) -> None:
-    contract = described(
-        tmp_path,
-        {
-            "actions: {shape: [1, 2]}": "actions: {shape: [1, 2]}, estimate: {shape: [1, 3]}",
-            "{term: joint_pos}, {term: joint_vel}, {term: last_action}": (
-                "{term: velocity_command, parts: [wz, vx]}, {term: joint_pos, joints: [k.*]}, "
-                "{term: last_output, output: estimate}, {term: joint_vel}, "
-                "{term: external, topic: terrain, size: 4, timeout_s: 0.5}, "
-                "{term: phase, period_s: 0.8, offsets: [0, 0.5], parts: [cos], "
-                "standing: {below: 0.1, phase: zero, clock: stops}}"
-            ),
-            "[1, 6]": "[1, 14]",
-            "damp: {damping: 1}": (
-                "damp: {damping: 1}\nvelocity_command: {min: [-1, 0, -2], max: [1.5, 0, 2]}\n"
-                "limits: {onnx: {mae: 1.0e-3, closed_loop: {max_tilt_rad: 0.5}}}"
-            ),
-            "stand: {position: 0,": (
-                "stand: {position: {hip: 0, knee: 0.5}, via: [{position: 0.25, duration_s: 2}],"
-            ),
-        },
-    )
-    assert {
-        "rate_hz": "50",
-        "stand.position": "0, 0.5",
-        "stand.via[0]": "position 0.25; duration_s 2",
-        "observations.obs.terms[0]": "term velocity_command; scale 1; parts wz, vx",
-        "observations.obs.terms[2]": "term last_output; scale 1; output estimate",
-        "observations.obs.terms[4]": (
-            "term external; scale 1; topic terrain; size 4; timeout_s 0.5"
-        ),
-        "velocity_command.min": "-1, 0, -2",
-        "model.inputs.obs": "float32[1, 14]",
-        "limits.onnx": "mae 0.001; closed_loop max_tilt_rad 0.5",
-    }.items() <= contract.items()
-    assert "standing below 0.1; phase zero; clock stops" in contract["observations.obs.terms[5]"]
-
-
 def keep(folder: Path, content: dict[str, object]) -> None:
     sha256 = load_bundle(folder, kind=JointBundle).contract.model.artifacts["onnx"].sha256
     text = json.dumps(content).replace("MODEL", sha256)
@@ -295,20 +246,6 @@ def test_reports_of_a_bundle_are_shown_with_their_verdict(
     verdict = dict(report.rows)["report onnx"]
     assert report.suspicions == ([verdict] if is_suspicious else [])
     check_wording(verdict)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"artifacts": [{"holds": True}]},
-        {"artifacts": 3},
-        {"outcomes": [3], "model_sha256": "MODEL"},
-        {"outcomes": [], "model_sha256": 3},
-    ],
-)
-def test_a_report_that_is_broken_is_said_to_be(tmp_path: Path, content: dict[str, object]) -> None:
-    keep(make_bundle(tmp_path), content)
-    check_suspicions(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["missing", "notes.txt"])

@@ -12,8 +12,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 
 from .small_arms import ArmFlight, arm_bundle
-from .small_flights import SmallFlight
-from .small_policies import seeing
+from .small_flights import SmallFlight, seeing
 
 
 @pytest.fixture

@@ -164,13 +164,12 @@ class ArmFlight:
         for _ in range(ticks):
             self.tick(**how)
 
-    def tick(self, *, silent: str = "", late: bool = False, pressed: bool = False) -> None:
+    def tick(self, *, silent: str = "", late: bool = False) -> None:
         """One tick.
 
         Args:
             silent: Input of which nothing comes: `joint_states`, `laptop`, `phone`.
             late: The tick takes too long.
-            pressed: The e-stop is pressed when the tick has ended and nothing is sent yet.
         """
         self._due_ns += self._period_ns
         now_ns = self.clock_ns = self._due_ns + int(self._random.integers(0, _JITTER_NS))
@@ -193,8 +192,6 @@ class ArmFlight:
         if late:
             self.clock_ns += 2 * self._period_ns
         targets = self.controller.tick(now_ns, now_ns + self._period_ns)
-        if pressed:
-            targets = self.controller.estop("pressed")
         tick, number = self.controller.latest_tick, None if targets is None else self.ring.end
         tick.send(targets, number, stamp_ns=ros_ns, duration_ns=policy_ns - now_ns)
         self.ring.record(tick, wire, self.observe(self.ring.end))

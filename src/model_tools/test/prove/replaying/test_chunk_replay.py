@@ -4,24 +4,33 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from model_tools.errors import ToolError
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
+from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.interfaces import Mode
+from policy_core.errors import BackendError
+from policy_core.guard.limits import StricterLimits, limits_in_force
+from policy_core.interfaces import F64, Mode, ShadowMode
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_inference.backends.registry import open_models
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
+from policy_inference.shadow.divergence import Divergence
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from testkit.replays import SOME_OR_EACH, replayed_from_states
-from testkit.wording import check_wording
+from testkit.wording import check_wording, refusal
 
 from .small_arms import SETTINGS, ArmFlight, arm_bundle
-from .small_flights import added, elsewhere, remade, rewritten
-from .small_policies import alike, counts_of, differing, first_difference
+from .small_flights import added, alike, counts_of, differing, elsewhere, first_difference, remade
 
 
 def test_a_camera_freezes_in_the_replay_when_it_did_on_the_robot(tmp_path: Path) -> None:
@@ -76,7 +85,15 @@ def test_takeovers_are_computed_again_bit_for_bit(
 
 
 @SOME_OR_EACH
-@pytest.mark.parametrize("how", SETTINGS)
+@pytest.mark.parametrize(
+    "how",
+    [
+        "asynchronous",
+        "ensemble",
+        "synchronous",
+        *(pytest.param(how, marks=pytest.mark.acceptance) for how in [*SETTINGS][1:4]),
+    ],
+)
 def test_a_recording_is_computed_again_from_each_of_its_states(
     tmp_path: Path, tiny_arm: ChunkBundle, how: str, states: str
 ) -> None:
@@ -113,24 +130,6 @@ def test_holds_and_faults_are_computed_again(
         assert text in reasons
 
 
-@SOME_OR_EACH
-def test_an_emergency_stop_and_what_is_asked_for_after_it_are_computed_again(
-    tmp_path: Path, tiny_arm: ChunkBundle, states: str
-) -> None:
-    flight = ArmFlight(tiny_arm, state_every=11).runs(20)
-    flight.controller.estop("pressed")
-    flight.go_on(5)
-    flight.ask("damp")
-    flight.go_on(5)
-    flight.ask("damp")
-    flight.go_on(3)
-    flight.ask("reset")
-    flight.runs(20)
-    flight.tick(pressed=True)
-    flight.go_on(5)
-    replayed_from_states(flight.save(tmp_path / "flown"), states)
-
-
 def late_ones(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return what changes the inferences of a run that has been going on."""
     return lambda each: change(each) if each.tick > 60 and each.steps else each
@@ -154,10 +153,8 @@ def older(inference: Any) -> Any:
         ("chunk_inference", None, late_ones(older), "inputs", "age of the observation"),
         ("chunk_inference", None, late_ones(added("state", 1, 1e-12)), "inputs", "joint_pos"),
         ("joint_states", 70, added("position", 0, 1e-12), "state", "joint_pos[elbow_flex]"),
-        ("joint_command", 70, added("position", 0, 1e-12), "command", "position[gripper]"),
-        ("policy_tick", 70, added("target", 0, 1e-12), "target", "gripper"),
     ],
-    ids=["chunk", "observation", "state of an inference", "sensor", "command", "target"],
+    ids=["chunk", "observation", "state of an inference", "sensor"],
 )
 def test_a_changed_value_of_an_arm_is_found_and_named(
     arm_flown: Path,
@@ -172,28 +169,6 @@ def test_a_changed_value_of_an_arm_is_found_and_named(
     assert name in found[1]
 
 
-@pytest.mark.parametrize("shift", [-1, 1])
-def test_a_chunk_that_arrives_in_another_tick_is_found(
-    tmp_path: Path, tiny_arm: ChunkBundle, shift: int
-) -> None:
-    flight = ArmFlight(tiny_arm).runs(60)
-    path = flight.save(tmp_path / "flown")
-    ticks = [*FlightRecording(path).ticks()]
-    moved = [tick.number for tick in ticks if tick.results and tick.number > 60][2]
-    stamps = {tick.number: tick.stamp_ns for tick in ticks}
-
-    def move(topic: str, message: Any) -> Any:
-        if topic == "chunk_inference" and message.tick == moved:
-            return dataclasses.replace(message, tick=moved + shift)
-        return message
-
-    def logged_ns(topic: str, message: Any, log_ns: int) -> int:
-        return stamps[message.tick] if topic == "chunk_inference" else log_ns
-
-    tick, *_ = first_difference(rewritten(path, move, logged_ns=logged_ns))
-    assert tick in (moved, moved + shift)
-
-
 def test_another_contract_is_a_what_if_and_another_description_or_machine_is_judged(
     tmp_path: Path, arm_flown: Path
 ) -> None:
@@ -206,3 +181,153 @@ def test_another_contract_is_a_what_if_and_another_description_or_machine_is_jud
     described = arm_bundle(tmp_path / "described", description="other words")
     assert alike(arm_flown, described.path).judgement is Judgement.EXACT
     assert alike(elsewhere(arm_flown)).judgement is Judgement.LIMITS
+
+
+class ShadowedArmFlight:
+    """A flight with a shadow, asked as a node asks it.
+
+    Attributes:
+        divergence: What the node counted.
+        what: For a tick: `late` or `lost`; empty else.
+        fails: Whether the shadow's next inferences do.
+    """
+
+    def __init__(
+        self,
+        tiny_policy: ChunkBundle,
+        shadow: ChunkBundle,
+        mode: ShadowMode,
+        run: Callable[[Snapshot], F64] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        facts = {"shadow.bundle_sha256": shadow.sha256, "shadow.bundle_name": "small_arm"}
+        self.flight = ArmFlight(tiny_policy, facts=facts, **(settings or {}))
+        self.flight.observe = self._observe
+        state, contract = self.flight.controller.state, shadow.contract
+        self._shadow = ChunkShadow(
+            contract,
+            run or self._run,
+            limits_in_force(contract, StricterLimits()),
+            tiny_policy.contract,
+            {name: state[name].size for name in state.slices},
+            self.flight.settings,
+            mode,
+        )
+        self.divergence = Divergence.of(tiny_policy.contract)
+        self.what, self.fails = "", False
+        self._random = np.random.default_rng(11)
+        self._waiting = list[ShadowObservation]()
+        self._begins, self._lost = False, 0
+
+    def _run(self, sensed: Snapshot) -> F64:
+        if self.fails:
+            raise BackendError("the other device was removed")
+        chunk: F64 = self._random.normal(0.2, 0.3, (8, 3))
+        return chunk
+
+    def _observe(self, number: int) -> tuple[ShadowAnswer, ...]:
+        runtime, controller = self.flight.runtime, self.flight.controller
+        mode = controller.latest_tick.mode
+        self._waiting += map(ShadowObservation.of, runtime.chunks)
+        runtime.chunks.clear()
+        if mode not in (Mode.RUN, Mode.HOLD):
+            self._waiting.clear()
+        if mode is not Mode.RUN:
+            return ()
+        run, policy = controller.latest_tick, runtime.policy
+        asked = ChunkTick(policy.tick, policy.target, tuple(self._waiting))
+        self._waiting.clear()
+        if run.begins:
+            self._begins, self._lost = True, 0
+        if self.what == "lost":
+            self._lost += 1
+            answer = ShadowAnswer(number, ShadowOutcome.LOST)
+        else:
+            answer = self._shadow.answer(
+                number,
+                ShadowQuestion(controller.state.flat, run.target, self._begins, self._lost, asked),
+                late=self.what == "late",
+            )
+            self._begins, self._lost = False, 0
+        self.divergence.add(answer)
+        return (answer,)
+
+    def flown(self) -> ShadowedArmFlight:
+        """Run, with ticks in which the shadow is late, is lost, and fails; and a second time."""
+        flight = self.flight.runs(60)
+        for self.what in ("late", "", "lost", ""):
+            flight.go_on(12)
+        self.fails = True
+        flight.go_on(12)
+        self.fails = False
+        flight.go_on(30)
+        flight.ask("damp")
+        flight.go_on(5)
+        flight.runs(40)
+        return self
+
+
+def assert_same(one: Divergence, other: Divergence) -> None:
+    assert one.counts == other.counts
+    assert one.rules == other.rules
+    assert one.beyond_limits == other.beyond_limits
+    for name in ("mean", "rms", "max"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.fixture
+def other_arm(tmp_path: Path) -> ChunkBundle:
+    return arm_bundle(tmp_path / "other", version="2.0.0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ShadowMode)
+@pytest.mark.parametrize("how", SETTINGS)
+def test_figures_of_the_flight_are_computed_again_bit_for_bit(
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle, how: str, mode: ShadowMode
+) -> None:
+    flown = ShadowedArmFlight(tiny_arm, other_arm, mode, settings=SETTINGS[how]).flown()
+    recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
+
+    found = shadow_flight(recording, other_arm, [], {}, mode)
+
+    assert_same(found.divergence, flown.divergence)
+    assert found.recorded is not None
+    assert_same(found.recorded, flown.divergence)
+    counts = found.divergence.counts
+    for outcome in (ShadowOutcome.COMPARED, ShadowOutcome.SKIPPED, ShadowOutcome.LOST):
+        assert counts[outcome] > 0
+    assert counts[ShadowOutcome.FAILED] > 0
+    assert found.divergence.max.max() > 0.1
+    recorded = recorded_divergence(recording)
+    assert recorded is not None
+    assert_same(recorded, flown.divergence)
+
+
+def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle
+) -> None:
+    third = arm_bundle(tmp_path / "third", version="3.0.0")
+    alone = FlightRecording(ArmFlight(tiny_arm).runs(20).save(tmp_path / "alone"))
+    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED)
+    shadowed = FlightRecording(flown.flight.runs(20).save(tmp_path / "shadowed"))
+
+    for recording in (alone, shadowed):
+        with refusal(ToolError):
+            shadow_flight(recording, third, [], {}, ShadowMode.FOLLOWED)
+
+
+def test_model_of_a_shadow_without_cameras_is_run(tmp_path: Path) -> None:
+    blind: dict[str, Any] = {"sizes": {}, "encoders": False, "environment": 3}
+    tiny_policy = arm_bundle(tmp_path / "arm", **blind)
+    other = arm_bundle(tmp_path / "other", version="2.0.0", **blind)
+    with open_models(other.models, ["onnx"]) as models:
+        run = Inference(other.contract, models).run
+        flown = ShadowedArmFlight(tiny_policy, other, ShadowMode.FOLLOWED, run)
+        flight = flown.flight.runs(60)
+    recording = FlightRecording(flight.save(tmp_path / "flown"))
+
+    found = shadow_flight(recording, other, ["onnx"], {}, ShadowMode.FOLLOWED)
+
+    assert_same(found.divergence, flown.divergence)
+    assert found.divergence.compared > 30

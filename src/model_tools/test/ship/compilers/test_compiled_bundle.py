@@ -14,6 +14,7 @@ from onnx import helper
 
 from model_tools.errors import ToolError, VerdictError
 from model_tools.prove.calibration.calibration_files import hash_of
+from model_tools.ship.compilers.compiler import GROUP, available, find_compiler, remedy
 from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Calibration
@@ -23,6 +24,7 @@ from policy_core.interfaces import F32, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.rows import Rows, play
+from policy_inference.testing.bundles import register
 from testkit.wording import check_wording, refusal
 
 from ...small_bag import every, joint_states, write_bag
@@ -112,24 +114,6 @@ def test_a_recording_calibrates_and_is_named_with_its_hash(
     assert entry.calibration == Calibration(source="bag", sha256=hash_of(bag), rows=50)
     (bag / "metadata.yaml").write_text("other", "utf-8")
     assert hash_of(bag) != entry.calibration.sha256
-
-
-def test_weights_are_unsigned_around_128_with_a_scale_per_channel(compile_tiny: Compile) -> None:
-    model = onnx.load(compile_tiny().artifact("onnx")[1])
-    constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
-    integers = {
-        name: array
-        for name, array in constants.items()
-        if array.dtype == np.uint8 and array.ndim == 2
-    }
-
-    assert sorted(array.shape for array in integers.values()) == [(6, 16), (16, 2)]
-    assert not any(array.dtype == np.int8 for array in constants.values())
-    for name, array in integers.items():
-        stem = name.removesuffix("_quantized")
-        assert constants[f"{stem}_scale"].size == array.shape[1]
-        assert (constants[f"{stem}_zero_point"] == 128).all()
-        assert (np.abs(array.astype(np.int32) - 128).max(axis=0) == 127).all()
 
 
 def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path) -> None:
@@ -229,25 +213,6 @@ def test_weights_that_are_not_finite_are_not_compiled(
     assert not (tmp_path / "made").exists()
 
 
-def test_an_output_inside_the_bundle_is_refused(compile_tiny: Compile, tiny_source: Path) -> None:
-    with refusal(ToolError):
-        compile_tiny(output=tiny_source / "int8")
-    assert not (tiny_source / "int8").exists()
-
-
-def test_a_failing_runtime_leaves_nothing_behind(
-    compile_tiny: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("no kernel for this node")
-
-    monkeypatch.setattr("onnxruntime.quantization.quantize_static", fail)
-
-    with refusal(ToolError):
-        compile_tiny()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rollout.npz", "tiny"]
-
-
 def test_float16_is_refused_where_it_does_not_count_all_ticks(
     compile_tiny: Compile, tmp_path: Path
 ) -> None:
@@ -256,3 +221,43 @@ def test_float16_is_refused_where_it_does_not_count_all_ticks(
         with refusal(ToolError):
             compile_tiny("fp16", None, bundle=counting)
     compile_tiny("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", 2049))
+
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def register_compilers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make a distribution importable that registers compilers, given as name=value."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def apply(distribution: str, **compilers: str) -> None:
+        register(tmp_path, distribution, GROUP, compilers)
+
+    return apply
+
+
+def test_two_packages_with_one_name_are_refused(register_compilers: Install) -> None:
+    register_compilers("vendor", fast="model_tools.ship.compilers.onnx:OnnxCompiler")
+    register_compilers("rival", fast="rival:Compiler")
+
+    with refusal(ToolError):
+        available()
+
+
+def test_a_package_that_does_not_load_is_named(register_compilers: Install) -> None:
+    register_compilers("vendor", vendor="vendor_that_is_gone:Compiler")
+
+    with refusal(ToolError):
+        find_compiler("vendor")
+
+
+def test_what_helps_a_precision_that_fails_is_known_for_every_back_end_that_runs_it(
+    register_compilers: Install,
+) -> None:
+    register_compilers("rockchip", rknn="model_tools.ship.compilers.rknn:RknnCompiler")
+
+    for backend in ("rknn", "rknn_sim"):
+        assert "hybrid=yes" in remedy(backend, "w8a8")
+    assert "compile fp16" in remedy("onnx", "int8")
+    assert remedy("onnx", "fp32") == remedy("nobody", "int8") == ""

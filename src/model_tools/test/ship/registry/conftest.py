@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from examples.demos.fleet.servers import start_registry
-from policy_core.bundle.load import trusted_keys
+from model_tools.ship.push import bundle_layers
+from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.bundle.signature import TrustedKeys
 from policy_store.install import Installed
 from policy_store.registry.access import (
@@ -23,12 +26,10 @@ from policy_store.registry.access import (
     USER_VARIABLE,
     RegistryAccess,
 )
-from policy_store.registry.manifest import parse_reference
+from policy_store.registry.manifest import BUNDLE_TYPE, digest_of, manifest_bytes, parse_reference
 from policy_store.registry.pull import pull_to_store
 from policy_store.registry.remote import PullRequest
 from testkit.store import NAME, MakeVersion, make_keys, tool
-
-from .hostile import HostileRegistry, hostile_registry
 
 SERVER = "docker-registry"
 ACCESS = RegistryAccess(timeout_s=2.0, backoff_s=0.01)
@@ -196,3 +197,84 @@ def site(
 def push(folder: Path, repository: str, *more: object) -> None:
     """Push with the command."""
     assert tool("push", folder, repository, *more) == 0
+
+
+Answer = Callable[["Asked"], None]
+
+
+class Asked(BaseHTTPRequestHandler):
+    """A request; answered from the registry's contents, or as a test says."""
+
+    server: HostileRegistry
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:  # http.server's name for it
+        """Answer."""
+        self.server.seen.append((self.path, dict(self.headers)))
+        for part, answer in self.server.answers.items():
+            if part in self.path:
+                return answer(self)
+        name = self.path.rpartition("/")[2]
+        found = self.server.contents.get(name)
+        if found is None:
+            return self.reply(404)
+        if "Range" in self.headers:
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            end = f"bytes {start}-{len(found) - 1}/{len(found)}"
+            return self.reply(206, found[start:], {"Content-Range": end})
+        return self.reply(200, found)
+
+    do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815  # names of http.server
+
+    def reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        """Send an answer."""
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class HostileRegistry(ThreadingHTTPServer):
+    """What it has, by digest or tag, and how it answers, by a part of the path."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        """Listen."""
+        super().__init__(("127.0.0.1", 0), Asked)
+        self.contents = dict[str, bytes]()
+        self.answers = dict[str, Answer]()
+        self.seen = list[tuple[str, dict[str, str]]]()
+
+    @property
+    def place(self) -> str:
+        """The repository."""
+        return f"127.0.0.1:{self.server_address[1]}/{NAME}"
+
+    def offer(self, bundle: Path, tag: str = "1.0.0") -> dict[str, str]:
+        """Have a bundle; return the digest of each file by its title."""
+        layers = bundle_layers(load_bundle(bundle))
+        for layer, content in layers.items():
+            self.contents[layer.digest] = (
+                content if isinstance(content, bytes) else content.read_bytes()
+            )
+        manifest = manifest_bytes(BUNDLE_TYPE, list(layers))
+        self.contents |= {tag: manifest, digest_of(manifest): manifest}
+        return {layer.title: layer.digest for layer in layers}
+
+
+@contextmanager
+def hostile_registry() -> Iterator[HostileRegistry]:
+    """Give one that runs."""
+    with HostileRegistry() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

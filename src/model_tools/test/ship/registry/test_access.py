@@ -30,8 +30,7 @@ from policy_store.registry.connection import http_to
 from testkit.store import NAME, MakeVersion, tool, tool_refused
 from testkit.wording import refusal
 
-from .conftest import ACCESS, Pull, Servers, push
-from .hostile import Asked, HostileRegistry, hostile_registry
+from .conftest import ACCESS, Asked, HostileRegistry, Pull, Servers, hostile_registry, push
 
 USER, PASSWORD = "robot", "secret"
 BCRYPT = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
@@ -219,18 +218,6 @@ def test_tls_is_verified_with_the_authorities_that_are_named(
     assert pull(f"{place}:1.0.0", access=replace(ACCESS, ca=ca)).is_new
     with refusal(RegistryError):
         pull(f"{place}:1.0.0")
-
-
-def test_registry_without_tls_is_named_as_such(shared_registry: str, pull: Pull) -> None:
-    with refusal(RegistryError):
-        pull(f"https://{shared_registry}/{NAME}:1.0.0")
-
-
-def test_authorities_that_are_none_are_refused(tmp_path: Path, pull: Pull) -> None:
-    (tmp_path / "ca.pem").write_text("none", "utf-8")
-    for file in ("ca.pem", "absent.pem"):
-        with refusal(PolicyError):
-            pull(f"h/{NAME}:1.0.0", access=replace(ACCESS, ca=tmp_path / file))
 
 
 def test_proxy_of_the_environment_is_taken_but_not_for_this_machine(

@@ -30,8 +30,7 @@ from testkit.store import NAME, MakeVersion, in_use, verify_problems, versions
 from testkit.wording import check_wording, refusal
 
 from ..test_fleet import head, hello_requests, odd_server
-from .conftest import ACCESS, Pull, RegistrySite, Signer
-from .hostile import Answer, Asked, HostileRegistry
+from .conftest import ACCESS, Answer, Asked, HostileRegistry, Pull, RegistrySite, Signer
 
 IMPATIENT = replace(ACCESS, timeout_s=0.2)
 

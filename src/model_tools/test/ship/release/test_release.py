@@ -114,12 +114,9 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
         (EQUAL, {"ticks": {"compared": 100}}, "not_enough", "0.0 min"),
         (EQUAL, {"max": [0.1, 0.7]}, "bad", "distance_ratio"),
         (EQUAL, {"rms": [0.001, 0.0]}, "bad", "rms_ratio"),
-        (EQUAL, {"rms": None}, "not_enough", "rms_ratio"),
         (EQUAL, {"rms_steps": None}, "healthy", ""),
-        (EQUAL, {"gain": [None, None], "moves": [0.0, 0.0]}, "healthy", ""),
         (EQUAL, {"beyond_limits": 3}, "bad", "beyond_limits_share"),
         (EQUAL, {"ticks": {"failed": 1}}, "bad", "failed_share"),
-        (EQUAL, {"ticks": {"not_finite": 1}}, "bad", "failed_share"),
         (EQUAL, {"ticks": {"skipped": 99_000, "lost": 9}}, "healthy", ""),
         (EQUAL, {"ticks": {"compared": 0, "skipped": 9000}}, "not_enough", "nothing"),
         (EQUAL, NO_JOINTS, "not_enough", "nothing"),
@@ -128,7 +125,6 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
         (ROUNDED, NEAR | {"rms": [0.02, 0.0]}, "bad", "rms_ratio"),
         (ROUNDED, NEAR | {"max": [0.4, 0.0]}, "bad", "distance_ratio"),
         (ROUNDED, NEAR | {"gain": [0.9, 1.0]}, "bad", "gain_error"),
-        (ROUNDED, NEAR | {"gain": [1.0, -1.0]}, "bad", "gain_error"),
         (ROUNDED, NEAR | {"correlation": [1.0, 0.9]}, "bad", "correlation"),
         (ROUNDED, NEAR | {"systematic": {"all": [0.9, 0.8]}}, "bad", "systematic_share"),
         (ROUNDED, NEAR | {"systematic": None}, "not_enough", "systematic_share"),
@@ -281,39 +277,6 @@ def test_shadows_of_a_fleet_come_from_prometheus(proposal: Candidate) -> None:
     (reason,) = proposal.status()[1]["reasons"]
     assert "r2: distance_ratio" in reason
     assert record(*good, *shadowing(proposal.sha256, "r2")) == 0
-
-
-def test_robots_without_a_shadow_of_this_bundle_do_not_count(
-    proposal: Candidate, caplog: pytest.LogCaptureFixture
-) -> None:
-    bring_to(proposal, "shadow")
-    baseline = load_bundle(proposal.baseline).sha256
-    good = [*shadowing(proposal.sha256), robot_info(baseline)]
-    others = [*shadowing("0" * 64, "g1"), robot_info("1" * 64, "g1"), robot_info(baseline, "r2")]
-    report = proposal.report("shadow", prometheus_answer(*good, *others))
-    caplog.clear()
-    assert proposal.record("shadow", report) == 0
-    check_wording(*caplog.messages)
-    assert proposal.status()[1]["stages"]["shadow"]["robots"].keys() == {"r1"}
-    not_loaded = [shadow_sample("1", "info", "r3", sha256=""), shadow_sample("0", "ok", "r3")]
-    report = proposal.report("later", prometheus_answer(*good, *not_loaded))
-    assert proposal.record("shadow", report) == 4
-    check_wording(*proposal.status()[1]["reasons"])
-
-
-def test_report_of_robots_of_another_kind_is_refused_and_a_later_one_counts(
-    proposal: Candidate,
-) -> None:
-    bring_to(proposal, "production")
-    twice = proposal.fleet(r1="bad")
-    twice["robots"] += proposal.fleet(r1="healthy")["robots"]
-    proposal.record_refused("production", proposal.report("twice", twice))
-    proposal.record_refused("production", proposal.report("empty", proposal.fleet()))
-    report = proposal.fleet(r1="healthy", g1="old")
-    report["robots"][1]["policy"] = "go2_walk@0.2.0"
-    proposal.record_refused("production", proposal.report("fleet", report))
-    limited = proposal.report("limited", proposal.fleet(r1="healthy"))
-    assert proposal.record("production", limited) == 0
 
 
 def test_report_proves_nothing_of_another_robot(proposal: Candidate) -> None:

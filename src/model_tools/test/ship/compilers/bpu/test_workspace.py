@@ -6,36 +6,155 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
 import yaml
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from model_tools.errors import ToolError
-from model_tools.files.bpu_files import MARCHES, RECORD
+from model_tools.files.bpu_files import MARCHES
+from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.bpu_graph import BpuGraph
 from model_tools.ship.compilers.bpu_workspace import (
     BpuSettings,
+    prepare_workspace,
     write_workspace,
 )
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
+from policy_core.bundle.chunk_bundle import ChunkBundle
+from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import TensorSpec
+from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import refusal
 
-from . import vendor_tool
-from .graphs import (
-    bpu_graph,
-    bpu_settings,
-    lstm_graph,
-    mlp_graph,
-    read_config,
-    save_nodes,
-    transformer_graph,
-)
+from ..conftest import SIZES
+
+Nodes = Sequence[onnx.NodeProto]
+
+
+TRANSFORMER_INPUTS = {"states": (1, 6), "laptop/features": (1, 4, 2, 3), "phone": (1, 4, 2, 3)}
+
+
+def bpu_settings(march: str, precision: str = "int8", **changes: Any) -> BpuSettings:
+    given = {"calibration": "default", "optimize_level": MARCHES[march].levels[-1], "jobs": 4}
+    return BpuSettings(march=march, precision=precision, **{**given, **changes})
+
+
+def save_nodes(
+    file: Path,
+    nodes: Nodes,
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
+    opset: int = 17,
+    **constants: npt.NDArray[Any],
+) -> Path:
+    values = [
+        [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            for name, shape in tensors.items()
+        ]
+        for tensors in (inputs, outputs)
+    ]
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", values[0], values[1], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, str(file))
+    return file
+
+
+def bpu_graph(
+    name: str, model: Path, inputs: dict[str, Any], outputs: dict[str, Any], rows: int = 40
+) -> BpuGraph:
+    random = np.random.default_rng(1)
+    return BpuGraph(
+        name=name,
+        model=model,
+        inputs=tuple(TensorSpec(name=n, shape=s) for n, s in inputs.items()),
+        outputs=tuple(TensorSpec(name=n, shape=s) for n, s in outputs.items()),
+        samples={
+            n: random.normal(size=(rows, *s[1:])).astype(np.float32) for n, s in inputs.items()
+        },
+    )
+
+
+def mlp_graph(
+    folder: Path, name: str = "policy", opset: int = 17, batch: int | str = 1
+) -> BpuGraph:
+    weights = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gemm", ["obs", "w", "b"], ["product"]),
+        helper.make_node("Elu", ["product"], ["actions"]),
+    ]
+    file = save_nodes(
+        folder / f"{name}.onnx",
+        nodes,
+        {"obs": (batch, 6)},
+        {"actions": (batch, 2)},
+        opset,
+        w=weights,
+        b=weights[0],
+    )
+    return bpu_graph(name, file, {"obs": (1, 6)}, {"actions": (1, 2)})
+
+
+def lstm_graph(folder: Path) -> BpuGraph:
+    """Make a recurrent model with its state as tensors."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node(
+            "LSTM",
+            ["obs", "w", "r", "", "", "h_in", "c_in"],
+            ["y", "h_out", "c_out"],
+            hidden_size=4,
+        ),
+        helper.make_node("Squeeze", ["y", "axis"], ["action"]),
+    ]
+    inputs = {"obs": (1, 1, 6), "h_in": (1, 1, 4), "c_in": (1, 1, 4)}
+    outputs = {"action": (1, 1, 4), "h_out": (1, 1, 4), "c_out": (1, 1, 4)}
+    weights = {
+        name: random.normal(size=shape).astype(np.float32)
+        for name, shape in {"w": (1, 16, 6), "r": (1, 16, 4)}.items()
+    }
+    file = save_nodes(
+        folder / "lstm.onnx", nodes, inputs, outputs, 17, **weights, axis=np.array([1], np.int64)
+    )
+    return bpu_graph("lstm", file, inputs, outputs)
+
+
+def transformer_graph(folder: Path) -> BpuGraph:
+    """Make a model of a vector and two feature maps."""
+    flat = [
+        helper.make_node("Flatten", [name], [f"flat{i}"])
+        for i, name in enumerate(TRANSFORMER_INPUTS)
+    ]
+    nodes = [
+        *flat,
+        helper.make_node("Concat", ["flat0", "flat1", "flat2"], ["all"], axis=1),
+        helper.make_node("Softmax", ["all"], ["shares"]),
+        helper.make_node("Unsqueeze", ["shares", "axes"], ["Actions"]),
+    ]
+    file = save_nodes(
+        folder / "transformer.onnx",
+        nodes,
+        TRANSFORMER_INPUTS,
+        {"Actions": (1, 1, 54)},
+        axes=np.array([1], np.int64),
+    )
+    return bpu_graph("transformer", file, TRANSFORMER_INPUTS, {"Actions": (1, 1, 54)})
+
+
+def read_config(file: Path) -> dict[str, dict[str, Any]]:
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text("utf-8"))
+    return loaded
 
 
 @pytest.fixture
@@ -47,30 +166,6 @@ def write_bpu_graphs(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return apply
-
-
-@pytest.mark.parametrize("precision", ["int8", "int16"])
-@pytest.mark.parametrize("march", MARCHES)
-def test_settings_and_samples_are_what_the_tool_wants(
-    write_bpu_graphs: Callable[..., Path], tmp_path: Path, march: str, precision: str
-) -> None:
-    graphs = [mlp_graph(tmp_path), transformer_graph(tmp_path)]
-
-    folder = write_bpu_graphs(graphs, bpu_settings(march, precision))
-
-    for one in graphs:
-        shapes = vendor_tool.check_settings(
-            MARCHES[march].tool, folder / one.name, read_config(folder / one.name / "config.yaml")
-        )
-        assert len(shapes) == len(one.inputs)
-        int16 = read_config(folder / one.name / "config.yaml")["calibration_parameters"].get(
-            "optimization", ""
-        )
-        assert ("set_all_nodes_int16" in int16) is (precision == "int16")
-        assert read_config(folder / one.name / "config.yaml")["model_parameters"]["march"] == march
-    found = yaml.safe_load((folder / RECORD).read_text("utf-8"))
-    assert (found["march"], found["precision"]) == (march, precision)
-    assert list(found["graphs"]) == [one.name for one in graphs]
 
 
 def test_lists_are_in_the_order_of_the_inputs(
@@ -203,3 +298,106 @@ def test_graphs_whose_folders_would_clash_are_refused(
 
     with refusal(ToolError):
         write_bpu_graphs(graphs, bpu_settings("nash-e"))
+
+
+Prepare = Callable[..., Path]
+Tool = Callable[..., None]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, arm_dataset: Path) -> Prepare:
+    folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
+
+    def apply(march: str = "nash-e", count: int = 6, jobs: int = 6) -> Path:
+        prepare_workspace(folder, march, arm_dataset, count, jobs)
+        return folder
+
+    return apply
+
+
+def graph_config(folder: Path, graph: str) -> dict[str, dict[str, Any]]:
+    return read_config(folder / graph / f"config_{graph}.yaml")
+
+
+@pytest.mark.parametrize(("march", "suffix"), [("nash-e", ".npy"), ("bayes-e", ".bin")])
+def test_names_are_those_of_the_vendors_exporter(
+    prepared: Prepare, march: str, suffix: str
+) -> None:
+    folder = prepared(march)
+
+    encoder, policy = (folder / graph / f"calibration_data_{graph}" for graph in (ENCODER, POLICY))
+    assert sorted(file.name for file in encoder.iterdir()) == [
+        f"{camera}_{i:010d}{suffix}" for camera in SIZES for i in range(6)
+    ]
+    assert sorted(place.name for place in policy.iterdir()) == ["laptop", "phone", "state"]
+    assert {len(list(place.iterdir())) for place in policy.iterdir()} == {6}
+    assert graph_config(folder, POLICY)["calibration_parameters"]["cal_data_dir"] == ";".join(
+        f"calibration_data_{POLICY}/{name}" for name in ("state", "laptop", "phone")
+    )
+    assert (folder / "build_all.sh").read_text("utf-8").count("bash BPU_ACTPolicy_") == 2
+    for graph in (ENCODER, POLICY):
+        assert (folder / graph / f"build_{graph}.sh").is_file()
+    assert (folder / "bpu_output").is_dir()
+
+
+@pytest.mark.parametrize(
+    "given", [{"march": "nash-x"}, {"jobs": 0}, {"count": 37}], ids=["march", "jobs", "count"]
+)
+def test_what_cannot_be_leaves_nothing_behind(
+    prepared: Prepare, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    before = sorted((tmp_path / "arm").rglob("*"))
+
+    with refusal(ToolError):
+        prepared(**given)
+
+    assert sorted((tmp_path / "arm").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("march", "tool", "suffix"),
+    [("nash-e", "hb_compile", ".hbm"), ("bayes-e", "hb_mapper", ".bin")],
+)
+def test_build_all_compiles_and_the_bundle_takes_what_it_made(
+    prepared: Prepare,
+    put_on_path: Tool,
+    arm_dataset: Path,
+    tmp_path: Path,
+    march: str,
+    tool: str,
+    suffix: str,
+) -> None:
+    folder = prepared(march, 8)
+    put_on_path(tool)
+    subprocess.run(["bash", str(folder / "build_all.sh")], check=True, capture_output=True)
+
+    bundle = compile_graphs(folder, arm_dataset, tmp_path / "made", march, compiled=folder)
+
+    for graph in (ENCODER, POLICY):
+        artifact = bundle.contract.graphs[graph].artifacts["bpu"]
+        assert artifact.file == f"{graph}/{graph}.int16{suffix}"
+        assert (artifact.precision, artifact.target) == ("int16", march)
+        assert (folder / "bpu_output" / f"{graph}{suffix}").is_file()
+    assert not (bundle.path / "build_all.sh").exists()
+    bundle.verify()
+
+
+def compile_graphs(
+    folder: Path,
+    arm_dataset: Path,
+    output: Path,
+    march: str,
+    progress: Progress = lambda seen, total: None,
+    **options: object,
+) -> ChunkBundle:
+    request = CompileRequest(
+        compiler="bpu",
+        bundle=folder,
+        precision="int16",
+        target=march,
+        rows=arm_dataset,
+        samples=8,
+        output=output,
+        options={name: str(value) for name, value in options.items()},
+    )
+    return load_bundle(compile_bundle(request, progress), kind=ChunkBundle)

@@ -1,14 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo says about a walk, and what it draws."""
+"""The demos: their processes, their results, and a fleet of them."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from examples.demos.fleet.robot import MARK, kill_marked
+from examples.demos.runner import Processes, start_node
 from examples.demos.walk import ReportedTiming, measured, summarise, table, walked
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
@@ -137,3 +146,65 @@ def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, 
     assert reported.reason == "after"
     assert reported.latency_ms[1] == pytest.approx(2.0)
     assert reported.guard_events == {"effort": 2}
+
+
+def test_processes_are_found_by_their_mark_and_those_of_others_live_on() -> None:
+    words = ["sleep", "1000"]
+    marks = ("demo_test.one", "demo_test.one.more", "demo_test.other")
+    running = [subprocess.Popen(words, env={**os.environ, MARK: mark}) for mark in marks]
+    try:
+        assert kill_marked("demo_test.one") == 2
+        assert [process.wait(10.0) for process in running[:2]] == [-9, -9]
+        assert running[2].poll() is None
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+MakeCommand = Callable[[str, str], str]
+FOREVER = "while true; do sleep 0.01; done"
+
+
+def made_fifo(folder: Path) -> Path:
+    """Return a pipe whose reader waits for a writer."""
+    os.mkfifo(folder / "ready")
+    return folder / "ready"
+
+
+@pytest.fixture
+def make_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCommand:
+    """Return what puts a bash script on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(name: str, script: str) -> str:
+        file = folder / name
+        file.write_text(f"#!/bin/bash\n{script}\n")
+        file.chmod(0o755)
+        return name
+
+    return make
+
+
+def test_a_process_that_ends_is_reported_with_the_end_of_its_log(
+    make_command: MakeCommand, tmp_path: Path
+) -> None:
+    command = make_command("node", "echo no such bundle >&2; exit 2")
+    with Processes() as nodes:
+        process = nodes.start(command, {}, tmp_path / "node.log")
+        process.wait()
+        with refusal(SimError):
+            nodes.check()
+
+
+def test_a_process_that_does_not_listen_is_killed(
+    make_command: MakeCommand, tmp_path: Path
+) -> None:
+    ready = made_fifo(tmp_path)
+    script = f"trap '' INT TERM; echo > {ready}; {FOREVER}"
+    process = start_node(make_command("node", script), {}, tmp_path / "log")
+    ready.read_text()
+    process.stop(0.1)
+    assert process.status == -signal.SIGKILL
