@@ -23,7 +23,7 @@ from .conftest import WALKING_MPS
 from .recorded import asked_to_record, replayed_exactly
 from .rig import Rig
 
-pytestmark = [pytest.mark.ros, pytest.mark.acceptance]
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def mortal_walker(tmp_path: Path) -> Iterator[Rig]:
 
 
 # First: its recording shall not reach back to the faults of the tests below.
+@pytest.mark.acceptance
 def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
     """It is replayed, and the observations made anew from its sensors are those of the policy."""
     before = whole_recordings()
@@ -66,7 +67,7 @@ def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> N
     ("fault", "reason", "states"),
     [
         ("nan:joint_states.velocity+0.02", "not_finite: joint_vel", "some"),
-        ("drop:imu", "imu/data: ", "each"),
+        pytest.param("drop:imu", "imu/data: ", "each", marks=pytest.mark.acceptance),
     ],
 )
 def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str, states: str) -> None:
@@ -82,6 +83,7 @@ def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str, sta
     assert stages["state"].judged > 50
 
 
+@pytest.mark.acceptance
 def test_node_that_is_killed_leaves_only_a_hidden_folder_that_says_what_it_is(
     mortal_walker: Rig,
 ) -> None:

@@ -44,7 +44,6 @@ def try_out(bundle: Path, run_time_s: float) -> None:
     model_tools("install", bundle, "--trial", trial)
 
 
-@pytest.mark.acceptance
 def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks(
     tmp_path: Path, store: Path
 ) -> None:
