@@ -175,9 +175,7 @@ def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(
     ("name", "options"),
     [
         ("tensorrt", {"bild": "yes"}),
-        ("tensorrt", {"build": "maybe"}),
         ("rknn", {"core_mask": "9"}),
-        ("bpu", {"priority": "high"}),
         ("onnx", {"cores": "2"}),
         ("vendor", {}),  # of a back end that is not to be opened
     ],

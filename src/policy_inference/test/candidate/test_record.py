@@ -145,20 +145,12 @@ def test_line_that_was_cut_off_did_not_happen_and_does_no_harm(journal: Path) ->
     "line",
     [
         b"\xff\xfe\n",
-        b"{}\n",
-        b"[]\n",
-        b'{"trial": 1}\n',
         b'{"trial": 1, "event": "odd", "time": ""}\n',
         b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"ticks": "x"}}\n',
         b"[" * 5000 + b"\n",
-        b'{"trial": 1, "event": "run_ended", "time": "", "counts": []}\n',
         b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"run_time_s": 1e999}}\n',
-        b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"run_time_s": -1}}\n',
         b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"n": 1%s}}\n' % (b"0" * 400),
-        b'{"trial": 1, "event": "run_began", "time": "", "runner": 5}\n',
         b'{"trial": 1, "event": ["run_began"], "time": ""}\n',
-        b'{"trial": 1e999, "event": "run_began", "time": ""}\n',
-        b'{"trial": "1", "event": "run_began", "time": ""}\n',
     ],
 )
 def test_line_that_cannot_be_read_ends_the_trial(journal: Path, line: bytes) -> None:

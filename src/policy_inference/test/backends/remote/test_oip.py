@@ -153,12 +153,10 @@ def test_endpoint_comes_from_the_option_first_and_no_proxy_is_used(
     "options",
     [
         {"tls": "perhaps"},
-        {"shared_memory": "on"},
         {"shared_memory": "yes"},  # which this server does not read
         {"shared_memory": "yes", "endpoint": "192.0.2.1:1"},
         {"ca_file": "ca.pem"},
         {"tls": "yes", "cert_file": "a.pem"},
-        {"deadline_ms": "soon"},
         {"deadline_ms": "0.001"},  # shorter than an answer takes
         {"token_file": "/nowhere"},
         {"token_file": "token", "endpoint": "192.0.2.1:1"},  # a secret without TLS
@@ -315,7 +313,7 @@ def spoil_answer(answer: Any, how: str) -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["half", "request", "version", "shape", "type", "tensor", "none", "twice", "hash"],
+    ["half", "request", "version", "tensor", "none", "hash"],
 )
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
     odd: OddServer, onnx: Path, open_oip: Open, how: str
@@ -354,18 +352,6 @@ def test_answers_that_come_too_late_are_not_taken_for_later_requests(
     backend.inputs["obs"][:] = 1.0
     until(lambda: run_succeeds(backend))
     np.testing.assert_array_equal(backend.outputs["actions"], right)
-
-
-def test_server_that_speaks_another_protocol_is_named(onnx: Path, open_oip: Open) -> None:
-    """LeRobot's server of policies: gRPC with pickled Python objects, which are never read."""
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with pytest.raises(BackendError, match="pickle"):
-            open_oip(file_for(onnx, port))
-    finally:
-        server.stop(0).wait()
 
 
 def test_texts_of_a_server_do_not_control_a_terminal(
