@@ -17,10 +17,11 @@ from policy_core.interfaces import Mode
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.flight import ring as ring_module
 from policy_inference.flight.ring import MAX_WIRE_BYTES, FlightTick, Ring
-from testkit.kernel.arms import MS, PERIOD_NS, Arm, ramp
+from testkit.kernel.arms import MS, Arm, ramp
+from testkit.kernel.arms import PERIOD_NS as ARM_PERIOD_NS
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.contracts import DEFAULT, NOMINAL
-from testkit.kernel.robots import BOTH, fail
+from testkit.kernel.robots import BOTH, PERIOD_NS, fail
 
 from .flying import RING_SIZE, STAMP_OFFSET_NS, TOPICS, Flyer
 
@@ -293,9 +294,9 @@ class RecordedArm(Arm):
         self.tap.show(self.ring)
 
     def recorded(self) -> FlightTick:
-        self.now_ns += PERIOD_NS
+        self.now_ns += ARM_PERIOD_NS
         self.sense()
-        sent = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
+        sent = self.controller.tick(self.now_ns, self.now_ns + ARM_PERIOD_NS)
         seen = self.controller.latest_tick
         number = None if sent is None else self.ring.end
         seen.send(sent, number, stamp_ns=self.now_ns, duration_ns=MS)

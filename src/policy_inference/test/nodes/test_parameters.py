@@ -112,13 +112,6 @@ def test_no_value_of_the_table_nor_the_clock_changes_while_it_is_configured(tabl
     assert tabled.set("rate_hz", 10.0) == ""
 
 
-def test_descriptions_choices_and_ranges_are_published(tabled: Tabled) -> None:
-    assert tabled.described("needed").description == "Needed"
-    check_wording(tabled.described("color").additional_constraints)
-    limits = tabled.described("rate_hz").floating_point_range[0]
-    assert (limits.from_value, limits.to_value) == (0.1, 50.0)
-
-
 @pytest.fixture
 def given_table(partner: Robot) -> Iterator[MakeTable]:
     """Make the table on a node that is started with parameters."""
