@@ -223,13 +223,6 @@ class TestSimulated:
         assert (again.repeated, again.missed) == (True, 0)
         assert simulation.times_ms(1000, 1019, 1020) == [1020]
 
-    def test_pause_brings_no_tick_and_misses_none(self, simulation: Simulation) -> None:
-        simulation.at(1000)
-        assert [simulation.pacer.wait() for _ in range(20)] == [None] * 20
-        tick = simulation.at(1020)
-        assert tick is not None
-        assert (tick.missed, tick.restarted) == (0, False)
-
     def test_time_that_jumps_ahead_is_counted_as_missed(self, simulation: Simulation) -> None:
         simulation.at(1000)
         tick = simulation.at(1100)

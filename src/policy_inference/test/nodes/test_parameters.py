@@ -84,7 +84,6 @@ def test_question_for_all_parameters_is_answered_though_some_are_not_set(
     [
         ("needed", ""),
         *(("optional", value) for value in (-0.1, 2.1, math.inf)),
-        ("color", "green"),
         *(("rate_hz", value) for value in (0.0, 50.1, -1.0, math.nan, math.inf)),
         *(("rate_hz", value) for value in ("fast", 5, True)),
     ],

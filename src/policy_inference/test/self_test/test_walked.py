@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from policy_core.bundle.verified import sha256_of
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.system import describe_system
 from policy_inference.self_test.document import document
-from policy_inference.self_test.measuring import DeviceLoad, Durations, usage_of
+from policy_inference.self_test.measuring import Durations
 from policy_inference.self_test.text import lines
 from testkit.wording import check_wording
 
@@ -88,14 +87,6 @@ def test_integers_that_fell_fail(test: Test, integer_bundle: Path, check: dict[s
     assert fell.where == "fell, reports/comparison_vendor.json"
 
 
-@pytest.mark.parametrize("precision", ["bf16", "w16a16i_dfp", "FP16"])
-def test_floats_and_what_is_as_fine_need_no_report(
-    test: Test, tmp_path: Path, precision: str
-) -> None:
-    limits = {"vendor": {"mae": 1e-3}}
-    assert test(two_joint_bundle(tmp_path / "half", precision=precision, limits=limits))
-
-
 @pytest.mark.parametrize("precision", ["W8A8", "int4", "fp8", "mixed"])
 def test_every_other_precision_needs_a_report_however_it_is_spelled(
     test: Test, tmp_path: Path, precision: str
@@ -163,15 +154,6 @@ def test_device_that_is_right_and_fast_holds_with_the_time_of_each_graph(
     check_wording(told["verdict"]["left_out"][-1])
 
 
-def test_encoder_that_serves_two_cameras_counts_twice(test: Test, tmp_path: Path) -> None:
-    found = test(vendor_arm(tmp_path / "arm", sizes={"laptop": (8, 8), "phone": (8, 8)}))
-    assert {name: round(one.percentile_s(50) * 1e3, 3) for name, one in found.graphs.items()} == {
-        "BPU_ACTPolicy_VisionEncoder": 0.4,
-        POLICY: 0.2,
-        "preprocessing": 0.0,
-    }
-
-
 @pytest.mark.parametrize("graph_ms", [10.0, 40.0, 50.0])
 def test_chunk_must_be_there_before_the_last_one_is_used_up(
     test: Test, tmp_path: Path, vendor_device: Device, graph_ms: float
@@ -231,21 +213,6 @@ def test_every_run_is_in_the_bin_between_whose_edges_it_is(per_decade: int) -> N
     assert counts[-1] > 0
     for nanoseconds in (0, 1, 10**12):
         assert Durations([nanoseconds]).histogram()[1] == [1]
-
-
-def test_a_process_that_has_ended_took_nothing_known() -> None:
-    with subprocess.Popen(["true"]) as process:
-        pass
-    assert usage_of(process.pid) is None
-
-
-def test_a_sensor_that_says_words_at_times_is_reported_in_words() -> None:
-    told = iter([{"load": "12"}, {"load": "busy"}, {}, {"load": "12"}])
-    load = DeviceLoad(lambda: next(told))
-    for second in range(4):
-        load.sample(second * 10**9)
-    assert load.series() == {}
-    assert load.words() == {"load": ["12", "busy"]}
 
 
 def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None:
