@@ -135,25 +135,19 @@ LIVE: Edits = {"live": {"timeout_s": 0.1}, "anchor": {"body": "torso", "chain": 
     ("key", "edits"),
     [
         ("motion", {"motion": None}),
-        ("motion.anchor", {"motion.anchor": None}),
         (f"{LINK}.joint", chained(joint="tail")),
-        (f"{LINK}.quat_xyzw", chained(quat_xyzw=[0, 0, 0, 0])),
-        (f"{LINK}.axis", chained(joint="left_knee", axis=[0, 0, 0])),
         ("motion", {"observations.obs.terms": [{"term": "phase", "period_s": 1.0}] * 5}),
         (
             "observations.obs.terms[0].ahead",
             {"observations.obs.terms": [{"term": "tick", "ahead": 2}] * 10},
         ),
-        ("motion.clip.file", {"motion.clip.file": "../motion.npz"}),
         ("motion", {"motion": {"anchor": LIVE["anchor"]}}),
-        ("motion", {"motion.live": LIVE["live"]}),
         ("motion.at_end", {"motion.at_end": MISSING}),
         ("motion.at_end", {"motion": {**LIVE, "at_end": "loop"}}),
         (
             "observations: ahead of motion_joint_pos",
             {"motion": LIVE, "observations.obs.terms.0.ahead": 2},
         ),
-        ("motion.live.timeout_s", {"motion": {**LIVE, "live": {"timeout_s": 0}}}),
     ],
     ids=edits_name,
 )

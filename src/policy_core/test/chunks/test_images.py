@@ -210,9 +210,6 @@ def test_a_jpeg_that_lost_bytes_in_the_middle_is_refused_when_it_is_decoded(
         (),
         (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
         (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
-        (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
-        (cv2.IMWRITE_JPEG_QUALITY, 5),
-        (cv2.IMWRITE_JPEG_QUALITY, 100),
         (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ],
 )

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from policy_msgs.msg import (
     InputStatus,
     PolicyStatus,
@@ -73,12 +72,6 @@ class Seen:
     def status(self, wait_s: float = 0.0, **fields: Any) -> None:
         self.clock.now_s += wait_s
         self.metrics.take_status(NODE, PolicyStatus(**fields))
-
-    def diagnose(self, name: str = NODE, level: bytes = DiagnosticStatus.OK, **values: str) -> None:
-        """Report values of a node; `__` in their names stands for a dot."""
-        pairs = [KeyValue(key=k.replace("__", "."), value=v) for k, v in values.items()]
-        status = DiagnosticStatus(level=level, name=f"{name}: policy", values=pairs)
-        self.metrics.take_diagnostics(DiagnosticArray(status=[status]))
 
     def text(self) -> str:
         return bytes(generate_latest(self._registry)).decode()
