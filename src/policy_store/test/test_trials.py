@@ -87,18 +87,6 @@ def test_version_in_use_stays_in_use_during_a_trial(
     assert verify_problems(root_on_trial) == []
 
 
-def test_status_without_a_trial(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert trial_state(root, capsys) == {
-        "name": NAME,
-        "state": "none",
-        "nodes_take": "1.2.0",
-        "current": "1.2.0",
-    }
-    assert tool("trial", "status", NAME, "--root", root) == 0
-    check_wording(capsys.readouterr().out)
-    assert tool("trial", "status", "other", "--root", root) == 4
-
-
 def test_version_that_passed_is_kept(
     root_on_trial: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,11 +120,9 @@ def test_version_that_was_kept_and_left_on_purpose_is_not_kept_again(
     ("passed", "order"),
     [
         (True, ("trial", "keep", NAME)),
-        (False, ("activate", NAME, "1.3.0")),
-        (False, ("activate", NAME, "1.1.0")),
         (False, ("activate", NAME, "1.1.0", "--trial")),
     ],
-    ids=["keep", "activate it", "activate another one", "try another one"],
+    ids=["keep", "try another one"],
 )
 def test_full_disk_leaves_the_trial_as_it_was(
     tmp_path: Path,
