@@ -129,12 +129,6 @@ def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str])
     assert all(line.isprintable() for line in out.split("\n"))
 
 
-def test_file_has_the_data_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    write_new(tmp_path / "a.json", {"degrees": "52 °C"}, force=False)
-    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"degrees": "52 °C"}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
 def test_file_that_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text("old")

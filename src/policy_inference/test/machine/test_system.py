@@ -92,10 +92,8 @@ def ros_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ({}, "domain", Severity.OK),
         ({"ROS_DOMAIN_ID": "102"}, "domain", Severity.WARNING),
-        ({"ROS_DOMAIN_ID": "seven"}, "domain", Severity.WARNING),
         ({}, "discovery", Severity.OK),
         ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Severity.WARNING),
-        ({}, "middleware", Severity.OK),
         ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Severity.ERROR),
     ],
     ids=str,
@@ -114,7 +112,6 @@ def test_ros_environment_is_judged(
     [
         ({}, Severity.WARNING),
         ({"ROS_SECURITY_ENABLE": "true"}, Severity.OK),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, Severity.OK),
         ({"ROS_LOCALHOST_ONLY": "1"}, Severity.OK),
         ({"ROS_STATIC_PEERS": "192.168.1.20"}, Severity.OK),
     ],
@@ -166,20 +163,12 @@ def test_fast_dds_uses_no_shared_memory_and_reaches_who_it_reached() -> None:
     [
         {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
         {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"},
-        {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"},
         {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"},
         {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_STATIC_PEERS": "192.168.1.20"},
     ],
 )
 def test_what_the_user_configured_stays(environment: dict[str, str]) -> None:
     assert fast_dds_without_shared_memory(environment) == {}
-
-
-def test_more_threads_than_cores_are_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (12.31, 2.0, 1.0))
-    assert found_of(tmp_path, PC)["load"].severity is Severity.WARNING
 
 
 def test_joystick_needs_its_package(ros_shell: Path) -> None:

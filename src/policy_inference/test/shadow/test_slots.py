@@ -163,16 +163,6 @@ def test_images_that_are_too_large_are_missed(
     assert shadow.given(0).missed
 
 
-def test_observation_that_was_skipped_has_no_result(
-    both_ends: tuple[ObservationSlots, ObservationSlots],
-) -> None:
-    node, shadow = both_ends
-    node.give(0, tick(1, numbered_observation(1)))
-    shadow.given(0)
-    shadow.answer([])
-    assert node.answered(0) == ()
-
-
 def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
     both_ends: tuple[ObservationSlots, ObservationSlots],
 ) -> None:

@@ -205,10 +205,8 @@ def only_runtimes(bpu_board: Callable[..., None], monkeypatch: pytest.MonkeyPatc
     ("names", "file", "options", "expected"),
     [
         ([HBM, PYEASY], BIN, {}, BpuBackend),
-        ([HBM], BIN, {}, BpuBackend),
         ([PYEASY], BIN, {}, PyeasyBackend),
         ([HBM, PYEASY], HBM_FILE, {}, BpuBackend),
-        ([PYEASY], HBM_FILE, {}, BpuBackend),
         ([], BIN, {}, BpuBackend),
         ([HBM, PYEASY], BIN, {"runtime": "hbm_runtime"}, BpuBackend),
         ([HBM, PYEASY], BIN, {"runtime": "pyeasy_dnn"}, PyeasyBackend),

@@ -107,11 +107,10 @@ def test_an_engine_would_not_have_the_precision_that_the_contract_states(
         open_trt(precision=precision)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_workspace_is_limited_where_that_is_asked_for(
-    install_gpu: Install, open_trt: Open, cache: Path, flavour: str
+    install_gpu: Install, open_trt: Open, cache: Path
 ) -> None:
-    install_gpu(flavour)
+    install_gpu()
     open_trt(workspace_mib="64")
     assert plan_header(cache)["workspace"] == 64 * MIB
 
@@ -208,12 +207,10 @@ def test_every_part_of_the_fingerprint_counts(tmp_path: Path, field: str) -> Non
     "damage",
     [
         lambda plan: plan.write_bytes(plan.read_bytes()[:-1]),
-        lambda plan: plan.unlink(),
         lambda plan: plan.with_name(f"{plan.name}.json").unlink(),
         lambda plan: plan.with_name(f"{plan.name}.json").write_text("{", "utf-8"),
-        lambda plan: plan.with_name(f"{plan.name}.json").write_text("[]", "utf-8"),
     ],
-    ids=["cut off", "gone", "no JSON", "half a JSON", "another"],
+    ids=["cut off", "no JSON", "half a JSON"],
 )
 def test_a_damaged_engine_is_built_again(
     install_gpu: Install, open_trt: Open, cache: Path, damage: Callable[[Path], object]
@@ -225,16 +222,6 @@ def test_a_damaged_engine_is_built_again(
     open_trt()
     assert gpu.calls.count("build") == 2
     assert open_trt().details["engine"] == FROM_CACHE
-
-
-def test_a_folder_that_cannot_be_written_is_named(
-    install_gpu: Install, open_trt: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install_gpu()
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with refusal(BackendError):
-        open_trt()
 
 
 def test_two_that_build_at_once_build_once(install_gpu: Install, open_trt: Open) -> None:

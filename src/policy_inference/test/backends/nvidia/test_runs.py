@@ -174,7 +174,6 @@ def test_missing_libraries_are_distinguished_from_a_missing_package(
         ({"cuda": "cuda-python of old"}, {"*": "cudaErrorInsufficientDriver"}),
         ({"cuda": "cuda-python"}, {"*": "cudaErrorNoDevice"}),
         ({"cuda": "cuda-python"}, {"cudaMalloc": "cudaErrorMemoryAllocation"}),
-        ({"cuda": "cuda-python"}, {"cudaHostAlloc": "cudaErrorMemoryAllocation"}),
         ({}, {"context": "Requested amount of GPU memory could not be allocated"}),
         ({}, {"location": "host"}),
     ],

@@ -304,9 +304,8 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
         "images: {a: image, b: state}",
         f"{ARTIFACT}image_size: -1",
         "colour: red",
-        "{",
     ],
-    ids=["image of a state", "size", "key", "no YAML"],
+    ids=["image of a state", "size", "key"],
 )
 def test_artifact_that_makes_no_sense_is_refused(
     open_openpi: Open, artifact_file: Path, text: str
@@ -317,7 +316,7 @@ def test_artifact_that_makes_no_sense_is_refused(
     assert str(artifact_file) in str(caught.value)
 
 
-@pytest.mark.parametrize("endpoint", ["", "127.0.0.1:8000", "http://127.0.0.1:8000", "ws://"])
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:8000", "ws://"])
 def test_endpoint_that_is_none_is_refused(open_openpi: Open, endpoint: str) -> None:
     with refusal(BackendError):
         open_openpi(endpoint=endpoint)
