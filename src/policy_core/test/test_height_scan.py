@@ -251,7 +251,7 @@ def test_rays_that_do_not_go_down_find_nothing(pitch: float) -> None:
 
 
 WALK = Path(__file__).resolve().parents[3] / "config" / "bundles" / "lite3_walk"
-GRID_OF_SCAN_SCENE = ScanGrid(
+SCENE_GRID = ScanGrid(
     size_m=(1.6, 1.0),
     resolution_m=(0.1, 0.1),
     centre_m=(0.1, 0.0),
@@ -260,7 +260,7 @@ GRID_OF_SCAN_SCENE = ScanGrid(
     y="ascending",
 )
 SCAN = HeightScan(
-    grid=GRID_OF_SCAN_SCENE,
+    grid=SCENE_GRID,
     origin_m=(0.0, 0.0, 0.1),
     alignment="yaw",
     heading="rotated_x",
@@ -352,9 +352,9 @@ def test_a_mistake_in_the_contract_is_refused_with_the_key_that_mends_it(
     mistake: str, prove: Prove
 ) -> None:
     changed, key = MISTAKES[mistake]
-    grid = {name: value for name, value in changed.items() if hasattr(GRID_OF_SCAN_SCENE, name)}
+    grid = {name: value for name, value in changed.items() if hasattr(SCENE_GRID, name)}
     others = {name: value for name, value in changed.items() if name not in grid}
-    scan = replace(SCAN, grid=replace(GRID_OF_SCAN_SCENE, **grid), **others)
+    scan = replace(SCAN, grid=replace(SCENE_GRID, **grid), **others)
     with pytest.raises(BundleError) as caught:
         prove(scene_of_the_training(), scan)
     [problem] = caught.value.problems

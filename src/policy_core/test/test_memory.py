@@ -92,7 +92,7 @@ def test_faults_over_and_over_do_not_grow_memory_without_bound() -> None:
     assert robot.is_in(Mode.RUN)
 
 
-TICKS_OF_MEMORY, ALLOWED_BYTES_OF_MEMORY = 500, 2900
+CHUNK_TICKS, CHUNK_BYTES = 500, 2900
 """A few bytes per tick: a plan, its predecessor and integers take others' place."""
 
 
@@ -105,9 +105,9 @@ def test_executing_chunks_does_not_grow_memory(mode: str) -> None:
     try:
         arm.follow(200)
         before = held_bytes()
-        arm.follow(TICKS_OF_MEMORY)
+        arm.follow(CHUNK_TICKS)
         grown = held_bytes() - before
     finally:
         tracemalloc.stop()
     assert arm.is_in(Mode.RUN)
-    assert grown <= ALLOWED_BYTES_OF_MEMORY
+    assert grown <= CHUNK_BYTES

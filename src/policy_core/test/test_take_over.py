@@ -107,10 +107,7 @@ def test_another_way_to_stand_is_refused_while_the_robot_stands(
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"stand.stiffness": 90.0},
-        {"stand.via": VIA},
-    ],
+    [{"stand.stiffness": 90.0}, {"stand.via": VIA}],
     ids=lambda changes: next(iter(changes)),
 )
 def test_policy_that_took_over_from_a_damped_one_stands_up_in_its_own_way(

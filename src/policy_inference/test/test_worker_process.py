@@ -290,10 +290,7 @@ def test_a_call_that_never_returns_keeps_no_command_from_ending(
 ) -> None:
     """Such as of a model that never ends: self-test ignored every SIGTERM."""
     with subprocess.Popen(
-        [sys.executable, "-c", COMMAND_HANGS],
-        text=True,
-        stderr=subprocess.PIPE,
-        preexec_fn=before,
+        [sys.executable, "-c", COMMAND_HANGS], text=True, stderr=subprocess.PIPE, preexec_fn=before
     ) as process:
         assert process.stderr is not None  # what a verb prints itself goes there
         try:

@@ -118,10 +118,7 @@ def test_version_that_was_kept_and_left_on_purpose_is_not_kept_again(
 
 @pytest.mark.parametrize(
     ("passed", "order"),
-    [
-        (True, ("trial", "keep", NAME)),
-        (False, ("activate", NAME, "1.1.0", "--trial")),
-    ],
+    [(True, ("trial", "keep", NAME)), (False, ("activate", NAME, "1.1.0", "--trial"))],
     ids=["keep", "try another one"],
 )
 def test_full_disk_leaves_the_trial_as_it_was(
@@ -195,10 +192,7 @@ def test_failed_version_is_not_activated_again_without_a_newer_order(
 
 
 def test_activation_or_trial_of_another_version_ends_the_trial(
-    root_on_trial: Path,
-    trial: Path,
-    make_version: MakeVersion,
-    capsys: pytest.CaptureFixture[str],
+    root_on_trial: Path, trial: Path, make_version: MakeVersion, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tool("install", make_version("1.4.0"), "--trial", trial, "--root", root_on_trial) == 0
     newest = latest_trial(root_on_trial)

@@ -12,12 +12,7 @@ import pytest
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import LONGEST_NAME, MOST_JOINTS
-from policy_core.bundle.resolve import (
-    LONGEST_PATTERN,
-    name_pattern,
-    per_joint,
-    robot_names,
-)
+from policy_core.bundle.resolve import LONGEST_PATTERN, name_pattern, per_joint, robot_names
 from policy_core.bundle.schema import PerJointYaml
 from testkit.edits import MISSING, Edits
 from testkit.wording import check_wording, refusal

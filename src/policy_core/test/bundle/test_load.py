@@ -352,7 +352,7 @@ WRONG_ROWS_OF_LOAD_CHUNK: Mapping[str, tuple[str, Change]] = {
 
 
 @pytest.mark.parametrize("case", WRONG_ROWS_OF_LOAD_CHUNK)
-def test_golden_rows_that_do_not_fit_are_refused_of_load_chunk(
+def test_golden_rows_of_a_chunk_that_do_not_fit_are_refused(
     edit_chunk: EditChunk, case: str
 ) -> None:
     name, change = WRONG_ROWS_OF_LOAD_CHUNK[case]

@@ -12,11 +12,7 @@ import numpy as np
 import pytest
 
 from policy_core.interfaces import F64
-from policy_core.members.chunk.real_time import (
-    ExecutedDelay,
-    PlannedSteps,
-    prefix_weights,
-)
+from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps, prefix_weights
 from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.noise import CONDITIONED, DDIM, FLOW, denoising_changes

@@ -106,12 +106,7 @@ def test_list_of_which_none_opens_gives_every_reason(
 
 
 @pytest.mark.parametrize(
-    "deed",
-    [
-        "raise OSError('libnpu.so: cannot open')",
-        "import sys; sys.exit()",
-        "def f(:",
-    ],
+    "deed", ["raise OSError('libnpu.so: cannot open')", "import sys; sys.exit()", "def f(:"]
 )
 @pytest.mark.parametrize("when", ["imported", "opened"])
 def test_whatever_a_package_raises_ends_its_turn_only(

@@ -281,10 +281,7 @@ def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "junk",
-    [
-        b"",
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n",
-    ],
+    [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n"],
     ids=["empty", "pointer"],
 )
 def test_another_kind_of_file_is_refused(rknn_path: Path, junk: bytes) -> None:

@@ -287,7 +287,7 @@ def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
     np.testing.assert_allclose(stated, [1e-5, 1e-3])
 
 
-RECIPE_OF_RKNN_DIAGNOSIS = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
+DIAGNOSED_RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
 
 
 WORDS = [
@@ -359,7 +359,7 @@ def test_nothing_is_done_after_the_first_step_that_fails(
     monkeypatch.setitem(sys.modules, "rknn.api", api := ModuleType("rknn.api"))
     vars(api)["RKNN"] = Toolkit
     with refusal(ToolkitError) as caught:
-        build(tmp_path, RECIPE_OF_RKNN_DIAGNOSIS)
+        build(tmp_path, DIAGNOSED_RECIPE)
     assert caught.value.stage == failing
     assert Toolkit.called == [*done, "release"]
 

@@ -19,18 +19,10 @@ from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import F64
 from policy_inference.candidate.expectation import ExpectedDistance
 from policy_inference.candidate.gates import ShadowLimits
-from policy_inference.candidate.shadow_figures import (
-    ShadowFigures,
-    judge_shadow,
-    systematic_share,
-)
+from policy_inference.candidate.shadow_figures import ShadowFigures, judge_shadow, systematic_share
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.divergence import Divergence
-from policy_store.trial_file import (
-    TrialSettings,
-    settings_of_trial,
-    trial_schema,
-)
+from policy_store.trial_file import TrialSettings, settings_of_trial, trial_schema
 from policy_store.trial_record import TrialEvent, new_line, parse_line
 from testkit.kernel.chunk_contracts import chunk_contract_of
 from testkit.kernel.contracts import contract_of

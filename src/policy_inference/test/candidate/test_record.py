@@ -85,15 +85,9 @@ def test_trial_goes_from_begun_to_kept(journal: Path) -> None:
     append_event(journal, 1, TrialEvent.RUN_ENDED, counts={"run_time_s": 12.5})
     assert (newest_of(journal).runner, newest_of(journal).run_time_s) == (None, 12.5)
     append_event(journal, 1, TrialEvent.PASSED, counts={"run_time_s": 60.0})
-    assert (newest_of(journal).state, newest_of(journal).nodes_take_it) == (
-        TrialState.PASSED,
-        True,
-    )
+    assert (newest_of(journal).state, newest_of(journal).nodes_take_it) == (TrialState.PASSED, True)
     append_event(journal, 1, TrialEvent.KEPT)
-    assert (newest_of(journal).state, newest_of(journal).nodes_take_it) == (
-        TrialState.KEPT,
-        False,
-    )
+    assert (newest_of(journal).state, newest_of(journal).nodes_take_it) == (TrialState.KEPT, False)
 
 
 def test_clock_that_is_wrong_decides_nothing(journal: Path) -> None:
@@ -101,15 +95,9 @@ def test_clock_that_is_wrong_decides_nothing(journal: Path) -> None:
     future, past = "2106-01-01T00:00:00Z", "1970-01-01T00:00:00Z"
     append_event(journal, 1, TrialEvent.PASSED, counts={"run_time_s": 60.0}, time=future)
     append_event(journal, 1, TrialEvent.KEPT, time=past)
-    assert (newest_of(journal).state, newest_of(journal).time) == (
-        TrialState.KEPT,
-        past,
-    )
+    assert (newest_of(journal).state, newest_of(journal).time) == (TrialState.KEPT, past)
     append_event(journal, 2, TrialEvent.BEGUN, **{**BEGUN, "version": "1.2.0"}, time=past)
-    assert (newest_of(journal).version, newest_of(journal).nodes_take_it) == (
-        "1.2.0",
-        True,
-    )
+    assert (newest_of(journal).version, newest_of(journal).nodes_take_it) == ("1.2.0", True)
 
 
 def test_broken_gate_is_on_record_with_its_figures(journal: Path) -> None:

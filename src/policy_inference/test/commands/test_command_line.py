@@ -15,12 +15,7 @@ import pytest
 
 from policy_core.errors import PolicyError
 from policy_inference.commands.output import refuse_unwritable, write_new
-from policy_store.command_line import (
-    CommandParser,
-    CommandResult,
-    add_bundle,
-    show_result,
-)
+from policy_store.command_line import CommandParser, CommandResult, add_bundle, show_result
 from policy_store.report import Table
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -91,12 +86,7 @@ def parser() -> CommandParser:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["replay", "--bundel", "b"],
-        ["repaly", "--bundle", "b"],
-        ["fleet"],
-    ],
+    "words", [["replay", "--bundel", "b"], ["repaly", "--bundle", "b"], ["fleet"]]
 )
 def test_typing_errors_are_named_before_anything_else(
     words: list[str], capsys: pytest.CaptureFixture[str]

@@ -14,10 +14,7 @@ import sys
 import pytest
 
 from policy_core.errors import PolicyError
-from policy_inference.machine.scheduling import (
-    parse_cpus,
-    set_cpu_affinity,
-)
+from policy_inference.machine.scheduling import parse_cpus, set_cpu_affinity
 from testkit.wording import check_wording, refusal
 
 CORES = os.cpu_count() or 1

@@ -63,12 +63,7 @@ def test_what_this_computer_has_in_addition_is_reported(
     have_memory(monkeypatch, available_mib=100)
     governor = "/sys/devices/system/cpu/cpufreq/policy1/scaling_governor"
     files = tree_with(
-        PC,
-        {
-            "/proc/device-tree/model": "Radxa\0",
-            governor: "powersave",
-            "/.dockerenv": "",
-        },
+        PC, {"/proc/device-tree/model": "Radxa\0", governor: "powersave", "/.dockerenv": ""}
     )
     found = found_of(tmp_path, files)
     assert found["board"].found == "Radxa"

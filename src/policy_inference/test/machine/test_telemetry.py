@@ -146,12 +146,7 @@ def test_text_that_is_no_number_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ("rknn-toolkit2 2.5.0", (2, 5, 0)),
-        ("none", ()),
-        ("9" * 4400 + ".1", ()),
-    ],
+    ("text", "version"), [("rknn-toolkit2 2.5.0", (2, 5, 0)), ("none", ()), ("9" * 4400 + ".1", ())]
 )
 def test_version_is_of_numbers_that_a_version_has(text: str, version: tuple[int, ...]) -> None:
     assert version_of(text) == version

@@ -225,9 +225,7 @@ def test_an_encoder_makes_the_values_of_a_distance_image(
     encoder = {
         "inputs": {"obs": {"shape": [1, 12]}},
         "outputs": {"actions": {"shape": [1, 2]}},
-        "artifacts": {
-            "onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"},
-        },
+        "artifacts": {"onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"}},
     }
     camera_bundle(bundle, 2, encoder=encoder)
     robot, found = node_stage.robot, list[Perceived]()

@@ -15,10 +15,7 @@ from typing import Any
 
 import pytest
 import rclpy
-from policy_msgs.msg import (
-    InputStatus,
-    PolicyStatus,
-)
+from policy_msgs.msg import InputStatus, PolicyStatus
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -163,8 +160,7 @@ def test_a_silent_node_is_not_up_and_has_no_values(seen_robot: Seen, reported: b
 
 def test_labels_of_a_hostile_status_are_bounded(seen_robot: Seen) -> None:
     seen_robot.status(
-        backend="b" * 10_000,
-        inputs=[InputStatus(name=f"{place}" * 300) for place in range(10_000)],
+        backend="b" * 10_000, inputs=[InputStatus(name=f"{place}" * 300) for place in range(10_000)]
     )
     text = seen_robot.text()
     assert len(text) < 200_000

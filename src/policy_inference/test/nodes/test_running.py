@@ -32,11 +32,7 @@ class TestInputs:
         check_wording(lockstep.hears("held_too_long"))
 
     @pytest.mark.parametrize(
-        ("name", "spoilt"),
-        [
-            ("joint_states", "not UTF-8"),
-            ("imu/data", "empty"),
-        ],
+        ("name", "spoilt"), [("joint_states", "not UTF-8"), ("imu/data", "empty")]
     )
     def test_message_that_cannot_be_read_is_bridged_and_named(
         self, lockstep: Robot, name: str, spoilt: str
@@ -168,10 +164,7 @@ class TestRealTime:
         # By itself a tick would come a second after the one before.
         bundle = write_bundle(tmp_path / "slow", {"rate_hz": 1})
         node = activate(
-            bundle=str(bundle),
-            trigger="joint_states",
-            command_valid_for_s=2.0,
-            realtime__loop=loop,
+            bundle=str(bundle), trigger="joint_states", command_valid_for_s=2.0, realtime__loop=loop
         )
         assert node.loop.name == loop
         partner.until(lambda: partner.commands, "the first command")

@@ -25,14 +25,7 @@ from .colour_bundle import SIZE
 from .harness import Activate, Robot, StageOf
 from .kinds import CHUNK, JOINT, OFFSET_RAD, Kind
 from .shadow_backends import SLOW_S
-from .shadows import (
-    FAULTS,
-    moves_sensors,
-    register_faulty,
-    run_of_commands,
-    settled,
-    shadow_of,
-)
+from .shadows import FAULTS, moves_sensors, register_faulty, run_of_commands, settled, shadow_of
 
 pytestmark = pytest.mark.ros
 TICKS = 30

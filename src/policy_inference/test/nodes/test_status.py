@@ -70,9 +70,7 @@ def test_second_publisher_in_run_is_an_error_while_motion_goes_on(lockstep: Robo
     assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
 
 
-def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
-    lockstep: Robot,
-) -> None:
+def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(lockstep: Robot) -> None:
     other = lockstep.runs().node.create_publisher(JointCommand, "joint_command", 10)
     said = lockstep.hears("2 publishers", "/joint_command", level="ERROR")
     check_wording(said)

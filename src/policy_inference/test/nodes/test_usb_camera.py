@@ -177,10 +177,7 @@ class TestNode:
 
     @pytest.mark.parametrize(
         ("transport", "message", "topic"),
-        [
-            ("raw", Image, "image_raw"),
-            ("compressed", CompressedImage, "image_raw/compressed"),
-        ],
+        [("raw", Image, "image_raw"), ("compressed", CompressedImage, "image_raw/compressed")],
     )
     def test_images_come_as_pixels_or_as_jpeg(
         self,

@@ -16,10 +16,7 @@ from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.open_inference import SERVICE, WireTensors, message_classes
-from policy_inference.service.open_inference_server import (
-    GraphService,
-    OpenInferenceServer,
-)
+from policy_inference.service.open_inference_server import GraphService, OpenInferenceServer
 from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
 

@@ -102,18 +102,6 @@ def test_unsigned_bundle_refused_where_a_key_is_given(open_request: Any, tmp_pat
         open_request(bundle=str(write_bundle(tmp_path / "bundle")), public_key=str(key))
 
 
-def test_back_end_that_takes_the_place_of_another_says_why(
-    open_request: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = write_version(tmp_path / "bundle", "1.0.0")
-    model = open_request(
-        bundle=str(folder), backends=("rknn", "onnx"), options={"rknn": {"core_mask": "auto"}}
-    )
-    assert model.backend.name == "onnx"
-    (record,) = caplog.records
-    check_wording(record.message)
-
-
 def test_model_file_is_served_as_its_file_says(open_request: Any, model_file: Path) -> None:
     model = open_request(model=model_file, obs_dim=3, act_dim=2)
     assert (model.name, model.version, model.rate_hz, model.joints) == ("walk", "", 0.0, ())
@@ -179,12 +167,7 @@ def save_open(file: Path) -> Path:
 
 @pytest.mark.parametrize(
     "given",
-    [
-        {"obs_dim": 4},
-        {"batch": 4},
-        {"backends": ("onnx", "rknn")},
-        {"backends": ("nonsense",)},
-    ],
+    [{"obs_dim": 4}, {"batch": 4}, {"backends": ("onnx", "rknn")}, {"backends": ("nonsense",)}],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
 def test_model_file_with_options_that_do_not_fit_it_refused(
@@ -196,10 +179,7 @@ def test_model_file_with_options_that_do_not_fit_it_refused(
 
 @pytest.mark.parametrize(
     ("mean", "std"),
-    [
-        (np.zeros(3), np.array([1.0, -1.0, 1.0])),
-        (np.array([0.0, np.nan, 0.0]), np.ones(3)),
-    ],
+    [(np.zeros(3), np.array([1.0, -1.0, 1.0])), (np.array([0.0, np.nan, 0.0]), np.ones(3))],
     ids=["negative", "nan"],
 )
 def test_statistics_that_are_not_those_of_the_model_refused(

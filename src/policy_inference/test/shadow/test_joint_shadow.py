@@ -137,10 +137,7 @@ def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
     require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(PERMUTED)))
 
 
-JOINT: Mapping[str, Mapping[str, object]] = {
-    "history": HISTORY,
-    "phase": PHASE,
-}
+JOINT: Mapping[str, Mapping[str, object]] = {"history": HISTORY, "phase": PHASE}
 ACTS = st.lists(
     st.tuples(
         st.sampled_from(["tick", "tick", "lost", "late", "silent", "again"]), st.integers(1, 5)

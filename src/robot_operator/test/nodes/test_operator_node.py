@@ -180,10 +180,7 @@ def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
     assert met_robot.asked == []
     met_robot.driver.state = RobotStatus.FOLLOWING
     let_it_walk(met_robot, node)
-    met_robot.driver.state, met_robot.driver.reason = (
-        RobotStatus.DAMPING,
-        "the command expired",
-    )
+    met_robot.driver.state, met_robot.driver.reason = (RobotStatus.DAMPING, "the command expired")
     met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     view = node.view()
     check_wording(view.headline)

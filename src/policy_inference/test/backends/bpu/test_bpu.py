@@ -56,14 +56,7 @@ def test_core_and_priority_go_with_each_run_of_the_older_runtime(
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"core": "4"},
-        {"core": "both"},
-        {"priority": "256"},
-        {"model": "other"},
-    ],
-    ids=str,
+    "options", [{"core": "4"}, {"core": "both"}, {"priority": "256"}, {"model": "other"}], ids=str
 )
 def test_options_that_mean_nothing_are_refused(
     open_file: Open, linear: Path, options: dict[str, str]
@@ -288,30 +281,28 @@ ZERO_POINTS = {
 HALF = {"obs": {"dtype": "float16"}, "actions": {"dtype": "float16"}}
 PADDED = {"actions": {"memory": [1, 4, 1, 16]}}
 COUNT, SMALL, DOUBLING = [0, 1, 2, 3, 4], [-2, -1, 0, 1, 2], [1, 2, 4, 8, 16]
-HBM_OF_TENSORS, PYEASY_OF_TENSORS = RUNTIMES
+HBM_RUNS, PYEASY_RUNS = RUNTIMES
 
 
 @pytest.mark.parametrize(
     ("runtime", "special", "obs", "atol"),
     [
-        pytest.param(HBM_OF_TENSORS, {}, COUNT, 0, id="four axes"),
-        pytest.param(PYEASY_OF_TENSORS, {}, COUNT, 0, id="four axes, pyeasy"),
-        pytest.param(HBM_OF_TENSORS, CHANNELS, DOUBLING, 3e-4, id="scale of each channel"),
+        pytest.param(HBM_RUNS, {}, COUNT, 0, id="four axes"),
+        pytest.param(PYEASY_RUNS, {}, COUNT, 0, id="four axes, pyeasy"),
+        pytest.param(HBM_RUNS, CHANNELS, DOUBLING, 3e-4, id="scale of each channel"),
+        pytest.param(PYEASY_RUNS, CHANNELS, DOUBLING, 3e-4, id="scale of each channel, pyeasy"),
+        pytest.param(HBM_RUNS, ZERO_POINTS, SMALL, 1e-3, id="zero points"),
+        pytest.param(HBM_RUNS, HALF, [0.1, 0.2, 0.3, 0.4, 0.5], 1e-3, id="float16"),
+        pytest.param(HBM_RUNS, PADDED, COUNT, 0, id="padding"),
         pytest.param(
-            PYEASY_OF_TENSORS, CHANNELS, DOUBLING, 3e-4, id="scale of each channel, pyeasy"
-        ),
-        pytest.param(HBM_OF_TENSORS, ZERO_POINTS, SMALL, 1e-3, id="zero points"),
-        pytest.param(HBM_OF_TENSORS, HALF, [0.1, 0.2, 0.3, 0.4, 0.5], 1e-3, id="float16"),
-        pytest.param(HBM_OF_TENSORS, PADDED, COUNT, 0, id="padding"),
-        pytest.param(
-            PYEASY_OF_TENSORS,
+            PYEASY_RUNS,
             {"obs": {"memory": [1, 8, 1, 16]}, **PADDED},
             COUNT,
             0,
             id="padding, pyeasy",
         ),
         pytest.param(
-            PYEASY_OF_TENSORS,
+            PYEASY_RUNS,
             {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}},
             COUNT,
             0,

@@ -25,10 +25,7 @@ from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.credentials import read_certificate
-from policy_inference.service.open_inference_server import (
-    GraphService,
-    OpenInferenceServer,
-)
+from policy_inference.service.open_inference_server import GraphService, OpenInferenceServer
 from policy_inference.testing.models import save_linear
 from testkit.waiting import until
 from testkit.wording import check_wording, refusal
@@ -202,10 +199,7 @@ def test_certificates_and_token_are_checked(
     ca = make_certificate(tmp_path, "ca")
     own = make_certificate(tmp_path, "server", ca)
     robot = make_certificate(tmp_path, "robot", ca)
-    server = serve_here(
-        certificate=read_certificate(own.cert, own.key, ca.cert),
-        token=TOKEN,
-    )
+    server = serve_here(certificate=read_certificate(own.cert, own.key, ca.cert), token=TOKEN)
     file, token, wrong = file_for(onnx, server.port), tmp_path / "token", tmp_path / "wrong"
     token.write_bytes(TOKEN)
     wrong.write_bytes(TOKEN[::-1])
@@ -299,10 +293,7 @@ def spoil_answer(answer: Any, how: str) -> None:
         answer.parameters["policy_sha256"].string_param = 64 * "f"
 
 
-@pytest.mark.parametrize(
-    "how",
-    ["half", "request", "tensor", "hash"],
-)
+@pytest.mark.parametrize("how", ["half", "request", "tensor", "hash"])
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
     odd: OddServer, onnx: Path, open_oip: Open, how: str
 ) -> None:

@@ -300,11 +300,7 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "images: {a: image, b: state}",
-        f"{ARTIFACT}image_size: -1",
-        "colour: red",
-    ],
+    ["images: {a: image, b: state}", f"{ARTIFACT}image_size: -1", "colour: red"],
     ids=["image of a state", "size", "key"],
 )
 def test_artifact_that_makes_no_sense_is_refused(
