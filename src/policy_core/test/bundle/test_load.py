@@ -123,17 +123,6 @@ def test_statistics_that_do_not_fit_are_refused(use_arrays: UseArrays, case: str
     check_wording(problem)
 
 
-def test_single_array_in_place_of_statistics_is_refused(
-    bundle_dir: Path, edit_joint: EditJoint
-) -> None:
-    file = bundle_dir / "obs_stats.npy"
-    np.save(file, ONES)
-    edit_joint({f"{STATS}.file": file.name, f"{STATS}.sha256": file_sha256(file)})
-    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
-    file.unlink()
-    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
-
-
 def test_bundle_without_golden_rows_says_what_makes_them(
     bundle_dir: Path, edit_joint: EditJoint
 ) -> None:
@@ -268,15 +257,6 @@ def test_an_encoder_that_does_not_take_the_images_is_refused(
     file = edit_joint(seeing("0" * 64, **change))
     problem = problem_of(file, lambda: load_joint(bundle_dir))
     assert problem.key == f"observations.obs.terms[0].{key}"
-
-
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff\xfe", b"{"])
-def test_report_that_is_no_mapping_is_refused(
-    bundle_dir: Path, keep_report: Callable[[bytes], Path], content: bytes
-) -> None:
-    file = keep_report(content)
-    problem = problem_of(file, lambda: load_joint(bundle_dir).report("comparison_onnx"))
-    check_wording(problem.expected)
 
 
 EditChunk = Callable[[Edits], Path]

@@ -30,16 +30,6 @@ def arm_of(mode: str, changes: dict[str, object] | None = None, **settings: Any)
     return arm.run()
 
 
-def test_synchronous_executes_the_first_steps_of_each_chunk() -> None:
-    arm = arm_of("synchronous")
-    found = arm.follow(12)[:, 0]
-    expected = [0.1 * (tick // 5) + 0.01 * (tick % 5) for tick in range(12)]
-    np.testing.assert_allclose(found, expected, atol=1e-7)
-    assert arm.transformer.runs == 3
-    fewer = arm_of("synchronous", steps=2).follow(5)[:, 0]
-    np.testing.assert_allclose(fewer, [0, 0.01, 0.1, 0.11, 0.2], atol=1e-7)
-
-
 def test_synchronous_holds_while_it_waits_and_skips_no_step() -> None:
     arm = arm_of("synchronous", simulated_latency_s=LATE_S)
     assert arm.follow(3)[:, 0].tolist() == [0.0] * 3

@@ -154,7 +154,7 @@ class RKNNLite:
             kept[...] = result
         return self._kept
 
-    def _computed(self, inputs: list[Array]) -> list[Array] | None:
+    def _computed(self, inputs: list[Any]) -> list[Array] | None:
         if Board.lost:
             self._failed("Catch exception when running RKNN model.", Board.lost)
             return None
