@@ -142,6 +142,7 @@ class TestReports:
 
 
 class TestLeaving:
+    @pytest.mark.acceptance
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start_arm: Start, arm_stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -23,6 +23,8 @@ from .kinds import CHUNK, IN_USE, JOINT, SET, Kind
 from .opening_backends import Clinging, Counted, Slow, register_opening
 
 pytestmark = pytest.mark.ros
+
+ACCEPTED = [pytest.param(kind, marks=pytest.mark.acceptance) for kind in (CHUNK, SET)]
 LEAKED_BYTES = 5_000_000
 COMMAND = ("mode", "position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 
@@ -71,7 +73,7 @@ def range_of_commands(robot: Robot) -> tuple[float, float]:
 
 
 class TestLoad:
-    @pytest.mark.parametrize("kind", [JOINT, CHUNK, SET], ids=str)
+    @pytest.mark.parametrize("kind", [JOINT, *ACCEPTED], ids=str)
     def test_while_the_robot_stands_the_command_does_not_change_and_the_new_policy_runs(
         self, lockstep: Robot, next_version: Path
     ) -> None:
@@ -145,6 +147,7 @@ class TestMeanwhile:
         assert is_damp(standing_robot.tick())
         standing_robot.refusal("stand")
 
+    @pytest.mark.acceptance
     def test_policy_that_was_started_meanwhile_goes_on(
         self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:
@@ -158,6 +161,7 @@ class TestMeanwhile:
         assert standing_robot.tick().mode == Mode.RUN
         assert standing_robot.newest().bundle == str(bundle_in_use)
 
+    @pytest.mark.acceptance
     def test_node_that_is_deactivated_answers_and_closes_what_opens(
         self, lockstep_node: Any, lockstep: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:

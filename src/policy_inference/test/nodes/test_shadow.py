@@ -29,7 +29,6 @@ from .shadows import FAULTS, moves_sensors, register_faulty, run_of_commands, se
 
 pytestmark = pytest.mark.ros
 TICKS = 30
-both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +86,9 @@ class TestDistance:
         assert not lockstep.newest().shadow
 
 
-@both_kinds
+@pytest.mark.parametrize(
+    "kind", [JOINT, pytest.param(CHUNK, marks=pytest.mark.acceptance)], ids=str
+)
 def test_recording_has_what_the_shadow_made_of_each_tick(
     activate: Activate, partner: Robot, moved: Path, tmp_path: Path, kind: Kind
 ) -> None:
