@@ -102,6 +102,10 @@ def positions_with_nan() -> Any:
         {"joint_names": np.array(["a", "b", "c"], dtype=object)},
         {name: array[:1] for name, array in clip_arrays().items() if array.shape[0] == FRAMES},
     ],
+    ids=[
+        *("no names", "another robot", "another rate", "NaN", "no unit quaternions"),
+        *("far from standing", "pickles", "one frame"),
+    ],
 )
 def test_a_clip_that_does_not_fit_is_refused_when_it_is_loaded(
     tracking: Callable[..., Path], changes: dict[str, Any]
