@@ -9,7 +9,7 @@ import pytest
 
 from policy_core.interfaces import F64, JointTargets, Kind
 from policy_core.members.joint import ActionDecoder
-from testkit.kernel.contracts import DEFAULT, contract_of
+from testkit.kernel.contracts import contract_of
 
 OUTPUT = (1.0, -2.0, 4.0)
 LARGEST = float(np.finfo(np.float32).max)
@@ -62,11 +62,6 @@ def test_offset_may_be_the_default_position_of_the_joints() -> None:
     np.testing.assert_allclose(decoded_targets(terms), [0.0 - 2.0, 0.5 + 4.0, -0.5 + 1.0])
 
 
-def test_scales_and_offsets_in_a_list_follow_the_term_s_joints() -> None:
-    terms = [term("ankle", "hip", "knee", scale=[1.0, 2.0, 3.0], offset=[0.1, 0.2, 0.3])]
-    np.testing.assert_allclose(decoded_targets(terms), [-4.0 + 0.2, 12.0 + 0.3, 1.0 + 0.1])
-
-
 def test_several_terms_use_up_the_output_one_after_the_other() -> None:
     terms = [term("ankle", scale=2.0), term("hip", "knee", kind="velocity", scale=3.0)]
     np.testing.assert_allclose(decoded_targets(terms), [-6.0, 12.0, 2.0])
@@ -81,13 +76,6 @@ def test_clip_acts_on_the_raw_output_of_its_term_only() -> None:
     inside = decoder_of([term("hip", "knee", "ankle", clip=[-5.0, 5.0])])
     inside.decode()
     assert not inside.clipped
-
-
-def test_a_joint_that_no_term_drives_keeps_its_default_position() -> None:
-    targets = filled_targets([term("ankle", kind="effort")], (4.0,))
-    np.testing.assert_allclose(targets.position, [DEFAULT[0], DEFAULT[1], 0.0])
-    np.testing.assert_allclose(targets.stiffness, [30.0, 30.0, 0.0])
-    np.testing.assert_allclose(targets.effort, [0.0, 0.0, 4.0])
 
 
 def test_each_kind_fills_its_own_row_with_gains_that_fit() -> None:

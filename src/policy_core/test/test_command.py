@@ -48,12 +48,6 @@ def test_a_command_is_followed_until_its_time_out_and_fades_linearly_to_zero(
     np.testing.assert_allclose(command_at(fader, out, age_ms), np.multiply(WANTED, share))
 
 
-def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
-    fader = fader_of(out, ramp_s=0.0)
-    fader.set(WANTED, NOW_NS)
-    assert command_at(fader, out, 501) == [0.0, 0.0, 0.0]
-
-
 def test_the_begin_of_each_fading_is_reported_once(fader: CommandFader) -> None:
     fader.set(WANTED, NOW_NS)
     began = [fader.update(NOW_NS + age_ms * MS) for age_ms in (0, 500, 501, 600, 2_000)]
@@ -115,12 +109,6 @@ def test_a_command_from_before_the_clock_reset_is_dropped(fader: CommandFader, o
     assert fader.update(NOW_NS - 1)
     assert out.tolist() == [0.0, 0.0, 0.0]
     assert command_at(fader, out, 10) == [0.0, 0.0, 0.0]
-
-
-def test_a_policy_without_command_ignores_commands() -> None:
-    fader = fader_of(None, trained=False)
-    assert fader.set(WANTED, NOW_NS)
-    assert not fader.update(NOW_NS + 60_000 * MS)
 
 
 def test_narrowed_command_is_clipped_to_both_ranges(fader: CommandFader, out: F64) -> None:

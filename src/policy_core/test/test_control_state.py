@@ -303,16 +303,6 @@ def test_state_of_another_contract_is_refused() -> None:
         MACHINES["gaits"]().controller.go_on_from(state)
 
 
-def test_saved_state_does_not_change_with_the_ticks() -> None:
-    machine = MACHINES["walker"]()
-    for step in RUNNING:
-        machine.step(*step)
-    state = machine.controller.control_state()
-    before = text_of(state)
-    machine.step("move", 0.1)
-    assert text_of(state) == before
-
-
 MS = 1_000_000
 MESSAGES = st.lists(
     st.tuples(

@@ -24,7 +24,7 @@ from policy_core.observation.distribution import (
     watched_inputs,
 )
 from testkit.kernel.chunk_contracts import chunk_contract_of
-from testkit.kernel.contracts import DEFAULT, NOMINAL, contract_of
+from testkit.kernel.contracts import NOMINAL, contract_of
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording
 
@@ -72,15 +72,6 @@ def test_values_in_si_units_are_recognised() -> None:
     check_wording(text)
 
 
-def test_positions_without_the_default_subtracted_are_recognised() -> None:
-    given = gait()
-    given[:, :JOINTS] += DEFAULT
-
-    text = DistributionCheck(healthy_of(gait()), None).describe(given)
-    assert text.startswith("joint_pos_rel ")
-    check_wording(text)
-
-
 def test_twice_normalised_observations_are_recognised() -> None:
     raw = gait() + MEAN
     inputs = (raw - MEAN) / DIVISOR
@@ -95,20 +86,6 @@ def test_observations_that_were_never_normalised_are_recognised() -> None:
     check = DistributionCheck(healthy_of((raw - 20.0 * MEAN) / DIVISOR), (20.0 * MEAN, DIVISOR))
 
     check_wording(check.describe(check.not_normalised(raw)))
-
-
-@pytest.mark.parametrize("layout", ["per_frame", "per_term"])
-def test_joints_of_each_frame_are_a_block(layout: str) -> None:
-    healthy = healthy_of(np.zeros((2, 12)), 0.5, length=2, layout=layout)
-    assert (
-        sorted(block.tolist() for block in healthy.blocks) == np.arange(12).reshape(4, 3).tolist()
-    )
-    terms = {tuple(healthy.terms[block]) for block in healthy.blocks}
-    assert terms == {("joint_pos_rel",) * 3, ("joint_vel",) * 3}
-    assert (healthy.scale[healthy.terms == "joint_vel"] == 0.5).all()
-    assert (
-        healthy.subtracted.reshape(-1, 3)[healthy.terms[::3] == "joint_pos_rel"] == DEFAULT
-    ).all()
 
 
 @pytest.mark.real_data

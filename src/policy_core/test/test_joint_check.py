@@ -297,15 +297,6 @@ def test_values_beside_one_that_is_no_number_are_no_pose(field: str) -> None:
         np.testing.assert_allclose(arm.commanded().position, last, atol=0.05)
 
 
-def test_another_thread_never_sees_a_pose_that_is_being_forgotten() -> None:
-    arm = Seen(ARM).held()
-    about_to_be_sent = arm.controller.safe_targets()
-    assert about_to_be_sent is not None
-    arm.controller.start()
-    assert arm.controller.safe_targets() is None
-    np.testing.assert_array_equal(about_to_be_sent.position, TRUE)
-
-
 def test_a_node_that_is_activated_again_holds_nothing_of_before() -> None:
     arm = Seen({**ARM, "safety.state_timeout_s": 5.0}).held()
     arm.controller.stop("the node stops")
@@ -368,17 +359,6 @@ def test_a_joint_turns_on_and_on_where_its_limits_span_more_than_two_turns(
     half = math.tau + beyond_two_turns_rad / 2.0
     limits = {"joints.position_min": [-half, -1.5, -1.5], "joints.position_max": [half, 1.5, 1.5]}
     assert turns_of(contract_of(limits).joints).tolist() == [math.tau if turns else 0.0, 0.0, 0.0]
-
-
-def test_a_pose_is_doubted_from_its_first_sample_on_until_it_is_believed() -> None:
-    robot = Seen()
-    check = robot.controller.joint_check
-    assert check.doubted is None
-    assert check.problem(np.array(TRUE), np.zeros(3)) != ""
-    assert check.doubted is not None
-    assert check.doubted.tolist() == [*TRUE]
-    check.forget()
-    assert check.doubted is None
 
 
 WHEEL: Mapping[str, object] = {

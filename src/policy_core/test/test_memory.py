@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+
 import tracemalloc
 from collections.abc import Mapping
 
 import pytest
 
 from policy_core.interfaces import Mode
+from testkit.kernel.arms import Arm, ramp
 from testkit.kernel.contracts import NOMINAL
 from testkit.kernel.memory import ALLOWED_BYTES, held_bytes
 from testkit.kernel.robots import PERIOD_NS, Robot
@@ -88,3 +90,24 @@ def test_faults_over_and_over_do_not_grow_memory_without_bound() -> None:
     finally:
         tracemalloc.stop()
     assert robot.is_in(Mode.RUN)
+
+
+CHUNK_TICKS, CHUNK_BYTES = 500, 2900
+"""A few bytes per tick: a plan, its predecessor and integers take others' place."""
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
+def test_executing_chunks_does_not_grow_memory(mode: str) -> None:
+    arm = Arm(mode=mode, ensemble_coeff=0.01)
+    arm.answer = lambda run: ramp(run % 7)
+    arm.run().follow(200)
+    tracemalloc.start()
+    try:
+        arm.follow(200)
+        before = held_bytes()
+        arm.follow(CHUNK_TICKS)
+        grown = held_bytes() - before
+    finally:
+        tracemalloc.stop()
+    assert arm.is_in(Mode.RUN)
+    assert grown <= CHUNK_BYTES

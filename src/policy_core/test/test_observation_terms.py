@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,9 +11,11 @@ import pytest
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.terms import TERMS
 from policy_core.interfaces import F64, Tensor
+from policy_core.members.joint import JointPolicy
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
-from testkit.kernel.contracts import DEFAULT, clip_of, contract_of, observed, quat_xyzw
+from testkit.kernel.contracts import DEFAULT, bundle_of, clip_of, contract_of, observed, quat_xyzw
+from testkit.kernel.robots import ScriptedBackend
 from testkit.wire_messages import DEPTH, SCAN
 
 JOINT_POS = np.array([0.25, -0.75, 1.25])
@@ -218,46 +221,12 @@ def test_normalised_values_are_clipped_to_their_own_bound() -> None:
     )
 
 
-def test_writing_twice_normalises_once() -> None:
-    contract = observed([{"term": "joint_vel"}])
-    out = np.empty(3)
-    builder = ObservationBuilder(
-        contract.observations["obs"],
-        contract,
-        sensed_state(contract),
-        out,
-        (np.ones(3), np.full(3, 2.0)),
-    )
-    builder.write()
-    builder.write()
-    np.testing.assert_allclose(out, (JOINT_VEL - 1.0) / 2.0)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_backend_s_own_array_is_filled_whatever_its_shape_and_type(dtype: str) -> None:
-    contract = observed([{"term": "joint_vel"}])
-    out = np.zeros((1, 1, 3), dtype)
-    written_observation(contract, out=out)
-    np.testing.assert_array_equal(out, JOINT_VEL.reshape(1, 1, 3).astype(dtype))
-
-
 @pytest.mark.parametrize("tick", [0, 1, 7, 40, 12345])
 def test_phase_is_sine_and_cosine_of_the_time_since_run_began(tick: int) -> None:
     contract = observed([{"term": "phase", "period_s": 0.8}, {"term": "phase", "period_s": 0.5}])
     angles = [2.0 * math.pi * tick * 0.02 / period_s for period_s in (0.8, 0.5)]
     expected = [f(angle) for angle in angles for f in (math.sin, math.cos)]
     np.testing.assert_allclose(written_observation(contract, tick), expected, atol=1e-9)
-
-
-def test_external_vectors_of_several_topics_are_kept_apart() -> None:
-    contract = observed(
-        [
-            {"term": "external", "topic": "arm/load", "size": 1},
-            {"term": "external", "topic": "height_scan", "size": 4},
-        ]
-    )
-    np.testing.assert_allclose(written_observation(contract), [9.0, 1.0, 2.0, 3.0, 4.0])
-    assert RobotState(contract).inputs == ("joint_states", "arm/load", "height_scan")
 
 
 def test_each_model_input_has_its_own_observation() -> None:
@@ -300,3 +269,101 @@ def test_no_velocity_is_commanded_before_the_first_command() -> None:
     terms = [{"term": "velocity_command"}, {"term": "joint_pos"}]
     state = RobotState(contract_of({"observations.obs.terms": terms}))
     assert state["velocity_command"].tolist() == [0.0, 0.0, 0.0]
+
+
+QUARTERS = {"term": "phase", "period_s": 0.08}
+"""Four ticks to a period."""
+WALK, STAND = (0.5, 0.0, 0.0), (0.0, 0.0, 0.0)
+COMMANDS = (WALK, WALK, STAND, STAND, WALK, WALK)
+
+
+class Walker:
+    """A policy without sensors, whose observation of each tick is kept."""
+
+    def __init__(self, *terms: Mapping[str, object]) -> None:
+        contract = observed(list(terms))
+        self._backend, self.state = ScriptedBackend(contract), RobotState(contract)
+        self._policy = JointPolicy(bundle_of(contract), self._backend, self.state)
+
+    def tick(self, command: Sequence[float] = WALK, *, taken: bool = True) -> list[float]:
+        if "velocity_command" in self.state.slices:
+            self.state["velocity_command"][:] = command
+        self.state.derive()
+        assert self._policy.infer()
+        if taken:
+            self._policy.commit()
+        seen: list[float] = self._backend.inputs["obs"].ravel().round(6).tolist()
+        return seen
+
+
+def periods(standing: Mapping[str, object]) -> list[float | None]:
+    """Return the phase of each tick of COMMANDS in periods; None where sin and cos are 0."""
+    walker = Walker({**QUARTERS, "standing": {"below": 0.1, **standing}})
+    seen = [walker.tick(command) for command in COMMANDS]
+    return [
+        None if pair == [0.0, 0.0] else round(math.atan2(*pair) / math.tau % 1.0, 3)
+        for pair in seen
+    ]
+
+
+def test_feet_have_their_offsets_and_all_sines_come_before_all_cosines() -> None:
+    walker = Walker({**QUARTERS, "offsets": [0.0, 0.5]})
+    seen = [walker.tick() for _ in range(3)]
+    assert seen == [[0.0, 0.0, 1.0, -1.0], [1.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 1.0]]
+
+
+def test_parts_give_the_order_and_terms_give_sine_and_cosine_foot_by_foot() -> None:
+    playground = Walker({**QUARTERS, "offsets": [0.0, 0.5], "parts": ["cos", "sin"]})
+    by_foot = Walker({**QUARTERS, "offsets": [0.0]}, {**QUARTERS, "offsets": [0.5]})
+    playground.tick()
+    by_foot.tick()
+    assert playground.tick() == [0.0, 0.0, 1.0, -1.0]
+    assert by_foot.tick() == [1.0, 0.0, -1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        ({}, [0.0, 0.25, 0.5, 0.75, 0.0, 0.25]),
+        ({"phase": "zero"}, [0.0, 0.25, None, None, 0.0, 0.25]),
+        ({"phase": 0.5}, [0.0, 0.25, 0.5, 0.5, 0.0, 0.25]),
+        ({"clock": "stops"}, [0.0, 0.25, 0.5, 0.5, 0.5, 0.75]),
+        ({"phase": "zero", "clock": "stops"}, [0.0, 0.25, None, None, 0.5, 0.75]),
+        ({"phase": 0.125, "clock": "restarts"}, [0.0, 0.25, 0.125, 0.125, 0.0, 0.25]),
+    ],
+    ids=str,
+)
+def test_a_robot_that_is_commanded_to_stand_is_shown_what_the_contract_says(
+    standing: Mapping[str, object], expected: list[float | None]
+) -> None:
+    assert periods(standing) == expected
+
+
+def test_all_feet_have_the_phase_of_standing() -> None:
+    walker = Walker({**QUARTERS, "offsets": [0.0, 0.5], "standing": {"below": 0.1, "phase": 0.5}})
+    assert walker.tick(STAND) == [0.0, 0.0, -1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("command", "stands"),
+    [
+        ((0.06, 0.06, 0.05), True),
+        ((0.06, 0.06, -0.06), False),
+        ((0.0, 0.0, -0.1), False),
+        ((-0.0999, 0.0, 0.0), True),
+    ],
+)
+def test_the_norm_of_the_whole_command_says_whether_the_robot_stands(
+    command: tuple[float, float, float], stands: bool
+) -> None:
+    walker = Walker({**QUARTERS, "standing": {"below": 0.1, "phase": "zero"}})
+    assert (walker.tick(command) == [0.0, 0.0]) is stands
+
+
+def test_terms_of_one_clock_share_a_field_and_others_do_not() -> None:
+    stops = {**QUARTERS, "standing": {"below": 0.1, "clock": "stops"}}
+    walker = Walker({**stops, "parts": ["sin"]}, {**stops, "parts": ["cos"]}, QUARTERS)
+    assert len(walker.state.phases) == 2
+    assert walker.state.inputs == ("joint_states", "cmd_vel")
+    walker.tick(STAND)
+    np.testing.assert_allclose(walker.tick(STAND), [0.0, 1.0, 1.0, 0.0])

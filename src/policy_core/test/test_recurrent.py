@@ -164,9 +164,3 @@ def test_an_output_whose_result_was_dropped_is_not_observed_and_a_reset_forgets_
     policy.reset()
     policy.infer()
     assert observed_speeds(speaking) == [0.0, 0.0, 0.0, 0.0]
-
-
-def test_an_observed_output_that_is_not_finite_counts_as_one(speaking: ScriptedBackend) -> None:
-    policy = observing_policy(speaking)
-    speaking.during_run = lambda: speaking.answers.update(speed=[0.0, math.inf])
-    assert not policy.infer()

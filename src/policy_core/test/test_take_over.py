@@ -89,8 +89,6 @@ def test_policy_that_runs_or_holds_is_not_replaced(silent: int) -> None:
     [
         {"stand.position": [0.0, 0.5, -0.4]},
         {"stand.stiffness": 90.0},
-        {"stand.damping": 2.0},
-        {"stand.duration_s": 0.3},
         {"stand.via": VIA},
         {"joints.effort_limit": 21.0},
     ],
@@ -109,12 +107,7 @@ def test_another_way_to_stand_is_refused_while_the_robot_stands(
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"stand.stiffness": 90.0},
-        {"stand.damping": 2.0},
-        {"joints.effort_limit": 21.0},
-        {"stand.via": VIA},
-    ],
+    [{"stand.stiffness": 90.0}, {"stand.via": VIA}],
     ids=lambda changes: next(iter(changes)),
 )
 def test_policy_that_took_over_from_a_damped_one_stands_up_in_its_own_way(

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from testkit.store import NAME, MakeVersion, in_use, tool, tool_refused, verify_problems
+from testkit.chunk_bundles import write_chunk_bundle
+from testkit.store import (
+    NAME,
+    MakeVersion,
+    in_use,
+    run_as_robot,
+    tool,
+    tool_refused,
+    verify_problems,
+)
 
 
 @pytest.fixture
@@ -167,3 +176,52 @@ def test_bundle_for_which_there_is_no_room_is_refused_before_it_is_copied(
     os.truncate(bundle / "rows.bin", 1 << 43)
     tool_refused("install", bundle, "--root", tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+GRAPH = "BPU_ACTPolicy_VisionEncoder_16x24"
+
+
+def test_a_workspace_of_a_compiler_stays_behind(tmp_path: Path) -> None:
+    bundle, root = write_chunk_bundle(tmp_path / "1.0.0", version="1.0.0"), tmp_path / "models"
+    behind = (
+        f"{GRAPH}/calibration_data_{GRAPH}/laptop_0000000000.npy",
+        f"{GRAPH}/build_{GRAPH}.sh",
+        f"bpu_output/{GRAPH}.hbm",
+        "workspace.json",
+        "build_all.sh",
+        "build.log",
+    )
+    for name in (*behind, "LICENCE"):
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_text("of a workspace", "utf-8")
+
+    assert tool("install", bundle, "--root", root) == 0
+
+    installed = root / "small_arm/1.0.0"
+    assert not [name for name in behind if (installed / name).exists()]
+    assert (installed / "LICENCE").is_file()
+    assert verify_problems(root) == []
+    assert tool("install", bundle, "--root", root) == 0  # is the same as before
+
+
+def test_versions_are_managed_with_what_a_robot_has(
+    tmp_path: Path, make_version: MakeVersion
+) -> None:
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60")
+    first, second = (str(make_version(version)) for version in ("1.0.0", "1.1.0"))
+    commands = [
+        ["install", first, "--activate"],
+        ["install", second],
+        ["activate", NAME, "1.1.0"],
+        ["list"],
+        ["list", "--json"],
+        ["rollback", NAME],
+        ["activate", NAME, "1.1.0", "--trial", str(trial)],
+        ["trial", "status", NAME],
+        ["trial", "end", NAME],
+        ["verify"],
+        ["prune", NAME, "--keep", "1", "--force"],
+    ]
+    run_as_robot([[*command, "--root", str(tmp_path)] for command in commands])
+    assert (tmp_path / NAME / "current").readlink() == Path("1.0.0")

@@ -149,6 +149,7 @@ def test_command_killed_at_any_change_leaves_a_whole_version(
         shutil.rmtree(root)
 
 
+@pytest.mark.acceptance
 def test_rollback_after_an_activation_that_was_killed(tmp_path: Path, three: Path) -> None:
     """Of one that was in use before, so that the record has it twice."""
     for at in count(1):
@@ -164,6 +165,7 @@ def test_rollback_after_an_activation_that_was_killed(tmp_path: Path, three: Pat
             return
 
 
+@pytest.mark.acceptance
 def test_prune_that_is_killed_loses_only_the_oldest_way_back(
     tmp_path: Path, three: Path, make_version: MakeVersion
 ) -> None:

@@ -10,17 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_store.report import (
-    Facts,
-    Media,
-    Note,
-    Plot,
-    Report,
-    Section,
-    Table,
-    Tone,
-    Verdict,
-)
+from policy_store.report import Facts, Media, Note, Plot, Report, Section, Table, Tone, Verdict
 from policy_store.report_terminal import print_parts
 
 

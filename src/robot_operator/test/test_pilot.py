@@ -189,14 +189,6 @@ def test_reversal_brakes_to_zero_before_it_accelerates(operated: Operated) -> No
     assert seen == [0.3, 0.1, 0.0, -0.05, -0.1]
 
 
-def test_late_step_does_not_make_up_for_lost_time_by_a_jump(operated: Operated) -> None:
-    operated.takes_the_switch()
-    operated.axes[1] = 1.0
-    operated.speak()
-    operated.now_ns += 400_000_000
-    assert operated.pilot.step(operated.now_ns, driving=True)[0] == pytest.approx(0.2)
-
-
 def test_released_deadman_brakes_to_zero_though_the_stick_is_pushed(operated: Operated) -> None:
     operated.drives_forward()
     operated.holds()
@@ -311,15 +303,6 @@ def test_held_key_drives_and_its_silence_stops(
     assert operated.drives_by_key(key, 0.5) == pytest.approx(velocity)
     assert operated.steps(0.5) == pytest.approx(velocity)
     assert operated.steps(0.3) == STILL
-
-
-def test_keys_of_two_axes_add_up(operated: Operated) -> None:
-    operated.step()
-    for _ in range(5):
-        operated.presses("up")
-        operated.presses("left")
-        operated.steps(0.1)
-    assert operated.step() == pytest.approx((0.25, 0.0, 0.4))
 
 
 def test_plus_and_minus_change_the_share_within_its_bounds(operated: Operated) -> None:

@@ -6,48 +6,38 @@
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from policy_core.bundle.body import AnyContract
+from policy_core.bundle.contract import LONGEST_NAME, MOST_JOINTS
+from policy_core.bundle.resolve import LONGEST_PATTERN, name_pattern, per_joint, robot_names
+from policy_core.bundle.schema import PerJointYaml
 from testkit.edits import MISSING, Edits
-from testkit.wording import check_wording
+from testkit.wording import check_wording, refusal
 
-from .editing import edits_name, problem_key, refused_problems
+from .editing import check_refused, edits_name, joint_contract, problem_key, refused_problems
 
 ParseEdited = Callable[[str, Edits], AnyContract]
 NAN, INF = float("nan"), float("inf")
-GRAPH = "graphs.BPU_ACTPolicy_TransformerLayers"
 
 FORMS: list[tuple[str, Edits]] = [
     *(("joint", {"rate_hz": value}) for value in ("50", True, None, [50], 0, 1001, NAN, 10**400)),
     *(("joint", {"schema_version": value}) for value in ("1", 1.0, True, 2)),
     *(("joint", {"name": value}) for value in (7, None, "", "Two Joints", "two_joints\n", MISSING)),
     ("joint", {"kind": "chunks"}),
-    ("joint", {"version": 1.0}),
     ("joint", {"frequency": 50}),
     *(("joint", {"joints": value}) for value in (["left_knee"], None, MISSING)),
-    ("joint", {"joints.names": []}),
     ("joint", {"joints.names.0": "left knee"}),
     *(("joint", {"joints.stiffness": value}) for value in ("stiff", {1: 30.0}, [30, -1])),
-    ("joint", {"joints.stiffness": {"left_knee": -1, "right_knee": 1}}),
-    ("joint", {"observations": []}),
     ("joint", {"observations": {}}),
     ("joint", {"observations.obs.terms.0.clip": [1.0]}),
     ("joint", {"observations.obs.terms.0.clip": [0.0, INF]}),
-    ("joint", {"observations.obs.terms.0.surprise": 1}),
-    ("joint", {"observations.obs.terms.5.size": 2.0}),
-    ("joint", {"action.terms.0.offset": "default"}),
-    ("joint", {"model.golden.sha256": MISSING}),
     ("chunk", {"kind": ["chunk"]}),
     ("chunk", {"kind": "act"}),
     *(("chunk", {key: {}}) for key in ("model", "observations", "velocity_command")),
     ("chunk", {"cameras.phone.timeout_s": 61}),
-    ("chunk", {"cameras.phone.camera_frozen_s": 1e300}),
-    ("chunk", {"environment_state.topic": "/goal"}),
-    ("chunk", {"action.max_relative_target": {"gripper": -1}}),
-    ("chunk", {"chunk": MISSING}),
-    ("chunk", {f"{GRAPH}.inputs": {}}),
 ]
 
 
@@ -117,3 +107,73 @@ def test_contract_is_accepted_with_and_without_its_options(
     assert parse_edited(kind, {}).nominal is not None
     contract = parse_edited(kind, dict.fromkeys(options, MISSING))
     assert (contract.kind, contract.nominal) == (kind, None)
+
+
+EditJoint = Callable[[Edits], Path]
+NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((1.0, 2.0, 1.0, 2.0), [1, 2, 1, 2]),
+        ({".*_knee": 2.0, ".*_hip": 1.0}, [1, 2, 1, 2]),
+        ({"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0}, [1, 2, 1, 2]),
+        ({".*": 1.0, "FR_hip": 5.0}, [1, 1, 5, 1]),
+        (3, [3, 3, 3, 3]),
+    ],
+)
+def test_number_list_and_maps_give_each_joint_its_value(
+    value: PerJointYaml, expected: list[int]
+) -> None:
+    assert per_joint(value, NAMES).tolist() == expected
+
+
+def test_pattern_must_match_the_whole_name() -> None:
+    with refusal(ValueError):
+        per_joint({"hip": 1.0, ".*_knee": 2.0}, NAMES)
+
+
+@pytest.mark.parametrize("name", ["joint[1]", "joint(1", "joint.1+", "a|b", "knee*", "\\\\d"])
+def test_name_with_special_characters_is_itself(name: str) -> None:
+    assert per_joint({name: 2.0, "other": 1.0}, ("other", name)).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("renamed", "expected"),
+    [
+        ({}, NAMES),
+        ({".*": "{name}_joint"}, tuple(f"{name}_joint" for name in NAMES)),
+        ({"FR_hip": "front_right"}, ("FL_hip", "FL_knee", "front_right", "FR_knee")),
+        (
+            {"FR_hip": "first", "F._hip": "leg/{name}"},
+            ("leg/FL_hip", "FL_knee", "first", "FR_knee"),
+        ),
+    ],
+)
+def test_a_joint_of_the_robot_has_the_name_that_is_stated_or_the_contract_s(
+    renamed: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert robot_names(NAMES, renamed) == expected
+
+
+@pytest.mark.parametrize("text", ["(a", "a)", "[ab", "a**", "a{99999999999}", "a" * 129])
+def test_what_is_no_pattern_says_so(text: str) -> None:
+    with refusal(ValueError):
+        name_pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "edits"),
+    [
+        ("joints.damping", {"joints.damping": {"a" * (LONGEST_PATTERN + 1): 1.0}}),
+        ("joints.names[0]", {"joints.names": ["a" * (LONGEST_NAME + 1), "right_knee"]}),
+        ("joints.names", {"joints.names": [f"joint_{i}" for i in range(MOST_JOINTS + 1)]}),
+    ],
+    ids=["a long pattern", "a long name", "many names"],
+)
+def test_names_and_patterns_in_a_contract_have_bounds(
+    edit_joint: EditJoint, key: str, edits: Edits
+) -> None:
+    file = edit_joint(edits)
+    check_refused(lambda: joint_contract(file), key)

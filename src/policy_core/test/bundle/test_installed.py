@@ -86,14 +86,6 @@ def test_other_names_are_refused_with_those_that_there_are(name: str) -> None:
         bundle_folder(name)
 
 
-def test_shell_without_workspace_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AMENT_PREFIX_PATH")
-    monkeypatch.delenv("POLICY_INFERENCE_MODELS")
-
-    with refusal(PolicyError):
-        bundle_folder("walk")
-
-
 def test_version_in_use_comes_before_what_the_package_brings(walk_model: Path) -> None:
     folder = bundle_folder("walk")
     assert folder == walk_model / "1.9.0"
@@ -101,10 +93,6 @@ def test_version_in_use_comes_before_what_the_package_brings(walk_model: Path) -
     assert folder.is_dir()
     assert folder.name == "1.9.0"  # what a node has opened stays that
     assert bundle_folder("walk") == walk_model / "1.10.0"
-
-
-def test_version_can_be_named(walk_model: Path) -> None:
-    assert bundle_folder("walk@1.10.0") == walk_model / "1.10.0"
 
 
 @pytest.mark.parametrize("version", ["2.0.0", "..", "current"])

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.bundle import JointBundle, stated_hashes
+from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, Problem
+from policy_inference.backends.registry import open_models
 from testkit.edits import MISSING, Edits
 from testkit.wire_messages import DEPTH
 from testkit.wording import check_wording, refusal
 
-from .editing import file_sha256, refused_problems
+from .editing import file_sha256, joint_contract, refused_problems
 
 EditJoint = Callable[[Edits], Path]
 UseArrays = Callable[..., Path]
@@ -93,14 +95,6 @@ def test_backend_without_artifact_is_refused_and_others_are_listed(bundle_dir: P
         load_joint(bundle_dir).artifact("rknn")
 
 
-def test_hash_of_a_bundle_changes_with_its_contract(
-    bundle_dir: Path, edit_joint: EditJoint
-) -> None:
-    before = load_joint(bundle_dir).sha256
-    file = edit_joint({"joints.stiffness": 31.0})
-    assert before != load_joint(bundle_dir).sha256 == file_sha256(file)
-
-
 def test_statistics_are_the_means_and_the_bounded_divisors(
     bundle_dir: Path, edit_joint: EditJoint
 ) -> None:
@@ -112,12 +106,9 @@ def test_statistics_are_the_means_and_the_bounded_divisors(
 
 WRONG_STATISTICS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "no mean": ("mean", {"std": ONES}),
-    "no deviation": ("std", {"mean": ONES}),
     "another length": ("mean", {"mean": np.ones(11), "std": ONES}),
-    "a matrix": ("std", {"mean": ONES, "std": np.ones((12, 12))}),
     "text": ("mean", {"mean": ["0"] * 12, "std": ONES}),
     "NaN": ("mean", {"mean": np.full(12, np.nan), "std": ONES}),
-    "infinite": ("std", {"mean": ONES, "std": np.full(12, np.inf)}),
     "negative": ("std", {"mean": ONES, "std": np.full(12, -2.0)}),
     "pickled": ("", {"mean": np.array([object()]), "std": ONES}),
 }
@@ -130,26 +121,6 @@ def test_statistics_that_do_not_fit_are_refused(use_arrays: UseArrays, case: str
     problem = problem_of(file, lambda: load_joint(file.parent))
     assert problem.key == key
     check_wording(problem)
-
-
-def test_single_array_in_place_of_statistics_is_refused(
-    bundle_dir: Path, edit_joint: EditJoint
-) -> None:
-    file = bundle_dir / "obs_stats.npy"
-    np.save(file, ONES)
-    edit_joint({f"{STATS}.file": file.name, f"{STATS}.sha256": file_sha256(file)})
-    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
-    file.unlink()
-    check_wording(problem_of(file, lambda: load_joint(bundle_dir)))
-
-
-def test_other_arrays_beside_the_golden_rows_are_left_out(use_arrays: UseArrays) -> None:
-    file = use_arrays(GOLDEN, "golden.npz", obs=ROWS, actions=ACTIONS, joint_names=["a", "b"])
-    golden = load_joint(file.parent).golden()
-    assert {name: array.shape for name, array in golden.items()} == {
-        "obs": (5, 12),
-        "actions": (5, 2),
-    }
 
 
 def test_bundle_without_golden_rows_says_what_makes_them(
@@ -172,11 +143,8 @@ def test_golden_file_that_is_missing_or_changed_is_refused(bundle_dir: Path) -> 
 
 WRONG_ROWS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "no actions": ("actions", {"obs": ROWS}),
-    "no observations": ("obs", {"actions": ACTIONS}),
     "fewer actions": ("actions", {"obs": ROWS, "actions": ACTIONS[:4]}),
     "wider actions": ("actions", {"obs": ROWS, "actions": ROWS}),
-    "a number": ("actions", {"obs": ROWS, "actions": 0.0}),
-    "one row": ("actions", {"obs": ROWS, "actions": ACTIONS.ravel()}),
     "no rows": ("obs", {"obs": ROWS[:0], "actions": ACTIONS[:0]}),
 }
 
@@ -291,10 +259,91 @@ def test_an_encoder_that_does_not_take_the_images_is_refused(
     assert problem.key == f"observations.obs.terms[0].{key}"
 
 
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff\xfe", b"{"])
-def test_report_that_is_no_mapping_is_refused(
-    bundle_dir: Path, keep_report: Callable[[bytes], Path], content: bytes
+EditChunk = Callable[[Edits], Path]
+Change = Callable[[np.ndarray], np.ndarray | None]
+
+LARGE, SMALL = "BPU_ACTPolicy_VisionEncoder_16x24", "BPU_ACTPolicy_VisionEncoder_12x16"
+POLICY = "BPU_ACTPolicy_TransformerLayers"
+
+
+def load_chunk(folder: Path | str) -> ChunkBundle:
+    return load_bundle(folder, kind=ChunkBundle)
+
+
+def test_bundle_of_the_other_kind_is_refused(chunk_dir: Path, bundle_dir: Path) -> None:
+    chunk, joint = chunk_dir / "policy.yaml", bundle_dir / "policy.yaml"
+    attempts: list[tuple[Path, Callable[[], object]]] = [
+        (chunk, lambda: load_bundle(chunk_dir, kind=JointBundle)),
+        (chunk, lambda: load_bundle(str(chunk_dir), kind=JointBundle)),
+        (chunk, lambda: joint_contract(chunk)),
+        (joint, lambda: load_chunk(bundle_dir)),
+        (joint, lambda: load_chunk(str(bundle_dir))),
+    ]
+    for file, attempt in attempts:
+        (problem,) = refused_problems(attempt)
+        assert (problem.file, problem.key) == (str(file), "kind")
+        check_wording(problem)
+
+
+def test_every_file_of_every_graph_has_its_hash(chunk_dir: Path) -> None:
+    bundle = load_chunk(chunk_dir)
+    files = [f"{name}/{name}.onnx" for name in (LARGE, SMALL, POLICY)] + ["golden.npz"]
+    assert stated_hashes(bundle.contract) == {name: file_sha256(chunk_dir / name) for name in files}
+    bundle.verify()
+
+
+@pytest.mark.parametrize("name", [LARGE, POLICY])
+def test_changed_graph_is_found_by_verify_and_before_it_is_opened(
+    chunk_dir: Path, name: str
 ) -> None:
-    file = keep_report(content)
-    problem = problem_of(file, lambda: load_joint(bundle_dir).report("comparison_onnx"))
-    check_wording(problem.expected)
+    bundle, file = load_chunk(chunk_dir), chunk_dir / name / f"{name}.onnx"
+    file.write_bytes(file.read_bytes() + b"\0")
+    for judge in (bundle.verify, lambda: open_models(bundle.models, ["onnx"])):
+        (problem,) = refused_problems(judge)
+        assert (problem.file, problem.found) == (str(file), file_sha256(file))
+
+
+def test_graph_that_is_another_than_the_contract_says_is_not_opened(edit_chunk: EditChunk) -> None:
+    other, folder = f"{LARGE}/{LARGE}.onnx", edit_chunk({}).parent
+    entry = {"file": other, "sha256": file_sha256(folder / other), "precision": "fp32"}
+    edit_chunk({f"graphs.{SMALL}.artifacts.onnx": entry})
+    with refusal(BackendError):
+        open_models(load_chunk(folder).models, ["onnx"])
+
+
+def test_golden_rows_are_observations_and_chunks(chunk_dir: Path) -> None:
+    golden = load_chunk(chunk_dir).golden()
+    assert {name: (array.shape, array.dtype.name) for name, array in golden.items()} == {
+        "cameras.laptop": ((5, 16, 24, 3), "uint8"),
+        "cameras.phone": ((5, 12, 16, 3), "uint8"),
+        "state": ((5, 3), "float32"),
+        "environment_state": ((5, 4), "float32"),
+        "chunk": ((5, 8, 3), "float32"),
+    }
+
+
+WRONG_ROWS_OF_LOAD_CHUNK: Mapping[str, tuple[str, Change]] = {
+    "no image": ("cameras.phone", lambda rows: None),
+    "channels first": ("cameras.phone", lambda rows: rows.transpose(0, 3, 1, 2)),
+    "images in floats": ("cameras.phone", lambda rows: (rows / 255).astype(np.float32)),
+    "text": ("chunk", lambda rows: rows.astype("U8")),
+    "NaN": ("chunk", lambda rows: np.where(rows == rows.max(), np.nan, rows)),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ROWS_OF_LOAD_CHUNK)
+def test_golden_rows_of_a_chunk_that_do_not_fit_are_refused(
+    edit_chunk: EditChunk, case: str
+) -> None:
+    name, change = WRONG_ROWS_OF_LOAD_CHUNK[case]
+    folder = edit_chunk({}).parent
+    file = folder / "golden.npz"
+    with np.load(file) as data:
+        arrays = dict(data)
+    changed = change(arrays.pop(name))
+    arrays |= {} if changed is None else {name: changed}
+    np.savez(file, **arrays)
+    edit_chunk({"golden.sha256": file_sha256(file)})
+    (problem,) = refused_problems(load_chunk(folder).golden)
+    assert (problem.file, problem.key) == (str(file), name)
+    check_wording(problem)

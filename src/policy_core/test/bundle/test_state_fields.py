@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.state_fields import (
-    STATE_FIELDS,
-    STATE_TOPICS,
-    StateField,
-    fields_of,
-)
+from policy_core.bundle.state_fields import STATE_FIELDS, STATE_TOPICS, StateField, fields_of
 from policy_core.bundle.terms import OWN_FIELDS, TERMS
 
 ROOT = Path(__file__).resolve().parents[4]

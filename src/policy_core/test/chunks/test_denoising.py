@@ -107,12 +107,6 @@ def test_noise_of_another_shape_or_not_finite_is_refused() -> None:
         denoiser.chunk(np.full((1, STEPS, 3), np.nan, np.float32))
 
 
-@pytest.mark.parametrize("steps", [0, 101])
-def test_more_steps_than_the_training_had_are_refused(steps: int) -> None:
-    with refusal(PolicyError):
-        denoiser_of(DDIM, lambda x, time: x, steps)
-
-
 def test_a_time_is_embedded_as_sines_then_cosines_of_falling_frequencies() -> None:
     time = StepTime(tensor="time", size=6, first_frequency=1.0, last_frequency=0.01)
 

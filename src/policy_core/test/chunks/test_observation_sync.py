@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-import numpy as np
 import pytest
 
 from policy_core.errors import NoTargetError
@@ -107,50 +106,3 @@ def test_frames_from_before_the_first_tick_get_its_state() -> None:
     seen.frames("laptop", 20)
     seen.frames("phone", 20)
     assert seen.sync.snapshot(100 * MS).fields["joint_pos"].tolist() == [0.5] * 3
-
-
-def test_what_was_sensed_stays_as_it_was() -> None:
-    seen = Seen()
-    seen.frames("laptop", 20)
-    seen.frames("phone", 20)
-    seen.tick(20, 0.5)
-    sensed = seen.sync.snapshot(20 * MS)
-    for now_ms in range(21, 121):
-        seen.tick(now_ms, 0.7)
-    assert sensed.fields["joint_pos"].tolist() == [0.5] * 3
-
-
-def test_a_frame_keeps_the_message_and_nothing_else() -> None:
-    message = rgb8(plain(1, 2, 3, HEIGHT, WIDTH))
-    assert frame_of(message, camera_of()).data.obj is message.data
-
-
-def test_without_cameras_the_newest_state_is_taken() -> None:
-    contract = chunk_contract_of(
-        {
-            "cameras": {},
-            "environment_state": {
-                "tensor": "environment",
-                "topic": "object",
-                "size": 2,
-                "normalisation": {"mode": "identity"},
-            },
-            "graphs": {
-                "transformer": {
-                    "inputs": {"states": {"shape": [1, 3]}, "environment": {"shape": [1, 2]}},
-                    "outputs": {"Actions": {"shape": [1, 10, 3]}},
-                    "artifacts": {
-                        "onnx": {"file": "a.onnx", "sha256": "0" * 64, "precision": "fp32"}
-                    },
-                }
-            },
-        }
-    )
-    state = StateVector({"joint_pos": 3, "external:object": 2})
-    inputs = {name: Input(name, None) for name in ("joint_states", "object")}
-    sync = ObservationSync(contract, state, inputs)
-    state["joint_pos"][:], state["external:object"][:] = 0.5, (1.0, 2.0)
-    sync.record_state(7)
-    sensed = sync.snapshot(7)
-    assert sensed.time_ns == 7
-    assert np.array_equal(sensed.fields["external:object"], (1.0, 2.0))

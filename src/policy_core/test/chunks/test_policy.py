@@ -30,16 +30,6 @@ def arm_of(mode: str, changes: dict[str, object] | None = None, **settings: Any)
     return arm.run()
 
 
-def test_synchronous_executes_the_first_steps_of_each_chunk() -> None:
-    arm = arm_of("synchronous")
-    found = arm.follow(12)[:, 0]
-    expected = [0.1 * (tick // 5) + 0.01 * (tick % 5) for tick in range(12)]
-    np.testing.assert_allclose(found, expected, atol=1e-7)
-    assert arm.transformer.runs == 3
-    fewer = arm_of("synchronous", steps=2).follow(5)[:, 0]
-    np.testing.assert_allclose(fewer, [0, 0.01, 0.1, 0.11, 0.2], atol=1e-7)
-
-
 def test_synchronous_holds_while_it_waits_and_skips_no_step() -> None:
     arm = arm_of("synchronous", simulated_latency_s=LATE_S)
     assert arm.follow(3)[:, 0].tolist() == [0.0] * 3
@@ -61,14 +51,6 @@ def test_asynchronous_drops_the_steps_that_passed_during_inference() -> None:
     expected = [0.01 * step for step in (*range(9), *range(13, 19), 23)]
     np.testing.assert_allclose(arm.follow(16)[:, 0], expected, atol=1e-7)
     assert arm.runtime.policy.latency.summary().p50_s == pytest.approx(LATE_S)
-
-
-def test_old_images_let_steps_pass_too() -> None:
-    arm = arm_of("asynchronous", steps=STEPS, fade_s=0.0)
-    arm.follow(6)
-    # Asked for at the next tick, of an image that is two ticks old, and there at once.
-    found = arm.follow(2, silent=("laptop", "phone"))[:, 0]
-    np.testing.assert_allclose(found, [0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
 
 
 def test_asynchronous_fades_but_for_the_gripper() -> None:
@@ -124,15 +106,6 @@ def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> 
     assert good[-1, 0] == pytest.approx(0.05)
 
 
-def test_nan_in_the_measured_state_latches() -> None:
-    arm = arm_of("asynchronous")
-    arm.tick()
-    arm.joint_pos = (0.0, np.nan, 0.0)
-    arm.tick()
-    assert arm.controller.snapshot().latched
-    assert arm.reason == "not_finite: joint_pos"
-
-
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_target_that_is_not_finite_latches() -> None:
     arm = Arm(
@@ -181,15 +154,6 @@ def test_inference_that_takes_longer_than_the_steps_says_so_and_goes_on() -> Non
     check_wording(arm.reason)
     found = arm.follow(4)[:, 0]
     np.testing.assert_allclose(found, [0.02, 0.02, 0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
-
-
-def test_a_chunk_for_images_so_old_that_all_its_steps_have_passed_says_so() -> None:
-    arm = arm_of("asynchronous", simulated_latency_s=0.2, steps=2, refill_threshold=1.0)
-    arm.follow(3)
-    # Asked for at the second step, with the images of the first.
-    arm.follow(3, silent=("laptop", "phone"))
-    assert arm.is_in(Mode.HOLD)
-    check_wording(arm.runtime.policy.problem)
 
 
 def test_a_camera_that_dies_holds_with_its_name_and_one_that_returns_goes_on() -> None:
@@ -254,13 +218,6 @@ def test_targets_stay_within_reach_of_the_measured_position_without_a_fault() ->
     arm.joint_pos = (0.45, 0.0, 0.6)
     np.testing.assert_allclose(arm.tick(), [0.5, 0.5, 0.5], atol=1e-7)
     assert arm.count(Rule.RELATIVE_TARGET) == 30
-
-
-def test_targets_stay_within_the_joints_limits() -> None:
-    arm = Arm(mode="synchronous")
-    arm.answer = lambda run: 2.5
-    np.testing.assert_allclose(arm.run().follow(4)[:, 0], [1.0, 2.0, 2.0, 2.0])
-    assert arm.count(Rule.POSITION_LIMIT) == 2
 
 
 def test_a_first_chunk_far_away_is_approached_as_fast_as_the_joints_can_go() -> None:
@@ -341,21 +298,6 @@ def test_a_chunk_asked_for_before_a_hold_goes_on_where_the_arm_is() -> None:
     np.testing.assert_allclose(arm.follow(2)[:, 0], [0.1 + 0.02, 0.1 + 0.03], atol=1e-7)
 
 
-def test_a_joint_without_an_action_stays_in_the_stand_pose() -> None:
-    arm = Arm(
-        {
-            "joints.default_position": [0.0, 1.5, 0.0],
-            "stand.position": [0.0, 0.7, 0.0],
-            "action.joints": ["gripper", "pan"],
-            "graphs.transformer.outputs": {"Actions": {"shape": [1, STEPS, 2]}},
-        },
-        mode="synchronous",
-    )
-    arm.answer = lambda run: [0.1, 0.2]
-    arm.joint_pos = (0.0, 0.65, 0.0)
-    np.testing.assert_allclose(arm.run().tick(), [0.2, 0.7, 0.1], atol=1e-7)
-
-
 def test_the_state_is_that_of_the_images_time() -> None:
     arm = arm_of("synchronous", steps=1)
     seen = []
@@ -370,17 +312,6 @@ def test_the_state_is_that_of_the_images_time() -> None:
         # At the last tick the newest image of one camera is of the tick before.
         arm.tick(silent=("laptop",) if value == 0.75 else ())
     assert seen == [[0.25, 0.0, -0.25], [0.5, 0.0, -0.5], [0.5, 0.0, -0.5]]
-
-
-def test_finished_chunks_are_kept_for_others_with_time_and_number() -> None:
-    arm = arm_of("synchronous")
-    arm.tick()
-    first_ns = arm.now_ns
-    arm.follow(5)
-    chunks = list(arm.runtime.chunks)
-    assert [chunk.sequence for chunk in chunks] == [0, 1]
-    assert [chunk.time_ns for chunk in chunks] == [first_ns, first_ns + 5 * PERIOD_NS]
-    np.testing.assert_allclose(chunks[1].targets, ramp(1)[0], atol=1e-7)
 
 
 def test_state_and_chunk_are_in_the_policys_units() -> None:

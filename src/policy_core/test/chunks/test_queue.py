@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policy_core.interfaces import F64
+from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.members.chunk.queue import AsynchronousQueue, EnsembleQueue, SynchronousQueue
+from policy_core.members.chunk.worker import InlineWorker, Request
 
 HELD = np.array([9.0, 9.0])
 
@@ -16,13 +19,6 @@ HELD = np.array([9.0, 9.0])
 def chunk(start: float, steps: int = 10, slope: float = 1.0) -> F64:
     """Return a chunk of two joints: start + slope k in step k, for both."""
     return np.repeat((start + slope * np.arange(steps))[:, np.newaxis], 2, axis=1)
-
-
-def planned_targets(queue: AsynchronousQueue, first: int, ticks: int) -> list[list[float]]:
-    """Return the targets of so many ticks, one list per joint."""
-    targets = [queue.target(tick) for tick in range(first, first + ticks)]
-    assert all(target is not None for target in targets)
-    return np.array(targets).T.round(9).tolist()  # type: ignore[no-any-return]
 
 
 def asynchronous(
@@ -125,25 +121,6 @@ def test_whatever_chunks_come_each_tick_has_the_step_that_is_due_faded_in(
         now += ticks
 
 
-def test_the_fade_is_linear_and_grippers_do_not_take_part() -> None:
-    queue = asynchronous(fade=3, grippers=(1,))
-    queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
-    queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
-    arm, gripper = planned_targets(queue, 2, 6)
-    assert arm == [2, 4, 6, 8, 8, 8]
-    assert gripper == [8] * 6
-
-
-def test_a_chunk_in_the_middle_of_a_fade_goes_on_from_the_blended_targets() -> None:
-    queue = asynchronous(fade=3)
-    queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
-    queue.add(chunk(8.0, slope=0.0), 1, 1, HELD)
-    assert planned_targets(queue, 1, 1)[0] == [2]
-    queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
-    # The old plan goes on 4, 6, 8; a quarter, half, three quarters of the rest is added.
-    assert planned_targets(queue, 2, 4)[0] == [5, 7, 8, 8]
-
-
 def test_the_ensemble_weighs_the_oldest_chunk_most() -> None:
     queue = EnsembleQueue(4, 0.5)
     for tick, start in enumerate((10.0, 20.0, 40.0)):
@@ -197,3 +174,35 @@ def test_a_reset_forgets_all_chunks(
     assert queue.target(0) is None
     assert queue.left(0) == 0
     assert queue.wants_chunk(0)
+
+
+def numbered_request(number: int, generation: int = 0) -> Request:
+    sensed = Snapshot(time_ns=number, frames={}, fields={})
+    return Request(sensed=sensed, generation=generation, asked_ns=number)
+
+
+def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
+    worker = InlineWorker(
+        lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
+    )
+    worker.ask(numbered_request(1000))
+    assert worker.busy
+    assert worker.take(1099) is None
+    outcome = worker.take(1100)
+    assert outcome is not None
+    assert (outcome.began_ns, outcome.ended_ns) == (1000, 1100)
+    assert not worker.busy
+    assert worker.take(5000) is None
+
+
+def test_inline_lets_the_latest_request_wait_for_the_one_before() -> None:
+    worker = InlineWorker(
+        lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
+    )
+    for number in (0, 10, 20):
+        worker.ask(numbered_request(number))
+    ended = []
+    for now_ns in range(0, 400, 5):
+        if (outcome := worker.take(now_ns)) is not None:
+            ended.append((outcome.request.sensed.time_ns, outcome.began_ns, outcome.ended_ns))
+    assert ended == [(0, 0, 100), (20, 100, 200)]

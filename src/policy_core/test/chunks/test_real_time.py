@@ -11,14 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.interfaces import F32, F64
-from policy_core.members.chunk.real_time import (
-    ExecutedDelay,
-    PlannedSteps,
-    PrefixGuidance,
-    prefix_weights,
-)
-from testkit.kernel.arms import PERIOD_NS, Arm
+from policy_core.interfaces import F64
+from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps, prefix_weights
+from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.noise import CONDITIONED, DDIM, FLOW, denoising_changes
 
@@ -88,15 +83,6 @@ def test_the_delay_is_what_was_executed_lately() -> None:
     assert len(planned[-1].targets) <= STEPS
 
 
-def test_a_reset_forgets_what_was_planned() -> None:
-    arm = FlowArm(simulated_latency_s=0.2).run()
-    arm.follow(8)
-    arm.runtime.policy.reset()
-    arm.asked.clear()
-    arm.follow(4)
-    assert arm.asked[0] is None
-
-
 def test_what_takes_longer_for_once_is_forgotten_after_ten_chunks() -> None:
     delay = ExecutedDelay(2)
     assert delay.steps == 2
@@ -114,17 +100,6 @@ def test_weights_fall_from_the_delay_to_the_horizon() -> None:
     falling = prefix_weights("exp", 2, 5, 7)
     assert (np.diff(falling[1:6]) < 0).all()
     np.testing.assert_allclose(prefix_weights("linear", 9, 5, 7), [1] * 5 + [0] * 2)
-
-
-def test_more_planned_steps_than_rows_and_fewer_are_both_guided() -> None:
-    x, velocity = np.zeros((2, 4, 1), np.float32)
-    for count in (2, 9):
-        guide = PrefixGuidance(
-            np.ones((count, 1)), 1, 4, schedule="ones", horizon=None, largest_weight=10.0
-        )
-        changed: F32 = guide(x, velocity, 0.5)
-        assert (changed[: min(count, 4)] < 0).all()
-        assert not changed[count:].any()
 
 
 class TestCondition:
@@ -199,18 +174,3 @@ class TestHistory:
             arm.tick(silent=("joint_states", "laptop", "phone"))
         self.tick_at(arm, 0.05)
         np.testing.assert_allclose(self.states(arm), [[0.05] * 3] * 2)
-
-    def test_a_reset_forgets_them(self) -> None:
-        arm = self.arm().run()
-        for position in (0.01, 0.02):
-            self.tick_at(arm, position)
-        arm.runtime.policy.reset()
-        self.tick_at(arm, 0.05)
-        np.testing.assert_allclose(self.states(arm), [[0.05] * 3] * 2)
-
-    def test_a_late_tick_is_still_the_next_one(self) -> None:
-        arm = self.arm().run()
-        self.tick_at(arm, 0.01)
-        arm.now_ns += PERIOD_NS // 4
-        self.tick_at(arm, 0.02)
-        np.testing.assert_allclose(self.states(arm), [[0.01] * 3, [0.02] * 3])

@@ -132,22 +132,6 @@ class TestTakingOver:
         assert largest_steps(found, np.zeros(3)).max() <= 0.02 * 1.5
         assert arm.count(Rule.TARGET_STEP) == arm.count(Rule.EFFORT) == 0
 
-    def test_an_arm_that_a_hand_pushes_yields_while_it_waits_for_the_leader(self) -> None:
-        arm = LedArm(NOMINAL)
-        arm.answer = lambda run: 0.0
-        arm.run()
-        arm.follow(5)
-        arm.leader, arm.follows = np.full(3, 1.0), False
-        arm.tick()
-        arm.runtime.requests.take_over()
-
-        for pushed in np.linspace(0.0, 0.5, 40):
-            arm.joint_pos = np.full(3, pushed)
-            found = arm.tick()
-        assert arm.is_in(Mode.RUN)
-        assert arm.takeover.driver is Driver.HANDOVER
-        assert found[0] > 0.3
-
     def test_a_person_may_rescue_a_policy_that_is_held(self, arm_led: LedArm) -> None:
         def fail() -> None:
             raise BackendError("the NPU is gone")
@@ -191,14 +175,6 @@ class TestHandingBack:
         check_wording(arm.reason)
         arm.follow(BLEND_TICKS + 1)
         assert arm.takeover.driver is Driver.POLICY
-
-    def test_a_new_run_begins_with_the_policy(self, arm_led: LedArm) -> None:
-        arm_led.is_taken()
-        arm_led.controller.damp()
-        arm_led.run()
-        arm_led.tick()
-
-        assert arm_led.takeover.driver is Driver.POLICY
 
 
 @pytest.mark.parametrize("there_and_back", [20, pytest.param(100, marks=pytest.mark.acceptance)])
@@ -286,17 +262,6 @@ class TestLeaderThatDropsOut:
             assert arm_led.takeover.driver is Driver.HANDOVER
         arm_led.tick()
         assert arm_led.takeover.person_drives
-
-    def test_the_policy_can_have_the_arm_back_before_that(self, arm_led: LedArm) -> None:
-        arm_led.is_taken()
-        arm_led.leader = None
-        arm_led.follow(TIMEOUT_TICKS + 2)
-        assert arm_led.is_in(Mode.HOLD)
-        arm_led.runtime.requests.hand_back()
-        arm_led.follow(BLEND_TICKS)
-
-        assert arm_led.is_in(Mode.RUN)
-        assert arm_led.takeover.driver is Driver.POLICY
 
 
 class TestImplausibleLeader:
@@ -409,14 +374,6 @@ class TestLeaderGuide:
         back = guide.targets(Mode.RUN, Driver.RETURN, self.ARM, self.ARM + 0.4)
         assert back is not None
         np.testing.assert_allclose(back.position, self.ARM + 0.3)
-
-    def test_rests_where_it_is_outside_a_run(self, guide: LeaderGuide) -> None:
-        first = guide.targets(Mode.DAMP, Driver.POLICY, self.ARM, np.zeros(3))
-        assert first is not None
-        later = guide.targets(Mode.READY, Driver.POLICY, self.ARM, np.full(3, 0.2))
-        assert later is not None
-        assert later.mode is Mode.DAMP
-        assert later.position.tolist() == [0.0] * 3
 
 
 def test_what_cannot_be_granted_is_refused(arm_led: LedArm) -> None:

@@ -163,11 +163,3 @@ def test_an_arm_that_begins_to_command_goes_on_from_where_it_was_held() -> None:
     assert robot.state == "both"
     assert not held[:, ARM].any()
     np.testing.assert_allclose(robot.follow(6)[-1, ARM], 0.3)
-
-
-def test_a_guard_rule_of_the_chunk_policy_is_counted_for_the_set() -> None:
-    robot = LegsAndArm(arm={"action.max_relative_target": 0.05}, mode="synchronous")
-    robot.chunk = lambda run: np.full((1, 10, 3), 0.5)
-    walking_with_arm(robot).follow(1)
-    assert robot.count(Rule.RELATIVE_TARGET) == 1
-    np.testing.assert_allclose(robot.commanded().position[ARM], 0.05)

@@ -7,31 +7,25 @@ A new kind adds its case to `CASES`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, cast
+from dataclasses import fields
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.editor_schema import contract_schema
 from policy_core.bundle.kinds import CONTRACT_KINDS
-from policy_core.bundle.load import parse_contract
-from policy_core.bundle.resolve import resolve
-from policy_core.bundle.schema import PerJoint, Reader, entry
 from policy_core.control_state import ControlState
-from policy_core.errors import BundleError
 from policy_core.guard.bounds import StepBound
 from policy_core.interfaces import Mode
 from policy_core.sets.controller import MEMBERS, SensedState
 from policy_core.sets.member import MemberPolicy
 from testkit.kernel.contracts import contract_of
 from testkit.kernel.legs_and_arm import LegsAndArm
-from testkit.kernel.pid import CONTENT, PID, LegsAndPid, PidContract, PidMember
+from testkit.kernel.pid import PID, LegsAndPid, PidMember
 from testkit.kernel.walkers import SetRobot
 
 NOT_A_NUMBER = (math.nan,) * 3
@@ -183,43 +177,3 @@ def test_step_of_a_new_kind_is_bounded_in_run() -> None:
     legs, arm = nearer[:3], nearer[3:]
     np.testing.assert_array_equal(legs, 3.0)
     np.testing.assert_allclose(arm, 10.0 / 50.0)
-
-
-def test_values_per_joint_of_the_contract_itself_are_resolved() -> None:
-    contract = parse_contract(json.dumps(CONTENT).encode(), "policy.yaml", kind=PidContract)
-
-    np.testing.assert_array_equal(contract.pose, [0.0, 0.1, 0.0])
-    np.testing.assert_array_equal(contract.integral, [2.0] * 3)
-    with pytest.raises(BundleError) as caught:
-        parse_contract(json.dumps({**CONTENT, "pose": {"elbow": 0.1}}).encode(), "policy.yaml")
-    assert caught.value.problems[0].key == "pose"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PosesContract(PidContract):
-    """Has values per joint where nothing resolves them."""
-
-    kind: Literal["poses"] = entry("poses")  # type: ignore[assignment]
-    poses: dict[str, PerJoint] = entry("poses by name")
-
-
-def test_values_per_joint_in_a_collection_are_an_error_of_the_kind() -> None:
-    whole = parse_contract(json.dumps(CONTENT).encode(), "policy.yaml", kind=PidContract)
-    values = {field.name: getattr(whole, field.name) for field in fields(PidContract)}
-    with pytest.raises(TypeError, match="poses"):
-        resolve(PosesContract(**{**values, "poses": {}}), Reader("policy.yaml"))
-
-
-def test_unknown_kind_lists_those_there_are() -> None:
-    for kind in ("ppo", ["joint"]):
-        content = json.dumps({**CONTENT, "kind": kind}).encode()
-        with pytest.raises(BundleError) as caught:
-            parse_contract(content, "policy.yaml")
-        (problem,) = caught.value.problems
-        assert (problem.key, problem.expected) == ("kind", f"one of {', '.join(CONTRACT_KINDS)}")
-
-
-def test_schema_for_editors_has_the_kind() -> None:
-    asked = contract_schema()
-    assert asked["if"]["properties"]["kind"] == {"const": "pid"}
-    assert "integral" in asked["then"]["properties"]

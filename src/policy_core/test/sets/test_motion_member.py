@@ -8,7 +8,7 @@ import pytest
 from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode
 from testkit.kernel.contracts import MOTION, clip_of, quat_xyzw
-from testkit.kernel.walkers import CROUCH, TRANSITION, Changes, SetRobot
+from testkit.kernel.walkers import CROUCH, Changes, SetRobot
 from testkit.wording import check_wording, refusal
 
 pytestmark = pytest.mark.both_cores
@@ -72,19 +72,6 @@ def test_ticks_of_a_hold_do_not_shorten_the_motion() -> None:
         ticks += 1
     before = np.abs(clip_of(FRAMES).joint_pos - seen).max(axis=1).argmin()
     assert ticks == FRAMES - before
-
-
-def test_a_state_that_has_ended_waits_for_the_conditions_of_its_transition() -> None:
-    level = {"states.crouch.to": {"walk": {**TRANSITION, "when": {"tilt_rad": 0.1}}}}
-    robot = dancing(level)
-    robot.requests.switch("crouch")
-    robot.sensed["quat_xyzw"] = quat_xyzw(0.2, 0.0, 0.0)
-    robot.ticks(FRAMES + 5)
-    assert (robot.state, robot.policy.report.asked) == ("crouch", "walk")
-    check_wording(robot.policy.report.refused)
-    robot.sensed["quat_xyzw"] = quat_xyzw(0.0, 0.0, 0.0)
-    robot.ticks(1)
-    assert robot.state == "walk"
 
 
 def test_a_motion_is_entered_near_its_first_frame_only() -> None:

@@ -66,14 +66,6 @@ def test_a_switch_without_blend_takes_no_step_beyond_the_larger_of_both_bounds()
     assert robot.count(Rule.TARGET_STEP) == 1
 
 
-def test_after_the_blend_the_bounds_are_those_of_the_new_state() -> None:
-    robot = SetRobot(members={"crouch": {"name": "crouch", **SMALL_STEPS}})
-    robot.walking().requests.switch("crouch")
-    robot.ticks(BLEND_TICKS + 1)
-    robot.answers("crouch", 1.0, 1.0, 1.0)
-    np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.03))
-
-
 def test_a_clean_member_begins_as_a_run_does(walking_set: SetRobot) -> None:
     walking_set.requests.switch("crouch")
     walking_set.tick()
@@ -120,16 +112,6 @@ def test_the_history_of_an_entering_member_is_repeated_or_followed(
     assert robot.observed_by("crouch").tolist() == seen
 
 
-def test_a_velocity_command_is_clipped_to_the_range_of_each_member() -> None:
-    slow = {"velocity_command": {"min": [-0.2, -0.2, -0.2], "max": [0.2, 0.2, 0.2]}}
-    robot = SetRobot(members={"crouch": {"name": "crouch", **slow}}).walking()
-    robot.controller.command.set((0.9, 0.0, -0.9), robot.now_ns)
-    robot.requests.switch("crouch")
-    robot.tick()
-    assert robot.observed_by("walk")[6:9].round(6).tolist() == [0.9, 0.0, -0.9]
-    assert robot.observed_by("crouch")[6:9].round(6).tolist() == [0.2, 0.0, -0.2]
-
-
 def test_a_slower_member_holds_its_targets_between_its_ticks() -> None:
     robot = SetRobot(
         {"states.walk.to.crouch": {"blend_s": 0.0}}, {"crouch": {"name": "crouch", "rate_hz": 25}}
@@ -158,20 +140,6 @@ def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: 
         waited += 1
     assert waited == (4 - after) % 4 + 1
     assert robot.observed_by("crouch").tolist() == [0.0, 0.0, waited]
-
-
-def test_a_slower_fallback_that_is_followed_knows_the_last_command_in_any_tick() -> None:
-    robot = SetRobot(
-        {"members.crouch.starts": "followed", "states.walk.fallback": "crouch"},
-        {"crouch": {"name": "crouch", "rate_hz": 12.5}},
-    )
-    robot.answers("walk", 0.1, 0.1, 0.1)
-    robot.walking().ticks(2)
-    robot.answers("walk", 0.2, 0.2, 0.2)
-    robot.tick()
-    fail_member(robot, "walk", "raises")
-    robot.tick()
-    np.testing.assert_allclose(robot.observed_by("crouch")[-3:], [0.2] * 3, atol=1e-6)
 
 
 @pytest.mark.parametrize("failing", ["raises", "is not finite"])
@@ -254,28 +222,6 @@ def test_a_leaving_member_that_fails_does_not_stop_the_switch(
     assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
     assert robot.policy.report.fallbacks == 0
     np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
-
-
-def test_an_answer_that_a_failing_state_did_not_use_is_not_used_later() -> None:
-    members = {name: {"bundle": f"../{name}", "sha256": "0" * 64} for name in ("walk", "foot")}
-    robot = SetRobot(
-        {
-            "members.walk": {**members["walk"], "joints": ["hip", "knee"], "starts": "followed"},
-            "members.foot": {**members["foot"], "joints": ["ankle"]},
-            "states.walk.members": ["walk", "foot"],
-            "states.walk.fallback": "crouch",
-            "states.crouch.fallback": "walk",
-        },
-        {"foot": {"name": "foot"}},
-    ).walking()
-    fail_member(robot, "foot", "raises")
-    robot.tick()
-    assert robot.state == "crouch"
-    robot.backends["foot"].during_run = lambda: None
-    fail_member(robot, "crouch", "raises")
-    robot.tick(joint_vel=(3.0, 0.0, 0.0))
-    assert robot.state == "walk"
-    assert robot.observed_by("walk")[12] == pytest.approx(0.05 * 3.0)
 
 
 def test_members_that_fail_in_turn_end_in_the_rules_of_the_guard() -> None:

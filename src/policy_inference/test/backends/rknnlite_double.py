@@ -94,11 +94,7 @@ class RKNNLite:
         self._integers = False
 
     def load_rknn(self, path: str, key_path: str | None = None) -> int:
-        file = Path(path)
-        if not file.exists():
-            self._log.error("Invalid RKNN model path: %s", path)
-            return -1
-        self._content = file.read_bytes()
+        self._content = Path(path).read_bytes()
         return 0
 
     def init_runtime(
@@ -113,11 +109,6 @@ class RKNNLite:
             raise Board.raised
         if Board.logged:
             return self._failed("Catch exception when init runtime!", Board.logged)
-        if not self._content:
-            self._log.error(
-                "Model is not loaded yet, this interface should be called after load_rknn!"
-            )
-            return -1
         if not self._content.startswith(b"RKNN"):
             os.write(2, b"E RKNN: [10:00:00.000] parseRKNN: invalid RKNN_MAGIC!\n")
             return self._failed(
@@ -163,16 +154,14 @@ class RKNNLite:
             kept[...] = result
         return self._kept
 
-    def _computed(self, inputs: list[Array]) -> list[Array] | None:
-        if self._session is None:
-            self._log.error("Runtime environment is not inited, please call init_runtime first!")
-            return None
+    def _computed(self, inputs: list[Any]) -> list[Array] | None:
         if Board.lost:
             self._failed("Catch exception when running RKNN model.", Board.lost)
             return None
-        if wrong := _wrong(inputs):
-            self._failed("Catch exception when setting inputs.", wrong)
-            return None
+        for place, array in enumerate(inputs):
+            if not isinstance(array, np.ndarray) or array.dtype.name not in _DTYPES:
+                self._failed("Catch exception when setting inputs.", f"Type of inputs[{place}]")
+                return None
         nodes = self._session.get_inputs()
         arrays = [np.moveaxis(a, -1, 1) if a.ndim == 4 else a for a in inputs]
         if self._integers:
@@ -190,21 +179,6 @@ class RKNNLite:
 
     def release(self) -> None:
         self._session = None
-
-
-def _wrong(inputs: object) -> str:
-    """Return what the runtime says of inputs that are none."""
-    if not isinstance(inputs, list):
-        return (
-            "Inputs should be placed in a list, like [img1, img2], both the img1 and img2 are "
-            "ndarray."
-        )
-    for place, array in enumerate(inputs):
-        if not isinstance(array, np.ndarray):
-            return f"Type of inputs[{place}] is not np.ndarray!"
-        if array.dtype.name not in _DTYPES:
-            return f"Unsupport inputs[{place}].dtype: {array.dtype}"
-    return ""
 
 
 class OlderLite(RKNNLite):

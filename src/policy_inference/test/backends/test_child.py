@@ -2,9 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend in a process of its own: the same answers, and nothing of its troubles is ours."""
 
+from __future__ import annotations
+
 import os
 import re
+import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -13,8 +18,11 @@ import numpy as np
 import pytest
 
 from policy_core.errors import BackendError
+from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
+from policy_inference.backends.native_output import capture_native_output
+from policy_inference.backends.shared_arrays import SharedArrays
 from policy_inference.testing.process import has_ended, open_descriptors
 from testkit.wording import check_wording, refusal
 
@@ -145,3 +153,78 @@ def test_an_unknown_option_or_a_python_that_is_not_there_leaves_no_descriptor(
         with refusal(BackendError):
             start_odd("work")
     assert not open_descriptors() - before
+
+
+SPEC = TensorSpec(name="x", shape=(2000,), dtype="float64")
+
+
+@pytest.fixture
+def shared_arrays() -> Iterator[SharedArrays]:
+    made = SharedArrays([SPEC])
+    yield made
+    os.close(made.fd)
+
+
+@pytest.mark.parametrize("size", [0, 4096, 1 << 20])
+def test_the_other_process_cannot_change_the_size(shared_arrays: SharedArrays, size: int) -> None:
+    """Who reads or writes beyond the end of a file that was cut ends with SIGBUS."""
+    with pytest.raises(PermissionError):
+        os.ftruncate(shared_arrays.fd, size)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"a device was lost\0" + b"x" * 20_000, "a device was lost"),
+        (b"x" * 20_000, "x" * 4096),
+        (b"\x1b[2J\xff\r\0", "\\x1b[2J\N{REPLACEMENT CHARACTER}\\r"),
+    ],
+)
+def test_a_text_is_one_that_a_log_can_show(
+    shared_arrays: SharedArrays, written: bytes, read: str
+) -> None:
+    os.pwrite(shared_arrays.fd, written, 0)
+    assert shared_arrays.text == read
+
+
+def test_output_held_back_by_one_thread_is_not_taken_by_another(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    entered, seen = threading.Event(), list[str]()
+
+    def hold() -> None:
+        with capture_native_output("one") as said:
+            entered.set()
+            os.write(2, b"second")
+            seen.append(said())
+
+    other = threading.Thread(target=hold)
+    with capture_native_output("one") as said:
+        other.start()
+        os.write(2, b"first")
+        assert not entered.wait(0.05)
+        seen.append(said())
+    other.join()
+    assert seen == ["first", "second"]
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
+
+
+CRASH = """
+import os
+from policy_inference.backends.native_output import capture_native_output
+os.write(2, b"before ")
+with capture_native_output("one") as said:
+    os.write(1, b"last ")
+    os.write(2, b"words ")
+    os.write(2, said().encode())
+    os._exit(3)
+"""
+
+
+def test_last_words_of_a_process_whose_output_is_kept_stay_there() -> None:
+    with tempfile.TemporaryFile() as kept:
+        ended = subprocess.run([sys.executable, "-c", CRASH], stdout=kept, stderr=kept, check=False)
+        kept.seek(0)
+        assert ended.returncode == 3
+        assert kept.read() == b"before last words last words "

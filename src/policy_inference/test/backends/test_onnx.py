@@ -101,13 +101,9 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     ("flags", "precision", "integers", "warned"),
     [
         ("fma avx2", "int8", None, True),
-        ("fma avx2", "int8", "signed", True),
-        ("fma avx2 avx512f avx512bw", "int8", "signed", True),
         ("fma avx2", "int8", "unsigned", False),
         ("fma avx2", "fp32", None, False),
         ("fma avx2 avx_vnni", "int8", None, False),
-        ("avx2 avx512f avx512_vnni", "int8", "signed", False),
-        ("sse4_1 avx", "int8", None, False),
         (None, "int8", None, False),
     ],
     ids=str,

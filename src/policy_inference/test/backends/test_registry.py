@@ -74,7 +74,7 @@ def registry_bundle(tmp_path: Path) -> JointBundle:
 
 
 @pytest.mark.parametrize(
-    "names", [["tensorflow"], ["onnx", "onxx", "tensorflow"], []], ids=lambda names: ",".join(names)
+    "names", [["onnx", "onxx", "tensorflow"], []], ids=lambda names: ",".join(names)
 )
 def test_unknown_name_lists_the_installed_ones_and_the_artifacts(
     registry_bundle: JointBundle, names: list[str]
@@ -97,24 +97,16 @@ def test_first_backend_that_opens_wins_with_the_reasons_of_those_before(
 
 
 @pytest.mark.usefixtures("vendor")
-@pytest.mark.parametrize("names", [["vendor"], ["vendor", "npu"]], ids=str)
 def test_list_of_which_none_opens_gives_every_reason(
-    registry_bundle: JointBundle, register_backends: Install, names: list[str]
+    registry_bundle: JointBundle, register_backends: Install
 ) -> None:
     register_backends("npu-backend", npu="vendor_backend:VendorBackend")
     with refusal(BackendError):
-        open_backend(registry_bundle, names)
+        open_backend(registry_bundle, ["vendor", "npu"])
 
 
 @pytest.mark.parametrize(
-    "deed",
-    [
-        "raise OSError('libnpu.so: cannot open')",
-        "raise RuntimeError('boom')",
-        "import sys; sys.exit()",
-        "def f(:",
-        "1 / 0",
-    ],
+    "deed", ["raise OSError('libnpu.so: cannot open')", "import sys; sys.exit()", "def f(:"]
 )
 @pytest.mark.parametrize("when", ["imported", "opened"])
 def test_whatever_a_package_raises_ends_its_turn_only(
@@ -175,9 +167,7 @@ def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(
     ("name", "options"),
     [
         ("tensorrt", {"bild": "yes"}),
-        ("tensorrt", {"build": "maybe"}),
         ("rknn", {"core_mask": "9"}),
-        ("bpu", {"priority": "high"}),
         ("onnx", {"cores": "2"}),
         ("vendor", {}),  # of a back end that is not to be opened
     ],

@@ -14,7 +14,6 @@ import pytest
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
-from testkit.wording import refusal
 
 from .odd_backends import ACTIONS, OBS
 
@@ -89,12 +88,3 @@ def test_warm_up_ends_when_its_time_is_over_and_is_logged_before_it_if_it_is_lon
         assert backend.runs == runs
         assert not backend.logged[0]
         assert bool(backend.logged[1]) is (takes_s > 0.1)
-
-
-def test_failure_in_the_warm_up_closes_the_model(open_large: Callable[[float], Large]) -> None:
-    backend = open_large(0.48)
-    backend.fails_at = 3
-    with refusal(BackendError):
-        backend.warm_up()
-    with refusal(BackendError):
-        backend.run()

@@ -223,13 +223,7 @@ def test_slow_ticks_break_the_latency_unless_time_is_simulated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gate", "off"),
-    [
-        ("tracking_error_rad", math.nan),
-        ("tracking_error_rad", math.inf),
-        ("tracking_error_rad", 1e200),
-        ("torque_share", math.nan),
-    ],
+    ("gate", "off"), [("tracking_error_rad", math.nan), ("tracking_error_rad", 1e200)]
 )
 def test_figure_that_is_no_number_any_more_breaks_its_gate(gate: str, off: float) -> None:
     robot = Tried(gate, 0.9, after_s=0.1)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import subprocess
 import sys
@@ -57,13 +56,6 @@ class TestRefused:
         walk = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
         assert main(["act", "--bundle", str(walk)]) == 4
         assert "joint_policy_node" in caplog.text
-
-    def test_machine_without_ros_gets_the_advice_to_source_one(
-        self, colours: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        assert main(["act", "--bpu-act-path", str(colours)]) == 4
-        check_wording(caplog.messages[-1])
 
 
 def test_arguments_of_a_node_keep_their_types() -> None:

@@ -6,20 +6,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from policy_store.command_line import (
-    CommandParser,
-    CommandResult,
-    add_bundle,
-    show_result,
-)
+from policy_core.errors import PolicyError
+from policy_inference.commands.output import refuse_unwritable, write_new
+from policy_store.command_line import CommandParser, CommandResult, add_bundle, show_result
 from policy_store.report import Table
-from testkit.wording import check_wording, lines_with
+from testkit.wording import check_wording, lines_with, refusal
 
 INTERRUPTED = """
 import signal, sys
@@ -88,15 +86,7 @@ def parser() -> CommandParser:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["replay", "--bundel", "b"],
-        ["replay", "--bundel=b"],
-        ["replay", "--rows", "b"],
-        ["repaly", "--bundle", "b"],
-        ["fleet"],
-        ["--wrong", "replay"],
-    ],
+    "words", [["replay", "--bundel", "b"], ["repaly", "--bundle", "b"], ["fleet"]]
 )
 def test_typing_errors_are_named_before_anything_else(
     words: list[str], capsys: pytest.CaptureFixture[str]
@@ -120,27 +110,6 @@ def test_a_bundle_is_given_by_its_place_or_its_name(
     assert (given.bundle, given.steps) == (Path("b"), "3")
 
 
-@pytest.mark.parametrize("line", ["onnx --bundle b", "--bundle b onnx", "--bundle=b -- onnx"])
-def test_a_named_bundle_takes_no_place(line: str) -> None:
-    made = CommandParser(prog="try")
-    made.add_argument("compiler")
-    add_bundle(made, "the bundle", type=Path)
-    given = made.parse_args(line.split())
-    assert (given.compiler, given.bundle) == ("onnx", Path("b"))
-
-
-@pytest.mark.parametrize("line", ["--bundle b", "onnx --bundle b other", "onnx"])
-def test_what_is_missing_or_too_much_beside_a_bundle_is_named(
-    line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = CommandParser(prog="try")
-    made.add_argument("compiler")
-    add_bundle(made, "the bundle")
-    with pytest.raises(SystemExit, match="2"):
-        made.parse_args(line.split())
-    check_wording(*lines_with(capsys.readouterr().err, "error"))
-
-
 def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     row = ("r1", "\x1b]52;c;cm0=\x07\x1b[2Jready\x9b0m")
     table = Table(header=("robot", "reason"), rows=[row])
@@ -148,3 +117,40 @@ def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert r"\x1b[2Jready\x9b0m" in out
     assert all(line.isprintable() for line in out.split("\n"))
+
+
+def test_file_that_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with pytest.raises(PolicyError, match="--force"):
+        write_new(file, {}, force=False)
+    assert file.read_text() == "old"
+    write_new(file, {}, force=True)
+    assert json.loads(file.read_text()) == {}
+
+
+def test_what_is_no_file_is_not_replaced_even_with_force(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(link)
+    for path in (tmp_path, pipe, Path(os.devnull), link):
+        with refusal(PolicyError):
+            write_new(path, {}, force=True)
+    assert pipe.is_fifo()
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize("folder", ["file", "nowhere"])
+def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    with refusal(PolicyError):
+        refuse_unwritable(tmp_path / folder / "a.json", force=False)
+
+
+def test_data_that_is_no_json_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_new(file, {"nan": float("nan")}, force=True)
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

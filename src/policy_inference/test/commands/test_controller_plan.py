@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,6 @@ def test_a_chunk_policy_has_actions_and_neither_models_nor_cameras(tmp_path: Pat
         ("lite3_so101", []),
         ("lite3_walk", ["--limit", "max_tilt_rad=3"]),
         ("lite3_walk", ["--limit", "tilt=0.5"]),
-        ("lite3_walk", ["--limit", "margin=much"]),
         ("lite3_walk", ["--library", "no_such_library.so"]),
     ],
     ids=lambda case: " ".join(case) if isinstance(case, list) else case,
@@ -85,15 +83,3 @@ def test_what_has_no_plan_is_refused_and_nothing_is_written(
     assert main(["controller-plan", str(BUNDLES / bundle), "--output", str(file), *more]) > 0
     assert not file.exists()
     check_wording(caplog.messages[-1])
-
-
-def test_a_file_is_replaced_only_where_that_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "plan"
-    file.write_text("mine")
-    words = ["controller-plan", str(BUNDLES / "lite3_walk"), "--output", str(file)]
-    assert main(words) > 0
-    assert file.read_text() == "mine"
-    assert main([*words, "--force", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["bundle"].startswith("lite3_walk ")

@@ -20,7 +20,6 @@ from testkit.wording import check_wording, lines_with
 
 from ..nodes.bundles import write_bundle
 
-TOKEN = "0123456789abcdef"
 OPEN_INFERENCE = "--bundle no/such --open-inference 127.0.0.1:0"
 
 
@@ -51,22 +50,9 @@ def exit_status(words: str) -> int:
         ("--tls-cert a.pem --open-inference 127.0.0.1:0", 2),
         ("--tls-client-ca a.pem", 2),
         ("--tls-cert a --tls-key b --tcp 127.0.0.1:0", 2),
-        ("--insecure-tcp --socket a", 2),
-        ("--token-file a --socket b", 2),
-        ("--socket a --framed-socket a", 2),
         ("--tcp 5555", 2),
-        ("--tcp ::1:5555", 2),
         ("--tcp 127.0.0.1:65536", 2),
-        ("--clients 0", 2),
-        ("--cpus 4096", 2),
-        ("--priority 100", 2),
         ("--metrics 9464", 2),
-        ("--model policy.onnx", 2),
-        ("--obs-stats stats.npz", 2),
-        ("--obs-dim 15", 2),
-        ("--warmup -1", 2),
-        ("--open-inference 127.0.0.1:0 --tcp 127.0.0.1:0", 2),
-        ("--open-inference 127.0.0.1:0 --metrics 127.0.0.1:0", 2),
         ("--open-inference 127.0.0.1:0 --batch 4", 2),
         # What is not safe.
         ("--tcp 0.0.0.0:0", 4),
@@ -89,9 +75,7 @@ def test_arguments_that_contradict_or_are_not_safe_are_refused(
     ("folder", "name", "status"),
     [
         ("", "token", 2),
-        ("/run/credentials/x", "", 2),
         ("/run/credentials/x", "../../etc/shadow", 2),
-        ("/run/credentials/x", "..", 2),
         ("FOLDER", "token", 4),  # read from its folder, and too short
     ],
 )

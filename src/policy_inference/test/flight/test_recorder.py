@@ -180,8 +180,7 @@ def test_requests_within_a_second_get_places_of_their_own(flown_robot: Recorded)
 
 
 @pytest.mark.parametrize(
-    "calls",
-    ["end_run", "begin_run begin_run", "stop request", "stop start request"],
+    "calls", ["end_run", "begin_run begin_run", "stop request", "stop start request"]
 )
 def test_request_that_makes_no_sense_is_refused(flown_robot: Recorded, calls: str) -> None:
     *before, last = calls.split()

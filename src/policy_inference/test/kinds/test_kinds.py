@@ -67,10 +67,7 @@ def test_models_that_compute_something_else_are_named(bundle_of_a_kind: Any) -> 
     kind = kind_of(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
     wrong = {name: np.add(array, 0.5) for name, array in rows.outputs.items()}
-    with (
-        open_models(bundle_of_a_kind.models, ["onnx"]) as models,
-        refusal(BackendError),
-    ):
+    with open_models(bundle_of_a_kind.models, ["onnx"]) as models, refusal(BackendError):
         require_parity(kind, bundle_of_a_kind, models, dataclasses.replace(rows, outputs=wrong))
 
 

@@ -10,16 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from policy_core.errors import PolicyError
-from policy_inference.machine.scheduling import (
-    RealTime,
-    parse_cpus,
-    set_cpu_affinity,
-)
+from policy_inference.machine.scheduling import parse_cpus, set_cpu_affinity
 from testkit.wording import check_wording, refusal
 
 CORES = os.cpu_count() or 1
@@ -75,13 +70,6 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
         parse_cpus(text)
 
 
-def test_a_thread_that_has_ended_is_left_out() -> None:
-    thread = threading.Thread(target=bool)
-    thread.start()
-    thread.join()
-    assert set_cpu_affinity([0], "--cpus", thread.native_id or -1) == []
-
-
 def test_cores_that_this_machine_lacks_are_a_warning() -> None:
     before = os.sched_getaffinity(0)
     [warning] = set_cpu_affinity([CORES, CORES + 1], "--cpus")
@@ -104,14 +92,6 @@ def test_refused_priority_and_lock_of_memory_name_the_limit_and_the_remedy() -> 
         *printed_by("print(*set_realtime_priority(50, '--priority'))", unprivileged=True),
         *printed_by("print(*lock_memory('--lock-memory'))", unprivileged=True),
     )
-
-
-def test_what_was_not_refused_is_granted() -> None:
-    asked = RealTime(priority=20, cpus=(2, 3), lock_memory=True)
-    granted = ["realtime.priority 20", "realtime.cpus 2,3", "realtime.lock_memory true"]
-    assert asked.granted([]) == granted
-    assert asked.granted([f"{granted[0]}: EPERM"]) == granted[1:]
-    assert RealTime().granted([]) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")

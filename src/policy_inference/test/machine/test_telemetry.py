@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What back ends read of their devices while they run."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from policy_inference.backends.base import BackendBase
@@ -11,6 +14,9 @@ from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
+from policy_inference.machine.machine import number_in, version_of
+from policy_inference.machine.telemetry import UNKNOWN, Host, likely_causes, read_safely
+from testkit.wording import check_wording
 
 from ..machine_tree import ORIN, RK3588, S100, S600, X5, Files, machine, tree_with
 
@@ -87,3 +93,107 @@ def test_load_is_read_where_the_driver_has_it_under_proc(tmp_path: Path) -> None
 def test_power_is_the_sum_of_the_rails_where_a_module_measures_no_total(tmp_path: Path) -> None:
     found = TensorRtBackend.read_device(machine(tmp_path, tree_with(ORIN, AGX_RAILS)))
     assert found["power_w"] == "9.40"
+
+
+def test_low_clock_is_named_with_its_governor() -> None:
+    check_wording(
+        likely_causes(
+            {
+                "npu_frequency_mhz": "300",
+                "npu_frequency_highest_mhz": "1000",
+                "npu_governor": "rknpu_ondemand",
+            }
+        )
+    )
+
+
+def test_load_and_heat_are_named() -> None:
+    text = likely_causes(
+        {
+            "cpu_load_percent": "97",
+            "gpu_temperature_c": "91.5",
+            "npu_load_percent": "40",
+            "npu_temperature_c": "60.0",
+        }
+    )
+    check_wording(text)
+    assert "NPU" not in text
+
+
+def test_a_thread_that_is_preempted_often_is_named() -> None:
+    assert not likely_causes({"service_preemptions": "20"}).startswith(UNKNOWN)
+    assert likely_causes({"service_preemptions": "19"}).startswith(UNKNOWN)
+
+
+def test_device_that_tells_nothing_bad_gets_the_usual_causes() -> None:
+    healthy = {
+        "npu_frequency_mhz": "1000",
+        "npu_frequency_highest_mhz": "1000",
+        "cpu_load_percent": "20",
+    }
+    for telemetry in ({}, healthy, {"npu_load_percent": "unknown"}):
+        assert likely_causes(telemetry).startswith(UNKNOWN)
+    check_wording(likely_causes({}))
+
+
+ODD = ["", "²", "5²", "1.2.3", "nan", "inf", "9" * 4400, "busy", "0x10"]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_text_that_is_no_number_is_none(text: str) -> None:
+    assert number_in(text) is None
+    assert "85" not in likely_causes({"npu_temperature_c": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("rknn-toolkit2 2.5.0", (2, 5, 0)), ("none", ()), ("9" * 4400 + ".1", ())]
+)
+def test_version_is_of_numbers_that_a_version_has(text: str, version: tuple[int, ...]) -> None:
+    assert version_of(text) == version
+
+
+LOAD = {"npu_load_percent": "31"}
+
+
+@pytest.mark.parametrize("odd", [{"a": 31}, {7: "x"}, {"a": "\ud800"}])
+def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
+    values, wrong = read_safely(lambda: LOAD | odd)
+    ((key, value),) = odd.items()
+    assert values == LOAD
+    assert f"{key!r}: {value!r}" in wrong
+
+
+@pytest.mark.parametrize("result", [None, "load"])
+def test_what_is_no_mapping_is_reported(result: Any) -> None:
+    values, wrong = read_safely(lambda: result)
+    assert values == {}
+    assert "Error: " in wrong
+
+
+def test_what_is_raised_is_reported_even_an_exit() -> None:
+    assert read_safely(lambda: sys.exit("gone")) == ({}, "SystemExit: gone")
+
+
+FILES = {
+    "/proc/stat": "cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 1 1 1",
+    "/proc/meminfo": "MemTotal:  8192000 kB\nMemFree: 1000 kB\nMemAvailable: 2097152 kB\n"
+    "Buffers: 1 kB\nCached: 1 kB\nShmem: 1 kB\nActive: 1 kB\nInactive: 1 kB",
+    "/sys/class/thermal/thermal_zone0/type": "CPU-therm",
+    "/sys/class/thermal/thermal_zone0/temp": "45500",
+}
+
+
+def test_load_is_that_since_the_last_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host_machine = machine(tmp_path, FILES)
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
+    host = Host(host_machine)
+    # 40 ticks more, 10 of them idle or waiting for a disk.
+    machine(tmp_path, {"/proc/stat": "cpu  130 0 100 705 105 0 0 0 20 0"})
+    assert host.read() == {
+        "cpu_load_percent": "75",
+        "memory_available_mib": "2048",
+        "cpu_temperature_c": "45.5",
+    }
+    assert "cpu_load_percent" not in host.read()

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from policy_inference.testing.models import save_linear, weights
-from testkit.edits import MISSING, with_edits
+from testkit.edits import with_edits
 
 JOINTS = ("left", "right")
 STAND = (0.2, -0.2)
@@ -99,26 +99,6 @@ def write_record(folder: Path) -> Path:
         )
     )
     return folder
-
-
-def write_external_bundle(folder: Path, topic: str = "scan", size: int = 3) -> Path:
-    """Write a bundle that needs only joints and an external vector."""
-    return write_bundle(
-        folder,
-        {
-            "observations": {
-                "obs": {
-                    "terms": [
-                        {"term": "joint_pos_rel"},
-                        {"term": "external", "topic": topic, "size": size},
-                    ]
-                }
-            },
-            "model.inputs": {"obs": {"shape": [1, len(JOINTS) + size]}},
-            "velocity_command": MISSING,
-            "safety": {"on_fault": "damp"},
-        },
-    )
 
 
 def write_version(

@@ -90,10 +90,7 @@ def write_colours(
     if offset_rad is not None:
         file = _save_golden(folder / "golden.npz", offset_rad)
         golden = {
-            "golden": {
-                "file": file.name,
-                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            },
+            "golden": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
             "action.normalisation": {
                 "mode": "mean_std",
                 "mean": [offset_rad + wrong_by] * len(JOINTS),

@@ -71,8 +71,4 @@ def _cuts() -> None:
             os.ftruncate(fd, 0)
 
 
-_MISCHIEF = {
-    "garbage": _garbage,
-    "answers": _answers,
-    "cuts": _cuts,
-}
+_MISCHIEF = {"garbage": _garbage, "answers": _answers, "cuts": _cuts}

@@ -22,7 +22,7 @@ from testkit.wording import check_wording
 
 from .arm import Arm, seen_positions
 from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
-from .harness import StageOf, status_of_input
+from .harness import StageOf
 
 pytestmark = pytest.mark.ros
 
@@ -99,32 +99,8 @@ class TestBadInput:
         running_arm.encodings["front"] = "rgb8"
         running_arm.until(lambda: running_arm.tick().mode == Mode.RUN, "RUN again")
 
-    def test_camera_that_repeats_an_image_while_the_arm_moves_is_warned_of_once(
-        self, start_arm: Start
-    ) -> None:
-        arm = start_arm().runs()
-        for step in range(40):
-            arm.position = (0.01 * step,) * len(JOINTS)
-            arm.colours["front"] = (200, 100, 3 * step)  # the wrist's stays as it is
-            arm.tick()
-        said = arm.hears("camera wrist", level="WARN")
-        status = arm.reported(lambda s: not status_of_input(s, "wrist/image_raw").ok, "the camera")
-        assert status_of_input(status, "front/image_raw").ok
-        assert status.mode == Mode.RUN
-        arm.colours["wrist"] = (0, 150, 0)
-        arm.tick()
-        back = arm.hears("camera wrist", level="INFO")
-        check_wording(said, back)
-        assert [each.text for each in arm.logged()].count(said) == 1
-
 
 class TestModes:
-    def test_settings_that_cannot_be_executed_are_refused(
-        self, arm_stage: ArmStage, tmp_path: Path
-    ) -> None:
-        bundle = str(write_colours(tmp_path / "colours"))
-        arm_stage.refuses(bundle=bundle, use_sim_time=True, simulated_latency_s=0.6)
-
     def test_run_ends_after_the_time_asked_for(self, start_arm: Start) -> None:
         arm = start_arm(run_for_s=1.0).runs()
         ticks = 1 + next(i for i in range(100) if arm.tick().mode != Mode.RUN)
@@ -164,33 +140,9 @@ class TestReports:
         assert rows[0] == pytest.approx(seen_positions(), abs=1e-3)
         assert rows[-1] - rows[0] == pytest.approx((SIZE - 1) * RAMP, abs=1e-5)
 
-    def test_diagnostics_tell_how_chunks_keep_up(self, start_arm: Start) -> None:
-        arm = start_arm(mode="synchronous").runs()
-        arm.moves(4 * STEPS)
-        before = len(arm.diagnostics)
-        arm.until(lambda: len(arm.diagnostics) > before + 1, "diagnostics")
-        values = {pair.key: pair.value for pair in arm.diagnostics[-1].status[0].values}
-        assert values["chunk.mode"] == "synchronous"
-        assert int(values["chunk.count"]) == len(arm.chunks)
-        assert float(values["chunk.rate_hz"]) == pytest.approx(RATE_HZ / STEPS, rel=0.3)
-        assert 0 <= int(values["chunk.steps_left"]) <= STEPS
-        assert float(values["camera.front.age_s"]) == pytest.approx(0.0, abs=1e-9)
-
-    def test_joint_that_swings_about_a_target_that_stands_still_is_named(
-        self, start_arm: Start
-    ) -> None:
-        arm = start_arm(mode="synchronous", n_action_steps=1).runs()
-        for tick in range(4 * RATE_HZ):
-            arm.position = (0.0, 0.0, 0.05 * (-1) ** (tick // 3), 0.0)
-            arm.tick()
-        # What is logged once may have been seen while the arm began to swing.
-        arm.hears("blue swings", level="WARN")
-        before = len(arm.diagnostics)
-        arm.until(lambda: len(arm.diagnostics) > before + 1, "diagnostics")
-        check_wording(arm.diagnostics[-1].status[0].message)
-
 
 class TestLeaving:
+    @pytest.mark.acceptance
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start_arm: Start, arm_stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

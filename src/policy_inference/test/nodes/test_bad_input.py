@@ -16,16 +16,10 @@ from .harness import Stage
 from .kinds import CHUNK, JOINT, SET, Kind
 
 pytestmark = pytest.mark.ros
-UNKNOWN_HASH = {"file": "policy.onnx", "sha256": "0" * 64, "precision": "fp32"}
 BAD_INPUT: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
-    "no_bundle": ({"bundle": "/nowhere/at/all"}, {}),
     "contract": ({}, {"rate_hz": 0, "damp": MISSING}),
-    "hash": ({}, {"model.artifacts": {"onnx": UNKNOWN_HASH}}),
     "backend": ({"backend": "magic"}, {}),
-    "option_of_another": ({"backend_options": "rknn.core_mask=0"}, {}),
     "options": ({"backend_options": "core_mask=0"}, {}),
-    "output": ({"output": "position_array"}, {}),
-    "trigger": ({"trigger": "scan"}, {}),
     "loosening": ({"safety__max_tilt_rad": 1.5}, {}),
 }
 

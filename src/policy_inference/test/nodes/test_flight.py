@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Vector3
-from policy_msgs.msg import ContactForces, JointCommand
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Imu, JointState
+from policy_msgs.msg import JointCommand
 from std_msgs.msg import Bool
 
 from policy_core.interfaces import FAULT_MODES, Mode, OnFault
 from policy_inference.flight.recorder import FlightRecorder
-from policy_inference.nodes.sampler import Sampler
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
@@ -25,7 +21,7 @@ from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
 from .bundles import PERIOD_NS
 from .colour_bundle import JOINTS, SIZE
 from .harness import NAN, Robot, is_damp
-from .kinds import CHUNK, IN_USE, Kind
+from .kinds import CHUNK
 
 pytestmark = pytest.mark.ros
 Start = Callable[..., Any]
@@ -134,54 +130,6 @@ def test_fault_is_recorded_with_joints_chunks_and_commands_and_without_images(
     assert requests[-2:] == [["stand"], ["run"]]
 
 
-def test_messages_are_recorded_with_the_bytes_that_came_and_commands_as_they_were_sent(
-    recorded_run: Robot, flights: Path
-) -> None:
-    heard: dict[str, dict[int, bytes]] = {"joint_states": {}, "imu/data": {}}
-    for message, topic in ((JointState, "joint_states"), (Imu, "imu/data")):
-        into = heard[topic]
-
-        def keep(data: bytes, into: dict[int, bytes] = into, kind: type[Any] = message) -> None:
-            into[ns(deserialize_message(data, kind).header.stamp)] = data
-
-        recorded_run.node.create_subscription(message, topic, keep, 100, raw=True)
-    recorded_run.ticks(20)
-    now_ns = recorded_run.now_ns
-    recorded_run.until(lambda: all(now_ns in found for found in heard.values()), "all messages")
-    recorded_run.request("record")
-    sent = {command.sequence: command for command in recorded_run.commands}
-    found = newest_flight(recorded_run, flights)
-    for topic, came in heard.items():
-        kept = {log_ns: data for log_ns, _, data in found[topic.rpartition("/")[2]]}
-        common = kept.keys() & came.keys()
-        assert len(common) >= 10
-        assert all(kept[time_ns] == came[time_ns] for time_ns in common)
-    for log_ns, command, _ in found["joint_command"]:
-        expected = sent[command.sequence]
-        assert log_ns == ns(expected.stamp)
-        assert (command.mode, command.names) == (expected.mode, expected.names)
-        for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
-            assert getattr(command, field).tolist() == getattr(expected, field).tolist()
-        assert command.valid_for.nanosec == expected.valid_for.nanosec
-
-
-def test_contact_forces_are_recorded_and_never_needed(recorded_run: Robot, flights: Path) -> None:
-    feet = recorded_run.node.create_publisher(ContactForces, "contact_forces", 1)
-    recorded_run.until(lambda: feet.get_subscription_count() == 1, "the recorder's subscription")
-
-    def is_recorded() -> bool:
-        feet.publish(ContactForces(names=["left"], forces=[Vector3(z=12.0)]))
-        recorded_run.tick()
-        # Refused while the one before is being written.
-        recorded_run.ask("record")
-        recorded_run.until(lambda: visible(flights), "a recording")
-        return "contact_forces" in read_flight(visible(flights)[-1])
-
-    recorded_run.until(is_recorded, "contact forces in a recording")
-    _, message, _ = read_flight(visible(flights)[-1])["contact_forces"][-1]
-    assert (message.names, message.forces[0].z) == (["left"], 12.0)
-
-
 def test_request_and_diagnostics_name_the_recording_of_the_last_seconds(
     recorded_run: Robot, flights: Path
 ) -> None:
@@ -237,49 +185,8 @@ def test_recorder_that_cannot_work_is_reported_and_the_policy_runs(
     partner.refusal("record")
 
 
-def test_recorder_that_is_off_says_so(start_recorded: Start, partner: Robot, flights: Path) -> None:
-    node = start_recorded(flight__duration_s=0.0)
-    partner.runs()
-    partner.refusal("record")
-    assert "/contact_forces" not in [s.topic_name for s in node.subscriptions]
-    node.trigger_deactivate()
-    assert not flights.exists()
-
-
-def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
-    recorded_run: Robot, flights: Path, tmp_path: Path, kind: Kind
-) -> None:
-    recorded_run.record_run(True)
-    recorded_run.request("damp")
-    before_ns = recorded_run.now_ns
-    recorded_run.loads(kind.write(tmp_path / "other", "2.0.0"))
-    recorded_run.until(lambda: len(visible(flights)) == 1, "the run of the one before")
-    recorded_run.runs().request("record")
-    recorded_run.until(lambda: len(visible(flights)) == 2, "a recording of the other")
-    by_cause = {path.name.rpartition("-")[2]: read_flight(path) for path in visible(flights)}
-    old, new = by_cause["run"], by_cause["request"]
-    assert info_of(old).bundle_version == IN_USE
-    assert info_of(new).bundle_version == "2.0.0"
-    assert info_of(new).bundle == str(tmp_path / "other")
-    assert new["policy_tick"][0][0] > before_ns
-    assert old["policy_tick"][-1][0] < new["policy_tick"][0][0]
-    assert new["policy_tick"][0][1].tick == 0
-
-
 def fail_in_the_middle(*_: object, **__: object) -> None:
     raise ZeroDivisionError("a test")
-
-
-def test_error_in_a_tick_is_recorded(
-    recorded_run: Robot, flights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A fault of our own code ends the tick before it is recorded; its file comes all the same."""
-    with monkeypatch.context() as patch:
-        patch.setattr(Sampler, "sample", fail_in_the_middle)
-        recorded_run.show_time()
-        recorded_run.hears("ZeroDivisionError: a test")
-    reason = info_of(newest_flight(recorded_run, flights)).reason
-    assert reason.split(": ") == ["internal", "ZeroDivisionError", "a test"]
 
 
 def test_error_in_the_recorder_is_no_fault_of_the_robot(

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
-from policy_core.bundle.store import CURRENT
 from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
@@ -61,13 +60,6 @@ def test_version_is_taken_by_its_name_and_replaced_by_that_of_another(
     partner.loads(NAME)
     assert partner.newest().bundle == str(two_versions / OLDER)
     partner.load_refusal(f"{NAME}@9.9.9")
-
-
-def test_version_that_is_revoked_on_this_robot_is_refused(
-    node_stage: Stage, two_versions: Path
-) -> None:
-    revoke(two_versions, OLDER, "falls on stairs")
-    node_stage.refuses(bundle=str(two_versions / CURRENT))
 
 
 def test_version_that_is_revoked_while_it_runs_goes_on_and_says_so(

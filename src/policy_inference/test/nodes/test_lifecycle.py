@@ -9,16 +9,12 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 
 from policy_core.interfaces import Mode
 from policy_inference.nodes import policy_node
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
-from testkit.edits import MISSING
 from testkit.ros_time import ns
-from testkit.wording import check_wording
 
-from .bundles import write_bundle
 from .harness import Activate, Robot, Stage, entities, is_damp
 
 pytestmark = pytest.mark.ros
@@ -126,22 +122,6 @@ def test_rounds_of_transitions_leave_neither_entities_nor_threads(
     assert threading.active_count() == threads_before
 
 
-def test_another_bundle_can_be_configured_after_cleanup(
-    node_stage: Stage, bundle_in_use: Path, tmp_path: Path
-) -> None:
-    node = node_stage.node(bundle=str(bundle_in_use))
-    node.trigger_configure()
-    other = Parameter("bundle", value=str(write_bundle(tmp_path / "other", {"version": "9.9.9"})))
-    refused = node.set_parameters([other])[0]
-    assert not refused.successful
-    check_wording(refused.reason)
-    node.trigger_cleanup()
-    assert node.set_parameters([other])[0].successful
-    assert node.trigger_configure() is SUCCESS
-    node.trigger_activate()
-    node_stage.robot.reported(lambda s: s.bundle_version == "9.9.9", "the other bundle's version")
-
-
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 
 
@@ -154,15 +134,6 @@ def test_transitions_work_as_services_and_the_last_closes_everything(
         assert changes_state(node_stage.robot, transition)
     assert lifecycle_state(node_stage.robot) == "finalized"
     assert entities(node) == before
-
-
-def test_transition_that_is_not_possible_is_refused_and_the_node_lives(lockstep: Robot) -> None:
-    lockstep.runs()
-    assert not changes_state(lockstep, ACTIVATE)
-    # In the words of this node, or of rclpy since Kilted.
-    lockstep.hears("transition")
-    assert lockstep.tick().mode == Mode.RUN
-    assert lifecycle_state(lockstep) == "active"
 
 
 def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
@@ -179,15 +150,6 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
     assert entities(node) == before
     monkeypatch.undo()
     assert node.trigger_configure() is SUCCESS
-
-
-def test_bundle_without_nominal_is_warned_of(node_stage: Stage, tmp_path: Path) -> None:
-    node = node_stage.node(bundle=str(write_bundle(tmp_path / "b", {"nominal": MISSING})))
-    node.trigger_configure()
-    check_wording(node_stage.robot.hears("nominal", level="WARN"))
-    node.trigger_activate()
-    status = node_stage.robot.reported(lambda s: True, "a status")
-    assert not status.nominal_known
 
 
 def test_what_a_node_is_started_with_is_in_force(activate: Activate, partner: Robot) -> None:

@@ -119,13 +119,3 @@ def test_a_motion_that_falls_silent_holds_until_it_comes_back_or_damps(
     tracker.silent = {silent}
     tracker.until(lambda: tracker.tick().mode == Mode.DAMP, "DAMP")
     tracker.hears(f"DAMP: held_too_long: {silent}: ")
-
-
-def test_a_robot_does_not_stand_up_without_the_motion(
-    tracking_stage: TrackingStage, tracking_node: JointPolicyNode
-) -> None:
-    robot = tracking_stage.robot
-    robot.silent = {ANCHOR_TOPIC}
-    robot.is_met()
-    robot.tick()
-    robot.refusal("stand")

@@ -18,11 +18,13 @@ from policy_inference.testing.process import children, open_descriptors
 from testkit.wording import check_wording
 
 from .bundles import write_version
-from .harness import Activate, Robot, StageOf, is_damp
+from .harness import Activate, Robot, is_damp
 from .kinds import CHUNK, IN_USE, JOINT, SET, Kind
 from .opening_backends import Clinging, Counted, Slow, register_opening
 
 pytestmark = pytest.mark.ros
+
+ACCEPTED = [pytest.param(kind, marks=pytest.mark.acceptance) for kind in (CHUNK, SET)]
 LEAKED_BYTES = 5_000_000
 COMMAND = ("mode", "position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 
@@ -71,7 +73,7 @@ def range_of_commands(robot: Robot) -> tuple[float, float]:
 
 
 class TestLoad:
-    @pytest.mark.parametrize("kind", [JOINT, CHUNK, SET], ids=str)
+    @pytest.mark.parametrize("kind", [JOINT, *ACCEPTED], ids=str)
     def test_while_the_robot_stands_the_command_does_not_change_and_the_new_policy_runs(
         self, lockstep: Robot, next_version: Path
     ) -> None:
@@ -110,16 +112,6 @@ class TestLoad:
         assert said in partner.hears(said)
         check_wording(said)
 
-    @pytest.mark.acceptance
-    def test_options_wait_for_their_back_end(
-        self, activate: Activate, partner: Robot, next_version: Path
-    ) -> None:
-        activate(use_sim_time=True, backend="rknn,apart", backend_options="apart.gain=3")
-        partner.is_met()
-        for backend, gain in (("onnx", ""), ("apart", "3")):
-            partner.loads(next_version, backend)
-            assert partner.newest().runs_on.count("gain 3") == len(gain)
-
 
 class TestMeanwhile:
     def test_everything_else_is_served(self, standing_robot: Robot, next_version: Path) -> None:
@@ -155,6 +147,7 @@ class TestMeanwhile:
         assert is_damp(standing_robot.tick())
         standing_robot.refusal("stand")
 
+    @pytest.mark.acceptance
     def test_policy_that_was_started_meanwhile_goes_on(
         self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:
@@ -168,6 +161,7 @@ class TestMeanwhile:
         assert standing_robot.tick().mode == Mode.RUN
         assert standing_robot.newest().bundle == str(bundle_in_use)
 
+    @pytest.mark.acceptance
     def test_node_that_is_deactivated_answers_and_closes_what_opens(
         self, lockstep_node: Any, lockstep: Robot, next_version: Path, bundle_in_use: Path
     ) -> None:
@@ -199,20 +193,6 @@ class TestRefused:
         standing_robot.load_refusal(kind.write(tmp_path / "wrong", "2.0.0", wrong=True))
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
-    def test_running_policy(self, lockstep: Robot, next_version: Path) -> None:
-        lockstep.runs()
-        lockstep.load_refusal(next_version)
-        assert lockstep.tick().mode == Mode.RUN
-
-    def test_unknown_bundle_or_back_end(
-        self, standing_robot: Robot, next_version: Path, bundle_in_use: Path
-    ) -> None:
-        standing_robot.load_refusal("nobody_walks")
-        standing_robot.load_refusal("")
-        standing_robot.load_refusal(next_version, "magic")
-        standing_robot.load_refusal(next_version, "rknn")
-        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
-
     def test_other_gains_while_the_robot_stands(
         self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
     ) -> None:
@@ -222,14 +202,6 @@ class TestRefused:
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
         standing_robot.request("damp")
         standing_robot.loads(other)
-
-    def test_node_that_is_not_active(
-        self, node_stage: StageOf[Any, Any], bundle_in_use: Path, next_version: Path
-    ) -> None:
-        node = node_stage.node(bundle=str(bundle_in_use))
-        node_stage.robot.load_refusal(next_version)
-        node.trigger_configure()
-        node_stage.robot.load_refusal(next_version)
 
 
 def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(

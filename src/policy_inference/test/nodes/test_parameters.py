@@ -84,7 +84,6 @@ def test_question_for_all_parameters_is_answered_though_some_are_not_set(
     [
         ("needed", ""),
         *(("optional", value) for value in (-0.1, 2.1, math.inf)),
-        ("color", "green"),
         *(("rate_hz", value) for value in (0.0, 50.1, -1.0, math.nan, math.inf)),
         *(("rate_hz", value) for value in ("fast", 5, True)),
     ],
@@ -110,13 +109,6 @@ def test_no_value_of_the_table_nor_the_clock_changes_while_it_is_configured(tabl
     assert tabled.set("other", 2) == ""
     tabled.configured = False
     assert tabled.set("rate_hz", 10.0) == ""
-
-
-def test_descriptions_choices_and_ranges_are_published(tabled: Tabled) -> None:
-    assert tabled.described("needed").description == "Needed"
-    check_wording(tabled.described("color").additional_constraints)
-    limits = tabled.described("rate_hz").floating_point_range[0]
-    assert (limits.from_value, limits.to_value) == (0.1, 50.0)
 
 
 @pytest.fixture

@@ -21,12 +21,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
-from policy_core.errors import PolicyError
 from policy_inference.nodes.perception_node import PerceptionNode
 from policy_inference.testing.models import save_linear, weights
 from testkit.edits import MISSING
 from testkit.wire_messages import DEPTH, SCAN
-from testkit.wording import refusal
 
 from .bundles import write_bundle
 from .harness import Stage
@@ -227,9 +225,7 @@ def test_an_encoder_makes_the_values_of_a_distance_image(
     encoder = {
         "inputs": {"obs": {"shape": [1, 12]}},
         "outputs": {"actions": {"shape": [1, 2]}},
-        "artifacts": {
-            "onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"},
-        },
+        "artifacts": {"onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"}},
     }
     camera_bundle(bundle, 2, encoder=encoder)
     robot, found = node_stage.robot, list[Perceived]()
@@ -250,10 +246,3 @@ def test_an_encoder_makes_the_values_of_a_distance_image(
     image[0, 0] = 1.0
     expected = np.tile(image.ravel(), 2) @ weights(12, 2)
     np.testing.assert_allclose(found[-1].data, expected, rtol=1e-5)
-
-
-def test_a_bundle_that_perceives_nothing_is_refused(
-    tmp_path: Path, perceive: Callable[..., PerceptionNode]
-) -> None:
-    with refusal(PolicyError):
-        perceive(bundle=str(write_bundle(tmp_path / "blind", {})))

@@ -185,8 +185,10 @@ def test_refused_real_time_is_a_warning_and_the_policy_runs(
 
 @pytest.mark.parametrize(
     ("apart", "number"),
-    [(False, signal.SIGINT), (True, signal.SIGTERM)],
-    ids=["here", "in a child"],
+    [
+        pytest.param(False, signal.SIGINT, id="here"),
+        pytest.param(True, signal.SIGTERM, id="in a child", marks=pytest.mark.acceptance),
+    ],
 )
 def test_signal_while_a_model_is_being_opened_ends_the_process(
     start_node: Start,
@@ -214,6 +216,7 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         os.close(opening)
 
 
+@pytest.mark.acceptance
 def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
     start_node: Start,
     partner: Robot,

@@ -15,25 +15,14 @@ from typing import Any
 
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from policy_msgs.msg import (
-    GuardCounter,
-    InputStatus,
-    PolicyStatus,
-    RobotStatus,
-    SetStatus,
-    ShadowStatus,
-    TrialStatus,
-)
+from policy_msgs.msg import InputStatus, PolicyStatus
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import BatteryState
 
-from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.robot_metrics import RobotMetricsNode
@@ -81,12 +70,6 @@ class Seen:
         self.clock.now_s += wait_s
         self.metrics.take_status(NODE, PolicyStatus(**fields))
 
-    def diagnose(self, name: str = NODE, level: bytes = DiagnosticStatus.OK, **values: str) -> None:
-        """Report values of a node; `__` in their names stands for a dot."""
-        pairs = [KeyValue(key=k.replace("__", "."), value=v) for k, v in values.items()]
-        status = DiagnosticStatus(level=level, name=f"{name}: policy", values=pairs)
-        self.metrics.take_diagnostics(DiagnosticArray(status=[status]))
-
     def text(self) -> str:
         return bytes(generate_latest(self._registry)).decode()
 
@@ -112,10 +95,6 @@ SHOWN: Mapping[str, tuple[Mapping[str, Any], Samples]] = {
     "one mode of a set": (
         {"mode": Mode.HOLD, "latched": True},
         {("latched",): 1, **{("mode", mode.name): float(mode is Mode.HOLD) for mode in Mode}},
-    ),
-    "rules that have not acted": (
-        {"guard_counters": [GuardCounter(name=rule.value) for rule in Rule]},
-        {("guard_total", rule.value): 0 for rule in Rule},
     ),
     "seconds and hertz": (
         {
@@ -144,58 +123,6 @@ SHOWN: Mapping[str, tuple[Mapping[str, Any], Samples]] = {
             ("input_ok", "odom"): 1,
         },
     ),
-    "a shadow, per joint": (
-        {
-            "shadow": [
-                ShadowStatus(
-                    bundle_version="1.4.0",
-                    mode="followed",
-                    compared=90,
-                    skipped=10,
-                    joints=["hip", "knee"],
-                    mean=[0.01, 0.02],
-                    rms=[0.02, 0.03],
-                    max=[0.1, 0.2],
-                    rms_steps=[0.5, 1.5],
-                )
-            ]
-        },
-        {
-            ("shadow_ticks_total", "compared"): 90,
-            ("shadow_ticks_total", "skipped"): 10,
-            ("shadow_distance", "knee", "max"): 0.2,
-            ("shadow_distance_steps", "knee", "rms"): 1.5,
-            ("shadow_ok",): 1,
-        },
-    ),
-    "a policy set": (
-        {
-            "policy_set": [
-                SetStatus(
-                    state="crouch",
-                    states=["walk", "crouch"],
-                    switches=7,
-                    fallbacks=2,
-                    last_step_ratio=0.8,
-                )
-            ]
-        },
-        {
-            ("set_state", "walk"): 0,
-            ("set_state", "crouch"): 1,
-            ("set_switches_total",): 7,
-            ("set_fallbacks_total",): 2,
-            ("set_last_step_ratio",): 0.8,
-        },
-    ),
-    "a trial": (
-        {"trial": [TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")]},
-        {
-            ("trial_state", "failed", "1.4.0"): 1,
-            ("trial_state", "open", "1.4.0"): 0,
-            ("trial_info", "tilt_rad", "1.4.0", ""): 1,
-        },
-    ),
 }
 
 
@@ -206,12 +133,6 @@ def test_status_is_shown_as_samples(
     seen_robot.status(**status)
     found = seen_robot.samples()
     assert {key: found[key] for key in expected} == expected
-
-
-def test_what_there_is_not_has_no_samples(seen_robot: Seen) -> None:
-    seen_robot.status()
-    absent = ("latency_seconds", "set_", "trial_", "shadow_")
-    assert not [name for name, *_ in seen_robot.samples() if name.startswith(absent)]
 
 
 def test_time_in_each_mode_adds_up_and_no_silence_counts(seen_robot: Seen) -> None:
@@ -237,39 +158,9 @@ def test_a_silent_node_is_not_up_and_has_no_values(seen_robot: Seen, reported: b
     }
 
 
-def test_diagnosis_of_the_node_is_shown_and_that_of_others_is_not(seen_robot: Seen) -> None:
-    seen_robot.status()
-    seen_robot.diagnose()
-    assert seen_robot.samples()["revoked",] == 0
-    told = {"drifted_terms": "joint_vel, base_ang_vel", "revoked": "falls", "chunk__rate_hz": "7.5"}
-    seen_robot.diagnose(NODE, DiagnosticStatus.WARN, **told)
-    seen_robot.diagnose("/lite3_2/joint_policy_node", drifted_terms="x")
-    found = seen_robot.samples()
-    assert (found["drifted_terms",], found["diagnostics_level",]) == (2, 1)
-    assert (found["revoked",], found["chunk_rate_hertz",]) == (1, 7.5)
-
-
-def test_driver_and_battery_are_shown(seen_robot: Seen) -> None:
-    driver = "/lite3_1/lite3_driver"
-    seen_robot.metrics.expect(driver, RobotStatus)
-    seen_robot.metrics.take_status(
-        driver,
-        RobotStatus(
-            state=RobotStatus.FOLLOWING, joint_names=["FL_hip", "FL_knee"], temperature_c=[41.0]
-        ),
-    )
-    seen_robot.metrics.take_battery(BatteryState(percentage=0.5, voltage=28.0))
-    found = seen_robot.samples()
-    assert found["driver_state", "FOLLOWING"] == 1
-    assert found["driver_state", "LISTENING"] == 0
-    assert found["joint_temperature_celsius", "FL_hip"] == 41.0
-    assert found["battery_ratio",] == 0.5
-
-
 def test_labels_of_a_hostile_status_are_bounded(seen_robot: Seen) -> None:
     seen_robot.status(
-        backend="b" * 10_000,
-        inputs=[InputStatus(name=f"{place}" * 300) for place in range(10_000)],
+        backend="b" * 10_000, inputs=[InputStatus(name=f"{place}" * 300) for place in range(10_000)]
     )
     text = seen_robot.text()
     assert len(text) < 200_000

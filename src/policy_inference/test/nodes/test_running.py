@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.errors import BackendError
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.kinds.cores import NATIVE, PYTHON
@@ -33,11 +32,7 @@ class TestInputs:
         check_wording(lockstep.hears("held_too_long"))
 
     @pytest.mark.parametrize(
-        ("name", "spoilt"),
-        [
-            ("joint_states", "not UTF-8"),
-            ("imu/data", "empty"),
-        ],
+        ("name", "spoilt"), [("joint_states", "not UTF-8"), ("imu/data", "empty")]
     )
     def test_message_that_cannot_be_read_is_bridged_and_named(
         self, lockstep: Robot, name: str, spoilt: str
@@ -49,17 +44,6 @@ class TestInputs:
         assert status.mode == Mode.RUN
         lockstep.spoilt = {}
         assert lockstep.modes(2) == [Mode.RUN] * 2
-
-    def test_the_robot_s_names_count_in_what_it_says_and_in_what_it_receives(
-        self, activate: Activate, partner: Robot, tmp_path: Path
-    ) -> None:
-        names = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
-        activate(use_sim_time=True, bundle=str(write_bundle(tmp_path / "renamed", names)))
-        partner.names = ("left_joint", "rr")
-        partner.is_met()
-        command = partner.runs().tick()
-        assert command.mode == Mode.RUN
-        assert list(command.names) == ["left_joint", "rr"]
 
 
 class TestClocks:
@@ -121,20 +105,6 @@ class TestTicks:
         assert lockstep.tick().mode == Mode.STAND
 
     @pytest.mark.usefixtures("python_models")
-    def test_backend_that_fails_holds_then_damps(
-        self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(_: OnnxBackend) -> None:
-            raise BackendError("the device is gone")
-
-        lockstep.runs()
-        monkeypatch.setattr(OnnxBackend, "run", fail)
-        found = lockstep.modes(10)
-        assert found[0] == Mode.HOLD
-        assert found[-1] == Mode.DAMP
-        lockstep.hears("the device is gone")
-
-    @pytest.mark.usefixtures("python_models")
     def test_node_ends_although_a_tick_hangs(
         self, lockstep_node: JointPolicyNode, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -194,10 +164,7 @@ class TestRealTime:
         # By itself a tick would come a second after the one before.
         bundle = write_bundle(tmp_path / "slow", {"rate_hz": 1})
         node = activate(
-            bundle=str(bundle),
-            trigger="joint_states",
-            command_valid_for_s=2.0,
-            realtime__loop=loop,
+            bundle=str(bundle), trigger="joint_states", command_valid_for_s=2.0, realtime__loop=loop
         )
         assert node.loop.name == loop
         partner.until(lambda: partner.commands, "the first command")

@@ -28,12 +28,7 @@ STATES = {
         "to": {"alone": {"blend_s": 0.1}},
         "fallback": "alone",
     },
-    "alone": {
-        "members": ["legs"],
-        "held": [*ARM],
-        "stand": True,
-        "to": {"both": {"blend_s": 0.1}},
-    },
+    "alone": {"members": ["legs"], "held": [*ARM], "stand": True, "to": {"both": {"blend_s": 0.1}}},
 }
 
 

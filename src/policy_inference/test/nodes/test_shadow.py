@@ -25,18 +25,10 @@ from .colour_bundle import SIZE
 from .harness import Activate, Robot, StageOf
 from .kinds import CHUNK, JOINT, OFFSET_RAD, Kind
 from .shadow_backends import SLOW_S
-from .shadows import (
-    FAULTS,
-    moves_sensors,
-    register_faulty,
-    run_of_commands,
-    settled,
-    shadow_of,
-)
+from .shadows import FAULTS, moves_sensors, register_faulty, run_of_commands, settled, shadow_of
 
 pytestmark = pytest.mark.ros
 TICKS = 30
-both_kinds = pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +86,9 @@ class TestDistance:
         assert not lockstep.newest().shadow
 
 
-@both_kinds
+@pytest.mark.parametrize(
+    "kind", [JOINT, pytest.param(CHUNK, marks=pytest.mark.acceptance)], ids=str
+)
 def test_recording_has_what_the_shadow_made_of_each_tick(
     activate: Activate, partner: Robot, moved: Path, tmp_path: Path, kind: Kind
 ) -> None:

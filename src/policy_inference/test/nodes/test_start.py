@@ -61,10 +61,6 @@ def test_modules_are_left_out_of_collections(tmp_path: Path) -> None:
     )
     command = "from policy_store.command_line import node_command\nnode_command('some_node')()"
     done = subprocess.run(
-        [sys.executable, "-c", command],
-        cwd=tmp_path,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", command], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
     )
     assert done.stdout.split() == ["False", "True", "False"]

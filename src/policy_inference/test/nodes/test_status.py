@@ -4,19 +4,25 @@
 
 import hashlib
 import math
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_msgs.msg import JointCommand, PolicyStatus
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from policy_msgs.msg import JointCommand
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import JointState
 
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.machine import telemetry
+from policy_inference.machine.machine import Machine
 from testkit.wording import check_wording
 
-from .harness import Activate, Robot, counters, is_damp, status_of_input
+from .harness import DEADLINE_S, Activate, Robot, counters, is_damp, status_of_input
+from .kinds import CHUNK, JOINT
 
 pytestmark = pytest.mark.ros
 
@@ -45,15 +51,6 @@ def test_fault_is_counted_named_and_logged_as_an_error(lockstep: Robot) -> None:
     assert lockstep.hears("not_finite: joint_vel", level="ERROR")
 
 
-def test_inputs_have_ages_and_publishers(lockstep: Robot) -> None:
-    lockstep.silent = {"imu/data"}
-    status = lockstep.newest()
-    joint_states, imu = status_of_input(status, "joint_states"), status_of_input(status, "imu/data")
-    assert (joint_states.ok, joint_states.publishers) == (True, 1)
-    assert joint_states.age_s == pytest.approx(0.0, abs=0.0201)
-    assert imu.age_s == pytest.approx(0.04, abs=0.0201)
-
-
 def test_input_that_never_came_is_infinitely_old(activate: Activate, partner: Robot) -> None:
     partner.silent = {"joint_states"}
     activate(use_sim_time=True)
@@ -73,9 +70,7 @@ def test_second_publisher_in_run_is_an_error_while_motion_goes_on(lockstep: Robo
     assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
 
 
-def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
-    lockstep: Robot,
-) -> None:
+def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(lockstep: Robot) -> None:
     other = lockstep.runs().node.create_publisher(JointCommand, "joint_command", 10)
     said = lockstep.hears("2 publishers", "/joint_command", level="ERROR")
     check_wording(said)
@@ -87,17 +82,6 @@ def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
     lockstep.node.destroy_publisher(other)
     lockstep.reported(lambda s: "publishers" not in s.reason, "the end of it")
     assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
-
-
-def test_late_subscriber_gets_the_newest_status(activate: Activate, partner: Robot) -> None:
-    activate(use_sim_time=True, status_rate_hz=0.1)
-    partner.is_met()
-    partner.request("stand")
-    late = list[PolicyStatus]()
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    partner.node.create_subscription(PolicyStatus, "joint_policy_node/status", late.append, latched)
-    partner.until(lambda: late, "the status from before")
-    assert late[0].mode == Mode.STAND
 
 
 def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) -> None:
@@ -114,16 +98,52 @@ def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) ->
 
 
 class TestDiagnostics:
-    def test_old_input_is_a_warning_while_nothing_moves(self, lockstep: Robot) -> None:
-        lockstep.diagnostics.clear()
-        lockstep.diagnosed(lambda d: d.message == "DAMP")
-        lockstep.silent = {"imu/data"}
-        found = lockstep.diagnosed(lambda d: d.message != "DAMP")
-        assert found.level == DiagnosticStatus.WARN
-        assert "imu/data" in found.message
-
     def test_latched_fault_is_an_error_with_its_reason(self, lockstep: Robot) -> None:
         lockstep.runs().request("estop")
         found = lockstep.diagnosed(lambda d: "estop" in d.message)
         assert found.level == DiagnosticStatus.ERROR
         check_wording(found.message)
+
+
+@pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)
+def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"npu_load_percent": "31", "npu_temperature_c": "52.1"}
+    monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(lambda machine: told))
+    activate(use_sim_time=True)
+    partner.is_met()
+    status = partner.reported(lambda s: partner.tick() and s.telemetry, "telemetry")
+    found = {value.key: value.value for value in status.telemetry}
+    assert told.items() <= found.items()
+    assert float(found["memory_available_mib"]) > 0
+    assert told.items() <= partner.told().items()
+
+
+def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
+    activate: Activate, partner: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(machine: Machine) -> Mapping[str, str]:
+        hangs.set()
+        goes_on.wait()
+        return {}
+
+    monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(hang))
+    monkeypatch.setattr(telemetry, "_SILENT_S", 0.1)
+    try:
+        node = activate(use_sim_time=True)
+        partner.runs()
+        assert hangs.wait(DEADLINE_S)
+        partner.request("estop")
+        said = partner.hears("telemetry: ")
+        check_wording(said)
+        partner.statuses.clear()
+        partner.until(lambda: partner.tick() and len(partner.statuses) > 3, "statuses")
+        assert not partner.statuses[-1].telemetry
+        assert [each.text for each in partner.logged()].count(said) == 1
+        assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
+    finally:
+        goes_on.set()

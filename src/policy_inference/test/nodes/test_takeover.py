@@ -23,7 +23,7 @@ from testkit.wording import check_wording
 
 from .arm import Arm, seen_positions
 from .colour_bundle import JOINTS, RATE_HZ, write_colours
-from .harness import staged, status_of_input
+from .harness import staged
 
 pytestmark = pytest.mark.ros
 
@@ -127,23 +127,6 @@ def test_the_arm_follows_the_leader_and_then_the_policy_again_without_a_jump(
     status = arm.newest()
     assert status.mode == Mode.RUN
     check_wording(status.reason)
-
-
-def test_a_handover_says_how_far_off_each_joint_of_the_leader_is(start_led: Start) -> None:
-    arm = start_led(leader_tolerance_rad=0.1).runs()
-    arm.leader = [position + 0.3 for position in arm.tick().position]
-    arm.tick()
-    arm.request("take_over")
-    before = list(arm.tick().position)
-    arm.ticks(20)
-    assert arm.commands[-1].position == pytest.approx(before, abs=1e-12)
-    assert not arm.person_drives
-    arm.hears(f"{JOINTS[0]} +0.")
-    arm.until(
-        lambda: arm.tick() and arm.told()["takeover.driver"] == "handover", "it in the diagnostics"
-    )
-    check_wording(status_of_input(arm.statuses[-1], "leader/joint_states").text)
-    assert float(arm.told()[f"takeover.off_rad.{JOINTS[0]}"]) == pytest.approx(0.3, abs=0.15)
 
 
 def test_a_leader_with_motors_goes_to_the_arm_and_is_limp_while_a_person_drives(

@@ -28,11 +28,7 @@ CASES: Mapping[str, tuple[Kind, Mapping[str, object], list[str]]] = {
 
 @pytest.mark.parametrize(("kind", "parameters", "own"), CASES.values(), ids=CASES)
 def test_node_has_the_threads_that_are_documented(
-    activate: Activate,
-    kind: Kind,
-    tmp_path: Path,
-    parameters: Mapping[str, object],
-    own: list[str],
+    activate: Activate, kind: Kind, tmp_path: Path, parameters: Mapping[str, object], own: list[str]
 ) -> None:
     before = {*threading.enumerate()}
     node = activate(**{"flight.folder": str(tmp_path / "flights"), **parameters})

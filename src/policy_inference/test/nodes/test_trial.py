@@ -150,23 +150,6 @@ def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_aft
     assert (two_versions / CURRENT).readlink() == Path(OLDER)
 
 
-@pytest.mark.acceptance
-def test_stand_is_refused_until_the_version_before_is_loaded(
-    on_trial: Robot, two_versions: Path
-) -> None:
-    """Its files are gone for a while, so that it cannot be loaded at once."""
-    (two_versions / OLDER).rename(two_versions / "away")
-    breaks_its_gate(on_trial)
-    awaits_state(on_trial, two_versions, TrialState.FAILED)
-    on_trial.request("reset")
-    on_trial.refusal("stand")
-    on_trial.until(lambda: "expected a link" in on_trial.ask("stand").message, "the reason")
-    (two_versions / "away").rename(two_versions / OLDER)
-    on_trial.ask("stand")
-    falls_back(on_trial)
-    on_trial.runs()
-
-
 def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     run_trial: Activate, partner: Robot, two_versions: Path
 ) -> None:
@@ -185,17 +168,6 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     partner.request("run")
     assert events_on_record(two_versions) == ["begun", "run_began", "run_ended", "passed", "kept"]
-
-
-def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
-    on_trial: Robot, two_versions: Path
-) -> None:
-    on_trial.runs()
-    trial_on_record(two_versions).append(TrialEvent.ENDED, reason="rolled back on request")
-    on_trial.request("stand")
-    on_trial.until(lambda: on_trial.tick().mode == Mode.READY, "READY")
-    on_trial.refusal("run")
-    falls_back(on_trial)
 
 
 def test_run_that_was_cut_has_failed_when_the_node_configures(
@@ -226,19 +198,6 @@ def test_limits_and_range_of_the_trial_hold(run_trial: Activate, partner: Robot)
     assert node.controller.state["velocity_command"].tolist() == [0.3, 0.0, 0.0]
     partner.loads(f"two_joints@{OLDER}")
     assert node.policy.limits.max_tilt_rad == 1.0
-
-
-def test_version_is_put_on_trial_while_the_node_is_at_work(
-    activate: Activate, partner: Robot, two_versions: Path, put_on_trial: Begin
-) -> None:
-    activate(bundle="two_joints", use_sim_time=True)
-    partner.is_met()
-    assert partner.newest().bundle_version == OLDER
-    put_on_trial(TRIAL)
-    partner.loads("two_joints")
-    assert partner.newest().bundle_version == NEWER
-    breaks_its_gate(partner)
-    falls_back(partner)
 
 
 def test_version_whose_content_is_not_that_of_the_trial_is_refused(

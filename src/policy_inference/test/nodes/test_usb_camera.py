@@ -99,12 +99,6 @@ class TestCapture:
             UsbCapture(camera_request(width=1280))
         assert camera.taken_by is None
 
-    def test_camera_without_jpeg_gives_pixels_and_no_jpeg(self, camera: Device) -> None:
-        camera.formats = ("YUYV",)
-        with refusal(CameraError):
-            UsbCapture(camera_request(compressed=True))
-        assert shot_of(UsbCapture(camera_request())).data.shape == (480, 640, 3)
-
     @pytest.mark.parametrize("shape", [(480, 640), (240, 320, 3), (480, 640, 4)])
     def test_image_of_another_shape_than_agreed_is_refused(
         self, camera: Device, shape: tuple[int, ...]
@@ -152,31 +146,8 @@ class TestList:
         check_wording(*lines)
         assert camera.taken_by is None
 
-    def test_image_that_is_there_is_replaced_only_by_force(
-        self, camera: Device, folders: Path
-    ) -> None:
-        (folders / "video3.jpg").write_text("mine")
-        with refusal(CameraError):
-            list(usb_capture.list_cameras(folders, force=False))
-        assert camera.opened == 0
-        list(usb_capture.list_cameras(folders, force=True))
-        assert cv2.imread(str(folders / "video3.jpg")) is not None
-
 
 class TestCommand:
-    def test_list_needs_no_ros_and_output_needs_list(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
-
-        with pytest.raises(SystemExit) as ended:
-            main(["--list"])
-        assert ended.value.code == 0
-        check_wording(capsys.readouterr().out)
-        with pytest.raises(SystemExit) as ended:
-            main(["--output", "images"])
-        assert ended.value.code == 2
-
     @pytest.mark.ros
     def test_camera_without_a_device_ends_with_the_reason(
         self, capfd: pytest.CaptureFixture[str]
@@ -206,10 +177,7 @@ class TestNode:
 
     @pytest.mark.parametrize(
         ("transport", "message", "topic"),
-        [
-            ("raw", Image, "image_raw"),
-            ("compressed", CompressedImage, "image_raw/compressed"),
-        ],
+        [("raw", Image, "image_raw"), ("compressed", CompressedImage, "image_raw/compressed")],
     )
     def test_images_come_as_pixels_or_as_jpeg(
         self,
@@ -258,23 +226,6 @@ class TestNode:
         node_stage.robot.until(lambda: len(found) > before + 2, "images again")
         node_stage.robot.until(lambda: node_stage.robot.log.count("/image_raw") == 2, "a line")
         assert [each.text for each in node_stage.robot.logged()].count(missing) == 1
-
-    def test_error_of_a_read_is_reported_once_and_the_camera_opened_again(
-        self,
-        camera: Device,
-        node_stage: Stage,
-        start_camera: Callable[..., UsbCamera],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr("policy_inference.nodes.usb_camera._FIRST_WAIT_S", 0.01)
-        images: list[Image] = []
-        node_stage.robot.node.create_subscription(Image, "image_raw", images.append, qos.SAMPLE)
-        camera.instead = [MemoryError("640 kB")] * 3
-        start_camera(device="/dev/video3")
-        node_stage.robot.until(lambda: images, "an image")
-        node_stage.robot.hears("/image_raw")
-        assert node_stage.robot.log.count("MemoryError: 640 kB") == 1
-        assert camera.opened == 4
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_camera_whose_thread_ends_ends_the_process_with_a_status(

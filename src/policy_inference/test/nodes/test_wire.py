@@ -13,12 +13,14 @@ import pytest
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Quaternion, Vector3
 from policy_msgs.msg import JointCommand
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
 
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_inference.messages.cdr import JointCommandWriter
 from policy_inference.messages.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.wording import refusal
@@ -216,3 +218,42 @@ def test_text_that_is_no_utf_8_is_refused_by_the_type_that_was_expected() -> Non
     wire = serialize_message(numbered_joints(["aaaaaaaa"])).replace(b"aaaa", b"\xff\xff\xff\xff", 1)
     with refusal(RobotError):
         decoder_for(JointState)(wire)
+
+
+ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+# All lengths modulo 8, since the arrays that follow are aligned.
+NAMES = [*(["abcdefgh"[:length]] for length in range(1, 9)), ["ab", "c", ""], ["gelenk_ö"] * 12]
+
+
+def command_of(names: list[str], block: F64, stamp: Time, sequence: int, mode: int) -> JointCommand:
+    message = JointCommand(
+        stamp=stamp,
+        sequence=sequence,
+        mode=mode,
+        names=names,
+        valid_for=Duration(sec=1, nanosec=250_000_000),
+    )
+    for field, row in zip(ARRAYS, block, strict=True):
+        setattr(message, field, array("d", row))
+    return message
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_command_is_read_by_rclpy_with_all_its_numbers(names: list[str]) -> None:
+    writer = JointCommandWriter(names, 1_250_000_000)
+    block = np.zeros((len(ARRAYS), len(names)))
+    for sequence, mode in ((0, JointCommand.MODE_RUN), (2**64 - 1, JointCommand.MODE_DAMP)):
+        block += np.random.default_rng(sequence % 7).normal(size=block.shape)
+        written = writer.write(block, 12_345_678_901, sequence, mode)
+        # Not by their bytes: what the middleware pads with is anything.
+        wanted = command_of(names, block, Time(sec=12, nanosec=345_678_901), sequence, mode)
+        assert deserialize_message(written, JointCommand) == wanted
+        assert len(written) == len(serialize_message(wanted))
+
+
+def test_a_command_that_was_written_stays_as_it_is() -> None:
+    writer = JointCommandWriter(["a"], 0)
+    first = writer.write(np.ones((6, 1)), 1, 1, 1)
+    kept = bytes(bytearray(first))
+    writer.write(np.zeros((6, 1)), 2, 2, 2)
+    assert first == kept

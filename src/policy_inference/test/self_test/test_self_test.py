@@ -105,7 +105,7 @@ def test_a_model_that_changes_while_it_runs_fails_with_the_count_of_runs(
 
 
 @pytest.mark.parametrize(
-    ("rows", "different", "enough"), [(8, 8, True), (7, 7, False), (20, 1, False), (20, 7, False)]
+    ("rows", "different", "enough"), [(8, 8, True), (7, 7, False), (20, 1, False)]
 )
 def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     test: Test, tmp_path: Path, rows: int, different: int, enough: bool
@@ -168,20 +168,6 @@ def test_what_was_measured_before_a_device_failed_is_kept(
     assert told["at_rate"] is None
 
 
-def test_a_sensor_that_fails_ends_nothing_and_is_reported(
-    test: Test, sound_bundle: Path, vendor_device: Device
-) -> None:
-    def tell(time_s: float) -> dict[str, str]:
-        raise RuntimeError("the sensor is gone")
-
-    vendor_device.tell = tell
-    found = test(sound_bundle)
-    assert found, found.error
-    told = "telemetry: RuntimeError: the sensor is gone"
-    assert report_figures(found)["at_rate"]["device"]["unreadable"] == told
-    assert any(told in line for line in lines(found))
-
-
 @pytest.mark.parametrize("error", [ZeroDivisionError("broken"), SystemExit(0)], ids=repr)
 def test_whatever_a_runtime_raises_is_in_the_report_with_its_place(
     test: Test, sound_bundle: Path, vendor_device: Device, error: BaseException
@@ -194,12 +180,6 @@ def test_whatever_a_runtime_raises_is_in_the_report_with_its_place(
 
 def test_a_bundle_without_golden_rows_cannot_be_tested(test: Test, write_either: Write) -> None:
     found = test(write_either(golden=None))
-    assert not found
-    check_wording(found.error)
-
-
-def test_a_back_end_without_an_artifact_cannot_be_tested(test: Test, tmp_path: Path) -> None:
-    found = test(two_joint_bundle(tmp_path / "bundle", backend="gone"))
     assert not found
     check_wording(found.error)
 
@@ -297,21 +277,6 @@ def test_power_is_judged_where_it_is_reported(
     found = test(sound_bundle)
     assert bool(found) is holds
     check_wording(failed_names(found))
-
-
-def test_load_is_read_five_times_a_second_while_the_policy_runs(
-    test: Test, sound_bundle: Path, vendor_device: Device
-) -> None:
-    vendor_device.tell = lambda time_s: {
-        "npu_load_percent": f"{time_s:.3f}",
-        "npu_governor": "performance",
-    }
-    told = report_figures(test(sound_bundle, duration_s=2.0))["at_rate"]["device"]
-    assert told["samples"] == 10
-    load = told["numbers"]["npu_load_percent"]
-    assert load["max"] - load["min"] == pytest.approx(1.8, abs=0.02)
-    assert load["first"] < load["mean"] < load["second"]
-    assert told["words"] == {"npu_governor": ["performance"]}
 
 
 def test_the_report_does_not_name_its_user(

@@ -155,11 +155,7 @@ class Service:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path,
-    asked: EndpointOptions | None = None,
-    *,
-    clients: int = 64,
-    spin_ns: int = 0,
+    folder: Path, asked: EndpointOptions | None = None, *, clients: int = 64, spin_ns: int = 0
 ) -> Iterator[Service]:
     service = Service(folder, asked, clients=clients, spin_ns=spin_ns)
     try:

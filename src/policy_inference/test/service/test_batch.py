@@ -23,7 +23,7 @@ from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, weights
 from testkit.wording import refusal
 
-from ..nodes.bundles import CONTRACT, write_version
+from ..nodes.bundles import CONTRACT
 from .serving_models import Save, ask_alone, save_counting, save_first, session_of
 
 OBS, ACTIONS, STATE = 15, 2, [2, 1, 2]
@@ -172,18 +172,6 @@ def save_mixing(file: Path) -> Path:
     return save(file, nodes, *sizes, constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)})
 
 
-def save_values(file: Path) -> Path:
-    """Save a model whose open axis is not the robots."""
-    nodes = [
-        helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
-        helper.make_node("Reshape", ["first", "shape"], ["actions"]),
-    ]
-    sizes = {"obs": ("values",)}, {"actions": ("batch", ACTIONS)}
-    places = {"from": [0], "to": [ACTIONS], "shape": [-1, ACTIONS]}
-    constants = {name: np.array(value) for name, value in places.items()}
-    return save(file, nodes, *sizes, constants=constants)
-
-
 @pytest.mark.parametrize(
     ("save_to", "given"),
     [
@@ -194,7 +182,6 @@ def save_values(file: Path) -> Path:
             id="state of fixed size",
         ),
         pytest.param(save_mixing, {}, id="mixes the robots"),
-        pytest.param(save_values, {"inputs": {"obs": {"shape": [OBS]}}}, id="other axis"),
     ],
 )
 def test_batch_of_a_model_that_does_not_answer_each_robot_as_alone_is_refused(
@@ -202,35 +189,3 @@ def test_batch_of_a_model_that_does_not_answer_each_robot_as_alone_is_refused(
 ) -> None:
     with refusal(BackendError):
         serve_batch(save_to, **given)
-
-
-def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_path: Path) -> None:
-    folder = write_version(tmp_path / "bundle", "1.0.0")
-    golden = np.load(folder / "golden.npz")["obs"]
-    # No random observation has all its values within 1 but the golden rows.
-    nodes = [
-        helper.make_node("MatMul", ["obs", "w"], ["each"]),
-        helper.make_node("Abs", ["obs"], ["sizes"]),
-        helper.make_node("ReduceMax", ["sizes"], ["size"], axes=[1]),
-        helper.make_node("ReduceMin", ["size"], ["least"], axes=[0]),
-        helper.make_node("Less", ["least", "one"], ["is_small"]),
-        helper.make_node("Less", ["size", "one"], ["is_itself"]),
-        helper.make_node("Xor", ["is_small", "is_itself"], ["by_others"]),
-        helper.make_node("Cast", ["by_others"], ["added"], to=1),
-        helper.make_node("Add", ["each", "added"], ["actions"]),
-    ]
-    assert np.abs(golden).max() <= 1.0
-    save(
-        folder / "policy.onnx",
-        nodes,
-        {"obs": ("batch", OBS)},
-        {"actions": ("batch", ACTIONS)},
-        constants={"w": weights(OBS, ACTIONS), "one": np.float32(1)},
-    )
-    contract = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
-    contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(
-        (folder / "policy.onnx").read_bytes()
-    ).hexdigest()
-    (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-    with refusal(BackendError):
-        open_served(ServeRequest(bundle=str(folder), batch=4))

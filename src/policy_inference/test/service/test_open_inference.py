@@ -16,16 +16,12 @@ from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.open_inference import SERVICE, WireTensors, message_classes
-from policy_inference.service.open_inference_server import (
-    GraphService,
-    OpenInferenceServer,
-)
+from policy_inference.service.open_inference_server import GraphService, OpenInferenceServer
 from policy_inference.testing.models import save_linear
 from testkit.wording import check_wording, refusal
 
 grpc: Any = pytest.importorskip("grpc", reason="grpcio is not installed")
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
-BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 Ask = Callable[..., Any]
 
 
@@ -164,11 +160,6 @@ def test_server_answers_that_it_is_there_while_a_model_runs(
         assert ask_server("ServerReady").ready
         assert not tiny_model.answers_within(0.01)
     assert tiny_model.answers_within(0.01)
-
-
-def test_port_that_is_taken_is_an_error(oip_server: OpenInferenceServer) -> None:
-    with refusal(PolicyError):
-        OpenInferenceServer(("127.0.0.1", oip_server.port), {})
 
 
 def test_other_machines_need_a_secret_to_connect() -> None:

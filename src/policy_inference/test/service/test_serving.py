@@ -71,9 +71,7 @@ def test_joints_are_called_as_the_robot_does_and_another_output_is_not_observed(
     "history",
     [
         {},
-        {"length": 3},
         {"length": 3, "order": "newest_first"},
-        {"length": 2, "layout": "per_term"},
         {"length": 3, "layout": "per_term", "order": "newest_first", "init": "zero"},
     ],
     ids=str,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,6 @@ import pytest
 PACKAGE = Path(__file__).parents[2]
 UNIT = PACKAGE / "systemd" / "policy_inference@.service"
 ANALYZE = "systemd-analyze"
-MOST_EXPOSED = 2.0
 
 
 def has(tool: str) -> pytest.MarkDecorator:
@@ -52,37 +50,6 @@ def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path) -> None:
     assert output_of(ANALYZE, "verify", unit) == "status 0"
 
 
-@has(ANALYZE)
-def test_systemd_rates_the_unit_as_hardened(unit: Path) -> None:
-    found = output_of(ANALYZE, "security", "--offline=yes", unit)
-    if "unrecognized option" in found:  # before systemd 250
-        pytest.skip("this systemd-analyze rates only what runs")
-    exposure = found.partition("Overall exposure level for ")[2].split()[1]
-    assert float(exposure) <= MOST_EXPOSED
-
-
-@has("systemd-sysusers")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to root")
-def test_systemd_makes_the_user_of_the_unit_and_the_group_of_its_clients(tmp_path: Path) -> None:
-    folder = tmp_path / "etc" / "sysusers.d"
-    folder.mkdir(parents=True)
-    shutil.copy(
-        PACKAGE / "systemd" / "policy_inference.sysusers.conf", folder / "policy_inference.conf"
-    )
-    assert output_of("systemd-sysusers", f"--root={tmp_path}").endswith("status 0")
-    (line,) = [
-        line
-        for line in (tmp_path / "etc" / "passwd").read_text().splitlines()
-        if line.startswith("policy_inference:")
-    ]
-    assert line.endswith("nologin")
-    groups = {
-        line.split(":")[0]: line.split(":")[3]
-        for line in (tmp_path / "etc" / "group").read_text().splitlines()
-    }
-    assert groups["policy_clients"] == groups["policy_inference"] == ""
-
-
 @has("apparmor_parser")
 def test_apparmor_compiles_the_profile() -> None:
     found = output_of(
@@ -93,11 +60,6 @@ def test_apparmor_compiles_the_profile() -> None:
     )
     assert found.endswith("status 0")
     assert "Warning" not in found
-
-
-def test_unit_and_profile_name_each_other() -> None:
-    assert "AppArmorProfile=-policy_inference\n" in UNIT.read_text()
-    assert "profile policy_inference " in (PACKAGE / "apparmor" / "policy_inference").read_text()
 
 
 def unit_settings(file: Path) -> dict[str, str]:

@@ -107,11 +107,7 @@ class ShadowedArm:
                 self.shadow.answer(
                     self._tick,
                     ShadowQuestion(
-                        self.arm.controller.state.flat,
-                        run.target,
-                        self._begins,
-                        self._lost,
-                        asked,
+                        self.arm.controller.state.flat, run.target, self._begins, self._lost, asked
                     ),
                     late=self.late,
                 )

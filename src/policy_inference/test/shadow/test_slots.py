@@ -5,19 +5,34 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
 from policy_core.guard.bounds import Rule
+from policy_core.guard.limits import StricterLimits
+from policy_core.interfaces import ShadowMode
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.observation.images import Frame
+from policy_core.observation.state import RobotState
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
 from policy_inference.shadow.observation_slots import IMAGE_BYTES, OBSERVATIONS, ObservationSlots
+from policy_inference.shadow.shadow_process import ShadowProcess
+from policy_inference.shadow.shadowed_member import ShadowQuestion
 from policy_inference.shadow.tick_slots import SLOTS, TickSlots
+from policy_inference.testing.process import children
 from testkit.kernel.chunk_contracts import chunk_contract_of
+from testkit.wording import check_wording
+
+from ..nodes.bundles import write_version
 
 
 @pytest.fixture
@@ -148,16 +163,6 @@ def test_images_that_are_too_large_are_missed(
     assert shadow.given(0).missed
 
 
-def test_observation_that_was_skipped_has_no_result(
-    both_ends: tuple[ObservationSlots, ObservationSlots],
-) -> None:
-    node, shadow = both_ends
-    node.give(0, tick(1, numbered_observation(1)))
-    shadow.given(0)
-    shadow.answer([])
-    assert node.answered(0) == ()
-
-
 def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
     both_ends: tuple[ObservationSlots, ObservationSlots],
 ) -> None:
@@ -166,3 +171,40 @@ def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
     node.give(0, tick(1, numbered_observation(1)))
     os.pwrite(node.fd, b"\x7f" * (1 << 16), 0)
     assert len(node.answered(0)) <= 1
+
+
+@pytest.fixture
+def golden_bundle(tmp_path: Path) -> JointBundle:
+    return load_bundle(write_version(tmp_path / "two_joints", "1.2.3"), kind=JointBundle)
+
+
+@pytest.fixture
+def hanging_shadow(golden_bundle: JointBundle) -> Iterator[ShadowProcess]:
+    before, state = children(), RobotState(golden_bundle.contract)
+    request = OpenRequest(
+        bundle=str(golden_bundle.path),
+        public_key="",
+        backends=["onnx"],
+        options={},
+        stricter_limits=StricterLimits(),
+        output="joint_command",
+    )
+    process = ShadowProcess(request, golden_bundle, state, ShadowMode.FOLLOWED)
+    (pid,) = children() - before
+    os.kill(pid, signal.SIGSTOP)
+    process.start()
+    yield process
+    process.close()
+
+
+def test_shadow_hangs_since_it_was_asked_and_not_since_the_robot_rests(
+    hanging_shadow: ShadowProcess, golden_bundle: JointBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, begun_s, ahead_s = RobotState(golden_bundle.contract), time.monotonic(), 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: begun_s + ahead_s)
+    ahead_s = 100.0  # in READY
+    assert not hanging_shadow.problem()
+    hanging_shadow.give(0, ShadowQuestion(state.flat, np.zeros(2), True))
+    assert not hanging_shadow.problem()
+    ahead_s += 3.0
+    check_wording(hanging_shadow.problem())

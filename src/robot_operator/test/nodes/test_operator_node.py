@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import InputStatus, JointCommand, RobotStatus, SetStatus
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -119,15 +118,6 @@ def test_keys_let_a_person_take_over_and_hand_back_after_enter(
         met_robot.is_asked(request)
 
 
-def test_single_policy_has_no_state_to_switch_to(operator: Make, met_robot: Robot) -> None:
-    node = operator()
-    let_it_walk(met_robot, node)
-    met_robot.holds(DEADMAN, SWITCH)
-    met_robot.until(lambda: "refused" in screen_lines(node), "the refusal")
-    check_wording(screen_lines(node)["refused"])
-    assert met_robot.asked == []
-
-
 def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_while_it_runs(
     operator: Make, met_robot: Robot
 ) -> None:
@@ -177,13 +167,6 @@ def test_damp_and_reset_are_asked_of_policy_and_driver(
     assert sorted(met_robot.asked) == sorted([request_, f"driver: {request_}"])
 
 
-def test_keys_that_must_be_let_go_are_shown_so(operator: Make, met_robot: Robot) -> None:
-    node = operator()
-    check_wording(screen_lines(node)["velocity"])
-    node.press("space")
-    check_wording(screen_lines(node)["velocity"])
-
-
 def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
     operator: Make, met_robot: Robot
 ) -> None:
@@ -197,24 +180,12 @@ def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
     assert met_robot.asked == []
     met_robot.driver.state = RobotStatus.FOLLOWING
     let_it_walk(met_robot, node)
-    met_robot.driver.state, met_robot.driver.reason = (
-        RobotStatus.DAMPING,
-        "the command expired",
-    )
+    met_robot.driver.state, met_robot.driver.reason = (RobotStatus.DAMPING, "the command expired")
     met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     view = node.view()
     check_wording(view.headline)
     assert view.condition is RobotCondition.AT_REST
     assert screen_lines(node)["next"] == "damp (d)"
-
-
-def test_driver_that_falls_silent_is_shown_so(operator: Make, met_robot: Robot) -> None:
-    met_robot.has_driver()
-    node = operator()
-    meets_driver(met_robot, node)
-    met_robot.driver = None
-    met_robot.until(lambda: node.view().condition is RobotCondition.UNKNOWN, "the driver's silence")
-    check_wording(screen_lines(node)["next"], node.view().headline)
 
 
 def test_refusal_is_shown_with_its_reason(operator: Make, met_robot: Robot) -> None:
@@ -233,19 +204,6 @@ def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
     check_wording(screen_lines(node)["driver"])
     met_robot.types(node.press, "t", lambda: "take_control" in news(node))
     check_wording(lines_with(news(node), "take_control")[0])
-
-
-def test_lost_joystick_is_an_estop_by_choice(
-    unconfigured: Make, operator_executor: SingleThreadedExecutor, met_robot: Robot
-) -> None:
-    node = unconfigured(joy_timeout_s=0.5, lost_joystick="estop")
-    assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-    assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-    operator_executor.add_node(node)
-    meets_joystick(met_robot, node)
-    met_robot.joy = None
-    met_robot.until(lambda: met_robot.estops == [True], "the e-stop")
-    assert "joystick: lost" in news(node)
 
 
 def test_of_two_joysticks_none_drives(operator: Make, met_robot: Robot) -> None:
@@ -307,12 +265,6 @@ def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
     assert met_robot.asked == []
 
 
-def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(operator: Make) -> None:
-    node = operator()
-    node.trigger_deactivate()
-    assert node.answering == 0
-
-
 def test_goodbye_to_a_robot_that_folds_ends_that(operator: Make, met_robot: Robot) -> None:
     met_robot.has_driver()
     node = operator()
@@ -353,11 +305,3 @@ def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot
     )
     check_wording(node.view().headline)
     check_wording(screen_lines(node)["people"])
-
-
-def test_button_with_two_meanings_is_refused(
-    unconfigured: Make, met_robot: Robot, capfd: pytest.CaptureFixture[str]
-) -> None:
-    node = unconfigured(button_stand=DEADMAN)
-    assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
-    check_wording(*lines_with(capfd.readouterr().err, "button_deadman"))

@@ -176,10 +176,7 @@ def test_screen_goes_on_after_bytes_that_are_no_text_and_after_it_was_stopped(
 def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
     terminal: Terminal, met_robot: Robot, end: str
 ) -> None:
-    met_robot.policy.mode, met_robot.policy.reason = (
-        JointCommand.MODE_RUN,
-        "the policy runs",
-    )
+    met_robot.policy.mode, met_robot.policy.reason = (JointCommand.MODE_RUN, "the policy runs")
     met_robot.until(lambda: terminal.shows("the policy runs"), "the screen")
     met_robot.until(lambda: met_robot.velocities, "velocities")
     if end == "signal":
@@ -197,10 +194,7 @@ def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
 def test_screen_whose_terminal_stands_still_ends_all_the_same(
     terminal: Terminal, met_robot: Robot, end: str
 ) -> None:
-    met_robot.policy.mode, met_robot.policy.reason = (
-        JointCommand.MODE_RUN,
-        "the policy runs",
-    )
+    met_robot.policy.mode, met_robot.policy.reason = (JointCommand.MODE_RUN, "the policy runs")
     met_robot.until(lambda: terminal.shows("the policy runs"), "the screen")
     met_robot.until(lambda: met_robot.velocities, "velocities")
     terminal.stand_still()
@@ -226,10 +220,7 @@ def test_without_a_terminal_changes_are_logged_and_sigint_damps(
     headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot, tmp_path: Path
 ) -> None:
     process, log = headless(), tmp_path / "log"
-    met_robot.policy.mode, met_robot.policy.reason = (
-        JointCommand.MODE_RUN,
-        "the policy runs",
-    )
+    met_robot.policy.mode, met_robot.policy.reason = (JointCommand.MODE_RUN, "the policy runs")
     met_robot.until(lambda: b"policy: RUN: the policy runs" in log.read_bytes(), "the log")
     met_robot.until(lambda: met_robot.velocities, "velocities")
     process.send_signal(signal.SIGINT)

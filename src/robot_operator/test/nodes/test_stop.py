@@ -249,7 +249,7 @@ def test_nothing_that_an_estop_does_not_need_is_imported_before_it_is_out() -> N
     assert found.stdout == "[]\n"
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(
     empty_domain: World,
 ) -> None:

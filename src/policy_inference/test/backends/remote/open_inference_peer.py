@@ -23,10 +23,7 @@ from policy_core.bundle.verified import sha256_of
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
-from policy_inference.service.open_inference_server import (
-    GraphService,
-    OpenInferenceServer,
-)
+from policy_inference.service.open_inference_server import GraphService, OpenInferenceServer
 
 ROWS = 4
 

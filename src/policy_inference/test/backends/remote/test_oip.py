@@ -25,10 +25,7 @@ from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.credentials import read_certificate
-from policy_inference.service.open_inference_server import (
-    GraphService,
-    OpenInferenceServer,
-)
+from policy_inference.service.open_inference_server import GraphService, OpenInferenceServer
 from policy_inference.testing.models import save_linear
 from testkit.waiting import until
 from testkit.wording import check_wording, refusal
@@ -153,12 +150,10 @@ def test_endpoint_comes_from_the_option_first_and_no_proxy_is_used(
     "options",
     [
         {"tls": "perhaps"},
-        {"shared_memory": "on"},
         {"shared_memory": "yes"},  # which this server does not read
         {"shared_memory": "yes", "endpoint": "192.0.2.1:1"},
         {"ca_file": "ca.pem"},
         {"tls": "yes", "cert_file": "a.pem"},
-        {"deadline_ms": "soon"},
         {"deadline_ms": "0.001"},  # shorter than an answer takes
         {"token_file": "/nowhere"},
         {"token_file": "token", "endpoint": "192.0.2.1:1"},  # a secret without TLS
@@ -204,10 +199,7 @@ def test_certificates_and_token_are_checked(
     ca = make_certificate(tmp_path, "ca")
     own = make_certificate(tmp_path, "server", ca)
     robot = make_certificate(tmp_path, "robot", ca)
-    server = serve_here(
-        certificate=read_certificate(own.cert, own.key, ca.cert),
-        token=TOKEN,
-    )
+    server = serve_here(certificate=read_certificate(own.cert, own.key, ca.cert), token=TOKEN)
     file, token, wrong = file_for(onnx, server.port), tmp_path / "token", tmp_path / "wrong"
     token.write_bytes(TOKEN)
     wrong.write_bytes(TOKEN[::-1])
@@ -291,32 +283,17 @@ def odd(onnx: Path) -> Iterator[OddServer]:
 
 
 def spoil_answer(answer: Any, how: str) -> None:
-    output = answer.outputs[0]
     if how == "half":
         answer.raw_output_contents[0] = answer.raw_output_contents[0][:6]
     elif how == "request":
         answer.id = "another-1"
-    elif how == "version":
-        answer.model_version = "2"
-    elif how == "shape":
-        output.shape[1] = 4
-    elif how == "type":
-        output.datatype = "FP64"
     elif how == "tensor":
-        output.name = "value"
-    elif how == "none":
-        del answer.outputs[:], answer.raw_output_contents[:]
-    elif how == "twice":
-        answer.outputs.add().CopyFrom(output)
-        answer.raw_output_contents.append(answer.raw_output_contents[0])
+        answer.outputs[0].name = "value"
     else:
         answer.parameters["policy_sha256"].string_param = 64 * "f"
 
 
-@pytest.mark.parametrize(
-    "how",
-    ["half", "request", "version", "shape", "type", "tensor", "none", "twice", "hash"],
-)
+@pytest.mark.parametrize("how", ["half", "request", "tensor", "hash"])
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
     odd: OddServer, onnx: Path, open_oip: Open, how: str
 ) -> None:
@@ -354,18 +331,6 @@ def test_answers_that_come_too_late_are_not_taken_for_later_requests(
     backend.inputs["obs"][:] = 1.0
     until(lambda: run_succeeds(backend))
     np.testing.assert_array_equal(backend.outputs["actions"], right)
-
-
-def test_server_that_speaks_another_protocol_is_named(onnx: Path, open_oip: Open) -> None:
-    """LeRobot's server of policies: gRPC with pickled Python objects, which are never read."""
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with pytest.raises(BackendError, match="pickle"):
-            open_oip(file_for(onnx, port))
-    finally:
-        server.stop(0).wait()
 
 
 def test_texts_of_a_server_do_not_control_a_terminal(

@@ -171,11 +171,8 @@ def test_api_key_is_sent_unless_it_is_to_another_machine_without_tls(
     "policy",
     [
         lambda seen: {"actions": np.zeros((STEPS, 3))},
-        lambda seen: {"actions": [[0.0, 0.0]] * STEPS},
         lambda seen: {"action": np.zeros((STEPS, JOINTS))},
-        lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.int64)},
         lambda seen: "Traceback:\nKeyError: 'observation/wrist'",
-        lambda seen: 1 / 0,
         lambda seen: b"\xc1\xff",
         lambda seen: (
             b"\x81\xa7actions\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x01."
@@ -183,21 +180,16 @@ def test_api_key_is_sent_unless_it_is_to_another_machine_without_tls(
         ),
         lambda seen: b"\xdd\x03\xf0\x00\x00" + b"\x90" * (63 << 20),
         lambda seen: b"\x91\xdc\x0f\xff" + b"\x90" * 4095,
-        lambda seen: b"\xdd\x00\x00\x10\x01" + b"\xc0" * 4097,
         lambda seen: b"\x83\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c\xc4\x05dtype\xa2i1",
     ],
     ids=[
         "joints",
-        "list",
         "key",
-        "integers",
         "error",
-        "exception",
         "not msgpack",
         "Python objects",
         "63 MiB of empty lists",
         "lists",
-        "values",
         "a number of another size",
     ],
 )
@@ -308,15 +300,8 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "images: {a: image}",
-        "images: {a: image, b: state}",
-        f"{ARTIFACT}image_size: -1",
-        "colour: red",
-        "- 1",
-        "{",
-    ],
-    ids=["same image", "image of a state", "size", "key", "list", "no YAML"],
+    ["images: {a: image, b: state}", f"{ARTIFACT}image_size: -1", "colour: red"],
+    ids=["image of a state", "size", "key"],
 )
 def test_artifact_that_makes_no_sense_is_refused(
     open_openpi: Open, artifact_file: Path, text: str
@@ -327,7 +312,7 @@ def test_artifact_that_makes_no_sense_is_refused(
     assert str(artifact_file) in str(caught.value)
 
 
-@pytest.mark.parametrize("endpoint", ["", "127.0.0.1:8000", "http://127.0.0.1:8000", "ws://"])
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:8000", "ws://"])
 def test_endpoint_that_is_none_is_refused(open_openpi: Open, endpoint: str) -> None:
     with refusal(BackendError):
         open_openpi(endpoint=endpoint)
