@@ -267,6 +267,12 @@ def test_a_gap_or_a_clock_that_was_set_back_begins_a_new_stack() -> None:
     assert stacked(DODGE, [5000, 5020, 5040, 5060, 20]) == [5, 5, 5, 5]
 
 
+def test_a_camera_that_is_too_slow_for_the_stack_is_refused() -> None:
+    assert stacked(DODGE, [25 * i for i in range(9)])
+    with pytest.raises(RobotError):
+        stacked(DODGE, [40 * i for i in range(9)])
+
+
 def test_an_image_waits_until_it_is_as_old_as_in_training() -> None:
     history = DepthHistory(replace(PARKOUR, latency_s=0.08), 20_000_000)
     history.add(np.zeros((58, 87), np.float32), 1_000_000_000)
@@ -281,7 +287,13 @@ def test_an_image_waits_until_it_is_as_old_as_in_training() -> None:
         (PARKOUR, {"steps": ("clip", "clip")}, ["depth.steps"]),
         (PARKOUR, {"scaled_to": None}, ["depth.scaled_to"]),
         (PARKOUR, {"resize": "area", "size": (58, 120)}, ["depth.resize"]),
-        (PARKOUR, {"latency_s": 0.3}, ["depth.max_age_s"]),
+        (PARKOUR, {"max_age_s": 0.09}, ["depth.max_age_s"]),
+        (PARKOUR, {"clip_m": (1.0, 1.0)}, ["depth.clip_m"]),
+        (
+            PARKOUR,
+            {"stack": DepthStack(offsets=(0, 20_000), unit="frames", fill="repeat")},
+            ["depth.stack.offsets"],
+        ),
         (DODGE, {"hold_s": None}, ["depth.hold_s"]),
         (DODGE, {"rate_hz": 30.0}, ["depth.stack.unit"]),
         (METRES, {"values": "scaled", "scaled_to": (0.0, 1.0)}, ["depth.clip_m"]),

@@ -389,6 +389,13 @@ def test_a_scene_that_fits_other_contracts_as_well_proves_nothing(
     assert as_well in str(problem)
 
 
+def test_a_scene_on_flat_ground_proves_nothing(prove: Prove) -> None:
+    scene = scene_of_the_training()
+    scene["hits"][:, 2] = 0.0
+    with refusal(BundleError):
+        prove(scene)
+
+
 def test_a_miss_is_the_value_that_the_contract_states(prove: Prove) -> None:
     scene, scan = scene_of_the_training(), replace(SCAN, reach_m=2.0, miss=2.0, offset_m=0.0)
     scene["values"] = 2.0 * np.clip(scene["values"] / 2.0 + 0.5, -1.0, 1.0)

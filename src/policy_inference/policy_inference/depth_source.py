@@ -62,8 +62,10 @@ class DepthSource:
         """Take the sensor_msgs/CameraInfo of the camera.
 
         Raises:
-            RobotError: It is of another size, or has no focal length.
+            RobotError: It is of another size, or not that of a camera; the one before it counts no
+                more.
         """
+        before, self._rays = self._rays, None
         height, width = self.depth.camera_size
         if (message.height, message.width) != (height, width):
             raise RobotError(
@@ -71,9 +73,10 @@ class DepthSource:
                 f"found {message.width} x {message.height}"
             )
         k = tuple(map(float, message.k))
-        if self._rays is None or self._rays[0] != k:
+        if before is None or before[0] != k:
             factors = ray_factors(k, height, width)
-            self._rays = k, np.reciprocal(factors) if self._divides else factors
+            before = k, np.reciprocal(factors) if self._divides else factors
+        self._rays = before
 
     def take(self, message: Any, now_ns: int) -> None:
         """Take an image that came now; one that the stack has no place for is left out.
@@ -98,7 +101,7 @@ class DepthSource:
         factors = None
         if self.needs_rays:
             if self._rays is None:
-                raise RobotError("expected a camera_info before the first image, found none")
+                raise RobotError("expected a camera_info that can be used, found none so far")
             factors = self._rays[1]
         self.processor.see(depth_of(message, self.depth.camera_size), factors)
         self._history.add(self.processor.image, made_ns)
@@ -112,7 +115,8 @@ class DepthSource:
             now_ns: On the clock of stamps.
 
         Raises:
-            RobotError: No image has come for too long, or the encoder's values are not finite.
+            RobotError: No image has come for too long, images are further apart than in training,
+                or the encoder's values are not finite.
             BackendError: The encoder does not run.
         """
         self._began_ns = self._began_ns or now_ns
@@ -128,7 +132,7 @@ class DepthSource:
             self._encoder.run()
             self._values[:] = self._output.reshape(-1)
         if not math.isfinite(self._values.dot(self._values)):
-            raise RobotError("expected finite values of the encoder, found NaN or infinite ones")
+            raise RobotError("expected finite values, found NaN or infinite ones")
         return self._values, found_ns
 
     def _require_fresh(self, age_s: float) -> None:

@@ -27,7 +27,8 @@ _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Way after which a map that is still the same is not believed, if nothing else is said."""
 _AHEAD_S = 0.1
-"""By which a map's stamp may lie ahead: clocks of two machines differ."""
+"""By which a stamp may lie ahead: clocks of two machines differ."""
+_OTHER_CLOCK_S = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,10 @@ class ScanSource:
 
     def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
         """Take a map of a frame, made at a time on the clock of stamps."""
-        if made_ns < self.map_stamp_ns:  # its clock was set back
-            self._jumped_ns = None
+        if made_ns < self.map_stamp_ns:
+            if self.map_stamp_ns - made_ns < self._scan.map_timeout_s * 1e9:
+                return  # overtaken by a newer one on the way
+            self._jumped_ns = None  # its clock was set back
         self._map, self._frame, self.map_stamp_ns = found, frame, made_ns
         content = zlib.crc32(found.heights.tobytes()), found.centre
         if content != self._content:
@@ -105,24 +108,16 @@ class ScanSource:
         """Return the values at a pose; they are overwritten by the next call.
 
         Raises:
-            RobotError: There is no map, it is too old or the same for too long, the pose has
-                jumped or is of another frame, or too few points are known.
+            RobotError: There is no map, it or the pose is too old, the map is the same for too
+                long, the pose has jumped or is of another frame, or too few points are known.
         """
+        _require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
         elevation = self._map
         if elevation is None:
             raise RobotError(self._problem)
         age_s = (now_ns - self.map_stamp_ns) * 1e-9
-        if age_s < -_AHEAD_S:
-            raise RobotError(
-                f"elevation map: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
-                "synchronise the clocks"
-            )
-        if age_s > self._scan.map_timeout_s:
-            raise RobotError(
-                f"elevation map: expected one of at most {self._scan.map_timeout_s:g} s, found one "
-                f"of {age_s:.2f} s"
-            )
+        _require_age("elevation map", age_s, self._scan.map_timeout_s)
         if pose.frame != self._frame:
             raise RobotError(
                 f"elevation map: expected one in the frame of the pose, {pose.frame!r}, found "
@@ -176,6 +171,23 @@ class ScanSource:
         if self._seen_from is None:
             self._seen_from = pose.position
         return math.dist(self._seen_from, pose.position)
+
+
+def _require_age(what: str, age_s: float, timeout_s: float) -> None:
+    if abs(age_s) > _OTHER_CLOCK_S:
+        raise RobotError(
+            f"{what}: expected a stamp of this node's clock, found one {age_s:.0f} s old; set "
+            "use_sim_time alike in all nodes"
+        )
+    if age_s < -_AHEAD_S:
+        raise RobotError(
+            f"{what}: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
+            "synchronise the clocks"
+        )
+    if age_s > timeout_s:
+        raise RobotError(
+            f"{what}: expected one of at most {timeout_s:g} s, found one of {age_s:.2f} s"
+        )
 
 
 def scans_of(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:

@@ -83,6 +83,12 @@ def compressed(encoding: str = "16UC1", **change: Any) -> Any:
     return message
 
 
+def flipped(data: bytes) -> bytes:
+    """Return a compressed image with another bit within its pixels."""
+    at = data.index(b"IDAT") + 10
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 def seen(message: Any, depth: DepthImage = DEPTH) -> Any:
     source = DepthSource("perception/front", depth, 20_000_000)
     source.take(message, NOW_NS)
@@ -111,6 +117,8 @@ def test_a_compressed_image_is_read_in_millimetres_and_in_inverse_depths() -> No
         compressed("mono16"),
         compressed(format="16UC1; compressedDepth rvl", data=bytes(40)),
         compressed(data=compressed().data[:-30]),
+        compressed(data=flipped(compressed().data)),
+        compressed("32FC1", data=struct.pack("<i2f", 1, np.inf, 0.0) + compressed().data[12:]),
         compressed(data=b""),
     ],
 )
@@ -181,7 +189,13 @@ def test_depth_and_distance_become_each_other_by_the_intrinsics(camera: str, pol
 
 
 @pytest.mark.parametrize("change", [{"width": 8}, {"k": [0.0] * 9}])
-def test_a_camera_that_is_another_is_refused(change: dict[str, Any]) -> None:
-    source = DepthSource("perception/front", replace(DEPTH, measure="distance"), 20_000_000)
+def test_after_a_camera_that_is_another_no_image_counts(change: dict[str, Any]) -> None:
+    depth = replace(DEPTH, measure="distance")
+    source = DepthSource("perception/front", depth, 20_000_000)
+    source.take_camera(camera_info())
     with pytest.raises(RobotError):
         source.take_camera(camera_info(**change))
+    with pytest.raises(RobotError):
+        source.take(raw(), NOW_NS)
+    source.take_camera(camera_info())
+    source.take(raw(), NOW_NS)

@@ -156,9 +156,12 @@ def test_a_scan_says_why_there_is_none(source: ScanSource) -> None:
     reasons = [refusal(pose())]
     source.take_map(grid_map(step()), NOW_NS)
     source.see(pose(), NOW_NS)
-    reasons.append(refusal(pose(), NOW_NS + 600_000_000))
+    reasons.append(refusal(pose(stamp_ns=NOW_NS + 600_000_000), NOW_NS + 600_000_000))
     reasons.append(refusal(pose(frame="map")))
-    reasons.append(refusal(pose(), NOW_NS - SECOND_NS))
+    reasons.append(refusal(pose(stamp_ns=NOW_NS - SECOND_NS), NOW_NS - SECOND_NS))
+    for age_ns in (200_000_000, -200_000_000, 10_000_000 * SECOND_NS):
+        reasons.append(refusal(pose(9.0, NOW_NS - age_ns)))
+    source.see(pose(), NOW_NS)  # none of those counts as a jump
     holes = step()
     holes[:6] = np.nan
     source.take_map(grid_map(holes), NOW_NS)
@@ -173,6 +176,13 @@ def test_a_clock_that_was_set_back_ends_what_was_awaited(source: ScanSource) -> 
         source.see(pose(0.5, NOW_NS + 1), NOW_NS + 1)
     source.take_map(grid_map(step(30), stamp_ns=SECOND_NS), SECOND_NS)
     source.see(pose(0.5, SECOND_NS), SECOND_NS)
+
+
+def test_a_map_that_was_overtaken_by_a_newer_one_is_left_out(source: ScanSource) -> None:
+    source.take_map(grid_map(step()), NOW_NS)
+    values = source.see(pose(), NOW_NS).copy()
+    source.take_map(grid_map(np.ones((12, 8)), stamp_ns=NOW_NS - 100_000_000), NOW_NS)
+    np.testing.assert_array_equal(source.see(pose(), NOW_NS), values)
 
 
 def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
@@ -217,10 +227,11 @@ def test_points_that_another_program_has_sampled_are_seen_the_same(
     "message",
     [
         cloud([0.1, 0.2]),
+        SimpleNamespace(**{**vars(cloud([])), "height": 0}),
         SimpleNamespace(**{**vars(cloud([0.1, 0.2, 0.3])), "fields": []}),
         SimpleNamespace(**{**vars(cloud([0.1, 0.2, 0.3])), "data": b"\0" * 59}),
     ],
-    ids=["two points", "no z", "cut off"],
+    ids=["two points", "none", "no z", "cut off"],
 )
 def test_sampled_points_of_another_form_are_refused(message: Any) -> None:
     with pytest.raises(RobotError):

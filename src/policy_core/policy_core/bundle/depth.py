@@ -95,7 +95,7 @@ class DepthImage:
         maximum=LARGEST_IMAGE,
     )
     clip_m: tuple[float, ...] | None = entry(
-        "clip: nearest and farthest depth, m", default=None, length=2
+        "clip: nearest and farthest depth, m", default=None, length=2, minimum=0, maximum=1000
     )
     resize: (
         Literal[
@@ -137,11 +137,13 @@ class DepthImage:
         "scaled: the values of the nearest and the farthest depth: [0, 1], or [-0.5, 0.5]",
         default=None,
         length=2,
+        minimum=-1000,
+        maximum=1000,
     )
     stack: DepthStack = entry("images that the policy sees at once")
     rate_hz: float = entry(
         "images per second in training; a faster camera's are thinned out",
-        exclusiveMinimum=0,
+        minimum=0.1,
         maximum=1000,
     )
     latency_s: float = entry(
@@ -176,6 +178,7 @@ class DepthImage:
         return self.max_age_s + (self.hold_s or 0.0)
 
 
+_SMALLEST_SPAN_M, _MOST_PIXELS = 0.001, 1 << 26
 _OPTIONS = {
     "crop": ("crop_px",),
     "clip": ("clip_m",),
@@ -207,15 +210,30 @@ def check_depth(depth: DepthImage, key: str, period_s: float, problem: Check) ->
     expect_paired(
         depth.on_stale == "hold", depth.hold_s, f"{key}.hold_s", "on_stale: hold", problem
     )
-    if depth.clip_m is not None and not depth.clip_m[0] < depth.clip_m[1]:
-        problem(f"{key}.clip_m", "nearest < farthest", list(depth.clip_m))
+    if depth.clip_m is not None and not depth.clip_m[1] - depth.clip_m[0] >= _SMALLEST_SPAN_M:
+        problem(
+            f"{key}.clip_m", f"nearest < farthest by {_SMALLEST_SPAN_M:g} m", list(depth.clip_m)
+        )
     if depth.values == "scaled" and depth.clip_m is None:
         problem(f"{key}.clip_m", "nearest and farthest depth, which are scaled", Found("nothing"))
     if depth.blur is not None and depth.blur.kernel_px % 2 == 0:
         problem(f"{key}.blur.kernel_px", "an odd number", depth.blur.kernel_px)
     _check_sizes(depth, key, problem)
-    if depth.latency_s >= depth.max_age_s:
-        problem(f"{key}.max_age_s", f"more than latency_s, {depth.latency_s:g}", depth.max_age_s)
+    youngest_s = depth.latency_s + 1.0 / depth.rate_hz
+    if depth.max_age_s < youngest_s - 1e-9:
+        problem(
+            f"{key}.max_age_s",
+            f"{youngest_s:.3g} or more: latency_s, and the time until the next image",
+            depth.max_age_s,
+        )
+    step_s = period_s if depth.stack.unit == "ticks" else 1.0 / depth.rate_hz
+    images = (max(depth.stack.offsets) * step_s + depth.latency_s) * depth.rate_hz
+    if images * math.prod(depth.size) > _MOST_PIXELS:
+        problem(
+            f"{key}.stack.offsets",
+            f"images of at most {_MOST_PIXELS} pixels in all between the first and the last",
+            Found(f"{images:.0f} images of {math.prod(depth.size)} pixels"),
+        )
     is_slower = depth.rate_hz * period_s < 1.0 - 1e-9
     if is_slower and depth.stack.unit == "ticks" and any(depth.stack.offsets):
         problem(

@@ -74,7 +74,9 @@ class HeightScan:
         "the frame, or of the ground over the mean of all points, m"
     )
     offset_m: float = entry(
-        "what is subtracted from the value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)"
+        "what is subtracted from the value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)",
+        minimum=-1000,
+        maximum=1000,
     )
     reach_m: float | None = entry(
         "longest ray of the training, m (mjlab's max_distance): ground that is farther is a miss; "
@@ -86,13 +88,18 @@ class HeightScan:
         "value of a ray that reaches no ground, before clip and scale of the term (mjlab's "
         "max_distance); null without reach_m",
         default=None,
+        minimum=-1000,
+        maximum=1000,
     )
     invalid: Literal["value", "nearest", "mean", "fault"] = entry(
         "what stands for a point whose height is not known: `invalid_value`, the value of the "
         "nearest known point, the mean of those known, or nothing, so that the scan is refused"
     )
     invalid_value: float | None = entry(
-        "value of a point that is not known, before clip and scale of the term", default=None
+        "value of a point that is not known, before clip and scale of the term",
+        default=None,
+        minimum=-1000,
+        maximum=1000,
     )
     max_invalid_ratio: float = entry(
         "largest share of points that are not known", minimum=0, maximum=1

@@ -19,6 +19,8 @@ _MM_PER_M = np.float32(1000.0)
 _ROUNDED = 1e-9
 _EARLY = 0.25
 """Of a period of the camera: an image that comes so much before it is due is taken."""
+_STEEPEST = 20.0
+"""Tangent of the largest angle between a ray and the optical axis: 87 degrees."""
 
 
 class DepthProcessor:
@@ -196,6 +198,9 @@ class DepthHistory:
         newest_ns: Stamp of the newest image, None without one.
     """
 
+    _RECENT, _SLOWEST = 4, 1.5
+    """So many images judge the camera's rate; they may be this many periods apart on average."""
+
     def __init__(self, depth: DepthImage, period_ns: int) -> None:
         """Begin without an image.
 
@@ -266,8 +271,19 @@ class DepthHistory:
         Args:
             newest_ns: Stamp of the image at offset 0.
             out: [offsets, height * width].
+
+        Raises:
+            RobotError: The camera is too slow for images as far apart as in training.
         """
         stamps_ns = self._stamps_ns[: self._count]
+        if len(self._offsets_ns) > 1 and self._count >= self._RECENT:
+            recent_ns = np.sort(stamps_ns)[-self._RECENT :]
+            apart_s = float(recent_ns[-1] - recent_ns[0]) * 1e-9 / (self._RECENT - 1)
+            if apart_s > self._SLOWEST * self._period_ns * 1e-9:
+                raise RobotError(
+                    f"depth images: expected {1e9 / self._period_ns:g} per second, as in training, "
+                    f"found {1.0 / apart_s:.2g}"
+                )
         distance = self._distance[: len(stamps_ns)]
         oldest_ns = int(stamps_ns.min())
         for row, offset_ns in zip(out, self._offsets_ns, strict=True):
@@ -292,9 +308,12 @@ def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
         RobotError: The focal lengths are not those of a camera.
     """
     fx, fy, cx, cy = k[0], k[4], k[2], k[5]
+    found = f"fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}"
     if not (all(map(math.isfinite, (fx, fy, cx, cy))) and fx > 0.0 and fy > 0.0):
-        raise RobotError(f"expected focal lengths > 0, found fx {fx:g} and fy {fy:g}")
+        raise RobotError(f"expected finite intrinsics and focal lengths > 0, found {found}")
     x, y = (np.arange(width) - cx) / fx, (np.arange(height) - cy) / fy
+    if max(np.abs(x).max(), np.abs(y).max()) > _STEEPEST:
+        raise RobotError(f"expected rays in front of the camera, found {found}")
     return np.sqrt(1.0 + x[None] ** 2 + y[:, None] ** 2).astype(np.float32)
 
 

@@ -34,6 +34,7 @@ from policy_core.observation.rows import clip_bounds
 _LARGEST_BYTES = 1_000_000
 _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
 """Of the distance of a hit from its ray, m, and of a value, or its share."""
+_FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
 """Keys that a scene must be able to tell apart."""
 T = TypeVar("T", HeightScan, ScanGrid)
@@ -81,6 +82,13 @@ def check_scenes(bundle: JointBundle) -> None:
 def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str]:
     """Return what is expected, what was found and the remedy; nothing where the scene fits."""
     assert term.scan is not None
+    heights = scene.hits[np.isfinite(scene.hits).all(axis=1), 2]
+    if not heights.size or np.ptp(heights) < _FLATTEST_M:
+        return (
+            f"a scene with ground at heights of {_FLATTEST_M:g} m or more apart",
+            "flat ground, on which many contracts see the same",
+            "record it again beside a step",
+        )
     found = _misfit(term, observation, scene)
     others = [
         key

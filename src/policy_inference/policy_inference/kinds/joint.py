@@ -56,6 +56,7 @@ class JointKind(MemberKind[JointBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[JointBundle]:
+        _prove_scenes(bundle)
         models = _opened_models(request, options, bundle, limits)
         models.warm_up()
         python_tap = Tap(models.first)
@@ -106,10 +107,7 @@ class JointKind(MemberKind[JointBundle]):
         """
         from policy_inference.comparison.rows import Rows
 
-        if bundle.contract.scenes:
-            from policy_core.observation.scan_scene import check_scenes
-
-            check_scenes(bundle)
+        _prove_scenes(bundle)
         golden, model = bundle.golden(), bundle.contract.model
         count = len(next(iter(golden.values())))
         return Rows(
@@ -175,6 +173,13 @@ class JointKind(MemberKind[JointBundle]):
                 for check in judge(state, source, limits)
             ]
         return tuple(checks)
+
+
+def _prove_scenes(bundle: JointBundle) -> None:
+    if bundle.contract.scenes:
+        from policy_core.observation.scan_scene import check_scenes
+
+        check_scenes(bundle)
 
 
 def _opened_models(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from typing import Any
 
@@ -66,16 +67,25 @@ def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
             "camera's parameter `format` of compressedDepth to png"
         )
     try:
+        # Pillow checks the sums of a file's parts only where it is asked to.
+        Pillow.open(io.BytesIO(content), formats=["PNG"]).verify()
         with Pillow.open(io.BytesIO(content), formats=["PNG"]) as image:
             _require_size((image.height, image.width), size)
             if not image.mode.startswith("I"):
                 raise RobotError(f"expected a PNG of 16 bits, found the mode {image.mode}")
             pixels = np.asarray(image, dtype=np.uint16)
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
+    except RobotError:
+        raise
+    # Which exception depends on the byte that is wrong.
+    except Exception as error:
         raise RobotError(f"expected a whole PNG, found a broken one: {error}") from error
     if kind == "u2":
         return pixels
     _, scale, offset = _HEADER.unpack_from(data)
+    if not (math.isfinite(scale) and math.isfinite(offset) and scale > 0.0):
+        raise RobotError(
+            f"expected compressedDepth with finite parameters of depth, found {scale:g}, {offset:g}"
+        )
     with np.errstate(divide="ignore"):
         metres = np.float32(scale) / (pixels - np.float32(offset))
     metres[pixels == 0] = np.nan

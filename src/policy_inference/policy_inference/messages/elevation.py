@@ -15,7 +15,7 @@ from policy_core.observation.height_scan import ElevationMap
 
 COLUMN_MAJOR, ROW_MAJOR = "column_index", "row_index"
 """Label of the outer dimension of a layer, by how its cells lie."""
-_SMALLEST_TURN = 1e-3
+_SMALLEST_TURN, _SMALLEST_CELL_M = 1e-3, 1e-4
 _FLOAT32 = 7
 """Of sensor_msgs/PointField."""
 
@@ -56,10 +56,10 @@ def elevation_of(message: Any, layer: str) -> ElevationMap:
     stated = (info.resolution, info.length_x, info.length_y, centre.x, centre.y)
     if not all(map(math.isfinite, (*stated, turn.x, turn.y, turn.z))):
         raise RobotError("expected a finite place and size of the map, found NaN or infinity")
-    if not heights.size or not info.resolution > 0.0:
+    if not heights.size or not info.resolution >= _SMALLEST_CELL_M:
         raise RobotError(
-            f"expected a cell for each of {rows} x {columns} and a resolution > 0, found "
-            f"{data.size} and {info.resolution:g}"
+            f"expected a cell for each of {rows} x {columns} and a resolution of at least "
+            f"{_SMALLEST_CELL_M:g} m, found {data.size} and {info.resolution:g}"
         )
     expected = info.length_x / info.resolution, info.length_y / info.resolution
     if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:
@@ -104,7 +104,7 @@ def sampled_heights(message: Any, count: int) -> F64:
         if not (
             offsets
             and offsets[0] + 4 <= step
-            and row_bytes <= message.row_step
+            and 0 < row_bytes <= message.row_step
             and data.size >= message.height * message.row_step
         ):
             raise RobotError("expected a point cloud with z as float32 and all of its points")

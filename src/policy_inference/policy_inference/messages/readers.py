@@ -80,6 +80,8 @@ class JointOrder:
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
+LONGEST_PROBLEM = 300
+"""Characters of a reason that another program has written, in status and log."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Of a JointState, with their names instead of the numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -241,10 +243,12 @@ class PerceivedReader(VectorReader):
     def read(self, message: Any) -> None:
         """Write all values; a message that says why there are none is refused."""
         if message.problem:
-            raise RobotError(message.problem)
+            raise RobotError(" ".join(message.problem.split())[:LONGEST_PROBLEM])
         data = np.asarray(message.data)
-        if data.size != self._field.size or not np.isfinite(data).all():
-            raise RobotError(f"expected {self._field.size} finite values, found {data.size}")
+        if data.size != self._field.size:
+            raise RobotError(f"expected {self._field.size} values, found {data.size}")
+        if not np.isfinite(data).all():
+            raise RobotError("expected finite values, found NaN or infinite ones")
         self._field[:] = data
 
 

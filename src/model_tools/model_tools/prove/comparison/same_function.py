@@ -97,9 +97,11 @@ def _term(term: Term, contract: JointContract) -> Term:
 
 def _fields(key: str, part: object) -> Iterator[tuple[str, object]]:
     for field in dataclasses.fields(part):  # type: ignore[arg-type]  # parts of the contract
-        value = getattr(part, field.name)
-        is_array = isinstance(value, np.ndarray)
-        yield f"{key}.{field.name}", tuple(value.tolist()) if is_array else value
+        value, name = getattr(part, field.name), f"{key}.{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _fields(name, value)
+        else:
+            yield name, tuple(value.tolist()) if isinstance(value, np.ndarray) else value
 
 
 def _chunk_meaning(bundle: ChunkBundle) -> Iterator[tuple[str, object]]:
