@@ -10,25 +10,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from model_tools.cli import main
+from model_tools.files.contract_text import set_section
 from model_tools.prove.replaying.invariants import INVARIANTS, check_flight
-from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.bundle.load import load_bundle
 
+from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight, remade
 
 
 @pytest.fixture
-def faulty(tmp_path: Path, tiny_policy: JointBundle) -> Path:
+def faulty(tmp_path: Path) -> Path:
     """A flight that stands, runs, holds, damps by a fault, is reset and runs again."""
-    flight = SmallFlight(tiny_policy)
+    folder = make_bundle(tmp_path / "tiny")
+    nominal = {"source": "made up", "ticks": 1, "effort_demand": 1e3, "target_step": 1.0}
+    file = folder / CONTRACT_FILE
+    file.write_text(set_section(file.read_text(), "nominal", nominal))
+    flight = SmallFlight(load_bundle(folder, kind=JointBundle))
     flight.tick(velocity=(0.5, 0.0, -3.0))
     flight.stand_and_run(30)
     flight.go_on(5, silent=True)
     flight.go_on(3)
     flight.tick(late=True)
-    flight.go_on(3, torn=True)
     flight.go_on(5)
     flight.tick(tilt_rad=0.7)
     flight.go_on(3)
@@ -65,8 +72,6 @@ STANDING, RUNNING = 10, 60
 @pytest.mark.parametrize(
     ("topic", "number", "change", "name"),
     [
-        ("policy_tick", RUNNING, _with(mode=2), "modes_in_order"),
-        ("policy_tick", STANDING, _with(mode=0, reason="attitude: made up"), "latched_until_reset"),
         ("policy_tick", RUNNING, _with(blend=2.0), "blend_grows"),
         ("policy_tick", RUNNING, _value("ages_s", 9.0), "stale_state_is_not_followed"),
         ("policy_tick", RUNNING, _value("target", 50.0), "target_in_limits"),
@@ -77,7 +82,6 @@ STANDING, RUNNING = 10, 60
         ("joint_command", RUNNING, _value("position", 50.0), "position_in_limits"),
         ("joint_command", RUNNING, _value("damping", -1.0), "gains_not_negative"),
         ("joint_command", RUNNING, _value("effort_limit", 1e3), "effort_in_limits"),
-        ("joint_command", RUNNING, _with(mode=1), "command_of_its_mode"),
         ("joint_command", 0, _value("stiffness", 5.0), "fault_command"),
     ],
 )
@@ -88,7 +92,31 @@ def test_a_change_violates_its_invariant(
     assert name in found.counts
 
 
+@pytest.mark.parametrize(
+    ("tick", "name"),
+    [
+        ({"mode": 2, "reason": "made up"}, "modes_in_order"),
+        ({"mode": 0, "reason": "attitude: made up"}, "latched_until_reset"),
+        ({"mode": 0, "reason": "made up"}, "no_motion_unasked"),
+        ({"mode": 2, "reason": ""}, "changes_have_reasons"),
+        ({"requests": ["run"], "request_times_ns": np.array([0])}, "run_only_from_ready"),
+    ],
+)
+def test_a_tick_of_another_mode_violates_its_invariant(
+    faulty: Path, tick: dict[str, Any], name: str
+) -> None:
+    changed = remade(faulty, "policy_tick", _with(**tick), STANDING)
+    mode = {"mode": tick["mode"]} if "mode" in tick else {}
+    assert name in check_flight(remade(changed, "joint_command", _with(**mode), STANDING)).counts
+
+
 def test_the_command_says_which_and_where(faulty: Path) -> None:
     changed = remade(faulty, "joint_command", _value("damping", -1.0), RUNNING)
     assert main(["check", str(faulty)]) == 0
     assert main(["check", str(faulty), str(changed)]) == 1
+
+
+def test_the_page_lists_them() -> None:
+    page = (Path(__file__).parents[5] / "docs" / "invariants.md").read_text()
+    rows = [f"| `{name}` | {text} |" for name, text in INVARIANTS.items()]
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
