@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from model_tools.commands import (
     calibrate,
+    check,
     compare,
     compile,
     complete,
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Verb] = {
     "identify": identify,
     "run": run,
     "replay": replay,
+    "check": check,
     "pin": pin,
     "set-check": set_check,
     "sign": sign,

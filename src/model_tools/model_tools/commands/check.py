@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Check flight recordings: does what must always hold, hold in each tick?
+
+    model_tools check ~/.ros/flights/*
+
+Nothing is run again: recorded modes, requests, ages, targets and commands are held against the
+invariants of docs/invariants.md, with the contract and the limits that were in force. The exit
+status is 1 if one is violated. `model_tools replay` shows whether the commands are those of the
+policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from policy_store.command_line import CommandResult
+from policy_store.report import Cell, Facts, Part, Table, Tone, Verdict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recording", type=Path, nargs="+", help="folder of the recording, or its .mcap file"
+    )
+
+
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Check; the status is 1 if an invariant is violated.
+
+    Returns:
+        By recording: `ticks`, `checked` and `violated` (how often, by invariant), `first` (the
+        first violation of each).
+    """
+    from model_tools.prove.replaying.invariants import INVARIANTS, CheckedFlight, check_flight
+
+    def shown(found: CheckedFlight) -> list[Part]:
+        word = Verdict("holds", Tone.GOOD) if found else Verdict("violated", Tone.BAD)
+        checked = f"{len(found.checked)} of {len(INVARIANTS)}"
+        rows: list[tuple[str, Cell]] = [
+            ("ticks", found.ticks),
+            ("invariants that were looked at", checked),
+        ]
+        parts: list[Part] = [Facts(title=str(found.recording.path), rows=rows, verdict=word)]
+        if not found:
+            parts.append(
+                Table(
+                    header=("invariant", "times", "first tick", "after, s", "found"),
+                    rows=[
+                        (one.name, found.counts[one.name], one.tick, one.time_s, one.found)
+                        for one in found.violations
+                    ],
+                )
+            )
+        return parts
+
+    flights = [check_flight(path) for path in given.recording]
+    return CommandResult(
+        document={
+            str(found.recording.path): {
+                "ticks": found.ticks,
+                "checked": dict(found.checked),
+                "violated": dict(found.counts),
+                "first": [one._asdict() for one in found.violations],
+            }
+            for found in flights
+        },
+        text=[part for found in flights for part in shown(found)],
+        status=0 if all(flights) else 1,
+    )

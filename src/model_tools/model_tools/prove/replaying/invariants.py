@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Invariants of a control path, checked on each tick of a recording.
+
+They say what must hold whatever the policy, the sensors and the operator do. Nothing of the control
+path is run again: `replay` shows that the code did what it does, this that what it did is allowed.
+A recording whose ticks contradict themselves (a target of the policy in STAND, say) is not read at
+all, see `RecordedTick.contradiction`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from model_tools.prove.replaying.recording import FlightRecording, RecordedTick
+from model_tools.prove.replaying.which_bundle import (
+    is_of_set,
+    limits_of,
+    recorded_bundle,
+    recorded_contract,
+    recorded_set,
+)
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.set_contract import HostedContract
+from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
+from policy_core.guard.bounds import Rule, healthy_of
+from policy_core.guard.limits import Limits, effort_limit
+from policy_core.interfaces import F64, Kind, Mode, OnFault
+
+INVARIANTS: Mapping[str, str] = {
+    "no_motion_unasked": "The robot leaves DAMP only in a tick before which `stand` was granted.",
+    "run_only_from_ready": "`run` is granted in READY only.",
+    "modes_in_order": "A tick alone leads from STAND to READY, from any motion to HOLD or DAMP, "
+    "from HOLD back to the mode that was held, and nowhere else.",
+    "latched_until_reset": "After a latched fault the mode stays DAMP until `reset` is granted.",
+    "changes_have_reasons": "Each change of mode states its reason.",
+    "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
+    "gap_is_a_fault": "After a tick that comes too late, or back in time, no motion goes on.",
+    "stale_state_is_not_followed": "No motion goes on with robot state older than its time-out.",
+    "state_is_finite": "No motion goes on with positions or velocities that are not finite.",
+    "command_is_finite": "Each value of a command is finite.",
+    "fault_command": "In DAMP the command is what `on_fault` says: gains, no velocity, no effort.",
+    "position_in_limits": "Outside DAMP a joint with stiffness is commanded within its limits.",
+    "effort_in_limits": "The effort limit of a command is the one in force.",
+    "gains_not_negative": "No stiffness and no damping is negative.",
+    "hold_repeats": "HOLD commands what was commanded before it.",
+    "step_in_bounds": "A joint whose steps are bounded moves no further per tick than its velocity "
+    "limit allows.",
+    "target_in_limits": "The policy's target of a position is within the joint's limits.",
+    "target_step_in_bounds": "The policy's target moves no further per tick than a healthy run's, "
+    "times the margin.",
+    "blend_grows": "The policy's share is within 0 and 1, and never falls within a run.",
+    "time_goes_on": "Each tick is later than the one before, and its stamp is not earlier.",
+}
+"""What must hold, by name."""
+_LATCHING = {
+    Rule.ESTOP,
+    Rule.NOT_FINITE,
+    Rule.HELD_TOO_LONG,
+    Rule.ATTITUDE,
+    Rule.CLOCK,
+    Rule.INTERNAL,
+    Rule.CLIPPED_TOO_LONG,
+    Rule.TRIAL,
+}
+_MOTIONS = (Mode.STAND, Mode.READY, Mode.RUN)
+_AFTER = {
+    Mode.DAMP: {Mode.DAMP},
+    Mode.STAND: {Mode.STAND, Mode.READY},
+    Mode.READY: {Mode.READY},
+    Mode.RUN: {Mode.RUN},
+}
+"""Where a tick leads to from a mode, beside HOLD and DAMP."""
+_REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
+_SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
+_ROUNDING_NS, _ROUNDING = 1_000, 1e-9
+"""Ages are recorded in seconds; sums of doubles."""
+
+
+class Violation(NamedTuple):
+    """An invariant that does not hold.
+
+    Attributes:
+        name: Of the invariant.
+        tick: Number of the tick.
+        time_s: Time since the first tick.
+        found: What was found, in words.
+    """
+
+    name: str
+    tick: int
+    time_s: float
+    found: str
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckedFlight:
+    """What came of the invariants on a recording; its truth value says whether all hold.
+
+    Attributes:
+        recording: What was checked.
+        ticks: Ticks that were looked at.
+        checked: How often each invariant was looked at, by name.
+        violations: The first of each invariant.
+        counts: How often each was violated.
+    """
+
+    recording: FlightRecording
+    ticks: int = 0
+    checked: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __bool__(self) -> bool:
+        """Return whether no invariant was violated."""
+        return not self.counts
+
+
+def check_flight(path: Path) -> CheckedFlight:
+    """Check all invariants on a recording of the flight recorder.
+
+    Args:
+        path: Its folder or file.
+
+    Raises:
+        ToolError: It is no such recording, or the set that ran is not there.
+    """
+    recording = FlightRecording(path)
+    if is_of_set(recording):
+        contract = recorded_set(recording, recorded_bundle(recording))
+    else:
+        contract = recorded_contract(recording)
+    watch = Watch(contract, limits_of(recording), recording)
+    found = CheckedFlight(recording=recording, checked=watch.checked)
+    began_ns = None
+    for tick in recording.ticks():
+        began_ns = tick.time_ns if began_ns is None else began_ns
+        found.ticks += 1
+        for name, what in watch.see(tick):
+            if not found.counts[name]:
+                time_s = (tick.time_ns - began_ns) * 1e-9
+                found.violations.append(Violation(name, tick.number, time_s, what))
+            found.counts[name] += 1
+    return found
+
+
+class Watch:
+    """Looks at ticks in their order.
+
+    Attributes:
+        checked: How often each invariant was looked at, by name.
+    """
+
+    def __init__(
+        self, contract: HostedContract, limits: Limits, recording: FlightRecording
+    ) -> None:
+        """Bring the contract's bounds into the order of the recording's joints."""
+        names = contract.joints.on_robot()
+        order = [names.index(name) for name in recording.info.joints]
+        joints, stand = contract.joints, contract.stand
+        self._names, self._limits = recording.info.joints, limits
+        self._fields = recording.info.fields
+        self._low, self._high = joints.position_min[order], joints.position_max[order]
+        self._effort = effort_limit(contract, limits)[order]
+        self._on_fault = OnFault(contract.safety.on_fault)
+        holds = self._on_fault is OnFault.HOLD_MEASURED
+        gains = np.zeros((2, len(names)))
+        if self._on_fault is OnFault.DAMP:
+            gains[1] = contract.damp.damping
+        elif holds:
+            gains[:] = stand.stiffness, stand.damping
+        self._safe_gains = gains[:, order]
+        bounded = (contract.step_bounded | holds)[order]
+        stride = joints.velocity_limit[order] / contract.rate_hz
+        self._stride = np.where(bounded, stride, np.inf)
+        self._free_in_run = ~contract.step_bounded[order]
+        kinds = [contract.command_kinds.get(name, Kind.POSITION) for name in joints.names]
+        self._posed = np.array([kind is Kind.POSITION for kind in kinds])[order]
+        self._step = np.full(len(names), np.inf)
+        if isinstance(contract, JointContract):
+            self._step = healthy_of(contract)[1][order] * limits.margin
+        self._before: RecordedTick | None = None
+        self._held, self._hold_began_ns, self._latched = Mode.DAMP, 0, False
+        self.checked: Counter[str] = Counter()
+
+    def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
+        """Yield the names of the invariants that this tick violates, and what was found."""
+        before = self._before
+        if before is not None and tick.number != before.number + 1:
+            before, self._latched = None, False  # what happened between is not known
+        for found in (self._modes(tick, before), self._command(tick, before), self._target(tick)):
+            for name, holds, what in found:
+                self.checked[name] += 1
+                if not holds:
+                    yield name, what
+        if before is not None and before.target is not None and tick.target is not None:
+            self.checked["target_step_in_bounds"] += 1
+            step = np.abs(tick.target - before.target)
+            if (step > self._step + _ROUNDING).any():
+                yield "target_step_in_bounds", self._worst(step - self._step, step)
+        self._before = tick
+
+    def _modes(
+        self, tick: RecordedTick, before: RecordedTick | None
+    ) -> Iterator[tuple[str, bool, str]]:
+        mode = tick.mode
+        if before is not None:
+            yield from self._changes(tick, before)
+        if mode is Mode.HOLD:
+            held_ns = tick.time_ns - self._hold_began_ns
+            yield "hold_ends", held_ns <= self._limits.damp_after_ns, f"{held_ns * 1e-9:.3f} s"
+        if mode in _MOTIONS:
+            ages = {name: tick.ages_ns.get(name, 0) for name in _SENSORS}
+            limit_ns = self._limits.state_timeout_ns + _ROUNDING_NS
+            old = [name for name, age in ages.items() if age is None or age > limit_ns]
+            yield "stale_state_is_not_followed", not old, ", ".join(old)
+            for name in {"joint_pos", "joint_vel"} & self._fields.keys():
+                values = tick.state[self._fields[name]]
+                yield "state_is_finite", bool(np.isfinite(values).all()), name
+
+    def _changes(self, tick: RecordedTick, before: RecordedTick) -> Iterator[tuple[str, bool, str]]:
+        asked, granted = before.mode, [name for name, _ in tick.requests]
+        for name in granted:
+            if name == "run":
+                yield "run_only_from_ready", asked is Mode.READY, f"in {asked.name}"
+            asked = _REQUESTED.get(name, asked)
+        if "reset" in granted:
+            self._latched = False
+        mode = tick.mode
+        if before.mode is Mode.DAMP and mode is not Mode.DAMP:
+            yield "no_motion_unasked", "stand" in granted, mode.name
+        if self._latched:
+            yield "latched_until_reset", mode is Mode.DAMP, mode.name
+        start = self._held if asked is Mode.HOLD else asked
+        if mode is Mode.HOLD and asked is not Mode.HOLD:
+            self._held, self._hold_began_ns = asked, tick.time_ns
+        allowed = _AFTER[start] | {Mode.DAMP}
+        if start is not Mode.DAMP:
+            allowed = allowed | {Mode.HOLD}
+        yield "modes_in_order", mode in allowed, f"from {start.name} to {mode.name}"
+        if mode is not before.mode:
+            yield "changes_have_reasons", bool(tick.reason), f"{mode.name} without one"
+        gap_ns = tick.time_ns - before.time_ns
+        if asked is not Mode.DAMP and not 0 <= gap_ns <= self._limits.longest_gap_ns:
+            yield "gap_is_a_fault", mode is Mode.DAMP, f"{gap_ns * 1e-9:.3f} s, {mode.name}"
+        late = gap_ns > 0 and tick.stamp_ns >= before.stamp_ns
+        yield "time_goes_on", late or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
+        if mode is Mode.DAMP and tick.rule in _LATCHING:
+            self._latched = True
+        if Mode.RUN in (before.mode, mode) and before.target is not None is not tick.target:
+            grows = tick.blend >= before.blend or "run" in granted
+            yield "blend_grows", grows, f"{before.blend} to {tick.blend}"
+
+    def _command(
+        self, tick: RecordedTick, before: RecordedTick | None
+    ) -> Iterator[tuple[str, bool, str]]:
+        command, mode = tick.command, tick.command_mode
+        if command is None or mode is None:
+            return
+        position, velocity, effort, stiffness, _, limit = command
+        yield "command_is_finite", bool(np.isfinite(command).all()), "NaN or infinity"
+        yield "effort_in_limits", bool((limit <= self._effort).all()), self._worst(limit, limit)
+        gains = command[3:5]
+        yield "gains_not_negative", bool((gains >= 0.0).all()), f"{gains.min()}"
+        if mode is Mode.DAMP:
+            same = np.array_equal(gains, self._safe_gains) and not (velocity.any() or effort.any())
+            yield "fault_command", same, f"not that of {self._on_fault.value}"
+        else:
+            excess = np.maximum(position - self._high, self._low - position)
+            outside = (excess > _ROUNDING) & (stiffness > 0.0)
+            yield "position_in_limits", not outside.any(), self._worst(excess, position)
+        last = None if before is None else before.command
+        if last is None or before is None or before.command_mode is None:
+            return
+        if mode is Mode.HOLD and before.mode is not Mode.DAMP and tick.mode is Mode.HOLD:
+            yield "hold_repeats", np.array_equal(command, last), "another command"
+        steps = np.abs(position - last[0])
+        stride = np.where(last[3] > 0.0, self._stride, np.inf)
+        if before.command_mode in (Mode.RUN, Mode.HOLD):
+            stride = np.where(self._free_in_run, np.inf, stride)
+        if np.isfinite(stride).any():
+            within = bool((steps <= stride + _ROUNDING).all())
+            yield "step_in_bounds", within, self._worst(steps - stride, steps)
+
+    def _target(self, tick: RecordedTick) -> Iterator[tuple[str, bool, str]]:
+        target = tick.target
+        if target is None:
+            return
+        yield "blend_grows", 0.0 <= tick.blend <= 1.0, f"{tick.blend}"
+        excess = np.maximum(target - self._high, self._low - target)
+        outside = (excess > _ROUNDING) & self._posed
+        yield "target_in_limits", not outside.any(), self._worst(excess, target)
+
+    def _worst(self, excess: F64, values: F64) -> str:
+        place = int(np.argmax(excess))
+        return f"{self._names[place]}: {values[place]:.6g}"
