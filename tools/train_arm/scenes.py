@@ -27,10 +27,12 @@ class Scenes:
         images: By camera, uint8 [scenes, 3, height, width], RGB.
         places: By camera, the cube [scenes, 3], m: from the front camera in the world, from the
             wrist's in the frame of the tip.
+        goals: Middle of the cube's upper side in the frame of the tip [scenes, 3], m.
     """
 
     images: dict[str, npt.NDArray[np.uint8]]
     places: dict[str, npt.NDArray[np.float32]]
+    goals: npt.NDArray[np.float32]
 
 
 def random_scenes(count: int, seed: int) -> Scenes:
@@ -40,7 +42,8 @@ def random_scenes(count: int, seed: int) -> Scenes:
     height, width = IMAGE_SIZE
     images = {name: np.empty((count, 3, height, width), np.uint8) for name in CAMERAS}
     places = {name: np.empty((count, 3), np.float32) for name in CAMERAS}
-    tip = model.site("tip").id
+    tip, goals = model.site("tip").id, np.empty((count, 3), np.float32)
+    top = np.array([0.0, 0.0, CUBE_HALF_M])
     pan = np.array([model.body("shoulder").pos[0], 0.0])
     for row in range(count):
         cube = pan + _place(random)
@@ -50,13 +53,15 @@ def random_scenes(count: int, seed: int) -> Scenes:
         mujoco.mj_forward(model, data)
         at = data.body("cube").xpos
         places["front"][row] = at
-        places["wrist"][row] = data.site_xmat[tip].reshape(3, 3).T @ (at - data.site_xpos[tip])
+        to_tip = data.site_xmat[tip].reshape(3, 3).T
+        places["wrist"][row] = to_tip @ (at - data.site_xpos[tip])
+        goals[row] = to_tip @ (at + top - data.site_xpos[tip])
         for name in CAMERAS:
             view = fixed_view(model, name)
             image = camera.image(data, view, width=width, height=height)
             images[name][row] = image.transpose(2, 0, 1)
     camera.close()
-    return Scenes(images=images, places=places)
+    return Scenes(images=images, places=places, goals=goals)
 
 
 def _place(random: np.random.Generator) -> npt.NDArray[np.float64]:
