@@ -6,7 +6,7 @@
 
 Writes `classifier.onnx`, which finds the cube in the wrist's image by the bundle's own encoder and
 says how probable it is that the tip is over it, and `episodes/`, recordings of the policy on arms
-with weaker and weaker drives. `model_tools calibrate success` takes both.
+whose drives are so weak that many do not get there. `model_tools calibrate success` takes both.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from tools.train_arm.scenes import random_scenes
 CAMERA = "wrist"
 FIRST_SEED = 50_000
 """Of the recorded episodes: `model_tools evaluate` begins with seed 1."""
-_WEAKEST, _NEAR_M, _SLOPE_M, _RIDGE = 0.25, 0.02, 0.002, 1.0
+_STIFFNESS, _NEAR_M, _SLOPE_M, _RIDGE = (0.2, 0.45), 0.02, 0.002, 1.0
 _STANDING_S = 10.0
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
 _log = logging.getLogger("train_arm")
@@ -133,7 +133,7 @@ def record_episode(bundle: ChunkBundle, models: OpenedModels, number: int, folde
     random = np.random.default_rng(number)
     arm = ControlledArm(bundle, models)
     with closing(ArmWorld(seed=number, image_size=arm.image_size)) as world:
-        world.scale_gains(stiffness=random.uniform(_WEAKEST, 1.0), damping=1.0)
+        world.scale_gains(stiffness=random.uniform(*_STIFFNESS), damping=1.0)
         judge, bag = ReachJudge(), BagFile(folder, _TYPES)
         began_ns: int | None = None
         while began_ns is None or world.time_ns - began_ns < EPISODE_NS:
@@ -144,6 +144,8 @@ def record_episode(bundle: ChunkBundle, models: OpenedModels, number: int, folde
             if arm.mode is Mode.RUN and began_ns is None:
                 began_ns = sensed.time_ns
             if began_ns is not None:
+                if arm.mode not in (Mode.RUN, Mode.HOLD):
+                    break
                 judge.look(sensed)
                 _write(bag, world)
             world.step(bundle.contract.period_ns)

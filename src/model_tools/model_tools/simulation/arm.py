@@ -25,7 +25,7 @@ from policy_inference.messages.readers import JointOrder
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_expert import ReachJudge
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_world import IMAGE_SIZE, ArmSensors, ArmWorld
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS, ArmSensors, ArmWorld
 from robot_sim.driven import NS_PER_S
 
 _STAND_S = 3.0
@@ -231,8 +231,8 @@ def _reach(
         closest_m=judge.closest_m if ran else float("nan"),
         took_s=took_s,
         signalled=None if watch is None else watch.done,
-        effort_nm=np.array(efforts).reshape(len(efforts), -1),
-        joint_vel=np.array(velocities).reshape(len(velocities), -1),
+        effort_nm=np.array(efforts).reshape(-1, JOINTS),
+        joint_vel=np.array(velocities).reshape(-1, JOINTS),
         stopped_by=stopped,
         trace=recorder.trace([result] if ran else []),
     )

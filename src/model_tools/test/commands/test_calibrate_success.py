@@ -108,6 +108,16 @@ def test_a_signal_is_calibrated_again_and_joints_take_the_place_of_a_classifier(
     assert signal.error.false_positive_rate == 1.0
 
 
+def test_the_classifier_gets_samples_to_compile_with(calibrate: Calibrate) -> None:
+    made = calibrate("--for", "0.1")
+    words = f"--bundle {made} --dataset {made.parent / 'dataset'} --samples 8"
+    samples = made.parent / "samples"
+    assert cli.main(["calibrate", *words.split(), "--output", str(samples)]) == 0
+    images = np.load(samples / "Success" / "0_phone.npy")
+    assert images.shape == (8, 3, 48, 64)
+    assert (np.abs(images).max(axis=(1, 2, 3)) > 0.1).all()
+
+
 def test_what_cannot_be_calibrated_is_refused_and_leaves_nothing(
     calibrate: Calibrate, caplog: pytest.LogCaptureFixture
 ) -> None:
