@@ -18,7 +18,7 @@ import numpy.typing as npt
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import is_bag
 from model_tools.files.bags.chunk_bag import ChunkBagSource
-from model_tools.files.contract_text import set_section
+from model_tools.files.contract_text import plain, set_section
 from model_tools.files.lerobot.dataset import DatasetEpisode
 from model_tools.files.lerobot.dataset_info import INFO
 from model_tools.files.observation_sources import DatasetSource
@@ -192,7 +192,7 @@ def calibrate_success(
     with new_folder(output, marker=CONTRACT_FILE, kept=bundle.path) as made:
         copy_folder(bundle.path, made)
         signal = _begun(bundle.contract, source, made)
-        _write(made, {"version": version, "success": signal})
+        _write(made, {"version": version, "success": _stated(signal)})
         found = load_bundle(made, kind=ChunkBundle)
         with open_models(found.models, ["onnx"]) as models:
             readings = []
@@ -202,7 +202,7 @@ def calibrate_success(
             if source.classifier is not None:
                 _write_golden(bundle, found.contract, models, made)
         signal = measured(found.contract, readings, source.episodes)
-        _write(made, {"success": signal})
+        _write(made, {"success": _stated(signal)})
         load_bundle(made)
     return signal
 
@@ -265,6 +265,11 @@ def _tensors(found: Mapping[str, ModelTensor]) -> dict[str, ContractTensor]:
         )
         for name, one in found.items()
     }
+
+
+def _stated(signal: SuccessSignal) -> dict[str, object]:
+    """Return a signal without its empty entries."""
+    return {name: value for name, value in plain(signal).items() if value != {}}
 
 
 def _write(made: Path, sections: Mapping[str, object]) -> None:
