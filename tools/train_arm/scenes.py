@@ -35,8 +35,14 @@ class Scenes:
     goals: npt.NDArray[np.float32]
 
 
-def random_scenes(count: int, seed: int) -> Scenes:
-    """Draw and render scenes."""
+def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
+    """Draw and render scenes.
+
+    Args:
+        count: How many.
+        seed: Of the draw.
+        begin: Share of its way that the arm has gone at least.
+    """
     random, model = np.random.default_rng(seed), ArmWorld().model
     data, camera = mujoco.MjData(model), Offscreen(model, shadows=False)
     height, width = IMAGE_SIZE
@@ -47,7 +53,7 @@ def random_scenes(count: int, seed: int) -> Scenes:
     pan = np.array([model.body("shoulder").pos[0], 0.0])
     for row in range(count):
         cube = pan + _place(random)
-        data.qpos[:JOINTS] = _pose(model, random, cube, pan)
+        data.qpos[:JOINTS] = _pose(model, random, cube, pan, begin)
         turn = random.uniform(0.0, np.pi)
         data.qpos[JOINTS:] = [*cube, CUBE_HALF_M, np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)]
         mujoco.mj_forward(model, data)
@@ -76,8 +82,9 @@ def _pose(
     random: np.random.Generator,
     cube: npt.NDArray[np.float64],
     pan: npt.NDArray[np.float64],
+    begin: float,
 ) -> npt.NDArray[np.float64]:
-    """Return a pose [6], rad, on the way to this cube, or to another one."""
+    """Return a pose [6], rad, on the way to this cube, or to another one, from `begin` on."""
     near = random.random() < _NEAR_SHARE
     goal = cube + random.normal(0.0, _NEAR_M, 2) if near else pan + _place(random)
     start = SO101.home_rad + random.uniform(-0.15, 0.15, JOINTS)
@@ -86,5 +93,5 @@ def _pose(
         end = solve(model, np.array([*goal, height_m]), start_rad=start)
     except SimError:  # out of reach: such a scene ends where it began
         end = start
-    pose = start + random.uniform(0.0, 1.0) * (end - start) + random.normal(0, _POSE_RAD, JOINTS)
+    pose = start + random.uniform(begin, 1.0) * (end - start) + random.normal(0, _POSE_RAD, JOINTS)
     return np.clip(pose, SO101.lower_rad, SO101.upper_rad)

@@ -43,6 +43,8 @@ CAMERA = "wrist"
 FIRST_SEED = 50_000
 """Of the recorded episodes: `model_tools evaluate` begins with seed 1."""
 _STIFFNESS, _NEAR_M, _SLOPE_M, _RIDGE = (0.2, 0.45), 0.02, 0.002, 1.0
+_BEGIN = 0.8
+"""Share of the way to the cube that scenes begin at: the rest does not matter."""
 _STANDING_S = 10.0
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
 _log = logging.getLogger("train_arm")
@@ -58,7 +60,10 @@ def classifier(bundle: ChunkBundle, models: OpenedModels, scenes: int, first: in
     name = bundle.contract.cameras[CAMERA].encoder
     if name is None:
         raise ToolError(f"{bundle.path}: expected an encoder of the camera {CAMERA}, found none")
-    drawn, unseen = random_scenes(scenes, first), random_scenes(500, first + 1)
+    drawn, unseen = (
+        random_scenes(count, number, begin=_BEGIN)
+        for count, number in ((scenes, first), (500, first + 1))
+    )
     backend = models[f"graphs.{name}"]
     features = _features(bundle, backend, drawn.images[CAMERA])
     distance_m = np.linalg.norm(drawn.goals, axis=1)

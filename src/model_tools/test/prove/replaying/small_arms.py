@@ -96,6 +96,8 @@ class ArmFlight:
         self._leads = self.runtime.requests.person is not None
         self.leader: F64 | None = None
         """Pose of the leader [joints]; None: it is silent."""
+        self.success: float | None = None
+        """What a classifier of success says."""
         self.frozen: bytes | None = None
         """The image that all cameras repeat; None: they see something else each time."""
         self._period_ns, self._types = contract.period_ns, message_types()
@@ -137,7 +139,7 @@ class ArmFlight:
         times_s = sensed.time_ns * 1e-9 + period_s * np.arange(size)
         way = 0.1 * np.sin(3.0 * times_s)[:, np.newaxis] * np.array([1.0, -0.7, 0.3])
         chunk: F64 = 0.8 * pose + way + self._random.normal(0.0, 0.01, (size, 3))
-        return ChunkAnswer(chunk)
+        return ChunkAnswer(chunk, self.success)
 
     @property
     def ticks(self) -> int:

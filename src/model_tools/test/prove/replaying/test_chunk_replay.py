@@ -172,6 +172,18 @@ def test_a_changed_value_of_an_arm_is_found_and_named(
     assert name in found[1]
 
 
+def test_a_recording_has_what_the_classifier_of_success_said(
+    tmp_path: Path, tiny_arm: ChunkBundle
+) -> None:
+    flight = ArmFlight(tiny_arm).runs(10)
+    flight.success = 0.25
+    flight.go_on(10)
+    ticks = FlightRecording(flight.save(tmp_path / "flown")).ticks()
+    said = [result.success for tick in ticks for result in tick.results]
+    assert said[0] is None
+    assert said[-1] == 0.25
+
+
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_chunk_that_arrives_in_another_tick_is_found(
     tmp_path: Path, tiny_arm: ChunkBundle, shift: int
