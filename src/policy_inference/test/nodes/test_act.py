@@ -145,7 +145,7 @@ class TestModes:
             arm.position = (0.05 * step,) * len(JOINTS)
             assert arm.tick().mode == Mode.RUN
         arm.until(lambda: arm.tick().mode != Mode.RUN, "the end of the run")
-        assert is_held(arm.commands[-1], arm.position[0])
+        assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
         status = arm.reported(
             lambda status: status.success == PolicyStatus.SUCCESS_REACHED, "the signal"
         )
