@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from model_tools.errors import ToolError
 from model_tools.prove.calibration.success import best_threshold, judged_episodes
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.errors import BackendError
 from policy_inference.backends.registry import open_models
 from policy_inference.kinds.chunk import ChunkKind
-from policy_inference.kinds.parity import parity
+from policy_inference.kinds.parity import parity, require_parity
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
@@ -86,8 +88,14 @@ def test_the_new_bundle_has_the_signal_and_proves_its_classifier(calibrate: Cali
 
     kind = ChunkKind()
     with open_models(bundle.models, ["onnx"]) as models:
-        found = parity(kind, bundle, models, kind.golden_rows(bundle))
-        *_, probabilities = found.differences
+        rows = kind.golden_rows(bundle)
+        require_parity(kind, bundle, models, rows)
+        *_, probabilities = parity(kind, bundle, models, rows).differences
+        other = dataclasses.replace(
+            rows, outputs={**rows.outputs, "success": 1.0 - rows.outputs["success"]}
+        )
+        with refusal(BackendError):
+            require_parity(kind, bundle, models, other)
     assert probabilities.output == "success"
     assert probabilities.max_abs < 1e-6
 
