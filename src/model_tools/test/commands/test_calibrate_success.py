@@ -92,7 +92,8 @@ def test_the_new_bundle_has_the_signal_and_proves_its_classifier(calibrate: Cali
         require_parity(kind, bundle, models, rows)
         *_, probabilities = parity(kind, bundle, models, rows).differences
         other = dataclasses.replace(
-            rows, outputs={**rows.outputs, "success": 1.0 - rows.outputs["success"]}
+            rows,
+            outputs={**rows.outputs, "success": 1.0 - rows.outputs["success"].astype(np.float64)},
         )
         with refusal(BackendError):
             require_parity(kind, bundle, models, other)
