@@ -27,36 +27,47 @@ class Scenes:
         images: By camera, uint8 [scenes, 3, height, width], RGB.
         places: By camera, the cube [scenes, 3], m: from the front camera in the world, from the
             wrist's in the frame of the tip.
+        goals: Middle of the cube's upper side in the frame of the tip [scenes, 3], m.
     """
 
     images: dict[str, npt.NDArray[np.uint8]]
     places: dict[str, npt.NDArray[np.float32]]
+    goals: npt.NDArray[np.float32]
 
 
-def random_scenes(count: int, seed: int) -> Scenes:
-    """Draw and render scenes."""
+def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
+    """Draw and render scenes.
+
+    Args:
+        count: How many.
+        seed: Of the draw.
+        begin: Share of its way that the arm has gone at least.
+    """
     random, model = np.random.default_rng(seed), ArmWorld().model
     data, camera = mujoco.MjData(model), Offscreen(model, shadows=False)
     height, width = IMAGE_SIZE
     images = {name: np.empty((count, 3, height, width), np.uint8) for name in CAMERAS}
     places = {name: np.empty((count, 3), np.float32) for name in CAMERAS}
-    tip = model.site("tip").id
+    tip, goals = model.site("tip").id, np.empty((count, 3), np.float32)
+    top = np.array([0.0, 0.0, CUBE_HALF_M])
     pan = np.array([model.body("shoulder").pos[0], 0.0])
     for row in range(count):
         cube = pan + _place(random)
-        data.qpos[:JOINTS] = _pose(model, random, cube, pan)
+        data.qpos[:JOINTS] = _pose(model, random, cube, pan, begin)
         turn = random.uniform(0.0, np.pi)
         data.qpos[JOINTS:] = [*cube, CUBE_HALF_M, np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)]
         mujoco.mj_forward(model, data)
         at = data.body("cube").xpos
         places["front"][row] = at
-        places["wrist"][row] = data.site_xmat[tip].reshape(3, 3).T @ (at - data.site_xpos[tip])
+        to_tip = data.site_xmat[tip].reshape(3, 3).T
+        places["wrist"][row] = to_tip @ (at - data.site_xpos[tip])
+        goals[row] = to_tip @ (at + top - data.site_xpos[tip])
         for name in CAMERAS:
             view = fixed_view(model, name)
             image = camera.image(data, view, width=width, height=height)
             images[name][row] = image.transpose(2, 0, 1)
     camera.close()
-    return Scenes(images=images, places=places)
+    return Scenes(images=images, places=places, goals=goals)
 
 
 def _place(random: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -71,8 +82,9 @@ def _pose(
     random: np.random.Generator,
     cube: npt.NDArray[np.float64],
     pan: npt.NDArray[np.float64],
+    begin: float,
 ) -> npt.NDArray[np.float64]:
-    """Return a pose [6], rad, on the way to this cube, or to another one."""
+    """Return a pose [6], rad, on the way to this cube, or to another one, from `begin` on."""
     near = random.random() < _NEAR_SHARE
     goal = cube + random.normal(0.0, _NEAR_M, 2) if near else pan + _place(random)
     start = SO101.home_rad + random.uniform(-0.15, 0.15, JOINTS)
@@ -81,5 +93,5 @@ def _pose(
         end = solve(model, np.array([*goal, height_m]), start_rad=start)
     except SimError:  # out of reach: such a scene ends where it began
         end = start
-    pose = start + random.uniform(0.0, 1.0) * (end - start) + random.normal(0, _POSE_RAD, JOINTS)
+    pose = start + random.uniform(begin, 1.0) * (end - start) + random.normal(0, _POSE_RAD, JOINTS)
     return np.clip(pose, SO101.lower_rad, SO101.upper_rad)

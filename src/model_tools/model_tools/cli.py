@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from model_tools.commands import (
     calibrate,
+    calibrate_success,
     check,
     compare,
     compile,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Verb] = {
     "motion": motion,
     "inspect": inspect,
     "calibrate": calibrate,
+    "calibrate success": calibrate_success,
     "compile": compile,
     "deploy triton": deploy_triton,
     "compare": compare,

@@ -14,7 +14,7 @@ from policy_core.control_state import Stateful, Tree
 from policy_core.members.chunk.observation_sync import FrameBuffer, Snapshot
 from policy_core.members.chunk.policy import INFERENCE_ERRORS, ChunkPolicy, InferredChunk
 from policy_core.members.chunk.queue import ChunkQueue
-from policy_core.members.chunk.worker import Outcome, Request
+from policy_core.members.chunk.worker import Outcome, Request, SuccessReading
 from policy_core.native import Words
 from policy_core.observation.images import Frame
 from policy_core.words import FROZEN_CAMERA
@@ -94,6 +94,7 @@ class NativeChunks:
                 self._answer(now_ns)
             else:
                 self._worker.forget()
+                self._policy.success = None
                 if not self._worker.busy:
                     self._native.give_up(self._name)
         except BaseException as error:  # noqa: BLE001  # none may pass through C++
@@ -148,6 +149,8 @@ class NativeChunks:
                 self.raised = error
         if is_ours:
             self._policy.latency.add(outcome.ended_ns - outcome.began_ns)
+            time_ns = outcome.request.sensed.time_ns
+            self._policy.success = SuccessReading(time_ns, outcome.success)
         self._handed = outcome
         self._native.hand_over(
             self._name, outcome.began_ns, outcome.ended_ns, outcome.chunk, kind, text

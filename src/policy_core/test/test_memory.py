@@ -92,7 +92,7 @@ def test_faults_over_and_over_do_not_grow_memory_without_bound() -> None:
     assert robot.is_in(Mode.RUN)
 
 
-CHUNK_TICKS, CHUNK_BYTES = 500, 2900
+CHUNK_TICKS, CHUNK_BYTES = 500, 3000
 """A few bytes per tick: a plan, its predecessor and integers take others' place."""
 
 

@@ -28,7 +28,7 @@ from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import F64, OnFault, Tensor
 from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.worker import InlineWorker, Worker
+from policy_core.members.chunk.worker import ChunkAnswer, InlineWorker, Worker
 from policy_core.members.joint import joint_controller
 from policy_core.native_words import native_plan
 from policy_core.observation.state import EXTERNAL
@@ -107,7 +107,8 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
     """
     limits = limits_in_force(bundle.contract, stricter)
     if bundle.contract.kind == "chunk":
-        controller = executing_controller(bundle, limits, InlineWorker(lambda _: np.zeros(0)))
+        idle = InlineWorker(lambda _: ChunkAnswer(np.zeros(0)))
+        controller = executing_controller(bundle, limits, idle)
     else:
         _require_joint_policies(bundle)
         controller = unopened_controller(bundle, limits)

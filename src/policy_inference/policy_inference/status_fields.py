@@ -281,6 +281,13 @@ POLICY = StatusGroup(
         StatusField("shadow", "At most one", part=SHADOW),
         StatusField("trial", "At most one", part=TRIAL),
         StatusField("policy_set", "At most one", part=SET),
+        _state(
+            "success",
+            "success",
+            "1 for what the signal of success says, 0 for the others",
+            shown="",
+            states=("not_watched", "awaited", "reached"),
+        ),
     ),
     "PolicyStatus",
     info=("", "1 for what the node runs"),

@@ -136,6 +136,7 @@ _SAID = {
     Mark.INTERVENTION_BEGINS: "is driven by a person",
     Mark.INTERVENTION_ENDS: "is driven by the policy",
 }
+_DONE = {PolicyStatus.SUCCESS_AWAITED: False, PolicyStatus.SUCCESS_REACHED: True}
 _MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
     for name in (
@@ -303,7 +304,12 @@ class EpisodeRecorder(PeerGuard, Node):
         mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may have more modes
         with self.recorder.at():
             self.recorder.policy_said(
-                mode, status.reason, status.bundle_name, status.bundle_version, self.now_ns()
+                mode,
+                status.reason,
+                status.bundle_name,
+                status.bundle_version,
+                self.now_ns(),
+                _DONE.get(status.success),
             )
 
     def _arrived(self, topic: str, data: bytes) -> None:

@@ -92,10 +92,22 @@ class Recorder:
                 self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
 
-    def policy_said(self, mode: str, reason: str, name: str, version: str, now_ns: int) -> None:
+    def policy_said(
+        self,
+        mode: str,
+        reason: str,
+        name: str,
+        version: str,
+        now_ns: int,
+        done: bool | None = None,
+    ) -> None:
         with self._lock:
-            assert self._policy is not None
-            self._policy.said(mode, reason, name, version)
+            policy = self._policy
+            assert policy is not None
+            came = policy.said(mode, reason, name, version, done)
+            self.session.signalled = done is not None
+            if came or (done and not policy.drives):
+                self.session.policy_is_done(now_ns, over=not policy.drives)
             self._look_at_policy(now_ns)
 
     def tick(self, now_ns: int) -> list[News]:

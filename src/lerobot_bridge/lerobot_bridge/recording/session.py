@@ -108,6 +108,8 @@ class RecordingSession:
         writing: Numbers of finished episodes that are still being written.
         number: Number of the running episode, or of the next one.
         waits_for: Why the next episode does not begin although it is due; or empty.
+        signalled: Whether the policy's bundle has a signal of success: an episode that a policy
+            drove for all of its time, and in which the signal did not come, is a failure.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class RecordingSession:
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
-        self.waits_for = ""
+        self.waits_for, self.signalled = "", False
         self._until_ns, self._now_ns = 0, 0
         self._running: _RunningEpisode | None = None
         self._last: int | None = None
@@ -197,6 +199,20 @@ class RecordingSession:
         self._host.mark(Mark.SUCCESS if success else Mark.FAILURE, number, now_ns)
         return f"episode {number}: {'success' if success else 'failure'}"
 
+    def policy_is_done(self, now_ns: int, *, over: bool) -> None:
+        """Take the policy's signal of success: the running episode is one, unless it was judged.
+
+        Args:
+            now_ns: When it came.
+            over: Whether the policy's run is over, and so the episode.
+        """
+        self._follow_clock(now_ns)
+        if self._running and self._running.success is None:
+            self.judge(True, now_ns)
+        if self._running and over:
+            self._end(now_ns, "the policy has done its task")
+            self._after(now_ns, goes_on=self.course.auto)
+
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
         """Note that the source `who` reports that a person drives, or no longer does.
 
@@ -217,6 +233,11 @@ class RecordingSession:
         if now_ns < self._until_ns:
             return
         if self.state is State.EPISODE:
+            running = self._running
+            assert running is not None
+            driven = running.spans or self._driving
+            if self.signalled and running.success is None and not driven:
+                self.judge(False, now_ns)
             self._end(now_ns, "its time was over")
             self._after(now_ns, goes_on=self.course.auto)
         elif self.state in (State.WARM_UP, State.RESET):

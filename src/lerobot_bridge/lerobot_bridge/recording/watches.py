@@ -222,22 +222,34 @@ class PolicyWatch:
 
     Attributes:
         ran: The policy it runs; None before its first status.
+        done: Whether its signal of success has come in this run; None: its bundle has none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:
         """Watch a node, given by its full name; ages use the steady clock, ns."""
         self.ran: PolicyRan | None = None
+        self.done: bool | None = None
         self._node, self._mode, self._reason = node, "", ""
         self._steady_ns, self._heard_ns = steady_ns, 0
 
-    def said(self, mode: str, reason: str, name: str, version: str) -> None:
+    def said(
+        self, mode: str, reason: str, name: str, version: str, done: bool | None = None
+    ) -> bool:
+        """Take a status; return whether its signal of success has come since the one before."""
+        came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
+        self.done = done
         self.ran = PolicyRan(node=self._node, bundle_name=name, bundle_version=version)
+        return came
 
     @property
     def lost(self) -> bool:
         """Whether there was a status, and has been none for longer than a node ever takes."""
         return self.ran is not None and self._age_ns > _SILENT_NS
+
+    @property
+    def drives(self) -> bool:
+        return self._mode in _DRIVES
 
     @property
     def _age_ns(self) -> int:
@@ -255,7 +267,7 @@ class PolicyWatch:
                 f"{self._node}: expected its status several times a second, found the newest "
                 f"{self._age_ns * 1e-9:.1f} s old; has it ended?"
             )
-        if self._mode not in _DRIVES:
+        if not self.drives:
             return (
                 f"{self._node}: expected the mode {RUN}, found {self._mode} ({self._reason}); "
                 "`robot_operator stand`, then `robot_operator run`"

@@ -189,6 +189,60 @@ def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> No
     assert fed.recorder.session.state is State.IDLE
 
 
+class Signalled(Fed):
+    """A recorder whose policy has a signal of success."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, evaluates=True, judged=True, episode_s=1.0)
+        self.says("RUN", done=False)
+        self.start()
+        self.send(10)
+
+    def says(self, mode: str, *, done: bool) -> None:
+        self.recorder.policy_said(mode, "why", "reach", "1.0.0", self.now_ns, done)
+
+    def sidecar(self) -> EpisodeSidecar:
+        self.close()
+        return read_sidecar(self.folder.path / "episode_0000")
+
+
+def test_the_policys_signal_ends_an_episode_as_a_success(tmp_path: Path) -> None:
+    fed = Signalled(tmp_path / "session")
+    fed.says("DAMP", done=True)
+    assert fed.recorder.session.state is State.IDLE
+    said = fed.sidecar()
+    assert said.success is True
+    assert said.interventions == ()
+    check_wording(said.ended)
+
+
+def test_a_signal_that_only_flags_lets_the_episode_go_on(tmp_path: Path) -> None:
+    fed = Signalled(tmp_path / "session")
+    fed.says("RUN", done=True)
+    assert fed.recorder.session.state is State.EPISODE
+    fed.send(100)
+    assert fed.sidecar().success is True
+
+
+def test_an_episode_whose_signal_did_not_come_is_a_failure(tmp_path: Path) -> None:
+    fed = Signalled(tmp_path / "session")
+    fed.send(100)
+    assert fed.sidecar().success is False
+
+
+def test_a_persons_verdict_stays_and_one_who_drove_gives_it(tmp_path: Path) -> None:
+    judged, driven = (Signalled(tmp_path / name) for name in ("judged", "driven"))
+    with judged.recorder.at() as session:
+        session.judge(False, judged.now_ns)
+    judged.says("RUN", done=True)
+    judged.send(100)
+    with driven.recorder.at() as session:
+        session.intervene(FROM_TOPIC, True, driven.now_ns)
+    driven.send(100)
+    assert judged.sidecar().success is False
+    assert driven.sidecar().success is None
+
+
 def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:
     fed = Fed(tmp_path / "session", auto=True, warm_up_s=0.0, reset_s=0.05, judged=True)
     fed.now_ns = 500_000 * MS

@@ -18,13 +18,14 @@ from policy_core.interfaces import F64, U8, Backend, JointTargets, Mode
 from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.members.chunk.success import success_watch
 from policy_core.observation.images import Frame
 from policy_inference.kinds.chunk_worker import worker_of
 from policy_inference.messages.readers import JointOrder
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_expert import ReachJudge
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_world import IMAGE_SIZE, ArmSensors, ArmWorld
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS, ArmSensors, ArmWorld
 from robot_sim.driven import NS_PER_S
 
 _STAND_S = 3.0
@@ -58,7 +59,8 @@ class ReachOutcome:
     Attributes:
         succeeded: Whether the tip came to the cube and stayed.
         closest_m: Smallest distance of tip and goal; NaN where the policy never ran.
-        took_s: How long the policy ran.
+        took_s: How long the policy ran, until it had succeeded.
+        signalled: Whether the bundle's signal of success came, too; None: it has none.
         effort_nm, joint_vel: Torques and velocities of the drives while it ran [ticks, joints].
         stopped_by: Why it did not run, or not to the end; empty where it did.
         trace: What there was to see.
@@ -67,6 +69,7 @@ class ReachOutcome:
     succeeded: bool
     closest_m: float
     took_s: float
+    signalled: bool | None
     effort_nm: F64
     joint_vel: F64
     stopped_by: str
@@ -74,7 +77,11 @@ class ReachOutcome:
 
 
 class ControlledArm(SelfOperated):
-    """A chunk policy under its controller, which takes part in the world of an arm."""
+    """A chunk policy under its controller, which takes part in the world of an arm.
+
+    Attributes:
+        success: Watches the bundle's signal of success, which may end the run; None: it has none.
+    """
 
     def __init__(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], inference_ms: float = 0.0
@@ -104,6 +111,7 @@ class ControlledArm(SelfOperated):
         )
         limits = limits_in_force(contract, StricterLimits())
         self._runtime = chunk_controller(bundle, worker, limits, lambda: self._now_ns, settings)
+        self.success = success_watch(contract)
         self._names = contract.joints.on_robot()
         self._order = JointOrder(self._names)
 
@@ -131,6 +139,10 @@ class ControlledArm(SelfOperated):
         self.operate(controller)
         targets = controller.tick(now_ns, now_ns + self._period_ns)
         self._runtime.chunks.clear()
+        if self.success is not None:
+            verdict = self.success.observe(controller.latest_tick, self._runtime.policy.success)
+            if verdict is not None:
+                controller.end_run(verdict, controller.stand)
         if targets is not None:
             world.apply(drive_command(self._names, targets))
         return targets
@@ -178,6 +190,7 @@ def _reach(
     run_ticks = round(case.duration_s * contract.rate_hz)
     efforts, velocities = list[F64](), list[F64]()
     began_ns: int | None = None
+    took_s, watch = 0.0, arm.success
     for tick in range(stand_ticks + run_ticks):
         sensed = world.sense()
         if began_ns is None and tick == stand_ticks:
@@ -185,7 +198,7 @@ def _reach(
         targets = arm.tick(world, sensed)
         if began_ns is None and arm.mode is Mode.RUN:
             began_ns = sensed.time_ns
-        if began_ns is not None:
+        if began_ns is not None and not judge.succeeded:
             efforts.append(sensed.joint_effort)
             velocities.append(sensed.joint_vel)
         recorder.append(
@@ -196,16 +209,20 @@ def _reach(
             episode=-1 if began_ns is None else 0,
         )
         world.step(contract.period_ns)
-        ran_s = 0.0 if began_ns is None else (world.time_ns - began_ns) / NS_PER_S
-        if began_ns is not None and (
-            judge.look(world.sense())
+        if began_ns is None:
+            continue
+        ran_s = (world.time_ns - began_ns) / NS_PER_S
+        took_s = took_s if judge.succeeded else ran_s
+        signalled = watch is None or watch.done
+        if (
+            (judge.look(world.sense()) and signalled)
             or ran_s >= case.duration_s
-            or arm.mode not in (Mode.RUN, Mode.HOLD)
+            or not (arm.mode in (Mode.RUN, Mode.HOLD) or (watch and watch.done))
         ):
             break
     ran = began_ns is not None
-    stopped = "" if ran and arm.mode in (Mode.RUN, Mode.HOLD) else arm.refusal or arm.reason
-    took_s = (world.time_ns - began_ns) / NS_PER_S if began_ns is not None else 0.0
+    well = arm.mode in (Mode.RUN, Mode.HOLD) or (watch is not None and watch.done)
+    stopped = "" if ran and well else arm.refusal or arm.reason
     result = Result(
         seed=case.seed, succeeded=judge.succeeded, closest_m=judge.closest_m, took_s=took_s
     )
@@ -213,8 +230,9 @@ def _reach(
         succeeded=judge.succeeded,
         closest_m=judge.closest_m if ran else float("nan"),
         took_s=took_s,
-        effort_nm=np.array(efforts).reshape(len(efforts), -1),
-        joint_vel=np.array(velocities).reshape(len(velocities), -1),
+        signalled=None if watch is None else watch.done,
+        effort_nm=np.array(efforts).reshape(-1, JOINTS),
+        joint_vel=np.array(velocities).reshape(-1, JOINTS),
         stopped_by=stopped,
         trace=recorder.trace([result] if ran else []),
     )

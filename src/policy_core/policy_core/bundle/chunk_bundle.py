@@ -12,6 +12,7 @@ from policy_core.bundle.chunk_contract import (
     GOLDEN_ENVIRONMENT,
     GOLDEN_NOISE,
     GOLDEN_STATE,
+    GOLDEN_SUCCESS,
     ChunkContract,
 )
 from policy_core.bundle.kinds import ContractKind
@@ -31,7 +32,8 @@ class ChunkBundle(AnyBundle):
         Images are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
         `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units. Where
         a policy gets several observations, they are a second axis, the newest last. `noise` [rows,
-        draws, steps, actions] is what chunks are made of, where they are made of noise.
+        draws, steps, actions] is what chunks are made of, where they are made of noise; `success`
+        [rows] is what the classifier of success answers, where there is one.
 
         Raises:
             BundleError: As `JointBundle.golden`.
@@ -50,6 +52,8 @@ class ChunkBundle(AnyBundle):
         if contract.denoising:
             draws = contract.denoising.draws
             shapes[GOLDEN_NOISE] = (draws, contract.rows, contract.columns)
+        if contract.classifier:
+            shapes[GOLDEN_SUCCESS] = ()
         shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
         entry = golden_entry(
             self.path,

@@ -31,12 +31,13 @@ from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Kind
 
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
-GOLDEN_NOISE = "noise"
+GOLDEN_NOISE, GOLDEN_SUCCESS = "noise", "success"
 GOLDEN_CAMERA = "cameras."
 """Arrays of the golden file: rows first. Images as uint8 [rows, height, width, 3] in RGB under
 `cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units. Where a
 policy gets several observations, they are a second axis, the newest last. `noise` is what chunks
-are made of [rows, draws, steps, actions], where a policy makes them of noise."""
+are made of [rows, draws, steps, actions], where a policy makes them of noise; `success` [rows] are
+the probabilities that the classifier of success answers, where there is one."""
 
 LARGEST_ENSEMBLE_COEFF = 100
 """With it, one prediction outweighs all others by far."""
@@ -246,6 +247,50 @@ class Denoising:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignalError:
+    """How often a signal of success was wrong on recorded episodes that a person judged."""
+
+    source: str = entry("recordings")
+    successes: int = entry("episodes that succeeded", minimum=1)
+    failures: int = entry("episodes that failed", minimum=1)
+    false_positive_rate: float = entry(
+        "share of the failed episodes in which the signal came", minimum=0, maximum=1
+    )
+    false_negative_rate: float = entry(
+        "share of the successful episodes in which it did not come", minimum=0, maximum=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuccessSignal:
+    """Whether the task is done. It comes once what `graph` or `joints` says holds for `for_s`."""
+
+    graph: str | None = entry(
+        "classifier among the graphs: its inputs have the names of cameras, `state` or "
+        "`environment_state`, normalised as for the policy; its one output is a probability",
+        default=None,
+    )
+    threshold: float | None = entry(
+        "graph: smallest probability that counts as done; `model_tools calibrate success` sets it",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=1,
+    )
+    joints: dict[str, tuple[float, ...]] = entry(
+        "instead of a graph: [lowest, highest] measured position by joint, rad", default={}
+    )
+    for_s: float = entry("how long it must hold without a break, s", minimum=0, maximum=600)
+    then: Literal["end", "flag"] = entry(
+        "end: the run ends, with the command after a fault (`safety.on_fault`); flag: the status "
+        "says so",
+        default="flag",
+    )
+    error: SignalError | None = entry(
+        "measured by `model_tools calibrate success`; not to be written by hand", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkContract(AnyContract):
     """Contract of a chunk policy: what it needs to run, and its graphs per backend."""
 
@@ -272,6 +317,7 @@ class ChunkContract(AnyContract):
     denoising: Denoising | None = entry(
         "how a chunk is made of noise; absent where one run of the graph answers it", default=None
     )
+    success: SuccessSignal | None = entry("whether the task is done", default=None)
     graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)
     golden: File | None = entry(
         "npz: rows of observations and of the chunks that the reference answers", default=None
@@ -285,13 +331,19 @@ class ChunkContract(AnyContract):
     @property
     def policy_graph(self) -> str:
         """Name of the graph that gives the actions: the only one that has no other use."""
-        others = {camera.encoder for camera in self.cameras.values()} | {self._condition}
+        others = {camera.encoder for camera in self.cameras.values()}
+        others |= {self._condition, self.classifier}
         return next(name for name in self.graphs if name not in others)
 
     @property
     def observing_graph(self) -> str:
         """Name of the graph that takes cameras, or their features, and vectors."""
         return self._condition or self.policy_graph
+
+    @property
+    def classifier(self) -> str | None:
+        """Name of the graph that says whether the task is done; None where none does."""
+        return None if self.success is None else self.success.graph
 
     @property
     def _condition(self) -> str | None:

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cross-checks of a chunk policy's contract: everything that one field alone cannot show."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
 from policy_core.bundle.chunk_contract import Camera, ChunkContract, JointUnit, Scaling
 from policy_core.bundle.contract import Graph
-from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.schema import Found, Reader, expect_paired
 from policy_core.bundle.state_fields import JOINT_STATES
 from policy_core.bundle.validate_body import BodyValidator, listed
 
@@ -29,6 +30,7 @@ def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
         check.camera(name, camera)
     check.chunk()
     check.denoising()
+    check.success()
     check.tensors()
     check.topics()
     check.files()
@@ -65,7 +67,7 @@ class _ChunkValidator(BodyValidator):
         self.contract = contract
         encoders = {camera.encoder for camera in contract.cameras.values()}
         self._condition = None if contract.denoising is None else contract.denoising.condition
-        others = encoders | {self._condition}
+        others = encoders | {self._condition, contract.classifier}
         self._policies = [name for name in contract.graphs if name not in others]
 
     def unguarded(self) -> None:
@@ -239,6 +241,61 @@ class _ChunkValidator(BodyValidator):
                 Found("nothing"),
             )
 
+    def success(self) -> None:
+        """Check that the signal has one source, which is there."""
+        signal, expect = self.contract.success, self.expect
+        if signal is None:
+            return
+        expect(
+            (signal.graph is None) != (not signal.joints),
+            "success",
+            "either a graph or joints, which say that the task is done",
+            Found("both" if signal.graph else "neither"),
+        )
+        expect_paired(
+            signal.graph is not None,
+            signal.threshold,
+            "success.threshold",
+            "a graph",
+            self.reader.problem,
+        )
+        self.known("success.joints", list(signal.joints))
+        for joint, ends in signal.joints.items():
+            expect(
+                len(ends) == 2 and ends[0] < ends[1],
+                f"success.joints.{joint}",
+                "[lowest, highest], rad",
+                list(ends),
+            )
+        if signal.graph is None:
+            return
+        graph = self.contract.graphs.get(signal.graph)
+        if graph is None:
+            self.reader.problem(
+                "success.graph", f"one of the graphs ({listed(self.contract.graphs)})", signal.graph
+            )
+            return
+        key, seen = f"graphs.{signal.graph}", dict(self._classified())
+        for tensor, found in graph.inputs.items():
+            if tensor in seen:
+                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "as what fills it")
+            else:
+                self.reader.problem(
+                    f"{key}.inputs.{tensor}", f"one of {listed(seen)}", Found("another input")
+                )
+        sizes = [math.prod(found.shape) for found in graph.outputs.values()]
+        expect(sizes == [1], f"{key}.outputs", "one output of one value, a probability", sizes)
+
+    def _classified(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield name and shape of each input that a classifier of success may have."""
+        contract = self.contract
+        for name, camera in contract.cameras.items():
+            yield name, (1, 3, camera.height, camera.width)
+        if contract.state is not None:
+            yield "state", (1, len(contract.state.joints))
+        if contract.environment_state is not None:
+            yield "environment_state", (1, contract.environment_state.size)
+
     def tensors(self) -> None:
         """Check that each tensor of the policy's graph has one source or use, of its size."""
         contract = self.contract
@@ -246,7 +303,8 @@ class _ChunkValidator(BodyValidator):
             self.reader.problem(
                 "graphs",
                 "one graph that is no camera's encoder"
-                + (", and not the condition" if self._condition else ""),
+                + (", and not the condition" if self._condition else "")
+                + (", and not the classifier of success" if contract.classifier else ""),
                 listed(self._policies),
             )
             return

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from policy_core.interfaces import F64
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.members.chunk.queue import AsynchronousQueue, EnsembleQueue, SynchronousQueue
-from policy_core.members.chunk.worker import InlineWorker, Request
+from policy_core.members.chunk.worker import ChunkAnswer, InlineWorker, Request
 
 HELD = np.array([9.0, 9.0])
 
@@ -183,7 +183,7 @@ def numbered_request(number: int, generation: int = 0) -> Request:
 
 def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
     worker = InlineWorker(
-        lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
+        lambda request: ChunkAnswer(np.full((1, 1), float(request.sensed.time_ns))), delay_ns=100
     )
     worker.ask(numbered_request(1000))
     assert worker.busy
@@ -197,7 +197,7 @@ def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
 
 def test_inline_lets_the_latest_request_wait_for_the_one_before() -> None:
     worker = InlineWorker(
-        lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
+        lambda request: ChunkAnswer(np.full((1, 1), float(request.sensed.time_ns))), delay_ns=100
     )
     for number in (0, 10, 20):
         worker.ask(numbered_request(number))

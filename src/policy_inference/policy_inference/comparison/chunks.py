@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,12 @@ from policy_core.bundle.chunk_contract import (
     GOLDEN_ENVIRONMENT,
     GOLDEN_NOISE,
     GOLDEN_STATE,
+    GOLDEN_SUCCESS,
     ChunkContract,
 )
 from policy_core.bundle.contract import Artifact
 from policy_core.interfaces import F32, F64, Backend, Tensor
-from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation, classifier_of
 from policy_core.members.chunk.normalise import Units, VectorNormaliser
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
@@ -48,6 +50,8 @@ They are this project's, in standard deviations of the actions. What they must t
 measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue by 0.2, a degree
 on every joint by 0.02; float32 differs by 2e-6 between runtimes.
 """
+_PROBABILITY = ComparisonLimits(max_abs=0.05)
+"""Of the classifier of success, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
 """Names of what `play_chunks` returns beside the chunk: the last is followed by a camera's."""
@@ -71,9 +75,10 @@ def play_chunks(
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same as the
         network gives it; what the encoder made of each camera's image as `features.CAMERA`
         [rows, channels, height, width], where an encoder takes images; and what each denoising step
-        made as `denoising` [rows, steps, chunk, columns], where chunks are made of noise.
+        made as `denoising` [rows, steps, chunk, columns], where chunks are made of noise; and the
+        probabilities as `success` [rows], where a classifier says whether the task is done.
     """
-    graphs = ChunkGraphs(contract, backends)
+    graphs, classifier = ChunkGraphs(contract, backends), classifier_of(contract, backends)
     observing = backends[f"graphs.{contract.observing_graph}"]
     features = {
         f"{FEATURES}{name}": observing.inputs[camera.tensor]
@@ -81,8 +86,9 @@ def play_chunks(
         if camera.encoder is not None
     }
     paths = (PATH,) if graphs.denoiser else ()
-    seen: dict[str, list[Tensor]] = {
-        name: [] for name in (GOLDEN_CHUNK, NORMALISED_CHUNK, *paths, *features)
+    judged = (GOLDEN_SUCCESS,) if classifier else ()
+    seen: dict[str, list[Any]] = {
+        name: [] for name in (GOLDEN_CHUNK, NORMALISED_CHUNK, *paths, *judged, *features)
     }
     for row in range(len(rows)):
         observation = observation_at(rows, row, swapped)
@@ -90,6 +96,8 @@ def play_chunks(
         seen[NORMALISED_CHUNK].append(graphs.normalised.copy())
         if graphs.denoiser:
             seen[PATH].append(graphs.denoiser.path.copy())
+        if classifier:
+            seen[GOLDEN_SUCCESS].append(classifier.probability(observation))
         for name, tensor in features.items():
             seen[name].append(tensor[0].copy())
     return {name: np.stack(each) for name, each in seen.items()}
@@ -185,7 +193,8 @@ def chunk_differences(
     Returns:
         The difference of chunks [rows, steps, actions], by joint over all steps; the cosine of
         each row is that of its whole chunk. Then, where both have them in the same shape, those of
-        the denoising, by step, and those of the features of each camera, by channel.
+        the denoising, by step, and those of the features of each camera, by channel; and where
+        golden rows have it, that of the probabilities of success.
     """
     action = contract.action
     normaliser = VectorNormaliser(action.normalisation, len(action.joints))
@@ -200,6 +209,11 @@ def chunk_differences(
     return (
         _by_column(action.tensor, action.joints, found[NORMALISED_CHUNK], chunks, numbers),
         *(_layer_difference(name, found[name], expected[name], numbers) for name in others),
+        *(
+            difference(GOLDEN_SUCCESS, ["probability"], found[name], expected[name], numbers)
+            for name in (GOLDEN_SUCCESS,)
+            if name in found and name in expected
+        ),
     )
 
 
@@ -263,11 +277,12 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
 def features_checks(
     found: Sequence[Difference], source: str, limits: ComparisonLimits
 ) -> tuple[Check, ...]:
+    """Hold the direction of features against limits, and probabilities against their own."""
     cosine = ComparisonLimits(cosine_min=limits.cosine_min)
     return tuple(
         dataclasses.replace(check, what=f"{check.what} of {one.output}")
         for one in found
-        for check in judge(one, source, cosine)
+        for check in judge(one, source, _PROBABILITY if one.output == GOLDEN_SUCCESS else cosine)
     )
 
 

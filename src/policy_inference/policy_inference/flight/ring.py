@@ -34,8 +34,9 @@ class InferenceResult(NamedTuple):
 
     `state` is the policy's `StateVector.flat` at the time of the observation; `chunk` [steps,
     actions], rad, is None where the inference failed, and `error` says why. `member` is the name
-    of the policy in a set, empty where it is alone. The arrays are only read. Times on
-    the clock of the control loop, ns.
+    of the policy in a set, empty where it is alone. `success` is the probability that the task is
+    done, None where nothing said so. The arrays are only read. Times on the clock of the control
+    loop, ns.
     """
 
     observation_ns: int
@@ -46,6 +47,7 @@ class InferenceResult(NamedTuple):
     chunk: F64 | None
     error: str
     member: str = ""
+    success: float | None = None
 
 
 class ShadowOutcome(IntEnum):

@@ -138,6 +138,7 @@ class TickMessages:
             member=result.member,
             steps=len(chunk),
             data=chunk.reshape(-1),
+            success=math.nan if result.success is None else result.success,
         )
 
     def _shadow(self, tick: FlightTick, answer: ShadowAnswer) -> Entry:

@@ -66,4 +66,5 @@ def _result(outcome: Outcome, member: str) -> InferenceResult:
         chunk=outcome.chunk,
         error="" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}",
         member=member,
+        success=outcome.success,
     )

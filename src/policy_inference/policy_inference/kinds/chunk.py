@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from policy_core.bundle.bundle import CONTRACT_FILE
 from policy_core.bundle.chunk_bundle import ChunkBundle
-from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
+from policy_core.bundle.chunk_contract import GOLDEN_CHUNK, GOLDEN_SUCCESS, ChunkContract
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.state_fields import LEADER
 from policy_core.control.controller import Controller
@@ -38,6 +38,7 @@ from policy_core.members.chunk.settings import (
     require_real_time_speed,
     steps_of,
 )
+from policy_core.members.chunk.worker import Request
 from policy_core.observation.distribution import DistributionWatch
 from policy_core.observation.images import Frame
 from policy_inference.backends.base import WARM_UP_S, timed_runs
@@ -316,7 +317,10 @@ class ChunkKind(MemberKind[ChunkBundle]):
         """Read the golden rows: observations, and the chunks that the reference answered."""
         golden = bundle.golden()
         chunks = golden.pop(GOLDEN_CHUNK).astype(np.float64)
-        return Rows(source="golden rows", inputs=golden, outputs={GOLDEN_CHUNK: chunks})
+        outputs: dict[str, Tensor] = {GOLDEN_CHUNK: chunks}
+        if GOLDEN_SUCCESS in golden:
+            outputs[GOLDEN_SUCCESS] = golden.pop(GOLDEN_SUCCESS)
+        return Rows(source="golden rows", inputs=golden, outputs=outputs)
 
     def require_enough(self, bundle: ChunkBundle, rows: Rows) -> None:
         """Raise BundleError unless every input differs in enough golden rows."""
@@ -426,5 +430,6 @@ def measured_s(inference: Inference, contract: ChunkContract) -> float:
         fields={name: np.zeros(size) for name, size in state_sizes(contract).items()},
     )
     sensed = replace(sensed, earlier=(sensed,) * (contract.observation_steps - 1))
-    took_s = timed_runs(lambda: inference.run(sensed), _RUNS)
+    request = Request(sensed=sensed, generation=0, asked_ns=0)
+    took_s = timed_runs(lambda: inference.answer(request), _RUNS)
     return median(took_s[len(took_s) // 2 :])

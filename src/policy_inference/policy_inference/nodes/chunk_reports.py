@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Report the chunks of a node: each one as a message, and how they keep up.
+"""Report the chunks of a node: each one as a message, how they keep up, whether the task is done.
 
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10).
 """
@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from policy_msgs.msg import ActionChunk
+from policy_msgs.msg import ActionChunk, PolicyStatus
 from rclpy.node import Node
 
-from policy_core.control.tick import Tick
+from policy_core.control.tick import RunVerdict, Tick
 from policy_core.interfaces import Mode
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.policy import InferredChunk
+from policy_core.members.chunk.success import DONE, success_watch
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.outputs import CHUNKS, set_stamp
@@ -39,6 +40,7 @@ class ChunkReports(TickObserver):
     def adopt(self, policy: OpenedPolicy[Any], prepared: object) -> Callable[[], None]:
         contract, self._policy = policy.bundle.contract, policy
         (self._member,) = policy.chunks
+        self._success = success_watch(contract)
         self._message = ActionChunk(
             names=list(contract.joints.on_robot(contract.action.joints)),
             period_s=1.0 / contract.rate_hz,
@@ -50,16 +52,19 @@ class ChunkReports(TickObserver):
         self._came_ns = deque[int](maxlen=_COUNTED)
         self._now_ns = 0
         self._sent, self._left, self._problem = 0, 0, ""
-        self._swings = False
+        self._swings = self._was_done = False
         self._frozen = frozenset[str]()
+        if self._success is not None:
+            self._success.restart()
 
-    def observe(self, tick: Tick) -> None:
+    def observe(self, tick: Tick) -> RunVerdict | None:
         policy = self._member.policy
         runs = tick.mode in (Mode.RUN, Mode.HOLD)
         self._now_ns, self._left = tick.now_ns, policy.left if runs else 0
         self._problem = policy.problem if runs else ""
         while policy.chunks:
             self._publish(policy.chunks.popleft(), tick)
+        return None if self._success is None else self._success.observe(tick, policy.success)
 
     def _publish(self, chunk: InferredChunk, tick: Tick) -> None:
         message = self._message
@@ -89,8 +94,19 @@ class ChunkReports(TickObserver):
             "chunk.inference_p50_s": f"{latency.p50_s:.6f}",
             "chunk.inference_p99_s": f"{latency.p99_s:.6f}",
             "arm.oscillation": self._oscillation(),
+            **self._probability(),
             **{f"camera.{name}.age_s": self._age(name) for name in self._member.frames},
         }
+
+    def _probability(self) -> Mapping[str, str]:
+        if self._success is None or self._success.probability is None:
+            return {}
+        return {"success.probability": f"{self._success.probability:.3f}"}
+
+    def report(self, status: PolicyStatus) -> None:
+        if self._success is not None:
+            reached, awaited = PolicyStatus.SUCCESS_REACHED, PolicyStatus.SUCCESS_AWAITED
+            status.success = reached if self._success.done else awaited
 
     def _rate_hz(self) -> float:
         came_ns = tuple(self._came_ns)
@@ -105,6 +121,10 @@ class ChunkReports(TickObserver):
         return "never" if age_ns is None else f"{max(0, age_ns) * 1e-9:.3f}"
 
     def log(self) -> None:
+        if self._success is not None:
+            done, was_done, self._was_done = self._success.done, self._was_done, self._success.done
+            if done and not was_done:
+                self._node.get_logger().info(DONE)
         found, swung = self._oscillation(), self._swings
         self._swings = bool(found)
         if found and not swung:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from policy_core.errors import BackendError
-from policy_core.interfaces import F64, Mode
+from policy_core.interfaces import Mode
 from policy_core.members.chunk.observation_sync import Snapshot
-from policy_core.members.chunk.worker import Outcome, Request
+from policy_core.members.chunk.worker import ChunkAnswer, Outcome, Request
 from policy_inference.kinds.chunk_worker import ThreadWorker
 from testkit.kernel.arms import Arm
 from testkit.waiting import until
@@ -28,11 +28,11 @@ class Gate:
         self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
         self.seen: list[int] = []
 
-    def run(self, request: Request) -> F64:
+    def run(self, request: Request) -> ChunkAnswer:
         self.seen.append(request.sensed.time_ns)
         self.began.release()
         assert self.may_end.acquire(timeout=TIMEOUT_S)
-        return np.full((2, 1), float(request.sensed.time_ns))
+        return ChunkAnswer(np.full((2, 1), float(request.sensed.time_ns)))
 
     def wait_until_it_began(self) -> None:
         assert self.began.acquire(timeout=TIMEOUT_S)
@@ -109,10 +109,10 @@ def test_forget_drops_what_has_not_begun_and_the_rest_is_known_by_its_generation
 def test_errors_are_handed_over_and_the_worker_goes_on(error: BaseException) -> None:
     answers = iter([error, None])
 
-    def run(request: Request) -> F64:
+    def run(request: Request) -> ChunkAnswer:
         if (found := next(answers)) is not None:
             raise found
-        return np.zeros((1, 1))
+        return ChunkAnswer(np.zeros((1, 1)))
 
     worker = ThreadWorker(run, time.monotonic_ns)
     worker.ask(numbered_request(1))
@@ -127,7 +127,7 @@ def test_a_worker_whose_thread_has_ended_is_not_busy() -> None:
     def clock() -> int:
         raise SystemExit
 
-    worker = ThreadWorker(lambda request: np.zeros((1, 1)), clock)
+    worker = ThreadWorker(lambda request: ChunkAnswer(np.zeros((1, 1))), clock)
     assert worker.alive
     worker.ask(numbered_request(1))
     until(lambda: not worker.alive)

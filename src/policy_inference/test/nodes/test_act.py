@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_msgs.msg import ActionChunk, JointCommand
+from policy_msgs.msg import ActionChunk, JointCommand, PolicyStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_core.interfaces import Mode
@@ -109,6 +109,24 @@ class TestModes:
         status = arm.reported(lambda status: status.mode == Mode.DAMP, "DAMP")
         assert not status.latched
         assert "run_for_s" in status.reason
+
+    def test_the_signal_of_success_ends_the_run_and_is_in_the_status(
+        self, start_arm: Start, tmp_path: Path
+    ) -> None:
+        signal = {"joints": {JOINTS[0]: [0.2, 2.0]}, "for_s": 0.2, "then": "end"}
+        bundle = write_colours(tmp_path / "done", {"success": signal})
+        arm = start_arm(bundle=str(bundle)).runs()
+        arm.reported(lambda status: status.success == PolicyStatus.SUCCESS_AWAITED, "the signal")
+        for step in range(5):
+            arm.position = (0.05 * step,) * len(JOINTS)
+            assert arm.tick().mode == Mode.RUN
+        arm.until(lambda: arm.tick().mode != Mode.RUN, "the end of the run")
+        assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
+        status = arm.reported(
+            lambda status: status.success == PolicyStatus.SUCCESS_REACHED, "the signal"
+        )
+        assert not status.latched
+        check_wording(status.reason)
 
 
 class TestRealTime:

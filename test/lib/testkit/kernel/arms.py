@@ -17,7 +17,7 @@ from policy_core.interfaces import F64, JointTargets, Mode, Tensor
 from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.worker import Request
+from policy_core.members.chunk.worker import ChunkAnswer, Request
 from policy_core.observation.images import Image, frame_of
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import worker_of
@@ -84,7 +84,9 @@ class Arm:
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.tap = WorkerTap(
             worker_of(
-                infer or Inference(self.contract, self.graphs, self.settings).answer,
+                (lambda request: ChunkAnswer(infer(request)))
+                if infer
+                else Inference(self.contract, self.graphs, self.settings).answer,
                 self.clock,
                 self.settings,
                 inline=inline,

@@ -26,6 +26,7 @@ from policy_core.bundle.chunk_contract import Camera, ChunkContract
 from policy_core.bundle.contract import Graph
 from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.denoising import Denoiser
+from policy_core.members.chunk.graphs import SuccessClassifier
 from policy_core.members.chunk.normalise import ImageNormaliser, VectorNormaliser
 from policy_core.observation.images import Image
 from policy_inference.backends.base import BackendBase
@@ -106,6 +107,8 @@ def collect_samples(
         ]
         vectors = list(_vectors(contract))
         noisy = _DenoisingSamples(contract, encoders, rows) if contract.denoising else None
+        name = contract.classifier
+        judged = _ClassifierSamples(contract, encoders[name], rows[name]) if name else None
         for sample, observation in enumerate(
             source.observations(evenly(source.count, count).tolist())
         ):
@@ -117,6 +120,8 @@ def collect_samples(
                     part[...] = normaliser.apply(value_of(step))
             if noisy is not None:
                 noisy.take(sample)
+            if judged is not None:
+                judged.take(sample, observation)
             progress(sample + 1, count)
     return {
         name: GraphSamples(inputs=rows[name], files=_files(contract, name, seen_by[name], count))
@@ -183,6 +188,21 @@ class _EncodedCamera:
             self._encoder.run()
             part[...] = self._made[0]
         self._rows[sample] = self._buffer[0]
+
+
+class _ClassifierSamples:
+    """What the classifier of success gets."""
+
+    def __init__(
+        self, contract: ChunkContract, backend: BackendBase, rows: Mapping[str, Tensor]
+    ) -> None:
+        self._classifier, self._inputs = SuccessClassifier(contract, backend), backend.inputs
+        self._rows = rows
+
+    def take(self, sample: int, observation: RecordedObservation) -> None:
+        self._classifier.probability(observation.as_observed())
+        for name, array in self._inputs.items():
+            self._rows[name][sample] = array[0]
 
 
 class _DenoisingSamples:
@@ -291,6 +311,8 @@ def _files(
             )
         }
     folders = {camera.tensor: name for name, camera in contract.cameras.items()}
+    if graph == contract.classifier:
+        folders = {tensor: tensor for tensor in contract.graphs[graph].inputs}
     if contract.denoising is not None:
         own = contract.denoising.tensor, contract.denoising.time.tensor
         condition = contract.denoising.condition

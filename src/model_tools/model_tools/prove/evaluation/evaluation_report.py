@@ -65,6 +65,9 @@ _UNITS = {
     "altered_share": "share of ticks that the guard altered",
     "took_s": "time of the reach, s",
     "closest_m": "smallest distance of tip and goal, m",
+    "signal": "share of trials with the signal of success",
+    "signal_false_positive": "share of failed trials with the signal",
+    "signal_false_negative": "share of successful trials without the signal",
 }
 
 

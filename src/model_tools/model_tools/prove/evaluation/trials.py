@@ -295,9 +295,17 @@ def _walk_figures(outcome: WalkOutcome, trace: Trace) -> dict[str, float]:
 
 
 def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
+    """Return what was measured; of a signal of success the mean is its rate, or that of errors."""
+    signal = dict[str, float]()
+    if outcome.signalled is not None:
+        came, succeeded = float(outcome.signalled), outcome.succeeded
+        signal["signal"] = came
+        signal["signal_false_positive"] = nan if succeeded else came
+        signal["signal_false_negative"] = 1.0 - came if succeeded else nan
     return {
         "took_s": outcome.took_s,
         "closest_m": outcome.closest_m,
+        **signal,
         **_efforts(outcome.effort_nm, outcome.joint_vel, outcome.took_s),
     }
 

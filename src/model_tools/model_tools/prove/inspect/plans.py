@@ -16,7 +16,7 @@ from policy_core.control.controller import Controller
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.worker import InlineWorker
+from policy_core.members.chunk.worker import ChunkAnswer, InlineWorker
 from policy_core.plan import PlanValue, plan_bytes, read_plan
 from policy_core.safe_files import read_at_most
 from policy_core.sets.chunk_member import ChunkRunner
@@ -33,7 +33,8 @@ def plan_of(bundle: Bundle) -> bytes:
 
 
 def _controller(bundle: Any) -> Controller:
-    idle, stricter = InlineWorker(lambda _: np.zeros(0)), StricterLimits()  # it is never asked
+    # It is never asked.
+    idle, stricter = InlineWorker(lambda _: ChunkAnswer(np.zeros(0))), StricterLimits()
     limits = limits_in_force(bundle.contract, stricter)
     if bundle.contract.kind == "chunk":
         return chunk_controller(bundle, idle, limits, lambda: 0, ChunkSettings()).controller

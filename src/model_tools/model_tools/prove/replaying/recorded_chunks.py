@@ -84,6 +84,7 @@ class RecordedWorker:
             began_ns=result.began_ns,
             ended_ns=result.ended_ns,
             chunk=result.chunk,
+            success=result.success,
             error=error_of(result.error) if result.chunk is None else None,
         )
 

@@ -489,6 +489,7 @@ class FlightRecording:
                 tick, f"a chunk of {message.steps} steps", f"{len(message.data)} values"
             )
         chunk = np.array(message.data, np.float64)
+        success = getattr(message, "success", math.nan)  # recordings before it have none
         return InferenceResult(
             observation_ns=int(message.observation_ns),
             asked_ns=int(message.asked_ns),
@@ -498,6 +499,7 @@ class FlightRecording:
             chunk=chunk.reshape(int(message.steps), -1) if message.steps else None,
             error=message.error,
             member=message.member,
+            success=None if math.isnan(success) else success,
         )
 
     def _mode(self, message: Any) -> Mode:

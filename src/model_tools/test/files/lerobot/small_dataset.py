@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from policy_core.interfaces import F32
 
-FPS = 30
+FPS, VERDICT = 30, "next.success"
 HEIGHT, WIDTH = 48, 64
 JOINTS = ("shoulder_pan", "elbow_flex", "gripper")
 """In the order of the policy that `testkit.chunk_bundles` makes."""
@@ -52,6 +52,7 @@ def write_dataset(
     stored: str = "video",
     fps: int = FPS,
     per_file: int = 2,
+    succeeded: Collection[int] | None = None,
 ) -> Path:
     """Write a dataset.
 
@@ -63,6 +64,7 @@ def write_dataset(
         stored: `video`, `bytes` for images in the rows, or `paths` for such in files.
         fps: Frames per second.
         per_file: Episodes in a file of rows, and of a video.
+        succeeded: Episodes that did; None: nothing was judged.
     """
     files = [
         range(first, min(first + per_file, len(lengths)))
@@ -85,6 +87,10 @@ def write_dataset(
                 cameras if stored != "video" else (),
                 stored,
             )
+            if succeeded is not None:
+                verdicts = np.arange(lengths[episode]) == lengths[episode] - 1
+                verdicts &= episode in succeeded
+                table = table.append_column(VERDICT, pa.array(verdicts))
             schema = schema or table.schema
             writer = writer or pq.ParquetWriter(place, schema)
             writer.write_table(table)
@@ -124,7 +130,7 @@ def write_dataset(
     episodes_file = folder / "meta/episodes/chunk-000/file-000.parquet"
     episodes_file.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(entries), episodes_file)
-    _write_info(folder, lengths, cameras, stored, fps)
+    _write_info(folder, lengths, cameras, stored, fps, judged=succeeded is not None)
     return folder
 
 
@@ -177,7 +183,13 @@ def _write_video(file: Path, frames: Sequence[tuple[int, int, int]], codec: str,
 
 
 def _write_info(
-    folder: Path, lengths: Sequence[int], cameras: Sequence[str], stored: str, fps: int
+    folder: Path,
+    lengths: Sequence[int],
+    cameras: Sequence[str],
+    stored: str,
+    fps: int,
+    *,
+    judged: bool,
 ) -> None:
     vector = {"dtype": "float32", "shape": [3], "names": [f"{name}.pos" for name in JOINTS]}
     features: dict[str, Any] = {"observation.state": vector, "action": vector}
@@ -187,6 +199,8 @@ def _write_info(
             "shape": [HEIGHT, WIDTH, 3],
             "names": ["height", "width", "channels"],
         }
+    if judged:
+        features[VERDICT] = {"dtype": "bool", "shape": [1], "names": None}
     features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
     for name in ("frame_index", "episode_index", "index", "task_index"):
         features[name] = {"dtype": "int64", "shape": [1], "names": None}

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model_tools.errors import ToolError
+from model_tools.files.contract_text import set_section
 from model_tools.prove.evaluation.evaluate import evaluated_policies
 from model_tools.prove.evaluation.trials import TrialTask, run_trial, tasks_of, walk_case
 from policy_core.bundle.load import load_bundle
@@ -22,7 +24,7 @@ from .test_plan import plan_of
 BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
 
 
-def task_of(folder: Path, bundle: str = "lite3_walk", **content: Any) -> TrialTask:
+def task_of(folder: Path, bundle: str | Path = "lite3_walk", **content: Any) -> TrialTask:
     """Return the first trial of a plan for a bundle."""
     planned = plan_of(folder, **{"duration_s": 4.0, **content})
     policies = evaluated_policies(planned, [load_bundle(BUNDLES / bundle)], {})
@@ -54,6 +56,25 @@ def test_a_robot_that_falls_has_not_succeeded(tmp_path: Path) -> None:
     assert not found.held
     assert 2.0 < (found.figures["survived_s"] or 0.0) < 4.0
     assert found.stopped_by
+
+
+@pytest.mark.parametrize(
+    ("gripper", "held", "came"), [([1.0, 1.5], True, 0.0), ([-0.2, 1.8], False, 1.0)]
+)
+def test_the_signal_of_a_reach_is_counted_beside_the_simulators_verdict(
+    tmp_path: Path, gripper: list[float], held: bool, came: float
+) -> None:
+    folder = tmp_path / "arm"
+    shutil.copytree(BUNDLES / "so101_reach", folder)
+    contract = folder / "policy.yaml"
+    signal = {"joints": {"gripper": gripper}, "for_s": 0.5, "then": "end"}
+    contract.write_text(set_section(contract.read_text("utf-8"), "success", signal), "utf-8")
+    found = run_trial(task_of(tmp_path, folder, robot="so101", duration_s=6.0))
+    assert found.held is held
+    assert found.stopped_by == ""
+    assert found.figures["signal"] == came
+    assert found.figures["signal_false_negative" if held else "signal_false_positive"] == 1.0
+    assert found.figures["signal_false_positive" if held else "signal_false_negative"] is None
 
 
 @pytest.mark.parametrize(

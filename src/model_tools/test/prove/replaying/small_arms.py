@@ -19,7 +19,7 @@ from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
-from policy_core.members.chunk.worker import Request
+from policy_core.members.chunk.worker import ChunkAnswer, Request
 from policy_core.observation.images import Frame
 from policy_inference.flight.description import Topic, flight_of, settings_of
 from policy_inference.flight.message_types import message_types
@@ -96,6 +96,8 @@ class ArmFlight:
         self._leads = self.runtime.requests.person is not None
         self.leader: F64 | None = None
         """Pose of the leader [joints]; None: it is silent."""
+        self.success: float | None = None
+        """What a classifier of success says."""
         self.frozen: bytes | None = None
         """The image that all cameras repeat; None: they see something else each time."""
         self._period_ns, self._types = contract.period_ns, message_types()
@@ -126,7 +128,7 @@ class ArmFlight:
     def _clock(self) -> int:
         return self.clock_ns
 
-    def _run(self, request: Request) -> F64:
+    def _run(self, request: Request) -> ChunkAnswer:
         """Return a chunk from the pose of the observation on, with an error of its own."""
         if self.fails:
             raise BackendError("the device was removed")
@@ -137,7 +139,7 @@ class ArmFlight:
         times_s = sensed.time_ns * 1e-9 + period_s * np.arange(size)
         way = 0.1 * np.sin(3.0 * times_s)[:, np.newaxis] * np.array([1.0, -0.7, 0.3])
         chunk: F64 = 0.8 * pose + way + self._random.normal(0.0, 0.01, (size, 3))
-        return chunk
+        return ChunkAnswer(chunk, self.success)
 
     @property
     def ticks(self) -> int:

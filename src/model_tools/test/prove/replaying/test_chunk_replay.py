@@ -169,6 +169,18 @@ def test_a_changed_value_of_an_arm_is_found_and_named(
     assert name in found[1]
 
 
+def test_a_recording_has_what_the_classifier_of_success_said(
+    tmp_path: Path, tiny_arm: ChunkBundle
+) -> None:
+    flight = ArmFlight(tiny_arm).runs(10)
+    flight.success = 0.25
+    flight.go_on(10)
+    ticks = FlightRecording(flight.save(tmp_path / "flown")).ticks()
+    said = [result.success for tick in ticks for result in tick.results]
+    assert said[0] is None
+    assert said[-1] == 0.25
+
+
 def test_another_contract_is_a_what_if_and_another_description_or_machine_is_judged(
     tmp_path: Path, arm_flown: Path
 ) -> None:

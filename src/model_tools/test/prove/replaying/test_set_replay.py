@@ -24,7 +24,7 @@ from policy_core.interfaces import F32, F64, Backend, Mode
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.worker import Request
+from policy_core.members.chunk.worker import ChunkAnswer, Request
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import Frame
 from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
@@ -129,12 +129,12 @@ class FlightWithArm(SmallSetFlight):
         """Return the time; the members are asked some time after the tick began."""
         return super()._clock() + 400_000
 
-    def _answer(self, request: Request) -> F64:
+    def _answer(self, request: Request) -> ChunkAnswer:
         if self.fails:
             raise BackendError("the device was removed")
         pose = request.sensed.fields["joint_pos"]
         chunk: F64 = pose + self._random.normal(0.0, 0.01, self._chunk_shape)
-        return chunk
+        return ChunkAnswer(chunk)
 
     def _sensed(self, now_ns: int, *, nan: bool, tilt_rad: float) -> dict[str, bytes]:
         seen = super()._sensed(now_ns, nan=nan, tilt_rad=tilt_rad)

@@ -5,19 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from policy_core.bundle.chunk_contract import ChunkContract
-from policy_core.errors import PolicyError, RobotError
+from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F32, F64, Backend, Tensor
 from policy_core.members.chunk.denoising import Denoiser, Guide
 from policy_core.members.chunk.normalise import ImageNormaliser, Units, VectorNormaliser
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.members.chunk.real_time import PlannedSteps, PrefixGuidance
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.members.chunk.worker import Request
+from policy_core.members.chunk.worker import ChunkAnswer, Request
 from policy_core.observation.images import Image, decode
 
 
@@ -180,6 +181,52 @@ def _parts(tensor: Tensor, observations: int) -> Sequence[Tensor]:
     return [tensor] if observations == 1 else [tensor[:, each] for each in range(observations)]
 
 
+class SuccessClassifier:
+    """Runs the contract's classifier of success on what the policy sees."""
+
+    def __init__(self, contract: ChunkContract, backend: Backend) -> None:
+        """Tie inputs to what fills them, by name; the opened `backend` stays the caller's."""
+        inputs, self._backend = backend.inputs, backend
+        self._images = {
+            name: ImageNormaliser(camera, inputs[name])
+            for name, camera in contract.cameras.items()
+            if name in inputs
+        }
+        self._vectors = {
+            name: (VectorNormaliser(vector.normalisation, inputs[name].size), inputs[name])
+            for name, vector in (
+                ("state", contract.state),
+                ("environment_state", contract.environment_state),
+            )
+            if vector is not None and name in inputs
+        }
+        (self._output,) = backend.outputs.values()
+
+    def probability(self, observation: ChunkObservation) -> float:
+        """Return the probability that the task is done; of several observations, in the newest.
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+        for name, normaliser in self._images.items():
+            normaliser.apply(observation.images[name])
+        seen = {"state": observation.state, "environment_state": observation.environment}
+        for name, (vector, out) in self._vectors.items():
+            values = seen[name]
+            assert values is not None
+            out[...] = vector.apply(values)
+        self._backend.run()
+        return float(self._output.reshape(-1)[0])
+
+
+def classifier_of(
+    contract: ChunkContract, backends: Mapping[str, Backend]
+) -> SuccessClassifier | None:
+    """Return the classifier of success, of backends by `graphs.NAME`; None where there is none."""
+    name = contract.classifier
+    return None if name is None else SuccessClassifier(contract, backends[f"graphs.{name}"])
+
+
 class Inference:
     """Decodes the frames, brings the state into the policy's units and runs the graphs."""
 
@@ -202,6 +249,7 @@ class Inference:
             PolicyError: The policy cannot be run with so many steps.
         """
         self._graphs = ChunkGraphs(contract, backends, denoising_steps)
+        self._classifier = classifier_of(contract, backends)
         self._settings = settings or ChunkSettings()
         self._random = np.random.default_rng(self._settings.noise_seed)
         self._rows, self._columns = contract.rows, contract.columns
@@ -220,9 +268,18 @@ class Inference:
         """Denoising steps of a chunk; 0 where one run of the graph answers it."""
         return self._graphs.denoiser.steps if self._graphs.denoiser else 0
 
-    def answer(self, request: Request) -> F64:
-        """Return the chunk that a request asks for, as `run`."""
-        return self.run(request.sensed, request.planned)
+    def answer(self, request: Request) -> ChunkAnswer:
+        """Return the chunk that a request asks for, as `run`, and whether the task is done.
+
+        A classifier that fails gives no probability; the chunk counts nevertheless.
+        """
+        observation = self._observation(request.sensed)
+        chunk = self._chunk(observation, request.planned)
+        success = None
+        if self._classifier is not None:
+            with suppress(BackendError):
+                success = self._classifier.probability(observation)
+        return ChunkAnswer(chunk, success)
 
     def run(self, sensed: Snapshot, planned: PlannedSteps | None = None) -> F64:
         """Return the chunk [steps, actions], rad.
@@ -235,11 +292,14 @@ class Inference:
             RobotError: An image does not decode; the error names its camera.
             BackendError: A runtime failed.
         """
+        return self._chunk(self._observation(sensed), planned)
+
+    def _chunk(self, observation: ChunkObservation, planned: PlannedSteps | None) -> F64:
         noise = None
         if self._graphs.denoiser is not None:
             noise = self._random.standard_normal(self._graphs.denoiser.noise_shape, np.float32)
         guide = None if planned is None else self._guide(planned)
-        chunk = self._graphs.run(self._observation(sensed), noise, guide)
+        chunk = self._graphs.run(observation, noise, guide)
         return self._action_units.to_rad(chunk)
 
     def _observation(self, sensed: Snapshot) -> ChunkObservation:

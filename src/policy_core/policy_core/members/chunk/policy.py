@@ -23,7 +23,7 @@ from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
 from policy_core.members.chunk.oscillation import Oscillation
 from policy_core.members.chunk.queue import ChunkQueue, RealTimeQueue, TickCounter
 from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
-from policy_core.members.chunk.worker import Outcome, Request, Worker
+from policy_core.members.chunk.worker import Outcome, Request, SuccessReading, Worker
 
 _CHUNKS = 16
 """Finished ones that wait to be published; far more than are made between two ticks."""
@@ -102,6 +102,7 @@ class ChunkPolicy(Stateful):
         self.sync = sync
         self.queue, self.worker, self._size = queue, worker, contract.chunk.size
         self._joint_pos, self._clock = joint_pos, clock
+        self._is_judged = contract.classifier is not None
         self._delay = ExecutedDelay(math.ceil(expected_s * contract.rate_hz))
         self._period_ns = contract.period_ns
         self._ticks = TickCounter(contract.period_ns)
@@ -123,6 +124,8 @@ class ChunkPolicy(Stateful):
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
+        self.success: SuccessReading | None = None
+        """What the classifier said with the newest outcome of this run; None without one."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of what is planned, sensed and asked for."""
@@ -249,6 +252,8 @@ class ChunkPolicy(Stateful):
             self._under_way = None
             self._took_ns = outcome.ended_ns - outcome.began_ns
             self.latency.add(self._took_ns)
+            if self._is_judged:
+                self.success = SuccessReading(outcome.request.sensed.time_ns, outcome.success)
             if outcome.error is not None and not isinstance(outcome.error, INFERENCE_ERRORS):
                 raise outcome.error
             self._failure = outcome.error

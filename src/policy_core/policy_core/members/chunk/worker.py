@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from policy_core.control_state import Tree
 from policy_core.interfaces import F64
@@ -50,17 +50,43 @@ class Request:
         )
 
 
-Run = Callable[[Request], F64]
+class SuccessReading(NamedTuple):
+    """What the classifier said of one observation.
+
+    Attributes:
+        time_ns: Of the observation, on the clock of the ticks.
+        probability: None where there is none: the inference or the classifier failed.
+    """
+
+    time_ns: int
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAnswer:
+    """What answers a request.
+
+    Attributes:
+        chunk: Targets [steps, actions], rad.
+        success: Probability that the task is done; None where nothing says so.
+    """
+
+    chunk: F64
+    success: float | None = None
+
+
+Run = Callable[[Request], ChunkAnswer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """What became of a request: a chunk [steps, actions], rad, or an error."""
+    """What became of a request: as `ChunkAnswer`, or an error."""
 
     request: Request
     began_ns: int
     ended_ns: int
     chunk: F64 | None = None
+    success: float | None = None
     error: BaseException | None = None
 
 
@@ -145,6 +171,7 @@ class InlineWorker:
                 request=request,
                 began_ns=began_ns,
                 chunk=done.chunk,
+                success=done.success,
                 error=done.error,
                 ended_ns=began_ns + self._delay_ns,
             )
@@ -154,9 +181,17 @@ class InlineWorker:
 def computed(run: Run, request: Request, clock: Clock) -> Outcome:
     """Return what becomes of a request, now."""
     began_ns = clock()
-    chunk, found = None, None
+    chunk, success, found = None, None, None
     try:
-        chunk = run(request)
+        answer = run(request)
+        chunk, success = answer.chunk, answer.success
     except BaseException as error:  # noqa: BLE001  # the tick's thread raises it, whatever it is
         found = error
-    return Outcome(request=request, began_ns=began_ns, ended_ns=clock(), chunk=chunk, error=found)
+    return Outcome(
+        request=request,
+        began_ns=began_ns,
+        ended_ns=clock(),
+        chunk=chunk,
+        success=success,
+        error=found,
+    )
