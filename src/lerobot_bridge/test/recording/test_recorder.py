@@ -16,7 +16,7 @@ from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
 from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.recording.disk import Disk, EpisodeFile, News
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
+from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course, State
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_core.bundle.schema import parse_yaml
