@@ -160,6 +160,11 @@ class Term:
         default=None,
         minItems=1,
     )
+    source: Literal["estimator"] | None = entry(
+        "estimator: base_lin_vel is estimated from legs and IMU, as `estimation` says; absent: it "
+        "is measured",
+        default=None,
+    )
     topic: str | None = entry(
         "relative topic of an external vector or of what is perceived, which begins with "
         "perception/",
@@ -534,6 +539,9 @@ class JointContract(AnyContract):
     state: tuple[StatePair, ...] = entry("recurrent state", default=())
     velocity_command: VelocityCommand | None = entry("range of commands", default=None)
     motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
+    estimation: Estimation | None = entry(
+        "legs and IMU, for a base_lin_vel from the estimator", default=None
+    )
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
