@@ -64,6 +64,7 @@ def test_a_robot_that_falls_has_not_succeeded(tmp_path: Path) -> None:
         {"suite": "another"},
         {"robot": "go2"},
         {"conditions": {"friction": 0.1}},
+        {"estimator": True},
     ],
 )
 def test_the_key_is_that_of_all_a_trial_depends_on(tmp_path: Path, change: dict[str, Any]) -> None:
