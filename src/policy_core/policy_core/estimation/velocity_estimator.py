@@ -3,9 +3,10 @@
 """The velocity of the base from the legs that stand and the accelerometer, as a Kalman filter.
 
 A foot that stands is at rest in the world, so its leg shows how the base moves; between such looks
-the accelerometer goes on. That is the filter of Bloesch et al. (RSS 2013) and Hartley et al. (IJRR
-2020), reduced: the IMU gives the orientation, the feet's places are eliminated, and the noise is
-the same in all directions, so that the covariance is one number. docs/estimation.md has its error.
+the accelerometer goes on, less its bias. That is the filter of Bloesch et al. (RSS 2012) and
+Hartley et al. (IJRR 2020), reduced: the IMU gives the orientation, the feet's places are
+eliminated, and the noise is the same in all directions, so that velocity and bias have a covariance
+of three numbers. docs/estimation.md has its error.
 
 Which feet stand is seen from the legs alone. A point that stands moves as the filter expects, a
 point in the air as it likes: the likelihoods of both weigh it (probabilistic data association). A
@@ -32,7 +33,10 @@ _POINT_STD = 0.02
 _POINT_CORRELATION_S = 0.03
 """For about so long such an error stays: a longer look shows more, a faster sensor does not."""
 _DRIFT = 0.1
-"""Noise of the accelerometer's integral, m/s per root s: its bias, and the error of the tilt."""
+"""Noise of the accelerometer's integral, m/s per root s."""
+_BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
+"""Of the accelerometer's bias at the start, m/s^2, and how it changes, m/s^2 per root s: an offset,
+and gravity that a wrong tilt shows."""
 _SWING_STD = 1.0
 """Of the velocity of a point in the air, m/s."""
 _STANDS = 0.05
@@ -59,7 +63,9 @@ class VelocityEstimator:
             joint_names: Order of the joint arrays.
         """
         self._legs = LegChains(estimation.legs, joint_names)
-        self._imu = np.array(estimation.imu_m)
+        x, y, z = estimation.imu_m
+        # Its velocity, if the base turns: ang_vel_body x imu_m.
+        self._lever = np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
         self.restart()
 
     def restart(self) -> None:
@@ -68,6 +74,8 @@ class VelocityEstimator:
         self.variance, self.height_m = _START_STD**2, np.nan
         self.standing: F64 = np.zeros(self._legs.points.shape[:2])
         self._imu_vel: F64 = np.zeros(3)
+        self._bias: F64 = np.zeros(3)
+        self._shared, self._bias_variance = 0.0, _BIAS_STD**2
 
     def update(
         self,
@@ -91,30 +99,37 @@ class VelocityEstimator:
         if step_s <= 0.0:
             return
         if step_s > LONGEST_STEP_S:
-            self.variance, step_s = _START_STD**2, LONGEST_STEP_S
+            self.variance, self._shared, step_s = _START_STD**2, 0.0, LONGEST_STEP_S
         x, y, z, w = quat_xyzw.tolist()
         up = np.array([2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)])
         expected = self._imu_vel + step_s * (
-            lin_acc_body - GRAVITY * up - cross(ang_vel_body, self._imu_vel)
+            lin_acc_body - self._bias - GRAVITY * up - cross(ang_vel_body, self._imu_vel)
         )
-        variance = self.variance + step_s * _DRIFT**2
+        variance = self.variance + step_s * (
+            _DRIFT**2 - 2.0 * self._shared + step_s * self._bias_variance
+        )
+        shared = self._shared - step_s * self._bias_variance
         legs = self._legs
         legs.update(joint_pos, joint_vel)
         contacts = legs.points - legs.radius * up
-        lever = cross(ang_vel_body, self._imu)
+        lever = self._lever @ ang_vel_body
         # How the IMU moves, if the point of a foot stands.
         shown = (lever + legs.moment)[:, None] - cross(
             (ang_vel_body + legs.turn)[:, None], contacts
         )
         unexpected = shown - expected
-        self.standing = _standing(np.square(unexpected).sum(-1), variance)
+        self.standing = _standing((unexpected * unexpected).sum(-1), variance)
         weight = float(self.standing.sum())
         information = weight * step_s / (_POINT_STD**2 * _POINT_CORRELATION_S)
-        self.variance = variance / (1.0 + variance * information)
+        gain = variance * information / (1.0 + variance * information)
+        self._bias_variance += step_s * _BIAS_DRIFT**2 - gain * shared * shared / variance
+        self.variance, self._shared = (1.0 - gain) * variance, (1.0 - gain) * shared
         if weight > 0.0:
-            mean = (self.standing[..., None] * unexpected).sum((0, 1)) / weight
-            expected = expected + self.variance * information * mean
-            self._see_height(step_s, float((self.standing * (contacts @ up)).sum()), weight)
+            weights = self.standing.ravel()
+            mean = weights @ unexpected.reshape(-1, 3) / weight
+            expected = expected + gain * mean
+            self._bias = self._bias + gain * shared / variance * mean
+            self._see_height(step_s, float(weights @ (contacts.reshape(-1, 3) @ up)), weight)
         self._imu_vel = expected
         self.lin_vel_body = expected - lever
 
