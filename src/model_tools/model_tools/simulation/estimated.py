@@ -95,8 +95,9 @@ class EstimatedVelocity:
         self._last_ns = now_ns
         if step_s <= 0.0:
             return
-        self._order.take(sensors.joint_names, sensors.joint_pos, self._joint_pos)
-        self._order.take(sensors.joint_names, sensors.joint_vel, self._joint_vel)
+        names = list(sensors.joint_names)
+        self._order.take(names, sensors.joint_pos, self._joint_pos)
+        self._order.take(names, sensors.joint_vel, self._joint_vel)
         found = self.estimator
         found.update(step_s, *self._sensors.seen(now_ns, self._joint_pos, self._joint_vel, sensors))
         error = found.lin_vel_body - sensors.lin_vel_body

@@ -4,7 +4,7 @@
 
 A foot that stands is at rest in the world, so its leg shows how the base moves; between such looks
 the accelerometer goes on, less its bias. That is the filter of Bloesch et al. (RSS 2012) and
-Hartley et al. (IJRR 2020), reduced: the IMU gives the orientation, the feet's places are
+Hartley et al. (RSS 2018), reduced: the IMU gives the orientation, the feet's places are
 eliminated, and the noise is the same in all directions, so that velocity and bias have a covariance
 of three numbers. docs/estimation.md has its error.
 
@@ -26,14 +26,17 @@ from policy_core.interfaces import F64
 GRAVITY = 9.81
 LONGEST_STEP_S = 0.1
 """After a longer gap between two samples the velocity is as uncertain as at the start."""
-_START_STD = 0.3
+_START_STD = 1.0
 """What the velocity may be at the start, m/s: the robot lies or stands, or it walks already."""
 _POINT_STD = 0.02
 """Of the velocity of a point that stands, m/s: it rolls, the ground and the leg yield."""
 _POINT_CORRELATION_S = 0.03
 """For about so long such an error stays: a longer look shows more, a faster sensor does not."""
-_DRIFT = 0.1
-"""Noise of the accelerometer's integral, m/s per root s."""
+_DRIFT, _SAMPLED = 0.1, 1.5
+"""Noise of the accelerometer's integral, m/s per root s; and how far a sample is from the mean over
+its step, m/s^2: feet that touch down shake the base."""
+_LOST_S = 0.3
+"""So long without a point that stands, the estimate begins again: no gait is in the air longer."""
 _BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
 """Of the accelerometer's bias at the start, m/s^2, and how it changes, m/s^2 per root s: an offset,
 and gravity that a wrong tilt shows."""
@@ -71,11 +74,15 @@ class VelocityEstimator:
     def restart(self) -> None:
         """Forget what was."""
         self.lin_vel_body: F64 = np.zeros(3)
-        self.variance, self.height_m = _START_STD**2, np.nan
         self.standing: F64 = np.zeros(self._legs.points.shape[:2])
+        self.height_m = np.nan
+        self._begin()
+
+    def _begin(self) -> None:
         self._imu_vel: F64 = np.zeros(3)
         self._bias: F64 = np.zeros(3)
-        self._shared, self._bias_variance = 0.0, _BIAS_STD**2
+        self.variance, self._shared, self._bias_variance = _START_STD**2, 0.0, _BIAS_STD**2
+        self._lost_s = 0.0
 
     def update(
         self,
@@ -100,13 +107,15 @@ class VelocityEstimator:
             return
         if step_s > LONGEST_STEP_S:
             self.variance, self._shared, step_s = _START_STD**2, 0.0, LONGEST_STEP_S
+        if self._lost_s > _LOST_S:
+            self._begin()
         x, y, z, w = quat_xyzw.tolist()
         up = np.array([2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)])
         expected = self._imu_vel + step_s * (
             lin_acc_body - self._bias - GRAVITY * up - cross(ang_vel_body, self._imu_vel)
         )
         variance = self.variance + step_s * (
-            _DRIFT**2 - 2.0 * self._shared + step_s * self._bias_variance
+            _DRIFT**2 + step_s * _SAMPLED**2 - 2.0 * self._shared + step_s * self._bias_variance
         )
         shared = self._shared - step_s * self._bias_variance
         legs = self._legs
@@ -120,6 +129,7 @@ class VelocityEstimator:
         unexpected = shown - expected
         self.standing = _standing((unexpected * unexpected).sum(-1), variance)
         weight = float(self.standing.sum())
+        self._lost_s = 0.0 if weight > 0.5 else self._lost_s + step_s
         information = weight * step_s / (_POINT_STD**2 * _POINT_CORRELATION_S)
         gain = variance * information / (1.0 + variance * information)
         self._bias_variance += step_s * _BIAS_DRIFT**2 - gain * shared * shared / variance

@@ -100,6 +100,16 @@ def test_it_finds_the_velocity_of_a_robot_that_walks_already(walker: Walker) -> 
     np.testing.assert_allclose(walker.error, 0.0, atol=5e-3)
 
 
+def test_it_finds_the_velocity_again_after_it_lost_it(walker: Walker) -> None:
+    walker.go(0.5)
+    walker.velocity = np.array([-1.5, 0.5, 0.0])  # by a blow that the accelerometer did not show
+
+    estimator = walker.go(0.5)
+
+    np.testing.assert_allclose(walker.error, 0.0, atol=5e-3)
+    assert estimator.variance < 0.01
+
+
 def test_a_foot_that_swings_or_slips_has_no_weight(walker: Walker) -> None:
     walker.go(0.5, acceleration=(1.0, 0.0))
 
