@@ -15,6 +15,7 @@ foot that slips moves, too, and so loses its weight.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ class VelocityEstimator:
         """Forget what was."""
         self.lin_vel_body: F64 = np.zeros(3)
         self.standing: F64 = np.zeros(self._legs.points.shape[:2])
-        self.height_m = np.nan
+        self.height_m = math.nan
         self._begin()
 
     def _begin(self) -> None:
@@ -111,9 +112,10 @@ class VelocityEstimator:
             self._begin()
         x, y, z, w = quat_xyzw.tolist()
         up = np.array([2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)])
-        expected = self._imu_vel + step_s * (
-            lin_acc_body - self._bias - GRAVITY * up - cross(ang_vel_body, self._imu_vel)
-        )
+        p, q, r = ang_vel_body.tolist()
+        u, v, w = self._imu_vel.tolist()
+        turned = np.array([q * w - r * v, r * u - p * w, p * v - q * u])
+        expected = self._imu_vel + step_s * (lin_acc_body - self._bias - GRAVITY * up - turned)
         variance = self.variance + step_s * (
             _DRIFT**2 + step_s * _SAMPLED**2 - 2.0 * self._shared + step_s * self._bias_variance
         )
@@ -146,7 +148,7 @@ class VelocityEstimator:
     def _see_height(self, step_s: float, sum_m: float, weight: float) -> None:
         """Follow the height of the base above the points that stand, of a weighted sum."""
         height_m, share = -sum_m / weight, min(1.0, weight * step_s / _ADAPTS_S)
-        known = np.isfinite(self.height_m)
+        known = math.isfinite(self.height_m)
         self.height_m = self.height_m + share * (height_m - self.height_m) if known else height_m
 
 
