@@ -74,6 +74,7 @@ setup(
             "policy_inference = policy_inference.commands.main:main",
             "perception_node = policy_inference.nodes.start:perception_node",
             "robot_metrics = policy_inference.nodes.start:robot_metrics",
+            "velocity_estimator_node = policy_inference.nodes.start:velocity_estimator_node",
             "usb_camera = policy_inference.nodes.start:usb_camera",
         ],
         "policy_store.commands": ["policy_inference = policy_inference.commands.main"],

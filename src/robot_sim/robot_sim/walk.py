@@ -14,6 +14,8 @@ from robot_sim.world import NS_PER_S, DriveCommand, Sensors, WalkingWorld, World
 
 Policy = Callable[[Sensors, Array], DriveCommand]
 Schedule = Sequence[tuple[float, tuple[float, float, float]]]
+WATCHED_EACH_NS = 2_000_000
+"""How often `watch` sees the sensors: as fast as a robot's own bus."""
 
 
 def evenly_timed(
@@ -37,6 +39,7 @@ def walk(
     rate_hz: float = 50.0,
     faults: FaultPlan | None = None,
     until: Callable[[WalkingWorld], bool] | None = fallen,
+    watch: Callable[[Sensors], object] | None = None,
 ) -> Trace:
     """Let a policy drive the robot.
 
@@ -51,6 +54,7 @@ def walk(
         rate_hz: Calls of the policy per second.
         faults: What goes wrong, timed on the world's clock; of a `World` alone.
         until: Asked in every tick, once the policy has acted; the tick that it affirms is the last.
+        watch: Called with the sensors, without faults, every 2 ms; a tick must be whole such steps.
 
     Returns:
         The ground truth of every tick.
@@ -74,10 +78,22 @@ def walk(
             world.apply(drive)
         recorder.append(sensors, command=command, target=_target(drive, world))
         last = until is not None and until(world)
-        world.step(round(NS_PER_S / rate_hz))
+        _step(world, round(NS_PER_S / rate_hz), watch)
         if last:
             break
     return recorder.trace()
+
+
+def _step(world: WalkingWorld, period_ns: int, watch: Callable[[Sensors], object] | None) -> None:
+    if watch is None:
+        world.step(period_ns)
+        return
+    steps, rest_ns = divmod(period_ns, WATCHED_EACH_NS)
+    if rest_ns:
+        raise SimError(f"rate_hz: expected ticks of a multiple of 2 ms, got {period_ns / 1e6:g} ms")
+    for _ in range(steps):
+        world.step(WATCHED_EACH_NS)
+        watch(world.sense())
 
 
 def _command_at(schedule: Schedule, time_s: float) -> Array:

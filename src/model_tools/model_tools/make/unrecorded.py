@@ -167,6 +167,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
             rate_hz=contract.rate_hz,
             faults=FaultPlan(list(wanted.faults)),
             until=None,
+            watch=policy.estimated.watch if policy.estimated else None,
         )
     except SimError as error:
         raise ToolError(f"{bundle.path}: {error}") from error

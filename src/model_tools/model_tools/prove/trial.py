@@ -14,8 +14,15 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
+from model_tools.simulation.estimated import (
+    EstimatedVelocity,
+    EstimateError,
+    watched_by_contract,
+    watched_by_figures,
+)
 from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase, WalkLimits
 from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.contract import JointContract
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, Mode, Tensor
 from policy_inference.flight.description import flight_of, settings_of
@@ -164,6 +171,7 @@ class WalkOutcome:
         action_change: Mean |change of the action from tick to tick|, after 2 s.
         altered_share: Share of ticks in which the guard changed a target.
         stopped_by: Why the controller left RUN, or that the robot fell; empty where neither.
+        estimate: Error of the estimator of the base's velocity, from RUN on; None without one.
     """
 
     name: str
@@ -177,6 +185,7 @@ class WalkOutcome:
     action_change: float
     altered_share: float
     stopped_by: str
+    estimate: EstimateError | None = None
 
     @property
     def survived(self) -> bool:
@@ -205,7 +214,7 @@ def try_case(
     recorder, mapper = RecordingBackend(backend), Mapper(case.ground)
     if recording is None:
         policy = ControlledPolicy(bundle, recorder, robot=robot, mapper=mapper)
-        return _try(bundle, recorder, policy, case, robot.world(bundle.contract, case))
+        return _try(bundle, recorder, policy, case, robot)
     if robot.model is not None:
         raise ToolError(
             f"{recording}: expected a recording of a robot whose feet are known, found {robot.name}"
@@ -214,7 +223,7 @@ def try_case(
     with RecordedPolicy(
         bundle, recorder, recording, reason, robot=robot, mapper=mapper
     ) as recorded:
-        return _try(bundle, recorder, recorded, case, robot.world(bundle.contract, case))
+        return _try(bundle, recorder, recorded, case, robot)
 
 
 def _try(
@@ -222,11 +231,14 @@ def _try(
     recorder: RecordingBackend,
     policy: ControlledPolicy,
     case: WalkCase,
-    world: WalkingWorld,
+    robot: SimulatedRobot,
 ) -> tuple[WalkOutcome, Trace]:
+    world = robot.world(bundle.contract, case)
     world.latency_ns = round(case.latency_ms * 1_000_000)
     world.scale_gains(stiffness=case.stiffness_scale, damping=case.damping_scale)
     contract = bundle.contract
+    policy.estimated = estimated = _estimated(contract, case, robot)
+    watch = None if estimated is None else estimated.watch
     stood = walk(
         world,
         policy,
@@ -234,6 +246,7 @@ def _try(
         duration_s=contract.stand.longest_s + GET_UP_S,
         rate_hz=contract.rate_hz,
         until=lambda _: policy.controller.mode is Mode.RUN,
+        watch=watch,
     )
     if policy.controller.mode is not Mode.RUN:
         return _did_not_walk(case, policy), stood
@@ -247,6 +260,7 @@ def _try(
         rate_hz=contract.rate_hz,
         faults=FaultPlan(case.faults_from(start_s), seed=case.seed, joint_names=world.joint_names),
         until=lambda _: world.fallen or _has_stopped(policy),
+        watch=watch,
     )
     snapshot = policy.controller.snapshot()
     stopped = _has_stopped(policy)
@@ -265,9 +279,20 @@ def _try(
         action_change=_action_change(actions, contract.rate_hz),
         altered_share=(policy.altered_ticks - altered) / len(trace.time_s),
         stopped_by=snapshot.reason if stopped else "fell" if world.fallen else "",
+        estimate=None if estimated is None else estimated.error(start_s),
     )
     judged = None if case.limits is None else _holds(outcome, case.limits)
     return dataclasses.replace(outcome, passed=judged), trace
+
+
+def _estimated(
+    contract: JointContract, case: WalkCase, robot: SimulatedRobot
+) -> EstimatedVelocity | None:
+    """Return what watches: with the legs of the contract, or of the robot's figures."""
+    found = watched_by_contract(contract, case.sensor_errors)
+    if found is None and case.estimator:
+        return watched_by_figures(robot.body, case.sensor_errors)
+    return found
 
 
 def _has_stopped(policy: ControlledPolicy) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from model_tools.errors import ToolError
+from model_tools.simulation.estimated import watched_by_contract
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import JointBundle, policies_of
@@ -78,6 +79,9 @@ class ControlledRobot(SelfOperated):
         controller: What ticks.
         targets: What it commanded last.
         altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
+        estimated: Gives the velocity of the base where a contract says so, else None; another one
+            may replace it before the first tick. Where nothing shows it the sensors between the
+            ticks, it sees those of the ticks.
     """
 
     def __init__(
@@ -114,6 +118,9 @@ class ControlledRobot(SelfOperated):
         self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
         self.targets: JointTargets | None = None
+        estimated = (each for each in contracts if each.estimation is not None)
+        self.estimated = watched_by_contract(next(estimated, None))
+        self._is_estimated = self.estimated is not None
         self.altered_ticks, self._alterations = 0, 0
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
@@ -128,6 +135,7 @@ class ControlledRobot(SelfOperated):
         """
         self._now_ns = now_ns = sensors.time_ns
         self._robot.write(sensors)
+        self._estimate(sensors)
         vx, vy, wz = command.tolist()
         self.controller.command.set((vx, vy, wz), now_ns)
         for name, entry in self.controller.inputs.items():
@@ -140,6 +148,14 @@ class ControlledRobot(SelfOperated):
         if targets is None:
             raise PolicyError("the controller has no targets yet: its fault behaviour needs a pose")
         return drive_command(self._names, targets)
+
+    def _estimate(self, sensors: Sensors) -> None:
+        """Let the estimate replace what an odometry would show."""
+        if self.estimated is None:
+            return
+        self.estimated.watch(sensors)
+        if self._is_estimated:
+            self.controller.state["lin_vel_body"][:] = self.estimated.estimator.lin_vel_body
 
     def _count_alterations(self) -> None:
         counters = self.controller.snapshot().counters

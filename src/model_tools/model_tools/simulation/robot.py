@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
+from model_tools.simulation.estimated import NO_ERRORS, SensorErrors
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import JOINT_STATES, STATE_TOPICS
@@ -161,6 +162,9 @@ class WalkCase:
         friction, latency_ms, ground, payload_kg, joint_friction_nm: The world.
         stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
         seed: Of how exactly the robot lies before it stands up, 0 for the exact pose, and of noise.
+        estimator: Whether the estimator of the base's velocity watches, and its error is measured;
+            it always does where the policy needs it.
+        sensor_errors: Of the sensors that it sees.
         limits: What it must not exceed; None where it is only measured.
     """
 
@@ -177,6 +181,8 @@ class WalkCase:
     stiffness_scale: float = 1.0
     damping_scale: float = 1.0
     seed: int = 0
+    estimator: bool = False
+    sensor_errors: SensorErrors = NO_ERRORS
     limits: WalkLimits | None = WalkLimits()
 
     def faults_from(self, start_s: float) -> list[Fault]:

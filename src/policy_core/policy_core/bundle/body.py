@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from policy_core.bundle.chunk_contract import Camera
     from policy_core.bundle.contract import (
         Damp,
+        Estimation,
         File,
         Graph,
         Joints,
@@ -288,6 +289,11 @@ class AnyContract(Body):
     @property
     def motion(self) -> ReferenceMotion | None:
         """Motion that it tracks."""
+        return None
+
+    @property
+    def estimation(self) -> Estimation | None:
+        """Legs and IMU, where the velocity of its base is estimated."""
         return None
 
     @property

@@ -160,6 +160,11 @@ class Term:
         default=None,
         minItems=1,
     )
+    source: Literal["estimator"] | None = entry(
+        "estimator: base_lin_vel is estimated from legs and IMU, as `estimation` says; absent: it "
+        "is measured",
+        default=None,
+    )
     topic: str | None = entry(
         "relative topic of an external vector or of what is perceived, which begins with "
         "perception/",
@@ -300,7 +305,7 @@ class StatePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainLink:
-    """One step from the robot's base to its anchor: a fixed offset, then the turn of a joint."""
+    """One step of a chain that begins at the base: a fixed offset, then the turn of a joint."""
 
     joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
     position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
@@ -347,6 +352,43 @@ class ReferenceMotion:
     )
     live: LiveMotion | None = entry("instead of a clip: topics that bring the frames", default=None)
     anchor: Anchor | None = entry("body of the terms motion_anchor_...", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactPoint:
+    """A point of a foot that touches the ground."""
+
+    position_m: tuple[float, ...] = entry(
+        "its place in the frame after the chain, m; of a round foot the centre", length=3
+    )
+    radius_m: float = entry("radius of the foot about it, m", default=0.0, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """A leg, from the base to the points that touch the ground."""
+
+    name: str = entry("name of the leg", pattern=r"^\S+$", maxLength=LONGEST_NAME)
+    chain: tuple[ChainLink, ...] = entry("the way from the base to the foot", minItems=1)
+    points: tuple[ContactPoint, ...] = entry(
+        "points of the foot: one of a round foot, the corners of a flat one", minItems=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimation:
+    """What the estimator of the base's velocity needs to know of the robot, and its error."""
+
+    error_mps: float = entry(
+        "error of the estimate with which the policy was shown to walk, root mean square, m/s",
+        exclusiveMinimum=0,
+    )
+    legs: tuple[Leg, ...] = entry("legs that may carry the robot", minItems=1)
+    imu_m: tuple[float, ...] = entry(
+        "place of the IMU in the base, m; its axes are the base's",
+        default=(0.0, 0.0, 0.0),
+        length=3,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -497,6 +539,9 @@ class JointContract(AnyContract):
     state: tuple[StatePair, ...] = entry("recurrent state", default=())
     velocity_command: VelocityCommand | None = entry("range of commands", default=None)
     motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
+    estimation: Estimation | None = entry(
+        "legs and IMU, for a base_lin_vel from the estimator", default=None
+    )
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})

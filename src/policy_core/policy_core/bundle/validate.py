@@ -9,9 +9,12 @@ from policy_core.bundle.body import Nominal
 from policy_core.bundle.contract import (
     MOST_VALUES,
     Action,
+    ChainLink,
+    Estimation,
     File,
     Graph,
     JointContract,
+    Leg,
     Normalisation,
     Observation,
     ReferenceMotion,
@@ -50,6 +53,7 @@ def validate(contract: JointContract, reader: Reader) -> None:
     check.action(contract.action)
     check.velocity_command(contract.velocity_command)
     check.motion(contract.motion)
+    check.estimation(contract.estimation)
     if contract.nominal:
         check.observed(contract.nominal)
     check.files()
@@ -139,6 +143,7 @@ class _JointValidator(BodyValidator):
         self.ordered(f"{key}.clip", term.clip)
         options = {
             "joints": spec.size == "joints",
+            "source": spec.field == "lin_vel_body",
             "topic": spec.field == "external",
             "size": spec.size == "external",
             "timeout_s": spec.size == "external",
@@ -297,11 +302,66 @@ class _JointValidator(BodyValidator):
             for name in anchored[:1]:
                 self.reader.problem("motion.anchor", f"the body of {name}", Found("nothing"))
             return
-        for i, link in enumerate(motion.anchor.chain):
-            key = f"motion.anchor.chain[{i}]"
-            self.known(f"{key}.joint", [] if link.joint is None else [link.joint])
+        self._chain("motion.anchor.chain", motion.anchor.chain)
+
+    def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
+        """Check that the joints of a chain are of this robot, and that it has directions."""
+        for i, link in enumerate(chain):
+            self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
-                self.expect(any(values), f"{key}.{name}", "a length > 0", list(values))
+                self.expect(any(values), f"{key}[{i}].{name}", "a length > 0", list(values))
+
+    def estimation(self, estimation: Estimation | None) -> None:
+        """Check that legs and IMU are described where the velocity is estimated, and only there."""
+        odometry = {
+            f"observations.{name}.terms[{i}]": term
+            for name, observation in self.contract.observations.items()
+            for i, term in enumerate(observation.terms)
+            if term.term in ("base_lin_vel", "base_pos", "motion_anchor_pos_b")
+        }
+        if not any(term.source for term in odometry.values()):
+            self.expect(
+                estimation is None,
+                "estimation",
+                "a term base_lin_vel with source: estimator, or no such section",
+                Found("no such term"),
+            )
+            return
+        for key, term in odometry.items():
+            self.expect(
+                term.source is not None,
+                key,
+                "base_lin_vel with source: estimator, since another term has it; the estimator "
+                "gives no position, and replaces the odometry",
+                term.term,
+            )
+        if estimation is None:
+            self.reader.problem(
+                "estimation", "legs and IMU, since base_lin_vel is estimated", Found("nothing")
+            )
+            return
+        self._legs(estimation)
+
+    def _legs(self, estimation: Estimation) -> None:
+        """Check that legs have joints of this robot, as many as each other, and names."""
+        first = estimation.legs[0]
+        self.unique("estimation.legs", [leg.name for leg in estimation.legs])
+        for i, leg in enumerate(estimation.legs):
+            key = f"estimation.legs[{i}]"
+            self._chain(f"{key}.chain", leg.chain)
+            joints, expected = _joint_count(leg), _joint_count(first)
+            self.expect(
+                joints == expected > 0,
+                f"{key}.chain",
+                f"{expected} joints, as in the first leg" if expected else "a joint",
+                Found(f"{joints}"),
+            )
+            self.expect(
+                len(leg.points) == len(first.points),
+                f"{key}.points",
+                f"{len(first.points)} points, as in the first leg",
+                Found(f"{len(leg.points)}"),
+            )
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
         """Check that the frames are either in a clip or live, and what follows from that."""
@@ -387,6 +447,10 @@ class _JointValidator(BodyValidator):
         }
         self.paths(contract, stated)
         self.reports(contract.reports, contract.model.artifacts)
+
+
+def _joint_count(leg: Leg) -> int:
+    return sum(link.joint is not None for link in leg.chain)
 
 
 def _text(tensor: Tensor) -> str:

@@ -30,10 +30,25 @@ STATISTICS = {"mean": [0.0] * 12, "std": [1.0] * 12, "min": [-1.0] * 12, "max": 
 STANDING = {"term": "phase", "period_s": 0.8, "standing": {"below": 0.1}}
 SCAN = {"term": "external", "topic": "scan/near", "size": 2}
 LAST_OUTPUT = {"term": "last_output"}
+ESTIMATED = {"term": "base_lin_vel", "source": "estimator"}
+LEG = {
+    "name": "left",
+    "chain": [{"joint": "left_knee", "position_m": [0.0, 0.1, 0.0]}],
+    "points": [{"position_m": [0.0, 0.0, -0.3]}],
+}
+ESTIMATION = {"error_mps": 0.05, "legs": [LEG, {**LEG, "name": "right"}]}
 
 
 def healthy(**changes: object) -> Edits:
     return {"nominal.observation": {"obs": STATISTICS | changes}}
+
+
+def estimated(term: object = ESTIMATED, **changes: object) -> Edits:
+    return {f"{TERMS}.0": term, "estimation": ESTIMATION | changes}
+
+
+def second_leg(**changes: object) -> Edits:
+    return estimated(legs=[LEG, {**LEG, "name": "right", **changes}])
 
 
 def stand_via(*positions: object) -> Edits:
@@ -107,6 +122,27 @@ JOINT: list[Case] = [
     {f"{TERMS}.0.history_length": 1},
     (TERMS, {f"{TERMS}.5.size": 3}),
     (TERMS, {"observations.obs.history.length": 10_000}),
+    # A velocity that is estimated
+    ("estimation", {f"{TERMS}.0": ESTIMATED}),
+    ("estimation", estimated({"term": "base_ang_vel"})),
+    ("estimation", estimated({"term": "base_lin_vel"})),
+    {f"{TERMS}.0.source": "estimator"},
+    (f"{TERMS}[5]", {**estimated(), f"{TERMS}.5": {"term": "base_lin_vel", "parts": ["x", "y"]}}),
+    (f"{TERMS}[5]", {**estimated(), f"{TERMS}.5": {"term": "base_pos", "parts": ["x", "z"]}}),
+    ("estimation.legs", second_leg(name="left")),
+    ("estimation.legs[1].chain", second_leg(chain=[{"position_m": [0.0, 0.1, 0.0]}])),
+    ("estimation.legs[1].chain", second_leg(chain=LEG["chain"] * 2)),  # type: ignore[operator]
+    (
+        "estimation.legs[1].chain[0].joint",
+        second_leg(chain=[{"joint": "hip", "position_m": [0.0, 0.1, 0.0]}]),
+    ),
+    (
+        "estimation.legs[1].chain[0].axis",
+        second_leg(
+            chain=[{"joint": "left_knee", "position_m": [0.0, 0.1, 0.0], "axis": [0.0, 0.0, 0.0]}]
+        ),
+    ),
+    ("estimation.legs[1].points", second_leg(points=LEG["points"] * 2)),  # type: ignore[operator]
     # Tensors of the model
     {"model.inputs.extra": {"shape": [1, 2]}},
     ("model.inputs", {"observations.camera": {"terms": [{"term": "tick"}]}}),

@@ -25,7 +25,7 @@ from policy_core.bundle.bundle import AnyBundle, model_sha256
 from policy_inference.backends.registry import Options
 
 ROWS = "trials.jsonl"
-_LIMITED = ("tilt_deg", "torque_limit_share", "altered_share")
+_LIMITED = ("tilt_deg", "torque_limit_share", "altered_share", "estimate_rmse_mps")
 _LOOKS = 8
 """How often the trials so far are looked at, where they may stop early."""
 _SIGNIFICANCE = 0.05

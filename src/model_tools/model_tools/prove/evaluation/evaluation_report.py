@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
-from model_tools.prove.evaluation.plan import ARM
+from model_tools.prove.evaluation.plan import ARM, FactorRange, shown_value
 from model_tools.prove.evaluation.statistics import mcnemar, wilson
 from model_tools.prove.evaluation.summary import holds, summary_of, worst
 from model_tools.prove.evaluation.trials import (
     DIGITS,
+    TrialRow,
     TrialTask,
     ground_of,
     repeat_reach,
@@ -63,6 +64,10 @@ _UNITS = {
     "torque_limit_share": "share of samples at the torque limit",
     "action_change": "mean |change of the output per tick|",
     "altered_share": "share of ticks that the guard altered",
+    "estimate_rmse_mps": "estimated velocity: error, root mean square, m/s",
+    "estimate_p95_mps": "estimated velocity: error not exceeded in 95 % of samples, m/s",
+    "estimate_nees": "estimated velocity: squared error over its variance, mean",
+    "estimate_height_rmse_m": "estimated height: error, root mean square, m",
     "took_s": "time of the reach, s",
     "closest_m": "smallest distance of tip and goal, m",
     "signal": "share of trials with the signal of success",
@@ -99,6 +104,7 @@ def evaluation_report(
             "compared under the same conditions and seeds.",
             *_differences(summary["differences"]),
             *_factors(found, summary["policies"]),
+            *_estimates(found),
             Section(title="Figures", parts=[_figures(summary["policies"])]),
             Section(
                 title="The worst trials",
@@ -193,6 +199,35 @@ def _factors(found: Evaluated, policies: Sequence[dict[str, Any]]) -> Iterator[P
             Section(title="As a table", parts=[Table(header=head, rows=rows)], is_folded=True),
         ],
     )
+
+
+def _estimates(found: Evaluated) -> Iterator[Part]:
+    """Show what the estimator of the base's velocity was wrong by, under each condition."""
+    names = [
+        name
+        for name in found.plan.varied
+        if not isinstance(getattr(found.plan.factors, name), FactorRange)
+    ]
+    rows = list[tuple[Cell, ...]]()
+    for policy in found.policies:
+        groups = dict[tuple[str, ...], list[TrialRow]]()
+        for row in found.rows_of(policy):
+            if row.figures.get("estimate_rmse_mps") is not None:
+                where = tuple(shown_value(row.conditions[name]) for name in names)
+                groups.setdefault(where, []).append(row)
+        for where, trials in groups.items():
+            rmse, p95, nees = (
+                [row.figures[f"estimate_{name}"] or 0.0 for row in trials]
+                for name in ("rmse_mps", "p95_mps", "nees")
+            )
+            rms = float(np.sqrt(np.mean(np.square(rmse))))
+            rows.append(
+                (policy.label, *where, len(trials), rms, max(rmse), max(p95), float(np.mean(nees)))
+            )
+    if rows:
+        figures = ("RMSE, m/s", "worst RMSE, m/s", "worst 95 %, m/s", "NEES per axis")
+        table = Table(header=("policy", *names, "trials", *figures), rows=rows)
+        yield Section(title="Estimated velocity of the base", parts=[table])
 
 
 def _figures(policies: Sequence[dict[str, Any]]) -> Table:

@@ -91,6 +91,14 @@ class Factors:
     inference_ms: Values = _factor(
         "time that a chunk takes to be computed; of chunk policies", minimum=0, maximum=5000
     )
+    sensor_error: Values = _factor(
+        "noise and bias of the estimator's sensors, as multiples of those of a data sheet "
+        "(docs/estimation.md)",
+        minimum=0,
+    )
+    imu_delay_ms: Values = _factor(
+        "by how much the estimator's IMU is later than its joints", minimum=0, maximum=40
+    )
     faults: tuple[tuple[str, ...], ...] = entry(
         "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
         "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; of robots on legs",
@@ -106,6 +114,8 @@ OF_LEGS = (
     "slope_deg",
     "step_m",
     "joint_friction_nm",
+    "sensor_error",
+    "imu_delay_ms",
     "faults",
 )
 OF_THE_ARM = ("inference_ms",)
@@ -123,6 +133,11 @@ class Success:
     tilt_deg: float | None = entry("largest tilt, degrees", default=None, exclusiveMinimum=0)
     torque_limit_share: float | None = entry(
         "largest share of samples at the torque limit", default=None, minimum=0
+    )
+    estimate_rmse_mps: float | None = entry(
+        "largest error of the estimator of the base's velocity, root mean square, m/s",
+        default=None,
+        exclusiveMinimum=0,
     )
     altered_share: float | None = entry(
         "largest share of ticks in which the guard changed a target", default=None, minimum=0
@@ -151,6 +166,11 @@ class Plan:
     )
     backends: tuple[str, ...] = entry(
         "back ends to run each bundle with", default=("onnx",), minItems=1
+    )
+    estimator: bool = entry(
+        "whether the estimator of the base's velocity watches each walk, and its error is "
+        "measured; it always does where the policy needs it",
+        default=False,
     )
     factors: Factors = entry("what differs from trial to trial", default=Factors())
     success: Success = entry("what a walk must hold, beside surviving", default=Success())
@@ -256,6 +276,8 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
                 Found("a factor of other robots"),
             )
     if plan.reaches:
+        if plan.estimator:
+            reader.problem("estimator", "false for a robot that does not walk", True)
         if isinstance(given, Mapping) and given.get("success"):
             reader.problem(
                 "success",
@@ -291,6 +313,8 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
                 "3 values (vx, vy in m/s, yaw rate in rad/s), or `mixed`",
                 Found(f"{len(command)} values"),
             )
+    if plan.success.estimate_rmse_mps is not None and not plan.estimator:
+        reader.problem("estimator", "true, since its error is limited", False)
     if plan.trial_s < _SHORTEST_WALK_S:
         reader.problem(
             "duration_s",

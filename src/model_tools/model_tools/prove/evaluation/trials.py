@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -30,6 +31,7 @@ from model_tools.prove.evaluation.plan import (
 )
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.arm import ReachCase, ReachOutcome, try_reach
+from model_tools.simulation.estimated import EstimateError, SensorErrors
 from model_tools.simulation.robot import (
     PUSH_S,
     SimulatedRobot,
@@ -90,6 +92,7 @@ class TrialTask:
         duration_s: In RUN.
         seed: Draws what the conditions leave open.
         conditions: Value of each factor.
+        estimator: Whether the estimator of the base's velocity watches.
         suite: Hash of the code that tries it; another one gives other results.
     """
 
@@ -98,6 +101,7 @@ class TrialTask:
     duration_s: float
     seed: int
     conditions: Mapping[str, Any]
+    estimator: bool
     suite: str
 
     @functools.cached_property
@@ -111,6 +115,7 @@ class TrialTask:
             "duration_s": self.duration_s,
             "seed": self.seed,
             "conditions": self.conditions,
+            "estimator": self.estimator,
             "suite": self.suite,
         }
         text = json.dumps(content, sort_keys=True)
@@ -150,6 +155,7 @@ def tasks_of(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
             duration_s=plan.trial_s,
             seed=seed,
             conditions=conditions,
+            estimator=plan.estimator,
             suite=suite,
         )
         for seed, conditions in plan.conditions()
@@ -218,6 +224,10 @@ def walk_case(task: TrialTask) -> WalkCase:
         stiffness_scale=given["stiffness_scale"],
         damping_scale=given["damping_scale"],
         seed=seed,
+        estimator=task.estimator,
+        sensor_errors=SensorErrors(
+            scale=given["sensor_error"], imu_delay_s=given["imu_delay_ms"] / 1e3, seed=seed
+        ),
         limits=None,
     )
 
@@ -291,7 +301,14 @@ def _walk_figures(outcome: WalkOutcome, trace: Trace) -> dict[str, float]:
         "torque_limit_share": outcome.torque_limit_share,
         "action_change": outcome.action_change,
         "altered_share": outcome.altered_share,
+        **_estimate_figures(outcome.estimate),
     }
+
+
+def _estimate_figures(error: EstimateError | None) -> dict[str, float]:
+    if error is None:
+        return {}
+    return {f"estimate_{name}": value for name, value in dataclasses.asdict(error).items()}
 
 
 def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:

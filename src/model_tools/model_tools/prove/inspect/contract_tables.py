@@ -20,6 +20,7 @@ from policy_core.bundle.contract import (
     File,
     JointContract,
     Joints,
+    Leg,
     PhaseStand,
     StatePair,
     Tensor,
@@ -98,6 +99,9 @@ _ONE_LINE: Mapping[type, Callable[[Any], str]] = {
     **dict.fromkeys((Artifact, ChainLink, ComparisonLimits, PhaseStand, Term), _stated),
     **dict.fromkeys((JointUnit, Scaling, Via), _stated),
     File: lambda file: str(file.file),
+    Leg: lambda leg: (
+        f"{', '.join(link.joint for link in leg.chain if link.joint)}; points {len(leg.points)}"
+    ),
     StatePair: lambda pair: f"{pair.output} -> {pair.input}",
     Statistics: lambda found: f"{len(found.mean)} values",
     Tensor: lambda tensor: f"{tensor.dtype}{list(tensor.shape)}",

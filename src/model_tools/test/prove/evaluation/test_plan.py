@@ -66,6 +66,8 @@ def test_a_range_gives_each_seed_a_value_of_its_own_whatever_else_is_planned(
         {"duration_s": 1.0},
         {"seeds": 1_000_000, "factors": {"friction": [1.0, 0.5]}},
         {"success": {"eror": 0.1}},
+        {"success": {"estimate_rmse_mps": 0.05}},
+        {"robot": "so101", "estimator": True},
     ],
 )
 def test_a_wrong_plan_is_refused(tmp_path: Path, content: Mapping[str, Any]) -> None:

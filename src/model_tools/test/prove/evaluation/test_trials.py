@@ -85,6 +85,7 @@ def test_the_signal_of_a_reach_is_counted_beside_the_simulators_verdict(
         {"suite": "another"},
         {"robot": "go2"},
         {"conditions": {"friction": 0.1}},
+        {"estimator": True},
     ],
 )
 def test_the_key_is_that_of_all_a_trial_depends_on(tmp_path: Path, change: dict[str, Any]) -> None:

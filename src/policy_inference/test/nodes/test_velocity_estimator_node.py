@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Over topics: joints and IMU in, the velocity of the base out; nothing where it is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Quaternion, Vector3
+from nav_msgs.msg import Odometry
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Imu, JointState
+
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError, RobotError
+from policy_inference.nodes.velocity_estimator_node import VelocityEstimatorNode
+from policy_inference.velocity_source import VelocitySource
+from testkit.edits import Edits
+from testkit.wording import refusal
+
+from .bundles import JOINTS, write_bundle
+from .harness import Stage
+
+HEIGHT_M = 0.3
+LEGS = [
+    {
+        "name": name,
+        "chain": [{"joint": name, "position_m": [0.0, y, 0.0], "axis": [0.0, 1.0, 0.0]}],
+        "points": [{"position_m": [0.0, 0.0, -HEIGHT_M]}],
+    }
+    for name, y in zip(JOINTS, (0.1, -0.1), strict=True)
+]
+ESTIMATED: Edits = {
+    "observations.obs.terms.0": {"term": "base_lin_vel", "source": "estimator"},
+    "estimation": {"error_mps": 0.05, "legs": LEGS},
+}
+
+
+def imu(**changes: object) -> Imu:
+    made = Imu(orientation=Quaternion(w=1.0), linear_acceleration=Vector3(z=9.81))
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def joints(rate: float = 0.0, ns: int = 0) -> JointState:
+    made = JointState(name=list(JOINTS), position=[0.0, 0.0], velocity=[rate, rate])
+    made.header.stamp.sec, made.header.stamp.nanosec = divmod(ns, 1_000_000_000)
+    return made
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle", ESTIMATED)
+
+
+@pytest.fixture
+def start(node_stage: Stage) -> Iterator[Callable[[Path], VelocityEstimatorNode]]:
+    nodes: list[VelocityEstimatorNode] = []
+
+    def started(bundle: Path) -> VelocityEstimatorNode:
+        node = VelocityEstimatorNode([Parameter("bundle", value=str(bundle))])
+        nodes.append(node)
+        node_stage.robot.executor.add_node(node)
+        return node
+
+    yield started
+    for node in nodes:
+        node_stage.robot.executor.remove_node(node)
+        node.destroy_node()
+
+
+def test_the_odometry_has_the_velocity_that_the_legs_show(
+    node_stage: Stage, start: Callable[[Path], VelocityEstimatorNode], bundle: Path
+) -> None:
+    robot, found, node = node_stage.robot, list[Odometry](), start(bundle)
+    robot.node.create_subscription(Odometry, "odom", found.append, QoSProfile(depth=10))
+    robot.until(lambda: node.count_subscribers("odom"), "a reader")
+    to_imu = robot.node.create_publisher(Imu, "imu/data", 1)
+    to_joints = robot.node.create_publisher(JointState, "joint_states", 1)
+
+    def walks() -> bool:
+        to_imu.publish(imu())
+        to_joints.publish(joints(1.0, node.get_clock().now().nanoseconds))
+        return len(found) > 20
+
+    robot.until(walks, "the velocity")
+    last = found[-1]
+    assert last.child_frame_id == "base_link"
+    assert last.twist.twist.linear.x == pytest.approx(HEIGHT_M, abs=0.01)
+    assert 0.0 < last.twist.covariance[0] < 0.01 < last.twist.covariance[35]
+    assert last.pose.pose.position.z == pytest.approx(HEIGHT_M, abs=0.01)
+
+
+def test_a_bundle_without_an_estimated_velocity_is_refused(
+    start: Callable[[Path], VelocityEstimatorNode], tmp_path: Path
+) -> None:
+    with refusal(PolicyError):
+        start(write_bundle(tmp_path / "other"))
+
+
+def test_what_the_estimator_cannot_use_is_an_error(bundle: Path) -> None:
+    source = VelocitySource(load_bundle(bundle).contract)
+    with refusal(RobotError):
+        source.take_joints(joints(), 1)
+    with refusal(RobotError):
+        source.take_imu(imu(linear_acceleration_covariance=[-1.0, *[0.0] * 8]), 1)
+    with refusal(RobotError):
+        source.take_imu(imu(angular_velocity=Vector3(x=float("nan"))), 1)
+    source.take_imu(imu(), 1)
+    with refusal(RobotError):
+        source.take_joints(joints(), 100_000_001)
+
+
+def test_while_no_foot_stands_there_is_no_velocity(bundle: Path) -> None:
+    source = VelocitySource(load_bundle(bundle).contract)
+    for number in range(1, 100):
+        source.take_imu(imu(), number)
+        source.take_joints(joints(0.0, 2_000_000 * number), number)
+    message = JointState(name=list(JOINTS), position=[0.0, 0.0], velocity=[30.0, -30.0])
+
+    with refusal(RobotError):
+        for number in range(100, 400):
+            message.header.stamp.nanosec = 2_000_000 * number
+            source.take_imu(imu(), number)
+            source.take_joints(message, number)
