@@ -36,6 +36,11 @@ def healthy(**changes: object) -> Edits:
     return {"nominal.observation": {"obs": STATISTICS | changes}}
 
 
+def gains(tensor: Edits | None = None, **changes: object) -> Edits:
+    stiffness = {"output": "kp", "min": 0.0, "max": 50.0} | changes
+    return {"action.gains.stiffness": stiffness, "model.outputs.kp": tensor or {"shape": [1, 2]}}
+
+
 def stand_via(*positions: object) -> Edits:
     return {"stand.via": [{"position": each, "duration_s": 1.0} for each in positions]}
 
@@ -135,6 +140,13 @@ JOINT: list[Case] = [
     (TERMS, {f"{TERMS}.5.size": 3}),
     (TERMS, {"observations.obs.history.length": 2}),
     (TERMS, {"observations.obs.history.length": 10_000}),
+    # Gains that the model puts out
+    ("action.gains.stiffness of right_knee", gains(min=2.0, max=[3.0, 1.0])),
+    ("action.gains.stiffness.max", gains(max=[3.0])),
+    ("action.gains.stiffness.output", gains({"shape": [1, 3]})),
+    ("action.gains.stiffness.output", gains({"shape": [1, 2], "dtype": "int32"})),
+    ("model.outputs", {"action.gains.damping": {"output": "kd", "min": 0, "max": 1}}),
+    ("action.gains", gains(output="actions")),
     # Tensors of the model
     {"model.inputs.extra": {"shape": [1, 2]}},
     ("model.inputs", {"observations.camera": {"terms": [{"term": "tick"}]}}),

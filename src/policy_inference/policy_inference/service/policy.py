@@ -169,5 +169,15 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for i, term in enumerate(observation.terms)
         if TERMS[term.term].size == "output"
     ]
+    if bundle.contract.sets_gains:
+        problems.append(
+            Problem(
+                file=str(bundle.path / CONTRACT_FILE),
+                key="action.gains",
+                expected="gains of the contract, since a client gets no output but the action",
+                found=", ".join(bundle.contract.action.gain_outputs),
+                remedy="run this policy with joint_policy_node",
+            )
+        )
     if problems:
         raise BundleError(*problems)
