@@ -39,6 +39,11 @@ class TensorSpec:
         return np.zeros(self.shape, self.dtype)
 
 
+def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a tensor in a file of rows: without the batch axis, where that is 1."""
+    return shape[1:] if shape[0] == 1 else shape
+
+
 class Backend(Protocol):
     """An opened model with fixed arrays: write `inputs`, call `run`, read `outputs`.
 
@@ -191,6 +196,11 @@ class Command(Stateful):
         """Return the values at the beginning, and the kinds by number."""
         order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
         return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
+
+    @property
+    def steady_gains(self) -> F64:
+        """`gains` [2, joints], NaN where each `commit` may change them."""
+        return self.gains
 
     def fill(self, targets: JointTargets) -> None:
         """Write the command and the gains of its kinds into the targets."""

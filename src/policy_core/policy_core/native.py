@@ -17,6 +17,7 @@ _RULES = tuple(Rule)
 _MOTIONS = ("", "stand", "run")
 _CLIPPING = (
     Rule.ACTION_CLIP,
+    Rule.GAIN_LIMIT,
     Rule.RELATIVE_TARGET,
     Rule.TARGET_SPEED,
     Rule.EFFORT,

@@ -581,9 +581,10 @@ class NativeCommand(CommandFader):
         super().narrow(within)
         self._native.narrow_command(self._low, self._high)
 
-    def update(self, now_ns: int) -> bool:
-        """Write the command of this tick; see `CommandFader.update`."""
-        return bool(self._native.update_command(now_ns))
+    def update(self, now_ns: int) -> tuple[Rule, ...]:
+        """Write the commands of this tick; see `CommandFader.update`."""
+        acted = self._native.update_command(now_ns)
+        return tuple(rule for place, rule in enumerate(_RULES) if acted >> place & 1)
 
     def close(self, now_ns: int) -> None:
         """Fade to zero from now on; see `CommandFader.close`."""

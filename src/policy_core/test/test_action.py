@@ -102,3 +102,16 @@ def test_outputs_of_every_element_type_are_read(dtype: str) -> None:
 def test_an_output_that_is_not_finite_is_reported(value: float, finite: bool) -> None:
     output = np.full((1, 3), [0.0, value, value], np.float32)
     assert ActionDecoder(contract_of(), output).read() == finite
+
+
+def test_gains_that_the_model_puts_out_are_not_steady() -> None:
+    gains = {"stiffness": {"output": "kp", "min": 1.0, "max": 90.0}}
+    terms = [term("knee"), term("ankle", kind="velocity"), term("hip", kind="effort")]
+    edits = {"action.terms": terms, "action.gains": gains, "model.outputs.kp": {"shape": [1, 3]}}
+    contract = contract_of(edits)
+    outputs = {"actions": np.zeros((1, 3)), "kp": np.array([[50.0, 60.0, 70.0]])}
+    decoder = ActionDecoder(contract, outputs["actions"], outputs)
+    assert decoder.read()
+    decoder.decode()
+    assert decoder.gains.tolist() == [[0.0, 50.0, 0.0], [0.0, 1.0, 1.0]]
+    assert np.isnan(decoder.steady_gains).tolist() == [[False, True, False], [False] * 3]

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.contract import VelocityCommand
-from policy_core.guard.command import CommandFader
+from policy_core.guard.bounds import Rule
+from policy_core.guard.command import CommandedVector, CommandFader
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64
-from testkit.kernel.contracts import contract_of
+from policy_core.observation.freshness import Input
+from testkit.kernel.contracts import contract_of, observed
 
 MS = 1_000_000
 NOW_NS = 5_000 * MS
@@ -50,9 +52,9 @@ def test_a_command_is_followed_until_its_time_out_and_fades_linearly_to_zero(
 
 def test_the_begin_of_each_fading_is_reported_once(fader: CommandFader) -> None:
     fader.set(WANTED, NOW_NS)
-    began = [fader.update(NOW_NS + age_ms * MS) for age_ms in (0, 500, 501, 600, 2_000)]
+    began = [bool(fader.update(NOW_NS + age_ms * MS)) for age_ms in (0, 500, 501, 600, 2_000)]
     fader.set(WANTED, NOW_NS + 3_000 * MS)
-    began += [fader.update(NOW_NS + age_ms * MS) for age_ms in (3_000, 3_501, 3_600)]
+    began += [bool(fader.update(NOW_NS + age_ms * MS)) for age_ms in (3_000, 3_501, 3_600)]
     assert began == [False, False, True, False, False, False, True, False]
 
 
@@ -130,3 +132,61 @@ def test_closed_fader_fades_to_zero_and_takes_nothing_until_it_opens(
     fader.open()
     fader.set(WANTED, NOW_NS + 600 * MS)
     assert command_at(fader, out, 600) == list(WANTED)
+
+
+POSTURE = [
+    {"name": "height", "unit": "m", "min": 0.4, "max": 0.72, "default": 0.7},
+    {"name": "lean", "unit": "rad", "min": -0.2, "max": 0.2, "default": 0.0},
+]
+POSTURE_TERM = {"term": "external", "topic": "posture", "size": 2, "commanded": POSTURE}
+
+
+class Commanded:
+    """Values that are commanded, and the messages that bring them."""
+
+    def __init__(self, **changes: object) -> None:
+        contract = observed([{**POSTURE_TERM, **changes}])
+        self.source = Input("posture", None)
+        self.out = np.full(2, np.nan)
+        (term,) = contract.terms
+        limits = limits_in_force(contract, StricterLimits())
+        self._vector = CommandedVector(term, "external:posture", self.out, self.source, limits)
+
+    def send(self, *values: float, at_ms: int = 0) -> None:
+        self.out[:] = values
+        self.source.accept(NOW_NS + at_ms * MS)
+
+    def at(self, at_ms: int) -> tuple[list[float], tuple[Rule, ...]]:
+        acted = self._vector.update(NOW_NS + at_ms * MS)
+        return self.out.round(9).tolist(), acted
+
+
+def test_commanded_values_are_their_defaults_before_the_first_message() -> None:
+    assert Commanded().at(0) == ([0.7, 0.0], ())
+
+
+def test_commanded_values_are_clipped_and_fade_to_their_defaults() -> None:
+    commanded = Commanded()
+    commanded.send(0.1, 0.1)
+    assert commanded.at(0) == ([0.4, 0.1], ())
+    assert commanded.at(500) == ([0.4, 0.1], ())
+    assert commanded.at(750) == ([0.55, 0.05], (Rule.STALE_COMMAND,))
+    assert commanded.at(1_000) == ([0.7, 0.0], ())
+    commanded.send(0.5, -9.0, at_ms=1_100)
+    assert commanded.at(1_100) == ([0.5, -0.2], ())
+
+
+def test_commanded_values_may_have_a_time_out_of_their_own() -> None:
+    commanded = Commanded(timeout_s=2.0)
+    commanded.send(0.5, 0.1)
+    assert commanded.at(1_900) == ([0.5, 0.1], ())
+    assert commanded.at(2_250) == ([0.6, 0.05], (Rule.STALE_COMMAND,))
+
+
+def test_commanded_values_that_are_not_finite_change_nothing() -> None:
+    commanded = Commanded()
+    commanded.send(0.5, 0.1)
+    assert commanded.at(0) == ([0.5, 0.1], ())
+    commanded.send(0.6, math.nan, at_ms=100)
+    assert commanded.at(100) == ([0.5, 0.1], (Rule.BAD_COMMAND,))
+    assert commanded.at(120) == ([0.5, 0.1], ())

@@ -110,6 +110,57 @@ def test_the_contract_s_clip_of_the_action_is_counted_and_is_no_fault() -> None:
     assert robot.observed()[-3] == 1.5
 
 
+KP = {"output": "kp", "min": 10.0, "max": [50.0, 60.0, 70.0]}
+KD = {
+    "output": "kd",
+    "min": 0.5,
+    "max": 2.0,
+}
+GAINS = {
+    "action.gains": {"stiffness": KP, "damping": KD},
+    "model.outputs.kp": {"shape": [1, 3]},
+    "model.outputs.kd": {"shape": [1, 3]},
+}
+
+
+def with_gains(kp: list[float], kd: list[float], **changes: object) -> Robot:
+    """Return a robot in RUN whose model puts out these gains."""
+    robot = Robot({**GAINS, **changes})
+    robot.answer(0.0, 0.0, 0.0)
+    robot.backend.answers.update(kp=kp, kd=kd)
+    return robot.run(20)
+
+
+def test_gains_of_the_model_are_commanded_within_their_bounds() -> None:
+    robot = with_gains([20.0, 30.0, 40.0], [1.0, 1.5, 2.0])
+    targets = robot.commanded()
+    assert targets.stiffness.tolist() == [20.0, 30.0, 40.0]
+    assert targets.damping.tolist() == [1.0, 1.5, 2.0]
+    assert robot.count(Rule.GAIN_LIMIT) == 0
+    robot.backend.answers.update(kp=[5.0, 65.0, 70.0], kd=[0.0, -1.0, 3.0])
+    targets = robot.commanded()
+    assert targets.stiffness.tolist() == [10.0, 60.0, 70.0]
+    assert targets.damping.tolist() == [0.5, 0.5, 2.0]
+    assert robot.is_in(Mode.RUN)
+    assert robot.count(Rule.GAIN_LIMIT) == 1
+
+
+def test_a_gain_that_is_not_finite_damps_with_the_gains_of_the_contract() -> None:
+    robot = with_gains([20.0, 30.0, 40.0], [1.0, 1.5, 2.0])
+    robot.backend.answers.update(kd=[1.0, math.nan, 1.0])
+    assert_safe(robot.tick())
+    assert_latched(robot, Rule.NOT_FINITE)
+
+
+def test_the_bound_of_the_torque_follows_the_gains_of_the_model() -> None:
+    robot = with_gains([20.0, 30.0, 40.0], [1.0, 1.5, 2.0], nominal=NOMINAL)
+    assert robot.count(Rule.EFFORT) == 0
+    robot.backend.answers.update(kp=[50.0, 30.0, 40.0])
+    targets = robot.commanded(joint_pos=(-0.4, 0.5, -0.5))
+    assert robot.count(Rule.EFFORT) == 1
+    np.testing.assert_allclose(targets.position[0], -0.4 + 13.5 / 50.0, atol=1e-7)
+
+
 def guarded() -> Robot:
     """Return a robot in RUN with steps of at most 0.3 rad and demands of at most 13.5 N·m."""
     robot = Robot({"nominal": NOMINAL})

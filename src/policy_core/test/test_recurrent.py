@@ -76,6 +76,17 @@ def test_a_reset_starts_clean(rnn_policy: JointPolicy, rnn_backend: ScriptedBack
     assert rnn_backend.inputs["obs"].ravel()[-3:].tolist() == [0.0, 0.0, 0.0]
 
 
+def test_a_state_begins_with_its_initial_values(rnn_backend: ScriptedBackend) -> None:
+    contract = contract_of(RECURRENT)
+    initial = {"h_in": np.array([[0.5, -2.0]], np.float32)}
+    policy = JointPolicy(
+        bundle_of(contract, initial_state=initial), rnn_backend, RobotState(contract)
+    )
+    rnn_backend.inputs["h_in"][...] = 7.0
+    policy.reset()
+    assert state_inputs(rnn_backend) == ([0.5, -2.0], [0])
+
+
 def test_a_recurrent_output_that_is_not_finite_counts_as_one(
     rnn_policy: JointPolicy, rnn_backend: ScriptedBackend
 ) -> None:

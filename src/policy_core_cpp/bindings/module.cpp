@@ -1053,7 +1053,7 @@ NB_MODULE(policy_core_native, m) {
         restore(n.controller().command(), tree);
       })
       .def("update_command", [](NativeController& n, std::int64_t now_ns) {
-        return n.controller().command().update(now_ns);
+        return n.controller().update_command(now_ns);
       })
       .def("open_command", [](NativeController& n) { n.controller().command().open(); })
       .def("close_command", [](NativeController& n, std::int64_t now_ns) {

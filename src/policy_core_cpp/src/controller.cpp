@@ -48,6 +48,15 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
                                    [](const Input& each) { return each.name() == "joint_states"; });
   if (source == inputs_.end()) throw PlanError("plan: inputs: expected joint_states");
   pose_source_ = static_cast<std::size_t>(source - inputs_.begin());
+  for (const auto& vector : plan.at("command").list("vectors")) {
+    const auto& topic = vector.text("topic");
+    const auto input = std::find_if(inputs_.begin(), inputs_.end(),
+                                    [&](const Input& each) { return each.name() == topic; });
+    const auto field = state_.find(vector.text("field"));
+    if (input == inputs_.end() || !field.size) throw PlanError("plan: command: no input " + topic);
+    command_.vectors.emplace_back(vector, plan.count("limits.command_ramp_ns"), field,
+                                  static_cast<std::size_t>(input - inputs_.begin()));
+  }
   const auto joints = low_.size();
   joint_pos_ = state_.find("joint_pos");
   joint_vel_ = state_.find("joint_vel", joints);
@@ -125,7 +134,10 @@ void Controller::bound(Targets* targets) noexcept {
 Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
                           std::int64_t gap_ns) noexcept {
   const auto& source = inputs_[pose_source_];
-  if (command_.update(now_ns)) count(Rule::kStaleCommand);
+  const auto commanded = update_command(now_ns);
+  for (const auto rule : {Rule::kStaleCommand, Rule::kBadCommand}) {
+    if (commanded & bit(rule)) count(rule);
+  }
   state_.derive();
   safe_.see(joint_pos_, source.measured_ns());
   if (mode_ == Mode::kDamp) {

@@ -149,6 +149,46 @@ void StepBound::apply(Targets& targets) noexcept {
   }
 }
 
+CommandedVector::CommandedVector(const Part& plan, std::int64_t ramp_ns, Span out,
+                                 std::size_t place)
+    : low_(plan.numbers("low", static_cast<std::int64_t>(out.size))),
+      high_(plan.numbers("high", static_cast<std::int64_t>(out.size))),
+      default_(plan.numbers("default", static_cast<std::int64_t>(out.size))),
+      timeout_ns_(plan.integer("timeout_ns")),
+      ramp_ns_(ramp_ns),
+      out_(out),
+      place_(place),
+      wanted_(default_) {
+  std::copy(default_.begin(), default_.end(), out_.begin());
+}
+
+Rules CommandedVector::update(const Input& source, std::int64_t now_ns) noexcept {
+  Rules acted = take(source);
+  const auto age_ns = source.age_ns(now_ns);
+  const auto late_ns = age_ns ? *age_ns - timeout_ns_ : -1;
+  if (late_ns > 0 && !fading_) acted |= bit(Rule::kStaleCommand);
+  fading_ = late_ns > 0;
+  const bool is_over = !age_ns || late_ns >= std::max<std::int64_t>(ramp_ns_, 1);
+  const double share =
+      late_ns > 0 && !is_over ? 1.0 - static_cast<double>(late_ns) / static_cast<double>(ramp_ns_)
+                              : 1.0;
+  for (std::size_t i = 0; i < out_.size; ++i) {
+    out_[i] = is_over        ? default_[i]
+              : late_ns <= 0 ? wanted_[i]
+                             : default_[i] + (wanted_[i] - default_[i]) * share;
+  }
+  return acted;
+}
+
+Rules CommandedVector::take(const Input& source) noexcept {
+  if (source.measured_ns() == taken_ns_) return 0;
+  taken_ns_ = source.measured_ns();
+  if (!taken_ns_) return 0;
+  if (!is_finite(out_)) return bit(Rule::kBadCommand);
+  for (std::size_t i = 0; i < out_.size; ++i) wanted_[i] = clip(out_[i], low_[i], high_[i]);
+  return 0;
+}
+
 CommandFader::CommandFader(const Part& plan, std::int64_t timeout_ns, std::int64_t ramp_ns,
                            Span out)
     : low_(plan.numbers("low", 3)),
@@ -192,7 +232,13 @@ void CommandFader::close(std::int64_t now_ns) noexcept {
   if (born_ns_) born_ns_ = std::min(*born_ns_, now_ns - timeout_ns_);
 }
 
-bool CommandFader::update(std::int64_t now_ns) noexcept {
+Rules CommandFader::update(const std::vector<Input>& inputs, std::int64_t now_ns) noexcept {
+  Rules acted = update_velocity(now_ns) ? bit(Rule::kStaleCommand) : 0;
+  for (auto& vector : vectors) acted |= vector.update(inputs[vector.place()], now_ns);
+  return acted;
+}
+
+bool CommandFader::update_velocity(std::int64_t now_ns) noexcept {
   if (!out_.size || !born_ns_) return false;
   if (now_ns < *born_ns_) {
     reset();

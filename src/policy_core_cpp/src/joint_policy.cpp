@@ -160,6 +160,40 @@ void ObservationBuilder::normalise(Numbers& vector) const noexcept {
   }
 }
 
+GainOutputs::GainOutputs(const Part& plan, const policy_core_runner& runner, Numbers& gains)
+    : gains_(gains),
+      places_(plan.places("places", gains.size())),
+      low_(plan.numbers("low", static_cast<std::int64_t>(places_.size()))),
+      high_(plan.numbers("high", static_cast<std::int64_t>(places_.size()))) {
+  std::size_t size = 0;
+  for (const auto& name : plan.texts("outputs")) {
+    outputs_.push_back(Tensor::output(runner, name, kAnySize));
+    size += outputs_.back().size();
+  }
+  raw_.resize(size);
+  source_ = plan.places("source", size, static_cast<std::int64_t>(places_.size()));
+}
+
+bool GainOutputs::read() noexcept {
+  double* into = raw_.data();
+  for (const auto& output : outputs_) {
+    output.read(into);
+    into += output.size();
+  }
+  return policy_core::is_finite(raw_);
+}
+
+bool GainOutputs::fill() noexcept {
+  bool limited = false;
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const double given = raw_[static_cast<std::size_t>(source_[i])];
+    const double bounded = clip(given, low_[i], high_[i]);
+    limited = limited || bounded != given;
+    gains_[static_cast<std::size_t>(places_[i])] = bounded;
+  }
+  return limited;
+}
+
 ActionDecoder::ActionDecoder(const Part& plan, const policy_core_runner& runner)
     : Command(plan),
       raw(plan.numbers("low").size()),
@@ -171,11 +205,13 @@ ActionDecoder::ActionDecoder(const Part& plan, const policy_core_runner& runner)
       per_scale_(plan.numbers("per_scale", static_cast<std::int64_t>(joints()))),
       low_(plan.numbers("low")),
       high_(plan.numbers("high", static_cast<std::int64_t>(raw.size()))),
-      clips_(plan.flag("clips")) {}
+      clips_(plan.flag("clips")) {
+  if (plan.has_part("gain_outputs")) gain_outputs_.emplace(plan.at("gain_outputs"), runner, gains);
+}
 
 bool ActionDecoder::read() noexcept {
   output_.read(raw.data());
-  return policy_core::is_finite(raw);
+  return policy_core::is_finite(raw) && (!gain_outputs_ || gain_outputs_->read());
 }
 
 Numbers& ActionDecoder::decode() noexcept {
@@ -185,6 +221,11 @@ Numbers& ActionDecoder::decode() noexcept {
       acts = acts || clip(raw[i], low_[i], high_[i]) != raw[i];
     }
     clipped = acts ? bit(Rule::kActionClip) : 0;
+  }
+  if (gain_outputs_) {
+    if (!clips_) clipped = 0;
+    is_rescaled = true;
+    if (gain_outputs_->fill()) clipped |= bit(Rule::kGainLimit);
   }
   for (std::size_t i = 0; i < command.size(); ++i) {
     const auto place = static_cast<std::size_t>(source_[i]);
@@ -213,7 +254,11 @@ JointPolicy::JointPolicy(const Part& plan, RobotState& state, const policy_core_
     auto input = Tensor::input(runner, pair.text("input"), kAnySize);
     auto output = Tensor::output(runner, pair.text("output"), input.size());
     if (input.raw().dtype != output.raw().dtype) throw PlanError("model: state of two types");
-    recurrent_.emplace_back(input, output);
+    const auto size = static_cast<std::int64_t>(input.size());
+    recurrent_.push_back({input, output,
+                          pair.has("initial") ? pair.numbers("initial", size)
+                                              : Numbers(input.size())});
+    recurrent_.back().input.write(recurrent_.back().initial.data());
   }
   for (const auto& pair : plan.list("last_outputs")) {
     const auto field = state.find(pair.text("field"));
@@ -227,9 +272,7 @@ JointPolicy::JointPolicy(const Part& plan, RobotState& state, const policy_core_
 void JointPolicy::reset() noexcept {
   tick_ = 0;
   state_.restart();
-  for (auto& [input, output] : recurrent_) {
-    std::memset(input.raw().data, 0, bytes_of(input.raw()));
-  }
+  for (const auto& each : recurrent_) each.input.write(each.initial.data());
   for (auto* observation : remembering_) observation->reset();
 }
 
@@ -239,8 +282,8 @@ JointPolicy::Answer JointPolicy::infer() noexcept {
   failure_.text = runner_.run(runner_.context);
   if (failure_.text != 0) return Answer::kError;
   if (!action_.read()) return Answer::kNotFinite;
-  for (const auto& [input, output] : recurrent_) {
-    if (!output.is_finite()) return Answer::kNotFinite;
+  for (const auto& each : recurrent_) {
+    if (!each.output.is_finite()) return Answer::kNotFinite;
   }
   for (const auto& [field, output] : last_outputs_) {
     if (!output.is_finite()) return Answer::kNotFinite;
@@ -250,7 +293,7 @@ JointPolicy::Answer JointPolicy::infer() noexcept {
 
 Numbers& JointPolicy::commit() noexcept {
   std::copy(action_.raw.begin(), action_.raw.end(), last_action_.begin());
-  for (const auto& [input, output] : recurrent_) input.copy_from(output);
+  for (const auto& each : recurrent_) each.input.copy_from(each.output);
   for (const auto& [field, output] : last_outputs_) output.read(field.data);
   next();
   return action_.decode();

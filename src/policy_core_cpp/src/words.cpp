@@ -247,9 +247,10 @@ std::string Words::because(const Reason& found) const {
       if (texts != reasons_.end()) text = at(texts->second, 0);
   }
   // Those that clip, in the order in which they act, and no others.
-  constexpr Rules kClipping = bit(Rule::kActionClip) | bit(Rule::kRelativeTarget) |
-                              bit(Rule::kTargetSpeed) | bit(Rule::kEffort) |
-                              bit(Rule::kTargetStep) | bit(Rule::kPositionLimit);
+  constexpr Rules kClipping = bit(Rule::kActionClip) | bit(Rule::kGainLimit) |
+                              bit(Rule::kRelativeTarget) | bit(Rule::kTargetSpeed) |
+                              bit(Rule::kEffort) | bit(Rule::kTargetStep) |
+                              bit(Rule::kPositionLimit);
   return filled(text, {{"a", found.a},
                        {"b", found.b},
                        {"c", found.c},

@@ -181,7 +181,7 @@ def _gains(bundle: Bundle, controller: Controller) -> F64:
     stand, policy = bundle.contract.stand, controller.policy
     always = np.array([stand.stiffness, stand.damping])
     states = getattr(policy, "states", {}).values()
-    others = [state.rows.gains for state in states] or [policy.action.gains]
+    others = [state.rows.gains for state in states] or [policy.action.steady_gains]
     if OnFault(bundle.contract.safety.on_fault) is not OnFault.HOLD_MEASURED:
         others.append(np.full_like(always, np.nan))
     return np.where(np.all([each == always for each in others], axis=0), always, np.nan)

@@ -7,7 +7,13 @@ import math
 from collections.abc import Sequence
 
 from policy_store.command_line import CommandParser, add_json
-from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OF_SET, OperatorRequest
+from robot_operator.requests import (
+    ANSWER_TIMEOUT_S,
+    COMMANDED_VALUES,
+    OF_DRIVER,
+    OF_SET,
+    OperatorRequest,
+)
 
 RECORD, STATUS = "record", "status"
 REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER | OF_SET)
@@ -83,6 +89,15 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     )
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
+    drive.add_argument(
+        "--values",
+        type=_finite,
+        nargs="+",
+        help="what the contract's `commanded` takes besides, in its order, such as a height",
+    )
+    drive.add_argument(
+        "--values-topic", default=COMMANDED_VALUES, help=f"their topic; {COMMANDED_VALUES}"
+    )
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
     defaults = argparse.Namespace(
         node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S, json=False

@@ -43,6 +43,8 @@ OF_CHUNKS = frozenset((OperatorRequest.TAKE_OVER, OperatorRequest.HAND_BACK))
 """Granted by the node of a chunk policy alone: a person with a leader arm drives, or no longer."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
 """Granted by the policy node, and by the driver as well."""
+COMMANDED_VALUES = "commanded_values"
+"""Topic of what is commanded besides the velocity, unless the contract names another."""
 ANSWER_TIMEOUT_S = 10.0
 """How long to wait for a service, an answer or the first status."""
 

@@ -21,7 +21,7 @@ from policy_core.bundle.contract import JointContract, Joints
 from policy_core.bundle.contract import Tensor as TensorEntry
 from policy_core.bundle.state_fields import STATE_FIELDS
 from policy_core.errors import RobotError
-from policy_core.interfaces import F64, Tensor
+from policy_core.interfaces import F64, Tensor, row_shape
 from policy_core.safe_files import arrays_problem
 from policy_inference.messages.readers import JointOrder
 
@@ -121,7 +121,7 @@ def first_of(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | Non
 
 def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int) -> Tensor:
     """Return `count` rows of a model's tensor, in its type."""
-    check_rows(file, name, array, (count, *entry.shape[1:]))
+    check_rows(file, name, array, (count, *row_shape(entry.shape)))
     return array.astype(entry.dtype)
 
 

@@ -116,6 +116,23 @@ class OnnxModel:
                 indices |= set(node.output)
         return max(found, default=None)
 
+    def constant(self, output: str) -> Tensor | None:
+        """Return the values of an output that is the same in each run, None of any other.
+
+        Such as a gain that the training has written into the graph.
+        """
+        made_by = {name: node for node in self.proto.graph.node for name in node.output}
+        initialisers = {tensor.name: tensor for tensor in self.proto.graph.initializer}
+        name = output
+        while (node := made_by.get(name)) is not None and node.op_type == "Identity":
+            name = node.input[0]
+        found = initialisers.get(name)
+        if node is not None and node.op_type == "Constant":
+            found = next((each.t for each in node.attribute if each.name == "value"), None)
+        if found is None or uses_external_data(found):
+            return None
+        return self._values(found)
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield name and values of the weights inside this file."""
         for tensor in self.proto.graph.initializer:

@@ -67,13 +67,15 @@ def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F
 
 def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecoder, F64, F64]]:
     """Yield the decoder with each tick's output read, and the measured joints."""
-    raw = rows.outputs[contract.action.output]
-    output = np.zeros_like(raw[:1])
-    decoder = ActionDecoder(contract, output)
-    for row, joint_pos, joint_vel in zip(
-        raw, rows.sensed["joint_pos"], rows.sensed["joint_vel"], strict=True
+    action = contract.action
+    names = [action.output, *(gain.output for gain in action.gain_outputs.values())]
+    outputs = {name: np.zeros_like(rows.outputs[name][:1]) for name in names}
+    decoder = ActionDecoder(contract, outputs[action.output], outputs)
+    for row, (joint_pos, joint_vel) in enumerate(
+        zip(rows.sensed["joint_pos"], rows.sensed["joint_vel"], strict=True)
     ):
-        output[0] = row
+        for name, output in outputs.items():
+            output[0] = rows.outputs[name][row]
         decoder.read()
         yield decoder, joint_pos, joint_vel
 

@@ -155,7 +155,7 @@ def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
     model = bundle.contract.model
     backend, _ = open_backend(bundle, ["onnx"])
     try:
-        played = play(backend, rows, bundle.contract.state)
+        played = play(backend, rows, bundle.contract.state, bundle.initial_state)
     finally:
         backend.close()
     for name, said in rows.outputs.items():

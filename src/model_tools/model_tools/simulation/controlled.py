@@ -23,7 +23,7 @@ from policy_core.control.controller import Controller
 from policy_core.errors import PolicyError, RefusedError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
-from policy_core.interfaces import F64, Backend, JointTargets, Mode, Tensor
+from policy_core.interfaces import F64, Backend, JointTargets, Mode, Tensor, row_shape
 from policy_core.members.joint import joint_controller
 from policy_core.observation.state import EXTERNAL, StateVector
 from policy_core.sets.controller import (
@@ -350,4 +350,7 @@ class RecordingBackend:
     def recorded(self) -> dict[str, Tensor]:
         """Return all runs so far by tensor, [runs, *shape without the batch axis]."""
         names = self._rows[0] if self._rows else ()
-        return {name: np.concatenate([row[name] for row in self._rows]) for name in names}
+        return {
+            name: np.stack([row[name].reshape(row_shape(row[name].shape)) for row in self._rows])
+            for name in names
+        }

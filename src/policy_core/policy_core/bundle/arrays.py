@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_core.bundle.contract import File, Normalisation
+from policy_core.bundle.contract import File, JointContract, Normalisation
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.verified import LARGEST_BYTES, verified_bytes
 from policy_core.errors import BundleError, Problem
@@ -44,6 +44,35 @@ def read_statistics(
     reader.require_none()
     mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
     return mean, np.maximum(std, normalisation.std_floor)
+
+
+def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tensor]:
+    """Return the first values of inputs of recurrent states, in the shape and type of the model.
+
+    Raises:
+        BundleError: The file is missing, is not the one the contract means, or has others.
+    """
+    entry = contract.initial_state
+    assert entry is not None
+    file, content = folder / entry.file, verified_bytes(folder, entry)
+    arrays, reader = unpacked_arrays(file, content, None, LARGEST_BYTES), Reader(str(file))
+    inputs = {pair.input: contract.model.inputs[pair.input] for pair in contract.state}
+    states = {name: each for name, each in inputs.items() if each.dtype.startswith("float")}
+    found = dict[str, Tensor]()
+    for name, array in arrays.items():
+        tensor = states.get(name)
+        if tensor is None:
+            reader.problem(
+                name, f"inputs of `state` with floats ({', '.join(states) or 'none'})", name
+            )
+        elif array.shape != tensor.shape or not np.issubdtype(array.dtype, np.number):
+            reader.problem(name, f"numbers {list(tensor.shape)}", found_array(array))
+        elif not np.isfinite(array).all():
+            reader.problem(name, "finite values", Found("NaN or infinite ones"))
+        else:
+            found[name] = array.astype(tensor.dtype)
+    reader.require_none()
+    return found
 
 
 def read_rows(

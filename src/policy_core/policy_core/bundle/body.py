@@ -249,6 +249,11 @@ class AnyContract(Body):
         return ()
 
     @property
+    def sets_gains(self) -> bool:
+        """Whether its models put out gains of the joints."""
+        return False
+
+    @property
     def measures_velocities(self) -> bool:
         """Whether it needs the measured velocity of its joints."""
         return True

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from policy_core.bundle.arrays import read_rows, read_statistics
+from policy_core.bundle.arrays import read_initial_state, read_rows, read_statistics
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
 from policy_core.bundle.verified import sha256_of, verified, verified_bytes
 from policy_core.errors import BackendError, BundleError, Problem
-from policy_core.interfaces import F64, Tensor
+from policy_core.interfaces import F64, Tensor, row_shape
 
 if TYPE_CHECKING:  # a policy without a clip, outside of a set, needs neither
     from policy_core.bundle.clip import MotionClip
@@ -202,6 +202,8 @@ class JointBundle(AnyBundle):
     """Mean and divisor [input size] for each model input that is normalised."""
     clip: MotionClip | None = None
     """Of the motion that the policy tracks."""
+    initial_state: Mapping[str, Tensor] = field(default_factory=dict)
+    """First values of inputs of recurrent states, in their shapes; of the others they are zeros."""
 
     @classmethod
     def read(
@@ -218,6 +220,7 @@ class JointBundle(AnyBundle):
             from policy_core.bundle.clip import read_clip
 
             clip = read_clip(path, contract)
+        initial_state = read_initial_state(path, contract) if contract.initial_state else {}
         return cls(
             path=path,
             contract=contract,
@@ -225,6 +228,7 @@ class JointBundle(AnyBundle):
             signed_by=signed_by,
             statistics=statistics,
             clip=clip,
+            initial_state=initial_state,
         )
 
     def entry(self, backend: str) -> Artifact:
@@ -244,7 +248,8 @@ class JointBundle(AnyBundle):
         """
         model = self.contract.model
         shapes = {
-            name: tensor.shape[1:] for name, tensor in {**model.inputs, **model.outputs}.items()
+            name: row_shape(tensor.shape)
+            for name, tensor in {**model.inputs, **model.outputs}.items()
         }
         entry = golden_entry(
             self.path,

@@ -143,6 +143,17 @@ class PhaseStand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandedValue:
+    """A value of an external vector that an operator commands, such as a height."""
+
+    name: str = entry("what is commanded", pattern=NAME)
+    unit: str = entry("its unit, such as m; empty where it has none", default="")
+    min: float = entry("lowest value; a lower one is clipped to it")
+    max: float = entry("highest value; a higher one is clipped to it")
+    default: float = entry("value while nothing is commanded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
     """One term of an observation."""
 
@@ -178,6 +189,12 @@ class Term:
         "age at which an external vector is too old, s; safety.state_timeout_s if absent",
         default=None,
         exclusiveMinimum=0,
+    )
+    commanded: tuple[CommandedValue, ...] | None = entry(
+        "values of an external vector that an operator commands, in their order; when they are "
+        "older than timeout_s, or safety.command_timeout_s, they fade to their defaults",
+        default=None,
+        minItems=1,
     )
     scan: HeightScan | None = entry(
         "points of a height scan, and what their values mean", default=None
@@ -288,16 +305,49 @@ class ActionTerm(OwnJoints):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GainOutput:
+    """A gain that the model puts out in each tick, and the bounds that it is clipped to.
+
+    Output and bounds have a value for each joint of the action's terms, in their order.
+    """
+
+    output: str = entry("output tensor of the model")
+    min: PerJoint = entry("lowest gain", minimum=0)
+    max: PerJoint = entry("highest gain", minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelGains:
+    """Gains of the action's joints that the model puts out, instead of those of `joints`."""
+
+    stiffness: GainOutput | None = entry(
+        "N·m/rad, of joints that are commanded to positions", default=None
+    )
+    damping: GainOutput | None = entry(
+        "N·m·s/rad, of joints that are not commanded by effort", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """The model's output and what its values command, in their order."""
 
     output: str = entry("output tensor of the model")
     terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
+    gains: ModelGains | None = entry("gains that the model puts out", default=None)
+
+    @property
+    def gain_outputs(self) -> Mapping[str, GainOutput]:
+        """What the model puts out of the gains, by `stiffness` and `damping`."""
+        if self.gains is None:
+            return {}
+        stated = {"stiffness": self.gains.stiffness, "damping": self.gains.damping}
+        return {name: each for name, each in stated.items() if each is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatePair:
-    """A recurrent state: the output of a tick is the input of the next, zeros at first."""
+    """A recurrent state: the output of a tick is the input of the next."""
 
     input: str = entry("input tensor of the model")
     output: str = entry("output tensor of the model, same shape")
@@ -537,6 +587,11 @@ class JointContract(AnyContract):
     )
     action: Action = entry("what the model's output commands")
     state: tuple[StatePair, ...] = entry("recurrent state", default=())
+    initial_state: File | None = entry(
+        "npz with the first values of inputs of `state`, by their names; of the others they are "
+        "zeros",
+        default=None,
+    )
     velocity_command: VelocityCommand | None = entry("range of commands", default=None)
     motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
     estimation: Estimation | None = entry(
@@ -576,6 +631,11 @@ class JointContract(AnyContract):
         }
 
     @property
+    def sets_gains(self) -> bool:
+        """Whether its action has gains."""
+        return bool(self.action.gain_outputs)
+
+    @property
     def unfollowable(self) -> Sequence[str]:
         """What only its own model can go on with."""
         last_output = any(term.term == "last_output" for term in self.terms)
@@ -586,6 +646,11 @@ class JointContract(AnyContract):
     def counts_ticks(self) -> bool:
         """Always: its history and its last action are one period apart."""
         return True
+
+    @property
+    def commanded(self) -> Mapping[str, Term]:
+        """The terms whose values are commanded, by their topics."""
+        return {term.topic: term for term in self.terms if term.topic and term.commanded}
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
@@ -645,6 +710,7 @@ class JointContract(AnyContract):
         """Files that the contract names, beside models and reports."""
         stated = [
             self.golden,
+            self.initial_state,
             *(observation.normalisation for observation in self.observations.values()),
             *self.scenes.values(),
             self.motion.clip if self.motion else None,

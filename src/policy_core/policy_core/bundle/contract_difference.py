@@ -116,7 +116,7 @@ def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _
     if isinstance(value, Observation):
         yield from _terms(value, key, robot)
     elif isinstance(value, Action):
-        yield from _action(value, key)
+        yield from _action(value, key, robot)
     elif dataclasses.is_dataclass(value):
         left_out = {"contract"} if isinstance(value, MemberContract) else set[str]()
         for kind, names in _LEFT_OUT.items():
@@ -157,7 +157,7 @@ def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator
             yield from _leaves(getattr(observation, field.name), _below(key, field.name), robot)
 
 
-def _action(action: Action, key: str) -> Iterator[tuple[str, _Leaf]]:
+def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
     """Yield what the output commands by joint, and the order of its values."""
     yield f"{key}.output", action.output
     rows = dict[str, dict[str, _Leaf]]()
@@ -173,6 +173,7 @@ def _action(action: Action, key: str) -> Iterator[tuple[str, _Leaf]]:
     yield f"{key}.joints", tuple(joint for term in action.terms for joint in term.joints)
     for name, by_joint in rows.items():
         yield f"{key}.{name}", by_joint
+    yield from _leaves(action.gains, f"{key}.gains", robot)
 
 
 def _tuple(value: Any) -> _Leaf:

@@ -14,7 +14,15 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import numpy as np
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.contract import DEFAULT, ActionTerm, JointContract, Joints, OwnJoints, Term
+from policy_core.bundle.contract import (
+    DEFAULT,
+    ActionTerm,
+    GainOutput,
+    JointContract,
+    Joints,
+    OwnJoints,
+    Term,
+)
 from policy_core.bundle.schema import PerJoint, PerJointYaml, Reader
 from policy_core.bundle.terms import TERMS, term_names
 from policy_core.interfaces import F64
@@ -42,6 +50,8 @@ class _Resolver:
 
     def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
+        self._driven = list[str]()
+        """Joints of the action's terms so far."""
 
     def field(self, section: Any, name: str, key: str) -> Any:
         """Return a field of a section, or of the contract itself, resolved."""
@@ -67,6 +77,7 @@ class _Resolver:
             joints = self._reader.tried(f"{key}.joints", matched, section.joints, self._names)
             section = dataclasses.replace(section, joints=joints or ())
         if isinstance(section, ActionTerm):
+            self._driven += section.joints
             self._reader.expect(
                 section.kind == "position" or not isinstance(section.offset, str),
                 f"{key}.offset",
@@ -88,6 +99,8 @@ class _Resolver:
         if isinstance(section, Term):
             assert isinstance(self._contract, JointContract)
             return term_names(section, self._contract) if section.term in TERMS else None
+        if isinstance(section, GainOutput):
+            return self._driven
         return section.joints if isinstance(section, OwnJoints) else self._names
 
     def _array(self, value: Any, key: str, names: Sequence[str]) -> F64:

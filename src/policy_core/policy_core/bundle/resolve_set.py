@@ -147,6 +147,20 @@ class _SetResolver:
             "followed",
             "the motion would go on while others command",
         )
+        self._reader.expect(
+            not contract.sets_gains,
+            f"members.{name}",
+            "a policy with the gains of its joints",
+            Found("action.gains"),
+            "a policy whose model puts out gains runs alone",
+        )
+        self._reader.expect(
+            not getattr(contract, "commanded", None),
+            f"members.{name}",
+            "a policy without commanded values",
+            Found("commanded"),
+            "a policy with commanded values runs alone",
+        )
         return MemberContract(
             contract=contract,
             folder=posixpath.normpath(self._stated.members[name].bundle),

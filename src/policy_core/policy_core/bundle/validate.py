@@ -5,13 +5,17 @@
 import math
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from policy_core.bundle.body import Nominal
 from policy_core.bundle.contract import (
     MOST_VALUES,
     Action,
     ChainLink,
+    CommandedValue,
     Estimation,
     File,
+    GainOutput,
     Graph,
     JointContract,
     Leg,
@@ -86,9 +90,14 @@ class _JointValidator(BodyValidator):
         for name in sorted(set(sources) - model.inputs.keys()):
             self.reader.problem("model.inputs", f"the input {name}", listed(model.inputs))
         self.unique("state", sources)
-        outputs = [self.contract.action.output, *(pair.output for pair in states)]
+        action = self.contract.action
+        outputs = [action.output, *(pair.output for pair in states)]
         self.unique("state", outputs)
-        for name in outputs:
+        gains = [gain.output for gain in action.gain_outputs.values()]
+        for name in gains:
+            is_own = [*outputs, *gains].count(name) == 1
+            self.expect(is_own, "action.gains", "an output of its own", name)
+        for name in [*outputs, *gains]:
             self.expect(
                 name in model.outputs, "model.outputs", f"the output {name}", listed(model.outputs)
             )
@@ -147,6 +156,7 @@ class _JointValidator(BodyValidator):
             "topic": spec.field == "external",
             "size": spec.size == "external",
             "timeout_s": spec.size == "external",
+            "commanded": spec.size == "external",
             "scan": spec.size == "scan",
             "scene": spec.size == "scan",
             "depth": spec.size == "depth",
@@ -174,6 +184,8 @@ class _JointValidator(BodyValidator):
                 f"a value for {term.term}",
                 Found("nothing"),
             )
+        if term.commanded is not None:
+            self._commanded(f"{key}.commanded", term.commanded, term.size)
         if term.scan is not None and spec.size == "scan":
             check_scan(term.scan, f"{key}.scan", self.reader.problem)
         if term.depth is not None and spec.size == "depth":
@@ -203,6 +215,18 @@ class _JointValidator(BodyValidator):
             term.history_length,
             "only the layout per_term has lengths of its own",
         )
+
+    def _commanded(self, key: str, values: Sequence[CommandedValue], size: int | None) -> None:
+        """Check that each value of a vector has a name and a default within its limits."""
+        self.expect(len(values) == size, key, f"size values, {size}", Found(f"{len(values)}"))
+        self.unique(key, [value.name for value in values])
+        for i, value in enumerate(values):
+            self.expect(
+                value.min <= value.default <= value.max,
+                f"{key}[{i}].default",
+                f"a value in [{value.min:g}, {value.max:g}]",
+                value.default,
+            )
 
     def _encoder(self, key: str, encoder: Graph, depth: DepthImage) -> None:
         """Check that an encoder takes the images and makes one vector of them."""
@@ -253,7 +277,7 @@ class _JointValidator(BodyValidator):
                         f"{first}, as where the topic {term.topic} is named first",
                         term.size,
                     )
-                    here = (term.scan, term.depth, term.encoder)
+                    here = (term.scan, term.depth, term.encoder, term.commanded)
                     self.expect(
                         perceived.setdefault(term.topic, here) == here,
                         key,
@@ -412,6 +436,23 @@ class _JointValidator(BodyValidator):
             f"{math.prod(tensor.shape)} joints for the output {action.output} {list(tensor.shape)}",
             Found(f"{len(driven)}"),
         )
+        for name, gain in action.gain_outputs.items():
+            self._gain(f"action.gains.{name}", gain, driven)
+
+    def _gain(self, key: str, gain: GainOutput, joints: Sequence[str]) -> None:
+        """Check that a gain has a value for each joint of the action, within bounds."""
+        tensor = self.contract.model.outputs.get(gain.output)
+        if tensor is not None:
+            self.expect(
+                tensor.dtype.startswith("float") and math.prod(tensor.shape) == len(joints),
+                f"{key}.output",
+                f"float32 or float16 values for the {len(joints)} joints of the action",
+                Found(f"{gain.output} {_text(tensor)}"),
+            )
+        for i in np.flatnonzero(gain.min > gain.max).tolist():
+            self.reader.problem(
+                f"{key} of {joints[i]}", "min <= max", [gain.min[i].item(), gain.max[i].item()]
+            )
 
     def observed(self, nominal: Nominal) -> None:
         """Check the statistics of `nominal` by model input."""
@@ -444,6 +485,7 @@ class _JointValidator(BodyValidator):
             **{f"{key}.scene": scene for key, scene in contract.scenes.items()},
             "motion.clip": contract.motion.clip if contract.motion else None,
             "model.golden": contract.model.golden,
+            "initial_state": contract.initial_state,
         }
         self.paths(contract, stated)
         self.reports(contract.reports, contract.model.artifacts)

@@ -298,8 +298,8 @@ class Controller(Stateful):
             raise _refused_load(found)
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
-        if self.command.update(now_ns):
-            self._count(Rule.STALE_COMMAND)
+        for rule in self.command.update(now_ns):
+            self._count(rule)
         self.state.derive()
         self._safe.see(self._joint_pos, self._pose_source.measured_ns)
         if self.mode is Mode.DAMP:

@@ -31,6 +31,7 @@ class Rule(str, Enum):
     INTERNAL = "internal"
     DRIVER = "driver"
     ACTION_CLIP = "action_clip"
+    GAIN_LIMIT = "gain_limit"
     RELATIVE_TARGET = "relative_target"
     TARGET_SPEED = "target_speed"
     EFFORT = "effort"

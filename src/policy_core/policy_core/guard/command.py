@@ -1,30 +1,105 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The velocity command: clipped to the trained range, faded out when it is too old."""
+"""What is commanded: clipped to the trained range, faded out when it is too old."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from policy_core.bundle.contract import VelocityCommand
+from policy_core.bundle.contract import Term, VelocityCommand
 from policy_core.control_state import Stateful, Tree
+from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64
+from policy_core.observation.freshness import Input
+
+
+class CommandedVector(Stateful):
+    """Keeps the newest values that are commanded on a topic, each within its limits.
+
+    Values older than the time-out fade linearly to their defaults. A message that is not finite
+    changes nothing.
+    """
+
+    STATE = ("_taken_ns", "_fading")
+    STATE_IN_PLACE = ("_wanted",)
+    PLAN = ("topic", "field", "_low", "_high", "_default", "_timeout_ns")
+
+    def __init__(self, term: Term, field: str, out: F64, source: Input, limits: Limits) -> None:
+        """Command the defaults.
+
+        Args:
+            term: Says what is commanded, and its topic.
+            field: Name of the field of the state.
+            out: That field, which messages write and each `update` overwrites.
+            source: Ages of the messages.
+            limits: Limits in force.
+        """
+        assert term.topic is not None
+        assert term.commanded is not None
+        self.topic, self.field, self._out, self._source = term.topic, field, out, source
+        values = [(value.min, value.max, value.default) for value in term.commanded]
+        self._low, self._high, self._default = np.array(values).T.copy()
+        own_ns = None if term.timeout_s is None else round(term.timeout_s * 1e9)
+        self._timeout_ns = limits.command_timeout_ns if own_ns is None else own_ns
+        self._ramp_ns = limits.command_ramp_ns
+        self._wanted: F64 = self._default.copy()
+        self._taken_ns: int | None = None
+        self._fading = False
+        self._out[:] = self._default
+
+    def update(self, now_ns: int) -> tuple[Rule, ...]:
+        """Write the values of this tick; return the rules that acted on what was commanded."""
+        bad = self._take()
+        age_ns = self._source.age_ns(now_ns)
+        late_ns = -1 if age_ns is None else age_ns - self._timeout_ns
+        began, self._fading = late_ns > 0 and not self._fading, late_ns > 0
+        if age_ns is None or late_ns >= max(self._ramp_ns, 1):
+            self._out[:] = self._default
+        elif late_ns <= 0:
+            self._out[:] = self._wanted
+        else:
+            share = 1.0 - late_ns / self._ramp_ns
+            self._out[:] = self._default + (self._wanted - self._default) * share
+        return (*bad, Rule.STALE_COMMAND) if began else bad
+
+    def _take(self) -> tuple[Rule, ...]:
+        """Take the values of a message that has come since the last call."""
+        if self._source.measured_ns == self._taken_ns:
+            return ()
+        self._taken_ns = self._source.measured_ns
+        if self._taken_ns is None:
+            return ()
+        if not math.isfinite(self._out.dot(self._out)):
+            return (Rule.BAD_COMMAND,)
+        np.clip(self._out, self._low, self._high, out=self._wanted)
+        return ()
 
 
 class CommandFader(Stateful):
     """Keeps the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
 
     A command older than the time-out fades linearly to zero: never held, never damped.
+
+    Attributes:
+        vectors: What is commanded besides the velocity.
     """
 
-    STATE = ("_wanted", "_born_ns", "fading", "_closed")
-    PLAN = ("_low", "_high")
+    STATE = ("_wanted", "_born_ns", "fading", "_closed", "vectors")
+    PLAN = ("_low", "_high", "vectors")
 
-    def __init__(self, out: F64 | None, trained: VelocityCommand | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        out: F64 | None,
+        trained: VelocityCommand | None,
+        limits: Limits,
+        vectors: Sequence[CommandedVector] = (),
+    ) -> None:
         """Write into `out` [3] at each `update`; None where the policy takes no command."""
+        self.vectors = list(vectors)
         self._out = out
         self._low, self._high = (
             (trained.min, trained.max) if trained else ((-math.inf,) * 3, (math.inf,) * 3)
@@ -75,8 +150,17 @@ class CommandFader(Stateful):
         super().restore(saved)
         self._wanted = np.clip(self._wanted, self._low, self._high)
 
-    def update(self, now_ns: int) -> bool:
-        """Write the command of this tick; return True in the tick in which it begins to fade."""
+    def update(self, now_ns: int) -> tuple[Rule, ...]:
+        """Write the commands of this tick; return the rules that acted on them."""
+        acted: tuple[Rule, ...] = ()
+        if self._update_velocity(now_ns):
+            acted = (Rule.STALE_COMMAND,)
+        for vector in self.vectors:
+            acted += vector.update(now_ns)
+        return acted
+
+    def _update_velocity(self, now_ns: int) -> bool:
+        """Write the velocity; return True in the tick in which it begins to fade."""
         if self._out is None or self._born_ns is None:
             return False
         if now_ns < self._born_ns:

@@ -109,7 +109,9 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
             timeout_s = term.scan.pose_timeout_s
         elif term.depth:
             timeout_s = term.depth.timeout_s
-        if term.topic and timeout_s:
+        if term.topic and term.commanded:
+            timeouts_ns[term.topic] = None  # fades instead
+        elif term.topic and timeout_s:
             own_ns = _ns(timeout_s)
             timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
     if contract.motion and contract.motion.live:

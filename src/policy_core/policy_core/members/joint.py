@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,12 +15,12 @@ from policy_core.bundle.contract import ActionTerm, JointContract, StatePair
 from policy_core.control.controller import Controller
 from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import Rule, healthy_of
-from policy_core.guard.command import CommandFader
+from policy_core.guard.command import CommandedVector, CommandFader
 from policy_core.guard.limits import Limits, timeouts_in_force_ns
-from policy_core.interfaces import F64, Backend, Command, Kind, Tensor
+from policy_core.interfaces import F64, Backend, Command, Index, Kind, Tensor
 from policy_core.observation.freshness import Input
 from policy_core.observation.rows import ObservationBuilder
-from policy_core.observation.state import LAST_OUTPUT, RobotState
+from policy_core.observation.state import EXTERNAL, LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
@@ -63,13 +63,63 @@ class RawAction(Stateful):
         return self._clipped
 
 
+class GainOutputs(Stateful):
+    """The gains that a model puts out, which replace a command's, each inside its bounds.
+
+    Stiffness is that of joints that are commanded to positions, damping that of those that are not
+    commanded by effort; the other gains stay what they are.
+    """
+
+    STATE_IN_PLACE = ("gains",)
+    PLAN = ("outputs", "places", "_source", "_low", "_high")
+
+    def __init__(
+        self, contract: JointContract, command: Command, outputs: Mapping[str, Tensor]
+    ) -> None:
+        """Turn names into indices, once; `outputs` are read by each `read`."""
+        names, rows = contract.joints.names, ("stiffness", "damping")
+        driven = [joint for term in contract.action.terms for joint in term.joints]
+        self.gains = command.gains
+        """Of the command [2, joints]."""
+        self.outputs = [gain.output for gain in contract.action.gain_outputs.values()]
+        """Names of the outputs, one after another in `raw`."""
+        self._tensors = [outputs[name].reshape(-1) for name in self.outputs]
+        self.raw: F64 = np.zeros(len(driven) * len(self._tensors))
+        places, source, bounds = list[int](), list[int](), list[tuple[float, float]]()
+        for row, (name, gain) in enumerate(contract.action.gain_outputs.items()):
+            without = (Kind.EFFORT,) if name == "damping" else (Kind.EFFORT, Kind.VELOCITY)
+            for i, joint in enumerate(driven):
+                place = names.index(joint)
+                if command.kinds[place] not in without:
+                    places.append(rows.index(name) * len(names) + place)
+                    source.append(row * len(driven) + i)
+                    bounds.append((gain.min[i], gain.max[i]))
+        self.places: Index = np.array(places, np.intp)
+        """In the gains, of each value."""
+        self._source: Index = np.array(source, np.intp)
+        self._low, self._high = np.array(bounds).reshape(-1, 2).T.copy()
+
+    def read(self) -> bool:
+        """Take the outputs up into `raw`; return whether all of them are finite."""
+        np.concatenate(self._tensors, out=self.raw)
+        return math.isfinite(self.raw.dot(self.raw))
+
+    def fill(self) -> bool:
+        """Write the gains into the command's; return whether a bound changed one."""
+        given = self.raw[self._source]
+        bounded = np.clip(given, self._low, self._high)
+        self.gains.reshape(-1)[self.places] = bounded
+        return bool((bounded != given).any())
+
+
 class ActionDecoder(RawAction, Command):
     """Computes `command` [joints] = offset + scale x clip(output), in contract order.
 
-    A joint that no term drives keeps its default position.
+    A joint that no term drives keeps its default position. Gains that the model puts out become
+    those of the command.
     """
 
-    STATE = Command.STATE
+    STATE = (*Command.STATE, "_gain_outputs")
     STATE_IN_PLACE = ("command", "raw")
     PLAN = (
         *Command.PLAN,
@@ -81,10 +131,19 @@ class ActionDecoder(RawAction, Command):
         "_low",
         "_high",
         "_clips",
+        "_gain_outputs",
     )
 
-    def __init__(self, contract: JointContract, output: Tensor) -> None:
-        """Turn names into indices, once; `output` is read by each `decode`."""
+    def __init__(
+        self, contract: JointContract, output: Tensor, outputs: Mapping[str, Tensor] = {}
+    ) -> None:
+        """Turn names into indices, once.
+
+        Args:
+            contract: Says what the output commands.
+            output: Read by each `read`, and so are those of `outputs` that are gains.
+            outputs: All of the model; without them the gains stay the contract's.
+        """
         joints, names = contract.joints, contract.joints.names
         driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
         kinds = [driven.get(name, Kind.POSITION) for name in names]
@@ -104,6 +163,8 @@ class ActionDecoder(RawAction, Command):
         in_order = np.array_equal(self._source, np.arange(self.raw.size))
         self._gather = None if in_order else self._source
         self.command[:] = default
+        has_gains = outputs and contract.action.gain_outputs
+        self._gain_outputs = GainOutputs(contract, self, outputs) if has_gains else None
 
     def _add(self, term: ActionTerm, start: int, contract: JointContract) -> None:
         joints = [contract.joints.names.index(name) for name in term.joints]
@@ -111,13 +172,36 @@ class ActionDecoder(RawAction, Command):
         self._scale[joints] = term.scale
         self._offset[joints] = term.offset
 
+    def read(self) -> bool:
+        """Take the outputs up into `raw` and the gains; return whether all of them are finite."""
+        finite = super().read()
+        return finite and (self._gain_outputs is None or self._gain_outputs.read())
+
     def decode(self) -> F64:
         """Return `command` for `raw`; it is overwritten by the next call."""
         raw, command = self.bounded(), self.command
+        if self._gain_outputs is not None:
+            self._fill_gains(self._gain_outputs)
         if self._gather is not None:
             raw = raw.take(self._gather, None, command, "clip")
         np.multiply(raw, self._scale, command)
         return np.add(command, self._offset, command)
+
+    @property
+    def steady_gains(self) -> F64:
+        """`gains` [2, joints], NaN where the model puts them out."""
+        steady = self.gains.copy()
+        if self._gain_outputs is not None:
+            steady.reshape(-1)[self._gain_outputs.places] = np.nan
+        return steady
+
+    def _fill_gains(self, outputs: GainOutputs) -> None:
+        limited = outputs.fill()
+        self.is_rescaled = True
+        if not self._clips:
+            self.clipped = ()
+        if limited:
+            self.clipped = (*self.clipped, Rule.GAIN_LIMIT.value)
 
     def raw_of(self, command: F64, into: F64) -> None:
         """Write the raw output [actions] that would have made this command [joints] of it.
@@ -143,7 +227,8 @@ class JointPolicy(Stateful):
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
         """Tie state, observations, the backend's arrays and the action together."""
         contract = self._contract = bundle.contract
-        self.action = ActionDecoder(contract, backend.outputs[contract.action.output])
+        output = backend.outputs[contract.action.output]
+        self.action = ActionDecoder(contract, output, backend.outputs)
         self._state = state
         if bundle.clip is not None:
             state.play(bundle.clip)
@@ -155,7 +240,7 @@ class JointPolicy(Stateful):
             for name, observation in contract.observations.items()
         ]
         self._remembering = [each for each in self._observations if each.remembers]
-        self._recurrent = RecurrentState(contract.state, backend)
+        self._recurrent = RecurrentState(contract.state, backend, bundle.initial_state)
         self._fed_back = [
             each for each in (self._recurrent, LastOutputs(state, backend)) if each.pairs
         ]
@@ -173,7 +258,12 @@ class JointPolicy(Stateful):
         for name, observation in zip(contract.observations, plan["observations"], strict=True):
             observation["input"] = name
         plan["recurrent"] = [
-            {"input": each.input, "output": each.output} for each in contract.state
+            {
+                "input": each.input,
+                "output": each.output,
+                "initial": self._recurrent.initial_numbers(each.input),
+            }
+            for each in contract.state
         ]
         plan["last_outputs"] = [
             {"field": f"{LAST_OUTPUT}{name}", "output": name} for name in self._state.last_outputs
@@ -231,19 +321,30 @@ class JointPolicy(Stateful):
 
 
 class RecurrentState(Stateful):
-    """Copies each state output to its input; zeros at the start."""
+    """Copies each state output to its input; the initial state, else zeros, at the start."""
 
-    def __init__(self, pairs: Sequence[StatePair], backend: Backend) -> None:
-        """Keep the arrays of the pairs."""
+    def __init__(
+        self,
+        pairs: Sequence[StatePair],
+        backend: Backend,
+        initial: Mapping[str, Tensor] = {},
+    ) -> None:
+        """Keep the arrays of the pairs, and the first values of inputs by name."""
+        self.initial = initial
         self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output]) for pair in pairs]
         """Input and output of each; none where there is nothing to do."""
         self._inputs = {pair.input: backend.inputs[pair.input] for pair in pairs}
         self.reset()
 
+    def initial_numbers(self, name: str) -> F64 | None:
+        """Return the first values of an input [size]; None for zeros."""
+        initial = self.initial.get(name)
+        return None if initial is None else initial.astype(np.float64).reshape(-1)
+
     def reset(self) -> None:
-        """Set the state to zero."""
-        for into in self._inputs.values():
-            into[...] = 0
+        """Set the state to the initial one."""
+        for name, into in self._inputs.items():
+            into[...] = self.initial.get(name, 0)
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of each input."""
@@ -252,7 +353,7 @@ class RecurrentState(Stateful):
     def restore(self, saved: Tree) -> None:
         """Go on from inputs of the same model."""
         for name, into in self._inputs.items():
-            into[...] = saved[name]
+            into[...] = np.reshape(saved[name], into.shape)  # the native core has no shapes
 
     def is_finite(self) -> bool:
         """Return whether the outputs of this tick may become inputs."""
@@ -310,6 +411,11 @@ def joint_controller(
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
     timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
-    command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
+    vectors = [
+        CommandedVector(term, name := f"{EXTERNAL}{topic}", state[name], inputs[topic], limits)
+        for topic, term in contract.commanded.items()
+    ]
+    velocity = state.get("velocity_command")
+    command = CommandFader(velocity, contract.velocity_command, limits, vectors)
     policy = JointPolicy(bundle, backend, state)
     return make(contract, policy, state, inputs, command, limits, clock)

@@ -51,6 +51,11 @@ def second_leg(**changes: object) -> Edits:
     return estimated(legs=[LEG, {**LEG, "name": "right", **changes}])
 
 
+def gains(tensor: Edits | None = None, **changes: object) -> Edits:
+    stiffness = {"output": "kp", "min": 0.0, "max": 50.0} | changes
+    return {"action.gains.stiffness": stiffness, "model.outputs.kp": tensor or {"shape": [1, 2]}}
+
+
 def stand_via(*positions: object) -> Edits:
     return {"stand.via": [{"position": each, "duration_s": 1.0} for each in positions]}
 
@@ -143,6 +148,13 @@ JOINT: list[Case] = [
         ),
     ),
     ("estimation.legs[1].points", second_leg(points=LEG["points"] * 2)),  # type: ignore[operator]
+    # Gains that the model puts out
+    ("action.gains.stiffness of right_knee", gains(min=2.0, max=[3.0, 1.0])),
+    ("action.gains.stiffness.max", gains(max=[3.0])),
+    ("action.gains.stiffness.output", gains({"shape": [1, 3]})),
+    ("action.gains.stiffness.output", gains({"shape": [1, 2], "dtype": "int32"})),
+    ("model.outputs", {"action.gains.damping": {"output": "kd", "min": 0, "max": 1}}),
+    ("action.gains", gains(output="actions")),
     # Tensors of the model
     {"model.inputs.extra": {"shape": [1, 2]}},
     ("model.inputs", {"observations.camera": {"terms": [{"term": "tick"}]}}),

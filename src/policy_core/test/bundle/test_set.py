@@ -255,6 +255,36 @@ def test_a_recurrent_member_cannot_be_followed(write_tiny_set: WriteSet) -> None
     check_problem(folder, "members.two.starts")
 
 
+POSTURE = {
+    "term": "external",
+    "topic": "posture",
+    "size": 2,
+    "commanded": [
+        {"name": name, "min": -0.1, "max": 0.7, "default": 0.0} for name in ("height", "lean")
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "two",
+    [
+        {
+            "action.gains.damping": {"output": "kd", "min": 0.1, "max": 9.0},
+            "model.outputs.kd.shape": [1, 2],
+        },
+        {
+            "observations": {"obs": {"terms": [POSTURE, {"term": "joint_vel"}]}},
+            "model.inputs.obs.shape": [1, 4],
+        },
+    ],
+    ids=["gains", "commanded"],
+)
+def test_a_policy_of_more_than_targets_and_velocity_runs_alone(
+    write_tiny_set: WriteSet, two: Edits
+) -> None:
+    check_problem(write_tiny_set(two=two), "members.two")
+
+
 @pytest.mark.parametrize("change", [{"invalid_m": 0.0}, {"rate_hz": 10.0}])
 def test_members_that_see_different_images_of_a_topic_are_refused(
     write_tiny_set: WriteSet, change: dict[str, float]

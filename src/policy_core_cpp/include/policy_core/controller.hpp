@@ -75,6 +75,8 @@ class Controller {
   Input& input(std::size_t place) noexcept { return inputs_[place]; }
   JointCheck& joint_check() noexcept { return joint_check_; }
   CommandFader& command() noexcept { return command_; }
+  /// Writes the commands of this time; returns the rules that acted on them.
+  Rules update_command(std::int64_t now_ns) noexcept { return command_.update(inputs_, now_ns); }
   void reject_command() noexcept { count(Rule::kBadCommand); }
   /// The time of its clock, ns: that of the ticks, which goes on within one.
   std::int64_t now() const noexcept { return clock_(context_); }

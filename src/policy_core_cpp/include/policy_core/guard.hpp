@@ -33,6 +33,7 @@ enum class Rule : std::int64_t {
   kInternal,
   kDriver,
   kActionClip,
+  kGainLimit,
   kRelativeTarget,
   kTargetSpeed,
   kEffort,
@@ -41,7 +42,7 @@ enum class Rule : std::int64_t {
   kPositionLimit,
   kTrial,
 };
-constexpr std::size_t kRules = 23;
+constexpr std::size_t kRules = 24;
 
 /// A set of rules.
 using Rules = std::uint32_t;
@@ -235,6 +236,36 @@ class StepBound {
   bool acts_;
 };
 
+/// The newest values that are commanded on a topic, each within its limits; they fade to their
+/// defaults when they are too old.
+class CommandedVector {
+ public:
+  /// `out`: the field of the state, which messages write; `place`: that of the topic's input.
+  CommandedVector(const Part& plan, std::int64_t ramp_ns, Span out, std::size_t place);
+
+  /// Writes the values of this tick; returns the rules that acted on what was commanded.
+  Rules update(const Input& source, std::int64_t now_ns) noexcept;
+  std::size_t place() const noexcept { return place_; }
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.value("taken_ns", taken_ns_);
+    v.value("fading", fading_);
+    v.array("wanted", {wanted_.data(), wanted_.size()});
+  }
+
+ private:
+  Rules take(const Input& source) noexcept;
+
+  Numbers low_, high_, default_;
+  std::int64_t timeout_ns_, ramp_ns_;
+  Span out_;
+  std::size_t place_;
+  Numbers wanted_;
+  Time taken_ns_;
+  bool fading_ = false;
+};
+
 /// The newest velocity command, clipped to the trained range; faded out when it is too old.
 class CommandFader {
  public:
@@ -247,8 +278,10 @@ class CommandFader {
   void narrow(const std::array<double, 3>& low, const std::array<double, 3>& high) noexcept;
   void close(std::int64_t now_ns) noexcept;
   void open() noexcept { closed_ = false; }
-  /// Writes the command of this tick; true in the tick in which it begins to fade.
-  bool update(std::int64_t now_ns) noexcept;
+  /// Writes the commands of this tick; returns the rules that acted on them.
+  Rules update(const std::vector<Input>& inputs, std::int64_t now_ns) noexcept;
+  /// What is commanded besides the velocity.
+  std::vector<CommandedVector> vectors;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -256,12 +289,16 @@ class CommandFader {
     v.value("born_ns", born_ns_);
     v.value("fading", fading_);
     v.value("closed", closed_);
+    auto parts = v.sequence("vectors", vectors.size());
+    for (std::size_t i = 0; i < vectors.size(); ++i) parts.part(i, vectors[i]);
     if (v.restores()) {
       for (std::size_t i = 0; i < 3; ++i) wanted_[i] = clip(wanted_[i], low_[i], high_[i]);
     }
   }
 
  private:
+  bool update_velocity(std::int64_t now_ns) noexcept;
+
   Numbers low_, high_;
   std::int64_t timeout_ns_, ramp_ns_;
   Span out_;

@@ -92,10 +92,35 @@ class ObservationBuilder {
   Tensor out_;
 };
 
+/// The gains that a model puts out, which replace a command's, each inside its bounds.
+class GainOutputs {
+ public:
+  /// Of a command with these gains [2, joints].
+  GainOutputs(const Part& plan, const policy_core_runner& runner, Numbers& gains);
+
+  /// Takes the outputs up; returns whether all of them are finite.
+  bool read() noexcept;
+  /// Writes the gains into the command's; returns whether a bound changed one.
+  bool fill() noexcept;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v.array("gains", {gains_.data(), gains_.size()}, {2, gains_.size() / 2});
+  }
+
+ private:
+  Numbers& gains_;
+  std::vector<Tensor> outputs_;
+  Integers places_, source_;
+  Numbers low_, high_, raw_;
+};
+
 /// The output of a model as one command per joint: offset + scale x clip(output).
 class ActionDecoder : public Command {
  public:
   ActionDecoder(const Part& plan, const policy_core_runner& runner);
+  ActionDecoder(const ActionDecoder&) = delete;
+  ActionDecoder& operator=(const ActionDecoder&) = delete;
 
   /// Takes the output up into `raw`; returns whether all of it is finite.
   bool read() noexcept;
@@ -111,6 +136,7 @@ class ActionDecoder : public Command {
     v.rules("clipped", clipped);
     v.array("command", {command.data(), command.size()});
     v.array("raw", {raw.data(), raw.size()});
+    v.optional_part("gain_outputs", gain_outputs_);
   }
 
  private:
@@ -118,6 +144,7 @@ class ActionDecoder : public Command {
   Integers source_, driven_;
   Numbers scale_, offset_, per_scale_, low_, high_;
   bool clips_;
+  std::optional<GainOutputs> gain_outputs_;
 };
 
 /// Runs a model on the robot's state; `infer` and `commit` are apart so that a result which came too
@@ -143,7 +170,7 @@ class JointPolicy : public Policy {
     auto remembering = v.sequence("remembering", remembering_.size());
     for (std::size_t i = 0; i < remembering_.size(); ++i) remembering.part(i, *remembering_[i]);
     auto recurrent = v.mapping("recurrent");
-    for (auto& [input, output] : recurrent_) recurrent.tensor(input);
+    for (auto& each : recurrent_) recurrent.tensor(each.input);
     v.value("tick", tick_);
     v.value("begins", begins_);
   }
@@ -156,7 +183,12 @@ class JointPolicy : public Policy {
   const policy_core_runner& runner_;
   std::vector<ObservationBuilder> observations_;
   std::vector<ObservationBuilder*> remembering_;
-  std::vector<std::pair<Tensor, Tensor>> recurrent_;
+  struct Recurrent {
+    Tensor input, output;
+    /// What the input is at first.
+    Numbers initial;
+  };
+  std::vector<Recurrent> recurrent_;
   std::vector<std::pair<Span, Tensor>> last_outputs_;
   Span last_action_;
   std::int64_t tick_ = 0;

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.contract import StatePair
-from policy_core.interfaces import F64, Backend, Tensor
+from policy_core.interfaces import F64, Backend, Tensor, row_shape
 from policy_core.members.joint import RecurrentState
 
 
@@ -49,34 +49,42 @@ class Rows:
         )
 
 
-def play(backend: Backend, rows: Rows, state: Sequence[StatePair]) -> dict[str, Tensor]:
+def play(
+    backend: Backend,
+    rows: Rows,
+    state: Sequence[StatePair],
+    initial_state: Mapping[str, Tensor] = {},
+) -> dict[str, Tensor]:
     """Run a model row by row.
 
     Args:
         backend: Opened backend; its arrays are overwritten.
         rows: What it gets.
         state: Recurrent pairs, carried from row to row; at the first and at each break a state is
-            the recorded one, or zero.
+            the recorded one, or the initial one.
+        initial_state: First values of states by input; of the others they are zeros.
 
     Returns:
         Rows of all inputs and outputs of the model, as they were fed and computed.
     """
-    carried, begins = RecurrentState(state, backend), {0, *rows.breaks}
+    carried, begins = RecurrentState(state, backend, initial_state), {0, *rows.breaks}
     states = {pair.input for pair in state}
-    tensors = {**backend.inputs, **backend.outputs}
+    tensors = {
+        name: array.reshape(row_shape(array.shape))
+        for name, array in {**backend.inputs, **backend.outputs}.items()
+    }
     seen = {
-        name: np.empty((len(rows), *array.shape[1:]), array.dtype)
-        for name, array in tensors.items()
+        name: np.empty((len(rows), *array.shape), array.dtype) for name, array in tensors.items()
     }
     for row in range(len(rows)):
         if row in begins:
             carried.reset()
         for name, values in rows.inputs.items():
             if name not in states or row in begins:
-                backend.inputs[name][0] = values[row]
+                tensors[name][...] = values[row]
         backend.run()
         for name, array in tensors.items():
-            seen[name][row] = array[0]
+            seen[name][row] = array
         carried.advance()
     return seen
 

@@ -138,7 +138,7 @@ class JointKind(MemberKind[JointBundle]):
         from policy_inference.comparison.rows import play
 
         (model,) = models.values()
-        return play(model, rows, bundle.contract.state)
+        return play(model, rows, bundle.contract.state, bundle.initial_state)
 
     def differences(
         self,

@@ -169,5 +169,27 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for i, term in enumerate(observation.terms)
         if TERMS[term.term].size == "output"
     ]
+    problems += [
+        Problem(
+            file=str(bundle.path / CONTRACT_FILE),
+            key=key,
+            expected=expected,
+            found=key,
+            remedy="run this policy with joint_policy_node",
+        )
+        for key, expected, has in (
+            (
+                "action.gains",
+                "gains of the contract, since a client gets no output but the action",
+                bundle.contract.sets_gains,
+            ),
+            (
+                "initial_state",
+                "states that begin with zeros, as those of each client do",
+                bundle.contract.initial_state is not None,
+            ),
+        )
+        if has
+    ]
     if problems:
         raise BundleError(*problems)

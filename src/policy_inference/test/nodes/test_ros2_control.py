@@ -19,9 +19,12 @@ import yaml
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
 from policy_core.interfaces import JointTargets
 from policy_inference.nodes.outputs import OUTPUTS, require_expressible
+from testkit.kernel.contracts import contract_of
 from testkit.ros_time import ns
+from testkit.wording import refusal
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[4]
@@ -96,6 +99,15 @@ def test_forward_command_controller_gives_each_joint_its_position(
     assert parameters["joints"] == list(reach_contract.joints.on_robot())
     found = forwarded(parameters["joints"], message("position_array", reach_contract, arm_targets))
     assert found == pytest.approx(by_robot_name)
+
+
+def test_outputs_of_positions_refuse_gains_of_the_model() -> None:
+    gains = {"damping": {"output": "kd", "min": 1.0, "max": 9.0}}
+    edits = {"action.gains": gains, "model.outputs.kd": {"shape": [1, 3]}}
+    contract = contract_of({**edits, "safety.on_fault": "hold_measured"})
+    require_expressible("joint_command", contract)
+    with refusal(PolicyError):
+        require_expressible("position_array", contract)
 
 
 def test_joint_trajectory_controller_accepts_each_message_whenever_it_comes(

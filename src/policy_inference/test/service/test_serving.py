@@ -65,6 +65,12 @@ def test_joints_are_called_as_the_robot_does_and_another_output_is_not_observed(
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
     with refusal(BundleError):
         policy_of(bundle_of(observed([*TERMS, {"term": "last_output", "output": "speed"}])))
+    gains = {"stiffness": {"output": "kp", "min": 1.0, "max": 9.0}}
+    initial = {"file": "initial_state.npz", "sha256": "0" * 64}
+    edits: dict[str, object] = {"action.gains": gains, "initial_state": initial}
+    edits["model.outputs.kp"] = {"shape": [1, 3]}
+    with refusal(BundleError):
+        policy_of(bundle_of(contract_of(edits)))
 
 
 @pytest.mark.parametrize(

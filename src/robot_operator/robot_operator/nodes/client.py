@@ -4,7 +4,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.nodes.lifecycle import PeerGuard
@@ -25,7 +27,12 @@ from robot_operator.nodes.found import full, namespace_of, require_sole_publishe
 from robot_operator.nodes.own_node import own_node
 from robot_operator.nodes.services import RobotServices
 from robot_operator.nodes.words import MODES
-from robot_operator.requests import ANSWER_TIMEOUT_S, OperatorError, OperatorRequest
+from robot_operator.requests import (
+    ANSWER_TIMEOUT_S,
+    COMMANDED_VALUES,
+    OperatorError,
+    OperatorRequest,
+)
 
 COMMAND_PERIOD_S = 0.05
 _NEWEST = QoSProfile(depth=1)
@@ -100,6 +107,7 @@ class Operator:
         self._spinner.start()
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
+        self._values: dict[str, tuple[Publisher, Float32MultiArray]] = {}
         self._services = RobotServices(self.node, policy_node, driver_node)
         self._driver_node = driver_node
         if policy_node is not None:
@@ -302,6 +310,22 @@ class Operator:
             lambda: self._status is not None and self.mode == mode, f"the mode {mode}", timeout_s
         )
 
+    def command_values(self, values: Sequence[float], topic: str = COMMANDED_VALUES) -> None:
+        """Command what a contract takes besides the velocity, now and from now on.
+
+        Args:
+            values: In the order of `commanded` in the contract, such as a height, m.
+            topic: That of the contract's term.
+        """
+        message = Float32MultiArray(data=list(values))
+        with self.changed:
+            if topic not in self._values:
+                publisher = self.node.create_publisher(Float32MultiArray, topic, _NEWEST)
+                self._values[topic] = publisher, message
+            publisher, _ = self._values[topic]
+            self._values[topic] = publisher, message
+            publisher.publish(message)
+
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
         """Command this velocity (body frame) now and from now on."""
         velocity = Twist()
@@ -311,9 +335,12 @@ class Operator:
             self._cmd_vel.publish(velocity)
 
     def let_go(self) -> None:
-        """Fall silent: no velocity is published any more."""
+        """Fall silent: no velocity and no other values are published any more."""
         with self.changed:
             self._velocity = None
+            while self._values:
+                publisher, _ = self._values.popitem()[1]
+                self.node.destroy_publisher(publisher)
 
     def halt(self) -> None:
         """Command zero, wait until that has arrived, and fall silent."""
@@ -386,6 +413,8 @@ class Operator:
         with self.changed:
             if self._velocity is not None:
                 self._cmd_vel.publish(self._velocity)
+            for publisher, values in self._values.values():
+                publisher.publish(values)
             self.changed.notify_all()
 
 

@@ -241,6 +241,8 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
     ends_ns = operator.now_ns + round(given.seconds * 1e9)
     try:
         operator.move(given.vx, given.vy, given.wz)
+        if given.values:
+            operator.command_values(given.values, given.values_topic)
         operator.wait_until(
             lambda: operator.now_ns >= ends_ns or operator.mode not in _DRIVING,
             f"{given.seconds:g} s to pass",

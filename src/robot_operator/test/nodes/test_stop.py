@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Float32MultiArray
 from std_srvs.srv import Trigger
 
 from testkit.wording import check_wording, lines_with
@@ -270,3 +271,21 @@ def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(
     stood = empty_domain.run("stand", "--timeout", "30")
     assert stood.returncode == 0, stood.stderr
     check_wording(*lines_with(stood.stderr, "/something"))
+
+
+def test_drive_publishes_what_is_commanded_besides_the_velocity(empty_domain: World) -> None:
+    empty_domain.policy("joint_policy_node")
+    heard, listener = list[list[float]](), empty_domain.node("listener")
+
+    def hear(message: Float32MultiArray) -> None:
+        heard.append(list(message.data))
+
+    listener.create_subscription(Float32MultiArray, "commanded_values", hear, _NEWEST)
+    listener.create_subscription(Twist, "cmd_vel", lambda _: None, _NEWEST)
+
+    drive = ("drive", "0.1", "0", "0", "--seconds", "0.5", "--values", "0.5", "0.25")
+    result = empty_domain.run(*drive, "--timeout", "30")
+
+    assert result.returncode == 0, result.stderr
+    assert len(heard) > 3
+    assert heard[0] == [0.5, 0.25]

@@ -18,7 +18,7 @@ from policy_core.bundle.load import parse_contract
 from policy_core.bundle.resolve import resolve
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.terms import term_names
-from policy_core.interfaces import F64
+from policy_core.interfaces import F64, Tensor
 from testkit.edits import with_edits
 
 JOINTS = ("hip", "knee", "ankle")
@@ -110,9 +110,15 @@ def bundle_of(
     contract: JointContract,
     statistics: Mapping[str, tuple[F64, F64]] | None = None,
     clip: MotionClip | None = None,
+    initial_state: Mapping[str, Tensor] = {},
 ) -> JointBundle:
     return JointBundle(
-        path=Path(), contract=contract, content=b"", statistics=statistics or {}, clip=clip
+        path=Path(),
+        contract=contract,
+        content=b"",
+        statistics=statistics or {},
+        clip=clip,
+        initial_state=initial_state,
     )
 
 

@@ -90,7 +90,10 @@ def _python_controller(
     limits = limits_in_force(contract, StricterLimits())
     has_clip = contract.motion is not None and contract.motion.clip is not None
     clip = clip_of(40, turn_rad=1.0, step_m=0.01) if has_clip else None
-    return joint_controller(bundle_of(contract, clip=clip), backends[""], limits, clock)
+    memory = np.linspace(-0.3, 0.7, 10, dtype=np.float32).reshape(5, 1, 2)
+    initial = {"memory": memory} if contract.initial_state else {}
+    bundle = bundle_of(contract, clip=clip, initial_state=initial)
+    return joint_controller(bundle, backends[""], limits, clock)
 
 
 class Twins:
@@ -335,6 +338,20 @@ def random_contract(draw: random.Random) -> JointContract:
     if likely(0.2):  # a hip that turns on and on
         changes["joints.position_min"] = [-20.0, -1.5, -1.5]
         changes["joints.position_max"] = [20.0, 1.5, 1.5]
+    if likely(0.4):
+        for name in draw.choice([["stiffness", "damping"], ["damping"], ["stiffness"]]):
+            changes[f"action.gains.{name}"] = {"output": name, "min": 0.1, "max": [0.4, 2.0, 0.7]}
+            changes[f"model.outputs.{name}"] = {"shape": [1, 3]}
+    if likely(0.3):
+        values = [
+            {"name": "height", "min": 0.4, "max": 0.7, "default": 0.65},
+            {"name": "lean", "min": -0.2, "max": 0.2, "default": 0.0},
+        ]
+        terms.append({"term": "external", "topic": "posture", "size": 2, "commanded": values})
+    if likely(0.3):
+        changes["state"] = [{"input": "memory", "output": "memory_out"}]
+        changes["model.inputs.memory"] = changes["model.outputs.memory_out"] = {"shape": [5, 1, 2]}
+        changes["initial_state"] = {"file": "initial_state.npz", "sha256": "0" * 64}
     return contract_of(changes)
 
 
@@ -507,6 +524,9 @@ class RandomRobot:
             self._send_imu()
         elif name == "odom":
             twins.write("pos_world", self._noise.normal(size=3))
+        elif name in getattr(twins.contract, "commanded", ()):
+            values = self._noise.normal(size=twins.contract.external_sizes[name])
+            twins.write(f"external:{name}", values if self._happens(0.97) else values * math.nan)
         else:
             self._send_other(name)
         twins.accept(name, stamp_ns, now_ns)

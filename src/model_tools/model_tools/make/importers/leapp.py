@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_tensors
@@ -26,11 +29,20 @@ TARGETS = {
     "target/joint/effort": "effort",
     "joint_effort_targets": "effort",
 }
+_GAINS = {"kp": "stiffness", "kd": "damping"}
+_ARTICULATION = (
+    ("position", "default_joint_pos", ("joints.default_position", "stand.position")),
+    ("stiffness", "default_joint_stiffness", ("joints.stiffness", "stand.stiffness")),
+    ("damping", "default_joint_damping", ("joints.damping", "stand.damping")),
+)
+_COMMAND, _VELOCITY = "command/body/velocity", ("lin_vel_x", "lin_vel_y", "ang_vel_z")
+COMMAND_TOPIC = "commanded_values"
+INITIAL_STATE_FILE = "initial_state.npz"
 _JOINT_TERMS = {"state/joint/position": "joint_pos", "state/joint/velocity": "joint_vel"}
 _VECTORS: dict[str, dict[tuple[str, ...], str]] = {
     "state/body/angular_velocity": {("x", "y", "z"): "base_ang_vel"},
     "state/body/linear_velocity": {("x", "y", "z"): "base_lin_vel"},
-    "command/body/velocity": {("lin_vel_x", "lin_vel_y", "ang_vel_z"): "velocity_command"},
+    _COMMAND: {_VELOCITY: "velocity_command"},
     "state/body/rotation": {
         ("x", "y", "z", "w"): "base_quat_xyzw",
         ("qx", "qy", "qz", "qw"): "base_quat_xyzw",
@@ -55,14 +67,16 @@ def read(source: TrainingSource, given: Given) -> Draft:
     draft = Draft(source.path.name, model)
     if (configs := pipeline.get("configs")) and (rate := configs.get("frequency")):
         draft.put("rate_hz", rate.number(), rate.key)
-    output, joints, kind = _target(draft, node, pipeline, name)
-    draft.put("joints.names", joints, f"element_names of {output}")
+    output, joints, kind, gains = _target(draft, node, pipeline, name)
+    _put_joints(draft, source, node, output, joints)
     feedback = _feedback(pipeline, name)
     tensors = put_model(draft, [(into, out) for into, out in feedback.items() if out != output])
     _check_names(source, node, model)
     draft.put("action.output", output, "targets in SI units, scaled inside the model")
     draft.put("action.terms", [{"joints": joints, "kind": kind}])
-    _check_initial_values(draft, source.path, pipeline, name, feedback)
+    for gain, gain_output in gains.items():
+        _put_gain(draft, gain, gain_output, joints)
+    _put_initial_values(draft, source.path, pipeline, name, feedback)
     for tensor in node["inputs"].elements():
         if (into := tensor["name"].text()) in tensors.observations:
             put_input(draft, tensor, into, is_last_action=into in feedback)
@@ -92,8 +106,13 @@ def _model(node: Node, path: Path, given: Given) -> OnnxModel:
     return model
 
 
-def _target(draft: Draft, node: Node, pipeline: Node, name: str) -> tuple[str, list[str], str]:
-    """Return output, joints and kind of the first joint target; block where there are more."""
+def _target(
+    draft: Draft, node: Node, pipeline: Node, name: str
+) -> tuple[str, list[str], str, dict[str, str]]:
+    """Return output, joints and kind of the first joint target, and the outputs of its gains.
+
+    Block where there are more.
+    """
     wanted = pipeline["outputs"][name].texts()
     outputs = {output["name"].text(): output for output in node["outputs"].elements()}
     kinds = {
@@ -104,14 +123,65 @@ def _target(draft: Draft, node: Node, pipeline: Node, name: str) -> tuple[str, l
     targets = [output for output, kind in kinds.items() if kind in TARGETS]
     if not targets:
         raise pipeline["outputs"].wrong(f"an output of one of the kinds {', '.join(TARGETS)}")
-    others = [output for output in wanted if output != targets[0]]
+    joints = elements(outputs[targets[0]])
+    gains = {
+        _GAINS[kind]: output
+        for output, kind in kinds.items()
+        if kind in _GAINS and elements(outputs[output]) == joints
+    }
+    others = [output for output in wanted if output not in (targets[0], *gains.values())]
     if others:
         draft.block(
             "action",
             f"the model also commands {', '.join(others)}, and the contract has "
             f"one output, here {targets[0]}",
         )
-    return targets[0], elements(outputs[targets[0]]), TARGETS[kinds[targets[0]]]
+    return targets[0], joints, TARGETS[kinds[targets[0]]], gains
+
+
+def _put_joints(
+    draft: Draft, source: TrainingSource, node: Node, output: str, driven: Sequence[str]
+) -> None:
+    """Write the joints of the robot: those of an articulation, of a measured tensor or driven."""
+    names, origin = list(driven), f"element_names of {output}"
+    for tensor in node["inputs"].elements():
+        kind = stated.text() if (stated := tensor.get("kind")) else ""
+        if kind in _JOINT_TERMS and {*elements(tensor)} > {*names}:
+            names, origin = elements(tensor), f"element_names of {tensor['name'].text()}"
+    robot = _articulation(source, names)
+    if robot is not None:
+        names, origin = robot["joint_names"].texts(), f"{robot.key}.joint_names"
+    draft.put("joints.names", names, origin)
+    for key, stated_as, sections in _ARTICULATION if robot is not None else ():
+        if robot is None or (stated := robot.get(stated_as)) is None:
+            continue
+        values = stated.numbers(len(names), "joints")
+        for section in sections if key == "position" or all(values) else ():
+            draft.put(section, values, stated.key)
+
+
+def _articulation(source: TrainingSource, names: Sequence[str]) -> Node | None:
+    """Return the articulation that has all these joints, as AGILE states it beside the models."""
+    agile = source.root.get("agile")
+    stated = agile.get("articulations") if agile else None
+    entries = stated.items() if stated else []
+    return next(
+        (robot for _, robot in entries if {*names} <= {*robot["joint_names"].texts()}), None
+    )
+
+
+def _put_gain(draft: Draft, gain: str, output: str, joints: Sequence[str]) -> None:
+    """Write a gain that the model puts out; where it is a constant, that is its only value."""
+    key = f"action.gains.{gain}"
+    draft.put(f"{key}.output", output, "put out by the model")
+    values = draft.model.constant(output)
+    if values is None or values.size != len(joints):
+        for end, bound in (("min", "lowest"), ("max", "highest")):
+            draft.ask(f"{key}.{end}", f"{bound} {gain} that the drives may get from the model")
+        return
+    bounds = values.reshape(-1).tolist()
+    draft.put(f"{key}.min", bounds, "the model puts out these at all times")
+    draft.put(f"{key}.max", bounds)
 
 
 def _feedback(pipeline: Node, name: str) -> dict[str, str]:
@@ -141,10 +211,10 @@ def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
             )
 
 
-def _check_initial_values(
+def _put_initial_values(
     draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
 ) -> None:
-    """Block where what is fed back begins with something else than zeros."""
+    """Write what recurrent states begin with; block where a last action begins with no zeros."""
     stated = pipeline.get("initial_values")
     if stated is None:
         if feedback:
@@ -156,14 +226,19 @@ def _check_initial_values(
     if not is_beside(path, stated.text()):
         raise stated.wrong(f"a file in the folder of {path.name}")
     values = read_tensors(path.parent / stated.text())
-    moved = [
-        into for into in feedback if f"{name}/{into}" in values and values[f"{name}/{into}"].any()
-    ]
-    if moved:
+    first = {into: values[f"{name}/{into}"] for into in feedback if f"{name}/{into}" in values}
+    moved = {into: array for into, array in first.items() if array.any()}
+    states = {pair["input"] for pair in draft.find("state") or ()}
+    if strange := [into for into in moved if into not in states]:
         draft.block(
             "action",
-            f"{', '.join(moved)}: first values that are not 0, with which the contract begins",
+            f"{', '.join(strange)}: first values that are not 0, with which the contract begins",
         )
+    kept = {into: array for into, array in moved.items() if into in states}
+    if kept:
+        content = io.BytesIO()
+        np.savez_compressed(content, **kept)  # type: ignore[arg-type]  # as write_arrays
+        draft.keep("initial_state", INITIAL_STATE_FILE, content.getvalue(), stated.text())
 
 
 def elements(tensor: Node) -> list[str]:
@@ -177,8 +252,11 @@ def elements(tensor: Node) -> list[str]:
 
 
 def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) -> None:
-    """Write the observation of one model input: a single term of raw values."""
+    """Write the observation of one model input: a term of raw values, of a command perhaps two."""
     kind = stated.text() if (stated := tensor.get("kind")) else ""
+    if kind == _COMMAND and (terms := _commands(draft, tensor)):
+        draft.put(("observations", name, "terms"), terms, tensor.key)
+        return
     if is_last_action:
         entry: dict[str, Any] = {"term": "last_action"}
     elif kind in _JOINT_TERMS:
@@ -188,6 +266,25 @@ def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) ->
     else:
         entry = _external(draft, tensor, f"of the kind {kind or 'unknown'}")
     draft.put(("observations", name, "terms"), [entry], tensor.key)
+
+
+def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
+    """Return the terms of a velocity with more that is commanded; none of a velocity alone."""
+    count, names = tensor["shape"].last_axis() - len(_VELOCITY), elements(tensor)
+    if count <= 0 or tuple(names[: len(_VELOCITY)]) not in ((), _VELOCITY):
+        return []
+    others = names[len(_VELOCITY) :] or [f"value_{i + 1}" for i in range(count)]
+    if not names:
+        draft.remark(
+            f"the input {tensor['name'].text()} does not name its values: they are taken for vx, "
+            f"vy, the yaw rate, and {count} more"
+        )
+    question = (
+        "what is commanded besides the velocity, in order, as "
+        "[{name: height, unit: m, min: 0.4, max: 0.72, default: 0.72}]: " + ", ".join(others)
+    )
+    entry = {"term": "external", "topic": COMMAND_TOPIC, "size": count}
+    return [{"term": "velocity_command"}, {**entry, "commanded": todo(question)}]
 
 
 def _joint_term(draft: Draft, kind: str, joints: Sequence[str]) -> dict[str, Any]:

@@ -127,7 +127,8 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
     named = {
         name: f"{name.removesuffix('_in')}_out" for name in model.inputs if name.endswith("_in")
     }
-    pairs = [*((into, out) for into, out in named.items() if out in model.outputs), *feedback]
+    known = {into: out for into, out in named.items() if out in model.outputs}
+    pairs = [*(known | dict(feedback)).items()]
     if pairs:
         draft.put(
             "state",

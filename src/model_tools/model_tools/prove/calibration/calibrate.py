@@ -29,7 +29,7 @@ from model_tools.prove.calibration.verdict import CalibrationVerdict, judge
 from model_tools.prove.local_loop.environment import Observations, UsersPolicy, opened
 from model_tools.prove.local_loop.loop import Fed, in_turn, input_sizes
 from policy_core.bundle.bundle import JointBundle
-from policy_core.interfaces import F32, Tensor
+from policy_core.interfaces import F32, Tensor, row_shape
 from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.rows import Rows, play
 
@@ -74,7 +74,7 @@ class EnvironmentSource:
 
             numbers = None if wanted is None else set(wanted)
             tensors = {
-                name: array[0]
+                name: array.reshape(row_shape(array.shape))
                 for arrays in (backend.inputs, backend.outputs)
                 for name, array in arrays.items()
             }
@@ -105,7 +105,9 @@ class RowsFileSource:
         if not {*tensors.inputs, *tensors.outputs} <= self._tensors.keys():
             backend, _ = open_backend(bundle, ["onnx"])
             try:
-                self._tensors = play(backend, self._rows, bundle.contract.state)
+                self._tensors = play(
+                    backend, self._rows, bundle.contract.state, bundle.initial_state
+                )
             finally:
                 backend.close()
 

@@ -63,6 +63,8 @@ def _joint_meaning(bundle: JointBundle) -> Iterator[tuple[str, object]]:
     yield "action.output", contract.action.output
     for i, term in enumerate(contract.action.terms):
         yield from _fields(f"action.terms[{i}]", term)
+    for name, gain in contract.action.gain_outputs.items():
+        yield from _fields(f"action.gains.{name}", gain)
     yield "state", {pair.input: pair.output for pair in contract.state}
     yield "velocity_command", contract.velocity_command
     yield "motion", contract.motion

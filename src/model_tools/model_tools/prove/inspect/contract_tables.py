@@ -51,6 +51,8 @@ def contract_tables(contract: Any) -> list[Table]:
     ]
     if contract.kind == "joint":
         tables.append(_action_table(contract))
+        if contract.sets_gains:
+            tables.append(_gain_table(contract))
         tables += [_observation_table(contract, name) for name in contract.observations]
         tables += [_scan_table(topic, scan) for topic, scan in contract.scans.items()]
     return tables
@@ -152,6 +154,19 @@ def _action_table(contract: JointContract) -> Table:
         title=f"action {contract.action.output}: target = offset + scale x clip(output)",
         header=("index", "joint", "kind", "offset", "scale", "clip"),
         rows=[(i, *row) for i, row in enumerate(rows)],
+    )
+
+
+def _gain_table(contract: JointContract) -> Table:
+    names = [joint for term in contract.action.terms for joint in term.joints]
+    return Table(
+        title="gains that the model puts out, clipped to these bounds",
+        header=("gain", "output", "joint", "min", "max"),
+        rows=[
+            (name, gain.output, joint, float(low), float(high))
+            for name, gain in contract.action.gain_outputs.items()
+            for joint, low, high in zip(names, gain.min, gain.max, strict=True)
+        ],
     )
 
 

@@ -164,7 +164,7 @@ class Fed:
     def __init__(self, bundle: JointBundle, backend: Backend) -> None:
         """Wrap an opened backend of the bundle, whose arrays will be overwritten."""
         self._backend, self._path, self._steps = backend, bundle.path, 0
-        self._state = RecurrentState(bundle.contract.state, backend)
+        self._state = RecurrentState(bundle.contract.state, backend, bundle.initial_state)
         self._output = backend.outputs[bundle.contract.action.output]
 
     def run(self, inputs: Mapping[str, F64], begins: bool) -> F32:
