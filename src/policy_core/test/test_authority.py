@@ -181,6 +181,15 @@ def test_the_dial_goes_on_in_another_controller() -> None:
     assert other.controller.snapshot().authority == 0.2
 
 
+def test_the_dial_stays_where_it_is_when_another_policy_is_loaded() -> None:
+    robot, other = Robot(), Robot()
+    _ask(robot, 0.3)
+    robot.stand()
+    other.now_ns = robot.now_ns
+    other.controller.take_over(robot.controller)
+    assert other.controller.snapshot().authority == 0.3
+
+
 def test_a_state_from_before_there_was_a_dial_leaves_everything_to_the_policy() -> None:
     robot, other = _runs(), _runs(0.5)
     tree = dict(robot.controller.control_state().tree)

@@ -11,6 +11,7 @@ from std_msgs.msg import Float64
 
 from policy_core.interfaces import Mode
 from policy_inference.kinds.cores import NATIVE, PYTHON
+from policy_inference.nodes.native_loop import NativeLoop
 from testkit.wording import check_wording
 
 from .bundles import STAND
@@ -50,6 +51,13 @@ def test_service_turns_the_dial_of_all_joints_or_of_some(
     )
     assert _set(partner, 0.0, rest=SetAuthority.Request.DISABLE).success
     assert list(partner.ticks(ENOUGH_TICKS).stiffness) == [0.0, 0.0]
+
+
+def test_loop_in_cpp_takes_it_in_real_time(activate: Activate, partner: Robot) -> None:
+    node = activate()
+    assert isinstance(node.loop, NativeLoop)
+    assert _set(partner, 0.5).success
+    partner.reported(lambda status: status.authority == 0.5, "the share")
 
 
 @LOOPS
