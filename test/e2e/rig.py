@@ -131,6 +131,11 @@ class Rig:
         return float(self._odometry.pose.pose.position.z)
 
     @property
+    def position_m(self) -> tuple[float, float]:
+        position = self._odometry.pose.pose.position
+        return float(position.x), float(position.y)
+
+    @property
     def forward_mps(self) -> float:
         return float(self._odometry.twist.twist.linear.x)
 

@@ -436,6 +436,7 @@ void PolicyUpdate::note(int64_t now_ns) noexcept {
   report.mode = controller_.mode();
   report.reason = controller_.reason();
   report.latched = controller_.latched();
+  report.authority = controller_.authority().lowest();
   report.estop_noted = controller_.estop_noted();
   report.is_pose_known = controller_.safe_targets();
   report.was_asked = controller_.was_asked_for_a_pose();

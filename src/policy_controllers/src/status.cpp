@@ -61,6 +61,7 @@ void StatusReporter::report() {
   status.stamp = node->now();
   status.mode = static_cast<std::uint8_t>(report.mode);
   status.latched = report.latched;
+  status.authority = report.authority;
   status.reason = policy_.reason(report);
   status.bundle = facts.path;
   status.bundle_name = facts.name;

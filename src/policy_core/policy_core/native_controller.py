@@ -217,6 +217,7 @@ class NativeController(Controller):
             self.seen_state,
             self._shown.flat,
             self.latest_tick.target,
+            self.latest_tick.authority,
             self._sent.block,
             [array for inputs, _ in seen for array in inputs.values()],
             [array for _, outputs in seen for array in outputs.values()],
@@ -431,6 +432,7 @@ class NativeController(Controller):
             silence_words(known=known, requested=requested),
             latched=native.latched,
             estop_noted=native.estop_noted,
+            authority=native.authority,
         )
 
 

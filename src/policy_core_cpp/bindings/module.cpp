@@ -529,13 +529,14 @@ class NativeController {
   void use_steady_clock() { is_steady_ = true; }
 
   /// Copies each record that `pop` takes into these arrays.
-  void mirror(nb::object seen, nb::object state, nb::object target, nb::object block, nb::list inputs,
-              nb::list outputs) {
+  void mirror(nb::object seen, nb::object state, nb::object target, nb::object authority,
+              nb::object block, nb::list inputs, nb::list outputs) {
     seen_ = span_of(seen);
     state_ = span_of(state);
     target_ = span_of(target);
+    authority_ = span_of(authority);
     block_ = span_of(block);
-    kept_.push_back(nb::make_tuple(seen, state, target, block, inputs, outputs));
+    kept_.push_back(nb::make_tuple(seen, state, target, authority, block, inputs, outputs));
     inputs_ = bytes_of(inputs);
     outputs_ = bytes_of(outputs);
   }
@@ -546,6 +547,7 @@ class NativeController {
     copy(r->seen, seen_);
     copy(r->state, state_);
     if (r->taken) copy(r->target, target_);
+    copy(r->authority, authority_);
     if (r->sent_mode >= 0) copy(r->block, block_);
     if (r->asked) copy(r->inputs, inputs_);
     if (r->answered) copy(r->outputs, outputs_);
@@ -730,7 +732,7 @@ class NativeController {
   nb::object clock_, memory_;
   std::atomic<bool> is_steady_{false};
   Models names_of_;
-  Span seen_, state_, target_, block_;
+  Span seen_, state_, target_, authority_, block_;
   std::vector<Bytes> inputs_, outputs_;
   std::int64_t edges_seen_ = -1;
   std::vector<std::unique_ptr<IdleModel>> scratch_models_;
@@ -1005,6 +1007,9 @@ NB_MODULE(policy_core_native, m) {
         for (auto count : n.controller().counters()) found.append(count);
         return found;
       })
+      .def_prop_ro("authority", [](NativeController& n) {
+        return n.controller().authority().lowest();
+      })
       .def_prop_ro("latched", [](NativeController& n) { return n.controller().latched(); })
       .def_prop_ro("estop_noted", [](NativeController& n) { return n.controller().estop_noted(); })
       .def_prop_ro("pressed", [](NativeController& n) { return n.controller().pressed(); })
@@ -1118,6 +1123,12 @@ NB_MODULE(policy_core_native, m) {
       .def("damp", [](NativeController& n, std::int64_t t) { return n.controller().damp(t); })
       .def("stop", [](NativeController& n, std::int64_t t) { n.controller().stop(t); })
       .def("reset", [](NativeController& n) { n.controller().reset(); })
+      .def("set_authority", [](NativeController& n, double share, std::int64_t rest,
+                               nb::list places) {
+        std::vector<bool> joints(n.controller().authority().share().size());
+        for (auto each : places) joints.at(nb::cast<std::size_t>(each)) = true;
+        return n.controller().set_authority(share, static_cast<Rest>(rest), joints);
+      })
       .def("fade_command", [](NativeController& n) { n.controller().fade_command(); })
       .def("press_estop", [](NativeController& n, std::int64_t t) {
         n.controller().press_estop(t);

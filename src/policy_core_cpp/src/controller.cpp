@@ -42,7 +42,8 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
       bounds_(Part(table).at("run.bounds"), policy_->action()),
       joint_check_(Part(table).at("joint_check")),
       run_targets_(low_.size()),
-      held_(low_.size()) {
+      held_(low_.size()),
+      authority_(Part(table).at("run.authority"), low_.size()) {
   const Part plan(table);
   const auto source = std::find_if(inputs_.begin(), inputs_.end(),
                                    [](const Input& each) { return each.name() == "joint_states"; });
@@ -65,6 +66,7 @@ Controller::Controller(const Table& table, const Models& models, ReadClock clock
       step_.joints() != joints || joint_check_.joints() != joints) {
     throw PlanError("plan: parts with different numbers of joints");
   }
+  commanded_.resize(joints);
   if (joint_vel_.size == 0) {
     no_velocity_.assign(joints, 0.0);
     joint_vel_ = {no_velocity_.data(), joints};
@@ -222,6 +224,8 @@ Rules Controller::update_run(std::int64_t now_ns) noexcept {
   const auto acted = bounds_.apply(command, joint_pos_, joint_vel_);
   clipped_ticks_ = acted != 0 && acted != bit(Rule::kPositionLimit) ? clipped_ticks_ + 1 : 0;
   action.fill(run_targets_);
+  authority_.advance();
+  if (authority_.is_partial()) authority_.mix(run_targets_, action);
   if (share < 1.0) {
     auto& mixed = run_targets_.block();
     const auto& stand = stand_.targets.block();
@@ -230,7 +234,8 @@ Rules Controller::update_run(std::int64_t now_ns) noexcept {
     }
     // While its gain fades, a joint without position target is held where it stood, not at 0.
     for (std::size_t i = 0; i < run_targets_.joints(); ++i) {
-      if (!action.is_posed(i)) run_targets_.position()[i] = stand_.targets.position()[i];
+      if (action.is_posed(i) || authority_.share()[i] < 1.0) continue;
+      run_targets_.position()[i] = stand_.targets.position()[i];
     }
   }
   result_.taken = true;
@@ -403,11 +408,27 @@ Controller::Problems Controller::run() noexcept {
   if (found.any()) return found;
   policy_->reset();
   bounds_.reset(stand_.pose());
+  authority_.begin();
   run_began_ns_ = now_ns;
   clipped_ticks_ = 0;
   command_.open();
   enter(Mode::kRun, because(Code::kRuns));
   return found;
+}
+
+bool Controller::set_authority(double share, Rest rest, const std::vector<bool>& joints) noexcept {
+  if (!(share >= 0.0 && share <= 1.0) || joints.size() != commanded_.size()) return false;
+  if (rest == Rest::kDisable && !authority_.may_disable()) return false;
+  if (rest == Rest::kFreeze && commanded_by_ == Motion::kNone) return false;
+  const bool freezes = rest == Rest::kFreeze, runs = commanded_by_ == Motion::kRun;
+  const auto position = runs ? run_targets_.position() : stand_.targets.position();
+  for (std::size_t i = 0; i < joints.size(); ++i) {
+    const bool is_posed = !runs || policy_->action().is_posed(i);
+    commanded_[i] = !freezes ? stand_.pose()[i] : is_posed ? position[i] : joint_pos_[i];
+  }
+  const bool at_once = mode_ != Mode::kRun && mode_ != Mode::kHold;
+  authority_.set(share, rest, joints, commanded_, at_once);
+  return true;
 }
 
 Controller::Problems Controller::problems(std::int64_t now_ns) noexcept {

@@ -51,6 +51,7 @@ Host::Host(const Table& plan, const Models& models, ReadClock clock, void* conte
     record.state.resize(controller_->state().flat().size);
     record.seen.resize(record.state.size());
     record.target.resize(joints);
+    record.authority.resize(joints);
     record.block.resize(6 * joints);
     record.inputs.resize(inputs);
     record.outputs.resize(outputs);
@@ -123,6 +124,8 @@ void Host::end(std::int64_t duration_ns, std::int64_t sequence) noexcept {
     const auto& target = controller_->target();
     std::copy(target.begin(), target.end(), record.target.begin());
   }
+  const auto& authority = controller_->authority().share();
+  std::copy(authority.begin(), authority.end(), record.authority.begin());
   const auto state = controller_->state().flat();
   std::copy(state.begin(), state.end(), record.state.begin());
   if (!record.asked) record.seen = record.state;

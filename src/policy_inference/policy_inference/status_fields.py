@@ -259,6 +259,12 @@ POLICY = StatusGroup(
         ),
         StatusField("reason", "Why the node is in this mode", shown=""),
         _gauge("latched", "latched", "1 while a fault holds the mode until it is reset"),
+        _gauge(
+            "authority",
+            "authority",
+            "Share of the policy in the command, the lowest of all joints",
+            shown="g",
+        ),
         StatusField("bundle", "Path of the bundle's folder", shown=""),
         *_BUNDLE,
         _label("sha256", "bundle_sha256", "Hash of its policy.yaml"),

@@ -10,13 +10,16 @@ from policy_store.command_line import CommandParser, add_json
 from robot_operator.requests import (
     ANSWER_TIMEOUT_S,
     COMMANDED_VALUES,
+    OF_DIAL,
     OF_DRIVER,
     OF_SET,
     OperatorRequest,
 )
 
 RECORD, STATUS = "record", "status"
-REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER | OF_SET)
+REQUESTS = tuple(
+    request.value for request in OperatorRequest if request not in {*OF_DRIVER, *OF_SET, *OF_DIAL}
+)
 _ABOUT = """Ask a policy node for modes, states, recordings, another policy; drive.
 
     robot_operator stand

@@ -237,6 +237,8 @@ ASKING = {
     "t": OperatorRequest.TAKE_CONTROL,
     "s": OperatorRequest.STAND,
     "w": OperatorRequest.RUN,
+    "right_square_bracket": OperatorRequest.MORE_AUTHORITY,
+    "left_square_bracket": OperatorRequest.LESS_AUTHORITY,
     "o": OperatorRequest.TAKE_OVER,
     "p": OperatorRequest.HAND_BACK,
     "d": OperatorRequest.DAMP,

@@ -8,13 +8,15 @@ from policy_core.errors import PolicyError
 
 
 class OperatorRequest(Enum):
-    """One request; the value is the name of the service that grants it."""
+    """One request; the value is the name of the service that grants it, but for the dial's."""
 
     TAKE_CONTROL = "take_control"
     RELEASE_CONTROL = "release_control"
     STAND = "stand"
     RUN = "run"
     SWITCH = "switch"
+    MORE_AUTHORITY = "more_authority"
+    LESS_AUTHORITY = "less_authority"
     TAKE_OVER = "take_over"
     HAND_BACK = "hand_back"
     DAMP = "damp"
@@ -28,6 +30,7 @@ MOVING = frozenset(
         OperatorRequest.STAND,
         OperatorRequest.RUN,
         OperatorRequest.SWITCH,
+        OperatorRequest.MORE_AUTHORITY,
         OperatorRequest.TAKE_OVER,
         OperatorRequest.HAND_BACK,
     )
@@ -39,6 +42,8 @@ OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CON
 """Granted by the robot's driver; all others by the policy node (at least)."""
 OF_SET = frozenset((OperatorRequest.SWITCH,))
 """Granted by the node of a policy set alone."""
+OF_DIAL = {OperatorRequest.MORE_AUTHORITY: 0.1, OperatorRequest.LESS_AUTHORITY: -0.1}
+"""Granted by `set_authority`: by how much it steps the policy's share of the command."""
 OF_CHUNKS = frozenset((OperatorRequest.TAKE_OVER, OperatorRequest.HAND_BACK))
 """Granted by the node of a chunk policy alone: a person with a leader arm drives, or no longer."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))

@@ -24,7 +24,7 @@ _NEWS_LINES = 4
 _HELP = (
     "e, Esc E-STOP  arrows , . (hold) drive  + - faster  space stop  q quit (damps)\n"
     "t Enter take control  s Enter stand  w Enter walk  d damp  g give back  c clear\n"
-    "o take over with a leader arm  p Enter hand back to the policy"
+    "[ less, ] Enter more authority  o take over with a leader arm  p Enter hand back"
 )
 
 

@@ -94,6 +94,8 @@ struct Report {
   policy_core::Mode mode = policy_core::Mode::kDamp;
   policy_core::Reason reason;
   bool latched = false, estop_noted = false, is_pose_known = false, was_asked = false;
+  /// Share of the policy in the command, the lowest of all joints.
+  double authority = 1.0;
   std::array<std::int64_t, policy_core::kRules> counters{};
   std::vector<InputReport> inputs;
   std::optional<SetReport> set;

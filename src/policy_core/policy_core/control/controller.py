@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from policy_core import words
 from policy_core.bundle.body import Body
+from policy_core.control.authority import AuthorityRequest, Rest, refused
 from policy_core.control.motions import SafeTargets, Stand
 from policy_core.control.prechecks import MotionPrechecks
 from policy_core.control.run import Run
@@ -41,6 +42,8 @@ class ControllerStatus:
     mode: Mode
     reason: str
     latched: bool
+    authority: float
+    """Share of the policy [0 to 1], the lowest of all joints."""
     counters: dict[str, int]
 
 
@@ -571,6 +574,27 @@ class Controller(Stateful):
         """
         self.request(FADE_COMMAND, lambda: self.command.close(self._clock()))
 
+    def set_authority(self, request: AuthorityRequest) -> None:
+        """Set which share of the command is the policy's in RUN.
+
+        Raises:
+            RefusedError: With all reasons to refuse it; or a tick hangs.
+        """
+        authority = self._run.authority
+        joints = authority.joints_of(request)
+
+        def act() -> None:
+            pose = self._stand.pose
+            if request.rest is Rest.FREEZE:
+                if not self._commanded_by:
+                    raise refused([words.NOTHING_TO_FREEZE])
+                commanded = self._stand.targets.position
+                pose = self._run.pose if self._commanded_by == "run" else commanded
+            at_once = self.mode not in (Mode.RUN, Mode.HOLD)
+            authority.set(request, joints, pose, at_once=at_once)
+
+        self.request(str(request), act)
+
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
         """Take the step towards the end of a run that an observer asks for, between two ticks.
 
@@ -621,10 +645,17 @@ class Controller(Stateful):
             self._safe.silence,
             latched=self._latched,
             estop_noted=self._estop_noted,
+            authority=float(self._run.authority.share.min()),
         )
 
     def _snapshot(
-        self, counts: Iterable[int], silence: str, *, latched: bool, estop_noted: bool
+        self,
+        counts: Iterable[int],
+        silence: str,
+        *,
+        latched: bool,
+        estop_noted: bool,
+        authority: float,
     ) -> ControllerStatus:
         mode, reason = self.mode, self._reason
         if self._estop is not None and not estop_noted:
@@ -635,6 +666,7 @@ class Controller(Stateful):
             mode=mode,
             reason="; ".join(filter(None, [reason, silence])),
             latched=latched,
+            authority=authority,
             counters=dict(zip([rule.value for rule in Rule], counts, strict=True)),
         )
 

@@ -3,10 +3,12 @@
 """Targets that come from the policy: inferred, bounded, blended in after standing."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from policy_core.bundle.body import Body
+from policy_core.control.authority import Authority
 from policy_core.control.motions import Stand
 from policy_core.control.tick import Tick
 from policy_core.control_state import Stateful, Tree
@@ -19,8 +21,8 @@ from policy_core.observation.state import StateVector
 class Run(Stateful):
     """Runs the policy; `targets` are those of the last `update`. What it does is in the tick."""
 
-    STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets")
-    PLAN = ("_policy", "_bounds", "targets")
+    STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
+    PLAN = ("_policy", "_bounds", "targets", "authority")
 
     def __init__(
         self,
@@ -41,6 +43,8 @@ class Run(Stateful):
         self._unposed = np.array([kind is not Kind.POSITION for kind in policy.action.kinds])
         self.targets = JointTargets(len(body.joints.names))
         self.targets.effort_limit[:] = effort_limit
+        self.authority = Authority(body, stand, limits)
+        tick.authority = self.authority.share
         self._began_ns = 0
         self.clipped_ticks = 0
         """Ticks in a row in which step or effort were beyond their bounds."""
@@ -56,15 +60,27 @@ class Run(Stateful):
         target = self._policy.action.command
         return math.isfinite(target.dot(target))
 
+    @property
+    def pose(self) -> F64:
+        """What is commanded [joints], rad; where that is no position, what is measured."""
+        return np.where(self._unposed, self._joint_pos, self.targets.position)
+
     def begin(self, now_ns: int) -> None:
         """Start clean, from the stand pose."""
         self._policy.reset()
         self._bounds.reset(self._stand.pose)
+        self.authority.begin()
         self._began_ns, self.clipped_ticks = now_ns, 0
 
     def adopt(self, saved: Tree) -> None:
         """Go on as the run of another policy for the same joints, without what that remembers."""
-        self._restore(("_bounds", "_began_ns", "clipped_ticks", "targets"), saved)
+        self._restore(self.STATE[1:], saved)
+
+    def _restore(self, names: Sequence[str], saved: Tree) -> None:
+        if "authority" not in saved:  # of a recording that was made before there was one
+            self.authority.forget()
+            names = [name for name in names if name != "authority"]
+        super()._restore(names, saved)
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
@@ -103,6 +119,9 @@ class Run(Stateful):
     def _fill(self, share: float) -> None:
         """Write the policy's command and gains into `targets`, with this share of them."""
         self._policy.action.fill(self.targets)
+        self.authority.advance()
+        if self.authority.is_partial:
+            self.authority.mix(self.targets, self._unposed)
         if share < 1.0:
             self._blend(share)
 
@@ -112,4 +131,5 @@ class Run(Stateful):
         mixed.block *= share
         mixed.block += (1.0 - share) * stand.block
         # While its gain fades, a joint without position target is held where it stood, not at 0.
-        np.copyto(mixed.position, stand.position, where=self._unposed)
+        whole = self._unposed & (self.authority.share >= 1.0)
+        np.copyto(mixed.position, stand.position, where=whole)

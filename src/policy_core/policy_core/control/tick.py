@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+import numpy as np
+
 from policy_core.control_state import ControlState
 from policy_core.guard.bounds import Trip
 from policy_core.interfaces import F64, JointTargets, Mode
@@ -38,6 +40,8 @@ class Tick:
         taken: Whether it was asked and its answer was taken, not dropped.
         target: Where it was taken: what the policy asks for after the guard's bounds, before it is
             blended in [joints]. Always the same array.
+        authority: Share of the policy that the operator leaves it [joints], 0 to 1. Always the
+            same array.
         blend: Where it was taken: share of the policy in the targets, 0 to 1.
         clipped_ticks: Where it was taken: ticks in a row in which step or effort were beyond their
             bounds.
@@ -51,6 +55,7 @@ class Tick:
 
     __slots__ = (
         "asked",
+        "authority",
         "begins",
         "blend",
         "clipped_ticks",
@@ -93,6 +98,7 @@ class Tick:
         self.granted: tuple[tuple[str, int], ...] = ()
         self.asked = self.begins = self.taken = False
         self.blend = 0.0
+        self.authority: F64 = np.ones(len(target))
         self.clipped_ticks = 0
         self.targets: JointTargets | None = None
         self.sequence: int | None = None

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "policy_core/authority.hpp"
 #include "policy_core/guard.hpp"
 #include "policy_core/input.hpp"
 #include "policy_core/joint_check.hpp"
@@ -101,6 +102,9 @@ class Controller {
   void stop(std::int64_t text) noexcept;
   void fault(Rule rule, std::int64_t text) noexcept;
   void reset() noexcept;
+  /// Sets which share of the command is the policy's in RUN. False where it is none from 0 to 1,
+  /// the robot may not have joints without stiffness, or no pose is commanded that could be frozen.
+  bool set_authority(double share, Rest rest, const std::vector<bool>& joints) noexcept;
   void fade_command() noexcept { command_.close(now()); }
 
   // From any thread.
@@ -137,6 +141,8 @@ class Controller {
   const std::optional<Trip>& trip() const noexcept { return trip_; }
   /// What the policy asks for after the guard's bounds, before it is blended in [joints].
   const Numbers& target() const noexcept { return policy_->action().command; }
+  /// How much of the command is the policy's.
+  Authority& authority() noexcept { return authority_; }
   /// The set that runs; null for a policy alone.
   PolicySet* policy_set() noexcept { return set_.get(); }
   /// The chunk policy of a member; of no name the one that runs by itself. Null for another kind.
@@ -194,7 +200,7 @@ class Controller {
   std::vector<Input> inputs_;
   std::size_t pose_source_ = 0;
   Span joint_pos_, joint_vel_, gravity_;
-  Numbers no_velocity_;
+  Numbers no_velocity_, commanded_;
   CommandFader command_;
   std::unique_ptr<JointPolicy> joint_;
   std::unique_ptr<PolicySet> set_;
@@ -207,6 +213,7 @@ class Controller {
   TargetBounds bounds_;
   JointCheck joint_check_;
   Targets run_targets_, held_;
+  Authority authority_;
   std::int64_t run_began_ns_ = 0, clipped_ticks_ = 0;
 
   Mode mode_ = Mode::kDamp, held_mode_ = Mode::kDamp;
@@ -256,6 +263,7 @@ void Controller::visit(Visitor& v) {
   run.value("began_ns", run_began_ns_);
   run.value("clipped_ticks", clipped_ticks_);
   run.part("targets", run_targets_);
+  run.part("authority", authority_);
 }
 
 }  // namespace policy_core

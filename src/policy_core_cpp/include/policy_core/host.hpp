@@ -40,8 +40,8 @@ struct Record {
   /// Bits: readers whose message could not be read, and whose joints were doubted.
   std::uint64_t refused = 0, doubted = 0;
   /// Fields of the state as the policy saw them, and after the tick; what it asked for; what was
-  /// sent, [6, joints].
-  Numbers seen, state, target, block;
+  /// sent, [6, joints]; the share of the policy that the operator leaves it [joints].
+  Numbers seen, state, target, block, authority;
   /// Of all models in their order, as given and as answered.
   std::vector<std::uint8_t> inputs, outputs;
   /// By input: when its newest message was born and measured.

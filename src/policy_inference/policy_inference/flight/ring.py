@@ -90,7 +90,8 @@ class Moment:
     as in `Input`. `asked` and `answered`: whether the model ran, and did not fail. `command_mode`
     is that of the command, or of the tick where none was sent. `policy_ns` is the time at which a
     chunk policy was asked for a target, or the members of a set with one; else 0. `results` are
-    those of their inferences that arrived, `shadow` the answers of a shadow policy. Times in ns.
+    those of their inferences that arrived, `shadow` the answers of a shadow policy. `authority` is
+    empty while the policy has all of it. Times in ns.
     """
 
     number: int
@@ -109,6 +110,7 @@ class Moment:
     taken: bool
     begins: bool
     blend: float
+    authority: tuple[float, ...]
     sequence: int | None
     command_mode: Mode
     granted: tuple[tuple[str, int], ...]
@@ -272,6 +274,7 @@ class Ring:
             taken=taken,
             begins=asked and tick.begins,
             blend=tick.blend if taken else 0.0,
+            authority=tuple(tick.authority) if tick.authority.min() < 1.0 else (),
             sequence=tick.sequence,
             command_mode=tick.mode if targets is None else targets.mode,
             granted=tick.granted,

@@ -118,6 +118,7 @@ class TickMessages:
             outputs=self._tensors(tick.outputs),
             target=np.empty(0) if tick.target is None else tick.target,
             blend=moment.blend,
+            authority=np.array(moment.authority),
         )
 
     def _inference(

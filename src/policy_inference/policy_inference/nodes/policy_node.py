@@ -5,13 +5,14 @@
 It runs a set; a bundle alone is a set of one. Its executables differ in the kind of bundle that
 they open and in their parameters.
 
-Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool); the
+Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool);
+`authority` (std_msgs/Float64); the
 status of the driver that receives the commands (policy_msgs/RobotStatus).
 Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle).
+(policy_msgs/LoadBundle); `~/set_authority` (policy_msgs/SetAuthority).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import Trigger
 
+from policy_core.control.authority import AuthorityRequest
 from policy_core.control.controller import Controller
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
@@ -39,6 +41,7 @@ from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
+from policy_inference.nodes.authority import AuthorityService
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.driver_watch import DriverWatch
 from policy_inference.nodes.estop import listen_to_estop
@@ -204,6 +207,7 @@ class PolicyNode(LoadingNode):
         )
         self._closers.callback(self.driver.close)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
+        self.controller.set_authority(AuthorityRequest(values["authority"]))
         self.loop: ControlLoop | NativeLoop = self._native_loop(values) or ControlLoop(
             self._pacer, self.tick, self._failed
         )
@@ -301,6 +305,7 @@ class PolicyNode(LoadingNode):
             handler = self._handler(act, needs_active=name != "estop")
             service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
+        self._closers.callback(AuthorityService(self, self._set_authority, self.report).close)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
 
     def _takeover_requests(self) -> Mapping[str, Callable[[], None]]:
@@ -325,6 +330,12 @@ class PolicyNode(LoadingNode):
         assert self.policy.switching is not None
         with self.loop.between_ticks():
             self.policy.switching.requests.switch(state)
+
+    def _set_authority(self, request: AuthorityRequest) -> None:
+        if not self.running:
+            raise RefusedError(_NOT_ACTIVE)
+        with self.loop.between_ticks():
+            self.controller.set_authority(request)
 
     def _handler(
         self, act: Callable[[], Mode | None], *, needs_active: bool

@@ -108,6 +108,15 @@ _REPORTS = (
         doc="Configure and activate at once; the robot never moves by itself",
     ),
 )
+_AUTHORITY = Spec(
+    name="authority",
+    type=float,
+    default=1.0,
+    minimum=0.0,
+    maximum=1.0,
+    doc="Share of the policy in the command in RUN until ~/set_authority changes it; the rest is "
+    "the stand",
+)
 _SAFETY = tuple(
     Spec(
         name=f"safety.{field.name}",
@@ -165,6 +174,6 @@ TICKS = (
     ),
     valid_for(0.1),
 )
-ALL_NODES = (*_REPORTS, *REALTIME, LOOP, *_FLIGHT, *_SAFETY)
+ALL_NODES = (*_REPORTS, *REALTIME, LOOP, *_FLIGHT, _AUTHORITY, *_SAFETY)
 PARAMETERS = (*TICKS, *SHADOW, *ALL_NODES)
 """Of the joint policy node."""

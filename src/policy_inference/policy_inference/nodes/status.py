@@ -204,6 +204,7 @@ class StatusReporter:
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode),
             latched=snapshot.latched,
+            authority=snapshot.authority,
             reason="; ".join(filter(None, [snapshot.reason, *problems])),
             bundle=str(bundle.path),
             bundle_name=bundle.contract.name,

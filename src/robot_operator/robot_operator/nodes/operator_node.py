@@ -7,8 +7,9 @@ driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/Batt
 Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up on until DAMP;
 `estop` (std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
-`take_control`, `release_control`, `damp`, `reset` of the driver; (policy_msgs/SwitchState) `switch`
-of the node of a policy set; (std_srvs/Trigger) `take_over`, `hand_back` of that of a chunk policy.
+`take_control`, `release_control`, `damp`, `reset` of the driver; (policy_msgs/SetAuthority)
+`set_authority` of the policy node; (policy_msgs/SwitchState) `switch` of the node of a policy set;
+(std_srvs/Trigger) `take_over`, `hand_back` of that of a chunk policy.
 
 In a terminal it shows a screen; elsewhere it logs what changes.
 """
@@ -22,7 +23,7 @@ from typing import Any
 
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
-from policy_msgs.srv import SwitchState
+from policy_msgs.srv import SetAuthority, SwitchState
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import BatteryState, Joy
 from std_srvs.srv import Trigger
@@ -40,7 +41,7 @@ from robot_operator.nodes.terminal import has_terminal, operate
 from robot_operator.nodes.views import OperatorNews, Seen, view_of
 from robot_operator.nodes.words import STATES, mode_of
 from robot_operator.pilot import STILL, Pilot, Velocity
-from robot_operator.requests import OperatorRequest
+from robot_operator.requests import OF_DIAL, OperatorRequest
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
 # Before RUN as well, so that the policy begins with a fresh zero.
@@ -48,6 +49,8 @@ _SPEAKING = (JointCommand.MODE_STAND, JointCommand.MODE_READY, *_DRIVING)
 _STATUS_TIMEOUT_NS = 2_000_000_000
 _GOODBYE_WITHIN_S = 1.0
 _WATCH_S = 0.5
+_DIAL_NS = 2_000_000_000
+"""So long a share that was asked for is on its way: it may not be in the status yet."""
 
 
 class OperatorNode(LifecycleBase):
@@ -60,6 +63,7 @@ class OperatorNode(LifecycleBase):
         self._closers = ExitStack()
         self._lock = threading.RLock()  # the pilot belongs to this thread and to the screen's
         self._seen = Seen()
+        self._dial = 0.0, -_DIAL_NS
         self._speaking = False
         self._rivals: list[str] = []
 
@@ -165,6 +169,8 @@ class OperatorNode(LifecycleBase):
                 )
             elif request is OperatorRequest.SWITCH:
                 self._switch()
+            elif request in OF_DIAL:
+                self._turn_dial(request)
             else:
                 self._request(request)
 
@@ -178,12 +184,24 @@ class OperatorNode(LifecycleBase):
         following = states[(states.index(found[0].state) + 1) % len(states)]
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
+    def _turn_dial(self, request: OperatorRequest) -> None:
+        """Step the policy's share of the command, from what was asked for last, if just now."""
+        if self._seen.policy is None:
+            self.news.refuse(f"{request.value}: refused: no status of the policy node has come")
+            return
+        asked, asked_ns = self._dial
+        is_recent = time.monotonic_ns() - asked_ns < _DIAL_NS
+        share = asked if is_recent else self._seen.policy.authority
+        share = min(max(round(share + OF_DIAL[request], 1), 0.0), 1.0)
+        self._dial = share, time.monotonic_ns()
+        self._request(request, asked=SetAuthority.Request(authority=share))
+
     def _request(
         self,
         request: OperatorRequest,
         on_end: Callable[[], None] = lambda: None,
         *,
-        asked: Trigger.Request | SwitchState.Request | None = None,
+        asked: Trigger.Request | SwitchState.Request | SetAuthority.Request | None = None,
     ) -> None:
         """Ask all that grant it, and return at once; what they say becomes news."""
         name, news = request.value, self.news

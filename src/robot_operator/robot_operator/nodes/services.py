@@ -10,7 +10,7 @@ e-stop of its own to release. An e-stop is published before it is requested; a r
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policy_msgs.srv import SwitchState
+from policy_msgs.srv import SetAuthority, SwitchState
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import Bool
@@ -18,9 +18,21 @@ from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import full_name
-from robot_operator.requests import OF_BOTH, OF_CHUNKS, OF_DRIVER, OF_SET, OperatorRequest
+from robot_operator.requests import (
+    OF_BOTH,
+    OF_CHUNKS,
+    OF_DIAL,
+    OF_DRIVER,
+    OF_SET,
+    OperatorRequest,
+)
 
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
+_KINDS = {
+    **{request: (SwitchState, request.value) for request in OF_SET},
+    **dict.fromkeys(OF_DIAL, (SetAuthority, "set_authority")),
+}
+"""Type and name of the services that are no Trigger of the request's name."""
 
 
 class RobotServices:
@@ -33,9 +45,9 @@ class RobotServices:
         for request in OperatorRequest:
             owners = [policy_node] if policy_node and request not in OF_DRIVER else []
             owners += [driver_node] if driver_node and request in OF_DRIVER | OF_BOTH else []
-            kind = SwitchState if request in OF_SET else Trigger
+            kind, name = _KINDS.get(request, (Trigger, request.value))
             self._clients[request] = {
-                owner: node.create_client(kind, f"{owner}/{request.value}") for owner in owners
+                owner: node.create_client(kind, f"{owner}/{name}") for owner in owners
             }
         # Latched: who comes later hears of it as well, until a reset is asked for.
         self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
@@ -46,7 +58,7 @@ class RobotServices:
         return all(
             next(iter(clients.values())).service_is_ready()
             for request, clients in self._clients.items()
-            if request not in OF_DRIVER | OF_SET | OF_CHUNKS
+            if request not in {*OF_DRIVER, *OF_SET, *OF_CHUNKS, *OF_DIAL}
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:
@@ -84,7 +96,7 @@ class RobotServices:
 
 def ask_all(
     clients: Sequence[Any],
-    asked: Trigger.Request | SwitchState.Request,
+    asked: Trigger.Request | SwitchState.Request | SetAuthority.Request,
     on_answer: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> None:

@@ -24,6 +24,8 @@ _BUTTONS = {
     OperatorRequest.TAKE_CONTROL: (7, "start"),
     OperatorRequest.RESET: (8, "guide"),
     # Not every pad has more buttons.
+    OperatorRequest.LESS_AUTHORITY: (NO_BUTTON, "none"),
+    OperatorRequest.MORE_AUTHORITY: (NO_BUTTON, "none"),
     OperatorRequest.TAKE_OVER: (NO_BUTTON, "none; 9 is the left stick, pressed"),
     OperatorRequest.HAND_BACK: (NO_BUTTON, "none; 10 is the right stick, pressed"),
 }

@@ -95,6 +95,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
             f"{status.bundle_name} {status.bundle_version} on {status.backend} ({status.runs_on})",
         ),
         *(("not on", line) for line in status.fallback.splitlines()),
+        ("authority", f"{status.authority:.2f} of the command is the policy's"),
         *(("state", state_of(found)) for found in status.policy_set),
         (
             "rate",

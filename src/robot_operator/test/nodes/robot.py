@@ -11,7 +11,7 @@ from typing import Any
 
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import GuardCounter, InputStatus, JointCommand, PolicyStatus, RobotStatus
-from policy_msgs.srv import SwitchState
+from policy_msgs.srv import SetAuthority, SwitchState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -62,6 +62,7 @@ class Robot:
         self.joy: Joy | None = None
         node = self.node
         node.create_service(SwitchState, "joint_policy_node/switch", self._switches)
+        node.create_service(SetAuthority, "joint_policy_node/set_authority", self._turns)
         self._policy_status = node.create_publisher(
             PolicyStatus, "joint_policy_node/status", _LATCHED
         )
@@ -141,6 +142,14 @@ class Robot:
             self.policy.policy_set[0].state = request.state
         return response
 
+    def _turns(
+        self, request: SetAuthority.Request, response: SetAuthority.Response
+    ) -> SetAuthority.Response:
+        self.asked.append(f"authority {request.authority:g}")
+        self.policy.authority = request.authority
+        response.success, response.message = True, self.asked[-1]
+        return response
+
     def _driver_answers(self, name: str, _: Any, response: Trigger.Response) -> Trigger.Response:
         self.asked.append(f"driver: {name}")
         assert self.driver is not None
@@ -155,6 +164,7 @@ class Robot:
 def policy_status() -> PolicyStatus:
     """Return the status of a policy node that has just begun."""
     return PolicyStatus(
+        authority=1.0,
         mode=JointCommand.MODE_DAMP,
         reason="started",
         bundle_name="walk",

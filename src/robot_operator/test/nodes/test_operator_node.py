@@ -105,6 +105,20 @@ def test_button_asks_a_policy_set_for_its_next_state(operator: Make, met_robot: 
     assert met_robot.asked == []
 
 
+def test_keys_step_the_dial_and_more_needs_enter(operator: Make, met_robot: Robot) -> None:
+    node = operator()
+    let_it_walk(met_robot, node)
+    for share in ("0.9", "0.8"):
+        node.press("left_square_bracket")
+        met_robot.is_asked(f"authority {share}")
+    met_robot.until(lambda: "0.80" in screen_lines(node)["authority"], "the share on the screen")
+    node.press("right_square_bracket")
+    check_wording(screen_lines(node)["confirm"])
+    assert met_robot.asked == []
+    met_robot.types(node.press, "right_square_bracket", lambda: met_robot.asked)
+    met_robot.is_asked("authority 0.9")
+
+
 def test_keys_let_a_person_take_over_and_hand_back_after_enter(
     operator: Make, met_robot: Robot
 ) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import SetContract
+from policy_core.control.authority import AuthorityRequest, Rest
 from policy_core.control.controller import Controller
 from policy_core.control_state import ControlState
 from policy_core.errors import BackendError, RefusedError
@@ -184,6 +185,16 @@ class Twins:
         if isinstance(argument, Rule):
             return _RULES.index(argument)
         return self.words.number_of(argument)
+
+    def set_authority(self, share: float, rest: Rest, places: Sequence[int]) -> None:
+        names = cast(Any, self.python)._run.authority.names
+        request = AuthorityRequest(share, rest, tuple(names[place] for place in places))
+        granted = True
+        try:
+            self.python.set_authority(AuthorityRequest.parse(str(request)))
+        except RefusedError:
+            granted = False
+        assert self.native.set_authority(share, int(rest), [*places]) == granted
 
     def press_estop(self, why: str) -> None:
         self.python.estop(why)
@@ -575,7 +586,7 @@ class RandomRobot:
         self._twins.write("ang_vel_body", self._noise.normal(size=3))
 
     def _ask(self) -> None:
-        twins, mode = self._twins, self._twins.python.mode
+        twins, draw, mode = self._twins, self._draw, self._twins.python.mode
         if mode is Mode.DAMP and self._happens(0.1):
             twins.ask("reset")
             twins.ask("stand")
@@ -587,6 +598,12 @@ class RandomRobot:
             twins.ask("damp", "asked for")
         if self._happens(0.002):
             twins.ask("fade_command")
+        if self._happens(0.02):
+            share = draw.choice([0.0, 1.0, 1.0, draw.random(), math.nan])
+            joints = range(self._position.size)
+            twins.set_authority(
+                share, draw.choice([*Rest]), draw.sample(joints, draw.choice([1, len(joints)]))
+            )
         if self._happens(0.002):
             twins.ask("fault", Rule.TRIAL, "a trial has ended")
         if self._happens(0.003):

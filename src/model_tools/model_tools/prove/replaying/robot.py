@@ -19,6 +19,7 @@ from model_tools.prove.replaying.recording import RecordedTick
 from model_tools.prove.replaying.stages import TickStages
 from policy_core.bundle.body import Body
 from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
+from policy_core.control.authority import AUTHORITY, AuthorityRequest
 from policy_core.control.controller import FADE_COMMAND, Controller
 from policy_core.errors import RefusedError, RobotError
 from policy_core.guard.bounds import Rule
@@ -225,6 +226,8 @@ class ReplayedRobot:
                 elif name == "run":
                     controller.run()
                     self.policy.begin()
+                elif name.startswith(AUTHORITY):
+                    controller.set_authority(AuthorityRequest.parse(name))
                 else:
                     {
                         "stand": controller.stand,

@@ -13,6 +13,7 @@ import pytest
 from model_tools.prove.replaying.replay import Judgement, replay
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.control.authority import AuthorityRequest, Rest
 from policy_core.interfaces import Mode
 from testkit.replays import SOME_OR_EACH, replayed_from_states
 
@@ -47,6 +48,24 @@ def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
         **dict.fromkeys(("state", "command", "guard"), (every, 0)),
         **ran,
     }
+
+
+@SOME_OR_EACH
+def test_turns_of_the_dial_are_repeated_bit_for_bit(tmp_path: Path, states: str) -> None:
+    flight = SmallFlight(
+        seeing(tmp_path / "tiny", SEEING["history"], recurrent=True), state_every=17
+    )
+    flight.controller.set_authority(AuthorityRequest(0.3))
+    flight.stand_and_run(10)
+    for request in (
+        AuthorityRequest(0.1 + 0.6),
+        AuthorityRequest(0.0, Rest.FREEZE, ("kn*",)),
+        AuthorityRequest(0.2, Rest.DISABLE, ("hip",)),
+        AuthorityRequest(1.0),
+    ):
+        flight.controller.set_authority(request)
+        flight.go_on(7)
+    replayed_from_states(flight.save(tmp_path / "flown"), states)
 
 
 def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
