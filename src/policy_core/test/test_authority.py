@@ -69,8 +69,7 @@ def test_authority_1_commands_exactly_what_the_policy_does() -> None:
     for robot in (untouched, asked):
         robot.controller.run()
     for _ in range(2 * BLEND_TICKS):
-        blocks = [_block(robot.commanded()) for robot in (untouched, asked)]
-        np.testing.assert_array_equal(*blocks)
+        np.testing.assert_array_equal(_block(untouched.commanded()), _block(asked.commanded()))
 
 
 def test_half_of_the_authority_is_half_way_between_the_stand_and_the_policy() -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from policy_core.interfaces import F32
 
-from .small_models import save
+from .small_runs import save
 
 NAME = "Velocity-Made-Up"
 MEASURED = ("left_hip", "right_hip", "waist", "left_knee", "right_knee")
