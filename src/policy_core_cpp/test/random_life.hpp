@@ -43,7 +43,18 @@ struct Model {
       add(inputs, part.text("input"), size);
     }
     const auto action = plan.at("action");
-    add(outputs, action.text("output"), action.numbers("low").size());
+    const auto actions = action.numbers("low").size();
+    add(outputs, action.text("output"), actions);
+    if (action.has_part("gain_outputs")) {
+      for (const auto& name : action.at("gain_outputs").texts("outputs")) {
+        add(outputs, name, actions);
+      }
+    }
+    for (const auto& pair : plan.list("recurrent")) {
+      const auto size = pair.has("initial") ? pair.numbers("initial").size() : 1;
+      add(inputs, pair.text("input"), size);
+      add(outputs, pair.text("output"), size);
+    }
     runner = {this, inputs.data(), inputs.size(), outputs.data(), outputs.size(),
               [](void* context) -> long {
                 auto& self = *static_cast<Model*>(context);
