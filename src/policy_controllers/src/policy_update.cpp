@@ -476,18 +476,18 @@ void PolicyUpdate::hear(std::size_t place, const std::vector<double>& values,
                         const std::string& problem, Time stamp_ns) {
   const std::lock_guard lock(hearing_);
   auto& seen = seen_.at(place);
-  const bool fits =
-      values.size() == seen.values.size() &&
+  const bool is_finite =
       std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
-  seen.is_refused = !problem.empty() || !fits;
-  if (!problem.empty()) {
-    seen.problem = problem;
-  } else if (!fits) {
-    seen.problem = "expected " + std::to_string(seen.values.size()) + " finite values, found " +
-                   std::to_string(values.size());
-  } else {
-    std::copy(values.begin(), values.end(), seen.values.begin());
+  auto why = problem;
+  if (why.empty() && values.size() != seen.values.size()) {
+    why = "expected " + std::to_string(seen.values.size()) + " values, found " +
+          std::to_string(values.size());
+  } else if (why.empty() && !is_finite) {
+    why = "expected finite values, found NaN or infinite ones";
   }
+  seen.is_refused = !why.empty();
+  if (seen.is_refused) seen.problem = why;
+  if (!seen.is_refused) std::copy(values.begin(), values.end(), seen.values.begin());
   seen.stamp_ns = stamp_ns;
   seen.is_new = true;
 }
