@@ -122,9 +122,8 @@ class TestModes:
             assert arm.tick().mode == Mode.RUN
         arm.until(lambda: arm.tick().mode != Mode.RUN, "the end of the run")
         assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
-        status = arm.reported(
-            lambda status: status.success == PolicyStatus.SUCCESS_REACHED, "the signal"
-        )
+        status = arm.reported(lambda status: status.mode == Mode.DAMP, "the end of the run")
+        assert status.success == PolicyStatus.SUCCESS_REACHED
         assert not status.latched
         check_wording(status.reason)
 
