@@ -64,5 +64,6 @@ def _outcome(row: dict[str, Any]) -> WalkOutcome:
             return tuple(map(measured, value))
         return float("nan") if value is None else value
 
-    kept = {"passed": row["passed"]}  # null there means that it has no limits
+    # null there means that it has no limits, and that nothing was estimated
+    kept = {name: row[name] for name in ("passed", "estimate") if row.get(name) is None}
     return WalkOutcome(**{name: measured(value) for name, value in row.items()} | kept)
