@@ -65,5 +65,5 @@ def _outcome(row: dict[str, Any]) -> WalkOutcome:
         return float("nan") if value is None else value
 
     # null there means that it has no limits, and that nothing was estimated
-    kept = {name: row[name] for name in ("passed", "estimate") if row.get(name) is None}
+    kept = {name: None for name in ("passed", "estimate") if row.get(name) is None}
     return WalkOutcome(**{name: measured(value) for name, value in row.items()} | kept)
