@@ -136,7 +136,7 @@ def check_flight(path: Path) -> CheckedFlight:
         contract = recorded_set(recording, recorded_bundle(recording))
     else:
         contract = recorded_contract(recording)
-    watch = Watch(contract, limits_of(recording), recording)
+    watch = FlightWatch(contract, limits_of(recording), recording)
     found = CheckedFlight(recording=recording, checked=watch.checked)
     began_ns = None
     for tick in recording.ticks():
@@ -150,7 +150,7 @@ def check_flight(path: Path) -> CheckedFlight:
     return found
 
 
-class Watch:
+class FlightWatch:
     """Looks at ticks in their order.
 
     Attributes:
