@@ -15,10 +15,7 @@ from policy_core.interfaces import F64
 from policy_core.observation.depth import F32, DepthHistory, DepthProcessor, ray_factors
 from policy_inference.backends.base import BackendBase
 from policy_inference.messages.depth import depth_of
-from policy_inference.messages.readers import stamp_ns
-
-_AHEAD_S = 0.1
-"""By which an image's stamp may lie ahead: clocks of two machines differ."""
+from policy_inference.messages.readers import require_past, stamp_ns
 
 
 class DepthSource:
@@ -90,11 +87,7 @@ class DepthSource:
         """
         made_ns = stamp_ns(message) or now_ns
         age_s = (now_ns - made_ns) * 1e-9
-        if age_s < -_AHEAD_S:
-            raise RobotError(
-                f"depth image: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
-                "synchronise the clocks"
-            )
+        require_past("depth image", age_s)
         self._require_fresh(age_s)
         if not self._history.wants(made_ns):
             return

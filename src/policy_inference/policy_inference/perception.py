@@ -19,15 +19,13 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap, HeightScanner
 from policy_inference.messages.elevation import elevation_of, sampled_heights
-from policy_inference.messages.readers import stamp_ns
+from policy_inference.messages.readers import require_past, stamp_ns
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 """No robot moves or turns faster: such a pose has been corrected, and the map follows later."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Way after which a map that is still the same is not believed, if nothing else is said."""
-_AHEAD_S = 0.1
-"""By which a stamp may lie ahead: clocks of two machines differ."""
 _OTHER_CLOCK_S = 1e6
 
 
@@ -179,11 +177,7 @@ def _require_age(what: str, age_s: float, timeout_s: float) -> None:
             f"{what}: expected a stamp of this node's clock, found one {age_s:.0f} s old; set "
             "use_sim_time alike in all nodes"
         )
-    if age_s < -_AHEAD_S:
-        raise RobotError(
-            f"{what}: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
-            "synchronise the clocks"
-        )
+    require_past(what, age_s)
     if age_s > timeout_s:
         raise RobotError(
             f"{what}: expected one of at most {timeout_s:g} s, found one of {age_s:.2f} s"

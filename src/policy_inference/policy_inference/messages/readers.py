@@ -80,8 +80,8 @@ class JointOrder:
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
-LONGEST_PROBLEM = 300
-"""Characters of a reason that another program has written, in status and log."""
+_LONGEST_REASON, _AHEAD_S = 300, 0.1
+"""Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Of a JointState, with their names instead of the numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -243,7 +243,7 @@ class PerceivedReader(VectorReader):
     def read(self, message: Any) -> None:
         """Write all values; a message that says why there are none is refused."""
         if message.problem:
-            raise RobotError(" ".join(message.problem.split())[:LONGEST_PROBLEM])
+            raise RobotError(shortened(message.problem))
         data = np.asarray(message.data)
         if data.size != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {data.size}")
@@ -258,6 +258,20 @@ MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReade
 `read` writes nothing where the message does not fit. `plan` returns what the native core needs to
 read the same from the wire.
 """
+
+
+def shortened(reason: str) -> str:
+    """Return a reason in one line of limited length: names in messages are anyone's."""
+    return " ".join(reason.split())[:_LONGEST_REASON]
+
+
+def require_past(what: str, age_s: float) -> None:
+    """Raise RobotError where a stamp lies ahead of the clock."""
+    if age_s < -_AHEAD_S:
+        raise RobotError(
+            f"{what}: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
+            "synchronise the clocks"
+        )
 
 
 def message_types(name: str) -> tuple[str, ...]:

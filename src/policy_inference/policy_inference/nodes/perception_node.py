@@ -42,7 +42,7 @@ from policy_core.interfaces import F32, F64
 from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
 from policy_inference.depth_source import DepthSource
-from policy_inference.messages.readers import LONGEST_PROBLEM
+from policy_inference.messages.readers import shortened
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
@@ -260,7 +260,7 @@ class PerceptionNode(PeerGuard, Node):
             message.data = array("d", see().tobytes())
             message.invalid = scan.scanner.invalid
         except RobotError as error:
-            message.problem = _said(error)
+            message.problem = shortened(str(error))
             self._warn(scan.topic, error)
         self._publishers_of[scan.topic].publish(message)
         if self._points[scan.topic].get_subscription_count() and not message.problem:
@@ -271,10 +271,10 @@ class PerceptionNode(PeerGuard, Node):
 
     def _refuse(self, topic: str, header: Any, error: Exception) -> None:
         self._warn(topic, error)
-        self._publishers_of[topic].publish(Perceived(header=header, problem=_said(error)))
+        self._publishers_of[topic].publish(Perceived(header=header, problem=shortened(str(error))))
 
     def _warn(self, topic: str, error: Exception) -> None:
-        self.get_logger().warning(f"{topic}: {_said(error)}", throttle_duration_sec=1.0)
+        self.get_logger().warning(f"{topic}: {shortened(str(error))}", throttle_duration_sec=1.0)
 
     @property
     def problem(self) -> str:
@@ -285,11 +285,6 @@ class PerceptionNode(PeerGuard, Node):
         """Close the encoders."""
         for encoder in self._encoders:
             encoder.close()
-
-
-def _said(error: Exception) -> str:
-    """Return an error in one line of limited length: names of layers and frames are anyone's."""
-    return " ".join(str(error).split())[:LONGEST_PROBLEM]
 
 
 def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
