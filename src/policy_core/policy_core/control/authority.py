@@ -144,9 +144,7 @@ class Authority(Stateful):
             names = ", ".join(self.names)
             found.append(words.NO_SUCH_JOINT.format(names=names, found=", ".join(unknown)))
         if found:
-            raise RefusedError(
-                words.REQUEST_REFUSED.format(wanted=AUTHORITY, problems="; ".join(found))
-            )
+            raise refused(found)
         if not matches:
             return np.arange(len(self.names))
         return np.flatnonzero(np.any([*matches.values()], axis=0))

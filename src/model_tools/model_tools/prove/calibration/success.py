@@ -55,6 +55,8 @@ _LEAST = 2
 _UNKNOWN = 0.5
 _log = logging.getLogger("model_tools")
 Progress = Callable[[int, int | None], None]
+Say = Callable[[RecordedObservation], float]
+"""Returns a probability; of joints 1 where they are in their ranges, else 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +197,9 @@ def calibrate_success(
         _write(made, {"version": version, "success": _stated(signal)})
         found = load_bundle(made, kind=ChunkBundle)
         with open_models(found.models, ["onnx"]) as models:
-            readings = []
+            say, readings = _what_says(found.contract, models), []
             for number, each in enumerate(episodes):
-                readings.append(_read(found.contract, models, each))
+                readings.append(_read(found.contract, say, each))
                 progress(number + 1, len(episodes))
             if source.classifier is not None:
                 _write_golden(bundle, found.contract, models, made)
@@ -296,19 +298,20 @@ def _write_golden(
     _write(made, {"golden": file_entry(file, made)})
 
 
-def _read(
-    contract: ChunkContract, models: Mapping[str, Backend], episode: JudgedEpisode
-) -> Readings:
-    """Return what the source says, as often as in a node with the usual parameters."""
+def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
+    """Return the source of the signal: the classifier, or the ranges of joints."""
     classifier = classifier_of(contract, models)
-    say = _in_range(contract) if classifier is None else None
-    every, times_ns, values = reading_ticks(contract), list[int](), list[float]()
-    for observation in episode.observations(every):
+    if classifier is None:
+        return _in_range(contract)
+    return lambda observation: classifier.probability(observation.as_observed())
+
+
+def _read(contract: ChunkContract, say: Say, episode: JudgedEpisode) -> Readings:
+    """Return what the source says, as often as in a node with the usual parameters."""
+    times_ns, values = list[int](), list[float]()
+    for observation in episode.observations(reading_ticks(contract)):
         times_ns.append(observation.number * contract.period_ns)
-        if say is not None:
-            values.append(say(observation))
-        elif classifier is not None:
-            values.append(classifier.probability(observation.as_observed()))
+        values.append(say(observation))
     return Readings(
         name=episode.name, succeeded=episode.succeeded, times_ns=times_ns, values=values
     )
@@ -323,7 +326,7 @@ def reading_ticks(contract: ChunkContract) -> int:
     return max(1, steps - int(settings.refill_threshold * steps))
 
 
-def _in_range(contract: ChunkContract) -> Callable[[RecordedObservation], float]:
+def _in_range(contract: ChunkContract) -> Say:
     """Return what says whether the joints are in their ranges, 1 or 0."""
     signal, state = contract.success, contract.state
     assert signal is not None

@@ -194,16 +194,11 @@ class FlightWatch:
         before = self._before
         if before is not None and tick.number != before.number + 1:
             before, self._latched = None, False  # what happened between is not known
-        for found in (self._modes(tick, before), self._command(tick, before), self._target(tick)):
-            for name, holds, what in found:
+        for look in (self._modes, self._command, self._target):
+            for name, holds, what in look(tick, before):
                 self.checked[name] += 1
                 if not holds:
                     yield name, what
-        if before is not None and before.target is not None and tick.target is not None:
-            self.checked["target_step_in_bounds"] += 1
-            step = np.abs(tick.target - before.target)
-            if (step > self._step + _ROUNDING).any():
-                yield "target_step_in_bounds", self._worst(step - self._step, step)
         self._before = tick
 
     def _modes(
@@ -249,8 +244,8 @@ class FlightWatch:
         gap_ns = tick.time_ns - before.time_ns
         if asked is not Mode.DAMP and not 0 <= gap_ns <= self._limits.longest_gap_ns:
             yield "gap_is_a_fault", mode is Mode.DAMP, f"{gap_ns * 1e-9:.3f} s, {mode.name}"
-        late = gap_ns > 0 and tick.stamp_ns >= before.stamp_ns
-        yield "time_goes_on", late or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
+        is_later = gap_ns > 0 and tick.stamp_ns >= before.stamp_ns
+        yield "time_goes_on", is_later or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
         if mode is Mode.DAMP and tick.rule in _LATCHING:
             self._latched = True
         if Mode.RUN in (before.mode, mode) and before.target is not None is not tick.target:
@@ -288,7 +283,9 @@ class FlightWatch:
             within = bool((steps <= stride + _ROUNDING).all())
             yield "step_in_bounds", within, self._worst(steps - stride, steps)
 
-    def _target(self, tick: RecordedTick) -> Iterator[tuple[str, bool, str]]:
+    def _target(
+        self, tick: RecordedTick, before: RecordedTick | None
+    ) -> Iterator[tuple[str, bool, str]]:
         target = tick.target
         if target is None:
             return
@@ -296,6 +293,10 @@ class FlightWatch:
         excess = np.maximum(target - self._high, self._low - target)
         outside = (excess > _ROUNDING) & self._posed
         yield "target_in_limits", not outside.any(), self._worst(excess, target)
+        if before is not None and before.target is not None:
+            step = np.abs(target - before.target)
+            within = bool((step <= self._step + _ROUNDING).all())
+            yield "target_step_in_bounds", within, self._worst(step - self._step, step)
 
     def _worst(self, excess: F64, values: F64) -> str:
         place = int(np.argmax(excess))
