@@ -65,11 +65,11 @@ def native_plan(controller: Any) -> Texts:
     }
     return {
         **controller.plan(),
-        "words": {**_texts_of(controller), "common": common, **lists},
+        "words": {**_make_texts(controller), "common": common, **lists},
     }
 
 
-def _texts_of(controller: Any) -> Texts:
+def _make_texts(controller: Any) -> Texts:
     """Return what a controller's reasons, refusals and joints are called and said to be.
 
     Gaps are left for the numbers that a `Reason` has: a, b, c, count; and for `why`, `rules` and

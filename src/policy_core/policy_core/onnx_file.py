@@ -79,11 +79,11 @@ def require_whole(file: Path, model: bytes) -> None:
     Raises:
         BackendError: Some weights are in a second file, or it is no ONNX model.
     """
-    if problem := problem_of(file, model):
+    if problem := find_model_problem(file, model):
         raise BackendError(str(problem))
 
 
-def problem_of(file: Path, model: bytes) -> Problem | None:
+def find_model_problem(file: Path, model: bytes) -> Problem | None:
     """Return why a model is not whole, as `require_whole`; None where it is."""
     try:
         whole = _is_whole(model)

@@ -24,7 +24,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from policy_core.errors import PolicyError
 from policy_inference.machine.middleware import (
-    discovery_of,
+    discovery_variables,
     require_joystick_package,
     require_known_arguments,
     require_port,
@@ -180,7 +180,8 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Return what keeps a robot in this computer to it, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
     return [
-        SetEnvironmentVariable(*one) for one in discovery_of(robot, context.environment).items()
+        SetEnvironmentVariable(*one)
+        for one in discovery_variables(robot, context.environment).items()
     ]
 
 

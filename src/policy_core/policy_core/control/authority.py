@@ -126,7 +126,7 @@ class Authority(Stateful):
     def _look(self) -> None:
         self.is_partial = bool((self.share < 1.0).any() or (self.wanted < 1.0).any())
 
-    def joints_of(self, request: AuthorityRequest) -> Index:
+    def select_joints(self, request: AuthorityRequest) -> Index:
         """Return the places of the joints that a request is for.
 
         Raises:
@@ -154,7 +154,7 @@ class Authority(Stateful):
 
         Args:
             request: It.
-            joints: Its joints, see `joints_of`.
+            joints: Its joints, see `select_joints`.
             pose: Position that is commanded now [joints], rad; what FREEZE holds.
             at_once: Whether nothing moves by it, since the policy does not run.
         """

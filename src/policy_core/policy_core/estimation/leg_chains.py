@@ -38,7 +38,7 @@ class LegChains:
             legs: Those of a valid contract.
             joint_names: Order of the joint arrays.
         """
-        chains = [_joints_of(leg.chain) for leg in legs]
+        chains = [_list_joints(leg.chain) for leg in legs]
         joints = [[joint_names.index(joint) for joint, *_ in chain] for chain in chains]
         self._index = np.array(joints).T
         # The turn of a joint is F (1 + sin K + (1 - cos) K K), K x being axis x x (Rodrigues).
@@ -76,7 +76,7 @@ _Joint = tuple[str, F64, F64, F64]
 """Name, offset [3], rotation of the offset [3, 3], axis [3] of length 1."""
 
 
-def _joints_of(chain: Sequence[ChainLink]) -> list[_Joint]:
+def _list_joints(chain: Sequence[ChainLink]) -> list[_Joint]:
     """Return the joints of a chain; what does not move is a part of the offset of the next."""
     joints, before = list[_Joint](), np.eye(4)
     for link in chain:

@@ -39,7 +39,7 @@ _FORGOTTEN_NS = 500_000_000
 source may well be slower than the policy."""
 
 
-def turns_of(joints: Joints) -> F64:
+def joint_turns(joints: Joints) -> F64:
     """Return a turn for joints that turn on and on, else 0 [joints], rad.
 
     Their encoders may begin again after each turn.
@@ -49,7 +49,7 @@ def turns_of(joints: Joints) -> F64:
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints], rad, on the turn nearest to others; `turns` as of `turns_of`."""
+    """Return positions [joints], rad, on the turn nearest to others; for `turns` see `joint_turns`."""
     return position - turns * np.rint((position - to) / _TURN_RAD)
 
 
@@ -85,7 +85,7 @@ class JointCheck(Stateful):
             clock: Of the ticks.
         """
         joints, self.names = body.joints, body.joints.names
-        self._turns = turns_of(joints)
+        self._turns = joint_turns(joints)
         low = joints.position_min - _BEYOND_LIMIT_RAD
         high = joints.position_max + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * joints.velocity_limit

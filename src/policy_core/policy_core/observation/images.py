@@ -96,7 +96,7 @@ class ImageSize(Protocol):
         """Whether images of another size are taken, and stretched."""
 
 
-def frame_of(message: Any, camera: ImageSize) -> Frame:
+def read_frame(message: Any, camera: ImageSize) -> Frame:
     """Return what a message of a camera holds, judged but not decoded.
 
     Args:

@@ -104,7 +104,7 @@ class JointMember(MemberPolicy):
     def follow(self, command: F64) -> None:
         """Take what the set commanded last [joints of the set] for its own last action."""
         command.take(self.member.places, None, self._commanded, "clip")
-        self._policy.action.raw_of(self._commanded, self._last_action)
+        self._policy.action.invert_command(self._commanded, self._last_action)
 
     def infer(self) -> bool:
         """Answer what the set senses now; return whether the answer is finite.

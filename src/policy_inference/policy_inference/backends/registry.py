@@ -172,7 +172,7 @@ def open_models(
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
-def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
     """Return inputs and outputs that a back end's file has by itself; an open axis is -1.
 
     Raises:
@@ -189,16 +189,16 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
-    """Return what a back end opens of a bundle, verified, as `artifacts_of`.
+    """Return what a back end opens of a bundle, verified, as `find_artifacts`.
 
     Raises:
         BackendError: The back end is not installed, or the bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    return artifacts_of(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
+    return find_artifacts(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
 
 
-def artifacts_of(
+def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
     """Return what a class opens for each model, verified: its artifact, or what it builds from.

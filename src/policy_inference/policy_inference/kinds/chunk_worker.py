@@ -23,7 +23,7 @@ _OUTCOMES = 100
 """Far more than are made between two ticks."""
 
 
-def worker_of(
+def make_worker(
     run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
 ) -> Worker:
     """Return what computes the chunks of a policy.

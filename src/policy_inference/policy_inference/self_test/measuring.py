@@ -248,7 +248,7 @@ class Usage:
         )
 
 
-def usage_of(pid: int) -> Usage | None:
+def read_usage(pid: int) -> Usage | None:
     """Return what a process has taken; None of one that has ended."""
     try:
         process = psutil.Process(pid)
@@ -291,4 +291,4 @@ def usage_of_processes(backend: BackendBase) -> dict[str, Usage]:
     """Return what this process and that of the runtime have taken, as far as it can be read."""
     pids = {os.getpid(): "this"}
     pids.setdefault(backend.pid, "runtime")
-    return {name: taken for pid, name in pids.items() if (taken := usage_of(pid)) is not None}
+    return {name: taken for pid, name in pids.items() if (taken := read_usage(pid)) is not None}

@@ -343,9 +343,9 @@ class RemoteBackend(BackendBase):
 
     def _secret(self, option: str) -> str:
         """Return the text in a file that an option names, without spaces around it; "" if none."""
-        return self._bytes_of(option).decode("ascii", "replace").strip()
+        return self._read_option(option).decode("ascii", "replace").strip()
 
-    def _bytes_of(self, option: str) -> bytes:
+    def _read_option(self, option: str) -> bytes:
         """Return what is in a file that an option names; empty where it names none."""
         file = self._given.get(option, "")
         if not file:
