@@ -186,14 +186,17 @@ class FlightWatch:
         if isinstance(contract, JointContract):
             self._step = healthy_range(contract)[1][order] * limits.margin
         self._before: RecordedTick | None = None
-        self._held, self._hold_began_ns, self._latched = Mode.DAMP, 0, False
+        self._held: Mode | None = None
+        self._hold_began_ns, self._latched = 0, False
         self.checked: Counter[str] = Counter()
 
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
         """Yield the names of the invariants that this tick violates, and what was found."""
         before = self._before
-        if before is not None and tick.number != before.number + 1:
-            before, self._latched = None, False  # what happened between is not known
+        if before is None or tick.number != before.number + 1:
+            # What happened before is not known; a HOLD began now at the latest.
+            before, self._latched, self._held = None, False, None
+            self._hold_began_ns = tick.time_ns
         for look in (self._modes, self._command, self._target):
             for name, holds, what in look(tick, before):
                 self.checked[name] += 1
@@ -235,10 +238,11 @@ class FlightWatch:
         start = self._held if asked is Mode.HOLD else asked
         if mode is Mode.HOLD and asked is not Mode.HOLD:
             self._held, self._hold_began_ns = asked, tick.time_ns
-        allowed = _AFTER[start] | {Mode.DAMP}
-        if start is not Mode.DAMP:
-            allowed = allowed | {Mode.HOLD}
-        yield "modes_in_order", mode in allowed, f"from {start.name} to {mode.name}"
+        if start is not None:
+            allowed = _AFTER[start] | {Mode.DAMP}
+            if start is not Mode.DAMP:
+                allowed = allowed | {Mode.HOLD}
+            yield "modes_in_order", mode in allowed, f"from {start.name} to {mode.name}"
         if mode is not before.mode:
             yield "changes_have_reasons", bool(tick.reason), f"{mode.name} without one"
         gap_ns = tick.time_ns - before.time_ns

@@ -15,9 +15,12 @@ import pytest
 
 from model_tools.cli import main
 from model_tools.files.contract_text import set_section
-from model_tools.prove.replaying.invariants import INVARIANTS, check_flight
+from model_tools.prove.replaying.invariants import INVARIANTS, FlightWatch, check_flight
+from model_tools.prove.replaying.recording import FlightRecording
+from model_tools.prove.replaying.which_bundle import recorded_contract, recorded_limits
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.interfaces import Mode
 
 from ...tiny_bundle import make_bundle
 from .small_flights import SmallFlight, remade
@@ -51,6 +54,19 @@ def test_all_hold_in_a_flight_with_faults(faulty: Path) -> None:
     assert not found.counts
     # Of a robot that damps: no joint has bounded steps.
     assert INVARIANTS.keys() - found.checked.keys() == {"gap_is_a_fault", "step_in_bounds"}
+
+
+def test_a_recording_may_begin_at_any_tick_or_miss_any(faulty: Path) -> None:
+    recording = FlightRecording(faulty)
+    contract, limits = recorded_contract(recording), recorded_limits(recording)
+    ticks = list(recording.ticks())
+    assert Mode.HOLD in {tick.mode for tick in ticks}
+    for number in range(len(ticks)):
+        watch = FlightWatch(contract, limits, recording)
+        assert not [found for tick in ticks[number:] for found in watch.see(tick)]
+        watch = FlightWatch(contract, limits, recording)
+        rest = ticks[:number] + ticks[number + 1 :]
+        assert not [found for tick in rest for found in watch.see(tick)]
 
 
 def _with(**changes: Any) -> Callable[[Any], Any]:
