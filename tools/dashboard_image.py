@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The image in docs/metrics.md: the queries of the Grafana dashboard, drawn from a real run.
+"""The image in docs/fleet.md: the queries of the Grafana dashboard, drawn from a real run.
 
     python -m tools.dashboard_image docs/images/metrics.png
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what is made from tables in the code: schemas for editors, the table of metrics.
 
-Editors complete and check contracts, plans and the like with the JSON Schemas; docs/metrics.md has
+Editors complete and check contracts, plans and the like with the JSON Schemas; docs/fleet.md has
 the table. Run it in the root of the checkout after a change: `python -m tools.write_schema`.
 """
 
@@ -31,14 +31,14 @@ _ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = _ROOT / "config" / "bundles"
 PLANS = _ROOT / "examples" / "evaluate"
 
-METRICS = _ROOT / "docs" / "metrics.md"
+METRICS = _ROOT / "docs" / "fleet.md"
 _Row = tuple[str, list[str], str, list[str]]
 """Name, labels, meaning and values of the labels of a metric."""
 _HEAD = "| metric | labels | meaning |\n| --- | --- | --- |\n"
 
 
 def metrics_page() -> str:
-    """Return docs/metrics.md with the table of metrics as the code has it."""
+    """Return docs/fleet.md with the table of metrics as the code has it."""
     before, _, after = METRICS.read_text("utf-8").partition(_HEAD)
     rows: list[_Row] = [("policy_nodes", [], "Policy nodes seen since the exporter started", [])]
     for group in (UP, POLICY, EXPORTED, DIAGNOSED, DRIVER):

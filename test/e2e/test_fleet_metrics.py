@@ -50,7 +50,7 @@ def test_every_alert_has_a_test_and_a_meaning() -> None:
         for one in test.get("alert_rule_test", ())
         if one["exp_alerts"]
     }
-    page = (DEPLOY.parent / "docs/metrics.md").read_text("utf-8")
+    page = (DEPLOY.parent / "docs/fleet.md").read_text("utf-8")
     assert not [alert for alert in alerts if f"`{alert}`" not in page]
 
 

@@ -91,7 +91,7 @@ FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
 
 
 class ShadowMode(str, Enum):
-    """What a shadow policy remembers of the ticks before; see docs/shadow.md.
+    """What a shadow policy remembers of the ticks before; see docs/candidates.md.
 
     FOLLOWED: what was really commanded. The guard's step begins at the active policy's command, and
     so does a chunk that is realigned; the last action of a joint policy is what the active policy

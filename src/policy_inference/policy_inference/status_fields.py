@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The facts that a robot reports about itself, each once: name, unit, meaning, kind.
 
-`~/status`, `/diagnostics`, the metrics for Prometheus and their table in docs/metrics.md
+`~/status`, `/diagnostics`, the metrics for Prometheus and their table in docs/fleet.md
 (`python -m tools.write_schema`) are views of this table; a test compares it with the messages.
 """
 
@@ -190,7 +190,7 @@ SHADOW = StatusGroup(
     ),
     "ShadowStatus",
     "shadow.",
-    ("shadow", "1 while a [shadow policy](shadow.md) runs"),
+    ("shadow", "1 while a [shadow policy](candidates.md) runs"),
 )
 
 TRIAL = StatusGroup(
@@ -214,7 +214,7 @@ TRIAL = StatusGroup(
     ),
     "TrialStatus",
     "trial.",
-    ("trial", "1 for the newest [trial](trial.md) of the bundle"),
+    ("trial", "1 for the newest [trial](candidates.md) of the bundle"),
 )
 
 SET = StatusGroup(

@@ -11,8 +11,8 @@ bit for bit on the same machine and back end, else by the limits of the model's 
 tick and value that differ are named. A policy set is replayed with itself. A bundle of another
 policy (`--bundle`) is followed: it observes in each tick what was measured and commanded, and what
 it would have answered is shown, not judged, with the figures that a node counts of a shadow
-(`--mode`, docs/shadow.md). The exit status is 1 if the same policy gives other commands. The output
-folder gets report.html, which shows what happened, and replay.json.
+(`--mode`, docs/candidates.md). The exit status is 1 if the same policy gives other commands. The
+output folder gets report.html, which shows what happened, and replay.json.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("followed", "free"),
         default="followed",
         help="with --bundle: what it remembers as the shadow of the recorded policy (default "
-        "followed; docs/shadow.md)",
+        "followed; docs/candidates.md)",
     )
     parser.add_argument(
         "--member",

@@ -5,7 +5,7 @@
     policy_store activate lite3_walk 1.2.0
 
 With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
-breaks (docs/trial.md).
+breaks (docs/candidates.md).
 
 It is verified first. `policy_store rollback` goes back to what was in use before.
 """

@@ -30,7 +30,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Do it.
 
     Returns:
-        The newest trial, or the state "none": docs/trial.md lists the keys.
+        The newest trial, or the state "none": docs/candidates.md lists the keys.
     """
     from policy_store.activation import keep_trial
     from policy_store.trials import end_undecided, trial_status
