@@ -5,8 +5,8 @@
     python -m tools.docs    # needs .venv-docs; `make docs` makes it
 
 Pages are copied beside those that the code gives, then Sphinx makes HTML of them. Every warning is
-an error: a link that leads nowhere, a page without a place in the index. A page that has moved leads
-to its new name (docs/redirects.txt). No network is used.
+an error: a link that leads nowhere, a page without a place in the index. The old names of pages
+lead to the new ones (docs/redirects.txt). No network is used.
 """
 
 from __future__ import annotations
