@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tools.docs.__main__ import DOCS, write_sources
+from tools.docs.__main__ import DOCS, REDIRECTS, write_redirects, write_sources
 from tools.docs.diagram import draw, read
 
 DIAGRAMS = sorted((DOCS / "diagrams").glob("*.txt"))
@@ -35,3 +35,13 @@ def test_pages_beside_the_folder_are_part_of_the_site_and_files_are_named(tmp_pa
     assert "](images/lite3_walk.webp)" in readme
     service = (tmp_path / "source" / "service.md").read_text("utf-8")
     assert "README (`src/policy_client_cpp/README.md`)" in service
+
+
+def test_an_old_name_leads_to_the_page_that_replaced_it(tmp_path: Path) -> None:
+    write_redirects(tmp_path)
+    for line in REDIRECTS.read_text("utf-8").splitlines():
+        old, new = line.split()
+        assert not (DOCS / old).exists(), old
+        assert (DOCS / new.partition("#")[0]).is_file(), new
+        page = (tmp_path / old).with_suffix(".html").read_text("utf-8")
+        assert f'content="0; url={new.replace(".md", ".html")}"' in page

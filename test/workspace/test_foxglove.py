@@ -28,7 +28,7 @@ TOPICS = {
     "/cmd_vel": Twist,
     "/diagnostics": DiagnosticArray,
 }
-"""As in docs/running.md."""
+"""As in docs/walking.md."""
 
 
 def shown_paths() -> Iterator[str]:

@@ -5,7 +5,8 @@
     python -m tools.docs    # needs .venv-docs; `make docs` makes it
 
 Pages are copied beside those that the code gives, then Sphinx makes HTML of them. Every warning is
-an error: a link that leads nowhere, a page without a place in the index. No network is used.
+an error: a link that leads nowhere, a page without a place in the index. The old names of pages
+lead to the new ones (docs/redirects.txt). No network is used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ from tools.docs.reference import ROOT, write_reference
 
 DOCS, OUTPUT = ROOT / "docs", ROOT / "out" / "docs"
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
+REDIRECTS = DOCS / "redirects.txt"
+"""Pages that have moved: the old name and the new one, `old.md new.md`, one a line."""
+_MOVED = """<!DOCTYPE html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={0}">
+<title>This page has moved</title>
+<a href="{0}">This page has moved.</a>
+"""
 BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 """Pages of the checkout that are part of the site."""
 
@@ -30,7 +39,7 @@ def write_sources(folder: Path) -> None:
 
     A link to a file that is no page becomes the name of the file.
     """
-    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("diagrams"))
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("diagrams", REDIRECTS.name))
     for name in BESIDE:
         text = (ROOT / name).read_text("utf-8").replace("](docs/", "](")
         (folder / name).write_text(text, "utf-8")
@@ -67,6 +76,13 @@ def _link(link: re.Match[str], home: Path, folder: Path) -> str:
     return f"{text} (`{target.relative_to(ROOT)}`)"
 
 
+def write_redirects(site: Path) -> None:
+    """Write a page under each old name that leads to the new one."""
+    for line in REDIRECTS.read_text("utf-8").splitlines():
+        old, new = line.replace(".md", ".html").split()
+        (site / old).write_text(_MOVED.format(new), "utf-8")
+
+
 def main() -> int:
     """Build the site; return the exit status."""
     shutil.rmtree(OUTPUT, ignore_errors=True)
@@ -79,6 +95,7 @@ def main() -> int:
         [sys.executable, "-m", "sphinx", *words, str(sources), str(OUTPUT / "html")], check=False
     )
     if done.returncode == 0:
+        write_redirects(OUTPUT / "html")
         sys.stdout.write(f"{OUTPUT / 'html' / 'index.html'}\n")
     return done.returncode
 
