@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How smoothly an arm moves where inference is slow: table and plot of docs/real_time_chunking.md.
+"""How smoothly an arm moves where inference is slow: table and plot of docs/act.md.
 
     python -m tools.chunk_latency BUNDLE --image docs/images/chunk_borders.png
 
