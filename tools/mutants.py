@@ -301,10 +301,13 @@ def main() -> int:
             overlays.put(Path(folder, str(job)))
             Path(folder, str(job)).mkdir()
 
-        coverage = dict[str, Coverage]()
+        coverage, known = dict[str, Coverage](), dict[tuple[str, ...], Coverage]()
         for group in given.groups:
-            (part := Path(folder, group)).mkdir()
-            coverage[group] = Coverage(GROUPS[group], part)
+            tests = GROUPS[group].tests
+            if tests not in known:
+                (part := Path(folder, group)).mkdir()
+                known[tests] = Coverage(GROUPS[group], part)
+            coverage[group] = known[tests]
 
         def judge(mutant: Mutant) -> None:
             overlay = overlays.get()
