@@ -28,11 +28,12 @@ An emulator is not a robot: [lite3.md](lite3.md#what-is-not-verified).
 """,
     "go2": """# Fault injection on an emulated Go2
 
-This page lists the result of each fault that was injected while `unitree_emulator` walked at 0.5 m/s
-with `go2_walk`, in real time (`test/faults/every_fault.py`). *Damped after*: from the beginning of
-the fault until the emulated robot only damps its drives. It has no watchdog: the last command stays
-in effect. Faults are named as in [unitree.md](unitree.md#faults-and-buttons); a semicolon separates
-faults that ended alike, a comma faults at the same time. Bold: an unexpected end.
+This page lists the result of each fault that was injected while `unitree_emulator` walked at
+0.5 m/s with `go2_walk`, in real time (`test/faults/every_fault.py`). *Damped after*: from the
+beginning of the fault until the emulated robot only damps its drives. It has no watchdog: the last
+command stays in effect. Faults are named as in [unitree.md](unitree.md#faults-and-buttons); a
+semicolon separates faults that ended alike, a comma faults at the same time. Bold: an unexpected
+end.
 
 An emulator is not a robot: [unitree.md](unitree.md#what-is-not-verified).
 """,
