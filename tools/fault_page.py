@@ -17,22 +17,23 @@ from pathlib import Path
 INTRODUCTIONS = {
     "lite3": """# Fault injection on an emulated Lite3
 
-Made by `test/faults/every_fault.py`. A robot behind an emulated motion host
-(`lite3_emulator`) walks at 0.5 m/s under `lite3_walk`, through the driver, over UDP and DDS, in
-real time; then one fault is injected. *Damped after* is the time from the beginning of the fault
-until the emulated host only damps its drives; the host's watchdog is 1 s. Bold marks an unexpected
-end. Faults are named as in the emulator's parameter `faults`:
-`python -m pydoc robot_sim.lite3_host`, `robot_sim.host_faults`, `robot_sim.faults`.
+This page lists the result of each fault that was injected while a robot behind `lite3_emulator`
+walked at 0.5 m/s with `lite3_walk`, in real time (`test/faults/every_fault.py`). *Damped after*:
+from the beginning of the fault until the emulated host only damps its drives; its watchdog is 1 s.
+Faults are named as in `python -m pydoc robot_sim.lite3_host`, `robot_sim.host_faults` and
+`robot_sim.faults`; a semicolon separates faults that ended alike, a comma faults at the same time.
+Bold: an unexpected end.
 
 An emulator is not a robot: [lite3.md](lite3.md#what-is-not-verified).
 """,
     "go2": """# Fault injection on an emulated Go2
 
-Made by `test/faults/every_fault.py`. An emulated robot (`unitree_emulator`) walks at
-0.5 m/s under `go2_walk`, through the driver, over DDS, in real time; then one fault is injected.
-*Damped after* is the time from the beginning of the fault until the emulated robot's computer only
-damps its drives. It has no watchdog: the last command stays in effect. Bold marks an unexpected
-end. Faults are named as in [unitree_emulator.md](unitree_emulator.md#faults-and-buttons).
+This page lists the result of each fault that was injected while `unitree_emulator` walked at
+0.5 m/s with `go2_walk`, in real time (`test/faults/every_fault.py`). *Damped after*: from the
+beginning of the fault until the emulated robot only damps its drives. It has no watchdog: the last
+command stays in effect. Faults are named as in [unitree.md](unitree.md#faults-and-buttons); a
+semicolon separates faults that ended alike, a comma faults at the same time. Bold: an unexpected
+end.
 
 An emulator is not a robot: [unitree.md](unitree.md#what-is-not-verified).
 """,
@@ -54,6 +55,16 @@ TITLES = {
         **_OF_EVERY_ROBOT,
     },
 }
+_SHORTER = {
+    r": \d+ ms old, limit \d+ ms": "",
+    r"; driver FOLLOWING: the newest joint_command is followed; policy RUN: the policy runs$": "",
+    r"; a command in MODE_DAMP is waited for": "",
+    r"(driver DAMPING: (.*)); policy DAMP: driver: DAMPING, \2$": r"\1; policy DAMP",
+    r"\[ERROR\] \[[\d.]+\] ": "",
+    r"LISTENING: control was given back: ": "LISTENING: ",
+    r" on /lowstate for 1.0 s: check the cable, .*?\(docs/unitree.md\)": " for 1.0 s",
+}
+"""Words of an end, and what the page has instead."""
 Row = Mapping[str, str]
 """`group` and `what` of a fault; of one that was tried also `ended`, `as_wanted`, `damped_ms`."""
 
@@ -78,7 +89,10 @@ def rows(results: Path) -> list[Row]:
 
 
 def page(introduction: str, titles: Mapping[str, str], found: Sequence[Row]) -> str:
-    """Return a table in Markdown for each group of faults; bold is an unexpected end."""
+    """Return a table in Markdown for each group of faults, with those that ended alike in one row.
+
+    Bold is an unexpected end.
+    """
     parts = [introduction]
     for group, title in titles.items():
         in_group = [row for row in found if row["group"] == group]
@@ -90,12 +104,32 @@ def page(introduction: str, titles: Mapping[str, str], found: Sequence[Row]) -> 
 def _table(found: Sequence[Row], *, damped: bool) -> str:
     head = ["what", "how it ended", *(["damped after, ms"] if damped else [])]
     lines = [_line(head), _line(["---"] * len(head))]
+    alike: dict[tuple[str, int], list[Row]] = {}
     for row in found:
-        ended, time_ms = row.get("ended", "not tried"), row.get("damped_ms", "None")
-        shown = ended if row.get("as_wanted") == "True" else f"**{ended}**"
-        shown_ms = "-" if time_ms == "None" else f"{float(time_ms):.0f}"
-        lines.append(_line([row["what"], shown, *([shown_ms] if damped else [])]))
+        alike.setdefault((_end(row), round((_damped_ms(row) or 0.0) / 100.0)), []).append(row)
+    for (end, _), same in alike.items():
+        what = "; ".join(row["what"] for row in same)
+        lines.append(_line([what, end, *([_damped_after(same)] if damped else [])]))
     return "\n".join(lines)
+
+
+def _end(row: Row) -> str:
+    """Return how a fault ended, without words that say no more."""
+    ended = row.get("ended", "not tried")
+    for words, shorter in _SHORTER.items():
+        ended = re.sub(words, shorter, ended)
+    return ended if row.get("as_wanted") == "True" else f"**{ended}**"
+
+
+def _damped_ms(row: Row) -> float | None:
+    time_ms = row.get("damped_ms", "None")
+    return None if time_ms == "None" else float(time_ms)
+
+
+def _damped_after(same: Sequence[Row]) -> str:
+    times = [time_ms for row in same if (time_ms := _damped_ms(row)) is not None]
+    ends = dict.fromkeys(f"{each(times):.0f}" for each in (min, max)) if times else ["-"]
+    return " to ".join(ends)
 
 
 def _line(cells: Sequence[str]) -> str:

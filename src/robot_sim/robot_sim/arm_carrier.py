@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Lite3 that carries an SO-101 with its table on its back: deterministic, without ROS.
+"""A Lite3 that carries an SO-101 and its table on its back: deterministic, without ROS.
 
-The arm's links have their masses, and are moved by the robot that carries them; table, cube,
-cameras and the arm's base weigh nothing. What the cameras see is the arm's own scene, since all of
-it moves with the robot: only what would be seen beyond the table does not.
+The arm's links have mass and move with the robot that carries them; the table, the cube, the
+cameras and the arm's base are massless. The cameras render the arm's own scene, because all of it
+moves with the robot; only things beyond the table would look different.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class ArmCarrier(World):
 
         Args:
             friction: As for `World`.
-            seed: As for `World`; also says where the cube is, as for `ArmWorld`.
+            seed: As for `World`; also sets the cube's position, as for `ArmWorld`.
             pose: As for `World`.
             image_size: Height and width of the cameras' images.
         """
@@ -62,14 +62,14 @@ class ArmCarrier(World):
         return spec.compile()
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
-        """Start again at time 0, as `World` and `ArmWorld`."""
+        """Restart at time 0, as `World` and `ArmWorld` do."""
         super().reset(pose=pose, seed=seed)
         self._table.reset(seed=seed)
         self._data.qpos[7 + _LEG_JOINTS :] = self._table.sense().joint_pos
         mujoco.mj_forward(self.model, self._data)
 
     def move_cube(self, seed: int) -> None:
-        """Put the cube where `reset` with this seed puts it; all else goes on."""
+        """Put the cube where `reset` with this seed puts it; leave everything else as it is."""
         self._table.move_cube(seed)
 
     def sense_arm(self) -> ArmSensors:

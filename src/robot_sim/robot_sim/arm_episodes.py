@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of the arm: their judgement, their results, and the trace of a run."""
+"""Episodes of the arm: success criterion, results, and the trace of a run."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class ArmTrace:
         pose: Rows of `ArmWorld.pose` [T, 13].
         target: Commanded joint positions [T, 6], rad; NaN where there was no command.
         mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
-        episode: Which episode a row belongs to [T], from 0 on; -1 where none was under way.
+        episode: Episode that a row belongs to [T], from 0; -1 between episodes.
         seed: Of each episode [E].
         succeeded: Whether it succeeded [E].
         closest_m: Smallest distance of tip and goal [E].
@@ -61,7 +61,7 @@ class ArmTrace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an episode ended."""
+    """Outcome of an episode."""
 
     seed: int
     succeeded: bool
@@ -97,7 +97,7 @@ class ArmRecorder:
 
 
 class Episodes:
-    """Judges episodes on one thread; another may ask for the next."""
+    """Judges episodes on one thread; another thread may request the next one."""
 
     def __init__(self, seed: int, longest_ns: int) -> None:
         """Wait for the first.
@@ -115,16 +115,16 @@ class Episodes:
 
     @property
     def under_way(self) -> int:
-        """Number of the episode that is under way, from 0 on; -1 if none is."""
+        """Number of the current episode, from 0; -1 between episodes."""
         return -1 if self._judge is None else len(self.results)
 
     def next(self) -> int:
-        """Ask for the next episode and return its seed."""
+        """Request the next episode and return its seed."""
         self._asked += 1
         return self._asked
 
     def cube_to_move(self, now_ns: int) -> int | None:
-        """Return the seed of a new episode, once; one that is under way has failed."""
+        """Return the seed of a new episode, once; the current episode counts as failed."""
         if self._asked == self._seed:
             return None
         if self._judge is not None:
@@ -133,14 +133,14 @@ class Episodes:
         return self._seed
 
     def look(self, sensed: ArmSensors, *, running: bool) -> Result | None:
-        """Look at one moment.
+        """Update from one moment of the simulation.
 
         Args:
             sensed: The world.
             running: Whether the policy moves the arm.
 
         Returns:
-            The result of an episode that is over now.
+            The result, if an episode has just ended.
         """
         if self._waiting and running:
             self._waiting, self._began_ns, self._judge = False, sensed.time_ns, ReachJudge()
@@ -152,7 +152,7 @@ class Episodes:
         return self._end(self._judge, sensed.time_ns)
 
     def _end(self, judge: ReachJudge, now_ns: int) -> Result:
-        """Keep the result of the episode under way."""
+        """Store the result of the current episode."""
         result = Result(
             seed=self._seed,
             succeeded=judge.succeeded,

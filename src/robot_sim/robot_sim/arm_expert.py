@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reach task: what counts as reached, and a scripted expert that knows where the cube is."""
+"""The reach task: success criterion, and a scripted expert that knows the cube's position."""
 
 from dataclasses import dataclass, field
 
@@ -18,25 +18,25 @@ from robot_sim.figures import Array
 REACHED_M = 0.02
 STAY_NS = NS_PER_S // 2
 EPISODE_NS = 6 * NS_PER_S
-"""An episode that has not succeeded by then has failed."""
+"""Time limit: an episode that has not succeeded by then has failed."""
 CLEARANCE_M = 0.012
-"""How far over the cube the expert stops: the jaws' ends are 6 mm below the tip."""
+"""Height above the cube at which the expert stops: the jaws' ends are 6 mm below the tip."""
 MEAN_SPEED_M_PER_S = 0.05
 DURATION_S = (2.0, 4.0)
 _ARM = slice(0, 4)  # pan, lift, elbow, wrist: all but roll and gripper
-# Of the least squares: for the tip, in m per rad; for the gripper's direction, in rad per rad.
+# Damping of the least squares: tip, m per rad; gripper direction, rad per rad.
 _TIP_DAMPING, _LEAN_DAMPING = 0.005, 0.2
 _ITERATIONS, _STEP_RAD, _ENOUGH_M = 300, 0.2, 1e-4
 
 
 def cube_top(sensed: ArmSensors) -> Array:
-    """Return the middle of the cube's upper side [3], m, world; the cube stands on the table."""
+    """Return the middle of the cube's top face [3], m, world; the cube stands on the table."""
     return np.asarray(sensed.cube_world + np.array([0.0, 0.0, CUBE_HALF_M]))
 
 
 @dataclass(slots=True)
 class ReachJudge:
-    """Says whether the tip came within `REACHED_M` of the cube's top and stayed for `STAY_NS`.
+    """Detects when the tip has stayed within `REACHED_M` of the cube's top for `STAY_NS`.
 
     Attributes:
         succeeded: Whether it has, since the judge was made.
@@ -48,7 +48,7 @@ class ReachJudge:
     _since_ns: int | None = field(default=None, repr=False)
 
     def look(self, sensed: ArmSensors) -> bool:
-        """Look at one moment, in the order of time; return `succeeded`."""
+        """Update from one moment, in order of time; return `succeeded`."""
         distance_m = float(np.linalg.norm(sensed.tip_world - cube_top(sensed)))
         self.closest_m = min(self.closest_m, distance_m)
         if distance_m > REACHED_M:
@@ -61,10 +61,10 @@ class ReachJudge:
 
 
 class JointMove:
-    """A straight line of the joints, smooth in time.
+    """A straight line in joint space, smooth in time.
 
-    The command leads the arm by what the servos yield under the arm's weight, as a person's hand
-    does who moves it by a leader arm.
+    The command leads the arm by the amount that the servos sag under its weight, as the hand of a
+    person does on a leader arm.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class JointMove:
         began_ns: int,
         duration_s: float,
     ) -> None:
-        """Plan a move of an arm's model from one pose [6] to another."""
+        """Plan a move of an arm model from one pose [6] to another."""
         self.goal_rad, self.duration_s = goal_rad, duration_s
         self._began_ns, self._from = began_ns, start_rad
         self._model, self._kinematics = model, mujoco.MjData(model)
 
     def target(self, time_ns: int) -> Array:
-        """Return joint positions to command [6], rad, for a time of the world."""
+        """Return the joint positions to command [6], rad, at a time of the world."""
         position = self._from + minimum_jerk(self._part(time_ns)) * (self.goal_rad - self._from)
         return np.clip(position + self._sag(position), SO101.lower_rad, SO101.upper_rad)
 
@@ -93,7 +93,7 @@ class JointMove:
         return (time_ns - self._began_ns) / NS_PER_S / self.duration_s
 
     def _sag(self, position: Array) -> Array:
-        """Return by how much the servos yield at this pose under the arm's weight [6], rad."""
+        """Return the sag of the servos at this pose under the arm's weight [6], rad."""
         data = self._kinematics
         data.qpos[:JOINTS] = position
         mujoco.mj_forward(self._model, data)
@@ -101,14 +101,14 @@ class JointMove:
 
 
 class ReachExpert(JointMove):
-    """Goes from where the arm is to over the cube."""
+    """Moves the arm from its current pose to above the cube."""
 
     def __init__(self, world: ArmWorld, began_ns: int | None = None) -> None:
-        """Plan from what the world shows now.
+        """Plan from the current state of the world.
 
         Args:
             world: The arm and the cube.
-            began_ns: When the move begins, if not at the world's own time.
+            began_ns: Start time of the move; the world's current time by default.
         """
         sensed, model = world.sense(), world.model
         goal = cube_top(sensed) + np.array([0.0, 0.0, CLEARANCE_M])
@@ -123,7 +123,7 @@ class ReachExpert(JointMove):
 
 
 def minimum_jerk(part: float) -> float:
-    """Return the share of the way at a share of the time; both 0 to 1.
+    """Return the covered fraction of the path at a fraction of the time; both 0 to 1.
 
     Source: Flash and Hogan 1985, 10 s^3 - 15 s^4 + 6 s^5.
     """
@@ -132,15 +132,15 @@ def minimum_jerk(part: float) -> float:
 
 
 def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array:
-    """Return joint positions [6] at which the tip is at a point, the gripper downward if possible.
+    """Return joint positions [6] that put the tip at a point, the gripper downward if possible.
 
-    Damped least squares on the tip's position; what that leaves free turns the gripper downward.
-    Its roll and its jaw keep their positions.
+    Damped least squares on the tip's position; the remaining freedom turns the gripper downward.
+    The roll and jaw joints keep their positions.
 
     Args:
         model: The arm.
-        tip_world: Where the tip shall be [3], m.
-        start_rad: Joint positions to begin at [6].
+        tip_world: Desired tip position [3], m.
+        start_rad: Initial joint positions [6].
     """
     data, tip = mujoco.MjData(model), model.site("tip").id
     data.qpos[:JOINTS] = start_rad
@@ -154,7 +154,7 @@ def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array
         lean = np.cross(points, [0.0, 0.0, -1.0])
         step = _prioritised(moves[:, _ARM], miss, turns[:, _ARM], lean)
         free = _free(data.qpos[_ARM], step)
-        if not free.all():  # what stands at its limit and would go on is left out
+        if not free.all():  # leave out joints at a limit that would move further into it
             step = _prioritised(moves[:, _ARM] * free, miss, turns[:, _ARM] * free, lean) * free
         if np.linalg.norm(miss) < _ENOUGH_M and np.abs(step).max() < 1e-4:
             break
@@ -172,14 +172,14 @@ def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array
 
 
 def _free(position: Array, step: Array) -> npt.NDArray[np.bool_]:
-    """Return which joints [4] are not at a limit that the step would leave behind."""
+    """Return a mask [4] of the joints that the step would not push beyond a limit."""
     low = (position <= SO101.lower_rad[_ARM]) & (step < 0.0)
     high = (position >= SO101.upper_rad[_ARM]) & (step > 0.0)
     return ~(low | high)
 
 
 def _prioritised(moves: Array, miss: Array, turns: Array, lean: Array) -> Array:
-    """Return a step of the joints towards `miss`, and as far as that allows towards `lean`."""
+    """Return a joint step towards `miss` and, in its null space, towards `lean`."""
     inverse = _damped_inverse(moves, _TIP_DAMPING)
     step = inverse @ miss
     free = np.eye(moves.shape[1]) - inverse @ moves

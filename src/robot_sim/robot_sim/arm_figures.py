@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of an arm, from its folder: a chain of links, each turned by a servo."""
+"""Data of an arm, read from its folder: a chain of links, each turned by a servo."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,7 +41,7 @@ class ArmLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServoFigures:
-    """What all joints of an arm are turned by.
+    """Drive data that all joints of an arm share.
 
     Attributes:
         stall_nm: Largest torque.
@@ -84,11 +84,11 @@ class ArmCamera:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmFigures:
-    """All that the model and the world know of an arm.
+    """All data of an arm that the model and the world use.
 
     Attributes:
-        tip: Point between the jaws' ends, in the last link but one's frame.
-        home: Where episodes begin [n], rad.
+        tip: Point between the jaws' ends, in the frame of the second-to-last link.
+        home: Start pose of episodes [n], rad.
     """
 
     name: str
@@ -101,7 +101,7 @@ class ArmFigures:
 
     @cached_property
     def joint_names(self) -> tuple[str, ...]:
-        """The joints, from the base outwards: the order of all joint arrays [n]."""
+        """Joint names, from the base outwards: the order of all joint arrays [n]."""
         return tuple(link.joint for link in self.links)
 
     @cached_property
@@ -116,7 +116,7 @@ class ArmFigures:
 
     @cached_property
     def home_rad(self) -> Array:
-        """Where episodes begin [n]."""
+        """Start pose of episodes [n]."""
         return np.array(self.home)
 
 

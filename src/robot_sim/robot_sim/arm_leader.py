@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Moves a leader arm as a person would: home, to the cube, and a wait over it."""
+"""Moves a leader arm as a person would: home, to the cube, then waits above it."""
 
 import dataclasses
 from enum import Enum
@@ -11,26 +11,26 @@ from robot_sim.arm_world import ArmWorld
 from robot_sim.figures import Array
 
 HOME_S = 2.0
-"""Time of the way home."""
+"""Duration of the move home."""
 _AT_ONCE_S = 1e-3
 
 
 class LeaderMoment(Enum):
-    """What has just happened to a demonstration."""
+    """Event of a demonstration that has just happened."""
 
     BEGAN, SUCCEEDED, FAILED = range(3)
 
 
 class Leader:
-    """Leads an arm to a cube, from the joint positions and the position of the cube.
+    """Leads an arm to a cube, given the joint positions and the position of the cube.
 
     Attributes:
         demonstrating: Whether it reaches for the cube.
     """
 
     def __init__(self) -> None:
-        """Wait for the first look; it goes home then."""
-        self._world = ArmWorld()  # time stands still in it: it shows where things are
+        """Wait for the first `look`, then go home."""
+        self._world = ArmWorld()  # never stepped: used for kinematics only
         self._move: JointMove | None = None
         self._judge: ReachJudge | None = None
         self._wanted = False
@@ -41,20 +41,20 @@ class Leader:
         return self._judge is not None
 
     def demonstrate(self) -> None:
-        """Go home and reach for the cube, whatever is under way."""
+        """Go home and reach for the cube; abandon any current motion."""
         self.go_home()
         self.reach()
 
     def go_home(self) -> None:
-        """Go home and wait there, whatever is under way."""
+        """Go home and wait there; abandon any current motion."""
         self._move, self._judge, self._wanted = None, None, False
 
     def reach(self) -> None:
-        """Reach for the cube as soon as it is where it goes, at home for instance."""
+        """Reach for the cube as soon as the current motion ends, for instance at home."""
         self._judge, self._wanted = None, True
 
     def reach_from(self, now_ns: int, joint_pos: Array) -> None:
-        """Reach for the cube from where the arm is, without the way home.
+        """Reach for the cube from the arm's current pose, without going home first.
 
         Args:
             now_ns: Time of the moment.
@@ -71,15 +71,15 @@ class Leader:
         self.reach()
 
     def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> LeaderMoment | None:
-        """Advance to a moment; a repetition changes nothing.
+        """Advance to a moment; calling it again with the same time changes nothing.
 
         Args:
-            now_ns: Time of the moment; if time goes back, it goes home.
-            joint_pos: Positions of the arm that is led [6], rad.
+            now_ns: Time of the moment; if time jumps back, the leader goes home.
+            joint_pos: Positions of the follower arm [6], rad.
             cube_world: Centre of the cube [3], m; None if it is unknown.
 
         Returns:
-            What has happened to the demonstration.
+            The latest event of the demonstration.
         """
         if self._move is None or now_ns < self._now_ns:
             self._judge = None
@@ -104,7 +104,7 @@ class Leader:
         return LeaderMoment.BEGAN
 
     def target(self) -> Array:
-        """Return the positions of the leader arm at the last look [6], rad."""
+        """Return the leader arm's positions at the last `look` [6], rad."""
         assert self._move is not None  # `look` was called
         return self._move.target(self._now_ns)
 

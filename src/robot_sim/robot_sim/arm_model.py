@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A MuJoCo model of the SO-101 on a table, from published figures with shapes of our own.
+"""A MuJoCo model of the SO-101 on a table: published data, simplified shapes.
 
-A physics step is 1/480 s, so that control at 60, 30, 20, 15 and 10 Hz
-is a whole number of steps.
+A physics step is 1/480 s, so that control periods at 60, 30, 20, 15 and 10 Hz
+are whole numbers of steps.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ CUBE_HALF_M = 0.015
 CUBE_MASS_KG = 0.03
 POLICY_CAMERAS = ("front", "wrist")
 CAMERAS = (*POLICY_CAMERAS, "outside")
-"""The two of the policy, and one for people."""
+"""Cameras: two for the policy, one for people."""
 SHELL, SERVO, TABLE, CUBE, FLOOR = "shell", "servo", "table", "cube", "floor"
 COLOURS = {
     SHELL: (0.96, 0.78, 0.16, 1.0),
@@ -27,7 +27,7 @@ COLOURS = {
     CUBE: (0.85, 0.08, 0.06, 1.0),
     FLOOR: (0.36, 0.40, 0.45, 1.0),
 }
-# What may touch what, in bits: table and cube, table and arm, cube and arm; the arm never itself.
+# Contact bits: table and cube, table and arm, cube and arm; the arm never touches itself.
 _TABLE_BIT, _CUBE_BIT = 1, 2
 _GEOM = mujoco.mjtGeom
 Spec = Any
@@ -35,7 +35,7 @@ Body = Any
 
 
 def build_arm_model() -> mujoco.MjModel:
-    """Compile an arm at the rim of a table, at the world's origin, and a cube before it.
+    """Compile an arm at the edge of a table, at the world's origin, with a cube in front of it.
 
     Returns:
         A model whose first 6 joints and degrees of freedom, and whose actuators, are in the order
@@ -55,12 +55,12 @@ def build_arm_model() -> mujoco.MjModel:
 
 
 def add_arm(spec: Spec, carrier: Body, pos: Vec3 = (0.0, 0.0, 0.0)) -> None:
-    """Add the arm to a body that carries it, with a base that weighs nothing.
+    """Add the arm, with a massless base, to a body that carries it.
 
     Args:
-        spec: What the body is part of; it has the materials of `COLOURS`.
+        spec: Model that contains the body; it has the materials of `COLOURS`.
         carrier: The body.
-        pos: Where the arm's base is, m, in the frame of the body.
+        pos: Position of the arm's base in the frame of the body, m.
     """
     parent = carrier.add_body(name="base", pos=pos)
     _add_shapes(parent)
@@ -113,7 +113,7 @@ def _add_scene(spec: Spec) -> None:
     )
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = [0.40] * 3, [0.25] * 3, [0.0] * 3
-    spec.visual.quality.offsamples = 0  # multisampling in software costs more than all the rest
+    spec.visual.quality.offsamples = 0  # software multisampling costs more than everything else
     spec.stat.extent, spec.stat.center = 0.8, [0.2, 0.0, 0.1]
     spec.visual.map.znear, spec.visual.map.zfar = 0.01, 10.0
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
@@ -150,7 +150,7 @@ def _add_link(spec: Spec, parent: Body, link: ArmLink) -> Body:
 
 
 def _add_shapes(body: Body) -> None:
-    """Add what is seen of a link, and what touches table and cube."""
+    """Add the visible shapes of a link, and those that touch table and cube."""
     for box in SO101.boxes:
         if box.body == body.name:
             body.add_geom(
@@ -181,7 +181,7 @@ def _add_cube(spec: Spec) -> None:
 
 
 def _add_cameras(spec: Spec) -> None:
-    """Add the two cameras of the policy and one that shows all to people."""
+    """Add the policy's two cameras and one overview camera for people."""
 
     def add(parent: Body, name: str, pos: Vec3, right: Vec3, up: Vec3, fovy_deg: float) -> None:
         camera = parent.add_camera(name=name, pos=pos, fovy=fovy_deg)

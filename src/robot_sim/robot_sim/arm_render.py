@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders the arm's episodes: a view from outside, and beside it the images of the policy."""
+"""Renders episodes of the arm: a view from outside, with the policy's images beside it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,13 +31,13 @@ def write_episodes(
     image_size: tuple[int, int],
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write an H.264 video (`.mp4`) of all episodes in real time, without the time between them.
+    """Write an H.264 video (`.mp4`) of all episodes in real time, without the pauses between them.
 
     Args:
         trace: The run to show.
         path: The file to write.
         image_size: Height and width of the policy's images.
-        on_image: Called after each image with the number that are done, and of all.
+        on_image: Called after each image with the number done and the total.
     """
     rows = shown(trace)
     rate_hz = round(1.0 / float(np.median(np.diff(trace.time_s))), 3)
@@ -55,7 +55,7 @@ def write_episodes(
 def write_ends(
     trace: ArmTrace, path: Path, *, image_size: tuple[int, int], columns: int = 4
 ) -> None:
-    """Write one image with the last moment of each episode."""
+    """Write one image that shows the last moment of each episode."""
     shown(trace)
     lasts = [np.flatnonzero(trace.episode == number)[-1] for number in range(len(trace.seed))]
     size = (WIDTH // 2, HEIGHT // 2)
@@ -68,13 +68,13 @@ def write_ends(
 
 
 def shown(trace: ArmTrace) -> _Rows:
-    """Return the rows in which an episode is under way, and a little after each."""
+    """Return the rows to show: each episode, and a short time after it."""
     under_way = trace.episode >= 0
     if not under_way.any():
         raise SimError("trace: expected rows of an episode, found none; the policy never ran")
     lasting = int(_SHOWN_AFTER_S / float(np.median(np.diff(trace.time_s))))
     recently = np.convolve(under_way, np.ones(lasting + 1))[: len(under_way)] > 0
-    # After RUN the cube is put elsewhere.
+    # After RUN the cube is moved.
     return np.flatnonzero(under_way | (recently & (trace.mode == RUN_MODE)))
 
 
@@ -89,7 +89,7 @@ def _images(trace: ArmTrace, rows: _Rows, image_size: tuple[int, int]) -> Iterat
 
 
 def _composed(world: ArmWorld, text: str) -> Frame:
-    """Return the view from outside with a caption, and the policy's images beside it."""
+    """Return the captioned view from outside, with the policy's images beside it."""
     outside = caption(world.render("outside", (HEIGHT, WIDTH * 2 // 3)), text)
     small = (WIDTH // 3, HEIGHT // 2)
     seen = [
@@ -103,7 +103,7 @@ def _text(trace: ArmTrace, row: int) -> str:
     number = int(trace.episode[: row + 1].max())
     first, last = np.flatnonzero(trace.episode == number)[[0, -1]]
     text = f"episode {number + 1}   {trace.time_s[row] - trace.time_s[first]:4.1f} s"
-    if number >= len(trace.seed):  # broken off
+    if number >= len(trace.seed):  # aborted
         return text
     result = "" if row < last else "   reached" if trace.succeeded[number] else "   not reached"
     return f"{text}   seed {trace.seed[number]}{result}"

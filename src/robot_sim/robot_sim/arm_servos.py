@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The servos of the simulated SO-101: between its joints and their bus, with a calibration file."""
+"""Servos of the simulated SO-101, between its joints and their bus, with a calibration file."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,12 @@ from robot_sim.servos import MIDDLE, STS3215, TURN_TICKS, XL330, XL430, Emulated
 
 FAMILIES: Final[dict[str, tuple[ServoModel, ...]]] = {
     "feetech": (STS3215,) * JOINTS,
-    # Those of a Koch, whose joints have the same names; the arm that they turn is an SO-101's.
+    # Registers of a Koch, whose joints have the same names; the simulated arm is still an SO-101.
     "dynamixel": (XL430, XL430, XL330, XL330, XL330, XL330),
 }
 _TICKS_PER_RAD: Final = TURN_TICKS / (2.0 * np.pi)
 _HOMED: Final = 2047
-"""What LeRobot's calibration makes of the middle of each joint's range."""
+"""Middle of each joint's range in LeRobot's calibration."""
 _WHOLE_TURN: Final = "wrist_roll"
 _MOST_OFFSET: Final = 900
 _ALWAYS_NS: Final = 1 << 40
@@ -34,7 +34,7 @@ class ArmServos:
     """Six servos, numbered from the base outwards, that turn the joints of a world.
 
     Attributes:
-        bus: What they are connected to.
+        bus: The bus that they are connected to.
     """
 
     def __init__(self, family: str = "feetech", *, seed: int = 0) -> None:
@@ -42,14 +42,14 @@ class ArmServos:
 
         Args:
             family: One of FAMILIES.
-            seed: How the horns were put on: another arm, with another calibration.
+            seed: Draws the mounting angles of the horns, and so the calibration.
         """
         if family not in FAMILIES:
             raise SimError(f"servos: expected one of {', '.join(FAMILIES)}, got '{family}'")
         random = np.random.default_rng(seed)
         self._horns = MIDDLE + random.integers(-_MOST_OFFSET, _MOST_OFFSET, JOINTS)
         low, high = SO101.lower_rad, SO101.upper_rad
-        # LeRobot's zero is the middle of the range, and so is the model's, but the gripper's.
+        # LeRobot's zero is the middle of the range, as is the model's, except for the gripper.
         self._middle_rad = np.where(np.array(SO101.joint_names) == "gripper", (low + high) / 2, 0.0)
         self._calibration: dict[str, dict[str, int]] = {}
         self._time_ns = 0
@@ -70,7 +70,7 @@ class ArmServos:
         self.calibrate()
 
     def calibrate(self) -> None:
-        """Write the calibration into the servos, for good."""
+        """Write the calibration permanently into the servos."""
         for servo in self.bus.servos:
             figures = self._calibration[servo.name]
             servo.put("homing", figures["homing_offset"])
@@ -79,7 +79,7 @@ class ArmServos:
             servo.keep()
 
     def save_calibration(self, file: Path) -> None:
-        """Write the calibration file, as LeRobot writes it."""
+        """Write the calibration file in LeRobot's format."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(self._calibration, indent=4) + "\n", "utf-8")
@@ -87,14 +87,14 @@ class ArmServos:
             raise SimError(f"{file}: expected a file that can be written: {error}") from None
 
     def hold(self, world: ArmWorld) -> None:
-        """Let all servos hold where the arm is, as a driver may have left them."""
+        """Make all servos hold their current position, as a driver may have left them."""
         self._sense(world)
         for servo in self.bus.servos:
             servo.put("goal", servo.get("position"))
             servo.put("torque_on", 1)
 
     def drive(self, world: ArmWorld) -> None:
-        """Move time on to the world's: the servos measure, and turn its joints until next time."""
+        """Advance to the world's time: the servos measure, then drive until the next call."""
         self.bus.pass_time(world.time_ns)
         with self.bus.lock:
             self._sense(world)

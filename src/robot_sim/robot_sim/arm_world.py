@@ -20,15 +20,15 @@ JOINTS = len(SO101.joint_names)
 IMAGE_SIZE = (96, 128)
 """Default height and width of the policy's images."""
 CUBE_DISTANCE_M = (0.15, 0.26)
-"""Range of the cube's distance from the axis of the shoulder's pan."""
+"""Range of the cube's distance from the shoulder-pan axis."""
 CUBE_BEARING_RAD = (-0.7, 0.7)
-"""Range of its direction from there; positive is left, seen from the base."""
+"""Range of the cube's direction from there; positive is left, seen from the base."""
 HOME_JITTER_RAD = 0.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSensors:
-    """What the arm's sensors, and an observer, know at one time. The arrays are copies.
+    """Readings of the arm's sensors, and ground truth, at one time. The arrays are copies.
 
     Attributes:
         time_ns: Simulated time.
@@ -50,10 +50,10 @@ class ArmSensors:
 
 
 class ArmWorld(DrivenWorld):
-    """A simulated SO-101. The same calls give the same results, bit for bit, on one machine.
+    """A simulated SO-101. The same calls give bit-identical results on one machine.
 
-    The servos hold the arm where it begins until the first command arrives, as position servos do;
-    they damp when the latest command has expired.
+    Until the first command, the servos hold the start pose, as position servos do;
+    they damp once the latest command has expired.
     """
 
     def __init__(self, *, seed: int = 0, image_size: tuple[int, int] = IMAGE_SIZE) -> None:
@@ -78,10 +78,10 @@ class ArmWorld(DrivenWorld):
         self.reset(seed=seed)
 
     def reset(self, *, seed: int = 0) -> None:
-        """Begin an episode at time 0: the arm near its home, the cube somewhere in its reach.
+        """Start an episode at time 0: the arm near its home, the cube within its reach.
 
         Args:
-            seed: Says where; 0 is the exact home and a cube straight ahead.
+            seed: Draws both; 0 is the exact home and a cube straight ahead.
         """
         self._start_again()
         home, cube = _places(self.model, seed)
@@ -90,13 +90,13 @@ class ArmWorld(DrivenWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def move_cube(self, seed: int) -> None:
-        """Put the cube where `reset` with this seed puts it; time and arm go on."""
+        """Put the cube where `reset` with this seed puts it; time and arm continue."""
         _, self._data.qpos[JOINTS:] = _places(self.model, seed)
         self._data.qvel[JOINTS:] = 0.0
         mujoco.mj_forward(self.model, self._data)
 
     def show(self, pose: npt.ArrayLike) -> None:
-        """Take over a `pose`, at rest, for `render` and `sense`."""
+        """Set a `pose`, at rest, for `render` and `sense`."""
         self._data.qpos[:], self._data.qvel[:] = pose, 0.0
         mujoco.mj_forward(self.model, self._data)
 
@@ -113,14 +113,14 @@ class ArmWorld(DrivenWorld):
         )
 
     def render(self, camera: str, size: tuple[int, int] | None = None) -> Frame:
-        """Return what a camera sees now; the first call opens OpenGL for the calling thread.
+        """Return the current image of a camera; the first call opens OpenGL for the calling thread.
 
         Args:
             camera: One of `arm_model.CAMERAS`.
-            size: Height and width, if not those of `image_size`.
+            size: Height and width; `image_size` by default.
 
         Returns:
-            Colours [height, width, 3], uint8, RGB.
+            Image [height, width, 3], uint8, RGB.
         """
         if camera not in self._views:
             raise SimError(f"camera: expected one of {', '.join(CAMERAS)}, got '{camera}'")
@@ -130,7 +130,7 @@ class ArmWorld(DrivenWorld):
         return self._offscreen.image(self._data, self._views[camera], width=width, height=height)
 
     def close(self) -> None:
-        """Free what `render` opened, on the thread that rendered."""
+        """Free the resources of `render`; call it on the thread that rendered."""
         if self._offscreen is not None:
             self._offscreen.close()
             self._offscreen = None
@@ -158,7 +158,7 @@ def _places(model: mujoco.MjModel, seed: int) -> tuple[Array, Array]:
             SO101.lower_rad,
             SO101.upper_rad,
         )
-        # Uniform over the area, not over the distance.
+        # uniform over the area, not over the distance
         distance_m = float(np.sqrt(random.uniform(*np.square(CUBE_DISTANCE_M))))
         bearing_rad = random.uniform(*CUBE_BEARING_RAD)
         turn_rad = random.uniform(0.0, np.pi / 2.0)

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A depth camera on the base of a simulated robot, by rays; it needs no graphics.
+"""A depth camera on the base of a simulated robot, by ray casting; it needs no graphics.
 
-Its faults are switched on and off by the simulated clock, and written like those of a robot
+The simulated clock switches its faults on and off; they are written like those of a robot
 (`robot_sim.faults`):
 
 ===============================  =================================================================
-`freeze:depth_camera`            the last image comes again and again, stamp included
-`drop:depth_camera`              no image comes
-`covered:depth_camera`           no depth is known
-`unknown:depth_camera=share`     the depth of so many pixels is not known, 0 to 1
-`slow:depth_camera=factor`       images come so many times less often
+`freeze:depth_camera`            the last image repeats, stamp included
+`drop:depth_camera`              no image is sent
+`covered:depth_camera`           all depths are unknown
+`unknown:depth_camera=share`     this share of the pixels, 0 to 1, has unknown depth
+`slow:depth_camera=factor`       the image rate is divided by this factor
 ===============================  =================================================================
 """
 
@@ -31,7 +31,7 @@ from robot_sim.figures import Array
 from robot_sim.world import World
 
 STREAM = "depth_camera"
-"""Target of the camera's faults, name of its frame and of its topics."""
+"""Target of the camera's faults, and name of its frame and topics."""
 UNKNOWN = np.float32(np.nan)
 _WITH_VALUE = ("unknown", "slow")
 
@@ -45,14 +45,14 @@ class CameraFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthCameraFigures:
-    """Where the camera is, and what it sees.
+    """Mounting and optics of the camera.
 
     Attributes:
         size: Height and width of the image, pixels.
         vertical_deg: Vertical field of view.
-        position_m: In the frame of the base [3].
-        pitch_deg: How far its optical axis points down from the base's x axis.
-        far_m: Depth from which on nothing is seen.
+        position_m: Position in the frame of the base [3].
+        pitch_deg: Angle by which its optical axis points down from the base's x axis.
+        far_m: Range: larger depths are reported as infinity.
         rate_hz: Images per second.
     """
 
@@ -71,9 +71,9 @@ class DepthCameraFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DepthFrame:
-    """Depth along the optical axis [height, width], m, and when it was seen, simulated time.
+    """Depth along the optical axis [height, width], m, and its simulated time of measurement.
 
-    NaN: not known; infinity: too far.
+    NaN: unknown; infinity: out of range.
     """
 
     metres: npt.NDArray[np.float32]
@@ -81,15 +81,15 @@ class DepthFrame:
 
 
 class DepthCamera:
-    """Looks at the world of a robot, `rate_hz` times a second.
+    """Takes `rate_hz` depth images of a robot's world per second.
 
     Attributes:
         figures: Of the camera.
-        faults: What goes wrong, and when.
+        faults: Faults and their times.
     """
 
     def __init__(self, figures: DepthCameraFigures, seed: int = 0) -> None:
-        """Lay out the rays; `seed` draws the pixels that are not known."""
+        """Compute the rays; `seed` draws the pixels of unknown depth."""
         height, width = figures.size
         if min(height, width) < 1 or len(figures.position_m) != 3:
             raise SimError(
@@ -103,7 +103,7 @@ class DepthCamera:
         self._last: DepthFrame | None = None
         down = (np.arange(height) + 0.5 - height / 2.0) / figures.focal_px
         right = (np.arange(width) + 0.5 - width / 2.0) / figures.focal_px
-        # In the frame of the camera: x forward, y left, z up; depth 1.
+        # In the camera's frame: x forward, y left, z up; depth 1.
         ahead = np.stack(
             np.broadcast_arrays(1.0, -right[None, :], -down[:, None]), axis=-1
         ).reshape(-1, 3)
@@ -115,7 +115,7 @@ class DepthCamera:
         self._rays: Array = ahead @ about_y.T / lengths[:, None]
 
     def look(self, world: World) -> DepthFrame | None:
-        """Return an image, if it is time for one and one comes."""
+        """Return an image if one is due and no fault withholds it."""
         now_ns = world.time_ns
         if now_ns < self._due_ns:
             return None

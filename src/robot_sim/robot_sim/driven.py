@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What simulated robots share: time, drives with expiry and latency, stepping."""
+"""Base class of simulated robots: time, drives with command expiry and latency, stepping."""
 
 import time
 from collections.abc import Callable
@@ -37,12 +37,12 @@ class JointSensors(Protocol):
 class DrivenWorld:
     """A robot with drives in a world of its own. The same calls give the same results.
 
-    The drives damp whenever the latest command has expired and, unless a robot says otherwise,
+    The drives damp whenever the latest command has expired and, unless a subclass differs,
     until the first one arrives.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Take over a model, of whole steps per second; see `Drives` for what else it must be."""
+        """Wrap a model with whole steps per second; `Drives` lists its other requirements."""
         self.model = model
         self.steps_per_s: int = round(1.0 / model.opt.timestep)
         self._data = mujoco.MjData(model)
@@ -51,12 +51,12 @@ class DrivenWorld:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """The driven joints, in the order of all joint arrays."""
+        """Driven joints, in the order of all joint arrays."""
         return self._drives.joint_names
 
     @property
     def pose(self) -> Array:
-        """Positions of the model [nq], as a copy; of a free body its place, then w x y z."""
+        """Positions of the model [nq], as a copy; for a free body its position, then w x y z."""
         return np.array(self._data.qpos)
 
     @property
@@ -71,7 +71,7 @@ class DrivenWorld:
 
     @property
     def latency_ns(self) -> int:
-        """Time that a command takes to reach the drives, 0 to 40 ms."""
+        """Time from sending a command to its arrival at the drives, 0 to 40 ms."""
         return self._drives.latency_ns
 
     @latency_ns.setter
@@ -81,29 +81,29 @@ class DrivenWorld:
         self._drives.latency_ns = value
 
     def scale_gains(self, *, stiffness: float, damping: float) -> None:
-        """Let the drives follow with other gains than they are commanded, by these factors."""
+        """Multiply the gains of all commands by these factors."""
         if min(stiffness, damping) < 0.0:
             raise SimError(f"gains: expected factors >= 0, got {stiffness:g} and {damping:g}")
         self._drives.stiffness_scale, self._drives.damping_scale = stiffness, damping
 
     @property
     def damped(self) -> bool:
-        """Whether the drives damp because there is no valid command."""
+        """True if the drives damp because there is no valid command."""
         return self._drives.damped
 
     def apply(self, command: DriveCommand) -> None:
-        """Send a command to the drives; it replaces the one before when it arrives."""
+        """Send a command to the drives; on arrival it replaces the previous one."""
         self._drives.send(command, self.time_ns)
 
     def expire(self) -> None:
-        """Let the drives damp now and forget commands on the way.
+        """Make the drives damp now and drop commands that have not arrived yet.
 
-        For a caller that times expiry on a clock of its own.
+        For callers that time the expiry on their own clock.
         """
         self._drives.forget()
 
     def whole_steps(self, duration_ns: int) -> int:
-        """Return how many physics steps a time is, to the nearest ns."""
+        """Return a duration as a number of physics steps, to the nearest ns."""
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
@@ -127,24 +127,24 @@ class DrivenWorld:
             mujoco.mj_step(self.model, self._data)
             self._steps += 1
             self._after_step()
-        # Sensors of force and acceleration still show the step's beginning: bring them up to date.
+        # Force and acceleration sensors still show the start of the step: update them.
         mujoco.mj_forward(self.model, self._data)
 
     def _start_again(self) -> None:
-        """Go back to time 0 and the model's own pose; commands are forgotten."""
+        """Reset to time 0 and the model's own pose; drop all commands."""
         mujoco.mj_resetData(self.model, self._data)
         self._steps = 0
         self._drives.forget()
 
     def _before_step(self) -> None:
-        """Act on the world before each physics step."""
+        """Hook before each physics step."""
 
     def _after_step(self) -> None:
-        """Look at the world after each physics step."""
+        """Hook after each physics step."""
 
 
 def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
-    """Return a period, which a parameter states, in physics steps."""
+    """Return a period from a parameter as a number of physics steps."""
     try:
         return world.whole_steps(round(period_s * NS_PER_S))
     except SimError:
@@ -155,10 +155,10 @@ def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
 
 
 class RealTimePacer:
-    """Paces a simulation; where the machine is too slow, time is set right, with a warning."""
+    """Keeps a simulation in real time; if the machine is too slow, resets the clock and warns."""
 
     def __init__(self, warn: Callable[[str], object]) -> None:
-        """Begin at simulated time 0; `warn` logs a text, at most every 5 s."""
+        """Start at simulated time 0; `warn` logs a message, at most every 5 s."""
         self._warn, self._warned_ns = warn, -_WARN_EVERY_NS
         self._offset_ns, self._wall_offset_ns = time.monotonic_ns(), time.time_ns()
 

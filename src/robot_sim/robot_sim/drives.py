@@ -14,7 +14,7 @@ from robot_sim.figures import LITE3, Array
 
 DAMPING_ON_EXPIRY = 5.0
 _FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
-# MuJoCo refuses controls beyond 1e10; far below that every drive is at its torque limit anyway.
+# MuJoCo rejects controls beyond 1e10; every drive is at its torque limit far below that.
 _LARGEST = 1e6
 _NEVER_NS = 1 << 62
 _NOT_NEGATIVE = ("stiffness", "damping", "effort_limit")
@@ -22,7 +22,7 @@ _NOT_NEGATIVE = ("stiffness", "damping", "effort_limit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveCommand:
-    """What the drives shall do until the next command, or until this one expires.
+    """Command that the drives follow until the next one arrives or this one expires.
 
     torque = clip(stiffness * (position - q) + damping * (velocity - dq) + effort, +-effort_limit),
     closed continuously inside the drive. All arrays are float64 [n] in the order of `joint_names`.
@@ -34,7 +34,7 @@ class DriveCommand:
         effort: Feed-forward torques, N m.
         stiffness: Position gains, N m/rad, not negative.
         damping: Velocity gains, N m s/rad, not negative.
-        effort_limit: Torque limits, N m, not negative; the joint's rated torque also holds.
+        effort_limit: Torque limits, N m, not negative; the joint's rated torque also applies.
         valid_for_ns: Time after its arrival at the drives at which the command expires.
     """
 
@@ -56,9 +56,9 @@ def position_command(
     joint_names: tuple[str, ...] = LITE3.joint_names,
     valid_for_ns: int = 200_000_000,
 ) -> DriveCommand:
-    """Return a command to hold `position` (rad, [n]) with gains for every joint, or for each [n].
+    """Return a command to hold `position` [n], rad, with gains for all joints or for each [n].
 
-    No joint is limited to less than its rated torque. The names are the Lite3's if not given.
+    Only the joints' rated torques limit it. The joint names default to the Lite3's.
     """
     target = np.array(position, dtype=np.float64)
     zeros = np.zeros_like(target)
@@ -89,11 +89,11 @@ def write_pd_law(
 class Drives:
     """The n drives of one simulated robot. Without a valid command they damp.
 
-    Before the first one they may hold the positions that `hold` gives them.
+    Before the first one they may hold the positions passed to `hold`.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Take over the actuators of `model`; they damp until a command arrives.
+        """Use the actuators of `model`; they damp until a command arrives.
 
         Args:
             model: A robot whose affine actuators bear the names of their joints, and whose force
@@ -115,7 +115,7 @@ class Drives:
         return self._expires_ns is None
 
     def send(self, command: DriveCommand, now_ns: int) -> None:
-        """Check a command and let it arrive after `latency_ns`."""
+        """Check a command and deliver it after `latency_ns`."""
         order = _order(command.joint_names, self.joint_names)
         for name in _FIELDS:
             _check_field(name, getattr(command, name), len(self.joint_names))
@@ -126,7 +126,7 @@ class Drives:
         self._on_the_way.append((now_ns + self.latency_ns, command, order))
 
     def update(self, now_ns: int) -> Array:
-        """Let commands that are due arrive and old ones expire.
+        """Deliver commands that are due and expire old ones.
 
         Returns:
             Actuator controls (rad, [n]) for the physics step that begins at `now_ns`.
@@ -146,7 +146,7 @@ class Drives:
         self._expires_ns = None
 
     def hold(self, position: Array, *, stiffness: float, damping: float) -> None:
-        """Hold these positions until a command arrives, as servos do that are switched on.
+        """Hold these positions until a command arrives, as servos do after power-on.
 
         Args:
             position: Target positions [n], rad.
@@ -158,12 +158,12 @@ class Drives:
         self._expires_ns = _NEVER_NS
 
     def forget(self) -> None:
-        """Drop commands on the way and damp, as after a power cycle; switched-off motors stay."""
+        """Drop undelivered commands and damp, as after a power cycle; motors stay off."""
         self._on_the_way.clear()
         self.damp()
 
     def set_motor(self, joint_name: str, *, on: bool) -> None:
-        """Switch one motor on or off; one that is off neither drives nor brakes."""
+        """Switch one motor on or off; a motor that is off neither drives nor brakes."""
         if joint_name not in self.joint_names:
             known = ", ".join(self.joint_names)
             raise SimError(f"motor: unknown joint '{joint_name}'; known: {known}")
@@ -171,7 +171,7 @@ class Drives:
         self._model.actuator_gear[:, 0] = self._motor_on
 
     def _load(self, command: DriveCommand, order: npt.NDArray[np.intp]) -> None:
-        """Make an arrived command the law of the drives."""
+        """Apply a command that has arrived."""
         ordered = {
             name: np.clip(getattr(command, name), -_LARGEST, _LARGEST)[order] for name in _FIELDS
         }
@@ -185,13 +185,12 @@ class Drives:
         )
 
     def _set(self, ctrl: Array, bias: Array, kp: Array, kd: Array, limit_nm: Array) -> None:
-        """Make this the law of the drives."""
         self._ctrl = ctrl
         write_pd_law(self._model, bias=bias, stiffness=kp, damping=kd, effort_limit_nm=limit_nm)
 
 
 def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Return where each joint of the robot, `expected`, is in the names given."""
+    """Return the index of each joint of the robot, `expected`, in the given names."""
     if given == expected:
         return np.arange(len(expected))
     problems = {
@@ -209,7 +208,7 @@ def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.
 
 
 def _check_field(name: str, values: Array, count: int) -> None:
-    """Raise unless `values` is a finite [count] array, not negative where that is required."""
+    """Raise unless `values` is a finite [count] array, and not negative where required."""
     expected = (count,)
     if np.shape(values) != expected:
         raise SimError(f"command.{name}: expected shape {expected}, got {np.shape(values)}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot's host in real time, between its faults and its network; events and trace as files."""
+"""Runs a robot's host in real time, between its faults and its network; logs events and a trace."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from robot_sim.trace import WalkRecord
 
 
 class Log(Protocol):
-    """Where an emulator writes what happens: a node's logger, or Python's own."""
+    """Log of an emulator: a node's logger, or Python's own."""
 
     def info(self, message: str) -> object:
         """Log what is as expected."""
@@ -28,12 +28,12 @@ class Log(Protocol):
 
 
 class Emulator:
-    """Lets an emulated robot live. A subclass knows its network.
+    """Runs an emulated robot; a subclass provides its network.
 
     Attributes:
         host: The robot's computer.
         record: The trace of the walk.
-        stopped: Whether `run` shall return, or has.
+        stopped: Whether `run` should return, or has returned.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class Emulator:
         trace_file: str,
         log: Log,
     ) -> None:
-        """Prepare; the robot's time stands still until `run`.
+        """Prepare; simulated time stands still until `run`.
 
         Args:
             host: The robot's computer.
             planned: Returns the plan of faults given as texts at a simulated time, ns.
-            faults: The first ones.
-            latency_s: Time that a command takes to reach the drives, where no fault says otherwise.
+            faults: Initial faults.
+            latency_s: Time that a command takes to reach the drives, unless a fault changes it.
             period_s: Time between rows of the trace.
             duration_s: Simulated time after which `run` returns; 0: never.
-            event_file: Where events are appended, a line of JSON each; empty: nowhere.
-            trace_file: Where `save` writes the trace; empty: nowhere.
-            log: Where events and warnings are written.
+            event_file: File to which events are appended as lines of JSON; empty: none.
+            trace_file: File to which `save` writes the trace; empty: none.
+            log: Log for events and warnings.
         """
         world = host.world
         world.latency_ns = self._latency_ns = round(latency_s * NS_PER_S)
@@ -71,16 +71,16 @@ class Emulator:
         self._ends_ns = round(duration_s * NS_PER_S) or math.inf
         self._events = _opened(event_file)
         self.record = WalkRecord(trace_file)
-        # What other threads ask for is done between two steps.
+        # Requests of other threads are served between two steps.
         self._asked: deque[Callable[[], None]] = deque()
         self.stopped = False
 
     def arrived(self) -> Sequence[Any]:
-        """Return what has arrived from the network, each as the arguments of `host.receive`."""
+        """Return the messages from the network, each as the arguments of `host.receive`."""
         raise NotImplementedError
 
     def step(self, now_ns: int) -> None:
-        """Let the host go on by one step, and send what it has to send, as the faults change it."""
+        """Advance the host by one step and send its output, as the faults change it."""
         raise NotImplementedError
 
     def run(self) -> None:
@@ -102,7 +102,7 @@ class Emulator:
         self.stopped = True
 
     def save(self) -> None:
-        """Write the trace, if one was asked for and there is anything in it."""
+        """Write the trace, if a file is given and the trace has rows."""
         self.record.save()
 
     def close(self) -> None:
@@ -110,11 +110,11 @@ class Emulator:
             self._events.close()
 
     def ask(self, action: Callable[[], None]) -> None:
-        """Let the thread of `run` do something between two steps."""
+        """Have the thread of `run` call a function between two steps."""
         self._asked.append(action)
 
     def change_faults(self, texts: Sequence[str]) -> None:
-        """Replace the planned faults, which is an event; motors and latency start afresh."""
+        """Replace the planned faults, and log that as an event; motors and latency are reset."""
         plan = self._planned(texts, self.host.world.time_ns)
 
         def change() -> None:

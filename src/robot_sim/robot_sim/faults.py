@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of a robot, switched on and off by the simulated clock.
+"""Faults of a robot, switched on and off by simulated time.
 
-A fault is written `kind[:target][@start_s][+duration_s][=value]`. Without a start it begins at 0;
-without a duration it lasts to the end:
+A fault is written `kind[:target][@start_s][+duration_s][=value]`. The default start is 0; without a
+duration it lasts to the end:
 
 ==========================================  ======================================================
 `freeze:<stream>`                           the stream repeats its last message, stamp included
@@ -12,11 +12,11 @@ without a duration it lasts to the end:
 `noise:<stream>.<field>=sigma`              Gaussian noise in the unit of the field
 `zero:<stream>.<field>`                     all of the field is 0
 `reverse:<stream>.<field>`                  the field has the opposite sign
-`bias:<stream>.<field>=value`               the field's last element is too high by so much
-`stuck:<joint>`                             the joint's position stands still
-`swapped:<joint>.<joint>`                   positions and velocities of two joints, exchanged
-`order:joint_states`                        joint values ordered part by part, not leg by leg,
-                                            under unchanged names; of a quadruped
+`bias:<stream>.<field>=value`               this value is added to the field's last element
+`stuck:<joint>`                             the joint's position reading does not change
+`swapped:<joint>.<joint>`                   positions and velocities of two joints are exchanged
+`order:joint_states`                        joint values are grouped by joint type, not by leg,
+                                            under unchanged names; quadrupeds only
 `latency:command=seconds`                   commands reach the drives later (0 to 0.04 s)
 `motor_off:<joint>`                         the motor neither drives nor brakes
 `push:front|rear|left|right=newton`         a push *from* that side, seen from the robot
@@ -51,7 +51,7 @@ STREAM_FIELDS = {
     "contact": {"force": "foot_force_world"},
     "odom": {"position": "pos_world", "velocity": "lin_vel_body"},
 }
-"""Streams, and their fields by the names of `Sensors`."""
+"""Streams and their fields, named as in `Sensors`."""
 _PUSH_DIRECTION = {
     "front": (-1.0, 0.0, 0.0),
     "rear": (1.0, 0.0, 0.0),
@@ -75,7 +75,7 @@ TARGETS = {
     "motor_off": (),
     "push": tuple(_PUSH_DIRECTION),
 }
-"""Kinds of faults and the targets of each; the joints are the robot's, which a plan knows."""
+"""Kinds of faults and the targets of each; a plan adds the robot's joints."""
 _OF_JOINTS = ("motor_off", "stuck", "swapped")
 WITH_VALUE = ("noise", "bias", "latency", "push")
 """Kinds that take a value; the others take none."""
@@ -89,9 +89,9 @@ AnyFault = TypeVar("AnyFault", bound="Fault")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong.
+    """One fault of a robot.
 
-    A subclass knows further kinds: it has other `targets` and another `with_value`.
+    A subclass adds further kinds: it has other `targets` and its own `with_value`.
 
     Attributes:
         kind: One of the keys of `targets`.
@@ -147,7 +147,7 @@ class Fault:
 
         Args:
             texts: The faults.
-            now_ns: Simulated time; what is over by then cannot be planned any more.
+            now_ns: Simulated time; faults that end before it are refused.
         """
         faults = [(text, cls.parse(text)) for text in texts if text.strip()]
         for text, fault in faults:
@@ -160,7 +160,7 @@ class Fault:
 
     @property
     def end_s(self) -> float:
-        """Simulated time at which it is over."""
+        """Simulated time at which it ends."""
         return self.start_s + self.duration_s
 
     def active(self, time_ns: int) -> bool:
@@ -168,16 +168,16 @@ class Fault:
 
 
 def starting(text: str, start_s: float) -> str:
-    """Return the text of a fault, written without a start, with one: before duration and value."""
+    """Return the text of a fault without a start, with one inserted before duration and value."""
     place = min((text.index(mark) for mark in "+=" if mark in text), default=len(text))
     return f"{text[:place]}@{start_s:.3f}{text[place:]}"
 
 
 class FaultFile:
-    """A file with faults, a line each, which is read again whenever it changes.
+    """A file with one fault per line, read again whenever it changes.
 
     Attributes:
-        path: Of the file, which need not be there yet; empty: none.
+        path: The file, which may not exist yet; empty: none.
     """
 
     def __init__(self, path: str) -> None:
@@ -194,7 +194,7 @@ class FaultFile:
             return None
         try:
             found = Path(self.path).stat()
-            # The kernel's clock of files ticks every few ms only.
+            # The kernel updates file timestamps every few ms only.
             if self._read == (found.st_mtime_ns, found.st_size):
                 return None
             self._read = found.st_mtime_ns, found.st_size
@@ -207,9 +207,9 @@ class FaultFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """What leaves the robot: per stream the sensors it shows, None while it is silent.
+    """Sensor output per stream; None while a stream is silent.
 
-    Only the stream's own fields and `time_ns`, its stamp, count in each.
+    Only the stream's own fields and its stamp, `time_ns`, are used from each.
     """
 
     joint_states: Sensors | None
@@ -218,7 +218,7 @@ class Streams:
     odom: Sensors | None
 
     def merged(self) -> Sensors | None:
-        """Return all streams in one with the oldest stamp, None when one of them is silent."""
+        """Return all streams merged, with the oldest stamp; None if one of them is silent."""
         shown = {name: getattr(self, name) for name in STREAM_FIELDS}
         if self.joint_states is None or None in shown.values():
             return None
@@ -232,7 +232,7 @@ class Streams:
 
 
 class FaultPlan:
-    """Faults to come: `act` gives them to the world, `apply` to what the sensors show."""
+    """Planned faults: `act` applies them to the world, `apply` to the sensors' output."""
 
     def __init__(
         self,
@@ -244,9 +244,9 @@ class FaultPlan:
         """Plan faults.
 
         Args:
-            faults: In the order in which those of one stream are applied.
-            seed: Of the noise.
-            joint_names: Of the robot.
+            faults: The faults; those of one stream apply in this order.
+            seed: Seed of the noise.
+            joint_names: The robot's joints.
         """
         self.faults = tuple(faults)
         for fault in self.faults:
@@ -274,7 +274,7 @@ class FaultPlan:
         return cls(Fault.parse_all(texts, now_ns=now_ns), seed=seed, joint_names=joint_names)
 
     def act(self, world: World) -> None:
-        """Begin and end the faults of motors, pushes and latency that are due.
+        """Begin and end the motor, push and latency faults that are due.
 
         Call it before each `world.step`.
         """
@@ -288,7 +288,7 @@ class FaultPlan:
                 _end(fault, world)
 
     def apply(self, sensors: Sensors) -> Streams:
-        """Return what leaves the robot when its sensors are `sensors`."""
+        """Return the robot's output for these `sensors`."""
         return Streams(**{stream: self._stream(stream, sensors) for stream in STREAM_FIELDS})
 
     def _stream(self, stream: str, sensors: Sensors) -> Sensors | None:
@@ -342,14 +342,14 @@ class FaultPlan:
 
 
 def _find_stream(fault: Fault) -> str:
-    """Return the stream that a fault spoils; another word for a fault of the body."""
+    """Return the stream that a fault affects, or another word for a fault of the body."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"
     return fault.target.split(".")[0]
 
 
 def _require_joints(fault: Fault, joint_names: Sequence[str]) -> None:
-    """Raise SimError unless a fault has a joint as its target, or two that are swapped."""
+    """Raise SimError unless a fault targets a joint, or two joints to swap."""
     if fault.kind != "swapped":
         _require(fault, joint_names)
     elif len(pair := fault.target.split(".")) != 2 or not {*pair} <= {*joint_names}:
@@ -360,14 +360,14 @@ def _require_joints(fault: Fault, joint_names: Sequence[str]) -> None:
 
 
 def _require(fault: Fault, targets: Sequence[str]) -> None:
-    """Raise SimError unless a fault has one of these targets."""
+    """Raise SimError unless the fault's target is one of these."""
     if fault.target not in targets:
         known = ", ".join(targets)
         raise SimError(f"fault {fault.kind}: unknown target '{fault.target}'; known: {known}")
 
 
 def _begin(fault: Fault, world: World) -> None:
-    """Give a fault to the robot's body."""
+    """Apply a fault to the robot's body."""
     if fault.kind == "motor_off":
         world.motor_off(fault.target)
     elif fault.kind == "latency":
@@ -378,7 +378,7 @@ def _begin(fault: Fault, world: World) -> None:
 
 
 def _end(fault: Fault, world: World) -> None:
-    """Take a fault from the robot's body; a push ends by itself."""
+    """Remove a fault from the robot's body; a push ends by itself."""
     if fault.kind == "motor_off":
         world.motor_on(fault.target)
     elif fault.kind == "latency":

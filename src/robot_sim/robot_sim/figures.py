@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a robot, from its folder: the one place that knows the robot's name.
+"""Data of a robot, read from its folder: the only place that knows the robot's name.
 
 A folder holds `figures.yaml`; `robots/lite3` and `robots/g1` have every key of a legged robot.
 Metres, kilograms, kg m^2, radians, N m, rad/s; x forward, y left, z up in the base.
@@ -29,7 +29,7 @@ Vec3 = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
 Pose = Literal["lying", "standing"]
 ROBOTS = Path(__file__).parent / "robots"
-"""Folders of the robots that come with this package; the name of one is that of its robot."""
+"""Folders of the robots in this package; each folder is named after its robot."""
 FILE = "figures.yaml"
 MATERIALS = ("skin", "dark", "metal", "accent", "rubber")
 KINDS = ("box", "sphere", "capsule", "cylinder")
@@ -38,7 +38,7 @@ LEVEL_QUAT: Quat = (1.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HingeFigures:
-    """A hinge through the origin of the body that it moves, with a drive.
+    """A driven hinge through the origin of the body that it moves.
 
     Attributes:
         name: Its name on topics.
@@ -66,11 +66,11 @@ class BodyFigures:
         name: Its name.
         parent: The body that carries it; empty in the base alone.
         pos: Origin of its frame in the parent's, m.
-        quat_wxyz: Orientation of its frame in the parent's, the joint being at zero.
+        quat_wxyz: Orientation of its frame in the parent's with the joint at zero.
         mass_kg: Its mass.
         com: Centre of mass, m.
         inertia: About that, in the body's axes, kg m^2: xx, yy, zz, and xy, xz, yz if not 0.
-        joint: What moves it.
+        joint: The hinge that moves it, if any.
     """
 
     name: str
@@ -85,14 +85,14 @@ class BodyFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foot:
-    """Spheres of rubber at the end of a leg, which the floor's force is measured on.
+    """Rubber spheres at the end of a leg, on which the ground reaction force is measured.
 
     Attributes:
         name: LEG_foot.
-        body: What it is fixed to.
-        pos: Its place there, m.
-        radius_m: Of each sphere.
-        mass_kg: Of all; 0 where the body's mass has it.
+        body: The body that it is fixed to.
+        pos: Its position there, m.
+        radius_m: Radius of each sphere.
+        mass_kg: Mass of all spheres; 0 if the body's mass includes them.
         spheres: Centres of several, m; a single one lies at `pos`.
     """
 
@@ -110,7 +110,7 @@ class Foot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPose:
-    """Height of the base at which the robot touches the floor, and its joints limb by limb, rad."""
+    """Height of the base at which the robot touches the floor, and its joints by limb, rad."""
 
     height_m: float
     joints: tuple[tuple[float, ...], ...]
@@ -124,7 +124,7 @@ class StartPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poses:
-    """How the robot starts: lying, or in the pose of its policies."""
+    """Start poses: lying, or the pose from which its policies start."""
 
     lying: StartPose
     standing: StartPose
@@ -132,14 +132,14 @@ class Poses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A shape of one body, or of the same body of each limb as it is in the front left one.
+    """A shape of one body, or of that body in every limb, given as in the front left one.
 
     Attributes:
         body: Name of a body; `hip` means every body NAME_hip, too.
         kind: One of KINDS.
-        places: A point, or the two between which a capsule or cylinder runs.
-        size: Half sizes of a box, else the radius.
-        material: One of MATERIALS; empty for what is not seen.
+        places: A point, or the two end points of a capsule or cylinder.
+        size: Half sizes of a box, otherwise the radius.
+        material: One of MATERIALS; empty for invisible shapes.
         mirror: Axes whose signs change: `x` in bodies behind the base, `y` on its right.
     """
 
@@ -157,16 +157,16 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class LeggedRobot:
-    """All that the model and the world know of a robot on legs.
+    """All data of a legged robot that the model and the world use.
 
     Attributes:
-        bodies: The base first; each is carried by the one before it or by one that carries that.
+        bodies: The base first; the parent of each is the body before it or an ancestor of that.
         feet: One for each leg.
-        fallen_height_m: Height of the base above the ground below which the robot is down.
-        hulls: What touches the floor beside the feet.
-        looks: What is seen.
-        imu: Place of the IMU in the base, m.
-        starts: The pose in which its policy takes it over.
+        fallen_height_m: Height of the base above the ground below which the robot has fallen.
+        hulls: Shapes that touch the floor, besides the feet.
+        looks: Visible shapes.
+        imu: Position of the IMU in the base, m.
+        starts: The pose in which its policy takes control.
     """
 
     name: str
@@ -180,7 +180,7 @@ class LeggedRobot:
     starts: str = "lying"
 
     def __post_init__(self) -> None:
-        """Check what the types do not say."""
+        """Check the rules that the types do not express."""
         self._check_tree()
         if self.starts not in get_args(Pose):
             raise SimError(f"starts: expected one of {get_args(Pose)}, found {self.starts!r}")
@@ -207,7 +207,7 @@ class LeggedRobot:
                 )
 
     def _check_tree(self) -> None:
-        """Check that MuJoCo, which goes through bodies depth first, keeps their order."""
+        """Check the order of the bodies: MuJoCo visits them depth first and must keep it."""
         path: list[str] = []
         for number, body in enumerate(self.bodies):
             if body.parent not in (path or [""]):
@@ -229,7 +229,7 @@ class LeggedRobot:
 
     @cached_property
     def joints(self) -> tuple[HingeFigures, ...]:
-        """Of all bodies, in the order of all joint arrays [n]."""
+        """Joints of all bodies, in the order of all joint arrays [n]."""
         return tuple(body.joint for body in self.bodies if body.joint is not None)
 
     @cached_property
@@ -264,7 +264,7 @@ class LeggedRobot:
         return found
 
     def part(self, joint_name: str) -> str:
-        """Return what a joint is called in every leg: `HipX` of FL_HipX_joint."""
+        """Return the name that a joint has in every leg: `HipX` for FL_HipX_joint."""
         name = joint_name.removesuffix("_joint")
         for foot in self.feet:
             name = name.removeprefix(f"{foot.leg}_")
@@ -276,10 +276,10 @@ def load_robot(robot: str | Path) -> LeggedRobot:
 
 
 def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
-    """Return the figures of a robot.
+    """Return the data of a robot.
 
     Args:
-        kind: A dataclass of numbers, texts, tuples of these and dataclasses, as the file has them.
+        kind: Dataclass of the file's content: numbers, texts, tuples of these, and dataclasses.
         robot: Name of a folder of ROBOTS, or any folder; see `figures_file`.
     """
     file = figures_file(robot)
@@ -293,7 +293,7 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
 
 
 def figures_file(robot: str | Path) -> Path:
-    """Return where the figures of a robot would be; there may be no such file.
+    """Return the path of a robot's data; the file may not exist.
 
     Args:
         robot: Name of a folder of ROBOTS, else a folder, relative to the current one. A text with a
@@ -306,7 +306,7 @@ def figures_file(robot: str | Path) -> Path:
 
 
 def _instead(file: Path) -> str:
-    """Return what is there instead of figures, with the remedy."""
+    """Return a description of what exists instead, with the remedy."""
     found = file.parent
     if found.is_dir():
         return "those of another kind of robot" if file.is_file() else f"{found} without that file"
@@ -330,7 +330,7 @@ def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
 
 
 class _FigureReader(Reader):
-    """Takes the length of a list from its type, as these classes have no other rules."""
+    """Takes the length of a list from its type; these classes have no other rules."""
 
     def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
         parts = get_args(kind) if get_origin(kind) is tuple else ()
@@ -339,7 +339,7 @@ class _FigureReader(Reader):
 
 
 def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
-    """Return what a YAML file says, as a value of a class; see `load_figures`."""
+    """Read a YAML file into a dataclass; see `load_figures`."""
     reader = _FigureReader(str(file))
     try:
         made: FiguresT = reader.section(kind, load_yaml(file))
@@ -353,4 +353,4 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
 
 
 LITE3 = load_robot("lite3")
-"""The robot of the policy that comes with the suite, where no other one is named."""
+"""The robot of the policy that comes with the suite; the default."""
