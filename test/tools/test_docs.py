@@ -29,7 +29,9 @@ def test_pages_beside_the_folder_are_part_of_the_site_and_files_are_named(tmp_pa
     write_sources(tmp_path / "source")
     index = (tmp_path / "source" / "index.md").read_text("utf-8")
     assert "[What works today](README.md#what-works-today)" in index
-    assert "What it is <README>" in index
+    assert index.count("toctree") == 1
+    start = (tmp_path / "source" / "start.md").read_text("utf-8")
+    assert "What it is <README>" in start
     readme = (tmp_path / "source" / "README.md").read_text("utf-8")
     assert "](docs/" not in readme
     assert "](images/lite3_walk.webp)" in readme

@@ -15,13 +15,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tools.docs.reference import ROOT, write_reference
 
 DOCS, OUTPUT = ROOT / "docs", ROOT / "out" / "docs"
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
+_SECTION = re.compile(r"```\{toctree\}\n:caption: (.+)\n:maxdepth: 1\n\n((?:.+\n)+)```\n")
 REDIRECTS = DOCS / "redirects.txt"
 """Pages that have moved: the old name and the new one, `old.md new.md`, one a line."""
 _MOVED = """<!DOCTYPE html>
@@ -47,17 +47,20 @@ def write_sources(folder: Path) -> None:
         home = ROOT if page.name in BESIDE else DOCS
         text = page.read_text("utf-8")
         if page.name == "index.md":
-            text += _more(text, sorted(one.stem for one in folder.glob("*.md")))
             text = re.sub(r"^(.*<)?\.\./(\w+>?)$", r"\1\2", text, flags=re.MULTILINE)
+            text = _with_sections(text, folder)
         page.write_text(_with_links(text, home, folder), "utf-8")
 
 
-def _more(index: str, pages: Sequence[str]) -> str:
-    """Return a list of the pages that the index does not name yet."""
-    named = {*re.findall(r"([\w-]+)>?$", index, flags=re.MULTILINE), "index"}
-    rest = [page for page in pages if page not in named]
-    lines = ("", "```{toctree}", ":caption: More", ":maxdepth: 1", "", *rest, "```", "")
-    return "\n".join(lines) if rest else ""
+def _with_sections(index: str, folder: Path) -> str:
+    """Return the index with one entry a section, and write the page of each, so that menus open."""
+    sections = list[str]()
+    for caption, entries in _SECTION.findall(index):
+        sections.append(caption.lower().replace(" ", "_"))
+        page = f"# {caption}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}```\n"
+        (folder / f"{sections[-1]}.md").write_text(page, "utf-8")
+    menu = "\n".join(sections)
+    return f"{_SECTION.sub('', index).rstrip()}\n\n```{{toctree}}\n:hidden:\n\n{menu}\n```\n"
 
 
 def _with_links(page: str, home: Path, folder: Path) -> str:
