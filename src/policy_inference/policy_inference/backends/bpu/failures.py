@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the vendor's words mean, and what to do about it."""
+"""Explanations and remedies for the vendor's messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = (
 MARCHES = "RDK X5: bayes-e, RDK Ultra: bayes, S100: nash-e, S100P: nash-m, S600: nash-p"
 _NO_MEMORY = "the memory of the BPU is used up: close other models and programs that use it"
 
-# The first that matches counts.
+# The first match applies.
 _MEANINGS = (
     (
         r"Incompatible Platform",
@@ -73,12 +73,12 @@ _MEANINGS = (
 def meaning(
     text: str, otherwise: str = "compile it for this board, and copy it again if that does not help"
 ) -> str:
-    """Return what to do about a failure that the vendor describes so; else `otherwise`."""
+    """Return the remedy for a failure with this vendor message; else `otherwise`."""
     return next((remedy for pattern, remedy in _MEANINGS if re.search(pattern, text)), otherwise)
 
 
 def words(error: BaseException, said: str) -> str:
-    """Return what the vendor said, in one line: its exception, and errors that it only wrote."""
+    """Return the vendor's message in one line: its exception, and errors that it only printed."""
     written = [
         line.strip()
         for line in said.splitlines()
