@@ -144,7 +144,7 @@ class LoadService:
         """Open a policy on a thread of its own.
 
         Returns:
-            A future of the policy, or of the PolicyError with the reason; whoever awaits it owns
+            A future of the policy, or of the PolicyError with the reason; its awaiting caller owns
                 the policy.
         """
         if self._opens:
