@@ -99,7 +99,7 @@ def problem_of(file: Path, model: bytes) -> Problem | None:
     return Problem(
         file=str(file),
         expected="all weights in this file",
-        found="some in a second one, which no hash covers",
+        found="some in an external file, which no hash covers",
         remedy=f"on a machine with the package onnx this merges them: {merge_command(file)} ; the "
         "contract then needs the sha256 of the new file",
     )

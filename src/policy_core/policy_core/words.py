@@ -31,7 +31,7 @@ JUMP = "{joint} at {a:.3g} rad, {b:.3g} just before: it cannot move that fast"
 
 # Inputs.
 OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
-CLOCK_STEP = "{whose} was set by {a:+.0f} ms; ages go on without it"
+CLOCK_STEP = "{whose} was set by {a:+.0f} ms; ages are not affected"
 NO_MESSAGE, AGE = "no message", "{a:.0f} ms old"
 AGE_LIMIT = "{age}, limit {limit:.0f} ms"
 STAMPS = ("", "repeat", "run backward")
@@ -57,7 +57,7 @@ FIELDS_NOT_FINITE = "not finite: {fields}"
 OUTSIDE = "outside their position limits: {joints}"
 SILENT, SILENT_ASKED = (
     "nothing is commanded before damp or stand",
-    "nothing is commanded until the joints' pose is believed",
+    "no command is sent until the joints' pose is trusted",
 )
 
 # Sets.
@@ -89,10 +89,10 @@ AXES = ("vx", "vy", "yaw rate")
 OUT_OF_PHASE = "gait phase {a:.2f}, expected {begin:g} to {end:g}"
 
 # Chunk policies and takeovers.
-NO_STEP_LEFT = "no step is left, and the next chunk is not there yet: inference takes {a:.0f} ms"
+NO_STEP_LEFT = "no step is left, and the next chunk has not arrived: inference takes {a:.0f} ms"
 SLOW = (
-    "inference takes {a:.0f} ms: when the chunk came, {count} steps had passed, which is all that "
-    "is executed of one"
+    "inference takes {a:.0f} ms: when the chunk arrived, {count} steps had passed, which is all "
+    "that is executed of one"
 )
 OF_CAMERA = "{camera}: {why}"
 NO_FRAME = "{camera}: no frame"
@@ -109,7 +109,7 @@ LEADER_SILENT = "{input}, limit {limit:.0f} ms"
 LEADER, LEADER_IN_RAD = "{leader}: {why}", "{leader}: {why}; is it in rad?"
 DROPPED_OUT = "the leader has dropped out: {why}"
 FROZEN_LEADER = (
-    "the leader was still for {a:.0f} s and moved {b:.2f} rad at once: was its driver frozen? The "
+    "the leader was still for {a:.0f} s and moved {b:.2f} rad suddenly: was its driver frozen? The "
     "arm rests until it matches again"
 )
 TAKES_OVER = "a person takes over: the arm rests until the leader matches"

@@ -175,7 +175,7 @@ def _require_age(what: str, age_s: float, timeout_s: float) -> None:
     if abs(age_s) > _OTHER_CLOCK_S:
         raise RobotError(
             f"{what}: expected a stamp of this node's clock, found one {age_s:.0f} s old; set "
-            "use_sim_time alike in all nodes"
+            "use_sim_time equally in all nodes"
         )
     require_past(what, age_s)
     if age_s > timeout_s:

@@ -126,7 +126,7 @@ def unpacked_arrays(
     Raises:
         BundleError: The file is not npz, or its arrays are larger.
     """
-    found = "no zip archive"
+    found = "not a zip archive"
     if zipfile.is_zipfile(io.BytesIO(content)):
         try:
             with np.load(io.BytesIO(content)) as data:
@@ -141,7 +141,7 @@ def unpacked_arrays(
                         key: require_array(key, data[key]) for key in names if key in data.files
                     }
                 else:
-                    found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
+                    found = f"arrays of {size} bytes, more than the limit of {limit_bytes}"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
             found = str(error) or type(error).__name__
     raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
@@ -154,7 +154,7 @@ def require_array(name: str, member: object) -> Tensor:
         ValueError: The member is not an array.
     """
     if not isinstance(member, np.ndarray):
-        raise ValueError(f"{name!r}, which is no array")  # an error of the file, not of a type
+        raise ValueError(f"{name!r}, which is not an array")  # an error of the file, not of a type
     return member
 
 

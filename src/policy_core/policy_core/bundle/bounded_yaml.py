@@ -74,7 +74,7 @@ class StrictLoader(yaml.SafeLoader):
     def _count(self, values: int, event: yaml.Event) -> None:
         self._values += values
         if self._values > MOST_VALUES:
-            raise _error(f"more than {MOST_VALUES} values, aliases written out", event)
+            raise _error(f"more than {MOST_VALUES} values, aliases expanded", event)
         if self._depth > DEEPEST:
             raise _error(f"more than {DEEPEST} values in each other", event)
 
@@ -83,7 +83,7 @@ class StrictLoader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except _CANNOT_MAKE as error:
-            raise _error(f"a value that is no {node.tag.removeprefix(_PREFIX)}", node) from error
+            raise _error(f"an invalid {node.tag.removeprefix(_PREFIX)}", node) from error
 
     def construct_scalar(self, node: Any) -> str:
         """Return a text; refuse escapes for characters that YAML does not allow unescaped.
@@ -93,20 +93,20 @@ class StrictLoader(yaml.SafeLoader):
         """
         text = str(super().construct_scalar(node))
         if self.NON_PRINTABLE.search(text):
-            raise _error("an escape of a character that no text has", node)
+            raise _error("an escape of an invalid character", node)
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse duplicate keys, and `!!map` or `!!set` of a value that is not a mapping."""
         if not isinstance(node, yaml.MappingNode):
-            raise _error("a value that is no mapping", node)
+            raise _error("a value that is not a mapping", node)
         seen = set[Any]()
         for key_node in (key_node for key_node, _ in node.value if key_node.tag != _MERGE):
             key = self.construct_object(key_node, True)
             if isinstance(key, (dict, list, set)):
-                raise _error("a key that is no text", key_node)
+                raise _error("a key that is not text", key_node)
             if key in seen:
-                raise _error(f"the key {key} stands twice", key_node)
+                raise _error(f"the key {key} appears twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

@@ -199,7 +199,7 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     chosen = [name if name in keys else _only_match(name, patterns) for name in names]
     for key in patterns:
         if key not in chosen:
-            raise ValueError("keys that are needed", f"{key!r}, whose names have keys of their own")
+            raise ValueError("keys that apply", f"{key!r}, whose names all have their own keys")
     return chosen
 
 

@@ -138,14 +138,14 @@ class _SetResolver:
             f"members.{name}.starts",
             f"clean for a policy with {', '.join(remembers)}",
             "followed",
-            "only its own model can go on with that",
+            "only its own model can update that",
         )
         self._reader.expect(
             not followed or not contract.motion,
             f"members.{name}.starts",
             "clean for a policy that tracks a motion",
             "followed",
-            "the motion would go on while others command",
+            "the motion would continue while others command",
         )
         self._reader.expect(
             not contract.sets_gains,
@@ -218,20 +218,20 @@ class _SetResolver:
                 self._reader.expect(
                     here == stated,
                     f"members.{name}.bundle",
-                    f"what comes on {topic} as in the member {as_in}",
-                    Found("another one"),
+                    f"the same content on {topic} as in the member {as_in}",
+                    Found("different content"),
                     "give it a topic of its own",
                 )
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
         if stated is not None and stated not in known:
-            self._reader.problem("on_fault", f"what a member says ({listed(known)})", stated)
+            self._reader.problem("on_fault", f"the value of a member ({listed(known)})", stated)
         elif stated is None and len(known) > 1:
             said = ", ".join(f"{on_fault} of {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "what replaces all targets after a fault, since the members differ",
+                "the fault behaviour, since the members differ",
                 Found(f"nothing ({said})"),
                 "state it, for a robot whose parts differ; else correct the policy.yaml that is "
                 "wrong",

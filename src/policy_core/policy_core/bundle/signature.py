@@ -97,7 +97,7 @@ class TrustedKeys:
         raise BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature of {file.name} as it is, by a key of "
+                expected=f"a signature of the present {file.name}, by a key of "
                 f"{self.source} ({known})",
                 found="an invalid signature",
                 remedy="the file was altered or another key signed it: "
@@ -162,7 +162,7 @@ def _public_key(file: Path, pem: bytes) -> Ed25519PublicKey:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         kind = pem.partition(b"-----BEGIN ")[2].partition(b"-----")[0].decode("ascii", "replace")
-        raise _key_error(file, f"a {kind.lower()} that cannot be read as one: {error}") from error
+        raise _key_error(file, f"an unreadable {kind.lower()}: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise _key_error(file, "a key of another kind")
     return key

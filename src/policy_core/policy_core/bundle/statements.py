@@ -148,7 +148,7 @@ def _kept(file: Path) -> ChannelStatement | RevocationStatement:
         statement = parse_statement(read_bytes(file), file)
     except BundleError as error:
         raise PolicyError(
-            f"{error}; the statement is damaged: remove it, and the next pull brings it again"
+            f"{error}; the statement is damaged: remove it, and the next pull restores it"
         ) from error
     assert not isinstance(statement, DowngradeStatement)  # downgrade statements are not stored
     return statement

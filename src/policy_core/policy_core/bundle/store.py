@@ -175,13 +175,13 @@ def read_record(folder: Path) -> dict[str, Any]:
             or not isinstance(record["installed_time"], str)
             or not _are_backends(record.get("backends"))
         ):
-            found = "a record with values of other types"
+            found = "a record with values of wrong types"
     except FileNotFoundError:
         found = "nothing"
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "content that is no such record"
+        found = "invalid content"
     if found:
         raise BundleError(
             Problem(

@@ -134,7 +134,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 size <= MOST_VALUES,
                 f"{key}.terms",
-                f"at most {MOST_VALUES} values, those of the past included",
+                f"at most {MOST_VALUES} values, history included",
                 Found(f"{size}"),
             )
         if size is not None and tensor is not None:
@@ -195,7 +195,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 is_perceived(term.topic) == (spec.size in ("scan", "depth")),
                 f"{key}.topic",
-                f"a topic that begins with {PERCEPTION} for what is perceived, and only for that",
+                f"a topic that begins with {PERCEPTION} for perception, and only for that",
                 term.topic,
             )
         if spec.parts:
@@ -272,15 +272,15 @@ class _JointValidator(BodyValidator):
                     self.expect(
                         first == term.size,
                         f"{key}.size",
-                        f"{first}, as where the topic {term.topic} is named first",
+                        f"{first}, as at the first use of the topic {term.topic}",
                         term.size,
                     )
                     here = (term.scan, term.depth, term.encoder, term.commanded)
                     self.expect(
                         perceived.setdefault(term.topic, here) == here,
                         key,
-                        f"what comes on the topic {term.topic} as where that is named first",
-                        Found("another one"),
+                        f"the same content of the topic {term.topic} as at its first use",
+                        Found("different content"),
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
@@ -408,7 +408,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 motion.live is None or not term.ahead,
                 f"observations: ahead of {term.term}",
-                "0, since of a live motion only the newest frame is known",
+                "0, since only the newest frame of a live motion is known",
                 term.ahead,
             )
 

@@ -46,7 +46,7 @@ class BodyValidator:
             self.expect(
                 not is_name or there == name or there not in self.names,
                 f"{key} of {name}",
-                "a name that is no other joint's here, since recordings may go by either",
+                "a name that no other joint has, since recordings may use either",
                 there,
             )
 

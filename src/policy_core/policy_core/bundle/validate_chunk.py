@@ -93,7 +93,7 @@ class _ChunkValidator(BodyValidator):
         for joint in sorted(used - contract.units.keys()):
             self.reader.problem(
                 "units",
-                f"the unit of {joint}, which the checkpoint does not say",
+                f"the unit of {joint}, which the checkpoint does not contain",
                 listed(contract.units),
             )
         for joint, unit in contract.units.items():
@@ -247,7 +247,7 @@ class _ChunkValidator(BodyValidator):
         expect(
             (signal.graph is None) != (not signal.joints),
             "success",
-            "either a graph or joints, which say that the task is done",
+            "either a graph or joints to detect success",
             Found("both" if signal.graph else "neither"),
         )
         expect_paired(
@@ -276,7 +276,7 @@ class _ChunkValidator(BodyValidator):
         key, seen = f"graphs.{signal.graph}", dict(self._classified())
         for tensor, found in graph.inputs.items():
             if tensor in seen:
-                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "as what fills it")
+                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "as its source")
             else:
                 self.reader.problem(
                     f"{key}.inputs.{tensor}", f"one of {listed(seen)}", Found("another input")
@@ -300,9 +300,9 @@ class _ChunkValidator(BodyValidator):
         if len(self._policies) != 1:
             self.reader.problem(
                 "graphs",
-                "one graph that is no camera's encoder"
-                + (", and not the condition" if self._condition else "")
-                + (", and not the classifier of success" if contract.classifier else ""),
+                "one graph that is not an encoder"
+                + (", nor the condition" if self._condition else "")
+                + (", nor the success classifier" if contract.classifier else ""),
                 listed(self._policies),
             )
             return
@@ -362,7 +362,7 @@ class _ChunkValidator(BodyValidator):
             if found is None:
                 self.reader.problem(key, f"the input {tensor}", listed(inputs))
             elif shape is not None:
-                self._shape(f"{key}.{tensor}", found.shape, shape, "as what fills it")
+                self._shape(f"{key}.{tensor}", found.shape, shape, "as its source")
 
     def _stepped(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield tensor and shape of each input that a denoising step fills."""

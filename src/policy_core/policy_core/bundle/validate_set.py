@@ -47,7 +47,7 @@ class _SetValidator:
                 )
         for name in {*_OWN_POSES} & self._stated.poses.keys():
             self._reader.problem(
-                f"poses.{name}", "another name, since each set has such a pose", name
+                f"poses.{name}", "another name, since every set has a pose of this name", name
             )
         used = {member for state in self._states.values() for member in state.members}
         for name in self._stated.members:

@@ -292,7 +292,7 @@ class Controller(Stateful):
         self.require_rest()
         found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
         if found:
-            raise _refused_load([f"{key} is another" for key in found])
+            raise _refused_load([f"{key} differs" for key in found])
 
     def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]

@@ -154,7 +154,7 @@ class DistributionCheck:
         return (
             f"{shown}{more}; looks like {explanation}"
             if explanation
-            else f"{shown}{more}; look for other units, another order, another normalisation"
+            else f"{shown}{more}; check units, order and normalisation"
         )
 
     def not_normalised(self, inputs: F64) -> F64:

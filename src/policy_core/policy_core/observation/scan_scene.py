@@ -86,7 +86,7 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
     if not heights.size or np.ptp(heights) < _FLATTEST_M:
         return (
             f"a scene with ground at heights of {_FLATTEST_M:g} m or more apart",
-            "flat ground, on which many contracts see the same",
+            "flat ground, which does not distinguish contracts",
             "record it again beside a step",
         )
     found = _misfit(term, observation, scene)
@@ -100,8 +100,8 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
         return "the scan of the training, as in `scene`", found, remedy
     if others:
         return (
-            "a scene that fits this contract alone",
-            f"one that fits with {' or '.join(others)} as well",
+            "a scene that matches this contract only",
+            f"one that also matches {' or '.join(others)}",
             "record it again with roll, pitch and yaw of 0.2 rad or more, beside a step",
         )
     return "", "", ""

@@ -197,7 +197,7 @@ class BackendBase(ABC):
         """
         raise BackendError(
             f"{file}: expected a file whose tensors can be read, found one of "
-            f"{cls.name}, which does not tell them; make a bundle of it, which "
+            f"{cls.name}, which does not contain them; make a bundle from it, which "
             "states them (`model_tools import`)"
         )
 

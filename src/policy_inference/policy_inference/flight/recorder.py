@@ -129,7 +129,7 @@ class FlightRecorder:
         if thread.is_alive():
             self.writer.fail(
                 f"{self._folder.folder}: not written within {timeout_s:g} s; what "
-                "there is lies in a hidden folder there"
+                "was written is in a hidden folder there"
             )
 
     def abandon(self) -> None:
@@ -149,7 +149,7 @@ class FlightRecorder:
                 (
                     True,
                     f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
-                    "a tick at most, found more; what is too large is left out",
+                    "a tick at most, found more; larger ones are dropped",
                 )
             )
         if self._tick.trip is not self._seen:
@@ -218,7 +218,7 @@ class FlightRecorder:
 
     def _require_work(self) -> None:
         if self._thread is None:
-            raise RefusedError("the flight recorder rests; activate the node first")
+            raise RefusedError("the flight recorder is inactive; activate the node first")
         if problem := self.writer.hangs or self.writer.obstacle:
             raise RefusedError(problem)
         if self.ring.newest() is None:

@@ -64,7 +64,7 @@ if TYPE_CHECKING:  # not needed without a set
     from policy_core.sets.chunk_member import ChunkMember
 
 FEWEST_ROWS = 2
-ENDED_WORKER = "the thread of inference has ended; configure the node again"
+ENDED_WORKER = "the inference thread has ended; configure the node again"
 _RUNS = 50
 """First chunks, if there is time: the later half of them runs at full speed."""
 _log = logging.getLogger("policy_inference")

@@ -95,7 +95,7 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
     if failed := [check for check in checks if not check]:
         raise BackendError(
             "\n".join(
-                f"{place}: on {models.name}: {check}; the policy is not the same function here: "
+                f"{place}: on {models.name}: {check}; the model computes another function here: "
                 "make the model files or the golden rows again"
                 for check in failed
             )

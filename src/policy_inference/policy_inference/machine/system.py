@@ -29,7 +29,7 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
     if in_container(machine):
         yield Finding(
             name="container",
-            found="yes: devices and libraries of the host are those that it was started with",
+            found="yes: it has only the host devices and libraries that it was started with",
         )
     yield _python()
     yield _processor(machine)

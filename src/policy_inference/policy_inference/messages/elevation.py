@@ -69,7 +69,7 @@ def elevation_of(message: Any, layer: str) -> ElevationMap:
             f"its resolution, found {rows} x {columns}"
         )
     if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
-        raise RobotError("expected a map that is not turned in its frame, found one that is")
+        raise RobotError("expected a map without rotation in its frame, found a rotated one")
     start = message.outer_start_index, message.inner_start_index
     if not (start[0] < rows and start[1] < columns):
         raise RobotError(f"expected start indices within {rows} x {columns}, found {start}")

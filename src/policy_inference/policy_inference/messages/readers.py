@@ -129,7 +129,7 @@ class JointStateReader:
         velocity = None if self._velocity is None else self._read_velocity
         if velocity is not None:
             if len(message.velocity) == 0:
-                raise RobotError("expected velocities, found none; the policy needs them measured")
+                raise RobotError("expected velocities, found none; the policy needs measured ones")
             if len(message.position) != len(message.velocity):
                 raise RobotError(
                     f"expected as many velocities as the {len(message.position)} "

@@ -53,7 +53,7 @@ class DriverWatch:
             self._subscription = self._found()
         except Exception as error:  # noqa: BLE001  without the permission for it, as in SROS 2
             self._refused = True
-            self._node.get_logger().warning(f"the status of the driver is not heard: {error}")
+            self._node.get_logger().warning(f"the driver's status is not received: {error}")
 
     def close(self) -> None:
         if self._subscription is not None:

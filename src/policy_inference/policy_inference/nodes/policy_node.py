@@ -422,7 +422,7 @@ class PolicyNode(LoadingNode):
         controller = _alone_in_cpp(opened)
         if controller is None:
             raise RefusedError(
-                "load refused: the native loop cannot tick this policy, the log says why; start "
+                "load refused: the native loop cannot tick this policy, see the log; start "
                 "the node with realtime.loop:=python"
             )
         loop.host(controller, sampler)

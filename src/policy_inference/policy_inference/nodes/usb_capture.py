@@ -129,7 +129,7 @@ class UsbCapture:
             path = self._request.path
             if self._shots == 0:
                 raise CameraError(
-                    f"{path}: expected images, found a camera that opens and gives none; "
+                    f"{path}: expected images, found a camera that opens but sends none; "
                     f"{BANDWIDTH}"
                 )
             raise CameraError(f"{path}: expected images, found none any more; is it plugged in?")
@@ -190,7 +190,7 @@ def _why_not_opened(path: Path) -> str:
         )
     return (
         f"{path}: expected a camera, found a device that does not open: another program has "
-        "it, or it gives no images (a camera may have several devices; usb_camera --list "
+        "it, or it sends no images (a camera may have several devices; usb_camera --list "
         "shows which is which)"
     )
 

@@ -175,7 +175,7 @@ def _examined(
     return findings or [
         Finding.warning(
             NOT_EXAMINED,
-            "this back end does not say what it needs",
+            "this back end does not state what it needs",
             f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
         )
     ]

@@ -117,7 +117,7 @@ class Connection(ABC):
             pass
         except OSError as error:
             raise Disconnected(error.strerror or str(error)) from None
-        raise Disconnected("the client does not take its answers")
+        raise Disconnected("the client does not read its answers")
 
 
 def client_name(connected: socket.socket, address: object) -> str:

@@ -274,7 +274,10 @@ class ServiceLoop:
         if silent.asked_ns >= 0 and self._now_ns - silent.asked_ns <= _SILENT_NS:
             return False
         since = "yet" if silent.asked_ns < 0 else f"for {_SILENT_NS // 1_000_000_000} s"
-        self._end(silent, ServiceError(Code.FULL, f"has asked nothing {since}, and others come"))
+        self._end(
+            silent,
+            ServiceError(Code.FULL, f"has sent no request {since}, and other clients are waiting"),
+        )
         return True
 
     # -- time

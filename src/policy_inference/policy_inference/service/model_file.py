@@ -77,7 +77,7 @@ def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> Tens
     if spec.dtype not in _FLOATS:
         raise BackendError(
             f"{file}: expected tensors of {' or '.join(_FLOATS)}, found "
-            f"{spec}; what its integers mean a contract must say: {_BUNDLE}"
+            f"{spec}; a contract must define its integers: {_BUNDLE}"
         )
     shape = list(spec.shape)
     if len(shape) > 1 and shape[0] == -1:

@@ -195,7 +195,7 @@ class OpenInferenceServer:
                 context,
                 "UNAUTHENTICATED",
                 "expected `authorization: Bearer` with the token of this service, found "
-                + ("another one" if given else "none"),
+                + ("a different one" if given else "none"),
             )
 
     def _describe_server(self, request: Any, context: Any, into: Any) -> None:
@@ -218,7 +218,7 @@ class OpenInferenceServer:
         def write(inputs: Mapping[str, Tensor]) -> None:
             left_s = context.time_remaining()
             if left_s is not None and left_s <= 0.0:
-                self._refuse(context, "DEADLINE_EXCEEDED", "the client waits no longer")
+                self._refuse(context, "DEADLINE_EXCEEDED", "the client's deadline has passed")
             model.inputs.read(request.inputs, request.raw_input_contents, inputs)
 
         outputs: Mapping[str, Tensor] = {}

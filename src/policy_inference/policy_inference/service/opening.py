@@ -27,7 +27,7 @@ from policy_inference.service.policy import ServedPolicy, policy_of
 from policy_inference.service.serving import ServedModel
 
 _NO_GOLDEN = (
-    "%s: no golden rows, so it is unknown whether the model computes here what it should; "
+    "%s: no golden rows, so the model is not verified on this machine; "
     "`model_tools complete` adds them"
 )
 _log = logging.getLogger("policy_inference")

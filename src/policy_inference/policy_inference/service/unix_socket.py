@@ -69,7 +69,7 @@ def _make_room(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
             f"{path}: expected a free path or a socket that no process uses any more, "
-            "found a file that is no socket, which stays"
+            "found a file that is not a socket and stays"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)

@@ -99,8 +99,8 @@ def _of_chunks(
     if contract.denoising is not None:
         yield (
             "denoising",
-            "a policy whose chunk the observation alone decides",
-            "one that makes chunks of noise, so that two runs differ by themselves",
+            "a policy whose chunk depends on the observation only",
+            "one that denoises random chunks, so that two runs differ anyway",
         )
     if theirs != ours:
         yield "action.joints", _as_active(theirs), ours
@@ -135,7 +135,7 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
 
 
 def _as_active(expected: str) -> str:
-    return f"{expected}, as the active policy has it"
+    return f"{expected}, as in the active policy"
 
 
 def _named(names: Iterable[str]) -> str:

@@ -149,7 +149,7 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
     if name not in (members or [""]):
         raise RefusedError(
             f"shadow_member: expected the member that the shadow is compared with: "
-            f"{', '.join(members) or 'none of a policy that is alone'}; found {name or 'none'}"
+            f"{', '.join(members) or 'none in a single policy'}; found {name or 'none'}"
         )
     if policy.switching is not None:
         # A set with a shadow runs in Python, see `OpenRequest.of`.

@@ -21,13 +21,13 @@ _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
 _STILL_RAD = 0.01
 """Range of a target that counts as fixed."""
 _DRIVE = (
-    "its target stands still, so the drive makes it: lower its gains (Feetech servos of "
+    "its target is fixed, so the drive causes it: lower its gains (Feetech servos of "
     "SO-100 and SO-101 arms: P 16, I 0, D 0; they leave the factory with P 32)"
 )
 _POLICY = (
-    "its targets swing, so the policy asks for it: too little training, units or "
+    "its targets oscillate, so the policy causes it: too little training, units or "
     "statistics of other data than it was trained on, cameras exchanged, or chunks that "
-    "begin elsewhere than the last one ended (a longer fade, or the mode ensemble)"
+    "begin away from the end of the previous one (a longer fade, or the mode ensemble)"
 )
 
 
@@ -82,7 +82,7 @@ class Oscillation(Stateful):
         frequency_hz = half_turns / (2.0 * (crossings[-1] - crossings[0]) * self._period_s)
         middle_rad = round(float(measured.mean()), 2) + 0.0  # never "-0.00"
         return (
-            f"{name} swings about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
+            f"{name} oscillates about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
             f"{frequency_hz:.1f} Hz; {_DRIVE if still else _POLICY}"
         )
 

@@ -181,8 +181,8 @@ class PersonTakeover(Stateful):
         """
         if self.driver is Driver.PERSON and self._still_s > _STILL_S:
             return (
-                f"the leader has not moved for {self._still_s:.0f} s, and neither does the arm; if "
-                "a hand moves it, its driver is frozen"
+                f"the leader has not moved for {self._still_s:.0f} s, and neither has the arm; if "
+                "a person is moving it, its driver is frozen"
             )
         if self.driver is not Driver.HANDOVER:
             return ""
@@ -235,7 +235,7 @@ class PersonTakeover(Stateful):
             )
         now_ns = self._clock()
         if problem := self.leader_problem(now_ns):
-            raise RefusedError(f"{TAKE_OVER} refused: {problem}; is the leader arm's node alive?")
+            raise RefusedError(f"{TAKE_OVER} refused: {problem}; is the leader arm's node running?")
         if problem := self._begin_judging(now_ns):
             raise RefusedError(f"{TAKE_OVER} refused: {problem}")
         self._seen[:], self._still_ticks = self._leader_pos, 0

@@ -35,7 +35,7 @@ def _board(march: str | None) -> Finding:
     if march is None:
         return Finding.error(
             "board",
-            "not one with a BPU that is known",
+            "no known board with a BPU",
             "run it on an RDK X5, Ultra, S100, S100P or S600",
         )
     return Finding(name="board", found=f"runs models for {march}")

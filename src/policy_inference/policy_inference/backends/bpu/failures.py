@@ -23,7 +23,7 @@ _MEANINGS = (
     ),
     (
         r"Missing Horizon runtime libraries",
-        f"the Python package is there and the libraries below it are not; {INSTALL}",
+        f"the Python package is installed but its libraries are missing; {INSTALL}",
     ),
     (
         r"libpython3[.0-9]*\S*: cannot open shared object",
@@ -32,7 +32,7 @@ _MEANINGS = (
     ),
     (
         r"cannot open shared object file|invalid ELF header|wrong ELF class",
-        f"its libraries are those of a board, and not here; {INSTALL}",
+        f"its libraries exist on the board only; {INSTALL}",
     ),
     (r"No module named|halted; None in sys.modules", INSTALL),
     (
@@ -51,7 +51,7 @@ _MEANINGS = (
     ),
     (
         r"STATUS_BAD_DATA",
-        "the runtime says so of a damaged file and, more often, when " + _NO_MEMORY,
+        "the runtime reports this for a damaged file and, more often, when " + _NO_MEMORY,
     ),
     (r"MallocCached|[Mm]emory allocation failed|[Ff]ailed to allocate|out of memory", _NO_MEMORY),
     (

@@ -93,7 +93,7 @@ class PyeasyBackend(BpuRuntime):
     def _infer(self) -> Sequence[Any]:
         outputs = self._model.forward(self._argument, **self._scheduling)
         if outputs is None:
-            raise RuntimeError("forward gave None")
+            raise RuntimeError("forward returned None")
         return [output.buffer for output in outputs]
 
     def _close(self) -> None:

@@ -173,7 +173,7 @@ def _check_file(file: Path, target: str | None) -> None:
     if family is None:
         raise BackendError(
             f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
-            "; the runtimes tell them by their names"
+            "; the runtimes recognise them by name"
         )
     if target is not None and not target.startswith(family):
         raise BackendError(

@@ -90,7 +90,7 @@ def _driver(machine: Machine) -> Finding:
     if not version:
         # The version is often readable by root only; the clock exists if the driver does.
         if clock_folder(machine) or any(map(machine.exists, DRIVER_FOLDERS)):
-            return Finding(name="rknpu driver", found="there (only root may read its version)")
+            return Finding(name="rknpu driver", found="present (only root can read its version)")
         return Finding.error(
             "rknpu driver",
             "not loaded",
@@ -159,12 +159,12 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
     if not content.startswith(_ELF):
         return Finding.error(
             LIBRARY,
-            "no library, perhaps a web page saved under its name",
+            "not a library, perhaps a web page saved under its name",
             "download the file itself, and copy it to /usr/lib",
         )
     version, tool = _library_version(content), (artifact.tool or "" if artifact else "")
     made_with = version_of(tool)
-    found = _text(version) or "a version that it does not tell"
+    found = _text(version) or "an unknown version"
     if version and made_with and version < made_with:
         return Finding.error(
             LIBRARY,
@@ -194,7 +194,7 @@ def _package(library: bytes | None) -> Finding:
         return Finding.error(PACKAGE, "not installed in this Python", f"pip install {PACKAGE}")
     version = installed_version(PACKAGE)
     theirs = _library_version(library) if library else ()
-    found = version or "there, without a version"
+    found = version or "present, without a version"
     if version and theirs and version_of(version)[:2] != theirs[:2]:
         return Finding.warning(
             PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "bring both to one version"

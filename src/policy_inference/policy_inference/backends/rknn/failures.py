@@ -24,7 +24,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"librknnrt\.so.*invalid ELF header|invalid ELF header",
-        "librknnrt.so that is no library, perhaps a web page saved under its name",
+        "librknnrt.so that is not a library, perhaps a web page saved under its name",
         "download the file itself, and copy it to /usr/lib",
     ),
     (

@@ -108,7 +108,7 @@ def _tensorrt() -> Finding:
     version = installed_version(*_TENSORRT)
     if version and version_of(version) < _OLDEST:
         return Finding.error("tensorrt", version, "TensorRT 8.6 or newer: update JetPack")
-    return Finding(name="tensorrt", found=version or "there, without a version")
+    return Finding(name="tensorrt", found=version or "present, without a version")
 
 
 def _cuda(release: str) -> Finding:

@@ -108,9 +108,9 @@ def read_sidecar(plan: Path) -> PlanSidecar:
             seconds=float(content["seconds"]),
         )
     except RecursionError as error:
-        raise ValueError("lists in lists without end") from error
+        raise ValueError("lists nested without end") from error
     except (KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"no {error}, or one of another type") from error
+        raise ValueError(f"{error} is missing or has a wrong type") from error
 
 
 def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
@@ -137,7 +137,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
     if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
         raise BackendError(
             f"{plan}: expected the plan that {sidecar_of(plan).name} describes, found other "
-            f"content, or a file that was cut off; copy both again, or {rebuild}"
+            f"content, or a truncated file; copy both again, or {rebuild}"
         )
     wrong = [
         f"{_MEANINGS[name]} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
