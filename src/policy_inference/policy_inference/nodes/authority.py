@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's authority setting: the policy's share of the command in RUN.
 
-Subscribes: `authority` (std_msgs/Float64, reliable, depth 1), of all joints. Serves:
-`~/set_authority` (policy_msgs/SetAuthority).
+Subscribes: `authority` (std_msgs/Float64, reliable, depth 1), of all joints.
+Serves: `~/set_authority` (policy_msgs/SetAuthority).
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 """The flight recorder of a node: its topics, its services, and its diagnostics.
 
 Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is only
-recorded. Serves: `~/record` (std_srvs/Trigger), the last seconds; `~/record_run`
-(std_srvs/SetBool), everything from now on until `false`.
+recorded.
+Serves: `~/record` (std_srvs/Trigger), the last seconds; `~/record_run` (std_srvs/SetBool),
+everything from now on until `false`.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@
 Subscribes, if the contract needs them (best effort, depth 1): `joint_states`
 (sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
 (geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray); `estop`
-(std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`. Publishes: the chosen output (reliable,
-depth 1), `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`. Serves
-(std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
+(std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
+Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
+transient local), `/diagnostics`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
 (policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md.
 """
 

@@ -9,10 +9,10 @@ Subscribes (best effort, depth 1): for height scans, with `source` grid_map `ele
 map; with points or array `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray)
 of another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
 `TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
-(sensor_msgs/CameraInfo) where the camera measures otherwise than the policy.
+(sensor_msgs/CameraInfo), if camera and policy measure distance differently.
 Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
-for each pose, at most twice in a period of the policy, and the values of each depth image. What
-cannot be made says why. To look at, where something subscribes: `TOPIC/points`
+for each pose, at most twice in a period of the policy, and the values of each depth image. If one
+fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
 (sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
 frame base_link; `TOPIC/seen` (sensor_msgs/Image, 32FC1), a depth image as the policy sees it.
 """

@@ -6,9 +6,8 @@ It runs a set; a bundle alone is a set of one. Its executables differ in the kin
 they open and in their parameters.
 
 Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool);
-`authority` (std_msgs/Float64); the
-status of the driver that receives the commands (policy_msgs/RobotStatus).
-Under `use_sim_time`: `/clock`.
+`authority` (std_msgs/Float64); the status of the driver that receives the commands
+(policy_msgs/RobotStatus). Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`

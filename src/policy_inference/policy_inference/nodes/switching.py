@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The switches of a policy set: requested by service or topic, reported in the status.
 
-Subscribes: `~/switch_to` (std_msgs/String, reliable, depth 1). Serves: `~/switch`
-(policy_msgs/SwitchState).
+Subscribes: `~/switch_to` (std_msgs/String, reliable, depth 1).
+Serves: `~/switch` (policy_msgs/SwitchState).
 """
 
 from __future__ import annotations

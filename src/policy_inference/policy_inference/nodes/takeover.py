@@ -5,8 +5,8 @@
 Publishes: `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: true
 while the arm follows a person, which it does not in HOLD; `leader/joint_command`
 (policy_msgs/JointCommand, reliable, depth 1) while the leader's pose is known: target pose for a
-motorised leader, without stiffness while a person drives. Serves (std_srvs/Trigger): `~/take_over`,
-`~/hand_back`.
+motorised leader, without stiffness while a person drives.
+Serves (std_srvs/Trigger): `~/take_over`, `~/hand_back`.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@
     velocity_estimator_node --ros-args -p bundle:=my_policy
 
 Subscribes (best effort, depth 1): `joint_states` (sensor_msgs/JointState) and `imu/data`
-(sensor_msgs/Imu, with orientation and acceleration), at 200 Hz or faster. Publishes (reliable,
-depth 1): `odom` (nav_msgs/Odometry) for each message of the joints: the velocity in the frame
-base_link with its variance, and as z of the pose the height of the base above its feet; the rest of
-the pose is unknown. While the estimate is too uncertain it publishes nothing, and the policy's node
-treats the odometry as too old.
+(sensor_msgs/Imu, with orientation and acceleration), at 200 Hz or faster.
+Publishes (reliable, depth 1): `odom` (nav_msgs/Odometry) for each message of the joints: the
+velocity in the frame base_link with its variance, and as z of the pose the height of the base above
+its feet; the rest of the pose is unknown. While the estimate is too uncertain it publishes nothing,
+and the policy's node treats the odometry as too old.
 """
 
 from __future__ import annotations
