@@ -11,7 +11,7 @@ from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.worker import SuccessReading
 
-DONE = "success signal: the task is done"
+DONE = "the success signal reports that the task is done"
 """Reason for the end of a run."""
 
 
