@@ -130,7 +130,7 @@ def installed_version(*distributions: str) -> str | None:
 def version_of(text: str) -> tuple[int, ...]:
     """Return the numbers of the first version in a text: (2, 5, 0) of `rknn-toolkit2 2.5.0`.
 
-    Empty if there is none.
+    Empty if the text has none.
     """
     found = re.search(r"(?<![\w.])v?([0-9]{1,9}(?:\.[0-9]{1,9})+)(?![0-9])", text)
     return tuple(map(int, found[1].split("."))) if found else ()

@@ -35,7 +35,7 @@ _log = logging.getLogger("policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeRequest:
-    """What to serve: either a bundle or a model file.
+    """Request to serve either a bundle or a model file.
 
     Attributes:
         bundle: Folder, or name of an installed one; "" for none.
