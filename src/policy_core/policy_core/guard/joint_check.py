@@ -61,10 +61,10 @@ class JointCheck(Stateful):
     """Checks successive joint samples.
 
     A sample is trusted if positions are within 0.5 rad of the joint limits, velocities within ten
-    times theirs or 2 rad/s, and if the position is reachable from the last trusted sample: in the
-    time since, but except for wheels in at most `longest_ns`; at rest after an outage, only if the
-    joints have not moved. Any other pose, including the first one, is trusted after half a second
-    of ticks with consistent samples; never while the robot moves.
+    times theirs or 2 rad/s, and its pose is reachable from the last trusted one in the time between
+    them. Except for wheels, this time is at most `longest_ns`; at rest after an outage, the joints
+    must not have moved. An unreachable pose within these ranges, including the first pose, is
+    trusted after half a second of ticks with consistent samples, but never while the robot moves.
 
     Attributes:
         names: Names of the joints.
