@@ -175,7 +175,7 @@ class PersonTakeover(Stateful):
 
     @property
     def awaits_leader(self) -> str:
-        """Leader joints that are too far from the arm, or that the leader is still, as a message.
+        """Message about leader joints too far from the arm, or about a leader that is still.
 
         Empty if neither applies.
         """
