@@ -79,7 +79,7 @@ class PersonTakeover(Stateful):
         policy: Drives until a person takes over.
         leader: The input with the leader's pose.
         joint_names: Joints of the arm and of its leader.
-        joints: Indices of the action's joints.
+        joints: Names of the joints of the action.
         tolerance_rad: Largest distance of a leader joint from the arm's command at which a person
             takes over.
     """
