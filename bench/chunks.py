@@ -33,9 +33,9 @@ from policy_core.members.chunk.observation_sync import ObservationSync
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import Request
 from policy_core.observation.freshness import Input
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from policy_core.observation.state import StateVector
-from policy_inference.kinds.chunk_worker import ThreadWorker, worker_of
+from policy_inference.kinds.chunk_worker import ThreadWorker, make_worker
 
 _PERIOD_NS, _PERIOD_S = 33_333_333, 1 / 30
 _SIZE, _STEPS, _INFERENCE_S, _FAST_S = 100, 50, 0.3, 0.02
@@ -136,13 +136,13 @@ def measure() -> list[Figure]:
 
 def asynchronous() -> ArmMotion:
     """Tick the controller in RUN at absolute deadlines, with two new frames in each period."""
-    contract = contract_of()
+    contract = make_contract()
     images = [message(image) for image in frames()]
     inference = Inference(contract, {"graphs.act": Sleeping(contract, _INFERENCE_S)})
     settings = ChunkSettings(mode="asynchronous")
     runtime = chunk_controller(
-        bundle_of(contract),
-        worker_of(inference.answer, time.monotonic_ns, settings, inline=False),
+        make_bundle(contract),
+        make_worker(inference.answer, time.monotonic_ns, settings, inline=False),
         limits_in_force(contract, StricterLimits()),
         time.monotonic_ns,
         settings,
@@ -157,7 +157,7 @@ def asynchronous() -> ArmMotion:
         now_ns = time.monotonic_ns()
         controller.inputs["joint_states"].accept(now_ns)
         for (name, buffer), image in zip(runtime.frames.items(), images, strict=True):
-            buffer.add(frame_of(image, buffer.camera), now_ns)
+            buffer.add(read_frame(image, buffer.camera), now_ns)
             controller.inputs[camera_input(name)].accept(now_ns)
         targets = controller.tick(now_ns, deadline_ns + _PERIOD_NS)
         if targets is not None:  # nothing is commanded before `stand`
@@ -206,7 +206,7 @@ def synchronous() -> ArmMotion:
 
 def age(name: str, inference_s: float) -> Figure:
     """From the arrival of the newest frame to the chunk, against the same work done alone."""
-    contract = contract_of()
+    contract = make_contract()
     inference = Inference(contract, {"graphs.act": Sleeping(contract, inference_s)})
     worker = ThreadWorker(inference.answer, time.monotonic_ns)
     state = StateVector({"joint_pos": 1})
@@ -220,7 +220,7 @@ def age(name: str, inference_s: float) -> Figure:
         joints.accept(now_ns)
         sync.record_state(now_ns)
         for buffer, image in zip(sync.frames.values(), images, strict=True):
-            buffer.add(frame_of(image, buffer.camera), now_ns)
+            buffer.add(read_frame(image, buffer.camera), now_ns)
         return Request(sensed=sync.snapshot(now_ns), generation=0, asked_ns=now_ns)
 
     def through_worker() -> None:
@@ -260,7 +260,7 @@ def message(image: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> SimpleN
     )
 
 
-def contract_of() -> ChunkContract:
+def make_contract() -> ChunkContract:
     """Return the contract of an arm with one joint, two cameras of 640 x 480 and no encoder."""
     statistics = {
         "mode": "mean_std",
@@ -323,7 +323,7 @@ def contract_of() -> ChunkContract:
     )
 
 
-def bundle_of(contract: ChunkContract) -> ChunkBundle:
+def make_bundle(contract: ChunkContract) -> ChunkBundle:
     """Return a bundle without files."""
     return ChunkBundle(path=ROOT, contract=contract, content=b"")
 

@@ -29,7 +29,7 @@ from bench.processes import (
     running,
 )
 from bench.robot import UprightRobot, upright_robot
-from policy_inference.machine.scheduling import set_realtime_priority, threads_of
+from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 from policy_inference.nodes.rclpy_gaps import SampleGroup, never_called, take_message
 
 _PARTICIPANTS, _SECONDS = 50, 20
@@ -53,7 +53,7 @@ def _measure(rate_hz: int) -> Figure:
         running(in_namespace(_node(rate_hz, Path(folder)), namespace)) as node,
     ):
         robot.bring_to_run(node)
-        threads = threads_of(os.getpid())
+        threads = list_threads(os.getpid())
         if refused := set_realtime_priority(_ROBOT_PRIORITY, "bench: priority", threads):
             raise BenchError(refused[0])
         try:

@@ -23,7 +23,7 @@ from bench.processes import (
     running,
 )
 from bench.robot import upright_robot
-from policy_inference.machine.scheduling import set_realtime_priority, threads_of
+from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 
 _RATE_HZ = 1000
 _PERIOD_NS = 1_000_000_000 // _RATE_HZ
@@ -101,7 +101,7 @@ def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
 @contextmanager
 def _robot_before_all() -> Iterator[None]:
     """Keep the simulated robot from waiting for what is measured, and for other work."""
-    threads = threads_of(os.getpid())
+    threads = list_threads(os.getpid())
     if refused := set_realtime_priority(_ROBOT_PRIORITY, "bench: priority", threads):
         raise BenchError(refused[0])
     try:

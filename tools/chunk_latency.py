@@ -31,7 +31,7 @@ from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkMode, ChunkSettings
 from policy_core.observation.images import Frame
 from policy_inference.backends.registry import open_models
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import ArmWorld, arm_command
@@ -82,7 +82,7 @@ class EpisodeRunner:
         """Tie policy and world together; inference takes `settings.simulated_latency_s`."""
         contract = bundle.contract
         self._world, self._settings = ArmWorld(), settings
-        self._worker = worker_of(
+        self._worker = make_worker(
             Inference(contract, models, settings).answer, self._clock, settings, inline=True
         )
         self._runtime = chunk_controller(

@@ -27,7 +27,7 @@ from pathlib import Path
 from std_msgs.msg import Bool
 
 from examples.demos.runner import own_domain
-from policy_inference.machine.scheduling import set_realtime_priority, threads_of
+from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from tools.robot_faults.go2 import Go2Stack
@@ -128,7 +128,7 @@ def _release(robot: Go2Stack) -> None:
 
 def _prefer(*processes: int) -> None:
     """Give processes the highest priority."""
-    threads = [thread for process in processes for thread in threads_of(process)]
+    threads = [thread for process in processes for thread in list_threads(process)]
     if refused := set_realtime_priority(_ROBOT_PRIORITY, "estop_delay: priority", threads):
         raise OperatorError(refused[0])
 

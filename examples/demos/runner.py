@@ -25,8 +25,8 @@ from policy_store.command_line import (
     CommandResult,
     add_backend_options,
     add_json,
+    describe_error,
     show_result,
-    words_of,
 )
 from robot_sim.errors import SimError
 
@@ -122,7 +122,7 @@ def run_demo(
         progress.error("%s: %s", name, error)
         return PolicyError.exit_status
     except OSError as error:
-        progress.error("%s: %s", name, words_of(error))
+        progress.error("%s: %s", name, describe_error(error))
         return PolicyError.exit_status
     except KeyboardInterrupt:
         progress.error("%s: interrupted; the nodes have ended", name)

@@ -21,9 +21,9 @@ from policy_core.members.chunk.controller import ChunkRuntime, chunk_controller
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation, Inference
 from policy_core.members.chunk.normalise import Units
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.observation.images import Image, frame_of
+from policy_core.observation.images import Image, read_frame
 from policy_inference.backends.registry import open_models
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 
 pytestmark = pytest.mark.real_data
 PERIOD_NS = 33_333_333
@@ -87,7 +87,7 @@ class Playing:
         self._units = Units(contract.units, contract.action.joints)
         self._runtime: ChunkRuntime = chunk_controller(
             bundle,
-            worker_of(Inference(contract, backends).answer, self._clock, settings, inline=True),
+            make_worker(Inference(contract, backends).answer, self._clock, settings, inline=True),
             limits_in_force(contract, StricterLimits()),
             self._clock,
             settings,
@@ -108,7 +108,7 @@ class Playing:
                 encoding="rgb8", height=height, width=width, step=3 * width, data=image.tobytes()
             )
             buffer = self._runtime.frames[name]
-            buffer.add(frame_of(message, buffer.camera), self._now_ns)
+            buffer.add(read_frame(message, buffer.camera), self._now_ns)
         assert self._policy.infer()
         return self._units.of_rad(self._policy.commit())
 

@@ -27,7 +27,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns
 from policy_core.members.chunk.observation_sync import JOINTS, ObservationSync
 from policy_core.observation.freshness import Input
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from policy_core.observation.state import StateVector
 from testkit.chunk_bundles import write_chunk_bundle
 
@@ -148,7 +148,7 @@ def on_the_robot(contract: ChunkContract, recorded: Recorded, last_ms: int) -> P
             if name == JOINTS:
                 state["joint_pos"][:] = sent.number * _STEP_RAD
             else:
-                frame = frame_of(message_of(name, sent), contract.cameras[name])
+                frame = read_frame(message_of(name, sent), contract.cameras[name])
                 assert entry.measured_ns is not None
                 sync.frames[name].add(frame, entry.measured_ns)
         sync.record_state(tick_ms * MS)

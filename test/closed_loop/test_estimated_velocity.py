@@ -27,7 +27,7 @@ from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_models
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.figures import load_robot
-from robot_sim.legs import estimation_of
+from robot_sim.legs import make_estimation
 from robot_sim.walk import walk
 from robot_sim.world import Sensors, World
 
@@ -80,7 +80,7 @@ def correcting_bundle(folder: Path, *, estimated: bool) -> JointBundle:
         },
     }
     if estimated:
-        contract["estimation"] = asdict(estimation_of(load_robot("lite3"), WALKING_MPS))
+        contract["estimation"] = asdict(make_estimation(load_robot("lite3"), WALKING_MPS))
     (folder / "policy.yaml").write_text(yaml.safe_dump(_plain(contract)), "utf-8")
     return load_bundle(folder, kind=JointBundle)
 

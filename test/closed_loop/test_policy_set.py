@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.simulation.controlled import ControlledSet, joint_members_of
+from model_tools.simulation.controlled import ControlledSet, joint_members
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import BackendError, RefusedError
@@ -56,7 +56,7 @@ class SwitchingRobot(ControlledSet):
 def opened_members(bundle: SetBundle) -> Iterator[dict[str, Backend]]:
     with ExitStack() as opened:
         found: dict[str, Backend] = {}
-        for name, member in joint_members_of(bundle).items():
+        for name, member in joint_members(bundle).items():
             found[name], _ = open_backend(member, ["onnx"])
             opened.callback(found[name].close)
         yield found

@@ -140,7 +140,7 @@ class Arm:
         Repetitions of an action are left out.
         """
         (channel,) = mapping.command
-        names = [mapping.ros_name(joint) for joint in mapping.joints_of(channel)]
+        names = [mapping.ros_name(joint) for joint in mapping.select_joints(channel)]
         rows = np.array(
             [
                 [message.position[message.names.index(name)] for name in names]

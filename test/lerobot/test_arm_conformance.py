@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lerobot_arm_driver.arms import ARMS, TORQUE_OFF, figures_of
+from lerobot_arm_driver.arms import ARMS, TORQUE_OFF, drive_figures
 from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_HOLD_MEASURED, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance
@@ -131,7 +131,7 @@ class TestConformance(DriverConformance):
         command=["lerobot_arm_driver"],
         node="lerobot_arm_driver",
         robot=ServoDouble,
-        figures=figures_of(ARMS["so101"]),
+        figures=drive_figures(ARMS["so101"]),
         parameters={
             "robot": "so101",
             "lerobot_python": sys.executable,

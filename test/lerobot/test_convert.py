@@ -27,7 +27,7 @@ from bench.demonstration import (
     write_demonstration,
 )
 from lerobot_bridge.cli import main
-from lerobot_bridge.converting.parts_folder import parts_of
+from lerobot_bridge.converting.parts_folder import parts_path
 from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping_file import load_mapping
@@ -243,12 +243,12 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     shown = capsys.readouterr().out
     assert "left out: " in shown
     assert "1 of" in shown
-    finished = {part: part.stat().st_mtime_ns for part in parts_of(target).glob("*/made.json")}
+    finished = {part: part.stat().st_mtime_ns for part in parts_path(target).glob("*/made.json")}
     assert len(finished) == 2
     assert converted(broken, target, "--allow-left-out", "--force") == 0
 
     data.write_bytes(whole)
-    kept = {part: part.stat().st_mtime_ns for part in parts_of(target).glob("*/made.json")}
+    kept = {part: part.stat().st_mtime_ns for part in parts_path(target).glob("*/made.json")}
     assert kept == finished
     damaged = min(kept).parent
     rows = next(damaged.rglob("*.parquet"))
@@ -263,7 +263,7 @@ def begun(session: Path, target: Path) -> subprocess.Popen[str]:
     words = [*conversion(session, target), "--processes", "1"]
     command = [sys.executable, "-m", "lerobot_bridge", *words]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(parts_of(target).glob("episode_*/made.json")):
+    while not list(parts_path(target).glob("episode_*/made.json")):
         with suppress(subprocess.TimeoutExpired):
             running.wait(0.1)
             raise AssertionError(running.communicate()[1])
@@ -277,7 +277,7 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     assert not target.exists()
     (grown,) = tmp_path.glob(".cubes.*")
     (grown / "cubes" / "data").mkdir()
-    (first,) = parts_of(target).glob("episode_0000*/made.json")
+    (first,) = parts_path(target).glob("episode_0000*/made.json")
     first.write_text(json.dumps(json.loads(first.read_text()) | {"too_short": 7}))
 
     assert converted(session, target, "--report", str(tmp_path / "report.html")) == 0

@@ -16,7 +16,7 @@ from tools.train_arm import unet
 from tools.train_arm.demonstrations import demonstrations
 from tools.train_arm.frames import Frames
 from tools.train_arm.golden import write_golden
-from tools.train_arm.narrow import encoder_of
+from tools.train_arm.narrow import read_encoder
 from tools.train_arm.rollout import Runner
 
 BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
@@ -27,7 +27,7 @@ def test_a_bundle_answers_as_the_training_for_the_same_noise(
     tmp_path: Path, kind: unet.Kind
 ) -> None:
     torch.manual_seed(2)
-    encoder = encoder_of(BUNDLES / "so101_reach")
+    encoder = read_encoder(BUNDLES / "so101_reach")
     frames = Frames(
         demonstrations(4),  # of one, joints that hardly moved would amplify rounding
         encoder,

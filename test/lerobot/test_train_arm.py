@@ -20,7 +20,7 @@ from tools.train_arm.act import CHUNK, new_policy, save, train
 from tools.train_arm.dataset import write_dataset
 from tools.train_arm.demonstrations import Demonstration, demonstrations
 from tools.train_arm.frames import ACTION, IMAGES, STATE, Frames
-from tools.train_arm.narrow import WIDTHS, NarrowResNet, encoder_of
+from tools.train_arm.narrow import WIDTHS, NarrowResNet, read_encoder
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_encoder_of_a_bundle_is_the_one_that_was_exported() -> None:
     images = torch.randn(2, 3, 96, 128)
 
     with torch.no_grad():
-        features = torch.conv2d(encoder_of(bundle)(images), weight, bias)
+        features = torch.conv2d(read_encoder(bundle)(images), weight, bias)
 
     session = onnxruntime.InferenceSession(model.SerializeToString())
     for image, found in zip(images, features, strict=True):

@@ -21,7 +21,7 @@ from robot_sim.figures import Array
 from tools.train_walk.__main__ import train
 from tools.train_walk.definition import load_task, load_trained_robot
 from tools.train_walk.environment import Environment
-from tools.train_walk.export import checkpoint_of, export, make_bundle
+from tools.train_walk.export import export, find_checkpoint, make_bundle
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, FRAME, Layout
 from tools.train_walk.learning import (
     CALM_KL,
@@ -35,7 +35,7 @@ from tools.train_walk.learning import (
     new_runner,
     start_from,
 )
-from tools.train_walk.reference import reference_of
+from tools.train_walk.reference import make_reference
 
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_a_run_leaves_curves_and_a_checkpoint(tmp_path: Path) -> None:
         assert len(values) == 3
         assert np.isfinite(values).all()
     again = beginner()
-    again.load(checkpoint_of(tmp_path / "run"))
+    again.load(find_checkpoint(tmp_path / "run"))
     np.testing.assert_array_equal(weights(again), weights(runner))
 
 
@@ -189,7 +189,7 @@ def test_a_training_ends_calm() -> None:
 
 def test_a_beginner_of_a_motion_asks_for_its_frames_and_beyond_what_is_missing() -> None:
     robot = load_trained_robot("lite3_bow")
-    frames = reference_of(robot, load_task("bow")).joint_pos
+    frames = make_reference(robot, load_task("bow")).joint_pos
     actor = new_runner(environment("bow"), None, samples=1).alg.actor.mlp
     imitate(actor, frames, robot.pose_rad, robot.scale_rad)
     obs = torch.zeros(2, FRAME.obs_size)

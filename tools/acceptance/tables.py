@@ -74,13 +74,13 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _of(outcomes: Outcomes, *groups: str) -> list[WalkOutcome]:
+def _select(outcomes: Outcomes, *groups: str) -> list[WalkOutcome]:
     return [outcome for outcome in outcomes if outcome.group in groups]
 
 
 def _error(index: int, limit: float) -> Cell:
     def show(outcomes: Outcomes) -> tuple[str, bool]:
-        outcome = _of(outcomes, "steady")[index]
+        outcome = _select(outcomes, "steady")[index]
         text = ", ".join(f"{value:.3f}" for value in outcome.error)
         return text, all(value <= limit for value in outcome.error)
 
@@ -89,7 +89,7 @@ def _error(index: int, limit: float) -> Cell:
 
 def _survivors(group: str, *, gate: bool = True) -> Cell:
     def show(outcomes: Outcomes) -> tuple[str, bool]:
-        found = _of(outcomes, group)
+        found = _select(outcomes, group)
         survivors = sum(outcome.survived for outcome in found)
         return f"{survivors} of {len(found)}", survivors == len(found) or not gate
 
@@ -98,7 +98,7 @@ def _survivors(group: str, *, gate: bool = True) -> Cell:
 
 def _worst(field: str, limit: float, *groups: str, digits: int, factor: float = 1.0) -> Cell:
     def show(outcomes: Outcomes) -> tuple[str, bool]:
-        value = np.max([np.max(getattr(outcome, field)) for outcome in _of(outcomes, *groups)])
+        value = np.max([np.max(getattr(outcome, field)) for outcome in _select(outcomes, *groups)])
         return f"{factor * value:.{digits}f}", bool(value <= limit)
 
     return show
@@ -106,7 +106,7 @@ def _worst(field: str, limit: float, *groups: str, digits: int, factor: float = 
 
 def _standing(limit: float) -> Cell:
     def show(outcomes: Outcomes) -> tuple[str, bool]:
-        change = _of(outcomes, "steady")[3].action_change
+        change = _select(outcomes, "steady")[3].action_change
         return f"{change:.4f}", change <= limit
 
     return show

@@ -122,13 +122,13 @@ def _commands() -> Iterator[str]:
         "it is stopped.\n"
     )
     for command in COMMANDS:
-        text = help_of(command)
+        text = read_help(command)
         yield f"## {command}\n\n{_block(text)}"
         for verb, does in VERBS.get(command, {}).items():
-            yield f"### {command} {verb}\n\n{_block(help_of(command, *verb.split()))}"
+            yield f"### {command} {verb}\n\n{_block(read_help(command, *verb.split()))}"
             yield from _document(does)
         if command == "robot_operator":
-            yield from _keys_of(OperatorResult)
+            yield from _list_keys(OperatorResult)
 
 
 def _document(does: Verb) -> Iterator[str]:
@@ -141,20 +141,20 @@ def _document(does: Verb) -> Iterator[str]:
     [document] = get_args(result)
     for each in get_args(document) if get_origin(document) is UnionType else [document]:
         if dataclasses.is_dataclass(each):
-            yield from _keys_of(each)
+            yield from _list_keys(each)
         else:
             returned = (inspect.getdoc(run) or "").partition("Returns:")[2].split()
             yield f"With `--json`: {' '.join(returned)}\n"
 
 
-def _keys_of(document: Any) -> Iterator[str]:
+def _list_keys(document: Any) -> Iterator[str]:
     about = (inspect.getdoc(document) or "").splitlines()[0].rstrip(".")
     yield f"With `--json`: {about[0].lower()}{about[1:]}.\n"
     yield "| key | type | |\n| --- | --- | --- |"
-    yield "\n".join(_rows_of(document, "")) + "\n"
+    yield "\n".join(_list_rows(document, "")) + "\n"
 
 
-def _rows_of(document: Any, path: str) -> Iterator[str]:
+def _list_rows(document: Any, path: str) -> Iterator[str]:
     texts = {
         name.strip(): " ".join(text.split())
         for names, text in _ATTRIBUTE.findall(inspect.getdoc(document) or "")
@@ -168,7 +168,7 @@ def _rows_of(document: Any, path: str) -> Iterator[str]:
         about = texts.get(field.name, "").replace("|", "\\|")
         yield f"| `{path}{field.name}` | {kind} | {about} |"
         if inner is not None:
-            yield from _rows_of(inner, f"{path}{field.name}{suffix}.")
+            yield from _list_rows(inner, f"{path}{field.name}{suffix}.")
 
 
 def _json_type(found: Any) -> tuple[str, Any, str]:
@@ -202,7 +202,7 @@ _JSON_TYPES = {
 def _nodes() -> Iterator[str]:
     yield "Set one with `--ros-args -p NAME:=VALUE`, or in a file ([launch](../launch.md)).\n"
     for node in NODES:
-        yield f"## {node}\n\n{_block(help_of(node))}"
+        yield f"## {node}\n\n{_block(read_help(node))}"
 
 
 def _messages() -> Iterator[str]:
@@ -291,7 +291,7 @@ def _block(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```\n"
 
 
-def help_of(command: str, *words: str) -> str:
+def read_help(command: str, *words: str) -> str:
     """Return what a command prints as its help."""
     program = shutil.which(command)
     if program is None:

@@ -27,7 +27,7 @@ from tools.train_arm.demonstrations import demonstrations
 from tools.train_arm.encoder import train_encoder
 from tools.train_arm.frames import Frames
 from tools.train_arm.golden import write_golden
-from tools.train_arm.narrow import NarrowResNet, encoder_of
+from tools.train_arm.narrow import NarrowResNet, read_encoder
 from tools.train_arm.rollout import Kind, RolloutOutcome, Runner, judge
 
 CHECKPOINT = "checkpoint"
@@ -60,8 +60,8 @@ def _encoder(given: argparse.Namespace) -> NarrowResNet | None:
     """Return the image encoder, of a bundle or trained now; None for a policy without images."""
     if given.state_only:
         return None
-    if given.encoder_of is not None:
-        return encoder_of(given.encoder_of)
+    if given.read_encoder is not None:
+        return read_encoder(given.read_encoder)
     encoder, curve = train_encoder(given.scenes, given.encoder_steps, given.seed)
     _write(given.output / "encoder.csv", ("step", "front_error_m", "wrist_error_m"), curve)
     return encoder

@@ -41,7 +41,7 @@ class NarrowResNet(nn.Module):
         return x
 
 
-def encoder_of(bundle: Path) -> NarrowResNet:
+def read_encoder(bundle: Path) -> NarrowResNet:
     """Return the image encoder of a bundle whose policy `tools.train_arm` trained.
 
     Its export has made each batch norm part of the convolution before it, so those here do nothing

@@ -26,9 +26,9 @@ from tools.arguments import positive_count, seed
 from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.environment import Environment
 from tools.train_walk.export import export, make_bundle
-from tools.train_walk.layout import layout_of
+from tools.train_walk.layout import make_layout
 from tools.train_walk.learning import USUAL_STD, imitate, new_runner, start_from
-from tools.train_walk.reference import reference_of
+from tools.train_walk.reference import make_reference
 
 ROBOTS = 256
 STARTED_DIFFICULTY = 0.5
@@ -56,7 +56,7 @@ def train(
     if start is not None:
         start_from(runner.alg, start)
     elif task.motion:
-        joint_pos = reference_of(robot, task).joint_pos
+        joint_pos = make_reference(robot, task).joint_pos
         imitate(actor.mlp, joint_pos, robot.pose_rad, robot.scale_rad)
     if start is not None or task.motion:
         actor.distribution.log_std_param.data.fill_(math.log(USUAL_STD))
@@ -94,7 +94,7 @@ def main(args: Sequence[str] | None = None) -> int:
             threads=given.threads,
             start=given.start,
         )
-        export(given.output, layout_of(robot, task))
+        export(given.output, make_layout(robot, task))
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_walk: %s", error)
         return 1

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from robot_sim.figures import Array
 from tools.train_walk.definition import LEG_JOINTS, LEGS, Task, TrainedRobot, at
-from tools.train_walk.layout import ACTION_SIZE, ANG_VEL_SCALE, JOINT_VEL_SCALE, layout_of
+from tools.train_walk.layout import ACTION_SIZE, ANG_VEL_SCALE, JOINT_VEL_SCALE, make_layout
 from tools.train_walk.physics import DECIMATION, Dynamics
 
 Bools = npt.NDArray[np.bool_]
@@ -38,7 +38,7 @@ class Draws:
                 noise.joint_vel_radps * JOINT_VEL_SCALE,
                 0.0,
             ],
-            [3, 3, layout_of(robot, task).goal_size, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
+            [3, 3, make_layout(robot, task).goal_size, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
         )
         bend, wide = robot.backward, robot.outward
         legs = np.zeros((2, LEGS, LEG_JOINTS))

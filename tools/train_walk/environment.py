@@ -19,12 +19,12 @@ from tools.train_walk.draws import Bools, Draws, Rows
 from tools.train_walk.layout import (
     ACTION_SIZE,
     JOINT_VEL_SCALE,
-    layout_of,
+    make_layout,
     observe,
     observe_ground,
 )
 from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
-from tools.train_walk.reference import reference_of
+from tools.train_walk.reference import make_reference
 from tools.train_walk.reward import Motion, following, mean_square_torque, reward_terms
 
 TOUCH_N = 1.0
@@ -80,9 +80,9 @@ class Environment:
     ) -> None:
         """Make `count` robots; all that is random follows from `seed`."""
         self.robot, self.task = robot, task
-        self.count, self.difficulty, self.layout = count, 0.0, layout_of(robot, task)
+        self.count, self.difficulty, self.layout = count, 0.0, make_layout(robot, task)
         self.means: dict[str, float] = {}
-        self._reference = reference_of(robot, task)
+        self._reference = make_reference(robot, task)
         self._draws = Draws(robot, task, count, seed=seed)
         rough = {
             terrain: round(share * count) for terrain, (share, _) in task.disturbances.rough.items()

@@ -24,11 +24,11 @@ from model_tools.make.complete import make_bundle as make_whole
 from model_tools.make.unrecorded import simulated_walks
 from model_tools.simulation.robot import SimulatedRobot
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from tools.train_walk.definition import BUNDLES, Task, TrainedRobot
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, Layout
 from tools.train_walk.learning import HIDDEN
-from tools.train_walk.reference import reference_of
+from tools.train_walk.reference import make_reference
 
 MODEL_FILE, BUNDLE_FOLDER = "policy.onnx", "bundle"
 CLIP_FILE = "motion.npz"
@@ -38,7 +38,7 @@ OPSET = 17
 LICENCE = "Apache-2.0"
 
 
-def checkpoint_of(run: Path) -> Path:
+def find_checkpoint(run: Path) -> Path:
     """Return the last checkpoint in the folder of a training."""
     return max(run.glob("model_*.pt"), key=lambda file: int(file.stem.partition("_")[2]))
 
@@ -50,7 +50,7 @@ def export(run: Path, layout: Layout = COMMAND) -> None:
     )
     export_checkpoint(
         ExportRequest(
-            checkpoint=read_checkpoint(checkpoint_of(run)),
+            checkpoint=read_checkpoint(find_checkpoint(run)),
             config=network,
             output=run / MODEL_FILE,
             opset=OPSET,
@@ -71,7 +71,7 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
     provenance = {
         "source": source,
         "licence": LICENCE,
-        "checkpoint_sha256": sha256_of(checkpoint_of(run)),
+        "checkpoint_sha256": sha256_file(find_checkpoint(run)),
         "exporter": f"torch {torch.__version__}, opset {OPSET}",
         "date": datetime.date.today().isoformat(),
     }
@@ -80,7 +80,7 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
         text = remove_section(text, name)
     artifact = {
         "file": model.name,
-        "sha256": sha256_of(model),
+        "sha256": sha256_file(model),
         "precision": "fp32",
         "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}",
     }
@@ -93,7 +93,7 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
         contract.mkdir()
         if task.motion:
             clip = contract / CLIP_FILE
-            write_arrays(clip, reference_of(robot, task).arrays(robot))
+            write_arrays(clip, make_reference(robot, task).arrays(robot))
             text = set_section(text, "motion.clip", file_entry(clip, contract))
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
         walks = functools.partial(simulated_walks, robot=SimulatedRobot(figures=robot.figures))

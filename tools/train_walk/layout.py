@@ -78,7 +78,7 @@ FRAME = Layout(
 """The frame of a motion: positions of the joints (rad), and their velocities, scaled."""
 
 
-def layout_of(robot: TrainedRobot, task: Task) -> Layout:
+def make_layout(robot: TrainedRobot, task: Task) -> Layout:
     """Return what the policy of a task takes."""
     layout = FRAME if task.motion else COMMAND
     if robot.scan is None:

@@ -79,7 +79,7 @@ class Reference:
         }
 
 
-def reference_of(robot: TrainedRobot, task: Task) -> Reference:
+def make_reference(robot: TrainedRobot, task: Task) -> Reference:
     """Return what a task compares robots with."""
     if task.motion:
         return _between(robot, task.motion)
@@ -171,7 +171,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         robot = load_trained_robot(given.robot)
         with new_file(given.output, force=False) as growing:
-            write_arrays(growing, reference_of(robot, load_task(given.task)).arrays(robot))
+            write_arrays(growing, make_reference(robot, load_task(given.task)).arrays(robot))
     except (PolicyError, SimError, OSError) as error:
         _log.error("reference: %s", error)
         return 1

@@ -200,7 +200,7 @@ class ArmSettings(DriverSettings):
         return (self.port, self.right_port)[: len(self.arm.sides)]
 
 
-def figures_of(arm: Arm) -> DriveFigures:
+def drive_figures(arm: Arm) -> DriveFigures:
     sides = len(arm.sides)
     low, high = np.tile(np.array(list(arm.range_rad.values())), (sides, 1)).T
     return DriveFigures(

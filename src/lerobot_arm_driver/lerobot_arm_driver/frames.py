@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lerobot_arm_driver.arms import ArmSettings, figures_of
+from lerobot_arm_driver.arms import ArmSettings, drive_figures
 from robot_driver.interfaces import DAMPING, F64, POSITION, STIFFNESS
 from robot_driver.reception import Source, StateBounds, StateReception
 
@@ -91,7 +91,7 @@ class ArmReception(StateReception[ArmState]):
     def __init__(self, settings: ArmSettings) -> None:
         super().__init__(settings, ["implausible"])
         self._ports = " and ".join(settings.ports)
-        self._bounds = StateBounds(figures_of(settings.arm))
+        self._bounds = StateBounds(drive_figures(settings.arm))
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> ArmState | None:
         state = read_state(data)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_arm_driver.arms import GRIPPER, OVERLOAD, ArmSettings, figures_of
+from lerobot_arm_driver.arms import GRIPPER, OVERLOAD, ArmSettings, drive_figures
 from lerobot_arm_driver.frames import (
     GIVE_BACK,
     PREPARE,
@@ -36,7 +36,7 @@ class ServoArm(RobotInterface[ArmState]):
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
         self.name = settings.arm.title
-        self.figures = replace(figures_of(settings.arm), may_be_limp=settings.leader)
+        self.figures = replace(drive_figures(settings.arm), may_be_limp=settings.leader)
         self.python = settings.lerobot_python
         self.reception = ArmReception(settings)
         self._late = ""

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from lerobot_arm_driver.arms import GRIPPER, TORQUE_OFF, ArmSettings, figures_of
+from lerobot_arm_driver.arms import GRIPPER, TORQUE_OFF, ArmSettings, drive_figures
 from lerobot_arm_driver.frames import LIMP, TICKS, ArmState
 from robot_driver.interfaces import F64, DriverError
 from robot_driver.reception import StateBounds
@@ -53,7 +53,7 @@ class Servos:
         self._answered: list[int] = []
         """Numbers of the servos that answered since a question was sent, in their order."""
         self._configured = self._limp = False
-        self._bounds = StateBounds(figures_of(self._arm))
+        self._bounds = StateBounds(drive_figures(self._arm))
         self._position: F64 | None = None
         """What was read last that can be true."""
         self._doubted: F64 | None = None
@@ -115,10 +115,12 @@ class Servos:
         if self._position is None or not self._configured or self._limp:
             return ""
         since_s = now_s - self._doubted_s
-        if self._doubted is not None and not self._bounds.jump_of(self._doubted, position, since_s):
+        if self._doubted is not None and not self._bounds.find_jump(
+            self._doubted, position, since_s
+        ):
             # It follows on what cannot be true, and time alone makes that no truer.
-            return self._bounds.jump_of(self._position, position, 0.0)
-        return self._bounds.jump_of(self._position, position, now_s - self._read_s)
+            return self._bounds.find_jump(self._position, position, 0.0)
+        return self._bounds.find_jump(self._position, position, now_s - self._read_s)
 
     def prepare(self) -> None:
         """Configure the servos as LeRobot does, with the gains of the settings; they hold then."""

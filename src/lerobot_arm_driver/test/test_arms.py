@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from lerobot_arm_driver.arms import ARMS, DYNAMIXEL, FEETECH, ArmSettings, figures_of
+from lerobot_arm_driver.arms import ARMS, DYNAMIXEL, FEETECH, ArmSettings, drive_figures
 from robot_sim.servo_bus import ServoBus
 from robot_sim.servos import STS3215, XL330, XL430, EmulatedServo, ServoModel
 
@@ -13,7 +13,7 @@ from robot_sim.servos import STS3215, XL330, XL430, EmulatedServo, ServoModel
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_has_figures_of_all_its_joints(name: str) -> None:
     arm = ARMS[name]
-    figures = figures_of(arm)
+    figures = drive_figures(arm)
 
     assert len(arm.joint_names) == len(set(arm.joint_names)) == (12 if "bi_" in name else 6)
     assert figures.joint_names == arm.joint_names
@@ -26,7 +26,7 @@ def test_two_arms_are_the_left_one_and_then_the_right_one() -> None:
     one, two = ARMS["so101"].joint_names, ARMS["bi_so101"].joint_names
 
     assert two == tuple(f"{side}_{joint}" for side in ("left", "right") for joint in one)
-    low = figures_of(ARMS["bi_so101"]).lowest_rad
+    low = drive_figures(ARMS["bi_so101"]).lowest_rad
     assert np.array_equal(low[:6], low[6:])
 
 

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
-from lerobot_bridge.values import Ranges, SourceReader, image_of
+from lerobot_bridge.values import Ranges, SourceReader, read_image
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import find_topics
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from policy_core.observation.pairing import Arrival
 
 Read = Callable[[Arrival], Any]
@@ -101,7 +101,7 @@ def camera_images(bag: Bag, entry: RecordedInput, *, pixels: bool) -> Read:
     """
     camera = entry.source
     assert isinstance(camera, CameraSource)
-    read = partial(image_of if pixels else _judged, camera)
+    read = partial(read_image if pixels else _judged, camera)
     return partial(_read, bag, entry.topic, bag.decoder(entry.topic), read)
 
 
@@ -130,4 +130,4 @@ def _values(reader: SourceReader, ranges: Ranges, message: Any) -> F64:
 
 
 def _judged(camera: CameraSource, message: Any) -> None:
-    frame_of(message, camera)
+    read_frame(message, camera)

@@ -103,7 +103,7 @@ class _Bound(NamedTuple):
 
 
 def _bounds(mapping: RobotMapping, channel: CommandChannel) -> dict[str, _Bound]:
-    joints = mapping.joints_of(channel)
+    joints = mapping.select_joints(channel)
     if not joints:
         return {name: _Bound(low, high, math.inf) for name, (low, high) in channel.limits.items()}
     units = ToLeRobot(mapping, channel)

@@ -170,19 +170,19 @@ class RobotMapping:
         return tuple(
             name
             for source in self.vectors[feature]
-            for name in self.values_of(source, source.quantity)
+            for name in self.value_names(source, source.quantity)
         )
 
     @property
     def command_names(self) -> tuple[str, ...]:
-        return tuple(name for channel in self.command for name in self.values_of(channel))
+        return tuple(name for channel in self.command for name in self.value_names(channel))
 
-    def values_of(self, channel: Channel, quantity: str = "position") -> tuple[str, ...]:
+    def value_names(self, channel: Channel, quantity: str = "position") -> tuple[str, ...]:
         if channel.fields is not None:
             return tuple(channel.fields)
-        return tuple(f"{joint}.{SUFFIXES[quantity]}" for joint in self.joints_of(channel))
+        return tuple(f"{joint}.{SUFFIXES[quantity]}" for joint in self.select_joints(channel))
 
-    def joints_of(self, channel: Channel) -> tuple[str, ...]:
+    def select_joints(self, channel: Channel) -> tuple[str, ...]:
         """Return LeRobot's names of a channel's joints; none where it has fields."""
         if channel.fields is not None:
             return ()

@@ -158,7 +158,7 @@ class _MappingValidator:
                 name
                 for source in sources
                 if self._is_known(source)
-                for name in self._mapping.values_of(source, source.quantity)
+                for name in self._mapping.value_names(source, source.quantity)
             ],
         )
 
@@ -232,7 +232,7 @@ class _MappingValidator:
             name
             for channel in mapping.command
             if self._is_known(channel)
-            for name in mapping.values_of(channel)
+            for name in mapping.value_names(channel)
         ]
         self._once("command", names)
         self._once("command", [channel.topic for channel in mapping.command])
@@ -288,11 +288,11 @@ class _MappingValidator:
 
     def _known(self, channel: Channel) -> list[str]:
         return [
-            joint for joint in self._mapping.joints_of(channel) if joint in self._mapping.joints
+            joint for joint in self._mapping.select_joints(channel) if joint in self._mapping.joints
         ]
 
     def _is_known(self, channel: Channel) -> bool:
-        return len(self._known(channel)) == len(self._mapping.joints_of(channel))
+        return len(self._known(channel)) == len(self._mapping.select_joints(channel))
 
     def _once(self, key: str, names: Sequence[Any]) -> None:
         doubled = sorted({name for name in names if list(names).count(name) > 1})

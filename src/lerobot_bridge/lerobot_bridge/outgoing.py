@@ -63,7 +63,9 @@ class Outgoing:
         """
         self.topic, self.type = channels[0].topic, channels[0].type
         self.names = tuple(
-            name for channel in channels for name in mapping.values_of(channel, _quantity(channel))
+            name
+            for channel in channels
+            for name in mapping.value_names(channel, _quantity(channel))
         )
         self._empty = empty
         self._fields = _fields(mapping, channels)
@@ -76,7 +78,7 @@ class Outgoing:
         for path, _ in self._fields:
             _set_field(trial, path, 0.0)
         joints = list(
-            dict.fromkeys(joint for channel in channels for joint in mapping.joints_of(channel))
+            dict.fromkeys(joint for channel in channels for joint in mapping.select_joints(channel))
         )
         self._columns = _columns(mapping, channels, joints)
         self._write: _Write | None = None
@@ -120,7 +122,7 @@ def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple
     begin = 0
     for channel in channels:
         yield channel, begin
-        begin += len(mapping.values_of(channel, _quantity(channel)))
+        begin += len(mapping.value_names(channel, _quantity(channel)))
 
 
 def _fields(
@@ -139,7 +141,7 @@ def _columns(
 ) -> Callable[[F64], _Columns]:
     parts = []
     for channel, begin in _spans(mapping, channels):
-        mine, quantity = mapping.joints_of(channel), _quantity(channel)
+        mine, quantity = mapping.select_joints(channel), _quantity(channel)
         if mine:
             parts.append(
                 (

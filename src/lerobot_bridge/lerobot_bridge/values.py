@@ -28,7 +28,7 @@ from lerobot_bridge.mapping import (
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64, U8
 from policy_core.members.chunk.normalise import Units, resized
-from policy_core.observation.images import decode, frame_of
+from policy_core.observation.images import decode, read_frame
 from policy_inference.messages.readers import JointOrder
 
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
@@ -54,8 +54,8 @@ class Ranges:
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
         """Use the limits of positions, or else the ends of the joints' ranges."""
-        joints = mapping.joints_of(source) if source.quantity == "position" else ()
-        self._names = mapping.values_of(source, source.quantity)
+        joints = mapping.select_joints(source) if source.quantity == "position" else ()
+        self._names = mapping.value_names(source, source.quantity)
         ends_rad = np.array([_ends_rad(mapping.joints[joint]) for joint in joints]).reshape(-1, 2)
         ends = ToLeRobot(mapping, source).of_ros(ends_rad.T) if joints else ends_rad.T
         self._low, self._high = ends.min(axis=0), ends.max(axis=0)
@@ -133,7 +133,7 @@ class SourceReader:
     """
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        self.names = mapping.values_of(source, source.quantity)
+        self.names = mapping.value_names(source, source.quantity)
         self._read: Callable[[Any], F64]
         if source.fields is not None:
             self._read = _Fields(mapping, source).read
@@ -148,7 +148,7 @@ class SourceReader:
         return values
 
 
-def image_of(camera: CameraSource, message: Any) -> U8:
+def read_image(camera: CameraSource, message: Any) -> U8:
     """Return the image of a camera, in the size of the mapping.
 
     Args:
@@ -158,7 +158,7 @@ def image_of(camera: CameraSource, message: Any) -> U8:
     Returns:
         uint8 [height, width, 3] in RGB.
     """
-    image = decode(frame_of(message, camera))
+    image = decode(read_frame(message, camera))
     if image.shape[:2] == (camera.height, camera.width):
         return image
     return resized(image, (camera.width, camera.height))
@@ -175,7 +175,7 @@ class ToLeRobot:
                 [180.0 / np.pi if name in channel.degrees else 1.0 for name in channel.fields]
             )
             return
-        joints = mapping.joints_of(channel)
+        joints = mapping.select_joints(channel)
         units = Units(mapping.joints, joints)
         zero = units.to_rad(np.zeros(len(joints)))
         # Velocities have the factor of positions alone; efforts are the same on both sides.
@@ -205,7 +205,7 @@ class _Joints:
     """Values by joint, from messages that name joints or arrays that do not."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        joints = [mapping.ros_name(joint) for joint in mapping.joints_of(source)]
+        joints = [mapping.ros_name(joint) for joint in mapping.select_joints(source)]
         self._count, self._order = len(joints), JointOrder(joints)
         self._units, self._type = ToLeRobot(mapping, source, source.quantity), source.type
         self._quantity = source.quantity
@@ -248,7 +248,7 @@ def _getter(path: str) -> Callable[[Any], float]:
             if not hasattr(value, name):
                 raise RobotError(
                     f"expected a number in the field {path}, found no {name} among "
-                    f"the fields {', '.join(_fields_of(value)) or 'of a number'}"
+                    f"the fields {', '.join(_field_names(value)) or 'of a number'}"
                 )
             value = getattr(value, name)
             if index is not None:
@@ -256,7 +256,7 @@ def _getter(path: str) -> Callable[[Any], float]:
         try:
             return float(value)
         except (TypeError, ValueError):
-            inner = ", ".join(_fields_of(value))
+            inner = ", ".join(_field_names(value))
             raise RobotError(
                 f"expected a number in the field {path}, found "
                 f"{f'one with the fields {inner}' if inner else 'none'}"
@@ -275,7 +275,7 @@ def _item(path: str, name: str, values: Any, index: int) -> Any:
     return values[index]
 
 
-def _fields_of(message: Any) -> list[str]:
+def _field_names(message: Any) -> list[str]:
     if dataclasses.is_dataclass(message):
         return [field.name for field in dataclasses.fields(message)]
     if hasattr(message, "get_fields_and_field_types"):

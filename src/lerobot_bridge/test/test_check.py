@@ -206,11 +206,11 @@ def test_a_session_brings_its_mapping_along(arm_mapping_file: Path, tmp_path: Pa
 
     (session / "mapping.yaml").write_bytes(arm_mapping_file.read_bytes())
     given = argparse.Namespace(mapping=None, recordings=[session, other])
-    assert arguments.mapping_of(given) == load_mapping(arm_mapping_file)
+    assert arguments.read_mapping(given) == load_mapping(arm_mapping_file)
 
     (other / "mapping.yaml").write_bytes(arm_mapping_file.read_bytes() + b"max_gap_frames: 7\n")
     with refusal(ToolError):
-        arguments.mapping_of(given)
+        arguments.read_mapping(given)
 
 
 def test_a_mapping_that_is_given_as_a_recording_is_reported(

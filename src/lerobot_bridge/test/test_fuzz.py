@@ -31,8 +31,8 @@ def test_any_mapping_is_one_or_one_error(content: object) -> None:
     names = {feature: mapping.names(feature) for feature in mapping.vectors}
     assert all(names.values())
     for channel in (*mapping.command, *(one for each in mapping.vectors.values() for one in each)):
-        assert len(mapping.joints_of(channel)) == len(
-            set(map(mapping.ros_name, mapping.joints_of(channel)))
+        assert len(mapping.select_joints(channel)) == len(
+            set(map(mapping.ros_name, mapping.select_joints(channel)))
         )
         assert all(map(field_steps, (channel.fields or {}).values()))
     assert mapping.period_ns > 0

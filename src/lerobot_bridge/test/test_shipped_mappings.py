@@ -15,7 +15,7 @@ import yaml
 
 from lerobot_bridge.mapping import ACTION, STATE, Joint
 from lerobot_bridge.mapping_file import load_mapping, mapping_schema, parse_mapping, shipped
-from model_tools.make.act.robots import read_arm, units_of
+from model_tools.make.act.robots import joint_units, read_arm
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import JointUnit
 from policy_core.bundle.load import load_bundle
@@ -60,7 +60,7 @@ def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bund
     mapping, robot = load_mapping(name), read_arm("so100" if name == "so100" else "so101")
 
     assert mapping.names(STATE) == VALUES
-    assert _as_units(mapping.joints) == units_of(robot, "degrees")
+    assert _as_units(mapping.joints) == joint_units(robot, "degrees")
     for joint, figures in robot.joints.items():
         for key in ("position_min", "position_max", "stiffness", "damping", "effort_limit"):
             assert getattr(mapping.joints[joint], key) == getattr(figures, key), (joint, key)
@@ -104,7 +104,7 @@ def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> Non
 def test_lekiwi_counts_its_arm_as_bundles_count_a_range() -> None:
     mapping = load_mapping("lekiwi")
 
-    units = units_of(read_arm("so101"), "range")
+    units = joint_units(read_arm("so101"), "range")
     assert _as_units(mapping.joints) == {f"arm_{name}": unit for name, unit in units.items()}
     assert mapping.names(ACTION)[-3:] == ("x.vel", "y.vel", "theta.vel")
 

@@ -12,7 +12,7 @@ from lite3_driver.wire import (
     TICKS_PER_S,
     Lite3State,
     Oddity,
-    code_of,
+    read_code,
     read_state,
 )
 from robot_driver.reception import Source, StateBounds, StateReception
@@ -126,7 +126,7 @@ class Lite3Reception(StateReception[Lite3State]):
         return "" if self.state is None else _BOUNDS.jump(self.state, state, passed_s)
 
     def _note_code(self, data: bytes) -> None:
-        code = code_of(data)
+        code = read_code(data)
         known = self.other_codes
         if code is not None and code not in known and len(known) < _CODES_KEPT:
             known.append(code)

@@ -127,7 +127,7 @@ def damping_command(damping: float) -> bytes:
     return command(braking(damping))
 
 
-def code_of(data: bytes) -> int | None:
+def read_code(data: bytes) -> int | None:
     """Return the code of a datagram, None where it has not even a header."""
     return _HEADER.unpack_from(data)[0] if len(data) >= _HEADER.size else None
 

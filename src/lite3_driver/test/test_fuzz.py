@@ -33,7 +33,7 @@ def test_any_datagram_is_read_or_refused_with_what_is_wrong(data: bytes) -> None
     with bounded():
         state, command = wire.read_state(data), wire.read_command(data)
         wire.read_request(data)
-        wire.code_of(data)
+        wire.read_code(data)
     assert command is None or command.shape == (12, 5)
     if not isinstance(state, Oddity):
         assert all(np.isfinite(values).all() for values in state[2:8])

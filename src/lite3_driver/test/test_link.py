@@ -227,7 +227,7 @@ def test_whatever_ends_the_fold_brakes_the_legs_and_gives_control_back(
     assert all(
         braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
         for _, data in robot.sent
-        if wire.code_of(data) == wire.COMMAND
+        if wire.read_code(data) == wire.COMMAND
     )
     assert robot.phase() is DriverPhase.LISTENING
     check_wording(robot.link.reason)

@@ -105,7 +105,7 @@ def _check_who_is_in_control(robot: Watched) -> None:
 
     They only brake where the robot was not given its time to fold.
     """
-    codes = [(at_ms, wire.code_of(data)) for at_ms, data in robot.sent]
+    codes = [(at_ms, wire.read_code(data)) for at_ms, data in robot.sent]
     held, folded_ms, last_ms, has_folded = False, -1, -1, False
     for (at_ms, code), (_, data) in zip(codes, robot.sent, strict=True):
         values = wire.read_command(data)

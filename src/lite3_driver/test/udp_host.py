@@ -73,7 +73,7 @@ class UdpHost:
             thread.start()
 
     def codes(self) -> list[int]:
-        return [code for data, _ in list(self.heard) if (code := wire.code_of(data)) is not None]
+        return [code for data, _ in list(self.heard) if (code := wire.read_code(data)) is not None]
 
     def requests(self) -> list[int]:
         """Return what was asked for, without the commands."""

@@ -65,11 +65,11 @@ def native_plan(controller: Any) -> Texts:
     }
     return {
         **controller.plan(),
-        "words": {**_texts_of(controller), "common": common, **lists},
+        "words": {**_make_texts(controller), "common": common, **lists},
     }
 
 
-def _texts_of(controller: Any) -> Texts:
+def _make_texts(controller: Any) -> Texts:
     """Return the texts of a controller's reasons, refusals and joints.
 
     They contain placeholders for the numbers of a `Reason` (a, b, c, count), and for `why`, `rules`

@@ -79,11 +79,11 @@ def require_whole(file: Path, model: bytes) -> None:
     Raises:
         BackendError: Some weights are in an external file, or the file is not an ONNX model.
     """
-    if problem := problem_of(file, model):
+    if problem := find_model_problem(file, model):
         raise BackendError(str(problem))
 
 
-def problem_of(file: Path, model: bytes) -> Problem | None:
+def find_model_problem(file: Path, model: bytes) -> Problem | None:
     """Return the problem of an incomplete model, see `require_whole`; None if it is complete."""
     try:
         whole = _is_whole(model)

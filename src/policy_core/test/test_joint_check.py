@@ -17,7 +17,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
-from policy_core.guard.joint_check import JointCheck, turns_of
+from policy_core.guard.joint_check import JointCheck, joint_turns
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import Mode, OnFault
 from testkit.kernel.contracts import NOMINAL, contract_of
@@ -358,7 +358,11 @@ def test_a_joint_turns_on_and_on_where_its_limits_span_more_than_two_turns(
 ) -> None:
     half = math.tau + beyond_two_turns_rad / 2.0
     limits = {"joints.position_min": [-half, -1.5, -1.5], "joints.position_max": [half, 1.5, 1.5]}
-    assert turns_of(contract_of(limits).joints).tolist() == [math.tau if turns else 0.0, 0.0, 0.0]
+    assert joint_turns(contract_of(limits).joints).tolist() == [
+        math.tau if turns else 0.0,
+        0.0,
+        0.0,
+    ]
 
 
 WHEEL: Mapping[str, object] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from model_tools.prove.inspect.plans import plan_of
+from model_tools.prove.inspect.plans import make_plan
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from robot_sim.figures import Array
@@ -37,7 +37,7 @@ def main(program: str) -> int:
     _, model = bundle.artifact("onnx")
     library = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"))
     with tempfile.NamedTemporaryFile(suffix=".polplan") as plan:
-        Path(plan.name).write_bytes(plan_of(bundle))
+        Path(plan.name).write_bytes(make_plan(bundle))
         words = [program, plan.name, bundle.sha256, str(model), str(library)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as walker:
             assert walker.stdin is not None

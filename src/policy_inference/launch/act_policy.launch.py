@@ -18,12 +18,12 @@ from launch_ros.parameter_descriptions import ParameterValue
 from policy_core.errors import PolicyError
 from policy_inference.commands.cameras import (
     camera_parameters,
-    cameras_of,
-    contract_of,
+    list_cameras,
+    read_contract,
     simulated_cameras,
 )
 from policy_inference.machine.middleware import (
-    discovery_of,
+    discovery_variables,
     require_known_arguments,
     require_port,
 )
@@ -198,11 +198,12 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
     return [
-        SetEnvironmentVariable(*one) for one in discovery_of(robot, context.environment).items()
+        SetEnvironmentVariable(*one)
+        for one in discovery_variables(robot, context.environment).items()
     ]
 
 
-def bundle_of(context: LaunchContext) -> str:
+def find_bundle(context: LaunchContext) -> str:
     """Return the requested bundle; the simulated arm has a default."""
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot in IN_THIS_COMPUTER:
@@ -221,7 +222,7 @@ def cameras(context: LaunchContext) -> list[Node]:
     }
     if not given["cameras"]:
         return []
-    contract = contract_of(bundle_of(context))
+    contract = read_contract(find_bundle(context))
     return [
         Node(
             package="policy_inference",
@@ -232,7 +233,7 @@ def cameras(context: LaunchContext) -> list[Node]:
             parameters=[camera_parameters(contract, name, device, given["image_transport"])],
             output="screen",
         )
-        for name, device in cameras_of(given["cameras"].split(","), contract).items()
+        for name, device in list_cameras(given["cameras"].split(","), contract).items()
     ]
 
 
@@ -266,7 +267,7 @@ def arm(context: LaunchContext) -> list[Node]:
                 "lockstep": given["use_sim_time"] == "true",
                 "viewer": given["viewer"] == "true",
                 "compressed": given["image_transport"] == "compressed",
-                **simulated_cameras(contract_of(bundle_of(context))),
+                **simulated_cameras(read_contract(find_bundle(context))),
                 **({"folder": str(folder)} if folder else {}),
             }
         ],
@@ -344,7 +345,7 @@ def policy(context: LaunchContext) -> list[Node]:
             arguments=ROS_ARGUMENTS,
             parameters=[
                 {
-                    "bundle": ParameterValue(bundle_of(context), value_type=str),
+                    "bundle": ParameterValue(find_bundle(context), value_type=str),
                     **texts,
                     "use_sim_time": use_sim_time,
                     **({"mode": mode} if mode else {}),

@@ -25,7 +25,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from policy_core.errors import PolicyError
 from policy_inference.machine.middleware import (
-    discovery_of,
+    discovery_variables,
     require_joystick_package,
     require_known_arguments,
     require_port,
@@ -181,7 +181,8 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
     return [
-        SetEnvironmentVariable(*one) for one in discovery_of(robot, context.environment).items()
+        SetEnvironmentVariable(*one)
+        for one in discovery_variables(robot, context.environment).items()
     ]
 
 

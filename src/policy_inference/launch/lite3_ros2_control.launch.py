@@ -23,7 +23,7 @@ from launch.substitutions import Command, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from policy_inference.machine.middleware import discovery_of, require_known_arguments
+from policy_inference.machine.middleware import discovery_variables, require_known_arguments
 
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 CONTROLLER = "policy_controller"
@@ -100,7 +100,8 @@ def require_arguments(_: LaunchContext) -> None:
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
     return [
-        SetEnvironmentVariable(*one) for one in discovery_of("sim", context.environment).items()
+        SetEnvironmentVariable(*one)
+        for one in discovery_variables("sim", context.environment).items()
     ]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, policies_of
+from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, list_policies
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Graph
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, STATE_FIELDS, VELOCITY_COMMAND
@@ -79,16 +79,16 @@ def unopened_controller(
     if not bundle.members:
         return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
     # A single joint policy needs no sets.
-    from policy_core.sets.controller import SensedState, policy_set_of, set_controller, set_inputs
+    from policy_core.sets.controller import SensedState, make_policy_set, set_controller, set_inputs
 
     state = SensedState(bundle.contract, limits)
     inputs = set_inputs(bundle.contract, state, limits)
-    joint_members = bundle.members_of(JointBundle).items()
+    joint_members = bundle.select_members(JointBundle).items()
     all_runners = {
         **{name: ModelArrays(each.contract.model) for name, each in joint_members},
         **(runners or {}),
     }
-    policy_set = policy_set_of(bundle, all_runners, state, inputs, lambda: 0)
+    policy_set = make_policy_set(bundle, all_runners, state, inputs, lambda: 0)
     return set_controller(bundle.contract, policy_set, state, inputs, limits, lambda: 0)
 
 
@@ -133,7 +133,7 @@ def executing_controller(
 
 
 def _require_joint_policies(bundle: Bundle) -> None:
-    for policy in policies_of(bundle):
+    for policy in list_policies(bundle):
         if policy.contract.kind != "joint" or not policy.models:
             found = f"a policy of the kind {policy.contract.kind}"
             raise _problem(policy, "a joint policy with a model", found)

@@ -14,7 +14,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.depth import F32, DepthHistory, DepthProcessor, ray_factors
 from policy_inference.backends.base import BackendBase
-from policy_inference.messages.depth import depth_of
+from policy_inference.messages.depth import read_depth
 from policy_inference.messages.readers import require_past, stamp_ns
 
 
@@ -96,7 +96,7 @@ class DepthSource:
             if self._rays is None:
                 raise RobotError("expected a camera_info that can be used, found none so far")
             factors = self._rays[1]
-        self.processor.see(depth_of(message, self.depth.camera_size), factors)
+        self.processor.see(read_depth(message, self.depth.camera_size), factors)
         self._history.add(self.processor.image, made_ns)
 
     def see(self, now_ns: int) -> tuple[F64, int] | None:

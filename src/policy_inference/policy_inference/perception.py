@@ -18,7 +18,7 @@ from policy_core.bundle.state_fields import require_pose
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap, HeightScanner
-from policy_inference.messages.elevation import elevation_of, sampled_heights
+from policy_inference.messages.elevation import read_elevation, sampled_heights
 from policy_inference.messages.readers import require_past, stamp_ns
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
@@ -39,7 +39,7 @@ class Pose:
     quat_xyzw: F64
 
 
-def pose_of(message: Any) -> Pose:
+def read_pose(message: Any) -> Pose:
     """Return the pose of a nav_msgs/Odometry.
 
     Raises:
@@ -83,7 +83,7 @@ class ScanSource:
         """Take a grid_map_msgs/GridMap that has just arrived; an unusable one makes `see` fail."""
         made_ns = stamp_ns(message) or now_ns
         try:
-            found = elevation_of(message, self._scan.layer)
+            found = read_elevation(message, self._scan.layer)
         except RobotError as error:
             self._map, self._problem = None, f"elevation map: {error}"
             return
@@ -184,7 +184,7 @@ def _require_age(what: str, age_s: float, timeout_s: float) -> None:
         )
 
 
-def scans_of(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:
+def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:
     """Return a source for each height scan of contracts, one per topic."""
     scans = {topic: scan for contract in contracts for topic, scan in contract.scans.items()}
     return [ScanSource(topic, scan, frozen_after_m) for topic, scan in scans.items()]

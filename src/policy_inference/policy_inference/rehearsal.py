@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from policy_core.bundle.bundle import Bundle, policies_of
+from policy_core.bundle.bundle import Bundle, list_policies
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.worker_process import PrivateWorker
@@ -76,7 +76,7 @@ def _main(_: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
         sys.stdout.write(str(error))
         return _REFUSED
     with suppress(PolicyError):  # reported again when the rows are needed
-        for policy in policies_of(found):
+        for policy in list_policies(found):
             policy.golden()
     sys.stdout.write(found.sha256)
     return 0

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from policy_core.bundle.depth import DepthImage, DepthStack
 from policy_core.errors import RobotError
 from policy_inference.depth_source import DepthSource
-from policy_inference.messages.depth import depth_of
+from policy_inference.messages.depth import read_depth
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 50 * SECOND_NS
@@ -124,7 +124,7 @@ def test_a_compressed_image_is_read_in_millimetres_and_in_inverse_depths() -> No
 )
 def test_an_image_of_another_form_is_refused(message: Any) -> None:
     with pytest.raises(RobotError):
-        depth_of(message, SIZE)
+        read_depth(message, SIZE)
 
 
 def test_a_png_of_another_size_or_depth_is_refused_before_it_is_decoded() -> None:
@@ -132,7 +132,7 @@ def test_a_png_of_another_size_or_depth_is_refused_before_it_is_decoded() -> Non
         file = io.BytesIO()
         image.save(file, "PNG")
         with pytest.raises(RobotError):
-            depth_of(compressed(data=bytes(12) + file.getvalue()), SIZE)
+            read_depth(compressed(data=bytes(12) + file.getvalue()), SIZE)
 
 
 @pytest.mark.parametrize("age_ms", [301, -150])

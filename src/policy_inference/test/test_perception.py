@@ -20,7 +20,7 @@ from policy_core.errors import RefusedError, RobotError
 from policy_core.interfaces import F64, Mode
 from policy_inference.messages.elevation import sampled_heights
 from policy_inference.messages.readers import PerceivedReader
-from policy_inference.perception import Pose, ScanSource, pose_of
+from policy_inference.perception import Pose, ScanSource, read_pose
 from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import check_wording
 
@@ -248,7 +248,7 @@ def test_a_pose_that_is_none_is_refused(bad: dict[str, float]) -> None:
         pose=SimpleNamespace(pose=SimpleNamespace(position=position, orientation=turn)),
     )
     with pytest.raises(RobotError):
-        pose_of(message)
+        read_pose(message)
 
 
 TOPIC = "perception/height_scan"

@@ -21,7 +21,7 @@ from policy_core.bundle.contract import VERSION
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.statements import revoked_versions
-from policy_core.bundle.store import CURRENT, current_version, version_order, versions_of
+from policy_core.bundle.store import CURRENT, current_version, installed_versions, version_order
 from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import read_at_most
 from policy_store.durable import locked, move_folder, switch_link, write_text, writing
@@ -177,7 +177,7 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
 
 def way_back(model: Path) -> list[str]:
     """Return the installed versions before the one in use, the nearest first."""
-    current, there = current_version(model), versions_of(model)
+    current, there = current_version(model), installed_versions(model)
     if current is None:
         return []
     recorded = settled(recorded_in(model), current)
@@ -227,7 +227,7 @@ def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
 
 def settle(model: Path) -> None:
     """Write the record with each version once, and without those that are not installed."""
-    before, there = recorded_in(model), versions_of(model)
+    before, there = recorded_in(model), installed_versions(model)
     after = [one for one in settled(before, current_version(model)) if one in there]
     if after != before:
         _write(model, after)

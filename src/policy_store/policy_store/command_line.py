@@ -299,7 +299,7 @@ def run_command(
                 log.error("%s %s: %s", name, given.verb, error)
                 return error.exit_status
             if isinstance(error, OSError):
-                log.error("%s %s: %s", name, given.verb, words_of(error))
+                log.error("%s %s: %s", name, given.verb, describe_error(error))
                 return PolicyError.exit_status
             raise
 
@@ -338,7 +338,7 @@ class _PrintableFormatter(logging.Formatter):
         return printable(super().format(record))
 
 
-def words_of(error: OSError) -> str:
+def describe_error(error: OSError) -> str:
     """Return which file cannot be read or written, and why, as one line for a user."""
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"

@@ -18,7 +18,7 @@ import argcomplete
 from argcomplete.completers import FilesCompleter
 
 from policy_core.bundle.load import shipped_names
-from policy_core.bundle.store import store_root, versions_of
+from policy_core.bundle.store import installed_versions, store_root
 
 _BUNDLES = frozenset(("bundle", "bundles", "baseline", "path", "reference"))
 """Arguments that take a folder or a name; those of `install` and `push` take a folder only."""
@@ -48,7 +48,7 @@ def _installed_names(root: Path | None) -> list[str]:
     return [
         name
         for model in models
-        if (versions := versions_of(model))
+        if (versions := installed_versions(model))
         for name in (model.name, *(f"{model.name}@{version}" for version in versions))
     ]
 

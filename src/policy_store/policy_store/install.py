@@ -22,7 +22,7 @@ from policy_core.bundle.bundle import (
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
-from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.store import RECORD_FILE
 from policy_core.errors import PolicyError
 from policy_store.bundle_source import BundleFolder, opened
@@ -39,7 +39,7 @@ from policy_store.durable import (
     write_text,
     writing,
 )
-from policy_store.installed import hashes_of, record_of
+from policy_store.installed import hash_files, make_record
 
 _SHOWN = 6
 _RESULTS = "bpu_output"
@@ -121,7 +121,7 @@ def install(
                 folder = model / contract.version
                 is_new = not folder.exists()
                 if is_new:
-                    record = record_of(
+                    record = make_record(
                         bundle,
                         hashes,
                         source=origin or str(path.resolve()),
@@ -183,10 +183,10 @@ def _content(source: BundleFolder, file: Path, trusted: TrustedKeys | None) -> b
     """Return the contract's bytes, signed where keys are configured, before they are parsed."""
     content = _read(source, file.parent, file.name)
     if trusted is not None:
-        name = signature_of(file).name
+        name = signature_path(file).name
         with ExitStack() as stack:
             signature = stack.enter_context(source.open(name)) if name in source.names else None
-            trusted.signer_of(file, content, signature)
+            trusted.find_signer(file, content, signature)
     return content
 
 
@@ -239,7 +239,7 @@ def _wanted(
 
 def _not_covered(names: Sequence[str], contract: HostedContract) -> list[str]:
     file = hosted_file(contract)
-    covered = {file, signature_of(Path(file)).name, *stated_hashes(contract)}
+    covered = {file, signature_path(Path(file)).name, *stated_hashes(contract)}
     return [name for name in names if name not in covered]
 
 
@@ -273,7 +273,7 @@ def _copied(
 
 
 def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]) -> None:
-    there = {name: sha256 for name, sha256 in hashes_of(folder).items() if name not in left}
+    there = {name: sha256 for name, sha256 in hash_files(folder).items() if name not in left}
     other = sorted(
         name for name in there.keys() | hashes.keys() if there.get(name) != hashes.get(name)
     )

@@ -22,10 +22,10 @@ from policy_core.bundle.store import (
     CURRENT,
     RECORD_FILE,
     REMEDY,
+    installed_versions,
     require_recorded,
-    versions_of,
 )
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError, PolicyError, Problem
 from policy_store.durable import is_hidden, is_locked
 
@@ -41,7 +41,7 @@ def models_in(root: Path) -> list[Path]:
         folder
         for folder in root.iterdir()
         if re.fullmatch(NAME, folder.name)
-        and (versions_of(folder) or os.path.lexists(folder / CURRENT))
+        and (installed_versions(folder) or os.path.lexists(folder / CURRENT))
     )
 
 
@@ -61,7 +61,7 @@ def model_folder(root: Path, name: str) -> Path:
 
 def version_folder(model: Path, version: str) -> Path:
     """Return the folder of an installed version."""
-    known = versions_of(model)
+    known = installed_versions(model)
     if version not in known:
         raise PolicyError(
             f"{model}: expected an installed version ({', '.join(known)}), found "
@@ -77,21 +77,21 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
-    changed = changed_files(bundle, record, hashes_of(folder))
+    changed = changed_files(bundle, record, hash_files(folder))
     if changed:
         raise BundleError(*changed)
     bundle.verify(record.get("backends"))
     return bundle
 
 
-def hashes_of(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of all files of an installed version, by name, less its record."""
     files = {
         file.relative_to(folder).as_posix(): file
         for file in folder.rglob("*")
         if file.is_symlink() or not file.is_dir()
     }
-    return {name: sha256_of(file) for name, file in files.items() if name != RECORD_FILE}
+    return {name: sha256_file(file) for name, file in files.items() if name != RECORD_FILE}
 
 
 def leftovers(model: Path) -> list[Path]:
@@ -106,7 +106,7 @@ def leftovers(model: Path) -> list[Path]:
     )
 
 
-def record_of(
+def make_record(
     bundle: Bundle,
     files: Mapping[str, str],
     *,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from policy_core.bundle.bundle import HOSTED_FILES
-from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.statements import kept_statements, revoked_versions
-from policy_core.bundle.store import CURRENT, current_version, read_record, versions_of
+from policy_core.bundle.store import CURRENT, current_version, installed_versions, read_record
 from policy_core.errors import BundleError, PolicyError
 from policy_store.activation import recorded_in, settle, way_back
 from policy_store.durable import (
@@ -101,7 +101,7 @@ def _taken(model: Path) -> list[str | None]:
 
 def _wanted(model: Path, version: str | None) -> list[str]:
     if version is None:
-        return versions_of(model)
+        return installed_versions(model)
     if version != CURRENT:
         return [version_folder(model, version).name]
     current = current_version(model)
@@ -192,7 +192,9 @@ def _listed_model(folder: Path) -> dict[str, Any]:
         revoked |= revoked_versions(folder)
     except PolicyError as error:
         problem = str(error)
-    versions = [_listed_version(folder / version, revoked) for version in versions_of(folder)]
+    versions = [
+        _listed_version(folder / version, revoked) for version in installed_versions(folder)
+    ]
     return {
         "name": folder.name,
         "current": current,
@@ -213,7 +215,7 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
         "version": folder.name,
         "folder": str(folder),
         "size_bytes": size,
-        "is_signed": any(signature_of(folder / name).is_file() for name in HOSTED_FILES),
+        "is_signed": any(signature_path(folder / name).is_file() for name in HOSTED_FILES),
         "signed_by": record.get("signed_by"),
         "installed_time": record.get("installed_time"),
         "installed_from": record.get("installed_from"),
@@ -257,7 +259,9 @@ def prune(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
 def _old_versions(model: Path, keep: int) -> list[Path]:
     if keep < 0:
         raise PolicyError(f"--keep: expected 0 or more versions, found {keep}")
-    versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
+    versions = sorted(
+        installed_versions(model), key=lambda version: _installed_time(model / version)
+    )
     trial = newest_trial(model)
     kept = {
         current_version(model),

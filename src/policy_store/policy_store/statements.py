@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from policy_core.bundle.schema import read_bytes
-from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
@@ -30,8 +30,8 @@ from policy_core.bundle.statements import (
     Statement,
     kept_statements,
     parse_statement,
+    parse_time,
     revoked_versions,
-    time_of,
 )
 from policy_core.bundle.store import kept_file
 from policy_core.errors import PolicyError
@@ -63,7 +63,7 @@ def signed_statement(
         trusted: The keys of which one must have signed it.
     """
     again = f"its author must {_SIGN_AGAIN[cls]} again"
-    trusted.signer_of(Path(place), content, io.BytesIO(signature), again)
+    trusted.find_signer(Path(place), content, io.BytesIO(signature), again)
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")
@@ -78,7 +78,7 @@ def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: s
             "--public-key"
         )
     return signed_statement(
-        read_bytes(file), read_bytes(signature_of(file)), str(file), cls, trusted
+        read_bytes(file), read_bytes(signature_path(file)), str(file), cls, trusted
     )
 
 
@@ -165,6 +165,6 @@ def require_begun(statement: Statement, place: Path) -> None:
 
 
 def _utc(text: str) -> datetime:
-    time = time_of(text)
+    time = parse_time(text)
     assert time is not None  # `parse_statement` checked it
     return time

@@ -245,7 +245,7 @@ def _end_of_lines(handle: int) -> int:
     return 0
 
 
-def trials_of(model: Path) -> list[VersionTrial]:
+def read_trials(model: Path) -> list[VersionTrial]:
     """Return the trials of the bundle in `ROOT/NAME`, in their order; a cut one has failed.
 
     A line that was cut off at the end of the record is left out, since nothing depended on it yet.
@@ -295,20 +295,20 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
         settings: Of the trial.
         values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
     """
-    number = max((trial.trial for trial in trials_of(model)), default=0) + 1
+    number = max((trial.trial for trial in read_trials(model)), default=0) + 1
     begun: dict[str, object] = {**values, "settings": asdict(settings)}
     append_event(model / TRIALS_FILE, number, TrialEvent.BEGUN, **begun)
-    return trials_of(model)[-1]
+    return read_trials(model)[-1]
 
 
 def newest_trial(model: Path) -> VersionTrial | None:
     """Return the trial that decides about the bundle in `ROOT/NAME`; None without any."""
-    return next(reversed(trials_of(model)), None)
+    return next(reversed(read_trials(model)), None)
 
 
 def bad_trial(model: Path, version: str) -> VersionTrial | None:
     """Return the trial for which a version is marked bad; None where it is not."""
-    tried = [trial for trial in trials_of(model) if trial.version == version]
+    tried = [trial for trial in read_trials(model) if trial.version == version]
     return tried[-1] if tried and tried[-1].is_bad else None
 
 
@@ -345,7 +345,7 @@ def begin_run(trial: VersionTrial) -> None:
 
     def require_alone() -> None:
         try:
-            found = [one for one in trials_of(trial.file.parent) if one.trial == trial.trial]
+            found = [one for one in read_trials(trial.file.parent) if one.trial == trial.trial]
         except PolicyError as error:
             raise OSError(errno.EIO, str(error), str(trial.file)) from error
         if any(one.runner not in (None, THIS_PROCESS) for one in found):
@@ -366,7 +366,7 @@ def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
     """
     handle = open_regular(file, os.O_RDWR | os.O_NOFOLLOW)
     try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _lock_of(runner, fcntl.F_WRLCK))
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _lock_request(runner, fcntl.F_WRLCK))
     except OSError:
         os.close(handle)
         raise
@@ -379,7 +379,7 @@ def _is_alive(runner: str, file: Path) -> bool:
     try:
         handle = open_regular(file)
         try:
-            lock = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _lock_of(runner, fcntl.F_RDLCK))
+            lock = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _lock_request(runner, fcntl.F_RDLCK))
         finally:
             os.close(handle)
     except OSError:
@@ -387,7 +387,7 @@ def _is_alive(runner: str, file: Path) -> bool:
     return bool(struct.unpack(_FLOCK, lock)[0] != fcntl.F_UNLCK)
 
 
-def _lock_of(runner: str, kind: int) -> bytes:
+def _lock_request(runner: str, kind: int) -> bytes:
     name = hashlib.sha256(runner.encode("utf-8", "replace")).digest()
     start = _PRESENCES + int.from_bytes(name[:7], "big")
     return struct.pack(_FLOCK, kind, os.SEEK_SET, start, 1, 0)

@@ -34,8 +34,8 @@ from policy_store.trial_record import (
     bad_trial,
     newest_trial,
     put_on_record,
+    read_trials,
     require_room,
-    trials_of,
 )
 
 
@@ -202,7 +202,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
 
 def trial_words(model: Path) -> dict[str, str]:
     """Return by version what its last trial has come to, in words."""
-    return {trial.version: _words(trial) for trial in trials_of(model)}
+    return {trial.version: _words(trial) for trial in read_trials(model)}
 
 
 def found_words(trial: VersionTrial | None) -> str:

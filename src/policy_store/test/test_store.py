@@ -19,7 +19,7 @@ import pytest
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_store.activation import is_older
 from policy_store.durable import locked
 from policy_store.inventory import verify
@@ -98,7 +98,7 @@ def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersio
     (bundle / ".git/config").write_text("not part of it")
     assert tool("install", bundle, "--root", tmp_path) == 0
     record = json.loads((tmp_path / NAME / "2.0.0/model_version.json").read_text())
-    model, contract = sha256_of(bundle / "policy.onnx"), sha256_of(bundle / "policy.yaml")
+    model, contract = sha256_file(bundle / "policy.onnx"), sha256_file(bundle / "policy.yaml")
     assert record | {"installed_time": 0, "tool": 0} == {
         "model": NAME,
         "version": "2.0.0",
@@ -112,8 +112,8 @@ def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersio
         "tool": 0,
         "signed_by": None,
         "files": {
-            "golden.npz": f"sha256:{sha256_of(bundle / 'golden.npz')}",
-            "notes/licence.txt": f"sha256:{sha256_of(bundle / 'notes/licence.txt')}",
+            "golden.npz": f"sha256:{sha256_file(bundle / 'golden.npz')}",
+            "notes/licence.txt": f"sha256:{sha256_file(bundle / 'notes/licence.txt')}",
             "policy.onnx": f"sha256:{model}",
             "policy.yaml": f"sha256:{contract}",
         },

@@ -148,9 +148,9 @@ class StateBounds:
 
     def jump(self, before: DriveState, state: DriveState, passed_s: float) -> str:
         """Return which joint cannot have moved so far within a time: a sentence, or nothing."""
-        return self.jump_of(before.joint_pos, state.joint_pos, passed_s)
+        return self.find_jump(before.joint_pos, state.joint_pos, passed_s)
 
-    def jump_of(self, before: F64, position: F64, passed_s: float) -> str:
+    def find_jump(self, before: F64, position: F64, passed_s: float) -> str:
         """Return the same of positions [joints], rad."""
         moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:

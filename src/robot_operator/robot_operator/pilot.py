@@ -337,7 +337,7 @@ class Keys:
         return direction * self.share if now_ns - pressed_ns <= self._timeout_ns else 0.0
 
 
-def keys_of(request: OperatorRequest) -> str:
+def read_keys(request: OperatorRequest) -> str:
     """Return the keys that ask for something, for a person."""
     key = next(key for key, asked in ASKING.items() if asked is request)
     return f"{key}, Enter" if request in MOVING else key

@@ -19,7 +19,7 @@ from robot_operator.pilot import (
     PilotSettings,
     Velocity,
     VelocityLimits,
-    keys_of,
+    read_keys,
 )
 from robot_operator.requests import MOVING, OF_SET, OperatorRequest
 from testkit.wording import check_wording
@@ -375,7 +375,7 @@ def test_key_asks_whatever_caps_lock_says_and_for_motion_only_with_enter(key: st
         asked += operated.presses("enter")
         assert asked == [request]
         assert operated.presses("enter") == []
-    assert keys_of(OperatorRequest.ESTOP) == "e"
+    assert read_keys(OperatorRequest.ESTOP) == "e"
     assert {*ASKING.values()} == {*OperatorRequest} - OF_SET
 
 

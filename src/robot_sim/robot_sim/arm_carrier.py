@@ -53,7 +53,7 @@ class ArmCarrier(World):
         stall_nm = np.full(len(SO101.joint_names), SO101.servo.stall_nm)
         self.effort_limit_nm = np.concatenate([LITE3.effort_limit_nm, stall_nm])
 
-    def _model_of(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
+    def _build_model(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
         spec = build_spec(robot, friction=friction)
         add_ground(spec, ground, friction=friction)
         for name in (SHELL, SERVO):

@@ -295,7 +295,7 @@ class FaultPlan:
         mine = [
             fault
             for fault in self.faults
-            if _stream_of(fault) == stream and fault.active(sensors.time_ns)
+            if _find_stream(fault) == stream and fault.active(sensors.time_ns)
         ]
         kinds = {fault.kind for fault in mine}
         if "drop" in kinds:
@@ -341,7 +341,7 @@ class FaultPlan:
         return dataclasses.replace(sensors, **changed)
 
 
-def _stream_of(fault: Fault) -> str:
+def _find_stream(fault: Fault) -> str:
     """Return the stream that a fault spoils; another word for a fault of the body."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"

@@ -150,7 +150,7 @@ class Shape:
     material: str = ""
     mirror: tuple[str, ...] = ()
 
-    def is_of(self, body: str) -> bool:
+    def covers(self, body: str) -> bool:
         """Return whether a body of this name has the shape."""
         return body == self.body or body.endswith(f"_{self.body}")
 
@@ -193,7 +193,7 @@ class LeggedRobot:
             if foot.body not in names:
                 raise SimError(f"feet: expected a body, found {foot.body!r}")
         for shape in (*self.hulls, *self.looks):
-            if not any(map(shape.is_of, names)):
+            if not any(map(shape.covers, names)):
                 raise SimError(f"body: expected one of {', '.join(names)}, found {shape.body!r}")
             if len(shape.places) not in (1, 2):
                 raise SimError(f"places: expected 1 or 2, found {len(shape.places)}")

@@ -10,7 +10,7 @@ from policy_core.bundle.contract import ChainLink, ContactPoint, Estimation, Leg
 from robot_sim.figures import Foot, LeggedRobot
 
 
-def estimation_of(robot: LeggedRobot, error_mps: float = 0.05) -> Estimation:
+def make_estimation(robot: LeggedRobot, error_mps: float = 0.05) -> Estimation:
     """Return what the figures of a robot say of its legs and its IMU.
 
     Args:

@@ -126,7 +126,7 @@ class MotionHost(RobotHost):
             self._ignore("not_in_control", "a request to give control back", _text(source))
         else:
             what = f"{len(data)} bytes {data[:_HEAD].hex(' ')}"
-            self._ignore(_kind_of(data), what, _text(source))
+            self._ignore(_invalid_kind(data), what, _text(source))
 
     def step(self) -> bytes | None:
         """Go on by one step of physics.
@@ -262,9 +262,9 @@ def _false_frame(frame: bytes, ahead: int) -> bytes:
     return wire.write_state(state._replace(tick=state.tick + ahead, joint_pos=LITE3.standing_rad))
 
 
-def _kind_of(data: bytes) -> str:
+def _invalid_kind(data: bytes) -> str:
     """Return the kind under which an invalid datagram is counted."""
-    code = wire.code_of(data)
+    code = wire.read_code(data)
     if code is None:
         return "no_header"
     known = (wire.FOLD, wire.TAKE_CONTROL, wire.GIVE_BACK, wire.COMMAND)

@@ -298,7 +298,7 @@ def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> N
         end: 1 in front, -1 behind.
         side: 1 on the left, -1 on the right.
     """
-    for number, hull in enumerate(shape for shape in robot.hulls if shape.is_of(body.name)):
+    for number, hull in enumerate(shape for shape in robot.hulls if shape.covers(body.name)):
         body.add_geom(
             name=f"{body.name}_hull{number or ''}",
             conaffinity=1,  # with the floor (group 3), never with the robot
@@ -308,7 +308,7 @@ def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> N
             **_form(hull, end, side),
         )
     for look in robot.looks:
-        if look.is_of(body.name):
+        if look.covers(body.name):
             form = _form(look, end, side)
             body.add_geom(conaffinity=0, group=2, material=look.material, **form)
 

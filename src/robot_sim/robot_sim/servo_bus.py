@@ -113,7 +113,7 @@ class ServoBus:
         with self.lock:
             before, self._active = self._active, [f for f in self._faults if f.active(now_ns)]
             for servo in self.servos:
-                active = dict(self._of(servo))
+                active = dict(self._read_figures(servo))
                 servo.wrong = OVERLOAD if "overload" in active else 0
                 volts = active.get("voltage")
                 usual = self._volts[servo.name]
@@ -189,7 +189,7 @@ class ServoBus:
             return
         for number in numbers:
             # A servo answers after the one before it: where that is silent, so are all others.
-            if number not in hearing or "silent" in dict(self._of(hearing[number])):
+            if number not in hearing or "silent" in dict(self._read_figures(hearing[number])):
                 return
             servo = hearing[number]
             yield self._answer(servo, number, 0, servo.read(address, count))
@@ -224,7 +224,7 @@ class ServoBus:
     def _answer(
         self, servo: EmulatedServo, number: int, error: int, parameters: bytes
     ) -> ServoReply:
-        active = dict(self._of(servo))
+        active = dict(self._read_figures(servo))
         data = self.wire.status(number, self._error(servo, error), parameters)
         if "silent" in active:
             data = b""
@@ -240,7 +240,7 @@ class ServoBus:
         return error | servo.status
 
     def _hears(self, servo: EmulatedServo, baud: int) -> bool:
-        active = dict(self._of(servo))
+        active = dict(self._read_figures(servo))
         own = active.get("baud", servo.model.baud.get(servo.get("baud")))
         return own == baud and "restart" not in active
 
@@ -255,7 +255,7 @@ class ServoBus:
                 return round(fault.value) if own == one else one
         return own
 
-    def _of(self, servo: EmulatedServo) -> Iterator[tuple[str, float]]:
+    def _read_figures(self, servo: EmulatedServo) -> Iterator[tuple[str, float]]:
         return (
             (fault.kind, fault.value)
             for fault in self._active

@@ -154,11 +154,11 @@ def crc16(data: bytes) -> int:
     return value
 
 
-def _crc_of(byte: int) -> int:
+def _crc_step(byte: int) -> int:
     value = byte << 8
     for _ in range(8):
         value = (value << 1 ^ 0x8005) if value & 0x8000 else value << 1
     return value & 0xFFFF
 
 
-_CRC: Final = tuple(_crc_of(byte) for byte in range(256))
+_CRC: Final = tuple(_crc_step(byte) for byte in range(256))

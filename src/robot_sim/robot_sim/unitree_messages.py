@@ -74,7 +74,7 @@ class WrongMessageError(ValueError):
     """Bytes that are not the message that they should be."""
 
 
-def fields_of(name: str) -> list[tuple[str, str, int]]:
+def message_fields(name: str) -> list[tuple[str, str, int]]:
     """Return each field of a message: name, type, count; a count of 0 is a single value."""
     words = (field.split() for field in FIELDS[name].split(", "))
     return [
@@ -86,7 +86,7 @@ def fields_of(name: str) -> list[tuple[str, str, int]]:
 @cache
 def record_type(name: str) -> np.dtype[np.void]:
     parts: list[Any] = []
-    for field, kind, count in fields_of(name):
+    for field, kind, count in message_fields(name):
         one = _NUMBERS.get(kind) or record_type(kind)
         parts.append((field, one, (count,)) if count else (field, one))
     return np.dtype(parts, align=True)

@@ -147,7 +147,7 @@ class World(WalkingWorld):
         if payload_kg < least_kg:
             raise SimError(f"payload_kg: expected at least {least_kg:.1f}, got {payload_kg}")
         self._ground, self._robot = ground, robot
-        super().__init__(self._model_of(robot, friction, ground))
+        super().__init__(self._build_model(robot, friction, ground))
         self.foot_names = robot.foot_names
         self.effort_limit_nm = robot.effort_limit_nm
         self.fallen_height_m = robot.fallen_height_m
@@ -158,7 +158,7 @@ class World(WalkingWorld):
             mujoco.mj_setConst(self.model, self._data)
         self.reset(pose=pose, seed=seed)
 
-    def _model_of(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
+    def _build_model(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
         """Return the model, whose first joints are the robot's."""
         return build_model(robot, friction=friction, ground=ground)
 

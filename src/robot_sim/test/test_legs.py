@@ -10,14 +10,14 @@ import pytest
 
 from policy_core.estimation.leg_chains import LegChains, cross
 from robot_sim.figures import load_robot
-from robot_sim.legs import estimation_of
+from robot_sim.legs import make_estimation
 from robot_sim.model import build_model
 
 
 @pytest.mark.parametrize("robot", ["lite3", "go2", "g1"])
 def test_points_move_as_in_the_model_of_the_robot(robot: str) -> None:
     figures = load_robot(robot)
-    chains = LegChains(estimation_of(figures).legs, figures.joint_names)
+    chains = LegChains(make_estimation(figures).legs, figures.joint_names)
     model, random = build_model(figures), np.random.default_rng(1)
     data = mujoco.MjData(model)
     data.qpos[7:] = random.uniform(-1.0, 1.0, model.nu)

@@ -87,7 +87,7 @@ def declared_type(name: str, *, as_bytes: bool = False) -> Any:
         as_bytes: Whether samples are made of bytes, `data`, instead of fields.
     """
     declared: dict[str, Any] = {}
-    for field, kind, count in messages.fields_of(name):
+    for field, kind, count in messages.message_fields(name):
         one = _NUMBERS.get(kind) or declared_type(kind)
         declared[field] = types.array[one, count] if count else one
     package, _, short = name.partition(".")
@@ -384,7 +384,7 @@ def _replace_file(file: Path, text: str) -> None:
 
 def _fields(name: str, message: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for field, kind, count in messages.fields_of(name):
+    for field, kind, count in messages.message_fields(name):
         found = message[field]
         if kind in messages.FIELDS:
             each = [SimpleNamespace(**_fields(kind, one)) for one in found.reshape(-1)]

@@ -204,7 +204,7 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
     if wire.crc(record.tobytes()) != record["crc"]:
         return StateOddity.CRC, "its checksum is not that of its content"
     problem = _problem(record, model)
-    return _state_of(record, model) if problem is None else problem
+    return _read_state(record, model) if problem is None else problem
 
 
 def _imu(data: bytes, model: UnitreeFigures) -> bytes:
@@ -216,10 +216,10 @@ def _imu(data: bytes, model: UnitreeFigures) -> bytes:
 def decode_state(data: bytes, model: UnitreeFigures) -> UnitreeState:
     """Return the state in a LowState in which `read_state` has found one."""
     layout = model.family.state
-    return _state_of(layout.from_wire(data[: layout.wire_bytes]), model)
+    return _read_state(layout.from_wire(data[: layout.wire_bytes]), model)
 
 
-def _state_of(record: npt.NDArray[Any], model: UnitreeFigures) -> UnitreeState:
+def _read_state(record: npt.NDArray[Any], model: UnitreeFigures) -> UnitreeState:
     motors, imu = record["motors"][list(model.slots)], record["imu"]
     is_hg = model.family is HG
     temperature = motors["temperature"].astype(np.float64)

@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_core.bundle.signature import signature_of
-from policy_core.bundle.store import current_version, versions_of
+from policy_core.bundle.signature import signature_path
+from policy_core.bundle.store import current_version, installed_versions
 from policy_store.activation import way_back
 from policy_store.commands import main as store
 from policy_store.installed import models_in
@@ -147,7 +147,7 @@ def sign(file: Path, private: Path) -> None:
     """Sign a contract or a statement as `model_tools sign` does, without looking at it."""
     key = load_pem_private_key(private.read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
-    signature_of(file).write_bytes(base64.b64encode(key.sign(file.read_bytes())) + b"\n")
+    signature_path(file).write_bytes(base64.b64encode(key.sign(file.read_bytes())) + b"\n")
 
 
 def make_keys(folder: Path, name: str = "team", password: str = "") -> tuple[Path, Path]:
@@ -169,7 +169,7 @@ def in_use(root: Path) -> tuple[str | None, list[str]]:
 
 def versions(root: Path) -> list[str]:
     """Return what is installed."""
-    return versions_of(root / NAME)
+    return installed_versions(root / NAME)
 
 
 def verify_problems(root: Path) -> list[str]:

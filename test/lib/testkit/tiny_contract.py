@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 
 _TEXT = """
 schema_version: 1
@@ -46,8 +46,8 @@ def write_tiny_contract(
     """
     state = ", {0}: {{shape: [1, 2]}}" if recurrent else ""
     words = {
-        "MODEL": sha256_of(folder / "policy.onnx"),
-        "GOLDEN": sha256_of(folder / "golden.npz"),
+        "MODEL": sha256_file(folder / "policy.onnx"),
+        "GOLDEN": sha256_file(folder / "golden.npz"),
         "INPUTS": state.format("h_in"),
         "OUTPUTS": state.format("h_out"),
         "LIMITS": limits,

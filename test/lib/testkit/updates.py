@@ -32,7 +32,7 @@ from policy_core.plan import read_plan
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
-    policy_set_of,
+    make_policy_set,
     set_controller,
     set_inputs,
 )
@@ -276,8 +276,8 @@ class Twin:
         assert isinstance(bundle, SetBundle)
         state = SensedState(bundle.contract, limits)
         inputs = set_inputs(bundle.contract, state, limits)
-        runners = {name: _opened(each) for name, each in bundle.members_of(JointBundle).items()}
-        self.policy_set = policy_set_of(bundle, runners, state, inputs, self._clock)
+        runners = {name: _opened(each) for name, each in bundle.select_members(JointBundle).items()}
+        self.policy_set = make_policy_set(bundle, runners, state, inputs, self._clock)
         controller = set_controller(
             bundle.contract, self.policy_set, state, inputs, limits, self._clock
         )

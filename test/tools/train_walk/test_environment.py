@@ -22,7 +22,7 @@ from robot_sim.world import World
 from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.environment import Environment
 from tools.train_walk.layout import ACTION_SIZE, FRAME, JOINT_VEL_SCALE, observe
-from tools.train_walk.reference import reference_of
+from tools.train_walk.reference import make_reference
 
 BUNDLES = Path(__file__).resolve().parents[3] / "config" / "bundles"
 COUNT = 20
@@ -128,7 +128,7 @@ def test_a_robot_that_falls_is_reported_and_starts_again(trained_robot: TrainedR
 
 def test_a_policy_of_a_motion_is_shown_the_next_frame_in_each_tick() -> None:
     trained_robot, bow = load_trained_robot("lite3_bow"), load_task("bow")
-    reference = reference_of(trained_robot, bow)
+    reference = make_reference(trained_robot, bow)
     frames = np.hstack([reference.joint_pos, JOINT_VEL_SCALE * reference.joint_vel])
 
     def frame_of(obs: Array) -> Array:

@@ -17,7 +17,7 @@ from robot_sim.model import build_model
 from robot_sim.world import World
 from tools.train_walk.definition import TrainedRobot, load_task, load_trained_robot
 from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Dynamics, Robots, training_model
-from tools.train_walk.reference import main, reference_of
+from tools.train_walk.reference import main, make_reference
 
 COUNT = 4
 DOWN = np.array([0.0, 0.0, -1.0])
@@ -124,7 +124,7 @@ def posed_robot(request: pytest.FixtureRequest) -> TrainedRobot:
 
 
 def test_feet_stay_on_the_ground_where_they_stand(posed_robot: TrainedRobot) -> None:
-    reference, model = reference_of(posed_robot, BOW), build_model(posed_robot.body)
+    reference, model = make_reference(posed_robot, BOW), build_model(posed_robot.body)
     data, feet = mujoco.MjData(model), []
     for frame, pitch in enumerate(reference.pitch_rad):
         data.qpos[:3] = reference.base_x_m[frame], 0.0, reference.base_z_m[frame]
@@ -138,7 +138,7 @@ def test_feet_stay_on_the_ground_where_they_stand(posed_robot: TrainedRobot) -> 
 
 
 def test_a_motion_begins_and_ends_at_rest_in_the_default_pose(posed_robot: TrainedRobot) -> None:
-    reference = reference_of(posed_robot, BOW)
+    reference = make_reference(posed_robot, BOW)
     for frame in (0, -1):
         np.testing.assert_allclose(reference.joint_pos[frame], posed_robot.pose_rad, atol=1e-9)
         np.testing.assert_allclose(reference.joint_vel[frame], 0.0, atol=1e-9)
@@ -152,4 +152,4 @@ def test_the_clip_of_a_task_has_names_and_rate(tmp_path: Path) -> None:
         assert float(clip["fps"]) == 50.0
         assert tuple(clip["joint_names"]) == posed_robot.body.joint_names
         assert clip["body_quat_w"].shape == (201, 1, 4)
-        np.testing.assert_array_equal(clip["joint_pos"], reference_of(posed_robot, BOW).joint_pos)
+        np.testing.assert_array_equal(clip["joint_pos"], make_reference(posed_robot, BOW).joint_pos)

@@ -33,7 +33,7 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def mapping_of(given: argparse.Namespace) -> RobotMapping:
+def read_mapping(given: argparse.Namespace) -> RobotMapping:
     """Return the mapping that was asked for, or that of the sessions that were named."""
     from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
+from lerobot_bridge.commands.arguments import add_mapping, add_reading, read_mapping
 from policy_store.command_line import CommandResult
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _checked(given: argparse.Namespace) -> CommandResult[CheckResult]:
     from lerobot_bridge.episodes import find_episodes
     from model_tools.commands.arguments import progress_bar
 
-    mapping = mapping_of(given)
+    mapping = read_mapping(given)
     odd = [] if given.images else list(not_for_videos(mapping))
     text = [*_features(mapping), *(f"refused: {problem}" for problem in odd)]
     # The task does not matter here.

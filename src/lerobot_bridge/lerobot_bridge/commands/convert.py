@@ -24,7 +24,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
+from lerobot_bridge.commands.arguments import add_mapping, add_reading, read_mapping
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
 
@@ -80,7 +80,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         As conversion_report.json.
     """
     from lerobot_bridge.converting.convert import Conversion, ConversionSettings, convert
-    from lerobot_bridge.converting.parts_folder import parts_of
+    from lerobot_bridge.converting.parts_folder import parts_path
     from lerobot_bridge.converting.report import conversion_report
     from lerobot_bridge.episodes import find_episodes
     from model_tools.commands.arguments import progress_bar
@@ -94,8 +94,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         raise ToolError(f"--processes: expected at least 1, found {given.processes}")
     if given.report is not None:
         _check_place(given.report, output)
-    given.left = f"finished episodes are in {parts_of(output)}, from where the same command goes on"
-    mapping = mapping_of(given)
+    given.left = (
+        f"finished episodes are in {parts_path(output)}, from where the same command goes on"
+    )
+    mapping = read_mapping(given)
     tags = [tag for tag in given.tags.split(",") if tag]
     found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)
     skipped = {each.name: each.why for each in found.skipped}
@@ -132,7 +134,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if failed:
         text.append(
             f"{len(done.refused)} of {len(found.episodes)} episodes were left out; "
-            f"{parts_of(output)} keeps the others for the next attempt"
+            f"{parts_path(output)} keeps the others for the next attempt"
         )
     return CommandResult(document=made.document, text=text, status=1 if failed else 0)
 

@@ -19,9 +19,9 @@ from typing import Any
 from lerobot_bridge.converting.parts_folder import (
     LOG,
     locked,
-    made_of,
-    name_of,
-    parts_of,
+    parts_name,
+    parts_path,
+    read_parts,
     remove_parts,
     remove_unfinished,
     sync_all,
@@ -104,7 +104,7 @@ def convert(
     if settings.codec is not None:
         for problem in not_for_videos(mapping):
             raise ToolError(problem)
-    folder = parts_of(output)
+    folder = parts_path(output)
     with locked(folder):
         with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
             found = _convert(
@@ -172,7 +172,7 @@ def _jobs(
     )
     jobs = dict[str, EpisodeJob]()
     for episode in episodes:
-        key = name_of(episode, mapping, settings.topics, settings.split, form)
+        key = parts_name(episode, mapping, settings.topics, settings.split, form)
         if key in jobs:
             raise ToolError(f"{episode.name}: expected each episode once, found it twice")
         jobs[key] = EpisodeJob(
@@ -210,7 +210,9 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
 def _parts(
     jobs: Mapping[str, EpisodeJob], processes: int, log: Path, on_progress: Callable[[float], None]
 ) -> dict[str, dict[str, Any] | Refused]:
-    kept = {name: made for name, job in jobs.items() if (made := made_of(job.folder)) is not None}
+    kept = {
+        name: made for name, job in jobs.items() if (made := read_parts(job.folder)) is not None
+    }
     missing = {name: job for name, job in jobs.items() if name not in kept}
     remove_unfinished(log.parent)
     try:

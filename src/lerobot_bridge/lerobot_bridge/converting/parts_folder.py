@@ -34,11 +34,11 @@ _NAME = r".+_\d{4,}_[0-9a-f]{16}"
 _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 
 
-def parts_of(output: Path) -> Path:
+def parts_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def name_of(
+def parts_name(
     episode: Episode,
     mapping: RobotMapping,
     topics: Mapping[str, str],
@@ -102,7 +102,7 @@ def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
     sync(folder.parent)
 
 
-def made_of(folder: Path) -> dict[str, Any] | None:
+def read_parts(folder: Path) -> dict[str, Any] | None:
     """Return what is said of a folder of parts; None if it is not there."""
     file = folder / _MADE
     made: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.is_file() else None

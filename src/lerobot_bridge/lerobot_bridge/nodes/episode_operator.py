@@ -117,7 +117,7 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     """Write the verdict into the file of a finished episode."""
     if given.number is None:
         return _request(node, given)
-    status = _status_of(node, given)
+    status = _find_status(node, given)
     if status is None:
         return False, _no_answer(given.node)
     session = next(Path(entry.value) for entry in status.values if entry.key == "folder")
@@ -135,7 +135,7 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
 
 
 def _status(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    status = _status_of(node, given)
+    status = _find_status(node, given)
     if status is None:
         return False, _no_answer(given.node)
     width = max(len(entry.key) for entry in status.values)
@@ -143,7 +143,7 @@ def _status(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     return True, "\n".join([status.message, *lines])
 
 
-def _status_of(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
+def _find_status(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
     """Return the status of the recorder; None if it publishes none."""
     heard: list[DiagnosticArray] = []
     node.create_subscription(DiagnosticArray, f"{given.node}/status", heard.append, qos.STATUS)

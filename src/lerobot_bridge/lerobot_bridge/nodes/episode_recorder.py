@@ -35,7 +35,7 @@ from std_srvs.srv import SetBool, Trigger
 from lerobot_bridge.episode import Mark
 from lerobot_bridge.mapping_file import load_mapping, shipped
 from lerobot_bridge.nodes.listening import Listening
-from lerobot_bridge.nodes.message_check import judges_of
+from lerobot_bridge.nodes.message_check import make_judges
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.folder import SessionFolder
@@ -179,7 +179,7 @@ class EpisodeRecorder(PeerGuard, Node):
             ) from error
         node = values["policy_node"].rstrip("/")
         wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
-        judges = judges_of(mapping)
+        judges = make_judges(mapping)
         watches = [
             Watch(
                 each, self.resolve_topic_name(each.topic), time.monotonic_ns, judges.get(each.topic)

@@ -12,7 +12,7 @@ import numpy as np
 from rclpy.node import Node
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
-from lerobot_bridge.values import SourceReader, image_of
+from lerobot_bridge.values import SourceReader, read_image
 from policy_core.errors import RobotError
 from policy_core.observation.freshness import Input
 from policy_inference.messages.readers import stamp_ns
@@ -152,4 +152,4 @@ class CameraTopic(LiveTopic):
 
     def read(self, message: Any) -> dict[str, Any]:
         """Return a copy of the image: LeRobot keeps it for a while."""
-        return {self._camera_name: np.array(image_of(self._camera, message))}
+        return {self._camera_name: np.array(read_image(self._camera, message))}

@@ -12,11 +12,11 @@ from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.recording.watches import Judge
 from lerobot_bridge.values import Ranges, SourceReader
 from policy_core.errors import RobotError
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from policy_inference.nodes.sampling import decoder_for, message_class
 
 
-def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
+def make_judges(mapping: RobotMapping) -> dict[str, Judge]:
     """Return functions that check messages as a conversion would, by topic of the mapping.
 
     Images are not decoded.
@@ -24,7 +24,7 @@ def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
     checks: dict[str, list[Callable[[Any], object]]] = {}
     for source in (source for sources in mapping.vectors.values() for source in sources):
         checks.setdefault(source.topic, []).append(partial(_check_values, mapping, source))
-    images = {each.topic: [partial(frame_of, camera=each)] for each in mapping.cameras.values()}
+    images = {each.topic: [partial(read_frame, camera=each)] for each in mapping.cameras.values()}
     return {
         **{topic: partial(_judged, reads, True) for topic, reads in checks.items()},
         **{topic: partial(_judged, reads, False) for topic, reads in images.items()},

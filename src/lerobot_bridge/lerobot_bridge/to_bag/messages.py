@@ -34,7 +34,7 @@ class TopicMessage(NamedTuple):
     message: Any
 
 
-def types_of(mapping: RobotMapping) -> Typestore:
+def make_typestore(mapping: RobotMapping) -> Typestore:
     used = [source.type for sources in mapping.vectors.values() for source in sources]
     # Types of ROS 2 alone need no installed ROS.
     types = (
@@ -92,7 +92,7 @@ def _by_topic(mapping: RobotMapping) -> list[_Sources]:
         begin = 0
         for source in sources:
             found.setdefault(_full(source.topic), []).append((feature, begin, source))
-            begin += len(mapping.values_of(source, source.quantity))
+            begin += len(mapping.value_names(source, source.quantity))
     return list(found.values())
 
 
@@ -105,7 +105,7 @@ class _ValuesMessage:
         except RobotError as error:
             raise ToolError(f"{topic}: {error}") from error
         self._name = _full(topic)
-        sizes = [len(mapping.values_of(source, source.quantity)) for _, _, source in sources]
+        sizes = [len(mapping.value_names(source, source.quantity)) for _, _, source in sources]
         self._parts = [
             (feature, slice(begin, begin + size))
             for (feature, begin, _), size in zip(sources, sizes, strict=True)
@@ -133,7 +133,7 @@ class _ValuesMessage:
 def _keys(mapping: RobotMapping, source: Source) -> list[str]:
     if source.fields is not None:
         return list(source.fields.values())
-    return [f"{source.quantity} of {joint}" for joint in mapping.joints_of(source)]
+    return [f"{source.quantity} of {joint}" for joint in mapping.select_joints(source)]
 
 
 def _camera(name: str, topic: str, empty: Empty) -> Callable[[U8, int], TopicMessage]:

@@ -14,7 +14,7 @@ from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS
 from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, write_sidecar
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from lerobot_bridge.recording.folder import MAPPING
-from lerobot_bridge.to_bag.messages import FrameMessages, TopicMessage, types_of
+from lerobot_bridge.to_bag.messages import FrameMessages, TopicMessage, make_typestore
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import METADATA
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
@@ -56,7 +56,7 @@ class SessionWriter:
         """
         self._dataset, self._mapping = dataset, mapping
         self._storage, self._compressed = storage, compressed
-        self._places, self._types = _places_of(dataset, mapping), types_of(mapping)
+        self._places, self._types = _find_places(dataset, mapping), make_typestore(mapping)
         self._messages = FrameMessages(mapping, self._types)
         self._first_ns = -(-round(_FIRST_S * 1e9) // mapping.period_ns) * mapping.period_ns
 
@@ -128,7 +128,7 @@ def _ordered(row: Tensor, places: Sequence[int]) -> F64:
     return values
 
 
-def _places_of(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int]]:
+def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int]]:
     """Check that a dataset fits a mapping.
 
     Returns:
@@ -148,7 +148,7 @@ def _places_of(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int
                 f"{camera.height} pixels, as in the mapping, found {width} x {height}"
             )
     found = {
-        feature: _indices_of(dataset, feature, mapping.names(feature))
+        feature: _find_indices(dataset, feature, mapping.names(feature))
         for feature in mapping.vectors
     }
     known = (*_OWN, *found, *(IMAGES + name for name in mapping.cameras))
@@ -161,7 +161,7 @@ def _places_of(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int
     return found
 
 
-def _indices_of(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]:
+def _find_indices(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]:
     """Return the index of each name; older datasets name positions by the joint alone."""
     one = dataset.feature(feature)
     plain = [name.removesuffix(_OF_A_POSITION) for name in one.names]

@@ -21,7 +21,7 @@ from lerobot.datasets.compute_stats import compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
 from lerobot.datasets.utils import create_lerobot_dataset_card
 
-from lerobot_bridge.writing.part import writer_of
+from lerobot_bridge.writing.part import episode_writer
 from model_tools.errors import ToolError
 
 _PLACES = ("index", "episode_index", "task_index")
@@ -102,7 +102,7 @@ def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) 
         {name: columns[name] for name in _PLACES},
         {name: dataset.meta.features[name] for name in _PLACES},
     )
-    writer = writer_of(dataset)
+    writer = episode_writer(dataset)
     place = writer._save_episode_data(columns)
     for key in part.video_keys:
         # LeRobot removes the folder of a video that it has taken.

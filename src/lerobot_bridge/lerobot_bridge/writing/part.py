@@ -30,7 +30,7 @@ def codec_arguments(codec: str) -> dict[str, Any]:
     return {"rgb_encoder": import_module("lerobot.configs.video").RGBEncoderConfig(vcodec=codec)}
 
 
-def writer_of(dataset: LeRobotDataset) -> Any:
+def episode_writer(dataset: LeRobotDataset) -> Any:
     """Return what holds the frames of the episode, and writes them: since 0.6 not the dataset."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
@@ -75,7 +75,7 @@ def write_part(
         encoder_queue_maxsize=_QUEUE,
         encoder_threads=form.encoder_threads,
     )
-    writer = writer_of(dataset)
+    writer = episode_writer(dataset)
     if writer._streaming_encoder is not None:  # LeRobot has no argument for an encoder
         writer._streaming_encoder = _WaitingEncoder(writer._streaming_encoder)
     count = 0

@@ -19,8 +19,8 @@ from lerobot_bridge.converting.parts_folder import (
     LOG,
     finish,
     locked,
-    made_of,
-    name_of,
+    parts_name,
+    read_parts,
     remove_parts,
     remove_unfinished,
     unfinished,
@@ -65,8 +65,8 @@ def part_names(folder: Path) -> set[str]:
 
 def test_parts_count_as_finished_once_they_have_their_name(parts_folder: Path) -> None:
     part = finished(parts_folder)
-    assert made_of(part) == MADE
-    assert made_of(parts_folder) is None
+    assert read_parts(part) == MADE
+    assert read_parts(parts_folder) is None
     assert part_names(parts_folder) == {LOCK, LOG, NAME}
 
 
@@ -149,7 +149,7 @@ def test_another_order_of_columns_makes_other_parts(
     other: Callable[[], RobotMapping], tmp_path: Path
 ) -> None:
     def name(mapping: RobotMapping, topics: dict[str, str]) -> str:
-        return name_of(Episode(bag=tmp_path, task=""), mapping, topics, False, DatasetForm())
+        return parts_name(Episode(bag=tmp_path, task=""), mapping, topics, False, DatasetForm())
 
     one = name(rolling_arm(), {"a": "b", "c": "d"})
     assert one == name(rolling_arm(), {"c": "d", "a": "b"})

@@ -12,7 +12,7 @@ from geometry_msgs.msg import Twist
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, JointState
 
-from lerobot_bridge.nodes.message_check import judges_of
+from lerobot_bridge.nodes.message_check import make_judges
 from testkit.wording import check_wording, lines_with
 
 from ..bags import LEADER, STATE, arm_mapping
@@ -49,7 +49,7 @@ def test_what_convert_would_refuse_is_named(topic: str, message: Any, fits: bool
     package = type(message).__module__.partition(".")[0]
     kind = f"{package}/msg/{type(message).__name__}"
 
-    found = judges_of(MAPPING)[topic](kind, serialize_message(message))
+    found = make_judges(MAPPING)[topic](kind, serialize_message(message))
 
     assert bool(found) is not fits
     if not fits:
@@ -58,5 +58,5 @@ def test_what_convert_would_refuse_is_named(topic: str, message: Any, fits: bool
 
 def test_broken_message_is_named() -> None:
     data = serialize_message(front_image("rgb8"))[:30]
-    said = judges_of(MAPPING)["front/image_raw"]("sensor_msgs/msg/Image", data)
+    said = make_judges(MAPPING)["front/image_raw"]("sensor_msgs/msg/Image", data)
     check_wording(*lines_with(said, "cannot"))

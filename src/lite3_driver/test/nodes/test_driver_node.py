@@ -13,7 +13,7 @@ from policy_msgs.msg import ContactForces, RobotStatus
 from sensor_msgs.msg import Imu, JointState
 
 from lite3_driver import wire
-from policy_inference.machine.scheduling import threads_of
+from policy_inference.machine.scheduling import list_threads
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN
 from robot_driver.testing.stage import Stage
 from testkit.wording import check_wording, lines_with
@@ -85,7 +85,7 @@ def thread_schedules(process: int) -> set[tuple[int, int]]:
             os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
             os.sched_getparam(thread).sched_priority,
         )
-        for thread in threads_of(process)
+        for thread in list_threads(process)
     }
 
 

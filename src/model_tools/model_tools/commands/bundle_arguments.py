@@ -51,7 +51,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def completion_of(given: argparse.Namespace) -> Completion:
+def read_completion(given: argparse.Namespace) -> Completion:
     """Return what the arguments ask for."""
     from model_tools.make.complete import Completion
 
@@ -70,7 +70,7 @@ def completion_of(given: argparse.Namespace) -> Completion:
     )
 
 
-def suspicions_of(bundle: Path) -> Sequence[str]:
+def find_suspicions(bundle: Path) -> Sequence[str]:
     """Return what `inspect` finds suspicious in a bundle that was made."""
     from model_tools.prove.inspect.registry import inspect_path
 
@@ -79,7 +79,7 @@ def suspicions_of(bundle: Path) -> Sequence[str]:
 
 
 def _measure(given: argparse.Namespace) -> Measure | None:
-    robot = robot_of(given, "--simulate")
+    robot = read_robot(given, "--simulate")
     if given.simulate:
         from model_tools.make.unrecorded import simulated_walks
 
@@ -109,7 +109,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
+def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     """Return the robot that the arguments of `add_robot` name.
 
     Args:

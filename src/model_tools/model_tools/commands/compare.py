@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import add_topics
-from model_tools.commands.bundle_arguments import add_robot, output_folder, robot_of
+from model_tools.commands.bundle_arguments import add_robot, output_folder, read_robot
 from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
@@ -92,7 +92,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from policy_core.errors import LateRunError, PolicyError
     from policy_inference.backends.registry import parse_options
 
-    options, robot = parse_options(given.backend_option), robot_of(given, "--closed-loop")
+    options, robot = parse_options(given.backend_option), read_robot(given, "--closed-loop")
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
     artifacts = candidates(bundles, given.backend.split(","), options, given.run_timeout)
     walk_s = given.seconds if given.closed_loop else None

@@ -17,8 +17,8 @@ from typing import Any
 
 from model_tools.commands.bundle_arguments import (
     add_completion_arguments,
-    completion_of,
-    suspicions_of,
+    find_suspicions,
+    read_completion,
 )
 from policy_store.command_line import CommandResult, add_bundle
 
@@ -49,10 +49,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.make.complete import make_bundle
 
     bundle = make_bundle(
-        given.bundle, given.model, given.output, completion_of(given), force=given.force
+        given.bundle, given.model, given.output, read_completion(given), force=given.force
     )
     nominal = bundle.contract.nominal
-    source, suspicions = nominal.source if nominal else None, suspicions_of(bundle.path)
+    source, suspicions = nominal.source if nominal else None, find_suspicions(bundle.path)
     figures = source or "none, only the limits of the joints guard"
     return CommandResult(
         document={

@@ -22,8 +22,8 @@ from typing import Any
 
 from model_tools.commands.bundle_arguments import (
     add_completion_arguments,
-    completion_of,
-    suspicions_of,
+    find_suspicions,
+    read_completion,
 )
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
@@ -154,7 +154,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             answer_file=given.answer_file,
         ),
         given.output,
-        completion_of(given),
+        read_completion(given),
         force=given.force,
     )
     todos = draft.todos()
@@ -174,7 +174,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     nominal = None if todos else load_bundle(given.output, kind=JointBundle).contract.nominal
     if not todos and nominal is None:
         outcome += "; no walk was judged: --simulate tries the policy, and measures its nominal"
-    suspicions = () if todos else suspicions_of(given.output)
+    suspicions = () if todos else find_suspicions(given.output)
     return CommandResult(
         document={
             "bundle": given.output,

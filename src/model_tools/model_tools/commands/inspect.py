@@ -83,11 +83,11 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
 def _planned(path: Path, given: argparse.Namespace) -> InspectionReport:
     """Return the values of the plan of a bundle, and write it where that is asked for."""
     from model_tools.files.outputs import new_file
-    from model_tools.prove.inspect.plans import plan_of, plan_report
+    from model_tools.prove.inspect.plans import make_plan, plan_report
     from policy_core.bundle.bundle import Bundle
     from policy_core.bundle.load import load_bundle
 
-    content = plan_of(load_bundle(path, kind=Bundle))
+    content = make_plan(load_bundle(path, kind=Bundle))
     if given.output is not None:
         with new_file(given.output, force=given.force) as file:
             file.write_bytes(content)

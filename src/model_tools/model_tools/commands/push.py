@@ -22,11 +22,11 @@ from typing import Any
 from policy_core.bundle.signature import TrustedKeys
 from policy_store.command_line import CommandResult, add_bundle
 from policy_store.commands.arguments import (
-    access_of,
     add_public_key,
     add_registry_access,
     byte_progress,
-    keys_of,
+    read_access,
+    read_keys,
 )
 
 _log = logging.getLogger("model_tools")
@@ -56,8 +56,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.manifest import parse_reference
 
-    reference, access = parse_reference(given.reference), access_of(given)
-    trusted = keys_of(given)
+    reference, access = parse_reference(given.reference), read_access(given)
+    trusted = read_keys(given)
     if given.bundle.is_file():
         tag, digest = push_statement(given.bundle, reference, access, trusted, again=given.again)
         _warn_of_no_keys(given, trusted)

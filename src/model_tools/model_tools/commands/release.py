@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.bundle_arguments import add_robot, robot_of
+from model_tools.commands.bundle_arguments import add_robot, read_robot
 from policy_store.command_line import CommandResult, Verb, add_bundle
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _record(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.ship.release.release_file import read_release
 
     reports = [_report(text) for text in given.evidence]
-    robot = robot_of(given, "--bundle")
+    robot = read_robot(given, "--bundle")
     if given.bundle is not None:
         if given.stage != "simulation":
             raise ToolError("--bundle: expected the stage simulation, found another")

@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult
         An array with the result of each transition.
     """
     from model_tools.prove.set_check import check_set
-    from model_tools.simulation.controlled import joint_members_of
+    from model_tools.simulation.controlled import joint_members
     from model_tools.simulation.robot import SimulatedRobot
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.bundle.set_bundle import SetBundle
@@ -65,7 +65,7 @@ def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult
     with ExitStack() as opened, progress_bar("transitions") as shown:
         backends = {
             name: opened.enter_context(open_models(member.models, [given.backend])).first
-            for name, member in joint_members_of(bundle).items()
+            for name, member in joint_members(bundle).items()
         }
         found = check_set(bundle, backends, robot, given.tries, shown)
     return CommandResult(

@@ -114,7 +114,7 @@ def write_parts(
         stream.write(part.astype(dtype, copy=False).tobytes())
 
 
-def first_of(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
+def first_array(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
     """Return the array with the first of the names that is there."""
     return next((arrays[name] for name in names if name in arrays), None)
 

@@ -111,7 +111,7 @@ def _dump(name: str, value: Any, depth: int) -> list[str]:
     return [_INDENT * depth + line for line in body]
 
 
-def models_of(report: Path) -> set[str]:
+def read_models(report: Path) -> set[str]:
     """Return the SHA-256 of the models that a report in JSON is about; empty for another file."""
     try:
         content = json.loads(report.read_text("utf-8"))

@@ -26,7 +26,7 @@ _STAND_INS = {
 _PICKLE_MAGIC = b"\x80"
 
 
-def suffix_of(path: Path) -> str:
+def find_suffix(path: Path) -> str:
     """Return the suffix that its content calls for, else its own in lower case; "" for folders."""
     if not path.is_file():
         return ""

@@ -18,7 +18,7 @@ from model_tools.files.arrays import (
     TIME,
     check_rows,
     checked,
-    first_of,
+    first_array,
     read_arrays,
     sensed,
     write_arrays,
@@ -82,7 +82,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     inputs = {
         name: found
         for name in contract.observations
-        if (found := first_of(arrays, (name, *alone))) is not None
+        if (found := first_array(arrays, (name, *alone))) is not None
     }
     missing = [name for name in contract.observations if name not in inputs]
     if missing:
@@ -91,7 +91,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
             f"the arrays {', '.join(arrays) or 'none'}"
         )
     inputs |= {pair.input: arrays[pair.input] for pair in contract.state if pair.input in arrays}
-    actions = first_of(arrays, (contract.action.output, *_RECORDED_ACTIONS))
+    actions = first_array(arrays, (contract.action.output, *_RECORDED_ACTIONS))
     outputs = {} if actions is None else {contract.action.output: actions}
     if bundle.statistics and not outputs:
         raise ToolError(

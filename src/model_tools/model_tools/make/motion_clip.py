@@ -13,7 +13,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import read_arrays
-from model_tools.make.importers.anchor import base_of, body_poses
+from model_tools.make.importers.anchor import body_poses, find_base
 from policy_core.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
 from policy_core.interfaces import Tensor
 
@@ -182,7 +182,7 @@ def _add_anchor(file: Path, clip: dict[str, Tensor], robot: Path | None, anchor:
             f"{file}: expected the pose of {anchor}, found none; --robot FILE computes it from the "
             "base and the joints"
         )
-    base = base_of(robot)
+    base = find_base(robot)
     names = [str(name) for name in clip.get("body_names", ())]
     if base not in names:
         raise ToolError(

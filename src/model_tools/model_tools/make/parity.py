@@ -17,10 +17,10 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import (
     OBSERVATION,
     check_rows,
-    first_of,
+    first_array,
     read_arrays,
 )
-from model_tools.files.contract_text import models_of, remove_section, set_section
+from model_tools.files.contract_text import read_models, remove_section, set_section
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Tensor
@@ -92,7 +92,7 @@ def read_rows(path: Path, obs_dim: int, act_dim: int) -> tuple[F32, F32 | None]:
         )
     rows, count = arrays[OBSERVATION], len(np.atleast_1d(arrays[OBSERVATION]))
     check_rows(path, OBSERVATION, rows, (count, obs_dim))
-    actions = first_of(arrays, _ACTIONS)
+    actions = first_array(arrays, _ACTIONS)
     if actions is not None:
         check_rows(path, " or ".join(_ACTIONS), actions, (count, act_dim))
     return rows.astype(np.float32), None if actions is None else actions.astype(np.float32)
@@ -210,7 +210,7 @@ def drop_reports_of_others(bundle: JointBundle) -> None:
     kept = {
         backend: report
         for backend, report in reports.items()
-        if artifacts[backend].sha256 in models_of(bundle.path / report.file)
+        if artifacts[backend].sha256 in read_models(bundle.path / report.file)
     }
     if kept != reports:
         file = bundle.path / CONTRACT_FILE

@@ -15,7 +15,7 @@ from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, stated_hashes
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import load_yaml, parse_yaml
 from policy_core.bundle.set_bundle import SetBundle, member_folder
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError
 
 
@@ -57,7 +57,7 @@ def _pinned(folder: Path) -> tuple[str, dict[str, Path], list[str]]:
         contract = folders[name] / CONTRACT_FILE
         if not contract.is_file():
             raise ToolError(f"{key}.bundle: expected the file {contract}, found none")
-        sha256 = sha256_of(contract)
+        sha256 = sha256_file(contract)
         if member.get("sha256") == sha256:
             continue
         text = _with(file, text, name, "sha256", sha256)

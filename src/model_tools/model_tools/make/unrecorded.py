@@ -89,7 +89,7 @@ class Walk:
     faults: tuple[Fault, ...] = ()
 
 
-def source_of(robot: SimulatedRobot, what: str = _WALKS) -> str:
+def figure_source(robot: SimulatedRobot, what: str = _WALKS) -> str:
     """Return in words where the figures of a robot's walks are from."""
     lies = robot.model is None and robot.body.starts == "lying"
     start = "stand up from lying" if lies else "stand"
@@ -144,9 +144,9 @@ def _mixed(contract: JointContract) -> Schedule:
 def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> MeasuredRuns:
     """Let the bundle do all walks."""
     if bundle.clip is None:
-        wanted, source = walks(bundle.contract, robot), source_of(robot)
+        wanted, source = walks(bundle.contract, robot), figure_source(robot)
     else:
-        wanted, source = motions(bundle, bundle.clip, robot), source_of(robot, _MOTIONS)
+        wanted, source = motions(bundle, bundle.clip, robot), figure_source(robot, _MOTIONS)
     runs = [_walk(bundle, each, robot, source) for each in wanted]
     return MeasuredRuns(source=source, runs=runs)
 

@@ -101,7 +101,7 @@ class SetTransitionResult:
     remedy: Mapping[str, Any] | None = None
 
 
-def edges_of(contract: SetContract) -> list[SetTransition]:
+def find_edges(contract: SetContract) -> list[SetTransition]:
     found = [SetTransition(name, to) for name, state in contract.states.items() for to in state.to]
     return found + [
         SetTransition(name, state.fallback, is_fallback=True)
@@ -126,7 +126,7 @@ def check_set(
         tries: How often each transition is tried, with other commands and another push each time.
         shown: Called before each transition with how many are done, and of how many.
     """
-    edges, found = edges_of(bundle.contract), list[SetTransitionResult]()
+    edges, found = find_edges(bundle.contract), list[SetTransitionResult]()
     for number, edge in enumerate(edges):
         shown(number, len(edges))
         result = check_edge(bundle, backends, robot, edge, tries)

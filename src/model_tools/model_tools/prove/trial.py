@@ -25,7 +25,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Backend, Mode, Tensor
-from policy_inference.flight.description import flight_of, settings_of
+from policy_inference.flight.description import flight_settings, make_flight
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, Wire
@@ -85,7 +85,9 @@ class RecordedPolicy(ControlledPolicy):
         self._foot_names = robot.body.foot_names
         limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
         types = message_types()
-        flight = flight_of(bundle, tap, self.controller, _TOPICS, settings=settings_of(limits, tap))
+        flight = make_flight(
+            bundle, tap, self.controller, _TOPICS, settings=flight_settings(limits, tap)
+        )
         self._messages, self._ring = (
             SensorMessages(types),
             Ring(self.controller.latest_tick, tap, _RING),

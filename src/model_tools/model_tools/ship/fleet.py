@@ -243,7 +243,7 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
         remarks.append(Remark(UNKNOWN, "it reports no policy"))
     elif policy and state.policy != policy:
         remarks.append(Remark(UNKNOWN, f"it runs {state.policy}, expected {policy}"))
-    elif policy and _trial_of(samples) == "open":
+    elif policy and _trial_state(samples) == "open":
         done, whole = (
             max(_values(samples, f"trial_run_{what}"), default=0.0)
             for what in ("seconds", "limit_seconds")
@@ -286,12 +286,12 @@ def _stage(samples: Sequence[Sample]) -> str:
     names = {name for name, _, _ in samples}
     if "info" not in names:
         return UNKNOWN
-    if _trial_of(samples) in ("open", "passed"):
+    if _trial_state(samples) in ("open", "passed"):
         return "canary"
     return "shadow" if "shadow_info" in names else "production"
 
 
-def _trial_of(samples: Sequence[Sample]) -> str:
+def _trial_state(samples: Sequence[Sample]) -> str:
     """Return the state of the trial of the version that runs; empty if it has none."""
     running = {labels.get("version") for name, labels, _ in samples if name == "info"}
     tried = {labels.get("version") for name, labels, _ in samples if name == "trial_info"}

@@ -14,7 +14,7 @@ from model_tools.errors import ToolError
 from policy_core.bundle.bundle import Bundle, stated_hashes
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
-from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
@@ -32,8 +32,8 @@ from policy_store.registry.manifest import (
     STATEMENT_TYPE,
     Layer,
     RegistryReference,
-    digest_of,
-    layer_of,
+    make_digest,
+    make_layer,
     manifest_bytes,
     version_tag,
 )
@@ -68,15 +68,15 @@ class PushRepository(RegistryRepository):
             force: Whether a tag that is there may name other content from now on.
         """
         manifest = manifest_bytes(artifact_type, list(layers))
-        digest, before = digest_of(manifest), self.manifest(tag)
-        if before is not None and digest_of(before) != digest and not force:
+        digest, before = make_digest(manifest), self.manifest(tag)
+        if before is not None and make_digest(before) != digest and not force:
             raise RegistryError(
                 f"{self._connection.base}{self._at}: expected no tag {tag} yet, or the same "
-                f"content, found {digest_of(before)}; give the bundle another version, or "
+                f"content, found {make_digest(before)}; give the bundle another version, or "
                 "replace it with --force"
             )
         done, total = 0, sum(layer.size_bytes for layer in layers)
-        empty = layer_of("", EMPTY)
+        empty = make_layer("", EMPTY)
         for layer, content in ({empty: EMPTY} | dict(layers)).items():
             self._retried(partial(self._upload, layer, content))
             done += layer.size_bytes
@@ -111,11 +111,11 @@ def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
     Other files of the folder stay behind: a signature would not cover them.
     """
     bundle.verify()
-    layers: dict[Layer, Content] = {layer_of(bundle.file.name, bundle.content): bundle.content}
-    signature = signature_of(bundle.file)
+    layers: dict[Layer, Content] = {make_layer(bundle.file.name, bundle.content): bundle.content}
+    signature = signature_path(bundle.file)
     if signature.is_file():
         content = read_bytes(signature)
-        layers[layer_of(signature.name, content)] = content
+        layers[make_layer(signature.name, content)] = content
     for name, sha256 in sorted(stated_hashes(bundle.contract).items()):
         file = bundle.path / name
         size = file.stat().st_size
@@ -125,7 +125,7 @@ def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
 
 def bundle_digest(bundle: Bundle) -> str:
     """Return the digest that a registry has, or will have, for a bundle as it is."""
-    return digest_of(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
+    return make_digest(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
 
 
 def push_bundle(
@@ -166,7 +166,7 @@ def push_bundle(
         tag=tag,
         is_secure=reference.is_secure,
     )
-    return target, digest, signature_of(bundle.file).is_file()
+    return target, digest, signature_path(bundle.file).is_file()
 
 
 def push_statement(
@@ -195,7 +195,7 @@ def push_statement(
             "registry: copy the file and its signature to the robot (`pull --allow-downgrade`)"
         )
     require_begun(statement, file)
-    signature = signature_of(file)
+    signature = signature_path(file)
     if not signature.is_file():
         raise ToolError(
             f"{signature}: expected the statement's signature, found nothing; "
@@ -204,7 +204,7 @@ def push_statement(
     contents = {STATEMENT_FILE: content, STATEMENT_SIGNATURE: read_bytes(signature)}
     if trusted is not None:
         signed = BytesIO(contents[STATEMENT_SIGNATURE])
-        trusted.signer_of(file, content, signed, _sign_again(file))
+        trusted.find_signer(file, content, signed, _sign_again(file))
     repository = PushRepository(reference, access)
     before = remote_statement(repository, statement.tag, str(reference))
     if before is not None:
@@ -217,7 +217,7 @@ def push_statement(
             _refuse_allowed_again(statement, there, file)
     if isinstance(statement, ChannelStatement):
         _require_version(statement, repository, reference, trusted, file)
-    layers: Mapping[Layer, Content] = {layer_of(title, of): of for title, of in contents.items()}
+    layers: Mapping[Layer, Content] = {make_layer(title, of): of for title, of in contents.items()}
     digest = repository.push(
         STATEMENT_TYPE, layers, statement.tag, lambda done, total: None, force=True
     )

@@ -17,7 +17,7 @@ from model_tools.files.outputs import new_file
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
-from policy_core.bundle.signature import TrustedKeys, fingerprint, signature_of
+from policy_core.bundle.signature import TrustedKeys, fingerprint, signature_path
 from policy_core.bundle.statements import Statement, parse_statement
 from policy_store.statements import require_begun
 
@@ -39,7 +39,7 @@ def sign(
     key = read_private_key(key_file, password)
     verified = load_bundle(bundle, kind=Bundle)
     verified.verify()
-    with new_file(signature_of(verified.file), force=force) as growing:
+    with new_file(signature_path(verified.file), force=force) as growing:
         # Not the file, which may be another one by now.
         growing.write_bytes(base64.b64encode(key.sign(verified.content)) + b"\n")
     public = key.public_key()
@@ -62,7 +62,7 @@ def sign_statement(
     key, content = read_private_key(key_file, password), read_bytes(file)
     statement = parse_statement(content, file)
     require_begun(statement, file)
-    with new_file(signature_of(file), force=force) as growing:
+    with new_file(signature_path(file), force=force) as growing:
         growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
     return statement, fingerprint(key.public_key())
 

@@ -20,7 +20,7 @@ from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.success import success_watch
 from policy_core.observation.images import Frame
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from policy_inference.messages.readers import JointOrder
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_expert import ReachJudge
@@ -103,7 +103,7 @@ class ControlledArm(SelfOperated):
             )
         self._now_ns, self._period_ns = 0, contract.period_ns
         settings = ChunkSettings(simulated_latency_s=1e-3 * inference_ms)
-        worker = worker_of(
+        worker = make_worker(
             Inference(contract, models, settings).answer,
             lambda: self._now_ns,
             settings,

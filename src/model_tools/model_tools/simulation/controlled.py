@@ -16,7 +16,7 @@ from model_tools.errors import ToolError
 from model_tools.simulation.estimated import watched_by_contract
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import JointBundle, policies_of
+from policy_core.bundle.bundle import JointBundle, list_policies
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_core.control.controller import Controller
@@ -29,13 +29,13 @@ from policy_core.observation.state import EXTERNAL, StateVector
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
-    policy_set_of,
+    make_policy_set,
     set_controller,
     set_inputs,
 )
 from policy_core.sets.policy import PolicySet
 from policy_inference.messages.readers import JointOrder
-from policy_inference.perception import FROZEN_AFTER_M, Pose, scans_of
+from policy_inference.perception import FROZEN_AFTER_M, Pose, make_scans
 from robot_sim.drives import DriveCommand
 from robot_sim.mapper import FRAME, Mapper
 from robot_sim.world import Sensors
@@ -87,7 +87,7 @@ class ControlledRobot(SelfOperated):
     def __init__(
         self,
         bundle: JointBundle | SetBundle,
-        controller_of: Callable[[Limits, Callable[[], int]], Controller],
+        make_controller: Callable[[Limits, Callable[[], int]], Controller],
         stricter_limits: StricterLimits | None,
         robot: SimulatedRobot,
         mapper: Mapper | None,
@@ -96,7 +96,7 @@ class ControlledRobot(SelfOperated):
 
         Args:
             bundle: Its contract holds.
-            controller_of: Returns its controller under these limits, on this clock.
+            make_controller: Returns its controller under these limits, on this clock.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
             mapper: Maps the ground, for height scans; level ground if absent.
@@ -106,8 +106,8 @@ class ControlledRobot(SelfOperated):
         robot.require(contract)
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
         self._now_ns = 0
-        self.controller = controller_of(limits, lambda: self._now_ns)
-        contracts = [policy.contract for policy in policies_of(bundle)]
+        self.controller = make_controller(limits, lambda: self._now_ns)
+        contracts = [policy.contract for policy in list_policies(bundle)]
         self._ground = SeenGround(contracts, self.controller, mapper or Mapper())
         foreign = sorted(set(self.controller.inputs) - {*_INPUTS, *self._ground.topics})
         if foreign:
@@ -185,10 +185,10 @@ class ControlledPolicy(ControlledRobot):
             mapper: As for `ControlledRobot`.
         """
 
-        def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
+        def make_controller(limits: Limits, clock: Callable[[], int]) -> Controller:
             return joint_controller(bundle, backend, limits, clock)
 
-        super().__init__(bundle, controller_of, stricter_limits, robot, mapper)
+        super().__init__(bundle, make_controller, stricter_limits, robot, mapper)
 
 
 class ControlledSet(ControlledRobot):
@@ -218,14 +218,14 @@ class ControlledSet(ControlledRobot):
         """
         self.policy_set: PolicySet
 
-        def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
+        def make_controller(limits: Limits, clock: Callable[[], int]) -> Controller:
             contract, state = bundle.contract, SensedState(bundle.contract, limits)
             inputs = set_inputs(contract, state, limits)
-            self.policy_set = policy_set_of(bundle, backends, state, inputs, clock)
+            self.policy_set = make_policy_set(bundle, backends, state, inputs, clock)
             return set_controller(contract, self.policy_set, state, inputs, limits, clock)
 
-        joint_members_of(bundle)
-        super().__init__(bundle, controller_of, stricter_limits, robot, mapper)
+        joint_members(bundle)
+        super().__init__(bundle, make_controller, stricter_limits, robot, mapper)
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
@@ -235,9 +235,9 @@ class ControlledSet(ControlledRobot):
         return drive
 
 
-def joint_members_of(bundle: SetBundle) -> dict[str, JointBundle]:
+def joint_members(bundle: SetBundle) -> dict[str, JointBundle]:
     """Return the members of a set of joint policies alone."""
-    found = bundle.members_of(JointBundle)
+    found = bundle.select_members(JointBundle)
     if others := [name for name in bundle.members if name not in found]:
         raise ToolError(
             f"{bundle.file}: expected joint policies alone, found {others[0]}, a chunk policy; the "
@@ -258,7 +258,7 @@ class SeenGround:
     ) -> None:
         """Begin without a map."""
         self._controller, self._mapper = controller, mapper
-        self._sources = scans_of(contracts, FROZEN_AFTER_M)
+        self._sources = make_scans(contracts, FROZEN_AFTER_M)
         self.topics = {source.topic for source in self._sources}
 
     def look(self, sensors: Sensors) -> None:

@@ -15,7 +15,7 @@ from policy_core.estimation.velocity_estimator import VelocityEstimator
 from policy_core.interfaces import F64
 from policy_inference.messages.readers import JointOrder
 from robot_sim.figures import LeggedRobot
-from robot_sim.legs import estimation_of
+from robot_sim.legs import make_estimation
 from robot_sim.world import NS_PER_S, Sensors
 
 # Of an IMU: Bosch BMI088, data sheet BST-BMI088-DS001: offsets of 20 mg and 1 degree/s, densities
@@ -130,7 +130,7 @@ def watched_by_contract(
 
 def watched_by_figures(robot: LeggedRobot, errors: SensorErrors = NO_ERRORS) -> EstimatedVelocity:
     """Return an estimator of a robot whose policy does not need it."""
-    return EstimatedVelocity(estimation_of(robot), robot.joint_names, robot.joint_names, errors)
+    return EstimatedVelocity(make_estimation(robot), robot.joint_names, robot.joint_names, errors)
 
 
 class _WrongSensors:

@@ -24,7 +24,7 @@ from model_tools.make.nominal import MeasuredRuns, recorded_runs
 from model_tools.make.unrecorded import simulated_walks
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import PolicyError
 from testkit.wording import check_wording, refusal
 
@@ -252,7 +252,7 @@ def test_figures_of_another_model_are_left_out(
     bias = next(value for value in model.graph.initializer if len(value.dims) == 1)
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.1, bias.name))
     onnx.save(model, str(folder / "policy.onnx"))
-    contract_with(folder, (sha256_of(WEIGHTS), sha256_of(folder / "policy.onnx")))
+    contract_with(folder, (sha256_file(WEIGHTS), sha256_file(folder / "policy.onnx")))
 
     made = make_bundle(folder, None, tmp_path / "made")
 

@@ -11,7 +11,7 @@ import pytest
 
 from model_tools import cli
 from model_tools.errors import ToolError
-from model_tools.make.unrecorded import source_of, walks
+from model_tools.make.unrecorded import figure_source, walks
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -73,7 +73,7 @@ def test_a_robot_s_policy_names_its_source_and_no_other_robot_takes_it() -> None
     assert first == (0.5 * trained.max[0], 0.0, 0.0)
     assert walks(gentle_contract)[0].schedule[1][1] == (0.8, 0.0, 0.0)
     go2, g1 = (SimulatedRobot(figures=name) for name in ("go2", "g1"))
-    check_wording(*(source_of(tiny_robot) for tiny_robot in (LITE3, go2, g1)))
+    check_wording(*(figure_source(tiny_robot) for tiny_robot in (LITE3, go2, g1)))
     with refusal(ToolError):
         go2.require(gentle_contract)
 

@@ -15,7 +15,7 @@ from model_tools import cli
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, bundle_folder, load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.store import ROOT_VARIABLE
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError
 from testkit.store import make_keys, tool, tool_refused
 from testkit.wording import check_wording, refusal
@@ -113,8 +113,8 @@ def test_pin_writes_the_hashes_of_the_members_once(
     assert cli.main(["pin", str(stated_set)]) == 0
     loaded = load_bundle(stated_set, kind=SetBundle)
     assert {name: member.sha256 for name, member in loaded.members.items()} == {
-        "first": sha256_of(stated_set.parent / "one" / "policy.yaml"),
-        "second": sha256_of(stated_set.parent / "two" / "policy.yaml"),
+        "first": sha256_file(stated_set.parent / "one" / "policy.yaml"),
+        "second": sha256_file(stated_set.parent / "two" / "policy.yaml"),
     }
     before = (stated_set / "set.yaml").read_bytes()
     assert b"# The one" in before

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from policy_core.bundle.arrays import read_initial_state, read_rows, read_statistics
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
-from policy_core.bundle.verified import sha256_of, verified, verified_bytes
+from policy_core.bundle.verified import sha256_file, verified, verified_bytes
 from policy_core.errors import BackendError, BundleError, Problem
 from policy_core.interfaces import F64, Tensor, row_shape
 
@@ -121,7 +121,7 @@ class Bundle:
             try:
                 if entry.file in models:
                     content = verified_bytes(self.path, entry, onnx_file.LARGEST_BYTES)
-                    problem = onnx_file.problem_of(self.path / entry.file, content)
+                    problem = onnx_file.find_model_problem(self.path / entry.file, content)
                     problems += [problem] if problem else []
                 else:
                     verified(self.path, entry)
@@ -258,7 +258,7 @@ class JointBundle(AnyBundle):
         return read_rows(self.path, entry, shapes)
 
 
-def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:
+def list_policies(bundle: Bundle) -> tuple[AnyBundle, ...]:
     """Return the policies of a bundle: the members of a set, or the single policy."""
     if bundle.members:
         return tuple(bundle.members.values())
@@ -323,7 +323,7 @@ def joint_hash(hashes: Sequence[str]) -> str:
 
 def file_entry(file: Path, folder: Path) -> File:
     """Return the contract's entry for a file in the bundle folder."""
-    return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
+    return File(file=str(file.relative_to(folder)), sha256=sha256_file(file))
 
 
 def _entries(

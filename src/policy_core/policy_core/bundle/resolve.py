@@ -59,7 +59,7 @@ class _Resolver:
         arrays = _arrays(type(section))  # type: ignore[arg-type]  # a class is hashable
         if value is None or name not in arrays:
             return self.value(value, key)
-        names = self._names_of(section)
+        names = self._value_names(section)
         return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
@@ -94,7 +94,7 @@ class _Resolver:
             changes["robot_names"] = dict(zip(self._names, found or self._names, strict=True))
         return dataclasses.replace(section, **changes)
 
-    def _names_of(self, section: Any) -> Sequence[str] | None:
+    def _value_names(self, section: Any) -> Sequence[str] | None:
         """Return a name for each value of a section's arrays; None if their number is unknown."""
         if isinstance(section, Term):
             assert isinstance(self._contract, JointContract)

@@ -70,9 +70,9 @@ class _SetResolver:
             dict.fromkeys(joint for name in self._order for joint in on_robot[name])
         )
         self._commanded = {name: self._commanded_by(name) for name in contracts}
-        self._owner = {joint: self._owner_of(joint, first) for joint in self._names}
+        self._owner = {joint: self._find_owner(joint, first) for joint in self._names}
 
-    def _owner_of(self, joint: str, first: Sequence[str]) -> str:
+    def _find_owner(self, joint: str, first: Sequence[str]) -> str:
         """Return the member whose values the set uses: the first one that commands the joint."""
         having = [name for name in self._order if joint in self._on_robot[name]]
         commanding = [name for name in having if joint in self._commanded[name]]
@@ -197,9 +197,9 @@ class _SetResolver:
         for joint in self._names:
             having = [name for name in self._order if joint in self._on_robot[name]]
             for field in _ROBOT:
-                expected = self._of(having[0], joint, field)
+                expected = self._value(having[0], joint, field)
                 for name in having[1:]:
-                    value = self._of(name, joint, field)
+                    value = self._value(name, joint, field)
                     self._same(name, f"{field} of {joint}", expected, having[0], value)
         self._check_external_vectors()
         self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
@@ -246,7 +246,7 @@ class _SetResolver:
             "members of a set are made for one robot: correct the policy.yaml that is wrong",
         )
 
-    def _of(self, name: str, joint: str, field: str) -> float:
+    def _value(self, name: str, joint: str, field: str) -> float:
         values: F64 = getattr(self._contracts[name].joints, field)
         return float(values[self._on_robot[name].index(joint)])
 
@@ -254,7 +254,7 @@ class _SetResolver:
         """Return the command kind of each joint; check that all members agree on it."""
         found = dict[str, tuple[str, Kind]]()
         for name in self._order:
-            for joint, kind in self._kinds_of(name).items():
+            for joint, kind in self._value_kinds(name).items():
                 first, expected = found.setdefault(joint, (name, kind))
                 self._reader.expect(
                     kind is expected,
@@ -266,7 +266,7 @@ class _SetResolver:
             joint: found[joint][1] if joint in found else Kind.POSITION for joint in self._names
         }
 
-    def _kinds_of(self, name: str) -> dict[str, Kind]:
+    def _value_kinds(self, name: str) -> dict[str, Kind]:
         contract = self._contracts[name]
         on_robot = contract.joints.robot_names
         driven = {on_robot[joint]: kind for joint, kind in contract.command_kinds.items()}

@@ -255,12 +255,12 @@ _BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 1000
 
 def json_schema(cls: type) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the dataclass, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema_of(cls, {})}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_make_schema(cls, {})}
 
 
-def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
+def _make_schema(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
     if kind == PerJoint:
-        number = _schema_of(float, rules)
+        number = _make_schema(float, rules)
         return {
             "anyOf": [
                 number,
@@ -271,18 +271,18 @@ def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
         }
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema_of(arg, rules) for arg in args]}
+        return {"anyOf": [_make_schema(arg, rules) for arg in args]}
     if kind is type(None):
         return {"type": "null"}
     if origin is Literal:
         return {"enum": list(args)}
     if origin is tuple:
-        return {"type": "array", "items": _schema_of(args[0], rules), **_count(rules)}
+        return {"type": "array", "items": _make_schema(args[0], rules), **_count(rules)}
     if origin is dict:
         entries = rules.get("schema", {}).get("minProperties", 0)
         return {
             "type": "object",
-            "additionalProperties": _schema_of(args[1], rules),
+            "additionalProperties": _make_schema(args[1], rules),
             **({"minProperties": entries} if entries else {}),
         }
     if dataclasses.is_dataclass(kind):
@@ -312,7 +312,7 @@ def _object_schema(cls: Any) -> dict[str, Any]:
     hints, properties, required = _hints(cls), {}, []
     for field in dataclasses.fields(cls):
         properties[field.name] = {
-            **_schema_of(hints[field.name], field.metadata),
+            **_make_schema(hints[field.name], field.metadata),
             "description": field.metadata["doc"],
         }
         if not _has_default(field):

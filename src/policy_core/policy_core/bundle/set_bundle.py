@@ -47,7 +47,7 @@ class SetBundle(Bundle):
             for model in member.models
         )
 
-    def members_of(self, kind: type[B]) -> dict[str, B]:
+    def select_members(self, kind: type[B]) -> dict[str, B]:
         """Return the members of one kind, by their names in the set."""
         return {name: member for name, member in self.members.items() if isinstance(member, kind)}
 
@@ -83,7 +83,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
     if file.name != SET_FILE:
         return parse_contract(content, file)
 
-    def contract_of(key: str, member: SetMember) -> AnyContract:
+    def read_contract(key: str, member: SetMember) -> AnyContract:
         folder = posixpath.normpath(member.bundle)
         if folder.startswith(("/", "..")) or folder == "." or _is_version(member.bundle):
             raise BundleError(
@@ -101,7 +101,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
         _require_meant(file, key, member, inside, of)
         return parse_contract(of, inside)
 
-    return _resolved_set(content, file, contract_of)
+    return _resolved_set(content, file, read_contract)
 
 
 def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
@@ -117,26 +117,26 @@ def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
     """
     members = dict[str, AnyBundle]()
 
-    def contract_of(key: str, member: SetMember) -> AnyContract:
+    def read_contract(key: str, member: SetMember) -> AnyContract:
         loaded = _loaded_member(file, key, member)
         members[key.removeprefix(_MEMBERS)] = loaded
         return loaded.contract
 
-    contract = _resolved_set(content, file, contract_of)
+    contract = _resolved_set(content, file, read_contract)
     return SetBundle(
         path=file.parent, contract=contract, content=content, signed_by=signed_by, members=members
     )
 
 
 def _resolved_set(
-    content: bytes, file: Path, contract_of: Callable[[str, SetMember], AnyContract]
+    content: bytes, file: Path, read_contract: Callable[[str, SetMember], AnyContract]
 ) -> SetContract:
     """Return the contract of a set.
 
     Args:
         content: Content of `set.yaml`.
         file: File name for messages.
-        contract_of: Returns the contract of a member, given its key in the set.
+        read_contract: Returns the contract of a member, given its key in the set.
 
     Raises:
         BundleError: Lists every problem of the set and its members.
@@ -150,7 +150,7 @@ def _resolved_set(
     for name, member in stated.members.items():
         key = f"{_MEMBERS}{name}"
         try:
-            contracts[name] = contract_of(key, member)
+            contracts[name] = read_contract(key, member)
         except BundleError as error:
             reader.problems += error.problems
         except PolicyError as error:

@@ -50,17 +50,17 @@ class TrustedKeys:
         Raises:
             BundleError: The signature is missing, or is not by one of these keys over these bytes.
         """
-        place = signature_of(file)
+        place = signature_path(file)
         try:
             with reading(place) as stream:
-                return self.signer_of(file, content, stream, remedy)
+                return self.find_signer(file, content, stream, remedy)
         except FileNotFoundError:
             found = "nothing"
         except OSError as error:
             found = error.strerror or type(error).__name__
         raise self._no_signature(place, found, remedy)
 
-    def signer_of(
+    def find_signer(
         self, file: Path, content: bytes, signature_file: IO[bytes] | None, remedy: str = ""
     ) -> str:
         """Return the fingerprint of the key that signed a contract, given the signature file.
@@ -77,7 +77,7 @@ class TrustedKeys:
         """
         from cryptography.exceptions import InvalidSignature
 
-        place = signature_of(file)
+        place = signature_path(file)
         if signature_file is None:
             raise self._no_signature(place, "nothing", remedy)
         text = signature_file.read(_LARGEST_BYTES + 1)
@@ -120,7 +120,7 @@ class TrustedKeys:
         )
 
 
-def signature_of(file: Path) -> Path:
+def signature_path(file: Path) -> Path:
     """Return the path of a file's signature."""
     return file.with_name(f"{file.name}.sig")
 

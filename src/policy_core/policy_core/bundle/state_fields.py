@@ -89,7 +89,7 @@ class StateField:
         return {self.name: order, **self.aliases}
 
 
-def velocity_of(message: Any) -> tuple[float, float, float]:
+def read_velocity(message: Any) -> tuple[float, float, float]:
     """Return vx, vy (m/s) and yaw rate (rad/s) of a command, stamped or not."""
     twist = getattr(message, "twist", message)
     return (twist.linear.x, twist.linear.y, twist.angular.z)
@@ -234,7 +234,7 @@ _ROWS = (
         size=3,
         parts=("vx", "vy", "wz"),
         topic=VELOCITY_COMMAND,
-        read=velocity_of,
+        read=read_velocity,
         aliases={"command": (0, 1, 2)},
     ),
     StateField(
@@ -300,6 +300,6 @@ def is_per_joint(field: str) -> bool:
     return field in STATE_FIELDS and STATE_FIELDS[field].size == "joints"
 
 
-def fields_of(topic: str) -> list[StateField]:
+def topic_fields(topic: str) -> list[StateField]:
     """Return the fields that a topic carries; empty for an external vector."""
     return [row for row in _ROWS if row.topic.name == topic]

@@ -98,7 +98,7 @@ def parse_statement(content: bytes, place: object) -> Statement:
     if statement is not None:
         for key in ("issued", "expires"):
             text = getattr(statement, key, None)
-            if text is not None and time_of(text) is None:
+            if text is not None and parse_time(text) is None:
                 reader.problem(key, "a time that exists", text)
         expires = getattr(statement, "expires", "")
         if expires and expires <= statement.issued:  # text order is time order
@@ -154,7 +154,7 @@ def _kept(file: Path) -> ChannelStatement | RevocationStatement:
     return statement
 
 
-def time_of(text: str) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """Return a time; None for a date that does not exist, such as the 30th of February."""
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)

@@ -56,7 +56,7 @@ def named_folder(bundle: str) -> Path | None:
     return store_root() / name
 
 
-def versions_of(model: Path) -> list[str]:
+def installed_versions(model: Path) -> list[str]:
     """Return the installed versions of a bundle, in version order.
 
     Folders with other names and links are ignored.
@@ -88,11 +88,11 @@ def current_version(model: Path) -> str | None:
         return None
     target = str(link.readlink()) if link.is_symlink() else ""
     # Relative, so that it is also valid when a robot's disk is mounted on a PC.
-    if target not in versions_of(model):
+    if target not in installed_versions(model):
         found = f"a link to {target}" if target else "something else"
         raise PolicyError(
             f"{link}: expected a link to one of the versions beside it "
-            f"({', '.join(versions_of(model)) or 'none'}), found {found}; remove it "
+            f"({', '.join(installed_versions(model)) or 'none'}), found {found}; remove it "
             "and choose one with `policy_store activate`"
         )
     return target
@@ -120,7 +120,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
         )
     model = store_root() / name
     try:
-        there, current = versions_of(model), None if version else current_version(model)
+        there, current = installed_versions(model), None if version else current_version(model)
     except OSError as error:
         raise PolicyError(
             f"{error.filename}: expected a folder that can be read, found: "
@@ -233,7 +233,7 @@ def _are_backends(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 
-def revocation_of(bundle: Bundle) -> str:
+def find_revocation(bundle: Bundle) -> str:
     """Return a message if a bundle, or a member of a set, is a revoked installed version.
 
     Returns:
@@ -277,7 +277,7 @@ class RevocationWatch:
         if seen != self._seen:
             self._seen = seen
             try:
-                self._found = revocation_of(self._bundle)
+                self._found = find_revocation(self._bundle)
             except PolicyError as error:
                 self._found = str(error)
         return self._found

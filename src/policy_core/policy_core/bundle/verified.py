@@ -18,7 +18,7 @@ _BLOCK = 1 << 20
 _FOR_OTHERS = "get the whole bundle; one for some back ends only has no models for others"
 
 
-def sha256_of(file: Path) -> str:
+def sha256_file(file: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits.
 
     Raises:

@@ -126,7 +126,7 @@ class Authority(Stateful):
     def _look(self) -> None:
         self.is_partial = bool((self.share < 1.0).any() or (self.wanted < 1.0).any())
 
-    def joints_of(self, request: AuthorityRequest) -> Index:
+    def select_joints(self, request: AuthorityRequest) -> Index:
         """Return the indices of the joints that a request names.
 
         Raises:
@@ -154,7 +154,7 @@ class Authority(Stateful):
 
         Args:
             request: The request.
-            joints: Indices of its joints; see `joints_of`.
+            joints: Indices of its joints; see `select_joints`.
             pose: Commanded position [joints], rad, which FREEZE holds.
             at_once: True to apply it without blending, since the policy does not run.
         """

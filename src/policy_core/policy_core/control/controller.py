@@ -539,7 +539,7 @@ class Controller(Stateful):
             if self.mode is not Mode.DAMP or not self._safe.known:
                 self._safe.see(self._joint_pos, self._pose_source.measured_ns)
                 self._safe.capture()
-            self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
+            self._stand.begin(self._safe.motion_start(self._joint_pos), now_ns)
             self._enter(Mode.STAND, words.STANDING_UP)
             self._granted_since.append(("stand", now_ns))
 
@@ -580,7 +580,7 @@ class Controller(Stateful):
             RefusedError: Lists every reason; or a tick hangs.
         """
         authority = self._run.authority
-        joints = authority.joints_of(request)
+        joints = authority.select_joints(request)
 
         def act() -> None:
             pose = self._stand.pose

@@ -16,7 +16,7 @@ from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import StepBound
-from policy_core.guard.joint_check import JointCheck, nearest_turn, turns_of
+from policy_core.guard.joint_check import JointCheck, joint_turns, nearest_turn
 from policy_core.interfaces import F64, JointTargets, OnFault
 
 _FOLLOWED_RAD = 0.05
@@ -175,7 +175,7 @@ class SafeTargets(Stateful):
         self._low = body.joints.position_min
         self._high = body.joints.position_max
         self._tolerance = body.stand.tolerance
-        self._turns = turns_of(body.joints)
+        self._turns = joint_turns(body.joints)
         self._speed: F64 = body.joints.velocity_limit * 1e-9
         self._period_ns = body.period_ns
         self._goal, self._commanded, self._measured = np.zeros((3, len(names)))
@@ -233,7 +233,7 @@ class SafeTargets(Stateful):
         if not self._holds or self._sample_ns is None:
             return
         commanded = np.where(np.isnan(self._commanded), self._seen, self._commanded)
-        pose = self._pose_of(commanded)
+        pose = self._held_pose(commanded)
         begin = commanded if self.known else pose
         held = np.clip(pose, np.minimum(self._low, begin), np.maximum(self._high, begin))
         self.targets.position[:] = self._step.within(held)
@@ -246,7 +246,7 @@ class SafeTargets(Stateful):
         if not self.known:
             self.capture()
         elif self._holds and self._sample_ns is not None:
-            self._goal[:] = self.within_limits(self._pose_of(self.targets.position))
+            self._goal[:] = self.within_limits(self._held_pose(self.targets.position))
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
         """Keep the held pose in DAMP, unless the joints were moved during an outage.
@@ -292,7 +292,7 @@ class SafeTargets(Stateful):
         """Return a pose [joints], rad, clipped to the joints' position limits."""
         return np.clip(pose, self._low, self._high)
 
-    def _pose_of(self, commanded: F64) -> F64:
+    def _held_pose(self, commanded: F64) -> F64:
         """Return the pose [joints] that is held after these commanded positions."""
         measured = nearest_turn(self._seen, commanded, self._turns)
         return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
@@ -303,7 +303,7 @@ class SafeTargets(Stateful):
         far: npt.NDArray[np.bool_] = self._far(joint_pos) & (np.abs(moved) > self._tolerance)
         return bool(far.any())
 
-    def start_of(self, joint_pos: F64) -> F64:
+    def motion_start(self, joint_pos: F64) -> F64:
         """Return the start of a motion [joints]: the held pose, else the measured one."""
         return self.targets.position if self._holds and self.known else joint_pos
 

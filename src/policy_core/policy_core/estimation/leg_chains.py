@@ -38,7 +38,7 @@ class LegChains:
             legs: Legs of a valid contract.
             joint_names: Order of the joint arrays.
         """
-        chains = [_joints_of(leg.chain) for leg in legs]
+        chains = [_list_joints(leg.chain) for leg in legs]
         joints = [[joint_names.index(joint) for joint, *_ in chain] for chain in chains]
         self._index = np.array(joints).T
         # The rotation of a joint is F (1 + sin K + (1 - cos) K K), where K x = axis x x
@@ -77,7 +77,7 @@ _Joint = tuple[str, F64, F64, F64]
 """Name, offset [3], rotation of the offset [3, 3], axis [3] of length 1."""
 
 
-def _joints_of(chain: Sequence[ChainLink]) -> list[_Joint]:
+def _list_joints(chain: Sequence[ChainLink]) -> list[_Joint]:
     """Return the joints of a chain; a fixed link is merged into the offset of the next."""
     joints, before = list[_Joint](), np.eye(4)
     for link in chain:

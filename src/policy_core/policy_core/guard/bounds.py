@@ -202,7 +202,7 @@ class StepBound(Stateful):
             self.count_from(targets.position, targets.stiffness, targets.mode)
 
 
-def healthy_of(body: Body) -> F64:
+def healthy_range(body: Body) -> F64:
     """Return `Command.healthy` of a contract [2, joints]; inf without `nominal`."""
     nominal = body.nominal
     if nominal is None:

@@ -43,7 +43,7 @@ a source may be slower than the policy.
 """
 
 
-def turns_of(joints: Joints) -> F64:
+def joint_turns(joints: Joints) -> F64:
     """Return one turn for continuous joints, else 0 [joints], rad.
 
     Their encoders may wrap around after each turn.
@@ -53,7 +53,7 @@ def turns_of(joints: Joints) -> F64:
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints], rad, on the turn nearest to others; `turns` as in `turns_of`."""
+    """Return positions [joints], rad, on the turn nearest to others; `turns` as in `joint_turns`."""
     return position - turns * np.rint((position - to) / _TURN_RAD)
 
 
@@ -88,7 +88,7 @@ class JointCheck(Stateful):
             clock: Clock of the ticks.
         """
         joints, self.names = body.joints, body.joints.names
-        self._turns = turns_of(joints)
+        self._turns = joint_turns(joints)
         low = joints.position_min - _BEYOND_LIMIT_RAD
         high = joints.position_max + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * joints.velocity_limit

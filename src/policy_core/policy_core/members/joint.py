@@ -14,7 +14,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import ActionTerm, JointContract, StatePair
 from policy_core.control.controller import Controller
 from policy_core.control_state import Stateful, Tree
-from policy_core.guard.bounds import Rule, healthy_of
+from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.guard.command import CommandedVector, CommandFader
 from policy_core.guard.limits import Limits, timeouts_in_force_ns
 from policy_core.interfaces import F64, Backend, Command, Index, Kind, Tensor
@@ -147,7 +147,7 @@ class ActionDecoder(RawAction, Command):
         driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
         kinds = [driven.get(name, Kind.POSITION) for name in names]
         RawAction.__init__(self, output, contract.action.terms)
-        Command.__init__(self, kinds, joints.stiffness, joints.damping, healthy_of(contract))
+        Command.__init__(self, kinds, joints.stiffness, joints.damping, healthy_range(contract))
         default = joints.default_position
         self._source = np.zeros(len(names), dtype=np.intp)
         self._scale, self._offset = np.zeros(len(names)), default.copy()
@@ -202,7 +202,7 @@ class ActionDecoder(RawAction, Command):
         if limited:
             self.clipped = (*self.clipped, Rule.GAIN_LIMIT.value)
 
-    def raw_of(self, command: F64, into: F64) -> None:
+    def invert_command(self, command: F64, into: F64) -> None:
         """Write the raw output [actions] that would have produced this command [joints].
 
         A value without effect, because its scale is 0, is 0.

@@ -108,7 +108,7 @@ class ClipPlayer(Stateful):
         inverse = _conjugate(robot_quat)
         for is_position, ahead, out in self._anchors:
             frame, cycle = self._frame(ahead)
-            placement = self._placement_of(cycle)
+            placement = self._find_placement(cycle)
             if is_position:
                 there = placement.position(self._clip.anchor_pos[frame].tolist())
                 out[:] = _rotate(inverse, _difference(there, robot_pos))
@@ -132,22 +132,22 @@ class ClipPlayer(Stateful):
 
     def _place(self, robot_quat: _Quat, robot_pos: _Vector) -> None:
         """Move the first frame to the robot's pose, once that is known."""
-        first_quat, first_pos = self._anchor_of(0)
+        first_quat, first_pos = self._anchor_pose(0)
         found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
         if found.is_finite():
             self._placement, self._is_placed = found, True
 
-    def _anchor_of(self, frame: int) -> tuple[_Quat, _Vector]:
+    def _anchor_pose(self, frame: int) -> tuple[_Quat, _Vector]:
         clip = self._clip
         return _unit(clip.anchor_quat_xyzw[frame].tolist()), tuple(clip.anchor_pos[frame].tolist())
 
     def _step_of_cycle(self) -> _Placement:
         """Return the transform from one cycle of the clip to the next, on level ground."""
-        first_quat, first_pos = self._anchor_of(0)
-        last_quat, (x, y, _) = self._anchor_of(self._last)
+        first_quat, first_pos = self._anchor_pose(0)
+        last_quat, (x, y, _) = self._anchor_pose(self._last)
         return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
 
-    def _placement_of(self, cycle: int) -> _Placement:
+    def _find_placement(self, cycle: int) -> _Placement:
         """Return the placement of the present or a later cycle."""
         present = self._tick // (self._last + 1) if self._loops else 0
         while self._cycle < present:

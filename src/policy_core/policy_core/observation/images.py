@@ -96,7 +96,7 @@ class ImageSize(Protocol):
         """True if images of another size are accepted and resized."""
 
 
-def frame_of(message: Any, camera: ImageSize) -> Frame:
+def read_frame(message: Any, camera: ImageSize) -> Frame:
     """Return the frame in a camera message, checked but not decoded.
 
     Args:

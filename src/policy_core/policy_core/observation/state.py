@@ -154,12 +154,12 @@ class StateVector(Stateful):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the topics whose messages fill the fields."""
-        return tuple(dict.fromkeys(filter(None, map(_input_of, self.slices))))
+        return tuple(dict.fromkeys(filter(None, map(_find_topic, self.slices))))
 
     @property
     def sensed(self) -> tuple[str, ...]:
         """Names of the fields that messages fill, and of those that `derive` computes from them."""
-        return tuple(filter(_input_of, self.slices))
+        return tuple(filter(_find_topic, self.slices))
 
     def derive(self) -> None:
         """Compute the fields that follow from others; there are none here."""
@@ -379,7 +379,7 @@ class SensedCopy:
             self._source.take(index, None, part, "clip")
 
 
-def _input_of(field: str) -> str:
+def _find_topic(field: str) -> str:
     """Return the topic that a field comes from; empty for a field that the policy computes."""
     if field in STATE_FIELDS:
         return STATE_FIELDS[field].topic.name

@@ -17,8 +17,8 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64
 from policy_core.members.chunk.controller import (
     camera_input,
-    chunk_policy_of,
     chunk_timeouts_ns,
+    make_chunk_policy,
     state_sizes,
 )
 from policy_core.members.chunk.observation_sync import FrameBuffer
@@ -78,7 +78,7 @@ class ChunkMember(MemberPolicy):
         self.runner, self._clock = runner, clock
         own = self._state = StateVector(state_sizes(contract))
         self._sensed = SensedCopy(state, own, member.places)
-        self.policy = chunk_policy_of(
+        self.policy = make_chunk_policy(
             contract, runner.worker, own, inputs, clock, runner.settings, runner.expected_s
         )
         self._cameras = [inputs[camera_input(camera)] for camera in contract.cameras]

@@ -177,7 +177,7 @@ class EntryCheck:
 
     def _out_of_phase(self, begin: float, end: float) -> float:
         assert self._phased is not None
-        phase = _phase_of(self._phased.phases[0])
+        phase = _read_phase(self._phased.phases[0])
         within = begin <= phase <= end if begin <= end else phase >= begin or phase <= end
         return math.nan if within else math.inf if math.isnan(phase) else phase
 
@@ -197,7 +197,7 @@ def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64
     return pose
 
 
-def _phase_of(sines_and_cosines: F64) -> float:
+def _read_phase(sines_and_cosines: F64) -> float:
     """Return the phase of the first foot, 0 to 1 period."""
     sine, cosine = sines_and_cosines[0], sines_and_cosines[sines_and_cosines.size // 2]
     return math.atan2(sine, cosine) / (2.0 * math.pi) % 1.0

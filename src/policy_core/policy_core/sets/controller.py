@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import SetContract
-from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, fields_of
+from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, topic_fields
 from policy_core.bundle.terms import is_perceived
 from policy_core.control.controller import Controller
 from policy_core.errors import RefusedError
@@ -45,7 +45,7 @@ class SensedState(StateVector):
         """Lay out the fields, NaN until they are measured; the velocity command is zero."""
         super().__init__(_sizes(contract, orientation=limits.max_tilt_rad is not None))
         # The guard checks all fields, but only the member that tracks a live motion needs these.
-        for field in (each for topic in MOTION_TOPICS for each in fields_of(topic)):
+        for field in (each for topic in MOTION_TOPICS for each in topic_fields(topic)):
             if (values := self.get(field.name)) is not None:
                 values[:] = field.at_rest or 0.0
         self._quat, self._gravity = self.get("quat_xyzw"), self.get("gravity_body")
@@ -82,13 +82,13 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
         )
         for name in state.inputs
     }
-    for name in cameras_of(contract):
+    for name in list_cameras(contract):
         topic = camera_input(name)
         inputs[topic] = Input(topic, timeouts_ns[topic], stops_all=False)
     return inputs
 
 
-def cameras_of(contract: SetContract) -> tuple[str, ...]:
+def list_cameras(contract: SetContract) -> tuple[str, ...]:
     """Return the cameras of all members, each once."""
     return tuple(
         dict.fromkeys(
@@ -97,7 +97,7 @@ def cameras_of(contract: SetContract) -> tuple[str, ...]:
     )
 
 
-def policy_set_of(
+def make_policy_set(
     bundle: SetBundle,
     runners: Mapping[str, Any],
     state: SensedState,

@@ -103,7 +103,7 @@ class JointMember(MemberPolicy):
     def follow(self, command: F64) -> None:
         """Set its last action to the last command of the set [joints of the set]."""
         command.take(self.member.places, None, self._commanded, "clip")
-        self._policy.action.raw_of(self._commanded, self._last_action)
+        self._policy.action.invert_command(self._commanded, self._last_action)
 
     def infer(self) -> bool:
         """Compute the response to the present state; return true if it is finite.

@@ -50,7 +50,7 @@ class JoinedTargets:
         """Return the part of a member [its joints]."""
         return self.flat[self._slices[name]]
 
-    def start_of(self, name: str) -> int:
+    def member_start(self, name: str) -> int:
         """Return the index in `flat` at which a member's part begins."""
         return int(self._slices[name].start)
 
@@ -119,7 +119,7 @@ class MemberPolicy(Stateful, ABC):
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
         """Time until its next tick, in fractions of a set tick; it is due at 0."""
-        self._start = targets.start_of(name)
+        self._start = targets.member_start(name)
         self.has_answered = self.watches = False
         self.resets = self.own_ticks = self.answers = 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from policy_core.bundle.set_contract import SetContract, ends_by_itself
-from policy_core.guard.bounds import healthy_of
+from policy_core.guard.bounds import healthy_range
 from policy_core.interfaces import Command, Index, Kind
 from policy_core.observation.state import StateVector
 from policy_core.sets.conditions import EntryCheck
@@ -57,13 +57,13 @@ class CommandingState:
         ]
         self.sources = targets.sources(contract, name)
         stiffness, damping = contract.stand.stiffness.copy(), contract.stand.damping.copy()
-        healthy = healthy_of(contract)
+        healthy = healthy_range(contract)
         for member in self.members:
             own, commanded = member.member.contract, member.member.commanded
             places = member.member.places[commanded]
             stiffness[places] = own.joints.stiffness[commanded]
             damping[places] = own.joints.damping[commanded]
-            healthy[:, places] = healthy_of(own)[:, commanded]
+            healthy[:, places] = healthy_range(own)[:, commanded]
         self.rows = Command(contract.kinds, stiffness, damping, healthy)
         names = contract.joints.on_robot()
         held = [names.index(name) for name in self.stated.held]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.bundle.state_fields import STATE_FIELDS, STATE_TOPICS, StateField, fields_of
+from policy_core.bundle.state_fields import STATE_FIELDS, STATE_TOPICS, StateField, topic_fields
 from policy_core.bundle.terms import OWN_FIELDS, TERMS
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -41,7 +41,7 @@ def test_what_a_field_says_of_its_values_is_of_their_number(field: StateField) -
 
 @every_field
 def test_a_field_that_no_message_has_follows_from_another_of_its_topic(field: StateField) -> None:
-    assert field.read or any(other.read for other in fields_of(field.topic.name))
+    assert field.read or any(other.read for other in topic_fields(field.topic.name))
 
 
 @every_shown_field

@@ -12,7 +12,7 @@ from policy_core.bundle.chunk_contract import JointUnit, Scaling
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import ImageNormaliser, Units, VectorNormaliser
-from policy_core.observation.images import Image, decode, frame_of
+from policy_core.observation.images import Image, decode, read_frame
 from testkit.kernel.chunk_contracts import camera_of
 from testkit.kernel.messages import coloured, encoded_image, plain, raw_image, rgb8
 from testkit.wording import check_wording, refusal
@@ -53,7 +53,7 @@ def test_an_image_comes_back_the_right_way_up_in_its_colours(
     image = coloured()
     if encoding == "mono8":
         image = image[:, :, :1].repeat(3, axis=2)
-    found = decode(frame_of(encoded_as(image, encoding, padding), CAMERA)).astype(int)
+    found = decode(read_frame(encoded_as(image, encoding, padding), CAMERA)).astype(int)
     assert np.abs(found - image).mean() <= tolerance
 
 
@@ -61,13 +61,13 @@ def test_an_image_comes_back_the_right_way_up_in_its_colours(
 def test_a_compressed_image_comes_back_the_right_way_up_in_its_colours(
     suffix: str, tolerance: int
 ) -> None:
-    found = decode(frame_of(encoded_image(coloured(), suffix), CAMERA)).astype(int)
+    found = decode(read_frame(encoded_image(coloured(), suffix), CAMERA)).astype(int)
     assert np.abs(found - coloured()).mean() <= tolerance
 
 
 def refusal_of(message: SimpleNamespace, *, resize: bool = False) -> str:
     with pytest.raises(RobotError) as error:
-        frame_of(message, camera_of(48, 64, resize=resize))
+        read_frame(message, camera_of(48, 64, resize=resize))
     return str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_another_size_is_refused_unless_the_contract_resizes(
     message: SimpleNamespace, shape: tuple[int, ...]
 ) -> None:
     check_wording(refusal_of(message))
-    frame = frame_of(message, camera_of(48, 64, resize=True))
+    frame = read_frame(message, camera_of(48, 64, resize=True))
     assert decode(frame).shape == shape
 
 
@@ -134,7 +134,7 @@ def test_a_picture_larger_than_that_of_any_camera_is_refused() -> None:
     png[16:24] = size
     message = SimpleNamespace(format="png", data=bytes(png))
     with refusal(RobotError):
-        frame_of(message, camera_of(60_000, 60_000))
+        read_frame(message, camera_of(60_000, 60_000))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
@@ -142,13 +142,13 @@ def test_a_compressed_image_is_refused_wherever_it_is_cut(suffix: str) -> None:
     data = encoded_image(coloured(), suffix).data
     for length in range(len(data)):
         with pytest.raises(RobotError):
-            frame_of(SimpleNamespace(format="jpeg", data=data[:length]), CAMERA)
+            read_frame(SimpleNamespace(format="jpeg", data=data[:length]), CAMERA)
 
 
 def test_a_whole_jpeg_filled_up_with_zeros_is_taken() -> None:
     data = encoded_image(coloured()).data + bytes(1000)
-    frame = frame_of(SimpleNamespace(format="jpeg", data=data), CAMERA)
-    assert np.array_equal(decode(frame), decode(frame_of(encoded_image(coloured()), CAMERA)))
+    frame = read_frame(SimpleNamespace(format="jpeg", data=data), CAMERA)
+    assert np.array_equal(decode(frame), decode(read_frame(encoded_image(coloured()), CAMERA)))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_neither_zeros_nor_a_thumbnail_make_a_cut_jpeg_whole() -> None:
     assert "truncated" in refusal_of(SimpleNamespace(format="jpeg", data=filled))
     cut = outer[:2] + b"\xff\xfe" + (len(inner) + 2).to_bytes(2, "big") + inner
     assert "truncated" in refusal_of(SimpleNamespace(format="jpeg", data=cut))
-    whole = frame_of(SimpleNamespace(format="jpeg", data=cut + outer[2:]), CAMERA)
+    whole = read_frame(SimpleNamespace(format="jpeg", data=cut + outer[2:]), CAMERA)
     assert decode(whole).shape == (48, 64, 3)
 
 
@@ -177,7 +177,7 @@ def test_a_jpeg_whose_tables_are_broken_is_refused_when_it_is_decoded() -> None:
     data = bytearray(encoded_image(coloured()).data)
     at = data.index(b"\xff\xc4")
     data[at + 4 : at + 21] = b"\xff" * 17
-    frame = frame_of(SimpleNamespace(format="jpeg", data=bytes(data)), CAMERA)
+    frame = read_frame(SimpleNamespace(format="jpeg", data=bytes(data)), CAMERA)
     with refusal(RobotError):
         decode(frame)
 
@@ -201,7 +201,7 @@ def test_a_jpeg_that_lost_bytes_in_the_middle_is_refused_when_it_is_decoded(
     data = encoded.tobytes()
     for at in range(data.index(b"\xff\xda") + 20, len(data) - lost_bytes - 100, 500):
         cut = data[:at] + data[at + lost_bytes :]
-        frame = frame_of(SimpleNamespace(format="jpeg", data=cut), camera_of(480, 640))
+        frame = read_frame(SimpleNamespace(format="jpeg", data=cut), camera_of(480, 640))
         with refusal(RobotError):
             decode(frame)
     assert capfd.readouterr().err == ""
@@ -224,7 +224,7 @@ def test_a_whole_jpeg_of_any_kind_is_what_opencv_makes_of_it(
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert expected is not None
     message = SimpleNamespace(format="jpeg", data=data + bytes(filling))
-    assert np.array_equal(decode(frame_of(message, CAMERA)), expected[:, :, ::-1])
+    assert np.array_equal(decode(read_frame(message, CAMERA)), expected[:, :, ::-1])
     assert capfd.readouterr().err == ""
 
 
@@ -237,7 +237,7 @@ def test_the_orientation_of_a_camera_does_not_turn_the_image() -> None:
     obeyed = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
     assert obeyed is not None
     assert obeyed.shape == (64, 48, 3)
-    found = decode(frame_of(SimpleNamespace(format="jpeg", data=turned), CAMERA))
+    found = decode(read_frame(SimpleNamespace(format="jpeg", data=turned), CAMERA))
     assert found.shape == (48, 64, 3)
 
 

@@ -5,7 +5,7 @@ import pytest
 from policy_core.errors import NoTargetError
 from policy_core.members.chunk.observation_sync import ObservationSync
 from policy_core.observation.freshness import Input
-from policy_core.observation.images import Frame, frame_of
+from policy_core.observation.images import Frame, read_frame
 from policy_core.observation.state import StateVector
 from testkit.kernel.chunk_contracts import HEIGHT, WIDTH, camera_of, chunk_contract_of
 from testkit.kernel.messages import plain, rgb8
@@ -16,7 +16,7 @@ MS = 1_000_000
 
 def frame_with(value: int) -> Frame:
     """Return a frame that its first byte identifies."""
-    return frame_of(rgb8(plain(value, 0, 0, HEIGHT, WIDTH)), camera_of())
+    return read_frame(rgb8(plain(value, 0, 0, HEIGHT, WIDTH)), camera_of())
 
 
 class Seen:

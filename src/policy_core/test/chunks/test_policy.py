@@ -11,7 +11,7 @@ import pytest
 from policy_core.errors import BackendError, PolicyError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from testkit.kernel.arms import MS, PERIOD_NS, Arm, ramp
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.messages import encoded_image, plain
@@ -181,7 +181,7 @@ def test_frames_that_do_not_belong_together_hold_with_the_cameras_name() -> None
     buffer.clear()
     arm.now_ns += PERIOD_NS
     arm.sense(silent=("phone",))
-    buffer.add(frame_of(encoded_image(arm.image), buffer.camera), arm.now_ns - 5 * PERIOD_NS)
+    buffer.add(read_frame(encoded_image(arm.image), buffer.camera), arm.now_ns - 5 * PERIOD_NS)
     arm.controller.tick(arm.now_ns, arm.now_ns + PERIOD_NS)
     assert arm.is_in(Mode.HOLD)
     check_wording(arm.reason)
@@ -193,7 +193,7 @@ def test_an_image_that_does_not_decode_holds_with_the_cameras_name() -> None:
     data = bytearray(encoded_image(plain(9, 9, 9, 6, 8)).data)
     at = data.index(b"\xff\xc4")
     data[at + 4 : at + 21] = b"\xff" * 17
-    broken = frame_of(SimpleNamespace(format="jpeg", data=bytes(data)), buffer.camera)
+    broken = read_frame(SimpleNamespace(format="jpeg", data=bytes(data)), buffer.camera)
     arm.now_ns += PERIOD_NS
     arm.sense(silent=("phone",))
     buffer.add(broken, arm.now_ns)

@@ -172,7 +172,7 @@ def open_models(
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
-def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
     """Return inputs and outputs of a backend's file, without a contract; -1 for a dynamic axis.
 
     Raises:
@@ -189,16 +189,16 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified files that a backend opens of a bundle; see `artifacts_of`.
+    """Return the verified files that a backend opens of a bundle; see `find_artifacts`.
 
     Raises:
         BackendError: The backend is not installed, or the bundle has no file for it.
         BundleError: The file is missing or has a wrong hash.
     """
-    return artifacts_of(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
+    return find_artifacts(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
 
 
-def artifacts_of(
+def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
     """Return the verified file that a class opens for each model: its artifact, or a build source.

@@ -22,7 +22,7 @@ from policy_store.trial_record import (
     TrialState,
     VersionTrial,
     new_line,
-    trials_of,
+    read_trials,
 )
 
 _RUNS = (Mode.RUN, Mode.HOLD)
@@ -117,7 +117,7 @@ class RunningTrial:
         """Return the trial from its record, unless the present knowledge is newer."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
-            found = (one for one in trials_of(trial.file.parent) if one.trial == trial.trial)
+            found = (one for one in read_trials(trial.file.parent) if one.trial == trial.trial)
             lost = replace(trial, state=TrialState.ENDED, reason="its record was removed")
             self.trial = next(found, lost)
         return self.trial

@@ -93,13 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Run the command; return the exit status of what ended first."""
     from policy_core.errors import PolicyError
-    from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
+    from policy_inference.commands.cameras import camera_parameters, list_cameras, read_contract
     from policy_inference.worker_process import ProcessGroup, WorkerProcess
     from policy_store.command_line import show
 
-    contract = contract_of(given.bundle)
+    contract = read_contract(given.bundle)
     _check(given, contract)
-    cameras = cameras_of(given.camera, contract)
+    cameras = list_cameras(given.camera, contract)
     if importlib.util.find_spec("rclpy") is None:
         raise PolicyError(
             "expected ROS 2, found no rclpy; source it: . /opt/ros/DISTRO/setup.bash,"

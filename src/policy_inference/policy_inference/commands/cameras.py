@@ -13,12 +13,12 @@ from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.errors import PolicyError
 
 
-def contract_of(bundle: str) -> ChunkContract:
+def read_contract(bundle: str) -> ChunkContract:
     """Return the contract of a chunk policy's bundle, a folder or the name of an installed one."""
     return load_bundle(Path(bundle_folder(bundle)), kind=ChunkBundle).contract
 
 
-def cameras_of(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
+def list_cameras(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
     """Return devices by camera name, from texts like `laptop=/dev/video0`."""
     found = dict[str, str]()
     given = [text.strip() for text in texts if text.strip()]

@@ -23,7 +23,7 @@ from policy_core.bundle.chunk_contract import (
 )
 from policy_core.bundle.contract import Artifact
 from policy_core.interfaces import F32, F64, Backend, Tensor
-from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation, classifier_of
+from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation, make_classifier
 from policy_core.members.chunk.normalise import Units, VectorNormaliser
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
@@ -78,7 +78,7 @@ def play_chunks(
             each step as `denoising` [rows, steps, chunk, columns]; and with a success classifier,
             the probabilities as `success` [rows].
     """
-    graphs, classifier = ChunkGraphs(contract, backends), classifier_of(contract, backends)
+    graphs, classifier = ChunkGraphs(contract, backends), make_classifier(contract, backends)
     observing = backends[f"graphs.{contract.observing_graph}"]
     features = {
         f"{FEATURES}{name}": observing.inputs[camera.tensor]

@@ -56,7 +56,7 @@ class Flight:
     valid_for_s: float
 
 
-def flight_of(
+def make_flight(
     bundle: Bundle,
     backend: Backend,
     controller: Controller,
@@ -94,7 +94,7 @@ def flight_of(
     )
 
 
-def settings_of(
+def flight_settings(
     limits: Limits,
     backend: Backend,
     machine: Machine | None = None,

@@ -34,9 +34,9 @@ from policy_core.members.chunk.policy import ChunkPolicy
 from policy_core.members.chunk.settings import (
     ChunkSettings,
     check_settings,
+    executed_steps,
     require_ensemble_speed,
     require_real_time_speed,
-    steps_of,
 )
 from policy_core.members.chunk.worker import Request
 from policy_core.observation.distribution import DistributionWatch
@@ -55,7 +55,7 @@ from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
 from policy_inference.flight.worker_tap import WorkerTap
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
@@ -292,7 +292,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         with ExitStack() as opened:
             check_settings(settings, contract)
             # A chunk that arrives later has no step left.
-            horizon_s = steps_of(settings, contract) / contract.rate_hz
+            horizon_s = executed_steps(settings, contract) / contract.rate_hz
             models = opened.enter_context(
                 open_models(bundle.models, request.backends, options, deadline_s=horizon_s)
             )
@@ -302,8 +302,8 @@ class ChunkKind(MemberKind[ChunkBundle]):
             if settings.mode == "ensemble":
                 require_ensemble_speed(expected_s, contract)
             if settings.mode == "rtc":
-                require_real_time_speed(expected_s, steps_of(settings, contract), contract)
-            worker = worker_of(inference.answer, clock, settings, inline=self._simulated_time)
+                require_real_time_speed(expected_s, executed_steps(settings, contract), contract)
+            worker = make_worker(inference.answer, clock, settings, inline=self._simulated_time)
             opened.pop_all()
         return OpenedInference(
             models=models,

@@ -23,7 +23,7 @@ _OUTCOMES = 100
 """Far more than arrive between two ticks."""
 
 
-def worker_of(
+def make_worker(
     run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
 ) -> Worker:
     """Return the worker that computes the chunks of a policy.

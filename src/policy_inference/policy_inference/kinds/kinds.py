@@ -25,5 +25,5 @@ KINDS = member_kinds()
 """Each with its default settings."""
 
 
-def kind_of(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:
+def find_kind(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:
     return next(kind for kind in kinds if isinstance(bundle, kind.bundle))

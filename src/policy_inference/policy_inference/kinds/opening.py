@@ -213,10 +213,10 @@ class OpenedPolicy(Generic[B]):
 
     def recorded_settings(self) -> dict[str, str]:
         """Return limits, versions and machine for a flight recording, by name."""
-        from policy_inference.flight.description import settings_of
+        from policy_inference.flight.description import flight_settings
 
         chunks = self.chunks[0].settings if self.chunks else None
-        settings = settings_of(self.limits, self.backend, chunks=chunks)
+        settings = flight_settings(self.limits, self.backend, chunks=chunks)
         trial = self.request.trial
         within = None if trial is None else trial.settings.command_range
         if within is not None:

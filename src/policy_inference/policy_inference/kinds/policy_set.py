@@ -17,8 +17,8 @@ from policy_core.native_controller import NativeController
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
-    cameras_of,
-    policy_set_of,
+    list_cameras,
+    make_policy_set,
     set_controller,
     set_inputs,
 )
@@ -28,7 +28,7 @@ from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.tap import NativeTap, PolicyTap, SetTap
 from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import OpenedMember
-from policy_inference.kinds.kinds import kind_of, member_kinds
+from policy_inference.kinds.kinds import find_kind, member_kinds
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 
@@ -78,7 +78,7 @@ class SetKind:
         for name in state.inputs:
             external = state.get(f"external:{name}")
             yield name if external is None else f"{name} ({external.size} values)"
-        yield from (f"the camera {name}" for name in cameras_of(bundle.contract))
+        yield from (f"the camera {name}" for name in list_cameras(bundle.contract))
 
     def open(
         self,
@@ -99,7 +99,7 @@ class SetKind:
                     remedy="add a policy that has a model",
                 )
             )
-        kinds = {name: kind_of(each, self._kinds) for name, each in bundle.members.items()}
+        kinds = {name: find_kind(each, self._kinds) for name, each in bundle.members.items()}
         for name, each in bundle.members.items():
             kinds[name].require_enough(each, kinds[name].golden_rows(each))
         opened = dict[str, OpenedMember]()
@@ -113,7 +113,7 @@ class SetKind:
         state = SensedState(bundle.contract, limits)
         inputs = set_inputs(bundle.contract, state, limits)
         runners = {name: each.runner for name, each in opened.items()}
-        policy_set = policy_set_of(bundle, runners, state, inputs, clock)
+        policy_set = make_policy_set(bundle, runners, state, inputs, clock)
         chunks = [
             each.chunks(policy_set.members[name]) for name, each in opened.items() if each.chunks
         ]

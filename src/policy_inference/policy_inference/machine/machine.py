@@ -127,7 +127,7 @@ def installed_version(*distributions: str) -> str | None:
     return None
 
 
-def version_of(text: str) -> tuple[int, ...]:
+def parse_version(text: str) -> tuple[int, ...]:
     """Return the numbers of the first version in a text: (2, 5, 0) of `rknn-toolkit2 2.5.0`.
 
     Empty if the text has none.

@@ -63,7 +63,7 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
         )
 
 
-def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
+def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a launch file sets for the nodes of a robot.
 
     For an emulated or simulated robot, discovery is limited to this computer, unless the user has

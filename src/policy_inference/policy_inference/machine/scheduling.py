@@ -43,7 +43,7 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def threads_of(process: int) -> tuple[int, ...]:
+def list_threads(process: int) -> tuple[int, ...]:
     """Return the present threads of a process; empty if it has ended."""
     with suppress(OSError):
         return tuple(int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir())
@@ -180,7 +180,7 @@ class RealTime:
             others = [
                 thread
                 for process in processes
-                for thread in threads_of(process)
+                for thread in list_threads(process)
                 if thread != control
             ]
             refused += set_realtime_priority(
@@ -204,7 +204,7 @@ class RealTime:
     def release(self, processes: Iterable[int]) -> None:
         """Drop the priority: work without a control thread is not urgent."""
         if self.priority:
-            threads = [thread for process in processes for thread in threads_of(process)]
+            threads = [thread for process in processes for thread in list_threads(process)]
             set_realtime_priority(0, "realtime.priority", threads)
 
 

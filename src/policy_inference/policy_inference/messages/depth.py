@@ -22,7 +22,7 @@ _HEADER = struct.Struct("<i2f")
 _PNG = b"\x89PNG"
 
 
-def depth_of(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
+def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
     """Return a depth image [height, width]; an uncompressed one shares the message's memory.
 
     Args:

@@ -20,7 +20,7 @@ _FLOAT32 = 7
 """Value in sensor_msgs/PointField."""
 
 
-def elevation_of(message: Any, layer: str) -> ElevationMap:
+def read_elevation(message: Any, layer: str) -> ElevationMap:
     """Return a layer of a map; it shares the message's memory.
 
     The layout is that of grid_map: the first cell is at the largest x and y, a row has one x, and

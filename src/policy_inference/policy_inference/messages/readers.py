@@ -21,10 +21,10 @@ from policy_core.bundle.state_fields import (
     MOTION_JOINTS,
     STATE_TOPICS,
     StateTopic,
-    fields_of,
+    read_velocity,
     require_orientation,
     require_pose,
-    velocity_of,
+    topic_fields,
 )
 from policy_core.bundle.terms import is_perceived
 from policy_core.errors import RobotError
@@ -94,7 +94,7 @@ _REQUIRED: Mapping[Callable[[Any], None], str] = {
 def velocity_plan(message: str) -> dict[str, Any]:
     """Return the native core's plan for reading velocity commands of a ROS type."""
     layout = LAYOUTS[message]
-    return {"kind": "velocity", **layout.plan(), "places": velocity_of(layout.places)}
+    return {"kind": "velocity", **layout.plan(), "places": read_velocity(layout.places)}
 
 
 def stamp_ns(message: Any) -> int | None:
@@ -164,7 +164,7 @@ class OtherJointsReader:
         self._order = JointOrder(names)
         self._fields = [
             (field, state[field.name], np.zeros(len(names)))
-            for field in fields_of(topic.name)
+            for field in topic_fields(topic.name)
             if field.name in state.slices
         ]
 
@@ -190,7 +190,7 @@ class RobotReader:
 
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
         self.message = topic.types[0]
-        self._needed = [field for field in fields_of(topic.name) if field.name in state.slices]
+        self._needed = [field for field in topic_fields(topic.name) if field.name in state.slices]
         self._required = [field.require for field in self._needed if field.require]
         # Packing numbers into a field's memory takes a third of the time of an assignment.
         self._fields = [

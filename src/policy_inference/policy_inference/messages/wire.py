@@ -141,7 +141,7 @@ class WireCompressedImage(WireMessage):
     data: memoryview
 
 
-def decoder_of(message: str, otherwise: Decode) -> Decode | None:
+def make_decoder(message: str, otherwise: Decode) -> Decode | None:
     """Return a new decoder of a message type, for one stream.
 
     Args:

@@ -34,7 +34,7 @@ class ActPolicyNode(PolicyNode):
     def __init__(self) -> None:
         super().__init__("act_policy_node", ACT_PARAMETERS)
 
-    def kind_of(self, values: Mapping[str, Any]) -> ChunkKind:
+    def find_kind(self, values: Mapping[str, Any]) -> ChunkKind:
         return ChunkKind(chunk_settings_given(values), simulated_time=self.simulated_time)
 
 

@@ -15,7 +15,7 @@ from policy_core.errors import RobotError
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.observation_sync import FrameBuffer
 from policy_core.observation.freshness import Input
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from policy_inference.messages.readers import stamp_ns
 from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampler import Sampler, subscribe
@@ -98,7 +98,7 @@ def _take(
     message = sampled.take()
     if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
         return
-    frames = [frame_of(message, buffer.camera) for buffer in buffers]
+    frames = [read_frame(message, buffer.camera) for buffer in buffers]
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
     assert entry.measured_ns is not None  # of the message that it has just accepted
     for buffer, frame in zip(buffers, frames, strict=True):

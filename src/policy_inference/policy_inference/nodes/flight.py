@@ -23,7 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from policy_core.control.tick import Tick
 from policy_core.errors import PolicyError, RefusedError
-from policy_inference.flight.description import Topic, flight_of
+from policy_inference.flight.description import Topic, make_flight
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
@@ -118,7 +118,7 @@ class NodeRecorder(TickObserver):
             "bundle": policy.request.bundle,
             "backend": ",".join(policy.request.backends),
         }
-        flight = flight_of(
+        flight = make_flight(
             policy.bundle,
             policy.backend,
             policy.controller,

@@ -31,7 +31,7 @@ class JointPolicyNode(PolicyNode):
     def __init__(self) -> None:
         super().__init__("joint_policy_node", PARAMETERS)
 
-    def kind_of(self, values: Mapping[str, Any]) -> JointKind:
+    def find_kind(self, values: Mapping[str, Any]) -> JointKind:
         return JointKind()
 
 

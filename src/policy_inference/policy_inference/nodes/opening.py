@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from policy_core.bundle.load import load_bundle, trusted_keys
-from policy_core.bundle.store import TRIALS_FILE, named_folder, revocation_of
+from policy_core.bundle.store import TRIALS_FILE, find_revocation, named_folder
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import limits_in_force
 from policy_inference.kinds.kind import PolicyKind
@@ -112,7 +112,7 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
     if request.trial is not None:
         sha256 = request.trial.bundle_sha256
     bundle = load_bundle(request.source, keys, kind=kind.bundle, sha256=sha256)
-    if revoked := revocation_of(bundle):
+    if revoked := find_revocation(bundle):
         raise RefusedError(revoked)
     return bundle
 

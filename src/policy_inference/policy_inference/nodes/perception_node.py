@@ -35,7 +35,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32MultiArray, Header
 
-from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, ModelFiles, policies_of
+from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, ModelFiles, list_policies
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F32, F64
@@ -48,7 +48,7 @@ from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import serve_node
 from policy_inference.nodes.settings import POLICY
-from policy_inference.perception import FROZEN_AFTER_M, ScanSource, pose_of, scans_of
+from policy_inference.perception import FROZEN_AFTER_M, ScanSource, make_scans, read_pose
 
 BASE = "base_link"
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
@@ -108,7 +108,7 @@ class PerceptionNode(PeerGuard, Node):
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_publishers_of"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
-        policies = policies_of(bundle)
+        policies = list_policies(bundle)
         for one in policies:
             if isinstance(one, JointBundle):
                 check_scenes(one)
@@ -117,7 +117,7 @@ class PerceptionNode(PeerGuard, Node):
         self._seen_ns: int | None = None
         self._encoders: list[OpenedModels] = []
         self._depths = self._open_depths(policies, values)
-        self._scans = scans_of(contracts, values["frozen_after_m"])
+        self._scans = make_scans(contracts, values["frozen_after_m"])
         if not (self._scans or self._depths):
             raise PolicyError(
                 f"bundle: expected a policy with a term height_scan or depth, found none in "
@@ -200,7 +200,7 @@ class PerceptionNode(PeerGuard, Node):
 
     def _on_pose(self, message: Odometry) -> None:
         try:
-            pose = pose_of(message)
+            pose = read_pose(message)
         except RobotError as error:
             for scan in self._scans:
                 self._refuse(scan.topic, message.header, error)

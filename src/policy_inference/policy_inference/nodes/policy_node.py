@@ -99,14 +99,14 @@ class PolicyNode(LoadingNode):
         self._load_service = LoadService(self)
 
     @abstractmethod
-    def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any]:
+    def find_kind(self, values: Mapping[str, Any]) -> PolicyKind[Any]:
         """Return the kind that opens policies with these parameters."""
 
     @property
     def simulated_time(self) -> bool:
         return bool(self.get_parameter("use_sim_time").value)
 
-    def _sampler_of(self, policy: OpenedPolicy[Any]) -> Sampler:
+    def _make_sampler(self, policy: OpenedPolicy[Any]) -> Sampler:
         names = policy.bundle.contract.joints.on_robot()
         if not policy.frames:
             return Sampler(self.topics, policy.controller, names)
@@ -183,7 +183,7 @@ class PolicyNode(LoadingNode):
         """Load the bundle, open the backend, create all entities; publish nothing."""
         values = self.table.read()
         self._realtime = RealTime.of(values)
-        self.kind = self.kind_of(values)
+        self.kind = self.find_kind(values)
         policy = self.policy = open_policy(
             self.kind, OpenRequest.of(values), self.now_ns, self.get_logger()
         )
@@ -196,7 +196,7 @@ class PolicyNode(LoadingNode):
         self.topics = self._subscribe(group, values)
         for sampled in self.topics.values():
             self._closers.callback(sampled.close)
-        self.sampler = self._sampler_of(policy)
+        self.sampler = self._make_sampler(policy)
         self._output = open_output(self, values["output"], contract, values["command_valid_for_s"])
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self.driver = DriverWatch(
@@ -404,7 +404,7 @@ class PolicyNode(LoadingNode):
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
-        before, sampler = self.policy, self._sampler_of(opened)
+        before, sampler = self.policy, self._make_sampler(opened)
         prepared.start()
         try:
             with self.loop.exchanging():

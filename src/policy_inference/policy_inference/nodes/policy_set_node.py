@@ -36,7 +36,7 @@ class PolicySetNode(PolicyNode):
     def __init__(self) -> None:
         super().__init__("policy_set_node", SET_PARAMETERS)
 
-    def kind_of(self, values: Mapping[str, Any]) -> SetKind:
+    def find_kind(self, values: Mapping[str, Any]) -> SetKind:
         return SetKind(chunk_settings_given(values), simulated_time=self.simulated_time)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from policy_core.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
+from policy_core.bundle.state_fields import COMMAND, TWIST_STAMPED, read_velocity
 from policy_core.control.controller import Controller
 from policy_core.errors import RobotError
 from policy_core.observation.freshness import Input
@@ -136,7 +136,7 @@ class Sampler:
 
 
 def _finite_velocity(message: Any) -> tuple[float, float, float]:
-    velocity = velocity_of(message)
+    velocity = read_velocity(message)
     if not all(map(math.isfinite, velocity)):
         raise RobotError("expected finite numbers, found NaN or infinite ones")
     return velocity

@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
 from policy_core.errors import RobotError
-from policy_inference.messages.wire import Decode, decoder_of
+from policy_inference.messages.wire import Decode, make_decoder
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, never_called, take_message
 from policy_inference.nodes.rclpy_gaps import SampleGroup as SampleGroup  # for users of this module
@@ -130,7 +130,7 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
             faster than rclpy.
     """
     by_rclpy, name = partial(deserialize_message, message_type=message), _type_name(message)
-    read = (None if whole else decoder_of(name, by_rclpy)) or by_rclpy
+    read = (None if whole else make_decoder(name, by_rclpy)) or by_rclpy
 
     def decode(data: bytes) -> Any:
         try:

@@ -68,10 +68,10 @@ class StatusReporter:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._warned: set[str] = set()
         self._steps: dict[str, str] = {}
-        self._health = self._health_of(policy)
+        self._health = self._make_health(policy)
         self.start()
 
-    def _health_of(self, policy: OpenedPolicy[Any]) -> Health:
+    def _make_health(self, policy: OpenedPolicy[Any]) -> Health:
         return Health(
             policy.bundle.contract.rate_hz,
             policy.backend,
@@ -86,7 +86,7 @@ class StatusReporter:
 
         That may take a moment, if a driver hangs.
         """
-        before, self._health = self._health, self._health_of(policy)
+        before, self._health = self._health, self._make_health(policy)
         self._policy = policy
         return before.close
 

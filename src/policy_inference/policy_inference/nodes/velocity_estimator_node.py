@@ -23,7 +23,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu, JointState
 
-from policy_core.bundle.bundle import Bundle, policies_of
+from policy_core.bundle.bundle import Bundle, list_policies
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import RobotError
 from policy_inference.nodes import qos
@@ -55,7 +55,7 @@ class VelocityEstimatorNode(PeerGuard, Node):
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_odometry"))
         values = self._table.read()
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
-        contracts = [one.contract for one in policies_of(bundle)]
+        contracts = [one.contract for one in list_policies(bundle)]
         self._source = VelocitySource(
             next((each for each in contracts if each.estimation), contracts[0])
         )

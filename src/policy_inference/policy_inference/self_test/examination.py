@@ -16,7 +16,7 @@ from policy_core.bundle.bundle import AnyBundle, Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import artifacts_of, available, loaded
+from policy_inference.backends.registry import available, find_artifacts, loaded
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import describe_system, examine_system
@@ -128,8 +128,8 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
     findings, artifacts = list[Finding](), list[Artifact]()
     if bundle is not None:
         try:
-            for artifact, file in artifacts_of(bundle, entry.name, cls).values():
-                findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
+            for artifact, file in find_artifacts(bundle, entry.name, cls).values():
+                findings.append(Finding(name="bundle", found=_describe(bundle, artifact, file)))
                 artifacts.append(artifact)
         except BundleError as error:  # the same for each backend that uses the file
             published = any(
@@ -223,7 +223,7 @@ def _class(entry: EntryPoint) -> type[BackendBase] | None:
     return cls
 
 
-def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
+def _describe(bundle: Bundle, artifact: Artifact, file: Path) -> str:
     """Return a description of a backend's file: `lite3_walk 0.2.1: policy.onnx, fp32`."""
     contract = bundle.contract
     stored = next(

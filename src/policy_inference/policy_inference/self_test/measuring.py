@@ -248,7 +248,7 @@ class Usage:
         )
 
 
-def usage_of(pid: int) -> Usage | None:
+def read_usage(pid: int) -> Usage | None:
     """Return the resource use of a process; None if it has ended."""
     try:
         process = psutil.Process(pid)
@@ -291,4 +291,4 @@ def usage_of_processes(backend: BackendBase) -> dict[str, Usage]:
     """Return the resource use of this process and of the runtime's, if readable."""
     pids = {os.getpid(): "this"}
     pids.setdefault(backend.pid, "runtime")
-    return {name: taken for pid, name in pids.items() if (taken := usage_of(pid)) is not None}
+    return {name: taken for pid, name in pids.items() if (taken := read_usage(pid)) is not None}

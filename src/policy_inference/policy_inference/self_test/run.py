@@ -24,7 +24,7 @@ from policy_inference.backends.registry import (
 )
 from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.kind import MemberKind
-from policy_inference.kinds.kinds import kind_of
+from policy_inference.kinds.kinds import find_kind
 from policy_inference.kinds.opening import B
 from policy_inference.kinds.parity import Parity, parity
 from policy_inference.self_test.measuring import AtRate, Clock, Durations
@@ -106,7 +106,7 @@ def _test(found: SelfTestResult, clock: Clock) -> None:
         key: entry for key, (entry, _) in artifacts_for(bundle, name).items()
     }
     cls: type[BackendBase] = loaded(available()[name], BackendError)
-    kind = kind_of(bundle)
+    kind = find_kind(bundle)
     with open_models(bundle.models, [name], {name: request.options}) as models:
         models.warm_up()
         found.details = {

@@ -15,7 +15,7 @@ from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact, JointContract
 from policy_core.bundle.state_fields import STATE_FIELDS
-from policy_core.members.chunk.graphs import ChunkGraphs, classifier_of
+from policy_core.members.chunk.graphs import ChunkGraphs, make_classifier
 from policy_core.members.joint import JointPolicy
 from policy_core.observation.state import RobotState
 from policy_inference.backends.base import BackendBase
@@ -139,7 +139,7 @@ def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Cl
 
     def runner() -> Callable[[], Ran]:
         timed, runs = {key: Timed(model, clock) for key, model in models.items()}, 0
-        graphs, classifier = ChunkGraphs(contract, timed), classifier_of(contract, timed)
+        graphs, classifier = ChunkGraphs(contract, timed), make_classifier(contract, timed)
         given = [(observation_at(rows, row), noise_at(rows, row)) for row in range(len(rows))]
 
         def run() -> Ran:

@@ -12,7 +12,7 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import F64, Tensor
 from policy_inference.backends.base import BackendBase
 from policy_inference.service.batching import REMEDY, Axes
-from policy_inference.service.lanes import Lane, lanes_of
+from policy_inference.service.lanes import Lane, make_lanes
 from policy_inference.service.policy import ServedPolicy
 
 _SIZES = (1.0, 1.0, 30.0, 1000.0)
@@ -44,7 +44,7 @@ def require_isolation(
         rows: Number of robots.
         golden: Rows of the inputs that an observation fills [rows, ...]; may be empty.
     """
-    lanes, (single,) = lanes_of(policy, several, axes, rows), lanes_of(policy, alone, axes, 1)
+    lanes, (single,) = make_lanes(policy, several, axes, rows), make_lanes(policy, alone, axes, 1)
     random = np.random.default_rng(1)
     for turn in range(len(_SIZES)):
         for row, lane in enumerate(lanes):

@@ -13,7 +13,7 @@ from pathlib import Path
 from policy_core.bundle.bundle import ModelFiles
 from policy_core.bundle.contract import Graph, Tensor
 from policy_core.errors import BackendError
-from policy_inference.backends.registry import tensors_of
+from policy_inference.backends.registry import read_tensors
 
 Axes = Mapping[str, int]
 """Batch axis by the name of a tensor."""
@@ -35,7 +35,7 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
         carried: Tensors of recurrent states.
     """
     axes = dict[str, int]()
-    for spec in chain(*tensors_of(backend, file)):
+    for spec in chain(*read_tensors(backend, file)):
         found = [axis for axis, size in enumerate(spec.shape) if size == -1]
         if len(found) != 1 or (spec.name not in carried and math.prod(spec.shape[: found[0]]) != 1):
             raise BackendError(

@@ -89,6 +89,8 @@ class Lane:
         return self._command, acted
 
 
-def lanes_of(policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int) -> tuple[Lane, ...]:
+def make_lanes(
+    policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int
+) -> tuple[Lane, ...]:
     """Return all rows of an opened model; `axes` is empty if its arrays are one row."""
     return tuple(Lane(policy, backend, axes, row) for row in range(rows))

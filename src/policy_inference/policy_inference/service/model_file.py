@@ -11,10 +11,10 @@ from typing import Literal
 from policy_core.bundle.arrays import read_statistics
 from policy_core.bundle.bundle import ModelFiles
 from policy_core.bundle.contract import Artifact, Graph, Normalisation, Observation, Tensor
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
-from policy_inference.backends.registry import tensors_of
+from policy_inference.backends.registry import read_tensors
 from policy_inference.service.observing import watched_with
 from policy_inference.service.policy import ModelInput, ServedPolicy
 
@@ -43,8 +43,8 @@ def read_model_file(
         obs_dim: Size of an observation, if it is dynamic in the file; otherwise it is only checked.
         act_dim: Size of an action, likewise.
     """
-    sha256 = sha256_of(file)
-    inputs, outputs = tensors_of(backend, file)
+    sha256 = sha256_file(file)
+    inputs, outputs = read_tensors(backend, file)
     if len(inputs) != 1 or len(outputs) != 1:
         found = ", ".join(map(str, (*inputs, *outputs)))
         raise BackendError(
@@ -59,7 +59,7 @@ def read_model_file(
     )
     statistics = None
     if obs_stats:
-        entry = Normalisation(file=obs_stats.name, sha256=sha256_of(obs_stats))
+        entry = Normalisation(file=obs_stats.name, sha256=sha256_file(obs_stats))
         statistics = read_statistics(obs_stats.parent, entry, observation.shape)
     filled = ModelInput(observation, Observation(terms=()), statistics=statistics)
     policy = ServedPolicy(

@@ -51,7 +51,7 @@ class Watched:
         return self.check.describe(given)
 
 
-def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
+def make_watched(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
     """Return the inputs of a bundle that can be judged: those with nominal statistics.
 
     Args:

@@ -17,13 +17,13 @@ from policy_core.interfaces import Tensor
 from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.backends.registry import OpenedModels, Options, artifacts_for, open_models
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kinds import kind_of
+from policy_inference.kinds.kinds import find_kind
 from policy_inference.kinds.parity import require_parity
 from policy_inference.service.batch_isolation import require_isolation
 from policy_inference.service.batching import batch_axes, with_rows
 from policy_inference.service.model_file import read_model_file
 from policy_inference.service.open_inference_server import GraphService
-from policy_inference.service.policy import ServedPolicy, policy_of
+from policy_inference.service.policy import ServedPolicy, make_served
 from policy_inference.service.serving import ServedModel
 
 _NO_GOLDEN = (
@@ -89,7 +89,7 @@ def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
         golden = rows.inputs
     else:
         _log.warning(_NO_GOLDEN, bundle.path)
-    return _served(policy_of(bundle), bundle.models[0], request, models, opened, golden)
+    return _served(make_served(bundle), bundle.models[0], request, models, opened, golden)
 
 
 def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphService]:
@@ -108,7 +108,7 @@ def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphServ
     models = _opened(bundle.models, request, request.backends, opened)
     contract = bundle.contract
     if contract.golden:
-        kind = kind_of(bundle)
+        kind = find_kind(bundle)
         require_parity(kind, bundle, models, kind.golden_rows(bundle))
     else:
         _log.warning(_NO_GOLDEN, bundle.path)

@@ -16,7 +16,7 @@ from policy_core.bundle.terms import TERMS
 from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import F32, F64, Tensor, TensorSpec
 from policy_core.observation.rows import Normaliser, Scaler, vector_scaler
-from policy_inference.service.observing import Watched, watched_of
+from policy_inference.service.observing import Watched, make_watched
 from policy_inference.service.protocol import ObservationScaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
@@ -128,7 +128,7 @@ class ServedPolicy:
     watched: Sequence[Watched] = ()
 
 
-def policy_of(bundle: JointBundle) -> ServedPolicy:
+def make_served(bundle: JointBundle) -> ServedPolicy:
     """Return the policy of a bundle; terms already in SI units are relative to their offsets."""
     contract = bundle.contract
     _require_action_alone(bundle)
@@ -151,7 +151,7 @@ def policy_of(bundle: JointBundle) -> ServedPolicy:
         inputs=inputs,
         output=contract.action.output,
         contract=contract,
-        watched=watched_of(bundle, scalers),
+        watched=make_watched(bundle, scalers),
     )
 
 

@@ -14,7 +14,7 @@ from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F32, Tensor
 from policy_inference.backends.base import BackendBase
 from policy_inference.service.batching import Axes
-from policy_inference.service.lanes import Lane, lanes_of
+from policy_inference.service.lanes import Lane, make_lanes
 from policy_inference.service.policy import ServedPolicy, Write
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 
@@ -119,7 +119,7 @@ class ServedModel:
         several, axes, self.batch = batched or (backend, {}, 1)
         # Lanes of both, so that the state of a robot fits either.
         self._alone, self._together = (
-            (one, lanes_of(policy, one, axes, rows))
+            (one, make_lanes(policy, one, axes, rows))
             for one, rows in ((backend, 1), (several, self.batch))
         )
         self.obs_dim = sum(one.size for one in policy.inputs)

@@ -15,14 +15,14 @@ from policy_core.errors import BackendError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, ShadowMode
-from policy_core.members.chunk.controller import queue_of
+from policy_core.members.chunk.controller import make_queue
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.members.chunk.policy import ChunkCommand, InferredChunk
 from policy_core.members.chunk.settings import (
     ChunkSettings,
     check_settings,
-    ensemble_coeff_of,
-    steps_of,
+    ensemble_coefficient,
+    executed_steps,
 )
 from policy_core.observation.state import StateVector
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
@@ -94,7 +94,7 @@ class ChunkShadow:
             mode: Memory of the shadow.
         """
         self._contract, self._run = contract, run
-        self._queue = queue_of(_settings_of_shadow(settings, active, contract), contract)
+        self._queue = make_queue(_settings_of_shadow(settings, active, contract), contract)
         self._action = ChunkCommand(contract)
         self._guard = ShadowGuard(contract, self._action, limits, active, ChunkCommand(active))
         self._followed = mode is ShadowMode.FOLLOWED
@@ -229,8 +229,8 @@ def shadow_inference(observation_ns: int, chunk: F64 | None, error: str) -> Infe
 def _settings_of_shadow(
     settings: ChunkSettings, active: ChunkContract, contract: ChunkContract
 ) -> ChunkSettings:
-    chosen = replace(settings, steps=steps_of(settings, active))
+    chosen = replace(settings, steps=executed_steps(settings, active))
     if settings.mode == "ensemble":
-        chosen = replace(chosen, ensemble_coeff=ensemble_coeff_of(settings, active))
+        chosen = replace(chosen, ensemble_coeff=ensemble_coefficient(settings, active))
     check_settings(chosen, contract)
     return chosen

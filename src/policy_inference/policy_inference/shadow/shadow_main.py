@@ -25,7 +25,7 @@ from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.machine.scheduling import threads_of
+from policy_inference.machine.scheduling import list_threads
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadow_process import ABOUT
@@ -177,7 +177,7 @@ def _yield_to_the_node() -> None:
 
 def _run_when_idle(processes: list[int]) -> None:
     for process in processes:
-        for thread in threads_of(process):
+        for thread in list_threads(process):
             with suppress(ProcessLookupError):  # it has ended
                 os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 

@@ -14,7 +14,7 @@ from policy_inference.testing.case import BackendCase, ConformanceFixtures, Open
 from policy_inference.testing.failing import FailingConformance
 from policy_inference.testing.files import FileConformance
 from policy_inference.testing.opening import OpeningConformance
-from policy_inference.testing.process import child_of, children, has_ended, private_memory_bytes
+from policy_inference.testing.process import child_pid, children, has_ended, private_memory_bytes
 from policy_inference.testing.running import RunningConformance
 
 _RUNS = 5000
@@ -33,7 +33,7 @@ class ChildConformance(ConformanceFixtures):
         self, open_model: Open, linear: Path
     ) -> None:
         backend = open_model(linear)
-        child = child_of(backend)
+        child = child_pid(backend)
         for _ in range(1000):
             backend.run()
         before = private_memory_bytes(child)
@@ -49,25 +49,25 @@ class ChildConformance(ConformanceFixtures):
     ) -> None:
         backend = open_model(linear)
         assert backend.problem() == ""
-        os.kill(child_of(backend), signal.SIGKILL)
+        os.kill(child_pid(backend), signal.SIGKILL)
 
         with pytest.raises(BackendError, match=f"^{case.name}: .* ended"):
             backend.run()  # whether it has already ended or is about to
-        has_ended(child_of(backend))
+        has_ended(child_pid(backend))
         with pytest.raises(BackendError, match=f"^{case.name}: .* status -9"):
             backend.run()
         assert "status -9" in backend.problem()
         backend.close()
 
-        assert child_of(backend) not in children()
+        assert child_pid(backend) not in children()
 
     def test_process_that_hangs_is_gone_after_close(
         self, open_model: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(worker_process, "LEAVE_TIMEOUT_S", 1.0)
         backend = open_model(linear)
-        os.kill(child_of(backend), signal.SIGSTOP)
+        os.kill(child_pid(backend), signal.SIGSTOP)
 
         backend.close()
 
-        assert child_of(backend) not in children()
+        assert child_pid(backend) not in children()

@@ -10,7 +10,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import BackendError, BundleError
 from policy_core.interfaces import TensorSpec
-from policy_inference.backends.registry import open_backend, tensors_of
+from policy_inference.backends.registry import open_backend, read_tensors
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.case import (
     ACTIONS,
@@ -97,11 +97,11 @@ class FileConformance(ConformanceFixtures):
         file = case.compile(linear)
 
         if case.reads_tensors:
-            found = tensors_of(case.name, file)
+            found = read_tensors(case.name, file)
             assert tuple(map(tuple, found)) == ((OBS,), (ACTIONS,))
             return
         with pytest.raises(BackendError, match="make a bundle") as caught:
-            tensors_of(case.name, file)
+            read_tensors(case.name, file)
         assert str(file) in str(caught.value)
 
     @pytest.fixture

@@ -17,7 +17,7 @@ from policy_inference.backends.base import BackendBase
 _SETTLED_WITHIN_S = 5.0
 
 
-def child_of(backend: BackendBase) -> int:
+def child_pid(backend: BackendBase) -> int:
     """Return the id of the process that the runtime of a `ChildBackend` runs in."""
     return int(backend.details["process"].removeprefix("child "))
 

@@ -28,8 +28,8 @@ from policy_store.trial_record import (
     bad_trial,
     begin_run,
     newest_trial,
+    read_trials,
     trial_of_bundle,
-    trials_of,
 )
 from testkit.fuzzing import bounded, changed_bytes
 from testkit.wording import refusal
@@ -115,7 +115,7 @@ def test_what_comes_late_from_an_ended_trial_changes_nothing(journal: Path) -> N
     append_event(journal, 1, TrialEvent.ENDED, reason="by a person")
     note_trial(journal, 2, "1.2.0")
     append_event(journal, 1, TrialEvent.GATE_FAILED, **BROKE)
-    first, second = trials_of(journal.parent)
+    first, second = read_trials(journal.parent)
     assert (first.state, second.state) == (TrialState.ENDED, TrialState.OPEN)
 
 
@@ -163,7 +163,7 @@ def test_changed_records_are_read_as_far_as_they_can_be(
     folder = tmp_path_factory.mktemp("walker")
     (folder / TRIALS_FILE).write_bytes(content)
     with bounded():
-        for trial in trials_of(folder):
+        for trial in read_trials(folder):
             assert math.isfinite(trial.run_time_s)
             assert printable(trial.reason) == trial.reason
 

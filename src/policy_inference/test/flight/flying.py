@@ -14,7 +14,7 @@ from rosbags.highlevel import AnyReader
 from policy_core.control.tick import Tick
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.joint import joint_controller
-from policy_inference.flight.description import Flight, flight_of, settings_of
+from policy_inference.flight.description import Flight, flight_settings, make_flight
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.ring import FlightTick, Ring
@@ -77,12 +77,12 @@ class Flyer(Robot):
         folder.mkdir(exist_ok=True)
         bundle = dataclasses.replace(self.bundle, path=folder, content=b"name: walker\n")
         (folder / "policy.yaml").write_text("name: put there after the bundle was read\n", "utf-8")
-        return flight_of(
+        return make_flight(
             bundle,
             self.backend,
             self.controller,
             TOPICS,
-            settings=settings_of(self.limits, self.backend),
+            settings=flight_settings(self.limits, self.backend),
         )
 
 

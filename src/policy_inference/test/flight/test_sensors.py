@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.bundle.state_fields import require_orientation, velocity_of
+from policy_core.bundle.state_fields import read_velocity, require_orientation
 from policy_core.observation.state import RobotState
 from policy_inference.flight.description import Topic
 from policy_inference.flight.sensors import (
@@ -100,4 +100,4 @@ def test_values_that_no_policy_reads_are_there_too() -> None:
     assert feet.names == ["left", "right"]
     assert [force.z for force in feet.forces] == [3.0, 6.0]
     assert feet.header.frame_id == "world"
-    assert velocity_of(decoded_as(TWIST, MESSAGES.twist((0.5, -0.1, 0.2)))) == (0.5, -0.1, 0.2)
+    assert read_velocity(decoded_as(TWIST, MESSAGES.twist((0.5, -0.1, 0.2)))) == (0.5, -0.1, 0.2)

@@ -20,7 +20,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.registry import artifacts_for, open_models
-from policy_inference.kinds.kinds import KINDS, kind_of
+from policy_inference.kinds.kinds import KINDS, find_kind
 from policy_inference.kinds.parity import parity, require_parity
 from policy_inference.kinds.policy_set import SetKind
 from testkit.chunk_bundles import write_chunk_bundle
@@ -50,7 +50,7 @@ def test_each_kind_knows_its_bundles() -> None:
 
 
 def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> None:
-    kind = kind_of(bundle_of_a_kind)
+    kind = find_kind(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
     with open_models(bundle_of_a_kind.models, ["onnx"]) as models:
         require_parity(kind, bundle_of_a_kind, models, rows)
@@ -64,7 +64,7 @@ def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> N
 
 
 def test_models_that_compute_something_else_are_named(bundle_of_a_kind: Any) -> None:
-    kind = kind_of(bundle_of_a_kind)
+    kind = find_kind(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
     wrong = {name: np.add(array, 0.5) for name, array in rows.outputs.items()}
     with open_models(bundle_of_a_kind.models, ["onnx"]) as models, refusal(BackendError):
@@ -72,7 +72,7 @@ def test_models_that_compute_something_else_are_named(bundle_of_a_kind: Any) -> 
 
 
 def test_rows_that_are_all_the_same_prove_nothing(bundle_of_a_kind: Any) -> None:
-    kind = kind_of(bundle_of_a_kind)
+    kind = find_kind(bundle_of_a_kind)
     rows = kind.golden_rows(bundle_of_a_kind)
     same = {name: array[[0] * len(rows)] for name, array in rows.inputs.items()}
     with refusal(BundleError):

@@ -13,7 +13,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.control.replacing import require_replaceable
 from policy_core.errors import BundleError
 from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_inference.kinds.kinds import kind_of
+from policy_inference.kinds.kinds import find_kind
 from testkit.wording import refusal
 
 from ..nodes.bundles import CONTRACT
@@ -47,7 +47,7 @@ def test_contract_that_does_not_fit_is_refused(
 
     def inputs(bundle: object) -> list[str]:
         limits = limits_in_force(bundle.contract, StricterLimits())  # type: ignore[attr-defined]
-        return [*kind_of(bundle).inputs(bundle, limits)]  # type: ignore[arg-type]
+        return [*find_kind(bundle).inputs(bundle, limits)]  # type: ignore[arg-type]
 
     require_replaceable(running.contract, inputs(running), same, inputs(same))
     with refusal(BundleError):

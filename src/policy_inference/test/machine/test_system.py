@@ -13,7 +13,7 @@ import pytest
 from policy_core.errors import PolicyError
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import (
-    discovery_of,
+    discovery_variables,
     examine_ros,
     fast_dds_without_shared_memory,
     require_joystick_package,
@@ -130,12 +130,14 @@ def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
 
 def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose() -> None:
     for robot in ("sim", "lite3_emulator", "go2_emulator"):
-        assert discovery_of(robot, {}) == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        assert discovery_of(robot, {"ROS_STATIC_PEERS": ""}) == discovery_of(robot, {})
+        assert discovery_variables(robot, {}) == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        assert discovery_variables(robot, {"ROS_STATIC_PEERS": ""}) == discovery_variables(
+            robot, {}
+        )
         for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS"):
-            assert discovery_of(robot, {name: "0"}) == {}
+            assert discovery_variables(robot, {name: "0"}) == {}
     for robot in ("lite3", "go2", "g1", "none"):
-        assert discovery_of(robot, {}) == {}
+        assert discovery_variables(robot, {}) == {}
 
 
 def test_fast_dds_uses_no_shared_memory_and_reaches_who_it_reached() -> None:

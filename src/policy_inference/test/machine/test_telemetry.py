@@ -14,7 +14,7 @@ from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
-from policy_inference.machine.machine import number_in, version_of
+from policy_inference.machine.machine import number_in, parse_version
 from policy_inference.machine.telemetry import UNKNOWN, Host, likely_causes, read_safely
 from testkit.wording import check_wording
 
@@ -149,7 +149,7 @@ def test_text_that_is_no_number_is_none(text: str) -> None:
     ("text", "version"), [("rknn-toolkit2 2.5.0", (2, 5, 0)), ("none", ()), ("9" * 4400 + ".1", ())]
 )
 def test_version_is_of_numbers_that_a_version_has(text: str, version: tuple[int, ...]) -> None:
-    assert version_of(text) == version
+    assert parse_version(text) == version
 
 
 LOAD = {"npu_load_percent": "31"}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import F32
 from policy_inference.testing.models import save_linear, save_recurrent, weights
 from testkit.chunk_bundles import write_chunk_bundle
@@ -52,7 +52,7 @@ def two_joint_bundle(
     folder.mkdir(parents=True)
     contract = copy.deepcopy(dict(CONTRACT)) | sections
     save = save_recurrent if recurrent else save_linear
-    sha256 = sha256_of(save(folder / "policy.onnx", INPUTS, OUTPUTS))
+    sha256 = sha256_file(save(folder / "policy.onnx", INPUTS, OUTPUTS))
     model = contract["model"]
     model["artifacts"] = {
         name: {"file": "policy.onnx", "sha256": sha256, "precision": stated}
@@ -65,7 +65,7 @@ def two_joint_bundle(
         np.savez(
             folder / "golden.npz", allow_pickle=False, **_golden_rows(recurrent, rows, different)
         )
-        model["golden"] = {"file": "golden.npz", "sha256": sha256_of(folder / "golden.npz")}
+        model["golden"] = {"file": "golden.npz", "sha256": sha256_file(folder / "golden.npz")}
     put_contract(folder, contract)
     return folder
 

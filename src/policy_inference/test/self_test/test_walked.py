@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.system import describe_system
 from policy_inference.self_test.document import document
@@ -183,11 +183,11 @@ def test_golden_rows_that_are_all_the_same_are_not_judged(test: Test, tmp_path: 
     folder = vendor_arm(tmp_path / "arm")
     with np.load(folder / "golden.npz") as data:
         arrays = {name: np.repeat(array[:1], ROWS, axis=0) for name, array in data.items()}
-    before = sha256_of(folder / "golden.npz")
+    before = sha256_file(folder / "golden.npz")
     np.savez(folder / "golden.npz", **arrays)  # type: ignore[arg-type]  # taken for its own flag
     contract = folder / "policy.yaml"
     contract.write_text(
-        contract.read_text("utf-8").replace(before, sha256_of(folder / "golden.npz")), "utf-8"
+        contract.read_text("utf-8").replace(before, sha256_file(folder / "golden.npz")), "utf-8"
     )
     check_wording(missing_evidence(test(folder)))
 

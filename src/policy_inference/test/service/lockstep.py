@@ -20,7 +20,7 @@ from policy_inference.service.connection import Connection
 from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.observer import Observer
-from policy_inference.service.policy import policy_of
+from policy_inference.service.policy import make_served
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -104,7 +104,7 @@ class Service:
         )
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
         self.model, self.notes, self.clock = (
-            Model(policy_of(bundle), backend, (batched, axes, BATCH)),
+            Model(make_served(bundle), backend, (batched, axes, BATCH)),
             Notes(),
             Clock(),
         )

@@ -14,7 +14,7 @@ from onnx import helper
 from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.service.policy import policy_of
+from policy_inference.service.policy import make_served
 from policy_inference.service.protocol import Answer, Hello, ObservationScaling
 from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.testing.models import save
@@ -28,7 +28,7 @@ def serve_file(
 ) -> ServedModel:
     """Serve a model file under a contract that has no files."""
     backend = OnnxBackend(file, contract.model.input_specs, contract.model.output_specs)
-    return ServedModel(policy_of(bundle_of(contract, statistics)), backend)
+    return ServedModel(make_served(bundle_of(contract, statistics)), backend)
 
 
 def session_of(

@@ -15,7 +15,7 @@ from onnx import helper
 from policy_core.errors import BundleError
 from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
-from policy_inference.service.policy import policy_of
+from policy_inference.service.policy import make_served
 from policy_inference.service.protocol import Answer, Code, ObservationScaling
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from testkit.kernel.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
@@ -64,13 +64,13 @@ def test_joints_are_called_as_the_robot_does_and_another_output_is_not_observed(
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
     with refusal(BundleError):
-        policy_of(bundle_of(observed([*TERMS, {"term": "last_output", "output": "speed"}])))
+        make_served(bundle_of(observed([*TERMS, {"term": "last_output", "output": "speed"}])))
     gains = {"stiffness": {"output": "kp", "min": 1.0, "max": 9.0}}
     initial = {"file": "initial_state.npz", "sha256": "0" * 64}
     edits: dict[str, object] = {"action.gains": gains, "initial_state": initial}
     edits["model.outputs.kp"] = {"shape": [1, 3]}
     with refusal(BundleError):
-        policy_of(bundle_of(contract_of(edits)))
+        make_served(bundle_of(contract_of(edits)))
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ from policy_store.commands.arguments import (
     add_public_key,
     add_root,
     add_trial,
-    keys_of,
-    name_and_version_of,
     put_into_use,
-    root_of,
+    read_keys,
+    read_name_and_version,
+    read_root,
 )
 
 
@@ -44,10 +44,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         name of the bundle, version that nodes take, on_trial (it is not in use yet),
         version_before (that runs again if a trial fails, or ran before a rollback; else null).
     """
-    name, version = name_and_version_of(given)
+    name, version = read_name_and_version(given)
     if version is None:
         raise PolicyError(
             f"{name}: expected NAME@VERSION, found no version; see `policy_store list`"
         )
-    use, text = put_into_use(given, root_of(given), name, version, keys_of(given))
+    use, text = put_into_use(given, read_root(given), name, version, read_keys(given))
     return CommandResult(document=use, text=[text])

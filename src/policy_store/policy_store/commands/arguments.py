@@ -117,7 +117,7 @@ def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> 
     parser.add_argument("version", nargs="?", metavar="VERSION", help=version_help)
 
 
-def name_and_version_of(given: argparse.Namespace) -> tuple[str, str | None]:
+def read_name_and_version(given: argparse.Namespace) -> tuple[str, str | None]:
     """Return the name and the version that were given, the latter None if there is none."""
     name, at, version = str(given.name).partition("@")
     if at and given.version is not None:
@@ -125,14 +125,14 @@ def name_and_version_of(given: argparse.Namespace) -> tuple[str, str | None]:
     return name, version or given.version
 
 
-def root_of(given: argparse.Namespace) -> Path:
+def read_root(given: argparse.Namespace) -> Path:
     """Return the root that was asked for, else the usual one."""
     from policy_core.bundle.store import store_root
 
     return store_root() if given.root is None else Path(given.root)
 
 
-def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
+def read_keys(given: argparse.Namespace) -> TrustedKeys | None:
     """Return the keys that are configured; None where bundles need no signature."""
     from policy_core.bundle.load import trusted_keys
 
@@ -155,7 +155,7 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def access_of(given: argparse.Namespace) -> RegistryAccess:
+def read_access(given: argparse.Namespace) -> RegistryAccess:
     """Return how the registry is reached."""
     return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
 

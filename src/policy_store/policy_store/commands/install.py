@@ -26,9 +26,9 @@ from policy_store.commands.arguments import (
     add_public_key,
     add_root,
     add_trial,
-    keys_of,
     put_into_use,
-    root_of,
+    read_keys,
+    read_root,
 )
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     from policy_store.install import install
 
-    root, trusted = root_of(given), keys_of(given)
-    done = install(given.bundle, root, trusted, backends=backends_of(given), expected=given.expect)
+    root, trusted = read_root(given), read_keys(given)
+    done = install(
+        given.bundle, root, trusted, backends=read_backends(given), expected=given.expect
+    )
     return use_installed(given, done, root, trusted)
 
 
@@ -90,7 +92,7 @@ def add_backends(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def backends_of(given: argparse.Namespace) -> list[str] | None:
+def read_backends(given: argparse.Namespace) -> list[str] | None:
     """Return the back ends that were asked for; None for all."""
     return given.backend.split(",") if given.backend else None
 

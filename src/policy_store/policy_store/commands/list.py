@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_store.command_line import CommandResult
-from policy_store.commands.arguments import add_root, root_of
+from policy_store.commands.arguments import add_root, read_root
 
 _HEADS = ("name", "version", "", "signed by", "size", "installed")
 
@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     from policy_store.inventory import listing
 
-    root = root_of(given)
+    root = read_root(given)
     models = listing(root)
     rows = [_row(model, version) for model in models for version in model["versions"]]
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]

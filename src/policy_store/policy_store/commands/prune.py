@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_store.command_line import CommandResult
-from policy_store.commands.arguments import add_root, root_of
+from policy_store.commands.arguments import add_root, read_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from policy_store.inventory import prune, surplus
 
     versions, leftovers = (prune if given.force else surplus)(
-        root_of(given), given.name, given.keep
+        read_root(given), given.name, given.keep
     )
     done = "removed" if given.force else "would be removed (--force)"
     text = [f"{path}: {done}" for path in (*versions, *leftovers)]

@@ -21,19 +21,19 @@ from policy_core.bundle.signature import TrustedKeys
 from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
-    access_of,
     add_public_key,
     add_registry_access,
     add_root,
     byte_progress,
-    keys_of,
-    root_of,
+    read_access,
+    read_keys,
+    read_root,
 )
 from policy_store.commands.install import (
     add_backends,
     add_expected,
     add_use,
-    backends_of,
+    read_backends,
     use_installed,
 )
 from policy_store.registry.access import RegistryAccess
@@ -88,11 +88,11 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from policy_store.registry.pull import pull_to_folder, pull_to_store
     from policy_store.registry.remote import PullRequest
 
-    reference, trusted, access = parse_reference(given.source), keys_of(given), access_of(given)
+    reference, trusted, access = parse_reference(given.source), read_keys(given), read_access(given)
     request = PullRequest(
         reference=reference,
         channel=given.channel,
-        backends=backends_of(given),
+        backends=read_backends(given),
         allow_downgrade=given.allow_downgrade,
         expected=given.expect,
     )
@@ -106,7 +106,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if given.install:
         if given.output is not None:
             raise PolicyError("--output: expected it without --install, found both")
-        root = root_of(given)
+        root = read_root(given)
         progress = byte_progress("pull")
         done = pull_to_store(request, access, root, trusted, progress)
         return use_installed(given, done, root, trusted)
@@ -138,7 +138,7 @@ def _revocations(
         raise PolicyError(
             f"--revocations: expected public keys (--public-key), and no bundle, found {found}"
         )
-    model = root_of(given) / reference.name
+    model = read_root(given) / reference.name
     revoked = update_revocations(reference, access, model, trusted)
     warn_of_revoked(model)
     text = [f"{reference.name} {version} is revoked: {why}" for version, why in revoked.items()]

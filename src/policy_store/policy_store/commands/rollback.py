@@ -17,8 +17,8 @@ from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
     add_public_key,
     add_root,
-    keys_of,
-    root_of,
+    read_keys,
+    read_root,
     version_use,
 )
 
@@ -38,7 +38,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     from policy_store.activation import roll_back
 
-    before, folder = roll_back(root_of(given), given.name, keys_of(given))
+    before, folder = roll_back(read_root(given), given.name, read_keys(given))
     return CommandResult(
         document=version_use(given.name, folder.name, before),
         text=[f"{given.name} {folder.name} is in use, instead of {before}"],

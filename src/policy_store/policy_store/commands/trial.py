@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_store.command_line import CommandResult
-from policy_store.commands.arguments import add_public_key, add_root, keys_of, root_of
+from policy_store.commands.arguments import add_public_key, add_root, read_keys, read_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +35,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from policy_store.activation import keep_trial
     from policy_store.trials import end_undecided, trial_status
 
-    root = root_of(given)
+    root = read_root(given)
     if given.action == "keep":
-        folder = keep_trial(root, given.name, keys_of(given))
+        folder = keep_trial(root, given.name, read_keys(given))
         text = f"{given.name} {folder.name} is in use"
     elif given.action == "end":
-        ended = end_undecided(root, given.name, keys_of(given))
+        ended = end_undecided(root, given.name, read_keys(given))
         text = f"{ended}: the trial has ended, {ended.version_before} is in use"
     else:
         text = _text(trial_status(root, given.name))

@@ -18,9 +18,9 @@ from policy_store.command_line import CommandResult
 from policy_store.commands.arguments import (
     add_public_key,
     add_root,
-    keys_of,
-    name_and_version_of,
-    root_of,
+    read_keys,
+    read_name_and_version,
+    read_root,
 )
 
 
@@ -45,9 +45,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     from policy_store.inventory import verify
 
-    root = root_of(given)
-    name, version = (None, None) if given.name is None else name_and_version_of(given)
-    found = verify(root, name, version, keys_of(given))
+    root = read_root(given)
+    name, version = (None, None) if given.name is None else read_name_and_version(given)
+    found = verify(root, name, version, read_keys(given))
     text = list[str]()
     for one in found:
         if one.problem:

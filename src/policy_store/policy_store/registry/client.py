@@ -22,7 +22,7 @@ from policy_store.registry.manifest import (
     MANIFEST_TYPE,
     Layer,
     RegistryReference,
-    digest_of,
+    make_digest,
 )
 
 ATTEMPTS = 4
@@ -45,10 +45,10 @@ class RegistryRepository:
     def manifest(self, tag_or_digest: str) -> bytes | None:
         """Return the raw bytes of a manifest, of the digest that is asked for; None if absent."""
         content = self._retried(lambda: self._manifest(tag_or_digest))
-        if content is not None and ":" in tag_or_digest and digest_of(content) != tag_or_digest:
+        if content is not None and ":" in tag_or_digest and make_digest(content) != tag_or_digest:
             raise RegistryError(
                 f"{self._connection.base}{self._at}: expected the manifest {tag_or_digest}, found "
-                f"{digest_of(content)}; the registry is damaged or hostile"
+                f"{make_digest(content)}; the registry is damaged or hostile"
             )
         return content
 
@@ -67,7 +67,7 @@ class RegistryRepository:
                 return answer.body(layer.size_bytes)
 
         content = self._retried(fetch)
-        if digest_of(content) != layer.digest:
+        if make_digest(content) != layer.digest:
             raise self._other_content(layer)
         return content
 

@@ -110,12 +110,12 @@ class Layer:
     size_bytes: int
 
 
-def layer_of(title: str, content: bytes) -> Layer:
+def make_layer(title: str, content: bytes) -> Layer:
     """Return the layer of a file that is in memory."""
-    return Layer(title=title, digest=digest_of(content), size_bytes=len(content))
+    return Layer(title=title, digest=make_digest(content), size_bytes=len(content))
 
 
-def digest_of(content: bytes) -> str:
+def make_digest(content: bytes) -> str:
     """Return the digest of bytes."""
     return ALGORITHM + hashlib.sha256(content).hexdigest()
 
@@ -126,7 +126,7 @@ def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": artifact_type,
-        "config": {"mediaType": EMPTY_TYPE, "digest": digest_of(EMPTY), "size": len(EMPTY)},
+        "config": {"mediaType": EMPTY_TYPE, "digest": make_digest(EMPTY), "size": len(EMPTY)},
         "layers": [
             {
                 "mediaType": FILE_TYPE,

@@ -20,7 +20,7 @@ from policy_core.bundle.bounded_yaml import LARGEST_BYTES
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, hosted_file, stated_hashes
 from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
-from policy_core.bundle.signature import TrustedKeys, signature_of
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.statements import (
     CHANNEL_NAME,
     CHANNEL_TAG,
@@ -42,8 +42,8 @@ from policy_store.registry.manifest import (
     STATEMENT_TYPE,
     Layer,
     RegistryReference,
-    digest_of,
     is_version_tag,
+    make_digest,
     parse_manifest,
     version_tag,
 )
@@ -292,19 +292,21 @@ def _contract(
     def read(name: str) -> bytes:
         return _small(repository, layers, name, LARGEST_BYTES)
 
-    content, signature = read(file.name), signature_of(file).name
+    content, signature = read(file.name), signature_path(file).name
     small = {file.name: content}
     if signature in layers:
         small[signature] = _small(repository, layers, signature, _LARGEST_SIGNATURE_BYTES)
     if trusted is not None:
-        trusted.signer_of(file, content, BytesIO(small[signature]) if signature in small else None)
+        trusted.find_signer(
+            file, content, BytesIO(small[signature]) if signature in small else None
+        )
     contract = parse_hosted(content, file, read)
     if contract.name != reference.name:
         raise RegistryError(
             f"{place}: expected a bundle with the name of its repository, {reference.name}, found "
             f"{contract.name}"
         )
-    return digest_of(manifest), contract, small, layers
+    return make_digest(manifest), contract, small, layers
 
 
 def _small(

@@ -44,7 +44,7 @@ class CommandReader:
             RobotError: It does not name each joint once and no other, or an array does not fit.
         """
         if message.names != self._names or not self._names:
-            self._index = self._index_of(message.names)
+            self._index = self._find_indices(message.names)
             self._names = list(message.names)
         rows = [np.asarray(getattr(message, field)) for field in _FIELDS]
         for field, row in zip(_FIELDS, rows, strict=True):
@@ -64,7 +64,7 @@ class CommandReader:
             effort_limit=block[-1],
         )
 
-    def _index_of(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
+    def _find_indices(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
         """Return where each joint of the wire is among the names of a command."""
         joint_names = self._joint_names
         if others := sorted(set(names) - set(joint_names)):

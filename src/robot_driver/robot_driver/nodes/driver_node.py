@@ -24,7 +24,7 @@ from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 
 from policy_core.errors import RobotError
-from policy_inference.machine.scheduling import RealTime, set_realtime_priority, threads_of
+from policy_inference.machine.scheduling import RealTime, list_threads, set_realtime_priority
 from policy_inference.nodes import qos
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
@@ -163,7 +163,7 @@ class DriverNode(LifecycleBase):
                 of the same topics would disturb its robot.
         """
         values = self._table.read()
-        self._settings = settings_of(self._robot_type.settings_type, values)
+        self._settings = link_settings(self._robot_type.settings_type, values)
         robot = self._robot_type(self._settings)
         self._figures, joint_names = robot.figures, robot.figures.joint_names
         robot.open().close()
@@ -321,10 +321,10 @@ class DriverNode(LifecycleBase):
 
 
 def _threads() -> tuple[int, ...]:
-    return threads_of(os.getpid())
+    return list_threads(os.getpid())
 
 
-def settings_of(kind: type[DriverSettings], values: Mapping[str, Any]) -> DriverSettings:
+def link_settings(kind: type[DriverSettings], values: Mapping[str, Any]) -> DriverSettings:
     """Return the settings of the link process.
 
     Raises:

@@ -23,7 +23,7 @@ from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.nodes.lifecycle import PeerGuard
-from robot_operator.nodes.found import full, namespace_of, require_sole_publisher
+from robot_operator.nodes.found import find_namespace, full, require_sole_publisher
 from robot_operator.nodes.own_node import own_node
 from robot_operator.nodes.services import RobotServices
 from robot_operator.nodes.words import MODES
@@ -94,7 +94,7 @@ class Operator:
             own_node(
                 "operator",
                 kind=_OperatorNode,
-                namespace=namespace_of(policy_node or driver_node or "/"),
+                namespace=find_namespace(policy_node or driver_node or "/"),
                 parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
             )
         )

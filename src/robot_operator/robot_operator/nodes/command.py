@@ -18,9 +18,9 @@ from robot_operator.nodes.client import Operator, granted
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
+    find_namespace,
     full,
     look_around,
-    namespace_of,
     require_known_robot,
     require_policy,
     the_one,
@@ -32,8 +32,8 @@ from robot_operator.nodes.words import (
     OperatorResult,
     described,
     driver_lines,
-    fields_of,
     policy_lines,
+    read_fields,
     way_to_follow,
 )
 from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, OperatorRequest
@@ -104,7 +104,7 @@ def _open_screen(given: argparse.Namespace) -> int:
         words += ["-p", f"{parameter}:={name}"]
     if found:
         # `cmd_vel`, `estop` and `joy` are those of the robot.
-        words += ["-r", f"__ns:={namespace_of(next(iter(found.values())))}"]
+        words += ["-r", f"__ns:={find_namespace(next(iter(found.values())))}"]
     return run_node(OperatorNode, words, foreground=operate)
 
 
@@ -167,13 +167,15 @@ def _act(
     _move(operator, given)
     lines = policy_lines(operator.status) if given.node else []
     policy = (
-        {**fields_of(operator.status), "mode": MODES[operator.status.mode]} if given.node else None
+        {**read_fields(operator.status), "mode": MODES[operator.status.mode]}
+        if given.node
+        else None
     )
     robot = None
     if given.driver and (given.action == STATUS or not lines):
         driver = operator.status_of_driver()
         lines += [*driver_lines(driver), *(("obstacle", text) for text in driver.obstacles)]
-        robot = {**fields_of(driver), "state": STATES[driver.state]}
+        robot = {**read_fields(driver), "state": STATES[driver.state]}
     elif given.action == STATUS and notice:
         lines.append(("driver", notice))
     result = OperatorResult(

@@ -132,7 +132,7 @@ def full(name: str) -> str:
     return f"/{name.lstrip('/')}"
 
 
-def namespace_of(name: str) -> str:
+def find_namespace(name: str) -> str:
     """Return the namespace of the node of this full name, `/` for example."""
     return name.rpartition("/")[0] or "/"
 
@@ -213,7 +213,7 @@ def seen(node: Node, policy: str | None) -> FoundNodes:
     """Return what `node` knows by now; of policy nodes that of this full name, or all."""
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
-    published = [entry for name in policies for entry in _topics_of(node, name)]
+    published = [entry for name in policies for entry in _list_topics(node, name)]
     commands = sorted(
         {
             topic
@@ -247,7 +247,7 @@ def _output_types() -> set[str]:
     return {f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}" for kind in kinds}
 
 
-def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:
+def _list_topics(node: Node, name: str) -> list[tuple[str, list[str]]]:
     """Return what a node publishes, as far as is known by now."""
     space, _, base = name.rpartition("/")
     if not _is_named(name):
@@ -263,7 +263,7 @@ def _is_named(name: str) -> bool:
 
 
 def _is_simulator(node: Node, name: str) -> bool:
-    types = {each for _, types in _topics_of(node, name) for each in types}
+    types = {each for _, types in _list_topics(node, name) for each in types}
     services = {service for service, _ in node.get_service_names_and_types()}
     return (
         _JOINT_STATES in types

@@ -106,7 +106,7 @@ class JoggedLeader(LifecycleBase):
         self._closers.close()
 
     def _on_guide(self, message: JointCommand) -> None:
-        if _pose_of(message.names, message.position) is None:
+        if _read_pose(message.names, message.position) is None:
             return
         valid_for = message.valid_for
         self._guide = message
@@ -128,7 +128,7 @@ class JoggedLeader(LifecycleBase):
         self._pressed = pressed
 
     def _on_arm(self, message: JointState) -> None:
-        arm = _pose_of(message.name, message.position)
+        arm = _read_pose(message.name, message.position)
         if not self.running or arm is None or not self._pose.keys() <= arm.keys():
             return
         stamp = message.header.stamp
@@ -163,7 +163,7 @@ class JoggedLeader(LifecycleBase):
         return self._velocity if silent_ns <= self._values["timeout_s"] * 1e9 else STILL
 
 
-def _pose_of(names: Sequence[str], positions: Sequence[float]) -> dict[str, float] | None:
+def _read_pose(names: Sequence[str], positions: Sequence[float]) -> dict[str, float] | None:
     """Return the positions by joint, rad; None where a message has too few, or NaN or infinity."""
     if len(names) != len(positions) or not np.isfinite(positions).all():
         return None

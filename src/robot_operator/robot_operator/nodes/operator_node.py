@@ -38,8 +38,8 @@ from robot_operator.nodes.found import other_publishers, require_sole_publisher
 from robot_operator.nodes.services import RobotServices, ask_all
 from robot_operator.nodes.settings import PARAMETERS, pilot_settings
 from robot_operator.nodes.terminal import has_terminal, operate
-from robot_operator.nodes.views import OperatorNews, Seen, view_of
-from robot_operator.nodes.words import STATES, mode_of
+from robot_operator.nodes.views import OperatorNews, Seen, make_view
+from robot_operator.nodes.words import STATES, describe_mode
 from robot_operator.pilot import STILL, Pilot, Velocity
 from robot_operator.requests import OF_DIAL, OperatorRequest
 
@@ -114,7 +114,7 @@ class OperatorNode(LifecycleBase):
         with self._lock:
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._robot.reaches_policy
-            return view_of(self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
+            return make_view(self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -146,8 +146,13 @@ class OperatorNode(LifecycleBase):
 
     def _on_policy(self, message: PolicyStatus) -> None:
         before = self._seen.policy
-        if before is None or (mode_of(before), before.reason) != (mode_of(message), message.reason):
-            self.news.tell(f"policy: {mode_of(message)}: {message.reason}", wrong=message.latched)
+        if before is None or (describe_mode(before), before.reason) != (
+            describe_mode(message),
+            message.reason,
+        ):
+            self.news.tell(
+                f"policy: {describe_mode(message)}: {message.reason}", wrong=message.latched
+            )
         self._seen.policy, self._seen.policy_ns = message, time.monotonic_ns()
 
     def _on_driver(self, message: RobotStatus) -> None:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
-from robot_operator.nodes.found import DRIVER, POLICY_NODE, full, namespace_of, publishing, seen
+from robot_operator.nodes.found import DRIVER, POLICY_NODE, find_namespace, full, publishing, seen
 from robot_operator.nodes.stop import EstopButton
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
 from robot_operator.requests import OperatorError, OperatorRequest
@@ -125,9 +125,9 @@ class StopConfirmation:
 
     def _without_policy(self) -> list[str]:
         """Return the drivers beside which no policy node was found."""
-        there = {namespace_of(name) for name, kind in self._kinds.items() if kind == POLICY_NODE}
+        there = {find_namespace(name) for name, kind in self._kinds.items() if kind == POLICY_NODE}
         drivers = [name for name, kind in sorted(self._kinds.items()) if kind == DRIVER]
-        return [name for name in drivers if namespace_of(name) not in there]
+        return [name for name in drivers if find_namespace(name) not in there]
 
     def _look(self) -> bool:
         """Ask the nodes that are new; return whether there were any."""
@@ -149,8 +149,8 @@ class StopConfirmation:
     def _concerns(self, kind: str, name: str) -> bool:
         if not self._named or name == self._named.get(kind):
             return True
-        others = map(namespace_of, self._named.values())
-        return kind not in self._named and namespace_of(name) in others
+        others = map(find_namespace, self._named.values())
+        return kind not in self._named and find_namespace(name) in others
 
     def _meet(self, kind: str, name: str) -> None:
         self._kinds[name] = kind

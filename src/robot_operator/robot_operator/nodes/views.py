@@ -18,13 +18,13 @@ from robot_operator.nodes.words import (
     STATES,
     Lines,
     battery_lines,
+    describe_mode,
     driver_lines,
     input_lines,
-    mode_of,
     next_step,
     policy_lines,
 )
-from robot_operator.pilot import CONFIRM, Pilot, keys_of
+from robot_operator.pilot import CONFIRM, Pilot, read_keys
 from robot_operator.requests import OperatorRequest
 
 _GONE = "no status of the driver comes any more"
@@ -96,7 +96,7 @@ class OperatorNews:
                 self._logger.info(line)
 
 
-def view_of(
+def make_view(
     seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: OperatorNews, now_ns: int
 ) -> View:
     """Return what a screen shows.
@@ -109,7 +109,7 @@ def view_of(
         now_ns: Steady clock.
     """
     policy, driver = seen.policy, seen.driver
-    headline = "no policy node" if policy is None else mode_of(policy)
+    headline = "no policy node" if policy is None else describe_mode(policy)
     if policy is not None and policy.mode != JointCommand.MODE_DAMP and seen.unfollowed:
         headline += ", NOT FOLLOWED"
     refused = [("refused", news.refusal)] if news.refusal else []
@@ -144,7 +144,7 @@ def _next(seen: Seen) -> str:
     request, against = next_step(seen.policy, seen.driver)
     if request is None:
         return "; ".join(against) or "drive"
-    name = f"{_words(request)} ({keys_of(request)})"
+    name = f"{_words(request)} ({read_keys(request)})"
     return f"{name}: {'; '.join(against)}" if against else name
 
 

@@ -63,13 +63,13 @@ class OperatorResult:
     obeyed: Mapping[str, bool] = field(default_factory=dict)
 
 
-def fields_of(message: Any) -> Any:
+def read_fields(message: Any) -> Any:
     if hasattr(message, "get_fields_and_field_types"):
         names = message.get_fields_and_field_types()
-        return {name: fields_of(getattr(message, name)) for name in names}
+        return {name: read_fields(getattr(message, name)) for name in names}
     if hasattr(message, "tolist"):  # of numbers
         return message.tolist()
-    return list(map(fields_of, message)) if isinstance(message, list) else message
+    return list(map(read_fields, message)) if isinstance(message, list) else message
 
 
 def described(lines: Lines) -> str:
@@ -77,7 +77,7 @@ def described(lines: Lines) -> str:
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
 
 
-def mode_of(status: PolicyStatus) -> str:
+def describe_mode(status: PolicyStatus) -> str:
     """Return the mode, with the word that a fault holds it."""
     return f"{MODES[status.mode]}{', latched until reset' if status.latched else ''}"
 
@@ -88,7 +88,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
     )
     counters = [f"{entry.name} {entry.count}" for entry in status.guard_counters if entry.count]
     return [
-        ("mode", mode_of(status)),
+        ("mode", describe_mode(status)),
         ("reason", status.reason),
         (
             "runs",
@@ -96,7 +96,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
         ),
         *(("not on", line) for line in status.fallback.splitlines()),
         ("authority", f"{status.authority:.2f} of the command is the policy's"),
-        *(("state", state_of(found)) for found in status.policy_set),
+        *(("state", describe_state(found)) for found in status.policy_set),
         (
             "rate",
             f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
@@ -111,7 +111,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
     ]
 
 
-def state_of(found: SetStatus) -> str:
+def describe_state(found: SetStatus) -> str:
     """Return which state of a policy set commands, and what is asked for."""
     words = [found.state, f"of {', '.join(found.states)}; switches: {found.switches}"]
     if found.fallbacks:
@@ -203,7 +203,7 @@ def next_step(
         return OperatorRequest.RESET, []
     damped = policy.mode == JointCommand.MODE_DAMP
     if driver is not None and driver.state != RobotStatus.FOLLOWING:
-        return _next_of(driver, damped=damped)
+        return _find_next(driver, damped=damped)
     if damped:
         return OperatorRequest.STAND, troubles
     return (OperatorRequest.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])
@@ -221,7 +221,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
     return f"ask for {', then '.join(step.value for step in steps)}"
 
 
-def _next_of(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
+def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
     """Return the same while the driver follows none; `damped`: what the policy asks for."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []

@@ -28,7 +28,7 @@ from robot_sim.world import Sensors
 _JPEG_QUALITY = 90
 
 
-def time_of(ns: int) -> Time:
+def to_time(ns: int) -> Time:
     """Return a message time for ns since the clock's zero."""
     sec, nanosec = divmod(ns, NS_PER_S)
     return Time(sec=sec, nanosec=nanosec)

@@ -17,7 +17,7 @@ from robot_sim.nodes.messages import (
     camera_info_message,
     depth_image_message,
     elevation_map_message,
-    time_of,
+    to_time,
 )
 from robot_sim.nodes.robot_node import NEWEST
 from robot_sim.world import Sensors, World
@@ -73,8 +73,8 @@ class PerceptionTopics:
             offset_ns: From simulated time to the clock of stamps.
         """
         if self._mapper is not None and (made := self._mapper.look(truth)) is not None:
-            self._maps.publish(elevation_map_message(made, time_of(made.time_ns + offset_ns)))
+            self._maps.publish(elevation_map_message(made, to_time(made.time_ns + offset_ns)))
         if self._camera is not None and (frame := self._camera.look(world)) is not None:
-            stamp = time_of(frame.time_ns + offset_ns)
+            stamp = to_time(frame.time_ns + offset_ns)
             self._infos.publish(camera_info_message(self._camera.figures, stamp))
             self._images.publish(depth_image_message(frame, stamp))

@@ -39,7 +39,7 @@ from policy_inference.nodes.rclpy_gaps import Logger
 from robot_sim.driven import NS_PER_S, DrivenWorld, RealTimePacer
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
-from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
+from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, to_time
 from robot_sim.nodes.parameters import Parameters, declared, specs
 from robot_sim.trace import WalkRecord
 from robot_sim.viewer import Viewer
@@ -152,7 +152,7 @@ class RobotNode(PeerGuard, Node):
         while self._goes_on():
             now = self.world.steps
             ready = [name for name, at in due.items() if at <= now]
-            self.publish(ready, time_of(clock.stamp_ns(self.world.time_ns)))
+            self.publish(ready, to_time(clock.stamp_ns(self.world.time_ns)))
             for name in ready:
                 due[name] += periods[name]
             self._step(min(due.values()) - now)
@@ -179,15 +179,15 @@ class RobotNode(PeerGuard, Node):
             else:
                 left_s = began + period_s - time.monotonic()
                 answered = self._answer(now_ns, max(0.0, left_s))
-            self.publish([RECORD], time_of(now_ns))
+            self.publish([RECORD], to_time(now_ns))
             self._step(self._period_steps)
             time.sleep(max(0.0, began + shortest_s - time.monotonic()))
 
     def _show(self, now_ns: int) -> None:
         """Publish all sensors of this time, then the time."""
         assert self._time is not None
-        self.publish(list(self._stream_steps), time_of(now_ns))
-        self._time.publish(Clock(clock=time_of(now_ns)))
+        self.publish(list(self._stream_steps), to_time(now_ns))
+        self._time.publish(Clock(clock=to_time(now_ns)))
 
     def _wait_for_answer(self, now_ns: int, *, forever: bool) -> bool:
         """Repeat sensors and time until the answer comes: they may have met no one, or be lost."""

@@ -45,7 +45,7 @@ from robot_sim.nodes.messages import (
     imu_message,
     nanoseconds,
     odometry_message,
-    time_of,
+    to_time,
 )
 from robot_sim.nodes.parameters import SIM_NODE, set_faults
 from robot_sim.nodes.perception_topics import PerceptionTopics
@@ -157,19 +157,19 @@ class SimNode(RobotNode):
         offset_ns = nanoseconds(stamp) - truth.time_ns
         if "joint_state_rate_hz" in due and (seen := streams.joint_states):
             self.joint_states.publish(
-                self.joint_state.fill(seen, time_of(seen.time_ns + offset_ns))
+                self.joint_state.fill(seen, to_time(seen.time_ns + offset_ns))
             )
         if "imu_rate_hz" in due and (seen := streams.imu):
-            self._imu.publish(imu_message(seen, time_of(seen.time_ns + offset_ns)))
+            self._imu.publish(imu_message(seen, to_time(seen.time_ns + offset_ns)))
         if "contact_rate_hz" in due and (seen := streams.contact):
             self._contacts.publish(
-                contact_message(seen, self.world.foot_names, time_of(seen.time_ns + offset_ns))
+                contact_message(seen, self.world.foot_names, to_time(seen.time_ns + offset_ns))
             )
         if "camera_rate_hz" in due and self._cameras is not None:
             self._cameras.publish(self.world.steps, stamp)
         self._perception.publish(self.world, truth, offset_ns)
         if "contact_rate_hz" in due and (seen := streams.odom):
-            self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
+            self._odom.publish(odometry_message(seen, to_time(seen.time_ns + offset_ns)))
 
     def _on_set_upright(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         # The world belongs to the thread that steps it.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from policy_core.observation.height_scan import ElevationMap
-from policy_inference.messages.elevation import elevation_of
+from policy_inference.messages.elevation import read_elevation
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.mapper import MadeMap
@@ -20,7 +20,7 @@ from robot_sim.nodes.messages import (
     elevation_map_message,
     imu_message,
     odometry_message,
-    time_of,
+    to_time,
 )
 from robot_sim.world import Sensors, World
 from testkit.ros_time import ns
@@ -29,7 +29,7 @@ from testkit.wording import refusal
 from .harness import standing_command
 
 pytestmark = pytest.mark.ros
-STAMP = time_of(12_345_678_901)
+STAMP = to_time(12_345_678_901)
 
 
 @pytest.fixture
@@ -122,6 +122,6 @@ def test_elevation_map_is_read_as_it_was_made() -> None:
     message = elevation_map_message(MadeMap(elevation=elevation, time_ns=1), STAMP)
     assert message.header.frame_id == "odom"
     assert ns(message.header.stamp) == 12_345_678_901
-    read = elevation_of(message, "elevation")
+    read = read_elevation(message, "elevation")
     np.testing.assert_array_equal(read.heights, elevation.heights)
     assert (read.centre, read.resolution_m) == (elevation.centre, 0.1)

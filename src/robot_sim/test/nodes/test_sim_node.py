@@ -19,8 +19,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 
-from policy_inference.messages.depth import depth_of
-from policy_inference.messages.elevation import elevation_of
+from policy_inference.messages.depth import read_depth
+from policy_inference.messages.elevation import read_elevation
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
@@ -139,7 +139,7 @@ class TestLockstep:
         sim_stage.begin()
         sim_stage.ticks(12)
         sim_stage.until(lambda: len(images) >= 2 and infos, "images")
-        depths = [depth_of(each, (6, 10)) for each in (images[0], images[-1])]
+        depths = [read_depth(each, (6, 10)) for each in (images[0], images[-1])]
         assert np.isfinite(depths[0]).any()
         assert np.isnan(depths[1]).all()
         assert (infos[0].height, infos[0].k[2], infos[0].k[5]) == (6, 4.5, 2.5)
@@ -160,7 +160,7 @@ class TestLockstep:
         sim_stage.until(lambda: len(maps) >= 4, "maps")
         assert {ns(each.header.stamp) % (100 * MS) for each in maps} == {0}
         assert max(ns(each.header.stamp) for each in maps) < 500 * MS
-        assert np.ptp(elevation_of(maps[-1], "elevation").heights) == pytest.approx(0.5)
+        assert np.ptp(read_elevation(maps[-1], "elevation").heights) == pytest.approx(0.5)
 
 
 class TestCommands:

@@ -82,7 +82,7 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
         name: Of the interface, such as `eth0`; `lo` for a robot that is emulated on this machine.
         folder: Where a file for Fast DDS is written, which reads no text from its environment.
     """
-    address, is_loopback = address_of(name), name == "lo"
+    address, is_loopback = find_address(name), name == "lo"
     profile = folder / "fastdds.xml"
     profile.write_text(
         _FASTDDS.format(
@@ -105,7 +105,7 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
     }
 
 
-def address_of(name: str) -> str:
+def find_address(name: str) -> str:
     names = sorted(interface for _, interface in socket.if_nameindex())
     if name not in names:
         raise DriverError(
@@ -191,7 +191,7 @@ class NodeTransport(RobotTransport):
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
         """Check what the link process needs; nothing is opened."""
         if settings.network_interface:
-            address_of(settings.network_interface)
+            find_address(settings.network_interface)
         for name in (model.family.state.type_name, _REQUEST):
             message_class(name)
         self._model, self._settings = model, settings

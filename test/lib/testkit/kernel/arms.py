@@ -18,9 +18,9 @@ from policy_core.members.chunk.controller import camera_input, chunk_controller
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.worker import ChunkAnswer, Request
-from policy_core.observation.images import Image, frame_of
+from policy_core.observation.images import Image, read_frame
 from policy_inference.flight.worker_tap import WorkerTap
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from testkit.kernel.chunk_contracts import HEIGHT, STEPS, WIDTH, chunk_bundle_of
 from testkit.kernel.cores import maker
 from testkit.kernel.messages import plain, rgb8
@@ -83,7 +83,7 @@ class Arm:
         self.settings = ChunkSettings(**settings)
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.tap = WorkerTap(
-            worker_of(
+            make_worker(
                 (lambda request: ChunkAnswer(infer(request)))
                 if infer
                 else Inference(self.contract, self.graphs, self.settings).answer,
@@ -115,7 +115,7 @@ class Arm:
             self.controller.inputs["joint_states"].accept(self.now_ns)
         for name, buffer in self.runtime.frames.items():
             if name not in silent:
-                buffer.add(frame_of(rgb8(self.image), buffer.camera), self.now_ns)
+                buffer.add(read_frame(rgb8(self.image), buffer.camera), self.now_ns)
                 self.controller.inputs[camera_input(name)].accept(self.now_ns)
 
     def tick(self, silent: Collection[str] = ()) -> F64:

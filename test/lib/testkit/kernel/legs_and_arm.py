@@ -16,10 +16,10 @@ from policy_core.interfaces import F64
 from policy_core.members.chunk.controller import camera_input
 from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.settings import ChunkSettings
-from policy_core.observation.images import frame_of
+from policy_core.observation.images import read_frame
 from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
 from policy_core.sets.controller import SetRequests
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from testkit.edits import with_edits
 from testkit.kernel.arms import ScriptedGraph
 from testkit.kernel.chunk_contracts import HEIGHT, WIDTH, chunk_bundle_of
@@ -85,7 +85,7 @@ class LegsAndArm(Robot):
         self.chunk: Callable[[int], npt.ArrayLike] = lambda run: 0.0
         self.transformer.during_run = self._predict
         runner = ChunkRunner(
-            worker=worker_of(
+            worker=make_worker(
                 Inference(arm_bundle.contract, graphs, self._settings).answer,
                 self.clock,
                 self._settings,
@@ -124,7 +124,7 @@ class LegsAndArm(Robot):
         super().sense(sensed, silent={*silent, *blind}, **fields)
         for name, buffer in self.arm.frames.items():
             if name not in self.blind:
-                frame = frame_of(rgb8(plain(10, 20, 30, HEIGHT, WIDTH)), buffer.camera)
+                frame = read_frame(rgb8(plain(10, 20, 30, HEIGHT, WIDTH)), buffer.camera)
                 buffer.add(frame, self.now_ns)
 
     @property

@@ -20,7 +20,7 @@ from policy_core.interfaces import F64, Mode
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
-    policy_set_of,
+    make_policy_set,
     set_controller,
     set_inputs,
 )
@@ -90,7 +90,7 @@ def opened_set(
     limits = limits or limits_in_force(contract, StricterLimits())
     state = SensedState(contract, limits)
     inputs = set_inputs(contract, state, limits)
-    policy = policy_set_of(bundle, runners, state, inputs, clock)
+    policy = make_policy_set(bundle, runners, state, inputs, clock)
     controller = set_controller(contract, policy, state, inputs, limits, clock, make=make)
     return getattr(controller, "policy_set", policy), controller
 

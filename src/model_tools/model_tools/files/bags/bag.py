@@ -30,7 +30,7 @@ from model_tools.files.bags.limits import Reader, problem_of_types
 from policy_core.bundle.bounded_yaml import DEEPEST
 from policy_core.interfaces import Times
 from policy_core.safe_files import read_at_most
-from policy_inference.messages.wire import Decode, decoder_of
+from policy_inference.messages.wire import Decode, make_decoder
 
 METADATA = "metadata.yaml"
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
@@ -196,7 +196,7 @@ class Bag:
             except Exception as error:
                 raise ValueError(str(error) or type(error).__name__) from error
 
-        return (None if whole else decoder_of(kind, with_rosbags)) or with_rosbags
+        return (None if whole else make_decoder(kind, with_rosbags)) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
         """Return the error about something at a time."""

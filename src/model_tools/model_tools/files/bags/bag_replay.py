@@ -12,7 +12,7 @@ from model_tools.errors import ToolError
 from model_tools.files.rows import Row
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.state_fields import COMMAND, velocity_of
+from policy_core.bundle.state_fields import COMMAND, read_velocity
 from policy_core.bundle.terms import OWN_FIELDS, TERMS
 from policy_core.errors import RobotError
 from policy_core.guard.command import CommandFader
@@ -174,7 +174,7 @@ class Replay:
             text = error if isinstance(error, RobotError) else f"expected a whole message ({error})"
             raise self._heard.problem(self._heard.topics[name], time_ns, text) from error
         # One that is not finite is not taken, as on the robot.
-        self._command.set(velocity_of(message), time_ns)
+        self._command.set(read_velocity(message), time_ns)
 
     def _decoder(self, name: str) -> Decode:
         """Return that of an input; its type may not be known before the first message."""

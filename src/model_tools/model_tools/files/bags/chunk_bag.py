@@ -25,7 +25,7 @@ from policy_core.interfaces import F64, Times
 from policy_core.members.chunk.controller import camera_input, chunk_timeouts_ns
 from policy_core.members.chunk.normalise import Units
 from policy_core.members.chunk.observation_sync import JOINTS
-from policy_core.observation.images import Image, decode, frame_of
+from policy_core.observation.images import Image, decode, read_frame
 from policy_core.observation.pairing import (
     Arrival,
     ObservationAssembler,
@@ -203,7 +203,7 @@ def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
 
 
 def _image(camera: Camera, message: Any) -> Image:
-    return decode(frame_of(message, camera))
+    return decode(read_frame(message, camera))
 
 
 def _joints(count: int, order: JointOrder, units: Units, message: Any) -> F64:

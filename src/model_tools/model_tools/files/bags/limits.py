@@ -71,7 +71,7 @@ def _from_idl(text: str) -> dict[str, Any]:
 
 def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
     @cache
-    def fields_of(name: str) -> int:
+    def minimum_size(name: str) -> int:
         """Return how many fields and elements a message has at least."""
         return sum(elements(what) for _, what in types.get(name, ((), ()))[1])
 
@@ -80,7 +80,7 @@ def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
         if node is Nodetype.BASE:
             return 1
         if node is Nodetype.NAME:
-            return fields_of(of)
+            return minimum_size(of)
         part, size = of
         each = elements(part)
         if part[0] is Nodetype.NAME and not each:
@@ -91,7 +91,7 @@ def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
 
     try:
         for name in types:
-            if (found := fields_of(name)) > MOST_FIELDS:
+            if (found := minimum_size(name)) > MOST_FIELDS:
                 return f"{name} with {found} fields and elements, more than {MOST_FIELDS}"
     except ValueError as error:
         return str(error)

@@ -42,7 +42,7 @@ from policy_core.bundle.chunk_contract import Camera, Scaling
 from policy_core.bundle.schema import Found
 from policy_core.errors import RobotError
 from policy_core.interfaces import Tensor
-from policy_core.observation.images import decode, frame_of
+from policy_core.observation.images import decode, read_frame
 from policy_core.safe_files import read_at_most
 
 _EPISODES = Path("meta", "episodes")
@@ -168,7 +168,7 @@ class Dataset:
             where = f"{episode.data}: {feature.name} of episode {episode.index}, frame {frame}"
             try:
                 message = SimpleNamespace(format="", data=self._content(entry))
-                yield decode(frame_of(message, camera))
+                yield decode(read_frame(message, camera))
             except (RobotError, OSError, TypeError, ValueError) as error:
                 raise ToolError(f"{where}: {error}") from error
 

@@ -73,7 +73,7 @@ class DatasetInfo:
     video_path: str
 
 
-def conversion_of(folder: Path, version: str) -> str:
+def conversion_command(folder: Path, version: str) -> str:
     """Return what makes a dataset of another version one that can be read."""
     if version != CONVERTIBLE:
         return (
@@ -112,7 +112,7 @@ def read_info(folder: Path) -> DatasetInfo:
     if version != VERSION:
         raise ToolError(
             f"{file}: expected a dataset of version {VERSION}, found {version}; "
-            f"{conversion_of(folder, version)}"
+            f"{conversion_command(folder, version)}"
         )
     robot, features = info.get("robot_type"), info["features"].items()
     has_videos = any(node["dtype"].value == "video" for _, node in features)

@@ -20,7 +20,7 @@ from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.checkpoint import LerobotCheckpoint
 from model_tools.make.act.checkpoint_config import ACTION, STATE
 from model_tools.make.act.graphs import ACTIONS, OUTSIDE, STATES, How
-from model_tools.make.act.robots import ActRobot, units_of
+from model_tools.make.act.robots import ActRobot, joint_units
 from policy_core.bundle.chunk_contract import (
     Camera,
     Chunk,
@@ -119,7 +119,7 @@ def make_contract(
     checkpoint = request.checkpoint
     config, statistics = checkpoint.config, checkpoint.statistics
     architecture = checkpoint.architecture
-    scalings, joints, units = statistics.scalings, robot.names, units_of(robot, request.units)
+    scalings, joints, units = statistics.scalings, robot.names, joint_units(robot, request.units)
     pose = _pose(statistics, robot, Units(units, joints))
     state, outside = config.state, config.environment
     return ChunkContract(
@@ -134,15 +134,15 @@ def make_contract(
         joints=Joints(
             names=joints,
             default_position=_by_name(robot, pose),
-            **{key: _of(robot, key) for key in _FIGURES},
+            **{key: _figure(robot, key) for key in _FIGURES},
         ),
         stand=StandingUp(
             position=_by_name(robot, pose),
-            stiffness=_of(robot, "stiffness"),
-            damping=_of(robot, "damping"),
+            stiffness=_figure(robot, "stiffness"),
+            damping=_figure(robot, "damping"),
             duration_s=_STAND_S,
         ),
-        damp=Damp(damping=_of(robot, "damping")),
+        damp=Damp(damping=_figure(robot, "damping")),
         cameras={
             camera.name: Camera(
                 feature=camera.observed,
@@ -237,7 +237,7 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
     return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)
 
 
-def _of(robot: ActRobot, key: str) -> Any:
+def _figure(robot: ActRobot, key: str) -> Any:
     """Return a figure of all joints: one number where it is the same, else by name."""
     values = {name: getattr(joint, key) for name, joint in robot.joints.items()}
     return next(iter(values.values())) if len(set(values.values())) == 1 else values

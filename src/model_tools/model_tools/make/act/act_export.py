@@ -28,9 +28,9 @@ from model_tools.make.act.golden_rows import (
     ReferenceGraphs,
     action_normaliser,
     drawn_rows,
+    golden_tolerance,
     recorded_rows,
     require_same,
-    tolerance_of,
 )
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
 from model_tools.make.portable import simplified
@@ -197,7 +197,7 @@ def _compared(
     """Compare simplified graphs with what the graphs answered before."""
     found = ReferenceGraphs(contract, models).normalised(rows)
     difference = float(np.abs(found - normalised).max())
-    limit = tolerance_of(
+    limit = golden_tolerance(
         difference,
         found,
         lambda: ReferenceGraphs(contract, models, exact=True).normalised(rows),

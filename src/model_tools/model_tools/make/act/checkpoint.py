@@ -152,7 +152,7 @@ def read_checkpoint(
         policy: Type that it must be of; any that is exported if None.
     """
     file = read_config(folder)
-    architecture = _architecture_of(file, policy)
+    architecture = _find_architecture(file, policy)
     config = architecture.read(file, language)
     if language != NO_LANGUAGE and not config.prompt:
         raise ToolError(
@@ -177,7 +177,7 @@ def read_checkpoint(
     )
 
 
-def _architecture_of(config: Config, policy: str | None) -> Architecture:
+def _find_architecture(config: Config, policy: str | None) -> Architecture:
     kind = config.root["type"]
     if policy is not None and kind.text() != policy:
         raise kind.wrong(f"{policy}; `model_tools export lerobot` exports other policies")

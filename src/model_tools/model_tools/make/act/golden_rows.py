@@ -193,7 +193,7 @@ def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
     return VectorNormaliser(contract.action.normalisation, len(contract.action.joints))
 
 
-def tolerance_of(difference: float, found: F64, exact: Callable[[], F64]) -> float:
+def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) -> float:
     """Return by how much normalised chunks may differ from those of the same function.
 
     It is `TOLERANCE`; where that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
@@ -225,7 +225,7 @@ def require_same(
         expected: What the training answered.
         contract: Of the policy.
         source: Of the expected ones.
-        exact: See `tolerance_of`.
+        exact: See `golden_tolerance`.
     """
     zero, one = (
         action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)
@@ -236,7 +236,7 @@ def require_same(
         spread == 0.0, normalised, (chunks - zero) / np.where(spread == 0.0, 1.0, spread)
     )
     difference = between(normalised, wanted)
-    limit = tolerance_of(difference.largest, normalised, exact)
+    limit = golden_tolerance(difference.largest, normalised, exact)
     if not difference.largest <= limit:
         raise ToolError(
             f"{source}: {GOLDEN_CHUNK}: expected what the policy answered in training, "

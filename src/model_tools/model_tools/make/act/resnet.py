@@ -70,7 +70,7 @@ class Backbone:
     network: ResNet
     dilated: bool
     """Whether the last stage is dilated, instead of a stride (`replace_final_stride_with_...`)."""
-    name_of: Callable[[str], str] = "backbone.{}".format
+    onnx_name: Callable[[str], str] = "backbone.{}".format
     """Name of a layer in the checkpoint."""
     group_norm: bool = False
     """Whether there is group norm, 16 channels a group, instead of batch norm."""
@@ -165,8 +165,8 @@ class Backbone:
 
     def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> Convolution:
         """Return weight and bias of a convolution, with the batch norm that follows it in them."""
-        taken = self.weights.take(f"{self.name_of(conv)}.weight", *shape)
-        name = self.name_of(norm)
+        taken = self.weights.take(f"{self.onnx_name(conv)}.weight", *shape)
+        name = self.onnx_name(norm)
         if self.group_norm:
             self.norms[conv] = (
                 self.weights.take(f"{name}.weight", shape[0]),

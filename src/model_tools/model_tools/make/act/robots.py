@@ -94,7 +94,7 @@ def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
     )
 
 
-def units_of(robot: ActRobot, units: str) -> dict[str, JointUnit]:
+def joint_units(robot: ActRobot, units: str) -> dict[str, JointUnit]:
     """Return in which units each joint counts, for one of `choices.UNITS`."""
     return {name: _unit(joint, units) for name, joint in robot.joints.items()}
 

@@ -105,12 +105,12 @@ class SmolvlaConfig(CheckpointConfig):
     state_columns: int
     """Columns that the network has for a state."""
 
-    def canvas_of(self, height: int, width: int) -> tuple[int, int]:
+    def canvas_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of an image as the vision transformer gets it."""
         return self.canvas or (height, width)
 
     def image_tokens(self, height: int, width: int) -> int:
-        rows, columns = self.canvas_of(height, width)
+        rows, columns = self.canvas_size(height, width)
         side = self.vision.patch * self.shuffle
         return (rows // side) * (columns // side)
 
@@ -201,7 +201,7 @@ def _require_fit(root: Node, config: SmolvlaConfig) -> None:
             raise root[name].wrong(f"at least the {size} values of the feature")
     side = config.vision.patch * config.shuffle
     for height, width in config.sizes:
-        rows, columns = config.canvas_of(height, width)
+        rows, columns = config.canvas_size(height, width)
         if rows != columns or rows % side or rows // config.vision.patch > config.vision.side:
             raise ToolError(
                 f"{root.file}: resize_imgs_with_padding: expected images of a square of a multiple "

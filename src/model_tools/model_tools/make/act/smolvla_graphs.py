@@ -85,7 +85,7 @@ def _vision(
         kernel_shape=[sizes.patch] * 2,
         strides=[sizes.patch] * 2,
     )
-    side = config.canvas_of(camera.height, camera.width)[0] // sizes.patch
+    side = config.canvas_size(camera.height, camera.width)[0] // sizes.patch
     x = op("Transpose", op("Reshape", x, shape(1, width, side * side)), perm=[0, 2, 1])
     learnt = weights.take(f"{name}.position_embedding.weight", sizes.side**2, width)
     at = _positions(side, sizes.side, config.patch_positions)

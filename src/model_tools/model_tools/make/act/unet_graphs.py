@@ -253,7 +253,7 @@ def _encoder(
         network=config.backbone,
         dilated=False,
         group_norm=config.group_norm,
-        name_of=_numbered(f"{layer}.backbone"),
+        onnx_name=_numbered(f"{layer}.backbone"),
     )
     features, left = backbone.features(x)
     count = config.keypoints
@@ -275,11 +275,11 @@ def _encoder(
 
 
 def _numbered(layer: str) -> Callable[[str], str]:
-    def name_of(name: str) -> str:
+    def onnx_name(name: str) -> str:
         first, _, rest = name.partition(".")
         return ".".join(filter(None, (layer, _LAYERS[first], rest)))
 
-    return name_of
+    return onnx_name
 
 
 def _antialiased(old: int, new: int) -> F32:

@@ -71,7 +71,7 @@ def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
     search.require_rnn(tensors, config)
     chain = search.find_layers(tensors, config)
     weights = [name for stack in chain for name in stack.weights]
-    biases = [search.bias_of(weight) for weight in weights]
+    biases = [search.bias_name(weight) for weight in weights]
     recurrent = search.find_recurrent(tensors, config)
     refuse_other_layers(tensors, weights, statistics)
     used = [*weights, *biases, *recurrent.values(), *(statistics.names if statistics else ())]

@@ -16,7 +16,7 @@ import onnx
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import CHECKPOINT_SHA256, OBS_STATS
 from model_tools.files.outputs import new_file
-from model_tools.make.checkpoints.checkpoint_policy import CheckpointPolicy, policy_of
+from model_tools.make.checkpoints.checkpoint_policy import CheckpointPolicy, build_policy
 from model_tools.make.checkpoints.load import TorchCheckpoint
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.checkpoints.networks import to_onnx
@@ -29,7 +29,7 @@ from model_tools.make.parity import (
     recorded,
 )
 from model_tools.make.portable import refuse_custom_operators, simplified
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import F32
 from policy_store.report import Facts
 
@@ -88,7 +88,7 @@ def export(request: ExportRequest) -> ExportedModel:
             request.check, config.obs_dim, config.act_dim
         )
     checkpoint = request.checkpoint
-    policy = policy_of(checkpoint, config)
+    policy = build_policy(checkpoint, config)
     model = make_model(
         policy,
         obs_dim=config.obs_dim,
@@ -143,7 +143,7 @@ def write(
     stats, (mean, divisor) = output.parent / STATS_FILE, policy.statistics.arrays()
     with new_file(stats, force=force) as growing_stats, new_file(output, force=force) as growing:
         np.savez(growing_stats, mean=mean, std=divisor)
-        entry: dict[str, object] = {"file": STATS_FILE, "sha256": sha256_of(growing_stats)}
+        entry: dict[str, object] = {"file": STATS_FILE, "sha256": sha256_file(growing_stats)}
         if (smallest := float(divisor.min())) < CONTRACT_STD_FLOOR:
             entry["std_floor"] = float(f"{smallest / 2:.1g}")
         model.metadata_props.add(key=OBS_STATS, value=json.dumps(entry))

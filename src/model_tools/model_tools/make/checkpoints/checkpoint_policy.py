@@ -78,7 +78,7 @@ class CheckpointPolicy:
         return (obs - mean) / divisor
 
 
-def policy_of(checkpoint: TorchCheckpoint, config: ExportConfig) -> CheckpointPolicy:
+def build_policy(checkpoint: TorchCheckpoint, config: ExportConfig) -> CheckpointPolicy:
     """Return the policy that the configuration describes."""
     program = checkpoint.program
     with torch.no_grad():

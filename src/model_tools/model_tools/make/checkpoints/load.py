@@ -240,7 +240,7 @@ class Contents:
     """What else stands in the file: values of numbers and texts, and kinds of other things."""
 
 
-def contents_of(checkpoint: TorchCheckpoint) -> Contents:
+def read_contents(checkpoint: TorchCheckpoint) -> Contents:
     """Return what names and sizes tell of a checkpoint of tensors."""
     tensors = checkpoint.tensors
     return Contents(

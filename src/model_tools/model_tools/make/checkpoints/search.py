@@ -87,7 +87,7 @@ def rnn_input_size(config: ExportConfig) -> int:
     return sizes[-1] if config.rnn and config.rnn.position == "after_mlp" else sizes[0]
 
 
-def bias_of(weight: str) -> str:
+def bias_name(weight: str) -> str:
     """Return the name of the bias beside a weight."""
     return weight.removesuffix("weight") + "bias"
 

@@ -54,7 +54,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
     return chain
 
 
-def base_of(robot: Path) -> str:
+def find_base(robot: Path) -> str:
     """Return the name of the body that carries all others."""
     model = _model(robot)
     roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]

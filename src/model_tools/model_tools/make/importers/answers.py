@@ -17,7 +17,7 @@ from model_tools.make.importers.draft import TODO, Draft, Path, todo
 from model_tools.make.importers.joints import unlike_pairs
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.resolve import per_joint
-from policy_core.bundle.state_fields import IMU, fields_of
+from policy_core.bundle.state_fields import IMU, topic_fields
 from policy_core.bundle.terms import PERCEPTION, TERMS
 from policy_core.interfaces import F64
 
@@ -27,7 +27,7 @@ _POSE = ("default_position", "position_min", "position_max")
 _PER_JOINT = (*_POSE, "stiffness", "damping")
 _SHOWN = 3
 _OF_SCAN = {field.name: field.metadata["doc"] for field in dataclasses.fields(HeightScan)}
-_OF_IMU = [field.name for field in fields_of(IMU.name)]
+_OF_IMU = [field.name for field in topic_fields(IMU.name)]
 
 
 def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None) -> None:

@@ -10,7 +10,7 @@ from model_tools.errors import ToolError
 from model_tools.make.importers import onnx_metadata
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.onnx_metadata import ask_action, ask_terms
-from model_tools.make.importers.source import Given, TrainingSource, model_of, put_model
+from model_tools.make.importers.source import Given, TrainingSource, find_model, put_model
 
 NAME = "bare_onnx"
 
@@ -22,7 +22,7 @@ def recognise(source: TrainingSource) -> bool:
 
 def read(source: TrainingSource, given: Given) -> Draft:
     """Return tensors and questions."""
-    model = model_of(source, given)
+    model = find_model(source, given)
     draft = Draft(source.path.name, model)
     tensors = put_model(draft)
     count = _width(draft, tensors.action)

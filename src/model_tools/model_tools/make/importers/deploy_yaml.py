@@ -26,17 +26,17 @@ from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.observation import (
     SourceTerm,
     TermLayout,
+    find_term,
     frames,
     phase_settings,
     put_observation,
     scales,
-    term_of,
 )
 from model_tools.make.importers.source import (
     Given,
     Tensors,
     TrainingSource,
-    model_of,
+    find_model,
     put_model,
     single_input,
 )
@@ -58,7 +58,7 @@ def recognise(source: TrainingSource) -> bool:
 
 def read(source: TrainingSource, given: Given) -> Draft:
     """Return what the file says."""
-    model, root = model_of(source, given), source.root
+    model, root = find_model(source, given), source.root
     draft = Draft(source.path.name, model)
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
     places, (on_robot, origin) = motors(root), policy_joints(root, given.joints)
@@ -189,7 +189,7 @@ def _term(draft: Draft, name: str, term: Node) -> SourceTerm:
         function=name,
         joints=_joints(draft, params),
         # The file writes one scale for each value, so that it also says how many there are.
-        size=len(scale) if term.get("scale") and term_of(name) == "external" else None,
+        size=len(scale) if term.get("scale") and find_term(name) == "external" else None,
         scale=scale,
         clip=clip.numbers(2) if clip else None,
         history=frames(term.get("history_length")),

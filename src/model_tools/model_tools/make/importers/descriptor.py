@@ -29,7 +29,7 @@ from model_tools.make.importers.observation import (
 from model_tools.make.importers.source import (
     Given,
     TrainingSource,
-    model_of,
+    find_model,
     put_model,
     single_input,
 )
@@ -51,7 +51,7 @@ def recognise(source: TrainingSource) -> bool:
 def read(source: TrainingSource, given: Given) -> Draft:
     """Return what the descriptor says."""
     given.refuse_joints(source, "joint_names")
-    model = model_of(source, given)
+    model = find_model(source, given)
     draft = Draft(source.path.name, model)
     root = source.root
     draft.put("rate_hz", round(1.0 / root["scene"]["dt"].positive(), 9), "1 / scene.dt")

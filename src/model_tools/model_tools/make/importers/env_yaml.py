@@ -34,16 +34,16 @@ from model_tools.make.importers.observation import (
     WITHOUT_WHEELS,
     SourceTerm,
     TermLayout,
+    find_term,
     frames,
     phase_settings,
     put_observation,
     scales,
-    term_of,
 )
 from model_tools.make.importers.source import (
     Given,
     TrainingSource,
-    model_of,
+    find_model,
     put_model,
     single_input,
 )
@@ -88,7 +88,7 @@ def recognise(source: TrainingSource) -> bool:
 
 def read(source: TrainingSource, given: Given) -> Draft:
     """Return what the configuration says."""
-    model, root = model_of(source, given), source.root
+    model, root = find_model(source, given), source.root
     if root["sim"].get("mujoco"):
         raise ToolError(
             f"{source.path.name}: expected a configuration of Isaac Lab, found one of mjlab "
@@ -393,7 +393,7 @@ def _function(root: Node, term: Node) -> tuple[str, str]:
 
 def _refuse_simulator_order(term: Node) -> None:
     """Raise where a term reads joints, and does not list them by name in an order that it keeps."""
-    if TERMS[term_of(term["func"].last_name())].size != "joints":
+    if TERMS[find_term(term["func"].last_name())].size != "joints":
         return
     params = term.get("params")
     asset = params.get("asset_cfg") if params else None

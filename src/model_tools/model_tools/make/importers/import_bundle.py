@@ -44,7 +44,7 @@ from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import Reader, read_bytes
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError
 from policy_core.observation.scan_scene import check_scenes
 
@@ -161,7 +161,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
             "exported as a whole"
         ) from error
     artifact = draft.find(("model", "artifacts", "onnx"))
-    artifact["sha256"] = sha256_of(file)
+    artifact["sha256"] = sha256_file(file)
     artifact["made"] = f"weights of {', '.join(model.external_files)} merged into the model"
 
 

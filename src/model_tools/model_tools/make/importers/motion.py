@@ -84,7 +84,7 @@ def _put_clip(draft: Draft, clip: Path | None, *, has_anchor: bool) -> None:
     model = draft.model
     inside, missing = "", _missing(draft, has_anchor=has_anchor)
     if missing == []:
-        arrays = _frames_of(draft, has_anchor=has_anchor)
+        arrays = _read_frames(draft, has_anchor=has_anchor)
         _put_first_pose(draft, arrays)
         origin = f"{len(arrays['joint_pos'])} frames inside {model.path.name}"
         draft.keep("motion.clip", CLIP_FILE, _packed(arrays), origin)
@@ -137,7 +137,7 @@ def _anchor_body(draft: Draft) -> str:
     return body if isinstance(body, str) else ""
 
 
-def _frames_of(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
+def _read_frames(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
     """Return the clip inside a model, whose other inputs do not change it."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)

@@ -177,7 +177,7 @@ def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]
     return None if period is None else period.number(), list(stated)
 
 
-def term_of(function: str) -> str:
+def find_term(function: str) -> str:
     """Return the contract's term for a function, `external` for one that it does not know."""
     return _KNOWN.get(function, "external")
 
@@ -185,7 +185,7 @@ def term_of(function: str) -> str:
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     # A function `phase` that has a period is one.
     is_phase = term.function == "phase" and term.period_s
-    kind = "phase" if is_phase else "height_scan" if term.scan else term_of(term.function)
+    kind = "phase" if is_phase else "height_scan" if term.scan else find_term(term.function)
     entry: dict[str, Any] = {"term": kind}
     if term.scan:
         entry |= {"topic": f"{PERCEPTION}{term.name}", "scan": dict(term.scan)}
@@ -198,7 +198,7 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         }
     if kind == "phase":
         entry["period_s"] = term.period_s or todo("period of the phase, s")
-        if kind != term_of(term.function):
+        if kind != find_term(term.function):
             entry["parts"] = todo("order of the two values: [sin, cos] or [cos, sin]")
         if term.reads is None or term.reads:
             also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""

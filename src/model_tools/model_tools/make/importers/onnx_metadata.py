@@ -25,7 +25,7 @@ from model_tools.make.importers.robot_file import put_robot_limits, read_urdf
 from model_tools.make.importers.source import (
     Given,
     TrainingSource,
-    model_of,
+    find_model,
     put_model,
     single_input,
 )
@@ -53,7 +53,7 @@ def recognise(source: TrainingSource) -> bool:
 
 def read(source: TrainingSource, given: Given) -> Draft:
     """Return what the metadata say."""
-    model, root = model_of(source, given), source.root
+    model, root = find_model(source, given), source.root
     given.refuse_joints(source, _first(root, "names").key)
     draft = Draft(source.path.name, model)
     names = _list(_first(root, "names")).texts()

@@ -30,7 +30,7 @@ from model_tools.make.importers.source import (
     ONNX_SUFFIX,
     Given,
     TrainingSource,
-    model_of,
+    find_model,
     put_model,
     single_input,
 )
@@ -103,11 +103,11 @@ def _only(root: Node) -> Node:
 def _model(source: TrainingSource, policy: Node, given: Given) -> OnnxModel:
     stated = policy.get("model_name")
     if given.model is not None or stated is None:
-        return model_of(source, given)
+        return find_model(source, given)
     name = stated.text()
     beside = source.path.parent / name
     if Path(name).name == name and beside.suffix == ONNX_SUFFIX and beside.is_file():
-        return model_of(source, replace(given, model=beside))
+        return find_model(source, replace(given, model=beside))
     frames = len(policy.section("observations_history")) or 1
     sizes = (
         f"obs_dim: {policy['num_observations'].whole() * frames} and "

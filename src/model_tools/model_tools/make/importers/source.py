@@ -75,7 +75,7 @@ def read_source(path: Path) -> TrainingSource:
     return TrainingSource(path=path, root=Node(path.name, load_foreign_yaml(path)))
 
 
-def model_of(source: TrainingSource, given: Given) -> OnnxModel:
+def find_model(source: TrainingSource, given: Given) -> OnnxModel:
     """Return the source, where it is a model, else the model that the user named."""
     if source.model is not None:
         if given.model not in (None, source.path):

@@ -89,7 +89,7 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
             f"format leaves out; give {_BY_NAME} of unitree's robots, with the robot's "
             "URDF or MJCF file, or with names in policy order"
         )
-    robot = _robot_of(given, places)
+    robot = _find_robot(given, places)
     if robot is not None:
         return _of_motors(root, SDK_JOINTS[robot], places, robot), (
             f"joint_ids_map, from the order of motors of unitree's {robot}"
@@ -133,7 +133,7 @@ def motors(root: Node) -> list[int]:
     return places
 
 
-def _robot_of(given: GivenJoints, places: Sequence[int]) -> str | None:
+def _find_robot(given: GivenJoints, places: Sequence[int]) -> str | None:
     """Return the robot that is named, or the only one whose joints a robot's file has."""
     if not given.origin:
         return given.names[0] if given.names[0] in SDK_JOINTS and len(given.names) == 1 else None

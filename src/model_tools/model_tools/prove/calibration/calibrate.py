@@ -171,7 +171,7 @@ def calibrate(
         progress: Gets how many rows were seen.
         show: Gets what was found, before rows that failed the quality check are refused.
     """
-    form = calibration_files.format_of(request.output, request.form, bundle.contract)
+    form = calibration_files.choose_format(request.output, request.form, bundle.contract)
     with _output(request, form) as place, Collection(place.parent, request.batch) as rows:
         with _report(request) as folder:
             opened, motion = list(sources), MotionOf(bundle)
@@ -196,7 +196,7 @@ def calibrate(
             refuse_poor(name, found.verdict)
         verdict = found.verdict
         provenance = {
-            **calibration_files.origin_of(bundle, name),
+            **calibration_files.describe_origin(bundle, name),
             "rows": coverage.rows,
             "selection": asdict(request.selection),
             "verdict": {

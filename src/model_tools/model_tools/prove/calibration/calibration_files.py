@@ -22,7 +22,7 @@ from model_tools.prove.calibration.measure import FEWEST
 from model_tools.prove.calibration.verdict import CalibrationVerdict
 from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.contract import JointContract
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import F32, Tensor
 from policy_inference.backends.registry import open_backend
 from policy_inference.backends.rknn_toolkit.recipe import DATASET, write_dataset
@@ -39,7 +39,7 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same rows make the same file
 _log = logging.getLogger("model_tools")
 
 
-def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
+def choose_format(output: Path, asked: str | None, contract: JointContract) -> str:
     """Return the format that is asked for, or that the name says."""
     named = output.suffix[1:]
     found = asked or named
@@ -64,7 +64,7 @@ def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
     return found
 
 
-def origin_of(bundle: Bundle, source: str) -> dict[str, Any]:
+def describe_origin(bundle: Bundle, source: str) -> dict[str, Any]:
     return {
         "by": "model_tools calibrate",
         "source": source,
@@ -193,12 +193,12 @@ def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
         _log.warning("%s: %s", file, gap)
 
 
-def hash_of(samples: Path) -> str:
+def hash_samples(samples: Path) -> str:
     """Return the SHA-256 of a file; of a folder, that of the list of its files' hashes."""
     if samples.is_file():
-        return sha256_of(samples)
+        return sha256_file(samples)
     lines = [
-        f"{sha256_of(file)}  {file.relative_to(samples)}\n"
+        f"{sha256_file(file)}  {file.relative_to(samples)}\n"
         for file in sorted(samples.rglob("*"))
         if file.is_file()
     ]

@@ -17,12 +17,12 @@ from model_tools.errors import ToolError
 from model_tools.files.bpu_files import ACT, sample_folders, write_samples
 from model_tools.files.outputs import new_folder
 from model_tools.files.rows import ObservationSource
-from model_tools.prove.calibration.calibration_files import MARKER, origin_of
+from model_tools.prove.calibration.calibration_files import MARKER, describe_origin
 from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     Progress,
     collect_samples,
-    count_of,
+    sample_count,
 )
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.interfaces import F32
@@ -61,7 +61,7 @@ def calibrate_chunks(
         raise ToolError(
             f"expected a format among {', '.join(FORMATS)} for a chunk policy, found {form!r}"
         )
-    count = count_of(source, wanted)
+    count = sample_count(source, wanted)
     owned = (MARKER, *(f"{name}/**" for name in bundle.contract.graphs))
     with new_folder(output, marker=MARKER, owned=owned, force=force) as made:
         with tempfile.TemporaryDirectory(prefix=".samples.", dir=made) as scratch:
@@ -83,7 +83,7 @@ def calibrate_chunks(
             }
         _warn(bundle, ranges)
         whole = {
-            **origin_of(bundle, source.name),
+            **describe_origin(bundle, source.name),
             "samples": count,
             "of": source.count,
             "graphs": ranges,

@@ -76,7 +76,7 @@ def collect_samples(
     Returns:
         Samples by name of the graph.
     """
-    count = count_of(source, count)
+    count = sample_count(source, count)
     if count < _USUAL:
         _log.warning(
             "%s: %d observations to calibrate with; %d to 400 are usual", source.name, count, _USUAL
@@ -129,7 +129,7 @@ def collect_samples(
     }
 
 
-def count_of(source: ObservationSource, wanted: int | None) -> int:
+def sample_count(source: ObservationSource, wanted: int | None) -> int:
     """Return how many observations to take: `wanted`, else the usual number or all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(

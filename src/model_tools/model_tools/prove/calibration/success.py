@@ -37,9 +37,9 @@ from policy_core.bundle.contract import Artifact, Graph
 from policy_core.bundle.contract import Tensor as ContractTensor
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Backend
-from policy_core.members.chunk.graphs import classifier_of
+from policy_core.members.chunk.graphs import make_classifier
 from policy_core.members.chunk.normalise import Units
-from policy_core.members.chunk.settings import ChunkSettings, steps_of
+from policy_core.members.chunk.settings import ChunkSettings, executed_steps
 from policy_core.members.chunk.success import SuccessWatch
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import observation_at
@@ -287,7 +287,7 @@ def _write_golden(
 ) -> None:
     """Add what the classifier of the new contract answers to the golden rows."""
     golden, rows = bundle.golden(), ChunkKind().golden_rows(bundle)
-    classifier = classifier_of(contract, models)
+    classifier = make_classifier(contract, models)
     assert classifier is not None
     golden[GOLDEN_SUCCESS] = np.array(
         [classifier.probability(observation_at(rows, row)) for row in range(len(rows))], np.float32
@@ -300,7 +300,7 @@ def _write_golden(
 
 def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
     """Return the source of the signal: the classifier, or the ranges of joints."""
-    classifier = classifier_of(contract, models)
+    classifier = make_classifier(contract, models)
     if classifier is None:
         return _in_range(contract)
     return lambda observation: classifier.probability(observation.as_observed())
@@ -322,7 +322,7 @@ def reading_ticks(contract: ChunkContract) -> int:
     if contract.classifier is None:
         return 1
     settings = ChunkSettings()
-    steps = steps_of(settings, contract)
+    steps = executed_steps(settings, contract)
     return max(1, steps - int(settings.refill_threshold * steps))
 
 

@@ -16,7 +16,7 @@ from model_tools.prove.calibration.measure import (
     TermCoverage,
 )
 from model_tools.prove.calibration.motion import SHOWN, moved_elsewhere, moved_wrongly
-from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, fields_of
+from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, topic_fields
 
 _USUAL = 512
 """`compile` takes as many."""
@@ -27,7 +27,7 @@ _REPEATED, _SELDOM, _HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
 """A body that turns less while its legs move stands on something; walking is five times that."""
-_ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in fields_of(COMMAND)}
+_ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in topic_fields(COMMAND)}
 """Wherever a robot moves; what it is commanded may well be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")

@@ -17,7 +17,7 @@ from model_tools.files.row_files import read_rows
 from model_tools.files.terms import counts_ticks
 from model_tools.make.act.golden_rows import are_drawn, recorded_rows
 from model_tools.make.unrecorded import drawn_rows
-from model_tools.prove.calibration.calibration_files import hash_of
+from model_tools.prove.calibration.calibration_files import hash_samples
 from model_tools.prove.comparison.candidates import Candidate, OnRows, RowSet
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
@@ -122,7 +122,7 @@ def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: R
     stated = [one.entry.calibration for one in candidates if one.entry.calibration is not None]
     if not stated:
         return RowSet.whole(rows)
-    sha256 = hash_of(file)
+    sha256 = hash_samples(file)
     used = [evenly(len(rows), one.rows) for one in stated if one.sha256 == sha256]
     held = RowSet(rows=rows, judged=np.setdiff1d(everything, np.concatenate([[], *used])))
     if held.left_out:

@@ -18,7 +18,7 @@ from model_tools.prove.comparison.candidates import candidate
 from model_tools.prove.evaluation.plan import Plan, Success
 from model_tools.prove.evaluation.pool import NotDone, TaskPool
 from model_tools.prove.evaluation.statistics import mcnemar, wilson
-from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, tasks_of
+from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, trial_tasks
 from model_tools.simulation.arm import arm_image_size
 from model_tools.simulation.robot import SimulatedRobot
 from policy_core.bundle.bundle import AnyBundle, model_sha256
@@ -54,12 +54,12 @@ class Evaluated:
     def stopped_early(self) -> bool:
         return len(self.tasks) < len(self.plan) * len(self.policies)
 
-    def rows_of(self, policy: EvaluatedPolicy) -> list[TrialRow]:
+    def trial_rows(self, policy: EvaluatedPolicy) -> list[TrialRow]:
         keys = (task.key for task in self.tasks if task.policy is policy)
         return [self.rows[key] for key in keys if key in self.rows]
 
     def successes(self, policy: EvaluatedPolicy) -> tuple[int, int]:
-        rows = self.rows_of(policy)
+        rows = self.trial_rows(policy)
         return sum(succeeded(row, self.plan.success) for row in rows), len(rows)
 
     def pairs(
@@ -165,7 +165,7 @@ def evaluate(
         pool: Runs the trials.
         watch: Called with what there is after each trial, and once at the beginning.
     """
-    tasks = tuple(tasks_of(plan, [*policies]))
+    tasks = tuple(trial_tasks(plan, [*policies]))
     rows = {task.key: row for task in tasks if (row := store.rows.get(task.key)) is not None}
     not_done = dict[str, str]()
 

@@ -17,12 +17,12 @@ import numpy as np
 from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
 from model_tools.prove.evaluation.plan import ARM, FactorRange, shown_value
 from model_tools.prove.evaluation.statistics import mcnemar, wilson
-from model_tools.prove.evaluation.summary import holds, summary_of, worst
+from model_tools.prove.evaluation.summary import holds, summarise, worst
 from model_tools.prove.evaluation.trials import (
     DIGITS,
     TrialRow,
     TrialTask,
-    ground_of,
+    make_ground,
     repeat_reach,
     repeat_walk,
     shown_conditions,
@@ -92,7 +92,7 @@ def evaluation_report(
     Raises:
         PolicyError: A trial that is to be shown does not run here.
     """
-    summary = summary_of(found)
+    summary = summarise(found)
     return Report(
         title=f"Evaluation on {found.plan.robot}",
         values=summary,
@@ -211,7 +211,7 @@ def _estimates(found: Evaluated) -> Iterator[Part]:
     rows = list[tuple[Cell, ...]]()
     for policy in found.policies:
         groups = dict[tuple[str, ...], list[TrialRow]]()
-        for row in found.rows_of(policy):
+        for row in found.trial_rows(policy):
             if row.figures.get("estimate_rmse_mps") is not None:
                 where = tuple(shown_value(row.conditions[name]) for name in names)
                 groups.setdefault(where, []).append(row)
@@ -306,7 +306,7 @@ def _video(task: TrialTask) -> bytes:
                     rate_hz=_RATE_HZ,
                     width=_WIDTH,
                     height=_HEIGHT,
-                    ground=ground_of(task),
+                    ground=make_ground(task),
                 ),
                 file,
                 total=0,

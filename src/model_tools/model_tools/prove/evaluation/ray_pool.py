@@ -46,7 +46,9 @@ class RayPool:
     def run(self, tasks: Iterable[TrialTask]) -> Results[TrialTask, TrialRow]:
         ray = self._ray
         with self._connected() as processors:
-            files = {policy.sha256: ray.put(_files_of(policy.folder)) for policy in self._policies}
+            files = {
+                policy.sha256: ray.put(_read_files(policy.folder)) for policy in self._policies
+            }
             remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_on_node)
             waiting, running = iter(tasks), dict[Any, tuple[TrialTask, float]]()
             while True:
@@ -135,7 +137,7 @@ def _copies() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="model_tools_evaluate-")
 
 
-def _files_of(folder: Path) -> Files:
+def _read_files(folder: Path) -> Files:
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))

@@ -30,7 +30,7 @@ _PARTS = 4
 """Into so many parts of equal width a range is cut, to show how much it matters."""
 
 
-def summary_of(found: Evaluated) -> dict[str, Any]:
+def summarise(found: Evaluated) -> dict[str, Any]:
     """Return all figures; the same on any number of processes, machines and runs."""
     policies = [_policy(found, policy) for policy in found.policies]
     counts = ("trials", "successes", "success_low", "success_high")
@@ -105,7 +105,7 @@ def _rate(rows: Sequence[TrialRow], found: Evaluated) -> dict[str, Any]:
 
 
 def _policy(found: Evaluated, policy: EvaluatedPolicy) -> dict[str, Any]:
-    rows = found.rows_of(policy)
+    rows = found.trial_rows(policy)
     return {
         "policy": policy.label,
         "bundle_sha256": policy.sha256,

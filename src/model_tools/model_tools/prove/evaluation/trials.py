@@ -145,7 +145,7 @@ class TrialRow:
     stopped_by: str
 
 
-def tasks_of(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
+def trial_tasks(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
     """Return all trials of a plan: seed after seed, and of each the policies side by side."""
     suite = suite_sha256()
     return [
@@ -218,7 +218,7 @@ def walk_case(task: TrialTask) -> WalkCase:
         faults=(*pushes, *map(parse_fault, given["faults"])),
         friction=given["friction"],
         latency_ms=given["latency_ms"],
-        ground=ground_of(task),
+        ground=make_ground(task),
         payload_kg=given["payload_kg"],
         joint_friction_nm=given["joint_friction_nm"],
         stiffness_scale=given["stiffness_scale"],
@@ -232,7 +232,7 @@ def walk_case(task: TrialTask) -> WalkCase:
     )
 
 
-def ground_of(task: TrialTask) -> Ground:
+def make_ground(task: TrialTask) -> Ground:
     given = task.conditions
     return Ground(slope_rad=radians(given["slope_deg"]), step_m=given["step_m"], seed=task.seed)
 

@@ -44,7 +44,7 @@ from policy_core.bundle.contract import Artifact, JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.normalise import Units
@@ -130,7 +130,7 @@ def inspect(path: Path) -> InspectionReport:
     except BundleError as error:
         _describe_draft(path, error.problems, report)
         return report
-    report.values["sha256"] = sha256_of(path / CONTRACT_FILE)
+    report.values["sha256"] = sha256_file(path / CONTRACT_FILE)
     if contract.scans:
         report.values["scans"] = {
             topic: {**dataclasses.asdict(scan), "points_m": scan.points}
@@ -169,7 +169,7 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
         file = path / name
         if not file.is_file():
             report.refuse(f"{name} is not there")
-        elif sha256_of(file) != sha256:
+        elif sha256_file(file) != sha256:
             report.refuse(f"{name} has another hash than the contract says")
     if not report.problems:
         try:
@@ -372,7 +372,7 @@ def _of_statistics(contract: ChunkContract) -> Iterator[str]:
     ]
     for what, scaling, names in named:
         still = [
-            name for name, spread in zip(names, _spread_of(scaling), strict=False) if spread == 0.0
+            name for name, spread in zip(names, _spread(scaling), strict=False) if spread == 0.0
         ]
         if still:
             yield (
@@ -381,7 +381,7 @@ def _of_statistics(contract: ChunkContract) -> Iterator[str]:
             )
 
 
-def _spread_of(scaling: Scaling) -> tuple[float, ...]:
+def _spread(scaling: Scaling) -> tuple[float, ...]:
     if scaling.std is not None:
         return scaling.std
     return tuple(high - low for low, high in zip(scaling.min or (), scaling.max or (), strict=True))

@@ -11,13 +11,13 @@ import numpy as np
 
 from model_tools.errors import listed
 from model_tools.files.arrays import read_arrays, read_tensors
-from model_tools.files.file_types import suffix_of
+from model_tools.files.file_types import find_suffix
 from model_tools.files.foreign import Node
 from model_tools.make.importers.import_bundle import choose
 from model_tools.make.importers.source import read_source
 from model_tools.prove.calibration.calibration_files import PROVENANCE, kept_in
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import Tensor
 
 _SAFETENSORS = ".safetensors"
@@ -28,9 +28,9 @@ _LARGEST_SPREAD = 1e3
 
 
 def inspect_arrays(path: Path) -> InspectionReport:
-    arrays = read_tensors(path) if suffix_of(path) == _SAFETENSORS else read_arrays(path)
+    arrays = read_tensors(path) if find_suffix(path) == _SAFETENSORS else read_arrays(path)
     report = InspectionReport(kind="arrays (npz, npy, safetensors)", path=path)
-    report.hash(sha256_of(path))
+    report.hash(sha256_file(path))
     report.values["arrays"] = {
         name: {"dtype": str(array.dtype), "shape": array.shape, **_range(array)}
         for name, array in arrays.items()

@@ -26,7 +26,12 @@ from model_tools.files.lerobot.checkpoint import (
     read_config,
     unsupported,
 )
-from model_tools.files.lerobot.dataset_info import INFO, VERSION, conversion_of, recorded_pairing
+from model_tools.files.lerobot.dataset_info import (
+    INFO,
+    VERSION,
+    conversion_command,
+    recorded_pairing,
+)
 from model_tools.prove.inspect.data_files import suspect_values
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.errors import PolicyError
@@ -211,7 +216,7 @@ def inspect_lerobot_dataset(path: Path) -> InspectionReport:
         _suspect_files(path, info, report)
     else:
         report.suspect(
-            f"version {version}; tools here read {VERSION}; {conversion_of(path, version)}"
+            f"version {version}; tools here read {VERSION}; {conversion_command(path, version)}"
         )
     return report
 

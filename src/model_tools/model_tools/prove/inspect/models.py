@@ -16,7 +16,7 @@ from model_tools.files.onnx_model import DYNAMIC, OnnxModel, read_onnx
 from model_tools.make.checkpoints import require_torch
 from model_tools.prove.inspect.data_files import suspect_values
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.onnx_file import merge_command
 from policy_inference.backends.rknn_file import read_rknn
 
@@ -88,13 +88,13 @@ def _suspect_inputs(model: OnnxModel, report: InspectionReport) -> None:
 
 def inspect_checkpoint(path: Path) -> InspectionReport:
     require_torch()
-    from model_tools.make.checkpoints.load import contents_of, read_checkpoint
+    from model_tools.make.checkpoints.load import read_checkpoint, read_contents
 
     checkpoint, report = (
         read_checkpoint(path),
         InspectionReport(kind="training checkpoint", path=path),
     )
-    found = contents_of(checkpoint)
+    found = read_contents(checkpoint)
     report.hash(checkpoint.sha256)
     report.row("layout", checkpoint.format)
     report.row("values", f"{found.count:,}")
@@ -119,7 +119,7 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
 
 def inspect_torchscript(path: Path) -> InspectionReport:
     report = InspectionReport(kind="TorchScript program", path=path)
-    report.hash(sha256_of(path))
+    report.hash(sha256_file(path))
     # Every member lies below one folder, which is named after the file that was first written.
     found = {member.filename.partition("/")[2]: member.file_size for member in members(path)}
     tensors = [size for name, size in found.items() if name.startswith(("data/", "constants/"))]
@@ -139,7 +139,7 @@ def inspect_torchscript(path: Path) -> InspectionReport:
 
 def inspect_rknn(path: Path) -> InspectionReport:
     model, report = read_rknn(path), InspectionReport(kind="RKNN model", path=path)
-    report.hash(sha256_of(path))
+    report.hash(sha256_file(path))
     report.values.update(
         targets=model.targets, toolkit=model.toolkit, format_version=model.format_version
     )
@@ -167,7 +167,7 @@ def inspect_engine(path: Path) -> InspectionReport:
     report = InspectionReport(kind="TensorRT engine", path=path)
     report.values["size_bytes"] = path.stat().st_size
     report.row("size", f"{path.stat().st_size:,} bytes")
-    report.hash(sha256_of(path))
+    report.hash(sha256_file(path))
     report.row("begins with", head)
     report.suspect(
         "an engine runs only with the TensorRT version and the GPU type that built it, "

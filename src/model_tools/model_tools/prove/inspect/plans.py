@@ -27,7 +27,7 @@ _LARGEST_BYTES = 1 << 28
 _SHOWN = 4
 
 
-def plan_of(bundle: Bundle) -> bytes:
+def make_plan(bundle: Bundle) -> bytes:
     """Return the plan of a bundle under its own limits, of chunk policies with usual settings."""
     return plan_bytes(_controller(bundle).plan(), bytes.fromhex(bundle.sha256))
 
@@ -38,7 +38,7 @@ def _controller(bundle: Any) -> Controller:
     limits = limits_in_force(bundle.contract, stricter)
     if bundle.contract.kind == "chunk":
         return chunk_controller(bundle, idle, limits, lambda: 0, ChunkSettings()).controller
-    chunks = bundle.members_of(ChunkBundle) if bundle.members else {}
+    chunks = bundle.select_members(ChunkBundle) if bundle.members else {}
     runners = {
         name: ChunkRunner(
             worker=idle,

@@ -26,7 +26,7 @@ from policy_core.bundle.state_fields import (
     MOTION_TOPICS,
     STATE_TOPICS,
     StateField,
-    fields_of,
+    topic_fields,
 )
 from policy_core.errors import RobotError
 from policy_core.interfaces import Mode
@@ -183,7 +183,7 @@ def _fields_given(rows: Sequence[StateField], message: Any) -> Iterator[str]:
 
 CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
     **{
-        kind: partial(_fields_given, fields_of(topic.name))
+        kind: partial(_fields_given, topic_fields(topic.name))
         for topic in STATE_TOPICS.values()
         for kind in topic.types
     },

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import is_bag
-from model_tools.files.file_types import PLAN_SUFFIX, PROGRAM, refuse_stand_in, suffix_of
+from model_tools.files.file_types import PLAN_SUFFIX, PROGRAM, find_suffix, refuse_stand_in
 from model_tools.files.lerobot.checkpoint import CONFIG_FILE
 from model_tools.files.lerobot.dataset_info import INFO
 from model_tools.prove.inspect import (
@@ -51,7 +51,7 @@ def inspect_path(path: Path) -> InspectionReport:
     refuse_stand_in(path)
     if is_bag(path):
         return recordings.inspect(path)
-    found = _FILES.get(suffix_of(path))
+    found = _FILES.get(find_suffix(path))
     if path.is_dir():
         found = next((one for file, one in _FOLDERS.items() if (path / file).is_file()), None)
     if found is None:

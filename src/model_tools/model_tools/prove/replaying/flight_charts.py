@@ -20,7 +20,7 @@ from policy_core.bundle.state_fields import (
     IMU,
     JOINT_STATES,
     ODOMETRY,
-    velocity_of,
+    read_velocity,
 )
 from policy_core.interfaces import F64, Mode
 from policy_core.words import FIRST_AWAITED
@@ -229,7 +229,7 @@ class FlightLog:
             twist = message.twist.twist
             self._velocity = np.array([twist.linear.x, twist.linear.y, twist.angular.z])
         elif name == COMMAND:
-            self._command = np.array(velocity_of(message))
+            self._command = np.array(read_velocity(message))
         elif name == FORCES:
             self._feet = tuple(message.names)
             self._forces = np.array(

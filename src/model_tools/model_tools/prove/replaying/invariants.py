@@ -21,15 +21,15 @@ import numpy as np
 from model_tools.prove.replaying.recording import FlightRecording, RecordedTick
 from model_tools.prove.replaying.which_bundle import (
     is_of_set,
-    limits_of,
     recorded_bundle,
     recorded_contract,
+    recorded_limits,
     recorded_set,
 )
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
-from policy_core.guard.bounds import Rule, healthy_of
+from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.guard.limits import Limits, effort_limit
 from policy_core.interfaces import F64, Kind, Mode, OnFault
 
@@ -136,7 +136,7 @@ def check_flight(path: Path) -> CheckedFlight:
         contract = recorded_set(recording, recorded_bundle(recording))
     else:
         contract = recorded_contract(recording)
-    watch = FlightWatch(contract, limits_of(recording), recording)
+    watch = FlightWatch(contract, recorded_limits(recording), recording)
     found = CheckedFlight(recording=recording, checked=watch.checked)
     began_ns = None
     for tick in recording.ticks():
@@ -184,7 +184,7 @@ class FlightWatch:
         self._posed = np.array([kind is Kind.POSITION for kind in kinds])[order]
         self._step = np.full(len(names), np.inf)
         if isinstance(contract, JointContract):
-            self._step = healthy_of(contract)[1][order] * limits.margin
+            self._step = healthy_range(contract)[1][order] * limits.margin
         self._before: RecordedTick | None = None
         self._held, self._hold_began_ns, self._latched = Mode.DAMP, 0, False
         self.checked: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from model_tools.prove.replaying.robot import (
 )
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.state_fields import MOTION_TOPICS, fields_of
+from policy_core.bundle.state_fields import MOTION_TOPICS, topic_fields
 from policy_core.bundle.terms import is_of_anchor
 from policy_core.errors import BackendError
 from policy_core.guard.limits import Limits
@@ -166,7 +166,7 @@ class RecordedJointPolicy(ReplayedPolicy):
             phases = self.state.phases.items()
             found = {name for name, phase in phases if commanded or not phase.is_commanded}
             found.add("tick")
-            live = {field.name for topic in MOTION_TOPICS for field in fields_of(topic)}
+            live = {field.name for topic in MOTION_TOPICS for field in topic_fields(topic)}
             live_known = live & self.state.slices.keys() <= {*sensed}
             pose_known = {"quat_xyzw", "pos_world"} & self.state.slices.keys() <= {*sensed}
             found |= {

@@ -85,7 +85,7 @@ class RecordedWorker:
             ended_ns=result.ended_ns,
             chunk=result.chunk,
             success=result.success,
-            error=error_of(result.error) if result.chunk is None else None,
+            error=read_error(result.error) if result.chunk is None else None,
         )
 
     def forget(self) -> None:
@@ -215,7 +215,7 @@ class RecordedChunkPolicy(ReplayedPolicy):
         self._chunks.judge(tick, stages)
 
 
-def error_of(text: str) -> BackendError | RobotError | NoTargetError:
+def read_error(text: str) -> BackendError | RobotError | NoTargetError:
     """Return the error that an inference ended in, from its recorded text."""
     kind, _, reason = text.partition(": ")
     known = (each for each in (BackendError, RobotError) if each.__name__ == kind)

@@ -134,7 +134,7 @@ class RecordedTick:
     @property
     def rule(self) -> Rule | None:
         """The rule of the guard that its reason begins with, as that of a latched fault does."""
-        return rule_of(self.reason)
+        return find_rule(self.reason)
 
     @property
     def dropped_by(self) -> str:
@@ -150,7 +150,7 @@ class RecordedTick:
         return self.reason.partition(":")[0] or "fault"
 
 
-def rule_of(reason: str) -> Rule | None:
+def find_rule(reason: str) -> Rule | None:
     word = reason.partition(":")[0]
     return next((rule for rule in Rule if rule.value == word), None)
 

@@ -33,15 +33,15 @@ from model_tools.prove.replaying.stages import (
 )
 from model_tools.prove.replaying.which_bundle import (
     against_contract,
-    chunk_settings_of,
-    command_range_of,
     difference,
     is_of_set,
-    limits_of,
     recorded_bundle,
+    recorded_chunk_settings,
+    recorded_command_range,
     recorded_contract,
+    recorded_limits,
     recorded_set,
-    stricter_limits_of,
+    recorded_stricter_limits,
 )
 from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
@@ -130,14 +130,14 @@ class ReplayedFlight:
 
     @property
     def first(self) -> Departure | None:
-        return self._first_of(self.replayer.stages)
+        return self._first_departure(self.replayer.stages)
 
     @property
     def first_judged(self) -> Departure | None:
         """The same of what is judged."""
-        return self._first_of(self.judged_stages)
+        return self._first_departure(self.judged_stages)
 
-    def _first_of(self, names: Iterable[str]) -> Departure | None:
+    def _first_departure(self, names: Iterable[str]) -> Departure | None:
         found = [
             (stage.first.tick, place, stage.first)
             for place, stage in enumerate(map(self.replayer.stages.__getitem__, names))
@@ -178,7 +178,7 @@ def replay(
             f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "
             f"found one of a {bundle.contract.kind} policy"
         )
-    limits = limits_of(recording)
+    limits = recorded_limits(recording)
     broken, tightened = against_contract(limits, contract)
     log = FlightLog(contract, recording.info, recording.count)
     with ExitStack() as opened:
@@ -211,7 +211,7 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
         bundle: The set that ran.
         opened: Takes the models of its members.
     """
-    on = _AgainOn(recording, bundle.contract, limits_of(recording), "", {}, opened)
+    on = _AgainOn(recording, bundle.contract, recorded_limits(recording), "", {}, opened)
     return _set_again(on, bundle).replayer
 
 
@@ -275,7 +275,7 @@ def _chunks_again(on: _AgainOn, bundle: ChunkBundle) -> _Again:
             "not recorded, so its model cannot be run again; its chunks are taken from the "
             "recording"
         )
-    settings = chunk_settings_of(recording)
+    settings = recorded_chunk_settings(recording)
     judgement, because = Judgement.EXACT, "the same machine and contract"
     if bundle.sha256 != info.bundle_sha256 and (other := difference(on.contract, bundle)):
         judgement, because = Judgement.WHAT_IF, other
@@ -291,7 +291,7 @@ def _chunks_again(on: _AgainOn, bundle: ChunkBundle) -> _Again:
 
 
 def _joints_again(on: _AgainOn, bundle: JointBundle) -> _Again:
-    recording, backend, within = on.recording, on.open(bundle), command_range_of(on.recording)
+    recording, backend, within = on.recording, on.open(bundle), recorded_command_range(on.recording)
     judgement, because = _judgement(recording, on.contract, bundle, backend)
     seeded = judgement is not Judgement.WHAT_IF
 
@@ -308,13 +308,13 @@ def _joints_again(on: _AgainOn, bundle: JointBundle) -> _Again:
 
 def _set_again(on: _AgainOn, bundle: SetBundle) -> _Again:
     recording = on.recording
-    members = bundle.members_of(JointBundle)
+    members = bundle.select_members(JointBundle)
     models = {name: on.open(member) for name, member in members.items()}
     others = _other_place(recording, next(iter(models.values()), None))
     settings = ChunkSettings()
-    if bundle.members_of(ChunkBundle):
-        settings = chunk_settings_of(recording)
-    stricter = stricter_limits_of(recording)
+    if bundle.select_members(ChunkBundle):
+        settings = recorded_chunk_settings(recording)
+    stricter = recorded_stricter_limits(recording)
     return on.again(
         bundle,
         {f"{name}.": (member, models[name]) for name, member in members.items()},

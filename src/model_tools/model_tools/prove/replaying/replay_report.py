@@ -148,16 +148,16 @@ def _flown(found: ReplayedFlight) -> Facts:
         ("guard", counted(found) or "changed nothing"),
         *((f"unreadable messages, {name}", n) for name, n in found.replayer.unreadable.items()),
     ]
-    if torque := _largest_of(shown["largest_torque_share"]):
+    if torque := _find_largest(shown["largest_torque_share"]):
         rows.append((f"largest torque, % of the limit, {torque[0]}", 100 * torque[1]))
-    if age := _largest_of(shown["largest_age_s"]):
+    if age := _find_largest(shown["largest_age_s"]):
         rows.append((f"oldest input, ms, {age[0]}", 1e3 * age[1]))
     trip = flight.trip
     word = Verdict("no fault", Tone.GOOD) if trip is None else Verdict(trip.mode.name, Tone.BAD)
     return Facts(title="flight", rows=rows, verdict=word)
 
 
-def _largest_of(values: dict[str, float]) -> tuple[str, float] | None:
+def _find_largest(values: dict[str, float]) -> tuple[str, float] | None:
     known = {name: value for name, value in values.items() if np.isfinite(value)}
     return max(known.items(), key=lambda item: item[1], default=None)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded, command_names, state_names
-from model_tools.prove.replaying.recording import Info, RecordedTick, rule_of
+from model_tools.prove.replaying.recording import Info, RecordedTick, find_rule
 from model_tools.prove.replaying.robot import RecordedClock, ReplayedPolicy, ReplayedRobot
 from model_tools.prove.replaying.stages import (
     COMMAND,
@@ -26,7 +26,7 @@ from model_tools.prove.replaying.stages import (
     TickStages,
 )
 from policy_core.bundle.bundle import Bundle
-from policy_core.bundle.state_fields import fields_of
+from policy_core.bundle.state_fields import topic_fields
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode, OnFault
 from policy_core.observation.state import EXTERNAL
@@ -216,7 +216,7 @@ class Replayer:
         robot = self._robot
         mode, reason = robot.controller.latest_tick.mode, robot.controller.latest_tick.reason
         faulty = tick.reason and mode is Mode.DAMP
-        same = mode is tick.mode and not (faulty and rule_of(reason) is not tick.rule)
+        same = mode is tick.mode and not (faulty and find_rule(reason) is not tick.rule)
         if same and not robot.refused:
             stages.agree(GUARD)
             return True
@@ -253,7 +253,7 @@ class Replayer:
 
 def _fields(name: str) -> list[str]:
     """Return the fields of the state that an input gives."""
-    return [field.name for field in fields_of(name)] or [f"{EXTERNAL}{name}"]
+    return [field.name for field in topic_fields(name)] or [f"{EXTERNAL}{name}"]
 
 
 def _require_recorded(

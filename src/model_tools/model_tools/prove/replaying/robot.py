@@ -18,7 +18,7 @@ from model_tools.prove.replaying.recorded_inputs import Recorded
 from model_tools.prove.replaying.recording import RecordedTick
 from model_tools.prove.replaying.stages import TickStages
 from policy_core.bundle.body import Body
-from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
+from policy_core.bundle.state_fields import COMMAND, JOINT_STATES, read_velocity
 from policy_core.control.authority import AUTHORITY, AuthorityRequest
 from policy_core.control.controller import FADE_COMMAND, Controller
 from policy_core.errors import RefusedError, RobotError
@@ -280,7 +280,7 @@ class ReplayedRobot:
             if reader is not None:
                 reader.read(message)
             elif not controller.command.set(
-                velocity_of(message), tick.time_ns - (tick.ages_ns.get(name) or 0)
+                read_velocity(message), tick.time_ns - (tick.ages_ns.get(name) or 0)
             ):
                 return False
         except RobotError:

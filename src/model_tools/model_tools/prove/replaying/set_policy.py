@@ -38,8 +38,8 @@ from policy_core.sets.controller import (
     SWITCH,
     WAY_BACK,
     SensedState,
-    cameras_of,
-    policy_set_of,
+    list_cameras,
+    make_policy_set,
     set_controller,
     set_inputs,
 )
@@ -94,7 +94,7 @@ class RecordedSetPolicy(ReplayedPolicy):
         self._chunks = dict[str, RecordedChunks]()
         without_model = [name for name, each in bundle.members.items() if not each.models]
         runners: dict[str, Any] = {**dict.fromkeys(without_model), **self._models}
-        for name, member in bundle.members_of(ChunkBundle).items():
+        for name, member in bundle.select_members(ChunkBundle).items():
             arm = member.contract
             fields = StateVector(state_sizes(arm)).slices
             values = [f"{name}.{each}" for each in state_names(arm.joints.on_robot(), fields)]
@@ -105,11 +105,11 @@ class RecordedSetPolicy(ReplayedPolicy):
                 expected_s=0.0,
                 longest_hold_ns=limits_in_force(arm, stricter_limits).damp_after_ns,
             )
-        policy_set = policy_set_of(bundle, runners, self.state, inputs, clock)
+        policy_set = make_policy_set(bundle, runners, self.state, inputs, clock)
         self.policy_set = policy_set
         for name, chunks in self._chunks.items():
             chunks.frames = policy_set.members[name].frames
-        self.outside = {camera_input(name) for name in cameras_of(contract)}
+        self.outside = {camera_input(name) for name in list_cameras(contract)}
         self.controller = set_controller(contract, policy_set, self.state, inputs, limits, clock)
         self.requests = {
             WAY_BACK: policy_set.go_back,
@@ -117,7 +117,7 @@ class RecordedSetPolicy(ReplayedPolicy):
         }
         self._inputs, self._outputs = dict[str, Tensor](), dict[str, Tensor]()
         self._names = dict[str, list[str]]()
-        joints = bundle.members_of(JointBundle)
+        joints = bundle.select_members(JointBundle)
         for name, model in self._models.items():
             of = joints[name].contract
             called = {tensor: input_names(of, tensor) for tensor in model.built}

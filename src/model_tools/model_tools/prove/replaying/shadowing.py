@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.recorded_chunks import RecordedChunkPolicy, error_of
+from model_tools.prove.replaying.recorded_chunks import RecordedChunkPolicy, read_error
 from model_tools.prove.replaying.recording import FlightRecording, RecordedTick
 from model_tools.prove.replaying.replay import replayed_set
 from model_tools.prove.replaying.replayer import Replayer
 from model_tools.prove.replaying.stages import OUTPUTS, STAGES
 from model_tools.prove.replaying.which_bundle import (
-    chunk_settings_of,
     is_of_set,
-    limits_of,
     recorded_bundle,
+    recorded_chunk_settings,
     recorded_contract,
+    recorded_limits,
 )
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import Bundle
@@ -194,7 +194,11 @@ def _flown(recording: FlightRecording, active: Any, name: str, opened: ExitStack
 
 
 def _replayed_chunks(recording: FlightRecording, contract: Any) -> _Flown:
-    info, settings, limits = recording.info, chunk_settings_of(recording), limits_of(recording)
+    info, settings, limits = (
+        recording.info,
+        recorded_chunk_settings(recording),
+        recorded_limits(recording),
+    )
     content = info.contract.encode("utf-8")
     flown = ChunkBundle(path=recording.path, contract=contract, content=content)
     replayer = Replayer(
@@ -377,7 +381,7 @@ def _chunk_shadow(
         """Return the chunk that answers an observation: computed, else as recorded."""
         found = inferences.get(sensed.time_ns)
         if found is not None and found.chunk is None:
-            raise error_of(found.error)
+            raise read_error(found.error)
         if compute is not None:
             return compute(sensed)
         if found is None or found.chunk is None:
@@ -393,7 +397,7 @@ def _chunk_shadow(
         limits_in_force(bundle.contract, StricterLimits()),
         active,
         flown.sizes,
-        chunk_settings_of(recording),
+        recorded_chunk_settings(recording),
         mode,
     )
 

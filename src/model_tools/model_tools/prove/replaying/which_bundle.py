@@ -22,7 +22,7 @@ from policy_core.bundle.contract import VelocityCommand
 from policy_core.bundle.load import bundle_folder, load_bundle, parse_contract
 from policy_core.bundle.schema import parse_yaml
 from policy_core.bundle.set_contract import HostedContract
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError, PolicyError
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import F64
@@ -52,7 +52,7 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
             places.append(bundle_folder(name))
     for place in places:
         files = [file for name in (CONTRACT_FILE, SET_FILE) if (file := place / name).is_file()]
-        hashes = [sha256_of(file) for file in files]
+        hashes = [sha256_file(file) for file in files]
         if info.bundle_sha256 in hashes:
             return load_bundle(place, kind=Bundle)
         found.append(f"{place}: {', '.join(hashes) or 'no bundle'}")
@@ -146,7 +146,7 @@ def _setting(recording: FlightRecording, key: str, read: Callable[[str], Any], w
         ) from error
 
 
-def chunk_settings_of(recording: FlightRecording) -> ChunkSettings:
+def recorded_chunk_settings(recording: FlightRecording) -> ChunkSettings:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(ChunkSettings):
         key = f"{_CHUNKS}{field.name}"
@@ -164,7 +164,7 @@ def _missing(recording: FlightRecording, key: str) -> ToolError:
     )
 
 
-def command_range_of(recording: FlightRecording) -> VelocityCommand | None:
+def recorded_command_range(recording: FlightRecording) -> VelocityCommand | None:
     """Return the range to which a trial narrowed velocity commands; None where none did."""
     found = _setting(
         recording,
@@ -175,12 +175,12 @@ def command_range_of(recording: FlightRecording) -> VelocityCommand | None:
     return None if found is None else VelocityCommand(min=tuple(found[0]), max=tuple(found[1]))
 
 
-def stricter_limits_of(recording: FlightRecording) -> StricterLimits:
+def recorded_stricter_limits(recording: FlightRecording) -> StricterLimits:
     """Return how long a chunk policy in a set may hold its joints, if a parameter says so."""
     return StricterLimits(damp_after_s=_setting(recording, _DAMP_AFTER, float, "a number"))
 
 
-def limits_of(recording: FlightRecording) -> Limits:
+def recorded_limits(recording: FlightRecording) -> Limits:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Limits):
         key = f"{_PREFIX}{field.name}"

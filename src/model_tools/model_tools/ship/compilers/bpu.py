@@ -75,7 +75,7 @@ class BpuCompiler:
 
     def compile_all(self, orders: Sequence[CompileOrder]) -> list[Made]:
         """Write a workspace of all graphs, and let the vendor's compiler work in it."""
-        order, graphs = orders[0], [graph_of(order) for order in orders]
+        order, graphs = orders[0], [graph_entry(order) for order in orders]
         settings = _settings(order)
         tool = settings.toolchain.tool
         if "compiled" in order.options:
@@ -90,7 +90,7 @@ class BpuCompiler:
             return [_taken(folder, one, settings, release) for one in orders]
 
 
-def graph_of(order: CompileOrder) -> BpuGraph:
+def graph_entry(order: CompileOrder) -> BpuGraph:
     """Return what the workspace needs of a graph; samples with names are those of ACT."""
     assert order.samples is not None
     return BpuGraph(

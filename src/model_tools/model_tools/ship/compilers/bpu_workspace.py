@@ -30,13 +30,13 @@ from model_tools.files.observation_sources import open_source
 from model_tools.prove.calibration.graph_samples import (
     Progress,
     collect_samples,
-    count_of,
+    sample_count,
 )
 from model_tools.ship.compilers.bpu_graph import BpuGraph, fits, write_prepared
 from model_tools.ship.compilers.compile_request import reference
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 
 RESULTS, BUILD_LOG = "bpu_output", "build.log"
 WORKING = "model_output"
@@ -105,7 +105,7 @@ def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
     """
     described = {
         graph.name: {
-            "model_sha256": sha256_of(graph.model),
+            "model_sha256": sha256_file(graph.model),
             "samples": len(next(iter(graph.samples.values()))),
             "samples_sha256": graph.samples_sha256(),
         }
@@ -242,7 +242,7 @@ def prepare_workspace(
             f"{bundle_folder}: expected no workspace there yet, found {RECORD}; name another folder"
         )
     source = open_source(bundle.contract, dataset)
-    count = count_of(source, wanted)
+    count = sample_count(source, wanted)
     with tempfile.TemporaryDirectory(prefix=".workspace.", dir=bundle_folder) as scratch:
         samples, growing = Path(scratch, "samples"), Path(scratch, "workspace")
         samples.mkdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import remove_section, set_section
 from model_tools.files.outputs import new_folder
-from model_tools.prove.calibration.calibration_files import hash_of
+from model_tools.prove.calibration.calibration_files import hash_samples
 from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.compile_request import (
     CompileRequest,
@@ -36,7 +36,7 @@ from policy_core.bundle.bundle import (
 from policy_core.bundle.contract import Artifact, Calibration, File
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import read_bytes
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import Tensor
 
 
@@ -129,7 +129,7 @@ def _artifacts(
         how += f" of {samples.name}"
         calibration = Calibration(
             source=samples.name,
-            sha256=hash_of(samples),
+            sha256=hash_samples(samples),
             rows=len(next(iter(order.samples.values()))),
         )
     for name, file in {backend: made.file or order.output, **made.beside}.items():
@@ -141,7 +141,7 @@ def _artifacts(
             target=order.target,
             tool=made.tool,
             made=how,
-            compiled_from=sha256_of(order.model),
+            compiled_from=sha256_file(order.model),
             integers=made.integers,
             calibration=calibration,
         )

@@ -21,7 +21,7 @@ from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     Progress,
     collect_samples,
-    count_of,
+    sample_count,
 )
 from model_tools.ship.compilers.compile_request import CompileRequest
 from policy_core.bundle.bundle import CONTRACT_FILE, Bundle, JointBundle, stated_hashes
@@ -70,7 +70,7 @@ class ChunkModels:
             return lambda folder: {}
         bundle, request = self._bundle, self._request
         opened = open_source(bundle.contract, source, request.topics)
-        count = count_of(opened, request.samples)
+        count = sample_count(opened, request.samples)
 
         def collect(folder: Path) -> Samples:
             found = collect_samples(bundle, opened, count, folder, progress)

@@ -11,7 +11,7 @@ import onnxruntime
 
 from model_tools.errors import ToolError
 from model_tools.ship.compilers.compiler import CompileOrder, Made
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
@@ -54,7 +54,7 @@ class OipCompiler:
             model=name,
             version=options.get("version", ""),
             # Of another precision another file is served.
-            sha256=sha256_of(order.model) if order.precision == "fp32" else "",
+            sha256=sha256_file(order.model) if order.precision == "fp32" else "",
             tolerance=tolerance,
             endpoint=options.get("endpoint", ""),
         )

@@ -24,10 +24,10 @@ from model_tools.ship.compilers.rknn_toolkit import (
     REMEDIES,
     TARGETS,
     RknnSettings,
+    rknn_settings,
     run_toolkit,
-    settings_of,
 )
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor
 from policy_inference.backends.onnx import OnnxBackend
@@ -60,7 +60,7 @@ class RknnCompiler:
     def compile(self, order: CompileOrder) -> Made:
         """Write `order.output`, and beside it the model for `rknn_sim`."""
         assert order.target is not None  # one of ours
-        settings = settings_of(order.precision, order.target, order.options)
+        settings = rknn_settings(order.precision, order.target, order.options)
         if order.samples is not None and (rows := _rows(order.samples)) < _ENOUGH:
             _log.warning(
                 "rknn: %d rows to calibrate with; from %d on the largest errors are several "
@@ -109,7 +109,7 @@ def _recipe(order: CompileOrder, settings: RknnSettings) -> Recipe:
         raise ToolError(
             f"{order.model}: expected inputs in float32, found {odd}; cast them inside the model"
         )
-    tag = f"policy_inference onnx=sha256:{sha256_of(order.model)} precision={order.precision}"
+    tag = f"policy_inference onnx=sha256:{sha256_file(order.model)} precision={order.precision}"
     return Recipe(
         target=settings.target,
         precision=order.precision,

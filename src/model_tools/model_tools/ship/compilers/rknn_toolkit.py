@@ -170,10 +170,10 @@ class RknnSettings:
     analyse: bool
 
 
-def settings_of(precision: str, target: str, options: Mapping[str, str]) -> RknnSettings:
+def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> RknnSettings:
     """Return the settings for a precision, chip and options."""
     chip = "rk3588" if target == "rk3588s" else target
-    offered = precisions_of(chip)
+    offered = list_precisions(chip)
     if precision not in offered:
         raise ToolError(
             f"rknn: expected a precision that {target} has ({', '.join(offered)}), "
@@ -209,7 +209,7 @@ def settings_of(precision: str, target: str, options: Mapping[str, str]) -> Rknn
     )
 
 
-def precisions_of(chip: str) -> tuple[str, ...]:
+def list_precisions(chip: str) -> tuple[str, ...]:
     """Return the precisions that a chip has."""
     return tuple(
         name

@@ -25,7 +25,7 @@ from model_tools.ship.release.release_file import (
 from policy_core.bundle.bundle import SIGNATURE_FILE
 from policy_core.bundle.contract_difference import contract_differences
 from policy_core.bundle.load import bundle_folder, load_bundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_inference.candidate.expectation import ExpectedDistance, expected_distances
 
 EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
@@ -111,7 +111,7 @@ def record(
     sources = release.sources(stage)
     for robot, report in reports:
         found = read_report(release, stage, robot, report, _name(report, file))
-        sha256 = sha256_of(report)
+        sha256 = sha256_file(report)
         _refuse_replayed(sources, found, sha256, report)
         for name in found:
             sources.setdefault(name, []).append(sha256)
@@ -119,7 +119,7 @@ def record(
     if not robots:
         raise ToolError("--evidence: expected a report, found none")
     files = {
-        _name(one, file): sha256_of(one) for one in (*(path for _, path in reports), *attached)
+        _name(one, file): sha256_file(one) for one in (*(path for _, path in reports), *attached)
     }
     return add_event(
         file, "recorded", stage, by or getpass.getuser(), robots=robots, files=files, seen=release
@@ -241,7 +241,7 @@ def _evidence_problems(release: Release, file: Path) -> list[str]:
     problems = []
     for name, sha256 in release.files(release.stage).items():
         try:
-            if sha256_of(file.parent / name) != sha256:
+            if sha256_file(file.parent / name) != sha256:
                 problems.append(f"{name}: was changed after it was recorded")
         except OSError as error:
             problems.append(f"{name}: {error.strerror}")

@@ -23,7 +23,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import Reader
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError
 from testkit.wording import check_wording, lines_with, refusal
 
@@ -118,7 +118,7 @@ def test_weights_in_a_second_file_are_merged_into_the_model(
     import_bundle(request, tmp_path / "bundle")
     artifact = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.model.artifacts["onnx"]
     merged = tmp_path / "bundle" / "policy.onnx"
-    assert artifact.sha256 == sha256_of(merged)
+    assert artifact.sha256 == sha256_file(merged)
     assert "policy.onnx.data" in str(artifact.made)
     (tensor,) = onnx.load(str(merged), load_external_data=False).graph.initializer
     assert np.all(onnx.numpy_helper.to_array(tensor) == 0.5)
@@ -245,7 +245,7 @@ def keep_statistics(request: ImportRequest) -> Path:
     stats = request.model.with_name("obs_stats.npz")
     np.savez(stats, mean=np.ones(DEPLOY_WIDTH), std=np.full(DEPLOY_WIDTH, 2.0))
     model = onnx.load(str(request.model))
-    entry = {"file": stats.name, "sha256": sha256_of(stats)}
+    entry = {"file": stats.name, "sha256": sha256_file(stats)}
     onnx.helper.set_model_props(model, {"obs_stats": json.dumps(entry)})
     onnx.save(model, str(request.model))
     return stats

@@ -18,7 +18,7 @@ from model_tools.prove.evaluation.statistics import (
     pairs_needed,
     wilson,
 )
-from model_tools.prove.evaluation.summary import holds, summary_of
+from model_tools.prove.evaluation.summary import holds, summarise
 from model_tools.prove.evaluation.trials import TrialTask
 from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
@@ -41,8 +41,8 @@ def test_the_summary_is_the_same_in_whatever_order_trials_end(tmp_path: Path, ah
         factors=Factors(friction=(0.5, 1.0), latency_ms=FactorRange(min=0.0, max=20.0)),
         success=Success(tilt_deg=43.0),
     )
-    found = summary_of(evaluated(tmp_path / "some", planned, OrderedPool(good, ahead=ahead), TWO))
-    expected = summary_of(evaluated(tmp_path / "one", planned, OrderedPool(good), TWO))
+    found = summarise(evaluated(tmp_path / "some", planned, OrderedPool(good, ahead=ahead), TWO))
+    expected = summarise(evaluated(tmp_path / "one", planned, OrderedPool(good), TWO))
     assert found == expected
     assert (found["trials"], found["successes"]) == (80, 70)
     (difference,) = found["differences"]
@@ -90,7 +90,7 @@ def test_a_trial_without_a_result_fails_the_evaluation_and_is_tried_again(tmp_pa
     planned = plan(first_seed=999, seeds=2)
     found = evaluated(tmp_path, planned, OrderedPool(good))
     assert not holds(found)
-    assert summary_of(found)["not_done"] == 1
+    assert summarise(found)["not_done"] == 1
     assert list(found.not_done.values()) == ["no reason"]
     assert len(list(lines(tmp_path))) == 1
 
@@ -117,7 +117,7 @@ def test_it_stops_once_the_answer_is_certain_and_counts_the_same(
     assert found.stopped_early
     assert len(found.tasks) == 50
     assert 50 <= len(pool.done) <= 50 + ahead
-    assert summary_of(found)["trials"] == 50
+    assert summarise(found)["trials"] == 50
     assert holds(found)
 
 

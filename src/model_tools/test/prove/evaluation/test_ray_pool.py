@@ -15,7 +15,7 @@ from model_tools.prove.evaluation.evaluate import Evaluated, evaluate, trial_sto
 from model_tools.prove.evaluation.evaluate import evaluated_policies as policies_of
 from model_tools.prove.evaluation.pool import LocalPool
 from model_tools.prove.evaluation.ray_pool import RayPool
-from model_tools.prove.evaluation.summary import summary_of
+from model_tools.prove.evaluation.summary import summarise
 from model_tools.prove.evaluation.trials import run_trial
 from policy_core.bundle.load import load_bundle
 
@@ -72,7 +72,7 @@ def test_a_killed_node_changes_no_result(cluster: Any, tmp_path: Path) -> None:
     with trial_store(tmp_path / "near") as store:
         local = LocalPool(run_trial, 2, time_limit_s=300.0)
         near = evaluate(plan, policies, store, local)
-    assert summary_of(far) == summary_of(near)
+    assert summarise(far) == summarise(near)
     assert dict(far.rows) == dict(near.rows)
 
 

@@ -14,7 +14,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import set_section
 from model_tools.prove.evaluation.evaluate import evaluated_policies
-from model_tools.prove.evaluation.trials import TrialTask, run_trial, tasks_of, walk_case
+from model_tools.prove.evaluation.trials import TrialTask, run_trial, trial_tasks, walk_case
 from policy_core.bundle.load import load_bundle
 from testkit.wording import refusal
 
@@ -28,7 +28,7 @@ def task_of(folder: Path, bundle: str | Path = "lite3_walk", **content: Any) -> 
     """Return the first trial of a plan for a bundle."""
     planned = plan_of(folder, **{"duration_s": 4.0, **content})
     policies = evaluated_policies(planned, [load_bundle(BUNDLES / bundle)], {})
-    return tasks_of(planned, policies)[0]
+    return trial_tasks(planned, policies)[0]
 
 
 def test_a_trial_gives_the_same_result_each_time(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_the_seed_draws_pushes_commands_and_ground_and_both_policies_get_the_sam
     policies = [
         evaluated_policies(plan(), [load_bundle(BUNDLES / "lite3_walk")], {})[0],
     ]
-    cases = [walk_case(task) for task in tasks_of(planned, policies)]
+    cases = [walk_case(task) for task in trial_tasks(planned, policies)]
     assert {case.faults[0].target for case in cases} == {"front", "rear", "left", "right"}
     times_s = [case.faults[0].start_s for case in cases]
     assert 2.0 <= min(times_s) < max(times_s) < 19.0
     assert len({str(case.schedule) for case in cases}) == 40
     assert {case.ground.seed for case in cases} == set(range(1, 41))
-    assert [walk_case(task) for task in tasks_of(planned, policies)] == cases
+    assert [walk_case(task) for task in trial_tasks(planned, policies)] == cases
 
 
 @pytest.mark.slow

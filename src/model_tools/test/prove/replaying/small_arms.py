@@ -21,13 +21,13 @@ from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER
 from policy_core.members.chunk.worker import ChunkAnswer, Request
 from policy_core.observation.images import Frame
-from policy_inference.flight.description import Topic, flight_of, settings_of
+from policy_inference.flight.description import Topic, flight_settings, make_flight
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
 from policy_inference.flight.worker_tap import WorkerTap
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from policy_inference.messages.readers import state_reader
 from testkit.chunk_bundles import write_chunk_bundle
 
@@ -90,7 +90,7 @@ class ArmFlight:
         limits = limits_in_force(contract, StricterLimits())
         self.clock_ns = self._due_ns = START_NS
         self.fails = False
-        self.tap = WorkerTap(worker_of(self._run, self._clock, self.settings, inline=True))
+        self.tap = WorkerTap(make_worker(self._run, self._clock, self.settings, inline=True))
         self.runtime = chunk_controller(tiny_policy, self.tap, limits, self._clock, self.settings)
         self.controller = self.runtime.controller
         self._leads = self.runtime.requests.person is not None
@@ -103,12 +103,12 @@ class ArmFlight:
         self._period_ns, self._types = contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         backend: Any = NamedBackend()
-        self._flight = flight_of(
+        self._flight = make_flight(
             tiny_policy,
             backend,
             self.controller,
             [JOINT_STATES, *([_LEADER_TOPIC] if self._leads else [])],
-            settings={**settings_of(limits, backend, chunks=self.settings), **(facts or {})},
+            settings={**flight_settings(limits, backend, chunks=self.settings), **(facts or {})},
         )
         self.ring = Ring(self.controller.latest_tick, self.tap, 2000, state_every)
         self.tap.show(self.ring)

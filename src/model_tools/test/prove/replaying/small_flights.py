@@ -19,14 +19,14 @@ from model_tools.prove.replaying.replay import ReplayedFlight, replay
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.bundle.state_fields import velocity_of
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.state_fields import read_velocity
+from policy_core.bundle.verified import sha256_file
 from policy_core.control.controller import Controller
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend, Mode
 from policy_core.members.joint import joint_controller
 from policy_inference.backends.registry import open_backend
-from policy_inference.flight.description import flight_of, settings_of
+from policy_inference.flight.description import flight_settings, make_flight
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring
@@ -57,8 +57,8 @@ class SmallFlight:
         self._stops = False
         self._period_ns, self._types = tiny_policy.contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
-        self._flight = flight_of(
-            tiny_policy, backend, self.controller, TOPICS, settings=settings_of(limits, backend)
+        self._flight = make_flight(
+            tiny_policy, backend, self.controller, TOPICS, settings=flight_settings(limits, backend)
         )
         self._ring = Ring(self.controller.latest_tick, tap, 1000, state_every)
         tap.show(self._ring)
@@ -179,7 +179,7 @@ class SmallFlight:
         kind = next(topic.type for topic in TOPICS if topic.name == name)
         message = self._types.deserialize_cdr(data, kind)
         if name == TWIST.name:
-            self.controller.command.set(velocity_of(message), self.now_ns)
+            self.controller.command.set(read_velocity(message), self.now_ns)
         else:
             self._readers[name].read(message)
 
@@ -307,7 +307,7 @@ def _motion(folder: Path) -> str:
     )
     chain = "[{joint: hip, position_m: [0, 0, 0.1], axis: [0, 1, 0]}]"
     return (
-        f"{{clip: {{file: motion.npz, sha256: {sha256_of(folder / 'motion.npz')}}}, "
+        f"{{clip: {{file: motion.npz, sha256: {sha256_file(folder / 'motion.npz')}}}, "
         f"at_end: loop, anchor: {{body: trunk, chain: {chain}}}}}"
     )
 

@@ -16,7 +16,7 @@ import yaml
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.control.controller import Controller
 from policy_core.errors import BackendError
 from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
@@ -31,7 +31,7 @@ from policy_core.sets.chunk_member import ChunkMember, ChunkRunner
 from policy_core.sets.controller import (
     SensedState,
     SetRequests,
-    policy_set_of,
+    make_policy_set,
     set_controller,
     set_inputs,
 )
@@ -40,7 +40,7 @@ from policy_inference.flight.description import chunk_settings
 from policy_inference.flight.sensors import JOINT_STATES
 from policy_inference.flight.tap import SetTap, Tap
 from policy_inference.flight.worker_tap import WorkerTap
-from policy_inference.kinds.chunk_worker import worker_of
+from policy_inference.kinds.chunk_worker import make_worker
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.replays import SOME_OR_EACH, replayed_from_states
 
@@ -77,7 +77,7 @@ class SmallSetFlight(SmallFlight):
         }
         state = SensedState(contract, limits)
         inputs = set_inputs(contract, state, limits)
-        self.policy_set = policy_set_of(tiny_policy, self.models, state, inputs, self._clock)
+        self.policy_set = make_policy_set(tiny_policy, self.models, state, inputs, self._clock)
         tap = SetTap(self.policy_set, self.models)
         controller = set_controller(contract, tap, state, inputs, limits, self._clock)
         self.requests = SetRequests(contract, controller, self.policy_set)
@@ -106,7 +106,9 @@ class FlightWithArm(SmallSetFlight):
         model = open_backend(tiny_policy.members["walk"], ["onnx"])[0]
         self.models = {"walk": SlowModel(model, self)}
         self._chunk_shape = arm.chunk.size, len(arm.action.joints)
-        worker = WorkerTap(worker_of(self._answer, self._clock, self.settings, inline=True), "arm")
+        worker = WorkerTap(
+            make_worker(self._answer, self._clock, self.settings, inline=True), "arm"
+        )
         runner = ChunkRunner(
             worker=worker,
             settings=self.settings,
@@ -116,7 +118,7 @@ class FlightWithArm(SmallSetFlight):
         state = SensedState(contract, limits)
         inputs = set_inputs(contract, state, limits)
         runners: Mapping[str, Backend | ChunkRunner] = {**self.models, "arm": runner}
-        self.policy_set = policy_set_of(tiny_policy, runners, state, inputs, self._clock)
+        self.policy_set = make_policy_set(tiny_policy, runners, state, inputs, self._clock)
         member = self.policy_set.members["arm"]
         assert isinstance(member, ChunkMember)
         self._frames = member.frames
@@ -208,7 +210,7 @@ def written_set(
         "members": {
             name: {
                 "bundle": f"../{name}",
-                "sha256": sha256_of(folder / name / "policy.yaml"),
+                "sha256": sha256_file(folder / name / "policy.yaml"),
                 **({} if starts == "clean" else {"starts": starts}),
             }
             for name in members

@@ -13,13 +13,13 @@ import pytest
 from onnx import helper
 
 from model_tools.errors import ToolError, VerdictError
-from model_tools.prove.calibration.calibration_files import hash_of
+from model_tools.prove.calibration.calibration_files import hash_samples
 from model_tools.ship.compilers.compiler import GROUP, available, find_compiler, remedy
 from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Calibration
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import F32, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
@@ -91,7 +91,7 @@ def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(
     check_wording(entry.made)
     assert entry.integers == "unsigned"
     assert entry.calibration == Calibration(
-        source="rollout.npz", sha256=sha256_of(tiny_rows), rows=64
+        source="rollout.npz", sha256=sha256_file(tiny_rows), rows=64
     )
     assert bundle.contract.model.golden == source.model.golden
     # What was said of the former artifact goes; how it has to walk stays.
@@ -111,9 +111,9 @@ def test_a_recording_calibrates_and_is_named_with_its_hash(
         compile_tiny(rows=bag)
     entry, _ = compile_tiny(rows=bag, allow_poor=True).artifact("onnx")  # at most half of them
 
-    assert entry.calibration == Calibration(source="bag", sha256=hash_of(bag), rows=50)
+    assert entry.calibration == Calibration(source="bag", sha256=hash_samples(bag), rows=50)
     (bag / "metadata.yaml").write_text("other", "utf-8")
-    assert hash_of(bag) != entry.calibration.sha256
+    assert hash_samples(bag) != entry.calibration.sha256
 
 
 def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path) -> None:

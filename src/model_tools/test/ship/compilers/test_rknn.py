@@ -18,7 +18,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn import RknnCompiler
-from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, precisions_of
+from model_tools.ship.compilers.rknn_toolkit import PRECISIONS, list_precisions
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
 from testkit.wording import check_wording, refusal
@@ -118,7 +118,7 @@ def test_the_file_and_the_one_for_the_simulator_are_made(
 def test_a_precision_that_the_chip_lacks_is_refused_with_those_it_has(
     compile_rknn: Compile, precision: str, target: str
 ) -> None:
-    assert precision not in precisions_of(target)
+    assert precision not in list_precisions(target)
 
     with refusal(ToolError):
         compile_rknn(precision, target)

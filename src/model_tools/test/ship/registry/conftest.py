@@ -26,7 +26,7 @@ from policy_store.registry.access import (
     USER_VARIABLE,
     RegistryAccess,
 )
-from policy_store.registry.manifest import BUNDLE_TYPE, digest_of, manifest_bytes, parse_reference
+from policy_store.registry.manifest import BUNDLE_TYPE, make_digest, manifest_bytes, parse_reference
 from policy_store.registry.pull import pull_to_store
 from policy_store.registry.remote import PullRequest
 from testkit.store import NAME, MakeVersion, make_keys, tool
@@ -263,7 +263,7 @@ class HostileRegistry(ThreadingHTTPServer):
                 content if isinstance(content, bytes) else content.read_bytes()
             )
         manifest = manifest_bytes(BUNDLE_TYPE, list(layers))
-        self.contents |= {tag: manifest, digest_of(manifest): manifest}
+        self.contents |= {tag: manifest, make_digest(manifest): manifest}
         return {layer.title: layer.digest for layer in layers}
 
 

@@ -22,7 +22,7 @@ from policy_store.registry.manifest import (
     BUNDLE_TYPE,
     LARGEST_MANIFEST_BYTES,
     MOST_LAYERS,
-    digest_of,
+    make_digest,
     parse_manifest,
 )
 from testkit.fuzzing import bounded, changed_bytes
@@ -54,7 +54,7 @@ def pull_in_vain(
 def test_manifest_of_another_digest_is_refused(
     evil: HostileRegistry, offered: dict[str, str], pull: Pull
 ) -> None:
-    asked = digest_of(b"another")
+    asked = make_digest(b"another")
     evil.contents[asked] = evil.contents["1.0.0"]
     with refusal(RegistryError):
         pull(f"{evil.place}@{asked}")
@@ -212,7 +212,7 @@ def test_part_that_was_damaged_on_the_disk_begins_again(
     left: bytes, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
 ) -> None:
     digest = offered["policy.onnx"]
-    manifest = digest_of(evil.contents["1.0.0"]).removeprefix("sha256:")
+    manifest = make_digest(evil.contents["1.0.0"]).removeprefix("sha256:")
     parts = tmp_path / NAME / f".pulling.{manifest[:8]}" / "parts"
     parts.mkdir(parents=True)
     (parts / digest.removeprefix("sha256:")).write_bytes(left)
@@ -248,7 +248,7 @@ def test_range_that_is_not_answered_begins_again(
 def layer(title: str, content: bytes = b"x", **other: Any) -> dict[str, Any]:
     """Return a layer of a manifest."""
     annotations = {"org.opencontainers.image.title": title}
-    digest = digest_of(content)
+    digest = make_digest(content)
     return {"digest": digest, "size": len(content), "annotations": annotations} | other
 
 
@@ -338,8 +338,8 @@ def test_layers_that_the_contract_does_not_mean_are_refused(
     manifest = json.loads(evil.contents["1.0.0"])
     model = next(one for one in manifest["layers"] if "onnx" in str(one["annotations"]))
     if change == "digest":
-        evil.contents[digest_of(b"malware")] = b"malware"
-        model |= {"digest": digest_of(b"malware"), "size": 7}
+        evil.contents[make_digest(b"malware")] = b"malware"
+        model |= {"digest": make_digest(b"malware"), "size": 7}
     elif change == "absent":
         manifest["layers"].remove(model)
     else:
@@ -357,7 +357,7 @@ def test_signature_is_checked_before_the_contract_is_parsed(
     bundle = signer.sign(make_version())
     (bundle / "policy.yaml").write_text("no: contract", "utf-8")
     layers = {name: (bundle / name).read_bytes() for name in ("policy.yaml", "policy.yaml.sig")}
-    evil.contents |= {digest_of(content): content for content in layers.values()}
+    evil.contents |= {make_digest(content): content for content in layers.values()}
     evil.contents["1.0.0"] = document(*(layer(*one) for one in layers.items()))
     with refusal(BundleError):
         pull(f"{evil.place}:1.0.0", signer.trusted)

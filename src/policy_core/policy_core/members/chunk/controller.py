@@ -24,8 +24,8 @@ from policy_core.members.chunk.queue import (
 from policy_core.members.chunk.settings import (
     ChunkSettings,
     check_settings,
-    ensemble_coeff_of,
-    steps_of,
+    ensemble_coefficient,
+    executed_steps,
 )
 from policy_core.members.chunk.takeover import PersonTakeover, TakeoverRequests
 from policy_core.members.chunk.worker import Worker
@@ -100,7 +100,7 @@ def chunk_controller(
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
-    policy = chunk_policy_of(contract, worker, state, inputs, clock, settings, expected_s)
+    policy = make_chunk_policy(contract, worker, state, inputs, clock, settings, expected_s)
     takeover = None
     if handover_s is not None and tolerance_rad is not None:
         # The policy runs without a leader arm: its age matters only to a person taking over.
@@ -132,7 +132,7 @@ def chunk_controller(
     )
 
 
-def chunk_policy_of(
+def make_chunk_policy(
     contract: ChunkContract,
     worker: Worker,
     state: StateVector,
@@ -144,7 +144,7 @@ def chunk_policy_of(
     """Return a chunk policy; arguments as for `chunk_controller`."""
     return ChunkPolicy(
         contract,
-        queue_of(settings, contract),
+        make_queue(settings, contract),
         worker,
         ObservationSync(contract, state, inputs),
         state["joint_pos"],
@@ -153,15 +153,15 @@ def chunk_policy_of(
     )
 
 
-def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
+def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
     """Return the queue of a mode; the settings match the contract."""
-    steps = steps_of(settings, contract)
+    steps = executed_steps(settings, contract)
     if settings.mode == "synchronous":
         return SynchronousQueue(steps)
     if settings.mode == "rtc":
         return RealTimeQueue(steps, settings.refill_threshold)
     if settings.mode == "ensemble":
-        return EnsembleQueue(contract.chunk.size, ensemble_coeff_of(settings, contract))
+        return EnsembleQueue(contract.chunk.size, ensemble_coefficient(settings, contract))
     action = contract.action
     return AsynchronousQueue(
         steps,

@@ -48,7 +48,7 @@ class Denoiser:
         denoising = contract.denoising
         assert denoising is not None
         self.steps = denoising.steps if steps is None else steps
-        self._method = _method_of(denoising, self.steps)
+        self._method = _make_method(denoising, self.steps)
         self.noise_shape = (
             self.steps if denoising.method == "ddpm" else 1,
             contract.rows,
@@ -146,7 +146,7 @@ class DiffusionMethod:
         return noisy
 
 
-def _method_of(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMethod:
+def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMethod:
     schedule = denoising.schedule
     if schedule is None:
         return FlowMethod(steps)

@@ -219,7 +219,7 @@ class SuccessClassifier:
         return float(self._output.reshape(-1)[0])
 
 
-def classifier_of(
+def make_classifier(
     contract: ChunkContract, backends: Mapping[str, Backend]
 ) -> SuccessClassifier | None:
     """Return the success classifier from backends by `graphs.NAME`, or None."""
@@ -249,7 +249,7 @@ class Inference:
             PolicyError: The policy does not support this number of steps.
         """
         self._graphs = ChunkGraphs(contract, backends, denoising_steps)
-        self._classifier = classifier_of(contract, backends)
+        self._classifier = make_classifier(contract, backends)
         self._settings = settings or ChunkSettings()
         self._random = np.random.default_rng(self._settings.noise_seed)
         self._rows, self._columns = contract.rows, contract.columns

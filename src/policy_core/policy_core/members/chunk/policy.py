@@ -16,7 +16,7 @@ from policy_core import words
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.control_state import Stateful, Tree
 from policy_core.errors import BackendError, NoTargetError, RobotError
-from policy_core.guard.bounds import Rule, healthy_of
+from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.interfaces import F64, Command, Kind
 from policy_core.latency import LatencyWindow
 from policy_core.members.chunk.observation_sync import ObservationSync, Snapshot
@@ -141,7 +141,7 @@ class ChunkPolicy(Stateful):
         """Restore a saved state; a chunk that was being computed is requested again."""
         super().restore(saved)
         self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
-        self._failure = _error_of(saved["failure"])
+        self._failure = _restore_error(saved["failure"])
         self._under_way = None
         if saved["under_way"] is not None:
             self._under_way = Request.of_saved(saved["under_way"])
@@ -321,7 +321,7 @@ def _error_saved(
     return next(kind.__name__ for kind in INFERENCE_ERRORS if isinstance(error, kind)), str(error)
 
 
-def _error_of(
+def _restore_error(
     saved: tuple[str, str] | None,
 ) -> BackendError | RobotError | NoTargetError | None:
     if saved is None:
@@ -341,7 +341,7 @@ class ChunkCommand(Command):
         """Resolve names to indices, once."""
         joints, names = contract.joints, contract.joints.names
         kinds = [Kind.POSITION] * len(names)
-        super().__init__(kinds, joints.stiffness, joints.damping, healthy_of(contract))
+        super().__init__(kinds, joints.stiffness, joints.damping, healthy_range(contract))
         self._pose: F64 = contract.stand.position
         self.restart()
         action = contract.action

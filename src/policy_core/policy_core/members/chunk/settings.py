@@ -51,7 +51,7 @@ class ChunkSettings:
     """Inference time in simulated time."""
 
 
-def steps_of(settings: ChunkSettings, contract: ChunkContract) -> int:
+def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
     """Return the most steps of a chunk that are executed.
 
     Raises:
@@ -66,7 +66,7 @@ def steps_of(settings: ChunkSettings, contract: ChunkContract) -> int:
     return steps
 
 
-def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float:
+def ensemble_coefficient(settings: ChunkSettings, contract: ChunkContract) -> float:
     """Return the coefficient of temporal ensembling.
 
     Raises:
@@ -98,9 +98,9 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
         raise PolicyError(
             f"mode: expected one of {', '.join(CHUNK_MODES)}, found {settings.mode!r}"
         )
-    steps_of(settings, contract)
+    executed_steps(settings, contract)
     if settings.mode == "ensemble":
-        ensemble_coeff_of(settings, contract)
+        ensemble_coefficient(settings, contract)
     if settings.mode == "rtc":
         _check_real_time(settings, contract)
     if settings.time_budget_s is not None and contract.denoising is None:

@@ -344,9 +344,9 @@ class RemoteBackend(BackendBase):
 
     def _secret(self, option: str) -> str:
         """Return the text in a file that an option names, stripped; "" without the option."""
-        return self._bytes_of(option).decode("ascii", "replace").strip()
+        return self._read_option(option).decode("ascii", "replace").strip()
 
-    def _bytes_of(self, option: str) -> bytes:
+    def _read_option(self, option: str) -> bytes:
         """Return the content of a file that an option names; empty without the option."""
         file = self._given.get(option, "")
         if not file:

@@ -125,7 +125,7 @@ class OipBackend(RemoteBackend):
             self._headers = [(header.lower(), token) if header else _bearer(token)]
         if is_encrypted:
             self._credentials = grpc.ssl_channel_credentials(
-                *(self._bytes_of(name) or None for name in ("ca_file", "key_file", "cert_file"))
+                *(self._read_option(name) or None for name in ("ca_file", "key_file", "cert_file"))
             )
 
     def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:

@@ -135,8 +135,8 @@ class OpenpiBackend(RemoteBackend):
         except ImportError as error:
             raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
         self.served = _read(file)
-        self._check_tensors_of(self.served)
-        self.shrinks = self._shrinks_of(self.served)
+        self._check_tensors(self.served)
+        self.shrinks = self._make_shrinks(self.served)
         self.where = self._given.get("endpoint", "") or self.served.endpoint
         scheme, _, rest = self.where.partition("://")
         host = rest.partition("/")[0].rpartition(":")[0]
@@ -159,7 +159,7 @@ class OpenpiBackend(RemoteBackend):
         self._headers = {"Authorization": f"Api-Key {key}"} if key else {}
         self.prompt = self._given.get("prompt", self.served.prompt)
 
-    def _shrinks_of(self, served: OpenpiModel) -> dict[str, PaddedSquare]:
+    def _make_shrinks(self, served: OpenpiModel) -> dict[str, PaddedSquare]:
         """Return the image converters by tensor; empty if images are sent unchanged."""
         if not served.image_size:
             return {}
@@ -177,14 +177,14 @@ class OpenpiBackend(RemoteBackend):
     def _tls_context(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(
-                cadata=self._bytes_of("ca_file").decode("ascii", "replace") or None
+                cadata=self._read_option("ca_file").decode("ascii", "replace") or None
             )
         except ssl.SSLError as error:
             raise BackendError(
                 f"{self.name}: ca_file: expected certificates, PEM, found: {error.reason}"
             ) from error
 
-    def _check_tensors_of(self, served: OpenpiModel) -> None:
+    def _check_tensors(self, served: OpenpiModel) -> None:
         inputs, outputs = self.specs
         stated = sorted([*served.images.values(), *served.state.values()])
         if stated != sorted(spec.name for spec in inputs) or len(outputs) != 1:

@@ -16,7 +16,7 @@ from policy_inference.machine.machine import (
     Machine,
     installed_version,
     module_found,
-    version_of,
+    parse_version,
 )
 from policy_inference.machine.system import in_container
 from policy_inference.machine.telemetry import (
@@ -86,7 +86,7 @@ def _board(chips: tuple[str, ...], artifact: Artifact | None) -> Finding:
 
 def _driver(machine: Machine) -> Finding:
     text = driver_text(machine, "version") or machine.text("/sys/module/rknpu/version") or ""
-    version = version_of(text)
+    version = parse_version(text)
     if not version:
         # The version is often readable by root only; the clock exists if the driver does.
         if clock_folder(machine) or any(map(machine.exists, DRIVER_FOLDERS)):
@@ -163,7 +163,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
             "download the file itself, and copy it to /usr/lib",
         )
     version, tool = _library_version(content), (artifact.tool or "" if artifact else "")
-    made_with = version_of(tool)
+    made_with = parse_version(tool)
     found = _text(version) or "an unknown version"
     if version and made_with and version < made_with:
         return Finding.error(
@@ -186,7 +186,7 @@ def _content(file: Path | None) -> bytes | None:
 def _library_version(content: bytes) -> tuple[int, ...]:
     """Return the version in the library's text: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
     found = re.search(rb"librknnrt version: *(\d[\d.]*)", content)
-    return version_of(found[1].decode()) if found else ()
+    return parse_version(found[1].decode()) if found else ()
 
 
 def _package(library: bytes | None) -> Finding:
@@ -195,7 +195,7 @@ def _package(library: bytes | None) -> Finding:
     version = installed_version(PACKAGE)
     theirs = _library_version(library) if library else ()
     found = version or "present, without a version"
-    if version and theirs and version_of(version)[:2] != theirs[:2]:
+    if version and theirs and parse_version(version)[:2] != theirs[:2]:
         return Finding.warning(
             PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "bring both to one version"
         )

@@ -18,7 +18,7 @@ from policy_inference.backends.tensorrt.sidecar import (
     Fingerprint,
     PlanSidecar,
     read_sidecar,
-    sidecar_of,
+    sidecar_path,
 )
 
 _log = logging.getLogger("policy_inference")
@@ -92,7 +92,7 @@ class PlanCache:
         )
         path = self._plan(fingerprint)
         with self._writable():
-            for place, content in (path, plan), (sidecar_of(path), sidecar.text().encode()):
+            for place, content in (path, plan), (sidecar_path(path), sidecar.text().encode()):
                 with whole_file(place) as file:
                     file.write(content)
 

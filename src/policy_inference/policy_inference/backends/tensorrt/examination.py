@@ -18,7 +18,7 @@ from policy_inference.machine.machine import (
     Machine,
     installed_version,
     module_found,
-    version_of,
+    parse_version,
 )
 from policy_inference.machine.system import in_container
 from policy_inference.machine.telemetry import (
@@ -106,7 +106,7 @@ def _tensorrt() -> Finding:
     if not module_found("tensorrt"):
         return Finding.error("tensorrt", "not installed in this Python", INSTALL_TENSORRT)
     version = installed_version(*_TENSORRT)
-    if version and version_of(version) < _OLDEST:
+    if version and parse_version(version) < _OLDEST:
         return Finding.error("tensorrt", version, "TensorRT 8.6 or newer: update JetPack")
     return Finding(name="tensorrt", found=version or "present, without a version")
 
@@ -116,7 +116,7 @@ def _cuda(release: str) -> Finding:
     if not module_found("cuda"):
         return Finding.error("CUDA for Python", "no cuda-python", INSTALL_CUDA)
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
-    numbers = version_of(f"{version}.0")  # "12" alone is also a version
+    numbers = parse_version(f"{version}.0")  # "12" alone is also a version
     if numbers and jetpack and numbers[0] != jetpack[1]:
         return Finding.warning(
             "CUDA for Python",

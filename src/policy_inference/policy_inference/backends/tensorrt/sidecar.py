@@ -85,7 +85,7 @@ class PlanSidecar:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def sidecar_of(plan: Path) -> Path:
+def sidecar_path(plan: Path) -> Path:
     return plan.with_name(f"{plan.name}.json")
 
 
@@ -96,7 +96,7 @@ def read_sidecar(plan: Path) -> PlanSidecar:
         OSError: The file does not exist.
         ValueError: The content is not from this backend.
     """
-    text = sidecar_of(plan).read_text("utf-8")
+    text = sidecar_path(plan).read_text("utf-8")
     try:
         content = json.loads(text)
         stated = content["fingerprint"]
@@ -131,12 +131,12 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         sidecar = read_sidecar(plan)
     except (OSError, ValueError) as error:
         raise BackendError(
-            f"{plan}: expected {sidecar_of(plan).name} beside it, which says what "
+            f"{plan}: expected {sidecar_path(plan).name} beside it, which says what "
             f"the plan was built for, found: {error}; {rebuild}"
         ) from error
     if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
         raise BackendError(
-            f"{plan}: expected the plan that {sidecar_of(plan).name} describes, found other "
+            f"{plan}: expected the plan that {sidecar_path(plan).name} describes, found other "
             f"content, or a truncated file; copy both again, or {rebuild}"
         )
     wrong = [

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from policy_core.bundle.verified import sha256_of
+from policy_core.bundle.verified import sha256_file
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
@@ -119,7 +119,7 @@ def write_rows(onnx: Path, file: Path, model: OipModel) -> Path:
 def artifact(peer: Peer, onnx: Path, name: str = "tiny", **changed: object) -> Path:
     """Serve an ONNX file, and write the artifact of the back end beside it."""
     peer.load(name, onnx)
-    model = OipModel(model=name, endpoint=peer.endpoint, sha256=sha256_of(onnx))
+    model = OipModel(model=name, endpoint=peer.endpoint, sha256=sha256_file(onnx))
     file = onnx.with_suffix(".oip.npz")
     return write_rows(onnx, file, replace(model, **changed))  # type: ignore[arg-type]
 
@@ -136,7 +136,7 @@ def serve_models(port: int) -> None:
         models[name] = GraphService(
             name=name,
             version="1.0.0",
-            sha256=sha256_of(file),
+            sha256=sha256_file(file),
             backend=OnnxBackend(file, inputs, outputs),
         )
         sys.stdout.write("done\n")
