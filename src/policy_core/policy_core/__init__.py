@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel: a bundle and what was measured in, safe joint commands out; one call per tick.
+"""The kernel: turns a bundle and measurements into safe joint commands, one call per tick.
 
-NumPy and YAML: no ROS, no process, no clock of its own, no file but the bundle's.
-Imports point one way: ``bundle <- observation <- guard <- control <- members <- sets``.
+Depends on NumPy and YAML only. It has no ROS, no processes, no clock of its own, and reads only the
+bundle's files. Imports point one way: ``bundle <- observation <- guard <- control <- members <-
+sets``.
 """

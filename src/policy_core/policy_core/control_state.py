@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The state of a control path as one value: saved between two ticks, and restored into another.
+"""The state of a control path as one value: saved between two ticks, restored into another path.
 
-A part of the control path names the attributes that it needs to go on. Everything else in it
-follows from the contract, or is written in each tick before it is read.
+Each part of the control path names the attributes that make up its state. All others follow from
+the contract, or are written in each tick before they are read.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _ARRAY = "array"
 
 
 class Stateful:
-    """A part of the control path that remembers something from one tick to the next.
+    """A part of the control path with memory between ticks.
 
-    A value that is named may be an array, a number, a text, an enum, None, a `Stateful` part, or a
+    A state attribute may be an array, a number, a text, an enum, None, a `Stateful` part, or a
     sequence or mapping of these.
     """
 
     __slots__ = ()
     STATE: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are replaced where a state is restored."""
+    """Attributes that are replaced when a state is restored."""
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
-    """Arrays of a fixed shape that others look at too: they keep their address."""
+    """Arrays of a fixed shape that other parts reference; they keep their address."""
     PLAN: ClassVar[tuple[str, ...]] = ()
-    """Attributes that follow from contract and limits, and that the native core reads."""
+    """Attributes that follow from contract and limits and that the native core reads."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of the state; names without their leading underscore."""
@@ -48,14 +48,14 @@ class Stateful:
         return {name.lstrip("_"): _copied(getattr(self, name)) for name in names}
 
     def plan(self) -> dict[str, Any]:
-        """Return what the native core needs of this part; names as in `saved`, None left out."""
+        """Return this part's configuration for the native core; names as in `saved`, no None."""
         return {name.lstrip("_"): _planned(getattr(self, name)) for name in self.PLAN}
 
     def restore(self, saved: Tree) -> None:
-        """Go on from a state that a part of the same contract has saved.
+        """Restore a state that a part of the same contract has saved.
 
         Raises:
-            KeyError, TypeError, ValueError: It is of a part that is built otherwise.
+            KeyError, TypeError, ValueError: The state belongs to a part with another structure.
         """
         self._restore(self.STATE, saved)
         for name in self.STATE_IN_PLACE:
@@ -70,7 +70,7 @@ _PLAIN = (int, float, bool, str, type(None))
 
 
 def _copied(value: Any) -> Any:
-    # The usual types first: a state is saved between two ticks.
+    # The most common types first: a state is saved between two ticks.
     if type(value) in _PLAIN:
         return value
     if isinstance(value, np.ndarray):
@@ -99,7 +99,7 @@ def _planned(value: Any) -> Any:
 
 
 def _restored(before: Any, saved: Any) -> Any:
-    """Return a saved value in the form of the one that it replaces."""
+    """Return a saved value in the form of the value that it replaces."""
     if isinstance(before, Stateful):
         before.restore(saved)
         return before
@@ -125,16 +125,16 @@ def _key(key: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ControlState:
-    """Everything that a controller, its motions, its inputs and its policy go on from.
+    """The full state of a controller, its motions, its inputs and its policy.
 
     Attributes:
-        tree: What each part has saved.
+        tree: The saved state of each part.
     """
 
     tree: Tree
 
     def encoded(self) -> tuple[str, list[_Array]]:
-        """Return it as JSON, and the arrays that the JSON refers to by their places."""
+        """Return the state as JSON, and the arrays that the JSON refers to by index."""
         arrays = list[_Array]()
 
         def encode(value: Any) -> Any:
@@ -154,7 +154,7 @@ class ControlState:
         """Return the state that was encoded.
 
         Raises:
-            ValueError: The text is not JSON, or refers to an array that is not there.
+            ValueError: The text is not JSON, or refers to a missing array.
         """
 
         def decode(value: Any) -> Any:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one family of errors that a user of the suite meets."""
+"""The errors of the suite that a user can see."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LINES = 200
-"""Of the message of a `BundleError`."""
+"""Most lines in the message of a `BundleError`."""
 _LONGEST = 600
-"""Characters of a part of a problem: a hostile file has names of a million."""
+"""Longest part of a problem, in characters: a malicious file can have names of a million."""
 
 
 class PolicyError(Exception):
-    """Base of every error that has a cause outside this code: a file, a device, a robot."""
+    """Base of every error with a cause outside this code: a file, a device, a robot."""
 
     exit_status = 4
-    """Of a command that ends with it. Others: 0 done, 1 a verdict, 2 wrong arguments."""
+    """Exit status of a command that ends with this error. Others: 0 done, 1 a verdict, 2 wrong
+    arguments.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a bundle: where, what was expected, what was found, what to do."""
+    """One problem of a bundle: place, expected value, found value, remedy."""
 
     file: str
     key: str = ""
@@ -31,17 +33,17 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Return the problem as one line that a terminal shows as it is."""
+        """Return the problem as one line that is safe to print on a terminal."""
         place = f"{self.file}: {shown(self.key)}" if self.key else self.file
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{place}: expected {shown(self.expected)}, found {shown(self.found)}{remedy}"
 
 
 class BundleError(PolicyError):
-    """A bundle cannot be used; `problems` holds everything that is wrong, in file order."""
+    """A bundle cannot be used; `problems` holds every problem, in file order."""
 
     def __init__(self, *problems: Problem) -> None:
-        """Join the problems to a message of one line each; of very many it has the first."""
+        """Join the problems to a message, one line each, up to `MOST_LINES`."""
         self.problems = problems
         lines = [str(problem) for problem in problems[:MOST_LINES]]
         if len(problems) > MOST_LINES:
@@ -49,12 +51,12 @@ class BundleError(PolicyError):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[BundleError], tuple[Problem, ...]]:
-        """Keep the problems where the error crosses to another process."""
+        """Keep the problems when the error is pickled to another process."""
         return BundleError, self.problems
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return what was meant perhaps, as the end of a message; empty where nothing is near."""
+    """Return a suggestion as the end of a message; empty if no known word is close."""
     from difflib import get_close_matches  # only an error needs it
 
     names = sorted(known)
@@ -64,9 +66,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that a file or another machine may have chosen, as a terminal may show it.
+    """Return untrusted text in a form that is safe to print on a terminal.
 
-    Lines stay; other characters that cannot be printed, such as those that command a terminal,
+    Line breaks stay; other characters that cannot be printed, such as terminal control characters,
     become escapes.
     """
     if text.isprintable():
@@ -77,29 +79,29 @@ def printable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text that a file or another machine may have chosen, in one line of 600 characters.
+    """Return untrusted text as one line of at most 600 characters.
 
-    As `printable`, and line ends become escapes too.
+    As `printable`, but line breaks become escapes too.
     """
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return printable(cut).replace("\n", r"\n")
 
 
 class BackendError(PolicyError):
-    """A backend is unknown, cannot be opened, or failed while it ran."""
+    """A backend is unknown, cannot be opened, or failed while running."""
 
 
 class LateRunError(BackendError):
-    """A run of a model took longer than it may."""
+    """A model run exceeded its time limit."""
 
 
 class NoTargetError(PolicyError):
-    """A policy has no target for this tick, and may have one again later."""
+    """A policy has no target for this tick, but may have one again later."""
 
 
 class RobotError(PolicyError):
-    """The robot's messages do not fit the contract: missing joints, sizes, no velocity."""
+    """The robot's messages do not match the contract: missing joints, wrong sizes, no velocity."""
 
 
 class RefusedError(PolicyError):
-    """A change of mode was asked for that the robot's state does not allow."""
+    """The robot's state does not allow the requested change of mode."""

@@ -17,9 +17,9 @@ F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.generic]
 Index = npt.NDArray[np.intp]
-"""Places in an array."""
+"""Indices into an array."""
 Times = npt.NDArray[np.int64]
-"""Of messages or ticks, ns."""
+"""Times of messages or ticks, ns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +40,22 @@ class TensorSpec:
 
 
 def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a tensor in a file of rows: without the batch axis, where that is 1."""
+    """Return the shape of a tensor in a file of rows: without the batch axis if it is 1."""
     return shape[1:] if shape[0] == 1 else shape
 
 
 class Backend(Protocol):
     """An opened model with fixed arrays: write `inputs`, call `run`, read `outputs`.
 
-    The arrays are made once, belong to the backend, and keep their address until `close`.
-    All methods are called from one thread.
+    The arrays are created once, belong to the backend, and keep their address until `close`. All
+    methods are called from one thread.
     """
 
     name: str
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     details: Mapping[str, str]
-    """What was found when opening: runtime version, device, precision."""
+    """Found when opening: runtime version, device, precision."""
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.
@@ -65,11 +65,11 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Release the runtime; calling it again does nothing, and a failure is only logged."""
+        """Release the runtime; a second call does nothing, and failures are only logged."""
 
 
 class Mode(IntEnum):
-    """What the controller is doing; the numbers are those of policy_msgs/JointCommand."""
+    """Mode of the controller; numbers as in policy_msgs/JointCommand."""
 
     DAMP = 0
     STAND = 1
@@ -79,7 +79,7 @@ class Mode(IntEnum):
 
 
 class OnFault(str, Enum):
-    """What replaces a policy's targets when there is no safe target."""
+    """Command that replaces a policy's targets when there is no safe target."""
 
     DAMP = "damp"
     HOLD_MEASURED = "hold_measured"
@@ -87,18 +87,18 @@ class OnFault(str, Enum):
 
 
 FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
-"""Mode of policy_msgs/JointCommand that is published in Mode.DAMP, by what replaces the targets."""
+"""Mode in policy_msgs/JointCommand that stands for Mode.DAMP, by fault behaviour."""
 
 
 class ShadowMode(str, Enum):
-    """What a shadow policy remembers of the ticks before; see docs/candidates.md.
+    """Memory of a shadow policy; see docs/shadow.md.
 
-    FOLLOWED: what was really commanded. The guard's step begins at the active policy's command, and
-    so does a chunk that is realigned; the last action of a joint policy is what the active policy
-    asked for, in the shadow's own scale, and so is that of its history. Recurrent state, observed
-    outputs and queued chunks are its own: what another model has there means nothing to it.
+    FOLLOWED: the commands that were really sent. The guard's step begins at the active policy's
+    command, and so does a realigned chunk; the last action of a joint policy, also in its history,
+    is the active policy's target in the shadow's own scale. Recurrent state, observed outputs and
+    queued chunks are the shadow's own, since those of another model have no meaning for it.
 
-    FREE: all that it remembers is its own.
+    FREE: all memory is its own.
     """
 
     FOLLOWED = "followed"
@@ -106,7 +106,7 @@ class ShadowMode(str, Enum):
 
 
 class Kind(str, Enum):
-    """What an action term commands: rad, rad/s or N·m."""
+    """Command kind of an action term: position (rad), velocity (rad/s) or effort (N·m)."""
 
     POSITION = "position"
     VELOCITY = "velocity"
@@ -116,9 +116,9 @@ class Kind(str, Enum):
 class JointTargets(Stateful):
     """Targets of one tick for the drive law, arrays [joints] float64 in contract order.
 
-    torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit).
-    All arrays are rows of `block` [6, joints]; their owner overwrites them with each tick. `mode`
-    is the controller's mode that they belong to.
+    torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit). All
+    arrays are rows of `block` [6, joints]; their owner overwrites them in each tick. `mode` is the
+    controller mode of these targets.
     """
 
     __slots__ = (
@@ -148,17 +148,17 @@ class JointTargets(Stateful):
 
 
 class Command(Stateful):
-    """What a policy commands in a tick: a value per joint, of its kind, in contract order.
+    """Command of a policy in one tick: a value per joint, of its kind, in contract order.
 
     Attributes:
-        kinds: What the value of each joint is.
+        kinds: Kind of each joint's value.
         command: Target of each joint [joints], in the unit of its kind; the guard changes it in
             place.
-        gains: Stiffness and damping [2, joints] that fit the kinds.
+        gains: Stiffness and damping [2, joints] for the kinds.
         healthy: Largest torque demand and step of a healthy run [2, joints], N·m and in the unit of
-            the kinds; inf where they are not known.
-        is_rescaled: Whether the last `commit` changed `gains` or `healthy`.
-        clipped: The guard's names of the policy's own bounds that changed the command.
+            the kinds; inf if unknown.
+        is_rescaled: True if the last `commit` changed `gains` or `healthy`.
+        clipped: Guard rules of the policy's own limits that changed the command.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
@@ -166,12 +166,12 @@ class Command(Stateful):
     PLAN: ClassVar[tuple[str, ...]] = ("command", "gains", "healthy")
 
     def __init__(self, kinds: Sequence[Kind], stiffness: F64, damping: F64, healthy: F64) -> None:
-        """Make the arrays; nothing is commanded yet.
+        """Create the arrays; no command is set yet.
 
         Args:
-            kinds: What the value of each joint is.
-            stiffness: Gain of a position [joints], N·m/rad.
-            damping: Gain of a position or a velocity [joints], N·m·s/rad.
+            kinds: Kind of each joint's value.
+            stiffness: Position gain [joints], N·m/rad.
+            damping: Position or velocity gain [joints], N·m·s/rad.
             healthy: As the attribute; copied.
         """
         self.kinds = tuple(kinds)
@@ -180,7 +180,7 @@ class Command(Stateful):
             (kind == value.value).astype(np.float64)
             for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
         ]
-        # As `JointTargets.block`, less the effort limits.
+        # As `JointTargets.block`, without the effort limits.
         self._rows: F64 = np.zeros((5, len(kinds)))
         self.gains: F64 = self._rows[3:]
         self.gains[0] = stiffness * is_kind[0]
@@ -188,61 +188,61 @@ class Command(Stateful):
         self.healthy: F64 = healthy.copy()
         self.is_rescaled = False
         self.clipped: tuple[str, ...] = ()
-        # A policy of positions alone, as nearly all are, is written with one copy.
+        # The usual policy, with positions only, is written with one copy.
         self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
         self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
 
     def plan(self) -> dict[str, Any]:
-        """Return the values at the beginning, and the kinds by number."""
+        """Return the initial values, and the kinds by number."""
         order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
         return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
 
     @property
     def steady_gains(self) -> F64:
-        """`gains` [2, joints], NaN where each `commit` may change them."""
+        """`gains` [2, joints], NaN if each `commit` may change them."""
         return self.gains
 
     def fill(self, targets: JointTargets) -> None:
-        """Write the command and the gains of its kinds into the targets."""
+        """Write the command, and the gains for its kinds, into the targets."""
         if self._is_kind is not None:
             np.multiply(self._is_kind, self.command, out=self._rows[:3])
         targets.block[:5] = self._rows
 
 
 class Policy(Protocol):
-    """What the control path runs in each tick of RUN; all methods belong to its thread."""
+    """The policy that the control path runs in each tick of RUN, on the control thread only."""
 
     @property
     def action(self) -> Command:
-        """What `commit` wrote last."""
+        """Result of the last `commit`."""
 
     @property
     def begins(self) -> bool:
-        """Whether the policy was clean at the last `infer`."""
+        """True if the policy had no memory at the last `infer`."""
 
     @property
     def change(self) -> str:
-        """What has changed in who commands since the last `commit`, in words; empty: nothing."""
+        """Change of the commanding members since the last `commit`, in words; empty for none."""
 
     def reset(self) -> None:
-        """Start clean, as for a new run."""
+        """Clear all memory, as for a new run."""
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the last targets were held."""
+        """Exclude a time in which the last targets were held."""
 
     def infer(self) -> bool:
-        """Find the answer to what was sensed; return whether it is finite.
+        """Compute the response to the observation; return true if it is finite.
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: There is no answer for this tick.
+            NoTargetError: There is no target for this tick.
         """
 
     def commit(self) -> F64:
-        """Take the answer as the tick's: return the command [joints]."""
+        """Apply the response as this tick's, and return the command [joints]."""
 
     def saved(self) -> Tree:
-        """Return a copy of all that it remembers."""
+        """Return a copy of all memory."""
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what a policy of the same contract has saved."""
+        """Restore what a policy of the same contract has saved."""

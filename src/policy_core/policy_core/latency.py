@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long ticks take over a window, and whether the policy became slow."""
+"""Tick durations over a window, and detection of a policy that became slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_core.interfaces import F64, Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Percentiles of a window, each a duration in it, s; zeros where nothing was measured."""
+    """Percentiles of a window, each one of its durations, s; zeros if nothing was measured."""
 
     p50_s: float
     p99_s: float
@@ -30,17 +30,17 @@ class LatencyWindow:
         self._count = 0
 
     def add(self, duration_ns: int) -> None:
-        """Note a duration."""
+        """Add a duration."""
         self._durations_s[self._count % self._durations_s.size] = duration_ns * 1e-9
         self._count += 1
 
     @property
     def count(self) -> int:
-        """How many were noted, also of those that are no longer kept."""
+        """Number of durations added, including those no longer kept."""
         return self._count
 
     def since(self, count: int) -> F64:
-        """Return those noted after the first `count`, oldest first, s; only the kept ones."""
+        """Return the kept durations that were added after the first `count`, oldest first, s."""
         now = self._count
         places = np.arange(max(count, now - self._durations_s.size), now)
         return self._durations_s[places % self._durations_s.size]
@@ -50,7 +50,7 @@ class LatencyWindow:
         durations_s = self._durations_s[: min(self._count, self._durations_s.size)]
         if durations_s.size == 0:
             return Latency(p50_s=0.0, p99_s=0.0, max_s=0.0)
-        # Not `np.percentile`, whose first call imports 10 ms of numpy beside the ticks.
+        # Not `np.percentile`, whose first call imports numpy modules for 10 ms during the ticks.
         last = durations_s.size - 1
         ranks = [math.ceil(last * percent / 100) for percent in (50, 99, 100)]
         p50_s, p99_s, max_s = np.sort(durations_s)[ranks].tolist()
@@ -58,31 +58,31 @@ class LatencyWindow:
 
 
 _FACTOR, _RECOVERED_FACTOR = 2.0, 1.5
-"""A median above the first times this is slow; below the first times that it no longer is."""
+"""Slow above the first factor times the reference median; no longer slow below the second."""
 _SMALL_SHARE, _FULL_SHARE = 0.2, 0.8
 """Below the first share of the period nothing is slow; above the second everything is."""
 _FIRST_WINDOWS = 3
-"""The fastest of so many is what a tick takes; the very first ones may warm something up."""
+"""The fastest of these windows is the reference; the very first ones may include a warm-up."""
 
 
 class MedianDrift:
-    """Compares medians of windows with those of the first ones.
+    """Compares medians of windows with those of the first windows.
 
-    A window is slow when its median is above twice that of the fastest of the first three, unless
-    it is small; or above `full_s`, whatever it was at first. It is slow until the median is below
-    1.5 times that of then, or small.
+    A window becomes slow when its median is above twice that of the fastest of the first three
+    windows, unless it is small; or above `full_s` in any case. It stays slow until the median is
+    below 1.5 times the reference, or small.
 
     Attributes:
         first_s: The fastest of the first medians, s.
-        slow: Whether the latest window was slow.
+        slow: True if the latest window was slow.
     """
 
     def __init__(self, small_s: float, full_s: float = math.inf) -> None:
-        """Know nothing yet.
+        """Start without a reference.
 
         Args:
-            small_s: Up to here nothing is slow, s.
-            full_s: Beyond this everything is, s.
+            small_s: Up to this nothing is slow, s.
+            full_s: Above this everything is slow, s.
         """
         self._small_s, self._full_s = small_s, full_s
         self._firsts: list[float] = []
@@ -101,31 +101,31 @@ class MedianDrift:
 class TickSlowness:
     """Compares the ticks of each second in RUN with the first seconds since activation.
 
-    A second is one of ticks in RUN, which need not follow one another. Up to 20 % of the period
-    are not slow, beyond 80 % is slow; between them `MedianDrift` judges.
+    A second consists of ticks in RUN, not necessarily consecutive. Up to 20 % of the period is not
+    slow, beyond 80 % is slow; in between `MedianDrift` decides.
     """
 
     def __init__(self, period_s: float) -> None:
-        """Know nothing yet of this policy."""
+        """Start without a reference."""
         self._period_s = period_s
         self._ticks = max(1, round(1.0 / period_s))
         self.restart()
 
     def restart(self) -> None:
-        """Forget what ticks took; for each activation."""
+        """Discard all durations; called for each activation."""
         self._drift = MedianDrift(_SMALL_SHARE * self._period_s, _FULL_SHARE * self._period_s)
         self._durations_s: list[F64] = []
         self._ran = False
         self.text = ""
-        """What is slow, for a person; empty where nothing is."""
+        """Description of the slowness for the operator; empty if nothing is slow."""
 
     def add(self, durations_s: F64, mode: Mode) -> None:
-        """Take the ticks since the last call, oldest first, [ticks] in s.
+        """Add the ticks since the last call, oldest first, [ticks] in s.
 
         Args:
-            durations_s: How long each took.
-            mode: At the end of them; those of a call in or before which another mode ended are
-                left out, since only in RUN does the model run.
+            durations_s: Duration of each tick.
+            mode: Mode at the end of them. A batch is left out if another mode ended in or before
+                it, since the model runs only in RUN.
         """
         runs = mode is Mode.RUN
         if runs and self._ran:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the native core says in numbers, in the words and names of the Python core."""
+"""Conversion of the native core's numbers to the words and names of the Python core."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _STEP_TEXT = 3
 
 
 _NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
-"""`Refusal::Code` of policy_set.hpp, those that a saved state has."""
+"""Values of `Refusal::Code` in policy_set.hpp that occur in a saved state."""
 
 
 class Reason(NamedTuple):
-    """`Reason` of guard.hpp, where its fields are described; `number` is its `count`."""
+    """`Reason` of guard.hpp, which documents its fields; `number` is its `count`."""
 
     code: int
     text: int = 0
@@ -58,29 +58,29 @@ class Reason(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """How a value with a tag is brought into the form of `ControlState.tree`, and back."""
+    """Conversion of a tagged value to the form of `ControlState.tree`, and back."""
 
     ours: Callable[[Any], Any]
     theirs: Callable[[Any], Any]
 
 
 class Words:
-    """Makes words of the numbers of one native controller, and the other way round.
+    """Converts the numbers of one native controller to words, and back.
 
     Attributes:
-        text: Returns the words of a number that the host has given to a request or a message.
-        set_text: Sets them, of a number that `new_number` has returned.
-        number_of: Returns the number by which words are known from now on; from any thread.
+        text: Returns the words for a number that the host has assigned to a request or a message.
+        set_text: Sets the words for a number from `new_number`.
+        number_of: Returns the number for words, assigned on first use; from any thread.
         new_number: Returns a number without words.
-        joint_problem: Returns why a sample of the joints cannot be true, "" where it is believed.
-        clock_step: Returns that a clock was set, "" where none was.
+        joint_problem: Returns why a joint sample is implausible, "" if it is trusted.
+        clock_step: Describes a clock step, "" for none.
     """
 
     def __init__(self, controller: Controller, plan: bytes) -> None:
-        """Take names from the Python controller that the plan was made of.
+        """Take the names from the Python controller of the plan.
 
         Args:
-            controller: That one.
+            controller: The Python controller.
             plan: With the texts of `native_words`.
         """
         from policy_core_native import Words as NativeWords
@@ -100,28 +100,28 @@ class Words:
         self._forms = self._tags(self._states, drivers)
 
     def reason(self, found: tuple[Any, ...]) -> str:
-        """Return why the mode is what it is."""
+        """Return the reason for the mode."""
         return str(self._native.reason(found))
 
     def last_switch(self, found: tuple[Any, ...]) -> tuple[str, ...]:
-        """Return the last switch of a set: from, to, why."""
+        """Return the last switch of a set: from, to, reason."""
         said = Reason(*found)
         return self._states[said.begin], self._states[said.end], str(self._native.why(said))
 
     def refusal(self, found: Mapping[str, Any]) -> str:
-        """Return why a switch does not begin, or was given up; see `Refusal` in policy_set.hpp."""
+        """Return why a switch was refused or abandoned; see `Refusal` in policy_set.hpp."""
         return str(self._native.switch_refusal(found))
 
     def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a saved state in the form of `ControlState.tree`."""
+        """Convert a saved state to the form of `ControlState.tree`."""
         return {name: self._value(value) for name, value in saved.items()}
 
     def numbers(self, tree: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a `ControlState.tree` in the form of what the native core saves.
+        """Convert a `ControlState.tree` to the form that the native core saves.
 
         Args:
-            tree: It; what has words becomes numbers for them.
-            saved: What the native core saves now, for its form.
+            tree: The tree; words become numbers.
+            saved: Present saved state of the native core, for its form.
         """
         return {name: self._number(tree[name], before) for name, before in saved.items()}
 
@@ -144,7 +144,7 @@ class Words:
         return value
 
     def _tags(self, states: Sequence[str], drivers: Sequence[str]) -> dict[str, _Form]:
-        """Return the form of each tag, with the names of a set's states and of who may drive."""
+        """Return the form of each tag, with the names of a set's states and of the drivers."""
 
         def said(text: str) -> Reason:
             return Reason(ReasonCode.TEXT, self.number_of(text))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy in the native core: what it is given, and how it is shown."""
+"""A chunk policy in the native core: its inputs, and its view in Python."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ ExchangeEvent = IntEnum("ExchangeEvent", "ASKED AWAITED FORGOTTEN", start=0)
 
 
 class NativeChunks:
-    """Stands between a chunk policy in a native core and its worker, within the ticks.
+    """Connects a chunk policy in a native core with its worker, within the ticks.
 
-    The worker is asked, looked at and made to forget when `ChunkPolicy` would do so. After each
-    tick the Python policy has what others read of it.
+    The worker is called at the same points as by `ChunkPolicy`. After each tick the Python policy
+    holds the values that observers read.
 
     Attributes:
-        raised: An error that no inference may end with; the tick raises it again. None: none.
+        raised: Internal error of an inference, which the tick raises again, or None.
     """
 
     def __init__(
         self, name: str, owner: Stateful, policy: ChunkPolicy, native: Any, words: Words
     ) -> None:
-        """Tie them together.
+        """Connect the parts.
 
         Args:
-            name: Of the member of a set; empty for a policy alone.
+            name: Name of the member of a set; empty for a single policy.
             owner: The member, the takeover around the policy, or the policy itself.
-            policy: Has a worker, which goes on with the native core.
+            policy: Has a worker, which the native core uses from now on.
             native: The native controller.
-            words: Of it.
+            words: Words of the native controller.
         """
         self.raised: BaseException | None = None
         self._name, self._owner, self._policy = name, owner, policy
@@ -57,28 +57,28 @@ class NativeChunks:
         }
         policy.sync.frames = self._frames
         self._rest = policy.saved()
-        """What is in the native core alone, as the Python policy has it: it looks at none of it."""
+        """State that only the native core uses, in the form of the Python policy."""
         native.on_event(name, self._notice)
 
     def complete(self, saved: Tree) -> Tree:
-        """Add to what is saved of the owner between two ticks what is in the native core alone."""
+        """Add the state that only the native core has to the owner's state, between two ticks."""
         if self._owner is self._policy:
             return {**self._rest, **saved}
         return {**saved, "policy": {**self._rest, **saved["policy"]}}
 
     def restore(self, saved: Tree, form: Tree) -> None:
-        """Have the native core go on from a saved state of the owner.
+        """Restore the owner's saved state in the native core.
 
         Args:
-            saved: It.
-            form: What the native core saves of the owner.
+            saved: The saved state.
+            form: Present saved state of the owner in the native core, for its form.
         """
         if self._owner is not self._policy:
             saved, form = saved["policy"], form["policy"]
         self._native.restore_chunks(self._name, self._words.numbers(saved, form))
 
     def show(self) -> None:
-        """Have the Python policy show the tick that has ended."""
+        """Copy the completed tick to the Python policy."""
         self._note_taken()
         saved = self._words.tree(self._native.saved_chunks(self._name))
         self._owner.restore(self.complete(saved))
@@ -123,9 +123,9 @@ class NativeChunks:
     def _seen(
         self, sensed: Snapshot, numbers: Sequence[int], earlier: tuple[Snapshot, ...] = ()
     ) -> Snapshot:
-        """Return what was sensed with its images."""
+        """Return an observation with its images."""
         frames = {
-            camera: cast(Frame, buffer.image(number))  # None for one of a restored state
+            camera: cast(Frame, buffer.image(number))  # None for a frame of a restored state
             for (camera, buffer), number in zip(self._frames.items(), numbers, strict=True)
         }
         return Snapshot(
@@ -133,7 +133,7 @@ class NativeChunks:
         )
 
     def _answer(self, now_ns: int) -> None:
-        self._ask()  # what had to wait for the outcome before
+        self._ask()  # a request that was waiting for the outcome
         self._note_taken()
         outcome = self._worker.take(now_ns)
         if outcome is None:
@@ -157,7 +157,7 @@ class NativeChunks:
         )
 
     def _note_taken(self) -> None:
-        """Show the chunk that was handed over last, if it was taken."""
+        """Publish the last delivered chunk, if it was used."""
         while (taken := self._native.pop_chunk(self._name)) is not None:
             sequence, time_ns, first_tick, tick = taken
             assert self._handed is not None
@@ -175,22 +175,22 @@ class NativeChunks:
 
 
 class NativeFrames(FrameBuffer):
-    """The frames of one camera of a policy in a native core, which knows them by numbers."""
+    """Frames of one camera of a policy in a native core, which refers to them by number."""
 
     def __init__(self, buffer: FrameBuffer, member: str, place: int, native: Any) -> None:
-        """Take the frames of a buffer's camera.
+        """Take over a camera's buffer.
 
         Args:
-            buffer: It.
-            member: Whose; empty for a policy alone.
-            place: Of the camera among those of the policy.
+            buffer: The buffer.
+            member: Member of a set that owns the camera; empty for a single policy.
+            place: Index of the camera in the policy.
             native: The native controller.
         """
         self.camera, self._native, self._place = buffer.camera, native, (member, place)
         self._images = dict[int, Frame]()
 
     def add(self, frame: Frame, time_ns: int) -> None:
-        """Take a new frame; see `FrameBuffer.add`."""
+        """Add a new frame; see `FrameBuffer.add`."""
         pixels = np.frombuffer(frame.data, np.uint8)
         number, oldest = self._native.add_frame(*self._place, pixels, time_ns)
         self._images[number] = frame
@@ -198,44 +198,44 @@ class NativeFrames(FrameBuffer):
             del self._images[each]
 
     def image(self, number: int) -> Frame | None:
-        """Return the frame of a number; None where it was never here."""
+        """Return the frame with a number; None if it was never here."""
         return self._images.get(number)
 
     @property
     def repeats(self) -> int:  # type: ignore[override]
-        """How many frames before the newest one had the same bytes."""
+        """Number of consecutive frames before the newest with the same bytes."""
         return int(self._native.frame_report(*self._place)[0]) - 1
 
     @property
     def content(self) -> bytes:
-        """Bytes that are taken for a repetition of the newest frame."""
+        """Bytes that count as a repetition of the newest frame."""
         return bytes(self._native.frame_content(*self._place))
 
     @property
     def problem(self) -> str:
-        """Why its frames are not to be believed; see `FrameBuffer.problem`."""
+        """Reason not to trust its frames; see `FrameBuffer.problem`."""
         equal, moved_rad, is_repeating, _ = self._native.frame_report(*self._place)
         return FROZEN_CAMERA.format(count=equal, a=moved_rad) if is_repeating else ""
 
     @property
     def is_frozen(self) -> bool:
-        """Whether that has lasted for longer than the contract lets it."""
+        """True if that has lasted longer than the contract allows."""
         return bool(self._native.frame_report(*self._place)[-1])
 
     def clear(self) -> None:
-        """Forget all frames, after a clock reset; a request may still have them."""
+        """Discard all frames, after a clock reset; a request may still use them."""
         self._native.clear_frames(*self._place)
 
     def saved(self) -> dict[str, Any]:
-        """Return nothing: the native core has it."""
+        """Return an empty state: the native core holds it."""
         return {}
 
     def restore(self, saved: Tree) -> None:
-        """Do nothing: the native core does."""
+        """Do nothing: the native core restores it."""
 
 
 class _NativeWorker:
-    """What the Python policy has for a worker, since the native core asks the real one."""
+    """Stand-in for the worker in the Python policy, since the native core calls the real one."""
 
     busy, alive = False, True
 
@@ -249,16 +249,14 @@ class _NativeWorker:
         return None
 
     def forget(self) -> None:
-        """Start clean in the native core too."""
+        """Reset the native core as well."""
         self._native.reset_chunks(self._name)
 
     def close(self) -> None:
-        """Do nothing: the host closes the real one."""
+        """Do nothing: the host closes the real worker."""
 
 
 class _NativeQueue(Stateful):
-    """The queue of a policy in a native core."""
-
     def __init__(self, name: str, native: Any) -> None:
         self._name, self._native = name, native
 

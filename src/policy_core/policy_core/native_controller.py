@@ -36,7 +36,7 @@ from policy_core.observation.state import StateVector
 from policy_core.plan import plan_bytes
 from policy_core.words import STAMPS
 
-if TYPE_CHECKING:  # a joint policy alone needs nothing of sets and chunks
+if TYPE_CHECKING:  # a joint policy alone needs no sets or chunks
     from policy_core.native_chunks import NativeChunks
     from policy_core.sets.native_set import NativeSet
     from policy_core.sets.policy import PolicySet
@@ -46,20 +46,20 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a backend for the native core, which knows an error by the number of its words."""
+    """Runs a backend for the native core, which identifies an error by the number of its words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
         self.raised: BaseException | None = None
-        """An error of no back end; the tick raises it again."""
+        """An error that is not a BackendError; the tick raises it again."""
         self.seen = tuple(
             {name: np.zeros_like(array) for name, array in arrays.items()}
             for arrays in (backend.inputs, backend.outputs)
         )
-        """Copies of inputs and outputs, as of the tick that is shown."""
+        """Copies of inputs and outputs in the displayed tick."""
 
     def native(self) -> Any:
-        """Return what the native core runs."""
+        """The model object for the native core."""
         open_native = getattr(self._backend, "native_model", None)
         model = open_native() if open_native is not None else None
         return model or (self._backend.inputs, self._backend.outputs, self.run)
@@ -106,12 +106,12 @@ class TickRecord(NamedTuple):
 
 
 class NativeController(Controller):
-    """A controller that ticks in C++, bit for bit as `Controller` does.
+    """A controller that ticks in C++, with bit-identical results to `Controller`.
 
-    What a tick changes is in the native core; what requests look at is copied from there before
-    each of them and back after it, between two ticks, without what a chunk policy alone remembers.
-    The fields of the state are one memory.
-    Ticks are shown by `latest_tick` as copies, so that they may go on meanwhile.
+    The native core holds the state that a tick changes. The part that requests read is copied from
+    it before each request and back afterwards, between two ticks, without a chunk policy's own
+    memory. State fields are shared memory. `latest_tick` shows ticks as copies, so that ticking may
+    continue meanwhile.
     """
 
     _COPIED = (
@@ -147,27 +147,27 @@ class NativeController(Controller):
         models: Mapping[str, Backend],
         sha256: bytes,
     ) -> None:
-        """Tie the parts together, as `Controller` does, and open the plan of it.
+        """Connect the parts, as `Controller` does, and open its plan.
 
         Args:
             body: As for `Controller`, as are the following.
-            policy: What runs in RUN.
-            state: What is measured.
+            policy: The policy for RUN.
+            state: Measured state.
             inputs: Ages, by topic.
-            command: Of the velocity.
+            command: Velocity command.
             limits: Limits in force.
             clock: The clock of `now_ns`.
-            models: Opened model of each member of a set, by its name; of a policy alone by "".
-            sha256: Of the bundle [32].
+            models: Opened model of each member of a set, by its name; of a single policy by "".
+            sha256: Hash of the bundle [32].
 
         Raises:
-            ImportError: There is no native core.
-            ValueError: It cannot run this policy.
+            ImportError: The native core is not installed.
+            ValueError: The native core cannot run this policy.
         """
         import policy_core_native
 
         live = self.live = {name: NativeInput(each) for name, each in inputs.items()}
-        """The inputs, whose ages are in the native core."""
+        """The inputs; the native core holds their ages."""
         super().__init__(body, policy, state, live, command, limits, clock)
         plan = plan_bytes(native_plan(self), sha256)
         words = self.words = Words(self, plan)
@@ -186,21 +186,21 @@ class NativeController(Controller):
         self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
         self.policy_set: NativeSet | None = None
-        """The set that runs, as it is now; None for a policy alone."""
+        """The running set in its present state; None for a single policy."""
         if hasattr(policy, "states"):
             from policy_core.sets.native_set import NativeSet
 
             self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
         self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
-        """Called with each tick in which the policy was asked: whether it has answered."""
+        """Called with each tick that asked the policy: true if it answered."""
         self.runs_ahead = False
-        """Whether ticks go on while one of them is shown."""
+        """True if ticks continue while one of them is displayed."""
         self._shown = StateVector(
             {name: place.stop - place.start for name, place in state.slices.items()}
         )
         self.seen_state: F64 = np.zeros_like(state.flat)
-        """The fields of the state as the policy saw them in the tick that is shown."""
+        """State fields as the policy saw them in the displayed tick."""
         self._shown_inputs = {
             name: Input(name, each.timeout_ns, stops_all=each.stops_all)
             for name, each in live.items()
@@ -209,7 +209,8 @@ class NativeController(Controller):
             self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
         )
         self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
-        """Since which tick requests were granted, and the reason of the mode since then."""
+        """For granted requests: the first tick after each, and the reason of the mode since then.
+        """
         self._edges = self._trips = 0
         self._snapshot_bytes: bytes | None = None
         seen = [each.seen for each in self._models.values()]
@@ -231,12 +232,12 @@ class NativeController(Controller):
 
     @property
     def seen(self) -> Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        """Inputs and outputs of each model in the tick that is shown; they keep their address."""
+        """Inputs and outputs of each model in the displayed tick; they keep their address."""
         return {name: (each.seen[0], each.seen[1]) for name, each in self._models.items()}
 
     @property
     def mode(self) -> Mode:
-        """What it is doing now."""
+        """Present mode."""
         if self._is_copied or self._native is None:
             return self._mode
         return _MODES[int(self._native.mode)]
@@ -262,7 +263,7 @@ class NativeController(Controller):
         return self.latest_tick.targets
 
     def show_next(self) -> TickRecord | None:
-        """Show the next tick in `latest_tick`; None where there is none."""
+        """Show the next tick in `latest_tick`, or return None."""
         found = self._native.pop()
         if found is None:
             return None
@@ -301,7 +302,7 @@ class NativeController(Controller):
         return record
 
     def _note(self, record: TickRecord) -> None:
-        """Make words of the changes of mode and of the rule that tripped last."""
+        """Convert mode changes and the rule that tripped last to words."""
         assert record.reason is not None
         self.latest_tick.reason = self.words.reason(record.reason)
         if record.edges != self._edges:
@@ -318,7 +319,7 @@ class NativeController(Controller):
 
     @contextmanager
     def _locked(self, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-        """Keep ticks out."""
+        """Lock out ticks."""
         if not self._native.lock(round(timeout_s * 1e9)):
             raise RefusedError(TICK_HANGS)
         try:
@@ -354,16 +355,16 @@ class NativeController(Controller):
         self._granted_since.clear()
         if self._estop is not None and self._native.pressed < 0:
             self._native.press_estop(self.words.number_of(self._estop[0]))
-        if self._driver_stopped:  # of a controller whose state was taken over
+        if self._driver_stopped:  # from a controller whose state was taken over
             self.driver_stopped(self._driver_stopped)
             self._driver_stopped = ""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of all that it goes on from, between two ticks."""
+        """Return a copy of the full state, between two ticks."""
         return {**self.words.tree(self._native.saved()), "estop": self._estop}
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what a controller of the same contract and limits has saved."""
+        """Restore the state of a controller with the same contract and limits."""
         super().restore(saved)
         self._copy_to_native()
         form = self._native.saved() if self._chunks else {}
@@ -372,12 +373,12 @@ class NativeController(Controller):
             chunks.restore(found[key], like[key])
 
     def control_state(self) -> ControlState:
-        """Return a copy of all that the control path goes on from; see `Controller`."""
+        """Return a copy of the full state of the control path; see `Controller`."""
         with self._locked():
             return ControlState(tree=self.saved())
 
     def _state_of_tick(self) -> ControlState | None:
-        """Return the state after the tick that is shown; None where that was not kept."""
+        """Return the state after the displayed tick; None if it was not kept."""
         if not self.runs_ahead:
             return self.control_state()
         if self._snapshot_bytes is None:
@@ -385,7 +386,7 @@ class NativeController(Controller):
         return ControlState(tree=self.words.tree(self._native.tree_of(self._snapshot_bytes)))
 
     def take_over(self, before: Controller) -> None:
-        """Go on where another controller has come to; see `Controller.take_over`."""
+        """Continue from another controller; see `Controller.take_over`."""
         self._is_copied = True
         try:
             super().take_over(before)
@@ -394,11 +395,11 @@ class NativeController(Controller):
             self._is_copied = False
 
     def driver_stopped(self, reason: str) -> None:
-        """Enter DAMP with the next tick; see `Controller.driver_stopped`."""
+        """Enter DAMP at the next tick; see `Controller.driver_stopped`."""
         self._native.driver_stopped(self.words.number_of(reason))
 
     def estop(self, reason: str) -> JointTargets | None:
-        """Ask for DAMP without waiting for a tick; see `Controller.estop`."""
+        """Request DAMP without waiting for a tick; see `Controller.estop`."""
         self._native.press_estop(self.words.number_of(reason))
         return super().estop(reason)
 
@@ -410,11 +411,11 @@ class NativeController(Controller):
             self._native.forget_press(pressed)
 
     def reject_command(self) -> None:
-        """Count a velocity command that was not finite and is ignored."""
+        """Count a velocity command that is ignored because it is not finite."""
         self._native.reject_command()
 
     def safe_targets(self) -> JointTargets | None:
-        """Return what is commanded after a fault; None where that is not known yet."""
+        """Return the targets after a fault; None if not yet known."""
         block = self._native.safe()
         if block is None:
             return None
@@ -439,7 +440,7 @@ class NativeController(Controller):
 def _native_chunks(
     policy: Any, inputs: Mapping[str, Input], native: Any, words: Words
 ) -> dict[str, NativeChunks]:
-    """Return by member what brings chunks to a policy; that of no name is alone."""
+    """Return the chunk connection of each member; the name of a single policy is empty."""
     owners = policy.members if hasattr(policy, "members") else {"": policy}
     found: dict[str, NativeChunks] = {}
     for name, owner in owners.items():
@@ -454,7 +455,7 @@ def _native_chunks(
 
 
 def _owners(tree: Any, name: str) -> tuple[Any, str]:
-    """Return where in a saved controller that is which has chunks, and its key there."""
+    """Return the saved state that contains the owner of chunks, and its key there."""
     return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
 
 
@@ -464,7 +465,7 @@ def _shown_ticks(period_ns: int) -> int:
 
 
 class NativeInput(Input):
-    """An input whose ages are in a native core, once it has joined one."""
+    """An input whose ages are kept in a native core, once it has joined one."""
 
     _native: Any = None
     _repeats = 0
@@ -472,49 +473,48 @@ class NativeInput(Input):
     _step_words = ""
 
     def __init__(self, entry: Input) -> None:
-        """Have the name and the limit of another one."""
+        """Copy name and time-out of another input."""
         super().__init__(entry.name, entry.timeout_ns, stops_all=entry.stops_all)
 
     def join(self, native: Any, place: int, words: Words) -> None:
-        """Go on as input number `place` of a native controller."""
+        """Become input number `place` of a native controller."""
         self._place, self._words, self._native = place, words, native
         self.number = words.new_number()
-        """By which the native core knows what is wrong with the last message."""
+        """Number under which the native core reports the problem of the last message."""
 
     def reset(self) -> None:
-        """Forget what came."""
         self._repeats = 0
         if self._native is not None:
             self._native.reset_input(self._place)
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
-        """Return whether a message is a new one; see `Input.is_new`."""
+        """Return true if a message is new; see `Input.is_new`."""
         return bool(self._native.is_new(self._place, stamp_ns, now_ns))
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
-        """Note a new, usable message; see `Input.accept`."""
+        """Record a new, usable message; see `Input.accept`."""
         self._native.accept(self._place, now_ns, stamp_ns, ros_now_ns)
 
     def reject(self, problem: str) -> None:
-        """Note a message that cannot be used; the age goes on growing."""
+        """Record an unusable message; the age keeps growing."""
         self.say(problem)
         self._native.reject(self._place, self.number)
 
     def say(self, problem: str) -> None:
-        """Say what is wrong with a message that the native core has refused."""
+        """Set the problem of a message that the native core has refused."""
         self._words.set_text(self.number, problem)
 
     def age_ns(self, now_ns: int) -> int | None:
-        """Return the age, None before the first usable message."""
+        """Return the age; None before the first usable message."""
         age_ns: int | None = self._native.age_ns(self._place, now_ns)
         return age_ns
 
     def is_stale(self, now_ns: int) -> bool:
-        """Return whether the input is too old to act on."""
+        """Return true if the input is too old to act on."""
         return bool(self._native.is_stale(self._place, now_ns))
 
     def describe(self, now_ns: int) -> str:
-        """Say what is wrong in a few words."""
+        """Describe the problem in a few words."""
         problem, _, refused, stamps, *_ = self._native.input_report(self._place)
         return self.described(
             self.age_ns(now_ns), self._words.text(problem), refused, STAMPS[stamps]
@@ -522,7 +522,7 @@ class NativeInput(Input):
 
     @property
     def problem(self) -> str:
-        """What is wrong with the last message; empty where nothing is."""
+        """Problem of the last message; may be empty."""
         return self._words.text(int(self._native.input_report(self._place)[0]))
 
     @problem.setter
@@ -532,7 +532,7 @@ class NativeInput(Input):
 
     @property
     def measured_ns(self) -> int | None:  # type: ignore[override]
-        """When the content of the newest message was measured; see `Input`."""
+        """Measurement time of the newest message; see `Input`."""
         measured_ns: int | None = self._native.input_report(self._place)[1]
         return measured_ns
 
@@ -547,7 +547,7 @@ class NativeInput(Input):
 
     @property
     def repeats(self) -> int:
-        """How many of a camera's messages before the newest had the same image."""
+        """Number of consecutive earlier messages of a camera with the same image."""
         return self._repeats
 
     @repeats.setter
@@ -557,11 +557,11 @@ class NativeInput(Input):
             self._native.note_repeats(self._place, repeats)
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of all that it remembers."""
+        """Return a copy of the state."""
         return self._words.tree(self._native.saved_input(self._place))
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what an input has saved."""
+        """Restore the saved state of an input."""
         numbers = self._words.numbers(saved, self._native.saved_input(self._place))
         self._native.restore_input(self._place, numbers)
 
@@ -570,12 +570,12 @@ class NativeCommand(CommandFader):
     """The velocity command in a native core."""
 
     def __init__(self, command: CommandFader, native: Any, words: Words) -> None:
-        """Command in this native controller, with the bounds of another one."""
+        """Use this native controller, with the bounds of another command."""
         self._low, self._high = command._low, command._high
         self._native, self._words = native, words
 
     def set(self, velocity: tuple[float, float, float], born_ns: int) -> bool:
-        """Take a new command; return False for one that is not finite, which is not taken."""
+        """Apply a new command; return False and ignore it if it is not finite."""
         return bool(self._native.set_command(*velocity, born_ns))
 
     def narrow(self, within: VelocityCommand) -> None:
@@ -593,56 +593,56 @@ class NativeCommand(CommandFader):
         self._native.close_command(now_ns)
 
     def open(self) -> None:
-        """Take commands again."""
+        """Accept commands again."""
         self._native.open_command()
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of all that it remembers."""
+        """Return a copy of the state."""
         return self._words.tree(self._native.saved_command())
 
     def restore(self, saved: Tree) -> None:
-        """Go on with the command of another policy, clipped to what this one was trained for."""
+        """Continue with another policy's command, clipped to this policy's trained range."""
         numbers = self._words.numbers(saved, self._native.saved_command())
         self._native.restore_command(numbers)
 
 
 class NativeJointCheck(JointCheck):
-    """The judge of the joints' samples in a native core."""
+    """The plausibility check of joint samples in a native core."""
 
     _native: Any = None
 
     def __init__(
         self, body: Body, longest_ns: int, clock: Callable[[], int], native: Any, words: Words
     ) -> None:
-        """Judge in this native controller; arguments as for `JointCheck`."""
+        """Use this native controller; arguments as for `JointCheck`."""
         super().__init__(body, longest_ns, clock)
         self._native, self._words = native, words
 
     def forget(self) -> None:
-        """Believe no pose until it is confirmed."""
+        """Trust no pose until it is confirmed."""
         if self._native is None:
             super().forget()
         else:
             self._native.forget_joints()
 
     def believe(self, position: F64, now_ns: int) -> None:
-        """Believe this pose [joints], rad, as of now."""
+        """Trust this pose [joints], rad, as of now."""
         self._native.believe_joints(position, now_ns)
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
-        """Judge a sample; see `JointCheck.problem`."""
+        """Check a sample; see `JointCheck.problem`."""
         found = self._native.judge(position, velocity, self._clock())
         return self._words.joint_problem(found)
 
     @property
     def doubted(self) -> F64 | None:
-        """The newest sample [joints], rad, if it is within bounds but not believed yet."""
+        """The newest sample [joints], rad, if it is in range but not trusted yet."""
         doubted: F64 | None = self._native.doubted()
         return doubted
 
     @property
     def in_motion(self) -> bool:
-        """Whether the robot is commanded to move; its controller says so."""
+        """True if the robot is commanded to move; set by its controller."""
         return bool(self._native.in_motion)
 
     @in_motion.setter
@@ -652,27 +652,27 @@ class NativeJointCheck(JointCheck):
 
     @property
     def lost(self) -> bool:
-        """Whether the source was silent, and no sample has been believed since."""
+        """True if the source was silent and no sample has been trusted since."""
         return bool(self._native.joints_lost)
 
     @lost.setter
     def lost(self, lost: bool) -> None:
-        """Only of one that has no native core yet."""
+        """Set it before the check has joined a native core."""
 
     @property
     def replaced(self) -> int:
-        """How often a pose was believed that none led to; see `JointCheck`."""
+        """Number of accepted implausible jumps; see `JointCheck`."""
         return int(self._native.joints_replaced)
 
     @replaced.setter
     def replaced(self, replaced: int) -> None:
-        """Only of one that has no native core yet."""
+        """Set it before the check has joined a native core."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of all that it remembers."""
+        """Return a copy of the state."""
         return self._words.tree(self._native.saved_joint_check())
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what another one has saved."""
+        """Restore a saved state."""
         numbers = self._words.numbers(saved, self._native.saved_joint_check())
         self._native.restore_joint_check(numbers)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The texts of one controller, by the numbers by which the native core knows them."""
+"""The texts of one controller, by their numbers in the native core."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PLAIN = {
     ReasonCode.PERSON_HANDS_BACK: words.HANDS_BACK,
     ReasonCode.POLICY_DRIVES: words.POLICY_DRIVES,
 }
-"""What is said of a reason that names nothing."""
+"""Texts of reasons without parameters."""
 
 _COMMON = (
     "LATCHED RECOVERED PRESSED_TOO AGE AGE_LIMIT NO_MESSAGE REFUSED_STAMPS INPUT INPUT_PROBLEM "
@@ -50,13 +50,13 @@ _COMMON = (
     "OF_MEMBER MEMBER_HELD DROPPED_OUT SWITCH GIVEN_UP INSTEAD SAME_STATE NO_TRANSITION "
     "SWITCH_REFUSED STILL_BLENDING CLOCK_STEP"
 )
-"""What C++ fills in itself; their names are those in `words`."""
+"""Texts that C++ completes itself; their names are those in `words`."""
 
 Texts = dict[str, Any]
 
 
 def native_plan(controller: Any) -> Texts:
-    """Return the plan of a `Controller` with the texts that `Words` of words.hpp needs of it."""
+    """Return the plan of a `Controller` with its texts for `Words` of words.hpp."""
     common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
     lists = {
         "why": [*words.WHY],
@@ -70,10 +70,10 @@ def native_plan(controller: Any) -> Texts:
 
 
 def _make_texts(controller: Any) -> Texts:
-    """Return what a controller's reasons, refusals and joints are called and said to be.
+    """Return the texts of a controller's reasons, refusals and joints.
 
-    Gaps are left for the numbers that a `Reason` has: a, b, c, count; and for `why`, `rules` and
-    other texts that are made of several.
+    They contain placeholders for the numbers of a `Reason` (a, b, c, count), and for `why`, `rules`
+    and other composed texts.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
     states = getattr(policy, "states", {})
@@ -122,7 +122,7 @@ def _each(names: Iterable[str], said: Callable[[str], str]) -> list[str]:
 
 
 def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
-    """Return what is said of the cameras of a chunk policy, one by one; of another one nothing."""
+    """Return the camera texts of a chunk policy, one per camera; empty for other policies."""
     chunks = getattr(member, "chunk_policy", None)
     if chunks is None:
         return {}
@@ -140,7 +140,7 @@ def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
 
 
 def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
-    """Return what is said of a leader, of its joints one by one: first as it is, then in doubt."""
+    """Return the leader texts, one per joint: first the plain ones, then those in doubt."""
     if not hasattr(policy, "driver"):
         return {}
     leader = policy.leader.name

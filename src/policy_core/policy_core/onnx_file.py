@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an ONNX file holds all its weights: a hash of the file covers nothing outside of it.
+"""Check that an ONNX file contains all its weights: its hash covers nothing outside of it.
 
-Runtimes look for weights in second files wherever the model says, relative to the working
-directory. Protobuf has many encodings of the same message, so that a search for bytes finds no
-such reference reliably. So this walks the wire format, and skips weights without a copy.
+Runtimes look for weights in external files wherever the model says, relative to the working
+directory. Protobuf has many encodings of the same message, so a search for bytes cannot find such
+references reliably. Therefore this module walks the wire format, and skips weights without a copy.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import NamedTuple
 from policy_core.errors import BackendError, Problem
 
 LARGEST_BYTES = (1 << 31) - 1
-"""Of a message of protobuf."""
+"""Largest protobuf message."""
 MOST_FIELDS = 2_000_000
-"""Of the messages that are walked through, in about a second; weights are one field each."""
+"""Limit on the fields of all walked messages, about a second; weights are one field each."""
 DEEPEST = 100
-"""Messages in messages, which is also protobuf's own limit."""
+"""Deepest nesting, which is also protobuf's own limit."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class _Message(NamedTuple):
-    """The fields of an ONNX message, by number; `inside` are those that may hold weights."""
+    """The fields of an ONNX message, by number; `inside` are those that may contain weights."""
 
     name: str
     leaves: frozenset[int]
@@ -34,7 +34,7 @@ class _Message(NamedTuple):
 
 
 def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
-    """Declare a message: its other fields as `1-3 5`, and those inside as `f7="Graph"`."""
+    """Declare a message: its leaf fields as `1-3 5`, and its nested messages as `f7="Graph"`."""
     numbers = set[int]()
     for part in leaves.split():
         first, _, last = part.partition("-")
@@ -42,8 +42,8 @@ def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
     return name, _Message(name, frozenset(numbers), {int(k[1:]): v for k, v in inside.items()})
 
 
-# Of onnx.proto up to IR version 13. A field that is not here is refused: a runtime that knows it
-# may find weights in it.
+# From onnx.proto up to IR version 13. An unknown field is refused: a runtime that knows it may find
+# weights in it.
 _MESSAGES = dict(
     (
         _message("Model", "1-6 8 14 26", f7="Graph", f20="Training", f25="Function"),
@@ -66,25 +66,25 @@ _MESSAGES = dict(
     )
 )
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-"""Of a tensor: where its values are, and whether they are there."""
+"""Fields of a tensor: the location of external values, and whether they are external."""
 
 
 def require_whole(file: Path, model: bytes) -> None:
-    """Check that a model has all its weights inside, as every runtime would parse it.
+    """Check that a model contains all its weights, however a runtime parses it.
 
     Args:
-        file: Where it was read, for messages.
-        model: Its content.
+        file: Path of the model, for messages.
+        model: Content of the model.
 
     Raises:
-        BackendError: Some weights are in a second file, or it is no ONNX model.
+        BackendError: Some weights are in an external file, or the file is not an ONNX model.
     """
     if problem := find_model_problem(file, model):
         raise BackendError(str(problem))
 
 
 def find_model_problem(file: Path, model: bytes) -> Problem | None:
-    """Return why a model is not whole, as `require_whole`; None where it is."""
+    """Return the problem of an incomplete model, see `require_whole`; None if it is complete."""
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:
@@ -99,14 +99,14 @@ def find_model_problem(file: Path, model: bytes) -> Problem | None:
     return Problem(
         file=str(file),
         expected="all weights in this file",
-        found="some in a second one, which no hash covers",
+        found="some in an external file, which no hash covers",
         remedy=f"on a machine with the package onnx this merges them: {merge_command(file)} ; the "
         "contract then needs the sha256 of the new file",
     )
 
 
 def merge_command(model: Path) -> str:
-    """Return the command line that merges weights in a second file, into a file where it runs."""
+    """Return the command that merges external weights into a new file in the working directory."""
     merged = f"{model.stem}_merged{model.suffix}"
     return (
         'python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
@@ -119,7 +119,7 @@ def _found(error: Exception) -> str:
 
 
 def _is_whole(model: bytes) -> bool:
-    """Walk through all messages that may hold tensors; return whether no tensor is elsewhere."""
+    """Walk all messages that may contain tensors; return true if no tensor is external."""
     open_parts, fields = [(_MESSAGES["Model"], 0, len(model), 1)], 0
     while open_parts:
         message, at, end, depth = open_parts.pop()
@@ -150,9 +150,9 @@ def _is_whole(model: bytes) -> bool:
 
 
 def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
-    """Return where a field's content begins and ends, and its value, if it is a whole number.
+    """Return start and end of a field's content, and its value if it is an integer.
 
-    A value of another kind is 1: where a number is meant, that is none that can be trusted.
+    For other types the value is 1, which is safe wherever a number is expected.
     """
     if wire == _VARINT:
         value, end = _varint(model, at)
@@ -166,10 +166,10 @@ def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
 
 
 def _varint(model: bytes, at: int) -> tuple[int, int]:
-    """Return a number of at most 64 bits, however long it is written, and where it ends.
+    """Return a number of at most 64 bits, in any encoding, and its end.
 
     Raises:
-        IndexError: The model ends in it.
+        IndexError: The model ends within the number.
         ValueError: It is longer than ten bytes, protobuf's limit.
     """
     value = model[at]

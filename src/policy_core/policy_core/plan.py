@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: all that the native core needs of a controller, as named arrays in one binary.
+"""The plan: all data of a controller that the native core needs, as named arrays in one binary.
 
-A plan is made of a controller, whose parts have resolved the contract's names and patterns into
+A plan is made from a controller, whose parts have resolved the contract's names and patterns into
 arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of values
-(uint32); for each its name (uint32 length, UTF-8), its type (`d` float64, `q` int64, `s` text), the
-number of its elements (uint64) and these.
+(uint32); for each value its name (uint32 length, UTF-8), its type (`d` float64, `q` int64, `s`
+text), the number of its elements (uint64) and the elements.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from policy_core.errors import BundleError, Problem
 
 MAGIC = b"POLPLAN1"
-"""The last byte is the version: this program reads no other."""
+"""The last byte is the version; no other version is read."""
 _SHA256_BYTES = 32
 _NUMBERS = {b"d": "<f8", b"q": "<i8"}
 
@@ -33,7 +33,7 @@ def plan_bytes(plan: Mapping[str, Any], sha256: bytes) -> bytes:
 
     Args:
         plan: What `Controller.plan` returns.
-        sha256: Of the bundle's `policy.yaml` [32].
+        sha256: Hash of the bundle's `policy.yaml` [32].
     """
     values = [*_flat("", plan)]
     parts = [MAGIC, sha256, struct.pack("<I", len(values))]
@@ -46,15 +46,15 @@ def plan_bytes(plan: Mapping[str, Any], sha256: bytes) -> bytes:
 def read_plan(
     content: bytes, file: object, sha256: bytes | None = None
 ) -> tuple[bytes, dict[str, PlanValue]]:
-    """Return the SHA-256 of the bundle that a plan was made of [32], and its values by name.
+    """Return the SHA-256 of a plan's bundle [32], and the plan's values by name.
 
     Args:
-        content: Of the plan's file.
+        content: Content of the plan file.
         file: Its name, for errors.
-        sha256: Of the `policy.yaml` (`set.yaml`) that the plan must be of [32]; None takes any.
+        sha256: Required hash of the `policy.yaml` (`set.yaml`) [32]; None accepts any.
 
     Raises:
-        BundleError: It is no plan, one of another version, damaged, or of another bundle.
+        BundleError: The file is not a plan, is damaged, or has another version or bundle.
     """
 
     def problem(expected: str, found: str, key: str = "") -> BundleError:

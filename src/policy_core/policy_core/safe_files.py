@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Safe reads of untrusted paths, files that are written whole or not at all, and locks of files.
+"""Safe reads of untrusted paths, atomic file writes, and file locks.
 
 Only regular files of limited size are read: a pipe could block its reader for ever, and a device
 has no end.
@@ -21,17 +21,18 @@ from pathlib import Path
 from typing import IO
 
 BOUNDED_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""Of zip archives, those of numpy and ours. zipfile unpacks a member in another one in one step,
-whatever size it states: 750 bytes of bzip2 are 400 MB."""
+"""Compressions of zip archives from numpy and this suite. zipfile unpacks other compressions in one
+step, whatever size the member states: 750 bytes of bzip2 become 400 MB.
+"""
 _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
-"""Of a file that is not whole yet; its own name may be as long as the file system allows."""
+"""Prefix of an incomplete file; the final name may be as long as the file system allows."""
 MOST_MEMBERS = 4096
-"""Of an archive of arrays: numpy looks through all of them for each."""
+"""Most members of an archive of arrays: numpy searches all of them for each one."""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:
-    """Return why the arrays in an archive are not read (.npz); empty where they are."""
+    """Return why the arrays in an archive (.npz) cannot be read; empty if they can."""
     members = archive.infolist()
     if len(members) > MOST_MEMBERS:
         return f"{len(members)} members, more than {MOST_MEMBERS}"
@@ -41,17 +42,17 @@ def arrays_problem(archive: zipfile.ZipFile) -> str:
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
-    """Open a regular file, and nothing else; return its descriptor.
+    """Open a regular file only; return its descriptor.
 
     Args:
         path: The file.
-        flags: Of open(2); a file that is made is readable for all whom the umask lets.
-        dir_fd: Folder that a relative path begins at, as a descriptor; None for the working one.
+        flags: Flags of open(2); the umask decides who can read a created file.
+        dir_fd: Descriptor of the folder for a relative path; None for the working directory.
 
     Raises:
-        OSError: It cannot be opened, or is something else.
+        OSError: The file cannot be opened, or is not a regular file.
     """
-    # A pipe would wait for a program that writes into it; for regular files the flag does nothing.
+    # Opening a pipe would wait for a writer; for regular files the flag has no effect.
     handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=dir_fd)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
@@ -63,7 +64,7 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | No
 
 
 def reading(path: Path) -> IO[bytes]:
-    """Open a regular file to read it.
+    """Open a regular file for reading.
 
     Raises:
         OSError: As `open_regular`.
@@ -75,13 +76,13 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
     """Return the content of a regular file.
 
     Raises:
-        OSError: As `open_regular`, or it is larger than that.
+        OSError: As `open_regular`, or the file is larger.
     """
     with reading(path) as stream:
-        # No more room than is needed: a buffer is made as large as what is asked for.
+        # Read the stated size only, since the buffer is as large as the requested size.
         stated = min(os.fstat(stream.fileno()).st_size, limit_bytes)
         content = stream.read(stated + 1)
-        if len(content) == stated + 1:  # it grows, or its size is none, as below /proc
+        if len(content) == stated + 1:  # the file grows, or has no size, as below /proc
             content += stream.read(limit_bytes - stated)
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"more than {limit_bytes} bytes", str(path))
@@ -90,21 +91,21 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
-    """Give a temporary file beside `path`, which takes its place at the end, and goes otherwise.
+    """Yield a temporary file that replaces `path` on success and is removed otherwise.
 
     Args:
-        path: The file to be; one that is there is replaced.
+        path: The final file; an existing one is replaced.
         mode: Its permissions.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     handle, name = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(handle)  # a robot is switched off, not shut down
+            os.fsync(handle)  # robots are switched off, not shut down
         Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
@@ -114,14 +115,14 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 
 
 def lock_within(handle: int, timeout_s: float) -> None:
-    """Lock an open file or folder alone; closing it ends the lock.
+    """Lock an open file or folder exclusively; closing it releases the lock.
 
     Args:
         handle: Its descriptor.
-        timeout_s: How long to wait for another process that has the lock.
+        timeout_s: Longest wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: Another process has it for longer.
+        BlockingIOError: Another process holds it for longer.
     """
     ends_s = time.monotonic() + timeout_s
     while True:

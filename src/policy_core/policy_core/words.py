@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the control path says: each text once, with gaps for names and numbers.
+"""Messages of the control path: each text once, with placeholders for names and numbers.
 
-Python fills the gaps with `str.format`. The native core knows a reason by a number; its texts stand
-in the plan with what is known beforehand filled in (`filled`), and C++ fills in the rest.
+Python fills the placeholders with `str.format`. The native core identifies a reason by a number;
+the plan contains its texts with the known values filled in (`filled`), and C++ fills in the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
 FIRST_AWAITED = "waiting for the first chunk"
-"""Why a RUN may begin with a HOLD in which nothing is wrong."""
+"""Reason of a HOLD at the start of RUN that is not a problem."""
 DAMP_ASKED = "asked for"
 GAP = "{a:.0f} ms since the last tick, limit {limit:.0f} ms"
 LATE = "{a:.1f} ms late"
@@ -24,21 +24,21 @@ LATCHED = "{rule}: {why}"
 RECOVERED = "recovered from: {why}"
 PRESSED_TOO = "{why}; estop: {estop}"
 
-# Samples of the joints.
+# Joint samples.
 BEYOND = "{joint} at {a:.3g} {unit}, expected within [{b:.3g}, {c:.3g}]"
 UNCONFIRMED = "{count} of {needed} samples that agree"
 JUMP = "{joint} at {a:.3g} rad, {b:.3g} just before: it cannot move that fast"
 
 # Inputs.
 OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
-CLOCK_STEP = "{whose} was set by {a:+.0f} ms; ages go on without it"
+CLOCK_STEP = "{whose} was set by {a:+.0f} ms; ages are not affected"
 NO_MESSAGE, AGE = "no message", "{a:.0f} ms old"
 AGE_LIMIT = "{age}, limit {limit:.0f} ms"
 STAMPS = ("", "repeat", "run backward")
 REFUSED_STAMPS = "{count} newer messages do not count: their stamps {stamps}"
 INPUT, INPUT_PROBLEM = "{name}: {age}", "{name}: {age} ({problems})"
 
-# Requests that are refused.
+# Refused requests.
 REQUEST_REFUSED = "{wanted} refused: {problems}"
 LATCHED_FAULT = "latched fault ({why}); ask for reset first"
 PRESSED = "e-stop ({why}); ask for reset first"
@@ -57,7 +57,7 @@ FIELDS_NOT_FINITE = "not finite: {fields}"
 OUTSIDE = "outside their position limits: {joints}"
 SILENT, SILENT_ASKED = (
     "nothing is commanded before damp or stand",
-    "nothing is commanded until the joints' pose is believed",
+    "no command is sent until the joints' pose is trusted",
 )
 
 # Sets.
@@ -65,9 +65,9 @@ MEMBER_LATE, MEMBER_NOT_FINITE = (
     "inference came too late",
     "an output of the model is not finite",
 )
-"""Why a set leaves a member."""
+"""Reasons why a set leaves a member."""
 WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
-"""Why a set switches, where nothing has failed."""
+"""Reasons of a set to switch, if nothing has failed."""
 FAILED = "{state} failed: {why}"
 SWITCHED = "{begin} -> {end}: {why}"
 OF_MEMBER = "{member}: {why}"
@@ -89,10 +89,10 @@ AXES = ("vx", "vy", "yaw rate")
 OUT_OF_PHASE = "gait phase {a:.2f}, expected {begin:g} to {end:g}"
 
 # Chunk policies and takeovers.
-NO_STEP_LEFT = "no step is left, and the next chunk is not there yet: inference takes {a:.0f} ms"
+NO_STEP_LEFT = "no step is left, and the next chunk has not arrived: inference takes {a:.0f} ms"
 SLOW = (
-    "inference takes {a:.0f} ms: when the chunk came, {count} steps had passed, which is all that "
-    "is executed of one"
+    "inference takes {a:.0f} ms: when the chunk arrived, {count} steps had passed, which is all "
+    "that is executed of one"
 )
 OF_CAMERA = "{camera}: {why}"
 NO_FRAME = "{camera}: no frame"
@@ -109,7 +109,7 @@ LEADER_SILENT = "{input}, limit {limit:.0f} ms"
 LEADER, LEADER_IN_RAD = "{leader}: {why}", "{leader}: {why}; is it in rad?"
 DROPPED_OUT = "the leader has dropped out: {why}"
 FROZEN_LEADER = (
-    "the leader was still for {a:.0f} s and moved {b:.2f} rad at once: was its driver frozen? The "
+    "the leader was still for {a:.0f} s and moved {b:.2f} rad suddenly: was its driver frozen? The "
     "arm rests until it matches again"
 )
 TAKES_OVER = "a person takes over: the arm rests until the leader matches"
@@ -119,7 +119,7 @@ WAS_HELD = "the arm was held, and rests until the leader matches again"
 
 
 def filled(text: str, **known: object) -> str:
-    """Return a text in which some gaps are filled, and the others are left."""
+    """Return a text with some placeholders filled and the others kept."""
     parts = list[str]()
     for literal, name, form, _ in Formatter().parse(text):
         parts.append(_escaped(literal))

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// What a chunk policy remembers in the form of `ControlState.tree`: `tree_of` writes it, `take`
-// replaces it. Its lists have any length, so that they pass through without words.
+// Memory of a chunk policy in the form of `ControlState.tree`: `tree_of` writes it, `take` replaces
+// it. Its lists have any length, so they are passed without conversion to words.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -26,7 +26,7 @@ inline nb::object array_of(const double* values, std::size_t rows, std::size_t c
   return found;
 }
 
-/// The values of an array, row by row; ValueError where it has more than there is memory for.
+/// The values of an array, row by row; ValueError if there is not enough memory for them.
 inline std::size_t copy_into(double* values, std::size_t capacity, nb::handle array) {
   auto numpy = nb::module_::import_("numpy");
   auto flat = nb::cast<nb::ndarray<double, nb::c_contig>>(
@@ -167,8 +167,7 @@ inline void take(ChunkRequest& request, nb::handle saved) {
   request.delay = nb::cast<std::int64_t>(planned[1]);
 }
 
-/// The request that waits, with the numbers of its frames by camera, each step's after another;
-/// None where there is none.
+/// The waiting request, with the numbers of its frames by camera, step by step; None without one.
 inline nb::object fetched(ChunkPolicy& policy) {
   auto request = policy.request_like();
   if (!policy.exchange().fetch(request)) return nb::none();
@@ -185,8 +184,7 @@ inline nb::object fetched(ChunkPolicy& policy) {
   return found;
 }
 
-/// Hands over a chunk [steps, actions]; where it is None, an error: `kind` and the number of its
-/// words.
+/// Delivers a chunk [steps, actions]; if it is None, an error: `kind` and the number of its words.
 inline void hand_over(ChunkPolicy& policy, std::int64_t began_ns, std::int64_t ended_ns,
                       nb::object chunk, std::int64_t kind, std::int64_t text) {
   if (!policy.exchange().is_computing()) throw nb::value_error("expected a fetched request");

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// policy_core_native: the native controller for Python, which keeps requests and loading.
+// policy_core_native: the native controller for Python, where requests and loading remain.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -145,7 +145,7 @@ Refusal refusal_of(nb::handle found) {
 /// Writes the state of a controller into dicts, in the form of `ControlState.tree`.
 class Saver {
  public:
-  /// `whole`: with what chunk policies alone look at.
+  /// `whole`: including the members that only chunk policies read.
   Saver(nb::dict into, bool whole) : into_(into), whole_(whole) {}
   bool restores() const { return false; }
   bool is_whole() const { return whole_; }
@@ -271,7 +271,7 @@ class Saver {
     return part;
   }
   void set(const char* name, nb::object value) { into_[name] = value; }
-  /// For `policy_core.native`, which makes words and names of numbers.
+  /// For `policy_core.native`, which converts numbers to words and names.
   void tag(const char* name, const char* tag, nb::object value) {
     set(name, nb::make_tuple(tag, value));
   }
@@ -280,13 +280,13 @@ class Saver {
   bool whole_;
 };
 
-/// Replaces the state of a controller by one in the form that a `Saver` writes.
+/// Restores the state of a controller from the form that a `Saver` writes.
 ///
-/// Throws KeyError, TypeError or ValueError where it is that of another controller.
+/// Throws KeyError, TypeError or ValueError if it belongs to another controller.
 class Restorer {
  public:
-  /// `all`: with the press of an e-stop and a driver that stopped, which belong to other threads,
-  /// and with what chunk policies alone look at.
+  /// `all`: including the press of an e-stop and a stopped driver, which belong to other threads,
+  /// and the members that only chunk policies read.
   Restorer(nb::object from, bool all) : from_(std::move(from)), all_(all) {}
   bool restores() const { return true; }
   bool is_whole() const { return all_; }
@@ -449,7 +449,7 @@ std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
-/// A model in ONNX Runtime, without Python from one call to the next.
+/// A model in ONNX Runtime, which runs without Python.
 class OnnxModel {
  public:
   OnnxModel(const std::string& library, nb::bytes model)
@@ -482,10 +482,10 @@ nb::dict arrays_of(const policy_core_tensor* tensors, std::size_t count, nb::han
 
 class NativeController {
  public:
-  /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and what runs it, which
-  /// returns 0 or the number of its error. `clock`: None is the steady clock. `memory`: of the
-  /// fields of the state; None: its own.
-  /// `slots`: how many ticks are kept for `pop`; `sources`: of messages.
+  /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and a function that runs
+  /// it and returns 0 or the number of its error. `clock`: None for the steady clock. `memory`: of
+  /// the state fields; None to allocate it. `slots`: number of ticks kept for `pop`; `sources`:
+  /// number of message sources.
   NativeController(nb::bytes plan, nb::dict models, nb::object clock, nb::object memory,
                    std::size_t slots, std::size_t sources)
       : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
@@ -525,10 +525,10 @@ class NativeController {
 
   Controller& controller() { return host_->controller(); }
   Host& host() { return *host_; }
-  /// Reads the steady clock from now on, without Python.
+  /// Uses the steady clock from now on, without Python.
   void use_steady_clock() { is_steady_ = true; }
 
-  /// Copies each record that `pop` takes into these arrays.
+  /// Copies each record taken by `pop` into these arrays.
   void mirror(nb::object seen, nb::object state, nb::object target, nb::object authority,
               nb::object block, nb::list inputs, nb::list outputs) {
     seen_ = span_of(seen);
@@ -576,7 +576,7 @@ class NativeController {
     return found;
   }
 
-  /// The state that a snapshot holds, as a Saver writes it.
+  /// The state in a snapshot, as a Saver writes it.
   nb::dict tree_of(nb::bytes snapshot) {
     if (!scratch_) {
       Models idle;
@@ -596,7 +596,7 @@ class NativeController {
 
   Part plan() const { return Part(table_); }
 
-  /// Throws ValueError where there is no chunk policy of this name; a policy alone has none.
+  /// Throws ValueError if there is no chunk policy of this name; a single policy has an empty name.
   ChunkPolicy& chunks(const std::string& member) {
     auto* found = controller().chunk_policy(member);
     if (!found) throw nb::value_error("expected the name of a chunk policy");
@@ -610,14 +610,14 @@ class NativeController {
     return sync.frames(camera);
   }
 
-  /// Throws ValueError where no person may take over.
+  /// Throws ValueError if no person may take over.
   PersonTakeover& person() {
     auto* found = controller().person();
     if (!found) throw nb::value_error("expected a policy with takeover");
     return *found;
   }
 
-  /// Has `notify` called within the tick with each event of an exchange, and the time of the tick.
+  /// Calls `notify` within the tick for each event of an exchange, with the time of the tick.
   void on_event(const std::string& member, nb::object notify) {
     auto& policy = chunks(member);
     listeners_.push_back({&policy, std::move(notify)});
@@ -629,7 +629,7 @@ class NativeController {
     };
   }
 
-  /// What a chunk policy, its member or its takeover has come to, without what it alone looks at.
+  /// The state of a chunk policy, its member or its takeover, without what only it reads.
   nb::dict saved_chunks(const std::string& name) {
     auto& policy = chunks(name);
     for (std::size_t i = 0; !name.empty() && i < controller().policy_set()->members().size(); ++i) {
@@ -639,7 +639,7 @@ class NativeController {
     return controller().person() ? saved(*controller().person(), false) : saved(policy, false);
   }
 
-  /// What it refers to, for the garbage collector: models and clock often refer to its owner.
+  /// References for the garbage collector: models and clock often refer to their owner.
   template <class Visit>
   int traverse(Visit visit) {
     if (int stop = visit(clock_.ptr())) return stop;
@@ -663,7 +663,7 @@ class NativeController {
     std::uint8_t* data;
     std::size_t size;
   };
-  /// Has tensors like those of another one, and never runs.
+  /// Has the tensors of another model, and never runs.
   struct IdleModel {
     explicit IdleModel(const policy_core_runner& other) : runner(other) {
       add(other.inputs, other.input_count, inputs);
@@ -781,7 +781,7 @@ class NativeReader {
   std::unique_ptr<MessageReader> reader_;
 };
 
-/// An encoder of a plan that has nothing else.
+/// An encoder whose plan contains nothing else.
 class NativeEncoder {
  public:
   NativeEncoder(nb::bytes plan, std::size_t joints)
@@ -803,10 +803,10 @@ class NativeEncoder {
   Targets targets_;
 };
 
-/// A loop over rcl, whose functions, subscriptions and publisher are given by their addresses.
+/// A loop over rcl; its functions, subscriptions and publisher are given by their addresses.
 class NativeLoop {
  public:
-  /// `trigger`, `wait_set`: as in `Loop::Trigger`; 0: deadlines start ticks.
+  /// `trigger`, `wait_set`: as in `Loop::Trigger`; 0 to start ticks at deadlines.
   NativeLoop(nb::tuple middleware, nb::list subscriptions, std::uintptr_t publisher,
              nb::bytes encoder, std::size_t joints, std::int64_t period_ns, std::size_t trigger,
              std::uintptr_t wait_set) {
@@ -833,8 +833,8 @@ class NativeLoop {
 
   Loop& loop() { return *loop_; }
 
-  /// Samples for a controller, by the plan of its readers; `readers`: place of the subscription
-  /// and number of the problem of each.
+  /// Samples for a controller, by the plan of its readers; `readers`: index of the subscription and
+  /// number of the problem of each.
   void host(NativeController& native, nb::bytes plan, nb::list readers) {
     auto sampled = std::make_shared<Loop::Sampled>();
     auto table = std::make_unique<Table>(
@@ -852,7 +852,7 @@ class NativeLoop {
     loop_->host(std::move(sampled));
   }
 
-  /// The message of a reader that was refused last, and why joints were doubted last.
+  /// The last refused message of a reader, and the reason of the last doubted joints.
   nb::tuple problem(std::size_t reader) {
     const auto& found = *sampled_->readers.at(reader).second;
     return nb::make_tuple(nb::bytes(found.refused().data(), found.refused().size()),
@@ -901,7 +901,7 @@ PyType_Slot kSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)},
 }  // namespace
 
 NB_MODULE(policy_core_native, m) {
-  // A test that fails keeps what it has made until the interpreter ends.
+  // A failed test keeps its objects until the interpreter ends.
   nb::set_leak_warnings(false);
   nb::exception<PlanError>(m, "PlanError", PyExc_ValueError);
   nb::class_<OnnxModel>(m, "OnnxModel")
@@ -941,7 +941,7 @@ NB_MODULE(policy_core_native, m) {
            nb::arg("memory").none() = nb::none(), nb::arg("slots") = 2, nb::arg("sources") = 0)
       .def("start", [](NativeController& n) { n.controller().start(); })
       .def("step",
-           // A tick of which nothing but the mode is returned, without the interpreter's lock.
+           // A tick that returns only the mode, without the GIL.
            [](NativeController& n, std::int64_t now_ns, std::int64_t deadline_ns) {
              nb::gil_scoped_release unlocked;
              return static_cast<std::int64_t>(
@@ -986,7 +986,7 @@ NB_MODULE(policy_core_native, m) {
         return copied({safe->block().data(), safe->block().size()}, {});
       })
       .def_prop_ro("silence", [](NativeController& n) {
-        // Whether something is commanded after a fault, and whether that was ever asked for.
+        // True if there are targets after a fault, and true if that was ever requested.
         return nb::make_tuple(n.controller().safe_targets() != nullptr,
                               n.controller().was_asked_for_a_pose());
       })
@@ -1017,8 +1017,8 @@ NB_MODULE(policy_core_native, m) {
         n.controller().forget_press(text);
       })
       .def("reject_command", [](NativeController& n) { n.controller().reject_command(); })
-      // Of the set: number of its state, whether it blends, what is asked for, what was refused,
-      // switches, fallbacks, the last switch, its largest step.
+      // Of the set: number of its state, true while blending, requested state, refusal, switches,
+      // fallbacks, the last switch, its largest step.
       .def("set_report", [](NativeController& n) {
         const auto& set = *n.controller().policy_set();
         return nb::make_tuple(set.state(), set.is_blending(), set.asked(), dict_of(set.refused()),
@@ -1028,7 +1028,7 @@ NB_MODULE(policy_core_native, m) {
       })
       .def("set_state", [](NativeController& n) { return n.controller().policy_set()->state(); })
       .def("asked_ns", [](NativeController& n) { return n.controller().policy_set()->asked_ns(); })
-      // Inputs, joint check and command by themselves.
+      // Inputs, joint check and command, for use without ticks.
       .def("input_report", [](NativeController& n, std::size_t i) {
         const auto& input = n.controller().input(i);
         return nb::make_tuple(input.problem(), optional(input.measured_ns()), input.refused(),
@@ -1151,7 +1151,7 @@ NB_MODULE(policy_core_native, m) {
         const auto* found = n.controller().policy_set()->pop_refusal();
         return found ? nb::object(dict_of(*found)) : none();
       })
-      // Its number, and that of the oldest one that may still be asked for.
+      // Its number, and that of the oldest one that may still be requested.
       .def("add_frame", [](NativeController& n, const std::string& member, std::size_t camera,
                            nb::ndarray<const std::uint8_t, nb::c_contig> data, std::int64_t time) {
         const auto number = n.frames(member, camera).add(data.data(), data.size(), time);

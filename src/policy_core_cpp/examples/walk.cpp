@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// walk PLAN DIGEST MODEL LIBRARY: stands up, then walks. Sensors of a Lite3 come on the standard
-// input, targets of its drives go to the standard output, once per tick; lite3.py is the robot.
+// walk PLAN DIGEST MODEL LIBRARY: stands up, then walks. It reads the sensors of a Lite3 from the
+// standard input and writes the targets of its drives to the standard output, once per tick;
+// lite3.py simulates the robot.
 
 #include <algorithm>
 #include <cstdio>
@@ -47,7 +48,7 @@ int main(int count, char** arguments) try {
     std::copy_n(sensors.quat_xyzw, quat.size, quat.begin());
     std::copy_n(sensors.ang_vel_body, gyro.size, gyro.begin());
     controller.command().set(sensors.velocity_command, now_ns);
-    if (controller.mode() == Mode::kDamp) controller.stand();  // refused until it may
+    if (controller.mode() == Mode::kDamp) controller.stand();  // refused until it is possible
     if (controller.mode() == Mode::kReady) controller.run();
     const auto& result = controller.tick(now_ns, now_ns + period_ns);
     if (!result.targets) throw PlanError("no targets: the fault behaviour needs a pose first");

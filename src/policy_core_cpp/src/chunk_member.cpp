@@ -44,7 +44,7 @@ void ChunkMember::follow(const Numbers& command) noexcept {
 }
 
 void ChunkMember::pause(std::int64_t duration_ns) noexcept {
-  if (!held_) policy_.pause(duration_ns);  // else `infer` leaves out all that has passed
+  if (!held_) policy_.pause(duration_ns);  // else `infer` excludes all the time that has passed
 }
 
 Policy::Answer ChunkMember::infer(std::int64_t now_ns) noexcept {

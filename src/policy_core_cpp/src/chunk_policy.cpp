@@ -8,7 +8,7 @@
 namespace policy_core {
 namespace {
 
-/// Of a chunk, as its contract may state.
+/// Limit on the steps of a chunk in a contract.
 constexpr std::int64_t kMostSteps = 10'000;
 using Code = Reason::Code;
 
@@ -55,7 +55,7 @@ void ChunkCommand::set(const Numbers& target, Span joint_pos) noexcept {
     if (!reach_.empty()) {
       wanted = within(reach_[i], joint_pos[joint], wanted, Rule::kRelativeTarget);
     }
-    // Last, so that nothing makes a target jump, whatever is measured.
+    // Last, so that no measurement can make a target jump.
     command[joint] = within(stride_[i], command[joint], wanted, Rule::kTargetSpeed);
   }
 }
@@ -126,7 +126,7 @@ ChunkPolicy::Answer ChunkPolicy::infer() noexcept {
   tick_ = std::max(tick_, ticks_.number(now_ns_));
   begins_ = executed_.empty();
   sync_.record_state(now_ns_);
-  // No step of a chunk is executed blindly, however many are left.
+  // No step of a chunk is executed without working cameras, however many remain.
   if (!sync_.has_sight(failure_)) {
     failure_.member = member_;
     return Answer::kNoTarget;
@@ -205,7 +205,7 @@ bool ChunkPolicy::take(const ChunkOutcome& outcome) noexcept {
 }
 
 std::int64_t ChunkPolicy::passed(std::int64_t time_ns) const noexcept {
-  // A robot that has held its pose since then is where it was seen.
+  // The robot has held its pose since then, so it is where it was observed.
   if (executed_.empty() || executed_.back().first < time_ns) return 0;
   auto nearest = tick_;
   for (auto i = executed_.size(); i-- > 0;) {

@@ -9,9 +9,9 @@
 namespace policy_core {
 namespace {
 
-/// Share of a period by which a tick may come early.
+/// Share of a period by which a tick may be early.
 constexpr double kEarly = 0.25;
-/// More than are queued where a state is restored while a chunk is under way.
+/// More than are queued when a state is restored while a chunk is being computed.
 constexpr std::size_t kQueuedChunks = 4;
 
 std::int64_t clipped(std::int64_t row, std::size_t count) {
@@ -20,7 +20,7 @@ std::int64_t clipped(std::int64_t row, std::size_t count) {
 
 std::size_t at(std::int64_t place) { return static_cast<std::size_t>(place); }
 
-/// As many values as so many chunks have, which a plan may ask for.
+/// The number of values in this many chunks, limited since a plan states it.
 std::size_t chunks(std::size_t count, std::size_t size, std::size_t actions) {
   check_size("queue", static_cast<std::int64_t>(count * size), actions);
   return count;
@@ -105,7 +105,7 @@ void ChunkQueue::blend_in(const Rows& chunk, std::int64_t first_tick, std::int64
       double& value = new_[row][column];
       if (realigns_) value += shift;
       if (plan_.count == 0 || row >= shares_.size()) continue;
-      // Where the old plan has ended, its last target is held.
+      // After the end of the old plan, its last target is held.
       const auto planned =
           clipped(now_tick - first_tick_ + static_cast<std::int64_t>(row), plan_.count);
       value *= shares_[row];

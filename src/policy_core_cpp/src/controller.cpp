@@ -146,7 +146,7 @@ Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
     safe_.watch(joint_pos_, joint_check_, gap_ns, source.is_stale(now_ns));
     return safe_targets();
   }
-  // A fault holds the pose of the tick in which it is noticed, not one of long ago.
+  // A fault holds the pose of the tick that detects it, not an old one.
   safe_.capture();
   if (gap_ns < 0 || gap_ns > longest_gap_ns_) {
     return latch(Rule::kClock, because(Code::kGap, static_cast<double>(gap_ns) * 1e-6));
@@ -173,7 +173,7 @@ Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
 }
 
 Targets* Controller::run_policy(std::int64_t now_ns, std::int64_t deadline_ns) noexcept {
-  // Before it is asked: what it answers is for now, whether HOLD ends or not.
+  // Before inference: its answer is for now, whether HOLD ends or not.
   if (mode_ == Mode::kHold) pause(now_ns);
   result_.asked = true;
   const auto answer = policy_->infer();
@@ -257,14 +257,14 @@ Targets* Controller::hold(std::int64_t now_ns, Rule rule, const Reason& reason) 
     held_mode_ = mode_;
     hold_began_ns_ = held_until_ns_ = now_ns;
     trip(rule, reason, false);
-    // Before a motion has commanded anything, what was commanded last is the safe one.
+    // Before any motion has commanded, the last command was the safe one.
     const auto& last = commanded_by_ == Motion::kStand ? stand_.targets
                        : commanded_by_ == Motion::kRun ? run_targets_
                                                        : safe_.targets;
     std::copy(last.block().begin(), last.block().end(), held_.block().begin());
     enter(Mode::kHold, reason);
   }
-  // By the clock, since the inference that failed may itself have taken that long.
+  // By the clock, since the failed inference may itself have taken that long.
   if (std::max(now_ns, now()) - hold_began_ns_ > damp_after_ns_) {
     return latch(Rule::kHeldTooLong, reason);
   }

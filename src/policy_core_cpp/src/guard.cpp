@@ -143,7 +143,7 @@ void StepBound::apply(Targets& targets) noexcept {
   const auto position = targets.position(), stiffness = targets.stiffness();
   for (std::size_t i = 0; i < last_.size(); ++i) {
     position[i] = within(i, position[i]);
-    if (targets.mode == Mode::kHold) continue;  // it commands what was commanded before
+    if (targets.mode == Mode::kHold) continue;  // it repeats the previous command
     const bool is_free = targets.mode == Mode::kRun && free_in_run_[i];
     last_[i] = stiffness[i] > 0.0 && !is_free ? position[i] : kNan;
   }

@@ -10,9 +10,9 @@
 namespace policy_core {
 namespace {
 
-/// So many ticks after the last one a state is kept, and after each change of the mode.
+/// Ticks between stored states; a state is also stored after each change of mode.
 constexpr std::int64_t kSnapshotTicks = 250;
-/// So much of the messages of a tick is kept.
+/// Limit on the stored messages of a tick.
 constexpr std::size_t kWireBytes = 16384;
 
 std::size_t bytes_of(const policy_core_tensor& tensor) {

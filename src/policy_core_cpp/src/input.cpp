@@ -8,7 +8,7 @@
 namespace policy_core {
 namespace {
 
-// Each with its reason in `policy_core.observation.freshness`.
+// Explained in `policy_core.observation.freshness`.
 constexpr std::int64_t kSoonestNs = -50'000'000, kLatestNs = 500'000'000;
 constexpr std::int64_t kRestartAgainNs = 1'000'000'000;
 constexpr std::int64_t kNotedStepNs = 20'000'000;
@@ -98,7 +98,7 @@ std::int64_t Input::delay_ns(std::int64_t now_ns, std::int64_t stamp_ns,
   } else if (restarts_) {
     ahead_ns = stamp_ns - now_ns;
   }
-  // A shift to the right rounds down, in C++ as well where all compilers that build this agree.
+  // A right shift rounds down, also in C++ with all supported compilers.
   ahead_ns -= since_ns >> (header_ns >= kSoonestNs ? kDriftShift : kSlewShift);
   const auto late_ns = now_ns + ahead_ns - stamp_ns;
   ahead_ns_ = late_ns < 0 ? ahead_ns - late_ns : ahead_ns;

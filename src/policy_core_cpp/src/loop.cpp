@@ -14,7 +14,7 @@ namespace policy_core {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-/// So often a loop that waits looks whether it should stop.
+/// Interval at which a waiting loop checks if it must stop.
 constexpr std::int64_t kSliceNs = 50'000'000;
 constexpr int kTimeout = 2;  // RCL_RET_TIMEOUT
 
@@ -33,7 +33,8 @@ void sleep_until(std::int64_t ns) noexcept {
   clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
 }
 
-/// The first subscription of a rcl_wait_set_t, which begins with them; null: no message is there.
+/// The first entry of a rcl_wait_set_t, which begins with its subscriptions; null if there is no
+/// message.
 const void* ready_in(void* wait_set) noexcept { return **static_cast<const void***>(wait_set); }
 
 }  // namespace
@@ -119,17 +120,17 @@ DueTick Loop::due(bool has_arrived) noexcept {
   const auto missed = std::max<std::int64_t>(0, late_ns / period_ns_ - (has_arrived ? 0 : 1));
   if (has_arrived && late_ns > period_ns_ / 2) {
     // Half a period before the messages, so that their jitter does not make a tick wait for the
-    // one after.
+    // next one.
     deadline_ns_ = now_ns + period_ns_ / 2;
   } else {
     deadline_ns_ += (missed + 1) * period_ns_;
   }
-  // What is less than a period is the wait for the message.
+  // Less than a period is the wait for the message.
   return {now_ns, now_ns + period_ns_, stamp_ns, missed, missed * period_ns_};
 }
 
 bool Loop::arrives(std::int64_t until_ns) noexcept {
-  // What came before the deadline is not the message that is waited for.
+  // A message before the deadline does not start the tick.
   is_held_ |= take(trigger_.place, held_);
   for (auto now_ns = read(CLOCK_MONOTONIC); now_ns < until_ns && !stop_.load();
        now_ns = read(CLOCK_MONOTONIC)) {
@@ -197,7 +198,7 @@ void Loop::note_safe() noexcept {
 std::int64_t Loop::send(Targets* targets, std::int64_t stamp_ns) noexcept {
   const std::lock_guard sending(sending_);
   note_safe();
-  // After an e-stop nothing but the fault command goes out, though it was pressed after the tick.
+  // After an e-stop only the fault command is sent, even if it was pressed after the tick.
   if (sampled_->host->controller().estop_pressed()) {
     targets = is_safe_known_ ? &safe_ : nullptr;
     sampled_->host->note_sent(targets);

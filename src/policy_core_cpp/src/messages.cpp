@@ -9,13 +9,13 @@
 namespace policy_core {
 namespace {
 
-constexpr std::size_t kStart = 4;  ///< where the first value lies
+constexpr std::size_t kStart = 4;  ///< position of the first value
 constexpr std::size_t kRefusedBytes = 64 * 1024, kHeadBytes = 16 * 1024;
 constexpr std::int64_t kSecondNs = 1'000'000'000;
-// Of policy_msgs/JointCommand: stamp, sequence, valid_for, mode; then names and six arrays, each of
-// which begins with its count. A count fills 8 bytes, since numbers are aligned.
+// Layout of policy_msgs/JointCommand: stamp, sequence, valid_for, mode; then names and six arrays,
+// each of which begins with its count. A count takes 8 bytes, since numbers are aligned.
 constexpr std::size_t kSequenceAt = 12, kModeAt = 28, kRows = 6, kCountBytes = 8;
-// With their reason in `policy_core.bundle.state_fields`.
+// Explained in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
 
 template <class T>
@@ -28,7 +28,7 @@ T load(const std::uint8_t* from, bool is_swapped) noexcept {
   return value;
 }
 
-/// As Python decodes it: no surrogates, nothing longer than needed.
+/// Valid if Python decodes it: no surrogates, no overlong encodings.
 bool is_utf8(std::string_view text) noexcept {
   const auto* at = reinterpret_cast<const std::uint8_t*>(text.data());
   const auto* end = at + text.size();
@@ -61,7 +61,7 @@ struct Values {
 
 }  // namespace
 
-/// Takes values off a message. Past its end all are zero or empty, and `ok` is false.
+/// Reads values from a message. Past its end all are zero or empty, and `ok` is false.
 class Cdr {
  public:
   Cdr(const std::uint8_t* data, std::size_t size) noexcept : data_(data), size_(size) {
@@ -79,7 +79,7 @@ class Cdr {
     return from ? load<T>(from, is_swapped_) : T{};
   }
 
-  /// So many numbers, or an array of them.
+  /// A number of values, or an array of them.
   template <class T>
   Values<T> values(std::size_t count) noexcept {
     const auto* from = take(count, sizeof(T));
@@ -99,7 +99,7 @@ class Cdr {
                           : std::string_view();
   }
 
-  /// Skips a string; returns whether it has any character, as the decoders of ROS count them.
+  /// Skips a string; returns true if it has any character, as ROS decoders count them.
   bool skip_text() noexcept {
     const auto length = value<std::uint32_t>();
     const auto* from = take(length, 1);
@@ -113,7 +113,7 @@ class Cdr {
     return ns ? Time(ns) : Time();
   }
 
-  /// Skips bytes if they are these.
+  /// Skips bytes if they equal these.
   bool skip(const std::vector<std::uint8_t>& bytes) noexcept {
     if (!ok_ || size_ - at_ < bytes.size()) return false;
     if (std::memcmp(data_ + at_, bytes.data(), bytes.size()) != 0) return false;
@@ -137,7 +137,7 @@ class Cdr {
 
 namespace {
 
-/// sensor_msgs/JointState by names, whose order is found again only when their bytes change.
+/// sensor_msgs/JointState by names; their order is resolved again only when their bytes change.
 class JointsReader final : public MessageReader {
  public:
   JointsReader(const Part& plan, Controller& controller, std::int64_t problem)
@@ -173,7 +173,7 @@ class JointsReader final : public MessageReader {
     return cdr.ok();
   }
 
-  /// Finds each joint in frame and names, the head of the message.
+  /// Locates each joint in frame and names, the head of the message.
   void find_names(Cdr& cdr) noexcept {
     const auto* begin = cdr.here();
     head_.clear();
@@ -192,8 +192,8 @@ class JointsReader final : public MessageReader {
     }
     for (auto place : places_) has_all_ = has_all_ && place != kNowhere;
     const auto* end = cdr.here();
-    // A longer head is not kept, and its names are found in each message. One that is kept is never
-    // met in the other byte order: its lengths would be 64 KiB and more.
+    // A longer head is not stored, and its names are resolved in each message. A stored one never
+    // matches a message in the other byte order, whose lengths would be 64 KiB and more.
     if (cdr.ok() && static_cast<std::size_t>(end - begin) <= kHeadBytes) head_.assign(begin, end);
   }
 
@@ -227,7 +227,7 @@ class JointsReader final : public MessageReader {
   Array position_, velocity_;
 };
 
-/// A message of strings and then float64 numbers alone, of which some are used.
+/// A message of strings followed by float64 numbers only, some of which are used.
 class NumbersReader : public MessageReader {
  public:
   NumbersReader(const Part& plan, Controller& controller, std::int64_t problem)
@@ -288,7 +288,7 @@ class RobotReader final : public NumbersReader {
   MessageVerdict judge() noexcept override {
     bool fits = true;
     if (required_ == Required::kOrientation) {
-      // First the orientation, then its covariance. The guard acts on what is not finite.
+      // First the orientation, then its covariance. The guard handles values that are not finite.
       const double norm = norm_at(0);
       fits = number(4) != -1.0 && (is_unit(norm) || !std::isfinite(norm));
     } else if (required_ == Required::kPose) {
@@ -298,7 +298,7 @@ class RobotReader final : public NumbersReader {
     return fits ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
   }
 
-  /// The length of the quaternion that begins at a number.
+  /// The length of the quaternion at an index.
   double norm_at(std::size_t first) const noexcept {
     double squares = 0.0;
     for (std::size_t i = first; i < first + 4; ++i) squares += number(i) * number(i);
@@ -373,7 +373,7 @@ class VectorReader final : public MessageReader {
   Values<float> found_;
 };
 
-/// policy_msgs/Perceived: a height scan, or what an encoder makes of a depth image.
+/// policy_msgs/Perceived: a height scan, or the encoder output for a depth image.
 class PerceivedReader final : public MessageReader {
  public:
   PerceivedReader(const Part& plan, Controller& controller, std::int64_t problem)

@@ -11,7 +11,7 @@ namespace {
 constexpr double kFollowedRad = 0.05;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-/// Copies the rows of targets that a plan states.
+/// Copies the rows of targets in a plan.
 void take(Targets& targets, const Part& plan) {
   targets.block() = plan.numbers("block", static_cast<std::int64_t>(targets.block().size()));
 }

@@ -9,9 +9,9 @@
 namespace policy_core {
 namespace {
 
-// Each with its reason in `policy_core.members.chunk.observation_sync` and `observation.pairing`.
+// Explained in `policy_core.members.chunk.observation_sync` and `observation.pairing`.
 constexpr std::size_t kCompared = 1000, kValues = 32;
-/// Observations before the newest one, far more than a policy gets.
+/// Limit on earlier observations, far more than a policy takes.
 constexpr std::int64_t kMostEarlier = 1000;
 constexpr std::int64_t kFrozenFrames = 10;
 constexpr double kFrozenRad = 0.1;
@@ -23,7 +23,7 @@ std::int64_t newest_ns(const Ring<Recent>& recent) {
   return found;
 }
 
-/// Of two that are as near, the later one.
+/// Of two equally near ones, the later.
 const Recent& nearest(const Ring<Recent>& recent, std::int64_t time_ns) {
   const auto* found = &recent.back();
   for (auto i = recent.size(); i-- > 0;) {
@@ -178,7 +178,7 @@ bool ObservationSync::snapshot(std::int64_t now_ns, SensedValues& newest,
   } else if (!observe(now_ns, newest, why)) {
     return false;
   }
-  // Of steps that are not known the first known one takes the place.
+  // Missing steps are filled with the first known one.
   const auto missing = earlier.size() - steps_.size();
   for (std::size_t i = 0; i < earlier.size(); ++i) {
     const auto known = i < missing ? 0 : i - missing;

@@ -10,8 +10,8 @@
 namespace policy_core {
 namespace {
 
-// The functions of `OrtApi` by their places in it (onnxruntime_c_api.h). They are appended to only,
-// so the places hold in each version from 12 on.
+// The functions of `OrtApi` by their index (onnxruntime_c_api.h). New ones are only appended, so
+// the indices hold in each version from 12 on.
 enum Place : std::size_t {
   kGetErrorMessage = 2,
   kCreateEnv = 3,
@@ -66,14 +66,14 @@ struct OnnxRunner::Session {
     reinterpret_cast<void (*)(Arguments...)>(const_cast<void*>(api[place]))(arguments...);
   }
 
-  /// Throws unless a call went well.
+  /// Throws if a call failed.
   void require(Status status) {
     if (!status) return;
     note(status);
     throw std::runtime_error(std::string("ONNX Runtime: ") + error);
   }
 
-  /// Keeps what a failed call says.
+  /// Stores the message of a failed call.
   void note(Status status) noexcept {
     const auto* text = reinterpret_cast<const char* (*)(Status)>(
         const_cast<void*>(api[kGetErrorMessage]))(status);
@@ -192,7 +192,7 @@ void OnnxRunner::Session::close() noexcept {
   if (session) release(kReleaseSession, session);
   if (options) release(kReleaseSessionOptions, options);
   if (env) release(kReleaseEnv, env);
-  // The library stays: its threads and statics do not survive that it is unloaded.
+  // The library stays loaded: its threads and statics would not survive unloading.
 }
 
 OnnxRunner::OnnxRunner(const std::string& library, const std::uint8_t* model, std::size_t size)

@@ -9,11 +9,11 @@ namespace policy_core {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-/// Those that failed in a tick are bits.
+/// The states that failed in a tick are bits.
 constexpr std::size_t kMostStates = 64;
 using Why = Reason::Why;
 
-/// A switch for a reason, without its states.
+/// A switch with a reason, without its states.
 Reason switched(Why why) {
   Reason reason;
   reason.code = Reason::Code::kSwitched;
@@ -21,7 +21,7 @@ Reason switched(Why why) {
   return reason;
 }
 
-/// A switch since a member failed.
+/// A switch because a member failed.
 Reason switched(const Reason& failure) {
   auto reason = failure;
   reason.why = Why::kFailed;
@@ -44,7 +44,7 @@ void check_joints(const std::string& whose, std::size_t found, std::size_t expec
                   " joints, found " + std::to_string(found));
 }
 
-/// So many values of an array from a place on.
+/// A number of values of an array, from an index on.
 Span part_of(Span values, std::int64_t start, std::size_t size) {
   if (size > values.size || start > static_cast<std::int64_t>(values.size - size)) {
     throw PlanError("plan: expected " + std::to_string(size) + " values from the place " +
@@ -183,7 +183,7 @@ void JointMember::look() noexcept {
   state_.derive_own();
 }
 
-/// What does not hold as it is shown: NaN stands for what holds.
+/// The display value of a failed condition: NaN means that it holds.
 static double shown(double value) noexcept {
   return std::isnan(value) ? std::numeric_limits<double>::infinity() : value;
 }
@@ -522,7 +522,7 @@ void PolicySet::decide() noexcept {
   request_ = request;
   bool may = conditions_hold(request.to);
   if (may) {
-    // A member that is followed keeps the rhythm of its own ticks, and is due in the next ones.
+    // A followed member keeps its own rhythm, and is due in one of the next ticks.
     for (auto* member : at(request.to).members) {
       if (!is_running(member) && member->is_followed() && !member->is_due()) return;
     }
@@ -666,7 +666,7 @@ bool PolicySet::fall_back(Reason why) noexcept {
     if (!is_running(member)) member->enter(action_.command);
     member->run_now();
   }
-  // What was commanded last is where a blend begins: who commanded it has failed.
+  // The blend begins at the last command, since the member that produced it has failed.
   blend_ticks_ = 1;
   enter(to, why, blend_ticks);
   ++fallbacks_;

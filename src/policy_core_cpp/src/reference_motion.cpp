@@ -9,7 +9,7 @@ namespace policy_core {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-/// Ticks; a clip of one frame begins again as often.
+/// Ticks; the number of loops of a clip with one frame.
 constexpr std::int64_t kFarthestAhead = 1 << 16;
 
 Quaternion product(const Quaternion& a, const Quaternion& b) noexcept {
@@ -211,7 +211,7 @@ void ReferenceMotion::write() noexcept {
   if (!is_placed_) {
     const auto found = Placement::between(first_quat, first_pos, robot_quat, robot_pos);
     is_placed_ = found.is_finite();
-    // The newest frame of a live motion is NaN while it is not known, and so is what is shown.
+    // The newest frame of a live motion is NaN while unknown, and so are the written values.
     if (is_placed_ || !is_clip()) placement_ = found;
   }
   const auto inverse = conjugate(robot_quat);

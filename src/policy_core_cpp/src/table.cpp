@@ -20,7 +20,7 @@ void check_range(const std::string& name, std::int64_t value, std::int64_t low,
                   std::to_string(high) + ", found " + std::to_string(value));
 }
 
-/// Takes values off the bytes, little-endian as all machines that run this are.
+/// Reads values from bytes, little-endian as on all supported machines.
 class Bytes {
  public:
   Bytes(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}

@@ -8,7 +8,7 @@
 namespace policy_core {
 namespace {
 
-// Each with its reason in `policy_core.members.chunk.takeover`.
+// Explained in `policy_core.members.chunk.takeover`.
 constexpr std::int64_t kRestsTicks = 10;
 constexpr double kStillS = 5.0;
 using Code = Reason::Code;
@@ -46,7 +46,7 @@ PersonTakeover::PersonTakeover(const Part& plan, RobotState& state,
   if (check_.joints() != joint_pos_.size) {
     throw PlanError("plan: parts with different numbers of joints");
   }
-  // Finite before the first message: whether one came, the input says.
+  // Finite before the first message; the input records if one has arrived.
   seen_ = action_.pose();
   std::copy(seen_.begin(), seen_.end(), leader_pos_.begin());
   action_.read(target_);
@@ -149,7 +149,7 @@ bool PersonTakeover::leader_fails(std::int64_t now_ns) noexcept {
 }
 
 bool PersonTakeover::is_judged(std::int64_t now_ns) noexcept {
-  // It was silent, or the arm was held: it has to match again wherever it is.
+  // The leader was silent or the arm was held: the leader must match again, wherever it is.
   if (now_ns - judged_ns_ > timeout_ns_) return begin_judging(now_ns);
   judged_ns_ = now_ns;
   return judge(now_ns, false);

@@ -13,7 +13,7 @@ namespace {
 
 using Code = Reason::Code;
 
-/// What one gap of a text is filled with.
+/// Value for a placeholder of a text.
 struct Gap {
   enum class Kind { kNumber, kCount, kText };
 
@@ -32,7 +32,7 @@ struct Gap {
 std::string formatted(const Gap& gap, const std::string& form) {
   if (gap.kind == Gap::Kind::kText) return gap.text;
   if (gap.kind == Gap::Kind::kCount) return std::to_string(gap.count);
-  // Of Python's forms those that C writes alike; a plan may say anything.
+  // The format specifiers that Python and C interpret equally; a plan may contain anything.
   const bool is_known = !form.empty() && form.size() <= 4 &&
                         form.find_first_not_of("+.0123456789") == form.size() - 1 &&
                         std::strchr("fg", form.back());
@@ -41,7 +41,7 @@ std::string formatted(const Gap& gap, const std::string& form) {
   return text.data();
 }
 
-/// Fills the gaps of a text, as `str.format` does.
+/// Fills the placeholders of a text, as `str.format` does.
 std::string filled(const std::string& text, std::initializer_list<Gap> gaps) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -246,7 +246,7 @@ std::string Words::because(const Reason& found) const {
     default:
       if (texts != reasons_.end()) text = at(texts->second, 0);
   }
-  // Those that clip, in the order in which they act, and no others.
+  // The clipping rules only, in the order in which they act.
   constexpr Rules kClipping = bit(Rule::kActionClip) | bit(Rule::kGainLimit) |
                               bit(Rule::kRelativeTarget) | bit(Rule::kTargetSpeed) |
                               bit(Rule::kEffort) | bit(Rule::kTargetStep) |

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An ACT policy on an arm, on a D-Robotics board's BPU; `robot:=sim` anywhere.
 
-A bundle that has nothing for the BPU, or a machine without one, takes ONNX Runtime; the node's
-log and its status say so.
+If the bundle has no BPU artifact, or the machine no BPU, ONNX Runtime is used; the node's log and
+status say so.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Take the board's defaults into act_policy.launch.py, which has the other arguments."""
+    """Set the board's defaults; act_policy.launch.py has the other arguments."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(

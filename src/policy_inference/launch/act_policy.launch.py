@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
 
-It ends when the policy node, the driver or the arm in this computer ends; without a camera the
-policy holds. Two arms with a policy each: launch it twice, with two namespaces.
+The launch ends when the policy node, the driver or the emulated or simulated arm ends; without a
+camera the policy holds. For two arms with a policy each, launch it twice, with two namespaces.
 """
 
 import tempfile
@@ -39,12 +39,12 @@ TEXTS = (
     "image_transport",
 )
 SIMULATED = "so101_reach"
-"""The policy that comes with the suite, for the simulated arm."""
+"""Policy for the simulated arm, shipped with the suite."""
 ARMS = ["so100", "so101", "koch", "bi_so100", "bi_so101", "bi_koch"]
 LEADER = ("leader_port", "leader_calibration_id", "leader_calibration_dir")
 IN_THIS_COMPUTER = ["so101_emulator", "sim"]
 DRIVERS = ("port", "right_port", "calibration_id", "lerobot_python")
-"""Arguments that are parameters of the driver, where they are given."""
+"""Arguments that are passed to the driver as parameters, if given."""
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -184,7 +184,7 @@ ARGUMENTS = [
         description="Lowest level that the nodes log",
     ),
 ]
-# By rcl, not by `parameters`, which would only warn of a file that is not there.
+# Through rcl, not through `parameters`, which would only warn about a missing file.
 ROS_ARGUMENTS = [
     "--ros-args",
     "--params-file",
@@ -195,7 +195,7 @@ ROS_ARGUMENTS = [
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Return what keeps a robot in this computer to it, unless the user has chosen."""
+    """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
     return [
         SetEnvironmentVariable(*one)
@@ -204,7 +204,7 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def find_bundle(context: LaunchContext) -> str:
-    """Return the bundle that was asked for; the simulated arm has one of its own."""
+    """Return the requested bundle; the simulated arm has a default."""
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot in IN_THIS_COMPUTER:
         return given or SIMULATED
@@ -238,7 +238,7 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the driver, the arm in this computer, or both; its images are as in the contract."""
+    """Return the driver, the emulated or simulated arm, or both; images as in the contract."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "viewer", "image_transport", "namespace", "use_sim_time", *DRIVERS)
@@ -253,7 +253,7 @@ def arm(context: LaunchContext) -> list[Node]:
     if given["robot"] not in IN_THIS_COMPUTER:
         return []
     emulated = given["robot"] == "so101_emulator"
-    # A new folder: a link in an old one could lead to the terminal of another program by now.
+    # A new folder: a link in an old one could by now lead to another program's terminal.
     folder = Path(tempfile.mkdtemp(prefix="so101_emulator_")) if emulated else None
     name = "so101_emulator" if emulated else "arm_sim_node"
     world = Node(
@@ -281,7 +281,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 
 def leader(context: LaunchContext) -> list[Node]:
-    """Return the driver of a leader arm, if a port of it was given."""
+    """Return the driver of a leader arm, if its port was given."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "namespace", "lerobot_python", *LEADER)
@@ -312,7 +312,7 @@ def leader(context: LaunchContext) -> list[Node]:
 
 
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
-    """Return the driver of an arm; the policy goes on without that of a leader."""
+    """Return the driver of an arm; the policy continues if a leader's driver ends."""
     return Node(
         package="lerobot_arm_driver",
         executable="lerobot_arm_driver",
@@ -329,7 +329,7 @@ def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) 
 
 
 def policy(context: LaunchContext) -> list[Node]:
-    """Return the policy's node; its mode is left to the file of parameters unless it was given."""
+    """Return the policy node; its mode comes from the parameter file unless it was given."""
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
@@ -359,14 +359,14 @@ def policy(context: LaunchContext) -> list[Node]:
 
 
 def require_metrics_port(context: LaunchContext) -> None:
-    """Raise PolicyError where the port is no number, before anything is started."""
+    """Raise PolicyError if the port is not a number, before anything is started."""
     port = LaunchConfiguration("metrics_port").perform(context)
     if port:
         require_port(port)
 
 
 def metrics(context: LaunchContext) -> list[Node]:
-    """Return the node that serves the metrics, if a port for them was given."""
+    """Return the node that serves the metrics, if their port was given."""
     port = LaunchConfiguration("metrics_port").perform(context)
     if not port:
         return []
@@ -384,7 +384,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def require_arguments(_: LaunchContext) -> None:
-    """Raise PolicyError where an argument was given that there is not."""
+    """Raise PolicyError for an unknown argument."""
     require_known_arguments([one.name for one in ARGUMENTS])
 
 

@@ -10,7 +10,7 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Take the Jetson's defaults into joint_policy.launch.py, which has the other arguments."""
+    """Set the Jetson's defaults; joint_policy.launch.py has the other arguments."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(

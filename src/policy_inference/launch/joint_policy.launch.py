@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
 
-The launch files of single robots include this one and differ in their defaults. It ends when one of
-its nodes ends, except the operator's: a robot without one stands, because the policy fades a
-velocity that is not repeated. Two robots: launch it twice, with two namespaces.
+The launch files of single robots include this one and differ in their defaults. The launch ends
+when one of its nodes ends, except the operator's: without an operator the robot stands, because the
+policy fades a velocity command that is not repeated. For two robots, launch it twice, with two
+namespaces.
 """
 
 from pathlib import Path
@@ -33,7 +34,7 @@ from policy_inference.machine.middleware import (
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 BOOLEANS = ["true", "false"]
 UNITREE = ["go2", "go2_emulator", "g1"]
-"""Values of `robot` that are robots of Unitree."""
+"""Values of `robot` for Unitree robots."""
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -160,13 +161,13 @@ EMULATED_UNITREE = {
     ),
     "remote_required": False,
 }
-"""Where a driver finds an emulated robot; the file is for the real one."""
+"""Address of an emulated robot for its driver; the file is for the real one."""
 OPERATED = (
     (["lite3", "lite3_emulator", "sim", "none"], []),
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Values of `robot`, and the operator's parameters for them: the name of the driver."""
+"""Values of `robot`, and the operator's parameters for them: the driver's name."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -177,7 +178,7 @@ SHADOW = ("shadow_bundle", "shadow_backend")
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Return what keeps a robot in this computer to it, unless the user has chosen."""
+    """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
     return [
         SetEnvironmentVariable(*one)
@@ -186,14 +187,14 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def require_simulation(context: LaunchContext) -> None:
-    """Raise PolicyError where a window on a robot is asked for that is not simulated here."""
+    """Raise PolicyError if a viewer is requested for a robot that is not simulated here."""
     robot, viewer = (LaunchConfiguration(name).perform(context) for name in ("robot", "viewer"))
     if viewer == "true" and robot != "sim":
         raise PolicyError(f"viewer: expected robot:=sim, found robot:={robot}")
 
 
 def require_arguments(context: LaunchContext) -> None:
-    """Raise PolicyError where an argument cannot be followed, before anything is started."""
+    """Raise PolicyError for an argument that has no effect, before anything is started."""
     require_known_arguments([one.name for one in ARGUMENTS])
     port, operator, joy_node = (
         LaunchConfiguration(name).perform(context)
@@ -206,7 +207,7 @@ def require_arguments(context: LaunchContext) -> None:
 
 
 def given(**values: list[str]) -> IfCondition:
-    """Return the condition that each of these arguments has one of the values."""
+    """Return the condition that each of these arguments has one of its values."""
     words: list[object] = []
     for name, wanted in values.items():
         words += ["'", LaunchConfiguration(name), f"' in {wanted} and "]
@@ -214,16 +215,16 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named as its executable, with the file of parameters that argument `file` says.
+    """Return a node named as its executable, with the parameter file from argument `file`.
 
-    With `ends`, the reason, the launch ends when the node does.
+    If `ends` gives a reason, the launch ends when the node ends.
     """
     return Node(
         package=package,
         executable=name,
         name=name,
         namespace=LaunchConfiguration("namespace"),
-        # By rcl, not by `parameters`, which would only warn of a file that is not there.
+        # Through rcl, not through `parameters`, which would only warn about a missing file.
         arguments=[
             "--ros-args",
             "--params-file",
@@ -243,7 +244,7 @@ def generate_launch_description() -> LaunchDescription:
         ParameterValue(LaunchConfiguration(name), value_type=bool)
         for name in ("use_sim_time", "viewer")
     )
-    # Without the joystick's node it is the remote of the robot that an operator has.
+    # Without the joystick's node, the operator uses the robot's own remote.
     joy_rate_hz = PythonExpression(
         [
             *("50.0 if '", LaunchConfiguration("operator"), LaunchConfiguration("joy_node")),

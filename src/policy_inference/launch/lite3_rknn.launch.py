@@ -13,7 +13,7 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Take the Lite3's defaults into joint_policy.launch.py, which has the other arguments."""
+    """Set the Lite3's defaults; joint_policy.launch.py has the other arguments."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A walking policy as a controller of ros2_control, on a simulated Lite3 (or Go2, G1) as hardware.
 
-It needs ros2_control and the packages policy_controllers and robot_sim. On your own robot its
-hardware takes the place of the simulated one: docs/ros2_control.md.
+It needs ros2_control and the packages policy_controllers and robot_sim. On your own robot, its
+hardware replaces the simulated one: docs/ros2_control.md.
 """
 
 import subprocess
@@ -76,7 +76,8 @@ def control(context: LaunchContext) -> list[Node]:
         Node(
             package="controller_manager",
             executable="ros2_control_node",
-            # Humble's controllers read the parameters of their process, and its manager no topic.
+            # Humble's controllers read the parameters of their process, and its manager does not
+            # read the topic.
             parameters=[file, str(own), description],
             remappings=[("~/robot_description", "robot_description")],
             output="screen",
@@ -92,12 +93,12 @@ def control(context: LaunchContext) -> list[Node]:
 
 
 def require_arguments(_: LaunchContext) -> None:
-    """Raise PolicyError where an argument is not known, before anything is started."""
+    """Raise PolicyError for an unknown argument, before anything is started."""
     require_known_arguments([one.name for one in ARGUMENTS])
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Return what keeps a robot in this computer to it, unless the user has chosen."""
+    """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
     return [
         SetEnvironmentVariable(*one)
         for one in discovery_variables("sim", context.environment).items()

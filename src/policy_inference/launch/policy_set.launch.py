@@ -12,7 +12,7 @@ CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Take the node of sets into joint_policy.launch.py, which has the other arguments."""
+    """Select the node for sets; joint_policy.launch.py has the other arguments."""
     return LaunchDescription(
         [
             DeclareLaunchArgument("bundle", description="Policy set: a folder with a set.yaml"),

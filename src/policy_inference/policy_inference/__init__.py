@@ -7,6 +7,6 @@ Imports point one way: ``{errors, interfaces} <- bundle <- {core, backends} <- n
 
 import os
 
-# From 1.31 on, ONNX Runtime keeps a database of how it is used in the user's home and sends it to
-# its maker, from a thread of its own. A robot sends nothing unless its owner asks for it.
+# From 1.31 on, ONNX Runtime records its usage in a database in the user's home and sends it to its
+# vendor, from a thread of its own. A robot sends nothing unless its owner wants it to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

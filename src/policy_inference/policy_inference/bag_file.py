@@ -19,18 +19,19 @@ Storage = Literal["mcap", "sqlite3"]
 
 
 class BagFile:
-    """A recording in the making; its folder can be read once it is finished, not before."""
+    """A recording in progress; its folder is readable only after `finish`."""
 
     def __init__(
         self, folder: Path, types: Typestore, *, storage: Storage = "mcap", compressed: bool = True
     ) -> None:
-        """Begin.
+        """Create the folder.
 
         Args:
-            folder: The folder to be, which is not there yet.
-            types: Knows the type of each message that will be written.
+            folder: The new folder, which must not exist.
+            types: Has the type of each message to be written.
             storage: Kind of the file.
-            compressed: Whether chunks of messages are, or each message in sqlite3, which has none.
+            compressed: True to compress chunks of messages, or single messages in sqlite3, which
+                has no chunks.
         """
         self.folder = folder
         self._types = types
@@ -38,7 +39,7 @@ class BagFile:
         plugin = StoragePlugin[storage.upper()]
         self._writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=plugin)
         if compressed:
-            # By the chunk: `ros2 bag` and Foxglove read that without unpacking a file first.
+            # Per chunk: `ros2 bag` and Foxglove read this without unpacking a file first.
             mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
             self._writer.set_compression(mode, CompressionFormat.ZSTD)
         self._writer.open()
@@ -47,10 +48,10 @@ class BagFile:
         """Write a message.
 
         Args:
-            topic: Its full name.
+            topic: Full name of the topic.
             kind: Type of the message.
             log_ns: Time in the log.
-            data: The message as it goes over the wire (CDR).
+            data: The serialised message (CDR).
         """
         connection = self._connections.get(topic)
         if connection is None:
@@ -59,18 +60,18 @@ class BagFile:
         self._writer.write(connection, log_ns, data)
 
     def finish(self) -> None:
-        """End it, and see that its files are on the disk."""
+        """Complete the recording, and sync its files to disk."""
         self._writer.close()
         sync(*self.folder.iterdir(), self.folder)
 
     def abort(self) -> None:
-        """Close the file as it is; the caller made the folder, and removes it."""
-        with suppress(OSError):  # what is still in its buffer goes nowhere on a full disk
+        """Close the file as it is; the caller, who created the folder, removes it."""
+        with suppress(OSError):  # on a full disk the rest of its buffer is lost
             self._writer.abort()
 
 
 def sync(*paths: Path) -> None:
-    """See that files and folders are on the disk: a robot is switched off, not shut down."""
+    """Sync files and folders to disk: robots are switched off, not shut down."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:

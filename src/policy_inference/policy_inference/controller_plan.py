@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a controller that runs without Python: of its host, the native core and its words.
+"""The plan of a controller that runs without Python: native core, its texts, and its host.
 
-It is a plan as `policy_core.plan` writes it, with two more parts. `words` are the texts that
-`policy_core::Words` fills in; `host` is what a host of the controller needs: names, joints, where
-the fields of the state come from, and the models with the rows that prove them.
+It is a plan as in `policy_core.plan`, with two more parts. `words` are the texts that
+`policy_core::Words` completes; `host` is what a host of the controller needs: names, joints, the
+sources of the state fields, and the models with rows to verify them.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _SOURCES = {
     "ang_vel_body": "angular_velocity",
     "velocity_command": "command",
 }
-"""Where a controller finds a field: interfaces of the joints, of the IMU, or its references."""
+"""Source of a field in a controller: interfaces of the joints, of the IMU, or its references."""
 _KINDS = ("position", "velocity", "effort")
 _TOPICS = (JOINT_STATES.name, IMU.name, VELOCITY_COMMAND.name)
 
 
 class ModelArrays:
-    """The inputs and outputs of a model that is not opened."""
+    """The inputs and outputs of an unopened model."""
 
     name = "none"
 
@@ -69,16 +69,16 @@ class ModelArrays:
 def unopened_controller(
     bundle: Any, limits: Limits, runners: Mapping[str, Any] | None = None
 ) -> Controller:
-    """Return the controller of a bundle whose models are not opened, at the time 0.
+    """Return the controller of a bundle with unopened models, at time 0.
 
     Args:
         bundle: A joint policy, or a set.
-        limits: In force.
-        runners: What members of a set run on that are no joint policies, by name.
+        limits: Limits in force.
+        runners: Execution resources of set members other than joint policies, by name.
     """
     if not bundle.members:
         return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
-    # A joint policy alone needs nothing of sets.
+    # A single joint policy needs no sets.
     from policy_core.sets.controller import SensedState, make_policy_set, set_controller, set_inputs
 
     state = SensedState(bundle.contract, limits)
@@ -98,12 +98,12 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
     Args:
         bundle: A joint policy, a set of joint policies, or a chunk policy, whose chunks another
             process computes.
-        library: The shared library of ONNX Runtime that it opens.
+        library: Shared library of ONNX Runtime for it to open.
         stricter: Operating limits.
 
     Raises:
-        BundleError: A controller cannot run it: it is a set with a chunk policy, its models are
-            not there as ONNX, or it needs what no interface of ros2_control brings.
+        BundleError: A controller cannot run it: it is a set with a chunk policy, its models are not
+            available as ONNX, or it needs an input that no ros2_control interface provides.
     """
     limits = limits_in_force(bundle.contract, stricter)
     if bundle.contract.kind == "chunk":
@@ -119,12 +119,12 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
 def executing_controller(
     bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
 ) -> Controller:
-    """Return the controller of a chunk policy that does not see what its chunks answer.
+    """Return the controller of a chunk policy without access to its chunks' observations.
 
     Args:
         bundle: The policy.
-        limits: In force.
-        worker: Brings the chunks.
+        limits: Limits in force.
+        worker: Provides the chunks.
         clock: As for `Controller`.
     """
     contract = replace(bundle.contract, cameras={}, environment_state=None, denoising=None)
@@ -177,7 +177,7 @@ def _host(bundle: Any, controller: Controller, library: Path) -> dict[str, Any]:
 
 
 def _gains(bundle: Bundle, controller: Controller) -> F64:
-    """Return stiffness and damping [2, joints] that are the same in every mode; else NaN."""
+    """Return stiffness and damping [2, joints] that are equal in every mode; else NaN."""
     stand, policy = bundle.contract.stand, controller.policy
     always = np.array([stand.stiffness, stand.damping])
     states = getattr(policy, "states", {}).values()
@@ -201,7 +201,7 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
             found.append({"name": name, "size": size, "input": place, "source": "perceived"})
         row = STATE_FIELDS.get(name)
         if row is None or row.read is None or row.topic.name not in inputs:
-            continue  # of the policy itself, or derived from another one
+            continue  # computed by the policy itself, or derived from another one
         if name not in _SOURCES:
             raise _problem(bundle, f"no fields but {', '.join(_SOURCES)}", name)
         place = inputs.index(row.topic.name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy perceives of depth images as they come; no ROS is needed."""
+"""Perception of a policy from a stream of depth images; no ROS is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_inference.messages.readers import require_past, stamp_ns
 
 
 class DepthSource:
-    """The depth images of one topic of a contract: takes those of a camera, gives values."""
+    """The depth images of one topic of a contract: converts camera images to values."""
 
     def __init__(
         self,
@@ -32,11 +32,12 @@ class DepthSource:
         """Begin without an image.
 
         Args:
-            topic: Where the values go.
-            depth: Of the contract.
-            period_ns: Of the policy.
-            camera_measure: What the camera's pixels are: depth, as REP 118 says, or distance.
-            encoder: Opened model that makes the values of the images; None: their pixels are.
+            topic: Topic of the values.
+            depth: Section of the contract.
+            period_ns: Period of the policy.
+            camera_measure: Meaning of the camera's pixels: depth, as in REP 118, or distance.
+            encoder: Opened model that computes the values from the images; None for the pixels
+                themselves.
         """
         self.topic, self.depth = topic, depth
         self.processor = DepthProcessor(depth)
@@ -56,11 +57,10 @@ class DepthSource:
         self._began_ns: int | None = None
 
     def take_camera(self, message: Any) -> None:
-        """Take the sensor_msgs/CameraInfo of the camera.
+        """Set the camera's sensor_msgs/CameraInfo.
 
         Raises:
-            RobotError: It is of another size, or not that of a camera; the one before it counts no
-                more.
+            RobotError: Its size is wrong, or it is invalid; the previous one is then discarded too.
         """
         before, self._rays = self._rays, None
         height, width = self.depth.camera_size
@@ -76,14 +76,14 @@ class DepthSource:
         self._rays = before
 
     def take(self, message: Any, now_ns: int) -> None:
-        """Take an image that came now; one that the stack has no place for is left out.
+        """Add an image that has just arrived; skip it if it does not belong in the stack.
 
         Args:
             message: sensor_msgs/Image or CompressedImage.
-            now_ns: On the clock of stamps.
+            now_ns: Time on the clock of stamps.
 
         Raises:
-            RobotError: It cannot be used, is too old, or too little of it is known.
+            RobotError: The image is invalid or too old, or too many of its depths are unknown.
         """
         made_ns = stamp_ns(message) or now_ns
         age_s = (now_ns - made_ns) * 1e-9
@@ -100,17 +100,17 @@ class DepthSource:
         self._history.add(self.processor.image, made_ns)
 
     def see(self, now_ns: int) -> tuple[F64, int] | None:
-        """Return values and the stamp of the newest image that they show, None if not new.
+        """Return values and the stamp of the newest image in them; None if unchanged.
 
-        They are overwritten by the next call.
+        The next call overwrites them.
 
         Args:
-            now_ns: On the clock of stamps.
+            now_ns: Time on the clock of stamps.
 
         Raises:
-            RobotError: No image has come for too long, images are further apart than in training,
-                or the encoder's values are not finite.
-            BackendError: The encoder does not run.
+            RobotError: No image has arrived for too long, images are further apart than in
+                training, or the encoder's values are not finite.
+            BackendError: The encoder failed.
         """
         self._began_ns = self._began_ns or now_ns
         found_ns = self._history.ready_ns(now_ns)

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a log that is not read from stopping the process that writes it.
+"""Prevents an unread log from stopping the process that writes it.
 
-A write to a full pipe, or to a terminal behind a connection that stands still, waits for its
-reader. rclpy and native libraries write that way while they hold the interpreter's lock, so that
-the control thread would wait with them. `pump_log` therefore gives the process a pipe of its own,
-which never makes it wait, to a small process that reads it at all times, passes it on as fast as
-the reader takes it, and counts the lines for which there is no room. A process, since it goes on
-where this one hangs or crashes, and its last words come out.
+A write to a full pipe, or to a terminal behind a stalled connection, waits for its reader. rclpy
+and native libraries write like this while they hold the GIL, so the control thread would wait as
+well. Therefore `pump_log` gives the process a pipe to a small process. It reads this pipe at all
+times, so that writes never wait, passes the text on as fast as the reader takes it, and counts the
+lines for which there is no room. It is a separate process so that it survives a hang or crash of
+this one and delivers its last output.
 """
 
 from __future__ import annotations
@@ -27,28 +27,29 @@ from collections.abc import Mapping, Sequence
 _OUT, _ERR = 1, 2
 _CONTROL = 0
 _MOST_BYTES = 1 << 20
-"""So much waits for a reader that has stopped; later lines are counted only."""
+"""Most bytes that wait for a stopped reader; further lines are only counted."""
 _AT_ONCE = 4096
-"""A pipe that is writable takes so much without waiting: PIPE_BUF of pipe(7)."""
+"""A writable pipe takes this much without waiting: PIPE_BUF of pipe(7)."""
 _FLUSHED_WITHIN_S = 1.0
 _ENDS_WITHIN_MS = 1000
 
 _pumps: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
-"""The one of this process, and what it is asked with; empty where there is none."""
+"""The pump of this process, and its control socket; may be empty."""
 
 
 def pump_log() -> None:
-    """Let nothing that is written to stderr wait for its reader, for the rest of the process.
+    """Let no write to stderr wait for its reader, for the rest of the process.
 
-    The same holds for stdout where that is a pipe or a socket; on a terminal it may be a screen.
-    Children that inherit these write to the same pump. Call it before there are threads.
+    The same applies to stdout if it is a pipe or a socket; on a terminal it may be a full-screen
+    program. Child processes that inherit these write to the same pump. Call it before there are
+    threads.
     """
     from policy_store.signals import before_end_now  # which the pump's own process does not have
 
     streams = [fd for fd in (_ERR, _OUT) if _may_wait(fd)]
     if _pumps or not streams or not sys.executable:
         return
-    if os.isatty(_ERR):  # which ROS colours its lines for
+    if os.isatty(_ERR):  # for which ROS colours its lines
         os.environ.setdefault("RCUTILS_COLORIZED_OUTPUT", "1")
     with contextlib.ExitStack() as unneeded:
 
@@ -60,7 +61,7 @@ def pump_log() -> None:
 
         pipes = {fd: pipe() for fd in streams}
         if len(pipes) == 2 and os.path.samestat(os.fstat(_OUT), os.fstat(_ERR)):
-            del pipes[_OUT]  # what goes to one place keeps its order
+            del pipes[_OUT]  # lines to the same place keep their order
         asking, asked = socket.socketpair()
         unneeded.callback(asked.close)
         _pumps.append(
@@ -69,7 +70,7 @@ def pump_log() -> None:
         for fd in streams:
             _, write = pipes.get(fd) or pipes[_ERR]
             os.set_blocking(write, False)
-            with contextlib.suppress(PermissionError):  # a user who is not root may have so many
+            with contextlib.suppress(PermissionError):  # the user's limit may be smaller
                 fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _MOST_BYTES)
             os.dup2(write, fd)
     asking.settimeout(_FLUSHED_WITHIN_S)
@@ -78,8 +79,8 @@ def pump_log() -> None:
 
 
 def flush_log() -> None:
-    """Wait until what was written is passed on, for a second at most; before the process ends."""
-    # Python has none where the process was started with the descriptor closed.
+    """Wait, for at most a second, until all output is passed on; before the process ends."""
+    # Python has no stream if the process was started with the descriptor closed.
     for stream in filter(None, (sys.stdout, sys.stderr)):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -90,9 +91,9 @@ def flush_log() -> None:
 
 
 def log_problem() -> str:
-    """Return why nothing that this process logs is seen any more; empty where it is.
+    """Return why this process's log is lost; empty if it is not.
 
-    The log itself cannot say so.
+    The log itself cannot report this.
     """
     for pump, _ in _pumps:
         status = pump.poll()
@@ -110,13 +111,13 @@ def _started(asked: int, sources: Mapping[int, int]) -> subprocess.Popen[bytes]:
         [sys.executable, "-I", "-S", __file__, *pairs],
         stdin=asked,
         pass_fds=[*sources.values()],
-        # A Ctrl-C is for the process that logs: what that says then is passed on, too.
+        # A Ctrl-C is for the process that logs; its output on shutdown is passed on, too.
         start_new_session=True,
     )
 
 
 def _may_wait(fd: int) -> bool:
-    """Return whether a write to a descriptor may wait for a reader, and is no screen's."""
+    """Return true if a write to a descriptor may wait for a reader, and it is not a screen."""
     try:
         mode = os.fstat(fd).st_mode
     except OSError:
@@ -125,7 +126,7 @@ def _may_wait(fd: int) -> bool:
 
 
 class _PumpedStream:
-    """What comes from a pipe and goes to a descriptor."""
+    """Stream from a pipe to a descriptor."""
 
     def __init__(self, source: int, sink: int) -> None:
         self.source, self.sink = source, _without_waiting(sink)
@@ -153,7 +154,7 @@ class _PumpedStream:
             written = os.write(self.sink, self.waiting[:_AT_ONCE])
         except BlockingIOError:
             return
-        except OSError:  # the reader has ended: what comes is read nevertheless
+        except OSError:  # the reader has ended: keep reading from the pipe
             written = len(self.waiting)
         del self.waiting[:written]
         if self._lost and not self.waiting:
@@ -162,10 +163,10 @@ class _PumpedStream:
 
 
 def _without_waiting(fd: int) -> int:
-    """Return a descriptor of the same file that does not wait, if possible for this process only.
+    """Return a non-blocking descriptor of the same file, if possible for this process only.
 
-    The mode belongs to the open file, which others may have too; a socket cannot be opened again,
-    and takes `_AT_ONCE` where it is writable.
+    The mode belongs to the open file, which other processes may share; a socket cannot be reopened,
+    and takes `_AT_ONCE` when it is writable.
     """
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -174,7 +175,7 @@ def _without_waiting(fd: int) -> int:
 
 
 class _Pump:
-    """Passes lines on until no process can write any more; what is not read then is lost soon."""
+    """Passes lines on until no process can write any more; unread lines are then lost soon."""
 
     def __init__(self, streams: Sequence[_PumpedStream]) -> None:
         self._streams = streams
@@ -212,20 +213,20 @@ class _Pump:
         return poll
 
     def _listen(self) -> None:
-        """Read a request to flush, or learn that the process that asks has ended."""
+        """Read a request to flush, or detect that the requesting process has ended."""
         self._asked = self._controlled = False
         with contextlib.suppress(OSError):  # the process did not wait for an answer
             self._asked = self._controlled = bool(os.read(_CONTROL, 1))
 
     def _answer(self) -> None:
-        """Say that all of what came before the question is passed on."""
+        """Report that everything before the request has been passed on."""
         self._asked = False
         with contextlib.suppress(OSError):  # the process that asked may have ended
             os.write(_CONTROL, b"!")
 
 
 def main(pairs: Sequence[str]) -> None:
-    """Run the pump: SOURCE:SINK, two descriptors, for each stream; stdin is asked for flushes."""
+    """Run the pump: SOURCE:SINK, two descriptors, for each stream; stdin takes flush requests."""
     # It ends when no process can write to it any more.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics for Prometheus over HTTP, and the families that a service and a robot share."""
+"""Metrics for Prometheus over HTTP, and the families shared by service and robot."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from policy_inference.peers import listen_tcp
 
 PREFIX = "policy_inference"
 _WITHIN_S = 1.0
-"""A scraper that is silent for so long is cut off; one that works asks within milliseconds."""
+"""A scraper that is silent for this long is disconnected; a working one asks within milliseconds.
+"""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
-"""Samples of one family, and characters of a label: what a scrape may cost is bounded."""
+"""Most samples of a family, and longest label, which limits the cost of a scrape."""
 TELEMETRY = {
     "_temperature_c": ("temperature_celsius", "Temperature of a device", "device", 1.0),
     "_load_percent": ("load_ratio", "Load of a device, 1 is all of it", "device", 0.01),
@@ -33,24 +34,24 @@ TELEMETRY = {
     "_frequency_highest_mhz": ("frequency_highest_hertz", "Its highest clock", "device", 1e6),
     "_available_mib": ("available_bytes", "Free for use", "device", 2.0**20),
 }
-"""By the unit at the end of a key: metric, help, label, and what makes the base unit of it."""
+"""By the unit at the end of a key: metric, help, label, and factor to the base unit."""
 
 
 class Collector(Protocol):
-    """Makes metrics whenever they are asked for."""
+    """Creates metrics on request."""
 
     def collect(self) -> Iterable[Metric]:
-        """Return all of them; called on the server's thread, never waits."""
+        """Return all metrics; called on the server's thread, must not wait."""
 
 
 class Families:
-    """Metrics under construction: samples of several sources in one family each, bounded."""
+    """Metrics under construction: one family for the samples of several sources, bounded."""
 
     def __init__(self, **labels: str) -> None:
         """Begin.
 
         Args:
-            labels: That every sample has.
+            labels: Labels of every sample.
         """
         self._labels, self._made = labels, dict[str, Metric]()
 
@@ -66,16 +67,16 @@ class Families:
         self._add(CounterMetricFamily, name, text, value, labels)
 
     def info(self, name: str, text: str, words: Mapping[str, str], /, **labels: str) -> None:
-        """Add a sample of value 1 with words as labels; `_info` is added to the name."""
+        """Add a sample of value 1 with words as labels; `_info` is appended to the name."""
         cut = {key: word[:_LONGEST_LABEL] for key, word in words.items()}
         self._add(InfoMetricFamily, name, text, cut, labels)
 
     def telemetry(self, values: Mapping[str, str], **labels: str) -> None:
-        """Add telemetry in base units; a value of another unit keeps it in its name.
+        """Add telemetry in base units; other units stay in the name.
 
         Args:
-            values: As a back end reports them, the unit in the key; what is no number is left out.
-            labels: Of these samples.
+            values: As reported by a backend, with the unit in the key; non-numbers are left out.
+            labels: Labels of these samples.
         """
         for key, text in values.items():
             if (number := number_in(text)) is None:
@@ -110,17 +111,17 @@ class MetricsServer:
     """Answers scrapers over HTTP until `close`, with the server of prometheus_client.
 
     Attributes:
-        port: It listens at.
-        is_beyond: Whether other machines may reach it.
+        port: Port that it listens on.
+        is_beyond: True if other machines can reach it.
     """
 
     def __init__(self, option: str, place: tuple[str, int], metrics: Collector) -> None:
         """Listen, and answer each scraper on a thread of its own.
 
         Args:
-            option: Asks for it, in messages.
+            option: The option that enables it, for messages.
             place: Host and port; port 0 takes a free one.
-            metrics: What is shown.
+            metrics: The metrics.
         """
         registry = CollectorRegistry(auto_describe=False)
         registry.register(metrics)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Open Inference Protocol, version 2, over gRPC: its messages, and tensors in them.
 
-https://github.com/kserve/open-inference-protocol. The classes are made when they are first asked
-for, by whatever protobuf is installed: generated modules work with some versions of it only.
+https://github.com/kserve/open-inference-protocol. The classes are created on first use with the
+installed protobuf, because generated modules work with some of its versions only.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ METHODS = (
 )
 MODEL_CONFIG = "ModelConfig"
 REGISTER_MEMORY, UNREGISTER_MEMORY = "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister"
-"""Methods of Triton alone."""
+"""Methods that only Triton has."""
 POLICY_SHA256 = "policy_sha256"
-"""Parameter by which a server says what it serves: the SHA-256 of the model file, in hex digits."""
+"""Parameter with the SHA-256 of the served model file, in hex digits."""
 DATATYPES: Mapping[str, str] = {
     "float32": "FP32",
     "float16": "FP16",
@@ -39,7 +39,7 @@ DATATYPES: Mapping[str, str] = {
     "int32": "INT32",
     "uint8": "UINT8",
 }
-"""What the protocol calls the types of tensors."""
+"""The protocol's names for tensor types."""
 _DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 _TYPED = {
     "FP32": "fp32_contents",
@@ -47,7 +47,7 @@ _TYPED = {
     "INT32": "int_contents",
     "UINT8": "uint_contents",
 }
-"""Where an answer has its values if not as raw bytes."""
+"""Fields with the values of an answer without raw bytes."""
 _PROTOCOL = """
 ServerLiveRequest:
 ServerLiveResponse: bool live = 1
@@ -86,10 +86,10 @@ SystemSharedMemoryRegisterResponse:
 SystemSharedMemoryUnregisterRequest: string name = 1
 SystemSharedMemoryUnregisterResponse:
 """
-"""Facts of the protocol, and of Triton's additions what is used here. A map is one by string."""
+"""The protocol, and the used part of Triton's extensions. A map has string keys."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")
 _LARGEST_OVERHEAD = 1 << 16
-"""Bytes of a message beside the contents of its tensors."""
+"""Bytes of a message besides the contents of its tensors."""
 
 
 @cache
@@ -144,7 +144,7 @@ def message_bytes(specs: Sequence[TensorSpec]) -> int:
 
 
 def described(tensors: Sequence[Any]) -> list[TensorSpec]:
-    """Return the tensors that a server's metadata names; -1: an open axis."""
+    """Return the tensors in a server's metadata; -1 for a dynamic axis."""
     specs = list[TensorSpec]()
     for one in tensors:
         if one.datatype not in _DTYPES:
@@ -152,20 +152,20 @@ def described(tensors: Sequence[Any]) -> list[TensorSpec]:
                 f"tensor {one.name}: expected one of {', '.join(_DTYPES)}, found {one.datatype}"
             )
         shape = tuple(int(size) if size > 0 else -1 for size in one.shape)
-        # Names are another machine's: those that are not printable are no model's of ours.
+        # Names come from another machine; ours are always printable.
         specs.append(TensorSpec(name=shown(one.name), shape=shape, dtype=_DTYPES[one.datatype]))
     return specs
 
 
 class WireTensors:
-    """The tensors of one side of a model, in messages; what does not change is made once."""
+    """The tensors of one side of a model, in messages; the constant parts are created once."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        """Take tensors whose axes are all fixed, or open (-1) if they are only described."""
+        """Store tensors with fixed axes; open axes (-1) are allowed if they are only described."""
         self._known = {one.name: (DATATYPES[one.dtype], [*one.shape]) for one in specs}
 
     def describe(self, tensors: Any, names: Container[str] | None = None) -> None:
-        """Add what the tensors are to a repeated field of a message; of those names, or of all."""
+        """Add the descriptions of the tensors (all, or those named) to a repeated field."""
         for name, (datatype, shape) in self._known.items():
             if names is None or name in names:
                 tensors.add(name=name, datatype=datatype, shape=shape)

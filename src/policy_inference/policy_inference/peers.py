@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where peers come in over TCP, and who they may be."""
+"""TCP listeners, and restrictions on their peers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BACKLOG = 128
 def listen_tcp(
     option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
 ) -> tuple[str, socket.socket, bool]:
-    """Listen; return where, the socket, and whether it is reached from beyond this machine.
+    """Listen; return the address, the socket, and true if other machines can reach it.
 
     Args:
-        option: Asks for it, in messages.
+        option: The option that enables it, for messages.
         place: Host and port; port 0 takes a free one.
-        needs_secret: Only this machine may reach it.
-        remedy: For one that others reach.
+        needs_secret: True to allow only this machine.
+        remedy: Remedy for an address that others can reach.
     """
     host, port = place
     families = _addresses(option, host, port)
@@ -34,11 +34,11 @@ def listen_tcp(
             f"{option} {_written(host, port)}: expected an address of this machine "
             f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}"
         )
-    # One address, of IPv4 where there is one: what the log says is all there is.
+    # One address, IPv4 if possible, so that the log names the only one.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
     listening = socket.socket(family)
     try:
-        # A port is free again at once when its service has ended.
+        # The port is free again as soon as its service has ended.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Wakes a thread that waits for sockets, from other threads; that thread watches `fileno`."""
+    """Wakes a thread that waits for sockets, from other threads; that thread monitors `fileno`."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()
@@ -63,7 +63,7 @@ class Waker:
         return self._asked.fileno()
 
     def wake(self) -> None:
-        """Wake the thread; does nothing where it is awake already, or has ended."""
+        """Wake the thread; does nothing if it is awake or has ended."""
         with contextlib.suppress(OSError):
             self._asking.send(b"\0")
 

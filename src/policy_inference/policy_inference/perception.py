@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy perceives of the ground, made of maps and poses as they come; no ROS is needed."""
+"""Ground perception for a policy from a stream of maps and poses; no ROS is needed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from policy_inference.messages.elevation import read_elevation, sampled_heights
 from policy_inference.messages.readers import require_past, stamp_ns
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
-"""No robot moves or turns faster: such a pose has been corrected, and the map follows later."""
+"""No robot moves or turns faster: such a pose was corrected, and the map follows later."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
-"""Way after which a map that is still the same is not believed, if nothing else is said."""
+"""Default distance after which an unchanged map is no longer trusted."""
 _OTHER_CLOCK_S = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Where the base is, on the clock of stamps."""
+    """Pose of the base, on the clock of stamps."""
 
     stamp_ns: int
     frame: str
@@ -43,7 +43,7 @@ def read_pose(message: Any) -> Pose:
     """Return the pose of a nav_msgs/Odometry.
 
     Raises:
-        RobotError: It holds numbers that are not finite, or no rotation.
+        RobotError: The numbers are not finite, or the rotation is invalid.
     """
     require_pose(message.pose)
     p, q = message.pose.pose.position, message.pose.pose.orientation
@@ -57,16 +57,16 @@ def read_pose(message: Any) -> Pose:
 
 
 class ScanSource:
-    """One height scan of a contract: takes maps, or points sampled elsewhere, and gives values."""
+    """One height scan of a contract: converts maps, or points sampled elsewhere, to values."""
 
     def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
         """Begin without a map.
 
         Args:
-            topic: Where the values go.
-            scan: Of the contract.
-            frozen_after_m: Way of the robot after which a map that is still the same is not
-                believed; 0: any way, for a map that is known beforehand.
+            topic: Topic of the values.
+            scan: Section of the contract.
+            frozen_after_m: Distance of the robot after which an unchanged map is no longer trusted;
+                0 for no limit, for a map that is known in advance.
         """
         self.topic, self._scan = topic, scan
         self.scanner = HeightScanner(scan)
@@ -80,7 +80,7 @@ class ScanSource:
         self._jumped_ns: int | None = None
 
     def take_map(self, message: Any, now_ns: int) -> None:
-        """Take a grid_map_msgs/GridMap that came now; one that cannot be used says why in `see`."""
+        """Take a grid_map_msgs/GridMap that has just arrived; an unusable one makes `see` fail."""
         made_ns = stamp_ns(message) or now_ns
         try:
             found = read_elevation(message, self._scan.layer)
@@ -90,10 +90,10 @@ class ScanSource:
         self.take(found, message.header.frame_id, made_ns)
 
     def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
-        """Take a map of a frame, made at a time on the clock of stamps."""
+        """Store a map in a frame, created at a time on the clock of stamps."""
         if made_ns < self.map_stamp_ns:
             if self.map_stamp_ns - made_ns < self._scan.map_timeout_s * 1e9:
-                return  # overtaken by a newer one on the way
+                return  # overtaken by a newer one in transit
             self._jumped_ns = None  # its clock was set back
         self._map, self._frame, self.map_stamp_ns = found, frame, made_ns
         content = zlib.crc32(found.heights.tobytes()), found.centre
@@ -103,11 +103,11 @@ class ScanSource:
             self._jumped_ns = None
 
     def see(self, pose: Pose, now_ns: int) -> F64:
-        """Return the values at a pose; they are overwritten by the next call.
+        """Return the values at a pose; the next call overwrites them.
 
         Raises:
-            RobotError: There is no map, it or the pose is too old, the map is the same for too
-                long, the pose has jumped or is of another frame, or too few points are known.
+            RobotError: There is no map, it or the pose is too old, the map has not changed for too
+                long, the pose has jumped or has another frame, or too few points are known.
         """
         _require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
@@ -133,19 +133,19 @@ class ScanSource:
         return self.scanner.values
 
     def ground(self) -> F64 | None:
-        """Return the points of the ground of the last scan [points, 3], base frame, m.
+        """Return the ground points of the last scan [points, 3], base frame, m.
 
-        None where another program has sampled them.
+        None if another program has sampled them.
         """
         if self._pose is None:
             return None
         return self.scanner.ground(self._pose.position, self._pose.quat_xyzw)
 
     def take_points(self, message: Any) -> F64:
-        """Return the values of points that another program has sampled.
+        """Return the values of points sampled by another program.
 
         Raises:
-            RobotError: They are not those of the contract, or too few are known.
+            RobotError: They do not match the contract, or too few are known.
         """
         self.scanner.heights[:] = sampled_heights(message, self.scanner.heights.size)
         self.scanner.see()
@@ -175,7 +175,7 @@ def _require_age(what: str, age_s: float, timeout_s: float) -> None:
     if abs(age_s) > _OTHER_CLOCK_S:
         raise RobotError(
             f"{what}: expected a stamp of this node's clock, found one {age_s:.0f} s old; set "
-            "use_sim_time alike in all nodes"
+            "use_sim_time equally in all nodes"
         )
     require_past(what, age_s)
     if age_s > timeout_s:
@@ -185,6 +185,6 @@ def _require_age(what: str, age_s: float, timeout_s: float) -> None:
 
 
 def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:
-    """Return a source for each height scan of contracts, one for each topic."""
+    """Return a source for each height scan of contracts, one per topic."""
     scans = {topic: scan for contract in contracts for topic, scan in contract.scans.items()}
     return [ScanSource(topic, scan, frozen_after_m) for topic, scan in scans.items()]

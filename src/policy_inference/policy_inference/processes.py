@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Private folders that go with their process, and the environment of processes that it starts."""
+"""Private folders that are removed with their process, and the environment of child processes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _folders: set[tempfile.TemporaryDirectory[str]] = set()
 
 
 class PrivateFolder:
-    """A temporary folder that only this user may enter, and that its process removes.
+    """A temporary folder that only this user can enter, and that its process removes.
 
-    It goes with `remove`, at the end of a `with` block, or at the end of the process.
+    It is removed by `remove`, at the end of a `with` block, or at the end of the process.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ before_end_now(remove_folders)
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started meanwhile."""
+    """Set environment variables for child processes that start meanwhile."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

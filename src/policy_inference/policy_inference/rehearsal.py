@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read a bundle in a process with limits first, before a process reads it that drives a robot.
+"""Reads a bundle in a limited process first, before a process that controls a robot reads it.
 
-Whatever its files say, that process ends: what the other one does with the same bytes afterwards
-takes no more time and memory than it took there.
+That process always ends, whatever the files contain. Reading the same bytes again then takes no
+more time and memory than it did there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_inference.worker_process import PrivateWorker
 
 CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0
-"""Processor time and address space of the process, and how long it is waited for, s."""
+"""Processor time and address space of the process, and the longest wait for it, s."""
 _NICE = 10
 _REFUSED = 3
 _TOO_LONG = (-signal.SIGXCPU, -signal.SIGKILL)
@@ -33,10 +33,10 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     Args:
         bundle: Folder, or name of an installed one.
         public_key: As for `trusted_keys`.
-        cpu_s: Processor time that the process gets, s.
+        cpu_s: Limit on the processor time of the process, s.
 
     Returns:
-        SHA-256 of the contract that was read, 64 hex digits: the one to be read now.
+        SHA-256 of the contract that was read, 64 hex digits: the one to read now.
     """
     given = [str(cpu_s), str(Path.cwd()), bundle, public_key]
     child = PrivateWorker(__name__, given)
@@ -59,12 +59,12 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     )
     raise RefusedError(
         f"{bundle}: expected a bundle that is read within {cpu_s} s and "
-        f"{LARGEST_BYTES >> 30} GiB, found {found}; what runs stays"
+        f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy stays"
     )
 
 
 def _main(_: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_BYTES, LARGEST_BYTES))
@@ -75,7 +75,7 @@ def _main(_: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
     except PolicyError as error:
         sys.stdout.write(str(error))
         return _REFUSED
-    with suppress(PolicyError):  # which is found again by who needs the rows
+    with suppress(PolicyError):  # reported again when the rows are needed
         for policy in list_policies(found):
             policy.golden()
     sys.stdout.write(found.sha256)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The facts that a robot reports about itself, each once: name, unit, meaning, kind.
+"""The status fields of a robot, each defined once: name, unit, meaning, kind.
 
-`~/status`, `/diagnostics`, the metrics for Prometheus and their table in docs/fleet.md
-(`python -m tools.write_schema`) are views of this table; a test compares it with the messages.
+`~/status`, `/diagnostics`, the metrics for Prometheus and their table in docs/metrics.md (`python
+-m tools.write_schema`) are views of this table; a test compares it with the messages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from policy_inference.machine.machine import number_in
 
 
 class MetricKind(Enum):
-    """How Prometheus shows a fact."""
+    """Prometheus representation of a field."""
 
     NONE = "none"
     GAUGE = "gauge"
@@ -33,27 +33,29 @@ class MetricKind(Enum):
 
     @property
     def is_counter(self) -> bool:
-        """Whether its metric only rises, and ends in `_total`."""
+        """True if its metric only rises, and ends in `_total`."""
         return self in (MetricKind.COUNTER, MetricKind.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusField:
-    """One fact.
+    """One field.
 
     Attributes:
-        name: Field of the message, or key in `/diagnostics` of what no message has.
+        name: Field of the message, or key in `/diagnostics` if no message has it.
         doc: Meaning, one line.
         unit: Empty for none.
-        shown: Format in `/diagnostics`; None: it is not there.
+        shown: Format in `/diagnostics`; None to omit it there.
         key: Key there, after that of the group, if it differs from the name.
-        kind: For Prometheus.
-        metric: Without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its name.
+        kind: Kind of metric.
+        metric: Name without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its
+            name.
         labels: Labels with a fixed value.
-        labels_from: Field of the message, of COUNTS that of an entry, that has the value of a
-            label, by label. If both fields are lists, each entry makes a sample.
-        states: Of a STATE, by number if the value is one; empty if the message lists `states`.
-        number: Turns the value of the field into the metric's; None: no sample.
+        labels_from: Field with the value of a label, by label; for COUNTS a field of an entry. If
+            both fields are lists, each entry becomes a sample.
+        states: Names of a STATE, by number if the value is one; empty if the message lists
+            `states`.
+        number: Converts the value of the field to the metric's; None for no sample.
         part: Fields of each entry, if the value is a list of messages.
     """
 
@@ -76,10 +78,10 @@ class StatusGroup:
     """The fields of one message.
 
     Attributes:
-        fields: In the order of the message.
-        message: Its type; empty for fields of no message of ours.
-        key: Begins the keys of these fields in `/diagnostics`.
-        info: Name and meaning of the metric with the labels; `_info` is added to the name.
+        fields: Fields in the order of the message.
+        message: Type of the message; empty for fields from elsewhere.
+        key: Prefix of the keys of these fields in `/diagnostics`.
+        info: Name and meaning of the metric with the labels; `_info` is appended to the name.
     """
 
     fields: Sequence[StatusField]
@@ -89,7 +91,7 @@ class StatusGroup:
 
 
 def diagnostic_values(group: StatusGroup, message: Any) -> Iterator[tuple[str, str]]:
-    """Yield the keys and values that `/diagnostics` shows of a message."""
+    """Yield the keys and values of a message for `/diagnostics`."""
     for each in group.fields:
         value, key = getattr(message, each.name), f"{group.key}{each.key or each.name}"
         if each.part is not None:
@@ -347,7 +349,7 @@ BATTERY = StatusGroup(
         _gauge("battery_volts", "voltage", "The same", "V"),
     )
 )
-"""Of sensor_msgs/BatteryState."""
+"""From sensor_msgs/BatteryState."""
 
 UP = StatusGroup(
     (
@@ -357,7 +359,7 @@ UP = StatusGroup(
         ),
     )
 )
-"""Also of a node that is not up."""
+"""Also for a node that is not up."""
 
 EXPORTED = StatusGroup(
     (
@@ -376,7 +378,7 @@ EXPORTED = StatusGroup(
         ),
     )
 )
-"""What only a sequence of statuses shows."""
+"""Values that only a sequence of statuses shows."""
 
 DIAGNOSED = StatusGroup(
     (
@@ -408,4 +410,4 @@ DIAGNOSED = StatusGroup(
         ),
     )
 )
-"""Values of `/diagnostics` that no message has, by their key."""
+"""Values in `/diagnostics` that no message has, by their key."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The estimated velocity of the base, from the messages of joints and IMU."""
+"""The estimated base velocity, from joint and IMU messages."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from policy_core.interfaces import F64
 from policy_inference.messages.readers import JointOrder, stamp_ns
 
 LONGEST_APART_S = 0.02
-"""How much older than the joints the newest IMU may be."""
+"""Largest age difference between the joints and the newest IMU message."""
 LARGEST_STD_MPS = 0.3
-"""An estimate that is less certain is not given."""
+"""A less certain estimate is not used."""
 
 
 class VelocitySource:
-    """An estimator that takes messages: of the IMU, then of the joints, for each sample.
+    """An estimator for messages: of the IMU, then of the joints, for each sample.
 
     Attributes:
-        estimator: What it knows.
+        estimator: The estimator.
     """
 
     def __init__(self, contract: AnyContract) -> None:
         """Begin before the first message.
 
         Raises:
-            PolicyError: The policy takes no velocity from an estimator.
+            PolicyError: The policy uses no estimated velocity.
         """
         if contract.estimation is None:
             raise PolicyError(
@@ -50,7 +50,7 @@ class VelocitySource:
         """Take a sensor_msgs/Imu.
 
         Raises:
-            RobotError: It has no orientation or no acceleration.
+            RobotError: The message has no orientation or no acceleration.
         """
         self._imu = None
         require_orientation(message)
@@ -71,8 +71,8 @@ class VelocitySource:
         """Take a sensor_msgs/JointState, and return the velocity [3], m/s, body frame.
 
         Raises:
-            RobotError: The joints are not those of the contract, the IMU is too old, or the
-                estimate is not certain.
+            RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
+                too uncertain.
         """
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)

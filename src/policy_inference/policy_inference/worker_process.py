@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the suite starts processes, and how they end: with the process that started them.
+"""Child processes of the suite, which end together with their parent process.
 
     python -m policy_inference.worker_process LIFELINE -m MODULE ARGUMENT ...
     python -m policy_inference.worker_process LIFELINE COMMAND ARGUMENT ...
 
-runs a module, or a command in its place. LIFELINE is the number of the reading end of a pipe whose
-other end is held by the parent process. When the parent has ended, for whatever reason, the worker
-gets SIGIO, which ends it at once. A worker that has something to finish handles SIGIO: a node ends
-as it does after SIGTERM, the link process of a driver gives control of the robot back.
+runs a module, or a command in its place. LIFELINE is the number of the read end of a pipe whose
+other end the parent process holds. When the parent ends, for whatever reason, the worker gets
+SIGIO, which ends it at once. A worker that must finish something handles SIGIO: a node ends as
+after SIGTERM, and the link process of a driver returns control of the robot.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from policy_inference.processes import PrivateFolder
 from policy_store.signals import INTERRUPTING
 
 LEAVE_TIMEOUT_S = 2.0
-"""How long a worker may take for each step of its end: by itself, after SIGTERM, after SIGKILL."""
+"""Time limit of each step of a worker's end: by itself, after SIGTERM, after SIGKILL."""
 _STOP_TIMEOUT_S = 15.0
 """Longer than a policy node takes to leave its robot safe."""
 _SAID_BYTES = 4096
@@ -49,8 +49,8 @@ _log = logging.getLogger("policy_inference")
 class WorkerProcess:
     """A module or a command in a process of its own, which ends with this process.
 
-    It has a session of its own, so that a Ctrl-C, or a terminal that closes, reaches only this
-    process. Call `end` or `stop` in the end, also where it has ended by itself.
+    It has a session of its own, so that a Ctrl-C, or a closing terminal, affects only this process.
+    Finally call `end` or `stop`, even if it has ended by itself.
     """
 
     def __init__(
@@ -70,20 +70,19 @@ class WorkerProcess:
         Args:
             words: Command and arguments; or `-m`, a module and its arguments. A module finds the
                 packages that this process finds.
-            interpreter: The Python that runs a module. Another one than that of this process finds
-                the kernel, this package, the module's own package and `packages`, nothing else of
-                ours.
-            packages: See `interpreter`; imported here already.
+            interpreter: The Python that runs a module. If it differs from that of this process, it
+                finds only policy_core, this package, the module's own package and `packages`.
+            packages: See `interpreter`; already imported here.
             fds: File descriptors that it inherits, under the same numbers.
             folder: Its working folder.
-            environment: Variables beside those of this process.
-            output: File for what it prints; None for the streams of this process.
+            environment: Variables in addition to those of this process.
+            output: File for its output; None for the streams of this process.
             own_session: False leaves it in the session of this process.
         """
         if words[0] != _MODULE and shutil.which(words[0]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
         self._own_session = own_session
-        # One pipe for each: the kernel signals the end of a pipe to one process only.
+        # One pipe each: the kernel signals the end of a pipe to one process only.
         held, lifeline = os.pipe()
         with ExitStack() as undo:
             undo.callback(os.close, lifeline)
@@ -108,11 +107,11 @@ class WorkerProcess:
 
     @property
     def status(self) -> int | None:
-        """Exit status, None while it runs; negative: ended by that signal."""
+        """Exit status, None while it runs; negative if a signal ended it."""
         return self._process.poll()
 
     def ends_within(self, time_s: float | None) -> bool:
-        """Return whether it has ended after this time at most; None waits without a limit."""
+        """Return true if it has ended after this time at most; None waits without a limit."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(time_s)
         return self.status is not None
@@ -120,7 +119,7 @@ class WorkerProcess:
     def run_to_end(self) -> int:
         """Wait for its end without a limit; return its exit status.
 
-        An interruption kills it, with all processes of its own session.
+        An exception kills it, with all processes of its own session.
         """
         try:
             self.ends_within(None)
@@ -130,12 +129,12 @@ class WorkerProcess:
         return self.status or 0
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM to it, not to processes that it has started."""
-        # Not SIGINT, which makes a Python that has only begun print a traceback.
+        """Send SIGTERM to it, but not to its children."""
+        # Not SIGINT, which makes a just-started Python print a traceback.
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it by force, with all processes of its own session; `end` comes after that."""
+        """Kill it, with all processes of its own session; call `end` afterwards."""
         if self._own_session and self.status is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -147,10 +146,10 @@ class WorkerProcess:
         self.end(patience_s)
 
     def end(self, patience_s: float | None = None) -> None:
-        """Wait for its end, ask for it, force it; a process that runs even then is left behind.
+        """Wait for its end, then request it, then force it; a process that survives is left behind.
 
         Args:
-            patience_s: Time that it has to end by itself (default LEAVE_TIMEOUT_S), s.
+            patience_s: Time to end by itself (default LEAVE_TIMEOUT_S), s.
         """
         if not self.ends_within(LEAVE_TIMEOUT_S if patience_s is None else patience_s):
             for push in (self.ask_to_end, self.kill):
@@ -165,15 +164,15 @@ class WorkerProcess:
 
 
 class PrivateWorker(WorkerProcess):
-    """A module with a private folder, whose last words are kept.
+    """A module with a private folder, whose last output is kept.
 
-    The folder is its working folder, since a world-writable one would be the first place where
-    Python looks for modules, and the place of its temporary files. What it prints goes into a
-    file, where `capture_native_output` reads along, and after `talk_through` into a pipe, of which
-    only the end is kept, since runs may print for ever.
+    The folder is its working folder, since Python searches it first for modules and a
+    world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,
+    which `capture_native_output` also reads, and after `talk_through` to a pipe, of which only the
+    end is kept, since runs may print for ever.
 
-    It stays in the session of this process: where the kernel shares the processor between sessions
-    (autogroup), SCHED_IDLE and `nice` count only within one. Its module ignores SIGINT.
+    It stays in the session of this process: if the kernel shares the processor between sessions
+    (autogroup), SCHED_IDLE and `nice` apply only within one. Its module ignores SIGINT.
     """
 
     def __init__(
@@ -188,7 +187,7 @@ class PrivateWorker(WorkerProcess):
 
         Args:
             module: The module that it runs.
-            arguments: Of the module; before them it gets the number of a pipe for `talk_through`.
+            arguments: Arguments of the module, after the number of a pipe for `talk_through`.
             interpreter: As for WorkerProcess.
             fds: As for WorkerProcess.
         """
@@ -221,9 +220,9 @@ class PrivateWorker(WorkerProcess):
         return self._folder.path
 
     def said(self, within_s: float = 0.0) -> str:
-        """Return what it printed last, as a terminal may show it: at most 4 KiB.
+        """Return its last output, safe to print on a terminal: at most 4 KiB.
 
-        Of one that has ended, wait so long for all of it.
+        For a process that has ended, wait up to a time limit for all of it.
         """
         if self.status is not None:
             self._reader.join(within_s)
@@ -245,7 +244,7 @@ class PrivateWorker(WorkerProcess):
 
 
 def talk_through(pipe: int) -> None:
-    """Let this process, a private worker, print into a pipe from now on."""
+    """Redirect the output of this process, a private worker, to a pipe from now on."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(pipe, stream.fileno())
@@ -260,7 +259,7 @@ class ProcessGroup(Generic[W]):
     """Workers in a `with` block that stops all of them, the last one first.
 
     Attributes:
-        running: Those that were added and not yet stopped.
+        running: Workers that were added and not yet stopped.
     """
 
     def __init__(self) -> None:
@@ -275,7 +274,7 @@ class ProcessGroup(Generic[W]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop all; a second Ctrl-C does not cut that short."""
+        """Stop all; a second Ctrl-C does not interrupt that."""
         before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTING}
         try:
             self.stop()
@@ -301,17 +300,16 @@ class ProcessGroup(Generic[W]):
 
 
 def end_with_parent(lifeline: int) -> None:
-    """Let the kernel send SIGIO to this process when no process holds a pipe's other end any more.
+    """Let the kernel send SIGIO to this process when the last holder of a pipe's other end is gone.
 
-    By default SIGIO ends a process, and needs nothing of Python for that, so that it works while a
-    runtime keeps Python's lock. (The signal at a parent's death of prctl(2) comes when the *thread*
-    ends that started the child.)
+    By default SIGIO ends a process without any Python code, so it works while a runtime holds the
+    GIL. (The parent-death signal of prctl(2) comes when the *thread* that started the child ends.)
 
     Args:
-        lifeline: Descriptor of the reading end.
+        lifeline: Descriptor of the read end.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])  # which is inherited
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])  # the mask is inherited
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([lifeline], [], [], 0)[0]:
@@ -331,11 +329,11 @@ def _environment(words: Sequence[str], interpreter: str, packages: Sequence[str]
 
 
 def main() -> None:
-    """Run a module or a command in this process, which ends with the one that started it."""
+    """Run a module or a command in this process, which ends with its parent process."""
     _, lifeline, *words = sys.argv
     end_with_parent(int(lifeline))
     if words[0] != _MODULE:
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and a command inherits that
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # commands would inherit Python's SIG_IGN
             signal.signal(ignored, signal.SIG_DFL)
         os.execvp(words[0], words)
     sys.argv = words[1:]

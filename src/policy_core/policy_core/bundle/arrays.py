@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in the files of a bundle: statistics of inputs, golden rows."""
+"""Arrays in the files of a bundle: input statistics and golden rows."""
 
 import io
 import math
@@ -18,7 +18,7 @@ from policy_core.interfaces import F64, Tensor
 from policy_core.safe_files import arrays_problem
 
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
-"""Of an array's element and its header."""
+"""Size limits of an array element and of the array header."""
 
 
 def read_statistics(
@@ -27,7 +27,7 @@ def read_statistics(
     """Return mean and divisor [size] of an input of this shape.
 
     Raises:
-        BundleError: The file is missing, is not the one the contract means, or has others.
+        BundleError: The file is missing, has a wrong hash, or contains other arrays.
     """
     file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
     size, reader = math.prod(shape), Reader(str(file))
@@ -47,10 +47,10 @@ def read_statistics(
 
 
 def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tensor]:
-    """Return the first values of inputs of recurrent states, in the shape and type of the model.
+    """Return the initial recurrent states, in the shape and type of the model inputs.
 
     Raises:
-        BundleError: The file is missing, is not the one the contract means, or has others.
+        BundleError: The file is missing, has a wrong hash, or contains other arrays.
     """
     entry = contract.initial_state
     assert entry is not None
@@ -78,10 +78,10 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
 def read_rows(
     folder: Path, entry: File, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """Return an array for each shape, which is that of a row, all with as many rows as the first.
+    """Return one array per shape (the shape of a row); all arrays have the same number of rows.
 
     Raises:
-        BundleError: The file is missing, is not the one the contract means, or has others.
+        BundleError: The file is missing, has a wrong hash, or contains other arrays.
     """
     file, content = folder / entry.file, verified_bytes(folder, entry)
     reader, arrays = Reader(str(file)), unpacked_arrays(file, content, shapes, LARGEST_BYTES)
@@ -95,10 +95,10 @@ def read_rows(
 
 
 def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> None:
-    """Check that arrays whose name begins with `cameras` are uint8, the others finite numbers.
+    """Check that arrays whose name begins with `cameras` are uint8 and the others are finite.
 
     Raises:
-        BundleError: Some are not; names `file`.
+        BundleError: An array has a wrong type or value; names `file`.
     """
     reader = Reader(str(file))
     for name, array in rows.items():
@@ -115,18 +115,18 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
 def unpacked_arrays(
     file: Path, content: bytes, names: Iterable[str] | None, limit_bytes: int
 ) -> dict[str, Tensor]:
-    """Return those arrays of a file that are there, which unpacked have at most so many bytes.
+    """Return the named arrays that the file contains, up to a total unpacked size.
 
     Args:
-        file: For messages.
-        content: Of the file, npz.
-        names: Of the arrays; None for all that it has.
-        limit_bytes: As above.
+        file: Name for messages.
+        content: Content of the npz file.
+        names: Names of the arrays; None for all.
+        limit_bytes: Largest total size, unpacked.
 
     Raises:
-        BundleError: It is no such file, or its arrays are larger.
+        BundleError: The file is not npz, or its arrays are larger.
     """
-    found = "no zip archive"
+    found = "not a zip archive"
     if zipfile.is_zipfile(io.BytesIO(content)):
         try:
             with np.load(io.BytesIO(content)) as data:
@@ -136,28 +136,28 @@ def unpacked_arrays(
                 size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
                 if problem:
                     found = problem
-                elif size <= limit_bytes:  # what is read of a member ends with the size stated
+                elif size <= limit_bytes:  # a member is read only up to its stated size
                     return {
                         key: require_array(key, data[key]) for key in names if key in data.files
                     }
                 else:
-                    found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
+                    found = f"arrays of {size} bytes, more than the limit of {limit_bytes}"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
             found = str(error) or type(error).__name__
     raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
 
 
 def require_array(name: str, member: object) -> Tensor:
-    """Return a member of an archive; numpy gives the bytes of one that is no array.
+    """Return an archive member as an array; numpy returns bytes for a member that is not one.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The member is not an array.
     """
     if not isinstance(member, np.ndarray):
-        raise ValueError(f"{name!r}, which is no array")  # of the file, not a type
+        raise ValueError(f"{name!r}, which is not an array")  # an error of the file, not of a type
     return member
 
 
 def found_array(array: Tensor | None) -> Found:
-    """Return what a problem says about an array that is not the expected one."""
+    """Return the shape and type of an unexpected array, for an error message."""
     return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

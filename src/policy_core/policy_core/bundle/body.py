@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a contract says, of whatever kind of policy it is: of the robot, then of the policy.
+"""The part of a contract that every kind of policy has: the robot's side, then the policy's.
 
-A kind of policy is a dataclass that inherits `AnyContract`, and a line in `bundle/kinds.py`.
+Each kind of policy is a dataclass that inherits `AnyContract`, with a line in `bundle/kinds.py`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
-    """What a healthy rollout does; the guard expects no more than this times a margin."""
+    """Behaviour of a healthy rollout; the guard allows at most this, times a margin."""
 
     source: str = entry("rollout that was measured")
     ticks: int = entry("number of policy ticks measured", minimum=1)
@@ -64,7 +64,7 @@ class Nominal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoopLimits:
-    """What a compiled model must still do in closed loop."""
+    """Limits that a compiled model must meet in closed loop."""
 
     velocity_error: float | None = entry(
         "largest extra error per axis, m/s, rad/s", default=None, minimum=0
@@ -78,7 +78,7 @@ class ClosedLoopLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonLimits:
-    """What comparing an artifact with the golden vectors must not exceed."""
+    """Limits on the difference between an artifact and the golden vectors."""
 
     mae: float | None = entry("mean absolute error", default=None, exclusiveMinimum=0)
     rmse: float | None = entry("root mean square error", default=None, exclusiveMinimum=0)
@@ -90,9 +90,9 @@ class ComparisonLimits:
 
 
 class Body(Protocol):
-    """The robot's side of a contract, for modes and guard: it is the same whatever a policy sees.
+    """The robot's side of a contract, for modes and guard; it does not depend on the observations.
 
-    All of it is abstract: a contract that leaves out a part of it cannot be made.
+    All members are abstract: an incomplete contract cannot be instantiated.
     """
 
     __slots__ = ()
@@ -115,17 +115,17 @@ class Body(Protocol):
     @property
     @abstractmethod
     def stand(self) -> StandingUp:
-        """The pose in which the policy may start, and the way there."""
+        """The pose in which the policy may start, and the motion that leads to it."""
 
     @property
     @abstractmethod
     def damp(self) -> Damp:
-        """How the joints are damped."""
+        """Damping of the joints without a safe target."""
 
     @property
     @abstractmethod
     def nominal(self) -> Nominal | None:
-        """What a healthy run does."""
+        """Behaviour of a healthy run."""
 
     @property
     @abstractmethod
@@ -135,18 +135,18 @@ class Body(Protocol):
     @property
     @abstractmethod
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Joints whose position may step only as far as `velocity_limit` allows [joints].
+        """Joints whose position step is limited by `velocity_limit` [joints].
 
-        In RUN no other rule bounds the step of a target where `nominal` does not. `hold_measured`
-        bounds all joints.
+        In RUN, these joints have no other step limit unless `nominal` has one. With
+        `hold_measured`, the step of every joint is limited.
         """
 
 
 class AnyContract(Body):
-    """The contract of one policy, of whatever kind; the hosts and tools ask for no more.
+    """The contract of one policy of any kind: all that hosts and tools need.
 
-    What is abstract has no safe default, and each kind states it. Properties that are not are of
-    what a policy may have, and say that it has none.
+    Abstract members have no safe default, so each kind defines them. The other properties describe
+    optional features; their default is that the policy lacks the feature.
     """
 
     __slots__ = ()
@@ -175,12 +175,12 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def limits(self) -> Mapping[str, ComparisonLimits]:
-        """Limits of comparison by artifact."""
+        """Comparison limits by artifact."""
 
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Reports of comparison by artifact."""
+        """Comparison reports by artifact."""
 
     @property
     @abstractmethod
@@ -190,27 +190,27 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def models(self) -> Mapping[str, Graph]:
-        """Its models by their keys in the contract; none for a policy without a model."""
+        """Its models by their keys in the contract; empty for a policy without a model."""
 
     @property
     @abstractmethod
     def command_kinds(self) -> Mapping[str, Kind]:
-        """How each joint that it commands is commanded, by the policy's name of the joint."""
+        """Command interface of each joint that it commands, by the policy's joint name."""
 
     @property
     @abstractmethod
     def unfollowable(self) -> Sequence[str]:
-        """What it remembers that it cannot learn while others command, in words.
+        """State that it cannot update while another policy commands, in words.
 
-        A set refuses `starts: followed` for a policy that has any.
+        A set refuses `starts: followed` for a policy with such state.
         """
 
     @property
     @abstractmethod
     def counts_ticks(self) -> bool:
-        """Whether its period must be whole ticks of a set: what it remembers is one period apart.
+        """True if its period must be a whole number of set ticks, since its memory is per period.
 
-        Else its steps belong to times, and fall between the ticks of a faster set.
+        Otherwise its steps are times, which may fall between the ticks of a faster set.
         """
 
     @property
@@ -220,12 +220,12 @@ class AnyContract(Body):
 
     @property
     def commands(self) -> frozenset[str]:
-        """What is commanded to joints: position, velocity, effort."""
+        """Command interfaces that it uses: position, velocity, effort."""
         return frozenset(kind.value for kind in self.command_kinds.values())
 
     @property
     def files(self) -> Sequence[File | Normalisation]:
-        """Files that the contract names, beside models and reports."""
+        """Files that the contract names, apart from models and reports."""
         return () if self.golden is None else (self.golden,)
 
     @property
@@ -250,24 +250,24 @@ class AnyContract(Body):
 
     @property
     def sets_gains(self) -> bool:
-        """Whether its models put out gains of the joints."""
+        """True if its models output joint gains."""
         return False
 
     @property
     def measures_velocities(self) -> bool:
-        """Whether it needs the measured velocity of its joints."""
+        """True if it needs measured joint velocities."""
         return True
 
     @property
     def way_back_s(self) -> float:
-        """Longest time that it takes to come to where the robot may stand up, s."""
+        """Longest time that it needs to return to where the robot may stand up, s."""
         return 0.0
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from the value of its first output to the command of each joint, by its name.
+        """Factor from its first output to the command of each joint, by joint name.
 
-        Empty where a command is no multiple of an output.
+        Empty if commands are not proportional to an output.
         """
         return {}
 
@@ -278,17 +278,17 @@ class AnyContract(Body):
 
     @property
     def scans(self) -> Mapping[str, HeightScan]:
-        """Height scan of each topic that brings one."""
+        """Height scans by topic."""
         return {}
 
     @property
     def depths(self) -> Mapping[str, Term]:
-        """Term of each topic that brings a depth image."""
+        """Depth image terms by topic."""
         return {}
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Models of its depth images, by their keys in the contract; another process runs them."""
+        """Models that encode its depth images, by contract key; they run in another process."""
         return {}
 
     @property
@@ -298,10 +298,10 @@ class AnyContract(Body):
 
     @property
     def estimation(self) -> Estimation | None:
-        """Legs and IMU, where the velocity of its base is estimated."""
+        """Legs and IMU for estimating the base velocity."""
         return None
 
     @property
     def velocity_command(self) -> VelocityCommand | None:
-        """Range of the velocity command that it takes."""
+        """Range of the velocity command that it accepts."""
         return None

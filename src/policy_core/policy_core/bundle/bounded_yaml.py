@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""YAML that others wrote: no tag runs anything, and no text takes more time than its size lets.
+"""YAML from untrusted sources: tags run no code, and parsing time is bounded by the size.
 
-PyYAML builds whatever a text asks for: 500 bytes of anchors and merge keys are 2 GB after minutes,
-and `1:1:1...` is a number in base 60. Here everything is counted as if anchors were written out.
+PyYAML builds whatever a text asks for: 500 bytes of anchors and merge keys grow to 2 GB within
+minutes, and `1:1:1...` is a number in base 60. Here the limits count values as if all anchors were
+expanded.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import Any
 import yaml
 
 LARGEST_BYTES = 1 << 20
-"""Of a file; ours have up to 18 kB, and run folders of Isaac Lab 40 kB."""
+"""Largest file; bundles have up to 18 kB, Isaac Lab run folders 40 kB."""
 MOST_VALUES = 20_000
-"""In a text, with what aliases stand for; the largest of those have 2,200."""
+"""Most values in a text with aliases expanded; the largest real file has 2,200."""
 DEEPEST = 40
-"""Values in values; the deepest of those have 8."""
+"""Deepest nesting; real files reach 8."""
 LONGEST_NUMBER = 1000
-"""Characters of a number: the largest float has 309 digits."""
+"""Longest number in characters; the largest float has 309 digits."""
 _LONGEST_FAULT = 300
-"""Characters of an error, which may repeat what the text says."""
+"""Longest error message, which may quote the text."""
 _BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
-"""What PyYAML finds after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
-# What PyYAML raises beside its own errors, for a value that its tag cannot make, an escape
+"""PyYAML's error after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
+# Errors that PyYAML raises beside its own: for a value that its tag cannot construct, an escape
 # beyond Unicode, or a version with thousands of digits.
 _CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _PREFIX = "tag:yaml.org,2002:"
@@ -34,13 +35,13 @@ _SPECIAL = {".inf": float("inf"), ".nan": float("nan")}
 
 
 class YamlError(ValueError):
-    """It is no YAML, or more than is read; the text says where and what was found."""
+    """The text is not YAML or exceeds a limit; the message gives the place and what was found."""
 
 
 class StrictLoader(yaml.SafeLoader):
-    """SafeLoader with bounds, that refuses doubled keys and reads numbers in decimal: 1e-3 too."""
+    """SafeLoader with limits; refuses duplicate keys and reads numbers such as 1e-3 as decimal."""
 
-    # Copies, since resolvers are kept in a dictionary of the class.
+    # Copies, because the resolvers are kept in a dictionary of the class.
     yaml_implicit_resolvers = {  # noqa: RUF012  # typed by PyYAML as it is there
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -52,7 +53,7 @@ class StrictLoader(yaml.SafeLoader):
         self._sizes = dict[yaml.Node, int]()
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a value and those inside it, as far as there are not too many."""
+        """Compose a value and its children, up to the limits."""
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # of PyYAML
         before = self._values
         self._depth += 1
@@ -73,44 +74,44 @@ class StrictLoader(yaml.SafeLoader):
     def _count(self, values: int, event: yaml.Event) -> None:
         self._values += values
         if self._values > MOST_VALUES:
-            raise _error(f"more than {MOST_VALUES} values, aliases written out", event)
+            raise _error(f"more than {MOST_VALUES} values, aliases expanded", event)
         if self._depth > DEEPEST:
             raise _error(f"more than {DEEPEST} values in each other", event)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value of a node; one that its tag cannot make is an error with its line."""
+        """Return the value of a node; raise an error with the line if it cannot be constructed."""
         try:
             return super().construct_object(node, deep)
         except _CANNOT_MAKE as error:
-            raise _error(f"a value that is no {node.tag.removeprefix(_PREFIX)}", node) from error
+            raise _error(f"an invalid {node.tag.removeprefix(_PREFIX)}", node) from error
 
     def construct_scalar(self, node: Any) -> str:
-        """Return a text; an escape stands for no character that YAML refuses as it is.
+        """Return a text; refuse escapes for characters that YAML does not allow unescaped.
 
-        Half a surrogate pair cannot be printed or sent, a zero ends a name in C, and ESC commands a
+        Half a surrogate pair cannot be printed or sent, NUL ends a string in C, and ESC controls a
         terminal.
         """
         text = str(super().construct_scalar(node))
         if self.NON_PRINTABLE.search(text):
-            raise _error("an escape of a character that no text has", node)
+            raise _error("an escape of an invalid character", node)
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a mapping in which a key stands twice, and `!!map` or `!!set` of another value."""
+        """Refuse duplicate keys, and `!!map` or `!!set` of a value that is not a mapping."""
         if not isinstance(node, yaml.MappingNode):
-            raise _error("a value that is no mapping", node)
+            raise _error("a value that is not a mapping", node)
         seen = set[Any]()
         for key_node in (key_node for key_node, _ in node.value if key_node.tag != _MERGE):
             key = self.construct_object(key_node, True)
             if isinstance(key, (dict, list, set)):
-                raise _error("a key that is no text", key_node)
+                raise _error("a key that is not text", key_node)
             if key in seen:
-                raise _error(f"the key {key} stands twice", key_node)
+                raise _error(f"the key {key} appears twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
-        """Return a whole number: 12, -3, 1_000, 0x1F."""
+        """Return an integer: 12, -3, 1_000, 0x1F."""
         text = self._number(node)
         return int(text, 16 if "x" in text else 10)
 
@@ -133,11 +134,11 @@ def load_text(text: str, loader: type[StrictLoader] = StrictLoader) -> object:
     """Parse a text.
 
     Args:
-        text: Of a file of at most `LARGEST_BYTES`.
-        loader: What knows more tags.
+        text: Content of a file of at most `LARGEST_BYTES`.
+        loader: Loader class, for further tags.
 
     Raises:
-        YamlError: It is no YAML, or has more than is read.
+        YamlError: The text is not YAML or exceeds a limit.
     """
     try:
         return yaml.load(text, Loader=loader)
@@ -164,8 +165,8 @@ def _place_and_problem(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
-# YAML 1.1, which PyYAML follows, takes 1e-3 for text because it lacks the decimal point, 010 for
-# eight and 1:30 for ninety.
+# PyYAML follows YAML 1.1: 1e-3 is text because it has no decimal point, 010 is eight, and 1:30 is
+# ninety.
 StrictLoader.add_implicit_resolver(
     _INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")
 )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle that was loaded: its contract, and its files as they are asked for."""
+"""A loaded bundle: its contract, and access to its files."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from policy_core.bundle.verified import sha256_file, verified, verified_bytes
 from policy_core.errors import BackendError, BundleError, Problem
 from policy_core.interfaces import F64, Tensor, row_shape
 
-if TYPE_CHECKING:  # a policy without a clip, outside of a set, needs neither
+if TYPE_CHECKING:  # not needed by a policy without a clip, outside of a set
     from policy_core.bundle.clip import MotionClip
     from policy_core.bundle.set_contract import HostedContract, SetContract
 
 CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
-"""Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
+"""Signature over the contract's bytes, if the bundle is signed; see `bundle.signature`."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
-"""One of them says what a folder holds."""
+"""A bundle folder contains one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """One model of a bundle: its entry in the contract, and where its files are."""
+    """One model of a bundle: its entry in the contract and its folder."""
 
     folder: Path
     key: str
-    """In the contract: `model`, `graphs.NAME`."""
+    """Key in the contract: `model` or `graphs.NAME`."""
     model: Graph
 
     def entry(self, backend: str) -> Artifact:
-        """Return the contract's entry for a back end's file.
+        """Return the contract's entry for a backend.
 
         Raises:
             BackendError: There is no artifact for this backend.
@@ -56,14 +56,14 @@ class ModelFiles:
         return artifacts[backend]
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return the entry and the file of a backend, verified now.
+        """Return the entry and the file of a backend, after checking its hash.
 
-        What is opened on a robot is a copy, of which no byte can change after it was hashed:
+        A robot opens a copy that cannot change after it was hashed: see
         `policy_core.bundle.verified.verified_copy`.
 
         Raises:
             BackendError: There is no artifact for this backend.
-            BundleError: The file is missing or is not the one the contract means.
+            BundleError: The file is missing or has a wrong hash.
         """
         entry = self.entry(backend)
         return entry, verified(self.folder, entry)
@@ -71,31 +71,30 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
-    """A folder with a contract that holds and the files that it names: of a policy, or of a set."""
+    """A folder with a valid contract, of a policy or a set, and the files that it names."""
 
     path: Path
     contract: HostedContract
     content: bytes
-    """Of `policy.yaml` or `set.yaml`, as it was read, once: checked, hashed and parsed."""
+    """`policy.yaml` or `set.yaml`, read once: these bytes are checked, hashed and parsed."""
     sha256: str = field(init=False)
-    """SHA-256 of that, which holds the hashes of all other files."""
+    """SHA-256 of `content`, which contains the hashes of all other files."""
     signed_by: str | None = None
-    """Fingerprint of the trusted key that signed that; None where none was asked for."""
+    """Fingerprint of the trusted key that signed `content`; None if no signature was required."""
     members: Mapping[str, AnyBundle] = field(default_factory=dict)
-    """Bundles of the members of a set, by their names in it; a policy has none."""
+    """Bundles of the members of a set, by member name; empty for a policy."""
 
     def __post_init__(self) -> None:
-        """Hash the content."""
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
 
     @property
     def file(self) -> Path:
-        """The file of the contract."""
+        """The contract file."""
         return self.path / hosted_file(self.contract)
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
-        """Its models, of which each has an artifact per back end."""
+        """Its models, each with one artifact per backend."""
         return tuple(
             ModelFiles(folder=self.path, key=key, model=model)
             for key, model in self.contract.models.items()
@@ -104,15 +103,15 @@ class Bundle:
     def verify(self, backends: Collection[str] | None = None) -> None:
         """Verify every file that the contract names: models, golden rows, statistics, reports.
 
-        An ONNX model must hold all its weights: a hash covers no second file.
+        An ONNX model must contain all its weights, since the hash covers one file only.
 
         Args:
-            backends: Whose models are here; None for those of all. A bundle without the models of
-                other back ends is whole for these.
+            backends: Backends whose models are present; None for all. For these backends, a bundle
+                without the models of the others is complete.
 
         Raises:
-            BundleError: With every file that is missing or is not the one the contract means, and
-                every ONNX model with weights in a second file.
+            BundleError: With every file that is missing or has a wrong hash, and every ONNX model
+                with external weights.
         """
         from policy_core import onnx_file
 
@@ -132,10 +131,10 @@ class Bundle:
             raise BundleError(*problems)
 
     def report(self, name: str) -> Mapping[str, Any] | None:
-        """Return what `reports/NAME.json` says; None where the contract names no such report.
+        """Return the content of `reports/NAME.json`; None if the contract does not name it.
 
         Raises:
-            BundleError: The file is missing, is not the one the contract means, or is no report.
+            BundleError: The file is missing, has a wrong hash, or is not a report.
         """
         place = f"{REPORT_FOLDER}/{name}.json"
         entry = next((one for one in self.contract.reports.values() if one.file == place), None)
@@ -162,7 +161,7 @@ B = TypeVar("B", bound=Bundle)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnyBundle(Bundle, ABC):
-    """The bundle of one policy, of whatever kind."""
+    """The bundle of one policy, of any kind."""
 
     contract: AnyContract
 
@@ -170,46 +169,46 @@ class AnyBundle(Bundle, ABC):
     def read(
         cls, path: Path, contract: Any, content: bytes, signed_by: str | None = None
     ) -> AnyBundle:
-        """Return the bundle in a folder, with the arrays that a run needs beside the models.
+        """Return the bundle in a folder, with the arrays that a run needs besides the models.
 
         Args:
             path: The folder.
             contract: Its contract, of this kind.
-            content: Of `policy.yaml`.
+            content: Content of `policy.yaml`.
             signed_by: As `Bundle.signed_by`.
 
         Raises:
-            BundleError: A file is missing, or is not the one that the contract means.
+            BundleError: A file is missing or has a wrong hash.
         """
         return cls(path=path, contract=contract, content=content, signed_by=signed_by)
 
     @abstractmethod
     def golden(self) -> dict[str, Tensor]:
-        """Return the golden rows of its models [rows, ...]; none for a policy without a model.
+        """Return the golden rows of its models [rows, ...]; empty for a policy without a model.
 
         Raises:
-            BundleError: The bundle has none, not with the hash that it states, or not with the
-                arrays that its models take and return.
+            BundleError: The golden rows are missing, have a wrong hash, or lack the arrays that the
+                models take and return.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JointBundle(AnyBundle):
-    """A joint policy's bundle, whose normalisation files have their hashes."""
+    """A joint policy's bundle; the hashes of its normalisation files were checked."""
 
     contract: JointContract
     statistics: Mapping[str, tuple[F64, F64]]
-    """Mean and divisor [input size] for each model input that is normalised."""
+    """Mean and divisor [input size] of each normalised model input."""
     clip: MotionClip | None = None
-    """Of the motion that the policy tracks."""
+    """Clip of the motion that the policy tracks."""
     initial_state: Mapping[str, Tensor] = field(default_factory=dict)
-    """First values of inputs of recurrent states, in their shapes; of the others they are zeros."""
+    """Initial values of recurrent state inputs, in their shapes; zeros for those not listed."""
 
     @classmethod
     def read(
         cls, path: Path, contract: JointContract, content: bytes, signed_by: str | None = None
     ) -> JointBundle:
-        """Return the bundle with its statistics and its clip, as `AnyBundle.read`."""
+        """Return the bundle with its statistics and clip; see `AnyBundle.read`."""
         statistics = {
             key: read_statistics(path, observation.normalisation, contract.model.inputs[key].shape)
             for key, observation in contract.observations.items()
@@ -232,19 +231,18 @@ class JointBundle(AnyBundle):
         )
 
     def entry(self, backend: str) -> Artifact:
-        """Return the contract's entry for a back end's model, as `ModelFiles.entry`."""
+        """Return the contract's entry for a backend; see `ModelFiles.entry`."""
         return self.models[0].entry(backend)
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return the entry and the file of a backend's model, as `ModelFiles.artifact`."""
+        """Return the entry and the file of a backend; see `ModelFiles.artifact`."""
         return self.models[0].artifact(backend)
 
     def golden(self) -> dict[str, Tensor]:
         """Return the golden rows of every model input and output, [rows, *shape without batch].
 
         Raises:
-            BundleError: The bundle has none, not with the hash that it states, or not with these
-                arrays.
+            BundleError: The golden rows are missing, have a wrong hash, or lack these arrays.
         """
         model = self.contract.model
         shapes = {
@@ -261,7 +259,7 @@ class JointBundle(AnyBundle):
 
 
 def list_policies(bundle: Bundle) -> tuple[AnyBundle, ...]:
-    """Return the policies of a bundle: the members of a set, or the one that it is."""
+    """Return the policies of a bundle: the members of a set, or the single policy."""
     if bundle.members:
         return tuple(bundle.members.values())
     assert isinstance(bundle, AnyBundle)
@@ -271,13 +269,13 @@ def list_policies(bundle: Bundle) -> tuple[AnyBundle, ...]:
 def stated_hashes(
     contract: HostedContract, backends: Collection[str] | None = None
 ) -> dict[str, str]:
-    """Return the SHA-256 of every file that a contract names, by the file's name.
+    """Return the SHA-256 of every file that a contract names, by file name.
 
-    Of a set these are the contracts of its members, and the files that those name.
+    For a set: the contracts of its members and the files that they name.
 
     Args:
         contract: The contract.
-        backends: Whose models are among them; None for those of all.
+        backends: Backends whose models are included; None for all.
     """
     if contract.kind == "set":
         return {
@@ -292,12 +290,12 @@ def stated_hashes(
 
 
 def hosted_file(contract: HostedContract) -> str:
-    """Return the name of the file that a contract is written in."""
+    """Return the file name of a contract."""
     return SET_FILE if contract.kind == "set" else CONTRACT_FILE
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:
-    """Return the hash that stands for a back end's model, None where there is no such artifact."""
+    """Return the hash that identifies a backend's model; None if there is no such artifact."""
     hashes = [
         model.artifacts[backend].sha256
         for model in contract.models.values()
@@ -307,24 +305,24 @@ def model_sha256(contract: AnyContract, backend: str) -> str | None:
 
 
 def served_name(contract: AnyContract, key: str) -> str:
-    """Return what a model server calls the model that has this key in the contract.
+    """Return the name of a model on a model server, given its key in the contract.
 
-    It is the policy's name; of several graphs with that of the graph after it.
+    It is the policy's name; with several graphs, followed by the graph's name.
     """
     several = len(contract.models) > 1
     return f"{contract.name}_{key.removeprefix('graphs.')}" if several else contract.name
 
 
 def joint_hash(hashes: Sequence[str]) -> str:
-    """Return the hash that stands for the files of a model.
+    """Return the hash that identifies the files of a model.
 
-    Of several graphs it is that of their hashes, one after another in the contract's order.
+    With several graphs, it is the hash of their hashes in the contract's order.
     """
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def file_entry(file: Path, folder: Path) -> File:
-    """Return the contract's entry for a file that lies in the bundle folder."""
+    """Return the contract's entry for a file in the bundle folder."""
     return File(file=str(file.relative_to(folder)), sha256=sha256_file(file))
 
 
@@ -338,7 +336,7 @@ def _entries(
             for backend, artifact in model.artifacts.items()
             if backends is None or backend in backends
         ),
-        # Whose back ends are chosen where they run, in another process than the policy.
+        # Its backend is chosen where it runs, in another process than the policy.
         *(
             artifact
             for encoder in contract.encoders.values()
@@ -350,7 +348,7 @@ def _entries(
 
 
 def _onnx_models(contract: HostedContract) -> set[str]:
-    """Return the files that a runtime reads as ONNX."""
+    """Return the files in ONNX format."""
     return {
         artifact.file
         for model in (*contract.models.values(), *contract.encoders.values())
@@ -363,7 +361,7 @@ def golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> Fil
     """Return the entry of the golden rows.
 
     Raises:
-        BundleError: There is none.
+        BundleError: The contract has no golden rows.
     """
     if entry is None:
         raise BundleError(

@@ -27,13 +27,13 @@ class ChunkBundle(AnyBundle):
     contract: ChunkContract
 
     def golden(self) -> dict[str, Tensor]:
-        """Return rows of observations and of the chunks that the reference answered.
+        """Return the golden rows: observations, and the chunks that the reference returned.
 
         Images are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
-        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units. Where
-        a policy gets several observations, they are a second axis, the newest last. `noise` [rows,
-        draws, steps, actions] is what chunks are made of, where they are made of noise; `success`
-        [rows] is what the classifier of success answers, where there is one.
+        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units.
+        Several observations form a second axis, the newest last. `noise` [rows, draws, steps,
+        actions] is the input noise of denoised chunks; `success` [rows] is the output of the
+        success classifier, if there is one.
 
         Raises:
             BundleError: As `JointBundle.golden`.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of a chunk policy, such as ACT: cameras and joints in, chunks of targets out.
 
-The policy counts joints in units of its own, which it shares with its training data; `units` says
-which, and everything else in a contract is in rad, s and N·m. No file is touched here.
+A chunk policy has its own joint units, the same as in its training data; `units` defines them.
+Everything else in a contract is in rad, s and N·m. This module opens no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,22 +33,23 @@ from policy_core.interfaces import Kind
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
 GOLDEN_NOISE, GOLDEN_SUCCESS = "noise", "success"
 GOLDEN_CAMERA = "cameras."
-"""Arrays of the golden file: rows first. Images as uint8 [rows, height, width, 3] in RGB under
-`cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units. Where a
-policy gets several observations, they are a second axis, the newest last. `noise` is what chunks
-are made of [rows, draws, steps, actions], where a policy makes them of noise; `success` [rows] are
-the probabilities that the classifier of success answers, where there is one."""
+"""Prefix of the image arrays in the golden file. Rows come first: images are uint8 [rows, height,
+width, 3] in RGB under `cameras.NAME`; vectors and the chunk [rows, steps, actions] are in the
+policy's own units. Several observations form a second axis, the newest last. `noise` is the input
+noise of denoised chunks [rows, draws, steps, actions]; `success` [rows] is the probability from the
+success classifier, if there is one.
+"""
 
 LARGEST_ENSEMBLE_COEFF = 100
-"""With it, one prediction outweighs all others by far."""
+"""At this value, one prediction far outweighs all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointUnit:
-    """How the policy counts the position q of a joint.
+    """Conversion of a joint position q to the policy's unit.
 
     radians: sign (q - zero_rad); degrees: that x 180 / pi; range_m100_100 and range_0_100: linear,
-    so that low_rad counts -100 or 0, and high_rad counts 100.
+    so that low_rad becomes -100 or 0, and high_rad becomes 100.
     """
 
     unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
@@ -64,11 +65,11 @@ class JointUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Statistics that normalise the values for the network, and bring its outputs back.
+    """Statistics that normalise values for the network and denormalise its outputs.
 
-    mean_std: (x - mean) / (std + eps), back y std + mean; min_max: 2 (x - min) / (max - min) - 1,
-    where eps replaces a difference of 0; identity: unchanged. One number per value, for an image
-    one per channel (red, green, blue), whose values are 0 to 1.
+    mean_std: (x - mean) / (std + eps), inverse y std + mean; min_max: 2 (x - min) / (max - min) -
+    1, where eps replaces a difference of 0; identity: unchanged. One number per value; for an image
+    one per channel (red, green, blue), with pixel values from 0 to 1.
     """
 
     mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
@@ -81,7 +82,7 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """A camera of the policy; its name in the contract is its topic's: NAME/image_raw."""
+    """A camera of the policy; the name in the contract gives the topic NAME/image_raw."""
 
     feature: str = entry("name of the feature in training: observation.images.NAME")
     height: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
@@ -109,7 +110,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointVector:
-    """Positions of joints as the policy measures them."""
+    """Joint positions that the policy observes."""
 
     feature: str = entry("name of the feature in training: observation.state")
     tensor: str = entry("tensor of the policy's graph")
@@ -119,7 +120,7 @@ class JointVector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkAction(JointVector, OwnJoints):
-    """Positions of joints as the policy commands them."""
+    """Joint positions that the policy commands."""
 
     grippers: tuple[str, ...] = entry(
         "joints that go to a new chunk's targets at once, without a fade", default=()
@@ -145,12 +146,11 @@ class EnvironmentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """Which images and measurements make one observation, in training and on the robot.
+    """Rule that pairs images and measurements into one observation, in training and at run time.
 
-    frame_time: those of one time, which is the newest that a frame of every camera may have: of
-    each camera the frame nearest to it, and what was measured nearest to it. newest: the newest of
-    each input at the tick, as LeRobot records, so that measurements are later than images by the
-    delay of the cameras.
+    frame_time: all inputs from one time, the newest for which every camera has a frame. Takes the
+    frame of each camera and the measurement nearest to it. newest: the newest of each input at the
+    tick, as LeRobot records, so measurements are later than images by the camera delay.
     """
 
     rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
@@ -164,7 +164,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """What one inference gives, and how much of it is used."""
+    """Output of one inference, and how much of it is used."""
 
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
     steps: int = entry("how many of them are executed before the next chunk", minimum=1)
@@ -178,9 +178,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """The time t of a denoising step as the policy's graph takes it: sin(f t), then cos(f t).
+    """Time t of a denoising step as input of the policy's graph: sin(f t), then cos(f t).
 
-    The frequencies f, half as many as there are values, are spaced geometrically.
+    The frequencies f are spaced geometrically; there are half as many as values.
     """
 
     tensor: str = entry("input of the policy's graph")
@@ -191,7 +191,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSchedule:
-    """How much noise a diffusion policy was trained with at each of its timesteps."""
+    """Noise level of each timestep in the training of a diffusion policy."""
 
     timesteps: int = entry("of the training", minimum=1, maximum=100_000)
     betas: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = entry(
@@ -209,10 +209,10 @@ class NoiseSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denoising:
-    """A chunk is made of noise: the policy's graph runs once for each denoising step.
+    """Chunks from denoising: the policy's graph runs once per denoising step.
 
-    flow: the graph answers the velocity noise - actions at t from 1, which is noise, down to 0;
-    Euler's method. ddpm, ddim: the samplers of these names over the timesteps of the training.
+    flow: the graph returns the velocity noise - actions at t, from 1 (noise) down to 0; integrated
+    with Euler's method. ddpm, ddim: the samplers of these names over the training timesteps.
     """
 
     method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
@@ -242,13 +242,13 @@ class Denoising:
 
     @property
     def draws(self) -> int:
-        """How often noise is drawn for a chunk: ddpm adds some after each step but the last."""
+        """Noise samples per chunk; ddpm adds noise after each step but the last."""
         return self.steps if self.method == "ddpm" else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalError:
-    """How often a signal of success was wrong on recorded episodes that a person judged."""
+    """Error rates of a success signal on recorded episodes that a person judged."""
 
     source: str = entry("recordings")
     successes: int = entry("episodes that succeeded", minimum=1)
@@ -263,7 +263,7 @@ class SignalError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessSignal:
-    """Whether the task is done. It comes once what `graph` or `joints` says holds for `for_s`."""
+    """Signal that the task is done, sent once `graph` or `joints` has been true for `for_s`."""
 
     graph: str | None = entry(
         "classifier among the graphs: its inputs have the names of cameras, `state` or "
@@ -292,7 +292,7 @@ class SuccessSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkContract(AnyContract):
-    """Contract of a chunk policy: what it needs to run, and its graphs per backend."""
+    """Contract of a chunk policy: all that it needs to run, and its graphs per backend."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["chunk"] = entry("chunk")
@@ -330,19 +330,19 @@ class ChunkContract(AnyContract):
 
     @property
     def policy_graph(self) -> str:
-        """Name of the graph that gives the actions: the only one that has no other use."""
+        """Name of the graph that returns the actions: the only one without another role."""
         others = {camera.encoder for camera in self.cameras.values()}
         others |= {self._condition, self.classifier}
         return next(name for name in self.graphs if name not in others)
 
     @property
     def observing_graph(self) -> str:
-        """Name of the graph that takes cameras, or their features, and vectors."""
+        """Name of the graph that takes vectors and cameras, or camera features."""
         return self._condition or self.policy_graph
 
     @property
     def classifier(self) -> str | None:
-        """Name of the graph that says whether the task is done; None where none does."""
+        """Name of the graph that detects success, or None."""
         return None if self.success is None else self.success.graph
 
     @property
@@ -351,23 +351,23 @@ class ChunkContract(AnyContract):
 
     @property
     def observation_steps(self) -> int:
-        """Successive observations that the policy gets."""
+        """Number of successive observations that the policy takes."""
         return 1 if self.denoising is None else self.denoising.observations
 
     @property
     def rows(self) -> int:
-        """Rows of actions that the policy's graph answers; the first ones lie in the past."""
+        """Number of action rows that the policy's graph returns; the first ones lie in the past."""
         return self.chunk.size + self.observation_steps - 1
 
     @property
     def columns(self) -> int:
-        """Columns of actions that the policy's graph answers; the first ones are the joints."""
+        """Number of action columns that the policy's graph returns; the first are the joints."""
         joints = len(self.action.joints)
         return joints if self.denoising is None else self.denoising.columns or joints
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Positions of the joints of its action."""
+        """Position for each joint of its action."""
         return dict.fromkeys(self.action.joints, Kind.POSITION)
 
     @property
@@ -382,7 +382,7 @@ class ChunkContract(AnyContract):
 
     @property
     def measures_velocities(self) -> bool:
-        """No: it sees positions alone."""
+        """False: it observes positions only."""
         return False
 
     @property
@@ -391,11 +391,11 @@ class ChunkContract(AnyContract):
 
     @property
     def counts_ticks(self) -> bool:
-        """Whether it gets several observations, which are one period apart."""
+        """True if it takes several observations, which are one period apart."""
         return self.observation_steps > 1
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """That of the environment state."""
+        """Size of the environment state."""
         outside = self.environment_state
         return {} if outside is None else {outside.topic: outside.size}

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The clip of a reference motion: an npz whose joints and bodies have names.
+"""The clip of a reference motion: an npz with named joints and bodies.
 
-The arrays are those that Isaac Lab's and mjlab's motion tracking write, with the names added.
+The arrays are those of motion tracking in Isaac Lab and mjlab, plus the names.
 """
 
 import math
@@ -23,7 +23,7 @@ JOINT_ARRAYS = ("fps", "joint_names", "joint_pos", "joint_vel")
 BODY_ARRAYS = ("body_names", "body_pos_w", "body_quat_w")
 _FEWEST_FRAMES = 2
 _RATE_TOLERANCE = 1e-4
-"""Share of the rate: 10 s of the motion then end within a millisecond of the clip's own time."""
+"""Relative tolerance of the rate: 10 s of motion end within 1 ms of the clip's own time."""
 _UNIT_TOLERANCE = 0.01
 _CONVERT = "`model_tools motion` makes a clip for this contract"
 
@@ -47,12 +47,11 @@ class MotionClip:
 
 
 def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
-    """Return the clip of a contract's reference motion, None where it has no clip.
+    """Return the clip of a contract's reference motion; None if it has no clip.
 
     Raises:
-        BundleError: With everything that is wrong: the file is missing, is not the one the contract
-            means, or has no names; the clip is of another robot or rate, is not finite, or begins
-            too far from the stand pose.
+        BundleError: Lists every problem: the file is missing, has a wrong hash or no names; the
+            clip has another robot or rate, is not finite, or begins too far from the stand pose.
     """
     if contract.motion is None or contract.motion.clip is None:
         return None
@@ -69,7 +68,7 @@ def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
 def _clip(
     arrays: Mapping[str, Tensor], contract: JointContract, reader: Reader
 ) -> MotionClip | None:
-    """Return the clip; None, or problems in `reader`, where something is wrong."""
+    """Return the clip; None, with problems in `reader`, if it is invalid."""
     _check_rate(arrays.get("fps"), contract.rate_hz, reader)
     joints = _places(arrays, "joint_names", contract, reader)
     bodies = _places(arrays, "body_names", contract, reader) if _anchored(contract) else []
@@ -120,7 +119,7 @@ def _check_rate(fps: Tensor | None, rate_hz: float, reader: Reader) -> None:
 def _places(
     arrays: Mapping[str, Tensor], key: str, contract: JointContract, reader: Reader
 ) -> list[int] | None:
-    """Return where the joints of the contract, or its anchor, are in the clip."""
+    """Return the indices of the contract's joints, or of its anchor, in the clip."""
     array = arrays.get(key)
     if array is None or array.ndim != 1 or array.dtype.kind != "U":
         what = {"joint_names": "joints", "body_names": "bodies"}[key]
@@ -147,7 +146,7 @@ def _places(
 
 
 def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
-    """Return the names that each joint, or the anchor, may have in a clip."""
+    """Return the accepted names of each joint, or of the anchor, in a clip."""
     if key == "joint_names":
         return [*zip(contract.joints.names, contract.joints.on_robot(), strict=True)]
     assert contract.motion is not None
@@ -174,7 +173,7 @@ def _numbers(
 
 
 def _unit(quat_wxyz: F64, reader: Reader) -> F64:
-    """Return the orientations [frames, 4] of unit length, x, y, z, w."""
+    """Return the orientations [frames, 4] normalised, x, y, z, w."""
     length = np.linalg.norm(quat_wxyz, axis=1)
     wrong = np.flatnonzero(np.abs(length - 1.0) > _UNIT_TOLERANCE)
     if wrong.size:
@@ -188,7 +187,7 @@ def _unit(quat_wxyz: F64, reader: Reader) -> F64:
 
 
 def _check_start(first: F64, contract: JointContract, reader: Reader) -> None:
-    """Check that the robot stands about as the motion begins: RUN begins at the stand pose."""
+    """Check that the motion begins near the stand pose, where RUN begins."""
     stand = contract.stand
     for i in np.flatnonzero(np.abs(first - stand.position) > stand.tolerance):
         reader.problem(

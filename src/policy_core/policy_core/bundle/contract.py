@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a joint policy, `policy.yaml`, as dataclasses. No file is touched here.
+"""The contract of a joint policy, `policy.yaml`, as dataclasses. This module opens no files.
 
-Units are rad, s, N·m; values per joint are in the order of `joints.names` unless they are maps
-by name. The doc of each field is what the JSON Schema and the error messages show.
+Units are rad, s, N·m; values per joint are in the order of `joints.names` unless they are maps by
+name. The doc of each field appears in the JSON Schema and in error messages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""Value of an offset that stands for the default position of each joint."""
+"""Value of an offset that means the default position of each joint."""
 MOST_VALUES = 100_000
-"""Of an input of the model, those of the past included; a depth image of 320 x 240 has 76,800. What
-a node makes of them takes milliseconds in one call, in which no other thread gets the interpreter.
+"""Limit on the values of a model input, history included; a depth image of 320 x 240 has 76,800.
+Assembling an input of this size is one call of several milliseconds that holds the GIL.
 """
 SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -34,7 +34,7 @@ RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file of the bundle and the hash that it must have."""
+    """A file of the bundle and its expected hash."""
 
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
@@ -42,7 +42,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joints:
-    """The joints of the policy in its order."""
+    """The joints of the policy, in the policy's order."""
 
     names: tuple[str, ...] = entry(
         "joint names in policy order",
@@ -65,17 +65,17 @@ class Joints:
     )
 
     def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Return what the robot calls joints, all in policy order unless `names` are given.
+        """Return the robot's names of joints: all in policy order, or those of `names`.
 
-        Messages, drives and models of the robot go by these names; everything that a contract or
-        a report says goes by the contract's own.
+        Messages, drives and models of the robot use these names; contracts and reports use the
+        contract's names.
         """
         return tuple(self.robot_names[name] for name in (self.names if names is None else names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Via:
-    """A pose that standing up passes, at rest for an instant."""
+    """A pose that the stand motion passes through, briefly at rest."""
 
     position: PerJoint = entry("pose to pass, rad")
     duration_s: float = entry(
@@ -85,7 +85,7 @@ class Via:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingUp:
-    """How the robot gets from any pose to the one in which the policy may start."""
+    """Motion from any pose to the one in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
     stiffness: PerJoint = entry(
@@ -109,20 +109,20 @@ class StandingUp:
 
     @property
     def longest_s(self) -> float:
-        """How long standing up takes through all of `via`, s."""
+        """Duration of standing up through all of `via`, s."""
         return self.duration_s + sum(via.duration_s for via in self.via)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damp:
-    """How the joints are damped when there is no safe target."""
+    """Damping of the joints when there is no safe target."""
 
     damping: PerJoint = entry("gain, N·m·s/rad", exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStand:
-    """What a phase does while the velocity command is so small that the robot stands."""
+    """Behaviour of a phase while the velocity command is small enough for standing."""
 
     below: float = entry(
         "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
@@ -238,7 +238,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """How the latest frames are laid out in the vector."""
+    """Layout of the latest frames in the vector."""
 
     length: int = entry("number of frames, the newest included", default=1, minimum=1)
     layout: Literal["per_frame", "per_term"] = entry(
@@ -266,7 +266,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """How one input of the model is put together: terms, history, clip, normalisation."""
+    """Composition of one model input: terms, history, clip, normalisation."""
 
     terms: tuple[Term, ...] = entry("terms in the order of the vector", minItems=1)
     order: Literal["clip_then_scale", "scale_then_clip"] = entry(
@@ -285,7 +285,7 @@ class Observation:
 
 
 class OwnJoints:
-    """A section with values for its own joints alone, not for all of the robot."""
+    """A section whose values cover only its own joints, not all joints of the robot."""
 
     __slots__ = ()
     joints: tuple[str, ...]
@@ -293,7 +293,7 @@ class OwnJoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTerm(OwnJoints):
-    """What a run of the model's output commands: target = offset + scale x clip(output)."""
+    """Commands from a slice of the model's output: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(
         "joints, or patterns of them, in the order of the output", minItems=1
@@ -306,9 +306,9 @@ class ActionTerm(OwnJoints):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GainOutput:
-    """A gain that the model puts out in each tick, and the bounds that it is clipped to.
+    """A gain that the model outputs in each tick, and its bounds.
 
-    Output and bounds have a value for each joint of the action's terms, in their order.
+    Output and bounds have one value per joint of the action's terms, in their order.
     """
 
     output: str = entry("output tensor of the model")
@@ -318,7 +318,7 @@ class GainOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGains:
-    """Gains of the action's joints that the model puts out, instead of those of `joints`."""
+    """Joint gains from the model, replacing those of `joints`."""
 
     stiffness: GainOutput | None = entry(
         "N·m/rad, of joints that are commanded to positions", default=None
@@ -330,7 +330,7 @@ class ModelGains:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """The model's output and what its values command, in their order."""
+    """The model's output and the commands that its values stand for, in their order."""
 
     output: str = entry("output tensor of the model")
     terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
@@ -338,7 +338,7 @@ class Action:
 
     @property
     def gain_outputs(self) -> Mapping[str, GainOutput]:
-        """What the model puts out of the gains, by `stiffness` and `damping`."""
+        """Gain outputs of the model, by `stiffness` and `damping`."""
         if self.gains is None:
             return {}
         stated = {"stiffness": self.gains.stiffness, "damping": self.gains.damping}
@@ -355,7 +355,7 @@ class StatePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainLink:
-    """One step of a chain that begins at the base: a fixed offset, then the turn of a joint."""
+    """One link of a chain from the base: a fixed offset, then the rotation of a joint."""
 
     joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
     position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
@@ -369,7 +369,7 @@ class ChainLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """The body whose pose is compared with that of the reference."""
+    """The body whose pose is compared with the reference."""
 
     body: str = entry("name of the body in the clip", pattern=r"^\S+$", maxLength=LONGEST_NAME)
     chain: tuple[ChainLink, ...] = entry(
@@ -379,7 +379,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMotion:
-    """A motion whose newest frame comes on topics; docs/motion.md names them."""
+    """A motion whose frames arrive on topics; see docs/motion.md."""
 
     timeout_s: float = entry(
         "age of the newest frame beyond which the policy is held, s",
@@ -427,7 +427,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimation:
-    """What the estimator of the base's velocity needs to know of the robot, and its error."""
+    """Robot description for the base velocity estimator, and the estimator's error."""
 
     error_mps: float = entry(
         "error of the estimate with which the policy was shown to walk, root mean square, m/s",
@@ -443,7 +443,7 @@ class Estimation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityCommand:
-    """Range of commands the policy was trained for; commands are clipped to it."""
+    """Range of commands that the policy was trained for; commands are clipped to it."""
 
     min: tuple[float, ...] = entry("lowest vx, vy in m/s and yaw rate in rad/s", length=3)
     max: tuple[float, ...] = entry("highest vx, vy in m/s and yaw rate in rad/s", length=3)
@@ -451,7 +451,7 @@ class VelocityCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """Shape and type of a tensor of the model."""
+    """Shape and type of a model tensor."""
 
     shape: tuple[int, ...] = entry("size of each axis, batch included", minItems=1, minimum=1)
     dtype: Literal["float32", "float16", "int64", "int32", "uint8"] = entry(
@@ -461,7 +461,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Which rows a quantised model was calibrated with: comparisons leave them out."""
+    """Rows that calibrated a quantised model; comparisons leave them out."""
 
     source: str = entry("name of the file or recording")
     sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
@@ -528,7 +528,7 @@ class Model(Graph):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safety:
-    """Limits under which the guard works; ROS parameters may tighten them."""
+    """Limits that the guard enforces; ROS parameters may tighten them."""
 
     on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
         "what replaces the policy's targets after a fault; hold_measured commands nothing before "
@@ -558,7 +558,7 @@ class Safety:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where the policy comes from."""
+    """Origin and licence of the policy."""
 
     source: str = entry("training run, repository, or person")
     licence: str = entry("SPDX identifier of the weights' licence")
@@ -571,7 +571,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointContract(AnyContract):
-    """Contract of a joint policy: what it needs to run, and its model per backend."""
+    """Contract of a joint policy: all that it needs to run, and its model per backend."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["joint"] = entry("joint")
@@ -606,22 +606,22 @@ class JointContract(AnyContract):
 
     @property
     def terms(self) -> Iterator[Term]:
-        """The terms of all observations, one after another."""
+        """All terms of all observations."""
         return (term for observation in self.observations.values() for term in observation.terms)
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """The kinds of the terms of its action."""
+        """The command kinds of its action terms."""
         return {joint: Kind(term.kind) for term in self.action.terms for joint in term.joints}
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """No joint: targets make torques, which `nominal` bounds."""
+        """No joint: targets become torques, which `nominal` limits."""
         return np.zeros(len(self.joints.names), np.bool_)
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """The scales of the terms of its action."""
+        """The scales of its action terms."""
         return {
             joint: float(scale)
             for term in self.action.terms
@@ -632,34 +632,34 @@ class JointContract(AnyContract):
 
     @property
     def sets_gains(self) -> bool:
-        """Whether its action has gains."""
+        """True if its action has gains."""
         return bool(self.action.gain_outputs)
 
     @property
     def unfollowable(self) -> Sequence[str]:
-        """What only its own model can go on with."""
+        """State that only its own model can update."""
         last_output = any(term.term == "last_output" for term in self.terms)
         stated = {"recurrent state": bool(self.state), "the term last_output": last_output}
         return [what for what, has in stated.items() if has]
 
     @property
     def counts_ticks(self) -> bool:
-        """Always: its history and its last action are one period apart."""
+        """Always true: its history and last action are one period apart."""
         return True
 
     @property
     def commanded(self) -> Mapping[str, Term]:
-        """The terms whose values are commanded, by their topics."""
+        """Terms with commanded values, by topic."""
         return {term.topic: term for term in self.terms if term.topic and term.commanded}
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Those of its terms."""
+        """External vector sizes of its terms."""
         return {term.topic: term.size for term in self.terms if term.topic and term.size}
 
     @property
     def scans(self) -> Mapping[str, HeightScan]:
-        """Those of its terms."""
+        """Height scans of its terms."""
         return {
             term.topic: term.scan
             for term in self.terms
@@ -668,7 +668,7 @@ class JointContract(AnyContract):
 
     @property
     def depths(self) -> Mapping[str, Term]:
-        """Those of its terms that have one."""
+        """Terms with a depth image, by topic."""
         return {
             term.topic: term
             for term in self.terms
@@ -677,7 +677,7 @@ class JointContract(AnyContract):
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Those of its terms."""
+        """Encoders of its terms."""
         return {
             f"observations.{name}.terms[{i}].encoder": term.encoder
             for name, observation in self.observations.items()
@@ -687,7 +687,7 @@ class JointContract(AnyContract):
 
     @property
     def scenes(self) -> Mapping[str, File]:
-        """Scans of the training, by the keys of their terms."""
+        """Training scans, by the keys of their terms."""
         return {
             f"observations.{name}.terms[{i}]": term.scene
             for name, observation in self.observations.items()
@@ -707,7 +707,7 @@ class JointContract(AnyContract):
 
     @property
     def files(self) -> Sequence[File | Normalisation]:
-        """Files that the contract names, beside models and reports."""
+        """Files that the contract names, apart from models and reports."""
         stated = [
             self.golden,
             self.initial_state,

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the contract of a candidate differs from that of the version in use.
+"""Differences between the contracts of a candidate and of the version in use.
 
-Equal actions prove nothing about gains, limits and scales that a node applies after or before the
-model. So every stage compares the two contracts, whatever else it measures. A key is compared
-unless it cannot change a motion: name, version, description, provenance, files of models, reports,
-and limits that say how far a compiled model may be from its reference.
+Equal actions prove nothing about gains, limits and scales that a node applies before or after the
+model. So every stage compares the two contracts, whatever else it measures. Only keys that cannot
+change a motion are skipped: name, version, description, provenance, files of models, reports, and
+limits on the difference between a compiled model and its reference.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
     Normalisation: frozenset({"file"}),
     Nominal: frozenset({"source", "ticks", "observation"}),
     ComparisonLimits: frozenset({"mae", "rmse", "max_abs", "cosine_min"}),
-    # Those of the contract itself, which is compared as a part; indices follow from its joints.
+    # Compared as part of the member's contract; indices follow from its joints.
     MemberContract: frozenset({"folder", "sha256", "places", "commanded"}),
 }
 _LEFT_OUT_OF_CONTRACTS = frozenset(
     {"schema_version", "name", "version", "description", "provenance", "reports", "golden"}
 )
 _Leaf = Any
-"""A number, a text, None, a tuple of them, or values by joint of the robot."""
+"""A number, a text, None, a tuple of them, or values by robot joint."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,9 @@ class ContractDifference:
     """A key whose values differ.
 
     Attributes:
-        key: Of the contract, `joints.stiffness`; terms of observations go by their names.
-        in_use: Value in the contract of the version in use, in words.
-        candidate: Value in that of the candidate.
+        key: Contract key, such as `joints.stiffness`; observation terms are named, not numbered.
+        in_use: Value in the contract in use, in words.
+        candidate: Value in the candidate's contract, in words.
     """
 
     key: str
@@ -80,7 +80,7 @@ def contract_differences(
 
 
 def _missing_part(key: str, values: Mapping[str, _Leaf]) -> str:
-    """Return the largest part of a contract with this key of which the other has nothing."""
+    """Return the largest part of a contract around this key that the other one lacks entirely."""
     names = key.split(".")
     for count in range(1, len(names)):
         part = ".".join(names[:count])
@@ -92,7 +92,7 @@ def _missing_part(key: str, values: Mapping[str, _Leaf]) -> str:
 def not_accepted(
     differences: Sequence[ContractDifference], accepted: Collection[str]
 ) -> tuple[ContractDifference, ...]:
-    """Return the differences that no accepted key covers: a key covers itself and all below it."""
+    """Return the differences that no accepted key covers; a key also covers all keys below it."""
     return tuple(
         one
         for one in differences
@@ -108,7 +108,7 @@ def _contract(contract: Any, key: str) -> Iterator[tuple[str, _Leaf]]:
 
 
 def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield key and value of everything below a key; arrays per joint go by the robot's names."""
+    """Yield key and value of everything below a key; per-joint arrays become maps by joint."""
     if isinstance(value, MemberContract):
         yield from _contract(value.contract, key)
     if isinstance(value, Joints):
@@ -158,7 +158,7 @@ def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator
 
 
 def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield what the output commands by joint, and the order of its values."""
+    """Yield the commands of the output by joint, and the order of its values."""
     yield f"{key}.output", action.output
     rows = dict[str, dict[str, _Leaf]]()
     for term in action.terms:
@@ -177,7 +177,7 @@ def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[st
 
 
 def _tuple(value: Any) -> _Leaf:
-    """Return an array as a tuple; as one number where all its values are the same."""
+    """Return an array as a tuple, or as one number if all values are equal."""
     values = value.reshape(-1).tolist()
     return values[0] if values and len(set(values)) == 1 else tuple(values)
 
@@ -187,7 +187,7 @@ def _below(key: str, name: str) -> str:
 
 
 def _words(ours: _Leaf, theirs: _Leaf) -> tuple[str, str]:
-    """Return two values in words; of values by joint only those that differ."""
+    """Return two values in words; for values by joint only those that differ."""
     if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
         return _text(ours), _text(theirs)
     joints = [

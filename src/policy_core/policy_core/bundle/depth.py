@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the depth image of a policy is: its size, what is done to it, and what its values mean.
+"""The depth image of a policy: its size, its processing, and the meaning of its values.
 
-Nothing has a default that trainings disagree about: an image that is cropped elsewhere, scaled
-otherwise or a frame late still looks like a depth image, and the robot walks into what it shows.
+Settings on which trainings disagree have no default: an image that is cropped elsewhere, scaled
+differently or a frame late still looks like a depth image, and the robot walks into what it shows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Literal
 from policy_core.bundle.schema import Check, Found, entry, expect_paired
 
 MOST_FRAMES = 64
-"""Of a stack."""
+"""Largest number of images in a stack."""
 LARGEST_IMAGE = 4096
 """Height and width of a camera's image, pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthStack:
-    """Which images the policy sees at once, one after the other in its vector."""
+    """Selection of the images that the policy sees at once, one after another in its vector."""
 
     offsets: tuple[int, ...] = entry(
         "age of each image in the order of the vector, in steps; 0: the newest. [0, 1] has the "
@@ -42,7 +42,7 @@ class DepthStack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianBlur:
-    """Smooths an image, whose border is reflected without its last pixel, as in OpenCV."""
+    """Gaussian blur; the border is reflected without its last pixel, as in OpenCV."""
 
     kernel_px: int = entry("odd number of weights along each axis", minimum=1, maximum=31)
     sigma_px: float = entry("standard deviation of the weights, pixels", exclusiveMinimum=0)
@@ -50,10 +50,10 @@ class GaussianBlur:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthImage:
-    """A depth image: from the camera's pixels to the values that the policy sees.
+    """A depth image: the conversion from camera pixels to the policy's values.
 
-    Depths that are not known are replaced first, before anything interpolates across them. Then
-    come the steps, in their order; then the values are scaled.
+    Unknown depths are replaced first, before anything interpolates across them. Then come the steps
+    in their order, then the scaling.
     """
 
     camera_size: tuple[int, ...] = entry(
@@ -169,12 +169,12 @@ class DepthImage:
 
     @property
     def count(self) -> int:
-        """Number of values of all images of the stack."""
+        """Number of values in all images of the stack."""
         return math.prod(self.size) * len(self.stack.offsets)
 
     @property
     def timeout_s(self) -> float:
-        """Age at which the policy does not act on the values any more, s."""
+        """Age beyond which the policy no longer acts on the values, s."""
         return self.max_age_s + (self.hold_s or 0.0)
 
 
@@ -186,17 +186,17 @@ _OPTIONS = {
     "blur": ("blur",),
     "blank": ("blank_px", "blank_m"),
 }
-"""What each step needs."""
+"""Options of each step."""
 
 
 def check_depth(depth: DepthImage, key: str, period_s: float, problem: Check) -> None:
-    """Say what contradicts itself in a depth image.
+    """Report contradictions in a depth image.
 
     Args:
-        depth: As it was read.
-        key: Of it.
-        period_s: Of the policy.
-        problem: Takes key, what is expected there, and what was found.
+        depth: The section as it was read.
+        key: Key of the section.
+        period_s: Period of the policy, s.
+        problem: Called with key, expected value and found value.
     """
     if len(set(depth.steps)) < len(depth.steps):
         problem(f"{key}.steps", "each step once", list(depth.steps))
@@ -244,7 +244,7 @@ def check_depth(depth: DepthImage, key: str, period_s: float, problem: Check) ->
 
 
 def _check_sizes(depth: DepthImage, key: str, problem: Check) -> None:
-    """Check that the steps lead from the camera's size to that of the policy."""
+    """Check that the steps lead from the camera's size to the policy's."""
     height, width = depth.camera_size
     for step in depth.steps:
         if step == "resize":

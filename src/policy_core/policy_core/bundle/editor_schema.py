@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schemas of `policy.yaml`, of all kinds of policies, and of `set.yaml`, for editors."""
+"""JSON Schemas for editors: of `policy.yaml`, for all kinds of policies, and of `set.yaml`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def set_schema() -> dict[str, Any]:
 
 
 def contract_schema() -> dict[str, Any]:
-    """Return a schema that asks for what the contract's `kind` needs."""
+    """Return a schema that requires the keys of the contract's `kind`."""
     schemas = {name: json_schema(kind().contract) for name, kind in CONTRACT_KINDS.items()}
     dialects = {schema.pop("$schema") for schema in schemas.values()}
     found = schemas.pop(DEFAULT_KIND)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a height scan of a policy is: where its points lie, and what their values mean.
+"""The height scan of a policy: the position of its points, and the meaning of its values.
 
-Nothing has a default that trainings disagree about: a scan that is transposed, negated or shifted
+Settings on which trainings disagree have no default: a scan that is transposed, negated or shifted
 by half a cell looks right on flat ground, and walks off a step.
 """
 
@@ -17,14 +17,16 @@ from policy_core.bundle.schema import Check, Found, entry, expect_paired
 from policy_core.interfaces import F64
 
 MOST_POINTS = 2500
-"""The rule `nearest` takes memory and time by their square: 0.2 GB and 0.8 s for these."""
+"""The rule `nearest` is quadratic in memory and time: 0.2 GB and 0.8 s for this many points."""
 _ROUNDED = 1e-3
-"""Of a step: a size that is so nearly a multiple has its last point; (1.6, 0.1) are 17 points."""
+"""Tolerance in steps: a size this close to a multiple includes its last point; (1.6, 0.1) is 17
+points.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanGrid:
-    """Points on a grid, both ends of each axis included, as trainings generate them."""
+    """Points on a grid, including both ends of each axis, as trainings generate them."""
 
     size_m: tuple[float, ...] = entry(
         "distance between the first and the last point along x and y, m", length=2, minimum=0
@@ -44,7 +46,7 @@ class ScanGrid:
 
     @property
     def count(self) -> int:
-        """Number of points; one more than may be where there are too many."""
+        """Number of points; above the limit it is one more than the limit."""
         x, y = map(_axis_count, self.size_m, self.resolution_m)
         return min(x * y, MOST_POINTS + 1)
 
@@ -114,7 +116,7 @@ class HeightScan:
 
     @property
     def count(self) -> int:
-        """Number of points; one more than may be where there are too many."""
+        """Number of points; above the limit it is one more than the limit."""
         return len(self.points_m or ()) if self.grid is None else self.grid.count
 
     @property
@@ -145,12 +147,12 @@ def _axis(size_m: float, step_m: float, centre_m: float, direction: str) -> F64:
 
 
 def check_scan(scan: HeightScan, key: str, problem: Check) -> None:
-    """Say what contradicts itself in a scan.
+    """Report contradictions in a scan.
 
     Args:
-        scan: As it was read.
-        key: Of it.
-        problem: Takes key, what is expected there, and what was found.
+        scan: The section as it was read.
+        key: Key of the section.
+        problem: Called with key, expected value and found value.
     """
     if (scan.grid is None) == (scan.points_m is None):
         found = "neither" if scan.grid is None else "both"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of policies: what a `policy.yaml` may be, and what checks, reads and runs it."""
+"""The kinds of policies: the contract of each, and the code that checks, reads and runs it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ContractKind:
     """A kind of policy, before it is opened.
 
     Attributes:
-        contract: Dataclass of its `policy.yaml`.
-        bundle: Type of its bundles, which has `read`.
-        validate: Adds to a reader what contradicts itself in a contract that is resolved.
-        node: What runs it, in the words of an error.
+        contract: Dataclass for its `policy.yaml`.
+        bundle: Bundle class, which has `read`.
+        validate: Adds the contradictions of a resolved contract to a reader.
+        node: Node that runs it, as named in an error.
     """
 
     contract: type[AnyContract]
@@ -45,6 +45,6 @@ def _chunk() -> ContractKind:
 
 
 DEFAULT_KIND = "joint"
-"""Of a contract that states none."""
+"""Kind of a contract that states none."""
 CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
-"""By the `kind` of a contract. Each is loaded when a contract of this kind is read."""
+"""Kinds by the `kind` of a contract, each imported when the first contract of its kind is read."""

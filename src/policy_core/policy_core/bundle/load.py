@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a bundle: find its folder, check signature and contract, resolve names, read its arrays.
 
-What only chunk policies or sets need is imported for them alone: a joint policy's node has it not.
+Imports for chunk policies and sets are lazy, so that a joint policy's node does without them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from policy_core.bundle.schema import Reader, parse_yaml, read_bytes
 from policy_core.bundle.store import CURRENT, installed_folder, require_recorded, store_root
 from policy_core.errors import BundleError, PolicyError, Problem, did_you_mean
 
-if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
+if TYPE_CHECKING:  # only configured keys need the library that checks signatures
     from policy_core.bundle.signature import TrustedKeys
 
 C = TypeVar("C", bound=AnyContract)
 PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
-"""Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
+"""Environment variable: path of a PEM file with public keys, or of a folder of them (`*.pem`)."""
 _SHARE = Path("share", "policy_inference", "config", "bundles")
 
 
@@ -64,22 +64,23 @@ def load_bundle(
     instead: str = "",
     sha256: str | None = None,
 ) -> Bundle:
-    """Read and check a bundle; model files are verified when a backend asks for them.
+    """Read and check a bundle; model files are verified when a backend opens them.
 
     A folder holds a policy (`policy.yaml`) or a policy set (`set.yaml`), never both.
 
     Args:
-        bundle: Its folder as a path; as text also the name of an installed one (`bundle_folder`).
-        trusted: The keys of which one must have signed that file; None needs no signature. What is
-            parsed is what was checked: the file is read once. A set states the hashes of its
-            members' contracts, so its signature is theirs.
-        kind: Which kind of bundle it must be, `Bundle` for any; None takes any policy, and no set.
-        instead: What to do with a policy of another kind, in the words of an error.
-        sha256: Of the contract that is meant; None takes any.
+        bundle: Its folder as a path; text may also be the name of an installed bundle
+            (`bundle_folder`).
+        trusted: Keys, one of which must have signed the contract; None requires no signature. The
+            file is read once, so the checked bytes are the parsed ones. A set contains the hashes
+            of its members' contracts, so its signature covers them.
+        kind: Required type of bundle, `Bundle` for any; None accepts any policy, but no set.
+        instead: Remedy for a policy of another kind, for the error.
+        sha256: Expected hash of the contract; None accepts any.
 
     Raises:
-        BundleError: With everything that is wrong, or there is no such signature, or the policy is
-            of another kind.
+        BundleError: Lists every problem; also if the signature is missing or the policy is of
+            another kind.
         PolicyError: As `bundle_folder`.
     """
     folder, is_installed = (bundle, False) if isinstance(bundle, Path) else found_folder(bundle)
@@ -117,15 +118,15 @@ def load_bundle(
 
 
 def trusted_keys(given: str = "") -> TrustedKeys | None:
-    """Return the keys that are configured; None where bundles need no signature.
+    """Return the configured keys; None if bundles need no signature.
 
     Args:
         given: Path of a PEM file or of a folder of them; "" for none. Where the environment
-            variable POLICY_INFERENCE_PUBLIC_KEY names keys as well, only those count that are in
-            both: what is given here can make the demand stricter, never looser.
+            variable POLICY_INFERENCE_PUBLIC_KEY names keys as well, only keys in both count, so
+            this argument can only make the check stricter.
 
     Raises:
-        PolicyError: What is configured has no Ed25519 public key, or the two have none in common.
+        PolicyError: The configured files contain no Ed25519 public key, or have none in common.
     """
     named = os.environ.get(PUBLIC_KEY_VARIABLE)
     if named == "":
@@ -149,7 +150,7 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
 
 
 def _contract_file(folder: Path) -> Path:
-    """Return the file that says what a folder holds.
+    """Return the contract file of a folder.
 
     Raises:
         BundleError: There are two.
@@ -186,13 +187,13 @@ def parse_contract(
     """Check the content of a `policy.yaml` without looking at the files that it names.
 
     Args:
-        content: Of the file.
-        file: What messages call it.
-        kind: Which kind of contract it must be; None takes any.
+        content: Content of the file.
+        file: File name for messages.
+        kind: Required type of contract; None accepts any.
         instead: As for `load_bundle`.
 
     Raises:
-        BundleError: With everything that is wrong, or the policy is of another kind.
+        BundleError: Lists every problem; also if the policy is of another kind.
     """
     reader, value = Reader(str(file)), parse_yaml(content, file)
     contract = _checked(value, reader)
@@ -204,7 +205,7 @@ def parse_contract(
 
 
 def _checked(value: Any, reader: Reader) -> AnyContract | None:
-    """Return the contract resolved; None, or problems in `reader`, where something is wrong."""
+    """Return the resolved contract; None, with problems in `reader`, if it is invalid."""
     name = value.get("kind") if isinstance(value, Mapping) else None
     found = CONTRACT_KINDS.get(
         DEFAULT_KIND if name is None else name if isinstance(name, str) else ""
@@ -235,15 +236,15 @@ def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str
 
 
 def bundle_folder(name_or_path: str) -> Path:
-    """Return the folder of a bundle given by path, or by name where it is installed.
+    """Return the folder of a bundle, given by path or by the name of an installed bundle.
 
-    `NAME@VERSION` is an installed version; `NAME` the one that is in use, else, where none is
-    installed, the bundle that comes with this package, in the first prefix of AMENT_PREFIX_PATH
-    that has it, or in that of this Python.
+    `NAME@VERSION` is an installed version; `NAME` is the version in use. If no version is
+    installed, `NAME` is the bundle shipped with this package, in the first prefix of
+    AMENT_PREFIX_PATH that contains it, or in the prefix of this Python.
 
     Raises:
-        PolicyError: It is none of these, or the version in use is not known, or was not installed
-            as this bundle and version.
+        PolicyError: There is no such bundle, the version in use is unknown, or the folder was not
+            installed as this bundle and version.
     """
     folder, is_installed = found_folder(name_or_path)
     if is_installed:
@@ -257,7 +258,7 @@ def bundle_folder(name_or_path: str) -> Path:
 
 
 def found_folder(name_or_path: str) -> tuple[Path, bool]:
-    """Return the folder, and whether it is said to be an installed version."""
+    """Return the folder, and whether it should be an installed version."""
     folder = Path(name_or_path).expanduser()
     if os.sep in name_or_path or folder.exists():
         return folder, False
@@ -279,15 +280,15 @@ def found_folder(name_or_path: str) -> tuple[Path, bool]:
 
 
 def shipped_names() -> list[str]:
-    """Return the names of the bundles that come with this package."""
+    """Return the names of the bundles shipped with this package."""
     shipped = _shipped()
     return sorted(entry.name for entry in shipped.iterdir() if entry.is_dir()) if shipped else []
 
 
 def _shipped() -> Path | None:
-    """Return the folder of these bundles, in the first prefix that has it.
+    """Return the folder of the shipped bundles, in the first prefix that contains it.
 
-    The last prefix is the one of this Python, in which pip installs a wheel's data.
+    The last prefix is that of this Python, where pip installs a wheel's data.
     """
     prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
     prefixes.append(sysconfig.get_path("data"))

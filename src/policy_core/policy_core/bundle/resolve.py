@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Resolve what a contract says by name or pattern, once, when it is loaded.
+"""Resolve the names and patterns of a contract, once, when it is loaded.
 
-Behind this module a contract has the joints of its terms by name, and one array per value.
+A resolved contract has the joints of its terms by name, and one array per value.
 """
 
 import dataclasses
@@ -29,15 +29,15 @@ from policy_core.interfaces import F64
 
 C = TypeVar("C", bound=AnyContract)
 _FIRST = {"joints": 0, "action": 1}
-"""Fields that others refer to."""
+"""Fields that others refer to; they are resolved first."""
 
 
 def resolve(contract: C, reader: Reader) -> C:
-    """Return the contract with names and arrays; add to `reader` what cannot be resolved.
+    """Return the contract with names and arrays resolved; add failures to `reader`.
 
-    An array that cannot be made is all NaN, so that later checks find nothing else wrong with it.
+    An array that cannot be resolved is all NaN, so that later checks report nothing else about it.
     """
-    # The action refers to the joints' default position, an observation to the action's joints.
+    # The action refers to the joints' default position, and an observation to the action's joints.
     stated = [field.name for field in dataclasses.fields(contract)]
     for name in sorted(stated, key=lambda name: _FIRST.get(name, len(_FIRST))):
         value = _Resolver(contract, reader).field(contract, name, name)
@@ -46,12 +46,12 @@ def resolve(contract: C, reader: Reader) -> C:
 
 
 class _Resolver:
-    """Resolves a section of a contract, whose sections that it refers to are resolved."""
+    """Resolves a section of a contract; the sections that it refers to are already resolved."""
 
     def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
         self._driven = list[str]()
-        """Joints of the action's terms so far."""
+        """Joints of the action terms so far."""
 
     def field(self, section: Any, name: str, key: str) -> Any:
         """Return a field of a section, or of the contract itself, resolved."""
@@ -63,7 +63,7 @@ class _Resolver:
         return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
-        """Return a section, or a collection of sections, resolved; any other value as it is."""
+        """Return a section, or a collection of sections, resolved; other values unchanged."""
         if dataclasses.is_dataclass(value):
             return self._section(value, key)
         if isinstance(value, dict):
@@ -95,7 +95,7 @@ class _Resolver:
         return dataclasses.replace(section, **changes)
 
     def _value_names(self, section: Any) -> Sequence[str] | None:
-        """Return a name for each value of a section's arrays; None: their number is not known."""
+        """Return a name for each value of a section's arrays; None if their number is unknown."""
         if isinstance(section, Term):
             assert isinstance(self._contract, JointContract)
             return term_names(section, self._contract) if section.term in TERMS else None
@@ -120,7 +120,7 @@ def _arrays(section: type) -> frozenset[str]:
     """Return the fields of a section that are per joint.
 
     Raises:
-        TypeError: Values per joint are inside of a collection, where nothing resolves them.
+        TypeError: Per-joint values are inside a collection, which is not resolved.
     """
     hints = get_type_hints(section)
     found = frozenset(
@@ -138,19 +138,19 @@ def _arrays(section: type) -> frozenset[str]:
 
 
 LONGEST_PATTERN = 128
-"""Characters."""
+"""Longest pattern, in characters."""
 
 
 def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     """Return one float64 per name.
 
-    A map's keys are names, or patterns (`name_pattern`) that must match a whole name. A name takes
-    the value of the key that equals it, else of the only pattern that matches it; a key that no
-    name takes its value from is an error.
+    The keys of a map are names, or patterns (`name_pattern`) that must match a whole name. A name
+    takes the value of the key equal to it, else of the only pattern that matches it; a key that
+    applies to no name is an error.
 
     Raises:
-        ValueError: The number of values or the names do not fit; its two arguments are what was
-            expected and what was found.
+        ValueError: The number of values or the names do not match; the two arguments are the
+            expected and the found value.
     """
     if isinstance(value, Mapping):
         return np.array([value[key] for key in _key_of_each(names, value)], dtype=np.float64)
@@ -162,10 +162,10 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
 
 
 def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that a list of names or patterns means, entry by entry.
+    """Return the names that a list of names or patterns selects, entry by entry.
 
-    A pattern stands for all names that it matches, in the order of `names`. An entry that is a
-    name is that name, and one that matches nothing stays as it is, for the caller to find.
+    A pattern selects all names that it matches, in the order of `names`. A name selects itself. An
+    entry that matches nothing is returned unchanged, for the caller to report.
 
     Raises:
         ValueError: An entry is neither a name nor a pattern; as `per_joint`.
@@ -178,10 +178,10 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what a robot calls joints, given its names by name or pattern of a contract's.
+    """Return the robot's names of joints, given a map from contract names or patterns.
 
-    A joint that no key is for has the same name on the robot. In a robot's name `{name}` stands
-    for the contract's.
+    A joint without a key keeps its name. In a robot's name, `{name}` stands for the contract's
+    name.
 
     Raises:
         ValueError: Several patterns match a name; as `per_joint`.
@@ -199,12 +199,12 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     chosen = [name if name in keys else _only_match(name, patterns) for name in names]
     for key in patterns:
         if key not in chosen:
-            raise ValueError("keys that are needed", f"{key!r}, whose names have keys of their own")
+            raise ValueError("keys that apply", f"{key!r}, whose names all have their own keys")
     return chosen
 
 
 def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Pattern[str]]:
-    """Return the patterns among keys, of which each matches a name."""
+    """Return the patterns among the keys; each must match a name."""
     patterns = {key: _pattern(key) for key in keys if key not in names}
     for key, pattern in patterns.items():
         if not any(map(pattern.fullmatch, names)):
@@ -213,13 +213,13 @@ def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Patte
 
 
 def name_pattern(text: str) -> re.Pattern[str]:
-    """Return the regular expression that a pattern of names is; `fullmatch` it with a name.
+    """Return the compiled pattern of names; use `fullmatch` with a name.
 
-    A hostile one may take minutes: a node that holds a robot reads contracts in another process
-    first.
+    A malicious pattern may take minutes, so a node that holds a robot first reads contracts in
+    another process.
 
     Raises:
-        ValueError: It is none, or too long; the text says why.
+        ValueError: The pattern is invalid or too long; the message says why.
     """
     if len(text) > LONGEST_PATTERN:
         raise ValueError(f"more than {LONGEST_PATTERN} characters")
@@ -241,7 +241,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 def _only_match(
     name: str, patterns: Mapping[str, re.Pattern[str]], *, or_none: bool = False
 ) -> str:
-    """Return the only key that matches a name, or, where that is allowed, an empty one."""
+    """Return the only key that matches a name, or, if `or_none`, an empty one."""
     keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
     if or_none and not keys:
         return ""

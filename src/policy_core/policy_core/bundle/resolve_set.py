@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a policy set from what it says and from the contracts of its members."""
+"""Build the contract of a policy set from its file and the contracts of its members."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from policy_core.bundle.validate_body import listed
 from policy_core.interfaces import F64, Kind
 
 _ROBOT = ("position_min", "position_max", "velocity_limit", "effort_limit")
-"""What says which robot a joint belongs to: the same in all members."""
+"""Joint values that identify a robot: they must be equal in all members."""
 _RATE_TOLERANCE = 1e-6
 _LARGEST_DENOMINATOR = 1000
 
@@ -45,18 +45,18 @@ _LARGEST_DENOMINATOR = 1000
 def resolve_set(
     stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
 ) -> SetContract | None:
-    """Return the contract of a set; None, or problems in `reader`, where its parts do not fit.
+    """Return the contract of a set; None, with problems in `reader`, if its parts do not match.
 
     Args:
-        stated: What `set.yaml` says, whose names are valid.
-        contracts: Of its members.
-        reader: Collects what does not fit.
+        stated: Content of `set.yaml`, with valid names.
+        contracts: Contracts of its members.
+        reader: Collects the problems.
     """
     return _SetResolver(stated, contracts, reader).resolved()
 
 
 class _SetResolver:
-    """Makes one body of several, and arrays of names."""
+    """Merges several bodies into one, and resolves names into arrays."""
 
     def __init__(
         self, stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
@@ -73,7 +73,7 @@ class _SetResolver:
         self._owner = {joint: self._find_owner(joint, first) for joint in self._names}
 
     def _find_owner(self, joint: str, first: Sequence[str]) -> str:
-        """Return the member whose values are the set's own: one that commands the joint first."""
+        """Return the member whose values the set uses: the first one that commands the joint."""
         having = [name for name in self._order if joint in self._on_robot[name]]
         commanding = [name for name in having if joint in self._commanded[name]]
         return next((name for name in commanding if name in first), (commanding or having)[0])
@@ -118,7 +118,7 @@ class _SetResolver:
         )
 
     def _commanded_by(self, name: str) -> tuple[str, ...]:
-        """Return the joints of the robot that a member commands."""
+        """Return the robot joints that a member commands."""
         own, entries = self._on_robot[name], self._stated.members[name].joints
         if entries is None:
             return own
@@ -138,14 +138,14 @@ class _SetResolver:
             f"members.{name}.starts",
             f"clean for a policy with {', '.join(remembers)}",
             "followed",
-            "only its own model can go on with that",
+            "only its own model can update that",
         )
         self._reader.expect(
             not followed or not contract.motion,
             f"members.{name}.starts",
             "clean for a policy that tracks a motion",
             "followed",
-            "the motion would go on while others command",
+            "the motion would continue while others command",
         )
         self._reader.expect(
             not contract.sets_gains,
@@ -175,9 +175,9 @@ class _SetResolver:
         )
 
     def _every(self, name: str, rate_hz: float) -> Fraction:
-        """Return how many ticks of the set a member's period has.
+        """Return the length of a member's period in set ticks.
 
-        Where what it remembers is one period apart, that has to be whole ticks.
+        It must be a whole number if the member's memory is one period apart.
         """
         contract = self._contracts[name]
         every = rate_hz / contract.rate_hz
@@ -193,7 +193,7 @@ class _SetResolver:
         return Fraction(every).limit_denominator(_LARGEST_DENOMINATOR)
 
     def _check_robot(self) -> None:
-        """Check that all members are made for one robot, which behaves in one way after a fault."""
+        """Check that all members are for the same robot, with the same reaction to a fault."""
         for joint in self._names:
             having = [name for name in self._order if joint in self._on_robot[name]]
             for field in _ROBOT:
@@ -205,7 +205,7 @@ class _SetResolver:
         self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
 
     def _check_external_vectors(self) -> None:
-        """Check that members that read the same topic expect as many values of it."""
+        """Check that members that read the same topic expect the same number of values."""
         first = dict[str, tuple[str, int]]()
         for name in self._order:
             for topic, size in self._contracts[name].external_sizes.items():
@@ -218,20 +218,20 @@ class _SetResolver:
                 self._reader.expect(
                     here == stated,
                     f"members.{name}.bundle",
-                    f"what comes on {topic} as in the member {as_in}",
-                    Found("another one"),
+                    f"the same content on {topic} as in the member {as_in}",
+                    Found("different content"),
                     "give it a topic of its own",
                 )
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
         if stated is not None and stated not in known:
-            self._reader.problem("on_fault", f"what a member says ({listed(known)})", stated)
+            self._reader.problem("on_fault", f"the value of a member ({listed(known)})", stated)
         elif stated is None and len(known) > 1:
             said = ", ".join(f"{on_fault} of {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "what replaces all targets after a fault, since the members differ",
+                "the fault behaviour, since the members differ",
                 Found(f"nothing ({said})"),
                 "state it, for a robot whose parts differ; else correct the policy.yaml that is "
                 "wrong",
@@ -251,7 +251,7 @@ class _SetResolver:
         return float(values[self._on_robot[name].index(joint)])
 
     def _kinds(self) -> dict[str, Kind]:
-        """Return how each joint is commanded; check that all members agree on it."""
+        """Return the command kind of each joint; check that all members agree on it."""
         found = dict[str, tuple[str, Kind]]()
         for name in self._order:
             for joint, kind in self._value_kinds(name).items():
@@ -322,7 +322,7 @@ class _SetResolver:
         return dataclasses.replace(state, held=tuple(held), to=to)
 
     def _conditions(self, key: str, name: str, to: str) -> EntryConditions:
-        """Return conditions with arrays; check that what they look at is there."""
+        """Return conditions with arrays; check that the values they test exist."""
         states = self._stated.states
         when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
         self._reader.expect(
@@ -362,7 +362,7 @@ class _SetResolver:
         return Joints(names=self._names, robot_names={name: name for name in self._names}, **values)
 
     def _owned(self, values: Callable[[AnyContract], F64]) -> F64:
-        """Return a value per joint of the set, from the member whose values count for the joint."""
+        """Return a value per joint of the set, from the member that owns the joint."""
         found = np.array(
             [
                 values(self._contracts[owner])[self._on_robot[owner].index(joint)]
@@ -417,7 +417,7 @@ class _SetResolver:
         )
 
     def _nominal(self) -> Nominal | None:
-        """Return the largest values of all members; None where one has none."""
+        """Return the largest values of all members; None if a member has none."""
         nominals = {
             name: contract.nominal
             for name, contract in self._contracts.items()
@@ -438,12 +438,12 @@ class _SetResolver:
         )
 
     def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
-        """Return a member's range, None where it is that of the set."""
+        """Return a member's range; None if it equals that of the set."""
         own = contract.velocity_command
         return None if own == self._velocity_command() else own
 
     def _velocity_command(self) -> VelocityCommand | None:
-        """Return the range that holds those of all members."""
+        """Return the range that covers those of all members."""
         ranges = [
             contract.velocity_command
             for contract in self._contracts.values()
@@ -458,7 +458,7 @@ class _SetResolver:
 
 
 def _perceived(contract: AnyContract) -> Mapping[str, object]:
-    """Return what a policy states of each topic of what it perceives."""
+    """Return the requirements of a policy on each perception topic."""
     return {
         **contract.scans,
         **{

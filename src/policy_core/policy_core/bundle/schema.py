@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataclasses as the definition of a YAML file: strict reader and JSON Schema from one source.
+"""Dataclasses that define a YAML file: strict reader and JSON Schema from one source.
 
-A field is declared with `entry(doc, ...)`; its type says the shape of the YAML value and its
-metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...],
-dict[str, T], dataclasses, `PerJoint` and Optional of each.
+A field is declared with `entry(doc, ...)`; its type defines the shape of the YAML value, its
+metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...], dict[str, T],
+dataclasses, `PerJoint` and Optional of each.
 """
 
 import dataclasses
@@ -23,10 +23,11 @@ from policy_core.interfaces import F64
 from policy_core.safe_files import read_at_most
 
 Check = Callable[[str, str, object], None]
-"""Takes a key, what is expected there, and what was found."""
+"""Called with a key, the expected value and the found value."""
 PerJoint = F64
-"""One number per joint, in the policy's order. `Reader` leaves a `PerJointYaml` in its place, of
-which `bundle.resolve` makes the array."""
+"""One number per joint, in the policy's order. `Reader` stores a `PerJointYaml`, which
+`bundle.resolve` turns into the array.
+"""
 PerJointYaml = float | Sequence[float] | Mapping[str, float]
 """One number for all joints, one per joint in order, or a map from name pattern to number."""
 
@@ -51,7 +52,7 @@ def entry(
 
 
 def load_yaml(path: Path) -> object:
-    """Parse a YAML file without running tags; doubled keys are errors.
+    """Parse a YAML file without running tags; duplicate keys are errors.
 
     Raises:
         BundleError: The file is missing, not readable, or not YAML.
@@ -63,7 +64,7 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        BundleError: The file is missing, not readable, no regular one, or larger than any file
+        BundleError: The file is missing, not readable, not a regular file, or larger than any file
             that is written by hand.
     """
     try:
@@ -76,10 +77,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_yaml(content: bytes, path: object) -> object:
-    """Parse the content of a YAML file, which was read already, as `load_yaml` does.
+    """Parse the content of a YAML file; see `load_yaml`.
 
     Raises:
-        BundleError: It is not YAML; names `path`.
+        BundleError: The content is not YAML; names `path`.
     """
     try:
         return load_text(content.decode("utf-8"))
@@ -89,27 +90,27 @@ def parse_yaml(content: bytes, path: object) -> object:
 
 
 class Reader:
-    """Turns parsed YAML into dataclasses and collects everything that does not fit."""
+    """Turns parsed YAML into dataclasses and collects all problems."""
 
     def __init__(self, file: str) -> None:
-        """Name the file that problems are reported for."""
+        """Name the file for error messages."""
         self.file = file
         self.problems: list[Problem] = []
 
     def problem(self, key: str, expected: str, value: object, remedy: str = "") -> None:
-        """Note a problem; a long value is shortened."""
+        """Add a problem; a long value is shortened."""
         found = value if isinstance(value, Found) else Found.of(value)
         self.problems.append(
             Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
         )
 
     def expect(self, holds: bool, key: str, expected: str, value: object, remedy: str = "") -> None:
-        """Note a problem unless something holds."""
+        """Add a problem unless `holds`."""
         if not holds:
             self.problem(key, expected, value, remedy)
 
     def tried(self, key: str, resolve: Callable[..., V], *values: Any) -> V | None:
-        """Return what values resolve to; None where a ValueError says what was expected, found."""
+        """Return the resolved values; None, with a problem, on ValueError(expected, found)."""
         try:
             return resolve(*values)
         except ValueError as error:
@@ -120,15 +121,15 @@ class Reader:
         """Raise BundleError with all problems, if there are any.
 
         Raises:
-            BundleError: There are some.
+            BundleError: There are problems.
         """
         if self.problems:
             raise BundleError(*self.problems)
 
     def section(self, cls: Any, value: object, key: str = "") -> Any:
-        """Read a mapping as the dataclass `cls`; returns None where something is wrong."""
+        """Read a mapping as the dataclass `cls`; return None if it is invalid."""
         if not isinstance(value, Mapping):
-            # A whole file may be another one than it seems, which not everyone may read.
+            # A wrong file may hold secrets, so its content is not shown.
             found = value if key else Found(_KINDS.get(type(value), "another value"))
             return self.problem(key, f"a mapping with the keys of {cls.__name__}", found)
         fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -176,7 +177,7 @@ class Reader:
             remedy = "put it in quotes" if kind is str and single else ""
             return self.problem(key, _SCALARS[kind], value, remedy)
         if kind is float:
-            # Not isfinite, which raises for whole numbers beyond the largest float.
+            # Not isfinite, which raises for integers beyond the largest float.
             if not abs(value) <= sys.float_info.max:
                 return self.problem(key, "a finite number", value)
             value = float(value)
@@ -219,7 +220,7 @@ class Reader:
 
 
 class Found(str):
-    """Words for what was found, as against a value that is shown as it stands."""
+    """Description of a found value, to be shown without quotes."""
 
     @classmethod
     def of(cls, value: object) -> "Found":
@@ -231,22 +232,22 @@ class Found(str):
 
 
 def expect_paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
-    """Say that a value is missing where it is needed, or is there where it means nothing.
+    """Report a value that is missing where it is needed, or set where it has no meaning.
 
     Args:
-        is_needed: Whether it must be there.
-        value: Its value, None where it is absent.
-        key: Of it.
-        where: What it belongs to, in words.
-        problem: Takes key, what is expected there, and what was found.
+        is_needed: True if the value is required.
+        value: The value; None if absent.
+        key: Key of the value.
+        where: Feature that the value belongs to, in words.
+        problem: Called with key, expected value and found value.
     """
     if is_needed and value is None:
         problem(key, f"a value, for {where}", Found("nothing"))
     elif not is_needed and value is not None:
-        problem(key, f"nothing, since it is only of {where}", value)
+        problem(key, f"nothing, since it applies only to {where}", value)
 
 
-# Aliases make a few lines of YAML into a value whose whole repr does not end.
+# Aliases can turn a few lines of YAML into a value whose repr never ends.
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict = 3, 20, 20
 _BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 1000
@@ -295,9 +296,9 @@ def _make_schema(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choose(args: tuple[Any, ...], value: object) -> Any:
-    """Return the member of a Union that a YAML value is meant for.
+    """Return the member of a Union that matches a YAML value.
 
-    Text goes to a Literal, a mapping to a dataclass, and the rest to the first of the others.
+    Text selects a Literal, a mapping a dataclass, and anything else the first other member.
     """
     members = [arg for arg in args if arg is not type(None)]
     words = [arg for arg in members if get_origin(arg) is Literal]
@@ -335,7 +336,7 @@ def _count(rules: Mapping[str, Any]) -> dict[str, int]:
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)  # 0.2 ms each time, and a record of trials has a section per line
+    return get_type_hints(cls)  # takes 0.2 ms each time, and a trials file has one section per line
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:

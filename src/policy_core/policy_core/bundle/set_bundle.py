@@ -28,12 +28,12 @@ from policy_core.bundle.validate_set import validate_set
 from policy_core.errors import BundleError, PolicyError, Problem
 
 _MEMBERS = "members."
-"""Before a member's name in the keys of a set."""
+"""Prefix of a member's name in the keys of a set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetBundle(Bundle):
-    """A policy set, whose members' bundles have the contracts that it states."""
+    """A policy set; the contracts of its members' bundles match the hashes that it states."""
 
     contract: SetContract
     members: Mapping[str, AnyBundle]
@@ -52,10 +52,10 @@ class SetBundle(Bundle):
         return {name: member for name, member in self.members.items() if isinstance(member, kind)}
 
     def verify(self, backends: Collection[str] | None = None) -> None:
-        """Verify every file of all members, as `Bundle.verify`.
+        """Verify every file of all members; see `Bundle.verify`.
 
         Raises:
-            BundleError: With every file that is missing or is not the one that its contract means.
+            BundleError: Lists every file that is missing or has a wrong hash.
         """
         problems = list[Problem]()
         for member in self.members.values():
@@ -68,17 +68,17 @@ class SetBundle(Bundle):
 
 
 def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> HostedContract:
-    """Check the content of a `policy.yaml`, or of a `set.yaml` that has its members in its folder.
+    """Check the content of a `policy.yaml`, or of a `set.yaml` with its members in its folder.
 
     Args:
-        content: Of the file.
-        file: Which; for a set its name decides, and messages call it so.
-        read: Gives the bytes of a file of the same folder by its name; called for the contracts of
-            members only.
+        content: Content of the file.
+        file: Path of the file, for messages; its name distinguishes a set.
+        read: Returns the bytes of a file in the same folder, by name; called for member contracts
+            only.
 
     Raises:
-        BundleError: With everything that is wrong, or a member lies elsewhere.
-        Exception: What `read` raises.
+        BundleError: Lists every problem, such as a member outside the folder.
+        Exception: Any error of `read`.
     """
     if file.name != SET_FILE:
         return parse_contract(content, file)
@@ -109,11 +109,11 @@ def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
 
     Args:
         file: Its `set.yaml`.
-        content: Of that, read once.
+        content: Content of that file, read once.
         signed_by: As `Bundle.signed_by`.
 
     Raises:
-        BundleError: With everything that is wrong with either.
+        BundleError: Lists every problem of the set and its members.
     """
     members = dict[str, AnyBundle]()
 
@@ -134,12 +134,12 @@ def _resolved_set(
     """Return the contract of a set.
 
     Args:
-        content: Of `set.yaml`.
-        file: What messages call it.
-        read_contract: Gives the contract of a member by its key in the set.
+        content: Content of `set.yaml`.
+        file: File name for messages.
+        read_contract: Returns the contract of a member, given its key in the set.
 
     Raises:
-        BundleError: With everything that is wrong with the set and its members.
+        BundleError: Lists every problem of the set and its members.
     """
     reader, value = Reader(str(file)), parse_yaml(content, file)
     stated: SetFile | None = reader.section(SetFile, value)
@@ -163,21 +163,21 @@ def _resolved_set(
 
 
 def member_folder(folder: Path, bundle: str) -> Path:
-    """Return the folder of a member's bundle, as `set.yaml` in a folder names it.
+    """Return the folder of a member's bundle, given its name in `set.yaml`.
 
     Raises:
-        PolicyError: It is an installed version that is not there.
+        PolicyError: The named version is not installed.
     """
     return found_folder(bundle)[0] if _is_version(bundle) else folder / bundle
 
 
 def _is_version(bundle: str) -> bool:
-    """Return whether a member is an installed version, NAME@VERSION."""
+    """Return true if a member is an installed version, NAME@VERSION."""
     return "@" in bundle and os.sep not in bundle
 
 
 def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
-    """Return the bundle of a member, whose contract is the one that the set means."""
+    """Return the bundle of a member, after checking the hash of its contract."""
     folder = member_folder(file.parent, member.bundle)
     inside = folder / CONTRACT_FILE
     _require_meant(file, key, member, inside, read_bytes(inside))
@@ -185,7 +185,7 @@ def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
 
 
 def _require_meant(file: Path, key: str, member: SetMember, inside: Path, content: bytes) -> None:
-    """Raise BundleError unless the contract of a member is the one that the set states."""
+    """Raise BundleError unless the contract of a member has the hash that the set states."""
     if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
         raise BundleError(
             Problem(

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy set says, `set.yaml`, as dataclasses, and the contract that follows from it.
+"""The file of a policy set, `set.yaml`, as dataclasses, and the contract built from it.
 
-A set names bundles, which joints each of them commands, and how the robot gets from one to the
-other. What it says about the robot follows from its members. No file is touched here.
+A set names bundles, the joints that each commands, and the transitions between them. Its
+description of the robot follows from its members. This module opens no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,9 @@ from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Index, Kind
 
 STAND, FIRST_TARGET, FIRST_FRAME = "stand", "first_target", "first_frame"
-"""Poses that each set has: that of standing up, what the entering members would command, and where
-the clips that they track begin."""
+"""Poses that every set has: the stand pose, the first targets of the entering members, and the
+first frames of the clips that they track.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class SetMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryConditions:
-    """What must hold in the tick of a switch; what is absent is not asked for."""
+    """Conditions at the tick of a switch; absent ones are not checked."""
 
     pose: str | None = entry(
         f"pose that the joints must be near: {STAND}, {FIRST_TARGET} (what the entering members "
@@ -102,7 +103,7 @@ class EntryConditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """How the robot gets from a state to another one."""
+    """Transition of the robot from one state to another."""
 
     when: EntryConditions = entry("what must hold", default=EntryConditions())
     blend_s: float = entry(
@@ -124,7 +125,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateEnd:
-    """When a state ends by itself."""
+    """Condition under which a state ends by itself."""
 
     after_s: float | None = entry(
         "time since the state was entered, s; if absent, it ends when the motions that its members "
@@ -138,7 +139,7 @@ class StateEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetState:
-    """Who commands, and where the robot can go from there."""
+    """A state of the set: the members that command, and the transitions to other states."""
 
     members: tuple[str, ...] = entry(
         "members that command, of which no two command the same joint", minItems=1
@@ -164,7 +165,7 @@ class SetState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFile:
-    """A policy set: members, states, and the ways between them."""
+    """A policy set: members, states and transitions."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["set"] = entry("set")
@@ -189,12 +190,12 @@ class SetFile:
 
 
 def ends_by_itself(contract: AnyContract) -> bool:
-    """Return whether a member tracks a motion that ends."""
+    """Return true if a member tracks a motion that ends."""
     return contract.motion is not None and contract.motion.at_end == "hold"
 
 
 def tracks_clip(contract: AnyContract) -> bool:
-    """Return whether a member tracks a motion that is in its bundle."""
+    """Return true if a member tracks a motion stored in its bundle."""
     return contract.motion is not None and contract.motion.clip is not None
 
 
@@ -203,16 +204,16 @@ class MemberContract:
     """A member's contract, and its place in the set.
 
     Attributes:
-        contract: Its own.
-        folder: Of its bundle, as the set names it.
-        sha256: Of its `policy.yaml`.
-        places: Index in the set's joints of each of its joints [its joints].
-        commanded: Index in its own joints of those that it commands here.
-        every: Ticks of the set from one of its ticks to the next, whole where it `counts_ticks`. A
-            step that falls between two ticks is made in the later one.
-        is_followed: Whether it remembers what it observed while it did not command.
-        velocity_command: Range that the set's velocity command is clipped to for it; None where it
-            takes all of that.
+        contract: Its own contract.
+        folder: Folder of its bundle, as the set names it.
+        sha256: Hash of its `policy.yaml`.
+        places: Index in the set's joints for each of its joints [its joints].
+        commanded: Indices in its own joints of those that it commands in the set.
+        every: Set ticks per member tick, a whole number if it `counts_ticks`. A step that falls
+            between two ticks is made in the later one.
+        is_followed: True if it keeps observing while it does not command.
+        velocity_command: Range that the set's velocity command is clipped to for this member; None
+            if it accepts the whole range.
     """
 
     contract: AnyContract
@@ -229,9 +230,9 @@ class MemberContract:
 class SetContract:
     """The contract of a policy set, resolved: a body for the guard, members, states.
 
-    Joints are those of all members, named as the robot names them. Their limits are the same in all
-    members; gains, stand pose and damping are those of the member that commands the joint in the
-    initial state, else of the first that has it. Time-outs, tilt and margin are the strictest.
+    Joints are those of all members, with the robot's names. Their limits are equal in all members;
+    gains, stand pose and damping come from the member that commands the joint in the initial state,
+    else from the first that has the joint. Time-outs, tilt and margin are the strictest.
     """
 
     name: str
@@ -262,7 +263,7 @@ class SetContract:
 
     @property
     def way_back_s(self) -> float:
-        """Longest time, s, that the way back to standing takes while no request waits too long."""
+        """Longest time of the way back to standing, s, if no request waits too long."""
         return max(self._way_back_s(name) for name in self.states)
 
     def _way_back_s(self, name: str) -> float:
@@ -275,22 +276,22 @@ class SetContract:
 
     @property
     def commands(self) -> frozenset[str]:
-        """What is commanded to joints: position, velocity, effort."""
+        """Command interfaces that it uses: position, velocity, effort."""
         return frozenset(kind.value for kind in self.kinds)
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """How each joint of the set is commanded."""
+        """Command interface of each joint of the set."""
         return dict(zip(self.joints.names, self.kinds, strict=True))
 
     @property
     def measures_velocities(self) -> bool:
-        """Whether a member does."""
+        """True if a member needs measured joint velocities."""
         return any(member.contract.measures_velocities for member in self.members.values())
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """The joints that members command whose contracts bound them [joints]."""
+        """Commanded joints whose members' contracts limit the position step [joints]."""
         found = np.zeros(len(self.joints.names), np.bool_)
         for member in self.members.values():
             places = member.places[member.commanded]
@@ -308,34 +309,34 @@ class SetContract:
 
     @property
     def reports(self) -> Mapping[str, File]:
-        """None of its own: its members have theirs."""
+        """Empty: reports belong to the members."""
         return {}
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """None of its own: its members have theirs."""
+        """Empty: encoders belong to the members."""
         return {}
 
     @property
     def files(self) -> Sequence[File]:
-        """None of its own: its members have theirs."""
+        """Empty: files belong to the members."""
         return ()
 
     @property
     def cameras(self) -> Mapping[str, Camera]:
-        """None of its own: its members have theirs."""
+        """Empty: cameras belong to the members."""
         return {}
 
     @property
     def graphs(self) -> Mapping[str, Graph]:
-        """None of its own: its members have theirs."""
+        """Empty: graphs belong to the members."""
         return {}
 
     @property
     def provenance(self) -> Provenance | None:
-        """None of its own: its members have theirs."""
+        """None: each member has its own provenance."""
         return None
 
 
 HostedContract = AnyContract | SetContract
-"""Of what a host runs: a policy, or a set of them."""
+"""Contract of what a host runs: a policy or a set."""

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of bundles: Ed25519 (RFC 8032) over the bytes of `policy.yaml`, or of `set.yaml`.
+"""Signatures of bundles: Ed25519 (RFC 8032) over the bytes of `policy.yaml` or `set.yaml`.
 
-`policy.yaml` holds the hashes of all files that a policy is run from, and `set.yaml` those of its
-members' `policy.yaml`, so that its signature covers them. The signature lies beside the file, with
-`.sig` after its name, base64 text. Keys are PEM files as
-`openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` write them.
+`policy.yaml` contains the hashes of all files that a policy runs from, and `set.yaml` those of its
+members' `policy.yaml`, so the signature covers them. The signature is base64 text in a file beside
+it, with `.sig` appended to the name. Keys are PEM files from `openssl genpkey -algorithm ed25519`
+and `openssl pkey -pubout`.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from typing import IO, TYPE_CHECKING
 from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.safe_files import reading
 
-if TYPE_CHECKING:  # only who has keys needs the library, whose import takes 10 ms of a start
+if TYPE_CHECKING:  # only configured keys need the library, whose import adds 10 ms to a start
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _LARGEST_BYTES = 1 << 12
-"""Of a signature, which has 88."""
+"""Largest signature file; a signature has 88 bytes."""
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """The public keys of which one must have signed a bundle."""
+    """Public keys, one of which must have signed a bundle."""
 
     keys: Mapping[str, Ed25519PublicKey]
-    """By fingerprint."""
+    """Keys by fingerprint."""
     source: str
-    """Where they were configured, for messages."""
+    """Configured sources of the keys, for messages."""
 
     def signer(self, file: Path, content: bytes, remedy: str = "") -> str:
         """Return the fingerprint of the key that signed a contract.
 
         Args:
-            file: The `policy.yaml` or `set.yaml`; its signature lies beside it.
-            content: The bytes of the file that will be used: not read again here.
-            remedy: What the error says to do; "" for what is right where a bundle is used.
+            file: The `policy.yaml` or `set.yaml`, with its signature beside it.
+            content: The bytes that will be used; the file is not read again.
+            remedy: Remedy for the error; "" for the usual one.
 
         Raises:
-            BundleError: There is no signature, or none by one of these keys over these bytes.
+            BundleError: The signature is missing, or is not by one of these keys over these bytes.
         """
         place = signature_path(file)
         try:
@@ -63,12 +63,12 @@ class TrustedKeys:
     def find_signer(
         self, file: Path, content: bytes, signature_file: IO[bytes] | None, remedy: str = ""
     ) -> str:
-        """Return the fingerprint of the key that signed a contract, given the signature's file.
+        """Return the fingerprint of the key that signed a contract, given the signature file.
 
         Args:
             file: As for `signer`; for messages.
             content: As for `signer`.
-            signature_file: What lies beside it; None where nothing does.
+            signature_file: The open signature file, or None.
             remedy: As for `signer`.
 
         Raises:
@@ -97,7 +97,7 @@ class TrustedKeys:
         raise BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature of {file.name} as it is, by a key of "
+                expected=f"a signature of the present {file.name}, by a key of "
                 f"{self.source} ({known})",
                 found="an invalid signature",
                 remedy="the file was altered or another key signed it: "
@@ -121,7 +121,7 @@ class TrustedKeys:
 
 
 def signature_path(file: Path) -> Path:
-    """Return where the signature of a file lies."""
+    """Return the path of a file's signature."""
     return file.with_name(f"{file.name}.sig")
 
 
@@ -129,7 +129,7 @@ def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
     """Return the public keys of a PEM file, or of all `*.pem` of a folder, by fingerprint.
 
     Raises:
-        PolicyError: There is none, one cannot be read, or one is of another kind.
+        PolicyError: There is no key, or a key cannot be read or is not Ed25519.
     """
     try:
         files = sorted(place.glob("*.pem")) if place.is_dir() else [place]
@@ -145,7 +145,7 @@ def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the SHA-256 of a key's DER form, 64 hex digits.
 
-    As `openssl pkey -pubin -in public.pem -outform DER | sha256sum` prints it.
+    Same as `openssl pkey -pubin -in public.pem -outform DER | sha256sum`.
     """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -162,7 +162,7 @@ def _public_key(file: Path, pem: bytes) -> Ed25519PublicKey:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         kind = pem.partition(b"-----BEGIN ")[2].partition(b"-----")[0].decode("ascii", "replace")
-        raise _key_error(file, f"a {kind.lower()} that cannot be read as one: {error}") from error
+        raise _key_error(file, f"an unreadable {kind.lower()}: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise _key_error(file, "a key of another kind")
     return key

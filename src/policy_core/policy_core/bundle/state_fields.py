@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fields of the robot's state that are measured or commanded: one row each.
+"""The measured and commanded fields of the robot's state, one row each.
 
-Observation terms, readers of messages, subscriptions, recordings, rollouts and simulations take a
-field from its row, and none of them has a list of its own: a new field is a new row.
+Observation terms, message readers, subscriptions, recordings, rollouts and simulations all use
+these rows, so a new field is one new row.
 
-No ROS package is needed: a message is any object with the attributes of the ROS type, whether
-rclpy, a decoder of the wire or a reader of bags made it.
+No ROS package is needed: a message is any object with the attributes of the ROS type, from rclpy, a
+decoder or a bag reader.
 """
 
 import math
@@ -19,23 +19,23 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 
 COMMAND = "cmd_vel"
-"""Topic of the velocity command, which fades when it is too old."""
+"""Topic of the velocity command, which fades when too old."""
 TWIST, TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
 _XYZ = ("x", "y", "z")
-# A quaternion that is not set is 0, 0, 0, 0; rounding leaves the length within a per cent.
+# An unset quaternion is 0, 0, 0, 0; rounding changes the length by less than 1 %.
 _NORM_RANGE = (0.9, 1.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateTopic:
-    """A topic that carries state of the robot.
+    """A topic with robot state.
 
-    Its newest message counts, for as long as the contract's time-out of the state, and goes by the
-    stamp of its header if its type has one. A velocity command that is too old fades instead.
+    Its newest message is valid for the contract's state time-out, counted from the header stamp if
+    the type has one. A velocity command that is too old fades instead.
 
     Attributes:
         name: Relative to the robot's namespace; launch files remap it.
-        types: ROS types that its messages may have, the usual one first.
+        types: Accepted ROS types, the usual one first.
     """
 
     name: str
@@ -48,21 +48,21 @@ class StateField:
 
     Attributes:
         name: In `RobotState`, in rollouts (`.npz`) and in recordings.
-        term: The observation term that has the field's values as they are; empty where none has.
-        doc: What it is, in a few words.
-        unit: Of its values; empty where they have none.
-        frame: In which frame they are; empty where there is none.
+        term: The observation term with the field's unchanged values; may be empty.
+        doc: Short description.
+        unit: Of its values; empty if dimensionless.
+        frame: Coordinate frame of the values; empty if it has none.
         size: Number of values, or one per joint in the contract's order.
-        parts: Names of the values, of which a contract may choose some.
-        topic: The topic that it comes from.
+        parts: Names of the values; a contract may select some.
+        topic: The topic that carries it.
         read: Returns the values of a message, [size] numbers or [names] per joint; None for a field
             that `RobotState.derive` computes from another field of the topic.
-        require: Raises RobotError where a message does not give the field.
-        aliases: Other names of the field in rollouts, and where each value is in them.
-        simulated: Returns the values of `robot_sim.world.Sensors` [size]; None where no simulated
+        require: Raises RobotError if a message lacks the field.
+        aliases: Other names of the field in rollouts, with the index of each value in them.
+        simulated: Returns the values of `robot_sim.world.Sensors` [size]; None if no simulated
             robot measures it.
-        at_rest: Values of a robot that stands still and upright; zeros if empty.
-        drawn_std: Standard deviation of the values where states are drawn at random.
+        at_rest: Values for a robot that stands still and upright; zeros if empty.
+        drawn_std: Standard deviation for randomly drawn states.
     """
 
     name: str
@@ -82,7 +82,7 @@ class StateField:
 
     @property
     def recorded_as(self) -> dict[str, tuple[int, ...] | None]:
-        """Names of the field in rollouts, and where each value is there; None per joint."""
+        """Names of the field in rollouts, with the index of each value there; None per joint."""
         if self.read is None:
             return {}
         order = None if self.size == "joints" else tuple(range(self.size))
@@ -96,7 +96,7 @@ def read_velocity(message: Any) -> tuple[float, float, float]:
 
 
 def require_orientation(message: Any) -> None:
-    """Raise RobotError unless a sensor_msgs/Imu gives one; the guard acts on what is not finite."""
+    """Raise RobotError if a sensor_msgs/Imu has no orientation; the guard handles NaN."""
     q = message.orientation
     norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
     is_known = message.orientation_covariance[0] != -1.0
@@ -108,7 +108,7 @@ def require_orientation(message: Any) -> None:
 
 
 def require_pose(message: Any) -> None:
-    """Raise RobotError unless a geometry_msgs/PoseStamped has a pose, with finite numbers."""
+    """Raise RobotError unless a geometry_msgs/PoseStamped has a finite, valid pose."""
     p, q = message.pose.position, message.pose.orientation
     if not all(map(math.isfinite, (p.x, p.y, p.z, q.x, q.y, q.z, q.w))):
         raise RobotError("expected finite numbers, found NaN or infinite ones")
@@ -120,7 +120,7 @@ def require_pose(message: Any) -> None:
 
 
 def _at(part: str, names: Sequence[str]) -> Callable[[Any], Sequence[float]]:
-    """Return what reads two or more values of a part of a message, by their names there."""
+    """Return a getter for two or more named values of a part of a message."""
     return attrgetter(*(f"{part}.{name}" for name in names))
 
 
@@ -130,11 +130,11 @@ ODOMETRY = StateTopic(name="odom", types=("nav_msgs/msg/Odometry",))
 MOTION_JOINTS = StateTopic(name="motion/joints", types=("sensor_msgs/msg/JointState",))
 MOTION_ANCHOR = StateTopic(name="motion/anchor", types=("geometry_msgs/msg/PoseStamped",))
 LEADER = StateTopic(name="leader/joint_states", types=("sensor_msgs/msg/JointState",))
-"""Of a leader arm, with which a person takes over from a chunk policy; no policy sees it."""
+"""Leader arm, with which a person takes over from a chunk policy; policies do not observe it."""
 LEADER_POS = "leader_joint_pos"
-"""Its field."""
+"""Field of the leader arm."""
 MOTION_TOPICS = (MOTION_JOINTS.name, MOTION_ANCHOR.name)
-"""Topics of a live reference motion, which only the policy that tracks it needs."""
+"""Topics of a live reference motion; only the policy that tracks it needs them."""
 VELOCITY_COMMAND = StateTopic(name=COMMAND, types=(TWIST, TWIST_STAMPED))
 
 _ROWS = (
@@ -296,10 +296,10 @@ STATE_TOPICS: Mapping[str, StateTopic] = {row.topic.name: row.topic for row in _
 
 
 def is_per_joint(field: str) -> bool:
-    """Return whether a field of the state has a value for each joint of the contract."""
+    """Return true if a state field has a value for each joint of the contract."""
     return field in STATE_FIELDS and STATE_FIELDS[field].size == "joints"
 
 
 def topic_fields(topic: str) -> list[StateField]:
-    """Return the fields that a topic carries; none for an external vector's."""
+    """Return the fields that a topic carries; empty for an external vector."""
     return [row for row in _ROWS if row.topic.name == topic]

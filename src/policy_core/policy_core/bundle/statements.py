@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signed statements about a bundle: the version of a channel, what is revoked, what may go back.
+"""Signed statements about a bundle: a channel's version, revocations, permitted downgrades.
 
-A statement is a YAML file. No statement is a contract, and no contract is a statement: their keys
-differ. `policy_store pull` checks the signature and keeps the newest channel and revocations beside
-the installed versions, where nodes read what is revoked.
+A statement is a YAML file with keys that no contract has, so neither can pass for the other.
+`policy_store pull` checks the signature and keeps the newest channel and revocations beside the
+installed versions, where nodes read the revocations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_SERIAL = 1 << 53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStatement:
-    """Which version robots that follow a channel run."""
+    """Version that the robots on a channel run."""
 
     kind: Literal["channel"] = entry("channel")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -43,13 +43,13 @@ class ChannelStatement:
 
     @property
     def tag(self) -> str:
-        """By which it is found."""
+        """Tag under which it is published."""
         return CHANNEL_TAG + self.channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationStatement:
-    """Which versions no robot takes any more."""
+    """Versions that robots must no longer use."""
 
     kind: Literal["revocations"] = entry("revocations")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -59,13 +59,13 @@ class RevocationStatement:
 
     @property
     def tag(self) -> str:
-        """By which it is found."""
+        """Tag under which it is published."""
         return REVOKED_TAG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DowngradeStatement:
-    """Which older version robots may go back to, through the registry."""
+    """Older version that robots may return to through the registry."""
 
     kind: Literal["downgrade"] = entry("downgrade")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -84,10 +84,10 @@ _KINDS: Mapping[str, type[Statement]] = {
 
 
 def parse_statement(content: bytes, place: object) -> Statement:
-    """Return a statement; its signature is checked by `model_tools` before it is kept.
+    """Return a statement; `model_tools` checks its signature before keeping it.
 
     Raises:
-        BundleError: With everything that is wrong.
+        BundleError: Lists every problem.
     """
     reader, value = Reader(str(place)), parse_yaml(content, place)
     kind = value.get("kind") if isinstance(value, Mapping) else None
@@ -101,7 +101,7 @@ def parse_statement(content: bytes, place: object) -> Statement:
             if text is not None and parse_time(text) is None:
                 reader.problem(key, "a time that exists", text)
         expires = getattr(statement, "expires", "")
-        if expires and expires <= statement.issued:  # as text they are in the order of time
+        if expires and expires <= statement.issued:  # text order is time order
             reader.problem("expires", f"a time after `issued`, {statement.issued}", expires)
         for version in getattr(statement, "versions", ()):
             if not re.fullmatch(VERSION, version):  # it would revoke nothing
@@ -112,12 +112,12 @@ def parse_statement(content: bytes, place: object) -> Statement:
 
 
 def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:
-    """Return the newest statement that this robot has accepted, None where there is none.
+    """Return the newest statement that this robot has accepted, or None.
 
-    It was checked when it came; the folder is as safe as the installed versions beside it.
+    It was checked when it arrived; its folder is as safe as the installed versions beside it.
 
     Raises:
-        PolicyError: It is damaged.
+        PolicyError: The file is damaged.
     """
     file = kept_file(model, tag)
     return _kept(file) if file.exists() else None
@@ -127,17 +127,17 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
     """Return all statements that this robot has accepted.
 
     Raises:
-        PolicyError: One is damaged.
+        PolicyError: A file is damaged.
     """
     folder = model / STATEMENTS
     return [_kept(file) for file in sorted(folder.glob("*.yaml"))] if folder.is_dir() else []
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return why versions of an installed bundle are revoked, by version, as this robot knows it.
+    """Return the reasons for revoked versions of an installed bundle, as known to this robot.
 
     Raises:
-        PolicyError: The statement that it has kept is damaged.
+        PolicyError: The stored statement is damaged.
     """
     statement = kept(model, REVOKED_TAG)
     return statement.versions if isinstance(statement, RevocationStatement) else {}
@@ -148,14 +148,14 @@ def _kept(file: Path) -> ChannelStatement | RevocationStatement:
         statement = parse_statement(read_bytes(file), file)
     except BundleError as error:
         raise PolicyError(
-            f"{error}; the statement is damaged: remove it, and the next pull brings it again"
+            f"{error}; the statement is damaged: remove it, and the next pull restores it"
         ) from error
-    assert not isinstance(statement, DowngradeStatement)  # these are not kept
+    assert not isinstance(statement, DowngradeStatement)  # downgrade statements are not stored
     return statement
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return a time, None where it does not exist, such as the 30th of February."""
+    """Return a time; None for a date that does not exist, such as the 30th of February."""
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     except ValueError:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installed bundles: where versions are (`ROOT/NAME/VERSION/`), which is in use, what is revoked.
+"""Installed bundles: the folders of versions (`ROOT/NAME/VERSION/`), the one in use, revocations.
 
-`policy_store install`, `activate` and `rollback` write this; a version's folder never changes once
-it is there, and the link `ROOT/NAME/current` is switched from one to the other.
+Written by `policy_store install`, `activate` and `rollback`. The folder of a version never changes
+after installation; the link `ROOT/NAME/current` is switched between them.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from policy_core.bundle.set_contract import HostedContract
 
 ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
-"""Environment variable: the root, where it is not the default one."""
+"""Environment variable with the root, if it is not the default."""
 DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
 TRIALS_FILE = "trials.jsonl"
-"""Name of the record of a bundle's trials, in `ROOT/NAME`."""
+"""File name of a bundle's trial record, in `ROOT/NAME`."""
 RECORD_FILE = "model_version.json"
-"""In the folder of a version: what `policy_store install` wrote; without it, it is none."""
+"""Record that `policy_store install` writes into a version's folder; required for a version."""
 REMEDY = "activate or install another version, and remove this one"
 ALGORITHM = "sha256:"
-"""Before a hash."""
+"""Prefix of a hash."""
 _LARGEST_BYTES = 1 << 24
 STATEMENTS = "statements"
-"""Beside the versions of a bundle: what a robot has accepted."""
+"""Folder of accepted statements, beside the versions of a bundle."""
 REVOKED_TAG = "revoked"
 
 
 def store_root() -> Path:
-    """Return the folder with all installed bundles, whether it is there or not."""
+    """Return the folder with all installed bundles; it may not exist."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser()
 
 
 def named_folder(bundle: str) -> Path | None:
-    """Return the folder `ROOT/NAME` of an installed bundle, whether it is there or not.
+    """Return the folder `ROOT/NAME` of an installed bundle; it may not exist.
 
     Args:
-        bundle: NAME or NAME@VERSION. None is returned for a path.
+        bundle: NAME or NAME@VERSION; for a path, None is returned.
     """
     name = bundle.partition("@")[0]
     if os.sep in bundle or not re.fullmatch(NAME, name) or Path(bundle).exists():
@@ -57,12 +57,12 @@ def named_folder(bundle: str) -> Path | None:
 
 
 def installed_versions(model: Path) -> list[str]:
-    """Return the installed versions of a bundle, in the order of their numbers.
+    """Return the installed versions of a bundle, in version order.
 
-    Folders with other names are no versions, and neither is what a link leads to.
+    Folders with other names and links are ignored.
 
     Args:
-        model: The folder `ROOT/NAME`; none where it is not there.
+        model: The folder `ROOT/NAME`; the result is empty if it does not exist.
     """
     if not model.is_dir():
         return []
@@ -75,10 +75,10 @@ def installed_versions(model: Path) -> list[str]:
 
 
 def current_version(model: Path) -> str | None:
-    """Return the version in use of the bundle in the folder `ROOT/NAME`; None where there is none.
+    """Return the version in use of the bundle in the folder `ROOT/NAME`, or None.
 
     Raises:
-        PolicyError: What is there is no link to an installed version.
+        PolicyError: `current` is not a link to an installed version.
         OSError: The folder cannot be read.
     """
     link = model / CURRENT
@@ -87,7 +87,7 @@ def current_version(model: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     target = str(link.readlink()) if link.is_symlink() else ""
-    # Relative, so that it means the same where the disk of a robot is mounted on a PC.
+    # Relative, so that it is also valid when a robot's disk is mounted on a PC.
     if target not in installed_versions(model):
         found = f"a link to {target}" if target else "something else"
         raise PolicyError(
@@ -102,16 +102,16 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     """Return the folder of an installed version.
 
     Args:
-        name: Of the bundle.
-        version: Of the bundle; "" for the one in use.
+        name: Name of the bundle.
+        version: Version of the bundle; "" for the one in use.
 
     Returns:
-        The version's own folder, which stays what it is when another one is activated; None where
-        none is asked for and none is installed.
+        The version's own folder, which stays valid when another one is activated; None if no
+            version was requested and none is installed.
 
     Raises:
-        PolicyError: It is no name, or that version is not installed, or none is in use, or
-            `current` is broken, or the folder cannot be read.
+        PolicyError: The name is invalid, the version is not installed or none is in use, `current`
+            is broken, or the folder cannot be read.
     """
     if not re.fullmatch(NAME, name):
         raise PolicyError(
@@ -132,7 +132,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
             f"({', '.join(there) or f'none in {model}'}), found "
             f"{version!r}; install it with `policy_store install`"
         )
-    # Never another bundle of that name: a robot that lost its link stays where it is.
+    # Never fall back to another bundle of that name: a robot that lost its link must not move.
     if not version and there and current is None:
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, one of "
@@ -144,7 +144,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
 
 
 def version_order(version: str) -> tuple[Any, ...]:
-    """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
+    """Return the Semantic Versioning sort key of a version: rc.9 before rc.10 before rc.x."""
     released, _, _ = version.partition("+")
     numbers, _, pre_release = released.partition("-")
     parts = [
@@ -155,7 +155,7 @@ def version_order(version: str) -> tuple[Any, ...]:
 
 
 def _number(digits: str) -> tuple[int, str]:
-    """Return what sorts whole numbers; Python refuses to read thousands of digits."""
+    """Return the sort key of an integer; Python refuses to parse thousands of digits."""
     digits = digits.lstrip("0")
     return len(digits), digits
 
@@ -164,7 +164,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of an installed version.
 
     Raises:
-        BundleError: There is none, or it is none of ours.
+        BundleError: The record is missing or invalid.
     """
     file = folder / RECORD_FILE
     found = ""
@@ -175,13 +175,13 @@ def read_record(folder: Path) -> dict[str, Any]:
             or not isinstance(record["installed_time"], str)
             or not _are_backends(record.get("backends"))
         ):
-            found = "a record with values of other types"
+            found = "a record with values of wrong types"
     except FileNotFoundError:
         found = "nothing"
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "content that is no such record"
+        found = "invalid content"
     if found:
         raise BundleError(
             Problem(
@@ -195,15 +195,15 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dict[str, Any]:
-    """Return the record of a version that is what its folder `NAME/VERSION` and its record say.
+    """Return the record of a version that matches its folder `NAME/VERSION` and its record.
 
     Args:
-        folder: Of the version.
-        contract: As it was read there.
-        sha256: Of the `policy.yaml` or `set.yaml` that was read.
+        folder: Folder of the version.
+        contract: Contract read from it.
+        sha256: Hash of the `policy.yaml` or `set.yaml` that was read.
 
     Raises:
-        BundleError: It is another bundle or version, or was not installed.
+        BundleError: The bundle or version differs, or was not installed.
     """
     asked, file_read = (folder.parent.name, folder.name), hosted_file(contract)
     record = read_record(folder)
@@ -229,18 +229,18 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return whether this names the back ends whose models were installed; null for all."""
+    """Return true for a list of backends with installed models, or null for all."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 
 def find_revocation(bundle: Bundle) -> str:
-    """Return that the installed version that a bundle is, or a member of a set, is revoked.
+    """Return a message if a bundle, or a member of a set, is a revoked installed version.
 
     Returns:
-        In words, with the reason; empty where none is, or the bundle is not installed.
+        The message with the reason; empty if nothing is revoked or the bundle is not installed.
 
     Raises:
-        PolicyError: The statement that this robot has kept is damaged.
+        PolicyError: The stored statement is damaged.
     """
     for one in (bundle, *bundle.members.values()):
         name, version = one.contract.name, one.contract.version
@@ -261,10 +261,10 @@ def find_revocation(bundle: Bundle) -> str:
 
 
 class RevocationWatch:
-    """Looks whether a bundle that runs was revoked; reads the statement when its file changes."""
+    """Checks if a running bundle was revoked; reads the statement again when its file changes."""
 
     def __init__(self, bundle: Bundle) -> None:
-        """Tie to the bundle; its folder is that of the version, whatever link led to it."""
+        """Watch the bundle; its folder is resolved to that of the version."""
         self._bundle = bundle
         folders = [one.path.resolve().parent for one in (bundle, *bundle.members.values())]
         self._files = [kept_file(folder, REVOKED_TAG) for folder in folders]
@@ -272,7 +272,7 @@ class RevocationWatch:
         self._found = ""
 
     def look(self) -> str:
-        """Return that it is revoked, in words, or that this cannot be known; empty if it is not."""
+        """Return a message if it is revoked or if this cannot be determined; empty otherwise."""
         seen = [_stamp(file) for file in self._files]
         if seen != self._seen:
             self._seen = seen
@@ -292,5 +292,5 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 
 def kept_file(model: Path, tag: str) -> Path:
-    """Return where a robot keeps the newest statement with a tag."""
+    """Return the path where a robot keeps the newest statement with a tag."""
     return model / STATEMENTS / f"{tag}.yaml"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The observation terms that a contract may name, as data.
 
-A term is a slice of the robot's state with an optional offset, so that a whole observation is
-one gather and one affine map. A field of the state brings the term that has its values as they are;
-each other term is one line in `TERMS`.
+A term is a slice of the robot's state with an optional offset, so a whole observation is one gather
+and one affine map. Each state field defines the term with its unchanged values; every other term is
+one line in `TERMS`.
 """
 
 import math
@@ -18,7 +18,7 @@ from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 
 Size = Literal["joints", "actions", "external", "scan", "depth", "phase", "output"] | int
 PERCEPTION = "perception/"
-"""What the topics of perceived vectors begin with (policy_msgs/Perceived); see `is_perceived`."""
+"""Prefix of the topics of perceived vectors (policy_msgs/Perceived); see `is_perceived`."""
 OWN_FIELDS = (
     "last_action",
     "last_output",
@@ -29,34 +29,35 @@ OWN_FIELDS = (
     "motion_anchor_pos",
     "motion_anchor_ori",
 )
-"""Fields of the state that the policy makes itself, from tick to tick."""
+"""State fields that the policy computes itself, from tick to tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermSpec:
-    """Where the values of a term come from."""
+    """Source of the values of a term."""
 
     field: str
-    """One of `STATE_FIELDS` or `OWN_FIELDS`, or `external`: the vector of the term's topic.
-    Per-joint fields may be narrowed by the term's `joints`."""
+    """One of `STATE_FIELDS` or `OWN_FIELDS`, or `external` for the vector of the term's topic. The
+    term's `joints` may select values of per-joint fields.
+    """
     size: Size
-    """Number of values, or what they are counted by."""
+    """Number of values, or the unit that they are counted in."""
     minus_default: bool = False
-    """Whether the default position is subtracted."""
+    """True to subtract the default position."""
     order: tuple[int, ...] | None = None
-    """Places of the values in the field, where the term has them in another order."""
+    """Indices of the values in the field, if the term has another order."""
     parts: tuple[str, ...] = ()
-    """Names of the field's values, of which a contract may choose some, in its own order."""
+    """Names of the field's values; a contract may select some, in its own order."""
     doc: str
 
 
 def is_perceived(topic: str) -> bool:
-    """Return whether what comes on a topic is perceived, and no state of the robot itself."""
+    """Return true if a topic carries perception rather than the state of the robot itself."""
     return topic.startswith(PERCEPTION)
 
 
 def _plain(field: StateField) -> TermSpec:
-    """Return the term that has the values of a field as they are."""
+    """Return the term with the unchanged values of a field."""
     doc = ", ".join(filter(None, (field.doc, field.frame, field.unit)))
     return TermSpec(field=field.name, size=field.size, parts=field.parts, doc=doc)
 
@@ -117,12 +118,12 @@ TERMS: dict[str, TermSpec] = {
 
 
 def is_of_motion(term: Term) -> bool:
-    """Return whether a registered term shows the reference motion."""
+    """Return true if a registered term shows the reference motion."""
     return TERMS[term.term].field.startswith("motion_")
 
 
 def is_of_anchor(term: Term) -> bool:
-    """Return whether a registered term compares the anchor with that of the reference motion."""
+    """Return true if a registered term compares the anchor with the reference motion's anchor."""
     return TERMS[term.term].field.startswith("motion_anchor_")
 
 
@@ -144,7 +145,7 @@ def term_names(term: Term, contract: JointContract) -> Sequence[str]:
 
 
 def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
-    """Return the number of values of a term that are neither joints' nor actions'."""
+    """Return the number of values of a term that is neither per joint nor per action."""
     if spec.size == "phase":
         return len(spec.parts) * len(term.offsets or (0.0,))
     if spec.size == "output":
@@ -158,14 +159,14 @@ def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
 
 
 def perceived_size(depth: DepthImage, encoder: Graph | None) -> int:
-    """Return the number of values that a policy gets of a depth image."""
+    """Return the number of values that a policy receives from a depth image."""
     if encoder is None:
         return depth.count
     return sum(math.prod(tensor.shape) for tensor in encoder.outputs.values())
 
 
 def term_places(term: Term, contract: JointContract) -> Sequence[int]:
-    """Return the place of each value of a term, which is valid, in its field of the state."""
+    """Return the index of each value of a valid term in its state field."""
     spec, names = TERMS[term.term], contract.joints.names
     if spec.size == "joints":
         return [names.index(name) for name in term.joints or names]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks of a contract: everything that one field alone cannot show."""
+"""Cross-checks of a contract: everything that involves more than one field."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -41,12 +41,12 @@ from policy_core.bundle.terms import (
 )
 from policy_core.bundle.validate_body import BodyValidator, listed
 
-# An external vector has its own type of message, so it cannot share a topic with these.
+# An external vector has its own message type, so it cannot share a topic with these.
 _TOPICS_OF_ROBOTS = (*STATE_TOPICS, "estop")
 
 
 def validate(contract: JointContract, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a resolved contract."""
+    """Add contradictions between the fields of a resolved contract to `reader`."""
     check = _JointValidator(contract, reader)
     check.joints()
     check.stand()
@@ -64,14 +64,12 @@ def validate(contract: JointContract, reader: Reader) -> None:
 
 
 class _JointValidator(BodyValidator):
-    """Keeps the contract and the reader at hand for the checks."""
-
     def __init__(self, contract: JointContract, reader: Reader) -> None:
         super().__init__(contract, reader)
         self.contract = contract
 
     def free_joints(self) -> Collection[str]:
-        """Return the joints that the action drives by velocity or effort."""
+        """Return the joints that the action commands by velocity or effort."""
         return [
             joint
             for term in self.contract.action.terms
@@ -112,7 +110,7 @@ class _JointValidator(BodyValidator):
                 )
 
     def observation(self, key: str, observation: Observation, tensor: Tensor | None) -> None:
-        """Check the terms and that their values fill the input exactly."""
+        """Check the terms, and that their values fill the input exactly."""
         size: int | None = 0
         for i, term in enumerate(observation.terms):
             where, spec = f"{key}.terms[{i}]", TERMS.get(term.term)
@@ -136,7 +134,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 size <= MOST_VALUES,
                 f"{key}.terms",
-                f"at most {MOST_VALUES} values, those of the past included",
+                f"at most {MOST_VALUES} values, history included",
                 Found(f"{size}"),
             )
         if size is not None and tensor is not None:
@@ -197,7 +195,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 is_perceived(term.topic) == (spec.size in ("scan", "depth")),
                 f"{key}.topic",
-                f"a topic that begins with {PERCEPTION} for what is perceived, and only for that",
+                f"a topic that begins with {PERCEPTION} for perception, and only for that",
                 term.topic,
             )
         if spec.parts:
@@ -257,7 +255,7 @@ class _JointValidator(BodyValidator):
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
-        """Check that no topic of an external vector is taken or has two sizes."""
+        """Check that no topic of an external vector is already used or has two sizes."""
         sizes: dict[str, int | None] = {}
         perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():
@@ -274,19 +272,19 @@ class _JointValidator(BodyValidator):
                     self.expect(
                         first == term.size,
                         f"{key}.size",
-                        f"{first}, as where the topic {term.topic} is named first",
+                        f"{first}, as at the first use of the topic {term.topic}",
                         term.size,
                     )
                     here = (term.scan, term.depth, term.encoder, term.commanded)
                     self.expect(
                         perceived.setdefault(term.topic, here) == here,
                         key,
-                        f"what comes on the topic {term.topic} as where that is named first",
-                        Found("another one"),
+                        f"the same content of the topic {term.topic} as at its first use",
+                        Found("different content"),
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
-        """Check that a policy that is commanded states its range, and that it holds zero."""
+        """Check that a commanded policy states its command range, and that it contains zero."""
         if command is None:
             terms = self.contract.terms
             self.expect(
@@ -305,7 +303,7 @@ class _JointValidator(BodyValidator):
             )
 
     def motion(self, motion: ReferenceMotion | None) -> None:
-        """Check that terms that show a reference motion have one, with an anchor on this robot."""
+        """Check that terms of a reference motion have one, with an anchor on this robot."""
         shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
         if motion is None:
             for term in shown[:1]:
@@ -329,14 +327,14 @@ class _JointValidator(BodyValidator):
         self._chain("motion.anchor.chain", motion.anchor.chain)
 
     def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
-        """Check that the joints of a chain are of this robot, and that it has directions."""
+        """Check that a chain has joints of this robot and nonzero directions."""
         for i, link in enumerate(chain):
             self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
                 self.expect(any(values), f"{key}[{i}].{name}", "a length > 0", list(values))
 
     def estimation(self, estimation: Estimation | None) -> None:
-        """Check that legs and IMU are described where the velocity is estimated, and only there."""
+        """Check that legs and IMU are described if, and only if, the velocity is estimated."""
         odometry = {
             f"observations.{name}.terms[{i}]": term
             for name, observation in self.contract.observations.items()
@@ -367,7 +365,7 @@ class _JointValidator(BodyValidator):
         self._legs(estimation)
 
     def _legs(self, estimation: Estimation) -> None:
-        """Check that legs have joints of this robot, as many as each other, and names."""
+        """Check that legs have joints of this robot, equal numbers of them, and names."""
         first = estimation.legs[0]
         self.unique("estimation.legs", [leg.name for leg in estimation.legs])
         for i, leg in enumerate(estimation.legs):
@@ -388,7 +386,7 @@ class _JointValidator(BodyValidator):
             )
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
-        """Check that the frames are either in a clip or live, and what follows from that."""
+        """Check that the frames are either in a clip or live, with the settings for that source."""
         if (motion.clip is None) == (motion.live is None):
             found = "nothing" if motion.live is None else "both"
             self.reader.problem("motion", "either `clip` or `live`", Found(found))
@@ -410,12 +408,12 @@ class _JointValidator(BodyValidator):
             self.expect(
                 motion.live is None or not term.ahead,
                 f"observations: ahead of {term.term}",
-                "0, since of a live motion only the newest frame is known",
+                "0, since only the newest frame of a live motion is known",
                 term.ahead,
             )
 
     def action(self, action: Action) -> None:
-        """Check that the terms use up the output and command each joint once."""
+        """Check that the terms use the whole output and command each joint once."""
         driven = [joint for term in action.terms for joint in term.joints]
         self.unique("action.terms", driven)
         for i, term in enumerate(action.terms):
@@ -440,7 +438,7 @@ class _JointValidator(BodyValidator):
             self._gain(f"action.gains.{name}", gain, driven)
 
     def _gain(self, key: str, gain: GainOutput, joints: Sequence[str]) -> None:
-        """Check that a gain has a value for each joint of the action, within bounds."""
+        """Check that a gain has one value per joint of the action, within bounds."""
         tensor = self.contract.model.outputs.get(gain.output)
         if tensor is not None:
             self.expect(
@@ -475,7 +473,7 @@ class _JointValidator(BodyValidator):
                 self.expect(low <= high, f"{where}.min[{i}]", f"at most the max {high:g}", low)
 
     def files(self) -> None:
-        """Check that no path leaves the bundle and that reports belong to artifacts."""
+        """Check that no path leaves the bundle and that each report belongs to an artifact."""
         contract = self.contract
         stated: dict[str, File | Normalisation | None] = {
             **{

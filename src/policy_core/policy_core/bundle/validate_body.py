@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks that the contracts of all kinds of policies have in common."""
+"""Cross-checks that apply to the contracts of all kinds of policies."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,16 +15,15 @@ from policy_core.interfaces import F64
 
 
 class BodyValidator:
-    """Checks what a resolved contract states about the robot; adds what is wrong to `reader`."""
+    """Checks a resolved contract's description of the robot; adds problems to `reader`."""
 
     def __init__(self, body: Body, reader: Reader) -> None:
-        """Keep both at hand."""
         self.body = body
         self.names = body.joints.names
         self.reader, self.expect = reader, reader.expect
 
     def joints(self) -> None:
-        """Check names and limits, and that the default position lies inside them."""
+        """Check names and limits, and that the default position lies within them."""
         joints = self.body.joints
         self.unique("joints.names", self.names)
         self._robot_names()
@@ -37,7 +36,7 @@ class BodyValidator:
         self.inside("joints.default_position", joints.default_position)
 
     def _robot_names(self) -> None:
-        """Check that each joint of the robot has one name here, and no other joint's."""
+        """Check that each joint of the robot has one name here, not used by another joint."""
         key, robot_names = "joints.robot_names", self.body.joints.robot_names
         if [*robot_names.values()] != [*robot_names]:
             self.unique(key, [*robot_names.values()])
@@ -47,7 +46,7 @@ class BodyValidator:
             self.expect(
                 not is_name or there == name or there not in self.names,
                 f"{key} of {name}",
-                "a name that is no other joint's here, since recordings may go by either",
+                "a name that no other joint has, since recordings may use either",
                 there,
             )
 
@@ -60,11 +59,11 @@ class BodyValidator:
         self._without_pose(stand.stiffness, stand.damping)
 
     def free_joints(self) -> Collection[str]:
-        """Return the joints that need no pose to stand in, such as wheels: none of most bodies."""
+        """Return the joints that need no stand pose, such as wheels; empty for most robots."""
         return ()
 
     def _without_pose(self, stiffness: F64, damping: F64) -> None:
-        """Check the joints that have no gain towards a pose while the robot stands."""
+        """Check the joints without position gain while the robot stands."""
         free, holds = self.free_joints(), self.body.safety.on_fault == "hold_measured"
         for i in np.flatnonzero(stiffness == 0.0):
             name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
@@ -84,7 +83,7 @@ class BodyValidator:
     def paths(
         self, contract: AnyContract, others: Mapping[str, File | Normalisation | None]
     ) -> None:
-        """Check that no path leaves the bundle: of models, of reports, and of others by key."""
+        """Check that no path leaves the bundle: models, reports, and others by key."""
         stated = {
             **{
                 f"{key}.artifacts.{backend}": artifact
@@ -111,7 +110,7 @@ class BodyValidator:
             )
 
     def inside(self, key: str, position: F64) -> None:
-        """Check that positions [joints], rad, are inside the position limits."""
+        """Check that positions [joints], rad, are within the position limits."""
         lower, upper = self.body.joints.position_min, self.body.joints.position_max
         for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
             self.reader.problem(
@@ -121,24 +120,24 @@ class BodyValidator:
             )
 
     def known(self, key: str, names: Iterable[str]) -> None:
-        """Check that all names are those of joints, each once."""
+        """Check that all names are joints, each listed once."""
         for name in names:
             self.expect(name in self.names, key, "names of joints.names", name)
         self.unique(key, list(names))
 
     def unique(self, key: str, names: Sequence[str]) -> None:
-        """Check that no name stands twice."""
+        """Check that no name is listed twice."""
         for name, count in Counter(names).items():
             self.expect(count == 1, key, "each name once", Found(f"{name!r} {count} times"))
 
     def ordered(self, key: str, clip: tuple[float, ...] | None) -> None:
-        """Check that a range is one."""
+        """Check that the lower bound of a range is less than the upper."""
         if clip is not None:
             self.expect(clip[0] < clip[1], key, "lowest < highest", list(clip))
 
 
 def listed(names: Iterable[str]) -> Found:
-    """Return names in a few words."""
+    """Return names as a short list for a message."""
     return Found(", ".join(names) or "nothing")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks of a chunk policy's contract: everything that one field alone cannot show."""
+"""Cross-checks of a chunk policy's contract: everything that involves more than one field."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _RANGES = ("range_m100_100", "range_0_100")
 
 
 def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a resolved contract."""
+    """Add contradictions between the fields of a resolved contract to `reader`."""
     check = _ChunkValidator(contract, reader)
     check.joints()
     check.stand()
@@ -37,7 +37,7 @@ def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
 
 
 def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a joint's unit."""
+    """Add contradictions between the fields of a joint's unit to `reader`."""
     ends = (unit.low_rad, unit.high_rad)
     if unit.unit in _RANGES:
         reader.expect(
@@ -60,8 +60,6 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
 
 
 class _ChunkValidator(BodyValidator):
-    """Keeps the contract and the reader at hand for the checks."""
-
     def __init__(self, contract: ChunkContract, reader: Reader) -> None:
         super().__init__(contract, reader)
         self.contract = contract
@@ -71,7 +69,7 @@ class _ChunkValidator(BodyValidator):
         self._policies = [name for name in contract.graphs if name not in others]
 
     def unguarded(self) -> None:
-        """Check that nothing is asked for that a chunk policy has no input to judge by."""
+        """Check that the contract has no limits that a chunk policy lacks the inputs for."""
         tilt_rad = self.contract.safety.max_tilt_rad
         self.expect(
             tilt_rad is None,
@@ -87,7 +85,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def units(self) -> None:
-        """Check that each joint of the policy has a unit that is complete."""
+        """Check that each joint of the policy has a complete unit."""
         contract = self.contract
         vectors = [vector.joints for vector in (contract.state, contract.action) if vector]
         used = {joint for joints in vectors for joint in joints}
@@ -95,7 +93,7 @@ class _ChunkValidator(BodyValidator):
         for joint in sorted(used - contract.units.keys()):
             self.reader.problem(
                 "units",
-                f"the unit of {joint}, which the checkpoint does not say",
+                f"the unit of {joint}, which the checkpoint does not contain",
                 listed(contract.units),
             )
         for joint, unit in contract.units.items():
@@ -172,7 +170,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def chunk(self) -> None:
-        """Check the lengths."""
+        """Check the lengths of chunks."""
         chunk = self.contract.chunk
         self.expect(
             chunk.steps <= chunk.size,
@@ -188,7 +186,7 @@ class _ChunkValidator(BodyValidator):
         )
 
     def denoising(self) -> None:
-        """Check that what depends on the method is there, and nothing else."""
+        """Check that exactly the settings of the denoising method are present."""
         denoising, expect = self.contract.denoising, self.expect
         if denoising is None:
             return
@@ -242,14 +240,14 @@ class _ChunkValidator(BodyValidator):
             )
 
     def success(self) -> None:
-        """Check that the signal has one source, which is there."""
+        """Check that the success signal has one source, and that it exists."""
         signal, expect = self.contract.success, self.expect
         if signal is None:
             return
         expect(
             (signal.graph is None) != (not signal.joints),
             "success",
-            "either a graph or joints, which say that the task is done",
+            "either a graph or joints to detect success",
             Found("both" if signal.graph else "neither"),
         )
         expect_paired(
@@ -278,7 +276,7 @@ class _ChunkValidator(BodyValidator):
         key, seen = f"graphs.{signal.graph}", dict(self._classified())
         for tensor, found in graph.inputs.items():
             if tensor in seen:
-                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "as what fills it")
+                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "as its source")
             else:
                 self.reader.problem(
                     f"{key}.inputs.{tensor}", f"one of {listed(seen)}", Found("another input")
@@ -287,7 +285,7 @@ class _ChunkValidator(BodyValidator):
         expect(sizes == [1], f"{key}.outputs", "one output of one value, a probability", sizes)
 
     def _classified(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield name and shape of each input that a classifier of success may have."""
+        """Yield name and shape of each input that a success classifier may have."""
         contract = self.contract
         for name, camera in contract.cameras.items():
             yield name, (1, 3, camera.height, camera.width)
@@ -297,14 +295,14 @@ class _ChunkValidator(BodyValidator):
             yield "environment_state", (1, contract.environment_state.size)
 
     def tensors(self) -> None:
-        """Check that each tensor of the policy's graph has one source or use, of its size."""
+        """Check that each tensor of the policy's graph has one source or use of its size."""
         contract = self.contract
         if len(self._policies) != 1:
             self.reader.problem(
                 "graphs",
-                "one graph that is no camera's encoder"
-                + (", and not the condition" if self._condition else "")
-                + (", and not the classifier of success" if contract.classifier else ""),
+                "one graph that is not an encoder"
+                + (", nor the condition" if self._condition else "")
+                + (", nor the success classifier" if contract.classifier else ""),
                 listed(self._policies),
             )
             return
@@ -351,7 +349,7 @@ class _ChunkValidator(BodyValidator):
                 )
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
-        """Check that each input of a graph has one source, of its shape where that is known."""
+        """Check that each input of a graph has one source, of its shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
         wanted = dict(sources)
         self.unique(key, [tensor for tensor, _ in sources])
@@ -364,7 +362,7 @@ class _ChunkValidator(BodyValidator):
             if found is None:
                 self.reader.problem(key, f"the input {tensor}", listed(inputs))
             elif shape is not None:
-                self._shape(f"{key}.{tensor}", found.shape, shape, "as what fills it")
+                self._shape(f"{key}.{tensor}", found.shape, shape, "as its source")
 
     def _stepped(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield tensor and shape of each input that a denoising step fills."""
@@ -373,7 +371,7 @@ class _ChunkValidator(BodyValidator):
             yield denoising.time.tensor, (1, denoising.time.size)
 
     def _observed(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
-        """Yield tensor, and shape where it is known, of each input that an observation fills."""
+        """Yield tensor, and shape if known, of each input that an observation fills."""
         contract = self.contract
         steps = contract.observation_steps
         several = (steps,) if steps > 1 else ()
@@ -395,7 +393,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(found == wanted, f"{key}.shape", f"{list(wanted)}, {why}", list(found))
 
     def topics(self) -> None:
-        """Check that no topic is taken."""
+        """Check that no topic is already used."""
         if (outside := self.contract.environment_state) is None:
             return
         images = [f"{name}/image_raw" for name in self.contract.cameras]
@@ -408,7 +406,7 @@ class _ChunkValidator(BodyValidator):
         )
 
     def files(self) -> None:
-        """Check that no path leaves the bundle, and that all graphs have the same back ends."""
+        """Check that no path leaves the bundle, and that all graphs have the same backends."""
         contract = self.contract
         self.paths(contract, {"golden": contract.golden})
         first = next(iter(contract.graphs.values())).artifacts
@@ -432,7 +430,7 @@ class _ChunkValidator(BodyValidator):
 
 
 def _features(graph: Graph | None) -> tuple[int, ...] | None:
-    """Return the shape of what an encoder gives, None where that is not known."""
+    """Return the shape of an encoder's output; None if unknown."""
     if graph is None or len(graph.outputs) != 1:
         return None
     return next(iter(graph.outputs.values())).shape

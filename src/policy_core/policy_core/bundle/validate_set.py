@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks of a policy set that need none of its bundles: names, ways between states."""
+"""Cross-checks of a policy set that do not need its bundles: names and transitions."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _OWN_POSES = (STAND, FIRST_TARGET, FIRST_FRAME)
 
 
 def validate_set(stated: SetFile, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a set."""
+    """Add contradictions between the fields of a set to `reader`."""
     check = _SetValidator(stated, reader)
     check.names()
     check.initial()
@@ -31,8 +31,6 @@ def validate_set(stated: SetFile, reader: Reader) -> None:
 
 
 class _SetValidator:
-    """Keeps the set and the reader at hand for the checks."""
-
     def __init__(self, stated: SetFile, reader: Reader) -> None:
         self._stated, self._states = stated, stated.states
         self._reader, self._expect = reader, reader.expect
@@ -49,7 +47,7 @@ class _SetValidator:
                 )
         for name in {*_OWN_POSES} & self._stated.poses.keys():
             self._reader.problem(
-                f"poses.{name}", "another name, since each set has such a pose", name
+                f"poses.{name}", "another name, since every set has a pose of this name", name
             )
         used = {member for state in self._states.values() for member in state.members}
         for name in self._stated.members:
@@ -58,7 +56,7 @@ class _SetValidator:
             )
 
     def initial(self) -> None:
-        """Check that RUN begins in a state in which the robot stands."""
+        """Check that RUN begins in a state in which the robot may stand."""
         name = self._stated.initial
         if self._known("initial", name):
             self._expect(
@@ -108,7 +106,7 @@ class _SetValidator:
         )
 
     def _way_back(self, key: str, name: str, state: SetState) -> None:
-        """Check that the way back to standing is there, and ends."""
+        """Check that the way back to standing exists and ends."""
         if state.stand:
             self._expect(
                 state.way_back is None,
@@ -135,7 +133,7 @@ class _SetValidator:
         )
 
     def _ways_back(self, name: str) -> Iterator[str]:
-        """Yield the states on the way back from one, to the first that was there already."""
+        """Yield the states on the way back from a state, up to the first repeated one."""
         seen = {name}
         while (state := self._states.get(name)) is not None and state.way_back is not None:
             name = state.way_back
@@ -145,7 +143,7 @@ class _SetValidator:
             seen.add(name)
 
     def reachable(self) -> None:
-        """Check that the robot can get to each state."""
+        """Check that every state is reachable."""
         if self._stated.initial not in self._states:
             return
         found, left = set[str](), [self._stated.initial]
@@ -173,7 +171,7 @@ class _SetValidator:
         self._expect(to != name, key, "another state", to)
 
     def _leads(self, key: str, name: str, to: str) -> None:
-        """Check that a transition leads from a state to another one."""
+        """Check that a state has a transition to another one."""
         leads = self._states[name].to
         self._expect(
             to in leads, key, f"a state that `states.{name}.to` leads to ({listed(leads)})", to

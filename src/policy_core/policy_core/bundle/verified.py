@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files whose SHA-256 is known: what is used is what was hashed, whatever happens meanwhile."""
+"""Files with a known SHA-256: the bytes in use are the bytes that were hashed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy_core.errors import BackendError, BundleError, Problem
 from policy_core.safe_files import reading
 
 LARGEST_BYTES = 1 << 28
-"""Of a file that is kept in memory: golden rows, statistics, a report."""
+"""Largest file that is kept in memory: golden rows, statistics, a report."""
 _BLOCK = 1 << 20
 _FOR_OTHERS = "get the whole bundle; one for some back ends only has no models for others"
 
@@ -22,7 +22,7 @@ def sha256_file(file: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits.
 
     Raises:
-        OSError: It cannot be read, or is no regular file.
+        OSError: The file cannot be read, or is not a regular file.
     """
     digest = hashlib.sha256()
     with reading(file) as stream:
@@ -32,10 +32,10 @@ def sha256_file(file: Path) -> str:
 
 
 def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
-    """Return the path of a file that is, now, the one that the contract means.
+    """Return the path of a file, after checking its hash.
 
     Raises:
-        BundleError: It is missing or another one.
+        BundleError: The file is missing or has a wrong hash.
     """
     for _ in _blocks(folder, entry):
         pass
@@ -45,7 +45,7 @@ def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
 def verified_bytes(
     folder: Path, entry: Artifact | File | Normalisation, largest: int = LARGEST_BYTES
 ) -> bytes:
-    """Return what a file of at most so many bytes holds.
+    """Return the content of a file, up to a largest size, after checking its hash.
 
     Raises:
         BundleError: As `verified`, or it is too large to be kept in memory.
@@ -66,10 +66,10 @@ def verified_bytes(
 
 
 def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
-    """Copy a file into `place`, a folder that only this user can change; return the copy.
+    """Copy a file into `place`, a folder that only this user can change; return the checked copy.
 
     Raises:
-        BackendError: There is no room.
+        BackendError: There is no space left.
         BundleError: As `verified`.
     """
     copy = place / Path(entry.file).name
@@ -86,7 +86,7 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
 
 
 def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[bytes]:
-    """Yield what a file holds; ends with an error where that was not what the contract means."""
+    """Yield the content of a file; raise an error at the end if its hash is wrong."""
     file, digest = folder / entry.file, hashlib.sha256()
     remedy = ""
     if isinstance(entry, Artifact):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's dial: how much of each joint's command in RUN is the policy's."""
+"""The operator's authority setting: the policy's share of each joint's command in RUN."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Index, JointTargets, OnFault
 
 AUTHORITY = "authority"
-"""What requests of it begin with in recordings."""
+"""Prefix of these requests in recordings."""
 
 
 class Rest(IntEnum):
-    """What a joint gets where the policy's share is below 1; numbers as in SetAuthority.srv."""
+    """The rest of a joint's command when the share is below 1; numbers as in SetAuthority.srv."""
 
     STAND = 0
-    """Position and gains of the stand."""
+    """Stand pose and stand gains."""
     FREEZE = 1
-    """The position that was commanded at the request, with the gains of the stand."""
+    """The position commanded at the request, with the stand gains."""
     DISABLE = 2
-    """No stiffness, the damping that follows a fault."""
+    """No stiffness, with the damping used after a fault."""
 
 
 class AuthorityRequest(NamedTuple):
-    """A setting of the dial; as text in recordings: `authority 0.5 freeze FL_*,FR_HipX`.
+    """An authority setting; as text in recordings: `authority 0.5 freeze FL_*,FR_HipX`.
 
     Attributes:
-        share: Of the policy, 0 to 1.
-        rest: What the joints get beside it.
-        joints: Names or patterns (`FL_*`); empty: all.
+        share: Share of the policy, 0 to 1.
+        rest: Source of the rest of the command.
+        joints: Names or patterns (`FL_*`); empty for all.
     """
 
     share: float
@@ -50,7 +50,7 @@ class AuthorityRequest(NamedTuple):
     joints: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return its text, from which `parse` makes an equal request."""
+        """Return its text, which `parse` converts back."""
         parts = [AUTHORITY, repr(float(self.share))]
         if self.joints or self.rest is not Rest.STAND:
             parts += [self.rest.name.lower(), *filter(None, [",".join(self.joints)])]
@@ -58,10 +58,10 @@ class AuthorityRequest(NamedTuple):
 
     @staticmethod
     def parse(text: str) -> AuthorityRequest:
-        """Return the request of a text.
+        """Parse a request.
 
         Raises:
-            KeyError, ValueError: It is not the text of such a request.
+            KeyError, ValueError: The text is not such a request.
         """
         name, share, rest, joints, *more = [*text.split(" "), "", ""]
         if name != AUTHORITY or any(more):
@@ -74,25 +74,25 @@ class AuthorityRequest(NamedTuple):
 
 
 class Authority(Stateful):
-    """Mixes the policy's targets with those of rest, joint by joint.
+    """Mixes the policy's targets with the rest targets, joint by joint.
 
-    Shares, and what is at rest, change within the contract's `blend_s`, however they are set.
+    Any change of share or rest takes effect gradually, over the contract's `blend_s`.
 
     Attributes:
-        names: Of the joints, as in the contract.
-        share: Of the policy, in force [joints], 0 to 1.
-        wanted: Where that goes [joints].
+        names: Joint names as in the contract.
+        share: Share of the policy in force [joints], 0 to 1.
+        wanted: Requested share [joints].
     """
 
     STATE_IN_PLACE = ("share", "wanted", "_rest", "_frozen", "_turn", "_before")
     PLAN = ("_step", "_may_disable", "_standing", "_limp")
 
     def __init__(self, body: Body, stand: Stand, limits: Limits) -> None:
-        """Leave everything to the policy."""
+        """Start with the full share for the policy."""
         self.names = body.joints.names
         joints = len(self.names)
         self._step = min(1.0, body.period_ns / limits.blend_ns) if limits.blend_ns else 1.0
-        """How far a share moves in a tick."""
+        """Change of a share per tick."""
         self._standing: F64 = stand.targets.block.copy()
         self._standing[0] = stand.pose
         self._limp: F64 = self._standing.copy()
@@ -106,19 +106,19 @@ class Authority(Stateful):
         self._rest: F64 = np.zeros(joints)
         """`Rest` of each joint, by number."""
         self._frozen: F64 = stand.pose.copy()
-        # What is at rest moves from `_before` to that of `_rest`, as `_turn` goes to 1.
+        # The rest targets move from those of `_before` to those of `_rest` while `_turn` goes to 1.
         self._turn: F64 = np.ones(joints)
         self._before: F64 = self._standing.copy()
         self.is_partial = False
-        """Whether a joint is not, or will not be, the policy's alone."""
+        """True if the share of a joint is, or will be, below 1."""
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what another one has saved."""
+        """Restore a saved state."""
         super().restore(saved)
         self._look()
 
     def forget(self) -> None:
-        """Leave everything to the policy."""
+        """Reset to the full share for the policy."""
         self.share[:] = self.wanted[:] = self._turn[:] = 1.0
         self._rest[:] = Rest.STAND
         self._look()
@@ -127,10 +127,10 @@ class Authority(Stateful):
         self.is_partial = bool((self.share < 1.0).any() or (self.wanted < 1.0).any())
 
     def select_joints(self, request: AuthorityRequest) -> Index:
-        """Return the places of the joints that a request is for.
+        """Return the indices of the joints that a request names.
 
         Raises:
-            RefusedError: It cannot be granted; with every reason.
+            RefusedError: The request cannot be granted; lists every reason.
         """
         found = list[str]()
         if not (math.isfinite(request.share) and 0.0 <= request.share <= 1.0):
@@ -150,13 +150,13 @@ class Authority(Stateful):
         return np.flatnonzero(np.any([*matches.values()], axis=0))
 
     def set(self, request: AuthorityRequest, joints: Index, pose: F64, *, at_once: bool) -> None:
-        """Take a request.
+        """Apply a request.
 
         Args:
-            request: It.
-            joints: Its joints, see `select_joints`.
-            pose: Position that is commanded now [joints], rad; what FREEZE holds.
-            at_once: Whether nothing moves by it, since the policy does not run.
+            request: The request.
+            joints: Indices of its joints; see `select_joints`.
+            pose: Commanded position [joints], rad, which FREEZE holds.
+            at_once: True to apply it without blending, since the policy does not run.
         """
         at_rest = self._at_rest()
         changes = joints
@@ -172,13 +172,13 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Have everything in force that is wanted: the blend of a run begins at 0."""
+        """Apply all requested values now; the blend of the run starts at 0."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()
 
     def advance(self) -> None:
-        """Go on by a tick of RUN."""
+        """Advance by one tick of RUN."""
         if not self.is_partial:
             return
         step, gap = self._step, self.wanted - self.share
@@ -188,11 +188,11 @@ class Authority(Stateful):
         self._look()
 
     def mix(self, targets: JointTargets, unposed: npt.NDArray[np.bool_]) -> None:
-        """Leave each joint's share of these targets, and add what is at rest.
+        """Scale these targets by each joint's share, and add the rest targets.
 
         Args:
-            targets: Those of the policy.
-            unposed: Which joints it does not command to a position [joints].
+            targets: Targets of the policy.
+            unposed: Joints that it does not command by position [joints].
         """
         rest = self._at_rest()
         targets.block *= self.share
@@ -200,7 +200,7 @@ class Authority(Stateful):
         np.copyto(targets.position, rest[0], where=unposed & (self.share < 1.0))
 
     def _at_rest(self) -> F64:
-        """Return what is at rest now, as `JointTargets.block`."""
+        """Return the present rest targets, laid out as `JointTargets.block`."""
         goal = np.where(self._rest == Rest.DISABLE, self._limp, self._standing)
         np.copyto(goal[0], self._frozen, where=self._rest == Rest.FREEZE)
         mixed: F64 = self._turn * goal + (1.0 - self._turn) * self._before
@@ -208,7 +208,7 @@ class Authority(Stateful):
 
 
 def refused(problems: Sequence[str]) -> RefusedError:
-    """Return the error that refuses a request, with every reason."""
+    """Return the error for a refused request, with every reason."""
     return RefusedError(
         words.REQUEST_REFUSED.format(wanted=AUTHORITY, problems="; ".join(problems))
     )

@@ -29,7 +29,7 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
 FADE_COMMAND = "fade_command"
-"""What recordings call this request."""
+"""Name of this request in recordings."""
 LOCK_TIMEOUT_S = 0.5
 TICK_HANGS = "a tick has not returned; the backend hangs"
 RESTART = "a tick still hangs in the backend; restart the process"
@@ -37,7 +37,7 @@ RESTART = "a tick still hangs in the backend; restart the process"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerStatus:
-    """What the status reports about the controller."""
+    """Status of the controller."""
 
     mode: Mode
     reason: str
@@ -50,10 +50,10 @@ class ControllerStatus:
 class Controller(Stateful):
     """Modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard's rules.
 
-    `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
-    requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
-    mode with reason and time (ns) for a log on another thread, to be popped from the left;
-    `latest_tick` is everything else that others see of a tick.
+    `tick` and all writes to `state`, `inputs` and `command` belong to the control thread; requests
+    and `snapshot` may be called from any thread. `edges` holds the latest mode changes with reason
+    and time (ns) for a log on another thread, to be popped from the left; `latest_tick` is the rest
+    of a tick's public result.
     """
 
     _BODY: ClassVar[tuple[str, ...]] = (
@@ -98,17 +98,17 @@ class Controller(Stateful):
         limits: Limits,
         clock: Callable[[], int],
     ) -> None:
-        """Tie the parts together; nothing is commanded before the first tick.
+        """Connect the parts; no command is sent before the first tick.
 
         Args:
             body: The robot's side of the contract.
-            policy: What runs in RUN.
-            state: What is measured; has `joint_pos` [joints].
-            inputs: Ages of what fills the state and whatever else the policy sees, by topic.
-            command: Of the velocity, where the policy takes one.
+            policy: The policy for RUN.
+            state: Measured state; has `joint_pos` [joints].
+            inputs: Ages of the state's inputs and all other inputs of the policy, by topic.
+            command: Velocity command, if the policy takes one.
             limits: Limits in force.
-            clock: The clock of `now_ns`, read after inference; under simulated time one that
-                stands still within a tick, so that a slow machine changes nothing.
+            clock: Clock of `now_ns`, read after inference. In simulated time it stands still within
+                a tick, so that a slow machine changes nothing.
         """
         self.limits, self._clock = limits, clock
         self._longest_gap_ns = limits.longest_gap_ns
@@ -127,9 +127,9 @@ class Controller(Stateful):
         self._fitness = MotionPrechecks(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source = self.inputs["joint_states"]
-        # The second of three locks, inside ControlLoop's; see "Locks" in docs/architecture.md.
+        # Second of three locks, inside ControlLoop's; see "Locks" in docs/architecture.md.
         self._lock = threading.Lock()
-        # A new object at each press, so that a reset does not clear one it has not seen.
+        # A new object per press, so that a reset never clears a press that it has not seen.
         self._estop: tuple[str] | None = None
         self._estop_noted = False
         self._driver_stopped = ""
@@ -139,18 +139,18 @@ class Controller(Stateful):
         self._granted_since = list[tuple[str, int]]()
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
-        # Each object of targets has one owner, which alone says what mode it is of: those of
-        # `_safe` are always of DAMP, and HOLD has its own.
+        # Each targets object has one owner and thereby one mode: `_safe` is always DAMP, and HOLD
+        # has its own.
         self._motions = {"stand": self._stand.targets, "run": self._run.targets}
         self._commanded_by = ""
-        """Which of them commanded last; empty in DAMP, and before one has."""
+        """The motion that commanded last; empty in DAMP, and before the first."""
         self._held = JointTargets(len(body.joints.names))
         self._held.mode = Mode.HOLD
 
     def start(self) -> None:
-        """Begin in DAMP, with nothing known of the robot; for each activation.
+        """Begin in DAMP without knowledge of the robot; called for each activation.
 
-        With `hold_measured` nothing is commanded before `damp` or `stand`.
+        With `hold_measured`, no command is sent before `damp` or `stand`.
         """
         if not self._latched:
             self._reason = words.STARTED
@@ -163,11 +163,11 @@ class Controller(Stateful):
             entry.reset()
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
-        """Return the targets of this tick; None where nothing is commanded, see `start`.
+        """Return the targets of this tick; None for no command, see `start`.
 
         Args:
             now_ns: Steady clock, or simulated time.
-            next_deadline_ns: When the next tick is due; a result after it is too late.
+            next_deadline_ns: Time of the next tick; a later result is too late.
         """
         with self._lock:
             gap_ns = now_ns - (now_ns if self._last_tick_ns is None else self._last_tick_ns)
@@ -188,7 +188,7 @@ class Controller(Stateful):
             return targets
 
     def _bound(self, targets: JointTargets | None) -> None:
-        """Bound the step of this tick, wherever its targets come from."""
+        """Limit the step of this tick, for targets from any source."""
         if targets is None:
             self._step.forget()
             return
@@ -197,7 +197,7 @@ class Controller(Stateful):
             self._safe.note(targets)
 
     def control_state(self) -> ControlState:
-        """Return a copy of all that the control path goes on from, between two ticks.
+        """Return a copy of the full state of the control path, between two ticks.
 
         Raises:
             RefusedError: A tick hangs.
@@ -206,17 +206,17 @@ class Controller(Stateful):
             return ControlState(tree=self.saved())
 
     def plan(self) -> dict[str, Any]:
-        """Return what the native core needs, inputs in their order."""
+        """Return the configuration of the native core, inputs in their order."""
         return {
             **super().plan(),
             "inputs": [each.plan() for each in self.inputs.values()],
         }
 
     def go_on_from(self, state: ControlState) -> None:
-        """Go on, bit for bit, where a controller of the same contract and limits has come to.
+        """Continue, bit for bit, from the state of a controller with the same contract and limits.
 
         Raises:
-            KeyError, TypeError, ValueError: The state is that of another controller.
+            KeyError, TypeError, ValueError: The state belongs to another controller.
             RefusedError: A tick hangs.
         """
         with self._between_ticks():
@@ -225,46 +225,45 @@ class Controller(Stateful):
             self.latest_tick.mode, self.latest_tick.reason = self.mode, self._reason
 
     def take_over(self, before: Controller) -> None:
-        """Go on where another controller of the same joints, inputs and rate has come to.
+        """Continue from another controller with the same joints, inputs and rate.
 
-        All but the policy's memory becomes this one's: mode, targets, latched fault, e-stop,
-        counters, ages and what was measured; `before` must get no tick and no request after that.
-        A robot that stands is commanded as before.
+        Everything except the policy's memory is taken over: mode, targets, latched fault, e-stop,
+        counters, ages and measurements. Afterwards `before` must receive no tick and no request.
+        The commands to a standing robot do not change.
 
         Raises:
-            RefusedError: The policy runs; or the robot stands, and would not go on standing in the
-                same way; or an arm is held beyond the new limits; or a tick hangs. `before` is as
-                it was.
+            RefusedError: The policy runs; or the robot stands and the new stand differs; or an arm
+                is held beyond the new limits; or a tick hangs. `before` is unchanged.
         """
         with before._between_ticks():
             before.require_stand_like(self._stand)
             saved, rests = before.saved(), before.mode is Mode.DAMP
             if rests and (found := self._safe.beyond(saved["safe"])):
-                # With the new limits the pose would be another one: the arm would move by itself.
+                # The new limits would change the pose, and the arm would move by itself.
                 raise RefusedError(
                     f"load refused: {'; '.join(found)}; move the arm within them first "
                     "(stand, or by hand and damp)"
                 )
             unknown = self._adopt(saved)
             if not rests and self._last_tick_ns is not None:
-                # As the tick before judged: no message was read since then.
+                # As judged at the previous tick: no message was read since then.
                 self._require_calm(unknown, self._last_tick_ns)
             self.edges = before.edges
 
     def adopt(self, state: ControlState) -> None:
-        """Go on where the controller of another policy for the same joints has come to.
+        """Continue from the state of another policy's controller for the same joints.
 
-        All but the policy's memory becomes this one's; a policy that runs goes on as it is.
+        Everything except the policy's memory is taken over; a running policy keeps running.
 
         Raises:
-            KeyError, TypeError, ValueError: The state is that of other joints.
+            KeyError, TypeError, ValueError: The state belongs to other joints.
             RefusedError: A tick hangs.
         """
         with self._between_ticks():
             self._adopt(state.tree)
 
     def _adopt(self, saved: Tree) -> list[str]:
-        """Take all but the policy's memory; return the fields that have not been measured."""
+        """Restore everything except the policy's memory; return the unmeasured fields."""
         unknown = self.state.take_sensed(saved["state"])
         for name in self.inputs.keys() & saved["inputs"].keys():
             self.inputs[name].restore(saved["inputs"][name])
@@ -277,7 +276,7 @@ class Controller(Stateful):
         """Raise RefusedError while a policy commands the robot.
 
         Raises:
-            RefusedError: One does.
+            RefusedError: A policy commands it.
         """
         if self.mode in (Mode.RUN, Mode.HOLD):
             raise RefusedError(
@@ -288,12 +287,12 @@ class Controller(Stateful):
         """Raise RefusedError unless a policy with this stand may take over in this mode.
 
         Raises:
-            RefusedError: The policy runs; or the robot stands, and not in the same way.
+            RefusedError: The policy runs; or the robot stands and its stand differs.
         """
         self.require_rest()
         found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
         if found:
-            raise _refused_load([f"{key} is another" for key in found])
+            raise _refused_load([f"{key} differs" for key in found])
 
     def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]
@@ -309,7 +308,7 @@ class Controller(Stateful):
             stale = self._pose_source.is_stale(now_ns)
             self._safe.watch(self._joint_pos, self.joint_check, gap_ns, stale=stale)
             return self.safe_targets()
-        # A fault holds the pose of the tick in which it is noticed, not one of long ago.
+        # A fault holds the pose of the tick that detects it, not an old one.
         self._safe.capture()
         if not 0 <= gap_ns <= self._longest_gap_ns:
             limit_ms = self._longest_gap_ns * 1e-6
@@ -330,7 +329,7 @@ class Controller(Stateful):
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:
-            # Before it is asked: what it answers is for now, whether HOLD ends or not.
+            # Before inference: its answer is for now, whether HOLD ends or not.
             self._pause(now_ns)
         try:
             finite = self._run.infer()
@@ -365,16 +364,16 @@ class Controller(Stateful):
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
-        """Keep commanding the last targets; DAMP when that has lasted too long."""
+        """Keep commanding the last targets; enter DAMP if this has lasted too long."""
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
             self.latest_tick.trip = Trip(rule=rule, reason=reason, latched=False)
-            # Before a motion has commanded anything, what was commanded last is the safe one.
+            # Before any motion has commanded, the last command was the safe one.
             last = self._motions.get(self._commanded_by, self._safe.targets)
             self._held.block[:] = last.block
             self._enter(Mode.HOLD, reason)
-        # By the clock, since the inference that failed may itself have taken that long.
+        # By the clock, since the failed inference may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self.limits.damp_after_ns:
             return self._latch(Rule.HELD_TOO_LONG, reason)
         return self._held
@@ -384,7 +383,7 @@ class Controller(Stateful):
         self._enter(self._held_mode, words.RECOVERED.format(why=self._reason))
 
     def _pause(self, now_ns: int) -> None:
-        """Leave out what was held since the last call."""
+        """Exclude the time held since the last call from the motions."""
         held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
         self._stand.pause(held_ns)
         self._run.pause(held_ns)
@@ -411,7 +410,7 @@ class Controller(Stateful):
         self._counters[rule] += 1
 
     def _act_on_estop(self) -> bool:
-        """Latch a pressed e-stop; return whether nothing was latched before."""
+        """Latch a pressed e-stop; return true if nothing was latched before."""
         if self._estop is None or self._estop_noted:
             return False
         self._estop_noted = True
@@ -432,32 +431,32 @@ class Controller(Stateful):
             self._enter_damp(words.LATCHED.format(rule=Rule.DRIVER.value, why=reason))
 
     def driver_stopped(self, reason: str) -> None:
-        """Enter DAMP with the next tick, because the driver follows no commands; never blocks.
+        """Enter DAMP at the next tick because the driver ignores commands; never blocks.
 
-        Nothing is latched: the driver itself follows again once it is commanded to damp.
+        No fault is latched: the driver follows again after a damp command.
         """
         self._driver_stopped = reason
 
     def estop(self, reason: str) -> JointTargets | None:
-        """Ask for DAMP without waiting for a tick; return what may be published at once.
+        """Request DAMP without waiting for a tick; return the targets to publish at once.
 
-        Never blocks: a tick that hangs in the runtime holds the lock.
+        Never blocks, although a tick that hangs in the runtime holds the lock.
         """
         self._estop = (reason,)
         return self.safe_targets()
 
     @property
     def estop_pressed(self) -> bool:
-        """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
+        """True if the e-stop was pressed and not reset: only safe targets may be sent."""
         return self._estop is not None
 
     def safe_targets(self) -> JointTargets | None:
-        """Return what is commanded after a fault; None where that is not known yet."""
+        """Return the targets after a fault; None if not yet known."""
         return self._safe.targets if self._safe.known else None
 
     @contextmanager
     def _between_ticks(self) -> Iterator[None]:
-        """Keep ticks out; a tick that hangs in the runtime must not hang the caller too."""
+        """Run between ticks; raise RefusedError instead of waiting for a tick that hangs."""
         if not self._lock.acquire(timeout=LOCK_TIMEOUT_S):
             raise RefusedError(TICK_HANGS)
         try:
@@ -468,8 +467,8 @@ class Controller(Stateful):
     def reset(self) -> None:
         """Clear a latched fault and the e-stop; the mode stays DAMP.
 
-        An e-stop that no tick has seen yet leads to DAMP first; one that is pressed while this
-        waits for a tick stays.
+        An e-stop that no tick has processed yet leads to DAMP first; a press during the wait for a
+        tick is kept.
 
         Raises:
             RefusedError: A tick hangs.
@@ -483,12 +482,12 @@ class Controller(Stateful):
                 self._granted_since.append(("reset", self._clock()))
 
     def damp(self, reason: str = words.DAMP_ASKED) -> None:
-        """Enter DAMP now and, with `hold_measured`, hold what is measured now.
+        """Enter DAMP now and, with `hold_measured`, hold the measured pose.
 
-        The reason of a latched fault stays.
+        The reason of a latched fault is kept.
 
         Raises:
-            RefusedError: A tick hangs; `estop` never waits. Or nothing is commanded, and no pose
+            RefusedError: A tick hangs; `estop` never waits. Or no command is being sent and no pose
                 is known that could be held.
         """
         with self._between_ticks():
@@ -506,7 +505,7 @@ class Controller(Stateful):
             self._granted_since.append(("damp", now_ns))
 
     def stop(self, reason: str) -> None:
-        """Enter DAMP after the last tick; nothing is commanded that was not before.
+        """Enter DAMP after the last tick; starts no command that was not being sent before.
 
         Raises:
             RefusedError: A tick hangs; `estop` never waits.
@@ -516,22 +515,22 @@ class Controller(Stateful):
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
-        """Latch a fault that was seen outside, such as a clock that ran backwards."""
+        """Latch a fault detected outside, such as a clock that ran backwards."""
         with self._between_ticks():
             self._latch(rule, reason)
 
     def reject_command(self) -> None:
-        """Count a velocity command that was not finite and is ignored."""
+        """Count a velocity command that is ignored because it is not finite."""
         self._count(Rule.BAD_COMMAND)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up from the pose that is held, else from the measured one.
+        """Stand up from the held pose, else from the measured one.
 
         Args:
-            problems: Reasons of the caller to refuse it.
+            problems: Further reasons to refuse, from the caller.
 
         Raises:
-            RefusedError: With all reasons to refuse it.
+            RefusedError: Lists every reason.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -548,10 +547,10 @@ class Controller(Stateful):
         """Let the policy take over.
 
         Args:
-            problems: Reasons of the caller to refuse it.
+            problems: Further reasons to refuse, from the caller.
 
         Raises:
-            RefusedError: With all reasons to refuse it.
+            RefusedError: Lists every reason.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -567,7 +566,7 @@ class Controller(Stateful):
             self._granted_since.append(("run", now_ns))
 
     def fade_command(self) -> None:
-        """Fade the velocity command to zero; no new one is taken before the next run.
+        """Fade the velocity command to zero; new commands are ignored until the next run.
 
         Raises:
             RefusedError: A tick hangs.
@@ -575,10 +574,10 @@ class Controller(Stateful):
         self.request(FADE_COMMAND, lambda: self.command.close(self._clock()))
 
     def set_authority(self, request: AuthorityRequest) -> None:
-        """Set which share of the command is the policy's in RUN.
+        """Set the policy's share of the command in RUN.
 
         Raises:
-            RefusedError: With all reasons to refuse it; or a tick hangs.
+            RefusedError: Lists every reason; or a tick hangs.
         """
         authority = self._run.authority
         joints = authority.select_joints(request)
@@ -596,14 +595,14 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Take the step towards the end of a run that an observer asks for, between two ticks.
+        """Take the step that an observer requests to end a run, between two ticks.
 
         Args:
-            verdict: Of the observer.
+            verdict: Verdict of the observer.
             stand: Asks the policy to stand up.
 
         Raises:
-            RefusedError: It is not possible now.
+            RefusedError: The step is not possible now.
         """
         if verdict.step is EndStep.FADE_COMMAND:
             self.fade_command()
@@ -615,14 +614,14 @@ class Controller(Stateful):
             self.fault(Rule.TRIAL, verdict.reason)
 
     def request(self, name: str, act: Callable[[], None]) -> None:
-        """Have something done between two ticks that a recording shows as a request.
+        """Execute an action between two ticks and record it as a request.
 
         Args:
-            name: What `granted` calls it.
-            act: Does it; where it raises an error, nothing was granted.
+            name: Name of the request in `granted`.
+            act: The action; if it raises, the request is not granted.
 
         Raises:
-            RefusedError: A tick hangs, or `act` refuses it.
+            RefusedError: A tick hangs, or `act` refuses.
         """
         with self._between_ticks():
             act()
@@ -639,7 +638,7 @@ class Controller(Stateful):
             raise RefusedError(words.REQUEST_REFUSED.format(wanted=wanted, problems=problems))
 
     def snapshot(self) -> ControllerStatus:
-        """Return mode, reason and counters; never blocks, so a tick may fall in between."""
+        """Return mode, reason and counters; never blocks, so a tick may change them meanwhile."""
         return self._snapshot(
             self._counters.values(),
             self._safe.silence,
@@ -659,7 +658,7 @@ class Controller(Stateful):
     ) -> ControllerStatus:
         mode, reason = self.mode, self._reason
         if self._estop is not None and not estop_noted:
-            # Pressed, and not seen by a tick yet: one may hang.
+            # Pressed, but not yet processed by a tick, which may hang.
             mode, latched = Mode.DAMP, True
             reason = words.LATCHED.format(rule=Rule.ESTOP.value, why=self._estop[0])
         return ControllerStatus(

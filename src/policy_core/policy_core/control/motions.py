@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that do not come from the policy: standing up, and what stands in after a fault."""
+"""Targets that do not come from the policy: standing up, and safe targets after a fault."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from policy_core.guard.joint_check import JointCheck, joint_turns, nearest_turn
 from policy_core.interfaces import F64, JointTargets, OnFault
 
 _FOLLOWED_RAD = 0.05
-"""So near to its command a joint follows it: under its load a servo arm sags by about as much."""
+"""Within this distance of its command a joint follows it: a servo arm sags about as much under
+load.
+"""
 
 
 class Stand(Stateful):
     """Moves from a measured pose to the contract's stand pose, through its `via` poses.
 
-    Each part of the way is a cubic curve of time that begins and ends at rest, so the joints rest
-    for an instant in each via pose. A via pose is left out unless it is nearer to the stand pose
-    than the measured pose is (Euclidean distance over joints with stiffness). No curve leads
-    further from the stand pose than the measured pose is, since all its ends lie in a ball about
-    the stand pose: a robot that stands does not draw its legs in.
+    Each segment is a cubic curve of time that begins and ends at rest, so the joints rest for an
+    instant in each via pose. A via pose is left out unless it is nearer to the stand pose than the
+    measured pose is (Euclidean distance over joints with stiffness). No curve leads further from
+    the stand pose than the measured pose, since all endpoints lie in a ball around the stand pose:
+    a standing robot does not draw its legs in.
     """
 
     STATE = ("_way", "_ends_ns", "_began_ns")
@@ -50,7 +52,7 @@ class Stand(Stateful):
         self.poses: F64 = np.array(positions)
         self.pose: F64 = self.poses[-1]
         self._durations_ns = [max(1, round(duration_s * 1e9)) for duration_s in durations_s]
-        # A joint without stiffness, a wheel, stands where it is.
+        # A joint without stiffness, such as a wheel, stands at any position.
         self._posed = self.targets.stiffness > 0.0
         self._tolerance: F64 = np.where(self._posed, stand.tolerance, np.inf)
         self._names = names
@@ -68,13 +70,13 @@ class Stand(Stateful):
     def _distance(self, pose: F64) -> float:
         """Return the distance from the stand pose over joints with stiffness.
 
-        Squares are added in the order of the joints, as C++ does it too.
+        Squares are added in joint order, as in C++.
         """
         ways = (pose - self.pose)[self._posed].tolist()
         return math.sqrt(reduce(lambda total, way: total + way * way, ways, 0.0))
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the motion was held."""
+        """Exclude a time in which the motion was held."""
         self._began_ns += duration_ns
 
     def update(self, now_ns: int) -> bool:
@@ -89,7 +91,7 @@ class Stand(Stateful):
         return share >= 1.0
 
     def differences(self, before: Stand) -> list[str]:
-        """Return what this one commands otherwise."""
+        """Return the differences of the commands from those of another stand motion."""
         mine, theirs = self.targets, before.targets
         same = {
             "stand.position": np.array_equal(self.pose, before.pose),
@@ -103,26 +105,26 @@ class Stand(Stateful):
         return [key for key, is_same in same.items() if not is_same]
 
     def far_off(self, joint_pos: F64) -> list[str]:
-        """Return the joints that are further from the stand pose than RUN may start from."""
+        """Return the joints that are too far from the stand pose for RUN to start."""
         far = np.flatnonzero(np.abs(joint_pos - self.pose) > self._tolerance)
         return [self._names[i] for i in far]
 
 
 def silence_words(*, known: bool, requested: bool) -> str:
-    """Return why nothing is commanded; empty where something is."""
+    """Return the reason why no command is sent; empty if commands are sent."""
     if known:
         return ""
     return words.SILENT_ASKED if requested else words.SILENT
 
 
 class SafeTargets(Stateful):
-    """What is commanded in DAMP, by the contract's `on_fault`; `targets` always say so.
+    """Targets of DAMP, as the contract's `on_fault` defines them.
 
-    With `hold_measured` that is a pose within the joints' position limits, and nothing before
-    `capture` or `hold` was called. Where a joint is about where it was commanded to be, it stays
-    commanded so; else it is held where it was measured, on the turn that is nearest to the command.
-    Of the two newest samples the one nearer to the command counts, joint by joint: one sample alone
-    does not move an arm.
+    With `hold_measured` they are a pose within the joints' position limits, and no command is sent
+    before `capture` or `hold`. A joint near its commanded position keeps that command; otherwise it
+    is held where it was measured, on the turn nearest to the command. Of the two newest samples,
+    the one nearer to the command counts, joint by joint, so that a single sample does not move an
+    arm.
     """
 
     STATE = ("known", "_sample_ns", "_lost", "_replaced", "_requested")
@@ -147,15 +149,15 @@ class SafeTargets(Stateful):
         step: StepBound,
         timeout_ns: int,
     ) -> None:
-        """Prepare the targets; `hold_measured` commands nothing before it is asked for a pose.
+        """Prepare the targets; with `hold_measured`, no command is sent before a pose is requested.
 
         Args:
-            body: Says what is commanded after a fault.
-            effort_limit: What the drives may use [joints], N·m.
-            joint_vel: Where velocities are measured with each pose [joints], rad/s. Beside one that
-                is no number positions are no pose: a driver that cannot read may make them up.
-            step: How far what is held may be from what was commanded last.
-            timeout_ns: A sample that came longer before the newest counts no more.
+            body: Defines the behaviour after a fault.
+            effort_limit: Largest effort of the drives [joints], N·m.
+            joint_vel: Velocities measured with each pose [joints], rad/s. Positions with a NaN
+                velocity are not a pose: a driver that cannot read may make them up.
+            step: Limit on the distance between a held pose and the last command.
+            timeout_ns: A sample older than the newest by more than this is ignored.
         """
         self._joint_vel, self._step, self._timeout_ns = joint_vel, step, timeout_ns
         self._names = names = body.joints.names
@@ -181,34 +183,34 @@ class SafeTargets(Stateful):
         self._sample_ns: int | None = None
         self._replaced = 0
         self.known = False
-        """Whether there is something to command."""
+        """True if there is a pose to command."""
         self.forget()
 
     def forget(self) -> None:
-        """Command nothing before a request, where a pose is held; for each activation."""
+        """Send no command before a request, if a pose is held; called for each activation."""
         self.known = not self._holds
-        # Another thread may be sending `targets`: they stay finite.
+        # Another thread may be sending `targets`, so they stay finite.
         self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
         self._sample_ns = None
         self._lost, self._requested = True, False
 
     @property
     def silence(self) -> str:
-        """Why nothing is commanded, in words; empty where something is."""
+        """Reason why no command is sent; empty if commands are sent."""
         return silence_words(known=self.known, requested=self._requested)
 
     def note(self, commanded: JointTargets) -> None:
-        """Take down what is commanded in a motion."""
+        """Record the command of a motion."""
         if self._holds:
             self._commanded[:] = commanded.position
             self.targets.position[:] = self._step.within(self.targets.position)
 
     def see(self, joint_pos: F64, sample_ns: int | None) -> None:
-        """Take down a sample that is believed, unless it is the one of the last call.
+        """Record a trusted sample, unless it is the sample of the last call.
 
         Args:
             joint_pos: Measured [joints], rad.
-            sample_ns: When it was measured; None before the first one.
+            sample_ns: Time of measurement; None before the first one.
         """
         last_ns = self._sample_ns
         if not self._holds or sample_ns in (None, last_ns) or not self._is_pose(joint_pos):
@@ -223,10 +225,10 @@ class SafeTargets(Stateful):
         self._newest[:], self._sample_ns = joint_pos, sample_ns
 
     def capture(self) -> None:
-        """Hold the pose that was seen last from now on, where that is the fault behaviour.
+        """Hold the last observed pose from now on, if that is the fault behaviour.
 
-        The targets are as near to it as the bound of a step lets them; the ticks of DAMP go on from
-        there, and bring a joint back that was beyond its limits where nothing was commanded.
+        The targets get as near to it as the step limit allows; later ticks of DAMP continue from
+        there, and bring back a joint that was beyond its limits while no command was sent.
         """
         if not self._holds or self._sample_ns is None:
             return
@@ -240,24 +242,24 @@ class SafeTargets(Stateful):
         self._requested = self.known = True
 
     def hold(self) -> None:
-        """Hold the pose that was seen last; ticks of DAMP go there within the velocity limits."""
+        """Hold the last observed pose; ticks of DAMP move there within the velocity limits."""
         if not self.known:
             self.capture()
         elif self._holds and self._sample_ns is not None:
             self._goal[:] = self.within_limits(self._held_pose(self.targets.position))
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
-        """Hold in DAMP what was held, unless the joints were moved in an outage.
+        """Keep the held pose in DAMP, unless the joints were moved during an outage.
 
-        An arm that is found elsewhere after an outage does not go back: nothing is commanded until
-        its pose is believed. One that sags below its target has not been moved. A pose that none
-        led to, while its source was never silent, is not followed.
+        An arm found elsewhere after an outage does not move back: no command is sent until its pose
+        is trusted. An arm that sags below its target counts as not moved. An implausible jump of a
+        source that was never silent is not followed.
 
         Args:
-            joint_pos: What is believed [joints].
-            check: What judges the samples.
+            joint_pos: Trusted positions [joints].
+            check: Plausibility check of the samples.
             gap_ns: Time since the last tick.
-            stale: Whether no sample was believed for too long.
+            stale: True if no sample was trusted for too long.
         """
         if not self._holds:
             return
@@ -274,39 +276,39 @@ class SafeTargets(Stateful):
             self._go_on(gap_ns)
 
     def _find(self, joint_pos: F64, *, replaced: bool) -> None:
-        """Go on after an outage with what was held, or hold the pose of an arm that was moved."""
+        """Resume the held pose after an outage, or hold the pose of an arm that was moved."""
         if not replaced and self._moved(joint_pos):
             self.hold()
         self.known = True
 
     def _go_on(self, gap_ns: int) -> None:
-        """Bring the targets nearer to the pose that is to be held, by the time that has passed."""
+        """Move the targets towards the held pose, by the time that has passed."""
         position = self.targets.position
         stride = self._speed * min(max(gap_ns, 0), self._period_ns)
         position += np.clip(self._goal - position, -stride, stride)
         self._commanded[:] = position
 
     def within_limits(self, pose: F64) -> F64:
-        """Return a pose [joints], rad, brought into the joints' position limits."""
+        """Return a pose [joints], rad, clipped to the joints' position limits."""
         return np.clip(pose, self._low, self._high)
 
     def _held_pose(self, commanded: F64) -> F64:
-        """Return the pose [joints] that is held where these positions are commanded."""
+        """Return the pose [joints] that is held after these commanded positions."""
         measured = nearest_turn(self._seen, commanded, self._turns)
         return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
 
     def _moved(self, joint_pos: F64) -> bool:
-        """Return whether a joint is far from where it is held, and from where it was measured."""
+        """Return true if a joint is far both from its held position and from its last sample."""
         moved = nearest_turn(joint_pos, self._measured, self._turns) - self._measured
         far: npt.NDArray[np.bool_] = self._far(joint_pos) & (np.abs(moved) > self._tolerance)
         return bool(far.any())
 
     def motion_start(self, joint_pos: F64) -> F64:
-        """Return where a motion begins [joints]: at what is held, else at what is measured."""
+        """Return the start of a motion [joints]: the held pose, else the measured one."""
         return self.targets.position if self._holds and self.known else joint_pos
 
     def contradictions(self, joint_pos: F64) -> list[str]:
-        """Return the reasons why a motion cannot start where the joints are measured [joints]."""
+        """Return the reasons why a motion cannot start from the measured positions [joints]."""
         if not self._holds:
             return []
         return [
@@ -317,18 +319,18 @@ class SafeTargets(Stateful):
         ]
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
-        """Return which joints are far from where they were held last [joints]."""
+        """Return the joints that are far from where they were held last [joints]."""
         held = self.targets.position
         far = np.abs(nearest_turn(joint_pos, held, self._turns) - held) > self._tolerance
         return far & self._is_pose(joint_pos)
 
     def _is_pose(self, joint_pos: F64) -> bool:
-        """Return whether these can be measured positions [joints]."""
+        """Return true if these can be measured positions [joints]."""
         velocity = joint_pos if self._joint_vel is None else self._joint_vel
         return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
     def beyond(self, saved: Tree) -> list[str]:
-        """Return the joints that are held, as another one has saved, outside of these limits."""
+        """Return the joints that another controller's saved pose holds beyond these limits."""
         goal: F64 = saved["goal"]
         outside = (goal < self._low) | (goal > self._high)
         return [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reasons to refuse motion: inputs that are stale or broken, tilt, joints out of limits."""
+"""Reasons to refuse motion: stale or invalid inputs, tilt, joints beyond their limits."""
 
 import math
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
 _LIMIT_SLACK_RAD = 0.1
-"""A leg that rests on its mechanical stop is measured a little beyond it."""
+"""A leg resting on its mechanical stop measures slightly beyond it."""
 
 
 class MotionPrechecks(Stateful):
-    """Judges the measured state; each method says in words what is wrong, "" for nothing."""
+    """Checks of the measured state; each method describes the problem, or returns ""."""
 
     PLAN = ("_low", "_high", "_upright_z")
 
@@ -30,13 +30,13 @@ class MotionPrechecks(Stateful):
         inputs: Mapping[str, Input],
         max_tilt_rad: float | None,
     ) -> None:
-        """Judge `state`; with `max_tilt_rad` it must have `gravity_body`."""
+        """Check `state`; with `max_tilt_rad` it must have `gravity_body`."""
         self._names = body.joints.names
         self._state = state
         self._needed = tuple(i for i in inputs.values() if i.timeout_ns is not None)
         self._watched = tuple(i for i in self._needed if i.stops_all)
         self._max_tilt_rad = max_tilt_rad
-        # Where less than the limit, no angle has to be computed.
+        # Below this value, no angle has to be computed.
         self._upright_z = -math.cos(max_tilt_rad or 0.0)
         self._gravity = state["gravity_body"] if max_tilt_rad is not None else None
         self._joint_pos = state["joint_pos"]
@@ -44,18 +44,18 @@ class MotionPrechecks(Stateful):
         self._high = body.joints.position_max + _LIMIT_SLACK_RAD
 
     def not_finite(self) -> str:
-        """Name the fields that hold NaN or infinite values."""
+        """Return the fields that hold NaN or infinite values."""
         return "" if self._state.is_finite() else ", ".join(self._state.not_finite())
 
     def stale(self, now_ns: int) -> tuple[Rule, str] | None:
-        """Name the first input that is too old for the robot to go on, and the rule of it."""
+        """Return the first input that is too old to continue, and its rule."""
         for watched in self._watched:
             if watched.is_stale(now_ns):
                 return _stale_rule(watched), watched.describe(now_ns)
         return None
 
     def tilted(self) -> str:
-        """Say how far the body is tilted beyond the limit."""
+        """Return how far the body is tilted beyond the limit."""
         if self._gravity is None or self._max_tilt_rad is None:
             return ""
         if self._gravity.item(2) < self._upright_z:

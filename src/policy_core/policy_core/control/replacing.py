@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a policy may replace another one while a node is active."""
+"""Check that a policy may replace another one while a node is active."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _REMEDY = "clean the node up and configure it with this bundle"
 def require_replaceable(
     running: HostedContract, inputs: Iterable[str], bundle: Bundle, new_inputs: Iterable[str]
 ) -> None:
-    """Raise unless what was built for a running policy fits another bundle as well.
+    """Raise unless the parts built for a running policy also match another bundle.
 
-    That is whatever a robot or a controller behind the command counts on: joints in their order,
-    rate, inputs, and what is commanded after a fault.
+    They are what a robot or a controller behind the command relies on: joint order, rate, inputs,
+    and behaviour after a fault.
 
     Args:
-        running: Contract of the policy that runs.
-        inputs: What it subscribes to.
-        bundle: What is to replace it.
-        new_inputs: What that one subscribes to.
+        running: Contract of the running policy.
+        inputs: Topics that it subscribes to.
+        bundle: Its replacement.
+        new_inputs: Topics that the replacement subscribes to.
 
     Raises:
-        BundleError: With everything that does not fit.
+        BundleError: Lists every difference.
     """
     before, now = _facts(running, inputs), _facts(bundle.contract, new_inputs)
     problems = [
@@ -37,7 +37,7 @@ def require_replaceable(
             key=key,
             found=found,
             remedy=_REMEDY,
-            expected=f"{expected}, as the policy in use has it",
+            expected=f"{expected}, as in the policy in use",
         )
         for (key, expected), (_, found) in zip(before, now, strict=True)
         if found != expected

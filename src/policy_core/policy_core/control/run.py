@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that come from the policy: inferred, bounded, blended in after standing."""
+"""Targets that come from the policy: inferred, limited, and blended in after standing."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run(Stateful):
-    """Runs the policy; `targets` are those of the last `update`. What it does is in the tick."""
+    """Runs the policy; `targets` are those of the last `update`, the details are in the tick."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
     PLAN = ("_policy", "_bounds", "targets", "authority")
@@ -34,7 +34,7 @@ class Run(Stateful):
         effort_limit: F64,
         tick: Tick,
     ) -> None:
-        """Blend from the targets of `stand`, where its motion has ended."""
+        """Blend from the final targets of `stand`."""
         self._policy, self._stand, self._tick = policy, stand, tick
         self._bounds = TargetBounds(body, policy.action, limits.margin)
         self._blend_ns = limits.blend_ns
@@ -47,48 +47,48 @@ class Run(Stateful):
         tick.authority = self.authority.share
         self._began_ns = 0
         self.clipped_ticks = 0
-        """Ticks in a row in which step or effort were beyond their bounds."""
+        """Consecutive ticks in which step or effort exceeded a limit."""
 
     @property
     def change(self) -> str:
-        """What has changed in who commands with the last `update`, in words; or empty."""
+        """Description of a change of commanding members in the last `update`; or empty."""
         return self._policy.change
 
     @property
     def is_finite(self) -> bool:
-        """Whether all that the policy asks for after the guard's bounds is finite."""
+        """True if all of the policy's targets are finite after the guard's limits."""
         target = self._policy.action.command
         return math.isfinite(target.dot(target))
 
     @property
     def pose(self) -> F64:
-        """What is commanded [joints], rad; where that is no position, what is measured."""
+        """Commanded position [joints], rad; the measured one for joints without one."""
         return np.where(self._unposed, self._joint_pos, self.targets.position)
 
     def begin(self, now_ns: int) -> None:
-        """Start clean, from the stand pose."""
+        """Start without memory, from the stand pose."""
         self._policy.reset()
         self._bounds.reset(self._stand.pose)
         self.authority.begin()
         self._began_ns, self.clipped_ticks = now_ns, 0
 
     def adopt(self, saved: Tree) -> None:
-        """Go on as the run of another policy for the same joints, without what that remembers."""
+        """Continue the run of another policy for the same joints, without that policy's memory."""
         self._restore(self.STATE[1:], saved)
 
     def _restore(self, names: Sequence[str], saved: Tree) -> None:
-        if "authority" not in saved:  # of a recording that was made before there was one
+        if "authority" not in saved:  # missing in older recordings
             self.authority.forget()
             names = [name for name in names if name != "authority"]
         super()._restore(names, saved)
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the last targets were held."""
+        """Exclude a time in which the last targets were held."""
         self._began_ns += duration_ns
         self._policy.pause(duration_ns)
 
     def infer(self) -> bool:
-        """Run the model; return whether its result is finite.
+        """Run the model; return true if its result is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -102,7 +102,7 @@ class Run(Stateful):
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
         """Turn the result into `targets`; return the rules that changed them."""
-        # A request may carry a time a little after that of the tick it comes before.
+        # The time of a request may be slightly after that of the tick that follows it.
         elapsed_ns = max(0, now_ns - self._began_ns)
         share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
         command, action = self._policy.commit(), self._policy.action
@@ -117,7 +117,7 @@ class Run(Stateful):
         return (*map(Rule, action.clipped), *acted) if action.clipped else acted
 
     def _fill(self, share: float) -> None:
-        """Write the policy's command and gains into `targets`, with this share of them."""
+        """Write this share of the policy's command and gains into `targets`."""
         self._policy.action.fill(self.targets)
         self.authority.advance()
         if self.authority.is_partial:
@@ -126,7 +126,7 @@ class Run(Stateful):
             self._blend(share)
 
     def _blend(self, share: float) -> None:
-        """Mix this share of the policy's targets with those of standing."""
+        """Blend this share of the policy's targets with the stand targets."""
         mixed, stand = self.targets, self._stand.targets
         mixed.block *= share
         mixed.block += (1.0 - share) * stand.block

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What observers see and answer: one tick of a controller, and how they ask to end a run."""
+"""The interface for observers: one tick of a controller, and their requests to end a run."""
 
 from __future__ import annotations
 
@@ -18,39 +18,38 @@ from policy_core.observation.state import StateVector
 
 
 class Tick:
-    """The latest tick of a controller, after it happened; observers read it and change nothing.
+    """The latest tick of a controller, after it happened; observers must not modify it.
 
-    There is one per controller, made once; each tick overwrites it on the control thread, to which
-    all reading belongs: who keeps something of it copies it. Times in ns.
+    Each controller has one `Tick` object and overwrites it in each tick on the control thread.
+    Observers read it on that thread, and copy what they keep. Times in ns.
 
     Attributes:
-        state: What was measured and what the policy made of it.
-        inputs: Ages of what fills the state, by topic.
-        control_state: Returns a copy of all that the controller goes on from after this tick; None
-            where that was not kept and ticks have gone on. RefusedError: a tick hangs.
+        state: Measured state, and the fields that the policy computes.
+        inputs: Ages of the state's inputs, by topic.
+        control_state: Returns a copy of the controller's full state after this tick; None if it was
+            not kept and later ticks have run. RefusedError: a tick hangs.
         now_ns: Time of the tick, on the clock of ages and motions.
-        mode: At the end of the tick, whatever was asked for since.
-        reason: Of that mode, in words.
-        trip: Rule that latched a fault or began a HOLD last, in this tick or before or right after
-            it; a new object each time. None: none has.
-        granted: Requests that were granted between the tick before and this one, in their order,
-            with their times.
-        asked: Whether the policy was asked for a target.
-        begins: Where it was asked: whether it was clean then, so that a run begins.
-        taken: Whether it was asked and its answer was taken, not dropped.
-        target: Where it was taken: what the policy asks for after the guard's bounds, before it is
-            blended in [joints]. Always the same array.
-        authority: Share of the policy that the operator leaves it [joints], 0 to 1. Always the
-            same array.
-        blend: Where it was taken: share of the policy in the targets, 0 to 1.
-        clipped_ticks: Where it was taken: ticks in a row in which step or effort were beyond their
-            bounds.
-        targets: What the controller returned; what was sent instead, where a host sends it. None:
-            nothing.
-        sequence: Number of the command that was sent; None where none was.
+        mode: At the end of the tick, before any later request.
+        reason: Reason of that mode, in words.
+        trip: Rule that last latched a fault or began a HOLD, in this tick, before it or right after
+            it; a new object each time. None if there was none.
+        granted: Requests granted between the previous tick and this one, in order, with their
+            times.
+        asked: True if the policy was asked for a target.
+        begins: If asked: true if the policy had no memory, so that a run begins.
+        taken: True if the policy was asked and its answer was used.
+        target: If taken: the policy's target after the guard's limits, before blending [joints].
+            Always the same array.
+        authority: Share of the command that the operator grants the policy [joints], 0 to 1. Always
+            the same array.
+        blend: If taken: share of the policy in the targets, 0 to 1.
+        clipped_ticks: If taken: consecutive ticks in which step or effort exceeded a limit.
+        targets: Targets that the controller returned, or that the host sent instead; None if
+            nothing was sent.
+        sequence: Number of the sent command; None if none was sent.
         stamp_ns: Time of the tick on the clock of stamps and logs.
         duration_ns: From the sampling of the inputs to the command.
-        missed: Deadlines before this tick at which none could start.
+        missed: Deadlines before this tick at which no tick could start.
     """
 
     __slots__ = (
@@ -83,12 +82,12 @@ class Tick:
         target: F64,
         control_state: Callable[[], ControlState | None],
     ) -> None:
-        """Show a controller that has not ticked yet.
+        """Represent a controller that has not ticked yet.
 
         Args:
-            state: What is measured comes into it.
-            inputs: Ages of it, by topic.
-            target: What the policy asks for comes into it [joints].
+            state: Receives the measurements.
+            inputs: Their ages, by topic.
+            target: Receives the policy's target [joints].
             control_state: As the attribute.
         """
         self.state, self.inputs, self.target = state, inputs, target
@@ -113,14 +112,14 @@ class Tick:
         duration_ns: int,
         missed: int = 0,
     ) -> None:
-        """Add what only the host knows, once it has sent the command.
+        """Add what only the host knows, after it has sent the command.
 
         Args:
-            targets: What it sent; None where it sent nothing.
-            sequence: Number of that command; None where it sent nothing.
+            targets: Targets that it sent; None if it sent nothing.
+            sequence: Number of that command; None if it sent nothing.
             stamp_ns: Time of the tick on the clock of stamps and logs.
             duration_ns: From the sampling of the inputs to the command.
-            missed: Deadlines before this tick at which none could start.
+            missed: Deadlines before this tick at which no tick could start.
         """
         self.targets, self.sequence = targets, sequence
         self.stamp_ns, self.duration_ns, self.missed = stamp_ns, duration_ns, missed
@@ -130,17 +129,17 @@ class EndStep(Enum):
     """A step towards the end of a run; the last one ends it."""
 
     FADE_COMMAND = "fade_command"
-    """The velocity command fades to zero, and no new one is taken before the next run."""
+    """The velocity command fades to zero; new ones are ignored until the next run."""
     STAND = "stand"
-    """The robot stands up, a set after its way back."""
+    """The robot stands up; a set first takes its way back."""
     DAMP = "damp"
-    """What is commanded after a fault, with nothing latched."""
+    """The robot gets the command that follows a fault, but no fault is latched."""
     FAULT = "fault"
     """The fault `trial` is latched."""
 
 
 class RunVerdict(NamedTuple):
-    """How an observer asks its host to end a run; `Controller.end_run` does it.
+    """Request of an observer to end a run; `Controller.end_run` executes it.
 
     Attributes:
         step: The step to take after this tick.

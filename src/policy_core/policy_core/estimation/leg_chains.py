@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the points of all feet are, and how they move, in the frame of the base."""
+"""Positions and velocities of all foot points, in the base frame."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ _NEXT, _AFTER = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
 def cross(a: F64, b: F64) -> F64:
-    """Return a x b of arrays [..., 3]; of small ones faster than `numpy.cross`."""
+    """Return a x b of arrays [..., 3]; for small ones faster than `numpy.cross`."""
     return a.take(_NEXT, -1) * b.take(_AFTER, -1) - a.take(_AFTER, -1) * b.take(_NEXT, -1)
 
 
 class LegChains:
-    """The chains of all legs, computed together: each has as many joints and points as the others.
+    """The kinematic chains of all legs, computed together; all have equally many joints and points.
 
     A point p of the last link moves at `turn` x p - `moment`, seen from the base.
 
     Attributes:
-        points: Places of the points [legs, points, 3], m.
-        radius: Of the feet about them [legs, points, 1], m.
+        points: Positions of the points [legs, points, 3], m.
+        radius: Radius of the foot about each point [legs, points, 1], m.
         turn: Angular velocity of each last link [legs, 3], rad/s.
-        moment: Sum over the joints of their rate about their axis, x their place [legs, 3], m/s.
+        moment: Sum over the joints of their rate about their axis, x their position [legs, 3], m/s.
     """
 
     def __init__(self, legs: Sequence[Leg], joint_names: Sequence[str]) -> None:
         """Resolve names into indices.
 
         Args:
-            legs: Those of a valid contract.
+            legs: Legs of a valid contract.
             joint_names: Order of the joint arrays.
         """
         chains = [_list_joints(leg.chain) for leg in legs]
         joints = [[joint_names.index(joint) for joint, *_ in chain] for chain in chains]
         self._index = np.array(joints).T
-        # The turn of a joint is F (1 + sin K + (1 - cos) K K), K x being axis x x (Rodrigues).
+        # The rotation of a joint is F (1 + sin K + (1 - cos) K K), where K x = axis x x
+        # (Rodrigues).
         self._constant, self._sine, self._cosine = (
             np.array([[part(*link[1:]) for link in chain] for chain in chains]).swapaxes(0, 1)
             for part in (_constant, _sine, _cosine)
@@ -61,7 +62,7 @@ class LegChains:
         self.moment: F64 = np.zeros((len(legs), 3))
 
     def update(self, joint_pos: F64, joint_vel: F64) -> None:
-        """Compute all of it for the joints of now [joints], rad and rad/s."""
+        """Compute all attributes for these joints [joints], rad and rad/s."""
         angle = joint_pos.take(self._index)[..., None, None]
         links = self._constant + np.sin(angle) * self._sine + np.cos(angle) * self._cosine
         for number in range(1, len(links)):
@@ -77,7 +78,7 @@ _Joint = tuple[str, F64, F64, F64]
 
 
 def _list_joints(chain: Sequence[ChainLink]) -> list[_Joint]:
-    """Return the joints of a chain; what does not move is a part of the offset of the next."""
+    """Return the joints of a chain; a fixed link is merged into the offset of the next."""
     joints, before = list[_Joint](), np.eye(4)
     for link in chain:
         before = before @ _offset(link)
@@ -89,7 +90,7 @@ def _list_joints(chain: Sequence[ChainLink]) -> list[_Joint]:
 
 
 def _tail(chain: Sequence[ChainLink]) -> F64:
-    """Return what follows the last joint [4, 4]."""
+    """Return the fixed transform after the last joint [4, 4]."""
     tail = np.eye(4)
     for link in chain:
         tail = np.eye(4) if link.joint is not None else tail @ _offset(link)
@@ -97,7 +98,7 @@ def _tail(chain: Sequence[ChainLink]) -> F64:
 
 
 def _offset(link: ChainLink) -> F64:
-    """Return the fixed part of a link [4, 4]."""
+    """Return the fixed transform of a link [4, 4]."""
     x, y, z, w = np.array(link.quat_xyzw) / np.linalg.norm(link.quat_xyzw)
     made = np.eye(4)
     made[:3, :3] += 2.0 * (w * _skew(np.array([x, y, z])) + _squared(np.array([x, y, z])))

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The velocity of the base from the legs that stand and the accelerometer, as a Kalman filter.
+"""Base velocity from stance legs and accelerometer, estimated by a Kalman filter.
 
-A foot that stands is at rest in the world, so its leg shows how the base moves; between such looks
-the accelerometer goes on, less its bias. That is the filter of Bloesch et al. (RSS 2012) and
-Hartley et al. (RSS 2018), reduced: the IMU gives the orientation, the feet's places are
-eliminated, and the noise is the same in all directions, so that velocity and bias have a covariance
-of three numbers. docs/estimation.md has its error.
+A foot in stance is at rest in the world, so its leg measures the motion of the base; between these
+measurements the filter integrates the accelerometer, less its bias. This is the filter of Bloesch
+et al. (RSS 2012) and Hartley et al. (RSS 2018), reduced: the IMU gives the orientation, the foot
+positions are eliminated, and the noise is isotropic, so that velocity and bias have a covariance of
+three numbers. docs/estimation.md states its error.
 
-Which feet stand is seen from the legs alone. A point that stands moves as the filter expects, a
-point in the air as it likes: the likelihoods of both weigh it (probabilistic data association). A
-foot that slips moves, too, and so loses its weight.
+Stance is detected from the legs alone. A stance point moves as the filter expects, a swing point
+moves freely; the two likelihoods give its weight (probabilistic data association). A slipping foot
+moves as well, and so loses its weight.
 """
 
 from __future__ import annotations
@@ -26,54 +26,59 @@ from policy_core.interfaces import F64
 
 GRAVITY = 9.81
 LONGEST_STEP_S = 0.1
-"""After a longer gap between two samples the velocity is as uncertain as at the start."""
+"""After a longer gap between two samples, the velocity is as uncertain as at the start."""
 _START_STD = 1.0
-"""What the velocity may be at the start, m/s: the robot lies or stands, or it walks already."""
+"""Standard deviation of the velocity at the start, m/s: the robot lies, stands, or already walks.
+"""
 _POINT_STD = 0.02
-"""Of the velocity of a point that stands, m/s: it rolls, the ground and the leg yield."""
+"""Standard deviation of the velocity of a stance point, m/s: it rolls, and ground and leg yield."""
 _POINT_CORRELATION_S = 0.03
-"""For about so long such an error stays: a longer look shows more, a faster sensor does not."""
+"""Correlation time of that error: a longer observation adds information, a faster sensor does not.
+"""
 _DRIFT, _SAMPLED = 0.1, 1.5
-"""Noise of the accelerometer's integral, m/s per root s; and how far a sample is from the mean over
-its step, m/s^2: feet that touch down shake the base."""
+"""Noise of the accelerometer's integral, m/s per root s; and deviation of a sample from the mean
+over its step, m/s^2: touchdowns shake the base.
+"""
 _LOST_S = 0.3
-"""So long without a point that stands, the estimate begins again: no gait is in the air longer."""
+"""Without a stance point for this long, the estimate restarts: no gait has a longer flight phase.
+"""
 _BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
-"""Of the accelerometer's bias at the start, m/s^2, and how it changes, m/s^2 per root s: an offset,
-and gravity that a wrong tilt shows."""
+"""Standard deviation of the accelerometer bias at the start, m/s^2, and its random walk, m/s^2 per
+root s: an offset, plus gravity seen through a tilt error.
+"""
 _SWING_STD = 1.0
-"""Of the velocity of a point in the air, m/s."""
+"""Standard deviation of the velocity of a swing point, m/s."""
 _STANDS = 0.05
-"""Share of points that stand, before anything is seen: small, since a swinging one does harm."""
+"""Prior probability of stance: small, because a swing point taken for stance does harm."""
 _ADAPTS_S = 0.2
 """Time constant of the height."""
 
 
 class VelocityEstimator:
-    """Estimates how the base moves, sample by sample; it has no clock of its own.
+    """Estimates the base velocity, sample by sample; it has no clock of its own.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
-        variance: Of each of its components, m^2/s^2.
-        standing: Probability that a point of a foot stands [legs, points].
-        height_m: Height of the base above the points that stand; NaN until one stood.
+        variance: Variance of each component, m^2/s^2.
+        standing: Stance probability of each foot point [legs, points].
+        height_m: Height of the base above the stance points; NaN until the first stance.
     """
 
     def __init__(self, estimation: Estimation, joint_names: Sequence[str]) -> None:
         """Begin at rest.
 
         Args:
-            estimation: Of a valid contract.
+            estimation: Section of a valid contract.
             joint_names: Order of the joint arrays.
         """
         self._legs = LegChains(estimation.legs, joint_names)
         x, y, z = estimation.imu_m
-        # Its velocity, if the base turns: ang_vel_body x imu_m.
+        # Velocity of the IMU due to base rotation: ang_vel_body x imu_m.
         self._lever = np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was."""
+        """Reset to the initial state."""
         self.lin_vel_body: F64 = np.zeros(3)
         self.standing: F64 = np.zeros(self._legs.points.shape[:2])
         self.height_m = math.nan
@@ -97,12 +102,12 @@ class VelocityEstimator:
         """Take a sample; every value must be finite.
 
         Args:
-            step_s: Time since the sample before; one of 0 or less is ignored.
+            step_s: Time since the previous sample; a sample with 0 or less is ignored.
             joint_pos: Positions [joints], rad.
             joint_vel: Velocities [joints], rad/s.
-            quat_xyzw: Orientation [4], body to world, of unit length; only the tilt counts.
+            quat_xyzw: Orientation [4], body to world, of unit length; only the tilt is used.
             ang_vel_body: Angular velocity [3], rad/s, body frame.
-            lin_acc_body: What the accelerometer shows [3], m/s^2, body frame: +9.81 on z at rest.
+            lin_acc_body: Accelerometer reading [3], m/s^2, body frame: +9.81 on z at rest.
         """
         if step_s <= 0.0:
             return
@@ -124,7 +129,7 @@ class VelocityEstimator:
         legs.update(joint_pos, joint_vel)
         contacts = legs.points - legs.radius * up
         lever = self._lever @ ang_vel_body
-        # How the IMU moves, if the point of a foot stands.
+        # Velocity of the IMU, assuming that the foot point is in stance.
         shown = (lever + legs.moment)[:, None] - cross(
             (ang_vel_body + legs.turn)[:, None], contacts
         )
@@ -146,14 +151,14 @@ class VelocityEstimator:
         self.lin_vel_body = expected - lever
 
     def _see_height(self, step_s: float, sum_m: float, weight: float) -> None:
-        """Follow the height of the base above the points that stand, of a weighted sum."""
+        """Track the height of the base above the stance points, given a weighted sum."""
         height_m, share = -sum_m / weight, min(1.0, weight * step_s / _ADAPTS_S)
         known = math.isfinite(self.height_m)
         self.height_m = self.height_m + share * (height_m - self.height_m) if known else height_m
 
 
 def _standing(square: F64, variance: float) -> F64:
-    """Return the probability of standing of points whose velocity differs by so much, squared."""
+    """Return the stance probability of points, given the squared velocity difference."""
     stands, swings = variance + _POINT_STD**2, variance + _SWING_STD**2
     odds = np.minimum(0.5 * square * (1.0 / stands - 1.0 / swings), 50.0)
     prior = (1.0 - _STANDS) / _STANDS * (stands / swings) ** 1.5

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rules and bounds that every command keeps."""
+"""Rules and limits that every command obeys."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The guard's rules: what they are called, how often they acted, and the bounds of a target."""
+"""The guard's rules and their counters, and the limits of a target."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -51,21 +51,20 @@ class Trip:
 
 
 CLIPPED_TICKS_LIMIT = 10
-"""So many ticks in a row clipped by step or effort are a fault."""
+"""This many consecutive ticks clipped by step or effort are a fault."""
 
 
 class TargetBounds(Stateful):
-    """Bounds of a command [joints] in the units of its kinds.
+    """Limits of a command [joints] in the units of its kinds.
 
-    Three rows, each |command - centre| <= half width: the torque that the gains make of the command
-    and the measured state, the step from the last command, and the limit of the joint itself.
-    With a command u the demanded torque is stiffness (u - q) - damping dq for positions,
-    damping (u - dq) for velocities and u for efforts, so a bound on the torque is an interval
-    of u. Rows 0 and 1 come from what a healthy run does, times a margin, and are open where that is
-    not known.
+    Three rows, each |command - centre| <= half width: the torque that results from the command, the
+    gains and the measured state; the step from the last command; and the limit of the joint itself.
+    With a command u, the demanded torque is stiffness (u - q) - damping dq for positions, damping
+    (u - dq) for velocities, and u for efforts, so a torque limit is an interval of u. Rows 0 and 1
+    come from a healthy run times a margin, and are open if that is unknown.
 
-    They act in this order. What is measured moves the first one only, so a wrong measurement never
-    moves the command by more than a step; and the limits hold whatever the others make of it.
+    They apply in this order. Measurements affect only the first row, so a wrong measurement never
+    moves the command by more than a step; and the joint limits hold in any case.
     """
 
     STATE_IN_PLACE = ("_last",)
@@ -73,7 +72,7 @@ class TargetBounds(Stateful):
     RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
-        """Compute what follows from the limits of the joints, and `rescale`."""
+        """Compute what depends on the joint limits, and `rescale`."""
         joints = len(body.joints.names)
         kinds = np.array([kind.value for kind in action.kinds])
         position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
@@ -93,10 +92,10 @@ class TargetBounds(Stateful):
         self.rescale()
 
     def rescale(self) -> None:
-        """Compute what follows from the gains and the healthy values that the action has now."""
+        """Compute what depends on the action's present gains and healthy values."""
         (stiffness, damping), (demand, step) = self._action.gains, self._action.healthy
         per_unit, of_velocity, has_gain = self._per_unit, self._of_velocity, self._has_gain
-        # The torque per unit of the command, and the command per unit of velocity: by kind.
+        # The torque per unit of the command, and the command per unit of velocity, by kind.
         per_unit[...] = damping
         np.copyto(per_unit, stiffness, where=self._is_position)
         np.copyto(per_unit, 1.0, where=self._is_effort)
@@ -114,15 +113,15 @@ class TargetBounds(Stateful):
         np.multiply(step, self._margin, self._half[1])
 
     def reset(self, pose: F64) -> None:
-        """Count steps from this pose [joints], rad; those of other kinds from 0."""
+        """Measure steps from this pose [joints], rad; for other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._last)
 
     def count_from(self, command: F64) -> None:
-        """Count steps from this command [joints], in the units of its kinds."""
+        """Measure steps from this command [joints], in the units of its kinds."""
         self._last[:] = command
 
     def restore(self, saved: Tree) -> None:
-        """Go on from a state; the gains and healthy values of the action are restored already."""
+        """Restore a state; the action's gains and healthy values are already restored."""
         super().restore(saved)
         self.rescale()
 
@@ -140,13 +139,13 @@ class TargetBounds(Stateful):
         np.subtract(command, self._centre, self._excess)
         np.absolute(self._excess, self._excess)
         np.greater(self._excess, self._half, self._beyond)
-        # A fifth of the time of any(), as an array's methods take that are written in Python.
+        # Takes a fifth of the time of any(), an array method that is written in Python.
         acted = self._clip(command) if 1 in self._beyond.tobytes() else ()
         self._last[...] = command
         return acted
 
     def _clip(self, command: F64) -> tuple[Rule, ...]:
-        """Apply the rows one after another, since each may move the command past the next."""
+        """Apply the rows in order, since each may move the command past the next."""
         acted = []
         for rule, centre, half in zip(self.RULES, self._centre, self._half, strict=True):
             if (np.abs(command - centre) > half).any():
@@ -156,18 +155,18 @@ class TargetBounds(Stateful):
 
 
 class StepBound(Stateful):
-    """How far a commanded position may be from the one of the tick before; the last bound of all.
+    """Limit on the position step between ticks; the last limit of all.
 
-    That is what `velocity_limit` allows in a period, whatever the step is from: the joints of chunk
-    policies always, and with `hold_measured` all joints, but for those of joint policies in RUN,
-    and from there. Their targets make torques, and `nominal` bounds them.
+    It is what `velocity_limit` allows per period, from whatever the last command was. It applies to
+    the joints of chunk policies always, and with `hold_measured` to all joints, except those of
+    joint policies in RUN and on leaving it. Their targets become torques, which `nominal` limits.
     """
 
     STATE_IN_PLACE = ("_last",)
     PLAN = ("_stride", "_free_in_run", "_acts")
 
     def __init__(self, body: Body) -> None:
-        """Bound nothing before the first command."""
+        """Start without a limit until the first command."""
         holds = body.safety.on_fault == OnFault.HOLD_MEASURED.value
         bounded = body.step_bounded
         self._stride: F64 = np.where(
@@ -178,33 +177,33 @@ class StepBound(Stateful):
         self._last: F64 = np.full_like(self._stride, np.nan)
 
     def forget(self) -> None:
-        """Bound nothing, since nothing is commanded."""
+        """Remove the limit, since no command is being sent."""
         self._last[:] = np.nan
 
     def count_from(self, position: F64, stiffness: F64, mode: Mode) -> None:
-        """Bound what follows on this command: positions, gains [joints], and their mode."""
-        # A joint without stiffness goes where it is pushed.
+        """Limit the next step from this command: positions, gains [joints], and their mode."""
+        # A joint without stiffness moves freely.
         self._last[:] = np.where(stiffness > 0.0, position, np.nan)
         if mode is Mode.RUN:
             self._last[self._free_in_run] = np.nan
 
     def within(self, position: F64) -> F64:
-        """Return positions [joints], rad, brought within the bound."""
-        # These two ignore NaN, where nothing bounds.
+        """Return positions [joints], rad, clipped to the limit."""
+        # These two ignore NaN, which means no limit.
         return np.fmin(np.fmax(position, self._last - self._stride), self._last + self._stride)
 
     def apply(self, targets: JointTargets) -> None:
-        """Bring the positions of a tick within the bound, and count from there."""
+        """Clip the positions of a tick, and measure the next step from them."""
         if not self._acts:
             return
         targets.position[:] = self.within(targets.position)
-        # HOLD commands what was commanded before.
+        # HOLD repeats the previous command.
         if targets.mode is not Mode.HOLD:
             self.count_from(targets.position, targets.stiffness, targets.mode)
 
 
 def healthy_range(body: Body) -> F64:
-    """Return `Command.healthy` of a contract [2, joints]; inf where it has no `nominal`."""
+    """Return `Command.healthy` of a contract [2, joints]; inf without `nominal`."""
     nominal = body.nominal
     if nominal is None:
         return np.full((2, len(body.joints.names)), np.inf)

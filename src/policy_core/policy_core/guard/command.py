@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is commanded: clipped to the trained range, faded out when it is too old."""
+"""The operator's command: clipped to the trained range, faded out when too old."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from policy_core.observation.freshness import Input
 
 
 class CommandedVector(Stateful):
-    """Keeps the newest values that are commanded on a topic, each within its limits.
+    """Keeps the newest commanded values of a topic, each within its limits.
 
-    Values older than the time-out fade linearly to their defaults. A message that is not finite
-    changes nothing.
+    Values older than the time-out fade linearly to their defaults. A message that is not finite is
+    ignored.
     """
 
     STATE = ("_taken_ns", "_fading")
@@ -29,11 +29,11 @@ class CommandedVector(Stateful):
     PLAN = ("topic", "field", "_low", "_high", "_default", "_timeout_ns")
 
     def __init__(self, term: Term, field: str, out: F64, source: Input, limits: Limits) -> None:
-        """Command the defaults.
+        """Start from the defaults.
 
         Args:
-            term: Says what is commanded, and its topic.
-            field: Name of the field of the state.
+            term: Names the commanded values and their topic.
+            field: Name of the state field.
             out: That field, which messages write and each `update` overwrites.
             source: Ages of the messages.
             limits: Limits in force.
@@ -52,7 +52,7 @@ class CommandedVector(Stateful):
         self._out[:] = self._default
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the values of this tick; return the rules that acted on what was commanded."""
+        """Write the values of this tick; return the rules that acted on the command."""
         bad = self._take()
         age_ns = self._source.age_ns(now_ns)
         late_ns = -1 if age_ns is None else age_ns - self._timeout_ns
@@ -67,7 +67,7 @@ class CommandedVector(Stateful):
         return (*bad, Rule.STALE_COMMAND) if began else bad
 
     def _take(self) -> tuple[Rule, ...]:
-        """Take the values of a message that has come since the last call."""
+        """Apply a message that arrived since the last call."""
         if self._source.measured_ns == self._taken_ns:
             return ()
         self._taken_ns = self._source.measured_ns
@@ -82,10 +82,10 @@ class CommandedVector(Stateful):
 class CommandFader(Stateful):
     """Keeps the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
 
-    A command older than the time-out fades linearly to zero: never held, never damped.
+    A command older than the time-out fades linearly to zero; it causes no HOLD and no DAMP.
 
     Attributes:
-        vectors: What is commanded besides the velocity.
+        vectors: Commanded vectors besides the velocity.
     """
 
     STATE = ("_wanted", "_born_ns", "fading", "_closed", "vectors")
@@ -98,7 +98,7 @@ class CommandFader(Stateful):
         limits: Limits,
         vectors: Sequence[CommandedVector] = (),
     ) -> None:
-        """Write into `out` [3] at each `update`; None where the policy takes no command."""
+        """Write into `out` [3] at each `update`; None if the policy takes no velocity command."""
         self.vectors = list(vectors)
         self._out = out
         self._low, self._high = (
@@ -109,7 +109,7 @@ class CommandFader(Stateful):
         self.reset()
 
     def reset(self) -> None:
-        """Command zero until a new command comes."""
+        """Command zero until a new command arrives."""
         self._wanted: F64 = np.zeros(3)
         self._born_ns: int | None = None
         self.fading = False
@@ -117,7 +117,7 @@ class CommandFader(Stateful):
             self._out[:] = 0.0
 
     def set(self, velocity: tuple[float, float, float], born_ns: int) -> bool:
-        """Take a new command; return False for one that is not finite, which is not taken."""
+        """Apply a new command; return False and ignore it if it is not finite."""
         if not all(map(math.isfinite, velocity)):
             return False
         if self._closed:
@@ -133,20 +133,21 @@ class CommandFader(Stateful):
         self._high = tuple(map(min, self._high, within.max))
 
     def close(self, now_ns: int) -> None:
-        """Fade to zero from now on, as if the last command were too old; take none before `open`.
+        """Fade to zero from now on, as if the last command were too old.
 
-        A run opens it as it begins. The fade is not one that `update` reports.
+        New commands are ignored until `open`, which a new run calls. `update` does not report this
+        fade.
         """
         self._closed = self.fading = True
         if self._born_ns is not None:
             self._born_ns = min(self._born_ns, now_ns - self._limits.command_timeout_ns)
 
     def open(self) -> None:
-        """Take commands again."""
+        """Accept commands again."""
         self._closed = False
 
     def restore(self, saved: Tree) -> None:
-        """Go on with the command of another policy, clipped to what this one was trained for."""
+        """Continue with another policy's command, clipped to this policy's trained range."""
         super().restore(saved)
         self._wanted = np.clip(self._wanted, self._low, self._high)
 
@@ -164,7 +165,7 @@ class CommandFader(Stateful):
         if self._out is None or self._born_ns is None:
             return False
         if now_ns < self._born_ns:
-            # The clock was reset: the age is not known, and would stay small for long.
+            # The clock was reset: the age is unknown, and would stay small for long.
             self.reset()
             return True
         late_ns = now_ns - self._born_ns - self._limits.command_timeout_ns

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a sample of the joints can be true; what cannot is never seen by policy and guard.
+"""Plausibility check of joint samples; policy and guard never see implausible ones.
 
-A driver that has not read yet, or that has died, publishes zeros or its last numbers; an encoder
-slips; a bus flips bits. Such a sample is finite and fresh, and would be a pose to hold, to stand up
-from, or a bound on the torque.
+A driver that has not read yet, or has died, publishes zeros or its last values; an encoder slips; a
+bus flips bits. Such a sample is finite and fresh, and would become a pose to hold, a start of
+standing up, or a torque limit.
 """
 
 from __future__ import annotations
@@ -21,54 +21,57 @@ from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _BEYOND_LIMIT_RAD = 0.5
-"""Joints rest on their stops and are pressed into them: a walking simulated Lite3 by 0.42 rad."""
+"""Joints rest on their stops and are pressed into them: by up to 0.42 rad in a walking simulated
+Lite3.
+"""
 _SPEED_FACTOR = 10.0
-"""Of the velocity limit; in contacts the simulated Lite3 reaches 5.5 times its."""
+"""Multiple of the velocity limit; in contacts the simulated Lite3 reaches 5.5 times its limit."""
 _NOISE_RAD_S = 2.0
 """Velocities of slow joints are noisy: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
 _REACH_FACTOR, _JITTER_NS, _NOISE_RAD = 2.0, 5_000_000, 0.02
-"""A joint is reached that lies within twice its velocity limit over the time since, and 5 ms more,
-and 0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz."""
+"""A position is reachable within twice the velocity limit times the elapsed time plus 5 ms, plus
+0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
+"""
 _CONFIRM_S = 0.5
-"""For so long samples must agree before a pose is believed that none led to."""
+"""After an implausible jump, samples must agree for this long before the new pose is trusted."""
 _FEWEST = 5
 _TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
-"""Limits of one turn to each side, as of many arms, may be rounded up."""
+"""Joint limits of one turn to each side, as many arms have, may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
-"""Samples further apart than that, and than `longest_ns`, do not agree. Not the latter alone: a
-source may well be slower than the policy."""
+"""Samples further apart than this, and than `longest_ns`, do not agree. Not the latter alone, since
+a source may be slower than the policy.
+"""
 
 
 def joint_turns(joints: Joints) -> F64:
-    """Return a turn for joints that turn on and on, else 0 [joints], rad.
+    """Return one turn for continuous joints, else 0 [joints], rad.
 
-    Their encoders may begin again after each turn.
+    Their encoders may wrap around after each turn.
     """
     span = joints.position_max - joints.position_min
     return np.where(span > 2.0 * _TURN_RAD + _ROUNDED_RAD, _TURN_RAD, 0.0)
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints], rad, on the turn nearest to others; `turns`: `joint_turns`."""
+    """Return positions [joints], rad, on the turn nearest to others; `turns` as in `joint_turns`."""
     return position - turns * np.rint((position - to) / _TURN_RAD)
 
 
 class JointCheck(Stateful):
-    """Judges samples of the joints, one after the other.
+    """Checks successive joint samples.
 
-    A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
-    ten times theirs or 2 rad/s, and if the joints can have come there from the sample believed
-    last, in the time since or, but for wheels, in `longest_ns`; at rest after an outage, if they
-    have not moved.
-    A pose that none led to, the first among them, is believed once half a second of ticks has seen
-    samples that follow on each other; never while the robot moves.
+    A sample is trusted if positions are within 0.5 rad of the joint limits, velocities within ten
+    times theirs or 2 rad/s, and its pose is reachable from the last trusted one in the time between
+    them. Except for wheels, this time is at most `longest_ns`; at rest after an outage, the joints
+    must not have moved. An unreachable pose within these ranges, including the first pose, is
+    trusted after half a second of ticks with consistent samples, but never while the robot moves.
 
     Attributes:
-        names: Of the joints.
-        lost: Whether the source was silent, and no sample has been believed since.
-        in_motion: Whether the robot is commanded to move; its controller says so.
-        replaced: How often a pose was believed that none led to though the source was never
-            silent: no robot that is held can have got there.
+        names: Names of the joints.
+        lost: True if the source was silent and no sample has been trusted since.
+        in_motion: True if the robot is commanded to move; set by its controller.
+        replaced: Number of times that an implausible jump was accepted although the source was
+            never silent: no held robot can have moved there.
     """
 
     STATE = ("_believed_ns", "_seen_ns", "_agreeing", "lost", "in_motion", "replaced")
@@ -76,13 +79,13 @@ class JointCheck(Stateful):
     PLAN = ("_turns", "_speed", "_farthest", "_centre", "_half", "_longest_ns", "_needed")
 
     def __init__(self, body: Body, longest_ns: int, clock: Callable[[], int]) -> None:
-        """Know no pose.
+        """Start without a pose.
 
         Args:
-            body: States limits and rate.
-            longest_ns: A source that is silent for longer has had an outage; no longer time counts
-                as one to move in, but for wheels (joints without `stand.stiffness`).
-            clock: Of the ticks.
+            body: Limits and rate of the robot.
+            longest_ns: A longer silence of the source is an outage. It also caps the time in which
+                a joint may have moved, except for wheels (joints without `stand.stiffness`).
+            clock: Clock of the ticks.
         """
         joints, self.names = body.joints, body.joints.names
         self._turns = joint_turns(joints)
@@ -90,12 +93,12 @@ class JointCheck(Stateful):
         high = joints.position_max + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * joints.velocity_limit
         self._longest_ns, self._clock = longest_ns, clock
-        # A wheel, which stands without a pose, turns on while its source is silent.
+        # A wheel, which has no stand pose, keeps turning while its source is silent.
         is_wheel = body.stand.stiffness == 0.0
         self._farthest = np.where(is_wheel, np.inf, self._speed * (longest_ns * 1e-9))
-        # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
-        # last, as far as joints come in no time at all: nearly always that is enough, and one
-        # comparison for all of them is what a tick can afford.
+        # Rows, each |sample - centre| <= half width: position, velocity, and distance from the last
+        # trusted pose, as reachable in zero time. This is nearly always enough, and costs a tick
+        # only one comparison.
         self._sample: F64 = np.zeros((3, len(self.names)))
         self._positions, self._velocity = self._sample[::2], self._sample[1]
         self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
@@ -110,24 +113,24 @@ class JointCheck(Stateful):
         self.forget()
 
     def forget(self) -> None:
-        """Believe no pose until it is confirmed."""
+        """Trust no pose until it is confirmed."""
         self._believed_ns: int | None = None
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
     def believe(self, position: F64, now_ns: int) -> None:
-        """Believe this pose [joints], rad, as of now."""
+        """Trust this pose [joints], rad, as of now."""
         self._seen_ns = now_ns
         self._believe(position, now_ns)
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
-        """Judge a sample; return why it cannot be true, empty where it is believed.
+        """Check a sample; return why it is implausible, empty if it is trusted.
 
-        What is not finite is passed on: that is the guard's to act on.
+        Values that are not finite are passed on to the guard.
 
         Args:
             position: Measured positions [joints], rad.
-            velocity: Measured velocities [joints], rad/s; None where nothing uses them.
+            velocity: Measured velocities [joints], rad/s; None if unused.
         """
         now_ns = self._clock()
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
@@ -140,13 +143,14 @@ class JointCheck(Stateful):
         np.subtract(self._sample, self._centre, self._excess)
         np.absolute(self._excess, self._excess)
         np.less_equal(self._excess, self._half, self._within)
-        # A fifth of the time of all(). What is compared with no pose, NaN, is not within.
+        # Takes a fifth of the time of all(). A comparison with NaN (no pose) is false.
         if 0 not in self._within.tobytes():
             return self._believe(position, now_ns)
         if not self._within[:2].all():
             self._agreeing = 0
             return self._beyond() if np.isfinite(self._sample).all() else ""
-        # At rest, a robot that was moved in an outage and a driver that starts wrong look the same.
+        # At rest, a robot that was moved in an outage and a driver with wrong first values look the
+        # same.
         trusting = self.in_motion or not self.lost
         reach = self._reached(now_ns - (self._believed_ns or 0) if trusting else 0)
         way = self._way(position, self._believed)
@@ -155,12 +159,12 @@ class JointCheck(Stateful):
         return self._confirm(position, way - reach, gap_ns, now_ns)
 
     def _way(self, to: F64, begin: F64) -> F64:
-        """Return how far each joint is from one pose to another [joints], rad."""
+        """Return the distance of each joint between two poses [joints], rad."""
         way = nearest_turn(to, begin, self._turns) - begin
         return np.absolute(way, out=way)
 
     def _beyond(self) -> str:
-        """Name the first joint that is beyond what it can be."""
+        """Return the first joint that is out of its possible range."""
         row, joint = np.argwhere(~self._within[:2])[0].tolist()
         found, centre, half = (
             each[row, joint] for each in (self._sample, self._centre, self._half)
@@ -180,7 +184,7 @@ class JointCheck(Stateful):
 
     @property
     def doubted(self) -> F64 | None:
-        """The newest sample [joints], rad, if it is within bounds but not believed yet."""
+        """The newest sample [joints], rad, if it is in range but not trusted yet."""
         return self._seen if self._agreeing else None
 
     def _believe(self, position: F64, now_ns: int) -> str:
@@ -189,9 +193,9 @@ class JointCheck(Stateful):
         return ""
 
     def _confirm(self, position: F64, jump: F64, gap_ns: int, now_ns: int) -> str:
-        """Count a sample of a pose that none led to; believe it when there were enough.
+        """Count a sample after an implausible jump; trust its pose after enough of them.
 
-        `jump` [joints], rad, is how much further it is than joints can have moved.
+        `jump` [joints], rad, is the distance beyond what the joints can have moved.
         """
         follows = (
             self._agreeing > 0 and (self._way(position, self._seen) <= self._reached(gap_ns)).all()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The limits that the guard works with: the contract's, tightened by the operator."""
+"""The guard's limits: the contract's, tightened by the operator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ def _limit(doc: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StricterLimits:
-    """Operating limits from outside the bundle; None leaves the contract's value."""
+    """Operating limits from outside the bundle; None keeps the contract's value."""
 
     max_tilt_rad: float | None = _limit("largest angle between the body's up and the world's, rad")
     state_timeout_s: float | None = _limit("age of robot state that is too old, s")
@@ -47,7 +47,7 @@ class Limits:
 
     @property
     def longest_gap_ns(self) -> int:
-        """Longest time between two ticks: after it a robot without news would be damped."""
+        """Longest time between two ticks; a longer gap without data would damp the robot."""
         return self.state_timeout_ns + self.damp_after_ns
 
 
@@ -55,7 +55,7 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
     """Combine the contract's safety section with operating limits.
 
     Raises:
-        PolicyError: A value would loosen the contract's; it names all such values.
+        PolicyError: Lists every value that would loosen the contract's.
     """
     safety = body.safety
     ours = {
@@ -92,15 +92,15 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
 
 
 def effort_limit(body: Body, limits: Limits) -> F64:
-    """Return what the drives may use [joints], N·m."""
+    """Return the largest effort of the drives [joints], N·m."""
     joints = body.joints
     return limits.effort_scale * joints.effort_limit
 
 
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs of inputs that differ from robot state's; None is never too old.
+    """Return the time-outs of inputs that differ from the robot state's; None means no time-out.
 
-    A velocity command fades instead; an external vector may come at a rate of its own.
+    A velocity command fades instead; an external vector may arrive at its own rate.
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for term in contract.terms:
@@ -123,7 +123,7 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
 def timeouts_in_force_ns(
     contract: JointContract, limits: Limits, inputs: Iterable[str]
 ) -> dict[str, int | None]:
-    """Return by input the age up to which its newest message counts; None: any age."""
+    """Return by input the age up to which its newest message is valid; None for any age."""
     own = input_timeouts_ns(contract)
     return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy, what its model gives back, and its control path."""
+"""A joint policy, the use of its model's outputs, and its control path."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ from policy_core.observation.state import EXTERNAL, LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
-    """The output of a model, one after another the values of terms, inside their clips.
+    """The output of a model, the values of all terms in a row, with their clips.
 
-    `raw` [actions] is the output that was read last; `clipped` names the rule of its clip where
-    that changed it.
+    `raw` [actions] is the latest output; `clipped` names the rule of its clip if that changed it.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("clipped",)
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("raw",)
 
     def __init__(self, output: Tensor, terms: Sequence[ActionTerm] = ()) -> None:
-        """Keep the array that is read by each `read`, and the clips; no terms bound nothing."""
+        """Store the array for `read`, and the clips; without terms nothing is clipped."""
         self._source_tensor = output.reshape(-1)
         self.raw: F64 = np.zeros(self._source_tensor.size)
         self.clipped: tuple[str, ...] = ()
@@ -50,12 +49,12 @@ class RawAction(Stateful):
         self._clips = bool(np.isfinite([self._low, self._high]).any())
 
     def read(self) -> bool:
-        """Take the raw output up into `raw`; return whether all of it is finite."""
+        """Copy the output to `raw`; return true if all of it is finite."""
         self.raw[...] = self._source_tensor
         return math.isfinite(self.raw.dot(self.raw))
 
     def bounded(self) -> F64:
-        """Return `raw` inside the clips; it is overwritten by the next call."""
+        """Return `raw` within the clips; the next call overwrites it."""
         if not self._clips:
             return self.raw
         np.clip(self.raw, self._low, self._high, out=self._clipped)
@@ -64,10 +63,10 @@ class RawAction(Stateful):
 
 
 class GainOutputs(Stateful):
-    """The gains that a model puts out, which replace a command's, each inside its bounds.
+    """Gains that the model outputs and that replace a command's, each within its bounds.
 
-    Stiffness is that of joints that are commanded to positions, damping that of those that are not
-    commanded by effort; the other gains stay what they are.
+    The stiffness applies to joints commanded by position, the damping to joints not commanded by
+    effort; the other gains do not change.
     """
 
     STATE_IN_PLACE = ("gains",)
@@ -76,13 +75,13 @@ class GainOutputs(Stateful):
     def __init__(
         self, contract: JointContract, command: Command, outputs: Mapping[str, Tensor]
     ) -> None:
-        """Turn names into indices, once; `outputs` are read by each `read`."""
+        """Resolve names to indices, once; `outputs` are read by each `read`."""
         names, rows = contract.joints.names, ("stiffness", "damping")
         driven = [joint for term in contract.action.terms for joint in term.joints]
         self.gains = command.gains
-        """Of the command [2, joints]."""
+        """Gains of the command [2, joints]."""
         self.outputs = [gain.output for gain in contract.action.gain_outputs.values()]
-        """Names of the outputs, one after another in `raw`."""
+        """Names of the outputs, in the order of `raw`."""
         self._tensors = [outputs[name].reshape(-1) for name in self.outputs]
         self.raw: F64 = np.zeros(len(driven) * len(self._tensors))
         places, source, bounds = list[int](), list[int](), list[tuple[float, float]]()
@@ -95,17 +94,17 @@ class GainOutputs(Stateful):
                     source.append(row * len(driven) + i)
                     bounds.append((gain.min[i], gain.max[i]))
         self.places: Index = np.array(places, np.intp)
-        """In the gains, of each value."""
+        """Index of each value in the gains."""
         self._source: Index = np.array(source, np.intp)
         self._low, self._high = np.array(bounds).reshape(-1, 2).T.copy()
 
     def read(self) -> bool:
-        """Take the outputs up into `raw`; return whether all of them are finite."""
+        """Copy the outputs to `raw`; return true if all of them are finite."""
         np.concatenate(self._tensors, out=self.raw)
         return math.isfinite(self.raw.dot(self.raw))
 
     def fill(self) -> bool:
-        """Write the gains into the command's; return whether a bound changed one."""
+        """Write the gains to the command; return true if a bound changed one."""
         given = self.raw[self._source]
         bounded = np.clip(given, self._low, self._high)
         self.gains.reshape(-1)[self.places] = bounded
@@ -115,8 +114,8 @@ class GainOutputs(Stateful):
 class ActionDecoder(RawAction, Command):
     """Computes `command` [joints] = offset + scale x clip(output), in contract order.
 
-    A joint that no term drives keeps its default position. Gains that the model puts out become
-    those of the command.
+    A joint without a term keeps its default position. Gains from the model replace those of the
+    command.
     """
 
     STATE = (*Command.STATE, "_gain_outputs")
@@ -137,12 +136,12 @@ class ActionDecoder(RawAction, Command):
     def __init__(
         self, contract: JointContract, output: Tensor, outputs: Mapping[str, Tensor] = {}
     ) -> None:
-        """Turn names into indices, once.
+        """Resolve names to indices, once.
 
         Args:
-            contract: Says what the output commands.
-            output: Read by each `read`, and so are those of `outputs` that are gains.
-            outputs: All of the model; without them the gains stay the contract's.
+            contract: Defines what the output commands.
+            output: Read by each `read`, as are the gains among `outputs`.
+            outputs: All outputs of the model; without them the contract's gains apply.
         """
         joints, names = contract.joints, contract.joints.names
         driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
@@ -173,12 +172,12 @@ class ActionDecoder(RawAction, Command):
         self._offset[joints] = term.offset
 
     def read(self) -> bool:
-        """Take the outputs up into `raw` and the gains; return whether all of them are finite."""
+        """Copy the outputs to `raw` and the gains; return true if all of them are finite."""
         finite = super().read()
         return finite and (self._gain_outputs is None or self._gain_outputs.read())
 
     def decode(self) -> F64:
-        """Return `command` for `raw`; it is overwritten by the next call."""
+        """Return `command` for `raw`; the next call overwrites it."""
         raw, command = self.bounded(), self.command
         if self._gain_outputs is not None:
             self._fill_gains(self._gain_outputs)
@@ -189,7 +188,7 @@ class ActionDecoder(RawAction, Command):
 
     @property
     def steady_gains(self) -> F64:
-        """`gains` [2, joints], NaN where the model puts them out."""
+        """`gains` [2, joints], NaN if the model outputs them."""
         steady = self.gains.copy()
         if self._gain_outputs is not None:
             steady.reshape(-1)[self._gain_outputs.places] = np.nan
@@ -204,9 +203,9 @@ class ActionDecoder(RawAction, Command):
             self.clipped = (*self.clipped, Rule.GAIN_LIMIT.value)
 
     def invert_command(self, command: F64, into: F64) -> None:
-        """Write the raw output [actions] that would have made this command [joints] of it.
+        """Write the raw output [actions] that would have produced this command [joints].
 
-        A value without effect, since its scale is 0, is 0.
+        A value without effect, because its scale is 0, is 0.
         """
         np.subtract(command, self._offset, self._inverse)
         np.multiply(self._inverse, self._per_scale, self._inverse)
@@ -216,8 +215,8 @@ class ActionDecoder(RawAction, Command):
 class JointPolicy(Stateful):
     """Runs the bundle's model on the robot's state.
 
-    `infer` and `commit` are apart so that a result which came too late leaves history, last
-    action and recurrent state as they were.
+    `infer` and `commit` are separate so that a late result leaves history, last action and
+    recurrent state unchanged.
     """
 
     STATE = ("action", "_remembering", "_recurrent", "_tick", "begins")
@@ -225,7 +224,7 @@ class JointPolicy(Stateful):
     change = ""
 
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
-        """Tie state, observations, the backend's arrays and the action together."""
+        """Connect state, observations, the backend's arrays and the action."""
         contract = self._contract = bundle.contract
         output = backend.outputs[contract.action.output]
         self.action = ActionDecoder(contract, output, backend.outputs)
@@ -246,13 +245,13 @@ class JointPolicy(Stateful):
         ]
         self._last_action = state["last_action"]
         self.remembers = bool(self._remembering) or state.keeps_time
-        """Whether `watch` changes anything."""
+        """True if `watch` has any effect."""
         self._tick = 0
         self.begins = True
-        """Whether history, last action and recurrent state were clean at the last `infer`."""
+        """True if history, last action and recurrent state were clean at the last `infer`."""
 
     def plan(self) -> dict[str, Any]:
-        """Return its parts, with the tensors that each reads or writes."""
+        """Return the configuration of its parts, with the tensors that each reads or writes."""
         plan, contract = super().plan(), self._contract
         plan["action"]["output"] = contract.action.output
         for name, observation in zip(contract.observations, plan["observations"], strict=True):
@@ -282,16 +281,16 @@ class JointPolicy(Stateful):
         """Do nothing: ticks count, not the time between them."""
 
     def watch(self) -> None:
-        """Take a tick in which the model does not run: remember what is observed, go on in time.
+        """Observe a tick without running the model: update history and clocks.
 
-        Last action, observed outputs and recurrent state stay as they are.
+        Last action, observed outputs and recurrent state do not change.
         """
         for observation in self._remembering:
             observation.write()
         self._next()
 
     def infer(self) -> bool:
-        """Write the observations and run the model; return whether its output is finite.
+        """Write the observations and run the model; return true if its output is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -305,7 +304,7 @@ class JointPolicy(Stateful):
         return not self._fed_back or all(each.is_finite() for each in self._fed_back)
 
     def commit(self) -> F64:
-        """Take the result as the tick's: return the command [joints] in contract order."""
+        """Apply the result as this tick's; return the command [joints] in contract order."""
         self._last_action[...] = self.action.raw
         for outputs in self._fed_back:
             outputs.advance()
@@ -313,7 +312,7 @@ class JointPolicy(Stateful):
         return self.action.decode()
 
     def _next(self) -> None:
-        """Go on to the next tick of the run."""
+        """Advance to the next tick of the run."""
         self._tick += 1
         self._state.advance()
         for observation in self._remembering:
@@ -321,7 +320,7 @@ class JointPolicy(Stateful):
 
 
 class RecurrentState(Stateful):
-    """Copies each state output to its input; the initial state, else zeros, at the start."""
+    """Copies each state output to its input; starts from the initial state, else zeros."""
 
     def __init__(
         self,
@@ -329,20 +328,19 @@ class RecurrentState(Stateful):
         backend: Backend,
         initial: Mapping[str, Tensor] = {},
     ) -> None:
-        """Keep the arrays of the pairs, and the first values of inputs by name."""
+        """Store the arrays of the pairs, and the initial values of inputs by name."""
         self.initial = initial
         self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output]) for pair in pairs]
-        """Input and output of each; none where there is nothing to do."""
+        """Input and output of each pair; may be empty."""
         self._inputs = {pair.input: backend.inputs[pair.input] for pair in pairs}
         self.reset()
 
     def initial_numbers(self, name: str) -> F64 | None:
-        """Return the first values of an input [size]; None for zeros."""
+        """Return the initial values of an input [size]; None for zeros."""
         initial = self.initial.get(name)
         return None if initial is None else initial.astype(np.float64).reshape(-1)
 
     def reset(self) -> None:
-        """Set the state to the initial one."""
         for name, into in self._inputs.items():
             into[...] = self.initial.get(name, 0)
 
@@ -351,40 +349,40 @@ class RecurrentState(Stateful):
         return {name: into.copy() for name, into in self._inputs.items()}
 
     def restore(self, saved: Tree) -> None:
-        """Go on from inputs of the same model."""
+        """Restore the inputs from a state of the same model."""
         for name, into in self._inputs.items():
             into[...] = np.reshape(saved[name], into.shape)  # the native core has no shapes
 
     def is_finite(self) -> bool:
-        """Return whether the outputs of this tick may become inputs."""
+        """Return true if the outputs of this tick are finite."""
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
-        """Make the outputs of this tick the inputs of the next."""
+        """Copy the outputs of this tick to the inputs of the next."""
         for into, out in self.pairs:
             into[...] = out
 
 
 class LastOutputs:
-    """Writes outputs that a term observes into the state, for the next tick to read.
+    """Writes outputs that a term observes into the state, for the next tick.
 
-    Unlike recurrent state they are scaled, clipped and kept in the history as observations are.
-    `RobotState.restart` makes them zeros; where a result is not taken, they stay as they were.
+    Unlike recurrent state they are scaled, clipped and kept in the history, as observations are.
+    `RobotState.restart` sets them to zero; if a result is dropped, they do not change.
     """
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
-        """Find the arrays of the outputs that the state has a field of."""
+        """Find the arrays of the outputs that have a state field."""
         self.pairs = [
             (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
         ]
-        """Field and output of each; none where there is nothing to do."""
+        """Field and output of each; may be empty."""
 
     def is_finite(self) -> bool:
-        """Return whether the outputs of this tick may be observed in the next."""
+        """Return true if the outputs of this tick are finite."""
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
-        """Make the outputs of this tick those that the next one observes."""
+        """Copy the outputs of this tick to the fields that the next one observes."""
         for field, out in self.pairs:
             field[:] = out
 
@@ -400,12 +398,12 @@ def joint_controller(
     """Return the controller of a joint policy.
 
     Args:
-        bundle: JointBundle whose contract holds.
-        backend: Opened backend of the bundle; stays the caller's to close.
+        bundle: Bundle with a valid contract.
+        backend: Opened backend of the bundle; the caller closes it.
         limits: Limits in force.
         clock: As for `Controller`.
-        state: What is measured comes into it; None makes one.
-        make: Makes it of the arguments of `Controller`.
+        state: Receives the measurements; None creates one.
+        make: Factory that takes the arguments of `Controller`.
     """
     contract = bundle.contract
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which messages make the observation of a tick, by their times: on robots and from recordings."""
+"""Selection of the messages that make up the observation of a tick, on robots and in recordings."""

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reference motion of a policy, frame by frame, as the observation of its terms needs it.
+"""The reference motion of a policy, frame by frame, as its observation terms need it.
 
-The frames are those of a clip, or the newest one is measured. At the first tick of RUN the motion
-is moved and turned about the vertical, so that the anchor of its first frame is where the robot's
-anchor is, with the same heading. Roll and pitch stay those of the motion. The deployment of
+The frames come from a clip, or the newest one from a topic. At the first tick of RUN, the motion is
+translated and rotated about the vertical so that the anchor of its first frame coincides with the
+robot's anchor in position and heading. Roll and pitch remain those of the motion. The deployment of
 BeyondMimic (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the same, and the
 terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
@@ -23,15 +23,15 @@ from policy_core.interfaces import F64
 
 _Vector = tuple[float, float, float]
 _Quat = tuple[float, float, float, float]
-"""x, y, z, w; of unit length unless it says otherwise."""
+"""x, y, z, w; of unit length unless noted."""
 _ORIGIN: _Vector = (0.0, 0.0, 0.0)
 
 
 class ClipPlayer(Stateful):
     """Writes the reference of each tick into fields of the state.
 
-    What the clip alone says is written by `restart` and `advance`; what depends on the robot's pose
-    by `write`, which is NaN while that is not known.
+    `restart` and `advance` write the terms that depend on the clip only; `write` those that depend
+    on the robot's pose, which are NaN while the pose is unknown.
     """
 
     STATE = ("_tick", "_cycle", "_is_placed", "_placement")
@@ -48,8 +48,8 @@ class ClipPlayer(Stateful):
 
         Args:
             clip: The frames.
-            motion: What the contract says about it.
-            joint_names: Of the contract, in its order.
+            motion: The contract's section about it.
+            joint_names: Joints of the contract, in its order.
             state: `joint_pos`; with an anchor `quat_xyzw`, and `pos_world` where it is measured.
             outputs: Fields to write, by their field in `TERMS` and ticks ahead.
         """
@@ -69,7 +69,7 @@ class ClipPlayer(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the frames, and the way to the anchor."""
+        """Return the frames, and the chain to the anchor."""
         return {
             **dataclasses.asdict(self._clip),
             "loops": self._loops,
@@ -78,28 +78,28 @@ class ClipPlayer(Stateful):
 
     @property
     def first_pose(self) -> F64:
-        """Joints of the first frame [joints], rad."""
+        """Joint positions of the first frame [joints], rad."""
         first: F64 = self._clip.joint_pos[0]
         return first
 
     @property
     def has_ended(self) -> bool:
-        """Whether each frame has been that of a tick; never for a clip that begins again."""
+        """True if every frame has been played; never for a clip that loops."""
         return not self._loops and self._tick > self._last
 
     def restart(self) -> None:
-        """Begin at the first frame, where the robot is at the next `write`."""
+        """Begin at the first frame, at the robot's pose in the next `write`."""
         self._tick, self._placement, self._cycle = 0, _Placement(), 0
         self._is_placed = False
         self._write_joints()
 
     def advance(self) -> None:
-        """Go on to the frame of the next tick."""
+        """Advance to the frame of the next tick."""
         self._tick += 1
         self._write_joints()
 
     def write(self) -> None:
-        """Write the anchor's terms for what is measured now."""
+        """Write the anchor terms for the present measurements."""
         if not self._anchors:
             return
         robot_quat, robot_pos = _anchor_of_robot(self._measured, self._chain)
@@ -117,7 +117,7 @@ class ClipPlayer(Stateful):
                 out[:] = _two_columns(_product(inverse, there_quat))
 
     def _frame(self, ahead: int) -> tuple[int, int]:
-        """Return the frame so many ticks ahead, and how often the clip began again before it."""
+        """Return the frame this many ticks ahead, and how often the clip has looped before it."""
         place = self._tick + ahead
         if self._loops:
             cycle, frame = divmod(place, self._last + 1)
@@ -131,7 +131,7 @@ class ClipPlayer(Stateful):
             out[:] = 0.0 if is_over and frames is self._clip.joint_vel else frames[frame]
 
     def _place(self, robot_quat: _Quat, robot_pos: _Vector) -> None:
-        """Put the first frame where the robot is, once that is known."""
+        """Move the first frame to the robot's pose, once that is known."""
         first_quat, first_pos = self._anchor_pose(0)
         found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
         if found.is_finite():
@@ -142,13 +142,13 @@ class ClipPlayer(Stateful):
         return _unit(clip.anchor_quat_xyzw[frame].tolist()), tuple(clip.anchor_pos[frame].tolist())
 
     def _step_of_cycle(self) -> _Placement:
-        """Return what moves a cycle of the clip to the end of the one before, on level ground."""
+        """Return the transform from one cycle of the clip to the next, on level ground."""
         first_quat, first_pos = self._anchor_pose(0)
         last_quat, (x, y, _) = self._anchor_pose(self._last)
         return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
 
     def _find_placement(self, cycle: int) -> _Placement:
-        """Return where a cycle is, the present one or one ahead of it."""
+        """Return the placement of the present or a later cycle."""
         present = self._tick // (self._last + 1) if self._loops else 0
         while self._cycle < present:
             self._placement = self._placement.after(self._cycle_step)
@@ -160,9 +160,9 @@ class ClipPlayer(Stateful):
 
 
 class LivePlayer(Stateful):
-    """Writes the newest frame of a live motion into fields of the state; as `ClipPlayer`.
+    """Writes the newest frame of a live motion into fields of the state; see `ClipPlayer`.
 
-    The frame of the first tick of RUN is put where the robot is, as the first one of a clip.
+    The frame of the first tick of RUN is moved to the robot, as is the first frame of a clip.
     """
 
     STATE = ("_is_placed", "_placement")
@@ -187,18 +187,18 @@ class LivePlayer(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the way to the anchor."""
+        """Return the chain to the anchor."""
         return {"chain": self._chain.plan()}
 
     def restart(self) -> None:
-        """Put the frame of the next `write` where the robot is then."""
+        """Move the frame of the next `write` to the robot's pose at that time."""
         self._placement, self._is_placed = _Placement(), False
 
     def advance(self) -> None:
-        """Do nothing: the newest frame counts."""
+        """Do nothing: the newest frame is used."""
 
     def write(self) -> None:
-        """Write what came last, for what is measured now."""
+        """Write the newest frame, relative to the present measurements."""
         for newest, out in self._joints:
             out[:] = newest
         if self._pos is None and self._ori is None:
@@ -219,7 +219,7 @@ class LivePlayer(Stateful):
 
 
 class _Placement(Stateful):
-    """A turn about the vertical, then a shift: from the clip's world to the robot's."""
+    """A rotation about the vertical, then a translation: from the clip's world to the robot's."""
 
     STATE = ("_yaw", "_shift")
 
@@ -232,29 +232,29 @@ class _Placement(Stateful):
 
     @staticmethod
     def between(quat: _Quat, pos: _Vector, to_quat: _Quat, to_pos: _Vector) -> _Placement:
-        """Return what brings a pose to another one's place and heading."""
+        """Return the placement that moves one pose to another's position and heading."""
         turn = _Placement(_yaw(to_quat) - _yaw(quat))
         return _Placement(turn._yaw, _difference(to_pos, turn.position(pos)))
 
     def after(self, first: _Placement) -> _Placement:
-        """Return what does `first`, then this."""
+        """Return the placement that applies `first`, then this one."""
         return _Placement(self._yaw + first._yaw, self.position(first._shift))
 
     def position(self, pos: Sequence[float]) -> _Vector:
-        """Return where a position of the clip is."""
+        """Transform a position of the clip."""
         return _sum(_rotate(self._turn, pos), self._shift)
 
     def orientation(self, quat: Sequence[float]) -> _Quat:
-        """Return what an orientation of the clip is."""
+        """Transform an orientation of the clip."""
         return _product(self._turn, quat)
 
     def is_finite(self) -> bool:
-        """Return whether it is known."""
+        """Return true if the placement is known."""
         return all(map(math.isfinite, (self._yaw, *self._shift)))
 
 
 class _Chain:
-    """The way from the base to the anchor, joints as indices."""
+    """The kinematic chain from the base to the anchor, with joint indices."""
 
     def __init__(self, anchor: Anchor | None, joint_names: Sequence[str]) -> None:
         self._links: list[tuple[int | None, _Vector, _Quat, _Vector]] = []
@@ -266,7 +266,7 @@ class _Chain:
             self._links.append((joint, (x, y, z), _unit(link.quat_xyzw), (u, v, w)))
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the links; joint -1: it does not move."""
+        """Return the links; joint -1 is a fixed link."""
         return [
             {
                 "joint": -1 if joint is None else joint,
@@ -292,14 +292,14 @@ class _Chain:
 
 
 def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[_Quat, _Vector]:
-    """Return the measured pose of the robot's anchor; at the origin where none is measured."""
+    """Return the measured pose of the robot's anchor; at the origin if no position is measured."""
     base = measured.get("pos_world")
     quat, offset = chain.pose(_unit(measured["quat_xyzw"].tolist()), measured["joint_pos"])
     return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)
 
 
 def _unit(quat: Sequence[float]) -> _Quat:
-    """Return a quaternion of unit length; NaN for one of no length."""
+    """Return the normalised quaternion; NaN for length 0."""
     x, y, z, w = quat
     length = math.sqrt(x * x + y * y + z * z + w * w)
     scale = 1.0 / length if length > 0.0 else math.nan

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images: made into what the policy was shown, and stacked by their stamps."""
+"""Depth images: converted to the policy's values, and stacked by their stamps."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ F32 = npt.NDArray[np.float32]
 _MM_PER_M = np.float32(1000.0)
 _ROUNDED = 1e-9
 _EARLY = 0.25
-"""Of a period of the camera: an image that comes so much before it is due is taken."""
+"""Share of the camera's period by which an image may arrive early and still be used."""
 _STEEPEST = 20.0
 """Tangent of the largest angle between a ray and the optical axis: 87 degrees."""
 
 
 class DepthProcessor:
-    """Makes the image that the policy sees of a camera's, with all memory made beforehand.
+    """Converts a camera's image to the policy's, with all memory preallocated.
 
     Attributes:
-        image: What the policy sees [height, width], as the contract scales it; float32.
-        invalid: How many depths were not known in the last image, after a crop that comes first.
+        image: The policy's image [height, width], scaled as in the contract; float32.
+        invalid: Number of unknown depths in the last image, after a crop as first step.
     """
 
     def __init__(self, depth: DepthImage) -> None:
-        """Lay the steps out; the image is one that `check_depth` finds nothing wrong with."""
+        """Prepare the steps; the image has passed `check_depth`."""
         self._depth = depth
         height, width = depth.camera_size
         self._part = slice(None), slice(None)
         steps = list(depth.steps)
-        if steps[:1] == ["crop"]:  # what is cut off is not looked at
+        if steps[:1] == ["crop"]:  # cropped pixels do not count
             assert depth.crop_px is not None
             top, bottom, left, right = depth.crop_px
             self._part = slice(top, height - bottom), slice(left, width - right)
@@ -53,14 +53,14 @@ class DepthProcessor:
         """Write `image`.
 
         Args:
-            raw: Of the size of the camera [height, width]; uint16 in mm, where 0 is not known, or
-                float32 in m, where NaN and -infinity are not known and +infinity is too far; of
+            raw: Image in the camera's size [height, width]; uint16 in mm, where 0 is unknown, or
+                float32 in m, where NaN and -infinity are unknown and +infinity is too far; of
                 either byte order.
-            factor: By which each pixel is multiplied [height, width], where the camera measures
-                otherwise than the policy: `ray_factors`, or their inverse.
+            factor: Factor for each pixel [height, width], if the camera measures a different
+                distance than the policy: `ray_factors`, or their inverse.
 
         Raises:
-            RobotError: More depths are not known than the contract allows, or all of them.
+            RobotError: More depths are unknown than the contract allows, or all of them.
         """
         depth, metres = self._depth, self._metres
         raw = raw[self._part]
@@ -118,7 +118,7 @@ class DepthProcessor:
         return image
 
     def _weights(self, step: str, shape: tuple[int, int]) -> tuple[F64, F64]:
-        """Return what a step does along rows and along columns [after, before]."""
+        """Return the weights of a step along rows and along columns [after, before]."""
         depth = self._depth
         if step == "crop":
             assert depth.crop_px is not None
@@ -190,23 +190,25 @@ class DepthProcessor:
 
 
 class DepthHistory:
-    """The latest images by their stamps, of which the policy sees some at once.
+    """The latest images by stamp, from which the policy's stack is taken.
 
-    A step of the stack is a time: an image that was lost or late shifts no other.
+    Stack positions are times, so a lost or late image does not shift the others.
 
     Attributes:
-        newest_ns: Stamp of the newest image, None without one.
+        newest_ns: Stamp of the newest image; None without one.
     """
 
     _RECENT, _SLOWEST = 4, 1.5
-    """So many images judge the camera's rate; they may be this many periods apart on average."""
+    """The camera's rate is judged over this many images, which may be this many periods apart on
+    average.
+    """
 
     def __init__(self, depth: DepthImage, period_ns: int) -> None:
         """Begin without an image.
 
         Args:
-            depth: Of the contract.
-            period_ns: Of the policy.
+            depth: Section of the contract.
+            period_ns: Period of the policy.
         """
         stack = depth.stack
         self._period_ns = round(1e9 / depth.rate_hz)
@@ -216,7 +218,7 @@ class DepthHistory:
         self._longest_gap_ns = round(depth.timeout_s * 1e9)
         self._fills_zero = stack.fill == "zero"
         span_ns = max(self._offsets_ns) + self._latency_ns
-        # Images come early by up to a quarter of a period, and each needs a place of its own.
+        # Images may be up to a quarter of a period early, and each needs its own slot.
         places = 3 + math.ceil(span_ns / (self._period_ns * (1.0 - _EARLY)))
         self._images: F32 = np.zeros((places, math.prod(depth.size)), np.float32)
         self._stamps_ns = np.zeros(places, np.int64)
@@ -224,16 +226,16 @@ class DepthHistory:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all images: the next one is the first."""
+        """Discard all images: the next one is the first."""
         self.newest_ns: int | None = None
         self._count = 0
         self._due_ns = 0
 
     def wants(self, stamp_ns: int) -> bool:
-        """Return whether the image of a stamp is one for the stack; a faster camera has others.
+        """Return true if the image with this stamp belongs in the stack.
 
-        One that is earlier than the newest, by more than images are exchanged on the way, or that
-        comes after a gap, begins a new stack.
+        A faster camera sends more images. An image earlier than the newest by more than the usual
+        reordering, or after a gap, begins a new stack.
         """
         newest_ns = self.newest_ns
         if newest_ns is not None and not (
@@ -246,7 +248,7 @@ class DepthHistory:
         return stamp_ns > newest_ns and stamp_ns >= self._due_ns - _EARLY * self._period_ns
 
     def add(self, image: F32, stamp_ns: int) -> None:
-        """Keep a copy of an image [height, width] that `wants` asked for."""
+        """Store a copy of an image [height, width] that `wants` accepted."""
         place = self._count % len(self._images)
         self._images[place] = image.reshape(-1)
         self._stamps_ns[place] = stamp_ns
@@ -256,10 +258,10 @@ class DepthHistory:
         self.newest_ns = stamp_ns
 
     def ready_ns(self, now_ns: int) -> int | None:
-        """Return the stamp of the newest image that is as old as in training, None: there is none.
+        """Return the stamp of the newest image as old as in training, or None.
 
         Args:
-            now_ns: On the clock of stamps.
+            now_ns: Time on the clock of stamps.
         """
         stamps_ns = self._stamps_ns[: self._count]
         old = stamps_ns[stamps_ns <= now_ns - self._latency_ns]
@@ -273,7 +275,7 @@ class DepthHistory:
             out: [offsets, height * width].
 
         Raises:
-            RobotError: The camera is too slow for images as far apart as in training.
+            RobotError: The camera is too slow for the image spacing of the training.
         """
         stamps_ns = self._stamps_ns[: self._count]
         if len(self._offsets_ns) > 1 and self._count >= self._RECENT:
@@ -297,12 +299,12 @@ class DepthHistory:
 
 
 def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
-    """Return distance along the ray of each pixel over depth along the axis [height, width].
+    """Return the ratio of ray distance to axial depth of each pixel [height, width].
 
     Args:
         k: Intrinsic matrix row by row [9], as in sensor_msgs/CameraInfo.
-        height: Of the image, pixels.
-        width: Of the image, pixels.
+        height: Image height, pixels.
+        width: Image width, pixels.
 
     Raises:
         RobotError: The focal lengths are not those of a camera.
@@ -330,7 +332,7 @@ def blur_weights(size: int, kernel_px: int, sigma_px: float) -> F64:
 
 
 def resize_weights(before: int, after: int, method: str) -> F64:
-    """Return the weights of a resize along an axis [after, before]; each row has the sum 1.
+    """Return the weights of a resize along an axis [after, before]; each row sums to 1.
 
     Args:
         before: Pixels before.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a model input is distributed as in training, and what it looks like if not."""
+"""Check that a model input is distributed as in training, with a likely cause if not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from policy_core.interfaces import F32, F64, Index, Tensor
 from policy_core.observation.rows import layout
 
 OUTSIDE_SHARE = 0.2
-"""Of the looks at an input; a term that is outside more often is not as in training."""
+"""Share of the samples; a term that is out of range more often is not as in training."""
 MARGIN = 0.5
-"""Of the healthy range, on both sides: pushes and slopes leave it by less."""
+"""Share of the healthy range, on both sides; pushes and slopes leave it by less."""
 _LARGEST_DEVIATIONS = 8.0
-"""Of what is normalised, where nothing but mean and standard deviation is known."""
+"""Limit of normalised values, if only mean and standard deviation are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,9 +34,9 @@ class InputStatistics:
         low: Lowest value, with a margin.
         high: Highest value, with a margin.
         std: Standard deviation.
-        scale: Of the term, for each value.
-        subtracted: What the term takes off a value before it is scaled.
-        blocks: Places of the values of one term of all joints, in the contract's order of joints.
+        scale: Scale of the term, for each value.
+        subtracted: Offset that the term subtracts before scaling.
+        blocks: Indices of one term's values for all joints, in the contract's joint order.
     """
 
     terms: npt.NDArray[np.str_]
@@ -48,7 +48,7 @@ class InputStatistics:
     blocks: tuple[Index, ...] = ()
 
     def outside(self, values: F64 | F32) -> list[str]:
-        """Return the terms that are often outside, of some looks at the input [looks, size]."""
+        """Return the terms that are often out of range in samples of the input [samples, size]."""
         beyond = (values < self.low) | (values > self.high)
         names = dict.fromkeys(self.terms.tolist())
         return [
@@ -59,7 +59,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return the statistics of a model input in `nominal.observation`; None without any."""
+    """Return the statistics of a model input in `nominal.observation`; None without them."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None
@@ -87,7 +87,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
 
 
 def normalised_input(size: int) -> InputStatistics:
-    """Return what is known of an input of which only mean and standard deviation are known."""
+    """Return the statistics of an input with known mean and standard deviation only."""
     ones = np.ones(size)
     return InputStatistics(
         terms=np.array([f"value {place}" for place in range(size)]),
@@ -102,7 +102,7 @@ def normalised_input(size: int) -> InputStatistics:
 def _frame_values(
     number: int, term: Term, contract: JointContract
 ) -> tuple[npt.NDArray[np.str_], F64, F64, Index]:
-    """Return name, scale, subtrahend and number, -1 if not of all joints, of a term's values."""
+    """Return name, scale, offset and joint index (-1 unless for all joints) of a term's values."""
     spec = TERMS[term.term]
     names, joints = list(term_names(term, contract)), contract.joints
     default = np.zeros(len(names))
@@ -118,30 +118,31 @@ def _frame_values(
 
 
 _FACTOR = 3.0
-"""Of the standard deviations in training, in the median: a robot that stands still fits nearly
-every explanation, so one that is put right must move about as much as in training."""
+"""Allowed ratio to the standard deviations in training, in the median: a robot that stands still
+matches nearly every explanation, so a corrected input must move about as much as in training.
+"""
 _TERMS = 4
-"""So many terms are shown with their numbers."""
+"""Number of terms that are shown with their values."""
 
 
 class DistributionCheck:
-    """Judges some observations of one model input, as they were before normalisation."""
+    """Judges samples of one model input, taken before normalisation."""
 
     def __init__(self, healthy: InputStatistics, statistics: tuple[F64, F64] | None) -> None:
         """Compare with the healthy input.
 
         Args:
-            healthy: What the model's input is in training.
-            statistics: Mean and divisor [size] that make the model's input; None: nothing does.
+            healthy: Statistics of the model input in training.
+            statistics: Mean and divisor [size] that normalise the input; None for no normalisation.
         """
         self._healthy, self._normalises = healthy, statistics is not None
         self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
 
     def describe(self, given: F64) -> str:
-        """Return in words what does not fit; empty where all does.
+        """Return the mismatch in words; may be empty.
 
         Args:
-            given: Looks at the observation [looks, size] before normalisation, scales applied.
+            given: Samples of the observation [samples, size] before normalisation, scales applied.
         """
         inputs = self._normalised(given)
         outside = self._healthy.outside(inputs)
@@ -153,18 +154,18 @@ class DistributionCheck:
         return (
             f"{shown}{more}; looks like {explanation}"
             if explanation
-            else f"{shown}{more}; look for other units, another order, another normalisation"
+            else f"{shown}{more}; check units, order and normalisation"
         )
 
     def not_normalised(self, inputs: F64) -> F64:
-        """Return what normalisation makes these model inputs [looks, size] of."""
+        """Return the values before normalisation of these model inputs [samples, size]."""
         return inputs * self._divisor + self._mean
 
     def _normalised(self, given: F64) -> F64:
         return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
-        """Return the value of a term that is farthest outside, beside its healthy range."""
+        """Return the value of a term that is farthest out of range, with its healthy range."""
         places = np.flatnonzero(self._healthy.terms == term)
         low, high = self._healthy.low[places], self._healthy.high[places]
         means = inputs[:, places].mean(axis=0)
@@ -177,7 +178,7 @@ class DistributionCheck:
         )
 
     def _explanation(self, given: F64) -> str:
-        """Return what puts the input right, the closest of what does; empty where nothing does."""
+        """Return the best explanation whose correction restores the input; empty if none does."""
         fitting = [
             (self._distance(inputs), text)
             for text, inputs in self._explanations(given)
@@ -193,7 +194,7 @@ class DistributionCheck:
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
 
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
-        """Yield what may have been done wrong, and the model's input if it is put right."""
+        """Yield possible mistakes, and the model input with each one corrected."""
         healthy = self._healthy
         if self._normalises:
             yield "observations that are normalised already, and so twice", given
@@ -228,7 +229,7 @@ class DistributionCheck:
 def watched_inputs(
     contract: JointContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return those of a joint policy's inputs whose healthy range the bundle knows."""
+    """Return a joint policy's inputs with a healthy range in the bundle."""
     return [
         (array, healthy)
         for name, array in inputs.items()
@@ -238,43 +239,43 @@ def watched_inputs(
 
 
 _REPORTS = 125
-"""So many reports are looked at, the latest ones."""
+"""Number of latest reports that are considered."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
-"""So many of them must be outside, however few there are yet."""
+"""Number of them that must be out of range, even if there are fewer reports so far."""
 
 
 class DistributionWatch:
-    """Counts for each term how often a report found it outside of its range in training.
+    """Counts how often reports find each term outside its range in training.
 
-    The newest observation of a report is looked at, and nothing is recorded in a tick.
+    Each report samples the newest observation; nothing is recorded in a tick.
     """
 
     def __init__(self, watched: Iterable[tuple[Tensor, InputStatistics]]) -> None:
-        """Look at these model inputs, each beside its values in training."""
+        """Watch these model inputs, each with its statistics in training."""
         self._watched = [(array.reshape(-1), healthy) for array, healthy in watched]
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was counted; for each activation and each RUN."""
+        """Reset the counts; for each activation and each RUN."""
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:
-        """Judge the observation that is in the model's inputs now; call it in RUN only."""
+        """Judge the present observation in the model's inputs; call it in RUN only."""
         outside = set[str]()
         for values, healthy in self._watched:
-            # Another thread may be writing: a mixture of two ticks is as good for this.
+            # Another thread may be writing: a mixture of two ticks is good enough here.
             outside.update(healthy.outside(values[None].astype(np.float64)))
         self._outside.append(frozenset(outside))
 
     @property
     def outside(self) -> dict[str, int]:
-        """In how many of the reports each term that is often outside was so."""
+        """Number of reports with each term that is often out of range."""
         counts = Counter(term for outside in tuple(self._outside) for term in outside)
         return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong, a sentence for each term."""
+        """Problems, a sentence for each term."""
         return [
             f"observation term {term} is outside what the policy was trained on in {count} of "
             f"{len(self._outside)} reports: normalisation, order or units"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How old each input is, and why it may not be used."""
+"""Age of each input, and the reason why it cannot be used."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from policy_core.bundle.terms import is_perceived
 from policy_core.control_state import Stateful
 
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
-"""Ages of a header for which the sender's clock agrees with ours."""
+"""Header ages for which the sender's clock counts as synchronised with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
-"""So long after a restart stamps that go back are old messages: a clock is not set that often."""
+"""For this long after a restart, stamps that go back are old messages: a clock is not set that
+often.
+"""
 _NOTED_STEP_NS = 20_000_000
 _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
-"""Clocks may drift apart by 1/1024, as NTP's slow corrections (500 ppm) make them; a sender whose
-clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12)."""
+"""Clocks may drift apart by 1/1024, as under NTP's slow corrections (500 ppm); a sender whose clock
+is ahead may slew back by 1/8 (chrony's fastest correction is 1/12).
+"""
 
 
 class Input(Stateful):
     """Age of one input.
 
-    A header stamp says which sample a message is. How old that was when it came is the smaller of
-    two measures, since a clock that is set moves one of them at most:
+    The header stamp identifies the sample of a message. The sample's age on arrival is the smaller
+    of two measures, because setting a clock affects at most one of them:
 
-    - how much later it came than the least delayed of the stream did, on our steady clock;
-    - where the sender's clock agrees with ours, the age of its header: between 50 ms in the future
-      and 500 ms, on our clock of now or on that of when both agreed last.
+    - the delay relative to the least delayed message of the stream, on our steady clock;
+    - if the sender's clock is synchronised with ours, the age of the header: between 50 ms in the
+      future and 500 ms, on our present clock or on that of the last synchronisation.
 
-    So a step of either clock makes no live stream old, and delay that grows on the way does. At
-    the start of a stream the header alone counts, where clocks agree.
+    So a step of either clock does not make a live stream old, while a growing transport delay does.
+    At the start of a stream, only the header counts if the clocks are synchronised.
 
-    A repeated or earlier stamp is not new. But where the message after an earlier one follows on
-    that rather than on the newest, the sender's clock was set back, and its stream starts over.
-    That is believed once a second, so that old messages which come again and again are not new.
+    A repeated or earlier stamp is not new. But if the message after an earlier one continues from
+    that rather than from the newest, the sender's clock was set back, and its stream starts over.
+    This is accepted once a second, so that old messages in a loop are not new.
     """
 
     STATE = (
@@ -60,48 +63,50 @@ class Input(Stateful):
         """Begin without a message.
 
         Args:
-            name: Its topic.
-            timeout_ns: Age beyond which it is stale; None: never.
-            stops_all: Whether the whole robot is held where it is stale; else the policy that
-                reads it acts on that.
+            name: Topic of the input.
+            timeout_ns: Age beyond which it is stale; None for never.
+            stops_all: True if the whole robot is held when it is stale; else the policy that reads
+                it handles that.
         """
         self.name, self.is_perceived = name, is_perceived(name)
         self.timeout_ns, self.stops_all = timeout_ns, stops_all
         self.reset()
 
     def reset(self) -> None:
-        """Forget what came."""
         self.problem = ""
         self.clock_step = ""
         """The latest step of a clock, in words; a new object each time."""
         self.measured_ns: int | None = None
-        """When the content of the newest message was measured, on our steady clock: its stamp, if
-        the sender's clock agrees with ours; otherwise derived from its age. A constant delay stays
-        in it, while the allowance for drifting clocks removes it from the age."""
+        """Measurement time of the newest message, on our steady clock: its stamp, if the sender's
+        clock is synchronised with ours; otherwise derived from its age. It includes a constant
+        delay, which the allowance for clock drift removes from the age.
+        """
         self.repeats = 0
-        """How many of a camera's messages before the newest had the same image."""
+        """Number of consecutive earlier messages of a camera with the same image."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None
         self._earlier: tuple[int, int] | None = None
         """Stamp and arrival of a message whose stamp is earlier than the newest."""
         self._restarts = False
-        """Whether the message at hand is of a stream that starts over."""
+        """True if the present message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """How many messages came since the newest that were not new, and what is wrong with the
-        stamp of the last."""
+        """Number of messages since the newest that were not new, and the stamp problem of the last.
+        """
         self._ahead_ns = 0
-        """What makes a stamp the time at which the least delayed message would have come."""
+        """Offset from a stamp to the arrival time of the least delayed message."""
         self._wall_ns: int | None = None
-        """Our clock of header stamps less the steady one, when it agreed with the sender's."""
+        """Our clock of header stamps minus the steady clock, at the last synchronisation with the
+        sender.
+        """
         self._seen_wall_ns = 0
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
-        """Return whether a message is a new one; call it once for each.
+        """Return true if a message is new; call it once for each.
 
         Args:
-            stamp_ns: Its header stamp, None for a message without one.
+            stamp_ns: Its header stamp; None for a message without one.
             now_ns: Steady clock.
         """
         newest_ns, self._restarts = self._stamp_ns, False
@@ -109,7 +114,7 @@ class Input(Stateful):
             return True
         if self._earlier is not None:
             self._restarts = self._goes_on_from(*self._earlier, stamp_ns, now_ns)
-        # Kept where the stream starts over: its first messages may be refused, and more follow.
+        # Kept if the stream starts over: its first messages may be refused, and more follow.
         if self._restarts or stamp_ns < newest_ns:
             self._earlier = stamp_ns, now_ns
         elif stamp_ns > newest_ns:
@@ -121,7 +126,7 @@ class Input(Stateful):
         return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
-        """Return whether a stamp is one of a clock that was set back, as an earlier one was."""
+        """Return true if a stamp continues from an earlier one, as after a clock was set back."""
         if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
             return False
         expected_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
@@ -129,7 +134,7 @@ class Input(Stateful):
         return since_ns > 0 and abs(since_ns - (now_ns - came_ns)) < abs(stamp_ns - expected_ns)
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
-        """Note a new, usable message.
+        """Record a new, usable message.
 
         Args:
             now_ns: Steady clock.
@@ -144,7 +149,7 @@ class Input(Stateful):
             self._stamp_ns, self._came_ns = stamp_ns, now_ns
 
     def _delay_ns(self, now_ns: int, stamp_ns: int, wall_ns: int) -> int:
-        """Return how old a message was when it came."""
+        """Return the age of a message on arrival."""
         before_ns, since_ns, ahead_ns = self._stamp_ns, now_ns - self._came_ns, self._ahead_ns
         if before_ns is not None and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
             self._note(words.OUR_CLOCK, wall_ns - self._seen_wall_ns)
@@ -164,7 +169,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return the age of a header on our clock, that of the last agreement where it is one."""
+        """Return the age of a header on our clock as last synchronised, else on the present one."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:
@@ -175,7 +180,7 @@ class Input(Stateful):
         return age_ns
 
     def _note_step(self, jump_ns: int, now_ns: int) -> None:
-        """Note that the sender's clock was set back, or forth by as much as is worth a word."""
+        """Record a step of the sender's clock: back, or forward by a relevant amount."""
         if self._restarts:
             self._restarted_ns, self._restarts = now_ns, False
         elif jump_ns <= _NOTED_STEP_NS:
@@ -186,31 +191,31 @@ class Input(Stateful):
         self.clock_step = words.CLOCK_STEP.format(whose=whose, a=step_ns * 1e-6)
 
     def show(self, born_ns: int | None, measured_ns: int | None) -> None:
-        """Have the age of another one, for who looks at it later."""
+        """Copy the age of another input, for later readers."""
         self._born_ns, self.measured_ns = born_ns, measured_ns
 
     def reject(self, problem: str) -> None:
-        """Note a message that cannot be used; the age goes on growing."""
+        """Record an unusable message; the age keeps growing."""
         self.problem = problem
 
     def age_ns(self, now_ns: int) -> int | None:
-        """Return the age, None before the first usable message."""
+        """Return the age; None before the first usable message."""
         return None if self._born_ns is None else now_ns - self._born_ns
 
     def is_stale(self, now_ns: int) -> bool:
-        """Return whether the input is too old to act on."""
+        """Return true if the input is too old to act on."""
         if self.timeout_ns is None:
             return False
         return self._born_ns is None or now_ns - self._born_ns > self.timeout_ns
 
     def describe(self, now_ns: int) -> str:
-        """Say what is wrong in a few words."""
+        """Describe the problem in a few words."""
         return self.described(
             self.age_ns(now_ns), self.problem, self._refused, self._refused_stamps
         )
 
     def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
-        """Say what is wrong with a stream of this age, this problem and so many refused stamps."""
+        """Describe the problem of a stream with this age, problem and number of refused stamps."""
         age = words.NO_MESSAGE if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age = words.AGE_LIMIT.format(age=age, limit=self.timeout_ns * 1e-6)

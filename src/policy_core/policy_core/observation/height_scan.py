@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A height scan: sampled from an elevation map, and made into what the policy was shown."""
+"""Height scans: sampled from an elevation map, and converted to the policy's values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Index
 
 _RAY_STEPS = 4
-"""Steps from map cell to map cell by which a slanting ray finds the ground."""
+"""Steps per map cell of a slanted ray in search of the ground."""
 _SHALLOWEST = 0.2
 """Sine of the angle below the horizon from which on rays are followed."""
 _ROUNDED = 1e-9
@@ -23,13 +23,13 @@ _ROUNDED = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ElevationMap:
-    """Heights of the ground on a grid, NaN where they are not known.
+    """Heights of the ground on a grid, NaN if unknown.
 
     Attributes:
-        heights: In the frame of the map [rows, columns], m. Row 0 is at the largest x, column 0 at
-            the largest y, less `start`.
-        centre: Of the map, x and y, m.
-        resolution_m: Edge of a cell, m.
+        heights: Heights in the map frame [rows, columns], m. Row 0 is at the largest x, column 0 at
+            the largest y, shifted by `start`.
+        centre: Centre of the map, x and y, m.
+        resolution_m: Edge length of a cell, m.
         start: Row and column in `heights` of the corner with the largest x and y.
     """
 
@@ -40,18 +40,16 @@ class ElevationMap:
 
 
 class HeightScanner:
-    """Finds the height of the ground at the points of a scan, and what the policy sees of it.
+    """Finds the ground height at the points of a scan, and converts it to the policy's values.
 
     Attributes:
-        values: What the policy sees before clip and scale of the term [points], m; finite after
-            `see`.
-        heights: Ground over the frame of the scan at the points [points], m; NaN where it is not
-            known.
-        invalid: How many were not known in the last scan.
+        values: Values before clip and scale of the term [points], m; finite after `see`.
+        heights: Ground above the frame of the scan at the points [points], m; NaN if unknown.
+        invalid: Number of unknown points in the last scan.
     """
 
     def __init__(self, scan: HeightScan) -> None:
-        """Lay the points out; the scan is one that `check_scan` finds nothing wrong with."""
+        """Prepare the points; the scan has passed `check_scan`."""
         self._scan, points = scan, scan.points
         size = len(points)
         self._x, self._y = points[:, 0].copy(), points[:, 1].copy()
@@ -65,12 +63,12 @@ class HeightScanner:
         self._outside, self._more, self._known, self._reached = np.zeros((4, size), bool)
         self._frame_z = 0.0
         self._reach_m = np.inf if scan.reach_m is None else scan.reach_m
-        # Over the frame of the scan; what is lower, the ray does not reach.
+        # Above the frame of the scan; the ray does not reach anything lower.
         self._lowest: F64 = np.full(size, -self._reach_m)
         self._neighbours: Index | None = None
         if scan.invalid == "nearest":
             distances = np.square(points[:, None] - points[None]).sum(axis=2)
-            # Rounded, so that of points equally near the first counts.
+            # Rounded, so that of equally near points the first is chosen.
             self._neighbours = distances.round(9).argsort(axis=1, kind="stable")
 
     def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
@@ -78,8 +76,8 @@ class HeightScanner:
 
         Args:
             elevation: The map.
-            position: Of the base in the frame of the map [3], m.
-            quat_xyzw: Rotation base -> frame of the map [4].
+            position: Position of the base in the map frame [3], m.
+            quat_xyzw: Rotation base -> map frame [4].
         """
         (x, y, z), turn, down = self._placed(position, quat_xyzw)
         self._turned(self._at_x, turn[0], x)
@@ -93,25 +91,25 @@ class HeightScanner:
         self._frame_z = z
 
     def ground(self, position: F64, quat_xyzw: F64) -> F64:
-        """Return the points of the ground that `sample` found [points, 3], in the base's frame, m.
+        """Return the ground points that `sample` found [points, 3], in the base frame, m.
 
         Args:
-            position: As for that.
-            quat_xyzw: As for that.
+            position: As for `sample`.
+            quat_xyzw: As for `sample`.
         """
         found = np.stack([self._at_x, self._at_y, self.heights + self._frame_z], axis=1)
         return np.asarray((found - position) @ _rotation(quat_xyzw))
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
-        """Write `heights` from where rays met the ground; return how far each is from its ray.
+        """Write `heights` from ray hits on the ground; return the distance of each from its ray.
 
         Args:
-            hits: In the frame of the map [points, 3], m; not finite for a ray that met none.
-            position: Of the base in the frame of the map [3], m.
-            quat_xyzw: Rotation base -> frame of the map [4].
+            hits: Hits in the map frame [points, 3], m; not finite for a ray without a hit.
+            position: Position of the base in the map frame [3], m.
+            quat_xyzw: Rotation base -> map frame [4].
 
         Returns:
-            Distances [points], m; 0 for a ray that met none.
+            Distances [points], m; 0 for a ray without a hit.
         """
         begin, turn, down = self._placed(position, quat_xyzw)
         level = np.stack([self._x, self._y, np.zeros(self._x.size)], axis=1)
@@ -123,7 +121,7 @@ class HeightScanner:
         return np.asarray(np.linalg.norm(apart - np.outer(apart @ down, down), axis=1))
 
     def _placed(self, position: F64, quat_xyzw: F64) -> tuple[list[float], F64, F64]:
-        """Return origin [3] and rotation of the scan's frame, and where its rays point [3]."""
+        """Return origin [3] and rotation of the scan's frame, and the direction of its rays [3]."""
         rotation = _rotation(quat_xyzw)
         begin: list[float] = (position + rotation @ self._origin).tolist()
         if self._scan.alignment == "base":
@@ -134,10 +132,10 @@ class HeightScanner:
         return begin, turn, np.array([0.0, 0.0, -1.0])
 
     def see(self) -> None:
-        """Make `values` of `heights`, as the scan says.
+        """Compute `values` from `heights`, as the scan defines.
 
         Raises:
-            RobotError: More points are not known than the scan allows, or any where it is refused.
+            RobotError: More points are unknown than the scan allows, or any if it accepts none.
         """
         scan, values, heights = self._scan, self.values, self.heights
         known = np.isfinite(heights, self._known)
@@ -186,7 +184,7 @@ class HeightScanner:
         return math.atan2(rotation[1, 0], rotation[0, 0])
 
     def _turned(self, out: F64, row: F64, begin: float) -> None:
-        """Write a coordinate of the points, which are turned by a row of a rotation."""
+        """Write one coordinate of the points after rotation by a matrix row."""
         np.multiply(self._x, row[0], out)
         np.multiply(self._y, row[1], self._work)
         np.add(out, self._work, out)
@@ -218,9 +216,9 @@ class HeightScanner:
         np.copyto(self.heights, np.nan, where=outside)
 
     def _follow(self, elevation: ElevationMap, start_z: F64, down: F64) -> None:
-        """Let slanting rays find the ground, which begin at these heights.
+        """Let slanted rays, starting at these heights, find the ground.
 
-        A ray that comes to a cell that is not known ends there.
+        A ray ends at a cell with unknown height.
         """
         if down[2] > -_SHALLOWEST:
             self.heights[:] = np.nan

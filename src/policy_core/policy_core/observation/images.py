@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images of cameras: what their messages say is judged when they come, and decoded when needed.
+"""Camera images: messages are checked on arrival, and decoded only when needed.
 
-What a frame is costs microseconds to know and is known at once, so that a camera with a wrong
-setting is reported; the pixels cost milliseconds, and only frames that a policy sees are decoded.
+The checks take microseconds and run at once, so that a camera with a wrong setting is reported;
+decoding takes milliseconds, so only frames that a policy sees are decoded.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ Image = npt.NDArray[np.uint8]
 """uint8 [height, width, 3], channels red, green, blue."""
 
 _LARGEST = 8192
-"""Height and width, pixels: a compressed image of few bytes may claim to be huge."""
+"""Largest height and width, pixels: a small compressed image may claim to be huge."""
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _PNG_SIZE = struct.Struct(">16x2I")
 _JPEG_SEGMENT, _JPEG_SIZE = struct.Struct(">BBH"), struct.Struct(">5x2H")
 _JPEG_SCAN = 0xDA
 _JPEG_STEPS = 256
-"""Segments and fill bytes that are looked at, far more than cameras write: a tick waits."""
+"""Limit on parsed segments and fill bytes, far more than cameras write: a tick waits for this."""
 _READ_AHEAD = bytes(16)
-"""More than what libjpeg reads before it needs it, which is 8 bytes."""
-# Start of a frame: the markers C0 to CF but those of tables (C4, CC) and of an extension (C8).
+"""Padding beyond the 8 bytes that libjpeg reads ahead."""
+# Start-of-frame markers: C0 to CF except tables (C4, CC) and an extension (C8).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """An image as it came, whose size and length are known to be right.
+    """An image as received, with valid size and length.
 
-    `encoding` is that of sensor_msgs/Image, or jpeg or png; `step` is the length of a row, bytes,
-    0 where it is compressed. `data` is a view of the received message.
+    `encoding` is that of sensor_msgs/Image, or jpeg or png; `step` is the length of a row, bytes, 0
+    if compressed. `data` is a view of the received message.
     """
 
     encoding: str
@@ -52,19 +52,19 @@ class Frame:
 
 
 class _Raw(NamedTuple):
-    """How an encoding lies in memory, and how it becomes RGB."""
+    """Memory layout of an encoding, and its conversion to RGB."""
 
     channels: int
     """Bytes per pixel in a row of `step` bytes."""
     even: tuple[int, int]
-    """What height and width must be multiples of."""
+    """Required divisors of height and width."""
     half_rows: int
-    """Per row of the image: 3 where half a row of colours belongs to each, else 2."""
+    """Half rows per row of the image: 3 if half a row of chroma belongs to each, else 2."""
     conversion: int | None
 
 
-# Names as in sensor_msgs/image_encodings.hpp. YUV is that of ITU-R BT.601 in its studio range, as
-# webcams give it.
+# Names as in sensor_msgs/image_encodings.hpp. YUV is ITU-R BT.601 in studio range, as webcams send
+# it.
 _YUY2 = _Raw(2, (1, 2), 2, cv2.COLOR_YUV2RGB_YUY2)
 _RAW = {
     "rgb8": _Raw(3, (1, 1), 2, None),
@@ -75,37 +75,37 @@ _RAW = {
     "nv12": _Raw(1, (2, 2), 3, cv2.COLOR_YUV2RGB_NV12),
 }
 ENCODINGS = tuple(_RAW)
-"""Of sensor_msgs/Image that are understood."""
+"""Supported encodings of sensor_msgs/Image."""
 FRAME_ENCODINGS = (*ENCODINGS, "jpeg", "png")
-"""That a frame may have."""
+"""Supported encodings of a frame."""
 
 
 class ImageSize(Protocol):
-    """What is asked of the size of a camera's images: a contract's camera, or a mapping's."""
+    """Image size of a camera, from a contract or a mapping."""
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """Height, pixels."""
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """Width, pixels."""
 
     @property
     def resize(self) -> bool:
-        """Whether images of another size are taken, and stretched."""
+        """True if images of another size are accepted and resized."""
 
 
 def read_frame(message: Any, camera: ImageSize) -> Frame:
-    """Return what a message of a camera holds, judged but not decoded.
+    """Return the frame in a camera message, checked but not decoded.
 
     Args:
         message: sensor_msgs/Image or CompressedImage, or an object with the same attributes.
-        camera: The size that is taken.
+        camera: Expected size.
 
     Raises:
-        RobotError: The encoding is unknown, the size is another one where it must not be
-            resized, or data is missing.
+        RobotError: The encoding is unknown, the size is wrong and must not be resized, or data is
+            missing.
     """
     frame = _compressed(message) if hasattr(message, "format") else _raw(message)
     require_size(frame, camera)
@@ -119,7 +119,7 @@ def read_frame(message: Any, camera: ImageSize) -> Frame:
 
 
 def require_size(frame: Frame, camera: ImageSize) -> None:
-    """Raise RobotError unless a frame has the size that is taken."""
+    """Raise RobotError unless a frame has the expected size."""
     if not camera.resize and (frame.height, frame.width) != (camera.height, camera.width):
         raise RobotError(
             f"expected an image of {camera.width} x {camera.height} pixels, found "
@@ -129,10 +129,10 @@ def require_size(frame: Frame, camera: ImageSize) -> None:
 
 
 def decode(frame: Frame) -> Image:
-    """Return the pixels, a view of the message where those are RGB already.
+    """Return the pixels; a view of the message if they are already RGB.
 
     Raises:
-        RobotError: A compressed image is broken.
+        RobotError: A compressed image is damaged.
     """
     return _decode_compressed(frame) if frame.step == 0 else _decode_raw(frame)
 
@@ -186,12 +186,12 @@ def _compressed(message: Any) -> Frame:
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
-    """Return height and width of a JPEG whose end is there (ITU-T T.81, annex B).
+    """Return height and width of a complete JPEG (ITU-T T.81, annex B).
 
-    Decoders paint what is missing in grey without an error. Within a scan FF is always followed
-    by 00 or a restart, so that a cut image never ends as a whole one does.
+    Decoders fill missing parts with grey, without an error. Within a scan FF is always followed by
+    00 or a restart marker, so a truncated image never ends as a complete one does.
     """
-    # Cameras may fill up what they send with zeros.
+    # Cameras may pad their data with zeros.
     if not bytes(data).rstrip(b"\0").endswith(_JPEG_END):
         raise _truncated("JPEG", data)
     at, size = len(_JPEG), None
@@ -216,7 +216,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
-    """Return height and width of a PNG whose last chunk is there."""
+    """Return height and width of a PNG that includes its last chunk."""
     if bytes(data[-len(_PNG_END) :]) != _PNG_END or len(data) < _PNG_SIZE.size:
         raise _truncated("PNG", data)
     width, height = _PNG_SIZE.unpack_from(data)
@@ -230,7 +230,7 @@ def _truncated(kind: str, data: memoryview) -> RobotError:
 
 
 def _decode_compressed(frame: Frame) -> Image:
-    # As it was taken: a note of the camera's orientation must not turn the image.
+    # As captured: the camera's orientation tag must not rotate the image.
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     data = _without_end(bytes(frame.data)) if frame.encoding == "jpeg" else frame.data
     try:
@@ -247,11 +247,11 @@ def _decode_compressed(frame: Frame) -> Image:
 
 
 def _without_end(data: bytes) -> bytes:
-    """Return a JPEG of one scan without its end marker, whose image is the same.
+    """Return a JPEG of one scan without its end marker, with the same image.
 
-    At that marker libjpeg paints what is missing, as where a camera's packets were lost, and says
-    so on stderr alone. Without it, it waits for more data, and OpenCV (4.11, 5.0) gives no image.
-    (With several scans, as a progressive JPEG has, it would wait in any case.)
+    At that marker libjpeg fills missing parts, for example after lost packets of a camera, and
+    reports it only on stderr. Without the marker it waits for more data, and OpenCV (4.11, 5.0)
+    returns no image. (With several scans, as in a progressive JPEG, it would wait in any case.)
     """
     if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:
         return data
@@ -259,6 +259,6 @@ def _without_end(data: bytes) -> bytes:
 
 
 def _checked(found: Any) -> Image:
-    """Return what OpenCV made, which its stubs know less of."""
+    """Return OpenCV's result with a precise type."""
     image: Image = found
     return image

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which messages of several inputs make one observation: the rule that a contract states.
+"""Selection of the messages that form one observation, by the contract's pairing rule.
 
-Nothing here looks into a message: what is given with its time is given back. So a node with frames
-that are not decoded yet, a reader of recordings and a writer of datasets choose by the same code.
+The content of messages is not used: they are returned as they were added. So a node with encoded
+frames, a recording reader and a dataset writer share the same code.
 """
 
 from __future__ import annotations
@@ -22,43 +22,45 @@ from policy_core.errors import NoTargetError
 from policy_core.interfaces import Times
 
 _FRAMES = 3
-"""Per camera: enough to find one of the time of another camera's newest."""
+"""Frames kept per camera: enough to find one at the time of another camera's newest."""
 _VALUES = 32
-"""Per other input, at most one per tick: a second at 30 Hz, longer than a frame is under way."""
+"""Messages kept per other input, at most one per tick: a second at 30 Hz, more than a camera's
+delay.
+"""
 
 
 class Arrival(NamedTuple):
-    """A message, and the time from which on it counts."""
+    """A message, and the time from which it is valid."""
 
     time_ns: int
     name: str
-    """Of the input."""
+    """Name of the input."""
     data: Any
-    """Its bytes; None where only the time matters."""
+    """Message bytes; None if only the time matters."""
 
 
 class RecentMessages(Stateful):
     """The last messages of one input, with their times."""
 
     def __init__(self, kept: int) -> None:
-        """Begin without a message; keep so many."""
+        """Keep the latest `kept` messages."""
         self._entries = deque[tuple[int, Any]](maxlen=kept)
 
     def add(self, time_ns: int, message: Any) -> None:
-        """Take a message.
+        """Add a message.
 
         Args:
-            time_ns: When its content was measured, on the clock of the ticks.
-            message: Anything; it is kept as it is.
+            time_ns: Measurement time, on the clock of the ticks.
+            message: Any object; stored unchanged.
         """
         self._entries.append((time_ns, message))
 
     def clear(self) -> None:
-        """Forget all messages, after a reset of the clock."""
+        """Discard all messages, after a clock reset."""
         self._entries.clear()
 
     def saved(self) -> dict[str, Any]:
-        """Return times and messages that are arrays; of images only the times are kept."""
+        """Return times and array messages; for images only the times."""
         return {
             "entries": tuple(
                 (time_ns, message.copy() if isinstance(message, np.ndarray) else None)
@@ -67,7 +69,7 @@ class RecentMessages(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Go on with messages that were saved."""
+        """Restore saved messages."""
         self._entries.clear()
         self._entries.extend((time_ns, message) for time_ns, message in saved["entries"])
 
@@ -78,11 +80,11 @@ class RecentMessages(Stateful):
 
     @property
     def newest(self) -> Any:
-        """The message that came last; there must be one."""
+        """The newest message; there must be one."""
         return self._entries[-1][1]
 
     def nearest(self, time_ns: int) -> tuple[int, Any]:
-        """Return time and message nearest to a time, of two the later one; there must be one."""
+        """Return time and message nearest to a time (the later of two); there must be one."""
         found: tuple[int, Any] = min(
             reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)
         )
@@ -90,10 +92,10 @@ class RecentMessages(Stateful):
 
 
 class PairedMessages(NamedTuple):
-    """Messages that make one observation.
+    """Messages that form one observation.
 
     Attributes:
-        time_ns: The time of the observation, which is also that of the first step of its chunk.
+        time_ns: Time of the observation and of the first step of its chunk.
         messages: One of each input, by its name.
     """
 
@@ -102,11 +104,11 @@ class PairedMessages(NamedTuple):
 
 
 class ObservationAssembler:
-    """Messages with their times in, those of one observation out; see `Pairing` for the rule.
+    """Combines timed messages into observations; see `Pairing` for the rule.
 
     Attributes:
-        by_frame_time: Whether the rule is frame_time.
-        tolerance_ns: How far frames of one observation may be apart.
+        by_frame_time: True for the rule frame_time.
+        tolerance_ns: Largest time between the frames of one observation.
         inputs: The messages of each input.
     """
 
@@ -122,8 +124,8 @@ class ObservationAssembler:
         Args:
             pairing: The rule.
             cameras: Names of the inputs with images.
-            others: Names of the inputs that are measured again and again.
-            held: Names of the inputs whose newest message counts under each rule.
+            others: Names of the inputs that are measured continuously.
+            held: Names of the inputs whose newest message is used under either rule.
         """
         self.by_frame_time = pairing.rule == "frame_time"
         self.tolerance_ns = round(pairing.tolerance_s * 1e9)
@@ -135,14 +137,14 @@ class ObservationAssembler:
         self.inputs: Mapping[str, RecentMessages] = {**self._cameras, **self._others}
 
     def observe(self, now_ns: int) -> PairedMessages:
-        """Return the newest messages that make one observation.
+        """Return the newest messages that form one observation.
 
         Args:
-            now_ns: Time of the tick; no message is of a later one.
+            now_ns: Time of the tick; no message is later.
 
         Raises:
-            NoTargetError: An input has no message, or by the rule frame_time a camera has no frame
-                near enough to the others'; says which.
+            NoTargetError: An input has no message, or under frame_time a camera has no frame near
+                enough to the others'; names it.
         """
         frames_ns = self._frames_ns(now_ns)
         for name, recent in self._others.items():
@@ -157,7 +159,7 @@ class ObservationAssembler:
         return PairedMessages(frames_ns, frames | others)
 
     def _frames_ns(self, now_ns: int) -> int:
-        """Return the latest time of which every camera may have a frame."""
+        """Return the latest time for which every camera may have a frame."""
         time_ns = now_ns
         for name, recent in self._cameras.items():
             newest_ns = recent.newest_ns
@@ -167,7 +169,7 @@ class ObservationAssembler:
         return time_ns
 
     def _frame(self, name: str, recent: RecentMessages, time_ns: int) -> Any:
-        """Return the frame of a camera, which is of about this time."""
+        """Return the frame of a camera near this time."""
         frame_ns, frame = recent.nearest(time_ns)
         apart_ns = abs(frame_ns - time_ns)
         if apart_ns > self.tolerance_ns:
@@ -181,12 +183,12 @@ class ObservationAssembler:
 def observations(
     assembler: ObservationAssembler, arrivals: Iterable[Arrival], ends_ns: Iterable[int]
 ) -> Iterator[PairedMessages | None]:
-    """Yield the observation of each tick of a recording; None where no messages make one.
+    """Yield the observation of each tick of a recording; None for a tick without one.
 
     Args:
-        assembler: Without messages. It gets the arrivals, which are the messages of observations.
-        arrivals: In the order of time; of each input those that are newest at a tick.
-        ends_ns: Rising times up to which messages count for each tick.
+        assembler: Empty; it receives the arrivals and stores the messages.
+        arrivals: In time order; for each input those that are newest at a tick.
+        ends_ns: Increasing times up to which messages are valid for each tick.
     """
     rest = iter(arrivals)
     arrival = next(rest, None)
@@ -203,11 +205,11 @@ def observations(
 def belong_together(
     pairing: Pairing, times_ns: Mapping[str, Times], ends_ns: Times, period_ns: int
 ) -> npt.NDArray[np.bool_]:
-    """Return at which ticks the cameras have frames that make one observation [ticks].
+    """Return the ticks at which the cameras have frames that form one observation [ticks].
 
     Args:
         pairing: The rule.
-        times_ns: By camera, the rising times of its frames.
+        times_ns: By camera, the increasing times of its frames.
         ends_ns: [ticks] as for `observations`, multiples of the period apart.
         period_ns: Time between two ticks.
     """
@@ -226,12 +228,12 @@ def belong_together(
 
 
 def newest_at_ticks(times_ns: Times, period_ns: int, phase_ns: int = 0) -> npt.NDArray[np.intp]:
-    """Return the places of the messages that are the newest ones at a tick, as a robot samples.
+    """Return the indices of the messages that are newest at a tick, as a robot samples them.
 
     Args:
-        times_ns: [messages] rising.
+        times_ns: [messages] increasing.
         period_ns: Time between two ticks.
-        phase_ns: A tick, from which the others are multiples of the period away.
+        phase_ns: Time of one tick; the others are multiples of the period away.
     """
     ticks = -((phase_ns - times_ns) // period_ns)
     return np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))

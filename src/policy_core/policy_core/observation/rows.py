@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From the robot's state to a model input: gather, offset, scale, clip, history, normalise."""
+"""Conversion of robot state to a model input: gather, offset, scale, clip, history, normalise."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ObservationBuilder(Stateful):
     """Writes one model input from the robot's state, without allocating.
 
     Attributes:
-        remembers: Whether it has frames of the past; else `advance` and `reset` do nothing.
+        remembers: True if it keeps past frames; else `advance` and `reset` do nothing.
     """
 
     STATE = ("_history",)
     PLAN = ("_index", "_offset", "_history")
 
     def plan(self) -> dict[str, Any]:
-        """Return where each value stands, and what is done to it."""
+        """Return the index of each value, and its processing."""
         return {**super().plan(), **self._scaler.plan(), **self._normaliser.plan()}
 
     def __init__(
@@ -38,13 +38,13 @@ class ObservationBuilder(Stateful):
         out: Tensor,
         statistics: tuple[F64, F64] | None = None,
     ) -> None:
-        """Turn names into indices, once.
+        """Resolve names to indices, once.
 
         Args:
             observation: Terms of this input; a valid part of `contract`.
             contract: The whole contract.
             state: State that is read by each `write`.
-            out: Array of the backend that is written, any shape, as many values.
+            out: Array of the backend to write to, any shape with the same number of values.
             statistics: Mean and divisor [size] that normalise the whole vector.
         """
         indices, offsets = zip(
@@ -64,19 +64,19 @@ class ObservationBuilder(Stateful):
         self._out = out.reshape(-1)
 
     def reset(self) -> None:
-        """Forget the frames of the past."""
+        """Discard the past frames."""
         if self._history:
             self._history.reset()
 
     def advance(self) -> None:
-        """Make the frame that was written last part of the past."""
+        """Add the last written frame to the past."""
         if self._history:
             self._history.advance()
 
     def write(self) -> None:
-        """Write the observation of the present state into `out`; the past stays as it is."""
+        """Write the observation of the present state into `out`; the past does not change."""
         frame = self._frame
-        # mode="clip" spares the copy that the bounds check of take(out=) needs.
+        # mode="clip" avoids the copy that the bounds check of take(out=) needs.
         self._flat.take(self._index, None, frame, "clip")
         np.subtract(frame, self._offset, frame)
         self._scaler.apply(frame)
@@ -88,9 +88,9 @@ class ObservationBuilder(Stateful):
 
 
 class _History(Stateful):
-    """The latest frames: a ring that stands there twice, so that they lie one after the other.
+    """The latest frames: a ring buffer stored twice, so that they are contiguous.
 
-    The oldest is `length - 1` places before the newest, wherever that is, and one index reads them.
+    The oldest is `length - 1` slots before the newest, at any position, so one index reads them.
     """
 
     STATE = ("_newest", "_empty")
@@ -98,7 +98,7 @@ class _History(Stateful):
     PLAN = ("_length", "_repeat_first", "_order")
 
     def plan(self) -> dict[str, Any]:
-        """Return how many frames there are, and which of their values are taken."""
+        """Return the number of frames, and the selected values in them."""
         return {**super().plan(), "frame_size": self._frame.size}
 
     def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
@@ -114,27 +114,27 @@ class _History(Stateful):
         self.reset()
 
     def reset(self) -> None:
-        """Forget the frames of the past."""
+        """Discard the past frames."""
         self._rings[...] = 0.0
         self._newest = 0
         self._empty = True
 
     def write(self) -> None:
-        """Write the frames of the past and this one into `vector`."""
+        """Write the past frames and this one into `vector`."""
         if self._empty and self._repeat_first:
             self._rings[...] = self._frame
-        # The place of the newest frame is the one of that which is too old by now.
+        # The newest frame overwrites the one that has become too old.
         self._rings[:, self._newest] = self._frame
         self._windows[self._newest].take(self._order, out=self.vector, mode="clip")
 
     def advance(self) -> None:
-        """Make the frame that was written last part of the past."""
+        """Add the last written frame to the past."""
         self._empty = False
         self._newest = (self._newest + 1) % self._length
 
 
 def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[Index, F64]:
-    """Return where the values of a term stand in the state, and what is subtracted from them."""
+    """Return the indices of a term's values in the state, and the offsets to subtract."""
     spec = TERMS[term.term]
     places = np.array(term_places(term, contract))
     offset: F64 = np.zeros(places.size)
@@ -144,12 +144,11 @@ def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[I
 
 
 class Scaler(Stateful):
-    """Scales and clips values as their terms say: value x scale, within low and high."""
+    """Scales and clips values as their terms define: value x scale, within low and high."""
 
     PLAN = ("_scale", "_low", "_high", "_clips")
 
     def __init__(self, scale: F64, low: F64, high: F64) -> None:
-        """Take an array [size] of each."""
         self._scale, self._low, self._high = scale, low, high
         self._clips = bool(np.isfinite([low, high]).any())
 
@@ -160,12 +159,12 @@ class Scaler(Stateful):
             np.clip(values, self._low, self._high, out=values)
 
     def taken(self, columns: Index) -> Scaler:
-        """Return the one for values of which each belongs to a column of this one's."""
+        """Return the scaler for values that each belong to a column of this one."""
         return Scaler(self._scale[columns], self._low[columns], self._high[columns])
 
 
 def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
-    """Return what the terms do to the values of one frame, in SI units less their offsets."""
+    """Return the scaler of one frame's values, in SI units minus their offsets."""
     scales = [term.scale for term in observation.terms]
     bounds = [
         clip_bounds(term, observation, scale)
@@ -176,7 +175,7 @@ def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
 
 
 def vector_scaler(observation: Observation, contract: JointContract) -> Scaler:
-    """Return what the terms do to the values of the whole vector, those of the past included."""
+    """Return the scaler of the whole vector, past frames included."""
     _, columns = layout(observation, contract)
     return frame_scaler(observation, contract).taken(columns)
 
@@ -209,7 +208,7 @@ def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, I
 def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
     """Return the clip as bounds of the scaled values [2, values].
 
-    Clipping first is clipping to scaled ends.
+    If clipping comes first, the bounds are scaled too.
     """
     if term.clip is None:
         return np.stack([np.full(scale.size, -np.inf), np.full(scale.size, np.inf)])
@@ -220,10 +219,10 @@ def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
 
 
 class Normaliser(Stateful):
-    """Bounds and normalises a vector in place, as far as the contract says so.
+    """Clips and normalises a vector in place, if the contract says so.
 
     Attributes:
-        changes: Whether it does anything.
+        changes: True if it has any effect.
     """
 
     PLAN = ("_bound", "_normalised_bound")
@@ -234,11 +233,11 @@ class Normaliser(Stateful):
         return {**super().plan(), "mean": mean, "divisor": divisor}
 
     def __init__(self, observation: Observation, statistics: tuple[F64, F64] | None = None) -> None:
-        """Keep bounds and statistics.
+        """Store bounds and statistics.
 
         Args:
-            observation: States the bounds.
-            statistics: Mean and divisor [size] of the whole vector; None leaves it as it is.
+            observation: Has the bounds.
+            statistics: Mean and divisor [size] of the whole vector; None for no normalisation.
         """
         self._bound = observation.clip
         self._mean_and_divisor = statistics

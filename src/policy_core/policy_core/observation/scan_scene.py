@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Proves the contract of a height scan by a scan that the training has made.
+"""Verification of a height scan's contract against a scan recorded in training.
 
-The training puts the robot beside a step, with roll, pitch and yaw, and keeps four arrays (.npz):
+The training places the robot beside a step, with roll, pitch and yaw, and saves four arrays (.npz):
 
 `hits` [points, 3]       where each ray met the ground, world frame, m; not finite: it met none
 `position` [3]           of the base, world frame, m
@@ -33,16 +33,16 @@ from policy_core.observation.rows import clip_bounds
 
 _LARGEST_BYTES = 1_000_000
 _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
-"""Of the distance of a hit from its ray, m, and of a value, or its share."""
+"""Tolerances of the distance of a hit from its ray, m, and of a value, absolute or relative."""
 _FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
-"""Keys that a scene must be able to tell apart."""
+"""Keys whose values a scene must distinguish."""
 T = TypeVar("T", HeightScan, ScanGrid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScanScene:
-    """A scan that the training has made; see above."""
+    """A scan recorded in training; see above."""
 
     hits: F64
     position: F64
@@ -51,11 +51,11 @@ class ScanScene:
 
 
 def check_scenes(bundle: JointBundle) -> None:
-    """Prove each height scan of a policy that has a scene.
+    """Verify each height scan of a policy that has a scene.
 
     Raises:
-        BundleError: A scene is not that of its contract, fits another contract as well, or cannot
-            be read.
+        BundleError: A scene contradicts its contract, also matches another contract, or cannot be
+            read.
     """
     contract, problems = bundle.contract, list[Problem]()
     for key, entry in contract.scenes.items():
@@ -80,13 +80,13 @@ def check_scenes(bundle: JointBundle) -> None:
 
 
 def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str]:
-    """Return what is expected, what was found and the remedy; nothing where the scene fits."""
+    """Return expected and found values and the remedy; empty if the scene matches."""
     assert term.scan is not None
     heights = scene.hits[np.isfinite(scene.hits).all(axis=1), 2]
     if not heights.size or np.ptp(heights) < _FLATTEST_M:
         return (
             f"a scene with ground at heights of {_FLATTEST_M:g} m or more apart",
-            "flat ground, on which many contracts see the same",
+            "flat ground, which does not distinguish contracts",
             "record it again beside a step",
         )
     found = _misfit(term, observation, scene)
@@ -100,15 +100,15 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
         return "the scan of the training, as in `scene`", found, remedy
     if others:
         return (
-            "a scene that fits this contract alone",
-            f"one that fits with {' or '.join(others)} as well",
+            "a scene that matches this contract only",
+            f"one that also matches {' or '.join(others)}",
             "record it again with roll, pitch and yaw of 0.2 rad or more, beside a step",
         )
     return "", "", ""
 
 
 def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
-    """Return the first difference between a scan and its scene; nothing where there is none."""
+    """Return the first difference between a scan and its scene; may be empty."""
     assert term.scan is not None
     scanner = HeightScanner(term.scan)
     off_m = scanner.take_hits(scene.hits, scene.position, scene.quat_xyzw)
@@ -129,7 +129,7 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
 
 
 def _alternatives(scan: HeightScan) -> Iterator[tuple[str, HeightScan]]:
-    """Yield each other value of the keys that a scene must tell apart, and the scan with it."""
+    """Yield each other value of the keys that a scene must distinguish, and the scan with it."""
     grid = scan.grid
     if grid is not None:
         for name in _OF_GRID:
@@ -154,7 +154,7 @@ def _with(section: T, name: str, value: str) -> T:
 
 
 def _choices(section: type[Any], name: str) -> list[str]:
-    """Return the values that a contract may state there."""
+    """Return the values that a contract may have there."""
     kind = get_type_hints(section)[name]
     literals = [kind] if get_origin(kind) is Literal else get_args(kind)
     return [choice for each in literals for choice in get_args(each)]
@@ -164,7 +164,7 @@ def _read(folder: Path, entry: File, count: int) -> ScanScene:
     """Return the arrays of a scene.
 
     Raises:
-        BundleError: The file is missing, is not the one the contract means, or has others.
+        BundleError: The file is missing, has a wrong hash, or contains other arrays.
     """
     file = folder / entry.file
     shapes = {"hits": (count, 3), "position": (3,), "quat_xyzw": (4,), "values": (count,)}

@@ -16,7 +16,7 @@ from policy_core.bundle.terms import TERMS, is_of_anchor, is_of_motion, term_nam
 from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Index
 
-if TYPE_CHECKING:  # a policy without a reference motion plays none
+if TYPE_CHECKING:  # not needed by a policy without a reference motion
     from policy_core.bundle.clip import MotionClip
     from policy_core.observation.clip_player import ClipPlayer, LivePlayer
 
@@ -35,13 +35,13 @@ def phase_name(term: Term) -> str:
 class Phase(Stateful):
     """Writes sin of all feet, then cos of all feet.
 
-    A tick with a command whose norm is below that of `standing` is one in which the robot stands.
-    Published policies differ in what they were shown then: sin and cos of 0 on a clock that runs
-    (Unitree's G1 and Go2 in mjlab), of 0 on one that stops (Booster), pi for both feet on one that
-    runs (MuJoCo Playground) or begins again (Holosoma), or a phase that goes on (unitree_rl_gym).
+    The robot stands in a tick whose command has a norm below that of `standing`. Published policies
+    differ in the phase that they were trained with then: sin and cos of 0 with the clock running
+    (Unitree's G1 and Go2 in mjlab) or stopped (Booster), pi for both feet with the clock running
+    (MuJoCo Playground) or restarting (Holosoma), or an unchanged phase (unitree_rl_gym).
 
     Attributes:
-        is_commanded: Whether it depends on the velocity command.
+        is_commanded: True if it depends on the velocity command.
     """
 
     STATE = ("_tick",)
@@ -52,9 +52,9 @@ class Phase(Stateful):
 
         Args:
             term: A valid term `phase`.
-            out: Field of the state [2 x feet] that is written.
+            out: State field [2 x feet] to write to.
             rate_hz: Ticks per second.
-            command: Velocity command [3] that is read where the term has `standing`.
+            command: Velocity command [3], read if the term has `standing`.
         """
         assert term.period_s is not None
         self._rate, self._period_s = 2.0 * math.pi / term.period_s, 1.0 / rate_hz
@@ -64,7 +64,7 @@ class Phase(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the rate, rad/s, and what it shows while the robot stands."""
+        """Return the rate, rad/s, and the values while the robot stands."""
         standing = self._standing
         if standing is None:
             return super().plan()
@@ -80,12 +80,12 @@ class Phase(Stateful):
         }
 
     def restart(self) -> None:
-        """Begin at 0, where RUN begins."""
+        """Start at 0, where RUN begins."""
         self._tick = 0
         self.write()
 
     def advance(self) -> None:
-        """Go on to the next tick, as far as the command of this one lets the clock run."""
+        """Advance to the next tick, unless the present command stops the clock."""
         clock = self._standing.clock if self._standing and self._stands() else "runs"
         if clock == "runs":
             self._tick += 1
@@ -94,7 +94,7 @@ class Phase(Stateful):
         self.write()
 
     def write(self) -> None:
-        """Write the phase of this tick, under the command of now."""
+        """Write the phase of this tick, for the present command."""
         phase = self._standing.phase if self._standing and self._stands() else None
         if phase == "zero":
             self._out[:] = 0.0
@@ -111,9 +111,9 @@ class Phase(Stateful):
 
 
 LAST_OUTPUT = "last_output:"
-"""What the field of a model's output begins with; the output's name follows."""
+"""Prefix of the field of a model output; the output's name follows."""
 EXTERNAL = "external:"
-"""What the field of an external vector begins with; its topic follows."""
+"""Prefix of the field of an external vector; its topic follows."""
 _CLOCKS = "clocks"
 
 
@@ -132,11 +132,11 @@ def field_name(term: Term) -> str:
 class StateVector(Stateful):
     """Newest values of named fields, float64 in one array `flat`.
 
-    Fields are NaN until they are written, so that a missing input never looks like a zero.
+    Fields are NaN until written, so that a missing input never looks like zero.
     """
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
-        """Lay out the fields, in this order."""
+        """Lay out the fields in this order."""
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
         self.slices = {
@@ -144,11 +144,11 @@ class StateVector(Stateful):
         }
 
     def __getitem__(self, field: str) -> F64:
-        """Return a view of the field; write into it."""
+        """Return a writable view of the field."""
         return self.flat[self.slices[field]]
 
     def get(self, field: str) -> F64 | None:
-        """Return a view of the field, None where the contract does not need it."""
+        """Return a view of the field; None if the contract does not need it."""
         return self[field] if field in self.slices else None
 
     @property
@@ -158,18 +158,18 @@ class StateVector(Stateful):
 
     @property
     def sensed(self) -> tuple[str, ...]:
-        """Names of the fields that messages fill, and of those that `derive` makes of them."""
+        """Names of the fields that messages fill, and of those that `derive` computes from them."""
         return tuple(filter(_find_topic, self.slices))
 
     def derive(self) -> None:
-        """Compute the fields that follow from others: here none."""
+        """Compute the fields that follow from others; there are none here."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of each field."""
         return {name: self[name].copy() for name in self.slices}
 
     def restore(self, saved: Tree) -> None:
-        """Take each field from a state of the same fields."""
+        """Restore each field from a state of the same fields."""
         for name in self.slices:
             self[name][...] = saved[name]
 
@@ -182,7 +182,7 @@ class StateVector(Stateful):
         }
 
     def take_sensed(self, saved: Tree) -> list[str]:
-        """Take what was measured from a state of other fields; return those that it has not."""
+        """Copy the measurements from a state with other fields; return the missing fields."""
         unknown = []
         for name, mine in ((name, self[name]) for name in self.sensed):
             theirs = saved.get(name)
@@ -193,7 +193,7 @@ class StateVector(Stateful):
         return unknown
 
     def is_finite(self) -> bool:
-        """Return whether every field is finite; one product finds a NaN faster than isfinite."""
+        """Return true if every field is finite; one product finds a NaN faster than isfinite."""
         return math.isfinite(self.flat.dot(self.flat))
 
     def not_finite(self) -> list[str]:
@@ -209,7 +209,7 @@ class RobotState(StateVector):
     """
 
     def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
-        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
+        """Lay out the fields that the contract's terms need, and `orientation` if it is guarded."""
         super().__init__(dict(_needed(contract, orientation)))
         command = self.get("velocity_command")
         self.phases = {
@@ -225,10 +225,10 @@ class RobotState(StateVector):
         }
         """Fields that repeat an output of the model, by its name."""
         self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
-        """The fields of the reference motion, with a term that reads each."""
+        """Fields of the reference motion, with a term that reads each."""
         self._joint_names, self._reference = contract.joints.names, contract.motion
         self.motion: ClipPlayer | None = None
-        """The reference motion that is played."""
+        """Player of the reference motion."""
         self._go_by()
         if contract.motion and contract.motion.live:
             from policy_core.observation.clip_player import LivePlayer
@@ -243,7 +243,7 @@ class RobotState(StateVector):
         self.restart()
 
     def play(self, clip: MotionClip) -> None:
-        """Show this clip, which is the contract's reference motion, from its first frame on."""
+        """Play this clip, which is the contract's reference motion, from its first frame on."""
         from policy_core.observation.clip_player import ClipPlayer
 
         assert self._reference is not None
@@ -253,7 +253,7 @@ class RobotState(StateVector):
     def _for_player(
         self,
     ) -> tuple[Sequence[str], Mapping[str, F64], Mapping[tuple[str, int], F64]]:
-        """Return what plays a motion: names of joints, all fields, and those that it writes."""
+        """Return the arguments of a player: joint names, all fields, and its output fields."""
         outputs = {
             (TERMS[term.term].field, term.ahead or 0): self[name]
             for name, term in self.motions.items()
@@ -261,7 +261,7 @@ class RobotState(StateVector):
         return self._joint_names, {name: self[name] for name in self.slices}, outputs
 
     def _go_by(self, *players: ClipPlayer | LivePlayer) -> None:
-        """Let the phases go on with the ticks, and what plays the reference motion."""
+        """Advance the phases and the player of the reference motion with the ticks."""
         phases = self.phases.values()
         self._clocks: list[Phase | ClipPlayer | LivePlayer] = [*phases, *players]
         commanded = [phase for phase in phases if phase.is_commanded]
@@ -278,7 +278,7 @@ class RobotState(StateVector):
             clock.restart()
 
     def advance(self) -> None:
-        """Go on to the next tick since RUN began: its number, phases, the reference motion."""
+        """Advance to the next tick since RUN began: tick number, phases, reference motion."""
         if self._tick is not None:
             self._tick[0] += 1.0
         for clock in self._clocks:
@@ -291,17 +291,17 @@ class RobotState(StateVector):
         self.derive_own()
 
     def derive_own(self) -> None:
-        """Compute those that a `SensedCopy` does not bring: phases and the reference motion."""
+        """Compute the fields that a `SensedCopy` does not copy: phases and the reference motion."""
         for part in self._derived:
             part.write()
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of each field, and how far the clocks have come."""
+        """Return a copy of each field and of the clocks."""
         clocks = tuple(clock.saved() for clock in self._clocks)
         return {**super().saved(), _CLOCKS: clocks}
 
     def restore(self, saved: Tree) -> None:
-        """Go on from a state of the same fields and clocks."""
+        """Restore a state of the same fields and clocks."""
         super().restore(saved)
         for clock, own in zip(self._clocks, saved[_CLOCKS], strict=True):
             clock.restore(own)
@@ -315,7 +315,7 @@ class RobotState(StateVector):
         return plan
 
     def _planned_outputs(self) -> dict[str, Any]:
-        """Return the fields that what plays a motion writes, and those of the newest frame."""
+        """Return the fields that the motion player writes, and those of the newest frame."""
         outputs = dict[str, Any](joints=[], anchors=[])
         for name, term in self.motions.items():
             field = TERMS[term.term].field
@@ -332,25 +332,25 @@ class RobotState(StateVector):
 
     @property
     def keeps_time(self) -> bool:
-        """Whether `advance` changes anything."""
+        """True if `advance` has any effect."""
         return self._tick is not None or bool(self._clocks)
 
 
 class SensedCopy:
-    """Copies what is measured from one state into another, without allocating."""
+    """Copies measurements from one state into another, without allocating."""
 
     def __init__(self, source: StateVector, into: StateVector, places: Index) -> None:
-        """Turn names into indices, once.
+        """Resolve names to indices, once.
 
         Args:
             source: Has all fields that are measured in `into`.
-            into: Of other joints or of another order.
+            into: State with other joints or another order.
             places: Index in the source's joints of each joint of `into`.
         """
         self._source = source.flat
         self._parts = list[tuple[Index, F64]]()
         self._starts = list[int]()
-        """Runs of fields that lie one after another in `into`, with their indices in `source`."""
+        """Runs of adjacent fields in `into`, with their indices in `source`."""
         start, index = 0, np.zeros(0, np.intp)
         for name in into.sensed:
             there, here = source.slices[name], into.slices[name]
@@ -367,27 +367,27 @@ class SensedCopy:
             self._starts.append(start)
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return where each run begins, and where its values are in the source."""
+        """Return the start of each run, and the indices of its values in the source."""
         return [
             {"start": start, "index": index}
             for start, (index, _) in zip(self._starts, self._parts, strict=True)
         ]
 
     def take(self) -> None:
-        """Copy what the source holds now."""
+        """Copy the present values of the source."""
         for index, part in self._parts:
             self._source.take(index, None, part, "clip")
 
 
 def _find_topic(field: str) -> str:
-    """Return the topic that a field comes from; empty for a field that the policy makes."""
+    """Return the topic that a field comes from; empty for a field that the policy computes."""
     if field in STATE_FIELDS:
         return STATE_FIELDS[field].topic.name
     return field.partition(EXTERNAL)[2]
 
 
 def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:
-    """Return the fields and their sizes, the joints' first."""
+    """Return the fields and their sizes, joint fields first."""
     joints, terms = len(contract.joints.names), list(contract.terms)
     yield "joint_pos", joints
     yield "joint_vel", joints
@@ -420,7 +420,7 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
 
 
 def _live_fields(term: Term, contract: JointContract) -> Sequence[str]:
-    """Return the measured fields that a term of a live motion is made of."""
+    """Return the measured fields that a term of a live motion is computed from."""
     if contract.motion is None or contract.motion.live is None:
         return ()
     if is_of_anchor(term):
@@ -442,14 +442,14 @@ def gravity_body(quat_xyzw: F64, out: F64) -> None:
     x, y, z, w = quat_xyzw.tolist()
     norm = x * x + y * y + z * z + w * w
     scale = 2.0 / norm if norm > 0.0 else math.nan
-    # Quicker one by one than as a tuple, of which an array would be made first.
+    # Faster one by one than as a tuple, which would first become an array.
     out[0] = scale * (w * y - x * z)
     out[1] = -scale * (w * x + y * z)
     out[2] = scale * (x * x + y * y) - 1.0
 
 
 def length(vector: F64) -> float:
-    """Return the length of a vector [3]; squares are added in their order, as C++ does it too."""
+    """Return the length of a vector [3]; squares are added in order, as in C++."""
     x, y, z = vector.tolist()
     return math.sqrt(x * x + y * y + z * z)
 

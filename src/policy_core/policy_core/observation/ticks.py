@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ticks of recorded or live messages: when each input is there, and not too old."""
+"""The ticks of recorded or live messages: the times at which every input is fresh."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FOR_EVER = np.iinfo(np.int64).max // 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCount:
-    """How many ticks there are.
+    """Tick counts.
 
     Attributes:
-        present: At which every input is fresh.
-        dropped: The others, from the first at which each input is there to the last message.
-        stale: How many of these each input is too old for.
+        present: Ticks at which every input is fresh.
+        dropped: The others, from the first tick with every input to the last message.
+        stale: Number of dropped ticks at which each input is too old.
     """
 
     present: int
@@ -42,9 +42,10 @@ def count_ticks(
 
     Args:
         period_ns: Time between two ticks.
-        timeouts_ns: By needed input, the age up to which its newest message counts; None: any age.
-        times_ns: Rising times of each input's messages, in arrays; at least those that are newest
-            at a tick.
+        timeouts_ns: By needed input, the age up to which its newest message is valid; None for any
+            age.
+        times_ns: Increasing times of each input's messages, in arrays; at least those that are
+            newest at a tick.
     """
     fresh = {
         name: _Fresh(times, period_ns, timeouts_ns.get(name)) for name, times in times_ns.items()
@@ -55,7 +56,7 @@ def count_ticks(
         return TickCount(present=0, dropped=0, stale={})
     first = max(int(each[0, 0]) for each in runs.values())
     runs = {name: each.clip(first, max(first, end)) for name, each in runs.items()}
-    # One input more is fresh from where a run of it begins, one less from where it ends.
+    # At the start of a run the number of fresh inputs rises by one, at its end it falls by one.
     at = np.concatenate([each.reshape(-1) for each in runs.values()])
     order = np.argsort(at, kind="stable")
     together = np.cumsum(np.tile([1, -1], len(at) // 2)[order])[:-1] == len(runs)
@@ -69,7 +70,7 @@ def count_ticks(
 
 
 class _Fresh:
-    """Runs of ticks [runs, 2] at which an input is fresh: the first, and the one after the last."""
+    """Runs of ticks [runs, 2] at which an input is fresh: first tick, and one after the last."""
 
     def __init__(self, times_ns: Iterable[Times], period_ns: int, timeout_ns: int | None) -> None:
         self.newest_ns = 0
@@ -93,13 +94,13 @@ class _Fresh:
 def fresh_at(
     times_ns: Times, ticks_ns: Times, limit_ns: float, slack_ns: int = 0
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return the place of the message that is newest at each tick, and whether it counts [ticks].
+    """Return the index of the newest message at each tick, and whether it is fresh [ticks].
 
     Args:
-        times_ns: [messages] rising; the first is not after the first tick.
-        ticks_ns: [ticks] rising.
-        limit_ns: Age up to which the newest message counts.
-        slack_ns: How long after a tick messages still belong to it.
+        times_ns: [messages] increasing; the first is not after the first tick.
+        ticks_ns: [ticks] increasing.
+        limit_ns: Age up to which the newest message is fresh.
+        slack_ns: Time after a tick in which messages still belong to it.
     """
     newest = np.searchsorted(times_ns, ticks_ns + slack_ns, "right") - 1
     return newest, ticks_ns - times_ns[newest] <= limit_ns
@@ -109,10 +110,10 @@ class Ticks:
     """The ticks of a policy: at multiples of its period, while every input is fresh.
 
     Attributes:
-        newest: What of each input has arrived since the tick before; who takes it removes it.
-        begins: Whether the tick of now follows a gap, or is the first.
-        dropped: Number of ticks left out so far.
-        stale: How many of them each input was too old for.
+        newest: Messages of each input since the previous tick; the consumer removes them.
+        begins: True if the present tick follows a gap or is the first.
+        dropped: Number of ticks skipped so far.
+        stale: Number of them at which each input was too old.
     """
 
     def __init__(self, period_ns: int, timeouts_ns: Mapping[str, int | None]) -> None:
@@ -130,9 +131,9 @@ class Ticks:
         self.dropped, self.stale = 0, Counter[str]()
 
     def times_ns(self, arrivals: Iterable[Arrival]) -> Iterator[int]:
-        """Yield the times of the ticks, each when the messages of its time are in `newest`.
+        """Yield the times of the ticks, with the messages up to each time in `newest`.
 
-        From the first at which each input is there, to the last message.
+        From the first tick with every input to the last message.
         """
         time_ns = 0
         for arrival in arrivals:
@@ -151,7 +152,7 @@ class Ticks:
             count, now_ns = 1, self._next_ns
             stale = [name for name, entry in self._inputs.items() if entry.is_stale(now_ns)]
             if stale:
-                # Nothing but a message ends the gap, however long it is.
+                # Only a message ends the gap, however long it is.
                 count = -((now_ns - end_ns) // self._period_ns)
                 self.dropped += count
                 self.stale.update(dict.fromkeys(stale, count))

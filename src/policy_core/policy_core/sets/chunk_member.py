@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy as a member of a set: an arm with cameras on a robot that others drive."""
+"""A chunk policy as a member of a set: for example an arm with cameras on a walking robot."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkRunner:
-    """What a chunk policy runs on.
+    """Execution resources of a chunk policy.
 
     Attributes:
-        worker: Computes its chunks; stays the caller's to close.
-        settings: How they are executed.
-        expected_s: How long an inference takes, until that is known from the first ones.
-        longest_hold_ns: How long its joints may be held while it has no target.
+        worker: Computes its chunks; the caller closes it.
+        settings: Settings of chunk execution.
+        expected_s: Assumed inference time, until the first ones are measured.
+        longest_hold_ns: Longest time that its joints may be held while it has no target.
     """
 
     worker: Worker
@@ -48,15 +48,15 @@ class ChunkRunner:
 
 
 class ChunkMember(MemberPolicy):
-    """Takes a step of a chunk in each of its ticks, and waits for none.
+    """Executes a step of a chunk in each of its ticks, and never waits.
 
-    Where it has no step, or a camera is silent, its joints are held while all others go on. No step
-    passes in that time. It fails where that takes longer than its contract allows.
+    Without a step, or if a camera is silent, its joints are held while all others continue, and no
+    step passes. It fails if that takes longer than its contract allows.
 
     Attributes:
-        runner: What it runs on.
-        policy: Itself.
-        held: Why its joints are held; empty where they are not.
+        runner: Its execution resources.
+        policy: The chunk policy.
+        held: Reason why its joints are held; empty if they are not.
     """
 
     STATE = (*MemberPolicy.STATE, "policy", "held", "_held_since_ns", "_held_until_ns")
@@ -72,7 +72,7 @@ class ChunkMember(MemberPolicy):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Tie the parts together; arguments as for `MemberPolicy`."""
+        """Connect the parts; arguments as for `MemberPolicy`."""
         super().__init__(name, bundle, member, runner, state, targets, inputs, clock)
         contract = bundle.contract
         self.runner, self._clock = runner, clock
@@ -87,7 +87,7 @@ class ChunkMember(MemberPolicy):
 
     @staticmethod
     def sensed_sizes(contract: ChunkContract) -> Mapping[str, int]:
-        """Return the measured positions and the external vector, and their sizes."""
+        """Return the measured positions and the external vector, with their sizes."""
         return state_sizes(contract)
 
     @staticmethod
@@ -97,17 +97,17 @@ class ChunkMember(MemberPolicy):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """Itself."""
+        """The chunk policy."""
         return self.policy
 
     @property
     def frames(self) -> Mapping[str, FrameBuffer]:  # type: ignore[override]
-        """By camera: where new frames go."""
+        """Buffers for new frames, by camera."""
         return self.policy.sync.frames
 
     @property
     def state(self) -> StateVector:
-        """What it senses beside its cameras."""
+        """Its inputs other than cameras."""
         return self._state
 
     def plan(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class ChunkMember(MemberPolicy):
         }
 
     def reset(self) -> None:
-        """Start clean, in the stand pose; chunks that are being computed are of no use."""
+        """Start clean, in the stand pose; chunks being computed are ignored."""
         super().reset()
         self.policy.reset()
         self.command[:] = self.policy.action.command
@@ -130,26 +130,26 @@ class ChunkMember(MemberPolicy):
         self._held_since_ns = self._held_until_ns = 0
 
     def enter(self, command: F64) -> None:
-        """Begin clean, from what the set commanded last [joints of the set]."""
+        """Begin clean, from the last command of the set [joints of the set]."""
         super().enter(command)
         self.follow(command)
 
     def pause(self, duration_ns: int) -> None:
-        """Let no step pass in a time in which the whole robot was held."""
-        if not self.held:  # else `infer` leaves out all that has passed
+        """Skip no steps for a time in which the whole robot was held."""
+        if not self.held:  # else `infer` excludes all the time that has passed
             self.policy.pause(duration_ns)
 
     def follow(self, command: F64) -> None:
-        """Go on from what the set commanded last [joints of the set]."""
+        """Continue from the last command of the set [joints of the set]."""
         command.take(self.member.places, None, self.command, "clip")
         self.policy.action.command[:] = self.command
 
     def infer(self) -> bool:
-        """Find the target of this tick, or hold the last one; return whether all is finite.
+        """Find the target of this tick, or hold the last one; return true if all is finite.
 
         Raises:
             BackendError: No step is left, since a runtime failed.
-            NoTargetError: Its joints were held for too long, and why.
+            NoTargetError: Its joints were held for too long; gives the reason.
         """
         now_ns = self._clock()
         if self.held:
@@ -167,11 +167,11 @@ class ChunkMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return what it goes on from: its first step is as near as its speed limits."""
+        """Return its present command: speed limits keep the first step near it."""
         return self.command
 
     def commit(self) -> tuple[str, ...]:
-        """Execute the step of the tick, if there is one; return the rules that clipped it."""
+        """Execute the step of this tick, if any; return the rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered and not self.held:
             self.command[:] = self.policy.commit()

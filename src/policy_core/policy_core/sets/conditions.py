@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a switch may begin now: the entry conditions of a transition, judged in one tick."""
+"""The entry conditions of a transition, evaluated within one tick."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from policy_core.words import filled
 
 
 class EntryCheck:
-    """Judges the conditions of one transition.
+    """Checks the conditions of one transition.
 
     Attributes:
-        needs_target: Whether the entering members' first targets are judged.
-        texts: By condition, what is said where it does not hold; of joints [of the set].
+        needs_target: True if the entering members' first targets are checked.
+        texts: Message of each condition, used if it does not hold; for joints [of the set].
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class EntryCheck:
         leaving: Sequence[MemberPolicy],
         entering: Sequence[MemberPolicy],
     ) -> None:
-        """Turn names into arrays, once.
+        """Resolve names to arrays, once.
 
         Args:
             when: The conditions.
-            contract: Of the set.
-            state: What the set senses.
+            contract: Contract of the set.
+            state: State of the set.
             leaving: Members that command before the switch.
-            entering: Members that command after it, whose joints are judged.
+            entering: Members that command after it, whose joints are checked.
         """
         self._when, self._names = when, contract.joints.names
         self._joints = _commanded_by(entering)
         self._joint_pos, self._joint_vel = state["joint_pos"], state["joint_vel"]
         self._gravity, self._rate = state.get("gravity_body"), state.get("ang_vel_body")
         self._command = state.get("velocity_command")
-        # Of the first member that has one: the contract asks for one.
+        # The first member with a phase; the contract requires one.
         self._phased = next((member for member in leaving if member.phases), None)
         self._ticks = round(when.time_in_state_s * contract.rate_hz)
         self.needs_target = when.pose == FIRST_TARGET
@@ -70,7 +70,7 @@ class EntryCheck:
         self.texts = self._texts(when)
 
     def plan(self, members: Sequence[str]) -> dict[str, Any]:
-        """Return the conditions, joints by their places in the set."""
+        """Return the conditions, with joint indices in the set."""
         when, phased = self._when, self._phased
         plan = {
             "ticks": self._ticks,
@@ -93,10 +93,10 @@ class EntryCheck:
         return plan
 
     def problems(self, ticks: int) -> list[str]:
-        """Return the conditions that do not hold, less that of the first target.
+        """Return the conditions that do not hold, except that of the first target.
 
         Args:
-            ticks: So many of the set have passed since the state was entered.
+            ticks: Set ticks since the state was entered.
         """
         when = self._when
         found: dict[str, Any] = {"ticks": ticks if ticks < self._ticks else -1}
@@ -115,17 +115,17 @@ class EntryCheck:
         return self.words(found)
 
     def target_problems(self, target: F64) -> list[str]:
-        """Return why the first target [joints of the set] of the entering members is too far."""
+        """Return why the entering members' first target [joints of the set] is too far."""
         off = _beyond(np.abs(self._joint_pos - target), self._when.pose_within)
         return self.words({"ticks": -1, "off": off}, is_target=True)
 
     def words(self, found: Mapping[str, Any], *, is_target: bool = False) -> list[str]:
-        """Return what does not hold in words.
+        """Return the failed conditions in words.
 
         Args:
-            found: Values of what does not hold; NaN or absent where it holds, `ticks` -1. Of
+            found: Values of failed conditions; NaN or absent for the others, `ticks` -1. For
                 joints: `off` the pose, rad, and `speed`, rad/s [joints of the set].
-            is_target: Whether the pose is that of the first target.
+            is_target: True if the pose is that of the first target.
         """
         texts, problems = self.texts, list[str]()
         if found["ticks"] >= 0:
@@ -134,7 +134,7 @@ class EntryCheck:
             ("target" if is_target else "off", "off"),
             *((name, name) for name in ("speed", "tilt", "body_rate", "command", "phase")),
         ):
-            # There are no texts without a limit, and an empty one for a joint that is not judged.
+            # Without a limit there are no texts; a joint that is not checked has an empty one.
             values = np.atleast_1d(found.get(name, math.nan))
             problems += [
                 text.format(a=value)
@@ -144,7 +144,7 @@ class EntryCheck:
         return problems
 
     def _texts(self, when: EntryConditions) -> dict[str, list[str]]:
-        """Return by condition what is said where it does not hold; of joints [of the set]."""
+        """Return the message of each condition; for joints [of the set]."""
 
         def of_joints(text: str, joints: Index, limit: F64 | None, pose: str = "") -> list[str]:
             if limit is None:
@@ -189,7 +189,7 @@ def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
 
 
 def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64:
-    """Return where the clips of members begin [joints of the set], rad; elsewhere stand."""
+    """Return the first frames of members' clips [joints of the set], rad; else the stand pose."""
     pose: F64 = contract.stand.position.copy()
     for each in tracking:
         assert each.motion is not None
@@ -204,7 +204,7 @@ def _read_phase(sines_and_cosines: F64) -> float:
 
 
 def _beyond(values: F64, largest: F64) -> F64:
-    """Return the values that are beyond their limits, NaN for all others; what is none is inf."""
+    """Return the values beyond their limits, NaN for all others; a NaN input becomes inf."""
     return np.where(values <= largest, np.nan, np.where(np.isnan(values), np.inf, values))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control path of a policy set, and what is asked of it."""
+"""The control path of a policy set, and requests to it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from policy_core.sets.joint_member import JointMember
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 from policy_core.sets.policy import AskedAt, PolicySet
 
-if TYPE_CHECKING:  # not where Python ticks
+if TYPE_CHECKING:  # not if Python runs the ticks
     from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
-"""What recordings call these requests; the name of the state follows a switch, after a space."""
+"""Names of these requests in recordings; for a switch the state's name follows, after a space."""
 
 
 MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
-"""By the kind of a contract: what runs it as a member."""
+"""Member classes by the kind of a contract."""
 
 
 class SensedState(StateVector):
-    """What any member of a set senses, and what guard and entry conditions look at.
+    """State that members observe, and that guard and entry conditions check.
 
     Per-joint fields are in the order of the set; all else is as in `RobotState`.
     """
@@ -44,7 +44,7 @@ class SensedState(StateVector):
     def __init__(self, contract: SetContract, limits: Limits) -> None:
         """Lay out the fields, NaN until they are measured; the velocity command is zero."""
         super().__init__(_sizes(contract, orientation=limits.max_tilt_rad is not None))
-        # The guard looks at all fields, and only the member that tracks a live motion needs these.
+        # The guard checks all fields, but only the member that tracks a live motion needs these.
         for field in (each for topic in MOTION_TOPICS for each in topic_fields(topic)):
             if (values := self.get(field.name)) is not None:
                 values[:] = field.at_rest or 0.0
@@ -62,12 +62,12 @@ class SensedState(StateVector):
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
     """Return the inputs of all members, by topic.
 
-    A camera that is silent stops the member that sees it, and nothing else; so do a live motion and
-    what a member perceives.
+    A silent camera stops only the member that observes it; the same applies to a live motion and to
+    perception.
     """
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():
-        # An input counts for as long as each member that reads it lets it.
+        # The strictest time-out of the members that read an input applies.
         for name, own_ns in (
             MEMBERS[member.contract.kind].timeouts_ns(member.contract, limits).items()
         ):
@@ -107,11 +107,11 @@ def make_policy_set(
     """Return a policy set on opened models.
 
     Args:
-        bundle: Of the set.
-        runners: What each member runs on: the opened model of a joint policy, the `ChunkRunner` of
-            a chunk policy. They stay the caller's to close.
-        state: What is measured comes into it.
-        inputs: Ages of what the members see, as `set_inputs` returns them.
+        bundle: Bundle of the set.
+        runners: Opened model of each joint policy, `ChunkRunner` of each chunk policy. The caller
+            closes them.
+        state: Receives the measurements.
+        inputs: Ages of the members' inputs, from `set_inputs`.
         clock: As for `Controller`.
     """
     members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
@@ -136,38 +136,38 @@ def set_controller(
     """Return the controller of a policy set.
 
     Args:
-        contract: Of the set.
-        policy: The set, or what passes everything on to it.
-        state: What is measured comes into it.
-        inputs: As `set_inputs` returns them.
+        contract: Contract of the set.
+        policy: The set, or a wrapper around it.
+        state: Receives the measurements.
+        inputs: Inputs from `set_inputs`.
         limits: Limits in force.
         clock: As for `Controller`.
-        make: Makes it of the arguments of `Controller`.
+        make: Factory that takes the arguments of `Controller`.
     """
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
     return make(contract, policy, state, inputs, command, limits, clock)
 
 
 class SetRequests:
-    """What a person or a node asks of a policy set that runs."""
+    """Requests of a person or a node to a running policy set."""
 
     def __init__(
         self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
     ) -> None:
-        """Ask this controller and its set."""
+        """Send requests to this controller and its set."""
         self._controller, self._policy = controller, policy
         self._silence_ns = None if contract.silence_s is None else round(contract.silence_s * 1e9)
         self._stands_up, self._began_ns = False, 0
 
     def switch(self, to: str, problems: Sequence[str] = ()) -> None:
-        """Ask for a switch to a state; see `PolicySet.ask`.
+        """Request a switch to a state; see `PolicySet.ask`.
 
         Args:
             to: Name of the state.
-            problems: Reasons of the caller to refuse it.
+            problems: Further reasons to refuse, from the caller.
 
         Raises:
-            RefusedError: With the reasons to refuse it.
+            RefusedError: Lists every reason.
         """
 
         def ask() -> None:
@@ -182,10 +182,10 @@ class SetRequests:
         self._controller.request(f"{SWITCH} {to}", ask)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; where a state must be left first, go back to one that may stand up.
+        """Stand up; if a state must be left first, go back to one that may stand up.
 
         Args:
-            problems: Reasons of the caller to refuse it.
+            problems: Further reasons to refuse, from the caller.
 
         Raises:
             RefusedError: As `Controller.stand`.
@@ -197,13 +197,13 @@ class SetRequests:
             self._stands_up = True
 
     def tick(self, now_ns: int) -> None:
-        """Go on with the way back, and begin it in silence; after each tick, on its thread.
+        """Continue the way back, and begin it when commands stop; call it after each tick.
 
         Args:
-            now_ns: Time of the tick.
+            now_ns: Time of the tick, whose thread makes this call.
 
         Raises:
-            RefusedError: The robot has come back, and may not stand up.
+            RefusedError: The robot has come back, but may not stand up.
         """
         mode = self._controller.mode
         if mode is Mode.RUN:
@@ -211,14 +211,14 @@ class SetRequests:
                 self._stands_up = False
                 self._controller.stand()
             elif not self._stands_up and self._is_silent(now_ns):
-                self._began_ns = now_ns  # where it is refused, it is asked again after that time
+                self._began_ns = now_ns  # if refused, it is requested again after that time
                 self.stand()
         elif mode is not Mode.HOLD:
             self._stands_up, self._began_ns = False, now_ns
             self._policy.stop()
 
     def _is_silent(self, now_ns: int) -> bool:
-        """Return whether no velocity command has come for too long, or since RUN began."""
+        """Return true if no velocity command has arrived for too long, or since RUN began."""
         if self._silence_ns is None:
             return False
         age_ns = self._controller.inputs[COMMAND].age_ns(now_ns)
@@ -227,7 +227,7 @@ class SetRequests:
 
 
 def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
-    """Return the fields and their sizes, the joints' first."""
+    """Return the fields and their sizes, joint fields first."""
     joints = len(contract.joints.names)
     sizes = {"joint_pos": joints, "joint_vel": joints}
     for member in contract.members.values():

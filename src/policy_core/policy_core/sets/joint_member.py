@@ -22,7 +22,7 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 
 class JointMember(MemberPolicy):
-    """Runs its model in each of its ticks; while it is followed, it observes those of others."""
+    """Runs its model in each of its ticks; when followed, it observes the other ticks."""
 
     STATE = (*MemberPolicy.STATE, "_state", "_policy")
 
@@ -37,7 +37,7 @@ class JointMember(MemberPolicy):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Tie the parts together; `backend` is the opened model.
+        """Connect the parts; `backend` is the opened model.
 
         Arguments as for `MemberPolicy`.
         """
@@ -59,13 +59,13 @@ class JointMember(MemberPolicy):
         self.motion = self._state.motion
         self.phase_names = tuple(self._state.phases)
         self.phases = tuple(self._state[name] for name in self._state.phases)
-        # One of the set's own rate has no rhythm to keep, and is due in each tick.
+        # A member at the set's own rate has no rhythm to keep, and is due in each tick.
         self.watches = member.is_followed and (self._policy.remembers or member.every != 1)
         self.reset()
 
     @staticmethod
     def sensed_sizes(contract: JointContract) -> Mapping[str, int]:
-        """Return the fields that its terms are made of, and their sizes."""
+        """Return the fields that its terms are computed from, and their sizes."""
         state = RobotState(contract)
         return {name: state[name].size for name in state.sensed}
 
@@ -90,11 +90,10 @@ class JointMember(MemberPolicy):
 
     @property
     def state(self) -> StateVector:
-        """Its own, of which `last_action` is its raw output."""
+        """Its own state, in which `last_action` is its raw output."""
         return self._state
 
     def reset(self) -> None:
-        """Start clean, as for a new run."""
         super().reset()
         self._policy.reset()
 
@@ -102,16 +101,16 @@ class JointMember(MemberPolicy):
         """Do nothing: ticks count, not the time between them."""
 
     def follow(self, command: F64) -> None:
-        """Take what the set commanded last [joints of the set] for its own last action."""
+        """Set its last action to the last command of the set [joints of the set]."""
         command.take(self.member.places, None, self._commanded, "clip")
         self._policy.action.invert_command(self._commanded, self._last_action)
 
     def infer(self) -> bool:
-        """Answer what the set senses now; return whether the answer is finite.
+        """Compute the response to the present state; return true if it is finite.
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: The live motion that it tracks, or what it perceives, is too old.
+            NoTargetError: The live motion that it tracks, or its perception, is too old.
         """
         for entry in self._own_inputs:
             if entry.is_stale(now_ns := self._clock()):
@@ -122,11 +121,11 @@ class JointMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return what the answer commands [its joints]."""
+        """Return the command of the response [its joints]."""
         return self._policy.action.decode()
 
     def commit(self) -> tuple[str, ...]:
-        """Take the answer as that of the tick; return the rules that clipped it."""
+        """Apply the response as this tick's; return the rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered:
             self.command[:] = self._policy.commit()
@@ -137,7 +136,7 @@ class JointMember(MemberPolicy):
         return clipped
 
     def rest(self) -> None:
-        """Remember what is observed in a tick in which others command."""
+        """Observe a tick in which others command."""
         if self.is_due:
             self._look()
             self._policy.watch()
@@ -145,7 +144,7 @@ class JointMember(MemberPolicy):
         super().rest()
 
     def _look(self) -> None:
-        """Bring what the set senses into its own state, and the velocity into its own range."""
+        """Copy the state of the set to its own, and clip the velocity to its own range."""
         self._sensed.take()
         if self._velocity is not None:
             np.maximum(self._velocity, self._lowest, out=self._velocity)

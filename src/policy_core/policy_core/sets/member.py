@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy of a set: it commands its joints at its own rate."""
+"""A policy of a set, which commands its joints at its own rate."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from policy_core.observation.clip_player import ClipPlayer
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
-if TYPE_CHECKING:  # a set of joint policies sees no images
+if TYPE_CHECKING:  # a set of joint policies uses no images
     from policy_core.members.chunk.observation_sync import FrameBuffer
     from policy_core.members.chunk.policy import ChunkPolicy
 
 
 class JoinedTargets:
-    """The last targets of all members, one after another, then the stand pose, in one array.
+    """The last targets of all members in a row, then the stand pose, in one array.
 
     Attributes:
-        stand: The stand pose, 0 for joints of other kinds than positions [joints of the set].
+        stand: The stand pose, 0 for joints not commanded by position [joints of the set].
     """
 
     def __init__(self, contract: SetContract) -> None:
@@ -51,11 +51,11 @@ class JoinedTargets:
         return self.flat[self._slices[name]]
 
     def member_start(self, name: str) -> int:
-        """Return where the part of a member begins in `flat`."""
+        """Return the index in `flat` at which a member's part begins."""
         return int(self._slices[name].start)
 
     def sources(self, contract: SetContract, state: str) -> Index:
-        """Return where in `flat` the target of each joint of the set is in a state."""
+        """Return the index in `flat` of the target of each joint of the set in a state."""
         found: Index = self._held + np.arange(len(contract.joints.names))
         for name in contract.states[state].members:
             member = contract.members[name]
@@ -64,24 +64,24 @@ class JoinedTargets:
 
 
 class MemberPolicy(Stateful, ABC):
-    """Runs a member on what the set senses. Each kind of policy has one, in `sets.controller`.
+    """Runs a member on the state of the set. Each kind of policy has one, in `sets.controller`.
 
-    A tick of the set is `infer` and `commit` where the member commands, else `follow` and `rest`
-    where it watches. A result that is not committed leaves what the member remembers as it was.
+    In a tick of the set, a commanding member executes `infer` and `commit`; a watching one executes
+    `follow` and `rest`. A result that is not committed leaves the memory unchanged.
 
     Attributes:
-        name: In the set.
+        name: Name in the set.
         member: Its contract and its place in the set.
         command: Its last targets [its joints], in the units of their kinds.
-        has_answered: Whether it has an answer that is not committed.
-        watches: Whether ticks in which others command change what it remembers.
+        has_answered: True if it has a response that is not committed.
+        watches: True if its memory changes in ticks in which others command.
         phases: Phases of the gait, each the sines then the cosines of all feet.
         phase_names: Their fields in `state`.
-        resets: How often it has begun clean. A guest sees from this and the two that follow what a
-            tick was for this member.
-        own_ticks: Its own ticks since then: those with an answer, and those that it watched.
-        answers: How often an answer of it was taken.
-        frames: By camera: where new frames go; empty for one that sees no images.
+        resets: Number of clean starts. From this and the next two, a guest can reconstruct what a
+            tick meant for this member.
+        own_ticks: Its own ticks since then: those with a response, and those that it watched.
+        answers: Number of responses that were used.
+        frames: Buffers for new frames, by camera; empty for a member without images.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("_wait", "has_answered")
@@ -90,7 +90,7 @@ class MemberPolicy(Stateful, ABC):
     phase_names: tuple[str, ...] = ()
     frames: Mapping[str, FrameBuffer] = MappingProxyType({})
     motion: ClipPlayer | None = None
-    """What it tracks; None for nothing."""
+    """The motion that it tracks; None for none."""
 
     def __init__(
         self,
@@ -103,22 +103,22 @@ class MemberPolicy(Stateful, ABC):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Begin with nothing remembered.
+        """Begin without memory.
 
         Args:
-            name: In the set.
-            bundle: Of the policy, of its kind.
+            name: Name in the set.
+            bundle: Bundle of the policy, of its kind.
             member: Its place in the set.
-            runner: What a policy of its kind runs on; stays the caller's to close.
-            state: What the set senses.
-            targets: Where its targets go.
-            inputs: Those of the set.
-            clock: When the members are asked, the same for all in a tick.
+            runner: Execution resources for its kind of policy; the caller closes them.
+            state: State of the set.
+            targets: Receives its targets.
+            inputs: Inputs of the set.
+            clock: Time of inference, the same for all members in a tick.
         """
         self.name, self.member, self.command = name, member, targets.of(name)
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
-        """Time until its next tick, in parts of a tick of the set; it is due where none is left."""
+        """Time until its next tick, in fractions of a set tick; it is due at 0."""
         self._start = targets.member_start(name)
         self.has_answered = self.watches = False
         self.resets = self.own_ticks = self.answers = 0
@@ -126,22 +126,22 @@ class MemberPolicy(Stateful, ABC):
     @property
     @abstractmethod
     def state(self) -> StateVector:
-        """What it senses, and what it remembers of its own actions."""
+        """Its inputs, and its memory of its own actions."""
 
     @property
     def chunk_policy(self) -> ChunkPolicy | None:
-        """What executes its chunks; None where it answers each tick by itself."""
+        """The chunk policy that it runs; None if it computes each tick separately."""
         return None
 
     @staticmethod
     @abstractmethod
     def sensed_sizes(contract: Any) -> Mapping[str, int]:
-        """Return the fields of the state that such a policy senses, and their sizes."""
+        """Return the state fields that such a policy observes, and their sizes."""
 
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of its inputs that have one of their own; None is never too old."""
+        """Return the individual time-outs of its inputs; None means no time-out."""
 
     def plan(self) -> dict[str, Any]:
         """Return its place in the set."""
@@ -155,29 +155,28 @@ class MemberPolicy(Stateful, ABC):
         }
 
     def reset(self) -> None:
-        """Start clean, as for a new run."""
         self._wait = 0
         self.has_answered = False
         self.resets, self.own_ticks = self.resets + 1, 0
 
     @property
     def is_due(self) -> bool:
-        """Whether it runs in this tick: else its last targets count on."""
+        """True if it runs in this tick; else its last targets remain in force."""
         return self._wait <= 0
 
     def run_now(self) -> None:
-        """Be due in this tick, whenever it ran last."""
+        """Make it due in this tick, whenever it last ran."""
         self._wait = 0
 
     def drop_answer(self) -> None:
-        """Forget an answer that is not committed."""
+        """Drop a response that is not committed."""
         self.has_answered = False
 
     def enter(self, command: F64) -> None:
         """Begin to command: from a clean start, unless it was followed.
 
         Args:
-            command: What the set commanded last [joints of the set].
+            command: Last command of the set [joints of the set].
         """
         if self.member.is_followed:
             self.follow(command)
@@ -186,15 +185,15 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the whole robot was held."""
+        """Exclude a time in which the whole robot was held."""
 
     @abstractmethod
     def follow(self, command: F64) -> None:
-        """Take what the set commanded last [joints of the set] for what it commanded itself."""
+        """Treat the last command of the set [joints of the set] as its own."""
 
     @abstractmethod
     def infer(self) -> bool:
-        """Answer what the set senses now; return whether the answer is finite.
+        """Compute the response to the present state; return true if it is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -203,27 +202,27 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def first_target(self) -> F64:
-        """Return what the answer commands before it is committed [its joints]."""
+        """Return the command of the response before it is committed [its joints]."""
 
     @abstractmethod
     def commit(self) -> tuple[str, ...]:
-        """Take the answer as that of the tick; without one the last targets count on.
+        """Apply the response as this tick's; without one the last targets remain in force.
 
         Returns:
             The rules that clipped it.
         """
 
     def rest(self) -> None:
-        """Take a tick in which others command."""
+        """Process a tick in which others command."""
         self._pass()
 
     def _count(self) -> None:
-        """Count an answer that is taken."""
+        """Count a response that is used."""
         self.own_ticks += 1
         self.answers += 1
 
     def _pass(self) -> None:
-        """Go on to the next tick of the set."""
+        """Advance to the next tick of the set."""
         if self._wait <= 0:
             self._wait += self._every
         self._wait -= self._parts

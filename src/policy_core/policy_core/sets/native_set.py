@@ -12,44 +12,44 @@ from policy_core.sets.policy import PolicySet, SetReport
 
 
 class NativeSet:
-    """A policy set that runs in a native core, as its host sees it; see `PolicySet`.
+    """A policy set that runs in a native core, as seen by its host; see `PolicySet`.
 
     `ask` and `go_back` belong in `Controller.request`, `stop` between two ticks.
     """
 
     def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
-        """Show this set, which the controller copies to and from the native core."""
+        """Wrap this set, which the controller copies to and from the native core."""
         self._policy, self._native, self._words = policy, native, words
         self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
         self._names = [*policy.states]
         self.ask, self.go_back = policy.ask, policy.go_back
 
     def stop(self) -> None:
-        """End what is asked for, and the blend: the robot does something else."""
+        """Cancel requests and blend, since the robot leaves RUN."""
         self._native.stop_set()
 
     def take_refusals(self) -> None:
-        """Make words of the requests that the last tick did not grant."""
+        """Convert the requests that the last tick did not grant to words."""
         while (refusal := self._native.pop_refusal()) is not None:
             self.refusals.append(self._words.refusal(refusal))
 
     @property
     def asked_ns(self) -> int:
-        """When the members were asked last."""
+        """Time at which the members last ran."""
         return int(self._native.asked_ns())
 
     @property
     def may_stand(self) -> bool:
-        """Whether the robot may stand up now, by the stand motion."""
+        """True if the robot may stand up now, by the stand motion."""
         return bool(self._native.may_stand())
 
     def commands(self, member: MemberPolicy) -> bool:
-        """Return whether a member is one of the state that commands."""
+        """Return true if a member belongs to the commanding state."""
         return member in self.states[self._names[self._native.set_state()]].members
 
     @property
     def report(self) -> SetReport:
-        """What the set has come to."""
+        """Present status of the set."""
         state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
             self._native.set_report()
         )

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy set as one policy: its members command in states, and switch between two ticks.
 
-A tick of a set: decide on a switch that was asked for, run the members that command, join their
-targets. In the tick of a switch the entering members run first; where one of them fails, the
-switch is refused and the robot goes on as it was. After that, targets and gains are blended, and
-the members that are left go on to run until the blend has ended.
+A tick of a set decides on a requested switch, runs the commanding members, and joins their targets.
+In the tick of a switch the entering members run first; if one of them fails, the switch is refused
+and the robot continues unchanged. Otherwise targets and gains are blended, and the leaving members
+keep running until the blend has ended.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from policy_core.sets.state import CommandingState
 
 
 class SetReport(NamedTuple):
-    """What a policy set has come to, for a status.
+    """Status of a policy set.
 
     Attributes:
-        state: Which commands.
-        is_blending: Whether the switch to it has not ended.
-        asked: State that is asked for and not entered; empty for none.
-        refused: Why the last request was not granted, or why the one at hand waits; or empty.
-        switches, fallbacks: How many there were since the set was opened, of both kinds.
-        last: The last switch: from, to, why; empty where there was none.
-        step_ratio: Largest step of a joint's target in the last switch, as a share of the largest
-            step in a healthy run of both states; 0 where that is not known.
+        state: Commanding state.
+        is_blending: True if the switch to it has not ended.
+        asked: Requested state that is not yet entered; empty for none.
+        refused: Why the last request was refused, or why the present one waits; or empty.
+        switches, fallbacks: Number of each since the set was opened.
+        last: The last switch: from, to, reason; empty if there was none.
+        step_ratio: Largest step of a joint's target in the last switch, relative to the largest
+            step in a healthy run of both states; 0 if unknown.
     """
 
     state: str
@@ -53,19 +53,18 @@ class SetReport(NamedTuple):
 
 
 class AskedAt:
-    """When the members of a set were asked in a tick, ns: one time for all of them."""
+    """Time at which the members of a set run in a tick, ns: the same for all of them."""
 
     def __init__(self) -> None:
-        """Have asked nothing."""
+        """Start at 0."""
         self.now_ns = 0
 
     def __call__(self) -> int:
-        """Return the time."""
         return self.now_ns
 
 
 class _Request(NamedTuple):
-    """A state that is asked for, for so many more ticks; None: until its conditions hold."""
+    """A requested state, waiting for at most this many ticks; None for no limit."""
 
     to: str
     why: str
@@ -77,9 +76,9 @@ class PolicySet(Stateful):
     """Runs the members of a set; see `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
-    from any thread. `members` are all, by name. `refusals` holds the latest requests that were not
-    granted in a tick, in words, the oldest first, to be popped from the left; `change` is the
-    switch that the last `commit` began.
+    from any thread. `members` holds all members by name. `refusals` holds the latest requests that
+    a tick refused, in words, the oldest first, to be popped from the left; `change` is the switch
+    that the last `commit` began.
     """
 
     STATE = (
@@ -114,19 +113,19 @@ class PolicySet(Stateful):
         clock: Callable[[], int],
         asked: AskedAt,
     ) -> None:
-        """Make all states and transitions.
+        """Create all states and transitions.
 
         Args:
-            contract: Of the set.
+            contract: Contract of the set.
             members: By name; their commands are parts of `targets`.
             targets: Last targets of all members.
-            state: What the set senses.
+            state: State of the set.
             clock: As for `Controller`.
             asked: The clock of the members.
         """
         self._clock, self._asked = clock, asked
         self._infer_ns = self._left_ns = 0
-        """What the members took in the last tick: all of them, and those that a blend leaves."""
+        """Inference time of all members in the last tick, and of those that a blend leaves."""
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
@@ -151,9 +150,9 @@ class PolicySet(Stateful):
         self.reset()
 
     def reset(self) -> None:
-        """Start clean, in the initial state; what was commanded last is the stand pose.
+        """Start clean, in the initial state; the last command is the stand pose.
 
-        A first tick that fails blends its fallback in from there.
+        If the first tick fails, its fallback is blended in from there.
         """
         initial = self._initial.rows
         self.action.command[...] = self._stand
@@ -171,7 +170,7 @@ class PolicySet(Stateful):
         self._refused = self.change = self._entered = ""
 
     def plan(self) -> dict[str, Any]:
-        """Return members and states; each refers to others by their numbers."""
+        """Return members and states; each refers to others by number."""
         members, states = [*self.members], [*self.states]
         return {
             "action": self.action.plan(),
@@ -183,7 +182,7 @@ class PolicySet(Stateful):
         }
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of what the set and its members go on from."""
+        """Return a copy of the state of the set and its members."""
         left, request = self._left, self._request
         return {
             **super().saved(),
@@ -193,7 +192,7 @@ class PolicySet(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what a set of the same contract has saved."""
+        """Restore the state of a set with the same contract."""
         super().restore(saved)
         self._state = self.states[saved["state"]]
         self._left = None if saved["left"] is None else self.states[saved["left"]]
@@ -203,18 +202,18 @@ class PolicySet(Stateful):
         self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the last targets were held."""
+        """Exclude a time in which the last targets were held."""
         for member in self._running:
             member.pause(duration_ns)
 
     @property
     def asked_ns(self) -> int:
-        """When the members were asked last."""
+        """Time at which the members last ran."""
         return self._asked.now_ns
 
     @property
     def report(self) -> SetReport:
-        """What the set has come to."""
+        """Present status of the set."""
         request = self._request
         return SetReport(
             state=self._state.name,
@@ -228,19 +227,19 @@ class PolicySet(Stateful):
         )
 
     def commands(self, member: MemberPolicy) -> bool:
-        """Return whether a member is one of the state that commands."""
+        """Return true if a member belongs to the commanding state."""
         return member in self._state.members
 
     @property
     def may_stand(self) -> bool:
-        """Whether the robot may stand up now, by the stand motion."""
+        """True if the robot may stand up now, by the stand motion."""
         return self._state.stated.stand and not self._blend_ticks
 
     def ask(self, to: str) -> None:
-        """Ask for a switch, which the next tick begins if its conditions hold.
+        """Request a switch, which the next tick begins if its conditions hold.
 
         Raises:
-            RefusedError: It is the state at hand, no transition leads there, or its conditions do
+            RefusedError: It is the present state, no transition leads there, or its conditions do
                 not hold and it does not wait for them.
         """
         state = self._state
@@ -262,16 +261,16 @@ class PolicySet(Stateful):
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
-        """Go to a state from which the robot may stand up, each switch once its conditions hold."""
+        """Go to a state from which the robot may stand up; each switch waits for its conditions."""
         self._returning, self._request = True, None
 
     def stop(self) -> None:
-        """End what is asked for, and the blend: the robot does something else."""
+        """Cancel requests and blend, since the robot leaves RUN."""
         self._request, self._returning = None, False
         self._settle()
 
     def infer(self) -> bool:
-        """Run the members that command; return whether all answers are finite.
+        """Run the commanding members; return true if all responses are finite.
 
         Raises:
             BackendError: A runtime failed, and the state has no fallback.
@@ -294,7 +293,7 @@ class PolicySet(Stateful):
             self._infer_ns = self._clock() - began_ns
 
     def commit(self) -> F64:
-        """Take the answers as the tick's: return the joined command [joints]."""
+        """Apply the responses as this tick's; return the joined command [joints]."""
         self._unanswered = False
         self.change, self._entered = self._entered, ""
         clipped: tuple[str, ...] = ()
@@ -322,7 +321,7 @@ class PolicySet(Stateful):
         return action.command
 
     def _decide(self) -> None:
-        """Begin the switch that was asked for, if its conditions hold."""
+        """Begin the requested switch, if its conditions hold."""
         request = self._request
         if request is None:
             request = self._own_request()
@@ -335,7 +334,7 @@ class PolicySet(Stateful):
                 member for member in self.states[request.to].members if member not in self._running
             ]
             if any(member.member.is_followed and not member.is_due for member in entering):
-                return  # it keeps the rhythm of its own ticks, and is due in the next ones
+                return  # it keeps its own rhythm, and is due in one of the next ticks
             problems = self._entering_problems(request.to, entering)
             if problems:
                 for member in entering:
@@ -351,7 +350,7 @@ class PolicySet(Stateful):
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:
-        """Return what the set asks for by itself: the way back, and what follows a state."""
+        """Return the set's own request: the way back, or the end of a state."""
         stated = self._state.stated
         if self._returning:
             if stated.way_back is None:
@@ -363,20 +362,20 @@ class PolicySet(Stateful):
         return _Request(stated.ends.to, words.WHY[2], None, None)
 
     def _give_up(self, request: _Request) -> None:
-        """End a request that has waited for too long."""
+        """Cancel a request that has waited for too long."""
         self._request = None
         self.refusals.append(words.GIVEN_UP.format(refusal=self._refused, state=self._state.name))
         if request.timeout_state is not None:
             self._request = _Request(request.timeout_state, words.WHY[3], None, None)
 
     def _problems(self, to: str) -> list[str]:
-        """Return why a switch cannot begin now, as far as that is known without its members."""
+        """Return why a switch cannot begin now, before its members run."""
         if self._blend_ticks:
             return [words.STILL_BLENDING.format(state=self._state.name)]
         return self._state.checks[to].problems(self._ticks_in_state)
 
     def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
-        """Run the members that would enter; return why they may not."""
+        """Run the entering members; return why they may not enter."""
         state, check = self.states[to], self._state.checks[to]
         for member in entering:
             member.enter(self.action.command)
@@ -412,21 +411,21 @@ class PolicySet(Stateful):
         self._entered = words.SWITCHED.format(begin=before.name, end=state.name, why=why)
 
     def _freeze(self) -> None:
-        """Blend from what was commanded last on, without those who commanded it."""
+        """Blend from the last command, without the members that produced it."""
         self._left = None
         self._from.command[...] = self.action.command
         self._from.gains[...] = self.action.gains
         self._from.healthy[...] = self.action.healthy
 
     def _bound_held(self) -> None:
-        """Bound the steps of joints that are held: no member does, and a blend may be too short."""
+        """Limit the steps of held joints: no member does, and a blend may be too short."""
         held = self._state.held
         if held.size:
             before, command = self._before[held], self.action.command
             command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
 
     def _set_running(self, running: Sequence[MemberPolicy]) -> None:
-        """Let these members run, and all others rest, of whom no answer of this tick is taken."""
+        """Let these members run and all others rest; drop pending responses of the others."""
         self._running = [member for member in self._members if member in running]
         self._resting = [member for member in self._watching if member not in running]
         for member in self._members:
@@ -434,12 +433,12 @@ class PolicySet(Stateful):
                 member.drop_answer()
 
     def _settle(self) -> None:
-        """Have gains and healthy values become those of the state in the next tick."""
+        """Switch gains and healthy values to those of the state in the next tick."""
         self._blend_ticks = self._blended_ticks = 0
         self._settled = False
 
     def _fall_back(self, why: str) -> bool:
-        """Enter the fallback of the state, from what was commanded last; False: it has none."""
+        """Enter the fallback of the state, from the last command; return False if it has none."""
         name = self._state.stated.fallback
         if name is None:
             return False
@@ -449,16 +448,17 @@ class PolicySet(Stateful):
                 member.enter(self.action.command)
             member.run_now()
         failed, blend_ticks = self._state.name, self._state.fallback_blend_ticks
-        # What was commanded last is where a blend begins: who commanded it has failed.
+        # The blend begins at the last command, since the member that produced it has failed.
         self._blend_ticks = 1
         self._enter(state, words.FAILED.format(state=failed, why=why), blend_ticks)
         self._fallbacks += 1
         return True
 
     def _act_on_lateness(self) -> None:
-        """Go on without the member that made the tick before late, or in the fallback.
+        """Continue without the member that made the previous tick late, or in the fallback.
 
-        In a blend that may be one that is left. In the fallback of the state it may command again.
+        During a blend it may be a leaving member. In the fallback of the state it may command
+        again.
         """
         is_left = 2 * self._left_ns > self._infer_ns
         if self._left is not None and (is_left or self._state.stated.fallback is None):
@@ -467,13 +467,13 @@ class PolicySet(Stateful):
             self._fall_back(words.MEMBER_LATE)
 
     def _leave_out(self) -> None:
-        """Do the rest of a blend without the members that are left, which need not answer."""
+        """Finish a blend without the leaving members."""
         self._freeze()
         self._blend_ticks, self._blended_ticks = self._blend_ticks - self._blended_ticks, 0
         self._set_running(self._state.members)
 
     def _run(self) -> bool:
-        """Run the members that command, those of a fallback where one fails.
+        """Run the commanding members; if one fails, those of the fallback.
 
         Raises:
             BackendError: A runtime failed, and no fallback is left.
@@ -497,7 +497,7 @@ class PolicySet(Stateful):
             self._fall_back(str(failed or words.MEMBER_NOT_FINITE))
 
     def _infer_all(self) -> bool:
-        """Run the members that are due; return whether all that the state needs are finite.
+        """Run the members that are due; return true if all required responses are finite.
 
         Raises:
             BackendError: The runtime of one of the state's members failed.
@@ -513,7 +513,7 @@ class PolicySet(Stateful):
         return True
 
     def _infer_left(self, left: CommandingState) -> None:
-        """Run the members that a blend leaves and that are due."""
+        """Run the leaving members of a blend that are due."""
         for member in left.members:
             if member in self._state.members or not member.is_due or member.has_answered:
                 continue
@@ -526,7 +526,7 @@ class PolicySet(Stateful):
                 return
 
     def _blend(self) -> None:
-        """Join the targets of the state with those that are left, by the share of the blend."""
+        """Blend the targets of the state with those of the leaving members."""
         action, state, left = self.action, self._state, self._from
         self._blended_ticks += 1
         share = self._blended_ticks / self._blend_ticks

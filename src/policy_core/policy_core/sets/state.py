@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A state of a policy set, with everything that a switch needs made beforehand."""
+"""A state of a policy set, with everything for a switch prepared in advance."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from policy_core.sets.conditions import EntryCheck
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 _FALLBACK_BLEND_S = 0.2
-"""Where no transition leads to the fallback."""
+"""Blend time if no transition leads to the fallback."""
 
 
 class CommandingState:
-    """A state: who commands, with which gains, and what a healthy run does there.
+    """A state: its commanding members, gains and healthy values.
 
     Attributes:
-        name: Of the state.
-        stated: What the contract says about it.
-        members: Those that command.
-        sources: Where in `JoinedTargets.flat` the target of each joint is.
-        rows: Gains and healthy values of each joint, as of `Command`.
-        held: Joints that are held at a position in the stand pose, as indices of the set's.
-        held_bounds: How far the target of each may move in a tick, rad: lowest and highest.
-        checks: Entry conditions, by the state that a transition leads to.
-        blend_ticks: How long its blend takes, by that state.
-        waiting_ticks: How long its conditions are waited for, by that state.
-        fallback_blend_ticks: How long the blend to the fallback takes.
+        name: Name of the state.
+        stated: Its section of the contract.
+        members: Commanding members.
+        sources: Index in `JoinedTargets.flat` of the target of each joint.
+        rows: Gains and healthy values of each joint, as in `Command`.
+        held: Indices in the set of joints that are held in the stand pose.
+        held_bounds: Target limits of each of them per tick, rad: lowest and highest step.
+        checks: Entry conditions, by target state of the transition.
+        blend_ticks: Duration of its blend, by that state.
+        waiting_ticks: Longest wait for its conditions, by that state.
+        fallback_blend_ticks: Duration of the blend to the fallback.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CommandingState:
         targets: JoinedTargets,
         state: StateVector,
     ) -> None:
-        """Make what a switch to this state, and from it, needs."""
+        """Prepare switches to and from this state."""
         self.name, self.stated = name, contract.states[name]
         self.members = [members[member] for member in self.stated.members]
         after_s = self.stated.ends.after_s if self.stated.ends else None
@@ -95,7 +95,7 @@ class CommandingState:
         )
 
     def plan(self, members: Sequence[str], states: Sequence[str]) -> dict[str, Any]:
-        """Return what the native core needs, members and states by their numbers."""
+        """Return the configuration of the native core, members and states by number."""
         stated, ends = self.stated, self.stated.ends
         number: dict[str | None, int] = {name: i for i, name in enumerate(states)}
         number[None] = -1
@@ -128,10 +128,10 @@ class CommandingState:
         }
 
     def ends_now(self, ticks: int) -> bool:
-        """Return whether it ends by itself in this tick.
+        """Return true if it ends by itself in this tick.
 
         Args:
-            ticks: So many of the set have passed since it was entered.
+            ticks: Set ticks since it was entered.
         """
         if self.stated.ends is None:
             return False

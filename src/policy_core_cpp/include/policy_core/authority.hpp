@@ -10,26 +10,27 @@
 
 namespace policy_core {
 
-/// What a joint gets where the policy's share is below 1.
+/// Source of the rest of a joint's command when the policy's share is below 1.
 enum class Rest : std::int64_t { kStand, kFreeze, kDisable };
 
-/// The operator's dial; the rules are those of `policy_core.control.authority.Authority`.
+/// The operator's authority setting; the rules are those of
+/// `policy_core.control.authority.Authority`.
 class Authority {
  public:
   Authority(const Part& plan, std::size_t joints);
 
-  /// Whether the robot may have joints without stiffness.
+  /// True if the robot may have joints without stiffness.
   bool may_disable() const noexcept { return may_disable_; }
-  /// Takes a request for these joints; `pose`: what is commanded now. `at_once`: nothing moves by
-  /// it, since the policy does not run.
+  /// Applies a request to these joints; `pose`: the present command. `at_once`: no blending, since
+  /// the policy does not run.
   void set(double share, Rest rest, const std::vector<bool>& joints, const Numbers& pose,
            bool at_once) noexcept;
   void begin() noexcept;
   void advance() noexcept;
   void mix(Targets& targets, const Command& action) noexcept;
-  /// Whether a joint is not, or will not be, the policy's alone.
+  /// True if the share of a joint is, or will be, below 1.
   bool is_partial() const noexcept;
-  /// Of the policy, in force [joints].
+  /// Share of the policy in force [joints].
   const Numbers& share() const noexcept { return share_; }
   double lowest() const noexcept;
 

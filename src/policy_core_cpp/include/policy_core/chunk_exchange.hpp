@@ -11,26 +11,26 @@
 
 namespace policy_core {
 
-/// Asks for the chunk that answers what was sensed.
+/// Request for the chunk that responds to an observation.
 struct ChunkRequest {
   SensedValues sensed;
-  /// Of the steps before, the oldest first, where the policy gets several observations.
+  /// Observations of the previous steps, the oldest first, if the policy takes several.
   std::vector<SensedValues> earlier;
-  /// Of the run that asks; an outcome for another one is of no use.
+  /// Generation of the requesting run; outcomes for another one are ignored.
   std::int64_t generation = 0;
   std::int64_t asked_ns = 0;
-  /// What the chunk is to continue, from its first step on, and how many of these will have been
-  /// executed; no rows: nothing.
+  /// Steps that the chunk must continue, and how many of them will have been executed; no rows for
+  /// none.
   Rows planned;
   std::int64_t delay = 0;
 };
 
-/// What became of a request.
+/// Result of a request.
 struct ChunkOutcome {
   enum class Kind : std::int64_t { kBackendError, kRobotError, kNoTarget, kChunk };
 
   Kind kind = Kind::kChunk;
-  /// Of an error: the number by which the host knows its words.
+  /// For an error: the host's number for its words.
   std::int64_t text = 0;
   std::int64_t began_ns = 0, ended_ns = 0;
   /// Targets [steps, actions], rad.
@@ -40,40 +40,40 @@ struct ChunkOutcome {
   bool continues = false;
 };
 
-/// Where a tick leaves a request, and a host the outcome; without a lock, and nothing waits.
+/// Lock-free, non-blocking exchange of requests from a tick and outcomes from a host.
 ///
 /// One thread ticks, and one computes: `fetch`, then `answer` and `hand_over`, one inference after
-/// the other.
+/// another.
 class ChunkExchange {
  public:
   ChunkExchange(const ChunkRequest& request_like, const Rows& chunk_like);
   ChunkExchange(const ChunkExchange&) = delete;
 
-  // For who ticks.
-  /// Whether a request is not answered yet, or an answer was not taken.
+  // For the ticking thread.
+  /// True if a request is unanswered or its answer was not collected.
   bool is_busy() const noexcept;
-  /// Asks; a request that was not fetched gives way.
+  /// Sends a request; it replaces one that was not fetched.
   void ask(const ChunkRequest& request) noexcept;
-  /// What was asked for is of no use any more; drops the request that was not fetched.
+  /// Invalidates earlier requests; drops the request that was not fetched.
   void forget() noexcept;
-  /// The outcome that is there, until `drop`; null for none.
+  /// The available outcome, until `drop`; null for none.
   const ChunkOutcome* outcome() noexcept;
   void drop() noexcept { finished_ = false; }
 
-  // For who computes.
-  /// Takes the request that was asked for; false where there is none, or the last outcome waits.
+  // For the computing thread.
+  /// Takes the request; false without one, or while the last outcome waits.
   bool fetch(ChunkRequest& into) noexcept;
-  /// Whether a request was fetched and not answered.
+  /// True if a request was fetched and not answered.
   bool is_computing() const noexcept { return computes_; }
-  /// What to write before `hand_over`: kind, text, times, chunk. The rest is there.
+  /// Write kind, text, times and chunk here before `hand_over`. The rest is set.
   ChunkOutcome& answer() noexcept { return outcome_; }
   void hand_over() noexcept;
-  /// Will not answer what was fetched.
+  /// Abandons the fetched request.
   void give_up() noexcept { computes_ = false; }
 
   enum class Event : std::int64_t {
     kAsked,    ///< there is a request
-    kAwaited,  ///< an outcome is looked for, and there is none yet
+    kAwaited,  ///< an outcome was requested, but there is none yet
     kForgotten,
   };
   /// Called within the tick: to wake a thread, or to fetch and answer there.

@@ -14,16 +14,16 @@
 
 namespace policy_core {
 
-/// Positions [joints], rad; joints without an action stay where they are.
+/// Positions [joints], rad; joints without an action keep their position.
 class ChunkCommand : public Command {
  public:
   explicit ChunkCommand(const Part& plan);
 
-  /// Takes the stand pose for the last command, which it is where RUN begins.
+  /// Sets the last command to the stand pose, where RUN begins.
   void restart() noexcept { command = pose_; }
   /// Writes the last command in the order of the actions.
   void read(Numbers& target) const noexcept;
-  /// Commands a target [actions], or what is near enough to it.
+  /// Commands a target [actions], clipped to the policy's own limits.
   void set(const Numbers& target, Span joint_pos) noexcept;
   const Integers& places() const noexcept { return joints_; }
   const Numbers& pose() const noexcept { return pose_; }
@@ -39,15 +39,16 @@ class ChunkCommand : public Command {
   Numbers stride_, pose_, reach_;
 };
 
-/// What became of a chunk that was taken, for observers: step k is meant for `time_ns` + k periods,
-/// and for the tick `first_tick` + k. It arrived in `tick`.
+/// An accepted chunk, for observers: step k belongs to `time_ns` + k periods, and to the tick
+/// `first_tick` + k. It arrived in `tick`.
 struct TakenChunk {
   std::int64_t sequence = 0, time_ns = 0, first_tick = 0, tick = 0;
 };
 
-/// What a drive was asked for and what it did, for `policy_core.members.chunk.oscillation`.
+/// Commands and motion of the drives, for `policy_core.members.chunk.oscillation`.
 struct Swings {
-  /// Measured, then commanded before [ticks, 2, joints], rad; row `count` % ticks is written next.
+  /// Measured, then previously commanded [ticks, 2, joints], rad; row `count` % ticks is written
+  /// next.
   Numbers values;
   std::int64_t count = 0;
 
@@ -57,7 +58,7 @@ struct Swings {
 /// Executes chunks that a host computes; the twin of `policy_core.members.chunk.policy`.
 class ChunkPolicy : public Policy {
  public:
-  /// `member`: its number in a set, which its failures have; -1 for one alone.
+  /// `member`: its index in a set, used in its failures; -1 for a single policy.
   ChunkPolicy(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
               ReadClock clock, void* context, std::int64_t member = -1);
 
@@ -67,25 +68,25 @@ class ChunkPolicy : public Policy {
   Numbers& commit() noexcept override;
   ChunkCommand& action() noexcept override { return action_; }
   bool begins() const noexcept override { return begins_; }
-  /// Observes in a tick that a person decides, and drops what arrives; returns its time, ns.
+  /// Observes in a tick that a person controls, and drops arriving chunks; returns its time, ns.
   std::int64_t stand_by() noexcept;
 
-  /// What the queue gave last, before any bound [actions], rad.
+  /// Last output of the queue, before any limit [actions], rad.
   Numbers target;
-  /// Where requests go, and chunks come from.
+  /// Exchange of requests and chunks.
   ChunkExchange& exchange() noexcept { return exchange_; }
   ObservationSync& sync() noexcept { return sync_; }
   const Swings& swings() const noexcept { return swings_; }
-  /// The number of the run, and for how many ticks from the last one on there are targets.
+  /// The number of the run, and the number of ticks with targets from the last one on.
   std::int64_t generation() const noexcept { return generation_; }
   std::int64_t left() const noexcept { return queue_.left(tick_); }
-  /// When it was asked last.
+  /// Time at which it last ran.
   std::int64_t now_ns() const noexcept { return now_ns_; }
-  /// Takes the oldest chunk that was accepted and not taken; false where there is none.
+  /// Takes the oldest accepted chunk that was not taken; false without one.
   bool pop_chunk(TakenChunk& chunk) noexcept;
   const ChunkRequest& request_like() const noexcept { return under_way_; }
 
-  /// How an inference failed, and why.
+  /// Kind and reason of a failed inference.
   using Failure = std::pair<ChunkOutcome::Kind, Reason>;
 
   template <class Visitor>

@@ -26,29 +26,29 @@ struct Rows {
   const double* operator[](std::size_t row) const noexcept {
     return values.data() + row * columns;
   }
-  /// Copies rows of another one of the same width, from one of its rows on.
+  /// Copies rows of another one of the same width, beginning with one of its rows.
   void take(const Rows& other, std::size_t first, std::size_t rows) noexcept;
 };
 
-/// Which step of which chunk is executed at a tick; the four kinds of
-/// `policy_core.members.chunk.queue` in one.
+/// Selects the chunk step for each tick; combines the four kinds of
+/// `policy_core.members.chunk.queue`.
 class ChunkQueue {
  public:
   ChunkQueue(const Part& plan, std::size_t size, std::size_t actions);
 
   void reset() noexcept;
-  /// Takes a new chunk, of which the first step is meant for `first_tick`, at most `now_tick`.
+  /// Adds a new chunk whose first step belongs to `first_tick`, at most `now_tick`.
   void add(const Rows& chunk, std::int64_t first_tick, std::int64_t now_tick,
            const Numbers& last_target) noexcept;
   bool wants_chunk(std::int64_t tick) const noexcept;
-  /// Writes what is meant for a tick; returns whether there is anything.
+  /// Writes the target for a tick; returns true if there is one.
   bool target(std::int64_t tick, Numbers& out) noexcept;
   void advance() noexcept;
   std::int64_t left(std::int64_t tick) const noexcept;
-  /// Writes the targets that a chunk continues from a tick on; none where nothing is planned.
+  /// Writes the targets that a chunk must continue from a tick on; none if nothing is planned.
   void planned(std::int64_t first_tick, Rows& into) const noexcept;
 
-  /// A chunk that takes part in a mean, and the tick of its first step.
+  /// A chunk that is part of a mean, and the tick of its first step.
   using Said = std::pair<std::int64_t, Rows>;
 
   template <class Visitor>
@@ -80,12 +80,12 @@ class ChunkQueue {
   Ring<Numbers> queue_;
   Ring<Said> said_;
   std::vector<const double*> means_;
-  /// `plan_` without rows: there is none.
+  /// `plan_` is empty without a plan.
   Rows plan_, new_;
   std::int64_t first_tick_ = 0;
 };
 
-/// Finds the tick of a time, with jitter and after ticks that were left out.
+/// Numbers the ticks by time, despite jitter and skipped ticks.
 class TickCounter {
  public:
   explicit TickCounter(std::int64_t period_ns) : period_ns_(period_ns) {}

@@ -32,15 +32,15 @@ struct Edge {
   std::int64_t at_ns;
 };
 
-/// What one tick did beside its targets.
+/// Results of a tick besides its targets.
 struct TickResult {
   Mode mode = Mode::kDamp;
   Reason reason;
-  /// Null: nothing is commanded. The controller's own; the next tick overwrites it.
+  /// Null for no command. Owned by the controller; the next tick overwrites it.
   Targets* targets = nullptr;
-  /// Whether the policy was asked; whether it was clean then; whether its answer was taken.
+  /// True if the policy was asked; if it had no memory then; if its answer was used.
   bool asked = false, begins = false, taken = false;
-  /// Where it was taken: share of the policy in the targets, ticks in a row that were clipped.
+  /// If used: share of the policy in the targets, consecutive clipped ticks.
   double blend = 0.0;
   std::int64_t clipped_ticks = 0;
 };
@@ -54,38 +54,38 @@ struct Trip {
 
 /// Modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard's rules.
 ///
-/// The twin of `policy_core.control.controller.Controller`: the same numbers, bit for bit. All
-/// methods belong to one thread, or to a host that keeps them apart, except `press_estop` and
-/// `driver_stopped`. `tick` allocates nothing, takes no lock, throws nothing and logs nothing.
+/// Same results as `policy_core.control.controller.Controller`, bit for bit. All methods belong to
+/// one thread, or to a host that serialises them, except `press_estop` and `driver_stopped`. `tick`
+/// allocates nothing, takes no lock, throws nothing and logs nothing.
 class Controller {
  public:
-  /// Throws PlanError where plan and models do not fit. Both must outlive the controller.
-  /// `memory`: as for `RobotState`.
+  /// Throws PlanError if plan and models do not match. Both must outlive the controller. `memory`:
+  /// as for `RobotState`.
   Controller(const Table& plan, const Models& models, ReadClock clock, void* context,
              Span memory = {});
   Controller(const Controller&) = delete;
 
-  /// Begins in DAMP, with nothing known of the robot; for each activation.
+  /// Begins in DAMP without knowledge of the robot; called for each activation.
   void start() noexcept;
-  /// Times in ns: of the tick, and when the next one is due; a result after it is too late.
+  /// Times in ns: of the tick, and of the next one; a later result is too late.
   const TickResult& tick(std::int64_t now_ns, std::int64_t next_deadline_ns) noexcept;
 
-  // Samples. A message goes to `input(place).is_new` first.
+  // For sampling. Pass each message to `input(place).is_new` first.
   RobotState& state() noexcept { return state_; }
   std::size_t input_count() const noexcept { return inputs_.size(); }
   Input& input(std::size_t place) noexcept { return inputs_[place]; }
   JointCheck& joint_check() noexcept { return joint_check_; }
   CommandFader& command() noexcept { return command_; }
-  /// Writes the commands of this time; returns the rules that acted on them.
+  /// Writes the commands for this time; returns the rules that acted on them.
   Rules update_command(std::int64_t now_ns) noexcept { return command_.update(inputs_, now_ns); }
   void reject_command() noexcept { count(Rule::kBadCommand); }
-  /// The time of its clock, ns: that of the ticks, which goes on within one.
+  /// The time of its clock, ns: that of the ticks, which advances within one.
   std::int64_t now() const noexcept { return clock_(context_); }
 
-  // Requests, between two ticks. Why a motion would be refused is in `problems`.
+  // Requests, between two ticks. The reasons to refuse a motion are in `problems`.
   struct Problems {
     bool latched = false, pressed = false, wrong_mode = false;
-    /// Inputs that are too old or broken; fields that are not finite; joints. Bits.
+    /// Inputs that are too old or invalid; fields that are not finite; joints. Bits.
     std::uint64_t inputs = 0, not_finite = 0, outside = 0, held = 0, far_off = 0;
     double tilt_rad = 0.0;
     bool any() const noexcept {
@@ -97,55 +97,55 @@ class Controller {
   Problems stand() noexcept;
   /// Lets the policy take over unless there are problems.
   Problems run() noexcept;
-  /// False where nothing is commanded and no pose is known that could be held.
+  /// False if no command is being sent and no pose is known that could be held.
   bool damp(std::int64_t text) noexcept;
   void stop(std::int64_t text) noexcept;
   void fault(Rule rule, std::int64_t text) noexcept;
   void reset() noexcept;
-  /// Sets which share of the command is the policy's in RUN. False where it is none from 0 to 1,
-  /// the robot may not have joints without stiffness, or no pose is commanded that could be frozen.
+  /// Sets the policy's share of the command in RUN. False if it is not within 0 to 1, if the robot
+  /// must not have joints without stiffness, or if no pose is commanded that could be frozen.
   bool set_authority(double share, Rest rest, const std::vector<bool>& joints) noexcept;
   void fade_command() noexcept { command_.close(now()); }
 
   // From any thread.
-  /// Has the next tick latch the e-stop; the number by which the host knows why.
+  /// Lets the next tick latch the e-stop; `text`: the host's number for the reason.
   void press_estop(std::int64_t text) noexcept { pressed_.store(text, std::memory_order_release); }
   bool estop_pressed() const noexcept { return pressed() >= 0; }
-  /// The number that it was pressed with; -1: it is not.
+  /// The number of the press; -1 if it is not pressed.
   std::int64_t pressed() const noexcept { return pressed_.load(std::memory_order_acquire); }
-  /// Forgets a press, unless there was another one since.
+  /// Clears a press, unless there was another one since.
   void forget_press(std::int64_t text) noexcept { pressed_.compare_exchange_strong(text, -1); }
   void driver_stopped(std::int64_t text) noexcept {
     driver_stopped_.store(text, std::memory_order_release);
   }
 
-  /// Has a function called in each tick in which the policy was asked, before its answer is taken:
-  /// with whether it has answered.
+  /// Registers a function for each tick that asks the policy, called before its answer is used with
+  /// true if it answered.
   using Asked = void (*)(void* context, bool has_answered);
   void on_asked(Asked asked, void* context) noexcept {
     asked_ = asked;
     asked_context_ = context;
   }
 
-  /// Null where nothing is known that could be commanded after a fault.
+  /// Null if no targets are known for after a fault.
   Targets* safe_targets() noexcept { return safe_.known ? &safe_.targets : nullptr; }
   bool was_asked_for_a_pose() const noexcept { return safe_.requested; }
   Mode mode() const noexcept { return mode_; }
   const Reason& reason() const noexcept { return reason_; }
   bool latched() const noexcept { return latched_; }
   bool estop_noted() const noexcept { return estop_noted_; }
-  /// How many changes of mode there were, and rules that tripped.
+  /// Number of mode changes, and of rules that tripped.
   std::int64_t edge_count() const noexcept { return edge_count_; }
   std::int64_t trip_count() const noexcept { return trip_count_; }
   const std::array<std::int64_t, kRules>& counters() const noexcept { return counters_; }
   const std::optional<Trip>& trip() const noexcept { return trip_; }
-  /// What the policy asks for after the guard's bounds, before it is blended in [joints].
+  /// The policy's target after the guard's limits, before blending [joints].
   const Numbers& target() const noexcept { return policy_->action().command; }
-  /// How much of the command is the policy's.
+  /// The operator's authority setting.
   Authority& authority() noexcept { return authority_; }
-  /// The set that runs; null for a policy alone.
+  /// The running set; null for a single policy.
   PolicySet* policy_set() noexcept { return set_.get(); }
-  /// The chunk policy of a member; of no name the one that runs by itself. Null for another kind.
+  /// The chunk policy of a member; for an empty name the single policy. Null for another kind.
   ChunkPolicy* chunk_policy(const std::string& member) noexcept {
     for (std::size_t i = 0; set_ && i < set_->members().size(); ++i) {
       auto& each = *set_->members()[i];
@@ -154,14 +154,14 @@ class Controller {
     if (!member.empty()) return nullptr;
     return person_ ? &person_->policy() : chunk_.get();
   }
-  /// How a person takes over; null where none may.
+  /// The takeover by a person; null if disabled.
   PersonTakeover* person() noexcept { return person_.get(); }
-  /// Takes the oldest change of mode that was not taken; false where there is none.
+  /// Takes the oldest mode change that was not taken; false without one.
   bool pop_edge(Edge& edge) noexcept;
 
-  /// Shows all that it goes on from to a visitor, which reads or replaces it; the press of an
-  /// e-stop and a driver that stopped belong to other threads, and a visitor may leave them. One
-  /// that is not `is_whole` is not shown what a chunk policy alone looks at.
+  /// Shows the full state to a visitor, which reads or replaces it; the press of an e-stop and a
+  /// stopped driver belong to other threads, and a visitor may skip them. A visitor that is not
+  /// `is_whole` does not see what only a chunk policy reads.
   template <class Visitor>
   void visit(Visitor& v);
 

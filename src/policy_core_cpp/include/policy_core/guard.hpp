@@ -48,10 +48,10 @@ constexpr std::size_t kRules = 24;
 using Rules = std::uint32_t;
 constexpr Rules bit(Rule rule) { return Rules{1} << static_cast<int>(rule); }
 
-/// Why the mode is what it is, without words: `policy_core_native` makes them of it.
+/// The reason for the mode, without words: `policy_core_native` converts it to words.
 struct Reason {
   enum class Code : std::int64_t {
-    kText,          ///< text: a number by which the host knows the words
+    kText,          ///< text: the host's number for the words
     kStarted,
     kReset,
     kStanding,
@@ -67,9 +67,9 @@ struct Reason {
     kPolicyTarget,
     kLate,          ///< a: ms
     kClipped,       ///< rules: those that acted in the last tick
-    kSwitched,      ///< from, to: states of a set; why, and what has failed in the fields of its code
+    kSwitched,      ///< from, to: states of a set; why; for a failure the fields of its code
     kFirstAwaited,
-    kNoStepLeft,    ///< a: ms that inference takes
+    kNoStepLeft,    ///< a: ms of an inference
     kSlowInference, ///< a: the same; count: steps that had passed
     kNoFrame,       ///< place: camera
     kFramesApart,   ///< place: camera; a: ms
@@ -85,13 +85,13 @@ struct Reason {
     kPersonHandsBack,
     kPolicyDrives,
   };
-  /// Why a set has switched.
+  /// Reason of a set's switch.
   enum class Why : std::int64_t {
     kAskedFor,
     kWayBack,
     kEnded,
     kWaited,
-    kLate,       ///< the state before has failed
+    kLate,       ///< the previous state has failed
     kNotFinite,
     kFailed,
   };
@@ -102,26 +102,27 @@ struct Reason {
   std::int64_t member = -1;
   std::int64_t from = -1, to = -1;
   Why why = Why::kAskedFor;
-  /// Of `Why::kFailed`: what `code` was, with its fields.
+  /// For `Why::kFailed`: the original `code`, with its fields.
   Code failed = Code::kText;
   std::uint64_t fields = 0;
   double a = 0.0, b = 0.0, c = 0.0;
   Rules rules = 0;
   /// The rule that latched it, or -1.
   std::int64_t latched_by = -1;
-  /// Whether it is what a HOLD has recovered from.
+  /// True if a HOLD has recovered from it.
   bool recovered = false;
-  /// Text of an e-stop that was pressed while it was latched, or -1.
+  /// Text of an e-stop pressed while it was latched, or -1.
   std::int64_t estop = -1;
-  /// Whether the leader has dropped out for it.
+  /// True if the leader dropped out for this reason.
   bool is_drop_out = false;
-  /// For how long the joints of a member of a set were held for it, s; NaN: they were not.
+  /// Time for which the joints of a set's member were held for this reason, s; NaN if they were
+  /// not.
   double held_s = std::numeric_limits<double>::quiet_NaN();
 };
 
 /// A reason of this code, with its number `a`.
 Reason because(Reason::Code code, double a = 0.0) noexcept;
-/// A reason whose words the host knows by this number.
+/// A reason with the host's number for its words.
 Reason said(std::int64_t text) noexcept;
 
 /// Targets of one tick: rows of `block` [6, joints], as of `policy_core.interfaces.JointTargets`.
@@ -152,24 +153,24 @@ class Targets {
   Numbers block_;
 };
 
-/// What a policy commands in a tick: a value per joint, of its kind, and gains that fit the kinds.
+/// Command of a policy in one tick: a value per joint, of its kind, and gains for the kinds.
 class Command {
  public:
   /// Kinds per joint: 0 position, 1 velocity, 2 effort.
   explicit Command(const Part& plan);
 
   std::size_t joints() const noexcept { return kinds_.size(); }
-  /// Whether a joint is commanded to a position.
+  /// True if a joint is commanded by position.
   bool is_posed(std::size_t joint) const noexcept { return kinds_[joint] == 0; }
-  /// Writes command and gains into targets.
+  /// Writes the command and the gains into the targets.
   void fill(Targets& targets) const noexcept;
 
   Numbers command;
   /// Stiffness, then damping [2, joints].
   Numbers gains;
-  /// Largest torque demand, then step, of a healthy run [2, joints]; infinite where not known.
+  /// Largest torque demand, then step, of a healthy run [2, joints]; infinite if unknown.
   Numbers healthy;
-  /// Whether the last `commit` changed `gains` or `healthy`.
+  /// True if the last `commit` changed `gains` or `healthy`.
   bool is_rescaled = false;
   Rules clipped = 0;
 
@@ -187,7 +188,7 @@ class Command {
   bool all_posed_;
 };
 
-/// Bounds of a command: torque, step, limit of the joint; in this order.
+/// Limits of a command: torque, step, joint limit; in this order.
 class TargetBounds {
  public:
   TargetBounds(const Part& plan, const Command& action);
@@ -211,7 +212,7 @@ class TargetBounds {
   Numbers half_, centre_, of_velocity_, per_unit_;
 };
 
-/// How far a commanded position may be from that of the tick before.
+/// Limit on the position step between ticks.
 class StepBound {
  public:
   explicit StepBound(const Part& plan);
@@ -236,14 +237,14 @@ class StepBound {
   bool acts_;
 };
 
-/// The newest values that are commanded on a topic, each within its limits; they fade to their
-/// defaults when they are too old.
+/// The newest commanded values of a topic, each within its limits; they fade to their defaults when
+/// too old.
 class CommandedVector {
  public:
-  /// `out`: the field of the state, which messages write; `place`: that of the topic's input.
+  /// `out`: the state field, which messages write; `place`: index of the topic's input.
   CommandedVector(const Part& plan, std::int64_t ramp_ns, Span out, std::size_t place);
 
-  /// Writes the values of this tick; returns the rules that acted on what was commanded.
+  /// Writes the values of this tick; returns the rules that acted on the command.
   Rules update(const Input& source, std::int64_t now_ns) noexcept;
   std::size_t place() const noexcept { return place_; }
 
@@ -266,13 +267,13 @@ class CommandedVector {
   bool fading_ = false;
 };
 
-/// The newest velocity command, clipped to the trained range; faded out when it is too old.
+/// The newest velocity command, clipped to the trained range; fades out when too old.
 class CommandFader {
  public:
   CommandFader(const Part& plan, std::int64_t timeout_ns, std::int64_t ramp_ns, Span out);
 
   void reset() noexcept;
-  /// Takes a new command; false for one that is not finite, which is not taken.
+  /// Applies a new command; false if it is not finite and therefore ignored.
   bool set(const std::array<double, 3>& velocity, std::int64_t born_ns) noexcept;
   /// Clips commands to this range as well.
   void narrow(const std::array<double, 3>& low, const std::array<double, 3>& high) noexcept;
@@ -280,7 +281,7 @@ class CommandFader {
   void open() noexcept { closed_ = false; }
   /// Writes the commands of this tick; returns the rules that acted on them.
   Rules update(const std::vector<Input>& inputs, std::int64_t now_ns) noexcept;
-  /// What is commanded besides the velocity.
+  /// Commanded vectors besides the velocity.
   std::vector<CommandedVector> vectors;
 
   template <class Visitor>
@@ -307,9 +308,9 @@ class CommandFader {
   bool fading_ = false, closed_ = false;
 };
 
-/// The rule that acts where this input is too old to act on.
+/// The rule for this input when it is too old to act on.
 Rule stale_rule(const Input& input) noexcept;
-/// Why an input is too old to act on.
+/// Reason why an input is too old to act on.
 Reason stale_reason(const Input& input, std::size_t place, std::int64_t now_ns) noexcept;
 
 std::vector<bool> flags(const Part& plan, const std::string& name, std::size_t size);

@@ -16,21 +16,21 @@ using Time = std::optional<std::int64_t>;
 /// Age of one input; the rules are those of `policy_core.observation.freshness.Input`. Times in ns.
 class Input {
  public:
-  /// What is wrong with stamps that do not count.
+  /// Problem of stamps that are not new.
   enum class Refused : std::int64_t { kNone, kRepeat, kBackward };
-  /// Whose clock was set last; `kText`: the step is the number of words that were saved.
+  /// The clock that was last set; `kText`: the step is the number of saved words.
   enum class Stepped : std::int64_t { kNone, kOurs, kSenders, kText };
 
   explicit Input(const Part& plan);
 
   void reset() noexcept;
-  /// Whether a message with this stamp is a new one; call it once for each.
+  /// True if a message with this stamp is new; call it once for each.
   bool is_new(Time stamp_ns, std::int64_t now_ns) noexcept;
-  /// Notes a new, usable message; `ros_now_ns` is the clock that the stamp should agree with.
+  /// Records a new, usable message; the stamp should agree with the clock `ros_now_ns`.
   void accept(std::int64_t now_ns, Time stamp_ns, std::int64_t ros_now_ns) noexcept;
-  /// Notes a message that cannot be used, for a reason that its owner knows by this number, > 0.
+  /// Records an unusable message, with its owner's number for the reason, > 0.
   void reject(std::int64_t problem) noexcept { problem_ = problem; }
-  /// Notes how many of a camera's messages before the newest had the same image.
+  /// Sets the number of consecutive earlier messages of a camera with the same image.
   void note_repeats(std::int64_t repeats) noexcept { repeats_ = repeats; }
   Time age_ns(std::int64_t now_ns) const noexcept;
   bool is_stale(std::int64_t now_ns) const noexcept;

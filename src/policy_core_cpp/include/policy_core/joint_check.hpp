@@ -10,23 +10,23 @@
 
 namespace policy_core {
 
-/// A position on the turn nearest to another one, rad; `turn` is 0 for a joint that does not turn
-/// on and on.
+/// A position on the turn nearest to another one, rad; `turn` is 0 for a joint that is not
+/// continuous.
 inline double nearest_turn(double position, double to, double turn) noexcept {
   constexpr double kTurnRad = 2.0 * 3.141592653589793;
   return position - turn * std::nearbyint((position - to) / kTurnRad);
 }
 
-/// Judges samples of the joints; the rules are those of `policy_core.guard.joint_check`.
+/// Checks joint samples; the rules are those of `policy_core.guard.joint_check`.
 class JointCheck {
  public:
-  /// What is wrong with a sample.
+  /// Problem of a sample.
   struct Problem {
     enum class Code : std::int64_t {
       kNone,
       kBeyond,      ///< place: joint; is_velocity; found, low, high
       kUnconfirmed, ///< count of `needed` samples agree
-      kJump,        ///< place: joint; found, low: the pose believed last
+      kJump,        ///< place: joint; found, low: the last trusted pose
     } code = Code::kNone;
     std::size_t place = 0;
     bool is_velocity = false;
@@ -39,11 +39,11 @@ class JointCheck {
   std::size_t joints() const noexcept { return turns_.size(); }
 
   void forget() noexcept;
-  /// Judges positions, rad, and velocities, rad/s (an empty span: nothing uses them) at a time, ns.
+  /// Checks positions, rad, and velocities, rad/s (an empty span if unused), at a time, ns.
   Problem judge(Span position, Span velocity, std::int64_t now_ns) noexcept;
   void believe(Span position, std::int64_t now_ns) noexcept;
 
-  /// Believes this pose as of now.
+  /// Trusts this pose as of now.
   void believe_now(Span position, std::int64_t now_ns) noexcept {
     seen_ns_ = now_ns;
     believe(position, now_ns);
@@ -52,7 +52,7 @@ class JointCheck {
   bool lost = true;
   bool in_motion = false;
   std::int64_t replaced = 0;
-  /// The newest sample, if it is within bounds but not believed yet.
+  /// The newest sample, if it is in range but not trusted yet.
   const Numbers* doubted() const noexcept { return agreeing_ ? &seen_ : nullptr; }
 
   template <class Visitor>

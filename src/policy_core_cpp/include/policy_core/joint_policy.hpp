@@ -21,7 +21,7 @@ constexpr std::size_t kAnySize = static_cast<std::size_t>(-1);
 class Tensor {
  public:
   Tensor() = default;
-  /// Throws PlanError where the runner has no such tensor, or not of this size.
+  /// Throws PlanError if the runner has no such tensor, or another size.
   static Tensor input(const policy_core_runner& runner, const std::string& name, std::size_t size);
   static Tensor output(const policy_core_runner& runner, const std::string& name,
                        std::size_t size);
@@ -40,7 +40,7 @@ class Tensor {
 /// The latest frames of an observation.
 class History {
  public:
-  /// Of frames of this size.
+  /// For frames of this size.
   History(const Part& plan, std::size_t frame_size);
 
   void reset() noexcept;
@@ -92,15 +92,15 @@ class ObservationBuilder {
   Tensor out_;
 };
 
-/// The gains that a model puts out, which replace a command's, each inside its bounds.
+/// Gains that a model outputs and that replace a command's, each within its bounds.
 class GainOutputs {
  public:
-  /// Of a command with these gains [2, joints].
+  /// For a command with these gains [2, joints].
   GainOutputs(const Part& plan, const policy_core_runner& runner, Numbers& gains);
 
-  /// Takes the outputs up; returns whether all of them are finite.
+  /// Reads the outputs; returns true if all of them are finite.
   bool read() noexcept;
-  /// Writes the gains into the command's; returns whether a bound changed one.
+  /// Writes the gains to the command; returns true if a bound changed one.
   bool fill() noexcept;
 
   template <class Visitor>
@@ -122,10 +122,10 @@ class ActionDecoder : public Command {
   ActionDecoder(const ActionDecoder&) = delete;
   ActionDecoder& operator=(const ActionDecoder&) = delete;
 
-  /// Takes the output up into `raw`; returns whether all of it is finite.
+  /// Reads the output into `raw`; returns true if all of it is finite.
   bool read() noexcept;
   Numbers& decode() noexcept;
-  /// Writes the output that would have made this command [joints] of it.
+  /// Writes the output that would have produced this command [joints].
   void raw_of(const Numbers& command, Span into) noexcept;
 
   Numbers raw;
@@ -147,8 +147,8 @@ class ActionDecoder : public Command {
   std::optional<GainOutputs> gain_outputs_;
 };
 
-/// Runs a model on the robot's state; `infer` and `commit` are apart so that a result which came too
-/// late leaves history, last action and recurrent state as they were.
+/// Runs a model on the robot's state; `infer` and `commit` are separate so that a late result
+/// leaves history, last action and recurrent state unchanged.
 class JointPolicy : public Policy {
  public:
   JointPolicy(const Part& plan, RobotState& state, const policy_core_runner& runner);
@@ -161,7 +161,7 @@ class JointPolicy : public Policy {
   Command& action() noexcept override { return action_; }
   ActionDecoder& decoder() noexcept { return action_; }
   bool begins() const noexcept override { return begins_; }
-  /// Takes a tick in which the model does not run.
+  /// Processes a tick without running the model.
   void watch() noexcept;
 
   template <class Visitor>
@@ -185,7 +185,7 @@ class JointPolicy : public Policy {
   std::vector<ObservationBuilder*> remembering_;
   struct Recurrent {
     Tensor input, output;
-    /// What the input is at first.
+    /// Initial value of the input.
     Numbers initial;
   };
   std::vector<Recurrent> recurrent_;

@@ -14,14 +14,14 @@
 
 namespace policy_core {
 
-/// Names of what is sensed at one time.
+/// Names of the inputs of an observation.
 struct SensedNames {
   std::vector<std::string> cameras, fields;
   std::vector<std::size_t> sizes;
 };
 
-/// What was sensed at `time_ns`: by camera the number of its frame, counted from 1, which the host
-/// knows (0: a frame of a restored state, whose image is not known); then all fields in one array.
+/// The observation at `time_ns`: for each camera the number of its frame, counted from 1, which the
+/// host knows (0: a frame of a restored state, without an image); then all fields in one array.
 struct SensedValues {
   const SensedNames* names = nullptr;
   std::int64_t time_ns = 0;
@@ -29,25 +29,25 @@ struct SensedValues {
   Numbers fields;
 };
 
-/// What came last of one input, and its time: values of the state, or the number of a frame.
+/// The latest of one input, with its time: values of the state, or the number of a frame.
 struct Recent {
   std::int64_t time_ns = 0, frame = 0;
   Numbers values;
 };
 
-/// Takes the frames of one camera, not decoded, and notices that they do not change.
+/// Stores the encoded frames of one camera, and detects that they do not change.
 class FrameBuffer {
  public:
   FrameBuffer(double frozen_s, std::size_t joints) : frozen_s_(frozen_s), seen_from_(joints) {}
 
-  /// Takes a new frame of so many bytes, taken at a time, ns; returns its number.
+  /// Adds a new frame of this size, captured at a time, ns; returns its number.
   std::int64_t add(const std::uint8_t* data, std::size_t size, std::int64_t time_ns) noexcept;
   void note_joints(Span joint_pos) noexcept;
   bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && is_repeating(); }
   void clear() noexcept;
 
   std::int64_t equal_frames() const noexcept { return repeats_ + 1; }
-  /// Whether its frames are not to be believed, however short that has lasted.
+  /// True if its frames must not be trusted, for whatever duration.
   bool is_repeating() const noexcept;
   double moved_rad() const noexcept { return moved_rad_; }
   const Ring<Recent>& recent() const noexcept { return recent_; }
@@ -84,28 +84,28 @@ class FrameBuffer {
   double moved_rad_ = 0.0;
 };
 
-/// Brings together what belongs to one time; the twin of
+/// Pairs inputs of the same time; equivalent to
 /// `policy_core.members.chunk.observation_sync.ObservationSync`.
 class ObservationSync {
  public:
   ObservationSync(const Part& plan, RobotState& state, const std::vector<Input>& inputs);
   ObservationSync(const ObservationSync&) = delete;
 
-  /// A snapshot and a list of those before it, with the memory that they need.
+  /// A snapshot with preallocated memory, and a list of earlier ones.
   SensedValues snapshot_like() const;
   std::size_t earlier() const noexcept { return steps_.capacity(); }
 
   void record_state(std::int64_t now_ns) noexcept;
-  /// Whether all cameras see; else why not.
+  /// True if all cameras work; else the reason.
   bool has_sight(Reason& why) const noexcept;
-  /// Writes the newest observation, and those of the steps before it; else why there is none.
+  /// Writes the newest observation, and those of the previous steps; else the reason.
   bool snapshot(std::int64_t now_ns, SensedValues& newest, std::vector<SensedValues>& earlier,
                 Reason& why) noexcept;
   void forget_steps() noexcept;
   FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
   std::size_t cameras() const noexcept { return frames_.size(); }
-  /// The number of the oldest frame of a camera that a request may still have; 0: one of a state
-  /// that was restored.
+  /// The number of the oldest frame of a camera that a request may still refer to; 0 for one of a
+  /// restored state.
   std::int64_t oldest_frame(std::size_t camera) const noexcept;
 
   /// An observation, and the time of its tick.

@@ -12,20 +12,20 @@
 
 namespace policy_core {
 
-/// A model in ONNX Runtime's C API, on one thread that never spins, with fixed arrays.
+/// A model in ONNX Runtime's C API, on one thread without spinning, with fixed arrays.
 ///
 /// The library is opened by its path, so nothing is linked: that of the installed wheel
-/// (`onnxruntime/capi/libonnxruntime.so.*`) will do.
+/// (`onnxruntime/capi/libonnxruntime.so.*`) is suitable.
 class OnnxRunner {
  public:
-  /// Throws std::runtime_error with what the library or the runtime says.
+  /// Throws std::runtime_error with the message of the library or the runtime.
   OnnxRunner(const std::string& library, const std::uint8_t* model, std::size_t size);
   ~OnnxRunner();
   OnnxRunner(OnnxRunner&&) noexcept;
 
-  /// Belongs to this.
+  /// Owned by this object.
   const policy_core_runner& runner() const noexcept;
-  /// What the runtime said when a `run` failed last; changes with the next failure.
+  /// The runtime's message for the last failed `run`; overwritten by the next failure.
   const char* error() const noexcept;
 
  private:

@@ -18,24 +18,24 @@
 
 namespace policy_core {
 
-/// What each member of a set runs on, by its name; one with an empty name for a policy alone.
+/// The models of a set's members, by name; a single policy has an empty name.
 using Models = std::vector<std::pair<std::string, const policy_core_runner*>>;
 
-/// Throws PlanError where there is none of this name.
+/// Throws PlanError if there is no model of this name.
 const policy_core_runner& model_of(const Models& models, const std::string& name);
 
 class ChunkMember;
 
-/// A policy of a set, which commands its joints at its own rate; the twin of
+/// A policy of a set, which commands its joints at its own rate; equivalent to
 /// `policy_core.sets.member.MemberPolicy`.
 class Member {
  public:
-  /// `targets`: of all members; `joints`: how many the set has.
+  /// `targets`: of all members; `joints`: number of joints of the set.
   Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints);
   virtual ~Member() = default;
 
   virtual void reset() noexcept;
-  /// Begins to command, after what the set commanded last [joints of the set].
+  /// Begins to command, after the last command of the set [joints of the set].
   virtual void enter(const Numbers& command) noexcept;
   virtual void follow(const Numbers& command) noexcept = 0;
   virtual void pause(std::int64_t) noexcept {}
@@ -45,7 +45,7 @@ class Member {
   virtual void rest() noexcept { pass(); }
   virtual bool watches() const noexcept { return false; }
   virtual bool has_ended() const noexcept { return false; }
-  /// Itself, where it is of this kind.
+  /// Itself, if it is a chunk member.
   virtual ChunkMember* as_chunk() noexcept { return nullptr; }
 
   bool is_due() const noexcept { return wait_ <= 0; }
@@ -59,11 +59,11 @@ class Member {
   const Reason& failure() const noexcept { return failure_; }
 
  protected:
-  /// Throws PlanError where its policy has another number of joints.
+  /// Throws PlanError if its policy has another number of joints.
   void check_joints_of(Policy& policy) const;
-  /// Brings what the set senses into its own state.
+  /// Copies the state of the set to its own.
   void look() noexcept;
-  /// Goes on to the next tick of the set.
+  /// Advances to the next tick of the set.
   void pass() noexcept;
 
   std::string name_;
@@ -81,7 +81,7 @@ class Member {
   Span sensed_;
 };
 
-/// A joint policy as a member of a set; the twin of `policy_core.sets.joint_member`.
+/// A joint policy as a member of a set; equivalent to `policy_core.sets.joint_member`.
 class JointMember : public Member {
  public:
   JointMember(const Part& plan, RobotState& sensed, std::vector<Input>& inputs,
@@ -116,10 +116,10 @@ class JointMember : public Member {
   Numbers commanded_, lowest_, highest_;
 };
 
-/// A chunk policy as a member of a set; the twin of `policy_core.sets.chunk_member`.
+/// A chunk policy as a member of a set; equivalent to `policy_core.sets.chunk_member`.
 class ChunkMember : public Member {
  public:
-  /// `asked_ns`: when the members are asked, the same for all in a tick; outlives the member.
+  /// `asked_ns`: time at which the members run, the same for all in a tick; outlives the member.
   ChunkMember(const Part& plan, RobotState& sensed, const std::vector<Input>& inputs,
               Numbers& targets, std::size_t joints, std::int64_t number,
               std::int64_t& asked_ns);
@@ -129,7 +129,7 @@ class ChunkMember : public Member {
   void follow(const Numbers& command) noexcept override;
   void pause(std::int64_t duration_ns) noexcept override;
   Policy::Answer infer(std::int64_t now_ns) noexcept override;
-  /// What it goes on from: its first step is as near as its speed limits.
+  /// Its present command: speed limits keep the first step near it.
   Span first_target() noexcept override { return command_; }
   Rules commit() noexcept override;
   ChunkMember* as_chunk() noexcept override { return this; }
@@ -152,16 +152,16 @@ class ChunkMember : public Member {
   ChunkPolicy policy_;
   std::vector<std::pair<const Input*, std::size_t>> cameras_;
   std::int64_t longest_hold_ns_;
-  /// Why its joints are held; none where they are not.
+  /// Reason why its joints are held; empty if they are not.
   std::optional<Reason> held_;
   std::int64_t held_since_ns_ = 0, held_until_ns_ = 0;
 };
 
-/// Why a switch was refused, or waits.
+/// Reason why a switch was refused, or waits.
 struct Refusal {
   enum class Code : std::int64_t {
     kNone,
-    kSame,        ///< the state is `to` already
+    kSame,        ///< the state is already `to`
     kNoTransition,
     kBlending,    ///< the switch to `other` has not ended
     kConditions,
@@ -169,31 +169,31 @@ struct Refusal {
     kStale,       ///< of a member, see `failure`
     kNotFinite,   ///< of a member
     kFirstTarget,
-    kInstead,     ///< `other` was asked for instead
-    kText,        ///< failure.text: words that were saved
+    kInstead,     ///< `other` was requested instead
+    kText,        ///< failure.text: saved words
   };
   Code code = Code::kNone;
   std::int64_t to = -1, other = -1, member = -1;
-  /// Whether the request is given up; from then on `state` goes on.
+  /// True once the request has been abandoned; from then on `state` continues.
   bool is_given_up = false;
   std::int64_t state = -1;
   Reason failure;
-  /// What does not hold; NaN for what does: distance from the pose and speed [joints]; tilt, rad;
-  /// angular velocity, rad/s; vx, vy, yaw rate; gait phase; ticks in the state.
+  /// Values of failed conditions, NaN for the others: distance from the pose and speed [joints];
+  /// tilt, rad; angular velocity, rad/s; vx, vy, yaw rate; gait phase; ticks in the state.
   Numbers off, speed;
   double tilt = 0.0, body_rate = 0.0, phase = 0.0;
   std::array<double, 3> command{};
   std::int64_t ticks = -1;
 };
 
-/// Judges the entry conditions of one transition.
+/// Checks the entry conditions of one transition.
 class EntryCheck {
  public:
   EntryCheck(const Part& plan, RobotState& state,
              std::vector<std::unique_ptr<Member>>& members, std::size_t joints);
 
   bool needs_target() const noexcept { return needs_target_; }
-  /// Writes what does not hold; returns whether all holds, less the first target.
+  /// Writes the failed conditions; returns true if all hold, except that of the first target.
   bool holds(std::int64_t ticks, Refusal& found) noexcept;
   bool target_holds(const Numbers& target, Refusal& found) noexcept;
 
@@ -209,7 +209,7 @@ class EntryCheck {
   Span joint_pos_, joint_vel_, gravity_, rate_, command_, phases_;
 };
 
-/// A state of a set, with everything that a switch needs made beforehand.
+/// A state of a set, with everything for a switch prepared in advance.
 struct CommandingState {
   struct Transition {
     std::int64_t to, blend_ticks, ticks, timeout_state;
@@ -228,12 +228,12 @@ struct CommandingState {
 
   bool has(const Member* member) const noexcept;
   Transition* transition(std::int64_t to) noexcept;
-  /// Throws PlanError where it goes on to a state without a transition to it.
+  /// Throws PlanError if its way back, end or a time-out leads to a state without a transition.
   void check_transitions();
   bool ends_now(std::int64_t ticks) const noexcept;
 };
 
-/// Several policies behind one controller; the twin of `policy_core.sets.policy.PolicySet`.
+/// Several policies behind one controller; equivalent to `policy_core.sets.policy.PolicySet`.
 class PolicySet : public Policy {
  public:
   PolicySet(const Part& plan, RobotState& state, std::vector<Input>& inputs, const Models& models,
@@ -247,7 +247,7 @@ class PolicySet : public Policy {
   bool begins() const noexcept override { return begins_; }
   const Reason* change() const noexcept override { return change_ ? &*change_ : nullptr; }
 
-  /// Asks for a state by its number; why not, or `kNone`. Between two ticks.
+  /// Requests a state by its number; returns why it is refused, or `kNone`. Between two ticks.
   const Refusal& ask(std::int64_t to) noexcept;
   void go_back() noexcept;
   void stop() noexcept;
@@ -261,9 +261,9 @@ class PolicySet : public Policy {
   std::int64_t switches() const noexcept { return switches_; }
   std::int64_t fallbacks() const noexcept { return fallbacks_; }
   double step_ratio() const noexcept { return step_ratio_; }
-  /// When the members were asked last.
+  /// Time at which the members last ran.
   std::int64_t asked_ns() const noexcept { return now_ns_; }
-  /// Takes the oldest request that was not granted in a tick; null where there is none.
+  /// Takes the oldest request that a tick refused, or null.
   const Refusal* pop_refusal() noexcept;
   std::vector<std::unique_ptr<Member>>& members() noexcept { return members_; }
 
@@ -306,7 +306,7 @@ class PolicySet : public Policy {
   struct Request {
     std::int64_t to;
     Reason::Why why;
-    /// So many ticks more; -1: until its conditions hold.
+    /// Remaining ticks; -1 for no limit.
     std::int64_t ticks;
     std::int64_t timeout_state;
   };

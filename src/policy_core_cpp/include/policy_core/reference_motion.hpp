@@ -17,7 +17,7 @@ using Vector3 = std::array<double, 3>;
 /// x, y, z, w.
 using Quaternion = std::array<double, 4>;
 
-/// What counts the ticks of a run: a phase, or what plays a reference motion.
+/// Counts the ticks of a run: a phase, or a player of a reference motion.
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -26,7 +26,7 @@ class Clock {
   virtual void write() noexcept = 0;
 };
 
-/// A turn about the vertical, then a shift: from the motion's world to the robot's.
+/// A rotation about the vertical, then a translation: from the motion's world to the robot's.
 struct Placement {
   double yaw = 0.0;
   Vector3 shift{};
@@ -52,7 +52,7 @@ class Anchor {
  public:
   Anchor(const Part& plan, const Fields& fields);
 
-  /// Writes its orientation and position in the world; at the origin where none is measured.
+  /// Writes its orientation and position in the world; at the origin if no position is measured.
   void measure(Quaternion& quat, Vector3& pos) const noexcept;
 
  private:
@@ -66,8 +66,8 @@ class Anchor {
   Span quat_, joint_pos_, base_;
 };
 
-/// Writes the reference of each tick into fields of the state: the frames of a clip, or the newest
-/// of a live motion. The twin of `policy_core.observation.clip_player`.
+/// Writes the reference of each tick into state fields: the frames of a clip, or the newest of a
+/// live motion. Equivalent to `policy_core.observation.clip_player`.
 class ReferenceMotion : public Clock {
  public:
   ReferenceMotion(const Part& plan, const Fields& fields);

@@ -7,8 +7,8 @@
 
 namespace policy_core {
 
-/// The newest values, up to a fixed number, the oldest first: a deque that allocates only when it
-/// is made. What is popped or pushed out is overwritten later.
+/// The newest values, up to a fixed number, the oldest first: a deque that allocates only on
+/// construction. Values that are popped or pushed out are overwritten later.
 template <class T>
 class Ring {
  public:
@@ -19,7 +19,7 @@ class Ring {
   std::size_t capacity() const noexcept { return values_.size(); }
   bool empty() const noexcept { return size_ == 0; }
   void clear() noexcept { begin_ = size_ = 0; }
-  /// Makes room for a newest value, which the caller writes; the capacity is not 0.
+  /// Makes room for a newest value, which the caller writes; the capacity must not be 0.
   T& push() noexcept {
     if (size_ == capacity()) pop();
     return at(size_++);
@@ -28,7 +28,7 @@ class Ring {
     begin_ = (begin_ + 1) % capacity();
     --size_;
   }
-  /// A value with the memory that each has; the capacity is not 0.
+  /// A value with the memory that each has; the capacity must not be 0.
   T& like() noexcept { return values_[0]; }
   T& operator[](std::size_t i) noexcept { return at(i); }
   const T& operator[](std::size_t i) const noexcept { return const_cast<Ring*>(this)->at(i); }

@@ -21,12 +21,12 @@
 namespace policy_core {
 
 /// Writes or reads the state of a controller as plain bytes, for another controller of the same
-/// plan in the same process: quick enough for a tick.
+/// plan in the same process: fast enough for a tick.
 template <bool kReads>
 class Snapshot {
  public:
-  /// Bytes, and how many of them are used: more than `size` where there was no room, and then
-  /// nothing of them counts. Without `data`, as many as it will ever need.
+  /// Bytes, and the number of them in use: more than `size` if there was no room, and then none is
+  /// valid. Without `data`, it counts the largest number ever needed.
   struct Bytes {
     std::conditional_t<kReads, const std::uint8_t, std::uint8_t>* data;
     std::size_t size, used = 0;
@@ -131,7 +131,7 @@ class Snapshot {
 
  private:
   bool counts() const noexcept { return !bytes_->data; }
-  /// A number of values that are there, of which there may be so many.
+  /// A number of present values, of which there may be up to `capacity`.
   std::size_t counted(std::size_t& count, std::size_t capacity) {
     value("", count);
     return counts() ? capacity : count;

@@ -16,7 +16,7 @@ namespace policy_core {
 /// sin and cos of a phase per foot, counted in ticks since RUN began.
 class Phase : public Clock {
  public:
-  /// `command` is read where the robot may stand.
+  /// `command` is read if the phase depends on standing.
   Phase(const Part& plan, Span out, Span command);
 
   void restart() noexcept override;
@@ -45,25 +45,25 @@ class Phase : public Clock {
 /// The newest values of named fields in one array; SI units. NaN until they are written.
 class RobotState {
  public:
-  /// `memory`: where the fields are, of a host that writes and reads them too; null: its own.
+  /// `memory`: of the fields, if a host also writes and reads them; null to allocate it.
   explicit RobotState(const Part& plan, Span memory = {});
 
   const std::vector<std::string>& names() const noexcept { return names_; }
-  /// A field by its place in `names`.
+  /// A field by its index in `names`.
   Span field(std::size_t place) noexcept { return {flat_.data + starts_[place], sizes_[place]}; }
-  /// A field by its name; empty where the contract does not need it.
+  /// A field by its name; empty if the contract does not need it.
   Span find(const std::string& name) noexcept;
-  /// The same; throws PlanError where the plan has it with another size.
+  /// The same; throws PlanError if its size in the plan differs.
   Span find(const std::string& name, std::size_t size);
   Span flat() noexcept { return flat_; }
 
-  /// Resets what is the policy's own: last action and outputs, clocks, number of ticks.
+  /// Resets the policy's own fields: last action and outputs, clocks, number of ticks.
   void restart() noexcept;
-  /// Goes on to the next tick of a run.
+  /// Advances to the next tick of a run.
   void advance() noexcept;
   /// Computes the fields that follow from others.
   void derive() noexcept;
-  /// Computes the phases and the reference motion alone.
+  /// Computes the phases and the reference motion only.
   void derive_own() noexcept;
   bool keeps_time() const noexcept { return tick_.size || !phases_.empty() || motion_; }
   ReferenceMotion* motion() noexcept { return motion_.get(); }
@@ -85,7 +85,7 @@ class RobotState {
   std::vector<std::size_t> starts_, sizes_;
   Numbers own_memory_;
   Span flat_;
-  /// Whether it is a policy's, which has clocks and a last action; else it is that of a set.
+  /// True for the state of a policy, with clocks and a last action; false for that of a set.
   bool is_own_;
   std::vector<std::unique_ptr<Phase>> phases_;
   std::unique_ptr<ReferenceMotion> motion_;

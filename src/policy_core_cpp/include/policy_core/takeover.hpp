@@ -10,13 +10,13 @@
 
 namespace policy_core {
 
-/// A chunk policy that a person can take over from with a leader arm; the twin of
+/// A chunk policy that a person can take over from with a leader arm; equivalent to
 /// `policy_core.members.chunk.takeover.PersonTakeover`.
 class PersonTakeover : public Policy {
  public:
-  /// Who decides on the arm's targets in RUN.
+  /// Source of the arm's targets in RUN.
   enum class Driver : std::int64_t { kPolicy, kHandover, kPerson, kReturn };
-  /// Why a request is refused; of `kLeader` the `failure` says more.
+  /// Reason for a refusal; for `kLeader`, `failure` has the details.
   enum class Refused : std::int64_t { kNo, kMode, kAlready, kLeader };
 
   PersonTakeover(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
@@ -31,7 +31,7 @@ class PersonTakeover : public Policy {
   const Reason* change() const noexcept override { return change_ ? &*change_ : nullptr; }
   ChunkPolicy& policy() noexcept { return policy_; }
 
-  /// Lets the arm rest, and follow the leader once that matches; between two ticks.
+  /// Stops the arm, and follows the leader once it matches; between two ticks.
   Refused take_over(Mode mode) noexcept;
   /// Lets the policy drive again, with a new chunk; between two ticks.
   Refused hand_back(Mode mode) noexcept;

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Arithmetic as NumPy does it, one value after the other: what is compared bit by bit with the
-// Python core must round at the same places. The library is compiled with -ffp-contract=off.
+// Arithmetic as in NumPy, value by value: results that must equal those of the Python core bit by
+// bit must be rounded at the same places. The library is compiled with -ffp-contract=off.
 
 #include <cmath>
 #include <cstddef>
@@ -21,7 +21,7 @@ struct Span {
   double* end() const { return data + size; }
 };
 
-/// np.maximum and np.minimum: NaN wins.
+/// np.maximum and np.minimum: NaN is propagated.
 inline double maximum(double a, double b) noexcept {
   return std::isnan(a) ? a : (std::isnan(b) || a < b ? b : a);
 }
@@ -34,11 +34,11 @@ inline double clip(double value, double low, double high) noexcept {
   return minimum(maximum(value, low), high);
 }
 
-/// np.fmax and np.fmin: NaN loses.
+/// np.fmax and np.fmin: NaN is ignored.
 inline double fmaximum(double a, double b) noexcept { return std::isnan(a) ? b : (b > a ? b : a); }
 inline double fminimum(double a, double b) noexcept { return std::isnan(a) ? b : (b < a ? b : a); }
 
-/// Whether the sum of the squares is finite, as `math.isfinite(x.dot(x))`.
+/// True if the sum of the squares is finite, as `math.isfinite(x.dot(x))`.
 template <class Values>
 bool is_finite(const Values& values) noexcept {
   double sum = 0.0;

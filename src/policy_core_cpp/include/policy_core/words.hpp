@@ -13,43 +13,44 @@
 
 namespace policy_core {
 
-/// Makes words of the numbers of one controller, by the texts in the part `words` of its plan; the
-/// twin of `policy_core.native.Words`. It allocates: never call it in a tick.
+/// Converts the numbers of one controller to words, with the texts in the part `words` of its plan;
+/// equivalent to `policy_core.native.Words`. It allocates: never call it in a tick.
 class Words {
  public:
-  /// Throws PlanError where texts are missing.
+  /// Throws PlanError if texts are missing.
   explicit Words(const Table& plan);
 
-  /// The number by which a text is known to requests from now on; from any thread.
+  /// The number of a text for requests, assigned on first use; from any thread.
   std::int64_t number_of(const std::string& text);
-  /// A number whose text is set again and again.
+  /// A number whose text is set repeatedly.
   std::int64_t new_number();
   void set_text(std::int64_t number, const std::string& text);
   std::string text(std::int64_t number) const;
-  /// What a runtime said last, by member (-1: the only one); it replaces the text of its number.
+  /// Sets the last message of a runtime, by member (-1: the only one); it replaces the text of its
+  /// number.
   void set_model_error(std::int64_t member, const std::string& text);
 
-  /// Why the mode is what it is.
+  /// The reason for the mode.
   std::string reason(const Reason& found) const;
-  /// How old an input is, and what is wrong with it.
+  /// The age of an input, and its problem.
   std::string input(Controller& controller, std::size_t place, std::int64_t now_ns) const;
-  /// Why a sample of the joints cannot be true; empty where it is believed.
+  /// Why a joint sample is implausible; empty if it is trusted.
   std::string sample(const JointCheck::Problem& found) const;
   /// Why a motion (`STAND`, `RUN`) is refused.
   std::string refusal(const std::string& wanted, const Controller::Problems& found,
                       Controller& controller) const;
-  /// Why DAMP is refused, where no pose is known.
+  /// Why DAMP is refused, if no pose is known.
   std::string damp_refusal(const Controller::Problems& found, Controller& controller) const;
-  /// Why a switch does not begin, or waits; empty for `kNone`.
+  /// Why a switch is refused, or waits; empty for `kNone`.
   std::string switch_refusal(const Refusal& found) const;
-  /// Why a switch that was asked for is refused at once; `asked`: the name of the state.
+  /// Why a requested switch is refused at once; `asked`: the name of the state.
   std::string ask_refusal(const Refusal& found, const std::string& asked,
                           PolicySet& policy_set) const;
-  /// Why a set has switched.
+  /// The reason of a set's switch.
   std::string why(const Reason& found) const;
-  /// That a clock was set; empty where none was.
+  /// Describes a clock step; empty for none.
   std::string clock_step(Input::Stepped whose, std::int64_t step_ns) const;
-  /// Why nothing is commanded; empty where something is.
+  /// Why no command is sent; empty if commands are sent.
   std::string silence(Controller& controller) const;
   std::string silence(bool is_pose_known, bool was_asked) const;
   /// Name of a rule, a mode, a state of a set; empty for the state -1.
@@ -60,7 +61,7 @@ class Words {
   static const char* mode(Mode mode) noexcept;
 
  private:
-  /// What is said of a condition that does not hold: of joints one by one; empty where none is.
+  /// Texts for a condition that does not hold, for joints one by one; may be empty.
   struct Check {
     std::vector<std::string> ticks, off, target, speed, tilt, body_rate, command, phase;
   };

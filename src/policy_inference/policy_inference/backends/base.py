@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend does alike: fixed arrays, the check of tensors, warm-up, one `close`."""
+"""Common parts of all backends: fixed arrays, tensor check, warm-up, one `close`."""
 
 from __future__ import annotations
 
@@ -19,50 +19,51 @@ from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.machine.machine import Finding, Machine
 
-if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
+if TYPE_CHECKING:  # the separate Python of a runtime lacks what the contract needs
     from policy_core.bundle.contract import Artifact
 
 THIS_MACHINE = Machine()
 WARM_UP_S = 5.0
-"""How long first runs may take together: a large ACT takes seconds for one."""
+"""Longest total time of the first runs: a large ACT takes seconds for one."""
 FEWEST_WARM_UP_RUNS = 3
 ANSWER_WITHIN_S = 5.0
-"""How long a run may wait for another process or machine, where the host states nothing else."""
+"""Longest wait of a run for another process or machine, unless the host sets one."""
 _UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
 
 
 class BackendBase(ABC):
-    """Opens a model file, checks it against the contract and keeps its arrays.
+    """Opens a model file, checks it against the contract and owns its arrays.
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
-    the tensors that it found; afterwards `_bind` may tie the runtime to `inputs` and `outputs`.
-    The file that `_open` gets may be a copy, which is gone after the first run: `file` is the one
-    to tell people of.
-    `_close` is called once, also where `_open` or `_bind` failed halfway.
+    the tensors that it found; afterwards `_bind` may bind the runtime to `inputs` and `outputs`.
+    The file that `_open` gets may be a copy that is deleted after the first run; messages use
+    `file`. `_close` is called once, also if `_open` or `_bind` failed halfway.
     """
 
     name: str
     holds_gil = False
-    """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
+    """True if the runtime holds the GIL while it runs: then it runs in a child process."""
     ends_process = False
-    """Whether a run that fails may end the process: then the runtime runs in a child process."""
+    """True if a failed run may end the process: then the runtime runs in a child process."""
     builds_from: str | None = None
-    """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    """Backend whose artifact this one builds its own file from, if the bundle has none."""
     is_remote = False
-    """Whether another machine runs the model: it is opened with a deadline, `deadline_s`, and a
-    `problem` may end by itself."""
+    """True if another machine runs the model: it is opened with a deadline, `deadline_s`, and a
+    `problem` may be temporary.
+    """
     simulates: bool = False
-    """Whether it computes what a device would, and says nothing about its speed."""
+    """True if it simulates a device, so that its speed means nothing."""
     simulated_by: str | None = None
-    """Back end that computes on a PC what this one does, of what is compiled in the same order."""
+    """Backend that simulates this one on a PC, from an artifact compiled in the same order."""
     built_precision: str | None = None
-    """Precision of what it builds, where that is not the precision of the artifact."""
+    """Precision of what it builds, if that differs from the artifact's precision."""
     options: Mapping[str, str] = {}
-    """What can be set, and what it means; values are texts, which `_open` reads."""
+    """Options and their meaning; values are texts, which `_open` parses."""
     warm_up_runs = 100
-    """First runs of most runtimes are slow: they allocate, pick kernels, fill caches. After so
-    many a run takes as long as it will; the first of them is part of opening."""
+    """First runs of most runtimes are slow: they allocate, select kernels, fill caches. After this
+    many, run times are steady; the first run is part of opening.
+    """
 
     def __init__(
         self,
@@ -81,24 +82,24 @@ class BackendBase(ABC):
 
         Args:
             file: Model file of this backend, for messages.
-            inputs: Inputs that the contract states.
-            outputs: Outputs that the contract states.
-            precision: Of the file, as the contract states it.
+            inputs: Inputs as in the contract.
+            outputs: Outputs as in the contract.
+            precision: Precision of the file as in the contract.
             target: Chip or GPU that the file was compiled for.
             options: Values by name, among `options` of the class.
-            place: Makes the array of a tensor, inputs first; `_array` if absent.
-            content: A copy of that file, hash already verified, which is opened instead; it need
-                be there only until this returns. The file itself if absent.
-            deadline_s: After which an answer is of no use; for back ends that wait for others.
+            place: Creates the array of a tensor, inputs first; `_array` if absent.
+            content: A copy of that file with verified hash, to open instead; it must exist only
+                until this returns. The file itself if absent.
+            deadline_s: Time after which an answer is useless; for backends that wait for others.
 
         Raises:
-            BackendError: Package, library or device is missing, the file does not load, its
-                tensors are not those of the contract, an option is unknown, or the runtime raises
-                whatever else.
+            BackendError: Package, library or device is missing, the file does not load, its tensors
+                differ from the contract, an option is unknown, or the runtime raises any other
+                error.
         """
         self.file, content, self._closed = file, content or file, False
         self.specs = tuple(inputs), tuple(outputs)
-        """Of inputs and outputs, as the contract states them."""
+        """Inputs and outputs as in the contract."""
         self._precision, self._target, self._given = precision, target, dict(options or {})
         self._deadline_s = deadline_s
         try:
@@ -124,7 +125,7 @@ class BackendBase(ABC):
                 raise BackendError(str(error).replace(str(content), str(file))) from error
             if isinstance(error, (PolicyError, KeyboardInterrupt)):
                 raise
-            # Whatever a runtime raises: the next back end of a list may open.
+            # Any error of a runtime: the next backend of a list may open.
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
             raise BackendError(
                 f"{self.name}: {file}: {type(error).__name__}: "
@@ -133,15 +134,15 @@ class BackendBase(ABC):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check what can be known of options without a machine: names, and values where it can.
+        """Check options without a machine: names, and values if possible.
 
-        What is wrong here is its user's to correct: no other backend takes this one's place.
+        These errors are for the user to correct, so they cause no fallback to another backend.
 
         Args:
             given: Values by name.
 
         Raises:
-            BackendError: An option is unknown, or has none of its values.
+            BackendError: An option is unknown, or its value is invalid.
         """
         unknown = ", ".join(sorted(set(given) - set(cls.options)))
         if unknown:
@@ -150,33 +151,33 @@ class BackendBase(ABC):
 
     @property
     def pid(self) -> int:
-        """Number of the process that the runtime is in."""
+        """Process id of the runtime."""
         return os.getpid()
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; another than this one means a child process.
+        """Return the Python that has the runtime; another one than this means a child process.
 
         Raises:
-            BackendError: It is not there.
+            BackendError: That Python does not exist.
         """
         return sys.executable
 
     @classmethod
     def remedy(cls, said: str) -> str:
-        """Return what to do about a child process that ended; empty where no remedy is known.
+        """Return the remedy for a child process that ended; empty if none is known.
 
         Args:
-            said: The last that it printed, the runtime's own messages among them.
+            said: The last output of the process, including the runtime's own messages.
         """
         return ""
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
-        """Return the class that opens a file on this machine: another one of several runtimes.
+        """Return the class that opens a file on this machine, if there are several runtimes.
 
         Args:
-            file: The bundle's file; what counts is its name.
+            file: The bundle's file; only its name is used.
             options: As for opening.
 
         Raises:
@@ -186,17 +187,17 @@ class BackendBase(ABC):
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        """Return inputs and outputs that a file has, for one who has no contract; -1: an open axis.
+        """Return inputs and outputs of a file without a contract; -1 for a dynamic axis.
 
         Args:
-            file: Model file of this back end.
+            file: Model file of this backend.
 
         Raises:
-            BackendError: It is no model, or this back end cannot tell.
+            BackendError: The file is not a model, or this backend cannot read its tensors.
         """
         raise BackendError(
             f"{file}: expected a file whose tensors can be read, found one of "
-            f"{cls.name}, which does not tell them; make a bundle of it, which "
+            f"{cls.name}, which does not contain them; make a bundle from it, which "
             "states them (`model_tools import`)"
         )
 
@@ -204,21 +205,21 @@ class BackendBase(ABC):
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         """Return the load of the device, as its driver reports it, with the unit in the key.
 
-        Such as ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; what cannot be read is
-        left out. It takes below a millisecond, since a node's status asks for it.
+        Such as ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; unreadable values are
+        left out. It takes less than a millisecond, since a node's status calls it.
 
         Args:
-            machine: Where the drivers' files are.
+            machine: Root of the drivers' files.
         """
         return {}
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return what speaks for and against this back end on this machine; opens no device.
+        """Return findings about this backend on this machine; opens no device.
 
         Args:
-            machine: Where drivers, libraries and device files are.
-            artifact: The bundle's file for this back end, None without a bundle or without one.
+            machine: Root of drivers, libraries and device files.
+            artifact: The bundle's file for this backend, or None.
         """
         return ()
 
@@ -227,13 +228,13 @@ class BackendBase(ABC):
         """Return the warnings about a file on this machine; they are logged when it is opened.
 
         Args:
-            machine: Where drivers, libraries and device files are.
-            artifact: The bundle's file for this back end.
+            machine: Root of drivers, libraries and device files.
+            artifact: The bundle's file for this backend.
         """
         return ()
 
     def hides_nan(self) -> bool:
-        """Return whether NaN becomes a number inside, as in integers; then inputs are checked."""
+        """Return true if NaN becomes a number inside, as in integers; then inputs are checked."""
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:
@@ -241,15 +242,15 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why no run can succeed now; empty where one can. It lasts, unless `is_remote`."""
+        """Return why runs fail now; empty if they can succeed. Permanent, unless `is_remote`."""
         return ""
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.
 
         Raises:
-            BackendError: The runtime failed, or the backend is closed, or an input is not finite,
-                where the outputs would not show that.
+            BackendError: The runtime failed, the backend is closed, or an input is not finite and
+                the outputs would hide that.
         """
         if self._closed:
             raise BackendError(f"{self.name}: run after close")
@@ -262,16 +263,16 @@ class BackendBase(ABC):
         self._run()
 
     def warm_up(self, limit_s: float = WARM_UP_S) -> None:
-        """Run on what the inputs hold until runs are as fast as they get; for hosts with a rate.
+        """Run on the present inputs until run times are steady; for hosts with a rate.
 
-        It is `warm_up_runs`, or what `limit_s` has room for; where that takes long, the log says
-        so before it begins.
+        This takes `warm_up_runs` runs, or as many as fit into `limit_s`; if that takes long, the
+        log says so first.
 
         Args:
             limit_s: See `timed_runs`.
 
         Raises:
-            BackendError: The runtime failed; the backend is closed then.
+            BackendError: The runtime failed; the backend is then closed.
         """
         if self._first_run_s * self.warm_up_runs > _UNNOTICED_S:
             _log.info(
@@ -288,9 +289,9 @@ class BackendBase(ABC):
             raise
 
     def close(self) -> None:
-        """Release the runtime; calling it again does nothing.
+        """Release the runtime; a second call does nothing.
 
-        A failure is only logged: there is no remedy for it, and a robot must go on to its end.
+        A failure is only logged: it has no remedy, and a robot must complete its shutdown.
         """
         if self._closed:
             return
@@ -304,15 +305,15 @@ class BackendBase(ABC):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        """Load the file; return its inputs, its outputs and what to report."""
+        """Load the file; return its inputs, its outputs and the details to report."""
 
     def _array(self, spec: TensorSpec) -> Tensor:
-        """Return the array of a tensor, zeros: in memory that the runtime profits from."""
+        """Return the zeroed array of a tensor, in memory that suits the runtime."""
         return spec.empty()
 
     @abstractmethod
     def _bind(self) -> None:
-        """Tie the runtime to the arrays, where it can be."""
+        """Bind the runtime to the arrays, if possible."""
 
     @abstractmethod
     def _run(self) -> None:
@@ -320,16 +321,16 @@ class BackendBase(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Release what `_open` and `_bind` took, as far as they came."""
+        """Release whatever `_open` and `_bind` acquired."""
 
 
 def timed_runs(run: Callable[[], object], most: int, limit_s: float = WARM_UP_S) -> list[float]:
-    """Run something repeatedly; return how long each run took, s.
+    """Run a function repeatedly; return the duration of each run, s.
 
     Args:
-        run: What is run.
-        most: How many times.
-        limit_s: After which no further run begins, once there are `FEWEST_WARM_UP_RUNS`.
+        run: The function.
+        most: Most runs.
+        limit_s: Time after which no further run begins, after at least `FEWEST_WARM_UP_RUNS`.
     """
     took_s = list[float]()
     while len(took_s) < most and (len(took_s) < FEWEST_WARM_UP_RUNS or sum(took_s) < limit_s):
@@ -358,7 +359,7 @@ def _check_tensors(
 
 
 def _fits(spec: TensorSpec, actual: TensorSpec) -> bool:
-    """Whether a model tensor, whose dynamic axes are -1, can take the contract's size."""
+    """Return true if a model tensor, with -1 for dynamic axes, matches the contract's size."""
     return (
         np.dtype(spec.dtype) == np.dtype(actual.dtype)
         and len(spec.shape) == len(actual.shape)

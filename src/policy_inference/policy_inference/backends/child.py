@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend in a process of its own, over shared memory.
 
-For runtimes that keep Python's lock while they run, for those that end the process where a run
-fails, and for those that need another Python. The child opens the model with the same class, on
-arrays that both processes see; a run costs two bytes through pipes. A child that dies or hangs is
-an error of the run, not of this process; a run waits for an answer, and never for an end.
+For runtimes that hold the GIL while they run, that end the process if a run fails, or that need
+another Python. The child opens the model with the same class, on shared arrays; a run costs two
+bytes through pipes. A child that dies or hangs is an error of the run, not of this process; a run
+waits for an answer, but always with a time limit.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from policy_inference.worker_process import PrivateWorker, talk_through
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
-"""Characters of the child's last words that an error repeats."""
+"""Length of the child's last output that an error quotes, in characters."""
 _DETAILS = "details.json"
-"""In the child's folder: what it found when it opened the model."""
+"""File in the child's folder with the details found when opening the model."""
 
 
 class ChildBackend(BackendBase):
-    """Stands for a backend of another process: same arrays, same errors."""
+    """Proxy for a backend in another process: same arrays, same errors."""
 
     def __init__(
         self,
@@ -55,17 +55,17 @@ class ChildBackend(BackendBase):
         Args:
             cls: Class of the backend that the child opens.
             file: As for `BackendBase`, as are those not named here.
-            inputs: Inputs that the contract states.
-            outputs: Outputs that the contract states.
-            precision: Of the file.
+            inputs: Inputs as in the contract.
+            outputs: Outputs as in the contract.
+            precision: Precision of the file.
             target: Chip or GPU that the file was compiled for.
             options: Values by name.
             content: Copy of the file.
-            run_timeout_s: After which a run is an error. The child lives on: the next run waits as
-                long for the answer that is owed, drops it, and goes on.
+            run_timeout_s: Time limit of a run. The child survives: the next run waits as long for
+                the pending answer, drops it, and continues.
 
         Raises:
-            BackendError: What the class raises in the child; or the child does not start, or ends.
+            BackendError: Any error of the class in the child; or the child does not start, or ends.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))
@@ -87,13 +87,13 @@ class ChildBackend(BackendBase):
 
     @property
     def pid(self) -> int:
-        """Number of the child's process."""
-        assert self._process is not None  # opened
+        """Process id of the child."""
+        assert self._process is not None  # ensured while open
         return self._process.pid
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Nothing: the class that the child opens knows its options."""
+        """Do nothing: the class in the child knows its options."""
 
     def _open(
         self, file: Path
@@ -141,14 +141,14 @@ class ChildBackend(BackendBase):
             os.close(from_child)
 
     def _bind(self) -> None:
-        """Nothing: the child bound its runtime to the same memory."""
+        """Do nothing: the child has bound its runtime to the same memory."""
 
     def hides_nan(self) -> bool:
-        """Return False: where it does, the child looks at the inputs."""
+        """Return False: the child checks the inputs, if necessary."""
         return False
 
     def warm_up(self, limit_s: float = WARM_UP_S) -> None:
-        """As `BackendBase`; a first run may take longer than one at the policy's rate."""
+        """As in `BackendBase`; a first run may take longer than one at the policy's rate."""
         run_timeout_s, self._run_timeout_s = (
             self._run_timeout_s,
             max(ANSWER_WITHIN_S, self._run_timeout_s),
@@ -161,7 +161,7 @@ class ChildBackend(BackendBase):
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return that the process has ended, with its last words; else nothing."""
+        """Return a message with its last output if the process has ended; else nothing."""
         if self._process is None or self._process.status is None:
             return ""
         return self._ended(within_s=_SAID_WITHIN_S)
@@ -179,7 +179,7 @@ class ChildBackend(BackendBase):
             raise self._failure(answer, "a run")
 
     def _wait(self, what: str) -> bytes:
-        """Return the answer of the run that was asked for last; empty where the child ended."""
+        """Return the answer to the last request; empty if the child has ended."""
         assert self._bell is not None
         answer = self._bell.wait(self._run_timeout_s)
         self._reply_pending = answer is None
@@ -196,11 +196,11 @@ class ChildBackend(BackendBase):
         return BackendError(self._ended(during, within_s))
 
     def _ended(self, during: str = "", within_s: float = 0.0) -> str:
-        """Return how the child ended, as far as it is known within that time."""
+        """Return how the child ended, if that is known within the time limit."""
         assert self._process is not None
         self._process.ends_within(within_s)
         status = self._process.status
-        # It closes its pipes before it has ended, and a run does not wait for that.
+        # The child closes its pipes before it has ended, and a run does not wait for the end.
         what = "ended" if status is None else f"ended with status {status}"
         return (
             f"{self.name}: the process of the runtime {what}"
@@ -223,8 +223,8 @@ class ChildBackend(BackendBase):
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open the model of an order, and run it whenever the bell rings; end when it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
+    """Open the model of an order, and run it at each signal; end when the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]
     inputs, outputs = (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a vendor's library writes past Python: the only place where some reasons are said."""
+"""Output of vendor libraries that bypasses Python: some errors are reported nowhere else."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _log = logging.getLogger("policy_inference")
 
 @contextmanager
 def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
-    """Hold stdout and stderr of the process back; give what was written so far, log it at the end.
+    """Capture stdout and stderr of the process; yield the text so far, log it at the end.
 
-    What other threads write meanwhile is in it too; one thread at a time may do this, the others
-    wait. To be used while a model is opened, not while a robot moves. A child process whose output
-    is kept in a file already goes on writing into that, so that its last words stay.
+    This includes output of other threads. One thread at a time may capture, others wait. Use it
+    while a model is opened, not while a robot moves. A child process whose output already goes to a
+    file keeps writing there, so that its last output is kept.
 
     Args:
-        name: Of the back end, which each line of the log begins with.
+        name: Backend name, which starts each line of the log.
     """
     with _one_at_a_time, _read_along() if _kept_already() else _taken(name) as said:
         yield said
 
 
 def _kept_already() -> bool:
-    """Whether both go into one file that can be read, as in a child process of ours."""
+    """Return true if both go to the same readable file, as in our child processes."""
     out, err = os.fstat(_STDOUT), os.fstat(_STDERR)
     access = fcntl.fcntl(_STDERR, fcntl.F_GETFL) & os.O_ACCMODE
     return stat.S_ISREG(err.st_mode) and os.path.samestat(out, err) and access == os.O_RDWR
@@ -74,6 +74,6 @@ def _text(fd: int, start: int = 0) -> str:
 
 def _flush() -> None:
     """Empty the buffers of Python and of the C library."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # none where it is closed
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # none if it is closed
         stream.flush()
     ctypes.CDLL(None).fflush(None)

@@ -17,11 +17,11 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.machine.machine import Finding, Machine
 
 _NATIVE_BYTES = 2**25
-"""A model of more is no joint policy that ticks in C++, and is not kept for that."""
+"""A larger model is not a joint policy for the native core, and is not kept for it."""
 
 
 def runtime_library() -> Path:
-    """Return the shared library of the installed ONNX Runtime; it may not be there."""
+    """Return the shared library of the installed ONNX Runtime; it may not exist."""
     import onnxruntime
 
     folder = Path(onnxruntime.__file__).parent / "capi"
@@ -29,9 +29,9 @@ def runtime_library() -> Path:
 
 
 class OnnxBackend(BackendBase):
-    """One CPU thread that never spins, bound to fixed numpy buffers; sums that never saturate.
+    """One CPU thread without spinning, fixed numpy buffers, and sums that never saturate.
 
-    More threads or spinning make single calls milliseconds late on a busy machine: for a
+    With more threads or spinning, single calls are late by milliseconds on a busy machine: for a
     45-512-256-128-12 network p99.9 is 39 us with these options and 4 ms with the defaults.
     """
 
@@ -39,7 +39,7 @@ class OnnxBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return which ONNX Runtime is there."""
+        """Return the installed version of ONNX Runtime."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -55,7 +55,7 @@ class OnnxBackend(BackendBase):
 
     @classmethod
     def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
-        """Return a warning where a program with usual settings would run an int8 model wrongly."""
+        """Warn if a program with default settings would compute an int8 model incorrectly."""
         if (
             artifact.precision != "int8"
             or artifact.integers == "unsigned"
@@ -97,30 +97,32 @@ class OnnxBackend(BackendBase):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        # Of signed weights, processors with AVX2 and without VNNI would add pairs of products in 16
-        # bits, which saturate; this lets ONNX Runtime make them unsigned there, and nowhere else.
+        # On processors with AVX2 and without VNNI, products of signed weights are added in pairs in
+        # 16 bits, which saturate; this option makes ONNX Runtime convert them to unsigned there,
+        # and nowhere else.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # `require_whole` reads protobuf, so that must be what the runtime parses; files outside,
-        # of which there are none then, would be looked for where no file can be.
+        # `require_whole` parses protobuf, so the runtime must do the same; external files, of which
+        # there are none then, would be searched where no file can exist.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", os.devnull
         )
-        # Fatal ones only: errors come as exceptions, and not at the rate of the policy.
+        # Fatal errors only: others arrive as exceptions, and must not be logged at the policy's
+        # rate.
         options.log_severity_level = 4
         try:
             model = read_at_most(file, LARGEST_BYTES)
         except OSError as error:
             raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
         require_whole(file, model)
-        # What was checked, as a file that no other process can change. Of bytes ONNX Runtime makes
-        # a copy, while no other thread runs (100 MB: up to 98 ms instead of 5).
+        # The verified bytes, as a file that no other process can change. ONNX Runtime copies bytes
+        # while it holds the GIL (100 MB: up to 98 ms instead of 5).
         with _in_memory(model) as place:
             try:
                 session = onnxruntime.InferenceSession(
                     place, options, providers=["CPUExecutionProvider"]
                 )
-            except Exception as error:  # the runtime's exceptions share no other base
+            except Exception as error:  # the runtime's exceptions have no other common base
                 raise BackendError(
                     f"{file}: not a model that ONNX Runtime {onnxruntime.__version__} loads: "
                     + str(error).replace(place, str(file))
@@ -128,9 +130,9 @@ class OnnxBackend(BackendBase):
         return session, onnxruntime.__version__, model
 
     def native_model(self) -> Any:
-        """Return the model on the native core's ONNX Runtime; None where that cannot be.
+        """Return the model on the native core's ONNX Runtime; None if that is not possible.
 
-        That is the library of the same package, and gives the same bits.
+        It is the library of the same package, with bit-identical results.
         """
         from policy_core_native import OnnxModel
 
@@ -150,7 +152,7 @@ class OnnxBackend(BackendBase):
     def _run(self) -> None:
         try:
             self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # the runtime's exceptions share no other base
+        except Exception as error:  # the runtime's exceptions have no other common base
             raise BackendError(f"onnx: {error}") from error
 
     def _close(self) -> None:
@@ -159,7 +161,7 @@ class OnnxBackend(BackendBase):
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Give the path of a file that has no name; it is gone at the end."""
+    """Yield the path of a nameless file, which is deleted at the end."""
     handle = os.memfd_create("model", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(handle), "wb", buffering=0) as file:
@@ -172,7 +174,7 @@ def _in_memory(content: bytes) -> Iterator[str]:
 
 
 def _saturates(flags: Collection[str]) -> bool:
-    """Whether a processor with these features adds int8 products in 16 bits."""
+    """Return true if a processor with these features adds int8 products in 16 bits."""
     return "avx2" in flags and not {"avx_vnni", "avx512_vnni"} & set(flags)
 
 
@@ -184,7 +186,7 @@ def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpe
 
 
 def _spec(file: Path, node: Any) -> TensorSpec:
-    """Describe a model tensor; axes without a fixed size are -1."""
+    """Describe a model tensor; dynamic axes are -1."""
     if node.type not in _DTYPES:
         raise BackendError(
             f"{file}: tensor {node.name}: expected one of {', '.join(_DTYPES)}, found {node.type}"

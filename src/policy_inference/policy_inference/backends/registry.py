@@ -24,10 +24,10 @@ from policy_inference.processes import PrivateFolder
 
 
 class OpenedModels(dict[str, BackendBase]):
-    """Models that belong together, all open on one back end, by their keys in the contract.
+    """Models opened together on one backend, by their keys in the contract.
 
     Attributes:
-        skipped: Why each back end before that one in the list did not open.
+        skipped: Reason why each earlier backend in the list did not open.
     """
 
     def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def first(self) -> BackendBase:
-        """The first model: its runtime and device are those of all."""
+        """The first model, whose runtime and device are those of all."""
         return next(iter(self.values()))
 
     @property
@@ -51,21 +51,21 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def runs_on(self) -> str:
-        """Runtime, device and precision as the back end reports them."""
+        """Runtime, device and precision as the backend reports them."""
         return "; ".join(
             dict.fromkeys(", ".join(backend.details.values()) for backend in self.values())
         )
 
     @property
     def problem(self) -> str:
-        """Why no run can succeed any more; empty where one can."""
+        """Reason why runs can no longer succeed; empty if they can."""
         return next(filter(None, (backend.problem() for backend in self.values())), "")
 
     def warm_up(self) -> None:
-        """Run each model until its runs are as fast as they get, as `BackendBase.warm_up`.
+        """Run each model until run times are steady; see `BackendBase.warm_up`.
 
         Raises:
-            BackendError: A runtime failed; all models are closed then.
+            BackendError: A runtime failed; all models are then closed.
         """
         try:
             for backend in self.values():
@@ -94,10 +94,10 @@ def available() -> dict[str, EntryPoint]:
 
 
 def parse_options(texts: Iterable[str]) -> Options:
-    """Return the options `BACKEND.OPTION=VALUE` by backend, such as `rknn.core_mask=0_1`.
+    """Parse options `BACKEND.OPTION=VALUE`, such as `rknn.core_mask=0_1`; return them by backend.
 
     Raises:
-        BackendError: A text is no such thing.
+        BackendError: A text is not such an option.
     """
     options = dict[str, dict[str, str]]()
     for text in texts:
@@ -119,12 +119,12 @@ def open_backend(
     *,
     run_timeout_s: float = ANSWER_WITHIN_S,
 ) -> tuple[BackendBase, tuple[str, ...]]:
-    """Open a joint policy's model with the first backend of the list that works.
+    """Open a joint policy's model with the first working backend of the list.
 
     Arguments and errors are those of `open_models`.
 
     Returns:
-        The backend, and why each one before it in the list did not open.
+        The backend, and the reason why each earlier one in the list did not open.
     """
     opened = open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
     return opened.first, opened.skipped
@@ -138,18 +138,18 @@ def open_models(
     run_timeout_s: float = ANSWER_WITHIN_S,
     deadline_s: float = ANSWER_WITHIN_S,
 ) -> OpenedModels:
-    """Open models with the first backend of the list that opens each of them.
+    """Open models with the first backend of the list that opens all of them.
 
     Args:
-        models: Those of a bundle (`Bundle.models`), or others that belong together.
-        names: Of the backends, the preferred one first.
+        models: Models of a bundle (`Bundle.models`), or others to open together.
+        names: Names of backends, the preferred one first.
         options: Values of their options, by backend.
-        run_timeout_s: After which a run in another process is an error.
-        deadline_s: After which the answer of another machine is of no use.
+        run_timeout_s: Time limit of a run in another process.
+        deadline_s: Time after which an answer of another machine is useless.
 
     Raises:
-        BackendError: None of the backends opens; one line for each says why. Or an option is wrong.
-        BundleError: A model file is missing or is not the one the contract means.
+        BackendError: No backend opens (with one line for each), or an option is wrong.
+        BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}
     limits_s = {"run_timeout_s": run_timeout_s, "deadline_s": deadline_s}
@@ -173,10 +173,10 @@ def open_models(
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-    """Return inputs and outputs that a back end's file has by itself; an open axis is -1.
+    """Return inputs and outputs of a backend's file, without a contract; -1 for a dynamic axis.
 
     Raises:
-        BackendError: The back end is not installed, or cannot read tensors, or the file is no
+        BackendError: The backend is not installed or cannot read tensors, or the file is not a
             model.
     """
     known = available()
@@ -189,11 +189,11 @@ def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
-    """Return what a back end opens of a bundle, verified, as `find_artifacts`.
+    """Return the verified files that a backend opens of a bundle; see `find_artifacts`.
 
     Raises:
-        BackendError: The back end is not installed, or the bundle has nothing for it.
-        BundleError: The file is missing or is not the one the contract means.
+        BackendError: The backend is not installed, or the bundle has no file for it.
+        BundleError: The file is missing or has a wrong hash.
     """
     return find_artifacts(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
 
@@ -201,14 +201,14 @@ def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]
 def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
-    """Return what a class opens for each model, verified: its artifact, or what it builds from.
+    """Return the verified file that a class opens for each model: its artifact, or a build source.
 
-    They go by the key of the model in the contract. In the latter case the precision is that of
-    what it builds.
+    The keys are those of the models in the contract. For a build source, the precision is that of
+    the result.
 
     Raises:
-        BackendError: The bundle has nothing for it.
-        BundleError: The file is missing or is not the one the contract means.
+        BackendError: The bundle has no file for it.
+        BundleError: The file is missing or has a wrong hash.
     """
     entries = [(model, _entry(model, name, cls)) for model in bundle.models]
     return {model.key: (entry, verified(model.folder, entry)) for model, entry in entries}
@@ -222,7 +222,7 @@ def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:
 
 
 def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, EntryPoint]:
-    """Return the registered backends, among which all names must be."""
+    """Return the registered backends, which must include all names."""
     known = available()
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
@@ -236,12 +236,12 @@ def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, Entr
 
 
 def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
-    """Check the options of all backends before one is opened: a slip is no reason to fall back."""
+    """Check the options of all backends before opening one: a typo must not cause a fallback."""
     for name, given in options.items():
         try:
             cls: type[BackendBase] = loaded(known[name], BackendError)
         except BackendError:
-            continue  # said when it is its turn
+            continue  # reported when it is opened
         cls.check_options(given)
 
 
@@ -276,7 +276,7 @@ def _open(
     for caution in cls.cautions(THIS_MACHINE, artifact):
         _log.warning("%s: %s; %s", entry.name, caution.found, caution.remedy)
     with _private_folder(file) as folder:
-        # What is opened is what was hashed, even if a program writes to the bundle meanwhile.
+        # The hashed bytes are opened, even if a program writes to the bundle meanwhile.
         content = verified_copy(model.folder, artifact, folder.path)
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
@@ -312,8 +312,8 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
     Args:
         group: Name of the group.
-        kind: What one of them is called in messages.
-        error: What to raise.
+        kind: Name of one of them in messages.
+        error: Type of error to raise.
     """
     found: dict[str, metadata.EntryPoint] = {}
     for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a `.rknn` file says about itself, read without the vendor's runtime.
+"""The description inside a `.rknn` file, read without the vendor's runtime.
 
-The layout of RKNN Toolkit2's model format 6, little-endian: `RKNN` and four zero bytes, u64 format
-version, u64 n; at 64 the compiled part of n bytes; then u64 m and m bytes of JSON, the file's last.
+Layout of RKNN Toolkit2's model format 6, little-endian: `RKNN` and four zero bytes, u64 format
+version, u64 n; at 64 the compiled part of n bytes; then u64 m and m bytes of JSON, at the end of
+the file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from policy_core.errors import BackendError
 
 MAGIC = b"RKNN"
 STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
-"""Type of the tensors by precision; float16 for the others."""
+"""Tensor type by precision; float16 for all others."""
 _POINTER = b"version https://git-lfs"
 _FAMILIES = {"rk3588s": "rk3588", "rk3588s2": "rk3588", "rk3566": "rk3568"}
 _HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
@@ -37,9 +38,9 @@ class RknnFile:
     """The description at the end of the file.
 
     Attributes:
-        format_version: Of the layout.
+        format_version: Version of the layout.
         toolkit: Version of the toolkit that made it.
-        source: What it was made from, e.g. ONNX.
+        source: Source format, e.g. ONNX.
         targets: Chips it runs on, e.g. rk3588.
         inputs, outputs: By name, in the model's order.
     """
@@ -53,7 +54,7 @@ class RknnFile:
 
     @property
     def precisions(self) -> frozenset[str]:
-        """Those of all inputs and outputs; of a quantised model some may be float16."""
+        """Precisions of all inputs and outputs; in a quantised model some may be float16."""
         return frozenset(
             tensor.precision for tensor in (*self.inputs.values(), *self.outputs.values())
         )
@@ -63,8 +64,8 @@ def read_rknn(path: Path) -> RknnFile:
     """Read the description; the compiled part is not read.
 
     Raises:
-        BackendError: It is another kind of file, is cut off, or has a layout that is not known.
-        OSError: It cannot be read.
+        BackendError: The file is not .rknn, is truncated, or has an unknown layout.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         try:
@@ -96,7 +97,7 @@ def read_rknn(path: Path) -> RknnFile:
 
 
 def chip(name: str) -> str:
-    """Return the name of the chip whose models this one runs: rk3588 for rk3588s."""
+    """Return the chip whose models this one runs: rk3588 for rk3588s."""
     return _FAMILIES.get(name, name)
 
 

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulator of RKNN Toolkit2: what a Rockchip NPU would compute, on a PC.
+"""The simulator of RKNN Toolkit2: the results of a Rockchip NPU, on a PC.
 
-A back end of its own, which never stands in for `rknn`: it models numbers, not speed. A finished
-`.rknn` file cannot be simulated, only a model that the toolkit has just built, which takes a second
-for a small network. So this opens what `model_tools compile rknn` writes beside the `.rknn`, from
-which the same model is built again; or the ONNX model, in fp16.
+It is a separate backend and never a fallback for `rknn`: it simulates numbers, not speed. The
+toolkit cannot simulate a finished `.rknn` file, only a model that it has just built, which takes a
+second for a small network. So this backend opens the file that `model_tools compile rknn` writes
+beside the `.rknn`, and builds the same model again; or it opens the ONNX model, in fp16.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_pyth
 from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
 from policy_inference.machine.machine import Finding, Machine
 
-if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
+if TYPE_CHECKING:  # the toolkit's own Python lacks what the contract needs
     from policy_core.bundle.contract import Artifact
 
 _TARGET, _SUFFIX = "rk3588", ".zip"
 
 
 class RknnSimBackend(BackendBase):
-    """Builds the model when it is opened, and simulates it, in the toolkit's own Python."""
+    """Builds the model on opening and simulates it, in the toolkit's own Python."""
 
     name = "rknn_sim"
     simulates = True
@@ -55,13 +55,13 @@ class RknnSimBackend(BackendBase):
         """Return the Python of the toolkit.
 
         Raises:
-            BackendError: There is none.
+            BackendError: There is no such Python.
         """
         return toolkit_python()
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return where RKNN Toolkit2 is; it is not imported, which would take seconds."""
+        """Return the location of RKNN Toolkit2, without importing it, which would take seconds."""
         try:
             python = Path(toolkit_python())
         except BackendError as error:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model's arrays in memory that two processes share, and a bell in each direction."""
+"""A model's arrays in memory shared by two processes, and a signal pipe in each direction."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from policy_core.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-"""A block that the other process cuts would end this one with SIGBUS at its next access."""
+"""If the other process truncated the block, this one would get SIGBUS at its next access."""
 _CUT = b" [...]"
 OK, FAILED = b"o", b"f"
 
 
 class SharedArrays:
-    """Arrays of tensors in a block without a name, which ends with the last process that has it.
+    """Tensor arrays in a nameless block, which ends with the last process that has it open.
 
-    Before them is room for a text of at most 4 KiB, for what went wrong.
+    The block begins with room for an error text of at most 4 KiB.
     """
 
     def __init__(self, specs: Sequence[TensorSpec], fd: int | None = None) -> None:
-        """Make a block for the tensors, or take the one behind a file descriptor."""
+        """Create a block for the tensors, or open the one behind a file descriptor."""
         sizes = [_rounded(_bytes(spec)) for spec in specs]
         whole = _TEXT_SIZE + sum(sizes)
         if fd is None:
@@ -45,7 +45,7 @@ class SharedArrays:
         )
 
     def place(self, spec: TensorSpec) -> Tensor:
-        """Return the array of the next tensor; the order is that in which the block was made."""
+        """Return the array of the next tensor, in the order in which the block was created."""
         array = next(self._free)
         assert (array.shape, array.dtype.name) == (spec.shape, spec.dtype)
         return array
@@ -56,7 +56,7 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The text, as a terminal may show it; a longer one is cut."""
+        """The text, safe to print on a terminal; a longer one is cut."""
         content, _, _ = self._block[:_TEXT_SIZE].partition(b"\0")
         return printable(content.decode("utf-8", "replace"))
 
@@ -70,7 +70,7 @@ class SharedArrays:
 
 
 class Bell:
-    """Rings across processes; silence for ever, because the other one ended, is noticed too."""
+    """Signals across processes; also detects that the other process has ended."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.fds = read_fd, write_fd
@@ -81,12 +81,12 @@ class Bell:
         """Send one byte.
 
         Raises:
-            BrokenPipeError: No process listens any more.
+            BrokenPipeError: The other process has ended.
         """
         os.write(self.fds[1], what)
 
     def wait(self, timeout_s: float | None = None) -> bytes | None:
-        """Return the byte that was sent; empty where the other end closed, None after the time."""
+        """Return the received byte; empty if the other end is closed, None after the time limit."""
         if timeout_s is not None and not self._poll.poll(timeout_s * 1000.0):
             return None
         return os.read(self.fds[0], 1)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far the targets of two bundles should be apart, by the evidence that the bundles hold.
+"""Expected distance between the targets of two bundles, from the evidence in the bundles.
 
-The same artifact computes the same function. One that was compiled from another artifact has a
-report of `model_tools compare` about the distance from that one. Other weights have no such
-evidence: only the person who trained them knows how far targets should be apart.
+Equal artifacts compute equal functions. An artifact compiled from another one has a report of
+`model_tools compare` about its distance from that one. For other weights there is no such evidence:
+only the person who trained them knows the distance to expect.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Source in a report whose rows cover what the policy does; the first one counts without it."""
+"""Source in a report whose rows cover the policy's behaviour; without it the first one is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedDistance:
-    """Distance of targets that evidence expects, by joint of the robot; empty: they are equal."""
+    """Expected distance of targets, by robot joint; empty if they are equal."""
 
     rms: dict[str, float] = entry("root mean square by joint, rad (rad/s, N·m)", default={})
     max: dict[str, float] = entry("largest by joint, rad (rad/s, N·m)", default={})
@@ -35,7 +35,7 @@ class ExpectedDistance:
 
 
 def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
-    """Return what is expected of each pair of back ends, `ACTIVE CANDIDATE`; others are unknown."""
+    """Return the expected distance for each known pair of backends, `ACTIVE CANDIDATE`."""
     found = dict[str, ExpectedDistance]()
     for ours in _back_ends(active):
         for theirs in _back_ends(candidate):
@@ -54,7 +54,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield the hashes of models whose distance from a back end's model is known, with that."""
+    """Yield the hashes of models with a known distance from a backend's model, and the distance."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return
@@ -64,7 +64,7 @@ def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDi
         return
     reference, *others = report["artifacts"]
     if bundle.models[0].entry(backend).compiled_from not in (None, reference["sha256"]):
-        return  # compared with a model that it was not made of
+        return  # compared with a model that is not its source
     for one in others:
         if one["sha256"] == sha256 and one["backend"] == backend and one["holds"]:
             yield reference["sha256"], _reported(bundle, one)
@@ -74,7 +74,7 @@ def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
     contract = bundle.contract
     rows = {found["rows"]: found for found in reversed(one["open_loop"])}
     source = rows.get(GOLDEN) or one["open_loop"][0]
-    each = next(iter(source["outputs"].values()))["each"]  # what commands joints is first
+    each = next(iter(source["outputs"].values()))["each"]  # the first output commands joints
     scales = contract.command_scales
     names = dict(zip(contract.joints.names, contract.joints.on_robot(), strict=True))
     if each.keys() != scales.keys():
@@ -96,7 +96,7 @@ def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
 def _expected(
     ours: Mapping[str, ExpectedDistance], theirs: Mapping[str, ExpectedDistance]
 ) -> ExpectedDistance | None:
-    """Return the distance of two models over one that both are known to be near to."""
+    """Return the distance of two models via a third one with known distances to both."""
     common = [(ours[sha256], theirs[sha256]) for sha256 in ours if sha256 in theirs]
     if not common:
         return None

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a candidate in the shadow is judged by: figures and their limits, in one table.
+"""The gates of a shadow candidate: figures and their limits, in one table.
 
-A candidate that does not command is judged by a report about its answers: `ShadowLimits`. Each
-field is a row: what the figure is, its default limit, and which candidates it applies to. The same
-fields are what the stage of a release states. `shadow_figures` measures the figures. The gates of a
-version on trial are in `policy_store.trial_file`.
+A candidate that does not command is judged by a report about its outputs: `ShadowLimits`. Each
+field is a row: the figure, its default limit, and the candidates that it applies to. The stage of a
+release has the same fields. `shadow_figures` measures the figures. The gates of a version on trial
+are in `policy_store.trial_file`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 from policy_core.bundle.schema import entry
 
 EQUAL, ROUNDED, UNKNOWN = "equal", "rounded", "unknown"
-"""What the evidence knows about the weights of a shadow, beside those of the active policy."""
+"""Known relation of a shadow's weights to the active policy's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """A figure against its limit.
+    """A figure and its limit.
 
     Attributes:
-        figure: Its name; the end says the unit.
-        value: Of the worst joint, where it is measured by joint.
-        limit: What it must not pass; None where it is only shown.
-        detail: More about it, e.g. the worst joint; may be empty.
-        at_least: Whether the limit is the smallest good value, not the largest.
+        figure: Its name; ends with the unit.
+        value: Value of the worst joint, if measured by joint.
+        limit: Limit of the value; None if the figure is only shown.
+        detail: Further information, e.g. the worst joint; may be empty.
+        at_least: True if the limit is a minimum rather than a maximum.
     """
 
     figure: str
@@ -41,7 +41,7 @@ class GateResult:
 
     @property
     def holds(self) -> bool:
-        """Whether it is within its limit; what is no number any more is not."""
+        """True if the value is within its limit; NaN is not."""
         if self.limit is None:
             return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
@@ -54,7 +54,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a gate of a shadow; `of` is the evidence it is for, `schema` as for `entry`."""
+    """Declare a gate of a shadow; `of` are the relations it is for, `schema` as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)
@@ -62,7 +62,7 @@ def _shadow_gate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowLimits:
-    """Limits of the gates; null: that figure is not judged."""
+    """Limits of the gates; null disables a gate."""
 
     max_rms_ratio: float | None = _shadow_gate(
         "root mean square of the distance of a joint's targets, in multiples of what the evidence "

@@ -21,18 +21,18 @@ from policy_inference.candidate.gates import GateResult
 from policy_store.trial_file import TrialSettings
 
 _MEAN_OVER_S = 5.0
-"""Of tracking error and torque: time constant of an exponential mean of squares."""
+"""Time constant of the exponential mean square of tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
 """The percentile of a window takes longer than all other figures together."""
 
 
 class TrialJudge:
-    """Counts RUN time and figures of the running policy; all methods belong to the control thread.
+    """Accumulates RUN time and figures of the policy; all methods belong to the control thread.
 
     Attributes:
-        figures: Newest value of each gate that is judged, in the unit of its name.
-        running: Whether the policy runs, or is held in the middle of a run.
-        temperature_c: To be set from outside; not finite: not known.
+        figures: Newest value of each active gate, in the unit of its name.
+        running: True if the policy runs, or is held during a run.
+        temperature_c: Set from outside; not finite if unknown.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class TrialJudge:
         *,
         simulated_time: bool,
     ) -> None:
-        """Go on from what earlier runs of the trial have counted.
+        """Continue from the counts of earlier runs of the trial.
 
         Args:
-            settings: Of the trial.
-            contract: Of the policy.
-            tick: Of the policy's controller.
+            settings: Settings of the trial.
+            contract: Contract of the policy.
+            tick: Tick of the policy's controller.
             latency: Durations of its ticks.
             counts: As `VersionTrial.counts`.
             simulated_time: As for `TrialGates.judged`.
@@ -84,7 +84,7 @@ class TrialJudge:
 
     @property
     def run_time_s(self) -> float:
-        """RUN time of the whole trial, s: of the clock of ticks, never of the wall."""
+        """RUN time of the whole trial, s, on the clock of the ticks."""
         return self._run_ns * 1e-9
 
     @property
@@ -103,7 +103,7 @@ class TrialJudge:
         }
 
     def observe(self, tick: Tick) -> GateResult | None:
-        """Take a tick that has ended; return the first gate that is exceeded."""
+        """Process a completed tick; return the first exceeded gate."""
         mode = tick.mode
         if self.running:
             self._note_faults(tick.trip)
@@ -134,7 +134,7 @@ class TrialJudge:
         self._fault = f"{trip.rule.value}: {trip.reason}"
 
     def _measure(self, sent: JointTargets) -> None:
-        """Compare what the tick before commanded with what was measured since."""
+        """Compare the previous tick's command with the measurements since."""
         if self._has_sent:
             position, velocity, effort, stiffness, damping, _ = self._sent
             error = position - self._joint_pos
@@ -152,9 +152,9 @@ class TrialJudge:
         for name, gate in self._gates.items():
             value, detail = measured.get(name, (self.figures[name], ""))
             self.figures[name] = value
-            # Not `>`: what is no number any more must not keep a gate from breaking.
+            # Not `>`: NaN must also exceed a gate.
             if broken is None and not value <= gate.limit and run_time_s >= gate.after_s:
-                # The record can have no number that is not finite.
+                # The record can contain finite numbers only.
                 value = value if math.isfinite(value) else sys.float_info.max
                 broken = GateResult(figure=name, value=value, limit=gate.limit, detail=detail)
         return broken

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial under its controller: judged, stopped at a gate, and written to its record."""
+"""A version on trial in a controller: judged, stopped at a gate, and recorded."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 
 
 class RunningTrial:
-    """Ends the run at the first gate that is exceeded, and when the time of the trial is used up.
+    """Ends the run at the first exceeded gate, or when the trial's time is used up.
 
     `observe` belongs to the control thread; everything else may be called from another one.
 
     Attributes:
-        trial: What is known of it, also what is not on the disk yet.
+        trial: Present knowledge, including what is not yet on disk.
         judge: Its figures.
-        writer: Of its record.
+        writer: Writer of its record.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class RunningTrial:
         """Begin to judge with the next tick.
 
         Args:
-            trial: As its record has it.
-            contract: Of the policy.
-            tick: Of its controller.
+            trial: As in its record.
+            contract: Contract of the policy.
+            tick: Tick of its controller.
             latency: Durations of its ticks.
-            limits: In force.
+            limits: Limits in force.
             simulated_time: As for `TrialJudge`.
         """
         self.trial = trial
@@ -75,10 +75,10 @@ class RunningTrial:
 
     @contextmanager
     def run(self, mode: Mode) -> Iterator[None]:
-        """Have a RUN recorded before it begins, which is granted or refused within.
+        """Record a RUN before it begins; the context grants or refuses it.
 
         Args:
-            mode: In which it is asked for; one that is not granted anyway is not recorded.
+            mode: Mode at the request; a RUN that will be refused anyway is not recorded.
         """
         if self.trial.state is not TrialState.OPEN or mode is not Mode.READY:
             yield
@@ -93,7 +93,7 @@ class RunningTrial:
             raise
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Judge a tick that has ended; return how the run is to end, if it is."""
+        """Judge a completed tick; return the verdict if the run must end."""
         ran = self.judge.running or any(request == "run" for request, _ in tick.granted)
         broken, runs = self.judge.observe(tick), tick.mode in _RUNS
         verdict: RunVerdict | None = None
@@ -106,15 +106,15 @@ class RunningTrial:
             elif self.judge.time_is_up:
                 self.end_run()
                 self._decide(TrialEvent.PASSED)
-        elif self._broken is not None and runs:  # a request was at work at that moment
+        elif self._broken is not None and runs:  # a request was being processed at that moment
             verdict = RunVerdict(EndStep.FAULT, str(self._broken))
-        # One that is on record and was in no tick yet is being granted at this moment.
+        # A recorded run without a tick is just being granted.
         if ran and not runs:
             self.end_run()
         return verdict
 
     def refresh(self) -> VersionTrial:
-        """Return the trial as its record has it, unless more is known here than there."""
+        """Return the trial from its record, unless the present knowledge is newer."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
             found = (one for one in read_trials(trial.file.parent) if one.trial == trial.trial)
@@ -144,25 +144,25 @@ class RunningTrial:
 
 _REASON = "the RUN time of the trial is used up"
 _STILL_S = 1.0
-"""After the velocity command has faded: a robot that walked comes to rest."""
+"""Time after the velocity command has faded, in which a walking robot comes to rest."""
 _STAND_WITHIN_S = 2.0
-"""A foot that hits the ground may be measured outside its limits for a tick, so stand waits."""
+"""A foot at touchdown may be measured beyond its limits for a tick, so stand is retried."""
 
 
 class RunEnding:
     """The velocity command fades to zero, the robot comes to rest, then it stands.
 
-    A set goes the way back to a state from which the robot may stand up.
+    A set takes its way back to a state from which the robot may stand up.
 
-    One that holds what is measured after a fault does that instead of standing.
+    With `hold_measured`, the robot holds its pose instead of standing.
     """
 
     def __init__(self, contract: HostedContract, limits: Limits) -> None:
-        """Do nothing yet.
+        """Prepare; nothing happens yet.
 
         Args:
-            contract: Says what is commanded after a fault; of a set, how long the way back takes.
-            limits: In force: the time in which a command fades.
+            contract: Has the fault behaviour and, for a set, the duration of the way back.
+            limits: Limits in force, for the fade time of a command.
         """
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED
         self._stand_within_ns = round((_STAND_WITHIN_S + contract.way_back_s) * 1e9)
@@ -170,7 +170,7 @@ class RunEnding:
         self._began_ns: int | None = None
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Return what is to be done now to end the run; control thread, after a tick of it."""
+        """Return the present step to end the run; control thread, after one of its ticks."""
         takes_command = tick.state.get("velocity_command") is not None
         if self._began_ns is None:
             self._began_ns = tick.now_ns
@@ -179,7 +179,7 @@ class RunEnding:
         late_ns = tick.now_ns - self._began_ns - (self._rests_ns if takes_command else 0)
         if late_ns < 0:
             return None
-        # What keeps it from standing may last a few ticks only: it is asked again.
+        # Obstacles to standing may last a few ticks only, so it is requested again.
         if self._holds or late_ns > self._stand_within_ns:
             return RunVerdict(EndStep.DAMP, _REASON)
         return RunVerdict(EndStep.STAND, _REASON) if tick.mode is Mode.RUN else None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured of a candidate in the shadow, and held against its gates.
+"""The figures of a shadow candidate, compared with its gates.
 
-Distance alone separates nothing: rounding to 8 bits moves the targets of the walking policy by
-0.018 steps, a scale that is wrong by 10 % by 0.011. What separates them is what a distance may be
-(`expectation`), and its kind: rounding is noise, a wrong scale is a function of what was observed.
+Distance alone does not distinguish good from bad: rounding to 8 bits moves the targets of the
+walking policy by 0.018 steps, a scale that is wrong by 10 % by 0.011. The expected distance
+(`expectation`) and its kind do: rounding is noise, a wrong scale is a function of the observation.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from policy_inference.candidate.expectation import ExpectedDistance
 from policy_inference.candidate.gates import EQUAL, ROUNDED, UNKNOWN, GateResult, ShadowLimits
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""In rad, rad/s, N·m: distance of the same weights on two machines, 20 times what was measured."""
+"""Distance of equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
 _MOVES = 10.0
-"""Gain and correlation say something of a joint whose target moves so many expected distances."""
+"""Gain and correlation are meaningful if a joint's target moves this many expected distances."""
 _LEAST_MOVE = 1e-3
-"""And at least so much, rad (rad/s, N·m), root mean square."""
+"""Minimum motion in addition, rad (rad/s, N·m), root mean square."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
-"""Of an observation, for the figures of what is systematic."""
+"""Most values of an observation used for the systematic figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowFigures:
-    """What was measured of a shadow; arrays are by joint. None: a report does not have it.
+    """Measured figures of a shadow; arrays are by joint. None if not in the report.
 
     Attributes:
-        joints: As the robot calls them.
+        joints: Joint names of the robot.
         max: Largest distance of the targets, rad (rad/s, N·m).
         rms: Root mean square of it.
         rms_steps: The same in healthy steps.
         moves: Root mean square of the active target about its mean, rad (rad/s, N·m).
-        gain, correlation: As `Divergence`; NaN where a target does not move.
-        systematic: As `systematic_share`; NaN where there is no distance.
-        beyond_limits_share, failed_share: Of ticks, 0 to 1.
+        gain, correlation: As `Divergence`; NaN if a target does not move.
+        systematic: As `systematic_share`; NaN without a distance.
+        beyond_limits_share, failed_share: Shares of ticks, 0 to 1.
     """
 
     joints: Sequence[str]
@@ -57,10 +57,10 @@ class ShadowFigures:
     failed_share: float = 0.0
 
     def by_gate(self, expected: ExpectedDistance | None) -> Mapping[str, F64 | float | None]:
-        """Return the figure of each gate, by joint or of all; None where it is not known.
+        """Return the figure of each gate, by joint or overall; None if unknown.
 
         Args:
-            expected: What the evidence expects; None where it says nothing.
+            expected: Expected distance; None without evidence.
         """
         rms, largest = (
             np.array([of.get(joint, 0.0) for joint in self.joints])
@@ -69,7 +69,7 @@ class ShadowFigures:
         least = np.maximum(_MOVES * rms, _LEAST_MOVE)
 
         def moving(values: F64 | None) -> F64 | None:
-            """Leave out joints that do not move enough."""
+            """Drop joints that do not move enough."""
             if values is None or self.moves is None:
                 return None
             found = np.where(self.moves >= least, values, np.nan)
@@ -81,7 +81,7 @@ class ShadowFigures:
             "distance_ratio": self.max / (largest + _EQUAL_MAX),
             "gain_error": moving(None if self.gain is None else np.abs(self.gain - 1.0)),
             "correlation": moving(self.correlation),
-            # The mean of all joints that move: one of a few says little.
+            # The mean of all moving joints, since a single one means little.
             "systematic_share": None if systematic is None else float(np.nanmean(systematic)),
             "rms_steps": self.rms_steps,
             "distance": self.max,
@@ -93,15 +93,15 @@ class ShadowFigures:
 def judge_shadow(
     found: ShadowFigures, expected: ExpectedDistance | None, limits: ShadowLimits
 ) -> tuple[list[GateResult], list[str]]:
-    """Hold figures against the limits.
+    """Compare figures with the limits.
 
     Args:
-        found: What was measured, of at least one joint and tick.
-        expected: What the evidence expects; None where it says nothing.
-        limits: Of the gates.
+        found: Measured figures, of at least one joint and tick.
+        expected: Expected distance; None without evidence.
+        limits: Limits of the gates.
 
     Returns:
-        The figures of all gates that apply, and in words what is lacking to judge.
+        The figures of all applicable gates, and in words what is missing to judge.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED
@@ -138,16 +138,16 @@ def judge_shadow(
 def systematic_share(distance: F64, observation: F64) -> F64 | None:
     """Return the share of each joint's distance that is a linear function of the observation.
 
-    Rounding leaves little of it, since it depends on each value's last digits; a wrong scale, other
-    weights or a late observation leave most of it.
+    It is small for rounding, which depends on the last digits of each value, and large for a wrong
+    scale, other weights or a late observation.
 
     Args:
-        distance: Of the targets, with its sign [ticks, joints].
-        observation: What the active policy saw [ticks, values].
+        distance: Signed distance of the targets [ticks, joints].
+        observation: Observation of the active policy [ticks, values].
 
     Returns:
-        Adjusted coefficient of determination [joints], at least 0; NaN where the distance is
-        constant. None if there are too few ticks for so many values.
+        Adjusted coefficient of determination [joints], at least 0; NaN for a constant distance.
+            None if there are too few ticks for this many values.
     """
     ticks, values = observation.shape
     if values > _MOST_VALUES or ticks < _TICKS_PER_VALUE * values:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what happens to a version on trial on a thread of its own: a slow disk delays no tick."""
+"""Records the events of a trial on a separate thread, so that a slow disk delays no tick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_store.trial_record import (
 )
 
 _BEGUN_WITHIN_S = 0.5
-"""A request that waits longer would keep an e-stop waiting."""
+"""A longer wait would block an e-stop."""
 _AGAIN_AFTER_S = 1.0
 _LEAVE_WITHIN_S = 1.0
 _REMEDY = (
@@ -28,10 +28,10 @@ _REMEDY = (
 
 
 class TrialWriter:
-    """Writes one event after the other; one that cannot be written is tried again.
+    """Writes one event after another, and retries failed writes.
 
     Attributes:
-        problem: Why the newest event is not on the disk yet; empty where it is.
+        problem: Reason why the newest event is not yet on disk; empty if it is.
     """
 
     def __init__(self) -> None:
@@ -48,15 +48,15 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """Whether its thread could not be ended, because it hangs in the disk; after `close`."""
+        """True if its thread hangs in the disk and could not be stopped; after `close`."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
-        """Have an event written; never blocks."""
+        """Queue an event for writing; never blocks."""
         self._jobs.put(lambda: trial.append(event, **values))
 
     def begin_run(self, trial: VersionTrial) -> None:
-        """Record that RUN begins, and wait until that is on the disk."""
+        """Record that RUN begins, and wait until that is on disk."""
         done, found = threading.Event(), list[OSError]()
 
         def write() -> None:

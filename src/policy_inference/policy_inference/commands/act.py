@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Do it; return the exit status of what ended first."""
+    """Run the command; return the exit status of what ended first."""
     from policy_core.errors import PolicyError
     from policy_inference.commands.cameras import camera_parameters, list_cameras, read_contract
     from policy_inference.worker_process import ProcessGroup, WorkerProcess
@@ -128,7 +128,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def ros_arguments(parameters: Mapping[str, object], more: Sequence[str] = ()) -> list[str]:
-    """Return the arguments of a node; the last of two values of a parameter counts."""
+    """Return the arguments of a node; for a repeated parameter the last value applies."""
     # JSON is YAML, and keeps a text like "2026" a text.
     given = [
         word

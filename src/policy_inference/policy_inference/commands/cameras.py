@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which USB camera is which of the policy's: what starts their nodes shares this."""
+"""Assignment of USB cameras to the policy's cameras, for everything that starts camera nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_contract(bundle: str) -> ChunkContract:
 
 
 def list_cameras(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
-    """Return devices by the names of their cameras, of texts like `laptop=/dev/video0`."""
+    """Return devices by camera name, from texts like `laptop=/dev/video0`."""
     found = dict[str, str]()
     given = [text.strip() for text in texts if text.strip()]
     for text in given:
@@ -37,7 +37,7 @@ def list_cameras(texts: Iterable[str], contract: ChunkContract) -> dict[str, str
 def camera_parameters(
     contract: ChunkContract, name: str, device: str, image_transport: str
 ) -> dict[str, object]:
-    """Return the parameters of the `usb_camera` that is a camera of the contract."""
+    """Return the `usb_camera` parameters for a camera of the contract."""
     camera = contract.cameras[name]
     return {
         "device": device,
@@ -50,9 +50,9 @@ def camera_parameters(
 
 
 def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
-    """Return the parameters of an `arm_sim_node` whose images have the size of the contract's.
+    """Return the `arm_sim_node` parameters for images in the contract's size.
 
-    The simulated arm's cameras have one size: that of the contract's first.
+    All cameras of the simulated arm have the size of the contract's first camera.
     """
     rates: dict[str, object] = {"rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz}
     for camera in contract.cameras.values():

@@ -4,8 +4,8 @@
 
     policy_inference controller-plan lite3_walk --output lite3_walk.polplan
 
-The plan says where the models are, so it belongs to this machine, and to this version of the
-bundle: make it again after either has changed.
+The plan contains the paths of the models, so it is for this machine and this version of the bundle:
+make it again after either has changed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `policy_inference`: what a user asks before robots move, plans, `act` and `serve`."""
+"""The command `policy_inference`: checks before robots move, plans, `act` and `serve`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 1 for errors, and where the machine or the bundle is not fit to run; 130
-        after SIGINT and 143 after SIGTERM.
+        The exit status: 1 for errors, or if the machine or the bundle is not ready to run; 130
+            after SIGINT and 143 after SIGTERM.
     """
     return run_command("policy_inference", __doc__, COMMANDS, args)
 

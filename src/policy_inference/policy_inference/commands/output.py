@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A file that a command writes: whole or not at all, and over no other one."""
+"""Output files of commands: written atomically, and never over an existing file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def write_new(path: Path, data: Any, force: bool) -> None:
     """Write data as JSON under a temporary name, and move it into place.
 
     Args:
-        path: The file to be.
-        data: Plain values; ``~`` replaces the home folder, since its name is that of a person.
-        force: Whether a file that is there may be replaced.
+        path: The final file.
+        data: Plain values; ``~`` replaces the home folder, which contains a person's name.
+        force: True to replace an existing file.
     """
     text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
     write_new_bytes(path, f"{text}\n".encode(), force)
 
 
 def write_new_bytes(path: Path, content: bytes, force: bool) -> None:
-    """Write bytes as `write_new`."""
+    """Write bytes; see `write_new`."""
     _refuse_existing(path, force)
     with whole_file(path, 0o644) as file:
         file.write(content)
@@ -63,7 +63,7 @@ def _refuse_existing(path: Path, force: bool) -> None:
 def sendable(value: Any) -> Any:
     """Return values without the name of the home folder, and with texts that UTF-8 can encode.
 
-    A path may be no UTF-8, and a value from another package no value of JSON. A report is written
+    A path may not be UTF-8, and a value from another package may not be JSON. The report is written
     nevertheless.
     """
     if isinstance(value, dict):

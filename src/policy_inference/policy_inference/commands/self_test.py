@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Examine whether this machine can run a policy, then run the policy on a back end and judge it.
+"""Check that this machine can run a policy, then run the policy on a backend and judge it.
 
     policy_inference self-test                            # this machine, every back end
     policy_inference self-test my_bundle                  # whether the bundle's files fit, too
@@ -22,7 +22,7 @@ from typing import Any
 from policy_store.command_line import CommandResult, add_backend_options, add_bundle
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
-"""Time at the policy's rate: a moment has too few ticks to judge, and a day is too long to wait."""
+"""Limits of the time at the policy's rate: enough ticks to judge, and a bearable wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Do it.
+    """Run the command.
 
     Returns:
-        As in the file.
+        The content of the file.
     """
-    # Not before signals are handled: this takes a while.
+    # Only after signal handlers are set: this import takes a while.
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.errors import BackendError, PolicyError
     from policy_inference.backends.registry import parse_options
@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     runs = bool(given.bundle and given.backend and len(asked) == 1 and given.seconds)
     output = given.output
     if runs and output is None:
-        # The folder of an installed version is a number.
+        # The folder name of an installed version is a number.
         called = Path(given.bundle).expanduser().resolve().name
         output = Path(f"self_test_{called}_{given.backend}.json")
     if output:
@@ -99,7 +99,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     try:
         if output:
             write_new(output, written, given.force)
-    except (PolicyError, OSError) as error:  # what was found is shown nevertheless
+    except (PolicyError, OSError) as error:  # findings are shown nevertheless
         return CommandResult(document=written, text=text, error=error)
     if runs:
         text.append(f"{output}: the report, to be sent back")

@@ -183,14 +183,14 @@ def run(given: argparse.Namespace) -> int:
     problem = _contradiction(given)
     if problem:
         given.parser.error(problem)
-    # Not before signals are handled: this takes a while.
+    # Only after signal handlers are set: this import takes a while.
     from policy_inference.commands.serving import serve
 
     return serve(given)
 
 
 def _contradiction(given: argparse.Namespace) -> str:
-    """Return what is wrong with the arguments together; empty where nothing is."""
+    """Return the contradiction between arguments; may be empty."""
     if bool(given.bundle) == (given.model is not None):
         return "expected --bundle, or --model for a file without a contract, and not both"
     if given.bundle and given.obs_stats:
@@ -223,7 +223,7 @@ def _cpus(text: str) -> tuple[int, ...]:
 
 
 def _file(text: str) -> Path:
-    """Read a path, or `credential:NAME` of the folder in which systemd puts credentials."""
+    """Parse a path, or `credential:NAME` in systemd's credentials folder."""
     scheme, colon, name = text.partition(":")
     if (scheme, colon) != ("credential", ":"):
         return Path(text)
@@ -242,7 +242,7 @@ def _file(text: str) -> Path:
 
 
 def _place(text: str) -> tuple[str, int]:
-    """Read HOST:PORT, of which an IPv6 address stands in brackets."""
+    """Parse HOST:PORT, with brackets around an IPv6 address."""
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the verb serve does: opens the policy and the endpoints, and serves until a signal."""
+"""The subcommand serve: opens the policy and the endpoints, and serves until a signal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from policy_store.signals import stopped_by_signals
 
 _WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002
-"""How long another thread may keep the interpreter from the loop."""
+"""Longest time that another thread may hold the GIL against the loop."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -49,7 +49,7 @@ def serve(given: argparse.Namespace) -> int:
         closing(open_served(_serve_request(given))) as model,
         _monitored(given, model, notifier) as monitor,
     ):
-        # Clients find the socket when the model can answer, not before.
+        # Clients find the socket only when the model can answer.
         listeners = open_listeners(
             EndpointOptions(
                 socket=given.socket,
@@ -70,12 +70,12 @@ def serve(given: argparse.Namespace) -> int:
             stopped_by_signals(loop.stop),
         ):
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
-            # What is not finite is refused with a reason; numpy's words would come beside it.
+            # NaN and infinity are refused with a reason; numpy would also print warnings.
             np.seterr(all="ignore")
-            # What was made so far stays; looking through it delays answers by milliseconds.
+            # Existing objects stay; scanning them would delay answers by milliseconds.
             gc.collect()
             gc.freeze()
-            # Only now: the threads of runtimes and metrics have begun without it.
+            # Only now: the threads of runtimes and metrics have started without it.
             for warning in _real_time(given):
                 _log.warning("%s", warning)
             _log_endpoints(model, listeners)
@@ -87,7 +87,7 @@ def serve(given: argparse.Namespace) -> int:
 
 
 def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
-    """Serve over gRPC, whose threads answer; this one only waits for the end."""
+    """Serve over gRPC, whose threads answer; this thread only waits for the end."""
     certificate = (
         read_certificate(given.tls_cert, given.tls_key, given.tls_client_ca)
         if given.tls_cert
@@ -136,12 +136,12 @@ def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
 def _monitored(
     given: argparse.Namespace, model: ServedModel, notifier: Notifier
 ) -> Iterator[Monitor]:
-    """Yield what watches the loop; metrics are served meanwhile, if they are asked for."""
+    """Yield the monitor of the loop; metrics are served meanwhile, if requested."""
     monitor = Monitor(model, notifier)
     with ExitStack() as opened:
         opened.callback(monitor.close)
         if given.metrics:
-            # Few ask for them, and prometheus_client takes 20 ms to import.
+            # Rarely requested, and prometheus_client takes 20 ms to import.
             from policy_inference.metrics_server import MetricsServer
             from policy_inference.service.metrics import ServiceMetrics
 
@@ -166,7 +166,7 @@ def _monitored(
 
 
 def _real_time(given: argparse.Namespace) -> list[str]:
-    """Apply what was asked for to this thread; return what was refused."""
+    """Apply the requested settings to this thread; return the failures."""
     refused = lock_memory("--lock-memory") if given.lock_memory else []
     if given.priority:
         refused += set_realtime_priority(given.priority, "--priority")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks: what a policy computes of rows, how far two are apart, and whether one still answers."""
+"""Chunks: playing a policy on rows, distance between two policies, and response checks."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ CHUNK_DEFAULTS = {
 }
 """Limits of normalised chunks, the finest precision first.
 
-They are this project's, in standard deviations of the actions. What they must tell apart was
-measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue by 0.2, a degree
-on every joint by 0.02; float32 differs by 2e-6 between runtimes.
+They were set in this project, in standard deviations of the actions. The errors to detect were
+measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue by 0.2, a degree on
+every joint by 0.02; float32 differs by 2e-6 between runtimes.
 """
 _PROBABILITY = ComparisonLimits(max_abs=0.05)
-"""Of the classifier of success, in any precision."""
+"""Limit of the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of what `play_chunks` returns beside the chunk: the last is followed by a camera's."""
+"""Names of further results of `play_chunks`: the last is followed by a camera's name."""
 
 
 def play_chunks(
@@ -63,20 +63,20 @@ def play_chunks(
     rows: Rows,
     swapped: tuple[str, str] | None = None,
 ) -> dict[str, Tensor]:
-    """Run the graphs of a chunk policy row by row, with the preprocessing that runs on a robot.
+    """Run the graphs of a chunk policy row by row, with the preprocessing of a robot.
 
     Args:
-        contract: Of the bundle.
+        contract: Contract of the bundle.
         backends: Opened, by `graphs.NAME`; their arrays are overwritten.
-        rows: What the policy observes.
-        swapped: Two cameras that get each other's images.
+        rows: Observations.
+        swapped: Two cameras whose images are exchanged.
 
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same as the
-        network gives it; what the encoder made of each camera's image as `features.CAMERA`
-        [rows, channels, height, width], where an encoder takes images; and what each denoising step
-        made as `denoising` [rows, steps, chunk, columns], where chunks are made of noise; and the
-        probabilities as `success` [rows], where a classifier says whether the task is done.
+            network returns it; with image encoders, the encoder output of each camera as
+            `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of
+            each step as `denoising` [rows, steps, chunk, columns]; and with a success classifier,
+            the probabilities as `success` [rows].
     """
     graphs, classifier = ChunkGraphs(contract, backends), make_classifier(contract, backends)
     observing = backends[f"graphs.{contract.observing_graph}"]
@@ -106,7 +106,7 @@ def play_chunks(
 def observation_at(
     rows: Rows, row: int, swapped: tuple[str, str] | None = None
 ) -> ChunkObservation:
-    """Return what a chunk policy observes in a row; the images of two cameras may be swapped."""
+    """Return a chunk policy's observation in a row; the images of two cameras may be swapped."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
         for name, array in rows.inputs.items()
@@ -130,9 +130,9 @@ def noise_at(rows: Rows, row: int) -> F32 | None:
 
 
 def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
-    """Return the noise of so many rows, always the same, by its name in golden rows.
+    """Return reproducible noise for this many rows, by its name in golden rows.
 
-    Nothing where chunks are not made of noise.
+    Empty for policies without denoising.
     """
     if contract.denoising is None:
         return {}
@@ -143,7 +143,7 @@ def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
 def _observations(
     images: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
 ) -> list[ChunkObservation]:
-    """Return the observations of a row, the newest last: one, or one for each of an axis."""
+    """Return the observations of a row, the newest last: one, or one per index of an axis."""
     is_single = all(image.ndim == 3 for image in images.values()) and all(
         vector.ndim == 1 for vector in vectors.values()
     )
@@ -164,7 +164,7 @@ def _observations(
 
 
 def coarsest(entries: Mapping[str, Artifact]) -> str:
-    """Return the precision that the chunk is judged by: of all graphs, the coarsest."""
+    """Return the coarsest precision of all graphs, by which the chunk is judged."""
     known = list(CHUNK_DEFAULTS)
     return max(
         (entry.precision for entry in entries.values()),
@@ -182,16 +182,16 @@ def chunk_differences(
     expected: Mapping[str, Tensor],
     numbers: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure chunks as the network gives them, then what the encoders made of the images.
+    """Measure differences of normalised chunks, then of the encoder outputs.
 
     Args:
-        contract: Of the bundle.
-        found: As `play_chunks` returns it.
-        expected: The chunks in the policy's units; features and denoising as far as compared.
-        numbers: Of the rows in their source; 0, 1, ... if absent.
+        contract: Contract of the bundle.
+        found: Result of `play_chunks`.
+        expected: The chunks in the policy's units; also features and denoising, if compared.
+        numbers: Row numbers in their source; 0, 1, ... if absent.
 
     Returns:
-        The difference of chunks [rows, steps, actions], by joint over all steps; the cosine of
+        Differences of chunks [rows, steps, actions], by joint over all steps; the cosine of
         each row is that of its whole chunk. Then, where both have them in the same shape, those of
         the denoising, by step, and those of the features of each camera, by channel; and where
         golden rows have it, that of the probabilities of success.
@@ -223,7 +223,7 @@ def rad_difference(
     expected: Tensor,
     numbers: npt.NDArray[np.int64] | None = None,
 ) -> Difference:
-    """Measure chunks [rows, steps, actions] in the policy's units, as they differ in rad."""
+    """Measure differences of chunks [rows, steps, actions] in the policy's units, in rad."""
     units = Units(contract.units, contract.action.joints)
     there, wanted = (units.to_rad(chunks.astype(np.float64)) for chunks in (found, expected))
     name = f"{contract.action.tensor}, rad"
@@ -233,7 +233,7 @@ def rad_difference(
 def _layer_difference(
     name: str, found: Tensor, expected: Tensor, numbers: npt.NDArray[np.int64] | None
 ) -> Difference:
-    """Measure features [rows, channels, ...] of a camera's images, or the denoising by step."""
+    """Measure differences of camera features [rows, channels, ...], or of denoising by step."""
     layers = found.shape[1]
     there, wanted = (
         np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, layers)
@@ -264,12 +264,12 @@ def _by_column(
 
 
 def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Hold chunks against limits, and look whether the policy still answers what it observes.
+    """Check chunks against limits, and that the policy still responds to observations.
 
     Args:
-        found: Of the chunks, as the network gives them.
-        source: Of the rows.
-        limits: Of the difference.
+        found: Difference of normalised chunks.
+        source: Source of the rows.
+        limits: Limits of the difference.
     """
     return (*judge(found, source, limits), _distinct(found, source), *_response(found, source))
 
@@ -277,7 +277,7 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
 def features_checks(
     found: Sequence[Difference], source: str, limits: ComparisonLimits
 ) -> tuple[Check, ...]:
-    """Hold the direction of features against limits, and probabilities against their own."""
+    """Check the direction of features against limits, and probabilities against their own."""
     cosine = ComparisonLimits(cosine_min=limits.cosine_min)
     return tuple(
         dataclasses.replace(check, what=f"{check.what} of {one.output}")
@@ -287,9 +287,9 @@ def features_checks(
 
 
 def _distinct(found: Difference, source: str) -> Check:
-    """Return the check for a quantisation that leaves a joint only a few values.
+    """Check that a quantisation does not leave a joint only a few values.
 
-    Such a model has good figures where the robot mostly rests.
+    Such a model has good figures if the robot mostly rests.
     """
     there, wanted = (
         np.array([len(np.unique(column)) for column in rows.T])
@@ -307,7 +307,7 @@ def _distinct(found: Difference, source: str) -> Check:
 
 
 def _response(found: Difference, source: str) -> tuple[Check, ...]:
-    """Return the check that other observations give other chunks, where the reference does."""
+    """Check that other observations give other chunks, if they do in the reference."""
     count, expected = len(np.unique(found.rows)), found.expected
     wanted, there = (
         float(np.linalg.norm(chunks - chunks.mean(axis=0)))
@@ -329,15 +329,15 @@ def _response(found: Difference, source: str) -> tuple[Check, ...]:
 def swapped_check(
     one: str, other: str, expected: F64, as_is: F64, swapped: F64, source: str
 ) -> Check:
-    """Return the check that two cameras are not each other's.
+    """Check that two cameras are not exchanged.
 
     Args:
         one: A camera.
-        other: The other.
-        expected: What the reference gave, normalised [rows, steps, actions].
-        as_is: What was found.
-        swapped: What was found where each got the other's images.
-        source: Of the rows.
+        other: Another camera.
+        expected: Reference chunks, normalised [rows, steps, actions].
+        as_is: Computed chunks.
+        swapped: Computed chunks with the two cameras' images exchanged.
+        source: Source of the rows.
     """
     errors = [float(np.abs(chunks - expected).max()) for chunks in (as_is, swapped)]
     change = float(np.abs(swapped - as_is).max())
@@ -355,4 +355,4 @@ def swapped_check(
 
 
 _VISIBLE = 0.01
-"""What two runs of an artifact do not differ by without a cause, in standard deviations."""
+"""Largest unexplained difference between two runs of an artifact, in standard deviations."""

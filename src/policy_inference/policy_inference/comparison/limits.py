@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compared artifact must hold: its bundle's limits, else those of its precision."""
+"""Limits of a compared artifact: those of its bundle, else those of its precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.errors import BundleError, Problem
 
 _INT8 = ComparisonLimits(rmse=0.1, cosine_min=0.9)
-# Measured with a 45-512-256-128-12 walking policy; float32 differs by the order of summation only.
+# Measured with a 45-512-256-128-12 walking policy; float32 differs only by the order of summation.
 DEFAULTS = {
     "fp32": ComparisonLimits(mae=1e-5),
     "fp16": ComparisonLimits(mae=1e-3),
@@ -37,14 +37,14 @@ T = TypeVar("T", ComparisonLimits, ClosedLoopLimits)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One figure against its limit; its truth value says whether it holds.
+    """A figure and its limit; true if the figure is within it.
 
     Attributes:
         what: Name of the figure, with unit.
-        value: What was found; NaN never holds.
-        limit: What it must not pass.
-        at_least: Whether the limit is the smallest allowed value instead of the largest.
-        where: Where the worst was found.
+        value: Measured value; NaN is never within a limit.
+        limit: Limit of the value.
+        at_least: True if the limit is a minimum rather than a maximum.
+        where: Place of the worst value.
     """
 
     what: str
@@ -66,9 +66,9 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return whether figures on rows alone do not decide: 8 and fewer bits are coarse.
+    """Return true if figures on rows alone do not decide: 8 and fewer bits are coarse.
 
-    That is so of every precision that is not known to be as fine as floats.
+    This includes every precision that is not known to be as fine as floats.
     """
     return precision.casefold() not in _LIKE_FLOATS
 
@@ -79,12 +79,12 @@ def open_loop_limits(
     precision: str,
     defaults: Mapping[str, ComparisonLimits] = DEFAULTS,
 ) -> ComparisonLimits:
-    """Return the limits on outputs: those of the precision, where the bundle states no others.
+    """Return the limits on outputs: those of the bundle, else those of the precision.
 
     Args:
         contract: May state limits.
-        backend: Whose artifact it is.
-        precision: Of the artifact.
+        backend: Backend of the artifact.
+        precision: Precision of the artifact.
         defaults: Limits by precision.
     """
     stated = contract.limits.get(backend, ComparisonLimits())
@@ -103,16 +103,16 @@ def open_loop_limits(
 
 
 def state_limits(contract: JointContract, backend: str, precision: str) -> ComparisonLimits:
-    """Return the limits on other outputs than the action: recurrent states.
+    """Return the limits on outputs other than the action: recurrent states.
 
-    Those of the precision, since what a bundle states is about the action; that, where nothing is
-    known of the precision.
+    They are those of the precision, since the limits of a bundle concern the action; those of the
+    bundle for an unknown precision.
     """
     return DEFAULTS.get(precision) or open_loop_limits(contract, backend, precision)
 
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:
-    """Return the limits on walking: the default ones, where the bundle states no others."""
+    """Return the limits on walking: those of the bundle, else the defaults."""
     stated = contract.limits.get(backend, ComparisonLimits()).closed_loop
     return CLOSED_LOOP if stated is None else _merged(CLOSED_LOOP, stated)
 

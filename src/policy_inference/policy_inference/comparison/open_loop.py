@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far what two policies computed is apart on the same rows."""
+"""Difference between two policies' outputs on the same rows."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from policy_inference.comparison.limits import Check
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Difference:
-    """An output against the expected one, over all rows.
+    """Difference of an output from the expected one, over all rows.
 
     Attributes:
         output: Name of the output.
-        names: Name of each of its values: the joints, for the output that commands them.
+        names: Name of each value: the joint, for the output that commands joints.
         rows: Numbers of the rows in their source [rows].
         expected, found: [rows, values].
-        mae, rmse, max_abs: Of found - expected, over rows and values.
+        mae, rmse, max_abs: Figures of found - expected, over rows and values.
         mae_each, rmse_each, max_abs_each, cosine_each: The same by value [values], and the cosine
-            of its course over the rows.
-        cosine: Of found and expected in each row [rows].
+            of each value over the rows.
+        cosine: Cosine of found and expected in each row [rows].
     """
 
     output: str
@@ -47,7 +47,7 @@ class Difference:
 
     @property
     def worst(self) -> tuple[int, str]:
-        """Row and name of the value that is farthest from the expected one."""
+        """Row and name of the value with the largest error."""
         row, column = self.worst_place
         return int(self.rows[row]), self.names[column]
 
@@ -73,12 +73,12 @@ def joint_differences(
     expected: Mapping[str, Tensor],
     rows: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure every expected output of a joint policy, the one that commands joints first.
+    """Measure every expected output of a joint policy; the one that commands joints is first.
 
     Args:
-        contract: Of the model.
+        contract: Contract of the model.
         found: Rows [rows, ...] by output.
-        expected: The same of the reference.
+        expected: The same for the reference.
         rows: As for `difference`.
     """
     action = contract.action.output
@@ -105,7 +105,7 @@ def difference(
 ) -> Difference:
     """Measure rows of an output [rows, ...] against the expected ones.
 
-    Where one of them is not finite, the figures are not: NaN holds no limit. `rows` are their
+    If either is not finite, neither are the figures: NaN is within no limit. `rows` are the row
     numbers in their source; 0, 1, ... if absent.
     """
     with np.errstate(invalid="ignore", over="ignore"):
@@ -137,7 +137,7 @@ def _measured(
 
 
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Hold a difference on the rows of a source against limits, as far as they are stated."""
+    """Check a difference on the rows of a source against the limits that are stated."""
     row, name = found.worst
     worst = f"{source}: worst in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]
@@ -165,7 +165,7 @@ def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Che
 
 
 def _cosine(a: F64, b: F64) -> F64:
-    """Return the cosine of each row; 1 where both are zero, 0 where one is."""
+    """Return the cosine of each row; 1 if both are zero, 0 if one is."""
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product, same = lengths[0] * lengths[1], (lengths[0] == 0) & (lengths[1] == 0)
     dots = np.einsum("ij,ij->i", a, b)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures in the types of JSON."""
+"""Figures in JSON types."""
 
 from __future__ import annotations
 

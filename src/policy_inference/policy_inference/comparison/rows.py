@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for a policy of any kind, and what it makes of them."""
+"""Rows for a policy of any kind, and its outputs for them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from policy_core.members.joint import RecurrentState
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """Rows of what a policy gets, each [rows, *shape without the batch axis].
+    """Input rows of a policy, each [rows, *shape without the batch axis].
 
     Attributes:
-        source: Where they are from.
-        inputs: Of a joint policy by model input; of a recurrent state, the first row and those at
-            `breaks` count, zeros where it is absent: in between, a model has its own. Of a chunk
-            policy what it observes, named as in `ChunkBundle.golden`.
-        outputs: What the reference gave, in the same way; empty where that was not recorded.
-        sensed: What was measured, as far as it was recorded [rows, size], by field of
-            `policy_core.observation.state.RobotState`, joints in the contract's order.
-        breaks: Rows that do not follow the one before: another run, or ticks are missing.
+        source: Origin of the rows.
+        inputs: For a joint policy by model input; of a recurrent state, only the first row and
+            those at `breaks` are used (zeros if absent), since a model carries its own in between.
+            For a chunk policy its observations, named as in `ChunkBundle.golden`.
+        outputs: Outputs of the reference, likewise; empty if they were not recorded.
+        sensed: Recorded measurements [rows, size], by field of
+            `policy_core.observation.state.RobotState`, joints in the contract's order; may be
+            incomplete.
+        breaks: Rows that do not follow the previous one: a new run, or ticks are missing.
     """
 
     source: str
@@ -40,7 +41,7 @@ class Rows:
         return len(next(iter(self.inputs.values())))
 
     def part(self, first: int, end: int) -> Rows:
-        """Return rows that follow one another, from `first` to before `end`; they are views."""
+        """Return consecutive rows from `first` to before `end`, as views."""
         return Rows(
             source=self.source,
             sensed={name: array[first:end] for name, array in self.sensed.items()},
@@ -59,13 +60,13 @@ def play(
 
     Args:
         backend: Opened backend; its arrays are overwritten.
-        rows: What it gets.
-        state: Recurrent pairs, carried from row to row; at the first and at each break a state is
-            the recorded one, or the initial one.
-        initial_state: First values of states by input; of the others they are zeros.
+        rows: Input rows.
+        state: Recurrent pairs, carried from row to row; at the first row and at each break a state
+            is the recorded one, or the initial one.
+        initial_state: Initial values of states by input; zeros for the others.
 
     Returns:
-        Rows of all inputs and outputs of the model, as they were fed and computed.
+        Rows of all inputs and outputs of the model, as used and computed.
     """
     carried, begins = RecurrentState(state, backend, initial_state), {0, *rows.breaks}
     states = {pair.input for pair in state}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What ticks are of: the head of a recording (policy_msgs/FlightInfo)."""
+"""Description of a recording's ticks, at its head (policy_msgs/FlightInfo)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a policy without chunks has no such settings
 
 
 class Topic(NamedTuple):
-    """A topic whose messages are recorded as they came: relative name, and ROS type."""
+    """A topic whose messages are recorded unchanged: relative name, and ROS type."""
 
     name: str
     type: str
@@ -30,18 +30,18 @@ class Topic(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flight:
-    """What ran, and what the arrays of its ticks mean.
+    """The running policy, and the meaning of the arrays in its ticks.
 
     Attributes:
-        bundle: What ran.
+        bundle: Bundle that runs.
         contract_text: Its policy.yaml.
-        backend, runs_on: Registered name of the back end, and what it found when it was opened.
+        backend, runs_on: Registered name of the backend, and its details from opening.
         settings: Limits, parameters, versions: texts by name.
-        topics: What comes in, in the order of `Moment.wire`.
+        topics: Incoming topics, in the order of `Moment.wire`.
         inputs: Inputs of the policy, in the order of `Moment.ages_ns`.
-        state_sizes: Fields of the state, one after another in `FlightTick.state`.
-        namespace: Of the topics in the recording.
-        valid_for_s: How long a command may be followed.
+        state_sizes: State fields in the order of `FlightTick.state`.
+        namespace: Namespace of the topics in the recording.
+        valid_for_s: Validity of a command.
     """
 
     bundle: Bundle
@@ -66,20 +66,20 @@ def make_flight(
     namespace: str = "/",
     valid_for_s: float = 0.1,
 ) -> Flight:
-    """Return what a controller's ticks are of.
+    """Return the description of a controller's ticks.
 
     Args:
-        bundle: What runs.
-        backend: What it runs on.
-        controller: What ticks.
-        topics: What comes in.
+        bundle: Bundle that runs.
+        backend: Its backend.
+        controller: Its controller.
+        topics: Incoming topics.
         settings: Limits, parameters, versions: texts by name.
-        namespace: Of the topics in the recording.
-        valid_for_s: How long a command may be followed.
+        namespace: Namespace of the topics in the recording.
+        valid_for_s: Validity of a command.
     """
     return Flight(
         bundle=bundle,
-        # Its bytes as they were read, line ends too: the text has the hash of what runs.
+        # The bytes as read, including line ends: the text has the hash of the running policy.
         contract_text=bundle.content.decode("utf-8"),
         backend=backend.name,
         runs_on=", ".join(backend.details.values()),
@@ -100,13 +100,13 @@ def flight_settings(
     machine: Machine | None = None,
     chunks: ChunkSettings | None = None,
 ) -> dict[str, str]:
-    """Return limits in force, versions and machine as texts by name, the unit in the name.
+    """Return limits in force, versions and machine as texts by name, with the unit in the name.
 
     Args:
-        limits: In force.
-        backend: What the policy runs on.
-        machine: Where; this one if absent.
-        chunks: How a chunk policy executes its chunks.
+        limits: Limits in force.
+        backend: Backend of the policy.
+        machine: Machine that runs it; this one if absent.
+        chunks: Settings of chunk execution, for a chunk policy.
     """
     machine = machine or Machine()
     versions = {

@@ -18,9 +18,9 @@ _PACKAGE = "policy_msgs"
 
 
 def message_types() -> Typestore:
-    """Return the types of common messages, as in Humble and since, and of policy_msgs.
+    """Return the types of common messages, as in Humble and later, and of policy_msgs.
 
-    It takes 0.1 s, most of it for the import of 160 types.
+    It takes 0.1 s, mostly for importing 160 types.
     """
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 _SPARE_S = 2.0
-"""Room in the ring for what comes while older ticks are copied."""
+"""Room in the ring for new ticks while older ones are copied."""
 _STATE_EVERY_S = 5.0
-"""A recording begins at a state of the controller: so much longer it may be."""
+"""A recording begins at a saved controller state, so it may be this much longer."""
 _NEWS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlightOptions:
-    """What is kept, and where it goes.
+    """Contents and place of recordings.
 
     Attributes:
-        duration_s: How much of the time before its cause a recording has.
-        after_s: And of the time after a fault.
-        folder: Where recordings go.
-        min_free_mb: Nothing is written where less is free, MB.
+        duration_s: Recorded time before the cause.
+        after_s: Recorded time after a fault.
+        folder: Folder of the recordings.
+        min_free_mb: Minimum free space for a recording, MB.
     """
 
     duration_s: float = 20.0
@@ -50,13 +50,13 @@ class FlightRecorder:
     """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
 
     `observe` and `watch` belong to the control thread, everything else to another one. Only a
-    thread of its own touches the disk, between `start` and `stop`: the others never hang with it.
+    thread of its own accesses the disk, between `start` and `stop`, so others never hang with it.
 
     Attributes:
         ring: The last ticks.
         writer: Writes recordings since the last `start`.
-        news: What is worth a line in a log, and whether it is a warning, oldest first; to be
-            popped from the left.
+        news: Log lines, each with a flag for warnings, the oldest first; to be popped from the
+            left.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class FlightRecorder:
         options: FlightOptions,
         news: News | None = None,
     ) -> None:
-        """Make the ring, and show the controller's runs to it.
+        """Create the ring, and connect it to the controller's runs.
 
         Args:
-            tick: Of the controller.
-            tap: What its policy runs on.
-            flight: What its ticks are of.
-            types: Gives what `message_types` gave, the same each time; see `load`.
-            options: What is kept, and where it goes.
-            news: Takes what is worth a line in a log; one of its own where None.
+            tick: Tick of the controller.
+            tap: Tap of its policy.
+            flight: Description of its ticks.
+            types: Returns the result of `message_types`, the same each time; see `load`.
+            options: Contents and place of recordings.
+            news: Receives log lines; None creates a queue.
         """
         rate_hz = flight.bundle.contract.rate_hz
         self._before = max(1, round(options.duration_s * rate_hz))
@@ -95,11 +95,11 @@ class FlightRecorder:
 
     @property
     def problem(self) -> str:
-        """Why the last recording was not written, or the next one will not be; or empty."""
+        """Reason why the last recording failed or the next one will; or empty."""
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
-        """Import what writes recordings; in a process that ticks already, before `start`."""
+        """Import the modules that write recordings; if ticks already run, before `start`."""
         self._folder.load()
 
     def start(self) -> None:
@@ -115,11 +115,11 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Start with what the controller took over; no tick may be running."""
+        """Start with the state that the controller took over; no tick may be running."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        """Write what is due, at most this long; for each deactivation, after the last tick."""
+        """Write pending recordings within a time limit; call it after the last tick."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -129,7 +129,7 @@ class FlightRecorder:
         if thread.is_alive():
             self.writer.fail(
                 f"{self._folder.folder}: not written within {timeout_s:g} s; what "
-                "there is lies in a hidden folder there"
+                "was written is in a hidden folder there"
             )
 
     def abandon(self) -> None:
@@ -138,7 +138,7 @@ class FlightRecorder:
 
     @property
     def left_behind(self) -> bool:
-        """Whether the thread could not be ended, because it hangs in the disk."""
+        """True if the thread hangs in the disk and could not be stopped."""
         return self._ending is not None and self._ending.is_alive()
 
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:
@@ -149,7 +149,7 @@ class FlightRecorder:
                 (
                     True,
                     f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
-                    "a tick at most, found more; what is too large is left out",
+                    "a tick at most, found more; larger ones are dropped",
                 )
             )
         if self._tick.trip is not self._seen:
@@ -161,13 +161,13 @@ class FlightRecorder:
             return
         self._seen = trip
         if trip.reason == FIRST_AWAITED:
-            return  # each run of a chunk policy begins so
+            return  # normal at the start of each run of a chunk policy
         if not trip.latched:
             if self.ring.end < self._held_until:
                 return
-            # A robot whose sensors stutter must not fill its disk.
+            # A robot with intermittent sensors must not fill its disk.
             self._held_until = self.ring.end + self._before
-        # By ticks, since simulated time may start again.
+        # By ticks, since simulated time may restart.
         at = self.ring.end - 1
         self.writer.put(
             Cause(
@@ -181,10 +181,10 @@ class FlightRecorder:
         )
 
     def request(self, who: str = "by hand") -> Path:
-        """Have the ring written; return where it will be.
+        """Request a recording of the ring; return its future place.
 
         Args:
-            who: Who asks, for a person.
+            who: Requester, for a log.
         """
         self._require_work()
         _require_none(self.writer.requested)
@@ -196,10 +196,10 @@ class FlightRecorder:
         return place
 
     def begin_run(self, who: str = "by hand") -> Path:
-        """Record everything from now on, the present ring first; return where it will be.
+        """Record everything from now on, the present ring first; return the future place.
 
         Args:
-            who: Who asks, for a person.
+            who: Requester, for a log.
         """
         self._require_work()
         if self.writer.recording_run:
@@ -218,7 +218,7 @@ class FlightRecorder:
 
     def _require_work(self) -> None:
         if self._thread is None:
-            raise RefusedError("the flight recorder rests; activate the node first")
+            raise RefusedError("the flight recorder is inactive; activate the node first")
         if problem := self.writer.hangs or self.writer.obstacle:
             raise RefusedError(problem)
         if self.ring.newest() is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording on disk: a rosbag2 folder with one mcap file, there whole or not at all."""
+"""A recording on disk: a rosbag2 folder with one mcap file, written atomically."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 UNFINISHED = ".unfinished-"
-"""Begins the name of the folder in which a recording grows."""
+"""Prefix of the folder in which a recording grows."""
 
 
 def free_place(folder: Path, name: str) -> Path:
-    """Return a path of that name where nothing is, with a number behind it where need be."""
+    """Return a free path with this name, followed by a number if necessary."""
     places = (folder / (name if i == 1 else f"{name}-{i}") for i in count(1))
     return next(place for place in places if not os.path.lexists(place))
 
@@ -35,21 +35,21 @@ def free_place(folder: Path, name: str) -> Path:
 class Recording:
     """A recording that grows in a hidden folder beside its place, and is moved there at its end.
 
-    Used as a context it ends so, or is discarded where something was raised.
+    As a context manager it ends like this, or is discarded on an exception.
     """
 
     def __init__(self, place: Path, types: Typestore, flight: Flight, reason: str) -> None:
         """Begin a recording.
 
         Args:
-            place: The folder to be; the one above it is made where it is missing.
-            types: Of `message_types`.
-            flight: What its ticks are of.
-            reason: Why it is written, for a person.
+            place: The final folder; its parent is created if missing.
+            types: Result of `message_types`.
+            flight: Description of its ticks.
+            reason: Reason for the recording, in words.
         """
         place.parent.mkdir(parents=True, exist_ok=True)
         self.place = place
-        """Where it will be; where it is, once it is finished."""
+        """Its final place."""
         self._namespace = flight.namespace.rstrip("/")
         self._messages, self._reason = TickMessages(types, flight), reason
         self._growing = Path(
@@ -87,9 +87,9 @@ class Recording:
             self.ticks += 1
 
     def finish(self) -> Path:
-        """End the recording and move it to its place; return where that is.
+        """End the recording and move it to its place; return that place.
 
-        Something that came to be at the place meanwhile stays: a number is put behind the name.
+        If something was created there meanwhile, a number is appended to the name.
         """
         try:
             self._bag.finish()
@@ -105,7 +105,7 @@ class Recording:
         while True:
             place = free_place(self.place.parent, self.place.name)
             try:
-                # Never replaces what is there: a folder with files in it makes it fail.
+                # Never replaces anything: it fails for a folder that contains files.
                 return self._bag.folder.rename(place)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):

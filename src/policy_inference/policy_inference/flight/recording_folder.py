@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where recordings go: a folder that has room, and names that nothing else has."""
+"""The folder of recordings: free space, and unique names."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ if TYPE_CHECKING:  # see `RecordingFolder.load`
 
 
 def recording_name(bundle_name: str, cause: str) -> str:
-    """Return what a recording that begins now is called: bundle, time (UTC), cause."""
+    """Return the name of a recording that begins now: bundle, time (UTC), cause."""
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
 
 
 class RecordingFolder:
-    """A folder for the recordings of one flight; only `place` leaves the disk alone."""
+    """A folder for the recordings of one flight; only `place` does not access the disk."""
 
     def __init__(
         self, folder: Path, min_free_mb: float, types: Callable[[], Typestore], flight: Flight
     ) -> None:
-        """Look at nothing yet, import nothing yet.
+        """Store the settings; no disk access or imports yet.
 
         Args:
-            folder: Where recordings go; made where it is missing.
-            min_free_mb: Nothing is begun where less is free, MB.
-            types: Gives what `message_types` gave, the same each time.
-            flight: What ticks are of.
+            folder: Folder of the recordings; created if missing.
+            min_free_mb: Minimum free space for a recording, MB.
+            types: Returns the result of `message_types`, the same each time.
+            flight: Description of the ticks.
         """
         self.folder = folder
         self._min_free_mb, self._types, self._flight = min_free_mb, types, flight
         self._promised: set[Path] = set()
 
     def load(self) -> None:
-        """Import what writes recordings, which takes 0.1 s: before the first tick.
+        """Import the modules that write recordings, which takes 0.1 s: before the first tick.
 
-        Between ticks it would keep the interpreter from the control thread.
+        Between ticks, the import would hold the GIL against the control thread.
         """
         import policy_inference.flight.recording  # noqa: F401  for `open`
 
         self._types()
 
     def problem(self) -> str:
-        """Return why no recording can be written now; empty where one can."""
+        """Return why no recording can be written now; empty if one can."""
         folder = self.folder
         try:
-            # A disk that takes no writing lets `mkdir` wait even where the folder is there.
+            # On a disk that does not accept writes, `mkdir` waits even if the folder exists.
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
             free_mb = shutil.disk_usage(folder).free * 1e-6
@@ -78,10 +78,10 @@ class RecordingFolder:
         return ""
 
     def place(self, cause: str) -> Path:
-        """Return where a recording that begins now is to be; cause: a word for its name.
+        """Return the place of a recording that begins now; cause: a word for its name.
 
-        The disk is not looked at: where something is there already, the recording that ends puts a
-        number behind the name.
+        The disk is not accessed: if something already exists there, a number is appended when the
+        recording ends.
         """
         name = recording_name(self._flight.bundle.contract.name, cause)
         names = (name if i == 1 else f"{name}-{i}" for i in count(1))
@@ -93,8 +93,8 @@ class RecordingFolder:
         """Begin a recording.
 
         Args:
-            place: Where it will be.
-            reason: Why, for a person.
+            place: Its final place.
+            reason: Reason for the recording, in words.
         """
         from policy_inference.flight.recording import Recording
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thread of the flight recorder: it waits for causes and writes recordings."""
+"""The thread of the flight recorder: waits for causes and writes recordings."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from policy_inference.flight.recording import Recording
 
 News = deque[tuple[bool, str]]
-"""Lines for a log, and whether they are warnings."""
+"""Log lines, each with a flag for warnings."""
 _LOOK_S = 0.05
-"""How often the thread looks at the ring while something is due; at rest it sleeps."""
+"""Interval at which the thread checks the ring while a recording is due; otherwise it sleeps."""
 _EXAMINE_S = 2.0
-"""How often it looks at the folder while nothing else is to do."""
+"""Interval at which it checks the folder while idle."""
 _STILL_S = 2.0
-"""So long without a tick, on the steady clock, none is waited for any more."""
+"""After this time without a tick, on the steady clock, it no longer waits for one."""
 _SILENT_S = 3.0
-"""A disk that takes so long over one thing is reported."""
+"""A disk operation of this duration is reported."""
 _SET_ASIDE = 2
-"""So many recordings may be copies that wait for the disk: each takes as much memory as a ring."""
+"""Most copied recordings that wait for the disk: each takes as much memory as a ring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why ticks of the ring are to be written.
+    """Reason for writing ticks of the ring.
 
     Attributes:
-        word: For the name of the recording.
-        text: For a person.
-        first, end: Numbers of its ticks; `end` None: up to the newest when it is due.
-        at, due: Numbers of the tick at which it came, and of that at which it is due.
-        place: Where it will be, if that was promised.
-        latched: Whether it ended the motion.
+        word: Short form for the name of the recording.
+        text: Description.
+        first, end: Numbers of its ticks; `end` None for the newest when it is due.
+        at, due: Numbers of the tick of the cause, and of the tick at which the recording is due.
+        place: Promised place, if any.
+        latched: True if it ended the motion.
     """
 
     word: str
@@ -57,7 +57,7 @@ class Cause:
 
 
 class Copied(NamedTuple):
-    """Ticks that wait for the disk, and how many were overwritten before they could be copied."""
+    """Ticks waiting for the disk, and the number of ticks overwritten before they were copied."""
 
     cause: Cause
     ticks: list[FlightTick]
@@ -67,18 +67,18 @@ class Copied(NamedTuple):
 class RecordingWriter:
     """Writes recordings of a ring's ticks.
 
-    `work` is the thread's, and nothing else touches the disk: it may hang there. The others may be
-    called from any thread, and wait for nothing. Each thread has a writer of its own: one that
-    hangs must not meet the next. A fault's recording goes before one that was asked for.
+    `work` belongs to its thread, the only one that accesses the disk, where it may hang. The others
+    may be called from any thread, and never wait. Each thread has its own writer, so that one that
+    hangs does not affect the next. A fault's recording has priority over a requested one.
 
     Attributes:
-        failed: Why the last recording was not written; empty where it was.
-        obstacle: What spoke against another one when the folder was last looked at; or empty.
+        failed: Reason why the last recording failed; empty if it succeeded.
+        obstacle: Obstacle to another recording at the last check of the folder; or empty.
         last: The last recording that was written.
         dropped: Ticks that were overwritten in the ring before they could be copied.
-        recording_run: Whether a whole run is being recorded.
-        requested: Where the ring is being written that was asked for; None: nowhere.
-        run: Where a run is being recorded, until it is whole; None: nowhere.
+        recording_run: True while a whole run is being recorded.
+        requested: Place of the requested recording being written, or None.
+        run: Place of the run being recorded, until it is complete, or None.
     """
 
     def __init__(self, ring: Ring, folder: RecordingFolder, news: News) -> None:
@@ -126,7 +126,7 @@ class RecordingWriter:
 
     @property
     def hangs(self) -> str:
-        """That the disk does not answer; empty where it does."""
+        """Message that the disk does not respond; empty if it does."""
         since_s = self._busy_since_s
         if since_s is None or time.monotonic() - since_s < _SILENT_S:
             return ""
@@ -149,7 +149,7 @@ class RecordingWriter:
         self.recording_run, self.run = False, None
 
     def _next(self) -> Callable[[], None] | None:
-        """Return what is to be done next: what was ordered, or what time brings."""
+        """Return the next task: what was requested, or what is due."""
         at_work = self._pending or self._copied or self._run
         rest_s = 0.0 if self._request else _LOOK_S if at_work else _EXAMINE_S
         try:
@@ -160,7 +160,7 @@ class RecordingWriter:
             return _nothing if at_work else self._examine
 
     def _safely(self, act: Callable[[], None]) -> None:
-        """Say what goes wrong: the next recording may succeed."""
+        """Report errors and continue: the next recording may succeed."""
         self._busy_since_s = time.monotonic()
         try:
             act()
@@ -184,7 +184,7 @@ class RecordingWriter:
         self._continue_run()
 
     def _notice(self) -> None:
-        """Copy what is due; in memory alone, so that the ring goes on while the disk is slow."""
+        """Copy what is due, in memory only, so that a slow disk does not stop the ring."""
         while self._faults:
             self._take(self._faults.popleft())
         newest, cause = self._ring.newest(), self._pending
@@ -198,9 +198,9 @@ class RecordingWriter:
 
     def _take(self, cause: Cause) -> None:
         before = self._pending
-        # While too many copies wait as well, one recording has to do for all that follow.
+        # While too many copies wait, one recording covers all causes that follow.
         if before is not None and (before.due >= cause.at or len(self._copied) >= _SET_ASIDE):
-            # What follows from a fault is part of its recording, which is of what ended the motion.
+            # Consequences of a fault are part of its recording, named after what ended the motion.
             main = cause if cause.latched and not before.latched else before
             self._pending = dataclasses.replace(main, text=f"{before.text}; {cause.text}")
             return
@@ -241,7 +241,7 @@ class RecordingWriter:
         self._written(recording, lost, cause.text)
 
     def _attended(self, ticks: Iterable[FlightTick]) -> Iterator[FlightTick]:
-        """Pass ticks on to the disk, and copy meanwhile what falls due."""
+        """Pass ticks on to the disk, and meanwhile copy what falls due."""
         for tick in ticks:
             yield tick
             self._busy_since_s = time.monotonic()
@@ -301,4 +301,4 @@ class RecordingWriter:
 
 
 def _nothing() -> None:
-    """Wake the thread, no more."""
+    """Do nothing, to wake the thread."""

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The latest ticks of a controller, in memory that is made once.
+"""The latest ticks of a controller, in preallocated memory.
 
-One thread writes, others copy, and none waits. A slot's moment is taken away before its arrays
-change and given back, as a new object, when they are whole: a copy that finds the same object
-before and after is whole too.
+One thread writes, others copy, and none waits. A slot's moment is removed before its arrays change
+and replaced by a new object when they are complete. So if a copy finds the same object before and
+after, it is consistent.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from policy_core.interfaces import F64, Mode, Tensor
 from policy_inference.flight.tap import PolicyTap
 
 Wire = tuple[bytes | None, ...]
-"""The messages that came in a tick, by topic, as they came over the wire; None: no new one."""
+"""The messages that arrived in a tick, by topic, as CDR bytes; None for no new one."""
 MAX_WIRE_BYTES = 65536
-"""So much of the messages of a tick is kept, so that memory is bounded whatever is sent."""
+"""Limit on the stored messages of a tick, so that memory is bounded."""
 
 
 class InferenceResult(NamedTuple):
-    """What came of one inference of a chunk policy, without the images that it was given.
+    """Result of one inference of a chunk policy, without its input images.
 
     `state` is the policy's `StateVector.flat` at the time of the observation; `chunk` [steps,
-    actions], rad, is None where the inference failed, and `error` says why. `member` is the name
-    of the policy in a set, empty where it is alone. `success` is the probability that the task is
-    done, None where nothing said so. The arrays are only read. Times on the clock of the control
-    loop, ns.
+    actions], rad, is None if the inference failed, and `error` gives the reason. `member` is the
+    name of the policy in a set, empty for a single policy. `success` is the probability that the
+    task is done, None without one. The arrays must not be modified. Times on the clock of the
+    control loop, ns.
     """
 
     observation_ns: int
@@ -51,7 +51,7 @@ class InferenceResult(NamedTuple):
 
 
 class ShadowOutcome(IntEnum):
-    """What came of a tick for a shadow policy; the numbers are those of policy_msgs/ShadowTick."""
+    """Result of a tick for a shadow policy; numbers as in policy_msgs/ShadowTick."""
 
     COMPARED = 0
     SKIPPED = 1
@@ -61,14 +61,14 @@ class ShadowOutcome(IntEnum):
 
 
 class ShadowAnswer(NamedTuple):
-    """What a shadow policy made of a tick of the active one.
+    """Response of a shadow policy to a tick of the active one.
 
-    `tick` is that of its `Moment`. `rules` are those of the guard that would have acted.
-    `target` is the shadow's and `active_target` the active policy's, before the guard's bounds
-    [joints of the active contract]; None unless the tick was compared. `beyond_limits`: `target` is
-    beyond the active contract's limit of a joint. `inferences` of a shadow of a chunk policy answer
-    the observations whose chunks arrived at the active policy since the answer before; their state
-    is empty, and of their times only that of the observation is known, else 0.
+    `tick` is that of its `Moment`. `rules` are the guard rules that would have acted. `target` is
+    the shadow's target and `active_target` the active policy's, before the guard's limits [joints
+    of the active contract]; None unless the tick was compared. `beyond_limits` is true if `target`
+    exceeds a joint limit of the active contract. `inferences` of a chunk policy's shadow respond to
+    the observations whose chunks have reached the active policy since the previous response; their
+    state is empty, and their times are 0, except that of the observation.
     """
 
     tick: int
@@ -83,15 +83,15 @@ class ShadowAnswer(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Moment:
-    """The parts of a tick that are not arrays of a fixed size; made for each tick, then unchanged.
+    """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
 
     Fields with the names of `Tick`'s have its values. `number` counts all ticks of a ring, `tick`
     those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs,
-    as in `Input`. `asked` and `answered`: whether the model ran, and did not fail. `command_mode`
-    is that of the command, or of the tick where none was sent. `policy_ns` is the time at which a
-    chunk policy was asked for a target, or the members of a set with one; else 0. `results` are
-    those of their inferences that arrived, `shadow` the answers of a shadow policy. `authority` is
-    empty while the policy has all of it. Times in ns.
+    as in `Input`. `asked` and `answered`: true if the model ran, and did not fail. `command_mode`
+    is that of the command, or of the tick if none was sent. `policy_ns` is the time at which a
+    chunk policy, or a set with one, was asked for a target; else 0. `results` are the inferences
+    that arrived, `shadow` the responses of a shadow policy. `authority` is empty while the policy
+    has the full share. Times in ns.
     """
 
     number: int
@@ -121,16 +121,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlightTick:
-    """A tick as a copy.
+    """A copy of a tick.
 
     Attributes:
         moment: Times, mode, messages.
         state: As `RobotState.flat`, before the policy acted on it.
-        inputs, outputs: Of the model by name; empty where it did not run, or did not answer.
-        target: What the policy asks for after the guard's bounds [joints]; None where it did not
-            run, or its answer was dropped.
-        command: As `JointTargets.block` [6, joints]; None where none was sent.
-        goes_on_from: State of the controller before the tick, where it was kept.
+        inputs, outputs: Of the model by name; empty if it did not run, or failed.
+        target: The policy's target after the guard's limits [joints]; None if it did not run, or
+            its result was dropped.
+        command: As `JointTargets.block` [6, joints]; None if none was sent.
+        goes_on_from: State of the controller before the tick, if it was kept.
     """
 
     moment: Moment
@@ -143,21 +143,21 @@ class FlightTick:
 
 
 class Ring:
-    """Keeps the latest ticks of a controller whose policy runs on a tap that shows to this ring.
+    """Keeps the latest ticks of a controller whose policy runs on a tap connected to this ring.
 
-    Results of a chunk policy are kept as they are: per result one chunk of memory, of those that
-    arrived in the ticks that are kept.
+    The results of a chunk policy are kept without a copy: one chunk of memory per result in the
+    stored ticks.
     """
 
     def __init__(self, tick: Tick, tap: PolicyTap, size: int, state_every: int = 250) -> None:
-        """Make all memory.
+        """Allocate all memory.
 
         Args:
-            tick: Of the controller.
-            tap: What its policy runs on.
-            size: Number of ticks that are kept.
-            state_every: So many ticks after the last one a state is kept, and after each change of
-                the mode.
+            tick: Tick of the controller.
+            tap: Tap of its policy.
+            size: Number of stored ticks.
+            state_every: Ticks between stored states; a state is also stored after each change of
+                mode.
         """
         self._state_every, self._control_state = state_every, tick.control_state
         self._inputs = [*tick.inputs.values()]
@@ -176,7 +176,7 @@ class Ring:
         )
         self.size = size
         self.end = 0
-        """Number of the tick to come: those before it are there, as far back as `size`."""
+        """Number of the next tick; up to `size` ticks before it are stored."""
         self.begin = 0
         """Number of the first tick since the last `restart`."""
         self._slot, self._asked, self._answered, self._policy_ns = 0, False, False, 0
@@ -184,20 +184,20 @@ class Ring:
         self._states = deque[tuple[int, ControlState]]()
         self._mode, self._state_due = tick.mode, 0
         self.messages_left_out = 0
-        """Messages of more than `MAX_WIRE_BYTES` with those before them in their tick."""
+        """Number of dropped messages, beyond `MAX_WIRE_BYTES` in their tick."""
 
     def restart(self) -> None:
-        """Number the ticks from 0 on, with the state that they go on from; forget those before."""
+        """Number the ticks from 0, beginning with their initial state; discard earlier ones."""
         self.begin = self.end
         self._states.clear()
         self._clear()
         self.keep_state()
 
     def keep_state(self) -> None:
-        """Keep the state that the tick to come goes on from, between two ticks."""
+        """Store the state before the next tick, between two ticks."""
         state = self._control_state()
         if state is None:
-            self._state_due = self.end  # one of the next ticks has it
+            self._state_due = self.end  # one of the next ticks stores it
             return
         while self._states and self._states[0][0] < self.end - self.size:
             self._states.popleft()
@@ -207,7 +207,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` whose state before it was kept; else `number`."""
+        """Return the newest tick up to `number` with a stored state before it; else `number`."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 
@@ -216,7 +216,7 @@ class Ring:
         self._results.clear()
 
     def take_inputs(self) -> None:
-        """Note what the model is given in this tick, and the state that it was made from."""
+        """Record the model's inputs in this tick, and the state that they were computed from."""
         self._moments[self._slot] = None
         self._state[self._slot] = self._flat
         for _, array, block in self._given:
@@ -229,7 +229,7 @@ class Ring:
         self._answered = True
 
     def take_time(self, now_ns: int) -> None:
-        """Note when chunk policies are asked for targets in this tick, as `take_inputs`."""
+        """Record the time at which chunk policies are asked in this tick, as `take_inputs`."""
         self.take_inputs()
         self._policy_ns = now_ns
 
@@ -237,19 +237,19 @@ class Ring:
         self._results.append(result)
 
     def record(self, tick: Tick, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> Moment:
-        """Keep a tick that has ended.
+        """Record a completed tick.
 
         Args:
-            tick: It, of the controller of this ring.
-            wire: Messages that came, the most needed first.
-            shadow: Answers of a shadow policy that arrived.
+            tick: The tick of this ring's controller.
+            wire: Messages that arrived, the most important first.
+            shadow: Responses of a shadow policy that arrived.
         """
         slot, number, now_ns, targets = self._slot, self.end, tick.now_ns, tick.targets
         self._moments[slot] = None
         asked, answered = self._asked, self._answered
         if not asked:
             self._state[slot] = self._flat
-        # Of a run that failed, or whose answer was dropped, nothing was taken.
+        # A failed run or a dropped result leaves nothing.
         taken = asked and tick.taken
         if taken:
             self._target[slot] = tick.target
@@ -300,17 +300,17 @@ class Ring:
         return tuple(kept)
 
     def newest(self) -> Moment | None:
-        """Return the moment of the newest tick since the last `restart`; None: there is none."""
+        """Return the moment of the newest tick since the last `restart`, or None."""
         end = self.end
         if end == self.begin:
             return None
         return self._moments[(end - 1) % self.size]
 
     def copies(self, first: int, end: int) -> tuple[list[FlightTick], int]:
-        """Return the ticks from number `first` to before `end` that are still there, oldest first.
+        """Return the stored ticks from number `first` to before `end`, oldest first.
 
         Returns:
-            The ticks, and how many were overwritten before they could be copied.
+            The ticks, and the number of ticks overwritten before they could be copied.
         """
         found = [self._copy(number) for number in range(max(first, end - self.size), end)]
         ticks = [tick for tick in found if tick is not None]
@@ -334,7 +334,7 @@ class Ring:
 
 
 def _touched(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    """Return an array whose memory is there: a tick must not wait for the kernel to find it."""
+    """Return an array with its memory pages mapped: a tick must not cause page faults."""
     return np.full(shape, 0, dtype)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor values as the messages that a robot would have sent, for runs without ROS."""
+"""Sensor values as messages of a robot, for runs without ROS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class SensorMessages:
-    """Makes the bytes (CDR) of messages from values; stamps in ns, SI units."""
+    """Creates the bytes (CDR) of messages from values; stamps in ns, SI units."""
 
     def __init__(self, types: Typestore) -> None:
         self._types = types

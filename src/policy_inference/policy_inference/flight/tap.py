@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy was given and what it answered, noted while it runs."""
+"""Records the inputs and outputs of a policy while it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Backend, Tensor
 
-if TYPE_CHECKING:  # one that is not recorded needs no ring
+if TYPE_CHECKING:  # not needed without a recorder
     from policy_core.native_controller import NativeController
     from policy_core.sets.policy import PolicySet
     from policy_inference.flight.ring import Ring
@@ -18,12 +18,12 @@ if TYPE_CHECKING:  # one that is not recorded needs no ring
 
 
 class PolicyTap:
-    """Passes on what a policy runs on, and shows it to a ring.
+    """Forwards to a policy's backend, and records into a ring.
 
     Attributes:
-        state: The fields of the state as the policy saw them; None: as they are when it runs.
-        inputs, outputs: Arrays that each run is given and answers with; they keep their address.
-        workers: Of the chunk policies in a set.
+        state: State fields as the policy saw them; None for their values while it runs.
+        inputs, outputs: Arrays of each run; they keep their address.
+        workers: Workers of the chunk policies in a set.
     """
 
     def __init__(
@@ -37,20 +37,20 @@ class PolicyTap:
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: no longer."""
+        """Record each run into this ring from now on; None to stop."""
         self._ring = ring
         for worker in self.workers:
             worker.show(ring)
 
 
 class Tap(PolicyTap):
-    """A backend that passes everything on, and shows each run to a ring.
+    """A backend that forwards everything, and records each run into a ring.
 
-    A controller that is given a tap instead of its backend does what it did before.
+    The behaviour of the controller does not change.
     """
 
     def __init__(self, backend: Backend) -> None:
-        """Wrap an opened backend, which stays the caller's to close."""
+        """Wrap an opened backend; the caller closes it."""
         super().__init__(backend.inputs, backend.outputs)
         self._backend, self.name, self.details = backend, backend.name, backend.details
 
@@ -68,10 +68,10 @@ class Tap(PolicyTap):
 
 
 class NativeTap(PolicyTap):
-    """Shows the ticks of a policy that runs in C++ to a ring.
+    """Records the ticks of a policy that runs in C++ into a ring.
 
-    The arrays are those of all models, of members of a set by MEMBER.TENSOR; of a member that does
-    not run in a tick they are of an earlier one.
+    The arrays are those of all models, for members of a set by MEMBER.TENSOR; if a member does not
+    run in a tick, they are from an earlier one.
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
@@ -96,10 +96,10 @@ class NativeTap(PolicyTap):
 
 
 class SetTap(PolicyTap, Stateful):
-    """A policy set that passes everything on, and shows each tick to a ring.
+    """A policy set that forwards everything, and records each tick into a ring.
 
-    The arrays are those of all members, by MEMBER.TENSOR; of a member that does not run in a tick
-    they are of an earlier one.
+    The arrays are those of all members, by MEMBER.TENSOR; if a member does not run in a tick, they
+    are from an earlier one.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class SetTap(PolicyTap, Stateful):
 
         Args:
             policy: The set.
-            backends: Opened model of each joint policy; they stay the caller's to close.
-            workers: Of its chunk policies.
+            backends: Opened model of each joint policy; the caller closes them.
+            workers: Workers of its chunk policies.
         """
         super().__init__(
             dict(_named((name, backend.inputs) for name, backend in backends.items())),
@@ -163,6 +163,6 @@ class SetTap(PolicyTap, Stateful):
 def _named(
     models: Iterator[tuple[str, Mapping[str, Tensor]]],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of models, each by MODEL.TENSOR; of a model alone by TENSOR."""
+    """Yield the tensors of models, by MODEL.TENSOR; of a single model by TENSOR."""
     for name, tensors in models:
         yield from ((f"{name}.{tensor}".lstrip("."), array) for tensor, array in tensors.items())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ticks as messages, in the form in which they go over the wire (CDR)."""
+"""Ticks as serialised messages (CDR)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Entry(NamedTuple):
 
 
 class TickMessages:
-    """Makes the messages of one recording's ticks, in their order."""
+    """Creates the messages of one recording's ticks, in their order."""
 
     def __init__(self, types: Typestore, flight: Flight) -> None:
-        """Begin a recording: the first tick gives its reason, the others where it changes."""
+        """Begin a recording: the first tick has its reason, the others only if it changes."""
         self._types, self._flight = types, flight
         contract = flight.bundle.contract
         self._joints = list(contract.joints.on_robot())
@@ -77,7 +77,7 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield what it goes on from, if kept, what came, the tick, and the command."""
+        """Yield the stored state, if any, the incoming messages, the tick, and the command."""
         if tick.goes_on_from is not None:
             yield self._control_state(tick, tick.goes_on_from)
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):

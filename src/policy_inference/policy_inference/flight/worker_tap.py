@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a chunk policy was answered, noted as it arrives."""
+"""Records the results of a chunk policy's worker as they arrive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from policy_inference.flight.tap import PolicyTap
 
 
 class WorkerTap(PolicyTap):
-    """The worker of a chunk policy that passes everything on, and shows what arrives to a ring.
+    """The worker of a chunk policy that forwards everything, and records results into a ring.
 
-    It has no arrays: what an inference was given are images, which are not kept, and the state,
-    which comes with the result.
+    It has no arrays: the inputs of an inference are images, which are not stored, and the state,
+    which is part of the result.
     """
 
     def __init__(self, worker: Worker, member: str = "") -> None:
-        """Wrap a worker, which is closed with the tap.
+        """Wrap a worker; closing the tap closes the worker.
 
         Args:
             worker: Computes the chunks.
-            member: Name of the policy in a set, whose own tap notes times; empty where it is alone.
+            member: Name of the policy in a set, whose own tap records times; empty for a single
+                policy.
         """
         super().__init__({}, {})
         self._worker, self._member = worker, member

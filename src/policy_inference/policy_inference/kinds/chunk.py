@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies: graphs that are asked now and then, from images to the next targets."""
+"""Chunk policies: graphs that run now and then, from images to the next targets."""
 
 from __future__ import annotations
 
@@ -60,26 +60,26 @@ from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.kind import MemberKind, OpenedMember
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
-if TYPE_CHECKING:  # one that is alone needs no set
+if TYPE_CHECKING:  # not needed without a set
     from policy_core.sets.chunk_member import ChunkMember
 
 FEWEST_ROWS = 2
-ENDED_WORKER = "the thread of inference has ended; configure the node again"
+ENDED_WORKER = "the inference thread has ended; configure the node again"
 _RUNS = 50
-"""First chunks, if there is time: the later half of them is as fast as chunks get."""
+"""First chunks, if there is time: the later half of them runs at full speed."""
 _log = logging.getLogger("policy_inference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedInference:
-    """Graphs that are open, and what computes chunks with them.
+    """Opened graphs, and the worker that computes chunks with them.
 
     Attributes:
         models: The graphs.
         worker: Computes chunks.
-        takes_s: How long a chunk takes here, from images to targets, measured.
-        expected_s: How long one seems to take: in simulated time what the settings say.
-        denoising_steps: Of a chunk; 0 where one run of the graph answers it.
+        takes_s: Measured time of a chunk on this machine, from images to targets.
+        expected_s: Assumed time of a chunk; in simulated time from the settings.
+        denoising_steps: Steps per chunk; 0 if one run of the graph returns it.
     """
 
     models: OpenedModels
@@ -89,7 +89,7 @@ class OpenedInference:
     denoising_steps: int
 
     def close(self) -> None:
-        """End the worker, then close the graphs; those in which a run hangs stay open."""
+        """Stop the worker, then close the graphs; those in which a run hangs stay open."""
         self.worker.close()
         if not self.worker.busy:
             self.models.close()
@@ -97,15 +97,15 @@ class OpenedInference:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedChunks:
-    """A chunk policy that can run, alone or as a member of a set.
+    """A chunk policy that is ready to run, alone or as a member of a set.
 
     Attributes:
-        name: Of the member.
-        contract: Of the policy.
-        inference: What computes its chunks.
-        policy: What executes them.
-        settings: How chunks are executed.
-        member: Its place in a set; None where it is alone.
+        name: Name of the member.
+        contract: Contract of the policy.
+        inference: Computes its chunks.
+        policy: Executes them.
+        settings: Settings of chunk execution.
+        member: Its place in a set; None for a single policy.
     """
 
     name: str
@@ -121,17 +121,17 @@ class OpenedChunks:
 
     @property
     def frames(self) -> Mapping[str, FrameBuffer]:
-        """By camera: where new frames go."""
+        """Buffers for new frames, by camera."""
         return self.policy.sync.frames
 
     @property
     def problem(self) -> str:
-        """Why no chunk can be computed any more; empty where one can."""
+        """Reason why chunks can no longer be computed; empty if they can."""
         return "" if self.worker.alive else ENDED_WORKER
 
     @property
     def held(self) -> str:
-        """Why its joints are held while others go on; empty where they are not."""
+        """Reason why its joints are held while others continue; empty if they are not."""
         return "" if self.member is None else self.member.held
 
     def __str__(self) -> str:
@@ -151,7 +151,7 @@ class OpenedChunks:
 
 
 class ChunkKind(MemberKind[ChunkBundle]):
-    """What is special about chunk policies."""
+    """The kind of chunk policies."""
 
     bundle = ChunkBundle
     runs = "chunks"
@@ -159,12 +159,12 @@ class ChunkKind(MemberKind[ChunkBundle]):
     def __init__(
         self, settings: ChunkSettings | None = None, *, simulated_time: bool = False
     ) -> None:
-        """Keep how chunks are executed.
+        """Store the settings.
 
         Args:
-            settings: How chunks are executed; as usual, if None.
-            simulated_time: Whether inference takes `settings.simulated_latency_s`, whatever it
-                takes.
+            settings: Settings of chunk execution; defaults if None.
+            simulated_time: True to let inference take `settings.simulated_latency_s`, independent
+                of its real duration.
         """
         self._settings, self._simulated_time = settings or ChunkSettings(), simulated_time
 
@@ -199,7 +199,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
                 make=lambda *arguments: native(*arguments) or Controller(*arguments),
             )
             opened.pop_all()
-        # As the policy sees it: what observers see is of the end of the tick.
+        # As the policy sees it: observers see the state at the end of the tick.
         inference.worker.state = runtime.controller.state.flat
         contract = bundle.contract
         observing = inference.models[f"graphs.{contract.observing_graph}"]
@@ -234,7 +234,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
     ) -> OpenedMember:
         """Open the graphs of a member; see `MemberKind.open_member`.
 
-        Its joints alone are held while it has no target, for as long as its own limits allow.
+        Only its own joints are held while it has no target, for as long as its own limits allow.
         """
         from policy_core.sets.chunk_member import ChunkRunner
         from policy_inference.kinds.parity import require_parity
@@ -277,7 +277,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         clock: Callable[[], int],
         member: str = "",
     ) -> OpenedInference:
-        """Open the graphs of a bundle, and measure how long a chunk takes.
+        """Open the graphs of a bundle, and measure the time of a chunk.
 
         Arguments as for `open`; `member` is the name of the policy in a set.
         """
@@ -291,7 +291,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         )
         with ExitStack() as opened:
             check_settings(settings, contract)
-            # A chunk that comes later has no step left.
+            # A chunk that arrives later has no step left.
             horizon_s = executed_steps(settings, contract) / contract.rate_hz
             models = opened.enter_context(
                 open_models(bundle.models, request.backends, options, deadline_s=horizon_s)
@@ -314,7 +314,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         )
 
     def golden_rows(self, bundle: ChunkBundle) -> Rows:
-        """Read the golden rows: observations, and the chunks that the reference answered."""
+        """Read the golden rows: observations, and the chunks that the reference returned."""
         golden = bundle.golden()
         chunks = golden.pop(GOLDEN_CHUNK).astype(np.float64)
         outputs: dict[str, Tensor] = {GOLDEN_CHUNK: chunks}
@@ -349,7 +349,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure normalised chunks, then what the encoders made, where that is expected too."""
+        """Measure normalised chunks, then the encoder outputs, if they are expected too."""
         return chunk_differences(bundle.contract, found, expected, numbers)
 
     def checks(
@@ -360,7 +360,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Hold chunks, and the direction of features, against the limits of the artifacts."""
+        """Check chunks, and the direction of features, against the limits of the artifacts."""
         chunk, *features = differences
         limits = chunk_limits(bundle.contract, backend, coarsest(entries))
         return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))
@@ -380,9 +380,9 @@ def require_patience(inference_s: float, limits: Limits) -> None:
 def within_budget(
     contract: ChunkContract, models: Mapping[str, Backend], settings: ChunkSettings
 ) -> tuple[Inference, float]:
-    """Return what computes chunks within the time budget, and how long one takes, s.
+    """Return inference that meets the time budget, and the time of a chunk, s.
 
-    Where the contract's denoising steps take longer, there are fewer, as the log says.
+    If the contract's denoising steps take longer, fewer steps are used, and the log says so.
     """
     inference = Inference(contract, models, settings)
     takes_s, budget_s = measured_s(inference, contract), settings.time_budget_s
@@ -391,7 +391,7 @@ def within_budget(
     most = inference.denoising_steps
     one_s = measured_s(Inference(contract, models, settings, 1), contract)
     step_s = (takes_s - one_s) / max(1, most - 1)
-    # A step of no time, which noise may show, fits as often as anything.
+    # Noise may measure a step of zero time, which would fit any number of times.
     steps = min(most, 1 + int((budget_s - one_s) / max(step_s, 1e-9)))
     if budget_s < one_s:
         raise PolicyError(
@@ -413,7 +413,7 @@ def within_budget(
 
 
 def measured_s(inference: Inference, contract: ChunkContract) -> float:
-    """Return how long a chunk takes, s, on black images, once the graphs have warmed up."""
+    """Return the time of a chunk, s, on black images, after warming up the graphs."""
     frames = {
         name: Frame(
             encoding="rgb8",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thread in which a chunk policy's graphs run, beside the ticks."""
+"""The thread that runs a chunk policy's graphs, beside the ticks."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from policy_core.members.chunk.worker import (
 )
 
 _OUTCOMES = 100
-"""Far more than are made between two ticks."""
+"""Far more than arrive between two ticks."""
 
 
 def make_worker(
     run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
 ) -> Worker:
-    """Return what computes the chunks of a policy.
+    """Return the worker that computes the chunks of a policy.
 
     Args:
         run: Computes the chunk of a request, e.g. `Inference.answer`.
-        clock: That of the ticks.
-        settings: How chunks are executed.
-        inline: Whether inference runs within the tick, for simulated time, and its outcome comes
+        clock: Clock of the ticks.
+        settings: Settings of chunk execution.
+        inline: True to run inference within the tick, for simulated time, and deliver its outcome
             after `settings.simulated_latency_s`; else a thread runs it.
     """
     if inline:
@@ -47,22 +47,22 @@ class ThreadWorker:
         """Start the thread.
 
         Args:
-            run: Computes the chunk of a request; errors are handed over.
-            clock: Of the times of an outcome.
-            name: Of the thread.
+            run: Computes the chunk of a request; errors become outcomes.
+            clock: Clock for the times of an outcome.
+            name: Name of the thread.
         """
         self._run, self._clock = run, clock
         self._changed = threading.Condition()
         self._pending: Request | None = None
         self._running = self._closed = False
         self._outcomes = deque[Outcome](maxlen=_OUTCOMES)
-        # A runtime that never returns must not keep the process from ending.
+        # A runtime that never returns must not prevent the process from ending.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet, or an answer was not taken."""
+        """True if a request is unanswered or its answer was not collected."""
         with self._changed:
             waits = self.alive and (self._running or self._pending is not None)
             return waits or bool(self._outcomes)
@@ -84,7 +84,7 @@ class ThreadWorker:
             self._pending = None
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """End, once what runs has returned; not later than after the time-out."""
+        """Stop once the current run has returned, or after the time-out."""
         with self._changed:
             self._closed, self._pending = True, None
             self._outcomes.clear()

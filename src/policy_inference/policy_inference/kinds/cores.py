@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which core a policy ticks in: C++ where it is built and can run the policy, else Python."""
+"""Selection of the core that ticks a policy: C++ if it is built and supports it, else Python."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _log = logging.getLogger("policy_inference")
 def native_controller(
     loop: str, models: Mapping[str, Backend], sha256: str
 ) -> Callable[..., NativeController | None]:
-    """Return what makes a controller in C++; it returns None, and says why, where that cannot be.
+    """Return a factory of controllers in C++; it returns None, and logs why, if that is impossible.
 
     Args:
-        loop: `NATIVE`; otherwise none is made.
+        loop: `NATIVE`; any other value disables it.
         models: As for `NativeController`.
-        sha256: Of the bundle.
+        sha256: Hash of the bundle.
     """
 
     def make(*arguments: Any) -> NativeController | None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Joint policies: a model that is asked in each tick."""
+"""Joint policies: a model that runs in each tick."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FEWEST_ROWS = 8
 
 
 class JointKind(MemberKind[JointBundle]):
-    """What is special about joint policies."""
+    """The kind of joint policies."""
 
     bundle = JointBundle
     runs = "runs"
@@ -100,10 +100,10 @@ class JointKind(MemberKind[JointBundle]):
         )
 
     def golden_rows(self, bundle: JointBundle) -> Rows:
-        """Read the golden rows, each for itself: they do not follow one another.
+        """Read the golden rows, which are independent of each other.
 
         Raises:
-            BundleError: There are none, or a height scan is not that of its scene.
+            BundleError: There are none, or a height scan contradicts its scene.
         """
         from policy_inference.comparison.rows import Rows
 
@@ -159,7 +159,7 @@ class JointKind(MemberKind[JointBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Hold the action, then recurrent states, against the limits of the artifact."""
+        """Check the action, then recurrent states, against the limits of the artifact."""
         from policy_inference.comparison.limits import open_loop_limits, state_limits
         from policy_inference.comparison.open_loop import judge
 
@@ -191,6 +191,6 @@ def _opened_models(
         options,
         # After that the controller gives up anyway.
         run_timeout_s=limits.longest_gap_ns * 1e-9,
-        # Half of a tick may be spent on another machine, the rest is this one's.
+        # Another machine may use half of a tick; the rest is for this one.
         deadline_s=0.5e-9 * bundle.contract.period_ns,
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every kind of policy offers, so that a host need not know which kind it has."""
+"""The interface of all kinds of policies, which makes hosts independent of the kind."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # a node that only runs a policy compares nothing
 
 
 class PolicyKind(Protocol[B]):
-    """What a host opens: sets, or policies of one kind alone."""
+    """The kind of policy that a host opens: sets, or single policies of one kind."""
 
     @property
     def bundle(self) -> type[B]:
         """Type of its bundles."""
 
     def inputs(self, bundle: B, limits: Limits) -> Iterator[str]:
-        """Yield the inputs of a policy, with all that a subscription depends on."""
+        """Yield the inputs of a policy, in the form that its subscriptions depend on."""
 
     def open(
         self,
@@ -42,39 +42,39 @@ class PolicyKind(Protocol[B]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[B]:
-        """Open the models of a bundle that was loaded, and make a controller over them.
+        """Open the models of a loaded bundle, and create its controller.
 
         Args:
-            request: What is asked for.
-            options: Those of the request that are meant for its back ends.
-            bundle: Of the policy.
-            limits: In force.
-            clock: Of the controller, ns.
+            request: The request.
+            options: Its options for the policy's backends.
+            bundle: Bundle of the policy.
+            limits: Limits in force.
+            clock: Clock of the controller, ns.
         """
 
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle beside a policy that runs, and prove its models on their golden rows.
+        """Open a bundle beside a running policy, and verify its models on their golden rows.
 
         Args:
-            request: What is asked for.
-            bundle: Of the policy.
-            limits: In force.
-            clock: Of the controller, ns.
+            request: The request.
+            bundle: Bundle of the policy.
+            limits: Limits in force.
+            clock: Clock of the controller, ns.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedMember:
-    """A policy that is open and proven, to run as a member of a set.
+    """A policy that is open and verified, to run as a member of a set.
 
     Attributes:
-        runner: What it runs on, as the `MemberPolicy` of its kind takes it.
-        models: Its models; none for a policy without a model.
-        close: Ends what it runs on, and closes the models.
-        recorded: The model whose tensors a flight recorder notes in each tick, where it has one.
-        chunks: Returns its chunks, once the set has made a member of it; None where it has none.
+        runner: Execution resources for the `MemberPolicy` of its kind.
+        models: Its models; empty for a policy without a model.
+        close: Releases its execution resources, and closes the models.
+        recorded: The model whose tensors a flight recorder stores in each tick, if any.
+        chunks: Returns its chunks, once the set has created the member; None if it has none.
     """
 
     runner: Any
@@ -85,10 +85,10 @@ class OpenedMember:
 
 
 class MemberKind(PolicyKind[B], Protocol[B]):
-    """What differs between kinds of members: opening one, a policy on its rows, how it is judged.
+    """Differences between kinds of members: opening, playing on rows, and judging.
 
-    A kind inherits it. One without a model has golden rows without arrays, plays nothing, and finds
-    no difference.
+    Each kind inherits from it. A kind without a model has golden rows without arrays, plays
+    nothing, and finds no difference.
     """
 
     def open_member(
@@ -100,15 +100,15 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedMember:
-        """Open a policy as a member of a set, prove it on its golden rows, and warm it up.
+        """Open a policy as a member of a set, verify it on its golden rows, and warm it up.
 
         Args:
-            request: What is asked for.
-            options: Those of the request that are meant for its back ends.
-            name: Of the member.
-            bundle: Of the policy.
-            limits: In force for the set.
-            clock: Of the controller, ns.
+            request: The request.
+            options: Its options for the policy's backends.
+            name: Name of the member.
+            bundle: Bundle of the policy.
+            limits: Limits in force for the set.
+            clock: Clock of the controller, ns.
         """
 
     def open_proven(
@@ -120,24 +120,24 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """What several runs of such a policy are called in messages."""
+        """Word for several runs of such a policy in messages."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
 
     def require_enough(self, bundle: B, rows: Rows) -> None:
-        """Raise BundleError unless golden rows can tell one function from another."""
+        """Raise BundleError unless the golden rows can distinguish functions."""
 
     def play(self, bundle: B, models: Mapping[str, Backend], rows: Rows) -> dict[str, Tensor]:
         """Run a policy row by row.
 
         Args:
-            bundle: Of the policy.
+            bundle: Bundle of the policy.
             models: Opened, by their keys in the contract; their arrays are overwritten.
-            rows: What it gets.
+            rows: Input rows.
 
         Returns:
-            What it computed [rows, ...], with the names that `Rows.outputs` has, and more.
+            Computed rows [rows, ...], with the names in `Rows.outputs`, and more.
         """
 
     def differences(
@@ -147,13 +147,13 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure what `play` returned against what is expected; what commands joints is first.
+        """Measure the result of `play` against the expectation; joint commands come first.
 
         Args:
-            bundle: Of the policy.
-            found: What was computed.
-            expected: `Rows.outputs`, or what a reference computed.
-            numbers: Of the rows in their source; 0, 1, ... if absent.
+            bundle: Bundle of the policy.
+            found: Computed rows.
+            expected: `Rows.outputs`, or rows of a reference.
+            numbers: Row numbers in their source; 0, 1, ... if absent.
         """
 
     def checks(
@@ -164,12 +164,12 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Hold differences against the limits of artifacts.
+        """Check differences against the limits of artifacts.
 
         Args:
             bundle: May state limits.
-            backend: Name of the back end.
-            entries: What it opened, by the key of the model in the contract.
-            differences: As `differences` returns them.
-            source: Of the rows.
+            backend: Name of the backend.
+            entries: Opened artifacts, by the key of the model in the contract.
+            differences: Result of `differences`.
+            source: Source of the rows.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of policies that there are."""
+"""All kinds of policies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def member_kinds(
 
 
 KINDS = member_kinds()
-"""Each with its usual settings."""
+"""Each with its default settings."""
 
 
 def find_kind(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node is asked to run, and what it then runs, whatever kind of policy it is."""
+"""The request to run a policy, and the opened policy, for all kinds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import OpenedModels, Options, parse_options
 from policy_inference.kinds.cores import NATIVE, PYTHON
 
-if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs nothing of these
+if TYPE_CHECKING:  # not needed by a joint policy that is neither recorded nor on trial
     from policy_core.members.chunk.observation_sync import FrameBuffer
     from policy_core.members.chunk.takeover import TakeoverRequests
     from policy_inference.flight.tap import PolicyTap
@@ -28,24 +28,24 @@ if TYPE_CHECKING:  # a joint policy that is neither recorded nor on trial needs 
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"
-"""Recorded setting: the range of the velocity command in a trial, three lowest, three highest."""
+"""Recorded setting: range of the velocity command in a trial, three minima, three maxima."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """Which policy to open, and with what.
+    """The policy to open, with its settings.
 
     Attributes:
-        bundle: Folder, or name of an installed one.
-        public_key: Keys of which one must have signed it, beside those of the environment; "" for
-            none.
+        bundle: Folder, or name of an installed bundle.
+        public_key: Keys, one of which must have signed it, in addition to those of the environment;
+            "" for none.
         backends: Names, the preferred one first.
-        options: Of backends.
+        options: Options of backends.
         stricter_limits: Operating limits.
-        output: Kind of message that its targets are published as.
-        loop: Whether it ticks in C++ where it can, see `kinds.cores`.
-        shadow_backends: Back ends of the policy that runs beside it, if there is one.
-        trial: Of the version that is to run, where it is on trial.
+        output: Message type of its targets.
+        loop: `realtime.loop`: C++ ticks if possible, see `kinds.cores`.
+        shadow_backends: Backends of the shadow policy, if there is one.
+        trial: Trial of the version to run, if it is on trial.
     """
 
     bundle: str
@@ -60,7 +60,7 @@ class OpenRequest:
 
     @property
     def own_options(self) -> Options:
-        """The options, without those that are for the back ends of a shadow alone."""
+        """The options, without those for the shadow's backends only."""
         return {
             name: given
             for name, given in self.options.items()
@@ -69,7 +69,7 @@ class OpenRequest:
 
     @property
     def backend_options(self) -> Options:
-        """The options of its own back ends alone: others are those of a policy that runs."""
+        """The options for its own backends only, as for a running policy."""
         return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
@@ -79,7 +79,7 @@ class OpenRequest:
             public_key=values["public_key"],
             backends=_listed(values["backend"]),
             output=values["output"],
-            # What a shadow looks at in a member is known in Python alone.
+            # A shadow can observe a member in Python only.
             loop=PYTHON if values.get("shadow_member") else values["realtime.loop"],
             shadow_backends=_listed(values.get("shadow_backend", "")),
             options=parse_options(_listed(values["backend_options"])),
@@ -99,12 +99,12 @@ class OpenRequest:
 
     @property
     def source(self) -> str:
-        """What to load: of a bundle with a version on trial that version."""
+        """The bundle to load; the version on trial, if there is one."""
         return self.bundle if self.trial is None else f"{self.trial.name}@{self.trial.version}"
 
     @property
     def limits(self) -> StricterLimits:
-        """Operating limits, of a version on trial the tighter of both."""
+        """Operating limits; for a version on trial the stricter of both."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -112,20 +112,20 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedPolicy(Generic[B]):
-    """A policy set that can run; a bundle alone is a set of one.
+    """A policy set that is ready to run; a single bundle is a set of one.
 
     Attributes:
-        request: What was asked for.
+        request: The request.
         bundle: Its bundle.
         limits: Limits in force.
         models: The opened models of all members.
-        controller: Nothing was commanded by it yet.
-        tap: What the controller's policy runs on, for a flight recorder to observe.
-        watch: Compares what the policy observes with its training, where that is known.
+        controller: Its controller, which has not sent any command.
+        tap: Tap of the controller's policy, for a flight recorder.
+        watch: Compares the observations with those of training, if these are known.
         chunks: The members that are chunk policies.
-        switching: Between the states of a set; None for a bundle alone.
-        takeover: By a person with a leader arm; None where no person may take over.
-        latency: How long its ticks take.
+        switching: Switching between the states of a set; None for a single bundle.
+        takeover: Takeover by a person with a leader arm; None if disabled.
+        latency: Durations of its ticks.
     """
 
     request: OpenRequest
@@ -154,14 +154,14 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def core(self) -> str:
-        """Which core computes its ticks, as `realtime.loop` calls it."""
+        """The core that computes its ticks, as in `realtime.loop`."""
         from policy_core.native_controller import NativeController
 
         return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
     def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:
-        """By camera: where new frames go, one buffer for each member that sees them."""
+        """Buffers for new frames by camera, one for each member that observes it."""
         found: dict[str, list[FrameBuffer]] = {}
         for member in self.chunks:
             for camera, buffer in member.frames.items():
@@ -177,23 +177,23 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def left_behind(self) -> bool:
-        """Whether a run hangs in a model, so that its thread cannot be ended; after `close`."""
+        """True if a run hangs in a model, so that its thread cannot be stopped; after `close`."""
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a person has to do about an input that is there; empty for nothing."""
+        """Return what a person must do about an available input; empty for nothing."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; where a state must be left first, go the way back, and stand up at its end.
+        """Stand up; if a state must be left first, take the way back, and stand up at its end.
 
         Args:
-            problems: Reasons of the caller to refuse it.
+            problems: Further reasons to refuse, from the caller.
         """
         (self.controller if self.switching is None else self.switching.requests).stand(problems)
 
     def go_on(self, now_ns: int) -> None:
-        """Go on with what takes several ticks; after each tick, on the control thread.
+        """Continue actions that take several ticks; after each tick, on the control thread.
 
         Args:
             now_ns: Time of the tick.
@@ -203,7 +203,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
+        """Inputs whose messages a flight recorder stores: not images, which are too large."""
         if not self.chunks:
             return [*self.controller.inputs]
         from policy_core.members.chunk.controller import camera_input
@@ -212,7 +212,7 @@ class OpenedPolicy(Generic[B]):
         return [name for name in self.controller.inputs if name not in images]
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return what a flight recording states of limits, versions and machine, by name."""
+        """Return limits, versions and machine for a flight recording, by name."""
         from policy_inference.flight.description import flight_settings
 
         chunks = self.chunks[0].settings if self.chunks else None
@@ -226,7 +226,7 @@ class OpenedPolicy(Generic[B]):
         return settings
 
     def close(self) -> None:
-        """End what computes chunks, then close the models; where a run hangs they stay open."""
+        """Stop the worker of chunks, then close the models; those with a hanging run stay open."""
         for member in self.chunks:
             member.worker.close()
         if not self.left_behind:

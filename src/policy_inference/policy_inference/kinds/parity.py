@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the models are the same function here as where they were made: the golden rows."""
+"""Golden rows as proof that the models compute the same function here as where they were made."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parity:
-    """A policy on its golden rows.
+    """Result of a policy on its golden rows.
 
     Attributes:
         rows: The rows.
-        differences: One per output, that of what commands joints first.
-        after_runs: How often the policy had run before.
-        source: What was played, and when.
+        differences: One per output; that of the joint commands is first.
+        after_runs: Number of earlier runs of the policy.
+        source: Description of the rows and the time.
     """
 
     rows: Rows
@@ -41,14 +41,14 @@ def parity(
     rows: Rows,
     after_runs: int = 0,
 ) -> Parity:
-    """Run all golden rows and measure how far the outputs are from the recorded ones.
+    """Run all golden rows and measure the distance of the outputs from the recorded ones.
 
     Args:
-        kind: Of the policy.
-        bundle: Of the policy.
+        kind: Kind of the policy.
+        bundle: Bundle of the policy.
         models: Opened, by their keys in the contract; their arrays are overwritten.
         rows: The golden rows of the bundle.
-        after_runs: How often the policy has run before.
+        after_runs: Number of earlier runs of the policy.
     """
     return Parity(
         rows=rows,
@@ -65,7 +65,7 @@ def open_with_parity(
     limits: Limits,
     clock: Callable[[], int],
 ) -> OpenedPolicy[B]:
-    """Open a policy as `PolicyKind.open_proven`; what needs no device is checked first."""
+    """Open a policy, see `PolicyKind.open_proven`; checks without a device come first."""
     rows = kind.golden_rows(bundle)
     kind.require_enough(bundle, rows)
     opened = kind.open(request, request.backend_options, bundle, limits, clock)
@@ -78,10 +78,10 @@ def open_with_parity(
 
 
 def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: Rows) -> None:
-    """Raise unless opened models compute here what the bundle's golden rows say.
+    """Raise unless opened models reproduce the bundle's golden rows here.
 
     Args:
-        kind: Of the policy.
+        kind: Kind of the policy.
         bundle: Has the limits.
         models: Opened; their arrays are overwritten.
         rows: The golden rows of the bundle.
@@ -95,7 +95,7 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
     if failed := [check for check in checks if not check]:
         raise BackendError(
             "\n".join(
-                f"{place}: on {models.name}: {check}; the policy is not the same function here: "
+                f"{place}: on {models.name}: {check}; the model computes another function here: "
                 "make the model files or the golden rows again"
                 for check in failed
             )

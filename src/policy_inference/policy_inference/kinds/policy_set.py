@@ -34,12 +34,12 @@ from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Switching:
-    """How a set that can run is switched between its states.
+    """Switches a set between its states.
 
     Attributes:
-        bundle: Of the set.
-        policy_set: What the controller runs.
-        requests: What may be asked of it.
+        bundle: Bundle of the set.
+        policy_set: The set in the controller.
+        requests: Requests to it.
     """
 
     bundle: SetBundle
@@ -51,7 +51,7 @@ class Switching:
         return self.policy_set.report
 
     def go_on(self, now_ns: int) -> None:
-        """Go on with the way back, or begin it in silence; a refusal is kept for the log."""
+        """Continue the way back, or begin it when commands stop; a refusal is kept for the log."""
         try:
             self.requests.tick(now_ns)
         except RefusedError as error:
@@ -64,7 +64,7 @@ class Switching:
 
 
 class SetKind:
-    """What is special about policy sets: their members are proven when they are opened."""
+    """The kind of policy sets; their members are verified when they are opened."""
 
     bundle = SetBundle
 
@@ -153,7 +153,7 @@ class SetKind:
     def open_proven(
         self, request: OpenRequest, bundle: SetBundle, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[SetBundle]:
-        """Open a set beside a policy that runs: `open` proves its members anyway."""
+        """Open a set beside a running policy: `open` verifies its members anyway."""
         return self.open(request, request.backend_options, bundle, limits, clock)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine has (drivers, clocks, sensors, Python packages), and findings about it."""
+"""Drivers, clocks, sensors and Python packages of a machine, and findings about it."""
 
 from __future__ import annotations
 
@@ -16,70 +16,70 @@ from pathlib import Path
 
 
 class Severity(str, Enum):
-    """What a finding means for running a policy."""
+    """Meaning of a finding for running a policy."""
 
     OK = "ok"
     WARNING = "warning"
-    """It runs, but not as it should."""
+    """It runs, but with limitations."""
     ERROR = "error"
     """It does not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
-    """What it is, such as ``librknnrt.so``."""
+    """Name of the checked item, such as ``librknnrt.so``."""
     found: str
-    """What was found, with versions and units."""
+    """Result, with versions and units."""
     severity: Severity = Severity.OK
     remedy: str = ""
-    """What was expected and what to do; empty where all is well."""
+    """Expectation and remedy; empty if there is no problem."""
 
     @classmethod
     def warning(cls, name: str, found: str, remedy: str) -> Finding:
-        """Return one of something that runs, but not as it should."""
+        """Return a finding for something that runs, but with limitations."""
         return cls(name=name, found=found, severity=Severity.WARNING, remedy=remedy)
 
     @classmethod
     def error(cls, name: str, found: str, remedy: str) -> Finding:
-        """Return one of something that does not run."""
+        """Return a finding for something that does not run."""
         return cls(name=name, found=found, severity=Severity.ERROR, remedy=remedy)
 
 
 class Machine:
-    """The files under one root, which is another folder than `/` only in tests."""
+    """The files under one root, which is `/` except in tests."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
         self._found: dict[str, list[Path]] = {}
 
     def path(self, path: str) -> Path:
-        """Return where an absolute path lies under the root."""
+        """Return an absolute path under the root."""
         return self.root / path.lstrip("/")
 
     def glob(self, pattern: str) -> list[Path]:
         """Return the files that match an absolute pattern, sorted.
 
-        Looked for once: what drivers bring stays, and a node's status asks again and again.
+        Cached: driver files do not change, and a node's status asks repeatedly.
         """
         if pattern not in self._found:
             self._found[pattern] = sorted(self.root.glob(pattern.lstrip("/")))
         return self._found[pattern]
 
     def exists(self, path: str) -> bool:
-        """Whether something is there, also where it may not be read."""
+        """Return true if something exists, also if it is not readable."""
         return os.path.lexists(self.path(path))
 
     def may_use(self, file: Path) -> bool:
-        """Whether this user may open a device file for reading and writing."""
+        """Return true if this user may open a device file for reading and writing."""
         return os.access(file, os.R_OK | os.W_OK)
 
     def text(self, path: str | Path) -> str | None:
-        """Return what a file holds, stripped; None where it is absent or may not be read.
+        """Return the content of a file, stripped; None if it is missing or unreadable.
 
-        Device trees end their texts with a NUL, which is dropped.
+        Device tree texts end with NUL, which is removed.
         """
         file = self.path(path) if isinstance(path, str) else path
         try:
@@ -88,7 +88,7 @@ class Machine:
             return None
 
     def cpu_model(self) -> str | None:
-        """Return the processor's name; None on a kind that reports none, as ARM."""
+        """Return the processor's name; None if it reports none, as on ARM."""
         found = re.search(r"^model name\s*: (.*)$", self.text("/proc/cpuinfo") or "", re.MULTILINE)
         return found[1] if found else None
 
@@ -99,12 +99,12 @@ class Machine:
         return frozenset(flags.partition(":")[2].split())
 
     def number(self, path: str | Path) -> float | None:
-        """Return the number that a file holds; None where it holds none."""
+        """Return the number in a file, or None."""
         return number_in(self.text(path) or "")
 
 
 def number_in(text: str) -> float | None:
-    """Return the finite number that a text from elsewhere states; None where it states none."""
+    """Return the finite number in a text from elsewhere, or None."""
     try:
         value = float(text)
     except ValueError:
@@ -113,12 +113,12 @@ def number_in(text: str) -> float | None:
 
 
 def module_found(name: str) -> bool:
-    """Whether the files of a top-level module are there; it is not imported."""
+    """Return true if the files of a top-level module exist; it is not imported."""
     return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None
 
 
 def installed_version(*distributions: str) -> str | None:
-    """Return the version of the first of some distributions that is installed."""
+    """Return the version of the first installed distribution."""
     for name in distributions:
         try:
             return metadata.version(name)
@@ -130,7 +130,7 @@ def installed_version(*distributions: str) -> str | None:
 def parse_version(text: str) -> tuple[int, ...]:
     """Return the numbers of the first version in a text: (2, 5, 0) of `rknn-toolkit2 2.5.0`.
 
-    Empty where there is none.
+    Empty if the text has none.
     """
     found = re.search(r"(?<![\w.])v?([0-9]{1,9}(?:\.[0-9]{1,9})+)(?![0-9])", text)
     return tuple(map(int, found[1].split("."))) if found else ()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 environment of this shell, looked at without starting ROS."""
+"""Checks of this shell's ROS 2 environment, without starting ROS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_core.errors import PolicyError, did_you_mean
 from policy_inference.machine.machine import Finding, Machine, module_found
 
 _LAST_DOMAIN = 101
-"""Beyond it, DDS's ports meet those that Linux hands out to others (ROS 2: About-Domain-ID)."""
+"""Beyond it, DDS ports overlap with Linux's ephemeral ports (ROS 2: About-Domain-ID)."""
 _LAUNCH_FILES = (
     "act_bpu.launch.py",
     "act_policy.launch.py",
@@ -29,7 +29,7 @@ _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _DEFAULT_RMW = "rmw_fastrtps_cpp"
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 _CHOICES = (_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
-"""Variables by which a user chooses which computers find the nodes."""
+"""Variables by which a user chooses the computers that discover the nodes."""
 _FAST_DDS = (
     "FASTRTPS_DEFAULT_PROFILES_FILE",
     "FASTDDS_DEFAULT_PROFILES_FILE",
@@ -41,14 +41,14 @@ _ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 
 def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what nodes that are started from this shell will find."""
+    """Yield the environment of nodes that are started from this shell."""
     distribution = environment.get("ROS_DISTRO")
     if not distribution or not module_found("rclpy"):
         rclpy = "there" if module_found("rclpy") else "not found"
         yield Finding.warning(
             "distribution",
             f"{distribution or 'none'}, rclpy {rclpy}",
-            "source ROS 2's setup.bash; without it only what needs no ROS runs",
+            "source ROS 2's setup.bash; without it only commands that need no ROS run",
         )
         return
     yield Finding(name="distribution", found=distribution)
@@ -66,12 +66,12 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
 def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a launch file sets for the nodes of a robot.
 
-    A robot that exists in this computer only is found by this computer only, unless the user has
+    For an emulated or simulated robot, discovery is limited to this computer, unless the user has
     chosen. Humble does not know the variable, and ignores it.
 
     Args:
         robot: Value of the launch argument `robot`.
-        environment: Variables that are set; an empty one counts as not set.
+        environment: Environment variables; an empty one counts as not set.
     """
     if robot not in _ON_THIS_COMPUTER or any(environment.get(name) for name in _CHOICES):
         return {}
@@ -79,19 +79,19 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
 
 
 def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables with which Fast DDS uses UDP alone, unless the user has configured it.
+    """Return the variables that limit Fast DDS to UDP, unless the user has configured it.
 
-    Over shared memory, the first message to a process that joins may wait 0.33 s for its port, and
-    every `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST
+    With shared memory, the first message to a new process may wait 0.33 s for its port, and every
+    `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST
     `rmw_fastrtps` always adds shared memory, so a profile with the same reach replaces that range.
 
     Args:
-        environment: Variables that are set, before the first node of this process is made.
+        environment: Environment variables, before the first node of this process is created.
     """
     rmw = environment.get("RMW_IMPLEMENTATION") or _DEFAULT_RMW
     if not rmw.startswith("rmw_fastrtps") or any(environment.get(name) for name in _FAST_DDS):
         return {}
-    # Humble and Jazzy know the first name alone; from Kilted on every process warns of it.
+    # Humble and Jazzy know the first name only; from Kilted on every process warns about it.
     profiles = _FAST_DDS[environment.get("ROS_DISTRO", "jazzy") not in ("humble", "jazzy")]
     if environment.get("ROS_LOCALHOST_ONLY") != "1" and environment.get(_RANGE) != "LOCALHOST":
         return {profiles: str(_PROFILES / "fast_dds_udp.xml")}
@@ -115,12 +115,12 @@ def require_port(text: str) -> int:
 
 
 def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.argv) -> None:
-    """Check the arguments of a launch file; `ros2 launch` ignores those that it does not declare.
+    """Check the arguments of a launch file; `ros2 launch` ignores undeclared ones.
 
     Args:
         known: Names of the arguments that the suite's launch file declares.
-        words: Of the command line. Where it names another launch file, which includes
-            ours, its arguments are not known here and nothing is checked.
+        words: Words of the command line. If it names another launch file, which includes ours, its
+            arguments are unknown here and nothing is checked.
     """
     if not any(Path(word).name in _LAUNCH_FILES for word in words):
         return
@@ -133,7 +133,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
 
 def require_joystick_package(environment: Mapping[str, str]) -> None:
-    """Raise PolicyError unless the package with the joystick's node is installed."""
+    """Raise PolicyError unless the package of the joystick node is installed."""
     if not _is_installed("joy", environment):
         distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
         raise PolicyError(
@@ -144,7 +144,7 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
 
 
 def _is_installed(package: str, environment: Mapping[str, str]) -> bool:
-    """Return whether the index in which each package is marked has this one."""
+    """Return true if the ament index has this package."""
     folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
     return any(
         (folder / "share/ament_index/resource_index/packages" / package).exists()
@@ -186,7 +186,7 @@ def _domain(environment: Mapping[str, str]) -> Finding:
 
 
 def _reach(environment: Mapping[str, str]) -> Finding:
-    """Say which computers find the nodes; ROS_LOCALHOST_ONLY is the older variable and wins."""
+    """Report which computers discover the nodes; the older ROS_LOCALHOST_ONLY has priority."""
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
     asked = environment.get(_RANGE) or "SUBNET"
     if asked not in _RANGES:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where and how threads run: their cores, real-time priority, memory that stays.
+"""Scheduling of threads: cores, real-time priority, locked memory.
 
-What the kernel refuses is a warning that says why and what to do; the caller goes on all the same.
-Each warning begins with `option`, which names what the user has set.
+A refusal of the kernel becomes a warning with reason and remedy; the caller continues anyway. Each
+warning begins with `option`, which names the user's setting.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any
 from policy_core.errors import PolicyError
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
-"""Of mlockall(2), the same on x86 and ARM."""
+"""Flags of mlockall(2), the same on x86 and ARM."""
 _HIGHEST_CORE = 1023
-"""No board or PC has more; whether this machine has them is the kernel's to say."""
+"""No board or PC has more; the kernel checks if this machine has them."""
 THIS_THREAD = (0,)
-"""The calling thread, as the kernel's calls name it."""
+"""The calling thread, for kernel calls."""
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
-    """Read cores as taskset and systemd write them: `4-7`, `0,2`."""
+    """Parse cores as in taskset and systemd: `4-7`, `0,2`."""
     chosen = set[int]()
     for part in text.split(","):
         ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
@@ -44,23 +44,22 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 
 def list_threads(process: int) -> tuple[int, ...]:
-    """Return the threads that a process has now; none of one that has ended."""
+    """Return the present threads of a process; empty if it has ended."""
     with suppress(OSError):
         return tuple(int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir())
     return ()
 
 
 def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list[str]:
-    """Keep a thread, and those that it starts later, on some cores.
+    """Bind a thread, and those that it starts later, to some cores.
 
     Args:
         cores: Numbers of the cores.
-        option: What the user has set.
-        thread: What the kernel calls the thread; 0 for the calling one. Nothing is said of one
-            that has ended.
+        option: The user's setting.
+        thread: Kernel id of the thread; 0 for the calling one. A thread that has ended is ignored.
 
     Returns:
-        What went wrong, with the remedy.
+        Warnings, with the remedy.
     """
     named = ",".join(map(str, cores))
     try:
@@ -87,20 +86,20 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
 def set_realtime_priority(
     priority: int, option: str, threads: Iterable[int] = THIS_THREAD
 ) -> list[str]:
-    """Run threads, and no others, before all that are not real-time (SCHED_FIFO).
+    """Give these threads real-time priority (SCHED_FIFO), not inherited by others.
 
     Args:
-        priority: 1 to 99; 0 gives it up.
-        option: What the user has set.
-        threads: What the kernel calls them; those that have ended are left out.
+        priority: 1 to 99; 0 for normal scheduling.
+        option: The user's setting.
+        threads: Kernel ids of the threads; those that have ended are ignored.
 
     Returns:
-        What went wrong, with the remedy.
+        Warnings, with the remedy.
     """
     policy = os.SCHED_FIFO if priority else os.SCHED_OTHER
     try:
         for thread in threads:
-            # With RESET_ON_FORK no thread or process that this one starts competes with it.
+            # With RESET_ON_FORK, threads and processes that this one starts do not inherit it.
             with suppress(ProcessLookupError):
                 os.sched_setscheduler(
                     thread, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
@@ -117,13 +116,13 @@ def set_realtime_priority(
 
 
 def lock_memory(option: str) -> list[str]:
-    """Keep all pages of this process in memory, the later ones as well: mlockall(2).
+    """Lock all present and future pages of this process in memory: mlockall(2).
 
     Args:
-        option: What the user has set.
+        option: The user's setting.
 
     Returns:
-        What went wrong, with the remedy.
+        Warnings, with the remedy.
     """
     if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return []
@@ -138,15 +137,15 @@ def lock_memory(option: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealTime:
-    """What a node asks of the machine for its control thread; by default nothing.
+    """Scheduling that a node requests for its control thread; by default nothing.
 
     Attributes:
-        priority: Of the control thread, 1 to 99; 0: none. All other threads of the process, and
-            of those that its models run in, get the one below: whichever holds the interpreter, a
-            lock of the middleware or the model keeps the control thread waiting, and must not
-            itself wait for the rest of the machine meanwhile.
-        cpus: Cores that the control thread keeps to; empty: all.
-        lock_memory: Whether pages stay in memory.
+        priority: Priority of the control thread, 1 to 99; 0 for none. All other threads of the
+            process, and those of its models' processes, get the priority below: the control thread
+            may wait for any of them (GIL, middleware lock, model), so they must not wait for the
+            rest of the machine.
+        cpus: Cores of the control thread; empty for all.
+        lock_memory: True to lock pages in memory.
     """
 
     priority: int = 0
@@ -155,7 +154,7 @@ class RealTime:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> RealTime:
-        """Return what the parameters `realtime.*` ask for."""
+        """Return the request of the parameters `realtime.*`."""
         text = values["realtime.cpus"]
         try:
             cpus = parse_cpus(text) if text else ()
@@ -168,11 +167,11 @@ class RealTime:
         )
 
     def apply(self, control: int, processes: Iterable[int]) -> list[str]:
-        """Apply it; return what was refused, with the remedy.
+        """Apply it; return the refusals, with the remedy.
 
         Args:
-            control: What the kernel calls the control thread.
-            processes: Those that it depends on, its own among them.
+            control: Kernel id of the control thread.
+            processes: Processes that it depends on, including its own.
         """
         refused = lock_memory("realtime.lock_memory") if self.lock_memory else []
         if self.cpus:
@@ -190,7 +189,7 @@ class RealTime:
         return refused
 
     def granted(self, refused: Sequence[str]) -> list[str]:
-        """Return what was asked for and is not among the refusals of `apply`, with its value."""
+        """Return the requested settings, with values, without the refusals of `apply`."""
         asked = {
             "realtime.priority": str(self.priority or ""),
             "realtime.cpus": ",".join(map(str, self.cpus)),
@@ -203,7 +202,7 @@ class RealTime:
         ]
 
     def release(self, processes: Iterable[int]) -> None:
-        """Give the priority up: what is done without a control thread is not urgent."""
+        """Drop the priority: work without a control thread is not urgent."""
         if self.priority:
             threads = [thread for process in processes for thread in list_threads(process)]
             set_realtime_priority(0, "realtime.priority", threads)

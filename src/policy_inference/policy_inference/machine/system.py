@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer: system, processor, memory, and what a control loop may ask of them."""
+"""The computer: system, processor, memory, and their suitability for a control loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 
 
 def examine_system(machine: Machine) -> Iterator[Finding]:
-    """Yield what the computer is, and what slows a control loop down."""
+    """Yield a description of the computer, and anything that slows a control loop down."""
     yield Finding(
         name="system",
         found=f"{release() or 'unknown'}, Linux {platform.release()}, {platform.machine()}",
@@ -29,7 +29,7 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
     if in_container(machine):
         yield Finding(
             name="container",
-            found="yes: devices and libraries of the host are those that it was started with",
+            found="yes: it has only the host devices and libraries that it was started with",
         )
     yield _python()
     yield _processor(machine)
@@ -39,7 +39,7 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
 
 def board(machine: Machine) -> str | None:
     """Return the name of board or computer."""
-    # The first where there is a device tree, the second where there is firmware of a PC.
+    # The first exists with a device tree, the second with PC firmware.
     return (
         machine.text("/proc/device-tree/model")
         or machine.text("/sys/class/dmi/id/product_name")
@@ -55,7 +55,7 @@ def release() -> str | None:
 
 
 def describe_system(machine: Machine) -> dict[str, str | None]:
-    """Return versions and hardware by name, nothing that names a user; None for what is unknown."""
+    """Return versions and hardware by name, without user names; None if unknown."""
     return {
         "policy_inference": installed_version("policy_inference"),
         "python": platform.python_version(),
@@ -72,7 +72,7 @@ def describe_system(machine: Machine) -> dict[str, str | None]:
 
 
 def in_container(machine: Machine) -> bool:
-    """Whether this is a container of Docker or Podman."""
+    """Return true in a container of Docker or Podman."""
     return any(map(machine.exists, _CONTAINERS))
 
 
@@ -99,7 +99,7 @@ def _processor(machine: Machine) -> Finding:
 
 
 def _load() -> Finding:
-    """Return how many threads want to run per core."""
+    """Return the number of runnable threads per core."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     found = f"load {load:.1f} in the last minute, {cores} cores"
     if load <= cores:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Telemetry: read safely, on a thread of its own, and searched for the cause of slow inferences."""
+"""Telemetry: robust reads on a separate thread, and likely causes of slow inferences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policy_inference.machine.machine import Finding, Machine, number_in
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
 _GUESTS = 8
-"""Place of `guest` in psutil's times, which are part of `user` already (proc_stat(5))."""
+"""Index of `guest` in psutil's times, which are included in `user` (proc_stat(5))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,10 @@ class DeviceClock:
     """The clock of a device under the kernel's devfreq.
 
     Attributes:
-        frequency_mhz: At present.
-        highest_mhz: That the device has.
-        lowest_allowed_mhz, highest_allowed_mhz: Between these the governor may choose.
-        governor: Name of what chooses.
+        frequency_mhz: Present frequency.
+        highest_mhz: Highest frequency of the device.
+        lowest_allowed_mhz, highest_allowed_mhz: Range of the governor.
+        governor: Name of the governor.
     """
 
     frequency_mhz: float
@@ -38,13 +38,13 @@ class DeviceClock:
 
     @property
     def is_held_high(self) -> bool:
-        """Whether nothing but heat lowers it."""
+        """True if only overheating lowers it."""
         fixed = self.governor == "performance" or self.lowest_allowed_mhz >= self.highest_mhz
         return fixed and self.highest_allowed_mhz >= self.highest_mhz
 
 
 def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
-    """Return the clock of a folder of devfreq; None where there is none, or it cannot be read.
+    """Return the clock of a devfreq folder, or None.
 
     Files and units: Linux, Documentation/ABI/testing/sysfs-class-devfreq, Hz.
     """
@@ -77,12 +77,12 @@ def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
 def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
     """Return the clock of the core that a thread of this process last ran on, as telemetry.
 
-    Nothing where it cannot be read, as in many virtual machines. Files and units: Linux,
+    Empty if it is unreadable, as in many virtual machines. Files and units: Linux,
     Documentation/admin-guide/pm/cpufreq.rst, kHz; the core is field 39 of proc_pid_stat(5).
 
     Args:
-        machine: Where the kernel's files are.
-        thread: Its number in the kernel.
+        machine: Root of the kernel's files.
+        thread: Kernel id of the thread.
     """
     _, _, fields = (machine.text(f"/proc/self/task/{thread}/stat") or "").rpartition(")")
     core = next(iter(fields.split()[36:37]), "")  # the first one after the name is field 3
@@ -100,12 +100,12 @@ def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
 
 
 def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, str]:
-    """Return the highest temperature of the thermal zones of a device as its telemetry.
+    """Return the highest temperature of a device's thermal zones as telemetry.
 
     Files and units: Linux, Documentation/ABI/testing/sysfs-class-thermal, millidegrees.
 
     Args:
-        machine: Where the kernel's files are.
+        machine: Root of the kernel's files.
         device: Name of the device in the key.
         types: Parts of the zones' types, in lower case.
     """
@@ -118,18 +118,18 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
 
 
 def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
-    """Return the highest of some temperatures as telemetry; a sensor that is off has none."""
+    """Return the highest temperature as telemetry; a disabled sensor reports none."""
     known = [value for value in millidegrees if value is not None and value > 0]
     return {f"{device}_temperature_c": f"{max(known) * 1e-3:.1f}"} if known else {}
 
 
 def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[Finding]:
-    """Return the finding about a device's clock; none where the clock is not known.
+    """Return the finding about a device's clock; empty if the clock is unknown.
 
     Args:
-        device: As in the finding's name: `NPU`.
+        device: Device in the finding's name: `NPU`.
         clock: The clock.
-        remedy: What holds it at its highest frequency.
+        remedy: Remedy that keeps it at its highest frequency.
     """
     if clock is None:
         return []
@@ -149,9 +149,9 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
 
 
 class Host:
-    """Reads how busy the processor is, how much memory is available, and how hot the processor is.
+    """Reads processor load, available memory and processor temperature.
 
-    psutil reads no thermal zones where the kernel has other sensors, as on a Jetson: they are read
+    psutil skips thermal zones if the kernel has other sensors, as on a Jetson, so they are read
     here.
     """
 
@@ -168,7 +168,7 @@ class Host:
         }
 
     def _load(self) -> dict[str, str]:
-        # psutil.cpu_percent would count since the last call in this thread, by any other code too.
+        # psutil.cpu_percent counts since the last call in this thread, also by other code.
         before, self._times = self._times, psutil.cpu_times()
         spent = [now - then for now, then in zip(self._times, before, strict=True)]
         total = sum(spent[:_GUESTS])
@@ -177,10 +177,11 @@ class Host:
 
 
 _SILENT_S = 3.0
-"""A read that takes so long is reported; those of a healthy device take milliseconds."""
+"""A read of this duration is reported; a healthy device takes milliseconds."""
 _LEAVE_WITHIN_S = 0.2
 _LOW_CLOCK, _BUSY_PERCENT, _HOT_C, _PREEMPTED = 0.9, 90.0, 85.0, 20
-"""Of the highest frequency; load; temperature near which the boards lower their clocks.
+"""Share of the highest frequency; load; temperature near which boards lower their clocks;
+preemptions.
 
 Trip points: 85 degrees on RK3588 (Linux, rk3588-base.dtsi), 95 on RDK S100 (rdk_s_doc).
 """
@@ -191,14 +192,14 @@ UNKNOWN = (
 
 
 def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], str]:
-    """Read telemetry; a failure is returned as text, and never raised.
+    """Read telemetry; return a failure as text, never raise.
 
     Args:
-        read: Reads values by name, with the unit in the name. It may belong to another package,
-            and return or raise anything.
+        read: Reads values by name, with the unit in the name. As code of another package, it may
+            return or raise anything.
 
     Returns:
-        The values whose name and value are text, and what was wrong; empty where nothing was.
+        The values whose name and value are text, and the problem; may be empty.
     """
     try:
         found = [*dict(read()).items()]
@@ -210,18 +211,18 @@ def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], 
 
 
 def _is_text(value: object) -> bool:
-    """Return whether it is text that a message can carry: half a surrogate pair cannot."""
+    """Return true for text that a message can carry: half a surrogate pair cannot."""
     return type(value) is str and value.isprintable()
 
 
 class TelemetryReader:
-    """Reads on request, on a thread of its own: a driver's file that hangs delays nothing else."""
+    """Reads on request, on a separate thread, so that a hanging driver delays nothing else."""
 
     def __init__(self, sources: Mapping[str, Callable[[], Mapping[str, str]]]) -> None:
         """Start the thread, which waits to be asked.
 
         Args:
-            sources: What reads values, by its name in messages.
+            sources: Readers of values, by their names in messages.
         """
         self._sources = sources
         self._asked, self._closed = threading.Event(), False
@@ -232,10 +233,10 @@ class TelemetryReader:
         self._thread.start()
 
     def look(self) -> tuple[dict[str, str], list[str]]:
-        """Return the newest values and what is wrong with them, and ask for newer ones.
+        """Return the newest values and their problems, and request newer ones.
 
-        There are no values while a read takes longer than some seconds. A problem that the last
-        look returned is not returned again. Never blocks.
+        There are no values while a read takes longer than a few seconds. A problem already returned
+        by the last call is not repeated. Never blocks.
         """
         found, problems = self._look()
         new = [text for text in problems if text not in self._reported]
@@ -255,7 +256,7 @@ class TelemetryReader:
         self._newest = {}, []
 
     def close(self) -> None:
-        """End the thread; one that hangs is left behind."""
+        """Stop the thread; one that hangs is left behind."""
         self._closed = True
         self._asked.set()
         self._thread.join(_LEAVE_WITHIN_S)
@@ -278,10 +279,10 @@ class TelemetryReader:
 
 
 def likely_causes(telemetry: Mapping[str, str]) -> str:
-    """Return likely causes of slow inferences, and the command that examines further.
+    """Return likely causes of slow inferences, and the command for further checks.
 
     Args:
-        telemetry: Of machine and device, with the unit in the key.
+        telemetry: Telemetry of machine and device, with the unit in the key.
     """
     found = (
         "; ".join(
@@ -324,6 +325,6 @@ def _preemptions(telemetry: Mapping[str, str]) -> Iterator[str]:
 
 def _values(telemetry: Mapping[str, str], unit: str) -> Iterator[tuple[str, float]]:
     for key, value in telemetry.items():
-        # A back end of another package may have words where numbers are expected.
+        # A backend of another package may return words instead of numbers.
         if key.endswith(unit) and (number := number_in(value)) is not None:
             yield key[: -len(unit)], number

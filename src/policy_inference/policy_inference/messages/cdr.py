@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values from the wire: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
+"""Serialised values: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
 
-Values come in the order of the message's definition, each aligned to its size, counted from behind
-the four bytes that name the encoding. Readers return what they read and where it ends. Where a
-message is shorter than it says, they raise a ValueError or a struct.error.
+Values are in the order of the message's definition, each aligned to its size, counted after the
+four bytes that name the encoding. Readers return the value and its end. If a message is shorter
+than it states, they raise a ValueError or a struct.error.
 
-rclpy takes a command apart field by field for each publication: 7 us with warm caches, of which
-`JointCommandWriter` leaves 2.5 us.
+rclpy serialises a command field by field for each publication: 7 us with warm caches, which
+`JointCommandWriter` reduces to 2.5 us.
 """
 
 import struct
@@ -21,21 +21,21 @@ from policy_core.bundle.state_fields import IMU, MOTION_ANCHOR, ODOMETRY, TWIST,
 from policy_core.interfaces import F64
 
 PLAIN_LITTLE_ENDIAN = b"\x00\x01"
-"""What such a message begins with."""
+"""First bytes of such a message."""
 START = 4
-"""Where the first value lies."""
+"""Position of the first value."""
 _COUNT = struct.Struct("<I")
 
 
 def aligned(at: int, size: int) -> int:
-    """Return the first place from `at` on where a value of this size may lie."""
+    """Return the first position from `at` on that is aligned for a value of this size."""
     return at + (START - at) % size
 
 
 def end_of_string(data: bytes | bytearray, at: int) -> int:
     length, at = _read_count(data, at)
     end = at + length
-    # A slice would be cut off without a word, and its reader remember half a string.
+    # A slice would be silently truncated, and its reader would keep half a string.
     if end > len(data):
         raise ValueError(f"a string of {length} bytes at {at} of {len(data)}")
     return end
@@ -56,14 +56,14 @@ def read_strings(data: bytes, at: int) -> tuple[list[str], int]:
 
 
 def read_bytes(data: bytes, at: int) -> memoryview:
-    """Return an array of bytes; one that says it is longer than the message is as long as that."""
+    """Return an array of bytes, limited to the length of the message."""
     count, at = _read_count(data, at)
     return memoryview(data)[at : at + count]
 
 
 def read_doubles(data: bytes, at: int) -> tuple[F64, int]:
     """Read an array of float64, as a view of the message."""
-    # As `_read_count` and `aligned`, without the calls: this is most of the work.
+    # As `_read_count` and `aligned`, without the calls, which are most of the work.
     at += (START - at) % 4
     (count,) = _COUNT.unpack_from(data, at)
     at += 4
@@ -85,9 +85,9 @@ _ROWS, _DOUBLE = 6, 8
 
 
 class JointCommandWriter:
-    """Fills one serialised policy_msgs/JointCommand again and again.
+    """Fills one serialised policy_msgs/JointCommand repeatedly.
 
-    What never changes, names and `valid_for`, is written once; all padding is zero.
+    The constant parts, names and `valid_for`, are written once; all padding is zero.
     """
 
     def __init__(self, names: Sequence[str], valid_for_ns: int) -> None:
@@ -102,7 +102,7 @@ class JointCommandWriter:
             _append_count(message, len(names))
             message += bytes(aligned(len(message), _DOUBLE) - len(message) + _DOUBLE * len(names))
         self._message, row = message, _DOUBLE * (1 + len(names))
-        # Each array is a count and its numbers, which are aligned to 8: one row after the other.
+        # Each array is a count and its numbers, aligned to 8: one row after the other.
         first = len(message) - _ROWS * row + _DOUBLE
         self._block: F64 = np.ndarray((_ROWS, len(names)), "<f8", message, first, (row, _DOUBLE))
 
@@ -127,13 +127,13 @@ def _append_count(message: bytearray, count: int) -> None:
 
 
 class WireLayout(NamedTuple):
-    """How a message of strings and then float64 numbers alone lies on the wire.
+    """Serialised layout of a message with only strings followed by float64 numbers.
 
     Attributes:
-        is_stamped: Whether it begins with a stamp.
-        strings: How many strings precede the numbers.
-        size: How many numbers there must be.
-        places: The message, with the place of each number instead of the number.
+        is_stamped: True if it begins with a stamp.
+        strings: Number of strings before the numbers.
+        size: Required number of numbers.
+        places: The message, with the index of each number instead of the number.
     """
 
     is_stamped: bool
@@ -161,8 +161,8 @@ def _twist(first: int) -> SimpleNamespace:
     return SimpleNamespace(linear=_vector(first), angular=_vector(first + 3))
 
 
-# Covariances have 9 numbers in an Imu and 36 in an Odometry. What follows the angular velocity of
-# an Imu is not looked at.
+# Covariances have 9 numbers in an Imu and 36 in an Odometry. The rest of an Imu after the angular
+# velocity is ignored.
 LAYOUTS: Mapping[str, WireLayout] = {
     IMU.types[0]: WireLayout(
         True, 1, 16, SimpleNamespace(orientation=_rotation(0), angular_velocity=_vector(4 + 9))

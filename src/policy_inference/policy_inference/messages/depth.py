@@ -16,22 +16,22 @@ from policy_core.errors import RobotError
 
 RAW_DEPTH = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 _KINDS = {"16UC1": "u2", "32FC1": "f4"}
-"""Of a pixel, by encoding: uint16 in mm, float32 in m (REP 118)."""
+"""Pixel type by encoding: uint16 in mm, float32 in m (REP 118)."""
 _HEADER = struct.Struct("<i2f")
-"""Of compressedDepth: format, then the two parameters of inverse depths."""
+"""Header of compressedDepth: format, then the two parameters of inverse depths."""
 _PNG = b"\x89PNG"
 
 
 def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
-    """Return a depth image [height, width]; a raw one shares the memory of the message.
+    """Return a depth image [height, width]; an uncompressed one shares the message's memory.
 
     Args:
         message: sensor_msgs/Image as 16UC1 (mm) or 32FC1 (m), or sensor_msgs/CompressedImage of
             compressedDepth in PNG.
-        size: Height and width of the contract.
+        size: Height and width in the contract.
 
     Returns:
-        uint16 in mm, 0: not known; or float32 in m, NaN: not known.
+        uint16 in mm, 0 if unknown; or float32 in m, NaN if unknown.
 
     Raises:
         RobotError: The encoding or the size differs, or data is missing.
@@ -67,7 +67,7 @@ def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
             "camera's parameter `format` of compressedDepth to png"
         )
     try:
-        # Pillow checks the sums of a file's parts only where it is asked to.
+        # Pillow verifies a file's checksums only on request.
         Pillow.open(io.BytesIO(content), formats=["PNG"]).verify()
         with Pillow.open(io.BytesIO(content), formats=["PNG"]) as image:
             _require_size((image.height, image.width), size)
@@ -76,9 +76,9 @@ def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
             pixels = np.asarray(image, dtype=np.uint16)
     except RobotError:
         raise
-    # Which exception depends on the byte that is wrong.
+    # The type of exception depends on the damaged byte.
     except Exception as error:
-        raise RobotError(f"expected a whole PNG, found a broken one: {error}") from error
+        raise RobotError(f"expected a complete PNG, found a damaged one: {error}") from error
     if kind == "u2":
         return pixels
     _, scale, offset = _HEADER.unpack_from(data)

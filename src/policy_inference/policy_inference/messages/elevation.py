@@ -14,24 +14,25 @@ from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap
 
 COLUMN_MAJOR, ROW_MAJOR = "column_index", "row_index"
-"""Label of the outer dimension of a layer, by how its cells lie."""
+"""Label of the outer dimension of a layer, which defines the order of its cells."""
 _SMALLEST_TURN, _SMALLEST_CELL_M = 1e-3, 1e-4
 _FLOAT32 = 7
-"""Of sensor_msgs/PointField."""
+"""Value in sensor_msgs/PointField."""
 
 
 def read_elevation(message: Any, layer: str) -> ElevationMap:
-    """Return a layer of a map; it shares the memory of the message.
+    """Return a layer of a map; it shares the message's memory.
 
-    The layout is that of grid_map: the first cell is at the largest x and y, a row is one x, and
-    the start indices say which cell that is in the memory, which is used as a ring.
+    The layout is that of grid_map: the first cell is at the largest x and y, a row has one x, and
+    the start indices locate the first cell in memory, which is a ring buffer.
 
     Args:
         message: grid_map_msgs/GridMap, or an object with the same attributes.
         layer: Name of the layer with the heights, m.
 
     Raises:
-        RobotError: The layer is missing, its size is not that of the map, or the map is turned.
+        RobotError: The layer is missing, its size differs from that of the map, or the map is
+            rotated.
     """
     layers = list(message.layers)
     if layer not in layers:
@@ -68,7 +69,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
             f"its resolution, found {rows} x {columns}"
         )
     if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
-        raise RobotError("expected a map that is not turned in its frame, found one that is")
+        raise RobotError("expected a map without rotation in its frame, found a rotated one")
     start = message.outer_start_index, message.inner_start_index
     if not (start[0] < rows and start[1] < columns):
         raise RobotError(f"expected start indices within {rows} x {columns}, found {start}")
@@ -81,15 +82,15 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
 
 
 def sampled_heights(message: Any, count: int) -> F64:
-    """Return the heights of points that another program has sampled [count], m.
+    """Return the heights of points sampled by another program [count], m.
 
     Args:
-        message: sensor_msgs/PointCloud2, whose z they are, or std_msgs/Float32MultiArray; in the
-            order of the contract, ground over the frame of the scan, NaN where it is not known.
-        count: How many the contract has.
+        message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray; in the
+            order of the contract, ground above the frame of the scan, NaN if unknown.
+        count: Number of points in the contract.
 
     Raises:
-        RobotError: There are more or fewer, or z is no float32.
+        RobotError: The number differs, or z is not float32.
     """
     if not hasattr(message, "point_step"):
         heights = np.asarray(message.data, dtype=np.float64)

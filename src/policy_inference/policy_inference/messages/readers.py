@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages into the robot's state: of the joints, of the whole robot, and external vectors.
+"""Conversion of messages to the robot's state: joints, the whole robot, external vectors.
 
-No ROS package is needed: a message is any object with the attributes of the ROS type that the
-reader names, whether rclpy, a decoder of the wire or a reader of bags made it. The native core
-reads the wire itself, by the `plan` of a reader.
+No ROS package is needed: a message is any object with the attributes of the reader's ROS type, from
+rclpy, a decoder or a bag reader. The native core reads serialised messages itself, by the `plan` of
+a reader.
 """
 
 import math
@@ -45,11 +45,11 @@ class JointOrder:
     def take(self, names: Sequence[str], values: F64, out: F64) -> None:
         """Write the values [names] of the contract's joints into `out` [joints].
 
-        Joints that the contract does not know are ignored.
+        Joints that are not in the contract are ignored.
 
         Raises:
-            RobotError: A joint of the contract is missing or named twice, or there are not as
-                many values as names.
+            RobotError: A joint of the contract is missing or named twice, or the number of values
+                differs from that of names.
         """
         if names != self._found:
             self._index = self._indices(names)
@@ -58,7 +58,7 @@ class JointOrder:
             raise RobotError(
                 f"expected {len(self._found)} values, one per name, found {len(values)}"
             )
-        # mode="clip" spares the copy that the bounds check of take(out=) needs.
+        # mode="clip" avoids the copy that the bounds check of take(out=) needs.
         values.take(self._index, None, out, "clip")
 
     def _indices(self, names: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
@@ -81,24 +81,24 @@ IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 
 
 _LONGEST_REASON, _AHEAD_S = 300, 0.1
-"""Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
+"""Longest reason in status and log, in characters; and tolerance for stamps in the future, s."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
-"""Of a JointState, with their names instead of the numbers."""
+"""Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
     require_orientation: "orientation",
     require_pose: "pose",
 }
-"""Names of what a message must give, for the native core."""
+"""Names of required message contents, for the native core."""
 
 
 def velocity_plan(message: str) -> dict[str, Any]:
-    """Return what the native core needs to read velocity commands of a ROS type."""
+    """Return the native core's plan for reading velocity commands of a ROS type."""
     layout = LAYOUTS[message]
     return {"kind": "velocity", **layout.plan(), "places": read_velocity(layout.places)}
 
 
 def stamp_ns(message: Any) -> int | None:
-    """Return the header stamp in ns, None for messages without a header or without a stamp."""
+    """Return the header stamp in ns; None for messages without a header or stamp."""
     of_wire: int | None = getattr(message, "stamp_ns", None)
     if of_wire is not None:
         return of_wire or None
@@ -116,9 +116,10 @@ class JointStateReader:
     def __init__(
         self, names: Sequence[str], state: StateVector, check: JointCheck | None = None
     ) -> None:
-        """Write to `joint_pos`, and `joint_vel` where there is one, in the order of `names`.
+        """Write to `joint_pos`, and to `joint_vel` if it exists, in the order of `names`.
 
-        `check` judges each sample before; None takes what was judged elsewhere, as in recordings.
+        `check` judges each sample first; None for samples that are already judged, as in
+        recordings.
         """
         self._order, self._check = JointOrder(names), check
         self._position, self._velocity = state["joint_pos"], state.get("joint_vel")
@@ -128,7 +129,7 @@ class JointStateReader:
         velocity = None if self._velocity is None else self._read_velocity
         if velocity is not None:
             if len(message.velocity) == 0:
-                raise RobotError("expected velocities, found none; the policy needs them measured")
+                raise RobotError("expected velocities, found none; the policy needs measured ones")
             if len(message.position) != len(message.velocity):
                 raise RobotError(
                     f"expected as many velocities as the {len(message.position)} "
@@ -154,12 +155,12 @@ class JointStateReader:
 
 
 class OtherJointsReader:
-    """sensor_msgs/JointState of joints other than the robot's: a live motion's, a leader's."""
+    """sensor_msgs/JointState of joints other than the robot's: a live motion or a leader arm."""
 
     message = JOINT_STATES.types[0]
 
     def __init__(self, topic: StateTopic, names: Sequence[str], state: StateVector) -> None:
-        """Write to those of the topic's fields that the contract needs, in the order of `names`."""
+        """Write the topic's fields that the contract needs, in the order of `names`."""
         self._order = JointOrder(names)
         self._fields = [
             (field, state[field.name], np.zeros(len(names)))
@@ -185,13 +186,13 @@ class OtherJointsReader:
 
 
 class RobotReader:
-    """A message whose fields are of the whole robot, such as sensor_msgs/Imu."""
+    """A message with fields of the whole robot, such as sensor_msgs/Imu."""
 
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
         self.message = topic.types[0]
         self._needed = [field for field in topic_fields(topic.name) if field.name in state.slices]
         self._required = [field.require for field in self._needed if field.require]
-        # Numbers are packed into the memory of a field in a third of the time of an assignment.
+        # Packing numbers into a field's memory takes a third of the time of an assignment.
         self._fields = [
             (struct.Struct(f"{field.size}d").pack_into, state[field.name].data, field.read)
             for field in self._needed
@@ -199,7 +200,7 @@ class RobotReader:
         ]
 
     def read(self, message: Any) -> None:
-        """Write all of them or none; a message that does not give one of them is refused."""
+        """Write all fields or none; a message without one of them is refused."""
         for require in self._required:
             require(message)
         for write, memory, values in self._fields:
@@ -236,12 +237,12 @@ class VectorReader:
 
 
 class PerceivedReader(VectorReader):
-    """policy_msgs/Perceived: a height scan, or what an encoder makes of a depth image."""
+    """policy_msgs/Perceived: a height scan, or the encoder output for a depth image."""
 
     message, kind = "policy_msgs/msg/Perceived", "perceived"
 
     def read(self, message: Any) -> None:
-        """Write all values; a message that says why there are none is refused."""
+        """Write all values; a message with a reason for missing values is refused."""
         if message.problem:
             raise RobotError(shortened(message.problem))
         data = np.asarray(message.data)
@@ -253,20 +254,20 @@ class PerceivedReader(VectorReader):
 
 
 MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader
-"""Writes one kind of message, of the ROS type `message`, into the state.
+"""Writes messages of the ROS type `message` into the state.
 
-`read` writes nothing where the message does not fit. `plan` returns what the native core needs to
-read the same from the wire.
+`read` writes nothing if the message is invalid. `plan` returns the native core's plan for reading
+the same serialised message.
 """
 
 
 def shortened(reason: str) -> str:
-    """Return a reason in one line of limited length: names in messages are anyone's."""
+    """Return a reason as one line of limited length, since names in messages are untrusted."""
     return " ".join(reason.split())[:_LONGEST_REASON]
 
 
 def require_past(what: str, age_s: float) -> None:
-    """Raise RobotError where a stamp lies ahead of the clock."""
+    """Raise RobotError if a stamp lies ahead of the clock."""
     if age_s < -_AHEAD_S:
         raise RobotError(
             f"{what}: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
@@ -275,7 +276,7 @@ def require_past(what: str, age_s: float) -> None:
 
 
 def message_types(name: str) -> tuple[str, ...]:
-    """Return the ROS types that an input of a joint policy may have, the usual one first."""
+    """Return the accepted ROS types of a joint policy's input, the usual one first."""
     if name in STATE_TOPICS:
         return STATE_TOPICS[name].types
     return ((PerceivedReader if is_perceived(name) else VectorReader).message,)
@@ -287,9 +288,9 @@ def state_reader(
     """Return the reader of an input that is robot state.
 
     Args:
-        name: Of the input.
-        names: The contract's joints in its order, as the robot calls them.
-        state: Where it writes.
+        name: Name of the input.
+        names: The contract's joints in its order, with the robot's names.
+        state: State to write to.
         check: As for `JointStateReader`.
     """
     if name == JOINT_STATES.name:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor messages read straight from the wire, with the attributes that readers use.
+"""Sensor messages decoded from their serialised form, with the attributes that readers use.
 
-rclpy makes a Python object of every part of a message: 40 us for a JointState or an Imu with
-warm caches and 250 us with cold ones, longer than the policy takes. On the wire, and in the
-recordings of it, these messages are CDR, see `messages.cdr`. Another encoding than the plain
-little-endian one is left to whom the caller names: rclpy in a node, a reader of bags elsewhere.
+rclpy creates a Python object for every part of a message: 40 us for a JointState or an Imu with
+warm caches and 250 us with cold ones, longer than the policy takes. On topics, and in recordings of
+them, these messages are CDR, see `messages.cdr`. Encodings other than plain little-endian are left
+to a decoder from the caller: rclpy in a node, a bag reader elsewhere.
 """
 
 import struct
@@ -36,7 +36,7 @@ _SIZE, _BYTE, _STEP = struct.Struct("<2I"), struct.Struct("<B"), struct.Struct("
 _IMU = struct.Struct("<5d64x3d")
 """Orientation, the first entry of its covariance, the others, angular velocity."""
 _COMMAND = struct.Struct("<iIQiIB")
-"""Stamp, sequence, valid_for, mode; names follow, and as many arrays as the next line says."""
+"""Stamp, sequence, valid_for, mode; then names, and the arrays as in the next line."""
 _COMMAND_ARRAYS = 6
 
 
@@ -72,7 +72,7 @@ class Rotation(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class WireMessage:
-    """A message that begins with a header: the received bytes, of which its arrays are views."""
+    """A message that begins with a header: the received bytes, with arrays as views of them."""
 
     wire: bytes
 
@@ -82,14 +82,14 @@ class WireMessage:
 
     @property
     def stamp_ns(self) -> int:
-        """Its stamp, 0 for none; quicker than by its header."""
+        """Its stamp, 0 for none; faster than through its header."""
         sec, nanosec = _STAMP.unpack_from(self.wire, START)
         return int(sec * 1_000_000_000 + nanosec)
 
 
 @dataclass(slots=True, eq=False)
 class WireImu(WireMessage):
-    """What is used of sensor_msgs/Imu; of the covariance only the entry that means "none"."""
+    """The used parts of sensor_msgs/Imu; of the covariance only the entry that means "none"."""
 
     orientation: Rotation
     orientation_covariance: tuple[float]
@@ -98,7 +98,7 @@ class WireImu(WireMessage):
 
 @dataclass(slots=True, eq=False)
 class WireJointState(WireMessage):
-    """What is used of sensor_msgs/JointState."""
+    """The used parts of sensor_msgs/JointState."""
 
     name: list[str]
     position: F64
@@ -123,7 +123,7 @@ class WireJointCommand(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class WireImage(WireMessage):
-    """What is used of sensor_msgs/Image."""
+    """The used parts of sensor_msgs/Image."""
 
     height: int
     width: int
@@ -135,30 +135,30 @@ class WireImage(WireMessage):
 
 @dataclass(slots=True, eq=False)
 class WireCompressedImage(WireMessage):
-    """What is used of sensor_msgs/CompressedImage."""
+    """The used parts of sensor_msgs/CompressedImage."""
 
     format: str
     data: memoryview
 
 
 def make_decoder(message: str, otherwise: Decode) -> Decode | None:
-    """Return what reads messages of a type from the wire, a new one for each stream.
+    """Return a new decoder of a message type, for one stream.
 
     Args:
         message: Name of the ROS type.
-        otherwise: Reads messages of this type in other encodings.
+        otherwise: Decodes messages of this type in other encodings.
 
     Returns:
-        None where the type is not one of those that are read here.
+        None if the type is not supported.
     """
     make = _DECODERS.get(message)
     return make(otherwise) if make else None
 
 
 def peek_stamp_ns(data: bytes) -> int:
-    """Return what a message that begins with a header is stamped with; 0: with nothing.
+    """Return the stamp of a message that begins with a header; 0 for none.
 
-    One that is too short for a stamp has none; what reads it says what is wrong.
+    A message too short for a stamp has none; its reader reports the problem.
     """
     if len(data) < START + _STAMP.size:
         return 0
@@ -169,7 +169,7 @@ def peek_stamp_ns(data: bytes) -> int:
 class _Decoder(ABC):
     """Reads messages of a type; leaves other encodings to `otherwise`.
 
-    What it remembers of a stream, frame or names, is read again only when it changes.
+    The cached parts of a stream, frame or names, are decoded again only when they change.
     """
 
     def __init__(self, otherwise: Decode) -> None:
@@ -233,7 +233,7 @@ class JointCommandDecoder(_Decoder):
 
 
 class ImageDecoder(_Decoder):
-    """Reads sensor_msgs/Image, of which rclpy copies each byte, and before Jazzy one by one."""
+    """Reads sensor_msgs/Image, which rclpy copies, before Jazzy byte by byte."""
 
     def read(self, data: bytes) -> WireImage:
         at = aligned(end_of_string(data, START + _STAMP.size), 4)

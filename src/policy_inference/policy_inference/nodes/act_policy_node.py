@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node that runs a chunk policy such as ACT: cameras and joints in, joint commands out.
 
-Subscribes (best effort, depth 1, as far as the contract needs them): `joint_states`
+Subscribes, if the contract needs them (best effort, depth 1): `joint_states`
 (sensor_msgs/JointState), per camera `CAMERA/image_raw` (sensor_msgs/Image) or
 `CAMERA/image_raw/compressed` (sensor_msgs/CompressedImage), the environment state
 (std_msgs/Float32MultiArray); `estop` (std_msgs/Bool, reliable). With `takeover`:
@@ -11,8 +11,8 @@ Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/Ac
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
 (policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md. What a takeover by a person
-publishes and serves: docs/takeover.md.
-No tick waits for an inference: see `policy_core.members.chunk`.
+publishes and serves: docs/takeover.md. No tick waits for an inference: see
+`policy_core.members.chunk`.
 """
 
 from __future__ import annotations

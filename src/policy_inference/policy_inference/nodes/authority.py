@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's dial: how much of the command in RUN is the policy's.
+"""The operator's authority setting: the policy's share of the command in RUN.
 
-Subscribes: `authority` (std_msgs/Float64, reliable, depth 1), of all joints. Serves:
-`~/set_authority` (policy_msgs/SetAuthority).
+Subscribes: `authority` (std_msgs/Float64, reliable, depth 1), of all joints.
+Serves: `~/set_authority` (policy_msgs/SetAuthority).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from policy_inference.nodes.sampling import decoder_for
 
 
 class AuthorityService:
-    """Answers `~/set_authority`, and hears `authority`."""
+    """Serves `~/set_authority`, and subscribes to `authority`."""
 
     def __init__(
         self, node: Node, ask: Callable[[AuthorityRequest], None], report: Callable[[], None]
@@ -29,8 +29,8 @@ class AuthorityService:
         """Create service and subscription.
 
         Args:
-            node: Has them.
-            ask: Sets it between two ticks; raises RefusedError where that is not possible.
+            node: Owner of both.
+            ask: Applies a request between two ticks; raises RefusedError if it is not possible.
             report: Publishes the status.
         """
         self._node, self._ask, self._report = node, ask, report
@@ -60,7 +60,7 @@ class AuthorityService:
     def _hear(self, data: bytes) -> None:
         try:
             share = self._decode(data).data
-            if share == self._heard:  # a publisher that repeats it
+            if share == self._heard:  # a publisher that repeats its value
                 return
             self._ask(AuthorityRequest(share))
             self._heard = share

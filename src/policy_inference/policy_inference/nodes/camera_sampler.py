@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras of chunk policies: subscribe, and bring the newest frames into their buffers."""
+"""Cameras of chunk policies: subscriptions, and the newest frames in their buffers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import RAW, TRANSPORTS
 
 FramesOf = Mapping[str, Sequence[FrameBuffer]]
-"""By camera: where new frames go, one buffer for each policy that sees them."""
+"""Buffers for new frames by camera, one for each policy that observes it."""
 
 
 def subscribe_with_cameras(
@@ -39,10 +39,10 @@ def subscribe_with_cameras(
 
     Args:
         node: Node that subscribes.
-        group: Keeps the executor from them.
-        inputs: Their names.
-        frames: By camera; no other input is a camera.
-        image_transport: How images come: a key of `TRANSPORTS`.
+        group: Keeps the executor away from the subscriptions.
+        inputs: Names of the inputs.
+        frames: Buffers by camera; no other input is a camera.
+        image_transport: Transport of the images: a key of `TRANSPORTS`.
         stamped_command: As for `subscribe`.
     """
     cameras = {camera_input(name): name for name in frames}
@@ -56,7 +56,7 @@ def subscribe_with_cameras(
 
 
 class CameraSampler(Sampler):
-    """Brings the newest messages of all inputs into policies with cameras, at each tick."""
+    """Passes the newest messages of all inputs to policies with cameras, at each tick."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class CameraSampler(Sampler):
         ]
 
     def sample(self, tick: DueTick) -> None:
-        """Take the newest message of each input; images are checked, and not decoded yet."""
+        """Take the newest message of each input; images are checked, but not yet decoded."""
         super().sample(tick)
         for entry, sampled, buffers in self._cameras:
             try:
@@ -100,7 +100,7 @@ def _take(
         return
     frames = [read_frame(message, buffer.camera) for buffer in buffers]
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
-    assert entry.measured_ns is not None  # of the message that it just accepted
+    assert entry.measured_ns is not None  # of the message that it has just accepted
     for buffer, frame in zip(buffers, frames, strict=True):
         buffer.add(frame, entry.measured_ns)
         entry.problem = entry.problem or buffer.problem

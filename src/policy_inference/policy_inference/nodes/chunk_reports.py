@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Report the chunks of a node: each one as a message, how they keep up, whether the task is done.
+"""Reports on a node's chunks: each one as a message, their rate and latency, and success.
 
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10).
 """
@@ -26,11 +26,11 @@ from policy_inference.nodes.outputs import CHUNKS, set_stamp
 from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 _COUNTED = 10
-"""Chunks that the rate of inference is measured over."""
+"""Number of chunks over which the inference rate is measured."""
 
 
 class ChunkReports(TickObserver):
-    """Goes along with the ticks of a chunk policy."""
+    """Observes the ticks of a chunk policy."""
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any]) -> None:
         self._node = node
@@ -112,7 +112,7 @@ class ChunkReports(TickObserver):
         came_ns = tuple(self._came_ns)
         if len(came_ns) < 2:
             return 0.0
-        # One that has not come for longer than the others lowers the rate.
+        # A gap longer than the usual interval lowers the rate.
         elapsed_ns = max(came_ns[-1] - came_ns[0], self._now_ns - came_ns[1])
         return (len(came_ns) - 1) / (elapsed_ns * 1e-9) if elapsed_ns > 0 else 0.0
 

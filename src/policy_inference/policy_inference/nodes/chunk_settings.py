@@ -127,7 +127,7 @@ SET_PARAMETERS = (
     ),
     *ALL_NODES,
 )
-"""Of the policy set node, whose members may be chunk policies."""
+"""Parameters of the policy set node, whose members may be chunk policies."""
 ACT_PARAMETERS = (
     *POLICY,
     *_CHUNK_SPECS,
@@ -162,12 +162,12 @@ ACT_PARAMETERS = (
         doc="takeover: largest distance of a joint of the leader from the arm's command at which "
         "a person gets the arm, rad",
     ),
-    # Of a slower policy than most joint policies are.
+    # Chunk policies are slower than most joint policies.
     valid_for(0.2),
     *SHADOW,
     *ALL_NODES,
 )
-"""Of the ACT policy node."""
+"""Parameters of the ACT policy node."""
 
 
 def chunk_settings_given(values: Mapping[str, Any]) -> ChunkSettings:
@@ -175,7 +175,7 @@ def chunk_settings_given(values: Mapping[str, Any]) -> ChunkSettings:
         field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
     }
     for name in ("execution_horizon", "time_budget_s"):
-        given[name] = given[name] or None  # 0: the usual one
+        given[name] = given[name] or None  # 0: the default
     if not values.get("takeover"):
         given.pop("handover_s", None)
         given.pop("leader_tolerance_rad", None)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control thread, which never dies without a fault command, and work between its ticks."""
+"""The control thread, which never ends without a fault command, and work between its ticks."""
 
 import gc
 import threading
@@ -16,15 +16,15 @@ from policy_inference.nodes.pacing import DueTick, Pacer
 
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
-"""Keeps a failure that comes at once, again and again, from taking a whole core."""
+"""Prevents an immediate, repeated failure from using a whole core."""
 _LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
 _uncollected = set["ControlLoop"]()
-"""Loops at work: while there is one the interpreter collects no garbage by itself."""
+"""Running loops: while there is one, the interpreter does not collect garbage by itself."""
 
 
 class Loop:
-    """What the loops in Python and in C++ have in common: lateness, waiting for a tick."""
+    """Common parts of the loops in Python and C++: lateness, waiting for a tick."""
 
     def __init__(self) -> None:
         self._stop, self._ticked = threading.Event(), threading.Event()
@@ -32,14 +32,14 @@ class Loop:
 
     @property
     def late_s(self) -> float:
-        """How late a tick of the last seconds began at most, s, less what the tick before took.
+        """Return the largest recent delay of a tick's start, s, minus the previous tick's duration.
 
-        So long the machine kept the control thread waiting.
+        This is the time for which the machine kept the control thread waiting.
         """
         return self._worst_late_ns * 1e-9
 
     def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick, or of the loop; return whether it came."""
+        """Wait for the end of the next tick, or of the loop; return true if a tick ended."""
         self._ticked.clear()
         return self._stop.is_set() or self._ticked.wait(timeout_s)
 
@@ -55,21 +55,20 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick` whenever the pacer says so, on a thread of its own."""
+    """Runs `tick` whenever the pacer requires it, on its own thread."""
 
     name = PYTHON
-    """What `realtime.loop` calls it."""
+    """Name in `realtime.loop`."""
 
     def __init__(
         self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]
     ) -> None:
-        """Prepare.
+        """Create a stopped loop.
 
         Args:
-            pacer: Says when to tick.
-            tick: What to do.
-            failed: Called on the control thread with what `pacer` or `tick` raised; raises
-                nothing itself.
+            pacer: Decides when to tick.
+            tick: Function of a tick.
+            failed: Called on the control thread with an error of `pacer` or `tick`; must not raise.
         """
         super().__init__()
         self._pacer, self._tick, self._failed = pacer, tick, failed
@@ -79,14 +78,14 @@ class ControlLoop(Loop):
         self.ticks = self.missed = 0
 
     def start(self) -> None:
-        """Start ticking, and counting: ticks, and deadlines at which none could start."""
+        """Start ticking, and counting: ticks, and deadlines at which no tick could start."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError(RESTART)
         self.ticks = self.missed = 0
         self._begin()
         self._pacer.start()
-        # What exists now lives as long as the node: the collector need not walk through it. What
-        # comes later is collected between ticks.
+        # Present objects live as long as the node, so the collector need not scan them. Later ones
+        # are collected between ticks.
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -95,9 +94,9 @@ class ControlLoop(Loop):
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
-        """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
+        """Stop ticking; return False if a tick hangs, so that its thread cannot be stopped."""
         self._stop.set()
-        self._ticked.set()  # for who awaits a tick that will not come
+        self._ticked.set()  # for a waiter on a tick that will not come
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
@@ -109,7 +108,7 @@ class ControlLoop(Loop):
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Keep the next tick waiting, for microseconds."""
+        """Delay the next tick, for microseconds."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
             raise RefusedError(TICK_HANGS)
         try:
@@ -118,18 +117,18 @@ class ControlLoop(Loop):
             self._at_work.release()
 
     exchanging = between_ticks
-    """Keep the next tick waiting while another policy takes over."""
+    """Delay the next tick while another policy takes over."""
 
     def silent_s(self) -> float:
         """Return the time since the last tick on the steady clock, s.
 
-        Long where simulated time stands still, or where a tick hangs.
+        It grows when simulated time stands still, or when a tick hangs.
         """
         return (time.monotonic_ns() - self._ended_ns) * 1e-9
 
     @property
     def thread_id(self) -> int:
-        """What the kernel calls the control thread, once it was started."""
+        """Kernel id of the control thread, once it was started."""
         return (self._thread and self._thread.native_id) or 0
 
     def _run(self) -> None:
@@ -156,21 +155,21 @@ class ControlLoop(Loop):
 class BetweenTicks:
     """Works and collects garbage at a rate, each time right after a tick, on its own thread.
 
-    A thread that works in Python keeps the interpreter from the control thread meanwhile. A timer
-    of some ticks' period that fires just before one of them would do so again and again.
+    A working Python thread holds the GIL against the control thread. A timer with a period of
+    several ticks that fires just before a tick would do so repeatedly.
     """
 
     def __init__(
         self, loop: Loop, tick_s: float, period_s: float, work: Callable[[], None]
     ) -> None:
-        """Prepare.
+        """Create it, stopped.
 
         Args:
-            loop: After whose ticks there is time.
+            loop: The loop with the ticks.
             tick_s: Time between two ticks.
-            period_s: Time between two calls of `work`, on the steady clock. Where no tick ends
-                for so long, `work` is called all the same.
-            work: What to do; raises nothing.
+            period_s: Time between two calls of `work`, on the steady clock. If no tick ends for
+                this long, `work` is called anyway.
+            work: Function to call; must not raise.
         """
         self._loop, self._work = loop, work
         self._tick_s, self._period_s = tick_s, period_s
@@ -190,7 +189,7 @@ class BetweenTicks:
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
-        # Half-way between two ticks: even waking up takes the interpreter.
+        # Half-way between two ticks: even waking up takes the GIL.
         wait_s, calls = self._period_s - self._tick_s / 2.0, count(1)
         while not self._stop.wait(max(0.0, wait_s)):
             ticked = self._loop.await_tick(self._period_s)

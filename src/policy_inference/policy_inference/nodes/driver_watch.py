@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver of the commanded robot reports: whether it follows, how warm its drives are.
+"""Status of the commanded robot's driver: whether it follows, and its drive temperatures.
 
 Subscribes: `<driver>/status` (policy_msgs/RobotStatus) of the node that receives the commands, if
-it publishes one; a simulator does not.
+it publishes one; simulators do not.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _STATES = {
 
 
 class DriverWatch:
-    """Looks for the driver until it has found it, and hears it from then on.
+    """Searches for the driver until it is found, then monitors its status.
 
     Attributes:
-        drives_c: Temperatures of the drives that it reported last, degrees Celsius.
+        drives_c: Last reported temperatures of the drives, degrees Celsius.
     """
 
     def __init__(self, node: Node, command_topic: str, stopped: Callable[[str], None]) -> None:
-        """Subscribe to nothing yet.
+        """Start without a subscription.
 
         Args:
             node: Subscribes.
             command_topic: Full name of the topic that the driver receives.
-            stopped: Called with the driver's state and reason, for each status by which it follows
-                no commands; not for a driver that has not taken control.
+            stopped: Called with the driver's state and reason for each status in which it follows
+                no commands, except for a driver that has never taken control.
         """
         self._node, self._command_topic, self._stopped = node, command_topic, stopped
         self._subscription: Any = None
@@ -53,7 +53,7 @@ class DriverWatch:
             self._subscription = self._found()
         except Exception as error:  # noqa: BLE001  without the permission for it, as in SROS 2
             self._refused = True
-            self._node.get_logger().warning(f"the status of the driver is not heard: {error}")
+            self._node.get_logger().warning(f"the driver's status is not received: {error}")
 
     def close(self) -> None:
         if self._subscription is not None:
@@ -77,6 +77,6 @@ class DriverWatch:
     def _hear(self, status: RobotStatus) -> None:
         self.drives_c = list(status.temperature_c)
         had_control, self._has_control = self._has_control, status.state != RobotStatus.LISTENING
-        # One that never took control lets a policy run without a robot, to be looked at.
+        # With a driver that never took control, a policy may run without a robot, for inspection.
         if status.state != RobotStatus.FOLLOWING and (self._has_control or had_control):
             self._stopped(f"{_STATES.get(status.state, status.state)}, {status.reason}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The e-stop on the topic `estop` (std_msgs/Bool), from any publisher of any quality of service."""
+"""The e-stop on the topic `estop` (std_msgs/Bool), from any publisher with any QoS."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,22 +23,21 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
 
     Args:
         node: Subscribes.
-        press: Called for each `True`, and for each message that cannot be read, since it came from
-            an e-stop. `False` releases nothing: a button that is not pressed repeats it.
+        press: Called for each `True`, and for each unreadable message, since it came from an
+            e-stop. `False` releases nothing, since a button that is not pressed repeats it.
 
     Returns:
-        What ends the subscriptions.
+        Function that ends the subscriptions.
     """
     return _EstopTopic(node, press).close
 
 
 class _EstopTopic:
-    """Two readers that hear every publisher, and one more while there are publishers to match it.
+    """Two readers that match every publisher, and a third one while publishers match it.
 
-    A reader that wants what was sent before it was there (transient local) does not match a
-    publisher that keeps nothing, whose ROS then warns of incompatible QoS, as if the button were
-    not heard. So that reader is there while there is a publisher that keeps something, and no
-    shorter: a new one would be given old presses again.
+    A transient local reader does not match a volatile publisher, whose ROS then warns about
+    incompatible QoS, as if the button were not received. So the third reader exists while there is
+    a transient local publisher, and continuously: a new reader would receive old presses again.
     """
 
     def __init__(self, node: Node, press: Callable[[], object]) -> None:
@@ -80,7 +79,7 @@ class _EstopTopic:
             self._press()
 
     def _look(self) -> None:
-        """Have the third reader where, and only where, a publisher matches it."""
+        """Create or remove the third reader, depending on matching publishers."""
         kept = any(
             info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
             for info in self._node.get_publishers_info_by_topic(self._topic)

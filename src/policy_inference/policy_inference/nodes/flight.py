@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flight recorder of a node: its topics, its services, and its diagnostics.
 
-Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is recorded
-and never read.
+Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is only
+recorded.
 Serves: `~/record` (std_srvs/Trigger), the last seconds; `~/record_run` (std_srvs/SetBool),
 everything from now on until `false`.
 """
@@ -32,7 +32,7 @@ from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 
-if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+if TYPE_CHECKING:  # not needed by a node without a shadow
     from policy_inference.nodes.shadow import NodeShadow
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
@@ -40,7 +40,7 @@ _OFF = "the flight recorder is off: flight.duration_s is 0"
 
 
 class NodeRecorder(TickObserver):
-    """Records the ticks of a node, which goes on in the same way where that is not possible."""
+    """Records the ticks of a node, which continues unchanged if recording fails."""
 
     def __init__(
         self,
@@ -51,15 +51,15 @@ class NodeRecorder(TickObserver):
         values: Mapping[str, Any],
         shadow: NodeShadow | None = None,
     ) -> None:
-        """Make the recorder, unless it is off, and the services.
+        """Create the recorder, unless it is disabled, and the services.
 
         Args:
-            node: Whose ticks these are.
-            group: Keeps the executor from subscriptions.
+            node: The node.
+            group: Keeps the executor away from subscriptions.
             topics: Subscription of each input.
-            policy: What ticks.
+            policy: The policy.
             values: Parameters of the node.
-            shadow: What runs beside the policy, and is shown each tick before this recorder.
+            shadow: Shadow beside the policy, which observes each tick before this recorder.
         """
         self._node, self._topics, self._values = node, topics, values
         self._shadow = shadow
@@ -98,7 +98,7 @@ class NodeRecorder(TickObserver):
         return self._tried(load)
 
     def _tried(self, make: Callable[[], FlightRecorder]) -> Prepared[FlightRecorder | None]:
-        """Return what is made, or the problem; nothing where the recorder is off."""
+        """Return the new recorder, or the problem; empty if the recorder is disabled."""
         if not self._wanted:
             return Prepared(part=None)
         try:
@@ -112,7 +112,7 @@ class NodeRecorder(TickObserver):
         return Prepared(part=recorder, start=recorder.start, abandon=recorder.abandon)
 
     def _made_for(self, policy: OpenedPolicy[Any]) -> FlightRecorder:
-        definitions()  # what is missing there is said at once; `start` takes the time to read it
+        definitions()  # errors in these are reported at once; `start` loads them, which takes time
         values = {
             **self._values,
             "bundle": policy.request.bundle,
@@ -164,7 +164,7 @@ class NodeRecorder(TickObserver):
     def adopt(
         self, policy: OpenedPolicy[Any], prepared: Prepared[FlightRecorder | None]
     ) -> Callable[[], None]:
-        """Record another policy from now on; return what writes the rest of the one before."""
+        """Record another policy from now on; return a function that ends the previous recording."""
         before = self._recorder
         self._recorder, self._problem = prepared.part, prepared.problem
         self._sampled = self._sampled_by(policy)
@@ -219,7 +219,7 @@ class NodeRecorder(TickObserver):
         logger = self._node.get_logger()
         while self._news:
             is_warning, text = self._news.popleft()
-            # rclpy refuses two severities from one line of code.
+            # rclpy does not accept two severities from one line of code.
             if is_warning:
                 logger.warning(text)
             else:
@@ -243,7 +243,7 @@ class NodeRecorder(TickObserver):
         return self._answer(response, lambda it: f"ends {it.end_run()}")
 
     def _answer(self, response: R, act: Callable[[FlightRecorder], str]) -> R:
-        """Do what was asked for, and say where; what is written is whole a moment later."""
+        """Execute a request, and report the place; the recording is complete a moment later."""
         try:
             if self._recorder is None:
                 raise RefusedError(self._problem or _OFF)
@@ -254,7 +254,7 @@ class NodeRecorder(TickObserver):
 
 
 def _folder(given: str) -> Path:
-    """Return where recordings go: below where ROS has its own logs, unless it was given."""
+    """Return the folder of recordings: the given one, else below ROS's log folder."""
     folder = Path(given) if given else Path(os.environ.get("ROS_HOME") or "~/.ros", "flights")
     try:
         return folder.expanduser()

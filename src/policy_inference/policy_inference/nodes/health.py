@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Health of a policy that runs: slow ticks, odd observations, telemetry, a revoked version."""
+"""Health of a running policy: slow ticks, unusual observations, telemetry, revocation."""
 
 from collections.abc import Mapping
 
@@ -17,13 +17,13 @@ from policy_inference.nodes.rclpy_gaps import Logger
 
 
 class Health:
-    """Looks at latency, observation and telemetry once per report, and logs their changes.
+    """Checks latency, observation and telemetry once per report, and logs changes.
 
     Attributes:
-        telemetry: Of machine and device, the unit in the key.
-        problems: What is wrong now, a sentence each.
-        drifted: Terms of the observation that are not as in training.
-        revoked: That the version is revoked, in words; empty where it is not.
+        telemetry: Telemetry of machine and device, with the unit in the key.
+        problems: Present problems, a sentence each.
+        drifted: Observation terms that differ from training.
+        revoked: Message that the version is revoked; empty if it is not.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class Health:
         revocation: RevocationWatch,
         logger: Logger,
     ) -> None:
-        """Tie to what is looked at.
+        """Connect the sources.
 
         Args:
             rate_hz: Expected rate of the ticks.
             backend: Reads the telemetry of its device.
-            latency: Of the ticks.
-            observed: Watches the observation, where there is something to compare it with.
-            revocation: Of the version that runs.
-            logger: For what begins and ends.
+            latency: Durations of the ticks.
+            observed: Watch of the observation, if there are statistics to compare with.
+            revocation: Watch of the running version.
+            logger: Logs the begin and end of problems.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
         self._revocation, self.revoked = revocation, ""
@@ -65,7 +65,7 @@ class Health:
         self.drifted: list[str] = []
 
     def update(self, snapshot: ControllerStatus) -> None:
-        """Look once, and log what has begun or ended since the last look."""
+        """Check once, and log what has begun or ended since the last check."""
         self.telemetry, problems = self._reader.look()
         for text in problems:
             self._logger.warning(text)
@@ -98,7 +98,7 @@ class Health:
         return "inference came too late" if 0 <= before < self._late else ""
 
     def _odd(self, mode: Mode) -> str:
-        """Return which terms of the observation are not what the policy was trained on."""
+        """Return the observation terms that differ from training."""
         self.drifted = []
         if self._observed is None or mode not in (Mode.RUN, Mode.HOLD):
             return ""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node that runs a joint policy: sensors in, safe joint commands out at a fixed rate.
 
-Subscribes (best effort, depth 1, as far as the contract needs them): `joint_states`
+Subscribes, if the contract needs them (best effort, depth 1): `joint_states`
 (sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
 (geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray); `estop`
 (std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.

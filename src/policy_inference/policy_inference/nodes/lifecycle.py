@@ -19,7 +19,7 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 
 
 class PeerGuard:
-    """Lets the log of a node show no character that commands a terminal; before rclpy's class."""
+    """Keeps terminal control characters out of a node's log; list it before rclpy's class."""
 
     def get_logger(self) -> Logger:
         return self._own_logger
@@ -30,33 +30,33 @@ class PeerGuard:
 
 
 class LifecycleBase(PeerGuard, LifecycleNode):
-    """Owns the transitions: errors are logged whole, and there is one way to tear down.
+    """Owns the transitions, with full error logs and a single teardown path.
 
-    `set_up` may fail half-way; `tear_down` copes with whatever part there is.
+    `set_up` may fail half-way; `tear_down` handles whatever parts exist.
     """
 
     def __init__(self, name: str) -> None:
-        # Then a name that is set but not known is found and reported.
+        # Then a name that is set but unknown is found and reported.
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configuring = False
         self.configured = False
         self.running = False
         self.ending = False
-        """Whether the process was asked to end: what takes long in `start` may be given up."""
+        """True once the process is asked to end: slow parts of `start` may be skipped."""
         self._starting_or_halting = threading.RLock()
         self.answering = 0
-        """Requests whose answers are still owed."""
+        """Number of unanswered requests."""
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = partial(self._change_state, service.callback)
 
     @abstractmethod
     def set_up(self) -> None:
-        """Open everything; publish nothing."""
+        """Open all resources; publish nothing."""
 
     @abstractmethod
     def start(self) -> None:
-        """Begin to work."""
+        """Start to work."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -78,7 +78,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return _FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        # A process that is asked to end meanwhile halts what has started, not half of it.
+        # If the process is asked to end meanwhile, it halts a complete start, not half of it.
         with self._starting_or_halting:
             self.running = True
             started = self._succeeds(self.start)
@@ -87,7 +87,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return super().on_activate(state) if started else _FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; the state changes even where that fails, since nothing works any more."""
+        """Stop; the state changes even on failure, since nothing works any more."""
         self._succeeds(self.halt)
         return super().on_deactivate(state)
 
@@ -102,7 +102,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @contextmanager
     def owing_answer(self) -> Iterator[None]:
-        """Owe a client an answer; a process that ends waits for it."""
+        """Mark a request as unanswered; a process that ends waits for the answer."""
         self.answering += 1
         try:
             yield
@@ -110,7 +110,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
             self.answering -= 1
 
     def halt(self) -> None:
-        """Stop working and leave the robot safe, from whatever state; close nothing."""
+        """Stop working and leave the robot safe, from any state; close nothing."""
         with self._starting_or_halting:
             if self.running:
                 self.running = False
@@ -118,11 +118,11 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread is still at work that cannot be ended."""
+        """True if a thread is still working that cannot be stopped."""
         return False
 
     def leave(self) -> None:
-        """Stop and tear down, from whatever state; no executor may be at work on the node."""
+        """Stop and tear down, from any state; no executor may be working on the node."""
         self.halt()
         self._tear_down()
 
@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Log what an action raises: rclpy would turn it into a state without a reason."""
+        """Log an error of an action; rclpy would turn it into a state without a reason."""
         try:
             act()
         except PolicyError as error:
@@ -149,7 +149,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         request: ChangeState.Request,
         response: ChangeState.Response,
     ) -> ChangeState.Response:
-        """Refuse a transition that is not possible now; rclpy would let it end the executor."""
+        """Refuse an impossible transition; rclpy would let it end the executor."""
         try:
             return change(request, response)
         except RuntimeError as error:

@@ -41,17 +41,17 @@ class LoadingNode(LifecycleBase):
 
     @abstractmethod
     def open_next(self, request: OpenRequest) -> Found:
-        """Open another policy, and prepare what observes it; on a thread of its own."""
+        """Open another policy, and prepare its observers; on a thread of its own."""
 
     @abstractmethod
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the one before."""
+        """Let another policy take over between two ticks; return what closes the previous one."""
 
     @abstractmethod
     def switched(self, request: OpenRequest) -> Callable[[], object]:
-        """Report on the policy that has taken over; return what ends that on the one before."""
+        """Report on the new policy from now on; return what ends reports on the previous one."""
 
     @abstractmethod
     def report(self) -> None:
@@ -59,18 +59,18 @@ class LoadingNode(LifecycleBase):
 
 
 class LoadService:
-    """Answers `~/load` of a node; at most one policy is being opened."""
+    """Serves `~/load` of a node; opens at most one policy at a time."""
 
     def __init__(self, node: LoadingNode) -> None:
-        """Create the service, which lives as long as the node.
+        """Create the service, which exists as long as the node.
 
-        It is never destroyed while an answer is owed, and a second request is answered meanwhile.
+        It is never destroyed before it has answered, and a second request is answered meanwhile.
         """
         self._node = node
         self._thread: threading.Thread | None = None
         self._future: Any = None
         self._closing = list[threading.Thread]()
-        # Either the one who asked gets what was opened, or it is closed again.
+        # Either the requester gets the opened policy, or it is closed again.
         self._handing_over = threading.Lock()
         node.create_service(
             LoadBundle,
@@ -82,12 +82,12 @@ class LoadService:
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread still opens or closes a model."""
+        """True if a thread still opens or closes a model."""
         return self._opens or any(thread.is_alive() for thread in self._closing)
 
     @property
     def _opens(self) -> bool:
-        """Whether a policy is being opened, even if its request was cancelled."""
+        """True while a policy is being opened, even if its request was cancelled."""
         return self._thread is not None and self._thread.is_alive()
 
     async def _load(
@@ -103,7 +103,7 @@ class LoadService:
             except Exception as error:  # noqa: BLE001  it would end the executor
                 logger.error(traceback.format_exc())
                 response.message = f"load failed: {type(error).__name__}: {error}"
-        # Of a refusal the status has nothing to say, and many may come at once.
+        # A refusal does not change the status, and many may arrive at once.
         if response.success:
             self._node.report()
         else:
@@ -111,7 +111,7 @@ class LoadService:
         return response
 
     async def load(self, bundle: str, done: Callable[[str], None]) -> None:
-        """Load another policy without a request; call `done` with what went wrong, or empty."""
+        """Load another policy without a request; call `done` with the error, or with ""."""
         request = LoadBundle.Request(bundle=bundle)
         response = await self._load(request, LoadBundle.Response())
         done("" if response.success else response.message)
@@ -122,7 +122,7 @@ class LoadService:
         request = node.policy.request.for_bundle(bundle, backend)
         node.get_logger().info(f"load: {bundle}, on {', '.join(request.backends)}")
         opening = self._begin(request)
-        if not node.running:  # another thread may have stopped the node just before that
+        if not node.running:  # another thread may have stopped the node just before
             self.abandon(STOPS)
         found: Found | PolicyError = await opening
         if isinstance(found, PolicyError):
@@ -134,9 +134,9 @@ class LoadService:
         except BaseException:
             self._close(opened.close)
             raise
-        # A runtime that hangs when it is closed must not hang the node.
+        # A runtime that hangs on closing must not hang the node.
         self._close(node.switched(request), *closers)
-        # Of the one before, since only little is collected between ticks; the robot rests.
+        # Garbage of the previous policy, since little is collected between ticks; the robot rests.
         gc.collect()
         return opened
 
@@ -144,13 +144,13 @@ class LoadService:
         """Open a policy on a thread of its own.
 
         Returns:
-            A future of the policy, or of the PolicyError that says why there is none: to be awaited
-            by one who then owns the policy.
+            A future of the policy, or of the PolicyError with the reason; its awaiting caller owns
+                the policy.
         """
         if self._opens:
             raise RefusedError("load refused: another load has not ended yet; wait for its answer")
         self._future = Future(executor=self._node.executor)
-        # This is what wakes the executor.
+        # This wakes the executor.
         self._future.add_done_callback(lambda _: None)
         self._thread = threading.Thread(
             target=self._open, args=(request, self._future), name="load", daemon=True
@@ -159,13 +159,13 @@ class LoadService:
         return self._future
 
     def abandon(self, reason: str) -> None:
-        """Answer the one who awaits a policy that it gets none; what opens then is closed again."""
+        """Answer the pending request with a refusal; the policy is closed once it has opened."""
         with self._handing_over:
             if self._future is not None and not self._future.done():
                 self._future.set_result(RefusedError(f"load abandoned: {reason}"))
 
     def _close(self, *closers: Callable[[], object]) -> None:
-        """Call one after the other on a thread of its own, which may hang."""
+        """Call these in turn on a thread of its own, which may hang."""
 
         def close() -> None:
             for each in closers:
@@ -177,7 +177,7 @@ class LoadService:
         thread.start()
 
     def end(self) -> None:
-        """Wait a moment for what is being closed; what hangs is left behind."""
+        """Wait briefly for pending closes; what hangs is left behind."""
         ends_s = time.monotonic() + _CLOSED_WITHIN_S
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))

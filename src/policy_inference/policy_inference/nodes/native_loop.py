@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control loop in C++: sampling, ticks and commands without the interpreter's lock.
+"""The control loop in C++: sampling, ticks and commands without the GIL.
 
-A thread of Python shows each tick to its observers a little later; ticks do not wait for it.
+A Python thread shows each tick to its observers a little later; ticks do not wait for it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from policy_inference.nodes.sampling import Sampled
 _LOCK_TIMEOUT_NS = 500_000_000
 _WAIT_NS = 50_000_000
 _hanging = list[Any]()
-"""Loops whose thread hangs in a back end: what it uses must stay."""
+"""Loops whose thread hangs in a backend: their objects must stay alive."""
 
 
 class NativeLoop(Loop):
-    """Ticks a native controller by timer or trigger; as `ControlLoop`, where time is real."""
+    """Ticks a native controller by timer or trigger; as `ControlLoop`, but in real time only."""
 
     name = NATIVE
 
@@ -47,24 +47,24 @@ class NativeLoop(Loop):
         ticked: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """Prepare; `host` comes before the first tick.
+        """Create a stopped loop; call `host` before the first tick.
 
         Args:
             topics: Subscriptions whose newest messages are taken at each tick.
-            publisher: Of the commands.
+            publisher: Publisher of the commands.
             encoder: Plan of their messages, see `outputs.encoder_plan`.
-            joints: Number of them.
+            joints: Number of joints.
             period_ns: Time between two ticks.
-            trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and what
-                waits for one message; None: deadlines start ticks.
-            ticked: Shows the tick in the controller's `latest_tick`; on one thread of Python.
-            failed: Called there with what that raised; raises nothing itself.
+            trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
+                set for its messages; None to start ticks at deadlines.
+            ticked: Shows the tick in the controller's `latest_tick`; on one Python thread.
+            failed: Called there with an error of `ticked`; must not raise.
         """
         from policy_core_native import NativeLoop as CppLoop
 
         super().__init__()
         self._topics, self._show, self._failed = topics, ticked, failed
-        # rclpy must not destroy what the thread uses.
+        # rclpy must not destroy objects that the thread uses.
         self._entities = ExitStack()
         for handle in (*(sampled.handle for sampled in topics), publisher.handle):
             self._entities.enter_context(handle)
@@ -84,17 +84,17 @@ class NativeLoop(Loop):
         )
         self._controller: NativeController | None = None
         self._sampler: Sampler | None = None
-        # Before that of the loop: one thread at a time shows ticks.
+        # Acquired before the loop's lock: one thread at a time shows ticks.
         self._showing = threading.RLock()
         self._thread: threading.Thread | None = None
         self._hangs = False
 
     def host(self, controller: NativeController, sampler: Sampler) -> None:
-        """Tick this controller from now on; between two ticks, or before the first.
+        """Tick this controller from now on; call between two ticks, or before the first.
 
         Args:
-            controller: What ticks.
-            sampler: What brings messages into it, by its plan.
+            controller: The controller.
+            sampler: Passes messages to it, by its plan.
 
         Raises:
             ValueError: One of them cannot be read in C++.
@@ -123,7 +123,7 @@ class NativeLoop(Loop):
     def stop(self, timeout_s: float = 1.0) -> bool:
         has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
         self._stop.set()
-        self._ticked.set()  # for who awaits a tick that will not come
+        self._ticked.set()  # for a waiter on a tick that will not come
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         self._hangs = not has_ended
@@ -135,7 +135,7 @@ class NativeLoop(Loop):
         return has_ended
 
     def close(self) -> None:
-        """Let go of subscriptions and publisher; after `stop`."""
+        """Release subscriptions and publisher; after `stop`."""
         if not self._hangs:
             del self._loop
             self._entities.close()
@@ -151,7 +151,7 @@ class NativeLoop(Loop):
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """Keep the next tick waiting, once all before have been shown."""
+        """Delay the next tick, after all earlier ones have been shown."""
         with self._showing, self.between_ticks():
             self._show_all()
             assert self._controller is not None
@@ -162,7 +162,7 @@ class NativeLoop(Loop):
                 self._controller.runs_ahead = True
 
     def send_safe(self, stamp_ns: int) -> int | None:
-        """Send what is commanded after a fault, from any thread; return the command's number."""
+        """Send the fault command, from any thread; return the command's number."""
         number = int(self._loop.send_safe(stamp_ns))
         return number if number >= 0 else None
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of one publisher at a time, for drivers and simulated robots alike.
+"""The commands of one publisher at a time, for drivers and simulated robots.
 
-Two policy nodes on one robot both send commands: one to walk, the other to damp. A robot that
-follows both by turns falls.
+If two policy nodes command one robot, one may send walking commands and the other damping. A robot
+that follows both alternately falls.
 """
 
 import time
@@ -23,7 +23,7 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""So long a command keeps its publisher at most, and an ignored one is reported."""
+"""Longest time that a command keeps its publisher, and that an ignored one is reported."""
 _NEVER_NS = 1 << 63
 
 
@@ -31,11 +31,12 @@ class OneSender:
     """Subscribes to commands, and follows the publisher whose command came first.
 
     The commands of others are ignored and counted until the newest command of the followed
-    publisher has expired; then the next one that sends a command is followed. One thread takes.
+    publisher has expired; then the next publisher that sends one is followed. Call `take` from one
+    thread.
 
     Attributes:
-        topic: Its full name.
-        ignored: How many commands of others were not followed.
+        topic: Full name of the topic.
+        ignored: Number of ignored commands.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class OneSender:
 
         Args:
             node: Subscribes and logs.
-            topic: Of policy_msgs/JointCommand.
-            decode: Reads a message; rclpy by default.
-            expires: False: a publisher is followed until `release`, whatever the steady clock says.
+            topic: Topic of type policy_msgs/JointCommand.
+            decode: Decodes a message; rclpy by default.
+            expires: False: a publisher is followed until `release`, independent of the steady
+                clock.
         """
         self._node, self._expires = node, expires
         self.topic: str = node.resolve_topic_name(topic)
@@ -69,7 +71,7 @@ class OneSender:
         return bool(self._wait_set.wait([self._subscription.handle], timeout_ns))
 
     def take(self) -> JointCommand | None:
-        """Return the newest command of the followed publisher; None where there is none."""
+        """Return the newest command of the followed publisher, or None."""
         newest: dict[bytes, bytes] = {}
         senders: list[bytes] = []
         while taken := take_with_sender(self._subscription.handle):
@@ -93,14 +95,14 @@ class OneSender:
         self._until_ns = 0
 
     def clear(self) -> None:
-        """Follow none, drop what is there, and count from zero."""
+        """Follow no publisher, drop pending commands, and reset the count."""
         while take_with_sender(self._subscription.handle):
             pass
         self._followed, self._until_ns = b"", 0
         self._other_ns, self.ignored = -_LONGEST_NS, 0
 
     def problem(self) -> str:
-        """Return whose commands are ignored now; empty where none are. From any thread."""
+        """Return a message if commands are being ignored; else empty. From any thread."""
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (
@@ -112,7 +114,7 @@ class OneSender:
         self._node.destroy_subscription(self._subscription)
 
     def _ignore(self, other: bytes, count: int, now_ns: int) -> None:
-        """Count the commands of others; log when they begin."""
+        """Count ignored commands; log the first one."""
         begins = now_ns - self._other_ns >= _LONGEST_NS
         self._other, self._other_ns = other, now_ns
         self.ignored += count

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open the policy that a node is asked to run, with its progress in the log of the node."""
+"""Opens the requested policy of a node, with its progress in the node's log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_inference.kinds.kind import PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.nodes.rclpy_gaps import Logger
 
-if TYPE_CHECKING:  # a bundle without trials needs nothing of them
+if TYPE_CHECKING:  # not needed by a bundle without trials
     from policy_store.trial_record import VersionTrial
 
 _SOURCE = logging.getLogger("policy_inference")
@@ -30,10 +30,10 @@ def open_policy(
     """Open a bundle.
 
     Args:
-        kind: Of policies that the node runs.
-        request: Which one.
-        clock: Of the controller.
-        logger: For the progress.
+        kind: Kind of policies that the node runs.
+        request: The request.
+        clock: Clock of the controller.
+        logger: Logger for the progress.
     """
     request = on_trial(request, logger)
     bundle = load_asked(kind, request)
@@ -43,10 +43,10 @@ def open_policy(
 
 
 def has_trials(bundle: str) -> bool:
-    """Return whether an installed bundle has a record of trials, or one may be hidden from us.
+    """Return true if an installed bundle has a trial record, or if that cannot be read.
 
     Args:
-        bundle: What a node is asked to run; a path has no trial.
+        bundle: Requested bundle; a path has no trial.
     """
     folder = named_folder(bundle)
     if folder is None:
@@ -61,9 +61,9 @@ def has_trials(bundle: str) -> bool:
 
 
 def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
-    """Return the request with the trial of the version that it stands for, if there is one.
+    """Return the request with the trial of its version, if there is one.
 
-    A trial that was cut has failed: that is recorded, and the version before is loaded.
+    An interrupted trial has failed: this is recorded, and the previous version is loaded.
     """
     if not has_trials(request.bundle):
         return request
@@ -89,7 +89,7 @@ def _record_cut(trial: VersionTrial, logger: Logger) -> None:
 
     try:
         trial.append(TrialEvent.CUT, reason=trial.reason)
-    except OSError as error:  # it counts as cut all the same, whenever the record is read
+    except OSError as error:  # it counts as interrupted anyway, whenever the record is read
         logger.error(f"{trial.file}: expected a file that this user can write, found: {error}")
 
 
@@ -101,12 +101,12 @@ def narrowed(opened: OpenedPolicy[B]) -> OpenedPolicy[B]:
 
 
 def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = None) -> B:
-    """Load the bundle that is asked for, as one that may run.
+    """Load the requested bundle, and check that it may run.
 
     Args:
-        kind: Of policies that the node runs.
-        request: Which one.
-        sha256: What its contract must hash to, where that is known.
+        kind: Kind of policies that the node runs.
+        request: The request.
+        sha256: Required hash of its contract, if known.
     """
     keys = trusted_keys(request.public_key)
     if request.trial is not None:
@@ -126,7 +126,7 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        # rclpy refuses two severities from one line of code.
+        # rclpy does not accept two severities from one line of code.
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
         elif record.levelno >= logging.WARNING:
@@ -139,9 +139,9 @@ class _Forward(logging.Handler):
 
 @contextmanager
 def forwarded_to(logger: Logger) -> Iterator[None]:
-    """Let the package's own log come out in a node's: the progress of a build, above all.
+    """Forward the package's own log to a node's log, for example the progress of a build.
 
-    Only while a node is configured: in a tick, a log that blocks would be a late command.
+    Only while a node is configured: in a tick, a log that blocks would delay a command.
     """
     handler, level = _Forward(logger), _SOURCE.level
     _SOURCE.addHandler(handler)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node publishes its targets as; each output says what it cannot express."""
+"""Message types of a node's targets; each output refuses what it cannot express."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from policy_core.bundle.set_contract import HostedContract
 
 CHUNKS = "action_chunk"
-"""Topic of the chunks of a policy, and the output that is nothing else."""
+"""Topic of a policy's chunks, and name of the output that publishes nothing else."""
 Builder = Callable[[JointTargets, int], Any]
-"""Returns the message, or its bytes, of targets and a stamp in ns."""
+"""Returns the message, or its bytes, for targets and a stamp in ns."""
 
 
 class Output:
-    """Publishes targets as one kind of message, which is made once and filled again and again.
+    """Publishes targets as one type of message, which is created once and filled repeatedly.
 
-    One thread at a time: the caller sees to that.
+    The caller ensures that only one thread at a time uses it.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Output:
         Args:
             node: Node to publish from.
             kind: Key of `OUTPUTS`.
-            contract: Contract whose fault behaviour and kinds must be expressible.
-            valid_for_s: How long a JointCommand may be followed after its receipt, s.
-            namespace: Before the topic, with a slash: of another robot with the same joints.
+            contract: Contract; its fault behaviour and kinds must be expressible.
+            valid_for_s: Validity of a JointCommand after its receipt, s.
+            namespace: Prefix of the topic, with a slash: another robot with the same joints.
         """
         require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
@@ -80,7 +80,7 @@ class Output:
         self._sent = count()
 
     def publish(self, targets: JointTargets, stamp_ns: int) -> int:
-        """Publish the targets of a tick, whose sensors were sampled at `stamp_ns`.
+        """Publish the targets of a tick with its sampling time `stamp_ns`.
 
         Returns:
             The number of the command, which a JointCommand carries as its sequence.
@@ -90,14 +90,14 @@ class Output:
 
 
 class ChunkOutput:
-    """Commands no joints: the chunks of the policy are the output, which another node executes."""
+    """Commands no joints: the output is the policy's chunks, which another node executes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
-        """Know who executes the chunks.
+        """Check the contract.
 
         Args:
-            node: Publishes them.
-            contract: Of a chunk policy.
+            node: Publishes the chunks.
+            contract: Contract of a chunk policy.
         """
         if contract.kind != "chunk":
             raise PolicyError(
@@ -111,7 +111,7 @@ class ChunkOutput:
         self._counted = count()
 
     def publish(self, targets: JointTargets, stamp_ns: int) -> int:
-        """Return the number of the command, which is not sent."""
+        """Return the number of the command, without sending anything."""
         return next(self._counted)
 
 
@@ -201,14 +201,14 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
     "joint_trajectory": ("joint_trajectory", JointTrajectory, _joint_trajectory),
     "joint_state": ("joint_state_command", JointState, _joint_state),
 }
-"""Kinds of output: relative topic, message type, maker of the message."""
+"""Kinds of output: relative topic, message type, factory of the builder."""
 
 _MARK = -1.2345678e-300
-"""A target that shows where targets are in a message."""
+"""A marker value that shows the position of targets in a message."""
 
 
 def encoder_plan(kind: str, contract: HostedContract, valid_for_s: float) -> dict[str, Any]:
-    """Return what the native core needs to make the messages of an output; see `Output`."""
+    """Return the native core's plan for the messages of an output; see `Output`."""
     *_, make = OUTPUTS[kind]
     targets = JointTargets(len(contract.joints.names))
     targets.block[...] = _MARK

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a tick is due: by timer, at the arrival of an input, or on simulated time.
 
-A pacer's `wait` returns the next tick, or None when nothing was due for a while, so that the
-loop can look whether it should stop.
+A pacer's `wait` returns the next tick, or None if nothing was due for a while, so that the loop can
+check if it should stop.
 """
 
 import time
@@ -20,38 +20,39 @@ _SLICE_NS = 50_000_000
 
 
 class DueTick(NamedTuple):
-    """When a tick is due, all times in ns."""
+    """Time of a tick, all values in ns."""
 
     now_ns: int
-    """The clock of ages and motions: steady, or simulated time."""
+    """Clock of ages and motions: steady, or simulated time."""
     next_deadline_ns: int
-    """When the next tick is due, on the same clock."""
+    """Time of the next tick, on the same clock."""
     ros_now_ns: int
-    """The clock of header stamps."""
+    """Clock of header stamps."""
     missed: int
     """Deadlines before this one at which no tick could start."""
     late_ns: int = 0
-    """How long after its deadline the tick began, by the steady clock."""
+    """Delay of the tick after its deadline, by the steady clock."""
     restarted: bool = False
-    """Whether simulated time ran backwards before this tick."""
+    """True if simulated time ran backwards before this tick."""
     repeated: bool = False
-    """Whether this is the time of the tick before, shown again: it may have met no one."""
+    """True if the previous tick's time was published again: its command may have had no receiver.
+    """
 
 
 class Pacer(ABC):
-    """Says when to tick, by deadlines on the steady clock."""
+    """Decides when to tick, by deadlines on the steady clock."""
 
     def __init__(self, period_ns: int) -> None:
-        """Keep the time between two ticks; `start` comes before the first `wait`."""
+        """Set the time between two ticks; `start` comes before the first `wait`."""
         self._period_ns, self._deadline_ns = period_ns, 0
 
     def start(self) -> None:
-        """Make now the first deadline."""
+        """Set the first deadline to now."""
         self._deadline_ns = time.monotonic_ns()
 
     @abstractmethod
     def wait(self) -> DueTick | None:
-        """Block until a tick is due, at most 50 ms; None: not yet."""
+        """Block until a tick is due, at most 50 ms; return None if none is due yet."""
 
     def clock(self) -> int:
         """Return the time on the clock of `DueTick.now_ns`."""
@@ -59,7 +60,7 @@ class Pacer(ABC):
 
 
 class TimerPacer(Pacer):
-    """Absolute deadlines on the steady clock; a deadline that cannot be kept is left out."""
+    """Absolute deadlines on the steady clock; a missed deadline is skipped."""
 
     def wait(self) -> DueTick | None:
         left_ns = self._deadline_ns - time.monotonic_ns()
@@ -86,19 +87,19 @@ class TimerPacer(Pacer):
 class TriggerPacer(Pacer):
     """Ticks at the first arrival on an input at or after each deadline.
 
-    At the latest one period after the deadline, so that a dead input cannot stop the guard.
-    Where the input comes at about the policy's rate, deadlines are moved to half a period before
-    its arrivals, so that jitter does not make a tick wait for the message after.
+    At the latest one period after the deadline, so that a dead input cannot stop the guard. If the
+    input arrives at about the policy's rate, deadlines are moved to half a period before its
+    arrivals, so that jitter does not make a tick wait for the next message.
     """
 
     def __init__(self, period_ns: int, trigger: Sampled[Any], arrivals: Arrivals) -> None:
-        """Keep the parts; `start` comes before the first `wait`.
+        """Store the parts; `start` comes before the first `wait`.
 
         Args:
             period_ns: Time between two ticks.
             trigger: The input that starts a tick.
-            arrivals: Watches the trigger and the other inputs, whose messages are read while
-                there is time, so that a tick need not.
+            arrivals: Monitors the trigger and the other inputs; their messages are read in advance,
+                to relieve the tick.
         """
         super().__init__(period_ns)
         self.trigger, self._arrivals = trigger, arrivals
@@ -108,7 +109,7 @@ class TriggerPacer(Pacer):
         if now_ns < self._deadline_ns:
             time.sleep(min(self._deadline_ns - now_ns, _SLICE_NS) * 1e-9)
             return None
-        # What came before the deadline is not the arrival that is waited for.
+        # An arrival before the deadline does not start the tick.
         ready: Sequence[Sampled[Any]] = self._arrivals.inputs
         latest_ns = self._deadline_ns + self._period_ns
         while time.monotonic_ns() < latest_ns:
@@ -132,7 +133,7 @@ class TriggerPacer(Pacer):
             next_deadline_ns=now_ns + self._period_ns,
             ros_now_ns=time.time_ns(),
             missed=missed,
-            # What is less than a period is the wait for the message.
+            # Less than a period is the wait for the message.
             late_ns=missed * self._period_ns,
         )
 
@@ -140,8 +141,8 @@ class TriggerPacer(Pacer):
 class SimulatedPacer(Pacer):
     """Ticks on /clock only: at the first time at or after each deadline of simulated time.
 
-    Ages and lateness are simulated time too, so that a simulator that pauses, or a machine that
-    is slow, changes nothing.
+    Ages and lateness are simulated time too, so that a paused simulator or a slow machine changes
+    nothing.
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
@@ -149,7 +150,7 @@ class SimulatedPacer(Pacer):
         self._messages, self._arrivals, self._now_ns, self._begins = clock, arrivals, -1, True
 
     def start(self) -> None:
-        """Make the next message's time the first deadline."""
+        """Set the first deadline to the time of the next message."""
         self._begins = True
 
     def wait(self) -> DueTick | None:
@@ -182,9 +183,9 @@ class SimulatedPacer(Pacer):
         )
 
     def _shown_ns(self) -> int | None:
-        """Return the time that was shown; None where there is none, or no valid one.
+        """Return the published time, or None.
 
-        A message that cannot be read is not reported here: the simulator shows the next time.
+        An unreadable message is not reported here: the simulator publishes the next time anyway.
         """
         try:
             message = self._messages.take()

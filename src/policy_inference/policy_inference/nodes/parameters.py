@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of a node as one table: type, default, description, range; fixed once configured.
 
-Every parameter has a value from the start, since rclpy answers no question about a node's
-parameters, that of `ros2 param dump` included, while one of them has none. A number that need not
-be set is NaN until it is; a text that must be set is empty until it is, and refused as that.
+Every parameter has a value from the start, because while one is unset, rclpy answers no parameter
+request of a node, including `ros2 param dump`. An optional number is NaN until it is set; a
+required text is empty until it is set, and refused if empty.
 """
 
 import math
@@ -32,7 +32,7 @@ _SAFETY = "safety."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One parameter; without a default it is a number that need not be set, or `required`."""
+    """One parameter; without a default it is an optional number, or `required`."""
 
     name: str
     type: type
@@ -54,7 +54,7 @@ class Spec:
         return self.doc if self.required or self.default is not None else f"{self.doc}; NaN: unset"
 
     def given(self, value: Any) -> Any:
-        """Return a value of the parameter as it is meant: None for the one that is not set."""
+        """Return the effective value of the parameter: None if it is not set."""
         if self.default is not None:
             return value
         unset = value == "" if self.required else math.isnan(value)
@@ -84,24 +84,24 @@ REALTIME = (
         doc="Let the system swap none of its process out",
     ),
 )
-"""What `machine.scheduling.RealTime` is made of, in every node that commands a robot."""
+"""Parameters of `machine.scheduling.RealTime`, for every node that commands a robot."""
 
 
 def refuse_arguments(
     command: str, about: str | None, specs: Sequence[Spec], args: Sequence[str] | None
 ) -> None:
-    """End where arguments are not for ROS: after `--help`, or with status 2.
+    """Exit if arguments are not for ROS: after `--help`, or with status 2.
 
     Args:
         command: Name of the command.
-        about: What it does.
+        about: Description of the command.
         specs: Its parameters.
         args: Its arguments; those of the process if None.
     """
     try:
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
     except RuntimeError:
-        return  # what is wrong with those for ROS, rclpy says when it begins
+        return  # rclpy reports errors in those for ROS
     if not given[1:]:
         return
     from policy_store.command_line import CommandParser
@@ -125,13 +125,13 @@ class ParameterTable:
     """Declares a table of parameters on a node and reads it as a whole.
 
     ROS ignores a name that is set but not in the table, without a warning. This class warns; below
-    `safety.` it refuses such a name, since the user relies on a limit that would not be there.
+    `safety.` it refuses such a name, since the user would rely on a missing limit.
     """
 
     def __init__(
         self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]
     ) -> None:
-        """Declare; while `is_configured`, changes are refused with that reason."""
+        """Declare the parameters; while `is_configured`, changes are refused."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
         self._adopting = False
         given = node.get_parameters_by_prefix("")
@@ -139,7 +139,7 @@ class ParameterTable:
         self._unknown = [name for name in given if name not in known and not _is_ros(name)]
         for spec in specs:
             if spec.name in given:
-                # Declared by its value alone; what was given for it is applied once more.
+                # Declared by its value only; the given value is applied again.
                 node.undeclare_parameter(spec.name)
             try:
                 node.declare_parameter(spec.name, spec.initial, _descriptor(spec))
@@ -155,7 +155,7 @@ class ParameterTable:
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> dict[str, Any]:
-        """Return all values; an optional one that is not set is None."""
+        """Return all values; an unset optional one is None."""
         unknown = {name: self._describe(name) for name in self._unknown}
         values = {spec.name: self._value(spec) for spec in self._specs}
         problems = [
@@ -169,7 +169,7 @@ class ParameterTable:
         return values
 
     def adopt(self, **values: Any) -> None:
-        """Set parameters to what is in use now, though the node is configured."""
+        """Set parameters to the values in use, although the node is configured."""
         self._adopting = True
         try:
             self._node.set_parameters(
@@ -233,7 +233,7 @@ def _descriptor(spec: Spec) -> ParameterDescriptor:
         additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "",
     )
     if spec.default is None and spec.minimum is not None:
-        # ROS would refuse a NaN where it knows of a range.
+        # ROS would refuse NaN for a parameter with a range.
         found.additional_constraints = f"NaN, or in [{spec.minimum:g}, {spec.maximum:g}]"
     elif spec.minimum is not None and spec.type is int:
         found.integer_range = [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the policies of a bundle perceive: the ground of an elevation map, and depth images.
+"""Perception for the policies of a bundle: ground heights of an elevation map, depth images.
 
     perception_node --ros-args -p bundle:=go2_stairs -r elevation_map:=/elevation_map_raw
 
@@ -9,10 +9,10 @@ Subscribes (best effort, depth 1): for height scans, with `source` grid_map `ele
 map; with points or array `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray)
 of another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
 `TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
-(sensor_msgs/CameraInfo) where the camera measures otherwise than the policy.
+(sensor_msgs/CameraInfo), if camera and policy measure distance differently.
 Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
-for each pose, at most twice in a period of the policy, and the values of each depth image. What
-cannot be made says why. To look at, where something subscribes: `TOPIC/points`
+for each pose, at most twice in a period of the policy, and the values of each depth image. If one
+fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
 (sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
 frame base_link; `TOPIC/seen` (sensor_msgs/Image, 32FC1), a depth image as the policy sees it.
 """
@@ -92,13 +92,13 @@ PARAMETERS = (
 
 
 class PerceptionNode(PeerGuard, Node):
-    """Publishes what the policies of a bundle perceive."""
+    """Publishes the perception inputs of a bundle's policies."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, these before the process's, and the contracts; subscribe.
+        """Read the parameters (these before the process's) and the contracts; subscribe.
 
         Raises:
-            PolicyError: The bundle cannot be used, or its policies perceive nothing.
+            PolicyError: The bundle cannot be used, or its policies need no perception.
         """
         super().__init__(
             "perception_node",
@@ -184,7 +184,7 @@ class PerceptionNode(PeerGuard, Node):
                 partial(self._on_camera_info, source),
                 qos.SAMPLE,
             )
-        # Images wait until they are as old as in training, and none at all is noticed.
+        # Images wait until they are as old as in training, and missing ones are noticed.
         depth = source.depth
         waits_s = 0.25 / depth.rate_hz if depth.latency_s else depth.max_age_s
         self.create_timer(waits_s, partial(self._publish_depth, source), clock=self.get_clock())
@@ -278,7 +278,7 @@ class PerceptionNode(PeerGuard, Node):
 
     @property
     def problem(self) -> str:
-        """Nothing: what cannot be made says why itself."""
+        """Empty: failures are published as reasons."""
         return ""
 
     def close(self) -> None:
@@ -288,7 +288,7 @@ class PerceptionNode(PeerGuard, Node):
 
 
 def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
-    """Return points [points, 3] of the ground with their index and the value that is seen."""
+    """Return ground points [points, 3] with their index and the policy's value."""
     columns = np.column_stack([ground, np.arange(len(ground)), values]).astype(np.float32)
     names = ("x", "y", "z", "index", "value")
     step = columns.itemsize * len(names)

@@ -6,9 +6,8 @@ It runs a set; a bundle alone is a set of one. Its executables differ in the kin
 they open and in their parameters.
 
 Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool);
-`authority` (std_msgs/Float64); the
-status of the driver that receives the commands (policy_msgs/RobotStatus).
-Under `use_sim_time`: `/clock`.
+`authority` (std_msgs/Float64); the status of the driver that receives the commands
+(policy_msgs/RobotStatus). Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
@@ -58,7 +57,7 @@ from policy_inference.nodes.settings import TIMER
 from policy_inference.nodes.status import StatusReporter
 from policy_inference.nodes.tick_observer import Prepared, RunTime, TickObservers
 
-if TYPE_CHECKING:  # a node without takeovers needs nothing of it
+if TYPE_CHECKING:  # not needed by a node without takeovers
     from policy_inference.nodes.takeover import TakeoverReports
 
 _LEAVING_TIMES = 3
@@ -68,9 +67,9 @@ _REPORTED_WITHIN_S = 1.0
 
 
 def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
-    """Return the controller of a policy whose ticks need nothing of Python; None for others.
+    """Return the controller of a policy whose ticks need no Python; None for others.
 
-    To a chunk policy Python brings images, and it asks for chunks within the ticks.
+    For a chunk policy, Python passes images and requests chunks within the ticks.
     """
     controller = policy.controller
     return controller if isinstance(controller, NativeController) and not policy.chunks else None
@@ -101,7 +100,7 @@ class PolicyNode(LoadingNode):
 
     @abstractmethod
     def find_kind(self, values: Mapping[str, Any]) -> PolicyKind[Any]:
-        """Return what opens policies with these parameters."""
+        """Return the kind that opens policies with these parameters."""
 
     @property
     def simulated_time(self) -> bool:
@@ -129,11 +128,11 @@ class PolicyNode(LoadingNode):
     def _attach_observers(
         self, policy: OpenedPolicy[Any], group: SampleGroup, values: Mapping[str, Any]
     ) -> None:
-        """Attach what the members and the parameters ask for, each loaded only then.
+        """Attach the observers that members and parameters need; each is imported on demand.
 
-        The shadow comes first, whose answers are recorded, and what takes the chunks that it has
-        seen after it; the recorder before the trial, since it has the tick in which that ends a
-        run.
+        The shadow comes first, because its answers are recorded, then what uses the chunks that it
+        has seen. The recorder comes before the trial, so that it has the tick in which the trial
+        ends a run.
         """
         add, shadow = self.observer.add, None
         if values.get("shadow_bundle"):
@@ -165,7 +164,7 @@ class PolicyNode(LoadingNode):
         self._attach_trial(policy, policy.request.bundle)
 
     def _attach_trial(self, policy: OpenedPolicy[Any], bundle: str) -> None:
-        """Attach what judges versions on trial, once a bundle that may have one is used."""
+        """Attach the trial judge, once the bundle may have a trial."""
         if self._judges_trials or not has_trials(bundle):
             return
         from policy_inference.nodes.trial import NodeTrial
@@ -265,7 +264,7 @@ class PolicyNode(LoadingNode):
                 self._failed,
             )
             loop.host(controller, self.sampler)
-        except (OSError, ValueError) as error:  # another middleware, a message of another kind
+        except (OSError, ValueError) as error:  # another middleware, or a message of another kind
             self.get_logger().warning(f"the loop runs in Python: {error}")
             return None
         self._closers.callback(loop.close)
@@ -357,7 +356,7 @@ class PolicyNode(LoadingNode):
         return handle
 
     def _between_ticks(self, act: Callable[[], Mode | None]) -> Mode | None:
-        """Do what is asked for, but not between the samples of a tick and what it makes of them.
+        """Execute a request, but not between the samples of a tick and their use.
 
         So a recording has each request before the samples of its tick.
         """
@@ -369,7 +368,7 @@ class PolicyNode(LoadingNode):
 
     def _run(self) -> None:
         problems = self._refusals(run=True)
-        # A trial has the run on record first: ticks go on while it waits for the disk.
+        # A trial first records the run: ticks continue while it waits for the disk.
         granting = nullcontext() if problems else self.observer.granting_run(self.controller.mode)
         with granting:
             self._between_ticks(lambda: self.controller.run(problems))
@@ -390,7 +389,7 @@ class PolicyNode(LoadingNode):
         self.controller.require_rest()
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared[Any]]:
-        # What proves a policy is imported only where one is to replace another.
+        # The verification is imported only when a policy is to replace another.
         from policy_inference.nodes.replacing import open_replacement
 
         before, observer = self.policy, self.observer
@@ -422,7 +421,7 @@ class PolicyNode(LoadingNode):
         controller = _alone_in_cpp(opened)
         if controller is None:
             raise RefusedError(
-                "load refused: the native loop cannot tick this policy, the log says why; start "
+                "load refused: the native loop cannot tick this policy, see the log; start "
                 "the node with realtime.loop:=python"
             )
         loop.host(controller, sampler)
@@ -441,10 +440,10 @@ class PolicyNode(LoadingNode):
         return [*problems, *filter(None, [self._senders_problem(), self._twins_problem()])]
 
     def _twins_problem(self) -> str:
-        """Return that other nodes have this one's name; empty where none has.
+        """Return a message if other nodes have the same name; else empty.
 
-        Their services have one name too: ROS hands each request to all of them, and the client
-        takes the first answer for the answer, though it may be another node's.
+        Their services also have the same name: ROS passes each request to all of them, and the
+        client takes the first response, which may be another node's.
         """
         own = (self.get_name(), self.get_namespace())
         count = self.get_node_names_and_namespaces().count(own)
@@ -457,12 +456,12 @@ class PolicyNode(LoadingNode):
         )
 
     def _senders_problem(self) -> str:
-        """Return who else commands the robot; empty where this node does so alone."""
+        """Return the other senders of commands to the robot; empty if there are none."""
         topic = self._output.publisher.topic_name
         if self.count_publishers(topic) <= 1:
             return ""
         senders = sorted(map(full_name, self.get_publishers_info_by_topic(topic)))
-        if len({*senders}) <= 1:  # the chunks of this node have two, and its twins are found apart
+        if len({*senders}) <= 1:  # this node's chunks have two
             return ""
         return (
             f"{len(senders)} publishers on {topic}, expected this node alone "
@@ -481,8 +480,8 @@ class PolicyNode(LoadingNode):
         return Mode.DAMP
 
     def report(self) -> None:
-        """Publish the status now, if there is anything to say; from any thread."""
-        # One that hangs must not hang the executor, which hears the e-stop.
+        """Publish the status now, if possible; from any thread."""
+        # A hanging report must not hang the executor, which receives the e-stop.
         if self._reporting.acquire(timeout=_REPORTED_WITHIN_S):
             try:
                 if self.running:
@@ -508,7 +507,7 @@ class PolicyNode(LoadingNode):
         self.apply_realtime()
 
     def apply_realtime(self) -> None:
-        """Ask the machine for what `realtime.*` says, for the control thread and the models."""
+        """Apply `realtime.*` to the control thread and the models."""
         refused = self._realtime.apply(self.loop.thread_id, self._processes())
         for warning in refused:
             self.get_logger().warning(warning)
@@ -519,10 +518,10 @@ class PolicyNode(LoadingNode):
         return {os.getpid(), *(backend.pid for backend in self.policy.models.values())}
 
     def tick(self, due: DueTick) -> None:
-        """Sample, ask the controller, publish, show the tick to observers; control thread."""
+        """Sample, run the controller, publish, show the tick to observers; control thread."""
         if due.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
-            # A simulator that pauses must not advance the policy. One that starts waits for the
-            # first command, which may be the one that standing up begins with.
+            # A paused simulator must not advance the policy. A starting one waits for the first
+            # command, which may be the one that standing up begins with.
             return
         began_ns, self._stamp_ns = time.monotonic_ns(), due.ros_now_ns
         if due.restarted:
@@ -542,12 +541,12 @@ class PolicyNode(LoadingNode):
         self._show()
 
     def _show(self) -> None:
-        """Show the latest tick to observers, and do what they ask for."""
+        """Show the latest tick to observers, and execute their requests."""
         controller, policy = self.controller, self.policy
         tick = controller.latest_tick
         policy.latency.add(tick.duration_ns)
         verdict = self.observer.observe(tick)
-        # What is refused now is asked for again after the next tick.
+        # A refused step is requested again after the next tick.
         with suppress(RefusedError), self.loop.between_ticks():
             policy.go_on(tick.now_ns)
             if verdict is not None:
@@ -565,12 +564,12 @@ class PolicyNode(LoadingNode):
         )
 
     def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
-        """Publish, from any thread; after an e-stop nothing but the fault command goes out.
+        """Publish, from any thread; after an e-stop only the fault command is sent.
 
-        Beside a loop in C++, which sends all else, it is the fault command alone.
+        Beside a loop in C++, which sends everything else, this is always the fault command.
 
         Returns:
-            What was sent, and the number of the command.
+            The sent targets, and the number of the command.
         """
         if isinstance(self.loop, NativeLoop):
             return targets, self.loop.send_safe(time.time_ns())
@@ -582,7 +581,7 @@ class PolicyNode(LoadingNode):
             return targets, self._output.publish(targets, self._stamp_ns)
 
     def stop(self) -> None:
-        """End the loop, then send the fault command until it is acknowledged."""
+        """Stop the loop, then send the fault command until it is acknowledged."""
         self._load_service.abandon(STOPS)
         if self.loop.stop():
             self.controller.stop(STOPS)
@@ -611,6 +610,6 @@ class PolicyNode(LoadingNode):
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread cannot be ended: it runs, opens or closes a model, or writes."""
+        """True if a thread cannot be stopped: it runs, opens or closes a model, or writes."""
         hangs = self._closed is not None and self._closed.left_behind
         return hangs or self._hangs or self._load_service.left_behind

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node that runs a policy set: as the joint policy node, with switches between its states.
 
-Subscribes (best effort, depth 1, as far as a member's contract needs them): `joint_states`
+Subscribes, if a member's contract needs them (best effort, depth 1): `joint_states`
 (sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
 (geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray), per camera
 `CAMERA/image_raw` (sensor_msgs/Image) or `CAMERA/image_raw/compressed`

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a node as a process that leaves the robot safe when it is asked to end."""
+"""Runs a node as a process that leaves the robot safe when it is asked to end."""
 
 import os
 import signal
@@ -27,44 +27,44 @@ from policy_inference.nodes.rclpy_gaps import Logger
 from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
-"""Signals after which a node ends, and leaves the robot safe before.
+"""Signals on which a node leaves the robot safe, then ends.
 
-SIGHUP comes when a terminal closes or an ssh session is lost, SIGIO when the process that started
-this one has ended (`policy_inference.worker_process`).
+SIGHUP comes when a terminal closes or an ssh session is lost, SIGIO when the parent process has
+ended (`policy_inference.worker_process`).
 """
 _SWITCH_INTERVAL_S = 0.0002
-"""How long the executor's thread may keep the interpreter from the control thread."""
+"""Longest time that the executor's thread may hold the GIL against the control thread."""
 _SLICE_S = 0.05
 _LOOKED_EVERY_S = 0.2
-"""So often the main thread checks whether it is to end."""
+"""Interval at which the main thread checks if it must end."""
 _OPENED_WITHIN_S = 1.0
-"""So long an opening may still take once the process is asked to end."""
+"""Time limit of an opening after the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
-"""And so long any other callback; transitions, which wait for threads and answers, take less."""
+"""Time limit of any other callback; transitions, which wait for threads and answers, take less."""
 
 
 N = TypeVar("N", bound=LifecycleBase)
 
 
 def ended_by(byte: bytes) -> bool:
-    """Return whether a byte that came in the main thread means that the process is to end.
+    """Return true if a byte received in the main thread means that the process must end.
 
-    It is the number of a signal, which may be one that a library handles, or 0 where the node has
-    ended by itself.
+    It is the number of a signal, possibly one that a library handles, or 0 if the node has ended by
+    itself.
     """
     return byte == b"\0" or byte[0] in END_SIGNALS
 
 
 def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Handle END_SIGNALS, in the main thread; a SIGHUP that is ignored stays so.
+    """Handle END_SIGNALS, in the main thread; an ignored SIGHUP stays ignored.
 
-    That is how nohup asks for a process that outlives its terminal. The others are taken even
-    then: a shell ignores SIGINT for what is in its background, and `ros2 launch` sends it.
+    This is how nohup requests a process that outlives its terminal. The other signals are handled
+    even if ignored: a shell ignores SIGINT for background processes, and `ros2 launch` sends it.
     """
     for number in END_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
-    # What started this process may have blocked them, and it would never end.
+    # The parent process may have blocked them, and this process would never end.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
 
@@ -79,22 +79,22 @@ def run_node(
     *,
     foreground: Callable[[N, socket.socket], None] = wait_for_end,
 ) -> int:
-    """Run the node until one of END_SIGNALS comes; return the exit status.
+    """Run the node until one of END_SIGNALS arrives; return the exit status.
 
-    rclpy's own signal handlers are off: after them no message can be published any more, and
-    the last message of a robot's node is the one that matters. With the parameter `autostart`
-    the node configures and activates itself; where that fails, or where ROS refuses the arguments
-    or a parameter's type or range, the process ends with status 2, as it does where a callback
-    raises a PolicyError: the node cannot go on. Asked to end while it
-    configures, it does not wait for a model that takes long to open: nothing is commanded yet.
+    rclpy's own signal handlers are disabled: after them no message can be published, and a robot
+    node's last message is the most important. With the parameter `autostart` the node configures
+    and activates itself. The process ends with status 2 if that fails, if ROS refuses the arguments
+    or a parameter's type or range, or if a callback raises a PolicyError, after which the node
+    cannot continue. If asked to end while it configures, it does not wait for a slow model to open,
+    since no command has been sent yet.
 
     Args:
-        make: Makes the node.
+        make: Creates the node.
         args: Arguments of the process; those of the interpreter if None.
-        foreground: What the main thread does meanwhile. It gets the node and a socket, and
-            returns to end the process, at the latest when a byte comes that `ended_by` knows.
+        foreground: Runs on the main thread meanwhile. It receives the node and a socket, and
+            returns to end the process, at the latest on a byte for which `ended_by` is true.
     """
-    if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
+    if foreground is wait_for_end:  # a full-screen program manages its terminal itself
         pump_log()
     os.environ.update(fast_dds_without_shared_memory(os.environ))
     try:
@@ -106,7 +106,7 @@ def run_node(
         return 2
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     asked, asking = socket.socketpair()
-    # The system may give a signal to any thread; a byte wakes this one whichever it was.
+    # The system may deliver a signal to any thread; a byte always wakes this one.
     asking.setblocking(False)
     signal.set_wakeup_fd(asking.fileno())
     take_end_signals(lambda *_: None)
@@ -124,7 +124,7 @@ def run_node(
         node.leave()
         node.destroy_node()
         rclpy.try_shutdown()
-        # Python gives handlers back before it ends; a second signal would then kill it.
+        # Python restores handlers before it ends; a second signal would then kill it.
         for number in END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
@@ -136,22 +136,22 @@ def run_node(
 
 
 class ServedNode(Protocol):
-    """A node that commands nothing, as `serve_node` runs it."""
+    """A node without commands, as `serve_node` runs it."""
 
     @property
     def problem(self) -> str:
-        """Why it cannot go on; empty while it can."""
+        """Reason why it cannot continue; empty while it can."""
 
     def close(self) -> None:
-        """End what it does."""
+        """Stop working."""
 
 
 def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str] | None) -> int:
-    """Run a node that commands nothing until one of END_SIGNALS comes; return the exit status.
+    """Run a node without commands until one of END_SIGNALS arrives; return the exit status.
 
     Args:
-        command: Names the log before there is a node.
-        make: Makes the node; PolicyError: it cannot work.
+        command: Name of the log before there is a node.
+        make: Creates the node; raises PolicyError if it cannot work.
         args: Arguments of the process; those of the interpreter if None.
     """
     pump_log()
@@ -185,12 +185,12 @@ def _serve(
     asking: socket.socket,
     foreground: Callable[[N, socket.socket], None],
 ) -> bool:
-    """Start and spin until asked to end, and halt; return whether it started.
+    """Start and spin until asked to end, and halt; return true if it started.
 
-    What a callback raises ends it too and is raised here.
+    An error of a callback also ends it and is raised here.
     """
     ending = threading.Event()
-    # Opening a model may take minutes, and this thread must hear that it is to end.
+    # Opening a model may take minutes, and this thread must notice a request to end.
     threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor")
     spinning = threads.submit(_spin, executor, node, ending)
     threads.shutdown(wait=False)
@@ -203,13 +203,13 @@ def _serve(
         try:
             node.halt()
         finally:
-            # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
+            # A task for `spin_once` to return from; `shutdown` would destroy what it waits on.
             executor.create_task(lambda: None)
     ends_s = time.monotonic() + _RETURNED_WITHIN_S
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning("asked to end while the node configures: it ends at once")
-            end_now(0)  # the thread that opens cannot be ended otherwise
+            end_now(0)  # the opening thread cannot be stopped otherwise
         if time.monotonic() > ends_s:
             node.get_logger().error("a callback does not return; its thread is left behind")
             end_now(2)
@@ -217,14 +217,14 @@ def _serve(
 
 
 def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threading.Event) -> bool:
-    """Start the node, if that is its part, and spin; return whether it started."""
+    """Start the node, if that is requested, and spin; return true if it started."""
     if node.get_parameter("autostart").value:
         for transition in (node.trigger_configure, node.trigger_activate):
             if ending.is_set() or transition() is not TransitionCallbackReturn.SUCCESS:
                 return ending.is_set()
     while not ending.is_set():
         executor.spin_once()
-    # Halting answers the requests that wait; the executor sends the answers.
+    # Halting answers waiting requests; the executor sends the answers.
     while node.answering:
         executor.spin_once(timeout_sec=_SLICE_S)
     return True

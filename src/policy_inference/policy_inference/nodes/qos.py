@@ -17,35 +17,38 @@ COMMAND = QoSProfile(
 COMMANDS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Commands, for who follows one of several publishers: at a depth of 1 the commands of the others
-would replace its own."""
+"""Commands, for a receiver that follows one of several publishers: at depth 1, commands of the
+others would replace its own.
+"""
 
 ESTOPS = (
     QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
     QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
 )
-"""E-stop: no publisher may go unheard, so there is a reader that loses nothing, and one that
-matches every publisher."""
+"""E-stop: every publisher must be received, so there is a lossless reader, and one that matches
+every publisher.
+"""
 
 LATCHED_ESTOP = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-"""E-stop: what was pressed before the reader was there, from publishers that keep it."""
+"""E-stop: presses before the reader existed, from publishers that keep them."""
 
 
 SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Requests on a topic: the newest counts, and none that was sent before the reader was there."""
+"""Requests on a topic: the newest counts, but none from before the reader existed."""
 
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Services: each request gets its answer, though many come at once. ROS keeps ten of each and drops
-the others without a word, on either side; without a bound, a client that reads no answers would
-block who answers."""
+"""Services: each request gets its answer, though many arrive at once. ROS keeps ten of each and
+silently drops the others, on either side; without a limit, a client that reads no answers would
+block the server.
+"""
 
 
 class NoEvents:
-    """Event callbacks of a reader or publisher that need not match every other: no warnings.
+    """Event callbacks of a reader or publisher that may mismatch others: no warnings.
 
     Replaces rclpy's SubscriptionEventCallbacks and PublisherEventCallbacks, which moved between
     distributions.
@@ -61,14 +64,14 @@ STATUS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""Status: a subscriber that comes late gets the newest one."""
+"""Status: a late subscriber gets the newest one."""
 
 DIAGNOSTICS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
-"""What /diagnostics aggregators expect."""
+"""As /diagnostics aggregators expect."""
 
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Chunks for others to see: few, and each is worth having."""
+"""Chunks for observers: few, and each one matters."""

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What rclpy has in private only, or not at all; no other module of the suite uses `rclpy.impl`.
+"""Access to parts of rclpy that are private or missing; the only user of `rclpy.impl`.
 
-An executor calls back for every message. Here a thread waits for messages itself, and takes them
-as bytes when it needs them. `test_rclpy_gaps.py` names the versions of rclpy that were checked.
+An executor calls back for every message. Here a thread waits for messages itself, and takes them as
+bytes when it needs them. `test_rclpy_gaps.py` names the versions of rclpy that were checked.
 """
 
 import ctypes
@@ -22,26 +22,26 @@ from rclpy.node import Node
 from policy_core.errors import printable
 
 UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
-"""What ROS calls the node of an endpoint that has none, or of which it does not know it yet."""
+"""ROS's names for a node without a name, or not yet known."""
 
 
 class Logger(rcutils_logger.RcutilsLogger):
-    """Logs what a terminal may show: parts of a text may come from a robot or from another node."""
+    """Logs printable text only: parts of a text may come from a robot or from another node."""
 
     def log(self, message: str, severity: LoggingSeverity, **options: Any) -> bool:
         return bool(super().log(printable(message), severity, **options))
 
 
-# rclpy keeps severity and throttle of each line that logs, which is not the one above.
+# rclpy stores severity and throttling per logging line, which is not the one above.
 rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 
 
 class SampleGroup(CallbackGroup):
     """Keeps the executor from taking messages.
 
-    Their QoS events stay out as well: in Fast DDS a wait for a subscription's events ends as soon
-    as a message is there, so the executor would turn without a pause until the next tick takes
-    it. No warning is lost: what `qos.SAMPLE` asks for is what every publisher offers.
+    QoS events are excluded as well: in Fast DDS a wait for a subscription's events ends as soon as
+    a message is available, so the executor would spin until the next tick takes it. No warning is
+    lost, since every publisher satisfies `qos.SAMPLE`.
     """
 
     def can_execute(self, entity: Any) -> bool:
@@ -51,32 +51,32 @@ class SampleGroup(CallbackGroup):
         return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Keep no account of what runs."""
+        """Do no bookkeeping."""
 
 
 class MessageWaitSet:
-    """Waits for messages of subscriptions, without taking them; no executor may do so, too."""
+    """Waits for messages of subscriptions, without taking them; no executor may do so as well."""
 
     def __init__(self, node: Node, most: int) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            node: Has the subscriptions.
-            most: Number of them.
+            node: Node of the subscriptions.
+            most: Largest number of subscriptions.
         """
         self._wait_set = rclpy_implementation.WaitSet(most, 0, 0, 0, 0, 0, node.context.handle)
 
     @contextmanager
     def address(self) -> Iterator[int]:
-        """Keep the `rcl_wait_set_t` for as long as the context is open; yield its address."""
+        """Yield the address of the `rcl_wait_set_t`, which stays valid within the context."""
         with self._wait_set:
             yield self._wait_set.pointer
 
     def wait(self, handles: Iterable[Any], timeout_ns: int) -> list[int]:
-        """Return the `pointer` of each handle for which a message is there.
+        """Return the `pointer` of each handle with an available message.
 
         Args:
-            handles: Of the subscriptions (`Subscription.handle`); at least one.
+            handles: Handles of the subscriptions (`Subscription.handle`); at least one.
             timeout_ns: Longest time to wait, ns.
         """
         self._wait_set.clear_entities()
@@ -89,15 +89,15 @@ class MessageWaitSet:
 
 
 def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]] | None:
-    """Take the next message of a subscription; None where there is none.
+    """Take the next message of a subscription, or return None.
 
     Args:
-        handle: Of the subscription.
+        handle: Handle of the subscription.
         message: Type of its messages.
 
     Returns:
-        The message's bytes, and what the middleware knows about it: `source_timestamp`, ns, and
-        `publication_sequence_number`, which Humble and some middlewares do not have.
+        The message's bytes, and the middleware's information about it: `source_timestamp`, ns, and
+        `publication_sequence_number`, which Humble and some middlewares lack.
     """
     with handle:
         taken: tuple[bytes, dict[str, Any]] | None = handle.take_message(message, True)
@@ -122,7 +122,7 @@ class _SerializedMessage(ctypes.Structure):
 
 
 class _MessageInfo(ctypes.Structure):
-    """rmw_message_info_t, which is the same from Humble on, but for the size of the identity."""
+    """rmw_message_info_t, which is the same from Humble on, except for the size of the identity."""
 
     _fields_ = (
         ("times_and_numbers", ctypes.c_uint64 * 4),
@@ -145,12 +145,12 @@ _TAKE_FAILED = 401
 
 
 def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
-    """Take the next message of a subscription; None where there is none.
+    """Take the next message of a subscription, or return None.
 
-    rclpy says who sent a message from the distribution after Kilted on only.
+    rclpy names the sender of a message only after Kilted.
 
     Args:
-        handle: Of the subscription.
+        handle: Handle of the subscription.
 
     Returns:
         The message's bytes, and the identity of its publisher: the first 16 bytes of the
@@ -176,11 +176,11 @@ def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
 
 
 def rcl_functions() -> tuple[int, ...]:
-    """Return the addresses of what takes and publishes bytes, as `Middleware` in loop.hpp has them.
+    """Return the addresses of the rcl functions in `Middleware` of loop.hpp.
 
-    They are those of rcl_take_serialized_message, rcl_publish_serialized_message,
-    rcutils_reset_error, rcutils_uint8_array_fini, of the five of the default allocator, and of
-    rcl_wait_set_clear, rcl_wait_set_add_subscription and rcl_wait.
+    These are rcl_take_serialized_message, rcl_publish_serialized_message, rcutils_reset_error,
+    rcutils_uint8_array_fini, the five of the default allocator, rcl_wait_set_clear,
+    rcl_wait_set_add_subscription and rcl_wait.
     """
     rcl, rcutils = _libraries()
     allocator = rcutils.rcutils_get_default_allocator().entries
@@ -201,7 +201,7 @@ def _address(function: Any) -> int:
 
 
 def never_called(_: object) -> None:
-    """Fail: the callback of a subscription whose messages no executor may take."""
+    """Fail: callback of a subscription whose messages no executor may take."""
     raise AssertionError("an executor took a message of a subscription that a thread reads")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open a policy that may replace the one that a node runs."""
+"""Opens a policy that may replace a node's running policy."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def open_replacement(
     clock: Callable[[], int],
     logger: Logger,
 ) -> OpenedPolicy[B]:
-    """Open a bundle that may replace another one, and prove its models on this machine.
+    """Open a bundle that may replace another one, and verify its models on this machine.
 
-    What can be known without the device is checked first, since opening may take minutes. Before
-    that, a child process reads the bundle's files, so that no pattern or array in them can hold up
-    this process, which drives a robot.
+    Checks without the device come first, since opening may take minutes. Before that, a child
+    process reads the bundle's files, so that no pattern or array in them can block this process,
+    which controls a robot.
 
     Args:
-        kind: Of policies that the node runs.
-        request: Which one.
-        running: What it is to replace; only read here.
-        clock: Of the controller.
-        logger: For the progress.
+        kind: Kind of policies that the node runs.
+        request: The request.
+        running: The policy to replace; not modified.
+        clock: Clock of the controller.
+        logger: Logger for the progress.
     """
     request = on_trial(request, logger)
     bundle = load_asked(kind, request, rehearse(request.source, request.public_key))

@@ -4,10 +4,10 @@
 
     robot_metrics --ros-args -r __ns:=/lite3_1 -p port:=9464
 
-A process of its own, so that no scrape shares the interpreter with the thread that commands the
+It is a process of its own, so that no scrape shares the GIL with the thread that commands the
 robot. Subscribes, within its namespace: `~/status` of each policy node (policy_msgs/PolicyStatus)
-and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState).
-A node that starts later is found within a second.
+and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState). A
+node that starts later is found within a second.
 """
 
 from __future__ import annotations
@@ -67,22 +67,22 @@ _STATUS_TYPES = {
     "policy_msgs/msg/RobotStatus": RobotStatus,
 }
 _MOST_NODES = 16
-"""Any program may publish a status; more nodes than that are logged and left out."""
+"""Any program may publish a status; further nodes are logged and left out."""
 _LOOKED_EVERY_S = 1.0
 
 
 class RobotMetricsNode(PeerGuard, Node):
-    """Follows the nodes of a robot, and serves what they report.
+    """Follows the nodes of a robot, and serves their reports as metrics.
 
     Attributes:
-        port: It listens at.
-        problem: Nothing keeps it from working.
+        port: Port that it listens on.
+        problem: Always empty.
     """
 
     problem = ""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, of which these come before the process's, and listen."""
+        """Read the parameters (these before the process's), and listen."""
         super().__init__(
             "robot_metrics",
             automatically_declare_parameters_from_overrides=True,

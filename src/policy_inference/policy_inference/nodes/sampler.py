@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All inputs of a contract: subscribe, and bring the newest messages into the controller."""
+"""All inputs of a contract: subscriptions, and their newest messages in the controller."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,9 +31,9 @@ def subscribe(
 
     Args:
         node: Node that subscribes.
-        group: Keeps the executor from them.
+        group: Keeps the executor away from the subscriptions.
         names: Topics of `STATE_FIELDS`; all others are external vectors.
-        stamped_command: Whether `cmd_vel` is a TwistStamped.
+        stamped_command: True if `cmd_vel` is a TwistStamped.
     """
     types = {name: message_types(name)[0] for name in names}
     if stamped_command and COMMAND in types:
@@ -42,7 +42,7 @@ def subscribe(
 
 
 class Sampler:
-    """Brings the newest messages of all inputs into one controller, at each tick."""
+    """Passes the newest messages of all inputs to one controller, at each tick."""
 
     def __init__(
         self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]
@@ -50,9 +50,9 @@ class Sampler:
         """Prepare the readers.
 
         Args:
-            topics: Subscription of each input that is read here.
-            controller: Whose state is written.
-            names: Joints of its contract, as the robot calls them.
+            topics: Subscription of each input.
+            controller: Controller with the state to write.
+            names: Joints of its contract, with the robot's names.
         """
         self._controller, self._topics, self._names = controller, topics, names
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
@@ -100,7 +100,7 @@ class Sampler:
             self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return what the native core needs to sample the same, in the order of `sample`."""
+        """Return the native core's plan for the same sampling, in the order of `sample`."""
         plans = [{"input": entry.name, **reader.plan()} for entry, _, reader in self._states]
         if self._command:
             entry, sampled = self._command
@@ -108,14 +108,14 @@ class Sampler:
         return plans
 
     def why_refused(self, name: str, data: bytes) -> str:
-        """Return why a message of an input cannot be used; it is written nowhere.
+        """Return why a message of an input cannot be used, without writing it anywhere.
 
         Args:
-            name: Of the input.
-            data: The message, on the wire.
+            name: Name of the input.
+            data: The serialised message.
         """
         sampled, state = self._topics[name], self._controller.state
-        if not data:  # the native core keeps none of a message that is far too long
+        if not data:  # the native core does not keep a message that is far too long
             return f"{name}: a message that is too long to be one of this input"
         try:
             message = sampled.decode(data)
@@ -129,7 +129,7 @@ class Sampler:
         return f"{name}: a message that could not be used"
 
     def restart(self) -> None:
-        """Forget ages, stamps and pose, after the clock was reset."""
+        """Reset ages, stamps and pose, after the clock was reset."""
         self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sample, don't stream: take the newest message when it is needed, call nothing back.
+"""Sampling instead of streaming: take the newest message when it is needed, without callbacks.
 
-At 500 Hz JointState and 200 Hz Imu, callbacks cost 14.5 % of a core, taking the newest message
-at each tick of a 50 Hz loop 3 %.
+At 500 Hz JointState and 200 Hz Imu, callbacks take 14.5 % of a core; taking the newest message at
+each tick of a 50 Hz loop takes 3 %.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from policy_core.errors import RobotError
 from policy_inference.messages.wire import Decode, make_decoder
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, never_called, take_message
-from policy_inference.nodes.rclpy_gaps import SampleGroup as SampleGroup  # of those that sample
+from policy_inference.nodes.rclpy_gaps import SampleGroup as SampleGroup  # for users of this module
 
 M = TypeVar("M")
 
@@ -27,16 +27,16 @@ M = TypeVar("M")
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    What is taken has the attributes of the message that are used, see `messages.wire`.
+    The taken object has the used attributes of the message, see `messages.wire`.
 
     Attributes:
-        topic, resolved_topic: As it was given, and its full name.
-        type_name: Of the message: `sensor_msgs/msg/Imu`.
+        topic, resolved_topic: As given, and the full name.
+        type_name: Message type, such as `sensor_msgs/msg/Imu`.
         handle: The subscription's, for wait sets.
-        decode: Reads its messages; RobotError: the bytes are none.
-        refused: Why its messages may not be used; empty where they may.
-        wire: The bytes of what the last `take` returned; None where that was nothing, or could
-            not be read or used.
+        decode: Decodes its messages; raises RobotError for invalid bytes.
+        refused: Reason why its messages may not be used; empty if they may.
+        wire: The bytes of the last message from `take`; None if there was none, or it was
+            unreadable or unusable.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Sampled(Generic[M]):
         self.handle = self.subscription.handle
 
     def take(self) -> M | None:
-        """Return the newest message that was not taken yet; None where there is none."""
+        """Return the newest message that was not yet taken, or None."""
         newest, held = self._take_now(), self._held
         self._held, self.wire = None, None
         taken = newest or held
@@ -77,11 +77,11 @@ class Sampled(Generic[M]):
         return content
 
     def take_wire(self) -> None:
-        """Take the newest message as bytes alone, into `wire`."""
+        """Take the newest message as bytes only, into `wire`."""
         self.wire = self._take_bytes()
 
     def hold(self) -> None:
-        """Clear the queue for the next arrival; what was in it is not lost to `take`."""
+        """Clear the queue for the next arrival; `take` still returns its content."""
         self._held = self._take_now() or self._held
 
     def _take_now(self) -> tuple[bytes, M | RobotError] | None:
@@ -105,7 +105,7 @@ class Sampled(Generic[M]):
 
 
 class Arrivals:
-    """Waits for a message on one of some sampled subscriptions, without taking it."""
+    """Waits for a message on one of several sampled subscriptions, without taking it."""
 
     def __init__(self, node: Node, inputs: Sequence[Sampled[Any]]) -> None:
         self.inputs = tuple(inputs)
@@ -114,21 +114,20 @@ class Arrivals:
         self._wait_set = MessageWaitSet(node, len(self.inputs))
 
     def wait(self, timeout_ns: int) -> list[Sampled[Any]]:
-        """Return those for which a message is there, after at most this time."""
+        """Return the inputs with an available message, after at most this time."""
         ready = self._wait_set.wait(self._handles, max(0, timeout_ns))
         return [self._by_pointer[pointer] for pointer in ready]
 
 
 def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
-    """Return what reads messages of a type.
+    """Return the decoder of a message type.
 
-    It raises a RobotError for bytes that are no such message: whatever a publisher or the network
-    made of a message, the node that reads it goes on.
+    It raises RobotError for invalid bytes, whatever caused them, so that the node continues.
 
     Args:
         message: The type.
-        whole: Read every field. Otherwise those that policies use are read, where that can be done
-            faster than by rclpy.
+        whole: True to decode every field. Otherwise only the fields used by policies, if that is
+            faster than rclpy.
     """
     by_rclpy, name = partial(deserialize_message, message_type=message), _type_name(message)
     read = (None if whole else make_decoder(name, by_rclpy)) or by_rclpy
@@ -136,7 +135,7 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
     def decode(data: bytes) -> Any:
         try:
             return read(data)
-        # Which exception depends on the byte that is wrong, and on the middleware.
+        # The type of exception depends on the damaged byte, and on the middleware.
         except Exception as error:
             raise RobotError(
                 f"expected a {name}, found {len(data)} bytes that cannot be read as one ({error})"

@@ -13,11 +13,11 @@ from policy_inference.nodes.parameters import REALTIME, Spec
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
 TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
-"""How images are transported: topic below the camera's name."""
+"""Image transports: topic below the camera's name."""
 
 
 def valid_for(default_s: float) -> Spec:
-    """Return the parameter that says how long a command may be followed; its default in s."""
+    """Return the parameter for the validity of a command; its default in s."""
     return Spec(
         name="command_valid_for_s",
         type=float,
@@ -176,4 +176,4 @@ TICKS = (
 )
 ALL_NODES = (*_REPORTS, *REALTIME, LOOP, *_FLIGHT, _AUTHORITY, *_SAFETY)
 PARAMETERS = (*TICKS, *SHADOW, *ALL_NODES)
-"""Of the joint policy node."""
+"""Parameters of the joint policy node."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shadow of a node's policy: fed after each command, reported, never heeded."""
+"""The shadow of a node's policy: it observes each command, is reported, and never commands."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from policy_inference.shadow.shadowed_member import ShadowedMember, shadowed_member
 
 _UNREPORTED = 20_000
-"""Answers that may wait for a report: more than the ticks between two of them."""
+"""Limit on answers waiting for a report: more than the ticks between two reports."""
 
 
 _Shadow = tuple[ShadowedMember, ShadowProcess | None]
-"""What a shadow is compared with, and its process; None where there can be none."""
+"""The compared member of a shadow, and its process; None if there can be none."""
 
 
 class NodeShadow(TickObserver):
-    """Asks a shadow about each tick and sums up its answers.
+    """Runs a shadow on each tick and accumulates its answers.
 
     Attributes:
         arrived: Answers that arrived in the last tick, for the flight recorder.
@@ -81,7 +81,7 @@ class NodeShadow(TickObserver):
         return self._problem
 
     def _look(self) -> None:
-        """Find out whether it runs, and log once that it does not."""
+        """Check that it runs, and log once if it does not."""
         before, process = self._problem, self._process
         if process is not None and not self._gave_up:
             self._problem = process.problem()
@@ -97,7 +97,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
-        """Return what the status does not have, of the joint where the divergence is largest."""
+        """Return figures that the status lacks, of the joint with the largest divergence."""
         divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {
@@ -119,7 +119,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{key}": text for key, text in found.items()}
 
     def report(self, status: PolicyStatus) -> None:
-        """Look at the shadow; add to a status what it is and how far it diverges."""
+        """Check the shadow; add its description and divergence to a status."""
         self._look()
         divergence, counts = self._count(), self._divergence.counts
         distances = {name: getattr(divergence, name) for name in ("mean", "rms", "max")}
@@ -143,13 +143,13 @@ class NodeShadow(TickObserver):
         status.shadow = [found]
 
     def _count(self) -> Divergence:
-        """Return the sums, with the answers since the last call; one thread at a time calls it."""
+        """Return the sums, including the answers since the last call; call it from one thread."""
         while self._unreported:
             self._divergence.add(self._unreported.popleft())
         return self._divergence
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
-        """Return the shadow of another policy, or why it has none; it takes over all the same."""
+        """Return the shadow of another policy, or why it has none; the policy takes over anyway."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))
@@ -197,7 +197,7 @@ class NodeShadow(TickObserver):
 
 
 def _largest(values: F64, sign: float = 1.0) -> str:
-    """Return the largest value in words; "unknown" where no joint has one."""
+    """Return the largest value in words; "unknown" if no joint has one."""
     known = values[np.isfinite(values)]
     return f"{sign * known.max():.6f}" if known.size else "unknown"
 

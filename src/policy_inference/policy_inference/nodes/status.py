@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy node reports: ~/status, /diagnostics, and changes in the log."""
+"""Reports of a policy node: ~/status, /diagnostics, and changes in the log."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from policy_inference.nodes.tick_observer import TickObserver
 from policy_inference.status_fields import POLICY, diagnostic_values
 
 _SILENT_S = 1.0
-"""So long without a tick, on the steady clock, is reported."""
+"""A longer time without a tick, on the steady clock, is reported."""
 _LATE_SHARE = 0.5
 """A tick that begins later than this share of a period is reported."""
 _SLOW_SHARE = 0.95
-"""A rate below this share of the one asked for is reported."""
+"""A rate below this share of the required one is reported."""
 
 
 class StatusReporter:
@@ -53,13 +53,14 @@ class StatusReporter:
         """Create the publishers.
 
         Args:
-            node: Publishes.
-            policy: What ticks.
+            node: The publishing node.
+            policy: The policy.
             topics: Subscription of each input.
             loop: Ticks it.
             pacer: Has the clock of ticks.
-            observer: Of the ticks.
-            senders_problem: Returns which other nodes command the robot; empty where none does.
+            observer: Observer of the ticks.
+            senders_problem: Returns the other nodes that command the robot; empty if there are
+                none.
         """
         self._node, self._policy, self._topics, self._loop = node, policy, topics, loop
         self._pacer, self._observer, self._senders_problem = pacer, observer, senders_problem
@@ -81,9 +82,9 @@ class StatusReporter:
         )
 
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
-        """Report on another policy from now on; return what ends the look at the one before.
+        """Report on another policy from now on; return what ends the reports on the previous one.
 
-        That may take a moment, where a driver hangs.
+        That may take a moment, if a driver hangs.
         """
         before, self._health = self._health, self._make_health(policy)
         self._policy = policy
@@ -91,7 +92,7 @@ class StatusReporter:
 
     @property
     def telemetry(self) -> Mapping[str, str]:
-        """What machine and device reported last, the unit in the key."""
+        """Last telemetry of machine and device, with the unit in the key."""
         return self._health.telemetry
 
     def start(self) -> None:
@@ -119,10 +120,10 @@ class StatusReporter:
         edges = self._policy.controller.edges
         while edges:
             mode, reason, at_ns = edges.popleft()
-            # What a line says happened before it is written, since no tick waits for the log.
+            # The event of a line happened before it is written, since no tick waits for the log.
             ago_ms = max(0, self._pacer.clock() - at_ns) * 1e-6
             text = f"{mode.name}: {reason} ({ago_ms:.0f} ms ago)"
-            # rclpy refuses two severities from one line of code.
+            # rclpy does not accept two severities from one line of code.
             held = mode is Mode.HOLD and reason != FIRST_AWAITED
             if held or (mode is Mode.DAMP and ":" in reason):
                 self._node.get_logger().error(text)
@@ -130,7 +131,7 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return the reasons to refuse motion that ticks, back end and publishers give."""
+        """Return the reasons of ticks, backend and publishers to refuse motion."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
             for name, sampled in self._topics.items()
@@ -158,7 +159,7 @@ class StatusReporter:
             self._node.get_logger().error(self._senders)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
-        """Find out whether the machine keeps ticks waiting; said as long as a fault is latched."""
+        """Check if the machine delays ticks; reported as long as a fault is latched."""
         late_s = self._loop.late_s
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy
@@ -254,11 +255,11 @@ class StatusReporter:
         return found
 
     def _is_needed(self, name: str) -> bool:
-        """Return whether the policy needs an input; a command or a leader may be silent."""
+        """Return true if the policy needs an input; a command or a leader may be silent."""
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
-        """Log when a second publisher appears: an error for robot state, where motion goes on."""
+        """Log a second publisher: as an error for robot state, where motion continues."""
         if publishers <= 1:
             self._warned.discard(name)
         elif name not in self._warned:
@@ -271,7 +272,7 @@ class StatusReporter:
                 logger.error(f"{text}: stop all but one, they starve each other")
 
     def _warn_of_clocks(self) -> None:
-        """Log each step of a clock once, though several inputs may have seen it."""
+        """Log each step of a clock once, though several inputs may have detected it."""
         seen: dict[str, list[str]] = {}
         for name, entry in self._policy.controller.inputs.items():
             if (step := entry.clock_step) and step is not self._steps.get(name):
@@ -282,7 +283,7 @@ class StatusReporter:
 
     def _diagnose(self, status: PolicyStatus) -> DiagnosticArray:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
-        # Without a velocity command the robot stands still: nothing to warn of.
+        # Without a velocity command the robot stands still, which needs no warning.
         bad = [entry.text for entry in status.inputs if not entry.ok]
         skipped = self._policy.models.skipped
         odd = [

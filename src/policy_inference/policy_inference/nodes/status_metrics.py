@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot's nodes report, as metrics for Prometheus: a view of the table of status fields."""
+"""Status of a robot's nodes as metrics for Prometheus, by the table of status fields."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from policy_inference.status_fields import (
 
 
 class RobotMetrics:
-    """Keeps the newest status of each node; a node that is silent has no values but `up` 0.
+    """Keeps the newest status of each node; a silent node has only `up` 0.
 
-    Messages come on one thread, `collect` is called on another.
+    Messages arrive on one thread, `collect` is called on another.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RobotMetrics:
         Args:
             robot: Label of all samples.
             stale_after_s: A node whose newest status is older is not up.
-            clock: Steady, s.
+            clock: Steady clock, s.
         """
         self._robot, self._stale_after_s, self._clock = robot, stale_after_s, clock
         self._lock = threading.Lock()
@@ -52,11 +52,11 @@ class RobotMetrics:
         self._battery = _Reports()
 
     def expect(self, node: str, message_type: type[Any]) -> None:
-        """Show a node from now on, though it may not have reported yet.
+        """Show a node from now on, even before its first report.
 
         Args:
-            node: Its full name.
-            message_type: PolicyStatus or RobotStatus, of its `~/status`.
+            node: Full name of the node.
+            message_type: PolicyStatus or RobotStatus, type of its `~/status`.
         """
         with self._lock:
             nodes = self._policies if message_type is PolicyStatus else self._drivers
@@ -68,7 +68,7 @@ class RobotMetrics:
             nodes[node].take(message, self._clock(), self._stale_after_s)
 
     def take_diagnostics(self, message: DiagnosticArray) -> None:
-        """Take the diagnosis of those policy nodes that are expected."""
+        """Process the diagnostics of the expected policy nodes."""
         with self._lock:
             for status in message.status:
                 node, _, part = status.name.partition(": ")
@@ -110,7 +110,7 @@ class RobotMetrics:
 
 
 class _Reports:
-    """The newest message of a node, and what only a sequence of them shows."""
+    """The newest message of a node, and values that only a sequence of them shows."""
 
     def __init__(self) -> None:
         self.newest: Any = None

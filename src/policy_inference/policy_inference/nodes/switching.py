@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The switches of a policy set: asked for by service or topic, reported in the status.
+"""The switches of a policy set: requested by service or topic, reported in the status.
 
-Subscribes: `~/switch_to` (std_msgs/String, reliable, depth 1). Serves: `~/switch`
-(policy_msgs/SwitchState).
+Subscribes: `~/switch_to` (std_msgs/String, reliable, depth 1).
+Serves: `~/switch` (policy_msgs/SwitchState).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 
 class SwitchService:
-    """Answers `~/switch`, and hears `~/switch_to`."""
+    """Serves `~/switch`, and subscribes to `~/switch_to`."""
 
     def __init__(self, node: Node, ask: Callable[[str], None], report: Callable[[], None]) -> None:
         """Create service and subscription.
 
         Args:
-            node: Has them.
-            ask: Asks for a state between two ticks; raises RefusedError where that is not possible.
+            node: Owner of both.
+            ask: Requests a state between two ticks; raises RefusedError if it is not possible.
             report: Publishes the status.
         """
         self._node, self._ask, self._report = node, ask, report
@@ -87,7 +87,7 @@ class SwitchReports(TickObserver):
 
     @property
     def problem(self) -> str:
-        """What keeps chunks away from members that command; and which joints swing."""
+        """Reasons for missing chunks of commanding members, and oscillating joints."""
         found = []
         for member in self._commanding():
             why = member.held or member.policy.problem

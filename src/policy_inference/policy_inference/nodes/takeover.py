@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A takeover by a person as others see it: its services, its topics, what is logged of it.
+"""The ROS interface of a takeover by a person: services, topics and log.
 
-Publishes: `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: whether
-the arm follows a person, which in HOLD it does not; `leader/joint_command`
-(policy_msgs/JointCommand, reliable, depth 1) while the leader's pose is known: where a leader with
-motors shall be, without stiffness while a person drives.
+Publishes: `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: true
+while the arm follows a person, which it does not in HOLD; `leader/joint_command`
+(policy_msgs/JointCommand, reliable, depth 1) while the leader's pose is known: target pose for a
+motorised leader, without stiffness while a person drives.
 Serves (std_srvs/Trigger): `~/take_over`, `~/hand_back`.
 """
 
@@ -32,7 +32,7 @@ _LOGGED_EVERY_S = 2.0
 
 
 class TakeoverReports(TickObserver):
-    """Goes along with the ticks of a chunk policy that a person may take over from."""
+    """Observes the ticks of a chunk policy that a person may take over from."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class TakeoverReports(TickObserver):
         """Create the publishers.
 
         Args:
-            node: Whose ticks these are.
-            policy: What ticks.
+            node: The node.
+            policy: The policy.
             topics: Subscription of each input.
             values: Parameters of the node.
         """
@@ -73,7 +73,7 @@ class TakeoverReports(TickObserver):
 
     @property
     def driver(self) -> Driver | None:
-        """Who decides on the arm's targets; None where no policy runs."""
+        """Source of the arm's targets; None if no policy runs."""
         return self._takeover.driver if self._policy.controller.mode in _DRIVING else None
 
     def observe(self, tick: Tick) -> None:
@@ -100,7 +100,7 @@ class TakeoverReports(TickObserver):
         }
 
     def refusal(self) -> str:
-        """Return why the leader's topic is no leader's, which only ROS knows; else empty."""
+        """Return why the leader's topic is invalid, which only ROS knows; else empty."""
         count = self._leader.publishers()
         if count == 1:
             return ""
@@ -110,14 +110,14 @@ class TakeoverReports(TickObserver):
         self._say_who_drives(Mode.DAMP)
 
     def log(self) -> None:
-        """Refuse what two leaders send; log how far one is from the arm, while a person waits."""
+        """Refuse two leaders; log a leader's distance from the arm while a person waits."""
         count = self._leader.publishers()
         self._leader.refused = f"{count} publishers, expected one" if count > 1 else ""
         if text := self._policy.input_problem(LEADER.name):
             self._node.get_logger().info(text, throttle_duration_sec=_LOGGED_EVERY_S)
 
     def stop(self) -> None:
-        """Say that no person drives; a leader holds its pose once its commands have expired."""
+        """Report that no person drives; a leader holds its pose once its commands have expired."""
         self._say_who_drives(Mode.DAMP)
 
     def close(self) -> None:

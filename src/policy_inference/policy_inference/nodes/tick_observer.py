@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What observes the ticks of a policy node: the one way in which guests attach to it.
+"""Observers of a policy node's ticks: the only way in which guests attach to it.
 
-An observer sees each tick after it happened and commands nothing. It may ask for the end of a run,
-which the node carries out through the controller's own requests, as it does for a person.
+An observer sees each tick afterwards and commands nothing. It may request the end of a run, which
+the node executes through the controller's own requests, as for a person.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def do_nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared(Generic[T]):
-    """What observes the ticks of a policy that has not taken over yet.
+    """Observer of a policy that has not yet taken over.
 
     Attributes:
-        part: It, for the observer that has prepared it.
-        start: Begins; before the policy takes over.
-        abandon: Ends without a trace: the policy does not take over.
-        problem: Why it does not work; empty where it does.
+        part: The prepared part, for its observer.
+        start: Starts it; before the policy takes over.
+        abandon: Discards it without a trace: the policy does not take over.
+        problem: Reason why it does not work; empty if it does.
     """
 
     part: T
@@ -43,13 +43,13 @@ class Prepared(Generic[T]):
 
 
 class TickObserver:
-    """Is shown every tick; by itself it does nothing with it, and nothing in between.
+    """Receives every tick; the base class does nothing.
 
     `observe` and `observe_failure` belong to the control thread, everything else to another one.
 
     Attributes:
-        problem: What is wrong; empty where nothing is.
-        left_behind: Whether a thread of its own cannot be ended.
+        problem: Present problem; may be empty.
+        left_behind: True if a thread of its own cannot be stopped.
     """
 
     @property
@@ -61,52 +61,52 @@ class TickObserver:
         return False
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Look at a tick; return what the node is to do about the run, None for nothing."""
+        """Observe a tick; return a verdict on the run, None if it continues."""
         return None
 
     def observe_failure(self, tick: Tick) -> None:
-        """Look at what a tick that raised an error has left; the fault is latched already."""
+        """Observe what a tick that raised an error has left; the fault is already latched."""
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return its figures for `/diagnostics`, by key."""
         return {}
 
     def report(self, status: PolicyStatus) -> None:
-        """Add what it knows to a status."""
+        """Add its information to a status."""
 
     def log(self) -> None:
-        """Log what happened since the last call."""
+        """Log the events since the last call."""
 
     def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
-        """Return its reasons to refuse that the robot stands up, or that the policy runs.
+        """Return its reasons to refuse standing up or running.
 
         Args:
-            mode: In which that is asked for.
-            run: Whether the policy is to run.
+            mode: Mode at the request.
+            run: True for a request to run.
         """
         return ()
 
     def granting_run(self, mode: Mode) -> AbstractContextManager[None]:
-        """Return what a RUN is granted or refused in.
+        """Return the context in which a RUN is granted or refused.
 
         Args:
-            mode: In which it is asked for.
+            mode: Mode at the request.
         """
         return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared[Any]:
-        """Return what observes another policy; off the control thread, may read files."""
+        """Return the observer of another policy; off the control thread, may read files."""
         return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
-        """Observe another policy from now on; no tick may be at work.
+        """Observe another policy from now on; no tick may be running.
 
         Args:
-            policy: What ticks from now on.
-            prepared: What `prepared` returned for it, started.
+            policy: The new policy.
+            prepared: Result of `prepared` for it, started.
 
         Returns:
-            What ends the observation of the policy before, which may take a moment.
+            Function that ends the observation of the previous policy, which may take a moment.
         """
         return do_nothing
 
@@ -114,10 +114,10 @@ class TickObserver:
         """Restart; before the first tick."""
 
     def stop(self) -> None:
-        """End within a bounded time; after the last tick."""
+        """Stop within a limited time; after the last tick."""
 
     def close(self) -> None:
-        """Destroy what was created."""
+        """Destroy all created objects."""
 
 
 class TickObservers(TickObserver):
@@ -127,7 +127,7 @@ class TickObservers(TickObserver):
         self._observers = observers
 
     def add(self, observer: TickObserver) -> None:
-        """Observe with one more, after the others, from the next tick on."""
+        """Add an observer after the others, from the next tick on."""
         self._observers = (*self._observers, observer)
 
     @property
@@ -204,7 +204,7 @@ class TickObservers(TickObserver):
 
 
 class RunTime(TickObserver):
-    """Ends a run that has taken as long as was asked for."""
+    """Ends a run after the requested time."""
 
     def __init__(self, run_for_s: float) -> None:
         self._run_for_ns = round(run_for_s * 1e9)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A version on trial in a node: judged in each tick, stopped at its gates, replaced afterwards.
 
-The first gate that is exceeded latches the fault `trial`. The version before is then loaded as by
+The first exceeded gate latches the fault `trial`. The previous version is then loaded as by
 `~/load`, while the robot is in DAMP, and `~/stand` is refused until it runs.
 """
 
@@ -31,11 +31,11 @@ from policy_store.trial_record import (
 )
 
 _Trials = tuple[RunningTrial | None, VersionTrial | None]
-"""The trial that is judged, and the newest of the bundle, to report on."""
+"""The trial being judged, and the newest of the bundle, for reports."""
 
 
 class NodeTrial(TickObserver):
-    """Judges the ticks of a node whose policy is on trial; of another one it only reports."""
+    """Judges the ticks of a node whose policy is on trial; for other policies it only reports."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class NodeTrial(TickObserver):
         """Judge this policy from the next tick on.
 
         Args:
-            policy: It.
-            temperatures_c: Returns what machine and device reported last, the unit in the key, and
-                the temperatures of the drives, °C; NaN where one is not known.
-            load: Loads another bundle without a request; calls the function with what went wrong,
-                or with nothing.
-            simulated_time: Whether ticks go by simulated time.
+            policy: The policy.
+            temperatures_c: Returns the last telemetry of machine and device, with the unit in the
+                key, and the temperatures of the drives, °C; NaN if unknown.
+            load: Loads another bundle without a request; calls the function with the error, or with
+                "".
+            simulated_time: True if ticks use simulated time.
         """
         self._temperatures_c, self._load, self._simulated_time = (
             temperatures_c,
@@ -66,7 +66,7 @@ class NodeTrial(TickObserver):
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Trials]:
         trial = policy.request.trial
         if trial is None:
-            with suppress(PolicyError):  # of another version, to report on
+            with suppress(PolicyError):  # of another version, for reports
                 return Prepared(part=(None, trial_of_bundle(policy.request.bundle)))
             return Prepared(part=(None, None))
         running = RunningTrial(
@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Which version failed its trial, or why its record cannot be written; or empty."""
+        """The version that failed its trial, or why its record cannot be written; or empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")
@@ -135,8 +135,8 @@ class NodeTrial(TickObserver):
     def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
         """Return the reasons of the trial to refuse `stand`, or `run`.
 
-        A version whose trial has failed or was ended is replaced first: that begins here if it has
-        not begun. But a robot that moves may always stand still, with the version that moves it.
+        A version whose trial has failed or was ended is replaced first, which begins here at the
+        latest. But a moving robot may always be stopped, with the version that moves it.
         """
         if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
@@ -165,7 +165,7 @@ class NodeTrial(TickObserver):
         return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
-        """Look at the temperature, and at whether another version has to run; between ticks."""
+        """Check the temperature, and if another version must run; between ticks."""
         running = self._running
         if running is None:
             return
@@ -203,7 +203,7 @@ class NodeTrial(TickObserver):
 
 
 def _highest_c(telemetry: Mapping[str, str], drives_c: Sequence[float]) -> float:
-    """Return the highest temperature of machine, device and drives; NaN where none is known."""
+    """Return the highest temperature of machine, device and drives; NaN if none is known."""
     reported = [
         number
         for key, text in telemetry.items()

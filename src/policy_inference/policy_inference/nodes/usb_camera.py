@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A USB camera as a topic, and which camera is which.
+"""A USB camera as a topic, and a list of cameras with an image of each.
 
     usb_camera --ros-args -r __ns:=/laptop -p device:=/dev/video0
     usb_camera --list --output images
@@ -64,7 +64,7 @@ PARAMETERS = (
     Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
 )
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
-"""Before a lost camera is looked for again; twice as long each time."""
+"""Waiting times before a lost camera is searched again; doubled each time."""
 _LEAVE_WITHIN_S = 1.0
 
 
@@ -77,7 +77,7 @@ class UsbCamera(PeerGuard, Node):
             automatically_declare_parameters_from_overrides=True,
             parameter_overrides=list(overrides),
         )
-        # What is asked of the camera is read once.
+        # The request to the camera is read once.
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_request"))
         values = self._table.read()
         transport = values["image_transport"]
@@ -102,13 +102,13 @@ class UsbCamera(PeerGuard, Node):
         self._thread.start()
 
     def close(self) -> None:
-        """Read no more; a driver that hangs is left behind."""
+        """Stop reading; a driver that hangs is left behind."""
         self._stopped.set()
         self._thread.join(_LEAVE_WITHIN_S)
 
     @property
     def problem(self) -> str:
-        """That its thread has ended: no error of a camera does that, but Python can."""
+        """Message that its thread has ended: no camera error causes that, but Python can."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; so does the node"
 
@@ -120,7 +120,7 @@ class UsbCamera(PeerGuard, Node):
                 with closing(UsbCapture(self._request)) as capture:
                     self._read(capture)
             except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise what they like
-                if self._gives:  # it did, until now
+                if self._gives:  # it worked until now
                     wait_s, logged = _FIRST_WAIT_S, ""
                 if (text := self._words(error)) != logged:
                     logged = text
@@ -153,7 +153,7 @@ class UsbCamera(PeerGuard, Node):
         message = CompressedImage() if self._request.compressed else Image()
         message.header.frame_id = self._frame_id
         message.header.stamp = (self.get_clock().now() - Duration(seconds=shot.age_s)).to_msg()
-        # The only kind of bytes that a message takes without looking at each of them.
+        # The only type of bytes that a message accepts without checking each of them.
         message.data = array("B", shot.data.tobytes())
         if self._request.compressed:
             message.format = "jpeg"

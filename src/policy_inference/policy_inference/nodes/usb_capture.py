@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""USB cameras through OpenCV and Video4Linux, without ROS: one that is read, and a list of all."""
+"""USB cameras through OpenCV and Video4Linux, without ROS: capture, and a list of all."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from policy_core.safe_files import whole_file
 
 MJPG = "MJPG"
 _LOST_READS, _LOST_AFTER_S = 5, 2.0
-"""A broken image is one read that fails; with a camera that was unplugged, all fail or hang."""
+"""A damaged image is one failed read; after a camera is unplugged, all reads fail or hang."""
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _OLDEST_S = 1.0
-"""If the driver states an older image, its clock is not the steady clock."""
+"""If the driver reports an older image, its clock is not the steady clock."""
 _DEVICES, _NAMES, _LINKS = Path("/dev"), Path("/sys/class/video4linux"), Path("/dev/v4l/by-path")
 _SIZE, _FPS = (640, 480), 30.0
 _SHOTS = 10
@@ -37,18 +37,18 @@ BANDWIDTH = (
 
 
 class CameraError(PolicyError):
-    """A camera is not there, gives no images, or gives images of another size or type."""
+    """A camera is missing, sends no images, or sends images of another size or type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraRequest:
-    """What is asked of a camera.
+    """Requested camera settings.
 
     Attributes:
         device: Path, or number of /dev/videoN.
-        width, height: Of the image, pixels.
+        width, height: Image size, pixels.
         fps: Images per second.
-        compressed: Whether to read the camera's own JPEG instead of pixels.
+        compressed: True to read the camera's own JPEG instead of pixels.
     """
 
     device: str
@@ -67,16 +67,16 @@ class Shot(NamedTuple):
 
     data: npt.NDArray[np.uint8]
     age_s: float
-    """Since the driver got it."""
+    """Time since the driver received it."""
 
 
 class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and ask for its settings, MJPG first: two cameras fit on one bus then."""
+        """Open the camera and request its settings, MJPG first to fit two cameras on one bus."""
         self._request = request
-        # By number where that can be: not all builds of OpenCV open Video4Linux by name.
+        # By number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
         found = str(request.path) if number is None else number
         self._capture = cv2.VideoCapture(found, cv2.CAP_V4L2)
@@ -116,7 +116,7 @@ class UsbCapture:
             )
 
     def shoot(self) -> Shot | None:
-        """Wait for the next image; None where it was broken, or has not come yet."""
+        """Wait for the next image; return None if it was damaged, or has not arrived."""
         is_there, read = self._capture.read()
         data = None
         if is_there and read is not None:
@@ -129,7 +129,7 @@ class UsbCapture:
             path = self._request.path
             if self._shots == 0:
                 raise CameraError(
-                    f"{path}: expected images, found a camera that opens and gives none; "
+                    f"{path}: expected images, found a camera that opens but sends none; "
                     f"{BANDWIDTH}"
                 )
             raise CameraError(f"{path}: expected images, found none any more; is it plugged in?")
@@ -146,7 +146,7 @@ class UsbCapture:
         return pixels
 
     def _age_s(self) -> float:
-        """Return how long ago the driver got the image; it states that time on the steady clock."""
+        """Return the time since the driver received the image, from its steady-clock stamp."""
         got_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         age_s = time.monotonic() - got_ms * 1e-3
         return age_s if 0.0 <= age_s <= _OLDEST_S else 0.0
@@ -156,7 +156,7 @@ class UsbCapture:
 
 
 def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
-    """Return a camera's JPEG without what lies behind its end; None where it has no end."""
+    """Return a camera's JPEG without the bytes after its end; None if it has no end."""
     flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
     content = flat.tobytes()
     end = content.rfind(_JPEG_END)
@@ -166,7 +166,7 @@ def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
 
 
 def device_number(path: Path) -> int | None:
-    """Return N of a device that is /dev/videoN, through links such as those of /dev/v4l/by-id."""
+    """Return N for a device /dev/videoN, through links such as those of /dev/v4l/by-id."""
     name = Path(os.path.realpath(path)).name
     number = name.removeprefix("video")
     return int(number) if name.startswith("video") and number.isdigit() else None
@@ -190,7 +190,7 @@ def _why_not_opened(path: Path) -> str:
         )
     return (
         f"{path}: expected a camera, found a device that does not open: another program has "
-        "it, or it gives no images (a camera may have several devices; usb_camera --list "
+        "it, or it sends no images (a camera may have several devices; usb_camera --list "
         "shows which is which)"
     )
 
@@ -199,8 +199,8 @@ def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
     """Take an image with each camera; yield a line about each device.
 
     Args:
-        output: Folder for `videoN.jpg`; made where it is not there. None: no images are written.
-        force: Whether images that are there may be replaced.
+        output: Folder for `videoN.jpg`; created if missing. None to write no images.
+        force: True to replace existing images.
     """
     devices = sorted(
         (number, path)
@@ -225,7 +225,7 @@ def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
 
 
 def _tried(path: Path, number: int, output: Path | None) -> str:
-    """Take an image; return its size, format and file, or why there is none."""
+    """Take an image; return its size, format and file, or the error."""
     width, height = _SIZE
     request = CameraRequest(
         device=str(path), width=width, height=height, fps=_FPS, compressed=False

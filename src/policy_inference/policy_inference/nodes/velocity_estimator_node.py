@@ -8,7 +8,7 @@ Subscribes (best effort, depth 1): `joint_states` (sensor_msgs/JointState) and `
 (sensor_msgs/Imu, with orientation and acceleration), at 200 Hz or faster.
 Publishes (reliable, depth 1): `odom` (nav_msgs/Odometry) for each message of the joints: the
 velocity in the frame base_link with its variance, and as z of the pose the height of the base above
-its feet; the rest of the pose is unknown. While there is no certain estimate it publishes nothing,
+its feet; the rest of the pose is unknown. While the estimate is too uncertain it publishes nothing,
 and the policy's node treats the odometry as too old.
 """
 
@@ -35,17 +35,17 @@ from policy_inference.velocity_source import VelocitySource
 
 PARAMETERS = tuple(spec for spec in POLICY if spec.name in ("bundle", "public_key"))
 _UNKNOWN = 1e6
-"""Variance of what is not estimated."""
+"""Variance of values that are not estimated."""
 
 
 class VelocityEstimatorNode(PeerGuard, Node):
     """Publishes the estimated velocity of the base."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, these before the process's, and the contract; subscribe.
+        """Read the parameters (these before the process's) and the contract; subscribe.
 
         Raises:
-            PolicyError: The bundle cannot be used, or its policy takes no estimated velocity.
+            PolicyError: The bundle cannot be used, or its policy uses no estimated velocity.
         """
         super().__init__(
             "velocity_estimator_node",
@@ -96,11 +96,11 @@ class VelocityEstimatorNode(PeerGuard, Node):
 
     @property
     def problem(self) -> str:
-        """Nothing: what cannot be estimated is logged."""
+        """Empty: failures to estimate are logged."""
         return ""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A self-test as plain JSON that can be sent to anybody."""
+"""A self-test as plain JSON without private data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def document(found: SelfTestResult) -> dict[str, Any]:
 
 
 def _artifacts(found: SelfTestResult) -> dict[str, Any]:
-    """Return the model that was opened, or the graphs of a chunk policy by their names."""
+    """Return the opened model, or the graphs of a chunk policy by name."""
     if "model" not in found.bundle.contract.models:
         return {
             "artifacts": {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a machine can run policies: the computer, ROS, and what each back end needs."""
+"""Check that a machine can run policies: the computer, ROS, and the needs of each backend."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CAN_RUN, CANNOT_RUN, NOT_EXAMINED = "can run", "cannot run", "not examined"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examination:
-    """What was found without opening a device or starting ROS.
+    """Findings, without opening a device or starting ROS.
 
     Attributes:
-        backend: What was asked for, as it was written.
-        bundle: What is to run, if that is known.
+        backend: The request, as it was written.
+        bundle: The bundle to run, if known.
         system: Versions and hardware by name.
-        findings: Of the computer, of ROS and of each back end, by name.
-        results: Names of back ends that can run, cannot run, and do not say what they need.
+        findings: Findings about the computer, ROS and each backend, by name.
+        results: Names of backends that can run, cannot run, and do not state their needs.
     """
 
     backend: str | None
@@ -45,7 +45,7 @@ class Examination:
     results: Mapping[str, Sequence[str]]
 
     def __bool__(self) -> bool:
-        """Return whether at least one back end can run."""
+        """Return true if at least one backend can run."""
         return bool(self.results[CAN_RUN])
 
     def document(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Examination:
         }
 
     def text(self) -> Iterator[Part]:
-        """Yield a table for each group, and which back ends can run."""
+        """Yield a table for each group, and the backends that can run."""
         for group, findings in self.findings.items():
             yield Table(
                 title=group,
@@ -91,13 +91,13 @@ def _rows(one: Finding) -> Iterator[tuple[Cell, ...]]:
 
 
 def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> Examination:
-    """Examine a machine.
+    """Check a machine.
 
     Args:
         machine: This one.
-        bundle: What is to run, if that is known.
-        backend: Names with commas in between; None for those that the bundle has a model for, and
-            without a bundle for all.
+        bundle: The bundle to run, if known.
+        backend: Comma-separated names; None for those with a model in the bundle, or for all
+            without a bundle.
     """
     known = available()
     backends = {
@@ -131,7 +131,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
             for artifact, file in find_artifacts(bundle, entry.name, cls).values():
                 findings.append(Finding(name="bundle", found=_describe(bundle, artifact, file)))
                 artifacts.append(artifact)
-        except BundleError as error:  # the same for each back end that uses the file
+        except BundleError as error:  # the same for each backend that uses the file
             published = any(
                 artifact.url
                 for model in bundle.models
@@ -152,7 +152,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
                     f"model_tools compile {_compiler(entry.name)} makes a bundle that has one",
                 )
             )
-    # The same finding for several graphs is listed once.
+    # Equal findings for several graphs are listed once.
     known: list[Artifact | None] = [*artifacts] or [None]
     here = [one for artifact in known for one in _examined(cls, machine, artifact)]
     return [*findings, *dict.fromkeys(here)]
@@ -161,7 +161,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
 def _examined(
     cls: type[BackendBase], machine: Machine, artifact: Artifact | None
 ) -> Sequence[Finding]:
-    """Return what a back end's own examination found here; an error where it failed."""
+    """Return the findings of a backend's own check; an error if the check failed."""
     try:
         findings = list(cls.examine(machine, artifact))
     except Exception as error:  # noqa: BLE001  # of another package; the others are examined
@@ -175,14 +175,14 @@ def _examined(
     return findings or [
         Finding.warning(
             NOT_EXAMINED,
-            "this back end does not say what it needs",
+            "this back end does not state what it needs",
             f"`policy_inference self-test BUNDLE --backend {cls.name}` runs it",
         )
     ]
 
 
 def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
-    """Return which back ends to look at: those asked for, else the bundle's, else all."""
+    """Return the backends to check: the requested ones, else the bundle's, else all."""
     if asked is not None:
         names = [name.strip() for name in asked.split(",") if name.strip()]
         unknown = ", ".join(repr(name) for name in names if name not in known)
@@ -203,7 +203,7 @@ def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPo
 
 
 def _compiler(name: str) -> str:
-    """Return the compiler that makes a back end's models: a simulator's are those of its device."""
+    """Return the compiler of a backend's models; for a simulator that of its device."""
     return next(
         (
             entry.name
@@ -224,7 +224,7 @@ def _class(entry: EntryPoint) -> type[BackendBase] | None:
 
 
 def _describe(bundle: Bundle, artifact: Artifact, file: Path) -> str:
-    """Return what a back end opens: `lite3_walk 0.2.1: policy.onnx, fp32, runs in fp16`."""
+    """Return a description of a backend's file: `lite3_walk 0.2.1: policy.onnx, fp32`."""
     contract = bundle.contract
     stored = next(
         entry.precision

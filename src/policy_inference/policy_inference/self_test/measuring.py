@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long runs take, and what they ask of the machine: load of the device, CPU, memory."""
+"""Durations of runs, and their use of the machine: device load, CPU, memory."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from policy_inference.machine.telemetry import read_safely
 
 SAMPLE_NS = 200_000_000
 _LOWEST, _HIGHEST = -7, 2
-"""Powers of ten, s: all that a run of a model may take."""
+"""Powers of ten, s: the range of a model's run times."""
 
 
 class Clock:
-    """The machine's own, which never goes back."""
+    """The machine's monotonic clock."""
 
     def now_ns(self) -> int:
-        """Return the time since some moment in the past, ns."""
+        """Return the time since a fixed moment in the past, ns."""
         return time.perf_counter_ns()
 
     def sleep_until(self, deadline_ns: int) -> None:
-        """Sleep, unless that time is over."""
+        """Sleep until a time, if it has not passed."""
         left_ns = deadline_ns - time.perf_counter_ns()
         if left_ns > 0:
             time.sleep(left_ns * 1e-9)
 
 
 class Durations:
-    """Durations of single runs, in the order in which they were measured."""
+    """Durations of single runs, in the order of measurement."""
 
     def __init__(self, durations_ns: Sequence[int] | F64) -> None:
         self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
@@ -50,23 +50,23 @@ class Durations:
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
-        """Return the time of both together, run by run; there are as many."""
+        """Return the sum of both for each run; they must have the same length."""
         return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:
-        """Return what this share of the runs did not exceed, s."""
+        """Return the duration that this share of the runs did not exceed, s."""
         return float(np.percentile(self.each_s, percent))
 
     def p99_check(
         self, what: str, limit_ms: float, limit_is: str = "", runs: str = "runs"
     ) -> Check:
-        """Return the check of what 99 runs of 100 took, ms.
+        """Return a check of the 99th percentile, ms.
 
         Args:
             what: Name of the figure.
-            limit_ms: What they may take, ms.
-            limit_is: Why that much; empty where it is a limit of its own.
-            runs: What they are called.
+            limit_ms: Limit of the percentile, ms.
+            limit_is: Reason for the limit; may be empty.
+            runs: Word for the runs.
         """
         median_ms = self.percentile_s(50) * 1e3
         reason = f"; the limit is {limit_is}" if limit_is else ""
@@ -78,14 +78,14 @@ class Durations:
         )
 
     def halves_p50_s(self) -> tuple[float, float]:
-        """Return the medians of the first and of the second half, s; there are at least two."""
+        """Return the medians of the first and second half, s; there must be at least two runs."""
         middle = len(self) // 2
         return float(np.median(self.each_s[:middle])), float(np.median(self.each_s[middle:]))
 
     def histogram(self, per_decade: int = 10) -> tuple[list[float], list[int]]:
-        """Return the edges of bins, s, and how many runs are in each, from first to last in use.
+        """Return the edges of bins, s, and the number of runs in each, over the range in use.
 
-        There is one edge more than there are bins; all are equally wide on a logarithmic scale.
+        There is one edge more than bins; the bins are equally wide on a logarithmic scale.
         """
         edges_s = np.logspace(_LOWEST, _HIGHEST, (_HIGHEST - _LOWEST) * per_decade + 1)
         counts, _ = np.histogram(np.clip(self.each_s, edges_s[0], edges_s[-1]), edges_s)
@@ -97,8 +97,8 @@ class Durations:
 class Ran(NamedTuple):
     """One run of a policy.
 
-    `graphs_ns` is the time of each graph by name, where there are several; an encoder once for each
-    camera, together. `is_finite` says whether no output was NaN or infinite.
+    `graphs_ns` is the time of each graph by name, if there are several; for an encoder the sum over
+    all cameras. `is_finite` is true if no output was NaN or infinite.
     """
 
     preprocessing_ns: int
@@ -112,10 +112,10 @@ class TimedRuns:
     """Runs of a policy, one after another.
 
     Attributes:
-        inference: The model; of a chunk policy all from images to chunk.
-        preprocessing: What of a run no model took.
-        graphs: Each graph by name, where there are several.
-        not_finite: How many runs gave NaN or infinity.
+        inference: The model; for a chunk policy everything from images to chunk.
+        preprocessing: The part of a run outside of models.
+        graphs: Each graph by name, if there are several.
+        not_finite: Number of runs with NaN or infinity.
     """
 
     inference: Durations
@@ -125,7 +125,7 @@ class TimedRuns:
 
     @staticmethod
     def of(ran: Sequence[Ran]) -> TimedRuns:
-        """Return runs, one or more, together."""
+        """Combine one or more runs."""
         return TimedRuns(
             inference=Durations([one.inference_ns for one in ran]),
             preprocessing=Durations([one.preprocessing_ns for one in ran]),
@@ -140,7 +140,7 @@ class TimedRuns:
 
 
 class Timed:
-    """A backend that notes when its latest run began and ended, and the time of all together."""
+    """A backend that records begin and end of its latest run, and the total time of all runs."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self.name, self.details = backend.name, backend.details
@@ -160,7 +160,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorCourse:
-    """What a sensor reported in the course of a test; the unit is in its name.
+    """Values of a sensor during a test; the unit is in its name.
 
     `first` and `second` are the means of the halves.
     """
@@ -173,10 +173,10 @@ class SensorCourse:
 
 
 class DeviceLoad:
-    """Asks a device for its load, five times a second at most.
+    """Reads a device's load, at most five times a second.
 
     Attributes:
-        unreadable: What was wrong with the latest answer that was none; empty where all were.
+        unreadable: Problem of the latest failed read; empty if there was none.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
@@ -196,7 +196,7 @@ class DeviceLoad:
         return len(self._samples)
 
     def series(self) -> dict[str, SensorCourse]:
-        """Return what was reported in numbers, by name."""
+        """Return the numeric values, by name."""
         found = dict[str, SensorCourse]()
         for name in self._names():
             texts = [sample[name] for sample in self._samples if name in sample]
@@ -213,7 +213,7 @@ class DeviceLoad:
         return found
 
     def words(self) -> dict[str, list[str]]:
-        """Return what was reported in words, by name, each word once and in its order."""
+        """Return the text values, by name, each word once and in order."""
         numbers = self.series()
         return {
             name: list(dict.fromkeys(sample[name] for sample in self._samples if name in sample))
@@ -227,12 +227,12 @@ class DeviceLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a process has taken since it began.
+    """Resource use of a process since it began.
 
     Attributes:
-        cpu_s: Time on a processor, user and system, s.
-        peak_bytes: Largest memory that was resident.
-        preempted: How often the main thread had to leave the processor to another.
+        cpu_s: Processor time, user and system, s.
+        peak_bytes: Largest resident memory.
+        preempted: Number of involuntary context switches of the main thread.
     """
 
     cpu_s: float
@@ -240,7 +240,7 @@ class Usage:
     preempted: int
 
     def since(self, before: Usage) -> Usage:
-        """Return what was taken since then, and the largest memory of all times."""
+        """Return the use since then, with the overall peak memory."""
         return Usage(
             cpu_s=self.cpu_s - before.cpu_s,
             peak_bytes=self.peak_bytes,
@@ -249,11 +249,11 @@ class Usage:
 
 
 def read_usage(pid: int) -> Usage | None:
-    """Return what a process has taken; None of one that has ended."""
+    """Return the resource use of a process; None if it has ended."""
     try:
         process = psutil.Process(pid)
         times, switches = process.cpu_times(), process.num_ctx_switches()
-        # psutil reports the memory of now; the largest is in /proc alone.
+        # psutil reports the present memory; the peak is in /proc only.
         peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
     except (psutil.Error, OSError):
         return None
@@ -270,14 +270,14 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRate:
-    """Runs as often as a robot needs them, and what was read meanwhile.
+    """Runs at the rate that a robot needs, and readings during them.
 
     Attributes:
         runs: The runs.
-        wall_s: How long it took.
-        missed: Runs that were left out, since the one before took too long.
-        load: What the device reported.
-        usage: What each process took, by name; its `peak_bytes` since it began.
+        wall_s: Total time.
+        missed: Runs that were skipped because the previous one took too long.
+        load: Load of the device.
+        usage: Resource use of each process, by name; its `peak_bytes` since the process began.
     """
 
     runs: TimedRuns
@@ -288,7 +288,7 @@ class AtRate:
 
 
 def usage_of_processes(backend: BackendBase) -> dict[str, Usage]:
-    """Return what this process and that of the runtime have taken, as far as it can be read."""
+    """Return the resource use of this process and of the runtime's, if readable."""
     pids = {os.getpid(): "this"}
     pids.setdefault(backend.pid, "runtime")
     return {name: taken for pid, name in pids.items() if (taken := read_usage(pid)) is not None}

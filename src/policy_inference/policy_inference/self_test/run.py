@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole test of a back end, step by step; what was found before a step failed is kept."""
+"""The whole test of a backend, step by step; results before a failed step are kept."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _log = logging.getLogger("policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestRequest:
-    """What is tested: the model in a bundle's folder on a back end, for so long."""
+    """The test: the model in a bundle's folder, a backend, and a duration."""
 
     folder: Path
     backend: str
@@ -46,21 +46,21 @@ class SelfTestRequest:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SelfTestResult:
-    """What was found; what a step that failed did not come to is None or empty.
+    """Results of the test; those that a failed step did not reach are None or empty.
 
     Attributes:
-        request: What was tested.
+        request: The request.
         bundle: The bundle.
-        entries: What the back end opens of it, by the key of the model in the contract.
-        details: What the backend reported when it was opened.
+        entries: Opened artifacts, by the key of the model in the contract.
+        details: The backend's report when it was opened.
         parity: Its outputs on the golden rows.
-        back_to_back: Runs without a pause; of a chunk policy, whole chunks.
-        graphs: The graphs of a chunk policy, and what was not in them, in the same chunks.
-        at_rate: Ticks at the policy's rate; of a chunk policy, chunks as often as it needs one.
-        parity_again: Its outputs on the golden rows after all that.
-        verdict: What they are worth.
-        error: Why the test ended early.
-        trace: Where, for an unexpected error.
+        back_to_back: Runs without a pause; for a chunk policy, whole chunks.
+        graphs: The graphs of a chunk policy, and the time outside of them, in the same chunks.
+        at_rate: Ticks at the policy's rate; for a chunk policy, chunks as often as it needs one.
+        parity_again: Its outputs on the golden rows after all runs.
+        verdict: Judgement of the results.
+        error: Reason why the test ended early.
+        trace: Traceback of an unexpected error.
     """
 
     request: SelfTestRequest
@@ -77,16 +77,16 @@ class SelfTestResult:
     trace: str = ""
 
     def __bool__(self) -> bool:
-        """Return whether all was measured and judged, and holds."""
+        """Return true if everything was measured and judged, and is within the limits."""
         return bool(self.verdict)
 
 
 def self_test(request: SelfTestRequest, clock: Clock | None = None) -> SelfTestResult:
-    """Test a back end; any failure of it ends the test, and is reported in the result.
+    """Test a backend; a failure ends the test, and is reported in the result.
 
     Args:
-        request: What is tested.
-        clock: Of all durations; the machine's own if absent.
+        request: The request.
+        clock: Clock of all durations; the machine's own if absent.
     """
     clock = clock or Clock()
     bundle = load_bundle(request.folder)
@@ -129,7 +129,7 @@ def _measured(
     rows: Rows,
     clock: Clock,
 ) -> Measured:
-    """Measure step by step, and note each result at once: a device may fail at the next."""
+    """Measure step by step, and store each result at once, since a device may fail at the next."""
     duration_s = found.request.duration_s
     _log.info("golden rows ...")
     found.parity = same = parity(kind, bundle, models, rows)

@@ -17,7 +17,7 @@ _BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
 
 
 def lines(found: SelfTestResult) -> Iterator[str]:
-    """Yield what was found, a title first, the verdict last."""
+    """Yield the results, a title first, the verdict last."""
     request, bundle = found.request, found.bundle
     precisions = ", ".join(dict.fromkeys(entry.precision for entry in found.entries.values()))
     yield f"{bundle.contract.name} {bundle.contract.version} on {request.backend}" + (
@@ -83,7 +83,7 @@ def _durations(durations: Durations) -> str:
 
 
 def _histogram(durations: Durations) -> Iterator[str]:
-    """Yield a bar for each bin in use, on a scale of powers: one late run in 5000 is seen, too."""
+    """Yield a bar for each bin in use, on a logarithmic scale that shows even one run in 5000."""
     edges_s, counts = durations.histogram(_BINS_PER_DECADE)
     scale = _BAR / log10(1 + max(counts))
     for edge_s, count in zip(edges_s, counts, strict=False):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a self-test runs of a policy: as fast as it gets, and as often as a robot needs it."""
+"""The runs of a self-test: as fast as possible, and at the rate that a robot needs."""
 
 from __future__ import annotations
 
@@ -37,28 +37,29 @@ from policy_inference.self_test.walked import walked
 INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS = 5.0, 1.0
 WARM_UP_TICKS = 10
 Entries = Mapping[str, Artifact]
-"""What a back end opened, by the key of the model in the contract."""
+"""Opened artifacts of a backend, by the key of the model in the contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """What is run and judged of a policy, of whatever kind it is.
+    """The runs and checks for a kind of policy.
 
     Attributes:
-        model: Of which device and process are observed.
-        interval_ns: Between two runs on a robot.
-        most_runs: Without a pause.
-        fewest_runs: Without a pause, however long they take.
-        fewest_ticks: At the rate, however long they take.
-        warm_up_ticks: Before those that count: the first call of most numpy functions is slow.
-        ticks: What runs at the rate are called.
-        not_finite: Name of the figure that counts runs which gave NaN or infinity.
-        runner: Returns what runs the policy on one golden row after another.
-        ticker: Returns what runs the policy as a robot does.
-        latency: Returns the checks of how long runs took, without a pause and at the rate.
-        walking: Returns the checks of the report on walking, where the precision needs one.
-        not_judged: Returns what is not judged of such a policy, and why that is right.
-        remarks: Returns what else the latency means.
+        model: Backend whose device and process are observed.
+        interval_ns: Interval between two runs on a robot.
+        most_runs: Most runs without a pause.
+        fewest_runs: Fewest runs without a pause, however long they take.
+        fewest_ticks: Fewest runs at the rate, however long they take.
+        warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
+            slow.
+        ticks: Word for runs at the rate.
+        not_finite: Name of the figure that counts runs with NaN or infinity.
+        runner: Returns a function that runs the policy on one golden row after another.
+        ticker: Returns a function that runs the policy as a robot does.
+        latency: Returns the checks of durations, without a pause and at the rate.
+        walking: Returns the checks of the report on walking, if the precision needs one.
+        not_judged: Returns what is not judged for such a policy, with the reason.
+        remarks: Returns further consequences of the latency.
     """
 
     model: BackendBase
@@ -96,7 +97,7 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
         return run
 
     def ticker() -> Callable[[], Ran]:
-        """Return what does in a tick what a node does, for a robot that stands still."""
+        """Return a function that does the work of a node's tick, for a robot that stands still."""
         state, timed = _standing(bundle.contract), Timed(model, clock)
         policy = JointPolicy(bundle, timed, state)
         policy.reset()
@@ -132,7 +133,7 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
 
 
 def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
-    """Return the trial of a chunk policy: a chunk must be there before the last is used up."""
+    """Return the trial of a chunk policy: a chunk must arrive before the last one is used up."""
     contract = bundle.contract
     interval_ns = contract.chunk.steps * contract.period_ns
 
@@ -179,16 +180,16 @@ TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]]
     JointBundle: joint_trial,
     ChunkBundle: chunk_trial,
 }
-"""By the kind of the policy."""
+"""Trials by the kind of policy."""
 
 
 def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
-    """Run a policy without a pause: `most_runs` times, or until the time is over.
+    """Run a policy without a pause, `most_runs` times or until a time limit.
 
     Args:
-        trial: Of the policy.
-        limit_s: Time after which it ends, once there are `fewest_runs`.
-        clock: What times it.
+        trial: Trial of the policy.
+        limit_s: Time limit, after at least `fewest_runs`.
+        clock: Clock of the durations.
     """
     run, ran, end_ns = trial.runner(), list[Ran](), clock.now_ns() + round(limit_s * 1e9)
     while len(ran) < trial.most_runs:
@@ -199,12 +200,12 @@ def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
 
 
 def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
-    """Run a policy as often as a robot needs it, with an eye on device and processes.
+    """Run a policy at the rate that a robot needs, and monitor device and processes.
 
     Args:
-        trial: Of the policy.
-        duration_s: How long; longer where that is less than `fewest_ticks`.
-        clock: What times and paces it.
+        trial: Trial of the policy.
+        duration_s: Duration; longer if needed for `fewest_ticks`.
+        clock: Clock of the durations and the rate.
     """
     load, before = DeviceLoad(trial.model.telemetry), usage_of_processes(trial.model)
     tick, ran, missed = trial.ticker(), list[Ran](), 0
@@ -255,14 +256,14 @@ def _chunk_latency(interval_ns: int, quick: TimedRuns, rate: AtRate) -> Sequence
 
 
 def _task_not_judged(entries: Entries) -> Sequence[str]:
-    """Return that nothing is known of the task, where so few bits might fail in it."""
+    """Return a note that success at the task is not measured, for coarse precisions."""
     if not any(judged_by_walking(entry.precision) for entry in entries.values()):
         return ()
     return ("closed loop: how often the task succeeds with this precision is not measured here",)
 
 
 def _on_ensembling(period_ns: int, rate: AtRate) -> Sequence[str]:
-    """Return whether a chunk per period is possible, which nothing else needs."""
+    """Return whether a chunk per period is possible, which only temporal ensembling needs."""
     period_ms = period_ns * 1e-6
     p99_ms = rate.runs.inference.percentile_s(99) * 1e3
     word = "possible" if p99_ms <= period_ms else "not possible"
@@ -273,7 +274,7 @@ def _on_ensembling(period_ns: int, rate: AtRate) -> Sequence[str]:
 
 
 def _standing(contract: JointContract) -> RobotState:
-    """Return the state of a robot that stands upright in its default position, at rest."""
+    """Return the state of a robot at rest, upright in its default position."""
     state = RobotState(contract)
     state.flat[np.isnan(state.flat)] = 0.0
     for field in STATE_FIELDS.values():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a backend does here what a robot needs of it."""
+"""Judgement of a backend on this machine against a robot's needs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from policy_inference.self_test.trial import Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""Medians below a millisecond jitter by this factor on a healthy machine, which does no harm."""
+"""Medians below a millisecond vary by this factor on a healthy machine, which is harmless."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestVerdict:
-    """The result; its truth value says whether all limits hold, and all that decides is judged.
+    """The result; true if all limits hold and everything required is judged.
 
     Attributes:
-        checks: Figures against their limits.
-        missing: What would have to be judged and could not be, with the remedy.
-        left_out: What is not judged, and why that is right.
+        checks: Figures and their limits.
+        missing: Required checks that were not possible, with the remedy.
+        left_out: Omitted checks, with the reason.
     """
 
     checks: tuple[Check, ...]
@@ -39,13 +39,13 @@ class SelfTestVerdict:
     left_out: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return whether all limits hold and nothing is missing."""
+        """Return true if all limits hold and nothing is missing."""
         return all(self.checks) and not self.missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """What is judged: golden rows before and after, runs without a pause, runs at the rate."""
+    """Measurements: golden rows before and after, runs without a pause, runs at the rate."""
 
     parity: tuple[Parity, Parity]
     back_to_back: TimedRuns
@@ -61,16 +61,16 @@ def judged(
     entries: Mapping[str, Artifact],
     found: Measured,
 ) -> SelfTestVerdict:
-    """Hold what was measured against the limits.
+    """Compare the measurements with the limits.
 
     Args:
-        kind: Of the policy.
-        bundle: States limits of outputs, and carries the report on walking.
-        trial: What ran.
-        cls: Class of the back end.
-        name: Of the back end.
-        entries: What it opened, by the key of the model in the contract.
-        found: What was measured.
+        kind: Kind of the policy.
+        bundle: Has limits of outputs, and the report on walking.
+        trial: The trial.
+        cls: Class of the backend.
+        name: Name of the backend.
+        entries: Opened artifacts, by the key of the model in the contract.
+        found: Measurements.
     """
     checks, missing, left_out = list[Check](), list[str](), list[str]()
     need_the_bundle: dict[str, Callable[[], Sequence[Check]]] = {
@@ -113,7 +113,7 @@ def judged(
 
 
 def _enough(kind: MemberKind[B], bundle: B, found: Parity) -> Sequence[Check]:
-    """Return no check, or raise what `require_enough` does."""
+    """Return no check; raises the error of `require_enough`."""
     kind.require_enough(bundle, found.rows)
     return ()
 
@@ -129,7 +129,7 @@ def _missed(found: AtRate, ticks: str) -> Check:
 
 
 def _drift(found: AtRate) -> Check:
-    """Return the check of the second half's median, which names what could have slowed it."""
+    """Return the check of the second half's median, with possible causes of a slowdown."""
     first_ms, second_ms = (half_s * 1e3 for half_s in found.runs.inference.halves_p50_s())
     return Check(
         what="inference, median of the second half, ms",
@@ -140,7 +140,7 @@ def _drift(found: AtRate) -> Check:
 
 
 def _causes(found: AtRate) -> str:
-    """Return clocks and temperatures in both halves, and how often the processor was taken away."""
+    """Return clocks and temperatures in both halves, and the number of preemptions."""
     series = found.load.series()
     preempted = ", ".join(f"{name} {usage.preempted} times" for name, usage in found.usage.items())
     return "; ".join(
@@ -163,9 +163,9 @@ def _changes(series: dict[str, SensorCourse], units: tuple[str, ...]) -> str:
 
 
 def _power(series: dict[str, SensorCourse]) -> list[Check]:
-    """Return the check of the mean power, where it is reported.
+    """Return the check of the mean power, if it is reported.
 
-    Of several rails the largest is taken: boards that measure their input have it among them.
+    Of several rails the largest is used, which is the input on boards that measure it.
     """
     rails = _in_units(series, _POWER)
     if not rails:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The closed-loop report that a bundle carries: whether this very model was seen to walk."""
+"""The closed-loop report in a bundle: evidence that this very model can walk."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _REFERENCE = "onnx"
 def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
     """Return the checks of walking from the report about a model.
 
-    That is `reports/comparison_NAME.json`, as `model_tools compare --closed-loop --record` writes
-    it. Where there is none for this back end, the one of its simulator counts, if both models were
-    compiled in the same order.
+    The report is `reports/comparison_NAME.json`, written by `model_tools compare --closed-loop
+    --record`. Without one for this backend, that of its simulator is used, provided that both
+    models were compiled in the same order.
 
     Args:
-        bundle: Carries the report.
-        cls: Class of the back end.
-        name: Of the back end.
-        entry: What it opens.
+        bundle: Has the report.
+        cls: Class of the backend.
+        name: Name of the backend.
+        entry: Its artifact.
     """
     where, about = name, entry
     report, twin = bundle.report(f"comparison_{name}"), _simulated(bundle, cls, entry)
@@ -64,7 +64,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
             Check(
                 what=f"walking: {stated['what']}",
                 at_least=stated["at_least"],
-                # What could not be measured is null.
+                # A value that could not be measured is null.
                 value=nan if stated["value"] is None else float(stated["value"]),
                 limit=float(stated["limit"]),
                 where=", ".join(filter(None, (stated["where"], file))),
@@ -77,7 +77,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
 
 def _remedy(bundle: JointBundle, backend: str) -> str:
     compared = f"{bundle.path} --backend {_REFERENCE},{backend}"
-    if backend == _REFERENCE:  # then the bundle has no other model to be compared with
+    if backend == _REFERENCE:  # then the bundle has no other model to compare with
         compared = f"FLOAT_BUNDLE {bundle.path}"
     return f"`model_tools compare {compared} --closed-loop --record` makes one"
 

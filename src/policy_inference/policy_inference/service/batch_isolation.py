@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the robots of a batch are isolated: no answer depends on the other robots."""
+"""Check that the robots of a batch are isolated: no answer depends on the other robots."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from policy_inference.service.lanes import Lane, make_lanes
 from policy_inference.service.policy import ServedPolicy
 
 _SIZES = (1.0, 1.0, 30.0, 1000.0)
-"""Standard deviations of random values, one for each row, of which the first is a golden row if
-there are any: beside a large row, a small one shows whatever it gets of it."""
+"""Standard deviations of random values, one per row; the first is a golden row if there are any.
+Beside a large row, a small one shows any leakage.
+"""
 _TOLERANCE = 1e-3
-"""Of the largest value: a batch is summed up in another order, of fp16 with 11 bits."""
+"""Relative to the largest value: a batch may be summed in another order, in fp16 with 11 bits."""
 
 
 def require_isolation(
@@ -30,19 +31,18 @@ def require_isolation(
     rows: int,
     golden: Mapping[str, Tensor],
 ) -> None:
-    """Raise unless each robot of a batch is answered as it is alone, beside very different ones.
+    """Raise unless each robot of a batch gets the same answer as alone, beside very different ones.
 
-    An axis that is open need not be the batch: a model may also compute with it, be it with the
-    largest value only, as one does that quantises its input by it.
+    A dynamic axis need not be the batch: a model may also compute with it, for example by
+    quantising its input with the largest value over it.
 
     Args:
-        policy: What the model is.
+        policy: Description of the model.
         alone: The model for one robot; its arrays are overwritten.
         several: The same for several robots.
-        axes: Of its tensors, those that should count robots.
-        rows: How many robots.
-        golden: Rows of the inputs that an observation fills [rows, ...]; empty where there are
-            none.
+        axes: Axes of its tensors that should count robots.
+        rows: Number of robots.
+        golden: Rows of the inputs that an observation fills [rows, ...]; may be empty.
     """
     lanes, (single,) = make_lanes(policy, several, axes, rows), make_lanes(policy, alone, axes, 1)
     random = np.random.default_rng(1)
@@ -56,7 +56,7 @@ def require_isolation(
             alone.run()
             together, by_itself = _answers(lane), _answers(single)
             if not np.isfinite(by_itself).all():
-                continue  # no robot gets such an answer
+                continue  # robots do not receive this answer
             largest = max(
                 1.0, *(float(np.abs(values).max()) for values in (by_itself, *_entrances(single)))
             )
@@ -71,7 +71,7 @@ def require_isolation(
 
 
 def _fill(lane: Lane, kind: int, golden: Mapping[str, Tensor], random: np.random.Generator) -> None:
-    """Write random values of a size into a row, or a golden row."""
+    """Write random values of a size, or a golden row, into a row."""
     for array in _entrances(lane):
         array[...] = (
             random.integers(0, 100, array.shape)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several robots in one inference: which axis of each tensor counts them."""
+"""Batches of several robots in one inference: the batch axis of each tensor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policy_core.errors import BackendError
 from policy_inference.backends.registry import read_tensors
 
 Axes = Mapping[str, int]
-"""By the name of a tensor: the axis that counts robots."""
+"""Batch axis by the name of a tensor."""
 REMEDY = (
     "export it with `model_tools export --dynamic-batch`, or serve one robot per inference, "
     "without --batch"
@@ -24,13 +24,13 @@ REMEDY = (
 
 
 def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, int]:
-    """Return the axis of each tensor of a model file that may have any size.
+    """Return the dynamic axis of each tensor in a model file.
 
-    The rows of a batch can be assigned to robots only if each tensor has one such axis, recurrent
-    states included. Before it a state may have layers; other tensors only have axes of size 1.
+    The rows of a batch belong to robots only if each tensor has one such axis, recurrent states
+    included. A state may have a layer axis before it; other tensors only axes of size 1.
 
     Args:
-        backend: Whose file it is.
+        backend: Backend of the file.
         file: The model.
         carried: Tensors of recurrent states.
     """
@@ -47,7 +47,7 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
 
 
 def with_rows(model: ModelFiles, axes: Axes, rows: int) -> ModelFiles:
-    """Return a model whose tensors have so many rows."""
+    """Return a model whose tensors have this many rows."""
     graph = model.model
     for name, tensor in {**graph.inputs, **graph.outputs}.items():
         if tensor.shape[axes[name]] != 1:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the service for actions, from Python."""
+"""Python client of the service."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
     """Connect to a framed socket.
 
     Args:
-        path: Of the socket.
-        hello: What is asked for; without it, one robot of any policy, SCALED, over the socket.
-        timeout_s: So long connecting, and later each answer, may take.
+        path: Path of the socket.
+        hello: Request; without it, one robot of any policy, SCALED, over the socket.
+        timeout_s: Time limit of connecting, and later of each answer.
     """
     connection = socket.socket(socket.AF_UNIX)
     try:
@@ -54,13 +54,13 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 
 
 class PolicyClient:
-    """A connection over the framed protocol, with requests through shared memory if so asked.
+    """A connection over the framed protocol; requests use shared memory if requested.
 
-    It belongs to one thread. After any error but those about one observation (whose `Code.closes`
-    is false) it is of no use any more: close it and connect again.
+    It belongs to one thread. After any error except those about one observation (whose
+    `Code.closes` is false) it is unusable: close it and connect again.
 
     Attributes:
-        welcome: What is served.
+        welcome: Description of the served policy.
     """
 
     def __init__(self, connection: socket.socket, hello: Hello, *, timeout_s: float = 1.0) -> None:
@@ -91,15 +91,15 @@ class PolicyClient:
         self.close()
 
     def infer(self, observation: npt.ArrayLike, *, stamp_ns: int = 0, reset: bool = False) -> F32:
-        """Return what the policy answers.
+        """Return the policy's answer.
 
         Args:
-            observation: Of one robot [obs_dim], or of all [rows, obs_dim].
-            stamp_ns: When it was measured, by this client's clock.
-            reset: Recurrent state starts clean with it.
+            observation: Observation of one robot [obs_dim], or of all [rows, obs_dim].
+            stamp_ns: Time of measurement, on this client's clock.
+            reset: True to start with clean recurrent state.
 
         Returns:
-            Answers [rows, act_dim], the caller's own.
+            Answers [rows, act_dim], owned by the caller.
         """
         rows = np.atleast_2d(np.asarray(observation, "<f4"))
         if rows.shape[1:] != (self.welcome.obs_dim,) or len(rows) > self.welcome.rows:
@@ -136,7 +136,7 @@ class _FrameStream:
     def __init__(self, connection: socket.socket) -> None:
         self.connection, self.deadline_s = connection, 0.0
         self.files = list[int]()
-        """That came with frames."""
+        """Descriptors that came with frames."""
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self.deadline_s = time.monotonic() + timeout_s
@@ -145,14 +145,14 @@ class _FrameStream:
             self.connection.sendall(data)
 
     def receive(self, files: int = 0, begin: bytes = b"") -> tuple[FrameHeader, bytes]:
-        """Return the next frame that is no ERROR, within the time of what was sent last."""
+        """Return the next frame other than ERROR, within the time limit since the last send."""
         header = read_header(begin + self._exactly(HEADER.size - len(begin), files))
         if header.length > _LONGEST:
             raise ServiceError(Code.BAD_FRAME, f"expected at most {_LONGEST} bytes, found {header}")
         return _no_error(header, self._exactly(header.length))
 
     def sleep(self) -> None:
-        """Return once the service wakes this client; raise what it says in an ERROR."""
+        """Return once the service wakes this client; raise the error in an ERROR frame."""
         said = self._some(HEADER.size).lstrip(WAKE)
         if said:
             self.receive(begin=said)
@@ -165,7 +165,7 @@ class _FrameStream:
 
     def _some(self, size: int, files: int = 0) -> bytes:
         with _as_errors():
-            # 0 would mean: do not wait, which is another error than that of the time.
+            # 0 would mean non-blocking, which fails with another error than a timeout.
             self.connection.settimeout(max(1e-6, self.deadline_s - time.monotonic()))
             if files:
                 part, found, _, _ = socket.recv_fds(self.connection, size, files)
@@ -184,7 +184,7 @@ class _FrameStream:
 
 
 class _Shared:
-    """Frames through shared memory; what ends the session still comes over the connection."""
+    """Frames through shared memory; the end of the session still comes over the connection."""
 
     def __init__(self, stream: _FrameStream, welcome: Welcome) -> None:
         if len(stream.files) != 1:
@@ -200,7 +200,7 @@ class _Shared:
                 self._stream.send(WAKE, timeout_s)
             except ServiceError:
                 raise
-            except PolicyError:  # The service has ended: `receive` reads what it said before.
+            except PolicyError:  # The service has ended: `receive` reads its last message.
                 return
 
     def receive(self) -> tuple[FrameHeader, bytes]:
@@ -220,7 +220,7 @@ class _Shared:
 
 
 def _no_error(header: FrameHeader, payload: bytes) -> tuple[FrameHeader, bytes]:
-    """Return the frame; raise what an ERROR says."""
+    """Return the frame; raise the error in an ERROR frame."""
     if header.type != Type.ERROR:
         return header, payload
     try:

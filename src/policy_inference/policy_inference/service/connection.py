@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A client's connection: bytes of a socket that never waits become requests, answers go back."""
+"""A client's connection: requests from a non-blocking socket, and answers to it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from policy_inference.service.shared_memory import ServiceMemory
 
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
-"""A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
+"""A peer whose machine or cable failed is detected after about 11 s of silence; s and counts."""
 _USER_TIMEOUT_MS = 10_000
-"""And that long after an answer that the peer does not acknowledge."""
+"""Longest time without acknowledgement of an answer."""
 _DRAINED_BYTES = 1 << 16
 
 
 class Disconnected(Exception):  # noqa: N818  # mostly no error: clients come and go
-    """The connection is over, and nothing more can be said over it."""
+    """The connection is closed, and cannot be used any more."""
 
 
 class Connection(ABC):
-    """What both protocols share; all methods belong to the thread of the loop.
+    """Common parts of both protocols; all methods belong to the thread of the loop.
 
     Attributes:
         protocol: "raw" or "framed".
-        name: Of the client, for people.
-        session: With the model; None before a client of the framed protocol was welcomed.
-        asked_ns: When its last request came, or its HELLO; negative where it has asked nothing.
-        memory: Through which its requests come, where it asked for that; else None.
+        name: Name of the client, for messages.
+        session: Session with the model; None before a client of the framed protocol was welcomed.
+        asked_ns: Time of its last request or HELLO; negative if there was none.
+        memory: Shared memory for its requests, if requested; else None.
     """
 
     protocol: str
@@ -50,7 +50,7 @@ class Connection(ABC):
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether a request has begun of which the rest is still to come."""
+        """True if a request has begun but is not complete."""
         return self._got > 0
 
     def fileno(self) -> int:
@@ -59,15 +59,15 @@ class Connection(ABC):
 
     @abstractmethod
     def read(self) -> bool:
-        """Take what has come, without waiting; return whether a request is complete.
+        """Receive without waiting; return true if a request is complete.
 
-        At most one request is taken: a client gets no more of a pass of the loop than others.
+        At most one request is taken, so that clients share each pass of the loop equally.
         """
 
     def has_more(self) -> bool:
-        """Return whether a client speaks on before its answer; takes a byte of what it says.
+        """Return true if a client sends more before its answer; takes a byte of it.
 
-        One that only ended its half still gets the answer.
+        A client that only closed its sending half still gets the answer.
         """
         try:
             return bool(self._socket.recv(1))
@@ -76,23 +76,23 @@ class Connection(ABC):
 
     @abstractmethod
     def answer(self) -> None:
-        """Send the answer to the request that was complete."""
+        """Send the answer to the completed request."""
 
     @abstractmethod
     def say(self, error: ServiceError) -> None:
-        """Tell the client about an error, as far as protocol and client let."""
+        """Send an error to the client, if protocol and client permit."""
 
     def close(self) -> None:
-        """Close the socket, and give back the memory."""
+        """Close the socket, and release the memory."""
         if self.memory is not None:
             self.memory.close()
-        # Bytes left unread would make the kernel's last word a reset, not what was said.
+        # Unread bytes would make the kernel send a reset instead of the last message.
         with contextlib.suppress(OSError):
             self._socket.recv(_DRAINED_BYTES)
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
-        """Receive at least one byte; return how many, 0 where none has come."""
+        """Receive at least one byte; return the number, 0 if nothing has arrived."""
         try:
             count = self._recv_into(into)
         except BlockingIOError:
@@ -108,7 +108,7 @@ class Connection(ABC):
         return count
 
     def _send_whole(self, data: memoryview | bytes, files: Sequence[int] = ()) -> None:
-        """Send it; what does not fit at once is the fault of a client that does not read."""
+        """Send everything; a client that does not read is disconnected."""
         try:
             sent = socket.send_fds(self._socket, [data], files) if files else self._send(data)
             if sent == len(data):
@@ -117,11 +117,11 @@ class Connection(ABC):
             pass
         except OSError as error:
             raise Disconnected(error.strerror or str(error)) from None
-        raise Disconnected("the client does not take its answers")
+        raise Disconnected("the client does not read its answers")
 
 
 def client_name(connected: socket.socket, address: object) -> str:
-    """Return who is at the other end, for people."""
+    """Return the name of the peer, for messages."""
     if connected.family == socket.AF_UNIX:
         pid, uid, _ = _CREDENTIALS.unpack(
             connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -132,7 +132,7 @@ def client_name(connected: socket.socket, address: object) -> str:
 
 
 def set_options(connected: socket.socket) -> None:
-    """Set what makes TCP quick, and what makes it notice a dead peer."""
+    """Set options that make TCP fast, and detect a dead peer."""
     if connected.family == socket.AF_UNIX:
         return
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -154,7 +154,7 @@ class RawConnection(Connection):
     def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
         super().__init__(connected, name, model)
         self._size = _ITEM * model.obs_dim
-        # One byte more than a request shows that a client sent more than one.
+        # One byte more than a request reveals a client that sends more than one.
         buffer = bytearray(self._size + 1)
         answer = bytearray(_ITEM * model.answer_dim(Answer.ACTION))
         self._request, self._answer = memoryview(buffer), memoryview(answer)
@@ -185,4 +185,4 @@ class RawConnection(Connection):
         self._send_whole(self._answer)
 
     def say(self, error: ServiceError) -> None:
-        """Say nothing: the protocol has no words for it."""
+        """Do nothing: the protocol has no errors."""

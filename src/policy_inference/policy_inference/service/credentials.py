@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who may connect from other machines: the token, the service's certificate, its clients' CA."""
+"""Credentials for connections from other machines: token, server certificate, client CA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST_BYTES = 1 << 20
 
 
 class ServerCertificate(NamedTuple):
-    """What a server of TLS shows and asks for, all PEM.
+    """Certificates of a TLS server, all PEM.
 
     Attributes:
         chain: Its certificate, and the chain above it.
@@ -31,7 +31,7 @@ class ServerCertificate(NamedTuple):
 
 
 def read_token(file: Path) -> bytes:
-    """Return the token in a file, less spaces and line ends around it."""
+    """Return the token in a file, without surrounding spaces and line ends."""
     token = _read_private(file).strip()
     if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
         raise PolicyError(
@@ -44,7 +44,7 @@ def read_token(file: Path) -> bytes:
 def read_certificate(
     certificate: Path, key: Path, client_ca: Path | None = None
 ) -> ServerCertificate:
-    """Read and check what a server of TLS needs."""
+    """Read and check the certificates of a TLS server."""
     found = ServerCertificate(
         read_at_most(certificate, _LARGEST_BYTES),
         _read_private(key),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where clients come in: which sockets listen, for whom, and what is refused as not safe."""
+"""Endpoints for clients: listening sockets, their permissions, and refusal of unsafe ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _RUN = Path("/run/policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions:
-    """Endpoints as a user asks for them; none of them means `default_socket`.
+    """Requested endpoints; without any, `default_socket` is used.
 
     Attributes:
         socket: Path, raw.
         tcp: Host and port, raw.
         framed_socket: Path, framed.
-        socket_group: Of the socket files; that of the process if empty.
-        insecure_tcp: Whether raw TCP may be reached from beyond this machine.
+        socket_group: Group of the socket files; that of the process if empty.
+        insecure_tcp: True if other machines may reach raw TCP.
     """
 
     socket: Path | None = None
@@ -39,14 +39,14 @@ class EndpointOptions:
 
 
 class Listener:
-    """A socket at which clients arrive.
+    """A listening socket for clients.
 
     Attributes:
-        socket: It, which never waits.
+        socket: The non-blocking socket.
         protocol: "raw" or "framed".
-        where: It is, for people.
-        port: Of TCP; 0 of a Unix socket.
-        warning: What is not safe about it; empty where nothing is.
+        where: Address, for messages.
+        port: TCP port; 0 for a Unix socket.
+        warning: Security warning; may be empty.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Listener:
 def open_listeners(
     asked: EndpointOptions, environment: Mapping[str, str] = os.environ
 ) -> list[Listener]:
-    """Open all endpoints that are asked for, or none."""
+    """Open all requested endpoints, or none."""
     framed_socket = asked.framed_socket
     if not (asked.socket or asked.tcp or framed_socket):
         framed_socket = default_socket(environment)
@@ -98,9 +98,9 @@ def open_listeners(
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """Return the path of the socket if no endpoint is asked for; makes its folder.
+    """Return the path of the socket used without endpoints; creates its folder.
 
-    The folder is the runtime directory that systemd gives, else the user's, else that of /run.
+    The folder is the runtime directory from systemd, else the user's, else that of /run.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

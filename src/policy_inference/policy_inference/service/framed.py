@@ -34,23 +34,23 @@ from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.shared_memory import WAKE, ServiceMemory
 
 _ITEM = 4
-# Plain numbers: each look at a member of an enumeration is a call of Python 3.11.
+# Plain numbers: in Python 3.11 each access to an enumeration member is a call.
 _OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
 _HEADER_BYTES = HEADER.size
 _OF_EACH = FrameHeader._fields.index("sequence")
-"""Fields before this one are the same in each request of most clients."""
+"""Fields before this one are equal in all requests of most clients."""
 _MOST_WAKES = 64
-"""Taken at once; of an honest client there is one, rarely two."""
+"""Most wake-ups read at once; a correct client sends one, rarely two."""
 
 
 class FramedConnection(Connection):
-    """A client of the framed protocol: it introduces itself, and gets errors with a reason."""
+    """A client of the framed protocol: it identifies itself, and gets errors with a reason."""
 
     protocol = "framed"
 
     def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
         super().__init__(connected, name, model)
-        # If one byte more than a frame arrives, the client sent more than one.
+        # One byte more than a frame reveals a client that sends more than one.
         self._request = memoryview(bytearray(HELLO_BYTES + 1))
         self._header = FrameHeader(*[0] * len(FrameHeader._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
@@ -107,7 +107,7 @@ class FramedConnection(Connection):
             self._send_whole(said)
 
     def read_memory(self) -> bool:
-        """Take a request out of shared memory; return whether there is one."""
+        """Take a request from shared memory; return true if there is one."""
         assert self.memory is not None
         assert self.session is not None
         if not self.memory.take(self._request[:-1]):
@@ -118,7 +118,7 @@ class FramedConnection(Connection):
         return True
 
     def _take(self) -> bool:
-        """Do what `read` says, with one call of the system."""
+        """Implement `read` with one system call."""
         got = self._got
         got += self._receive(self._request[got:] if got else self._request)
         self._got = got
@@ -139,7 +139,7 @@ class FramedConnection(Connection):
         return True
 
     def _take_wakes(self) -> None:
-        """Take what woke the service."""
+        """Read the bytes that woke the service."""
         count = self._receive(self._wakes)
         if any(self._wakes[:count]):
             raise ServiceError(
@@ -148,8 +148,8 @@ class FramedConnection(Connection):
             )
 
     def _wake(self) -> None:
-        """Wake a client that sleeps, which costs the same as an answer through the socket."""
-        # Full: it has been woken often enough. Broken: the next read finds that it has left.
+        """Wake a sleeping client, which costs the same as an answer through the socket."""
+        # Full: it has been woken often enough. Broken: the next read detects that it has left.
         with contextlib.suppress(OSError):
             self._send(WAKE)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of an opened model: where the values of one robot go in and come out."""
+"""The rows of an opened model: the inputs and outputs of one robot."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from policy_inference.service.policy import ServedPolicy
 
 
 class Lane:
-    """One row of an opened model, in views of the back end's arrays.
+    """One row of an opened model, as views of the backend's arrays.
 
     Attributes:
-        inputs: Those that an observation fills, each with its array [size].
+        inputs: Inputs that an observation fills, each with its array [size].
         action: Reads the row of the output.
-        plain: The row itself, where an action is nothing but a copy of it; else None.
+        plain: The row itself, if an action is a plain copy of it; else None.
         state: For each recurrent pair its row of the input and of the output.
     """
 
@@ -54,7 +54,7 @@ class Lane:
             self._command: F64 = np.zeros(self._low.size)
 
     def is_finite(self) -> bool:
-        """Read the output of a run; return whether it and the recurrent state are finite."""
+        """Read the output of a run; return true if it and the recurrent state are finite."""
         for _, out in self.state:
             if not np.isfinite(out).all():
                 return False
@@ -66,19 +66,19 @@ class Lane:
             into[...] = mine
 
     def take_state(self, state: Sequence[Tensor]) -> None:
-        """Write what the run made of the state into that of a robot."""
+        """Write the recurrent state after the run into a robot's state."""
         for mine, (_, out) in zip(state, self.state, strict=True):
             mine[...] = out
 
     def bounded(self) -> tuple[F64, tuple[str, ...]]:
-        """Return the action [actions] that was read, and the guard's rules that changed it."""
+        """Return the action [actions], and the guard rules that changed it."""
         action = self.action.bounded()
         return action, self.action.clipped
 
     def target(self) -> tuple[F64, tuple[str, ...]]:
-        """Return the command [joints] of the action that was read, and the rules that changed it.
+        """Return the command [joints] of the action, and the rules that changed it.
 
-        The command is the one of `ActionDecoder`, inside the limits of the joints.
+        The command is that of `ActionDecoder`, clipped to the joint limits.
         """
         assert self._decoder is not None  # a session that asks for it is refused
         command = self._decoder.decode()
@@ -92,5 +92,5 @@ class Lane:
 def make_lanes(
     policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int
 ) -> tuple[Lane, ...]:
-    """Return all rows of an opened model; `axes` is empty where its arrays are one row."""
+    """Return all rows of an opened model; `axes` is empty if its arrays are one row."""
     return tuple(Lane(policy, backend, axes, row) for row in range(rows))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that serves all clients: it reads those that are ready, infers once, answers."""
+"""One thread that serves all clients: reads those that are ready, infers once, answers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from policy_inference.service.spinning import Spinning
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 _PAUSE_NS = 5_000_000
-"""After which clients are accepted again where the system can take no more."""
+"""Time after which clients are accepted again when the system's resources are exhausted."""
 _SILENT_NS = 10_000_000_000
-"""A client that has sent no request for so long is disconnected where the next one needs room."""
+"""A client without a request for this long is disconnected when another one needs room."""
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _IDLE_S = 1.0
@@ -45,8 +45,8 @@ _NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_00
 class ServiceLoop:
     """Serves clients until it is stopped.
 
-    Each pass is bounded: a few clients let in, at most one request of each connection. Those that
-    are ready together share an inference; nothing waits for others to come.
+    Each pass is bounded: it accepts a few clients, and reads at most one request of each
+    connection. Requests that are ready together share an inference; none waits for others.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class ServiceLoop:
         observer: Observer | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """Wait for clients.
+        """Register the listeners.
 
         Args:
-            model: What they ask.
-            listeners: Where they come in; closed with the loop.
-            clients: Most at once.
-            spin_ns: How long to look for the next request in shared memory before sleeping.
-            observer: Gets all events.
-            clock: Of all time-outs, ns.
+            model: The served model.
+            listeners: Listening sockets; closed with the loop.
+            clients: Most clients at once.
+            spin_ns: Time of polling shared memory for the next request before sleeping.
+            observer: Receives all events.
+            clock: Clock of all time-outs, ns.
         """
         self._model, self._most_clients = model, clients
         self._observer, self._clock = observer or Observer(), clock
         self._connections = dict[int, Connection]()
-        # By the time at which they end: all of one kind have the same time, the oldest is first.
+        # By their deadlines: those of one kind have equal time-outs, so the oldest comes first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, ClientSession]()
@@ -86,7 +86,7 @@ class ServiceLoop:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable where a pass has something to do."""
+        """Return a descriptor that is readable when a pass has work to do."""
         return self._poll.fileno()
 
     def stop(self) -> None:
@@ -99,8 +99,8 @@ class ServiceLoop:
             self.step(_IDLE_S)
 
     def step(self, timeout_s: float) -> None:
-        """Make one pass; wait for something to do, so long at most."""
-        # What begins to wait in this pass is not late in it.
+        """Make one pass; wait for work, with a time limit."""
+        # Waits that begin in this pass cannot expire in it.
         may_be_late = bool(self._incomplete or self._greeting or self._paused)
         asking, events = (
             self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
@@ -126,7 +126,7 @@ class ServiceLoop:
         self._observer.passed(now_ns)
 
     def close(self) -> None:
-        """Say that the service ends, to those that understand it, and close everything."""
+        """Announce the end of the service to framed clients, and close everything."""
         ending = ServiceError(Code.ENDING, "the service ends")
         for connection in [*self._connections.values()]:
             self._end(connection, ending)
@@ -163,7 +163,7 @@ class ServiceLoop:
             connection.asked_ns = self._now_ns
 
     def _answer(self) -> None:
-        """Infer for all that wait, and answer them."""
+        """Run inference for all waiting clients, and answer them."""
         sessions, began_ns = [*self._waiting.values()], self._clock()
         self._model.infer(sessions)
         took_ns = self._clock() - began_ns
@@ -187,7 +187,7 @@ class ServiceLoop:
         self._observer.inferred(rows, took_ns)
 
     def _send_away_impatient(self, events: Sequence[tuple[int, int]]) -> None:
-        """End those that spoke on while the model computed their answer."""
+        """Disconnect clients that sent more while the model computed their answer."""
         for fd, _ in events:
             connection = self._connections.get(fd)
             if connection in self._waiting and connection.has_more():
@@ -209,7 +209,7 @@ class ServiceLoop:
             raise BackendError(problem)
 
     def _end(self, connection: Connection, reason: ServiceError | Disconnected) -> None:
-        """Close a connection, and say why where the client's protocol has words for it."""
+        """Close a connection, with a reason if the client's protocol supports it."""
         if isinstance(reason, ServiceError):
             self._observer.failed(connection, reason)
             with contextlib.suppress(Disconnected):
@@ -224,7 +224,7 @@ class ServiceLoop:
     # -- clients that come
 
     def _accept(self, listener: Listener) -> None:
-        """Let a few in; where that cannot be, leave the others in their queue for a moment."""
+        """Accept a few clients; if that fails, leave the others in their queue for a moment."""
         for _ in range(_ACCEPTED_PER_PASS):
             try:
                 connected, address = listener.socket.accept()
@@ -232,7 +232,7 @@ class ServiceLoop:
                 return
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
-                    continue  # that client is gone already
+                    continue  # that client has already left
                 self._observer.cannot_accept(listener.where, str(error.strerror))
                 self._poll.modify(listener.socket.fileno(), 0)
                 self._paused[listener] = self._now_ns + _PAUSE_NS
@@ -241,7 +241,7 @@ class ServiceLoop:
             try:
                 client = client_name(connected, address)
                 set_options(connected)
-            except OSError:  # it is gone already
+            except OSError:  # it has already left
                 connected.close()
                 continue
             self._let_in(listener.protocol, connected, f"{listener.where}: {client}")
@@ -267,20 +267,23 @@ class ServiceLoop:
         self._observer.connected(connection)
 
     def _has_room(self) -> bool:
-        """Return whether a client can come; ends one that is silent for it."""
+        """Return true if there is room for a client; disconnects a silent one if necessary."""
         if len(self._connections) < self._most_clients:
             return True
         silent = min(self._connections.values(), key=lambda client: client.asked_ns)
         if silent.asked_ns >= 0 and self._now_ns - silent.asked_ns <= _SILENT_NS:
             return False
         since = "yet" if silent.asked_ns < 0 else f"for {_SILENT_NS // 1_000_000_000} s"
-        self._end(silent, ServiceError(Code.FULL, f"has asked nothing {since}, and others come"))
+        self._end(
+            silent,
+            ServiceError(Code.FULL, f"has sent no request {since}, and other clients are waiting"),
+        )
         return True
 
     # -- time
 
     def _until(self, timeout_s: float) -> float:
-        """Return how long to wait: until the first that is late then, at most `timeout_s`."""
+        """Return the time until the first deadline, at most `timeout_s`."""
         ends_ns = [
             next(iter(late.values()))
             for late in (self._incomplete, self._greeting, self._paused)

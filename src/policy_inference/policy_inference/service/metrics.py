@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The service's metrics for Prometheus; `Counts` says where the numbers come from."""
+"""The service's metrics for Prometheus; `Counts` documents the sources of the numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_inference.service.observer import LATENCY_BOUNDS_S, Counts, Histogra
 
 
 class ServiceMetrics:
-    """Makes the metrics whenever the metrics server asks for them."""
+    """Creates the metrics on request of the metrics server."""
 
     def __init__(
         self,
@@ -23,16 +23,16 @@ class ServiceMetrics:
         versions: Mapping[str, str],
         telemetry: Callable[[], Mapping[str, str]],
     ) -> None:
-        """Tie to what is shown.
+        """Connect the sources.
 
         Args:
-            counts: Of the loop.
-            acted: How often each rule of the guard acted, by its name.
-            versions: Of service, policy, back end and runtime.
-            telemetry: Returns the latest telemetry, the unit in the key; never waits.
+            counts: Counts of the loop.
+            acted: Number of actions of each guard rule, by its name.
+            versions: Versions of service, policy, backend and runtime.
+            telemetry: Returns the latest telemetry, with the unit in the key; never waits.
         """
         self._counts, self._acted = counts, acted
-        # Labels are words; a vendor's back end may call its details anything.
+        # Labels are words, but a vendor's backend may use any name for its details.
         self._versions = {re.sub(r"\W", "_", name): text for name, text in versions.items()}
         self._telemetry = telemetry
 
@@ -69,7 +69,7 @@ class ServiceMetrics:
 def _cumulated(
     histogram: Histogram, bounds: Sequence[float], unit: float
 ) -> tuple[list[tuple[str, float]], float]:
-    """Return the buckets as Prometheus wants them, each with all below it, and the sum."""
+    """Return the buckets in Prometheus form, each including all lower ones, and the sum."""
     buckets, below = list[tuple[str, float]](), 0
     for bound, count in zip([*map(str, bounds), "+Inf"], [*histogram.counts], strict=True):
         below += count

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model file without a contract: what can be known of it, and nothing guessed."""
+"""A model file without a contract: uses what the file states, and guesses nothing."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def read_model_file(
     obs_dim: int | None = None,
     act_dim: int | None = None,
 ) -> tuple[ServedPolicy, ModelFiles]:
-    """Return the policy that a file is, and the file as a back end of the registry opens it.
+    """Return the policy in a file, and the file as a model for the registry's backends.
 
     Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
 
     Args:
         file: Model of one input, the observation, and one output, the action.
-        backend: Whose file it is.
-        precision: Of the file: fp32, fp16, w8a8, ...
+        backend: Backend of the file.
+        precision: Precision of the file: fp32, fp16, w8a8, ...
         obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalised.
-        obs_dim: Values of an observation, where the file leaves that open; else a check.
-        act_dim: Likewise of an action.
+        obs_dim: Size of an observation, if it is dynamic in the file; otherwise it is only checked.
+        act_dim: Size of an action, likewise.
     """
     sha256 = sha256_file(file)
     inputs, outputs = read_tensors(backend, file)
@@ -77,7 +77,7 @@ def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> Tens
     if spec.dtype not in _FLOATS:
         raise BackendError(
             f"{file}: expected tensors of {' or '.join(_FLOATS)}, found "
-            f"{spec}; what its integers mean a contract must say: {_BUNDLE}"
+            f"{spec}; a contract must define its integers: {_BUNDLE}"
         )
     shape = list(spec.shape)
     if len(shape) > 1 and shape[0] == -1:
@@ -89,7 +89,7 @@ def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> Tens
             f"how many values a robot has with {option}, or export it so"
         )
     if unknown and size:
-        shape[unknown[0]] = size // -math.prod(shape)  # of the others: it holds one -1
+        shape[unknown[0]] = size // -math.prod(shape)  # size of the others: it contains one -1
     if size is not None and math.prod(shape) != size:
         raise BackendError(
             f"{file}: expected {size} values as {option} says, found "

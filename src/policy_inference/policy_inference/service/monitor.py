@@ -25,33 +25,33 @@ from policy_inference.service.serving import ServedModel
 _SMALL_S, _SMALL_SHARE = 500e-6, 0.05
 """Inferences up to the larger of this time and share of the policy's period are not slow."""
 _LEAST = 20
-"""Inferences in a window."""
+"""Fewest inferences in a window."""
 
 
 class LatencyDrift:
-    """Judges windows of inferences; it belongs to the thread that runs them."""
+    """Judges windows of inferences; belongs to the thread that runs them."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
-        """Watch from now on.
+        """Begin to watch.
 
         Args:
-            rate_hz: Ticks per second of the policy; 0 where it is not known.
-            machine: Whose clocks are read.
+            rate_hz: Ticks per second of the policy; 0 if unknown.
+            machine: Machine with the clocks to read.
         """
         self._machine, self._durations_ns = machine or Machine(), list[int]()
         self._drift = MedianDrift(max(_SMALL_S, _SMALL_SHARE / rate_hz if rate_hz else 0.0))
         self._preempted, self._slow = _preemptions(), False
         self.add = self._durations_ns.append
-        """Takes how long an inference took, ns."""
+        """Adds the duration of an inference, ns."""
 
     def judge(self, telemetry: Mapping[str, str]) -> str | None:
         """Judge the inferences since the last judgement; call it once per second.
 
         Args:
-            telemetry: The latest, of machine and device.
+            telemetry: The latest telemetry of machine and device.
 
         Returns:
-            What is slow and likely why where that begins, "" where it ends, else None.
+            A message with likely causes when a slowdown begins, "" when it ends, else None.
         """
         if (count := len(self._durations_ns)) < _LEAST:
             return None
@@ -80,7 +80,7 @@ class LatencyDrift:
 
 
 def _preemptions() -> int:
-    """Return how often the kernel took the processor from this thread for another (getrusage)."""
+    """Return the number of involuntary context switches of this thread (getrusage)."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
@@ -90,11 +90,11 @@ _log = logging.getLogger("policy_inference")
 
 
 class Monitor(Observer):
-    """Belongs to the thread of the loop; a request costs it less than a microsecond.
+    """Observer on the loop's thread; a request costs it less than a microsecond.
 
     Attributes:
-        counts: For metrics.
-        telemetry: The latest of machine and device, the unit in the key.
+        counts: Counts for metrics.
+        telemetry: The latest telemetry of machine and device, with the unit in the key.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Monitor(Observer):
         model: ServedModel,
         notifier: Notifier,
     ) -> None:
-        """Watch from now on.
+        """Begin to watch.
 
         Args:
             model: Has statistics of healthy observations, its rate, and its device's telemetry.
@@ -140,7 +140,7 @@ class Monitor(Observer):
         _log.warning("%s: refused: %s", name, reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
-        """Count, and say what is wrong where that begins."""
+        """Count the error, and log the first one in a row."""
         self.counts.failed(error.code.name)
         if not error.code.closes and self._failing.get(connection) is not error.code:
             self._failing[connection] = error.code
@@ -154,7 +154,7 @@ class Monitor(Observer):
         self._drift.add(duration_ns)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """Count, and look at the observation now and then."""
+        """Count, and sample the observation now and then."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             _log.info("%s: gets answers again", connection.name)
@@ -164,7 +164,7 @@ class Monitor(Observer):
                 self._look(connection, watch)
 
     def passed(self, now_ns: int) -> None:
-        """Judge the observations of one client at most, since meanwhile all clients wait.
+        """Judge the observations of at most one client, since all clients wait meanwhile.
 
         Once per second: check that the model works, notify the watchdog, judge latency, read
         telemetry.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notifies systemd: sd_notify(3), and the watchdog of systemd.service(5).
 
-Not with the package sdnotify, whose socket waits for a manager that does not read, and which knows
-no watchdog and reports no address that is wrong.
+Not based on the package sdnotify: its socket waits for a manager that does not read, it does not
+support the watchdog, and it does not report a wrong address.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _log = logging.getLogger("policy_inference")
 
 
 class Notifier:
-    """Sends states to the service manager; without one that listens it does nothing.
+    """Sends states to the service manager; does nothing without one.
 
     Attributes:
         watchdog_s: Longest time between two calls of `alive` after which systemd ends the service;
-            None where no watchdog is set for this process.
+            None if this process has no watchdog.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
 
         Args:
-            environment: Of the process.
+            environment: Environment of the process.
         """
         self.watchdog_s = _watchdog_s(environment)
         self._socket: socket.socket | None = None
@@ -52,17 +52,17 @@ class Notifier:
             self.close()
 
     def ready(self, status: str) -> None:
-        """Say that clients are served now, and what is served."""
+        """Report that clients are now served, with a description of the service."""
         self._send(f"READY=1\nSTATUS={status}")
 
     def status(self, status: str) -> None:
-        """Say in a line what is going on; `systemctl status` shows it."""
+        """Set the status line that `systemctl status` shows."""
         self._send(f"STATUS={status}")
 
     def alive(self) -> None:
         """Report progress, at least twice per period, from the thread that makes the progress.
 
-        No other thread may call it: the watchdog is there to find an inference that hangs.
+        No other thread may call it, since the watchdog must detect a hanging inference.
         """
         self._send("WATCHDOG=1")
 
@@ -80,7 +80,7 @@ class Notifier:
         try:
             self._socket.send(text.encode())
         except OSError as error:
-            # The next one may get through; where none does, systemd ends the service and says why.
+            # The next one may succeed; if none does, systemd ends the service with a message.
             _log.debug("systemd: %s: %s", text, error)
 
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the loop reports: events to an observer, and counts.
+"""Events and counts of the loop.
 
-The counts are plain integers, since each request pays for them: a histogram of prometheus_client,
-with its locks, takes 1.3 us for a value instead of 0.3.
+The counts are plain integers, because every request pays for them: a histogram of
+prometheus_client, with its locks, takes 1.3 us for a value instead of 0.3.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from policy_inference.service.protocol import ServiceError
 # fmt: off
 LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
                     10e-3, 20e-3, 50e-3, 100e-3)
-"""Upper ends of the histogram's buckets; a last one has none."""
+"""Upper bounds of the histogram's buckets; the last bucket has none."""
 # fmt: on
 ROWS_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 _LATENCY_BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 
 
 class Observer:
-    """Does nothing; subclasses do more, on the loop's thread, so that their work delays answers."""
+    """Base class without actions; subclasses run on the loop's thread, so they delay answers."""
 
     def connected(self, connection: Connection) -> None:
         """A client has connected."""
@@ -34,26 +34,26 @@ class Observer:
         """A client has left, or was disconnected."""
 
     def refused(self, name: str, reason: str) -> None:
-        """A client was not let in."""
+        """A client was refused."""
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
-        """A request got no answer, or broke the rules; `disconnected` follows where it closes."""
+        """A request failed or violated the protocol; `disconnected` follows if it closes."""
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        """No client can come in for a moment."""
+        """No client can be accepted for a moment."""
 
     def inferred(self, rows: int, duration_ns: int) -> None:
-        """The model has computed the answers to so many robots."""
+        """The model has computed the answers for this many robots."""
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """A request was answered; the time since the pass of the loop that read it began."""
+        """A request was answered; the duration counts from the start of the pass that read it."""
 
     def passed(self, now_ns: int) -> None:
-        """A pass of the loop is over, all answers are sent; one comes at least once per second."""
+        """A pass of the loop is over, all answers are sent; called at least once per second."""
 
 
 class Histogram:
-    """Counts of values by bucket, not cumulated, and their sum."""
+    """Counts of values by bucket, not cumulative, and their sum."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -61,7 +61,7 @@ class Histogram:
         """Count from zero.
 
         Args:
-            bounds: Upper ends of the buckets, which belong to them.
+            bounds: Upper bounds of the buckets, inclusive.
         """
         self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0
 
@@ -71,13 +71,13 @@ class Histogram:
 
 
 class Counts:
-    """Written by the loop's thread alone, read by any: each number is right, if not all at once.
+    """Written by the loop's thread only, read by any; each number is consistent by itself.
 
     Attributes:
-        latency_ns: From the last byte of a request to its answer, by protocol.
+        latency_ns: Latency from the last byte of a request to its answer, by protocol.
         rows: Robots per inference.
-        errors: By name.
-        slow: Whether inferences are slow at present.
+        errors: Errors by name.
+        slow: True while inferences are slow.
         connected: Clients at present, by protocol.
         accepted: Clients so far, by protocol.
     """
@@ -86,7 +86,7 @@ class Counts:
         """Count from zero.
 
         Args:
-            protocols: Names of all there are, such as raw.
+            protocols: Names of all protocols, such as raw.
         """
         self.latency_ns = {name: Histogram(_LATENCY_BOUNDS_NS) for name in protocols}
         self.rows = Histogram(ROWS_BOUNDS)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at a client's observations now and then, and says when they are not those of training."""
+"""Samples a client's observations now and then, and reports deviations from training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from policy_core.observation.rows import Scaler
 from policy_inference.service.protocol import ObservationScaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
-"""Looks of a judgement, and the least time between two: 2 s or more."""
+"""Samples per judgement, and the least time between two: 2 s or more."""
 _NOT_BEFORE_JUDGED = sys.maxsize
 
 
@@ -31,9 +31,9 @@ class Watched:
     """The part of an observation that is one input of the model.
 
     Attributes:
-        values: Where it stands in the observation.
+        values: Its position in the observation.
         check: Judges it.
-        scaler: What the terms do to values in SI units; None where that is not known.
+        scaler: Scaling by the terms for values in SI units; None if unknown.
     """
 
     values: slice
@@ -41,7 +41,7 @@ class Watched:
     scaler: Scaler | None = None
 
     def describe(self, looks: F64, scaling: ObservationScaling) -> str:
-        """Return in words what is odd about looks at an observation [looks, obs_dim]."""
+        """Describe the deviation of observation samples [samples, obs_dim] in words."""
         given = looks[:, self.values]
         if scaling is ObservationScaling.NORMALISED:
             given = self.check.not_normalised(given)
@@ -52,11 +52,11 @@ class Watched:
 
 
 def make_watched(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
-    """Return what can be judged of a bundle's observations: where it has nominal statistics.
+    """Return the inputs of a bundle that can be judged: those with nominal statistics.
 
     Args:
-        bundle: What is served.
-        scalers: What the terms of each input of the model do to its values.
+        bundle: The served bundle.
+        scalers: Scaling by the terms of each model input.
     """
     contract, start, found = bundle.contract, 0, list[Watched]()
     for name in contract.observations:
@@ -75,7 +75,7 @@ def make_watched(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Wat
 
 
 def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
-    """Return what can be judged of a model file whose mean and divisor [size] are known."""
+    """Return the input of a model file, which can be judged by known mean and divisor [size]."""
     mean, _ = statistics
     return [
         Watched(
@@ -86,36 +86,36 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """Of one client: keeps a look every 31 ms, until there are 64 to be judged.
+    """For one client: keeps a sample every 31 ms, and judges each 64.
 
     Attributes:
-        due_ns: Before this time `look` has nothing to do.
+        due_ns: Time of the next sample.
     """
 
     def __init__(self, watched: Sequence[Watched], scaling: ObservationScaling) -> None:
-        """Judge what is watched.
+        """Start without samples.
 
         Args:
             watched: Parts of the observation; several clients may share them.
-            scaling: What the client does to the values.
+            scaling: Scaling of the values by the client.
         """
         self._watched, self._scaling = watched, scaling
         self.due_ns, self._count, self._odd = 0, 0, False
         self._looks: F64 | None = None
 
     def look(self, observation: F32, rows: int, now_ns: int) -> bool:
-        """Look at an observation, which is due; takes microseconds.
+        """Sample an observation that is due; takes microseconds.
 
         Args:
-            observation: Of the client's robots [most, obs_dim].
-            rows: How many there are, the first ones, all finite; one is looked at each time, in
+            observation: Observations of the client's robots [most, obs_dim].
+            rows: Number of robots, in the first rows, all finite; each call samples the next one in
                 turn.
             now_ns: Steady clock, ns.
 
         Returns:
-            Whether these were enough: the next ones follow after `judge`.
+            True if there are enough samples: the next ones follow after `judge`.
         """
-        if self._looks is None:  # a client that asks for nothing needs no memory
+        if self._looks is None:  # a client without requests needs no memory
             self._looks = np.empty((_LOOKS, observation.shape[1]))
         self._looks[self._count] = observation[self._count % rows]
         self._count += 1
@@ -124,12 +124,12 @@ class ObservationWatch:
         return is_full
 
     def judge(self) -> str | None:
-        """Judge the looks, and drop them; takes up to a millisecond where they are odd.
+        """Judge the samples, and drop them; takes up to a millisecond for a deviation.
 
         Returns:
-            What is odd where that begins, "" where it ends, else None.
+            A message when a deviation begins, "" when it ends, else None.
         """
-        assert self._looks is not None  # they are enough
+        assert self._looks is not None  # there are enough
         self.due_ns = self._count = 0
         found = [part.describe(self._looks, self._scaling) for part in self._watched]
         text = "; ".join(filter(None, found))

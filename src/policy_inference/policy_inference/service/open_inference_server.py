@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models behind the Open Inference Protocol over gRPC: each asks tensors in, and gets tensors out.
+"""Models behind the Open Inference Protocol over gRPC: tensors in, tensors out.
 
-A request has nothing of a session: the client keeps recurrent state, and no robot waits for the
-state of another one.
+Requests are stateless: the client keeps the recurrent state, and no robot waits for another one's
+state.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from policy_inference.peers import listen_tcp
 from policy_inference.service.credentials import ServerCertificate
 
 _THREADS = 4
-"""Questions about the server are answered while a model runs."""
+"""Requests about the server are answered while a model runs."""
 _SMALLEST_LIMIT = 1 << 20
-"""Of a message, bytes."""
+"""Lower limit of the largest message, bytes."""
 _GRACE_S = 1.0
 _log = logging.getLogger("policy_inference")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class GraphService:
-    """A model that is served.
+    """A served model.
 
     Attributes:
-        name: Of the model, for clients.
-        version: Of it; clients may ask for it.
-        sha256: Of its file.
-        backend: It, opened; used by one request at a time.
+        name: Name of the model, for clients.
+        version: Version of the model; clients may request it.
+        sha256: Hash of its file.
+        backend: The opened backend; used by one request at a time.
         inputs: Its inputs in messages.
         outputs: Its outputs in messages.
     """
@@ -64,7 +64,7 @@ class GraphService:
         self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:
-        """Whether a run that goes on ends within that time; True where there is none."""
+        """Return true if there is no run, or the present one ends within that time."""
         if not self.lock.acquire(timeout=time_s):
             return False
         self.lock.release()
@@ -95,11 +95,11 @@ class OpenInferenceServer:
 
         Args:
             place: Host and port; port 0 takes a free one.
-            models: By name; one that is added later is served too.
-            certificate: For TLS; None for none.
-            token: That clients must send as `authorization: Bearer TOKEN`; empty for none.
+            models: By name; models may be added later.
+            certificate: Certificate for TLS; None for none.
+            token: Token that clients must send as `authorization: Bearer TOKEN`; empty for none.
             clients: Most requests at once.
-            failed: Called when a model can answer no client any more.
+            failed: Called when a model can no longer answer any client.
         """
         try:
             import grpc
@@ -118,7 +118,7 @@ class OpenInferenceServer:
             options=[
                 ("grpc.max_receive_message_length", self._longest()),
                 ("grpc.max_send_message_length", -1),
-                # Two services on one port would share its clients without a word.
+                # Two services on one port would silently share its clients.
                 ("grpc.so_reuseport", 0),
             ],
             maximum_concurrent_rpcs=clients,
@@ -147,7 +147,7 @@ class OpenInferenceServer:
             remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
         )
         port: int = listening.getsockname()[1]
-        listening.close()  # gRPC takes no socket, it opens its own
+        listening.close()  # gRPC opens its own socket
         try:
             if tls is not None:
                 credentials = self._grpc.ssl_server_credentials(
@@ -195,7 +195,7 @@ class OpenInferenceServer:
                 context,
                 "UNAUTHENTICATED",
                 "expected `authorization: Bearer` with the token of this service, found "
-                + ("another one" if given else "none"),
+                + ("a different one" if given else "none"),
             )
 
     def _describe_server(self, request: Any, context: Any, into: Any) -> None:
@@ -218,7 +218,7 @@ class OpenInferenceServer:
         def write(inputs: Mapping[str, Tensor]) -> None:
             left_s = context.time_remaining()
             if left_s is not None and left_s <= 0.0:
-                self._refuse(context, "DEADLINE_EXCEEDED", "the client waits no longer")
+                self._refuse(context, "DEADLINE_EXCEEDED", "the client's deadline has passed")
             model.inputs.read(request.inputs, request.raw_input_contents, inputs)
 
         outputs: Mapping[str, Tensor] = {}

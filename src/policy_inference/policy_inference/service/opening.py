@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From what a user names to a model that answers sessions."""
+"""Opens the model that a user names, ready to answer sessions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from policy_inference.service.policy import ServedPolicy, make_served
 from policy_inference.service.serving import ServedModel
 
 _NO_GOLDEN = (
-    "%s: no golden rows, so it is unknown whether the model computes here what it should; "
+    "%s: no golden rows, so the model is not verified on this machine; "
     "`model_tools complete` adds them"
 )
 _log = logging.getLogger("policy_inference")
@@ -35,7 +35,7 @@ _log = logging.getLogger("policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeRequest:
-    """What is to be served: a bundle or a model file, one of them.
+    """Request to serve either a bundle or a model file.
 
     Attributes:
         bundle: Folder, or name of an installed one; "" for none.
@@ -43,13 +43,12 @@ class ServeRequest:
         obs_stats: Statistics of that file's observations.
         obs_dim: Values of an observation of that file.
         act_dim: Values of an action of that file.
-        precision: Of that file.
+        precision: Precision of that file.
         backends: Names, the preferred one first.
-        options: Of back ends.
-        public_key: Keys of which one must have signed the bundle; "" for none.
+        options: Options of backends.
+        public_key: Keys, one of which must have signed the bundle; "" for none.
         batch: Most robots in one inference.
-        warmup: Inferences before the first client, beside those of the back end, if 5 s have room
-            for them.
+        warmup: Inferences before the first client, in addition to the backend's, for at most 5 s.
     """
 
     bundle: str = ""
@@ -66,7 +65,7 @@ class ServeRequest:
 
 
 def open_served(request: ServeRequest) -> ServedModel:
-    """Open what is to be served, and prove it: golden rows, and robots that do not mix."""
+    """Open the requested model, and verify it: golden rows, and isolation of robots in a batch."""
     with ExitStack() as opened:
         open_one = _open_bundle if request.bundle else _open_file
         served = open_one(request, opened)
@@ -94,10 +93,10 @@ def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
 
 
 def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphService]:
-    """Open each model of what is to be served, for clients that fill its tensors themselves.
+    """Open each model of the request, for clients that fill its tensors themselves.
 
     Args:
-        request: What is to be served; of a bundle of any kind but a policy set.
+        request: What to serve; a bundle of any kind except a policy set.
         opened: Closes the models.
     """
     if not request.bundle:
@@ -177,7 +176,7 @@ def _served(
     opened: ExitStack,
     golden: Mapping[str, Tensor],
 ) -> ServedModel:
-    """Return the opened model, with its batch where one is asked for, as fast as they get."""
+    """Return the opened model, with its batch if requested, after warm-up."""
     alone = models.first
     if request.batch == 1:
         served = ServedModel(policy, alone)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is served: a policy's name and hash, and what becomes of values on the way to the model."""
+"""The served policy: its name and hash, and the conversion of values on the way to the model."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from policy_inference.service.observing import Watched, make_watched
 from policy_inference.service.protocol import ObservationScaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
-"""Of the norm of an observation: of a value beyond 1.8e19, float32 cannot hold the square."""
+"""Limit of an observation's norm: float32 cannot hold the square of a value beyond 1.8e19."""
 
 Write = Callable[[F32, Tensor], bool]
 """Writes values [size] into a row of the model's input, without allocating.
 
-It returns whether there is any sense in them: neither before nor after scaling NaN, infinity or a
-norm that cannot be, which one product finds; before, since bounds would hide it.
+It returns true if the values are valid: no NaN, infinity or impossible norm, before or after
+scaling, checked with one product each; before, since bounds would hide it.
 """
 
 
 class ModelInput:
-    """One input of the model, and how the values of an observation get there."""
+    """One input of the model, and the conversion of an observation's values to it."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class ModelInput:
         statistics: tuple[F64, F64] | None = None,
         scaler: Scaler | None = None,
     ) -> None:
-        """Keep what is applied.
+        """Store the conversion.
 
         Args:
             spec: The tensor; every axis is fixed.
-            observation: States the bounds.
+            observation: Has the bounds.
             statistics: Mean and divisor [size] that normalise the whole vector.
-            scaler: What the terms do to values in SI units; None where that is not known.
+            scaler: Scaling by the terms for values in SI units; None if unknown.
         """
         self.name, self.size = spec.name, int(np.prod(spec.shape))
         self._scaler, self._normaliser = scaler, Normaliser(observation, statistics)
@@ -62,7 +62,7 @@ class ModelInput:
         }
 
     def way(self, scaling: ObservationScaling) -> Write:
-        """Return what writes values of that kind into a row of the model's input."""
+        """Return the function that writes values of that kind into a row of the model's input."""
         if self._as_they_are[scaling]:
             return self._write_as_they_are
         return partial(self._write_scaled, scaling)
@@ -91,7 +91,7 @@ class ModelInput:
         return True
 
     def wrong(self, values: F32) -> str:
-        """Return in words why a way did not take values."""
+        """Describe why values were refused."""
         strange = np.flatnonzero(~np.isfinite(values))
         if strange.size:
             return f"expected finite values, found {values[strange[0]]} at {strange[0]}"
@@ -105,17 +105,17 @@ class ModelInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServedPolicy:
-    """A policy as its clients know it.
+    """A policy as clients see it.
 
     Attributes:
-        name: Of the policy.
-        version: Of the policy; empty where not known.
-        sha256: Of the policy, 32 bytes, as a client's HELLO says it.
-        rate_hz: Ticks per second that it was trained for; 0 where not known.
-        inputs: What an observation fills, one after another.
-        output: Tensor that is the action.
-        contract: What the bundle says; None of a model file.
-        watched: What is known of healthy observations.
+        name: Name of the policy.
+        version: Version of the policy; empty if unknown.
+        sha256: Hash of the policy, 32 bytes, as in a client's HELLO.
+        rate_hz: Ticks per second in training; 0 if unknown.
+        inputs: Inputs that an observation fills, one after another.
+        output: Tensor with the action.
+        contract: Contract of the bundle; None for a model file.
+        watched: Statistics of healthy observations.
     """
 
     name: str
@@ -129,7 +129,7 @@ class ServedPolicy:
 
 
 def make_served(bundle: JointBundle) -> ServedPolicy:
-    """Return what a bundle holds; terms in SI units already are relative to their offsets."""
+    """Return the policy of a bundle; terms already in SI units are relative to their offsets."""
     contract = bundle.contract
     _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}

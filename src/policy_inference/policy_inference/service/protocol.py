@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of the framed protocol, version 1; docs/service_protocol.md has all of it."""
+"""Frames of the framed protocol, version 1; specified in docs/service_protocol.md."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from policy_core.errors import PolicyError
 
 MAGIC, VERSION = 0x464E4950, 1
 ANY = bytes(32)
-"""A client that was not built for one policy in particular says this hash."""
+"""Hash from a client that was not built for a particular policy."""
 RESET = 1
 """Flag of an observation: recurrent state starts clean."""
 LONGEST_TEXT = 512
-"""Bytes of what an ERROR says to people."""
+"""Longest text of an ERROR, bytes."""
 
 HEADER = struct.Struct("<IBBHIIQQQ")
 _HELLO = struct.Struct("<32sIIIHHHxx")
@@ -28,7 +28,7 @@ HELLO_BYTES = HEADER.size + _HELLO.size
 
 
 class Type(IntEnum):
-    """What a frame is."""
+    """Type of a frame."""
 
     HELLO = 1
     WELCOME = 2
@@ -38,7 +38,7 @@ class Type(IntEnum):
 
 
 class ObservationScaling(IntEnum):
-    """What was done to the values of an observation before it was sent."""
+    """Processing of an observation's values before it was sent."""
 
     PHYSICAL = 0
     SCALED = 1
@@ -46,21 +46,21 @@ class ObservationScaling(IntEnum):
 
 
 class Answer(IntEnum):
-    """What a row of an answer holds."""
+    """Content of a row of an answer."""
 
     ACTION = 0
     TARGET = 1
 
 
 class Transport(IntEnum):
-    """Where requests and answers go."""
+    """Transport of requests and answers."""
 
     STREAM = 0
     SHARED_MEMORY = 1
 
 
 class Code(IntEnum):
-    """What an ERROR says."""
+    """Error code of an ERROR."""
 
     BAD_FRAME = 1
     OTHER_VERSION = 2
@@ -76,12 +76,12 @@ class Code(IntEnum):
 
     @property
     def closes(self) -> bool:
-        """Whether the connection ends with it."""
+        """True if the connection ends with it."""
         return not Code.OBSERVATION_NOT_FINITE <= self <= Code.INFERENCE_FAILED
 
 
 class ServiceError(PolicyError):
-    """What a frame gets an ERROR for."""
+    """An error that is sent as an ERROR frame."""
 
     def __init__(self, code: Code, text: str) -> None:
         self.code = code
@@ -89,7 +89,7 @@ class ServiceError(PolicyError):
 
 
 class FrameHeader(NamedTuple):
-    """Header of a frame, as on the wire."""
+    """Header of a frame, as transmitted."""
 
     magic: int
     version: int
@@ -104,7 +104,7 @@ class FrameHeader(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """How a client introduces itself."""
+    """Identification and request of a client."""
 
     policy_sha256: bytes = ANY
     obs_dim: int = 0
@@ -148,7 +148,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """What the service answers to a HELLO."""
+    """Answer of the service to a HELLO."""
 
     policy_sha256: bytes
     obs_dim: int
@@ -223,7 +223,7 @@ def frame(
 def error_frame(
     error: ServiceError, *, sequence: int = 0, stamp_ns: int = 0, answered_ns: int = 0
 ) -> bytes:
-    """Return an ERROR; a longer text is cut."""
+    """Return an ERROR; a longer text is truncated."""
     text = str(error).encode("utf-8", "replace")[:LONGEST_TEXT].decode("utf-8", "ignore").encode()
     return frame(
         Type.ERROR,
@@ -236,7 +236,7 @@ def error_frame(
 
 
 def read_header(buffer: bytes | bytearray | memoryview) -> FrameHeader:
-    """Read a header that must be one of this version."""
+    """Read a header, and check its version."""
     header = FrameHeader._make(HEADER.unpack_from(buffer))
     if header.magic != MAGIC:
         raise ServiceError(

@@ -23,20 +23,21 @@ Place = tuple[Sequence[Lane], int, int]
 
 
 class ClientSession:
-    """What one client asks of the model.
+    """State of one client's use of the model.
 
     Attributes:
-        observation: Of its robots [rows, obs_dim]; written by its connection before `infer`.
-        answer: To them [rows, answer_dim]; read by its connection after `infer`.
-        rows: How many of them are in this request, the first ones; written by its connection
-            before `infer`.
-        restarts: Set before `infer`, recurrent state starts clean with this observation, also
-            where there is no answer to it; `infer` takes it back.
-        problem: Why the latest answer is undefined; else None.
-        place: Lanes of the latest inference, the first of its own among them, how many those are.
+        observation: Observations of its robots [rows, obs_dim]; written by its connection before
+            `infer`.
+        answer: Answers to them [rows, answer_dim]; read by its connection after `infer`.
+        rows: Number of robots in this request, in the first rows; written by its connection before
+            `infer`.
+        restarts: If set before `infer`, recurrent state starts clean with this observation, also if
+            it gets no answer; `infer` resets it.
+        problem: Reason why the latest answer is undefined; else None.
+        place: Lanes of the latest inference, index of its first lane, number of its lanes.
         seats: Its robots in these, each with its lane.
-        entries: What is written there: the way, the values, and into what.
-        copies: What they answer, where that is the model's output as it is: that, and into what.
+        entries: Pending writes: conversion, values, destination.
+        copies: Pending answers that are plain copies of the model's output: source, destination.
     """
 
     def __init__(self, hello: Hello, observation: F32, answer: F32) -> None:
@@ -51,7 +52,7 @@ class ClientSession:
         self.copies: Sequence[tuple[memoryview, memoryview]] = ()
 
     def sit(self, place: Place) -> None:
-        """Take a place; most clients have the same again and again."""
+        """Assign lanes; most clients have the same ones repeatedly."""
         lanes, start, rows = self.place = place
         self.seats = [*zip(self.robots, lanes[start : start + rows])]  # noqa: B905  as many as asked
         self.entries = [
@@ -84,17 +85,17 @@ class ServedModel:
     """Answers sessions; all methods belong to one thread.
 
     Attributes:
-        obs_dim: Values of an observation.
-        action_dim: Values of the model's output.
-        joints: Whose commands a TARGET holds, as the robot calls them; empty without a contract.
-        sha256: Of the policy, 32 bytes, as a client's HELLO says it.
-        name: Of the policy.
-        version: Of the policy; empty where not known.
-        rate_hz: Ticks per second that the policy was trained for; 0 where not known.
-        backend: What runs the model.
-        watched: What is known of healthy observations.
-        batch: Robots in one inference, and so the most that a client may have in a request.
-        counters: How often each rule of the guard acted, in robots, by its name.
+        obs_dim: Size of an observation.
+        action_dim: Size of the model's output.
+        joints: Joints of a TARGET, with the robot's names; empty without a contract.
+        sha256: Hash of the policy, 32 bytes, as in a client's HELLO.
+        name: Name of the policy.
+        version: Version of the policy; empty if unknown.
+        rate_hz: Ticks per second in training; 0 if unknown.
+        backend: Backend of the model.
+        watched: Statistics of healthy observations.
+        batch: Robots in one inference, which is also the most in a client's request.
+        counters: Number of actions of each guard rule, per robot, by its name.
     """
 
     def __init__(
@@ -106,17 +107,17 @@ class ServedModel:
         """Serve an opened model.
 
         Args:
-            policy: What it is.
+            policy: Description of the policy.
             backend: The model for one robot.
-            batched: The same for several robots: the back end, the axis of each tensor that
-                counts them, and how many they are.
+            batched: The same for several robots: the back end, the batch axis of each tensor, and
+                the number of robots.
         """
         self._policy, self.backend, self.sha256 = policy, backend, policy.sha256
         self.watched = policy.watched
         self._has_state = bool(policy.contract and policy.contract.state)
         self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
         several, axes, self.batch = batched or (backend, {}, 1)
-        # Of both alike, so that the state of a robot fits into either.
+        # Lanes of both, so that the state of a robot fits either.
         self._alone, self._together = (
             (one, make_lanes(policy, one, axes, rows))
             for one, rows in ((backend, 1), (several, self.batch))
@@ -136,17 +137,17 @@ class ServedModel:
 
     @property
     def problem(self) -> str:
-        """Why no inference can succeed any more; empty where one can."""
+        """Reason why inferences can no longer succeed; empty if they can."""
         if self.backend.is_remote:
             return ""
         return self.backend.problem() or self._together[0].problem()
 
     def answer_dim(self, answer: Answer) -> int:
-        """Return how many values a row of an answer has."""
+        """Return the number of values in a row of an answer."""
         return len(self.joints) if answer is Answer.TARGET else self.action_dim
 
     def require_offered(self, hello: Hello) -> None:
-        """Raise ServiceError unless a session can be what a client asks for."""
+        """Raise ServiceError unless the service supports a client's request."""
         needs_bundle = hello.scaling is ObservationScaling.PHYSICAL or hello.answer is Answer.TARGET
         if needs_bundle and self._policy.contract is None:
             raise ServiceError(
@@ -167,7 +168,7 @@ class ServedModel:
         """Return a session of a client.
 
         Args:
-            hello: What it asks for.
+            hello: Request of the client.
             observation: Array of its connection [rows, obs_dim].
             answer: Array of its connection [rows, answer_dim].
         """
@@ -180,9 +181,9 @@ class ServedModel:
         return session
 
     def infer(self, sessions: Sequence[ClientSession]) -> None:
-        """Answer all of them, in as few inferences as the batch allows.
+        """Answer all sessions, in as few inferences as the batch allows.
 
-        A session's problem is its own: the others of the same inference get their answers.
+        The problem of a session does not affect the others in the same inference.
         """
         if len(sessions) == 1:
             self._infer(sessions, sessions[0].rows)
@@ -249,16 +250,16 @@ class ServedModel:
         return None
 
     def _copy(self, session: ClientSession) -> ServiceError | None:
-        """Take the answers of a session to which nothing is done."""
+        """Copy the answers of a session that need no conversion."""
         for row, (output, answer) in enumerate(session.copies):
-            # Of a dozen numbers Python's sum takes half as long as a product of numpy's.
+            # For a dozen numbers, Python's sum takes half as long as a product in numpy.
             if not isfinite(sum(output)):
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, _ACTION_NOT_FINITE)
             answer[:] = output
         return None
 
     def _take(self, session: ClientSession) -> ServiceError | None:
-        """Take the answers of a session from its lanes, and all of its states or none."""
+        """Take the answers of a session from its lanes, and either all or none of its states."""
         for row, (_, lane) in enumerate(session.seats):
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, _ACTION_NOT_FINITE)

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One request and one answer at a time in memory that the service shares with a client.
+"""One request and one answer at a time in memory shared by the service and a client.
 
-docs/service_protocol.md has the layout. The service trusts nothing in it: the memory is sealed, so
-that it cannot shrink under its reader; a request is copied before it is read.
+docs/service_protocol.md has the layout. The service does not trust its content: the memory is
+sealed, so that it cannot shrink under its reader, and a request is copied before it is read.
 
-A byte over the connection wakes an end that sleeps. A pipe or an eventfd would be one open file of
-both ends: the other end could change its flags and locks, and a write could wait for ever.
+A byte over the connection wakes a sleeping end. A pipe or an eventfd would be one open file of both
+ends: the other end could change its flags and locks, and a write could wait for ever.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from policy_inference.service.protocol import HEADER, LONGEST_TEXT, Code, Servic
 
 _REQUEST, _ALIGNED = 256, 64
 WAKE = b"\0"
-"""Over the connection; the first byte of no frame."""
+"""Sent over the connection; not the first byte of any frame."""
 _WAKES_IN_VAIN = 64
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-"""The client adds one of its own, F_SEAL_FUTURE_WRITE; none can be taken off again."""
+"""The client adds F_SEAL_FUTURE_WRITE; seals cannot be removed."""
 _FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
-"""Number of the system call futex, by machine (asm/unistd.h)."""
+"""Number of the futex system call, by machine (asm/unistd.h)."""
 _FUTEX_WAKE_PRIVATE = 1 | 128
 
 
 class _Side(NamedTuple):
-    """Where one of the two writes: a u64 and a u32, by index, and a frame."""
+    """Write locations of one end: a u64 and a u32, by index, and a frame."""
 
     counter: int
     sleeps: int
@@ -40,25 +40,24 @@ class _Side(NamedTuple):
 
 
 def _sides(request_bytes: int) -> tuple[_Side, _Side]:
-    """Return the client's and the service's."""
+    """Return the client's and the service's side."""
     return (_Side(0 // 8, 128 // 4, _REQUEST), _Side(64 // 8, 192 // 4, _REQUEST + request_bytes))
 
 
 class _Fence:
-    """A full memory barrier: what is done before it is seen before what is done after it.
+    """A full memory barrier: everything before it becomes visible before anything after it.
 
-    Python has none: what the interpreter's own locks order is its business, and may change. The
-    kernel has one on which all of its users depend: a thread that sets a futex's word and then
-    calls FUTEX_WAKE must not miss a thread that waits. So the kernel puts a full barrier (smp_mb)
-    between what was stored before the call and its look at those that wait
-    (kernel/futex/waitwake.c). It is an instruction of the thread that calls: `mfence` or a locked
-    one on x86-64, `dmb ish` on aarch64, the same as `atomic_thread_fence(seq_cst)` in the C++
-    client. No thread ever waits here, so the call takes no lock and wakes no thread: 0.3 us, nearly
-    all of it the call itself.
+    Python has none: the ordering by the interpreter's own locks is an implementation detail. The
+    kernel has one on which all futex users depend: a thread that sets a futex's word and then calls
+    FUTEX_WAKE must not miss a waiting thread. So the kernel puts a full barrier (smp_mb) between
+    the stores before the call and its check for waiters (kernel/futex/waitwake.c). It is an
+    instruction of the calling thread: `mfence` or a locked one on x86-64, `dmb ish` on aarch64, the
+    same as `atomic_thread_fence(seq_cst)` in the C++ client. No thread ever waits here, so the call
+    takes no lock and wakes no thread: 0.3 us, nearly all of it the call itself.
 
-    On x86-64 only the order of a store and a later load needs it. On aarch64 all four do: loads
-    and stores of different words are seen in any order. Each word itself is read and written by one
-    instruction on both, as long as it is aligned and of the machine's size.
+    On x86-64 only the order of a store and a later load needs it. On aarch64 all four combinations
+    do: loads and stores of different words may become visible in any order. Each word itself is
+    read and written by one instruction on both, if it is aligned and of the machine's size.
     """
 
     def __init__(self) -> None:
@@ -71,7 +70,7 @@ class _Fence:
                 "by the socket alone",
             )
         self._word = ctypes.c_uint32()
-        # PyDLL: letting other threads run meanwhile would take longer than the call.
+        # PyDLL: releasing the GIL would take longer than the call.
         self._call = ctypes.PyDLL(None).syscall
         self._arguments = (
             ctypes.c_long(number),
@@ -85,19 +84,20 @@ class _Fence:
 
 
 class _End:
-    """What both ends do.
+    """Common parts of both ends.
 
     The writer writes the frame, then the counter; the reader reads the counter, then the frame. A
-    fence between the two, at both ends, makes the frame whole. An end that goes to sleep raises its
-    flag, then reads the counter once more; an end that asks or answers increments the counter, then
-    reads the flag. With a fence between the two, at least one end sees the other's write, so that
-    no end sleeps for ever. This also holds for an end that spins, which only reads again and again.
+    fence between the two, at both ends, makes the frame complete. An end that goes to sleep raises
+    its flag, then reads the counter once more; an end that sends a request or an answer increments
+    the counter, then reads the flag. With a fence between the two, at least one end sees the
+    other's write, so that no end sleeps for ever. This also holds for a spinning end, which only
+    reads repeatedly.
     """
 
     def __init__(self, memory: int, size: int, own: _Side, other: _Side) -> None:
         self._block = mmap.mmap(memory, size)
         self._bytes = memoryview(self._block)
-        # An element of these is read or written by one instruction: aligned, and of a word's size.
+        # Each element is read or written by one instruction: aligned, and of word size.
         self._counters = self._bytes[:_REQUEST].cast("Q")
         self._flags = self._bytes[:_REQUEST].cast("I")
         self._own, self._other = own, other
@@ -111,7 +111,7 @@ class _End:
         into[:] = self._bytes[begin : begin + len(into)]
 
     def _write(self, frame: bytes | bytearray | memoryview) -> bool:
-        """Hand a frame over; return whether the other one has to be woken."""
+        """Write a frame; return true if the other end must be woken."""
         begin = self._own.frame
         self._bytes[begin : begin + len(frame)] = frame
         self._fence()
@@ -127,12 +127,12 @@ class _End:
 
 
 class ServiceMemory(_End):
-    """The service's end; a client that breaks the rules harms only itself.
+    """The service's end; a client that violates the protocol harms only itself.
 
     Attributes:
         bytes: Size of the memory.
-        file: Descriptor of the memory, which the client gets; until `passed`.
-        reply_pending: Whether a request was taken and not answered yet.
+        file: Descriptor of the memory, for the client; until `passed`.
+        reply_pending: True if a request was taken and not yet answered.
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
@@ -155,23 +155,23 @@ class ServiceMemory(_End):
         self.sleep()
 
     def passed(self) -> None:
-        """Close the file, which only the client needs, once it has it."""
+        """Close the file once the client, the only one who needs it, has received it."""
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
 
     def has_request(self) -> bool:
-        """Return whether there is something to `take`."""
+        """Return true if there is a request to `take`."""
         return self._counters[self._other.counter] != self.count and not self.reply_pending
 
     def take(self, into: memoryview) -> bool:
         """Copy the request, which the client may change meanwhile; its content is not checked.
 
         Args:
-            into: As long as the longest request.
+            into: Buffer of the size of the longest request.
 
         Returns:
-            Whether there is one.
+            True if there was a request.
         """
         ahead = self._counters[self._other.counter] - self.count
         if ahead not in (0, 1):
@@ -181,7 +181,7 @@ class ServiceMemory(_End):
                 f"one more, found {self.count + ahead}",
             )
         if not ahead or self.reply_pending:
-            # Once is no fault: it may ask in the moment in which the service goes to sleep.
+            # Once is no error: the client may send while the service goes to sleep.
             self._in_vain += 1
             if self._in_vain > _WAKES_IN_VAIN:
                 raise ServiceError(
@@ -193,16 +193,16 @@ class ServiceMemory(_End):
         return True
 
     def answer(self, frame: bytes | bytearray | memoryview) -> bool:
-        """Give the answer to the request; return whether the client sleeps and is to be woken."""
+        """Write the answer; return true if the client sleeps and must be woken."""
         self.reply_pending = False
         return self._write(frame)
 
     def stay_awake(self) -> None:
-        """Let the client not wake the service, which looks for requests itself meanwhile."""
+        """Tell the client not to wake the service, which polls for requests itself."""
         self._flags[self._own.sleeps] = 0
 
     def sleep(self) -> None:
-        """Let the client wake the service; it may have asked before, so look once more."""
+        """Ask to be woken; the client may have sent before, so check once more."""
         self._flags[self._own.sleeps] = 1
         self._fence()
 
@@ -212,14 +212,14 @@ class ServiceMemory(_End):
 
 
 class ClientMemory(_End):
-    """The client's end, for a `PolicyClient`, which sleeps until the answer is there."""
+    """The client's end, for a `PolicyClient`, which sleeps until the answer arrives."""
 
     def __init__(self, memory: int, welcome: Welcome) -> None:
         """Map the memory.
 
         Args:
-            memory: That came with the WELCOME.
-            welcome: What the memory is for.
+            memory: Descriptor from the WELCOME.
+            welcome: The WELCOME.
         """
         client, service = _sides(_rounded(HEADER.size + 4 * welcome.rows * welcome.obs_dim))
         super().__init__(memory, welcome.shared_bytes, client, service)
@@ -227,15 +227,15 @@ class ClientMemory(_End):
         self._flags[client.sleeps] = 1
 
     def request(self, frame: bytes) -> bool:
-        """Hand a request over; return whether the service sleeps and is to be woken."""
+        """Write a request; return true if the service sleeps and must be woken."""
         return self._write(frame)
 
     def answered(self) -> bool:
-        """Return whether the answer to the latest request is there."""
+        """Return true if the answer to the latest request has arrived."""
         return self._counters[self._other.counter] == self.count
 
     def take(self) -> bytes:
-        """Return a copy of what is there for an answer; it may be longer than the frame."""
+        """Return a copy of the answer area; it may be longer than the frame."""
         answer = bytearray(self._room)
         self._read(memoryview(answer))
         return bytes(answer)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at shared memory instead of sleeping: it costs a core and saves being woken."""
+"""Polling of shared memory instead of sleeping: uses a core, and saves the wake-up."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from policy_inference.service.framed import FramedConnection
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
-"""In a row; all other events wait meanwhile, for a few microseconds."""
+"""Polls in a row; all other events wait meanwhile, for a few microseconds."""
 
 
 class Spinning:
-    """Clients of shared memory that are expected to ask soon.
+    """Clients of shared memory whose next request is expected soon.
 
     Attributes:
-        expected: They, and until when, ns, by memory; empty where `wait` has nothing to look at.
+        expected: These clients and their time limits, ns, by memory; empty if `wait` has nothing to
+            poll.
     """
 
     def __init__(self, spin_ns: int) -> None:
@@ -27,7 +28,7 @@ class Spinning:
         self.expected = dict[ServiceMemory, tuple[FramedConnection, int]]()
 
     def expect(self, connection: Connection, now_ns: int) -> None:
-        """Expect a request of a client that was answered now, where it asks through memory."""
+        """Expect a request of a client that has just been answered, if it uses shared memory."""
         if not (self._spin_ns and isinstance(connection, FramedConnection)):
             return
         if connection.memory is not None:
@@ -35,19 +36,19 @@ class Spinning:
             self.expected[connection.memory] = connection, now_ns + self._spin_ns
 
     def forget(self, memory: ServiceMemory | None) -> None:
-        """Expect nothing there any more: it is about to be closed."""
+        """Expect no request there any more, since it is about to be closed."""
         if memory is not None:
             self.expected.pop(memory, None)
 
     def wait(
         self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
     ) -> tuple[list[FramedConnection], list[tuple[int, int]]]:
-        """Return the clients with a request, and other events; nothing where none is expected.
+        """Return the clients with a request, and other events; both empty if none is expected.
 
         Args:
-            poll: Everything else.
-            most_events: Of it, at once.
-            timeout_s: 0: look once.
+            poll: Other event sources.
+            most_events: Most other events at once.
+            timeout_s: 0 to poll once.
             clock: Steady, ns.
         """
         while self.expected:
@@ -57,7 +58,7 @@ class Spinning:
         return [], []
 
     def _look(self, now_ns: int) -> list[FramedConnection]:
-        """Return those with a request; a client whose time is over may wake the service again."""
+        """Return the clients with a request; one whose time is over must wake the service again."""
         expected = self.expected
         for _ in range(_LOOKS):
             if any(memory.has_request() for memory in expected):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unix sockets that listen: one service at a path, and nothing left there when it ends."""
+"""Listening Unix sockets: one service per path, and no file left when it ends."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pathlib import Path
 from policy_core.errors import PolicyError
 
 LONGEST_PATH_BYTES = 107
-"""unix(7): sun_path has 108, the last one 0."""
+"""unix(7): sun_path has 108 bytes, including a terminating 0."""
 PASSES_RIGHTS = 83
-"""SO_PASSRIGHTS of Linux 6.16 (asm-generic/socket.h), which Python does not name yet."""
+"""SO_PASSRIGHTS of Linux 6.16 (asm-generic/socket.h), which Python does not define yet."""
 _MODE = 0o660
 _log = logging.getLogger(__name__)
 
 
 def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
-    """Listen at a path; a socket file that a dead process left there is replaced.
+    """Listen at a path; replaces a socket file that a dead process left there.
 
     Args:
-        path: Of the socket file; only its owner and its group may connect.
+        path: Path of the socket file; only its owner and its group may connect.
         backlog: As of listen(2).
-        group: Of the file; that of the process if empty.
+        group: Group of the file; that of the process if empty.
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH_BYTES:
@@ -40,7 +40,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
     try:
         _make_room(path)
         _bind(listening, path, group)
-        # No client may pass descriptors. Older kernels do not know it.
+        # No client may pass descriptors. Older kernels do not have this option.
         with contextlib.suppress(OSError):
             listening.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 0)
         listening.listen(backlog)
@@ -61,7 +61,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
 
 
 def _make_room(path: Path) -> None:
-    """Remove the socket of a process that has ended; refuse anything else that is there."""
+    """Remove the socket of a process that has ended; refuse anything else at the path."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def _make_room(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
             f"{path}: expected a free path or a socket that no process uses any more, "
-            "found a file that is no socket, which stays"
+            "found a file that is not a socket and stays"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)
@@ -90,7 +90,7 @@ def _make_room(path: Path) -> None:
 
 
 def _bind(listening: socket.socket, path: Path, group: str) -> None:
-    # The mode of the file is that of the descriptor, less the umask: never wider than it shall be.
+    # The file gets the mode of the descriptor, minus the umask: never too permissive.
     os.fchmod(listening.fileno(), 0o600)
     listening.bind(str(path))
     try:

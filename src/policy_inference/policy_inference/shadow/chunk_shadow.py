@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy that answers the observations of the active one, beside the robot or offline."""
+"""A shadow chunk policy that answers the active one's observations, on the robot or offline."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 
 class ShadowObservation(NamedTuple):
-    """What the active policy saw and answered with a chunk; ticks are those of `ChunkTick`.
+    """An observation that the active policy answered with a chunk; ticks as in `ChunkTick`.
 
-    `first_tick` is the one that the first step is meant for, `tick` that in which the chunk came.
+    `first_tick` is the tick of the first step, `tick` the one in which the chunk arrived.
     """
 
     first_tick: int
@@ -46,11 +46,11 @@ class ShadowObservation(NamedTuple):
 
 
 class ChunkTick(NamedTuple):
-    """What is special about a tick of an active chunk policy.
+    """Chunk data of a tick of an active chunk policy.
 
-    `number` is that by which its steps are counted (`ChunkPolicy.tick`), `target` [its actions] in
-    rad what its queue gave, before any bound. `observations` are those whose chunks arrived since
-    the tick before; `missed`: there were some, and they are not here.
+    `number` counts its steps (`ChunkPolicy.tick`); `target` [its actions], rad, is the output of
+    its queue, before any limit. `observations` are those whose chunks arrived since the previous
+    tick; `missed` is true if there were some that are not included.
     """
 
     number: int
@@ -62,14 +62,14 @@ class ChunkTick(NamedTuple):
 class ChunkShadow:
     """Answers the observations that an active chunk policy of the same robot answered.
 
-    A chunk policy remembers nothing from one observation to the next; what remains is in the queue
-    of its chunks. The shadow has a queue of its own, of the same kind. Each of its chunks is
-    executed there as if it had arrived in place of the active policy's: in the same tick, from the
-    same step. Both queues give a target per tick, and these are compared.
+    A chunk policy has no memory between observations, apart from its queue of chunks. The shadow
+    has a queue of its own, of the same kind. Each of its chunks is executed there as if it had
+    arrived instead of the active policy's: in the same tick, from the same step. Both queues return
+    a target per tick, and these are compared.
 
-    Where an observation is skipped, or its inference fails, the queue is emptied, and there is
-    nothing to compare until it is whole again: until a chunk has come, and no target depends on
-    chunks before that any more. A lost tick counts as a skipped observation.
+    If an observation is skipped, or its inference fails, the queue is emptied, and there is no
+    comparison until it is complete again: until a chunk has arrived and no target depends on
+    earlier chunks. A lost tick counts as a skipped observation.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class ChunkShadow:
         settings: ChunkSettings,
         mode: ShadowMode,
     ) -> None:
-        """Tie the parts together; see `require_comparable`, which comes first.
+        """Connect the parts; call `require_comparable` first.
 
         Args:
-            contract: Of the shadow.
+            contract: Contract of the shadow.
             run: Computes its chunks, e.g. `Inference.run`.
-            limits: In force, were it active.
+            limits: Limits that would be in force if it were active.
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
-            settings: How the active policy executes chunks, and so the shadow.
-            mode: What the shadow remembers.
+            settings: Settings of chunk execution, for both policies.
+            mode: Memory of the shadow.
         """
         self._contract, self._run = contract, run
         self._queue = make_queue(_settings_of_shadow(settings, active, contract), contract)
@@ -111,15 +111,15 @@ class ChunkShadow:
         self._whole_at: int | None = None
         self._rules = list[str]()
         self.problem = ""
-        """Why an inference failed last in this run; empty where none did."""
+        """Reason of the last failed inference in this run; empty if there was none."""
 
     def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
-        """Take a tick in which the active policy commanded the robot.
+        """Process a tick in which the active policy commanded the robot.
 
         Args:
-            tick: Its number.
-            question: About it, with `chunk`.
-            late: Whether the model is not to run.
+            tick: Number of the tick.
+            question: Its data, with `chunk`.
+            late: True to skip the model.
         """
         asked = question.chunk
         assert asked is not None
@@ -199,7 +199,7 @@ class ChunkShadow:
         )
 
     def _command(self, step: F64, number: int) -> tuple[str, ...]:
-        """Command a step [actions of the shadow], to no robot; return the rules that acted."""
+        """Command a step [actions of the shadow], without a robot; return the rules that acted."""
         joint_pos = self._seen["joint_pos"][self._places]
         self._action.set(step, joint_pos)
         self._queue.advance(number)
@@ -214,7 +214,7 @@ class ChunkShadow:
 
 
 def shadow_inference(observation_ns: int, chunk: F64 | None, error: str) -> InferenceResult:
-    """Return the result of an inference of a shadow, as `ShadowAnswer` says."""
+    """Return the result of a shadow's inference, as in `ShadowAnswer`."""
     return InferenceResult(
         observation_ns=observation_ns,
         asked_ns=0,

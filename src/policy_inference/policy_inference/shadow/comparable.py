@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a policy can be the shadow of another one: the same robot, commanded in the same way."""
+"""Check that a policy can be the shadow of another one: same robot, same commands."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from policy_core.interfaces import Kind
 from policy_core.observation.state import RobotState
 
 _Difference = tuple[str, str, str]
-"""Key of the contract, what is expected there, and what was found."""
+"""Key of the contract, expected value, found value."""
 
 
 def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bundle) -> None:
     """Raise BundleError unless a policy can be the shadow of an active one.
 
-    Joints and their order may be named otherwise in the two contracts; on the robot they are the
-    same ones.
+    Names and order of joints may differ in the two contracts; on the robot they are the same.
 
     Args:
         active: Contract of the active policy.
         sizes: Fields of its state, with their sizes.
-        bundle: Of the shadow, of the same kind.
+        bundle: Bundle of the shadow, of the same kind.
     """
     contract: Any = bundle.contract
     differences = [*_differences(active, contract)]
@@ -66,7 +65,7 @@ def _of_joints(
     active: JointContract, sizes: Mapping[str, int], contract: JointContract
 ) -> Iterator[_Difference]:
     if {*active.joints.on_robot()} != {*contract.joints.on_robot()}:
-        return  # that is what differs
+        return  # the kinds differ
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:
@@ -82,7 +81,7 @@ def _of_joints(
 
 
 def _kinds(contract: JointContract) -> dict[str, str]:
-    """Return how each joint of the robot is commanded; one that no term drives, by position."""
+    """Return the command kind of each joint of the robot; position for joints without a term."""
     driven = {
         joint: term.kind
         for term in contract.action.terms
@@ -100,8 +99,8 @@ def _of_chunks(
     if contract.denoising is not None:
         yield (
             "denoising",
-            "a policy whose chunk the observation alone decides",
-            "one that makes chunks of noise, so that two runs differ by themselves",
+            "a policy whose chunk depends on the observation only",
+            "one that denoises random chunks, so that two runs differ anyway",
         )
     if theirs != ours:
         yield "action.joints", _as_active(theirs), ours
@@ -132,11 +131,11 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
     "joint": _of_joints,
     "chunk": _of_chunks,
 }
-"""What else differs, by the kind of both policies."""
+"""Further differences, by the kind of both policies."""
 
 
 def _as_active(expected: str) -> str:
-    return f"{expected}, as the active policy has it"
+    return f"{expected}, as in the active policy"
 
 
 def _named(names: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far the targets of a shadow policy are from those of the active one, tick after tick."""
+"""Distance of a shadow policy's targets from those of the active one, tick by tick."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from policy_core.interfaces import F64
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 
 _ROUNDING = 1e-10
-"""Of a variance that is a difference of means, as share of these."""
+"""Relative rounding error of a variance, which is a difference of means."""
 
 
 class Divergence:
-    """Sums over the answers of a shadow policy.
+    """Statistics over the answers of a shadow policy.
 
-    Node, tools and tests count with this class. The same answers in the same order of ticks give
-    the same figures, bit for bit.
+    Node, tools and tests use this class. The same answers in the same order of ticks give
+    bit-identical figures.
 
     Attributes:
-        joints: As the robot calls them, in the order of all arrays.
+        joints: Joint names of the robot, in the order of all arrays.
         counts: Ticks by outcome.
-        rules: How often each rule of the guard would have acted.
-        beyond_limits: Ticks in which a target was beyond the active policy's limit of a joint.
+        rules: Number of times that each guard rule would have acted.
+        beyond_limits: Ticks in which a target exceeded a joint limit of the active policy.
         max: Largest distance of the targets [joints], rad, rad/s or N·m; 0 before the first tick.
-        duration_max_s: Longest time that a tick took the shadow, s.
+        duration_max_s: Longest tick of the shadow, s.
     """
 
     def __init__(self, joints: Sequence[str], step: F64 | None) -> None:
-        """Begin with nothing.
+        """Start without data.
 
         Args:
-            joints: Of the active policy, as the robot calls them.
+            joints: Joints of the active policy, with the robot's names.
             step: Largest step of the active policy's targets in a healthy run [joints]
-                (`nominal.target_step`); None where its contract has none.
+                (`nominal.target_step`); None if its contract has none.
         """
         self.joints, self._step = tuple(joints), step
         self.counts = dict.fromkeys(ShadowOutcome, 0)
@@ -90,8 +90,8 @@ class Divergence:
     def gain(self) -> F64:
         """Slope of the line that predicts the shadow's target from the active policy's [joints].
 
-        1 where both move alike, 0.5 where the shadow's moves are half as large; NaN where the
-        active policy's target does not move.
+        1 if both move alike, 0.5 if the shadow moves half as much; NaN if the active policy's
+        target does not move.
         """
         ours, _, both = self._covariances()
         return _ratio(both, ours)
@@ -103,7 +103,7 @@ class Divergence:
 
     @property
     def correlation(self) -> F64:
-        """Correlation of both targets [joints], -1 to 1; NaN where one of them does not move."""
+        """Correlation of both targets [joints], -1 to 1; NaN if one of them does not move."""
         ours, theirs, both = self._covariances()
         return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
 
@@ -116,16 +116,16 @@ class Divergence:
 
     @property
     def beyond_limits_share(self) -> float:
-        """Share of the compared ticks in which a target was beyond a limit, 0 to 1."""
+        """Share of the compared ticks in which a target exceeded a limit, 0 to 1."""
         return self.beyond_limits / max(1, self.compared)
 
     @property
     def duration_mean_s(self) -> float:
-        """Mean time that a tick took the shadow, s; 0 before the first one."""
+        """Mean duration of the shadow's ticks, s; 0 before the first one."""
         return self._duration_ns / max(1, self._ran) * 1e-9
 
     def in_steps(self, distance: F64) -> F64 | None:
-        """Return a distance [joints] in multiples of the active policy's step, None if unknown."""
+        """Return a distance [joints] in multiples of the active policy's step; None if unknown."""
         return None if self._step is None else distance / self._step
 
 

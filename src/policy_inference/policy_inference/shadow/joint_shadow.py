@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy that is asked what the active one was asked, in the robot's process or offline."""
+"""A shadow joint policy that runs on the active one's observations, on the robot or offline."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from policy_inference.shadow.shadowed_member import ShadowQuestion
 class JointShadow:
     """Answers ticks of an active policy of the same robot.
 
-    What a stateful policy remembers where ticks are missing: a run begins clean, in the tick in
-    which the active policy's does. In a HOLD nothing is asked, and all stays as it was. A tick that
-    is skipped is observed, so history, phase and number of ticks go on, but there is no answer; a
-    failed one counts as skipped. After a tick that is lost, a followed shadow is skipped until its
-    history is whole again; a free one goes on with the history that it has.
+    Memory of a stateful policy when ticks are missing: a run begins clean, in the same tick as the
+    active policy's. In a HOLD there are no requests, and nothing changes. A skipped tick is
+    observed, so history, phase and number of ticks continue, but there is no answer; a failed one
+    counts as skipped. After a lost tick, a followed shadow is skipped until its history is complete
+    again; a free one continues with its present history.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class JointShadow:
         state_sizes: Mapping[str, int],
         mode: ShadowMode,
     ) -> None:
-        """Tie the parts together; see `comparable`, which comes first.
+        """Connect the parts; see `comparable`, which comes first.
 
         Args:
-            bundle: Of the shadow.
-            backend: Its opened model; stays the caller's to close.
-            limits: In force, were it active.
+            bundle: Bundle of the shadow.
+            backend: Its opened model; the caller closes it.
+            limits: Limits that would be in force if it were active.
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
-            mode: What the shadow remembers.
+            mode: Memory of the shadow.
         """
         contract = bundle.contract
         self._state = RobotState(contract)
@@ -71,15 +71,15 @@ class JointShadow:
         self._target = np.zeros(len(robot))
         self._unknown_ticks = 0
         self.problem = ""
-        """What the runtime said when it failed last in this run; empty where it never did."""
+        """Message of the runtime's last failure in this run; empty if there was none."""
 
     def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
-        """Take a tick in which the active policy commanded the robot.
+        """Process a tick in which the active policy commanded the robot.
 
         Args:
-            tick: Its number.
-            question: About it. `last_action` of the state is the raw output of this tick.
-            late: Whether the model is not to run.
+            tick: Number of the tick.
+            question: Its data; `last_action` of the state is the raw output of this tick.
+            late: True to skip the model.
         """
         self._seen.flat[:] = question.state
         if question.begins:
@@ -141,7 +141,7 @@ class JointShadow:
 
 
 class _Actions:
-    """Finds the raw action with which the shadow would ask for the active policy's target."""
+    """Computes the shadow's raw action for the active policy's target."""
 
     def __init__(self, contract: JointContract, active: JointContract) -> None:
         robot = list(active.joints.on_robot())
@@ -149,7 +149,7 @@ class _Actions:
         rows = [*_rows(contract)]
         self._joint = np.array([robot.index(joint) for joint, _, _ in rows])
         self._scale, self._offset = np.array([(scale, offset) for _, scale, offset in rows]).T
-        # The same values as they are: what goes there and back is rounded.
+        # Equal terms use the values unchanged, since a conversion and its inverse would round.
         same = [theirs.get(joint, ())[1:] == (scale, offset) for joint, scale, offset in rows]
         self._same = np.array(same)
         self._raw = np.array([theirs.get(joint, (0,))[0] for joint, _, _ in rows])
@@ -159,9 +159,9 @@ class _Actions:
         """Write the raw action [actions of the shadow].
 
         Args:
-            raw: Of the active policy [its actions].
-            target: What that asks for [joints of the active contract].
-            into: Is written.
+            raw: Raw action of the active policy [its actions].
+            target: Its target [joints of the active contract].
+            into: Array to write.
         """
         into[:] = np.where(
             self._same, raw[self._raw], (target[self._joint] - self._offset) / self._scale

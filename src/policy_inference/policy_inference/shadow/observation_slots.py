@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the shadow of a chunk policy needs beside `tick_slots`: observations, chunks in answer.
+"""Data for the shadow of a chunk policy besides `tick_slots`: observations and answers.
 
-They lie in memory that the two processes share. The counters of `tick_slots` say of which ticks the
-observations and the chunks are there: those that were given, and those that were answered.
+They are in memory shared by the two processes. The counters of `tick_slots` show for which ticks
+the observations (given ticks) and the chunks (answered ticks) are available.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, s
 from policy_inference.shadow.tick_slots import SLOTS
 
 OBSERVATIONS = 4
-"""So many may wait for the shadow."""
+"""Most observations that may wait for the shadow."""
 IMAGE_BYTES = 1 << 25
-"""Room for the frames of one observation. Only what is written to takes memory."""
+"""Room for the frames of one observation. Only written pages use memory."""
 _STEPS = 10_000
-"""The most that a chunk may have: see `bundle.chunk_contract.Chunk`."""
+"""Most steps of a chunk: see `bundle.chunk_contract.Chunk`."""
 _ERROR_BYTES = 256
 _MISSED = -1
 
@@ -41,26 +41,26 @@ class ObservationSlots:
     def __init__(
         self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
     ) -> None:
-        """Make memory for what an active policy sees and commands, or take what `fd` names.
+        """Create memory for an active policy's observations and commands, or open that of `fd`.
 
         Args:
             active: Its contract.
             state_sizes: Fields of its state in their order, with their sizes.
-            fd: What the other end made; None to make it.
+            fd: Descriptor from the other end; None to create the memory.
         """
         self._sizes, self._cameras = dict(state_sizes), [*active.cameras]
         actions, count = len(active.action.joints), OBSERVATIONS
         specs = [
-            # number by which steps are counted, how many observations: _MISSED where not here
+            # number that counts its steps, number of observations: _MISSED if not included
             TensorSpec(name="ticks", shape=(SLOTS, 2), dtype="int64"),
             TensorSpec(name="targets", shape=(SLOTS, actions), dtype="float64"),
             # first tick, tick, time
             TensorSpec(name="times", shape=(count, 3), dtype="int64"),
             TensorSpec(name="fields", shape=(count, sum(state_sizes.values())), dtype="float64"),
-            # per camera: encoding by its place, height, width, step, size
+            # per camera: encoding by its index, height, width, step, size
             TensorSpec(name="frames", shape=(count, len(self._cameras) or 1, 5), dtype="int64"),
             TensorSpec(name="images", shape=(count, IMAGE_BYTES), dtype="uint8"),
-            # of the answer: number of steps, 0 where there is no chunk; size of the error
+            # of the answer: number of steps, 0 without a chunk; size of the error
             TensorSpec(name="answers", shape=(count, 2), dtype="int64"),
             TensorSpec(name="chunks", shape=(count, _STEPS, actions), dtype="float64"),
             TensorSpec(name="errors", shape=(count, _ERROR_BYTES), dtype="uint8"),
@@ -81,16 +81,16 @@ class ObservationSlots:
         ) = map(self._arrays.place, specs)
         if fd is None:
             for array in (self._ticks, self._targets, self._times, self._fields, self._frames):
-                array[...] = 0  # a tick must not wait for the kernel to find the memory
+                array[...] = 0  # a tick must not wait for page faults
             pixels = sum(camera.width * camera.height for camera in active.cameras.values())
             self._images[:, : 3 * pixels] = 0
         self._begun = self._ended = 0
-        """Observations that this end has given or was given, and that are answered."""
+        """Number of observations given to or by this end, and number answered."""
         self._counts = [0] * SLOTS
-        """Of each tick that was given: what the shadow writes into its memory does not count."""
+        """Counts of each given tick, kept here since the shadow may change its memory."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
-        """Put a tick into its slot; without its observations where there is no room."""
+        """Write a tick into its slot; without its observations if there is no room."""
         seen = asked.observations
         free = OBSERVATIONS - (self._begun - self._ended)
         fits = len(seen) <= free and all(_size(each.sensed) <= IMAGE_BYTES for each in seen)
@@ -103,14 +103,14 @@ class ObservationSlots:
             self._begun += 1
 
     def given(self, slot: int) -> ChunkTick:
-        """Return the tick in a slot; its images lie in the memory until it is answered."""
+        """Return the tick in a slot; its images stay in the memory until it is answered."""
         number, count = self._ticks[slot].tolist()
         first, self._begun = self._begun, self._begun + max(0, count)
         seen = [self._read(each % OBSERVATIONS) for each in range(first, self._begun)]
         return ChunkTick(number, self._targets[slot], seen, missed=count == _MISSED)
 
     def answer(self, inferences: Sequence[InferenceResult]) -> None:
-        """Put the results of the tick that was given last into their places; none was skipped."""
+        """Write the results of the last given tick; none may be skipped."""
         for number, found in enumerate(inferences, self._ended):
             place, error = number % OBSERVATIONS, found.error.encode()[:_ERROR_BYTES]
             steps = 0 if found.chunk is None else len(found.chunk)
@@ -121,7 +121,7 @@ class ObservationSlots:
         self._ended = self._begun
 
     def answered(self, slot: int) -> tuple[InferenceResult, ...]:
-        """Return copies of the results of the tick in a slot, which is answered."""
+        """Return copies of the results for the answered tick in a slot."""
         first = self._ended
         self._ended += self._counts[slot]
         found = [self._result(number % OBSERVATIONS) for number in range(first, self._ended)]
@@ -165,7 +165,7 @@ class ObservationSlots:
         )
 
     def _result(self, place: int) -> InferenceResult | None:
-        """Return the result of an observation; None where it was skipped."""
+        """Return the result of an observation; None if it was skipped."""
         steps, size = self._answers[place].tolist()
         if not steps and not size:
             return None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the guard would do to the targets of a shadow, were it active."""
+"""The guard's effect on a shadow's targets if it were active."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from policy_core.interfaces import F64, Command
 
 
 class ShadowGuard:
-    """Bounds the commands of a shadow as the active policy's are, and names the rules that act."""
+    """Limits a shadow's commands like the active policy's, and names the rules that act."""
 
     def __init__(
         self, body: Body, action: Command, limits: Limits, active: Body, active_action: Command
     ) -> None:
-        """Compute the bounds.
+        """Compute the limits.
 
         Args:
             body: Contract of the shadow.
-            action: What it commands.
-            limits: In force, were it active.
-            active: Contract of the active policy, whose joint limits a target may be beyond.
-            active_action: What that commands.
+            action: Commands of the shadow.
+            limits: Limits that would be in force if it were active.
+            active: Contract of the active policy, whose joint limits a target may exceed.
+            active_action: Commands of the active policy.
         """
         self._bounds = TargetBounds(body, action, limits.margin)
         self._pose = body.stand.position
@@ -31,16 +31,16 @@ class ShadowGuard:
         self._clipped_ticks = 0
 
     def restart(self) -> None:
-        """Count steps from the stand pose, as where a run begins."""
+        """Measure steps from the stand pose, where a run begins."""
         self._bounds.reset(self._pose)
         self._clipped_ticks = 0
 
     def follow(self, command: F64) -> None:
-        """Count the next step from this command [joints of the shadow]."""
+        """Measure the next step from this command [joints of the shadow]."""
         self._bounds.count_from(command)
 
     def act(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[str, ...]:
-        """Bound a command [joints of the shadow] in place; return the rules that acted.
+        """Clip a command [joints of the shadow] in place; return the rules that acted.
 
         Args:
             command: Finite; in the units of its kinds.
@@ -55,5 +55,5 @@ class ShadowGuard:
         return tuple(rule.value for rule in acted)
 
     def is_beyond_limits(self, target: F64) -> bool:
-        """Return whether a target [joints of the active contract] is beyond a joint's limit."""
+        """Return true if a target [joints of the active contract] exceeds a joint limit."""
         return bool(((target < self._low) | (target > self._high)).any())

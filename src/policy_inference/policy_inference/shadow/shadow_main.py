@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The process of a shadow: it opens a policy, proves it, and answers ticks until the node ends."""
+"""The process of a shadow: opens and verifies a policy, and answers ticks until the node ends."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
     from policy_inference.shadow.observation_slots import ObservationSlots
 
 LATE_TICKS = SLOTS // 2
-"""So many ticks may wait before the shadow skips some."""
+"""Most waiting ticks before the shadow skips some."""
 Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
-"""Answers the tick in a slot, which may be late; returns also what went wrong last in this run."""
+"""Answers the tick in a slot, which may be late; also returns the last error in this run."""
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open and prove the policy of an order, then answer ticks until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to leave
+    """Open and verify the policy of an order, then answer ticks until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to stop
     _yield_to_the_node()
     about = Path.cwd() / ABOUT
     sizes = order["state_sizes"]
-    os.chdir(order["folder"])  # where relative paths begin
+    os.chdir(order["folder"])  # base of relative paths
     slots = TickSlots(sum(sizes.values()), order["joints"], order["fds"])
     try:
         active = load_bundle(Path(order["active"]), sha256=order["active_sha256"]).contract
@@ -99,7 +99,7 @@ def _serve(answer_tick: Answer, slots: TickSlots) -> None:
 def _opened(
     order: Mapping[str, Any], active: Any, slots: TickSlots
 ) -> tuple[OpenedPolicy[Any], Answer]:
-    """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it."""
+    """Open and verify a policy as `~/load` does; return it, and a function that answers ticks."""
     given, sizes = order["request"], order["state_sizes"]
     stricter = StricterLimits(**given["stricter_limits"])
     request = OpenRequest(**{**given, "stricter_limits": stricter})
@@ -108,7 +108,7 @@ def _opened(
         opened = _proven(JointKind(), request, active, sizes)
         shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
         return opened, _answers(shadow, slots)
-    # Here, since the shadow of a joint policy needs nothing of images.
+    # Imported here, since the shadow of a joint policy needs no images.
     from policy_core.members.chunk.graphs import Inference
     from policy_core.members.chunk.settings import ChunkSettings
     from policy_core.observation.images import require_size
@@ -166,9 +166,9 @@ def _answers(
 
 
 def _yield_to_the_node() -> None:
-    """Take no priority, and go first where memory runs out; what is started from here likewise.
+    """Give up all priority, and be the first victim if memory runs out; also for child processes.
 
-    The robot's user may take any priority, for the node's sake.
+    The robot's user may set any priority, for the node.
     """
     for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
         resource.setrlimit(limit, (0, 0))

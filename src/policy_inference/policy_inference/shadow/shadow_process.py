@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A shadow policy in a process of its own: nothing that it does reaches the control thread.
+"""A shadow policy in a process of its own, which cannot affect the control thread.
 
-It opens the bundle as a policy is opened that is to be loaded, proves it on its golden rows, and
-then runs only when no other process wants the core (SCHED_IDLE): see `shadow_main`.
+It opens the bundle like a policy to be loaded, verifies it on its golden rows, and then runs only
+when no other process needs the core (SCHED_IDLE): see `shadow_main`.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from policy_inference.shadow.shadowed_member import ShadowQuestion
 from policy_inference.shadow.tick_slots import SLOTS, TickSlots
 from policy_inference.worker_process import PrivateWorker
 
-if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
+if TYPE_CHECKING:  # not needed by the node of a joint policy
     from policy_core.members.chunk.settings import ChunkSettings
     from policy_inference.shadow.observation_slots import ObservationSlots
 
 _MOST_ANSWERS = 4
-"""So many are taken in a tick: those of a shadow that has caught up must not come all at once."""
+"""Most answers taken in a tick: after a backlog, they must not all arrive at once."""
 _LOOK_S = 0.1
-"""How often the opening process is looked at, whether it has ended."""
+"""Interval of checks that the opening process is alive."""
 _LAST_WORDS_S = 0.5
 _SILENT_S = 2.0
-"""So long without an answer, while one is owed, is reported."""
+"""A pending answer that takes longer is reported."""
 _MODULE = "policy_inference.shadow.shadow_main"
 ABOUT = "shadow.json"
-"""In the process's folder: what it found when it opened the bundle."""
+"""File in the process's folder with the details found when opening the bundle."""
 
 
 class ChunkExecution(NamedTuple):
-    """How an active chunk policy runs: its settings, and whether inference takes simulated time."""
+    """Execution of an active chunk policy: its settings, and true for simulated time."""
 
     settings: ChunkSettings
     simulated_time: bool
 
 
 class ShadowFacts(NamedTuple):
-    """What runs in a shadow's process: the fields of policy_msgs/ShadowStatus."""
+    """Description of the shadow's process: the fields of policy_msgs/ShadowStatus."""
 
     bundle: str
     bundle_name: str
@@ -61,12 +61,12 @@ class ShadowFacts(NamedTuple):
 
 
 class ShadowProcess:
-    """The process of a shadow, at the end of the node whose active policy it is compared with.
+    """The process of a shadow, at the end of the node with the active policy.
 
     `give` and `take` belong to the control thread, between `start` and the end of its loop.
 
     Attributes:
-        facts: What runs.
+        facts: Description of the shadow.
         differences: Keys in which its contract differs from that of the active policy, in words.
     """
 
@@ -78,14 +78,14 @@ class ShadowProcess:
         mode: ShadowMode,
         chunks: ChunkExecution | None = None,
     ) -> None:
-        """Start the process; wait until its policy is open and proven.
+        """Start the process; wait until its policy is open and verified.
 
         Args:
-            request: What it opens.
-            active: Of the policy that it is compared with.
-            state: Of that policy, with its fields; not read yet.
-            mode: What it remembers of the ticks before.
-            chunks: How the active policy executes chunks; None where it is a joint policy.
+            request: Request for the shadow.
+            active: Bundle of the policy that it is compared with.
+            state: State of that policy, with its fields; not read yet.
+            mode: Its memory between ticks.
+            chunks: Chunk execution of the active policy; None for a joint policy.
         """
         sizes = {name: state[name].size for name in state.slices}
         contract: Any = active.contract
@@ -145,20 +145,20 @@ class ShadowProcess:
             raise RefusedError(f"shadow: {text}")
 
     def start(self) -> None:
-        """Begin with the next tick; answers to earlier ones are dropped. No tick may be at work."""
+        """Begin with the next tick; earlier answers are dropped. No tick may be running."""
         self._first, self._begins = self._given, False
         self._lost.clear()
         self._lost_before, self._slots.text = 0, ""
         self._owed_since_s = time.monotonic()
 
     def give(self, tick: int, question: ShadowQuestion) -> None:
-        """Ask about a tick in which the active policy commanded the robot; never waits.
+        """Send a tick in which the active policy commanded the robot; never waits.
 
-        Nothing is asked of a process that is known to have ended.
+        Does nothing if the process is known to have ended.
 
         Args:
-            tick: Its number.
-            question: What was done in it; its arrays are copied.
+            tick: Number of the tick.
+            question: Its data; the arrays are copied.
         """
         if self._over:
             return
@@ -184,7 +184,7 @@ class ShadowProcess:
         slots.give()
 
     def take(self) -> tuple[ShadowAnswer, ...]:
-        """Return the answers that have arrived, and the ticks that were lost; never waits."""
+        """Return the answers that have arrived, and the lost ticks; never waits."""
         self._answered += self._slots.answered()
         if self._taken == self._answered and not self._lost:
             return ()
@@ -207,11 +207,11 @@ class ShadowProcess:
 
     @property
     def pending(self) -> int:
-        """Ticks whose answers are owed."""
+        """Number of unanswered ticks."""
         return self._given - self._taken
 
     def problem(self) -> str:
-        """Return why it does not run, or does not answer; empty while it does. Not for ticks."""
+        """Return why it does not run or answer; empty while it does. Not for use in ticks."""
         if not self._over and self._process.status is not None:
             self._over = self._ended("shadow")
         silent_s = time.monotonic() - self._owed_since_s if self.pending else 0.0

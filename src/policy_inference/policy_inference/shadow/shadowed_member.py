@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy that a shadow is compared with: a member of a set, or the one that is alone."""
+"""The policy that a shadow is compared with: a member of a set, or a single policy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode
 from policy_core.observation.state import StateVector
 
-if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
+if TYPE_CHECKING:  # not needed by the node of a joint policy
     from policy_core.bundle.set_bundle import SetBundle
     from policy_core.members.chunk.policy import ChunkPolicy
     from policy_core.sets.policy import PolicySet
@@ -21,15 +21,15 @@ if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
 
 
 class ShadowQuestion(NamedTuple):
-    """What a shadow is asked about a tick in which the policy that it is compared with ran.
+    """Data for a shadow about a tick in which the compared policy ran.
 
     Attributes:
-        state: Of that policy, after it acted.
-        command: Its target after the guard's bounds, before it is blended in [its joints].
-        begins: Whether it began clean since the tick before.
-        lost: Its ticks since then that the shadow was not asked about: it was too late for them, or
+        state: State of that policy, after it acted.
+        command: Its target after the guard's limits, before blending [its joints].
+        begins: True if it began clean since the previous tick.
+        lost: Its ticks since then that the shadow did not receive: it was too late for them, or
             others commanded.
-        chunk: Its step, and what it saw; None of a joint policy.
+        chunk: Its step and observations; None for a joint policy.
     """
 
     state: F64
@@ -40,13 +40,13 @@ class ShadowQuestion(NamedTuple):
 
 
 class ShadowedMember:
-    """Finds the ticks in which a policy ran, and what a shadow is to be asked about them.
+    """Selects the ticks in which a policy ran, and the data for its shadow.
 
     Attributes:
-        name: Of the member; empty for a policy that is alone.
-        bundle: Of the policy.
-        state: What it senses and remembers.
-        others: Ticks in which other members of the set commanded the robot instead.
+        name: Name of the member; empty for a single policy.
+        bundle: Bundle of the policy.
+        state: Its observations and memory.
+        others: Ticks in which other members of the set commanded instead.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class ShadowedMember:
         """Begin with the next tick.
 
         Args:
-            bundle: Of the policy.
-            state: What it senses and remembers.
+            bundle: Bundle of the policy.
+            state: Its observations and memory.
             chunks: The policy that executes chunks; None for a joint policy.
-            policy_set: The set that the policy is a member of; None where it is alone.
-            name: Of the member.
+            policy_set: The set of the policy; None for a single policy.
+            name: Name of the member.
         """
         self.name, self.bundle, self.state, self._chunks = name, bundle, state, chunks
         self._set, self.others = policy_set, 0
@@ -74,7 +74,7 @@ class ShadowedMember:
             self._resets, self._answers = self._member.resets, self._member.answers
             self._own_ticks = self._member.own_ticks
         self._waiting: list[ShadowObservation] = []
-        """Whose chunks arrived since the policy ran last."""
+        """Observations whose chunks have arrived since the policy last ran."""
 
     @classmethod
     def in_set(cls, bundle: SetBundle, policy_set: PolicySet, name: str) -> ShadowedMember:
@@ -86,7 +86,7 @@ class ShadowedMember:
         return self._chunks is not None
 
     def question(self, tick: Tick) -> ShadowQuestion | None:
-        """Return what is to be asked about a tick, each in its order; None for nothing.
+        """Return the data for a tick; call it for each tick in order; None for nothing.
 
         All arrays are those of the policy.
         """
@@ -99,7 +99,7 @@ class ShadowedMember:
         return self._question_of_member(tick)
 
     def forget_chunks(self) -> None:
-        """Let the chunks of the last tick go, where nothing else takes them."""
+        """Discard the chunks of the last tick, if nothing else takes them."""
         if self._chunks is not None:
             self._chunks.chunks.clear()
 
@@ -142,17 +142,17 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
     """Return the policy that a shadow is compared with.
 
     Args:
-        policy: What is hosted.
-        name: Of a member, where that is a set; else empty.
+        policy: The hosted policy.
+        name: Name of a member of a set; else empty.
     """
     members = policy.bundle.members
     if name not in (members or [""]):
         raise RefusedError(
             f"shadow_member: expected the member that the shadow is compared with: "
-            f"{', '.join(members) or 'none of a policy that is alone'}; found {name or 'none'}"
+            f"{', '.join(members) or 'none in a single policy'}; found {name or 'none'}"
         )
     if policy.switching is not None:
-        # That of a set with a shadow, see `OpenRequest.of`.
+        # A set with a shadow runs in Python, see `OpenRequest.of`.
         policy_set = cast("PolicySet", policy.switching.policy_set)
         return ShadowedMember.in_set(policy.switching.bundle, policy_set, name)
     chunks = policy.chunks[0].policy if policy.chunks else None

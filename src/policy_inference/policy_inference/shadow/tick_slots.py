@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ticks on their way to a shadow's process, and its answers on their way back.
+"""Transfer of ticks to a shadow's process, and of its answers back.
 
-Both lie in slots of memory that the two processes share. A slot is written by the control thread,
+Both are in slots of memory shared by the two processes. A slot is written by the control thread,
 then by the shadow, then it is free again; an eventfd in each direction counts. The control thread
-never waits: not for a slot, since it gives up a tick for which none is free, and not in the kernel,
-which holds only a spinlock over an eventfd's counter. Over a pipe it holds a mutex, and a shadow
-that has it may get no time on its core for a long while.
+never waits: not for a slot, since it gives up a tick without a free one, and not in the kernel,
+which holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex, and a
+shadow that owns it may be descheduled for a long time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from policy_inference.backends.shared_arrays import SharedArrays
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 
 SLOTS = 64
-"""So many ticks may wait for the shadow."""
+"""Most ticks that may wait for the shadow."""
 _RULES = [rule.value for rule in Rule]
 
 
@@ -29,17 +29,17 @@ class TickSlots:
     """The memory and its two counters, at either end.
 
     Attributes:
-        text: What went wrong before the first tick, for the other end.
+        text: Error before the first tick, for the other end.
     """
 
     def __init__(self, state_size: int, joints: int, fds: Sequence[int] = ()) -> None:
-        """Make memory for the active policy's state and joints, or take what `fds` name."""
+        """Create memory for the active policy's state and joints, or open that of `fds`."""
         specs = [
-            # number of the tick, ticks lost before it, whether a run began
+            # number of the tick, ticks lost before it, 1 if a run began
             TensorSpec(name="ticks", shape=(SLOTS, 3), dtype="int64"),
             TensorSpec(name="states", shape=(SLOTS, state_size), dtype="float64"),
             TensorSpec(name="commands", shape=(SLOTS, joints), dtype="float64"),
-            # number of the tick, outcome, duration in ns, rules as bits, beyond limits or not
+            # number of the tick, outcome, duration in ns, rules as bits, 1 if beyond limits
             TensorSpec(name="answers", shape=(SLOTS, 5), dtype="int64"),
             # of the shadow, of the active policy
             TensorSpec(name="targets", shape=(SLOTS, 2, joints), dtype="float64"),
@@ -52,7 +52,7 @@ class TickSlots:
         )
         if not fds:
             for array in (self.ticks, self.states, self.commands, self.answers, self.targets):
-                array[...] = 0  # a tick must not wait for the kernel to find the memory
+                array[...] = 0  # a tick must not wait for page faults
         self.fds = (self._arrays.fd, self._given, self._answered)
         """Descriptors that the other process inherits."""
 
@@ -68,14 +68,14 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return how many more slots have a tick, at least one where `wait`."""
+        """Return the number of further slots with a tick, at least one if `wait`."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return how many more slots have an answer; wait for the first one so long."""
+        """Return the number of further slots with an answer; wait up to a limit for the first."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
@@ -116,7 +116,7 @@ def _eventfd() -> int:
 
 
 def _count(fd: int, timeout_s: float | None) -> int:
-    """Return what a counter has come to since the last call; wait so long for the first."""
+    """Return a counter's increase since the last call; wait for the first up to a time limit."""
     if timeout_s != 0.0:
         poll = select.poll()
         poll.register(fd, select.POLLIN)

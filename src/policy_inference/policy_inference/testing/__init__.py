@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do, as tests to inherit: `conformance.BackendConformance`.
+"""Requirements on every backend, as tests to inherit: `conformance.BackendConformance`.
 
-Needs pytest and onnx, which nothing else of this package does: the extra `testing` brings both.
+Only this part of the package needs pytest and onnx; the extra `testing` installs both.
 """
 
 import pytest
 
-# Lets the asserts of the suite say what they compared.
+# Lets the asserts of the suite report the compared values.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{name}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tests write: the smallest bundle, of one joint, and the traces of an installed package."""
+"""Files for tests: the smallest bundle, of one joint, and the metadata of an installed package."""
 
 import hashlib
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ provenance: {source: a test, licence: Apache-2.0}
 
 
 def write_contract(file: Path, backend: str, precision: str, target: str | None = None) -> Path:
-    """State a model in the `policy.yaml` beside it; return the folder, which is a bundle now.
+    """Write the `policy.yaml` for a model beside it; return the folder, which is then a bundle.
 
     Args:
         file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].
-        backend: Whose file it is; models of others that are stated already stay.
-        precision: As the contract shall state it.
-        target: Chip, as the contract shall state it.
+        backend: Backend of the file; existing entries of other backends are kept.
+        precision: Precision for the contract.
+        target: Chip for the contract.
     """
     path = file.parent / "policy.yaml"
     contract = yaml.safe_load(path.read_text("utf-8") if path.exists() else _CONTRACT)
@@ -51,13 +51,13 @@ def write_contract(file: Path, backend: str, precision: str, target: str | None 
 
 
 def register(site: Path, distribution: str, group: str, entries: Mapping[str, str]) -> None:
-    """Write what pip leaves of a package that registers entry points; nothing can be imported yet.
+    """Write pip's metadata of a package with entry points; there is no module to import yet.
 
     Args:
         site: Folder for sys.path.
         distribution: Name of the package, version 1.0.
-        group: Of the entry points.
-        entries: What each name stands for: ``module:Class``.
+        group: Group of the entry points.
+        entries: Object of each name: ``module:Class``.
     """
     info = site / f"{distribution}-1.0.dist-info"
     info.mkdir(parents=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the conformance suite must know of a back end, and what it compares with."""
+"""Description of a backend for the conformance suite, and its reference."""
 
 import sys
 import tracemalloc
@@ -39,34 +39,34 @@ def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendCase:
-    """What the suite must know of a back end; it tests what is stated here and nothing less."""
+    """Description of a backend; the suite tests everything that is stated here."""
 
     name: str
-    """Under which the back end is registered (entry point)."""
+    """Registered name of the backend (entry point)."""
     backend: Callable[..., BackendBase]
-    """Class of the back end; or ``partial(ChildBackend, cls)``, as one that `holds_gil` is run."""
+    """Class of the backend; or ``partial(ChildBackend, cls)``, for a backend that `holds_gil`."""
     package: str | None
     """Python module of the runtime, which may be absent on a robot; None if it needs none."""
     prepare: Change = _nothing
-    """Replace a runtime that is not here by a double; before each test."""
+    """Replace a missing runtime by a test double; before each test."""
     compile: Callable[[Path], Path] = lambda onnx: onnx
-    """Make the model file of the back end, beside it, from an ONNX file."""
+    """Compile the backend's model file from an ONNX file, beside it."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """With which files are opened."""
+    """Options for opening files."""
     precision: str = "fp32"
-    """Of the files, as a contract states it."""
+    """Precision of the files, as in a contract."""
     other_precision: str | None = None
-    """One that the files do not have; None where a file does not state its precision."""
+    """A precision that the files do not have; None if files do not state it."""
     reads_tensors: bool = False
-    """Whether the class reads the tensors of a file without a contract (`tensors`)."""
+    """True if the class reads the tensors of a file without a contract (`tensors`)."""
     target: str | None = None
-    """Chip that the files are for."""
+    """Chip of the files."""
     other_target: str | None = None
-    """One that they are not for; None where a file does not state its chip."""
+    """A chip that the files are not for; None if files do not state it."""
     dtypes: tuple[str, ...] = ("float32",)
-    """Types of inputs that the runtime takes."""
+    """Input types that the runtime supports."""
     dynamic_batch: bool = True
-    """Whether files may leave the batch axis open."""
+    """True if files may have a dynamic batch axis."""
     tolerance: float = 0.0
     """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
     without_package: Change | None = None
@@ -74,16 +74,17 @@ class BackendCase:
     package_remedy: str = "install"
     """The remedy in the error about a missing package (regular expression)."""
     without_device: Mapping[str, Change] = field(default_factory=dict)
-    """What makes the machine one without the device, by what the error then says: cause and remedy
-    (regular expression). Empty where the runtime needs no device."""
+    """Changes that remove the device, by cause and remedy in the resulting error (regular
+    expression). Empty if the runtime needs no device.
+    """
     failing_runs: Mapping[str, Change] = field(default_factory=dict)
-    """Ways in which the runtime fails while it runs, each with what makes it fail from now on."""
+    """Runtime failures during a run, each with the change that causes it from now on."""
     failing_close: Change | None = None
-    """Make the runtime fail when it is released; None where it cannot."""
+    """Make the runtime fail on release; None if it cannot."""
 
 
 def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
-    """Return the specs that the arrays have."""
+    """Return the specs of the arrays."""
     return [
         TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name)
         for name, array in arrays.items()
@@ -91,7 +92,7 @@ def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
 
 
 def held_by_us(backend: BackendBase) -> int:
-    """Return the bytes that this package and the back end's hold; tracemalloc is on."""
+    """Return the bytes held by this package and by the backend's; tracemalloc must be on."""
     ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
     snapshot = tracemalloc.take_snapshot().filter_traces(
         [
@@ -109,7 +110,7 @@ def _sources(module: ModuleType) -> str:
 
 
 def reference(onnx: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Return what ONNX Runtime gives for the inputs."""
+    """Return ONNX Runtime's outputs for the inputs."""
     session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
@@ -129,13 +130,13 @@ class ConformanceFixtures:
 
     @pytest.fixture(autouse=True)
     def _machine(self, case: BackendCase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """Make the machine what the case wants, with a cache folder of the test's own."""
+        """Prepare the machine for the case, with a cache folder for each test."""
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         case.prepare(monkeypatch)
 
     @pytest.fixture
     def open_file(self, case: BackendCase) -> Iterator[Open]:
-        """Open a file of the back end; what is open at the end is closed."""
+        """Return a function that opens a file of the backend; open models are closed at the end."""
         with ExitStack() as stack:
 
             def apply(

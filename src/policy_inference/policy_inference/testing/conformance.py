@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do: tests to inherit, given a `BackendCase`."""
+"""Requirements on every backend: tests to inherit, given a `BackendCase`."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class BackendConformance(
 
 
 class ChildConformance(ConformanceFixtures):
-    """Inherit it, with a fixture `case` whose back end is a ``partial(ChildBackend, cls)``."""
+    """Inherit it, with a fixture `case` whose backend is a ``partial(ChildBackend, cls)``."""
 
     def test_running_makes_the_other_process_no_larger(
         self, open_model: Open, linear: Path
@@ -41,7 +41,7 @@ class ChildConformance(ConformanceFixtures):
         for _ in range(_RUNS):
             backend.run()
 
-        # One object kept per run is more; malloc takes and gives back a few pages as it likes.
+        # One object kept per run would be more; malloc takes and returns a few pages at any time.
         assert private_memory_bytes(child) - before < _RUNS * 25
 
     def test_process_that_dies_is_an_error_of_the_run_and_can_be_closed(
@@ -52,7 +52,7 @@ class ChildConformance(ConformanceFixtures):
         os.kill(child_pid(backend), signal.SIGKILL)
 
         with pytest.raises(BackendError, match=f"^{case.name}: .* ended"):
-            backend.run()  # whether it has ended already or is about to
+            backend.run()  # whether it has already ended or is about to
         has_ended(child_pid(backend))
         with pytest.raises(BackendError, match=f"^{case.name}: .* status -9"):
             backend.run()

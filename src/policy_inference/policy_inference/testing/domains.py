@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 domains for tests: on this host only, and no other test is there meanwhile."""
+"""ROS 2 domains for tests: on this host only, and exclusive to one test."""
 
 import fcntl
 import itertools
@@ -13,19 +13,18 @@ from pathlib import Path
 
 import pytest
 
-# Above this, a domain's ports reach into the range that Linux hands out by itself.
+# Above this, a domain's ports overlap with Linux's ephemeral ports.
 LAST_SAFE_DOMAIN_ID = 101
-# Starting at the process id spreads processes, also those that start one after another, so that
-# few have to try twice; counting on keeps a test away from what the one before it may have left
-# behind on its domain.
+# Starting at the process id spreads processes, also consecutive ones, so that few need a second
+# try; counting on keeps a test away from remains of the previous one in its domain.
 DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(37 * os.getpid()))
-# Of the first participants of a domain, as DDS counts them.
+# Ports of the first participants of a domain, as DDS counts them.
 DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
 
 
 @contextmanager
 def private_ros_domain() -> Iterator[None]:
-    """Let nodes that start meanwhile, in this process or its children, be in a domain of their own.
+    """Put nodes that start meanwhile, in this process or its children, into a domain of their own.
 
     Only nodes of this host find them.
     """
@@ -39,7 +38,7 @@ def private_ros_domain() -> Iterator[None]:
 def claimed_domain_id() -> Iterator[int]:
     """Yield a ROS 2 domain id in 1..101 that no other pytest process of this host holds.
 
-    Nor does anything else talk there: nodes of a user, or what a run that was killed left behind.
+    It is also free of other participants, such as a user's nodes or remains of a killed run.
     """
     folder = Path(tempfile.gettempdir(), "policy_inference_ros_domains")
     folder.mkdir(exist_ok=True)
@@ -55,7 +54,7 @@ def claimed_domain_id() -> Iterator[int]:
 
 
 def has_participants(domain_id: int) -> bool:
-    """Whether DDS participants of this host are in a domain: each has a port of its own."""
+    """Return true if DDS participants of this host use a domain: each has a port of its own."""
     for port in DOMAIN_PORTS:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:

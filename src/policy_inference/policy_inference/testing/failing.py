@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do where its runtime is missing or fails."""
+"""Requirements on every backend when its runtime is missing or fails."""
 
 import sys
 from pathlib import Path
@@ -96,7 +96,7 @@ class FailingConformance(ConformanceFixtures):
 
 
 def _hide(package: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let importing a package fail as if it were not installed, here and in children."""
+    """Make the import of a package fail as if it were not installed, here and in children."""
     top = package.partition(".")[0]
     folder.mkdir()
     (folder / f"{top}.py").write_text(

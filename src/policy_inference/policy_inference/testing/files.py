@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do with a file that is not the one that the contract means."""
+"""Requirements on every backend for a file that does not match its contract."""
 
 from pathlib import Path
 
@@ -106,7 +106,7 @@ class FileConformance(ConformanceFixtures):
 
     @pytest.fixture
     def tiny_bundle(self, case: BackendCase, tmp_path: Path) -> tuple[Path, Path]:
-        """ONNX file of the smallest bundle, and what was compiled from it."""
+        """ONNX file of the smallest bundle, and the file compiled from it."""
         onnx = save_linear(tmp_path / "tiny.onnx", 2, 1)
         return onnx, case.compile(onnx)
 

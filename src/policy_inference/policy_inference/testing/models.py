@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny ONNX models whose outputs are easily computed by hand."""
+"""Tiny ONNX models whose outputs are easy to compute by hand."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,7 +83,7 @@ def save(
     constants: Mapping[str, npt.ArrayLike] | None = None,
     dtypes: Mapping[str, str] | None = None,
 ) -> Path:
-    """Save a graph; tensors are float32 where `dtypes` says nothing else."""
+    """Save a graph; tensors are float32 unless `dtypes` differs."""
 
     def value(name: str, shape: Axes) -> onnx.ValueInfoProto:
         dtype = np.dtype((dtypes or {}).get(name, "float32"))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do when it is opened and closed."""
+"""Requirements on every backend when it is opened and closed."""
 
 import json
 import logging
@@ -125,7 +125,7 @@ class OpeningConformance(ConformanceFixtures):
     def test_closing_leaves_no_thread_process_or_descriptor(
         self, linear: Path, case: BackendCase, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.DEBUG)  # records that are kept hold nothing either
+        caplog.set_level(logging.DEBUG)  # kept log records must not hold anything either
         file = case.compile(linear)
 
         def open_run_close() -> BackendBase:
@@ -141,7 +141,7 @@ class OpeningConformance(ConformanceFixtures):
             backend.close()
             return backend
 
-        open_run_close()  # what a library takes once and for all is taken now
+        open_run_close()  # what a library allocates once is allocated now
         descriptors, processes, running = open_descriptors(), children(), threads()
         closed = open_run_close()
 

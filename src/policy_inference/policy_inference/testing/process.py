@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What Linux reports about this process and those that it started."""
+"""Linux's information about this process and its children."""
 
 import gc
 import os
@@ -23,19 +23,19 @@ def child_pid(backend: BackendBase) -> int:
 
 
 def private_memory_bytes(process: int) -> int:
-    """Return the size of what a process has in memory and shares with no other."""
+    """Return the size of a process's private memory."""
     return int(psutil.Process(process).memory_full_info().uss)
 
 
 def threads() -> int:
-    """Return the number of this process's threads, those of native libraries among them."""
+    """Return the number of this process's threads, including those of native libraries."""
     return int(psutil.Process().num_threads())
 
 
 def more_threads_than(before: int) -> int:
-    """Return how many threads have been added, once those that ended are gone.
+    """Return the number of additional threads, once those that ended are gone.
 
-    Linux counts a thread for a moment after it was joined.
+    Linux still counts a thread for a moment after it was joined.
     """
     given_up = time.monotonic() + _SETTLED_WITHIN_S
     while threads() > before and time.monotonic() < given_up:
@@ -44,7 +44,7 @@ def more_threads_than(before: int) -> int:
 
 
 def more_descriptors_than(before: Counter[str]) -> Counter[str]:
-    """Return what is open beyond `before`, once a library's own threads have closed theirs."""
+    """Return descriptors opened beyond `before`, once a library's threads have closed theirs."""
     given_up = time.monotonic() + _SETTLED_WITHIN_S
     while (more := open_descriptors() - before) and time.monotonic() < given_up:
         os.sched_yield()
@@ -52,18 +52,18 @@ def more_descriptors_than(before: Counter[str]) -> Counter[str]:
 
 
 def children() -> set[int]:
-    """Return the processes that this one started and that it has not seen end."""
+    """Return the child processes that have not been reaped."""
     return {child.pid for child in psutil.Process().children()}
 
 
 def has_ended(process: int) -> None:
-    """Wait until a child has ended; its status can still be read by the code that started it."""
-    with suppress(ChildProcessError):  # that code has read it already
+    """Wait until a child has ended, without reaping it."""
+    with suppress(ChildProcessError):  # it has already been reaped
         os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
 
 
 def open_descriptors() -> Counter[str]:
-    """Return what this process has open, and how often, without what garbage still holds."""
+    """Return the open descriptors of this process with their counts, after garbage collection."""
     gc.collect()
     kinds = Counter[str]()
     for link in Path("/proc/self/fd").iterdir():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do while it runs."""
+"""Requirements on every backend while it runs."""
 
 import tracemalloc
 from contextlib import suppress
@@ -40,7 +40,7 @@ class RunningConformance(ConformanceFixtures):
         for obs in rng.normal(size=(20, 1, 5)).astype(np.float32):
             backend.inputs["obs"][:], other.inputs["obs"][:] = obs, -obs
             backend.run()
-            other.run()  # which leaves the outputs of this one alone
+            other.run()  # must not change the outputs of this one
             np.testing.assert_array_equal(backend.inputs["obs"], obs)
             for one in (backend, other):
                 assert_close(one.outputs, reference(linear, one.inputs), case.tolerance)
@@ -55,7 +55,7 @@ class RunningConformance(ConformanceFixtures):
 
         for obs in (1.0, -2.0, 1.0, -2.0):
             backend.inputs["obs"][:] = obs
-            backend.outputs["actions"][:] = np.nan  # what was there before does not count
+            backend.outputs["actions"][:] = np.nan  # earlier outputs must not count
             backend.run()
             results.add(backend.outputs["actions"].tobytes())
 
@@ -65,7 +65,7 @@ class RunningConformance(ConformanceFixtures):
         tracemalloc.start()
         try:
             backend = open_model(linear)
-            for _ in range(100):  # Python itself keeps what it may use again
+            for _ in range(100):  # Python itself keeps reusable memory
                 backend.run()
             before = held_by_us(backend)
             for _ in range(1000):
@@ -95,7 +95,7 @@ class RunningConformance(ConformanceFixtures):
         self, open_model: Open, tmp_path: Path, case: BackendCase
     ) -> None:
         file = save_recurrent(tmp_path / "recurrent.onnx", 5, 3)
-        backend = open_model(file, [H_IN, OBS], [H_OUT, ACTIONS])  # whose order does not matter
+        backend = open_model(file, [H_IN, OBS], [H_OUT, ACTIONS])  # in another order
         backend.inputs["obs"][:] = np.arange(5)
 
         for _ in range(5):

@@ -34,23 +34,23 @@ from policy_core.observation.state import StateVector
 
 
 def camera_input(name: str) -> str:
-    """Return the input of a camera: the topic that its name in the contract stands for."""
+    """Return the input of a camera: the topic for its name in the contract."""
     return f"{name}/image_raw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkRuntime:
-    """A chunk policy that can be ticked, and what a node needs beside its controller."""
+    """A chunk policy that can be ticked, and the parts that a node needs besides its controller."""
 
     controller: Controller
     policy: ChunkPolicy
     worker: Worker
     requests: TakeoverRequests
-    """How a person takes over, and hands back."""
+    """Requests of a person to take over and to hand back."""
 
     @property
     def frames(self) -> Mapping[str, FrameBuffer]:
-        """By camera: where new frames go."""
+        """Buffers for new frames, by camera."""
         return self.policy.sync.frames
 
     @property
@@ -59,7 +59,7 @@ class ChunkRuntime:
         return self.policy.chunks
 
     def close(self) -> None:
-        """End the worker; the backends may be closed after that, unless it is still busy."""
+        """Stop the worker; then the backends may be closed, unless it is still busy."""
         self.worker.close()
 
 
@@ -80,14 +80,14 @@ def chunk_controller(
     `observation.images.frame_of` makes of an image to `frames`.
 
     Args:
-        bundle: Bundle whose contract holds.
+        bundle: Bundle with a valid contract.
         worker: Computes chunks; the runtime closes it.
         limits: Limits in force.
         clock: As for `Controller`; also the clock of the frames' times.
-        settings: How chunks are executed.
-        state: What is measured comes into it, by `state_sizes`; None makes one.
-        expected_s: How long an inference takes, until that is known from the first ones.
-        make: Makes it of the arguments of `Controller`.
+        settings: Settings of chunk execution.
+        state: Receives the measurements, with sizes from `state_sizes`; None creates one.
+        expected_s: Assumed inference time, until the first ones are measured.
+        make: Factory that takes the arguments of `Controller`.
 
     Raises:
         PolicyError: The settings do not fit the policy.
@@ -103,7 +103,7 @@ def chunk_controller(
     policy = make_chunk_policy(contract, worker, state, inputs, clock, settings, expected_s)
     takeover = None
     if handover_s is not None and tolerance_rad is not None:
-        # The policy runs without a leader: its age matters to a person who takes over alone.
+        # The policy runs without a leader arm: its age matters only to a person taking over.
         leader = inputs[LEADER.name] = Input(LEADER.name, None)
         takeover = PersonTakeover(
             contract,
@@ -154,7 +154,7 @@ def make_chunk_policy(
 
 
 def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
-    """Return the queue of a mode; the settings fit the contract."""
+    """Return the queue of a mode; the settings match the contract."""
     steps = executed_steps(settings, contract)
     if settings.mode == "synchronous":
         return SynchronousQueue(steps)
@@ -176,8 +176,8 @@ def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, i
     """Return the fields of the state that a chunk policy needs, with their sizes.
 
     Args:
-        contract: Of the policy.
-        leader: Whether a person may take over with a leader arm.
+        contract: Contract of the policy.
+        leader: True if a person may take over with a leader arm.
     """
     sizes = {"joint_pos": len(contract.joints.names)}
     if outside := contract.environment_state:
@@ -188,7 +188,7 @@ def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, i
 
 
 def chunk_timeouts_ns(contract: ChunkContract, limits: Limits) -> dict[str, int]:
-    """Return by input the age up to which its newest message counts."""
+    """Return by input the age up to which its newest message is valid."""
     timeouts_ns = {JOINTS: limits.state_timeout_ns}
     if outside := contract.environment_state:
         timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk made of noise: the denoising steps of flow and diffusion policies, in numpy.
+"""Denoising of a chunk: the steps of flow and diffusion policies, in numpy.
 
-The graph only answers; schedules, steps and noise are here, so that every back end makes the same
-chunk of the same noise. Formulas: Lipman et al. 2023 (flow, time 1 is noise, as in SmolVLA and
-pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As `diffusers` computes them, the first
-timestep is below the last one of the training where steps are left out.
+The graph only computes its outputs; schedules, steps and noise are here, so that every backend
+makes the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow, time 1 is noise, as in
+SmolVLA and pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As in `diffusers`, the
+first timestep is below the last one of the training if steps are skipped.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Backend
 
 Guide = Callable[[F32, F32, float], F32]
-"""Gets actions with their noise x [rows, columns], the velocity that the graph answers for them,
-and the time; returns the velocity to take."""
+"""Takes the noisy actions x [rows, columns], the velocity from the graph for them, and the time;
+returns the velocity to use.
+"""
 _LARGEST_BETA = 0.999
 _SMALLEST_VARIANCE = 1e-20
 
 
 class Denoiser:
-    """Makes chunks of noise with the policy's graph, whose other inputs are written already."""
+    """Denoises chunks with the policy's graph, whose other inputs are already written."""
 
     def __init__(self, contract: ChunkContract, policy: Backend, steps: int | None = None) -> None:
-        """Compute what depends on the steps alone.
+        """Compute what depends only on the steps.
 
         Args:
             contract: Has `denoising`.
-            policy: Its opened graph; stays the caller's.
+            policy: Its opened graph; remains owned by the caller.
             steps: Denoising steps of a chunk; those of the contract if None.
 
         Raises:
-            PolicyError: The policy has no such number of steps.
+            PolicyError: The policy does not support this number of steps.
         """
         denoising = contract.denoising
         assert denoising is not None
@@ -53,11 +54,13 @@ class Denoiser:
             contract.rows,
             contract.columns,
         )
-        """Draws of standard normal noise [draws, rows, columns] that a chunk takes."""
+        """Shape of the standard normal noise for a chunk [draws, rows, columns]."""
         self.times = self._method.times
         """Time of each step."""
         self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
-        """What each step of the last chunk made [steps, rows, columns]; the next overwrites it."""
+        """Result of each step of the last chunk [steps, rows, columns]; the next chunk overwrites
+        it.
+        """
         self._policy = policy
         self._embedded = embedded(denoising.time, self.times)
         self._noisy, self._time = (
@@ -69,8 +72,8 @@ class Denoiser:
         """Return normalised actions [rows, columns].
 
         Args:
-            noise: Of `noise_shape`.
-            guide: Changes the velocity of each step; of a flow only.
+            noise: Noise of shape `noise_shape`.
+            guide: Changes the velocity of each step; for flows only.
 
         Raises:
             PolicyError: The noise has another shape, or is not finite.
@@ -98,7 +101,6 @@ class FlowMethod:
     """Euler's method from time 1, noise, to time 0, actions."""
 
     def __init__(self, steps: int) -> None:
-        """Divide the time."""
         self.times = tuple(1.0 + step * (-1.0 / steps) for step in range(steps))
         self._stride = np.float32(-1.0 / steps)
 
@@ -108,7 +110,7 @@ class FlowMethod:
 
 
 class DiffusionMethod:
-    """DDPM or DDIM over evenly spaced timesteps of the training."""
+    """DDPM or DDIM over evenly spaced training timesteps."""
 
     def __init__(self, schedule: NoiseSchedule, steps: int, *, adds_noise: bool) -> None:
         """Choose the timesteps; `adds_noise` for DDPM."""
@@ -157,7 +159,7 @@ def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMeth
 
 
 def cumulative_alphas(schedule: NoiseSchedule) -> F32:
-    """Return the share of the signal's variance that is left at each timestep [timesteps]."""
+    """Return the remaining share of the signal's variance at each timestep [timesteps]."""
     count = schedule.timesteps
     if schedule.betas == "squaredcos_cap_v2":
         share = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
@@ -170,9 +172,9 @@ def cumulative_alphas(schedule: NoiseSchedule) -> F32:
 
 
 def embedded(time: StepTime, times: tuple[float, ...]) -> F32:
-    """Return the times [steps, size] as the policy's graph takes them."""
+    """Return the times [steps, size] as inputs of the policy's graph."""
     frequencies = np.geomspace(time.first_frequency, time.last_frequency, time.size // 2)
-    # As a network of float32 gets the time.
+    # The times as a float32 network receives them.
     rounded = np.array(times, np.float32).astype(np.float64)
     angles = rounded[:, np.newaxis] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

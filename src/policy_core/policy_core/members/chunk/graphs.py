@@ -24,36 +24,36 @@ from policy_core.observation.images import Image, decode
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkObservation:
-    """What a chunk policy sees at one time.
+    """Observation of a chunk policy at one time.
 
     `images` are uint8 [height, width, 3] in RGB by the camera's name in the contract; `state`
-    [joints of the state] and `environment` are in the policy's own units, None where it takes none.
+    [joints of the state] and `environment` are in the policy's own units; None if unused.
     """
 
     images: Mapping[str, Image]
     state: F64 | None = None
     environment: F64 | None = None
     earlier: Sequence[ChunkObservation] = ()
-    """Those of the steps before, the oldest first, where the policy gets several."""
+    """Observations of the previous steps, the oldest first, if the policy takes several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _CameraInput:
-    """A camera's way into the policy's graph."""
+    """Path from a camera to the policy's graph."""
 
     normaliser: ImageNormaliser
     encoder: tuple[Backend, Tensor] | None
-    """With the array in which it leaves what it made."""
+    """The encoder, and the array that receives its output."""
     tensors: Sequence[Tensor]
-    """Input of the policy's graph, of each observation its part."""
+    """Inputs of the policy's graph: one part per observation."""
 
 
 class ChunkGraphs:
-    """Runs the encoders of the cameras, one after another, the condition, then the policy's graph.
+    """Runs the camera encoders in turn, the condition graph, then the policy's graph.
 
     Attributes:
-        denoiser: What makes a chunk of noise; None where one run of the graph answers it.
-        normalised: The last chunk [steps, actions] as the network gives it.
+        denoiser: Denoiser of a chunk; None if one run of the graph returns it.
+        normalised: The last chunk [steps, actions] as the network returns it.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class ChunkGraphs:
         backends: Mapping[str, Backend],
         denoising_steps: int | None = None,
     ) -> None:
-        """Tie cameras, vectors and graphs together by name.
+        """Connect cameras, vectors and graphs by name.
 
         Args:
-            contract: Of the bundle.
-            backends: An opened backend for each graph, by `graphs.NAME`; they stay the caller's.
-            denoising_steps: Of a chunk; those of the contract if None.
+            contract: Contract of the bundle.
+            backends: An opened backend for each graph, by `graphs.NAME`; owned by the caller.
+            denoising_steps: Steps per chunk; those of the contract if None.
 
         Raises:
-            PolicyError: The policy cannot be run with so many steps.
+            PolicyError: The policy does not support this number of steps.
         """
         self._policy = policy = backends[f"graphs.{contract.policy_graph}"]
         observing = backends[f"graphs.{contract.observing_graph}"]
@@ -111,11 +111,11 @@ class ChunkGraphs:
     def run(
         self, observation: ChunkObservation, noise: F32 | None = None, guide: Guide | None = None
     ) -> F64:
-        """Return the chunk [steps, actions] that answers an observation, in the policy's units.
+        """Return the chunk [steps, actions] for an observation, in the policy's units.
 
         Args:
-            observation: What the policy sees.
-            noise: What the chunk is made of, of the denoiser's shape, where there is one.
+            observation: The observation.
+            noise: Input noise of the denoiser's shape, if there is a denoiser.
             guide: Changes its velocities; see `denoising.Guide`.
 
         Raises:
@@ -126,7 +126,7 @@ class ChunkGraphs:
         return self.predict(noise, guide)
 
     def write(self, observation: ChunkObservation) -> None:
-        """Fill every input that an observation fills; encoders and condition run for that.
+        """Fill every input from an observation; this runs encoders and condition graph.
 
         Raises:
             BackendError: A runtime failed.
@@ -155,7 +155,7 @@ class ChunkGraphs:
                 tensors[number][...] = normaliser.apply(values)
 
     def predict(self, noise: F32 | None = None, guide: Guide | None = None) -> F64:
-        """Run the policy's graph on its inputs as they are; return the chunk, as `run`.
+        """Run the policy's graph on its present inputs; return the chunk as `run` does.
 
         Raises:
             PolicyError: The noise has another shape.
@@ -177,15 +177,15 @@ class ChunkGraphs:
 
 
 def _parts(tensor: Tensor, observations: int) -> Sequence[Tensor]:
-    """Return the part of an input [1, observations, ...] that belongs to each observation."""
+    """Return the part of an input [1, observations, ...] for each observation."""
     return [tensor] if observations == 1 else [tensor[:, each] for each in range(observations)]
 
 
 class SuccessClassifier:
-    """Runs the contract's classifier of success on what the policy sees."""
+    """Runs the contract's success classifier on the observation."""
 
     def __init__(self, contract: ChunkContract, backend: Backend) -> None:
-        """Tie inputs to what fills them, by name; the opened `backend` stays the caller's."""
+        """Connect the inputs by name; the opened `backend` remains owned by the caller."""
         inputs, self._backend = backend.inputs, backend
         self._images = {
             name: ImageNormaliser(camera, inputs[name])
@@ -203,7 +203,7 @@ class SuccessClassifier:
         (self._output,) = backend.outputs.values()
 
     def probability(self, observation: ChunkObservation) -> float:
-        """Return the probability that the task is done; of several observations, in the newest.
+        """Return the probability that the task is done, in the newest observation.
 
         Raises:
             BackendError: The runtime failed.
@@ -222,13 +222,13 @@ class SuccessClassifier:
 def make_classifier(
     contract: ChunkContract, backends: Mapping[str, Backend]
 ) -> SuccessClassifier | None:
-    """Return the classifier of success, of backends by `graphs.NAME`; None where there is none."""
+    """Return the success classifier from backends by `graphs.NAME`, or None."""
     name = contract.classifier
     return None if name is None else SuccessClassifier(contract, backends[f"graphs.{name}"])
 
 
 class Inference:
-    """Decodes the frames, brings the state into the policy's units and runs the graphs."""
+    """Decodes the frames, converts the state to the policy's units and runs the graphs."""
 
     def __init__(
         self,
@@ -237,16 +237,16 @@ class Inference:
         settings: ChunkSettings | None = None,
         denoising_steps: int | None = None,
     ) -> None:
-        """Turn names into indices, once.
+        """Resolve names to indices, once.
 
         Args:
             contract: As for `ChunkGraphs`.
             backends: As for `ChunkGraphs`.
-            settings: Seed of the noise, and how a chunk continues planned steps.
+            settings: Seed of the noise, and guidance by planned steps.
             denoising_steps: As for `ChunkGraphs`.
 
         Raises:
-            PolicyError: The policy cannot be run with so many steps.
+            PolicyError: The policy does not support this number of steps.
         """
         self._graphs = ChunkGraphs(contract, backends, denoising_steps)
         self._classifier = make_classifier(contract, backends)
@@ -265,13 +265,13 @@ class Inference:
 
     @property
     def denoising_steps(self) -> int:
-        """Denoising steps of a chunk; 0 where one run of the graph answers it."""
+        """Denoising steps of a chunk; 0 if one run of the graph returns it."""
         return self._graphs.denoiser.steps if self._graphs.denoiser else 0
 
     def answer(self, request: Request) -> ChunkAnswer:
-        """Return the chunk that a request asks for, as `run`, and whether the task is done.
+        """Return the chunk for a request, as `run` does, and the success probability.
 
-        A classifier that fails gives no probability; the chunk counts nevertheless.
+        A classifier that fails gives no probability; the chunk is used nevertheless.
         """
         observation = self._observation(request.sensed)
         chunk = self._chunk(observation, request.planned)
@@ -285,8 +285,8 @@ class Inference:
         """Return the chunk [steps, actions], rad.
 
         Args:
-            sensed: What it answers.
-            planned: What it continues; None for nothing.
+            sensed: The observation.
+            planned: Steps to continue; None for none.
 
         Raises:
             RobotError: An image does not decode; the error names its camera.
@@ -318,7 +318,7 @@ class Inference:
     def _guide(self, planned: PlannedSteps) -> PrefixGuidance:
         settings = self._settings
         normalised = self._action.apply(self._action_units.of_rad(planned.targets))
-        # Columns that are no joint are 0 in training.
+        # Columns without a joint are 0 in training.
         more = self._columns - normalised.shape[1]
         return PrefixGuidance(
             np.pad(normalised, ((0, 0), (0, more))),

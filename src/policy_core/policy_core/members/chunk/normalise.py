@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Normalisation of images and vectors, and the units in which a policy counts joints."""
+"""Normalisation of images and vectors, and the joint units of a policy."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from policy_core.observation.images import Image
 
 
 class VectorNormaliser:
-    """Normalises vectors, and brings normalised ones back."""
+    """Normalises vectors, and denormalises them."""
 
     def __init__(self, scaling: Scaling, size: int) -> None:
-        """Compute scale and offset [size]; `scaling` holds as many statistics."""
+        """Compute scale and offset [size]; `scaling` has one statistic per value."""
         self._scale, self._offset = _forward(scaling, size)
         self._back_scale, self._back_offset = _back(scaling, size)
 
     def apply(self, values: F64) -> F64:
-        """Return values [..., size] as the network takes them."""
+        """Return values [..., size] normalised for the network."""
         return values * self._scale + self._offset
 
     def undo(self, values: F64) -> F64:
-        """Return the values [..., size] that a network's outputs mean."""
+        """Return the denormalised values [..., size] of network outputs."""
         return values * self._back_scale + self._back_offset
 
 
@@ -38,9 +38,9 @@ class ImageNormaliser:
         """Prepare the tables.
 
         Args:
-            camera: Its size and its statistics.
-            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for images
-                as they are.
+            camera: Size and statistics.
+            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for unscaled
+                images.
         """
         self._size = camera.width, camera.height
         self._tables = image_tables(camera.normalisation)
@@ -48,12 +48,12 @@ class ImageNormaliser:
         self._is_raw = out.dtype == np.uint8
         shape = (camera.height, camera.width)
         self._channels = [np.zeros(shape, np.uint8) for _ in range(3)]
-        # OpenCV writes into an array only if it is one that it would have made itself.
+        # OpenCV writes into an array only if the type and layout match its own result.
         self._direct = out.dtype == np.float32 and out.flags.c_contiguous
         self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
 
     def apply(self, image: Image) -> None:
-        """Write an image [h, w, 3]; one of another size is stretched to the camera's."""
+        """Write an image [h, w, 3], resized to the camera's size if needed."""
         if image.shape[:2] != self._size[::-1]:
             image = resized(image, self._size)
         if self._is_raw:
@@ -67,14 +67,14 @@ class ImageNormaliser:
 
 
 def image_tables(scaling: Scaling) -> F32:
-    """Return what the network takes for each value of a pixel [3 channels, 256]."""
+    """Return the network input for each pixel value [3 channels, 256]."""
     scale, offset = _forward(scaling, 3)
     values = np.arange(256) / 255.0
     return (values * scale[:, np.newaxis] + offset[:, np.newaxis]).astype(np.float32)
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Return an image stretched to width and height, averaged over areas where that is smaller."""
+    """Return an image resized to width and height, by area averaging if that is smaller."""
     height, width = image.shape[:2]
     smaller = size[0] <= width and size[1] <= height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -93,7 +93,7 @@ def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
 
 
 def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return scale and offset of the way back, which knows no eps for mean and deviation."""
+    """Return scale and offset of the inverse, which has no eps for mean and deviation."""
     if scaling.mode == "mean_std":
         return np.array(scaling.std), np.array(scaling.mean)
     if scaling.mode == "min_max":
@@ -108,7 +108,7 @@ def _range(scaling: Scaling) -> F64:
 
 
 class Units:
-    """Converts positions of joints; each joint's values are an affine function of its angle."""
+    """Converts joint positions; each joint's unit is an affine function of its angle."""
 
     def __init__(self, units: Mapping[str, JointUnit], joints: Sequence[str]) -> None:
         """Compute the factors for `joints`, in this order."""
@@ -117,22 +117,22 @@ class Units:
         self._zero_rad: F64 = np.array([zero_rad for _, zero_rad in factors])
 
     def of_rad(self, position_rad: F64) -> F64:
-        """Return positions [..., joints] in the policy's units."""
+        """Convert positions [..., joints] from rad to the policy's units."""
         return (position_rad - self._zero_rad) * self._scale
 
     def to_rad(self, values: F64) -> F64:
-        """Return positions [..., joints] in rad of those in the policy's units."""
+        """Convert positions [..., joints] from the policy's units to rad."""
         return values / self._scale + self._zero_rad
 
 
 def _factors(unit: JointUnit) -> tuple[float, float]:
-    """Return units per rad, and the position that counts 0."""
+    """Return units per rad, and the position with the value 0."""
     if unit.unit == "radians":
         return float(unit.sign), unit.zero_rad
     if unit.unit == "degrees":
         return unit.sign * 180.0 / np.pi, unit.zero_rad
     low, high = unit.low_rad, unit.high_rad
-    assert low is not None  # the contract was validated
+    assert low is not None  # ensured by validation
     assert high is not None
     if unit.unit == "range_0_100":
         return 100.0 / (high - low), low
@@ -142,10 +142,10 @@ def _factors(unit: JointUnit) -> tuple[float, float]:
 def watched_state(
     contract: ChunkContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return the vectors that a chunk policy is given, beside their values in training.
+    """Return the input vectors of a chunk policy, with their statistics in training.
 
-    The statistics that normalise a vector say so. Of one that is not normalised nothing is known,
-    and images are not looked at.
+    The statistics are those that normalise a vector; a vector that is not normalised has none.
+    Images are ignored.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
     if state := contract.state:
@@ -155,7 +155,7 @@ def watched_state(
         names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
         vectors.append((outside.tensor, outside.normalisation, names))
     return [
-        # Of several observations the newest, which is the last.
+        # The newest of several observations, which is the last.
         (inputs[tensor].reshape(1, -1)[:, -len(names) :], healthy)
         for tensor, scaling, names in vectors
         if (healthy := _vector_statistics(names, scaling)) is not None
@@ -163,7 +163,7 @@ def watched_state(
 
 
 def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
-    """Return the values in training of a normalised vector; None where nothing is known of it."""
+    """Return the training statistics of a normalised vector; None if unknown."""
     if scaling.mode == "identity":
         return None
     found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))

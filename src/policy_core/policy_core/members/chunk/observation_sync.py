@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the robot sensed at one time: a frame of each camera, and the state of that time."""
+"""Synchronised observations: a frame of each camera, and the state at the same time."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from policy_core.observation.state import StateVector
 JOINTS = "joint_states"
 """The input with the measured positions."""
 _COMPARED = 1000
-"""Bytes of a frame that are compared with those of the one before; all would cost a millisecond.
-The noise of a real camera changes most of them from frame to frame."""
+"""Bytes of a frame that are compared with the previous frame; all would take a millisecond. The
+noise of a real camera changes most of them from frame to frame.
+"""
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
-"""So many equal frames, while a joint moves so far, are not what a camera sees."""
+"""This many equal frames, while a joint moves this far, do not come from a working camera."""
 
 
 class FrameBuffer(Stateful):
-    """Takes the frames of one camera, not decoded, and notices that they do not change."""
+    """Stores the encoded frames of one camera, and detects that they do not change."""
 
     STATE = (
         "_recent",
@@ -53,19 +54,19 @@ class FrameBuffer(Stateful):
 
     def _forget_content(self) -> None:
         self._content: U8 = np.zeros(0, np.uint8)
-        """Some of the newest frame's bytes."""
+        """Some bytes of the newest frame."""
         self.repeats = 0
-        """How many frames before it had the same."""
+        """Number of consecutive earlier frames with the same bytes."""
         self._changed_ns: int | None = None
         self._repeated_s = 0.0
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
 
     def add(self, frame: Frame, time_ns: int) -> None:
-        """Take a new frame.
+        """Add a new frame.
 
         Args:
-            frame: What `frame_of` made of a message for `camera`.
-            time_ns: When it was taken, as far as that is known: the input's `measured_ns`.
+            frame: Result of `frame_of` for a message of `camera`.
+            time_ns: Capture time, if known: the input's `measured_ns`.
         """
         self._recent.add(time_ns, frame)
         pixels = np.frombuffer(frame.data, np.uint8)
@@ -78,11 +79,11 @@ class FrameBuffer(Stateful):
 
     @property
     def content(self) -> bytes:
-        """Bytes that, as those of a frame, are taken for a repetition of the newest one."""
+        """Bytes that count as a repetition of the newest frame."""
         return self._content.tobytes()
 
     def note_joints(self, joint_pos: F64) -> None:
-        """Note where the joints [joints] are while the policy runs, rad."""
+        """Record the joint positions [joints] while the policy runs, rad."""
         if self.repeats == 0 or not self._seen_from.size:
             self._seen_from, self._moved_rad = joint_pos.copy(), 0.0
         else:
@@ -91,9 +92,9 @@ class FrameBuffer(Stateful):
 
     @property
     def problem(self) -> str:
-        """Why its frames are not to be believed, though they come; empty where nothing is wrong.
+        """Reason not to trust its frames although they arrive; may be empty.
 
-        A driver or a converter may repeat one image under stamps that rise.
+        A driver or a converter may repeat one image with increasing stamps.
         """
         if self.repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
             return ""
@@ -101,29 +102,29 @@ class FrameBuffer(Stateful):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether that has lasted for longer than the contract lets it."""
+        """True if that has lasted longer than the contract allows."""
         limit_s = self.camera.camera_frozen_s
         return limit_s is not None and self._repeated_s > limit_s and bool(self.problem)
 
     def clear(self) -> None:
-        """Forget all frames, after a clock reset."""
+        """Discard all frames, after a clock reset."""
         self._recent.clear()
         self._forget_content()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot:
-    """What was sensed at `time_ns`: frames by camera, fields of the state as it was then."""
+    """The observation at `time_ns`: frames by camera, and fields of the state at that time."""
 
     time_ns: int
     frames: Mapping[str, Frame]
     fields: Mapping[str, F64]
-    """Copies, rad for `joint_pos`."""
+    """Copies; rad for `joint_pos`."""
     earlier: tuple[Snapshot, ...] = ()
-    """Those of the steps before, the oldest first, where the policy gets several observations."""
+    """Observations of the previous steps, the oldest first, if the policy takes several."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy without the images, of which only the cameras' names are kept."""
+        """Return a copy without the images; only the names of the cameras are kept."""
         return {
             "time_ns": self.time_ns,
             "cameras": (*self.frames,),
@@ -133,7 +134,7 @@ class Snapshot:
 
     @staticmethod
     def of_saved(saved: Tree) -> Snapshot:
-        """Return what was saved; its images are None."""
+        """Restore a saved snapshot; its images are None."""
         return Snapshot(
             time_ns=saved["time_ns"],
             frames=dict.fromkeys(saved["cameras"], cast(Frame, None)),
@@ -143,7 +144,7 @@ class Snapshot:
 
 
 class ObservationSync(Stateful):
-    """Brings together what belongs to one time; all methods belong to the tick's thread."""
+    """Pairs inputs of the same time; all methods belong to the tick's thread."""
 
     def __init__(
         self, contract: ChunkContract, state: StateVector, inputs: Mapping[str, Input]
@@ -151,14 +152,14 @@ class ObservationSync(Stateful):
         """Prepare a buffer per camera.
 
         Args:
-            contract: Names the cameras, and states the rule.
-            state: Is filled elsewhere, before each `record_state`.
-            inputs: Ages of what fills the state.
+            contract: Cameras and pairing rule.
+            state: Filled elsewhere, before each `record_state`.
+            inputs: Ages of the state's inputs.
         """
         self._fields = {
             name: name.partition("external:")[2] or JOINTS
             for name in state.slices
-            if name != LEADER_POS  # no policy sees the leader
+            if name != LEADER_POS  # policies do not observe the leader arm
         }
         self._inputs = [*inputs]
         self._cameras = {name: f"camera {name}" for name in contract.cameras}
@@ -173,7 +174,7 @@ class ObservationSync(Stateful):
         self._joint_pos = state["joint_pos"]
         self._period_ns = contract.period_ns
         self._steps = deque[tuple[int, Snapshot]](maxlen=contract.observation_steps - 1)
-        """Tick's time and observation of the steps before this one."""
+        """Tick time and observation of each previous step."""
         self._newest: tuple[int, Snapshot] | None = None
         self._recent = {name: recent[name] for name in self._fields.values()}
         self._measured = [
@@ -182,16 +183,16 @@ class ObservationSync(Stateful):
 
     @property
     def cameras(self) -> list[str]:
-        """What reasons call the cameras, in their order."""
+        """Names of the cameras in reasons, in their order."""
         return [*self._cameras.values()]
 
     @property
     def tolerance_ns(self) -> int:
-        """How far frames of one observation may be apart."""
+        """Largest time between the frames of one observation."""
         return self._assembler.tolerance_ns
 
     def plan(self) -> dict[str, Any]:
-        """Return the fields with the places of their inputs, the cameras and the rule."""
+        """Return the fields with the indices of their inputs, the cameras and the rule."""
         frozen_s = [buffer.camera.camera_frozen_s for buffer in self.frames.values()]
         return {
             "fields": [*self._fields],
@@ -205,7 +206,7 @@ class ObservationSync(Stateful):
         }
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of what was sensed lately, without images."""
+        """Return a copy of the recent observations, without images."""
         steps = (*self._steps, *filter(None, [self._newest]))
         return {
             "frames": {name: buffer.saved() for name, buffer in self.frames.items()},
@@ -215,7 +216,7 @@ class ObservationSync(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Go on with what was sensed before."""
+        """Restore earlier observations."""
         for name, buffer in self.frames.items():
             buffer.restore(saved["frames"][name])
         for name, recent in self._recent.items():
@@ -226,7 +227,7 @@ class ObservationSync(Stateful):
         self._steps.extend(steps)
 
     def record_state(self, now_ns: int) -> None:
-        """Note the state of this tick, with the times at which it was measured."""
+        """Record the state of this tick, with the times of measurement."""
         for values, entry, recent in self._measured:
             measured_ns = entry.measured_ns
             recent.add(now_ns if measured_ns is None else measured_ns, values.copy())
@@ -236,19 +237,19 @@ class ObservationSync(Stateful):
             self._record_step(now_ns)
 
     def require_sight(self) -> None:
-        """Do nothing while all cameras see.
+        """Raise NoTargetError if a camera is frozen.
 
         Raises:
-            NoTargetError: One has repeated an image for too long while the robot moved.
+            NoTargetError: A camera has repeated an image for too long while the robot moved.
         """
         for name, buffer in self.frames.items():
             if buffer.is_frozen:
                 raise NoTargetError(f"{self._cameras[name]}: {buffer.problem}")
 
     def snapshot(self, now_ns: int) -> Snapshot:
-        """Return the newest observation, with those of the steps before it.
+        """Return the newest observation, with those of the previous steps.
 
-        Of steps that are not known the first known one takes the place, as in LeRobot.
+        Missing steps are filled with the first known one, as in LeRobot.
 
         Raises:
             NoTargetError: A camera has no frame, or none near enough to the others'.
@@ -256,20 +257,21 @@ class ObservationSync(Stateful):
         if not self._steps.maxlen:
             return self._observe(now_ns)
         if self._newest is None or self._newest[0] != now_ns:
-            # The step could not be recorded: observing again says why.
+            # The step could not be recorded; observing again raises the reason.
             return self._with_earlier(self._observe(now_ns))
         return self._with_earlier(self._newest[1])
 
     def forget_steps(self) -> None:
-        """Forget the observations of the steps before, where a run begins."""
+        """Discard the observations of previous steps when a run begins."""
         self._steps.clear()
         self._newest = None
 
     def _record_step(self, now_ns: int) -> None:
-        """Keep what is observed in this tick; one step is lost where nothing can be."""
+        """Record the observation of this tick; without one the step is lost."""
         if self._newest is not None:
             if now_ns - self._newest[0] > 1.5 * self._period_ns:
-                # Ticks were left out, as in HOLD without measurements: these are no neighbours.
+                # Ticks were skipped, as in HOLD without measurements, so the steps are not
+                # adjacent.
                 self._steps.clear()
             elif now_ns != self._newest[0]:
                 self._steps.append(self._newest)

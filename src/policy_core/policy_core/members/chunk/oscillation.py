@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Notices an arm that swings about one position instead of moving on, and names what it comes from.
+"""Detects an arm that oscillates about one position, and names the likely cause.
 
-Two things look alike from outside. A drive whose gain is too high swings about a target that
-stands still. A policy that does not know what to do asks for it: its targets swing.
+Two causes look alike from outside. With too high a gain, the drive oscillates about a fixed target.
+With an uncertain policy, the targets themselves oscillate.
 """
 
 from collections.abc import Sequence
@@ -15,51 +15,51 @@ from policy_core.interfaces import F64
 
 _WINDOW_S = 3.0
 _CROSSINGS = 6
-"""Times that a joint must pass from one side of its mean to the other in a window."""
+"""Number of mean crossings of a joint in a window."""
 _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
-"""Of a swing to one side: less is the play of a gear, more is a motion that has a purpose."""
+"""Amplitude: less is backlash, more is a purposeful motion."""
 _STILL_RAD = 0.01
-"""Range of a target that stands still."""
+"""Range of a target that counts as fixed."""
 _DRIVE = (
-    "its target stands still, so the drive makes it: lower its gains (Feetech servos of "
+    "its target is fixed, so the drive causes it: lower its gains (Feetech servos of "
     "SO-100 and SO-101 arms: P 16, I 0, D 0; they leave the factory with P 32)"
 )
 _POLICY = (
-    "its targets swing, so the policy asks for it: too little training, units or "
+    "its targets oscillate, so the policy causes it: too little training, units or "
     "statistics of other data than it was trained on, cameras exchanged, or chunks that "
-    "begin elsewhere than the last one ended (a longer fade, or the mode ensemble)"
+    "begin away from the end of the previous one (a longer fade, or the mode ensemble)"
 )
 
 
 class Oscillation(Stateful):
-    """Looks at the latest seconds in RUN; one thread adds, another may ask."""
+    """Analyses the latest seconds in RUN; one thread adds, another may query."""
 
     PLAN = ("_ticks",)
 
     def __init__(self, names: Sequence[str], period_ns: int) -> None:
-        """Know nothing yet of these joints."""
+        """Start without data on these joints."""
         self._names, self._period_s = tuple(names), period_ns * 1e-9
         self._ticks = max(2, round(_WINDOW_S / self._period_s))
         self._values = np.zeros((self._ticks, 2, len(self._names)))
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was seen; for each RUN."""
+        """Discard all data; called for each RUN."""
         self._count = 0
 
     def add(self, measured: F64, command: F64) -> None:
-        """Note measured positions and what was commanded before [joints], rad."""
+        """Add measured positions and the preceding command [joints], rad."""
         place = self._count % self._ticks
         self._values[place, 0], self._values[place, 1] = measured, command
         self._count += 1
 
     def take(self, values: F64, count: int) -> None:
-        """Take what the native core has noted [ticks, 2, joints], after so many calls of `add`."""
+        """Add the native core's samples [ticks, 2, joints], after `count` calls of `add`."""
         self._values[:], self._count = values, count
 
     @property
     def problems(self) -> list[str]:
-        """What swings, a sentence for each joint; nothing before a window is full."""
+        """Oscillating joints, a sentence for each; empty before a window is full."""
         count = self._count
         if count < self._ticks:
             return []
@@ -82,15 +82,15 @@ class Oscillation(Stateful):
         frequency_hz = half_turns / (2.0 * (crossings[-1] - crossings[0]) * self._period_s)
         middle_rad = round(float(measured.mean()), 2) + 0.0  # never "-0.00"
         return (
-            f"{name} swings about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
+            f"{name} oscillates about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
             f"{frequency_hz:.1f} Hz; {_DRIVE if still else _POLICY}"
         )
 
 
 def _crossings(values: F64) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    """Return at which ticks the values have come from one side of their mean to the other.
+    """Return the ticks at which the values crossed their mean.
 
-    Only those count that are away from it by half the smallest swing.
+    A crossing counts only beyond half the smallest amplitude.
     """
     away = values - values.mean()
     places = np.flatnonzero(np.abs(away) > _SMALLEST_RAD / 2.0)

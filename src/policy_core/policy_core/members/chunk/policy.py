@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy in the control path: each tick takes a step of a chunk, none waits for one."""
+"""A chunk policy in the control path: each tick executes a step of a chunk and never waits."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
 from policy_core.members.chunk.worker import Outcome, Request, SuccessReading, Worker
 
 _CHUNKS = 16
-"""Finished ones that wait to be published; far more than are made between two ticks."""
+"""Limit on finished chunks waiting to be published; far more than arrive between two ticks."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
-"""How an inference may fail; the steps that are left are executed nevertheless."""
+"""Errors of an inference; the remaining steps are still executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InferredChunk:
-    """What an inference gave, for observers, which only read it.
+    """Result of an inference, for observers, which must not modify it.
 
-    `targets` [steps, actions] are in rad and answer `sensed`; step k is meant for `time_ns` + k
-    periods, where `time_ns` is the observation's on the clock of the ticks, and for the tick
-    `first_tick` + k of those that `ChunkPolicy.tick` counts. The chunk arrived in `tick`.
+    `targets` [steps, actions] are in rad and respond to `sensed`. Step k belongs to `time_ns` + k
+    periods, where `time_ns` is the observation's time on the clock of the ticks, and to tick
+    `first_tick` + k as counted by `ChunkPolicy.tick`. The chunk arrived in `tick`.
     """
 
     sequence: int
@@ -50,7 +50,7 @@ class InferredChunk:
 
 
 class ChunkPolicy(Stateful):
-    """Asks a worker for chunks and executes them; `reset` makes those under way void."""
+    """Requests chunks from a worker and executes them; `reset` invalidates pending ones."""
 
     STATE = (
         "action",
@@ -80,25 +80,25 @@ class ChunkPolicy(Stateful):
         clock: Callable[[], int],
         expected_s: float = 0.0,
     ) -> None:
-        """Tie the parts together.
+        """Connect the parts.
 
         Args:
-            contract: States rate and actions.
-            queue: Decides what is executed, and when a chunk is asked for.
+            contract: Rate and actions.
+            queue: Selects the step to execute, and when to request a chunk.
             worker: Computes chunks.
-            sync: What the policy sees.
-            joint_pos: The field of the state [joints], rad.
-            clock: That of the ticks.
-            expected_s: How long an inference takes, until that is known.
+            sync: Observations of the policy.
+            joint_pos: The state field [joints], rad.
+            clock: Clock of the ticks.
+            expected_s: Assumed inference time, until the first ones are measured.
         """
         self.action = ChunkCommand(contract)
         self.begins = True
         self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
-        """Finished ones, the oldest first, to be popped from the left."""
+        """Finished chunks, the oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
-        """How long inferences took: decoding and all graphs."""
+        """Inference times: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
-        """Whether the arm swings about one position."""
+        """Detects an arm that oscillates about one position."""
         self.sync = sync
         self.queue, self.worker, self._size = queue, worker, contract.chunk.size
         self._joint_pos, self._clock = joint_pos, clock
@@ -110,14 +110,14 @@ class ChunkPolicy(Stateful):
         self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
         """Time and number of the last ticks, the oldest first, without those that were held."""
         self.target: F64 = self.action.target
-        """What the queue gave last, before any bound [actions], rad."""
+        """Last target of the queue, before any limit [actions], rad."""
         self._start()
 
     def _start(self) -> None:
         self.queue.reset()
         self._ticks.reset()
         self.tick = 0
-        """Number of the last tick in which a target was asked for; steps are counted by it."""
+        """Number of the last tick that asked for a target; steps are counted by it."""
         self._now_ns = 0
         self._executed.clear()
         self.sync.forget_steps()
@@ -125,10 +125,11 @@ class ChunkPolicy(Stateful):
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
         self.success: SuccessReading | None = None
-        """What the classifier said with the newest outcome of this run; None without one."""
+        """Reading of the success classifier with the newest result of this run; None without one.
+        """
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of what is planned, sensed and asked for."""
+        """Return a copy of plan, observations and pending request."""
         return {
             **super().saved(),
             "blind": None if self._blind is None else str(self._blind),
@@ -137,7 +138,7 @@ class ChunkPolicy(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Go on from what was saved; a chunk that was being computed is asked for again."""
+        """Restore a saved state; a chunk that was being computed is requested again."""
         super().restore(saved)
         self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
         self._failure = _restore_error(saved["failure"])
@@ -147,7 +148,7 @@ class ChunkPolicy(Stateful):
             self.worker.ask(self._under_way)
 
     def reset(self) -> None:
-        """Start clean: no chunk is known, and what is being computed will be of no use."""
+        """Start clean: discard all chunks and ignore the pending one."""
         self._generation += 1
         self.worker.forget()
         self.oscillation.restart()
@@ -156,11 +157,11 @@ class ChunkPolicy(Stateful):
         self.action.restart()
 
     def pause(self, duration_ns: int) -> None:
-        """Let no step pass in a time in which the arm was held."""
+        """Skip no steps for a time in which the arm was held."""
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
-        """Observe in a tick that a person decides, and drop what arrives; return its time, ns."""
+        """Observe in a tick that a person controls, and drop arriving chunks; return its time."""
         self._now_ns = self._clock()
         self.sync.record_state(self._now_ns)
         self._collect()
@@ -168,31 +169,32 @@ class ChunkPolicy(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """Itself, as of a member of a set."""
+        """Itself, as for a member of a set."""
         return self
 
     @property
     def problem(self) -> str:
-        """What keeps the next chunk away, empty where nothing does; steps may be left."""
+        """Reason why the next chunk is missing; may be empty. Steps may remain."""
         return str(self._blind or self._failure or "")
 
     @property
     def left(self) -> int:
-        """For how many ticks from the last one on there are targets."""
+        """Number of ticks with targets, from the last one on."""
         return self.queue.left(self.tick)
 
     def infer(self) -> bool:
-        """Find the target of this tick; return False where a chunk or the target is not finite.
+        """Find the target of this tick; return False if a chunk or the target is not finite.
 
         Raises:
-            NoTargetError: No chunk has a step for this tick, or a camera is frozen; says why.
-            BackendError: The same, because a runtime failed.
+            NoTargetError: No chunk has a step for this tick, or a camera is frozen; gives the
+                reason.
+            BackendError: No chunk has a step for this tick, because a runtime failed.
         """
         self._now_ns = self._clock()
         self.tick = max(self.tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
         self.sync.record_state(self._now_ns)
-        # No step of a chunk is executed blindly, however many are left.
+        # No step of a chunk is executed without working cameras, however many remain.
         self.sync.require_sight()
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
@@ -231,7 +233,7 @@ class ChunkPolicy(Stateful):
             self.worker.ask(self._under_way)
 
     def _planned(self, sensed: Snapshot) -> PlannedSteps | None:
-        """Return what the chunk of an observation is to continue; None where nothing is planned."""
+        """Return the steps that the next chunk must continue; None if nothing is planned."""
         if not isinstance(self.queue, RealTimeQueue):
             return None
         passed = self._passed(sensed.time_ns)
@@ -241,10 +243,10 @@ class ChunkPolicy(Stateful):
         return PlannedSteps(targets=targets, delay=max(passed, self._delay.steps))
 
     def _collect(self) -> bool:
-        """Take what the worker has finished; return whether all of it is finite.
+        """Collect the worker's results; return true if all of them are finite.
 
         Raises:
-            BaseException: An inference ended in a way that is a fault of ours, as it was raised.
+            BaseException: An inference ended with an internal error, re-raised here.
         """
         while (outcome := self.worker.take(self._now_ns)) is not None:
             if outcome.request.generation != self._generation:
@@ -286,9 +288,9 @@ class ChunkPolicy(Stateful):
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:
-        """Return how many steps were executed, or due, since the tick nearest to a time."""
+        """Return how many steps were executed or due since the tick nearest to a time."""
         if not self._executed or self._executed[-1][0] < time_ns:
-            # A robot that has held its pose since then is where it was seen.
+            # The robot has held its pose since then, so it is where it was observed.
             return 0
         nearest = self.tick
         for now_ns, tick in reversed(self._executed):
@@ -298,7 +300,7 @@ class ChunkPolicy(Stateful):
         return self.tick - nearest
 
     def _nothing(self) -> BackendError | NoTargetError:
-        """Return why there is no target."""
+        """Return the reason why there is no target."""
         if self._blind is not None:
             return NoTargetError(str(self._blind))
         failure = self._failure
@@ -329,14 +331,14 @@ def _restore_error(
 
 
 class ChunkCommand(Command):
-    """Positions [joints] in contract order, rad; joints without an action stay where they are."""
+    """Positions [joints] in contract order, rad; joints without an action keep their position."""
 
     STATE = ("clipped",)
     STATE_IN_PLACE = ("command",)
     PLAN = (*Command.PLAN, "_joints", "_stride", "_reach", "_pose")
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Turn names into indices, once."""
+        """Resolve names to indices, once."""
         joints, names = contract.joints, contract.joints.names
         kinds = [Kind.POSITION] * len(names)
         super().__init__(kinds, joints.stiffness, joints.damping, healthy_range(contract))
@@ -350,15 +352,15 @@ class ChunkCommand(Command):
 
     @property
     def target(self) -> F64:
-        """The last command as a copy in the order of the actions, rad; the guard may change it."""
+        """Copy of the last command in action order, rad; the guard may have changed it."""
         return self.command[self._joints]
 
     def restart(self) -> None:
-        """Take the stand pose for the last command, which it is where RUN begins."""
+        """Set the last command to the stand pose, where RUN begins."""
         self.command[:] = self._pose
 
     def set(self, target: F64, joint_pos: F64) -> None:
-        """Command a target [actions], or what is near enough to it.
+        """Command a target [actions], clipped to the policy's own limits.
 
         Args:
             target: Finite, rad.
@@ -367,12 +369,12 @@ class ChunkCommand(Command):
         self.clipped = ()
         if self._reach is not None:
             target = self._within(self._reach, joint_pos, target, Rule.RELATIVE_TARGET)
-        # Last, so that nothing makes a target jump, whatever is measured.
+        # Last, so that no measurement can make a target jump.
         target = self._within(self._stride, self.command, target, Rule.TARGET_SPEED)
         self.command[self._joints] = target
 
     def _within(self, distance: F64, centre: F64, target: F64, rule: Rule) -> F64:
-        """Return the target [actions] no further than this from positions [joints]."""
+        """Return the target [actions] clipped to this distance from positions [joints]."""
         near = centre[self._joints]
         found: F64 = np.clip(target, near - distance, near + distance)
         if (found != target).any():

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which step of which chunk is executed at a tick; one class for each way to do it.
+"""Selection of the chunk step for each tick; one class per mode.
 
-Ticks are numbered, so that each step of a chunk belongs to one tick, whatever a tick's jitter.
+Ticks are numbered, so each step of a chunk belongs to one tick, independent of jitter.
 """
 
 import math
@@ -18,11 +18,11 @@ from policy_core.interfaces import F64
 
 
 class ChunkQueue(Stateful, ABC):
-    """Gives one target [actions] per tick.
+    """Returns one target [actions] per tick.
 
     Attributes:
         kind: Its mode in `ChunkSettings`.
-        memory: For how many ticks after a chunk came targets depend on chunks before it.
+        memory: Number of ticks after a new chunk in which targets depend on earlier chunks.
     """
 
     kind: ClassVar[str]
@@ -34,36 +34,36 @@ class ChunkQueue(Stateful, ABC):
 
     @abstractmethod
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Take a new chunk.
+        """Add a new chunk.
 
         Args:
-            chunk: Targets [steps, actions], finite, the queue's from now on.
-            first_tick: Tick that its first step is meant for, at most `now_tick`.
-            now_tick: The next one that is executed.
-            last_target: What was commanded last [actions].
+            chunk: Targets [steps, actions], finite; the queue takes ownership.
+            first_tick: Tick of its first step, at most `now_tick`.
+            now_tick: The next tick to execute.
+            last_target: The last command [actions].
         """
 
     @abstractmethod
     def wants_chunk(self, tick: int) -> bool:
-        """Return whether inference should begin at this tick."""
+        """Return true if inference should begin at this tick."""
 
     @abstractmethod
     def target(self, tick: int) -> F64 | None:
-        """Return what is meant for a tick, None where there is nothing."""
+        """Return the target for a tick, or None."""
 
     def advance(self, tick: int) -> None:  # ticks pass by themselves
         """Note that the target of this tick was executed."""
 
     @abstractmethod
     def left(self, tick: int) -> int:
-        """Return for how many ticks from this one on there are targets."""
+        """Return the number of ticks with targets, from this one on."""
 
 
 class SynchronousQueue(ChunkQueue):
-    """Executes the first steps of a chunk one by one, then asks for the next: LeRobot's way.
+    """Executes the first steps of a chunk one by one, then requests the next, as LeRobot does.
 
-    As `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is asked for
-    only when none is left, so nothing can be executed while it is computed.
+    Same as `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is
+    requested only when no step is left, so nothing is executed while it is computed.
     """
 
     STATE = ("_queue",)
@@ -71,7 +71,7 @@ class SynchronousQueue(ChunkQueue):
     kind = "synchronous"
 
     def __init__(self, steps: int) -> None:
-        """Execute so many steps of each chunk."""
+        """Execute this many steps of each chunk."""
         self._steps = steps
         self._queue = deque[F64]()
 
@@ -80,11 +80,11 @@ class SynchronousQueue(ChunkQueue):
         self._queue.clear()
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Take the chunk's first steps, whenever it comes."""
+        """Add the chunk's first steps, whenever it arrives."""
         self._queue.extend(chunk[: self._steps])
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return whether the queue is empty."""
+        """Return true if the queue is empty."""
         return not self._queue
 
     def target(self, tick: int) -> F64 | None:
@@ -96,12 +96,12 @@ class SynchronousQueue(ChunkQueue):
         self._queue.popleft()
 
     def left(self, tick: int) -> int:
-        """Return how many steps are queued."""
+        """Return the number of queued steps."""
         return len(self._queue)
 
 
 class _Plan(ChunkQueue):
-    """Targets of ticks that follow one another; the next chunk is asked for before they end."""
+    """Targets of consecutive ticks; the next chunk is requested before they run out."""
 
     STATE = ("_plan", "_first_tick")
     PLAN: ClassVar[tuple[str, ...]] = ("kind", "_steps", "_refill_below")
@@ -110,8 +110,8 @@ class _Plan(ChunkQueue):
         """Prepare an empty queue.
 
         Args:
-            steps: How many steps of a chunk may be executed.
-            refill_threshold: Share of them below which the next chunk is asked for.
+            steps: Steps of a chunk that may be executed.
+            refill_threshold: Remaining share of them below which the next chunk is requested.
         """
         self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
@@ -122,12 +122,12 @@ class _Plan(ChunkQueue):
         self._first_tick = 0
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return whether the share that is left is below the threshold."""
+        """Return true if the remaining share is below the threshold."""
         left = self.left(tick)
         return left == 0 or left < self._refill_below
 
     def target(self, tick: int) -> F64 | None:
-        """Return the step that is meant for a tick."""
+        """Return the step for a tick."""
         if self._plan is None or not self.left(tick):
             return None
         target: F64 = self._plan[max(0, tick - self._first_tick)]
@@ -135,11 +135,11 @@ class _Plan(ChunkQueue):
 
 
 class AsynchronousQueue(_Plan):
-    """Executes the newest chunk, and asks for the next one while there are steps left.
+    """Executes the newest chunk, and requests the next one while steps remain.
 
-    Of a chunk that comes, the steps whose ticks have passed are dropped. Over the next `fade`
-    ticks its targets take the place of those that were planned until then, linearly; grippers
-    change at once, since halfway between open and closed is nowhere.
+    When a chunk arrives, the steps whose ticks have passed are dropped. Over the next `fade` ticks
+    its targets replace the earlier plan linearly; grippers change at once, since halfway between
+    open and closed is useless.
     """
 
     PLAN = (*_Plan.PLAN, "_shares", "_grippers", "_realign")
@@ -157,20 +157,20 @@ class AsynchronousQueue(_Plan):
         """Prepare an empty queue.
 
         Args:
-            steps: How many steps of a chunk may be executed.
-            refill_threshold: Share of them below which the next chunk is asked for.
+            steps: Steps of a chunk that may be executed.
+            refill_threshold: Remaining share of them below which the next chunk is requested.
             fade: Ticks of a fade.
-            grippers: Columns of a chunk that neither fade nor are shifted.
-            realign: Whether a chunk is shifted to begin at the last target.
+            grippers: Columns of a chunk that are neither faded nor shifted.
+            realign: True to shift a chunk so that it begins at the last target.
         """
         super().__init__(steps, refill_threshold)
-        # Of the new chunk; the one after these would be 1.
+        # Shares of the new chunk; the next one would be 1.
         self._shares = np.arange(1, fade + 1, dtype=np.float64)[:, np.newaxis] / (fade + 1)
         self._grippers, self._realign = list(grippers), realign
         self.memory = fade
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Plan the chunk's steps from this tick on; nothing changes where all have passed."""
+        """Plan the chunk's steps from this tick on; no change if all have passed."""
         new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
         if len(new) == 0:
             return
@@ -180,7 +180,7 @@ class AsynchronousQueue(_Plan):
         if self._plan is not None:
             shares = self._shares[: len(new)]
             ticks = now_tick - self._first_tick + np.arange(len(shares))
-            # Where the old plan has ended, its last target is held.
+            # After the end of the old plan, its last target is held.
             old = self._plan.take(ticks, axis=0, mode="clip")
             new[: len(shares)] *= shares
             new[: len(shares)] += (1.0 - shares) * old
@@ -188,22 +188,22 @@ class AsynchronousQueue(_Plan):
         self._plan, self._first_tick = new, now_tick
 
     def left(self, tick: int) -> int:
-        """Return how many steps from this tick on are planned."""
+        """Return the number of planned steps from this tick on."""
         end = self._first_tick + len(self._plan) if self._plan is not None else tick
         return max(0, end - tick)
 
 
 class RealTimeQueue(_Plan):
-    """Executes the newest chunk, which was made to continue the one before, without a fade.
+    """Executes the newest chunk, which continues the previous one, without a fade.
 
-    It keeps what was executed since a chunk's first step too, since the observation of the next
-    one may be older than the tick that asks for it.
+    It also keeps the steps executed since the chunk's first one, because the observation of the
+    next chunk may be older than the tick that requests it.
     """
 
     kind = "rtc"
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Execute the chunk from this tick on; nothing changes where its steps have passed."""
+        """Execute the chunk from this tick on; no change if its steps have passed."""
         passed = max(0, now_tick - first_tick)
         if passed >= self._steps:
             return
@@ -215,14 +215,14 @@ class RealTimeQueue(_Plan):
         self._plan, self._first_tick = plan, first_tick
 
     def left(self, tick: int) -> int:
-        """Return how many steps from this tick on are executed unless a chunk comes."""
+        """Return the number of steps from this tick on that run unless a new chunk arrives."""
         return 0 if self._plan is None else max(0, self._first_tick + self._steps - tick)
 
     def planned(self, first_tick: int) -> F64 | None:
-        """Return the targets from a tick on [steps, actions], to the chunk's end; None for none.
+        """Return the targets from a tick to the end of the chunk [steps, actions]; None if none.
 
-        Where the tick lies before the chunk, its first target stands for what was before; there
-        are never more than a chunk has.
+        For ticks before the chunk, its first target is used; the result is never longer than a
+        chunk.
         """
         if self._plan is None:
             return None
@@ -232,10 +232,10 @@ class RealTimeQueue(_Plan):
 
 
 class EnsembleQueue(ChunkQueue):
-    """Executes the weighted mean of what all chunks say of a tick, and asks for one at each tick.
+    """Executes the weighted mean of all chunks' targets for a tick; requests one at each tick.
 
-    The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section
-    IV of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
+    The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section IV
+    of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
     """
 
     STATE = ("_chunks",)
@@ -245,7 +245,7 @@ class EnsembleQueue(ChunkQueue):
     def __init__(self, size: int, coefficient: float) -> None:
         """Prepare for chunks of this size."""
         self.memory = size
-        # From the heaviest on, which is 1: none overflows, and they are never all 0.
+        # From the largest weight, which is 1, down: none overflows, and they are never all 0.
         self._weights: F64 = np.exp(-abs(coefficient) * np.arange(size, dtype=np.float64))
         self._oldest_first = coefficient >= 0.0
         self._chunks = deque[tuple[int, F64]](maxlen=size)
@@ -255,36 +255,36 @@ class EnsembleQueue(ChunkQueue):
         self._chunks.clear()
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Let the chunk take part."""
+        """Add the chunk to the ensemble."""
         self._chunks.append((first_tick, chunk))
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return that it does."""
+        """Return true."""
         return True
 
     def target(self, tick: int) -> F64 | None:
-        """Return the mean."""
+        """Return the weighted mean."""
         said = [chunk[tick - first] for first, chunk in self._chunks if tick - first < len(chunk)]
         if not said:
             return None
         weights = self._weights[: len(said)]
         weights = weights if self._oldest_first else weights[::-1]
-        # Sums in the order of the chunks, as the native core adds them.
+        # Sums in the order of the chunks, as in the native core.
         sums = np.cumsum(weights[:, np.newaxis] * said, axis=0)[-1]
         mean: F64 = sums / np.cumsum(weights)[-1]
         return mean
 
     def left(self, tick: int) -> int:
-        """Return how many steps from this tick on a chunk says something of."""
+        """Return the number of steps from this tick on that a chunk has a target for."""
         return max((0, *(first + len(chunk) - tick for first, chunk in self._chunks)))
 
 
 _EARLY = 0.25
-"""Share of a period by which a tick may come early; it may come late by the rest."""
+"""Share of a period by which a tick may be early; it may be late by the rest."""
 
 
 class TickCounter(Stateful):
-    """Finds the tick of a time, with jitter and after ticks that were left out.
+    """Numbers the ticks by time, despite jitter and skipped ticks.
 
     Late ticks are common and early ones are not, so the earliest phase seen is the true one.
     """
@@ -292,16 +292,16 @@ class TickCounter(Stateful):
     STATE = ("_start_ns",)
 
     def __init__(self, period_ns: int) -> None:
-        """Begin with the next time that is asked for."""
+        """Count from the next requested time."""
         self._period_ns = period_ns
         self.reset()
 
     def reset(self) -> None:
-        """Count the next time that is asked for as 0."""
+        """Number the next requested time 0."""
         self._start_ns: int | None = None
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which no tick passes."""
+        """Exclude a time in which no tick passes."""
         if self._start_ns is not None:
             self._start_ns += duration_ns
 

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real-time chunking: a new chunk is made so that it continues the one that is executed.
+"""Real-time chunking: a new chunk is denoised so that it continues the one being executed.
 
-While a chunk is computed, the robot executes steps of the one before. In each denoising step, the
-velocity is pulled towards those planned steps: wholly for the steps that will have been executed
-when the chunk arrives, less and less for the steps after them (Black et al. 2025, arXiv
-2506.07339). The correction is that of LeRobot, weight x (plan - actions), without the gradient
-through the network that the paper has, so it needs nothing but the graph's answers.
+While a chunk is computed, the robot executes steps of the previous one. In each denoising step, the
+velocity is pulled towards those planned steps: fully for the steps that will have been executed
+when the chunk arrives, and less and less for later ones (Black et al. 2025, arXiv 2506.07339). The
+correction is that of LeRobot, weight x (plan - actions), without the paper's gradient through the
+network, so it needs only the outputs of the graph.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from policy_core.interfaces import F32, F64
 PrefixSchedule = Literal["linear", "exp", "ones", "zeros"]
 PREFIX_SCHEDULES: tuple[str, ...] = get_args(PrefixSchedule)
 _DELAYS = 10
-"""So many inferences count for the next one's delay: one slow one is forgotten after them."""
+"""Number of inferences that determine the next delay; a slow one is forgotten after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedSteps:
-    """What a new chunk continues: targets [steps, actions], rad, the first for its first step.
+    """Steps that a new chunk continues: targets [steps, actions], rad, from its first step on.
 
-    `delay` of them will have been executed when the chunk arrives, those since its observation
-    included.
+    `delay` of them will have been executed when the chunk arrives, including those since its
+    observation.
     """
 
     targets: F64
@@ -54,12 +54,12 @@ class PrefixGuidance:
         """Compute the weight of each row.
 
         Args:
-            planned: Normalised targets [steps, actions], the first for the chunk's first row.
-            delay: How many of them count wholly.
-            rows: Of the chunk.
-            schedule: How the weights fall from 1, at the delay, to 0, at the horizon.
-            horizon: From which row on nothing is pulled; as many as are planned if None.
-            largest_weight: Of the whole correction, near the noise.
+            planned: Normalised targets [steps, actions], from the chunk's first row on.
+            delay: Number of rows with full weight.
+            rows: Rows of the chunk.
+            schedule: Decay of the weights from 1 at the delay to 0 at the horizon.
+            horizon: First row without guidance; the number of planned rows if None.
+            largest_weight: Largest weight of the whole correction, near the noise.
         """
         count = min(len(planned), rows)
         self._planned = np.zeros((rows, planned.shape[1]), np.float32)
@@ -69,16 +69,16 @@ class PrefixGuidance:
         self._largest = largest_weight
 
     def __call__(self, x: F32, velocity: F32, time: float) -> F32:
-        """Return the velocity to take, as `denoising.Guide`."""
+        """Return the velocity to use; see `denoising.Guide`."""
         clean = x - np.float32(time) * velocity
         pull = (self._planned - clean) * self._weights
         return velocity - guidance_weight(time, self._largest) * pull
 
 
 def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int) -> F32:
-    """Return how much each row [rows] is pulled: 1 before `delay`, 0 from `horizon` on.
+    """Return the guidance weight of each row [rows]: 1 before `delay`, 0 from `horizon` on.
 
-    Between them linear falls evenly, exp faster, ones not at all, and zeros is 0 at once.
+    In between, linear decays evenly, exp faster, ones not at all, and zeros is 0 at once.
     """
     row, start, end = np.arange(rows), min(delay, horizon), min(horizon, rows)
     if schedule == "zeros":
@@ -95,7 +95,7 @@ def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int
 
 
 def guidance_weight(time: float, largest: float) -> np.float32:
-    """Return the weight of the correction at a time, 1 is noise; it is least in the middle."""
+    """Return the weight of the correction at a time (1 is noise); it is smallest in the middle."""
     done = np.float32(1.0 - time)
     if done <= 0:
         return np.float32(largest)
@@ -104,21 +104,21 @@ def guidance_weight(time: float, largest: float) -> np.float32:
 
 
 class ExecutedDelay(Stateful):
-    """How many steps are executed between an observation and its chunk, as it was lately."""
+    """Recent number of steps executed between an observation and its chunk."""
 
     STATE = ("_lately",)
     PLAN = ("_expected",)
 
     def __init__(self, expected: int) -> None:
-        """Expect so many until a chunk has come while steps were executed."""
+        """Expect this many until a chunk has arrived during execution."""
         self._expected = expected
         self._lately = deque[int](maxlen=_DELAYS)
 
     def add(self, steps: int) -> None:
-        """Note how many were executed for a chunk that came."""
+        """Add the number of steps executed before a chunk arrived."""
         self._lately.append(steps)
 
     @property
     def steps(self) -> int:
-        """The most of lately: with fewer, what was executed already would be changed."""
+        """The recent maximum: with fewer, steps that are already executed would change."""
         return max(self._lately, default=self._expected)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How chunks are executed: what an operator may choose."""
+"""Settings of chunk execution that an operator may choose."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,46 +16,46 @@ _LONGEST_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSettings:
-    """How chunks are executed; see docs/act.md."""
+    """Settings of chunk execution; see docs/act.md."""
 
     mode: ChunkMode = "asynchronous"
     steps: int | None = None
-    """How many steps of a chunk are executed at most; None: as many as the contract says."""
+    """Most steps of a chunk that are executed; None for the contract's value."""
     refill_threshold: float = 0.5
-    """asynchronous, rtc: the next chunk is asked for once less than this share of the steps is
-    left."""
+    """asynchronous, rtc: remaining share of the steps below which the next chunk is requested."""
     fade_s: float = 0.2
-    """asynchronous: time over which the old chunk's targets become the new one's."""
+    """asynchronous: time over which the new chunk's targets replace the old one's."""
     realign: bool = False
     """asynchronous: shift a new chunk so that it begins at the last command."""
     ensemble_coeff: float | None = None
     """ensemble: coefficient of the weights; None: the contract's."""
     prefix_schedule: PrefixSchedule = "linear"
-    """rtc: how the weight of the planned steps falls, from the delay to the horizon."""
+    """rtc: decay of the weight of the planned steps, from the delay to the horizon."""
     execution_horizon: int | None = None
-    """rtc: step of a new chunk from which on it is free; None: as many as are planned."""
+    """rtc: first unguided step of a new chunk; None for the number of planned steps."""
     max_guidance_weight: float = 10.0
     """rtc: largest weight of the correction."""
     time_budget_s: float | None = None
-    """flow, diffusion: time that a chunk may take; fewer denoising steps than the contract's are
-    made where more would take longer. None: the contract's steps."""
+    """flow, diffusion: time limit of a chunk; the number of denoising steps is reduced to meet it.
+    None for the contract's steps.
+    """
     noise_seed: int = 0
-    """flow, diffusion: of the noise that chunks are made of."""
+    """flow, diffusion: seed of the noise."""
     handover_s: float | None = None
-    """takeover: time over which policy and person are blended into each other; None: no person
-    may take over."""
+    """takeover: blend time between policy and person; None if no person may take over."""
     leader_tolerance_rad: float | None = None
-    """takeover: largest distance of a joint of the leader from the arm's command at which a person
-    gets the arm; None as `handover_s`."""
+    """takeover: largest distance of a leader joint from the arm's command at which a person takes
+    over; None as for `handover_s`.
+    """
     simulated_latency_s: float = 0.0
-    """How long inference takes in simulated time."""
+    """Inference time in simulated time."""
 
 
 def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
-    """Return how many steps of a chunk are executed at most.
+    """Return the most steps of a chunk that are executed.
 
     Raises:
-        PolicyError: A chunk has fewer, or it is not a number of steps.
+        PolicyError: A chunk has fewer steps, or the number is invalid.
     """
     steps = contract.chunk.steps if settings.steps is None else settings.steps
     if not 1 <= steps <= contract.chunk.size:
@@ -89,10 +89,10 @@ def ensemble_coefficient(settings: ChunkSettings, contract: ChunkContract) -> fl
 
 
 def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
-    """Raise PolicyError unless these settings fit this policy.
+    """Raise PolicyError unless these settings match this policy.
 
     Raises:
-        PolicyError: With the first thing that does not fit.
+        PolicyError: With the first mismatch.
     """
     if settings.mode not in CHUNK_MODES:
         raise PolicyError(
@@ -158,15 +158,15 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
 
 
 def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContract) -> None:
-    """Raise PolicyError unless a chunk comes before the steps of the one before are used up.
+    """Raise PolicyError unless a chunk arrives before the previous one's steps run out.
 
     Args:
-        inference_s: How long a chunk takes, as measured.
-        steps: Of a chunk that are executed.
-        contract: States the rate.
+        inference_s: Measured time of a chunk.
+        steps: Executed steps of a chunk.
+        contract: Has the rate.
 
     Raises:
-        PolicyError: It takes as long as the steps, so that there is nothing left to continue.
+        PolicyError: Inference takes as long as the steps, so that nothing is left to continue.
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(
@@ -178,14 +178,14 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
-    """Raise PolicyError unless a chunk for each step, as temporal ensembling needs, is possible.
+    """Raise PolicyError unless inference is fast enough for a chunk per step.
 
     Args:
-        inference_s: How long a chunk takes, decoding and all graphs, as measured.
-        contract: States the rate.
+        inference_s: Measured time of a chunk: decoding and all graphs.
+        contract: Has the rate.
 
     Raises:
-        PolicyError: It takes longer than a period.
+        PolicyError: Inference takes longer than a period.
     """
     period_s = contract.period_ns * 1e-9
     if inference_s > period_s:

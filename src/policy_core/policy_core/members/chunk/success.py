@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the task is done: the signal of success, debounced over the ticks of a run."""
+"""Success detection: the success signal, debounced over the ticks of a run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from policy_core.control.tick import EndStep, RunVerdict, Tick
 from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.worker import SuccessReading
 
-DONE = "the task is done, says the signal of success"
-"""Why a run ended."""
+DONE = "the success signal reports that the task is done"
+"""Reason for the end of a run."""
 
 
 class SuccessWatch:
-    """Whether the task is done, since the run began.
+    """Success state since the run began.
 
-    A reading that is missing or late, so that the steps of its chunk are over, breaks what holds.
+    A missing or late reading, whose chunk's steps have passed, interrupts the signal.
 
     Attributes:
-        done: Whether the signal has come; it stays until the next run begins.
-        probability: Of the newest reading; None without one, and where joints are the source.
+        done: True once the signal has come, until the next run begins.
+        probability: Newest reading; None without one, and if joints are the source.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Turn names into indices, once; `contract` has a signal."""
+        """Resolve names to indices, once; `contract` has a signal."""
         signal = contract.success
         assert signal is not None
         self._signal, self._for_ns = signal, round(signal.for_s * 1e9)
@@ -38,18 +38,18 @@ class SuccessWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything: a run begins."""
+        """Reset for a new run."""
         self.done = False
         self.probability: float | None = None
         self._since_ns: int | None = None
         self._newest_ns: int | None = None
 
     def observe(self, tick: Tick, reading: SuccessReading | None) -> RunVerdict | None:
-        """Look at a tick; return how to end the run, None where it goes on.
+        """Observe a tick; return the verdict to end the run, None if it continues.
 
         Args:
             tick: The tick.
-            reading: The newest of the classifier; None where there is none.
+            reading: Newest reading of the classifier; None without one.
         """
         if tick.mode not in (Mode.RUN, Mode.HOLD):
             return None
@@ -69,11 +69,11 @@ class SuccessWatch:
 
     @property
     def verdict(self) -> RunVerdict | None:
-        """How to end the run; None where it goes on."""
+        """Verdict that ends the run; None if it continues."""
         return RunVerdict(EndStep.DAMP, DONE) if self.done and self._signal.then == "end" else None
 
     def see(self, time_ns: int, *, holds: bool) -> None:
-        """Take whether the source says so at a time, in the order of time."""
+        """Add the source's state at a time; times must increase."""
         newest_ns, self._newest_ns = self._newest_ns, time_ns
         if not holds:
             self._since_ns = None
@@ -86,5 +86,5 @@ class SuccessWatch:
 
 
 def success_watch(contract: ChunkContract) -> SuccessWatch | None:
-    """Return what watches the signal of a policy; None where it has none."""
+    """Return the watch of a policy's success signal; None if it has none."""
     return None if contract.success is None else SuccessWatch(contract)

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A person takes over from a chunk policy with a leader arm, and hands back to it.
+"""Takeover: a person takes over from a chunk policy with a leader arm, and hands back to it.
 
-The person's targets go where the policy's go: through the bounds of `ChunkCommand` and of the
-guard. Neither begins with a jump: the arm rests until the leader matches it, for as long at least
-as a leader with motors is commanded to rest. Then its target goes from the last command to the
-leader's pose over the handover time. On the way back the policy begins with a new chunk, from what
-is observed then, and is blended in over the same time.
+The person's targets pass the same limits as the policy's: those of `ChunkCommand` and of the guard.
+Neither handover begins with a jump. The arm rests until the leader matches it, at least for as long
+as a motorised leader is commanded to rest. Then the target moves from the last command to the
+leader's pose over the handover time. On the way back, the policy begins with a new chunk from a new
+observation, and is blended in over the same time.
 """
 
 from __future__ import annotations
@@ -34,33 +34,35 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
 TAKE_OVER, HAND_BACK = "take_over", "hand_back"
-"""Requests, as a recording names them."""
+"""Request names in recordings."""
 _WITHIN_BOUNDS = 0.999
-"""Share of the guard's bounds that a person gets: rounding never makes the guard act."""
+"""Share of the guard's limits for a person, so that rounding never triggers the guard."""
 _LEADER_RADPS = 1.0
-"""Speed at which a leader with motors goes to the arm, and follows it, at most."""
+"""Largest speed of a motorised leader moving to the arm and following it."""
 _RESTS_TICKS = 10
-"""So long a leader is commanded to rest when a takeover begins, and when it speaks again, before it
-moves or is limp: a driver that has stopped following asks for that."""
+"""Ticks for which a leader is commanded to rest when a takeover begins, and when its messages
+resume, before it moves or goes limp: a driver that has stopped following requires this.
+"""
 
 _HAND_RADPS = 7.5
-"""What a hand moves a joint of a leader by; `JointCheck` allows twice that."""
+"""Speed of a leader joint moved by hand; `JointCheck` allows twice as much."""
 _BEYOND_ARM_RAD = 1.0
-"""So much further than the arm a leader may turn; `JointCheck` allows 0.5 rad more."""
+"""Distance by which a leader may turn further than the arm; `JointCheck` allows 0.5 rad more."""
 _STILL_S = 5.0
-"""After so long without the smallest change, a leader that is elsewhere at once did not get there
-in a hand: its driver repeated an old pose under new stamps."""
+"""After this long without any change, a leader that suddenly appears elsewhere was not moved by
+hand: its driver repeated an old pose with new stamps.
+"""
 
 
 class Driver(Enum):
-    """Who decides on the arm's targets in RUN."""
+    """Source of the arm's targets in RUN."""
 
     POLICY = "policy"
     HANDOVER = "handover"
     """Neither policy nor person: the arm rests until the leader matches it."""
     PERSON = "person"
     RETURN = "return"
-    """The policy, which is blended in from what the person commanded last."""
+    """The policy, blended in from the person's last command."""
 
 
 class PersonTakeover(Stateful):
@@ -70,16 +72,16 @@ class PersonTakeover(Stateful):
     from any thread.
 
     Attributes:
-        driver: Who decides on the targets.
-        off_rad: How far the leader was from the last command in the newest tick of a handover, by
-            action [actions]; what has to become smaller than the tolerance.
-        begins, change: As of `Policy`.
+        driver: Source of the targets.
+        off_rad: Distance of the leader from the last command in the newest tick of a handover, by
+            action [actions]; must fall below the tolerance.
+        begins, change: As in `Policy`.
         policy: Drives until a person takes over.
         leader: The input with the leader's pose.
-        joint_names: Of the arm and of its leader.
-        joints: Those of the actions.
-        tolerance_rad: Largest distance of a joint of the leader from the arm's command at which a
-            person gets the arm.
+        joint_names: Joints of the arm and of its leader.
+        joints: Names of the joints of the action.
+        tolerance_rad: Largest distance of a leader joint from the arm's command at which a person
+            takes over.
     """
 
     STATE = (
@@ -123,17 +125,15 @@ class PersonTakeover(Stateful):
         """Let the policy drive.
 
         Args:
-            contract: Of the policy.
+            contract: Contract of the policy.
             policy: Drives until a person takes over.
-        leader: The input with the leader's pose.
             state: Has `joint_pos` and `LEADER_POS` [joints], rad.
-            leader: Age of the leader's pose; older than the time-out of the state it counts as
-                lost.
-            limits: In force.
-            clock: That of the ticks.
-            handover_s: Time in which one who drives is blended into the other.
-            tolerance_rad: Largest distance of a joint of the leader from the arm's command at which
-                a person gets the arm.
+            leader: Age of the leader's pose; beyond the state time-out the leader counts as lost.
+            limits: Limits in force.
+            clock: Clock of the ticks.
+            handover_s: Blend time between one driver and the next.
+            tolerance_rad: Largest distance of a leader joint from the arm's command at which a
+                person takes over.
         """
         self.action: ChunkCommand = policy.action
         self.tolerance_rad = float(tolerance_rad)
@@ -143,7 +143,7 @@ class PersonTakeover(Stateful):
         self.joints = contract.action.joints
         self._places = [names.index(name) for name in self.joints]
         self._joint_pos, self._leader_pos = state["joint_pos"], state[LEADER_POS]
-        # Finite before the first message: whether one came, the input says.
+        # Finite before the first message; the input records if one has arrived.
         self._leader_pos[:] = contract.stand.position
         self._reach = _leader_reach(contract.joints)
         self._check = JointCheck(
@@ -165,24 +165,24 @@ class PersonTakeover(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """What executes chunks, as of a member of a set."""
+        """The part that executes chunks, as for a member of a set."""
         return self.policy
 
     @property
     def person_drives(self) -> bool:
-        """Whether the targets are the person's."""
+        """True if the targets come from the person."""
         return self.driver is Driver.PERSON
 
     @property
     def awaits_leader(self) -> str:
-        """Which joints of the leader are too far from the arm, or that it is still, for a person.
+        """Message about leader joints too far from the arm, or about a leader that is still.
 
-        Empty where neither is so.
+        Empty if neither applies.
         """
         if self.driver is Driver.PERSON and self._still_s > _STILL_S:
             return (
-                f"the leader has not moved for {self._still_s:.0f} s, and neither does the arm; if "
-                "a hand moves it, its driver is frozen"
+                f"the leader has not moved for {self._still_s:.0f} s, and neither has the arm; if "
+                "a person is moving it, its driver is frozen"
             )
         if self.driver is not Driver.HANDOVER:
             return ""
@@ -199,7 +199,7 @@ class PersonTakeover(Stateful):
         )
 
     def leader_problem(self, now_ns: int) -> str:
-        """Return why the leader's pose is not known; empty where it is."""
+        """Return why the leader's pose is unknown; empty if it is known."""
         age_ns = self.leader.age_ns(now_ns)
         if age_ns is not None and age_ns <= self._timeout_ns:
             return ""
@@ -209,23 +209,23 @@ class PersonTakeover(Stateful):
         return words.LEADER_SILENT.format(input=why, limit=self._timeout_ns * 1e-6)
 
     def leader_pose(self, now_ns: int) -> F64 | None:
-        """Return the leader's pose [joints], rad; None where it is not known or cannot be one.
+        """Return the leader's pose [joints], rad; None if it is unknown or impossible.
 
-        A leader with motors that reports degrees would be sent to where no joint reaches.
+        Otherwise a motorised leader that reports degrees would be sent beyond its joint range.
         """
         reach, pose = self._reach, self._leader_pos
         within = (reach.position_min <= pose) & (pose <= reach.position_max)
         return pose if within.all() and not self.leader_problem(now_ns) else None
 
     def take_over(self, mode: Mode) -> None:
-        """Let the arm rest now, and follow the leader once that matches.
+        """Stop the arm now, and follow the leader once it matches.
 
         Args:
-            mode: Of the controller.
+            mode: Mode of the controller.
 
         Raises:
-            RefusedError: The policy does not run, a person has taken over already, or the leader's
-                pose is not known.
+            RefusedError: The policy does not run, a person has already taken over, or the leader's
+                pose is unknown.
         """
         _require_running(TAKE_OVER, mode)
         if self.driver in (Driver.HANDOVER, Driver.PERSON):
@@ -235,17 +235,17 @@ class PersonTakeover(Stateful):
             )
         now_ns = self._clock()
         if problem := self.leader_problem(now_ns):
-            raise RefusedError(f"{TAKE_OVER} refused: {problem}; is the leader arm's node alive?")
+            raise RefusedError(f"{TAKE_OVER} refused: {problem}; is the leader arm's node running?")
         if problem := self._begin_judging(now_ns):
             raise RefusedError(f"{TAKE_OVER} refused: {problem}")
         self._seen[:], self._still_ticks = self._leader_pos, 0
         self._begin(Driver.HANDOVER, words.TAKES_OVER)
 
     def hand_back(self, mode: Mode) -> None:
-        """Let the policy drive again, with a new chunk from what is observed then.
+        """Let the policy drive again, with a new chunk from a new observation.
 
         Args:
-            mode: Of the controller.
+            mode: Mode of the controller.
 
         Raises:
             RefusedError: The policy does not run, or no person has taken over from it.
@@ -263,7 +263,7 @@ class PersonTakeover(Stateful):
         self.policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Leave out a time in which the arm was held; after it a leader has to match again."""
+        """Exclude a time in which the arm was held; afterwards a leader must match again."""
         self.policy.pause(duration_ns)
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
@@ -275,7 +275,7 @@ class PersonTakeover(Stateful):
 
         Raises:
             NoTargetError: The policy has no target, or the leader has dropped out.
-            BackendError: The policy has none, because a runtime failed.
+            BackendError: The policy has no target, because a runtime failed.
         """
         policy, self.begins = self.policy, not self._ran
         if self.driver in (Driver.POLICY, Driver.RETURN):
@@ -313,7 +313,7 @@ class PersonTakeover(Stateful):
         return self.action.command
 
     def _begin(self, driver: Driver, change: str) -> None:
-        """Let another driver decide from here: what the policy has planned is void."""
+        """Switch to another driver; this discards the policy's plan."""
         command = self.action.command.copy()
         self.policy.reset()
         self.action.command[:] = command
@@ -328,16 +328,17 @@ class PersonTakeover(Stateful):
         self.off_rad = self._leader_pos[self._places] - self.action.target
 
     def _judged(self, now_ns: int) -> str:
-        """Return why the leader's pose cannot be true; empty where it can."""
+        """Return why the leader's pose is implausible; empty if it is plausible."""
         if now_ns - self._judged_ns > self._timeout_ns:
-            # It was silent, or the arm was held: it has to match again wherever it is.
+            # The leader was silent or the arm was held: the leader must match again, wherever it
+            # is.
             return self._begin_judging(now_ns)
         self._judged_ns = now_ns
         problem = self._check.problem(self._leader_pos, None)
         return words.LEADER.format(leader=self.leader.name, why=problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
-        """Believe the leader's pose, if a leader can have it; else return why not."""
+        """Trust the leader's pose, if it is within a leader's range; else return why not."""
         self._judged_ns = now_ns
         self._check.forget()
         problem = self._check.problem(self._leader_pos, None)
@@ -348,11 +349,11 @@ class PersonTakeover(Stateful):
 
     @property
     def _still_s(self) -> float:
-        """For how long the leader has not moved at all, s."""
+        """Time for which the leader has not moved at all, s."""
         return self._still_ticks / self._rate_hz
 
     def _watch_still(self, leader: F64) -> None:
-        """Let the arm rest where a leader [actions] that was still is elsewhere at once."""
+        """Stop the arm if a leader [actions] that was still suddenly appears elsewhere."""
         if (self._leader_pos == self._seen).all():
             self._still_ticks += 1
             return
@@ -366,15 +367,16 @@ class PersonTakeover(Stateful):
         self._from, self._ticks = self.action.target, 0
 
     def _blended(self, wanted: F64) -> F64:
-        """Return the target of this tick on the way from the last driver's command [actions]."""
+        """Return the target of this tick, blended from the last driver's command [actions]."""
         passed = min(1.0, (self._ticks + 1) / self._blend_ticks)
         share = passed * passed * (3.0 - 2.0 * passed)
         return self._bounded(self._from + share * (wanted - self._from))
 
     def _bounded(self, wanted: F64) -> F64:
-        """Return what is within the guard's bounds of a healthy run [actions].
+        """Return the target within the guard's limits of a healthy run [actions].
 
-        So a quick hand makes the arm lag, and one that pushes the arm moves it: neither is a fault.
+        So with a fast hand the arm lags, and a hand that pushes the arm moves it: neither is a
+        fault.
         """
         command = self.action.command.copy()
         self._bounds.count_from(command)
@@ -384,7 +386,7 @@ class PersonTakeover(Stateful):
 
 
 def _leader_reach(joints: Joints) -> Joints:
-    """Return the limits of the leader: a hand is quicker than the arm, and reaches further."""
+    """Return the limits of the leader: a hand is faster than the arm, and reaches further."""
     return replace(
         joints,
         position_min=joints.position_min - _BEYOND_ARM_RAD,
@@ -394,14 +396,14 @@ def _leader_reach(joints: Joints) -> Joints:
 
 
 class TakeoverRequests:
-    """What a person with a leader arm asks of a chunk policy.
+    """Requests of a person with a leader arm to a chunk policy.
 
     Attributes:
-        person: How a person takes over; None: no person may.
+        person: The takeover; None if no person may take over.
     """
 
     def __init__(self, controller: Controller, person: PersonTakeover | None) -> None:
-        """Ask this controller, and who takes over in it."""
+        """Send requests to this controller and its takeover."""
         self._controller, self.person = controller, person
 
     def take_over(self) -> None:
@@ -423,7 +425,7 @@ class TakeoverRequests:
         controller.request(HAND_BACK, lambda: person.hand_back(controller.mode))
 
     def awaited(self, name: str) -> str:
-        """Return how far the leader, an input, is from the arm, while a person waits for that."""
+        """Return how far the leader, an input, is from the arm while a takeover waits for it."""
         if self.person is None or name != LEADER.name:
             return ""
         return self.person.awaits_leader if self._controller.mode in (Mode.RUN, Mode.HOLD) else ""
@@ -437,14 +439,14 @@ class TakeoverRequests:
 
 
 class LeaderGuide:
-    """What a leader arm with motors is commanded: to the arm, and limp while a person drives.
+    """Commands to a motorised leader arm: move to the arm, and go limp while a person drives.
 
-    Without control over its motors, or without any, a leader does not follow: then a person moves
-    it to the arm.
+    A leader without motors, or without control over them, does not follow: a person moves it to the
+    arm.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Know nothing of the leader yet."""
+        """Start without knowledge of the leader."""
         joints = contract.joints
         self._targets = JointTargets(len(joints.names))
         self._targets.effort_limit[:] = joints.effort_limit
@@ -457,13 +459,13 @@ class LeaderGuide:
     def targets(
         self, mode: Mode, driver: Driver, arm: F64, leader: F64 | None
     ) -> JointTargets | None:
-        """Return what the leader is commanded in this tick; None for nothing.
+        """Return the leader's command for this tick; None for no command.
 
         Args:
-            mode: Of the controller.
-            driver: Who decides on the arm's targets.
+            mode: Mode of the controller.
+            driver: Source of the arm's targets.
             arm: The arm's command [joints], rad.
-            leader: The leader's pose [joints], rad; None where it is not known.
+            leader: The leader's pose [joints], rad; None if unknown.
         """
         targets = self._targets
         if leader is None:

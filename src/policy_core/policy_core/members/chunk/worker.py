@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where inference happens: beside the control loop, or within it in simulated time."""
+"""Execution of inference: beside the control loop, or within it in simulated time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """Asks for the chunk that answers what was sensed."""
+    """Request for the chunk that responds to an observation."""
 
     sensed: Snapshot
     generation: int
-    """Of the run that asks; an outcome for another one is of no use."""
+    """Generation of the requesting run; results for another one are ignored."""
     asked_ns: int
     planned: PlannedSteps | None = None
-    """What the chunk is to continue; None for nothing."""
+    """Steps that the chunk must continue; None for none."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy without images."""
@@ -40,7 +40,7 @@ class Request:
 
     @staticmethod
     def of_saved(saved: Tree) -> Request:
-        """Return what was saved."""
+        """Restore a saved request."""
         planned = saved["planned"]
         return Request(
             sensed=Snapshot.of_saved(saved["sensed"]),
@@ -51,11 +51,11 @@ class Request:
 
 
 class SuccessReading(NamedTuple):
-    """What the classifier said of one observation.
+    """Success probability for one observation.
 
     Attributes:
-        time_ns: Of the observation, on the clock of the ticks.
-        probability: None where there is none: the inference or the classifier failed.
+        time_ns: Time of the observation, on the clock of the ticks.
+        probability: None if the inference or the classifier failed.
     """
 
     time_ns: int
@@ -64,11 +64,11 @@ class SuccessReading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChunkAnswer:
-    """What answers a request.
+    """Response to a request.
 
     Attributes:
         chunk: Targets [steps, actions], rad.
-        success: Probability that the task is done; None where nothing says so.
+        success: Probability that the task is done; None if unknown.
     """
 
     chunk: F64
@@ -80,7 +80,7 @@ Run = Callable[[Request], ChunkAnswer]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """What became of a request: as `ChunkAnswer`, or an error."""
+    """Result of a request: as `ChunkAnswer`, or an error."""
 
     request: Request
     began_ns: int
@@ -95,43 +95,43 @@ class Worker(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet, or an answer was not taken.
+        """True if a request is unanswered or its answer was not collected.
 
-        After `close`: whether a run has not returned, so that its backends cannot be closed.
+        After `close`: true if a run has not returned, so that its backends cannot be closed.
         """
 
     @property
     def alive(self) -> bool:
-        """Whether what is asked for can still be computed."""
+        """True if the worker can still compute requests."""
 
     def ask(self, request: Request) -> None:
-        """Begin, or begin next; a request that has not begun gives way to a newer one."""
+        """Begin now or next; a newer request replaces one that has not begun."""
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next outcome that is there, each once, in the order of the requests."""
+        """Return the next available outcome, each once, in the order of the requests."""
 
     def forget(self) -> None:
-        """Drop the request that has not begun; one that has is finished."""
+        """Drop the request that has not begun; one that has begun is finished."""
 
     def close(self) -> None:
-        """End; the backends may be closed after that, unless the worker is still busy."""
+        """Stop; then the backends may be closed, unless the worker is still busy."""
 
 
 class InlineWorker:
-    """Computes at once, and hands over after a delay of the caller's clock.
+    """Computes at once, and delivers after a delay on the caller's clock.
 
     In simulated time the result is the same on every machine.
     """
 
     def __init__(self, run: Run, delay_ns: int = 0) -> None:
-        """Let inference seem to take this long."""
+        """Simulate this inference time."""
         self._run, self._delay_ns = run, delay_ns
         self._outcomes = deque[Outcome]()
         self._pending: Request | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet, or an answer was not taken."""
+        """True if a request is unanswered or its answer was not collected."""
         return bool(self._outcomes)
 
     @property
@@ -139,7 +139,7 @@ class InlineWorker:
         return True
 
     def ask(self, request: Request) -> None:
-        """Compute now, or, where an outcome is not handed over yet, after that."""
+        """Compute now, or, if an outcome is waiting to be delivered, after that."""
         if self._outcomes:
             self._pending = request
         else:
@@ -156,12 +156,12 @@ class InlineWorker:
         return outcome
 
     def forget(self) -> None:
-        """Drop what has not begun, and what has not ended yet."""
+        """Drop what has not begun or not ended yet."""
         self._outcomes.clear()
         self._pending = None
 
     def close(self) -> None:
-        """End."""
+        """Stop."""
         self.forget()
 
     def _compute(self, request: Request, began_ns: int) -> None:
@@ -179,7 +179,7 @@ class InlineWorker:
 
 
 def computed(run: Run, request: Request, clock: Clock) -> Outcome:
-    """Return what becomes of a request, now."""
+    """Compute a request now, and return its outcome."""
     began_ns = clock()
     chunk, success, found = None, None, None
     try:

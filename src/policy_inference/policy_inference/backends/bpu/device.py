@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the BPU's driver reports, read from the kernel's files.
+"""Load and state of the BPU, from the driver's kernel files.
 
 Files: D-Robotics' manuals, "BPU driver sysfs debugging interface" (rdk_doc) and "Thermal and CPU
 frequency management" (rdk_doc, rdk_s_doc).
@@ -21,7 +21,7 @@ from policy_inference.machine.telemetry import (
 )
 
 CORES = "/sys/devices/system/bpu/bpu[0-9]*"
-# What the device tree or the vendor's own file calls the board; S100P before S100.
+# Board names in the device tree or in the vendor's own file; S100P before S100.
 _MARCHES = {
     "s100p": "nash-m",
     "s100": "nash-e",
@@ -30,11 +30,11 @@ _MARCHES = {
     "ultra": "bayes",
 }
 _X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
-"""RDK X5 has no thermal zone for the BPU; it measures only while the BPU is powered."""
+"""The RDK X5 has no thermal zone for the BPU; this sensor works only while the BPU is powered."""
 
 
 def read_bpu(machine: Machine) -> Mapping[str, str]:
-    """Return load of the busiest core, clock and temperature; what cannot be read is left out."""
+    """Return load of the busiest core, clock and temperature; unreadable values are left out."""
     loads = [machine.number(core / "ratio") for core in machine.glob(CORES)]
     known = [load for load in loads if load is not None]
     found = {"bpu_load_percent": f"{max(known):.0f}"} if known else {}
@@ -58,7 +58,7 @@ def bpu_clock(machine: Machine) -> DeviceClock | None:
 
 
 def board_march(machine: Machine) -> str | None:
-    """Return which models the board runs, as the compilers name it; None on another machine."""
+    """Return the architecture of the board's BPU, as compilers name it; None on other machines."""
     names = " ".join(
         machine.text(file) or ""
         for file in ("/proc/device-tree/model", "/sys/class/boardinfo/soc_name")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Examines whether this board can run models on its BPU; opens no device."""
+"""Checks that this board can run models on its BPU; opens no device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_inference.machine.telemetry import clock_finding
 
 
 def examine_bpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
-    """Yield the findings, those without which nothing runs first."""
+    """Yield the findings, required parts first."""
     march = board_march(machine)
     yield _board(march)
     if artifact is not None and march is not None:
@@ -35,7 +35,7 @@ def _board(march: str | None) -> Finding:
     if march is None:
         return Finding.error(
             "board",
-            "not one with a BPU that is known",
+            "no known board with a BPU",
             "run it on an RDK X5, Ultra, S100, S100P or S600",
         )
     return Finding(name="board", found=f"runs models for {march}")
@@ -75,7 +75,7 @@ def _driver(machine: Machine) -> Finding:
 
 
 def _runtime(march: str | None) -> Finding:
-    """Look for the modules; those of S boards are not those of X5, and the older ones run .bin."""
+    """Check the modules; those of S boards differ from those of X5, and the older ones run .bin."""
     there = [name for name in (HBM_RUNTIME, *PACKAGES) if module_found(name)]
     if not there or ((march or "").startswith("nash") and HBM_RUNTIME not in there):
         found = ", ".join(there) or f"neither {HBM_RUNTIME} nor {PYEASY_DNN}"

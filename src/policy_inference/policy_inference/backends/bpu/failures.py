@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the vendor's words mean, and what to do about it."""
+"""Explanations and remedies for the vendor's messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = (
 MARCHES = "RDK X5: bayes-e, RDK Ultra: bayes, S100: nash-e, S100P: nash-m, S600: nash-p"
 _NO_MEMORY = "the memory of the BPU is used up: close other models and programs that use it"
 
-# The first that matches counts.
+# The first match applies.
 _MEANINGS = (
     (
         r"Incompatible Platform",
@@ -23,7 +23,7 @@ _MEANINGS = (
     ),
     (
         r"Missing Horizon runtime libraries",
-        f"the Python package is there and the libraries below it are not; {INSTALL}",
+        f"the Python package is installed but its libraries are missing; {INSTALL}",
     ),
     (
         r"libpython3[.0-9]*\S*: cannot open shared object",
@@ -32,7 +32,7 @@ _MEANINGS = (
     ),
     (
         r"cannot open shared object file|invalid ELF header|wrong ELF class",
-        f"its libraries are those of a board, and not here; {INSTALL}",
+        f"its libraries exist on the board only; {INSTALL}",
     ),
     (r"No module named|halted; None in sys.modules", INSTALL),
     (
@@ -51,7 +51,7 @@ _MEANINGS = (
     ),
     (
         r"STATUS_BAD_DATA",
-        "the runtime says so of a damaged file and, more often, when " + _NO_MEMORY,
+        "the runtime reports this for a damaged file and, more often, when " + _NO_MEMORY,
     ),
     (r"MallocCached|[Mm]emory allocation failed|[Ff]ailed to allocate|out of memory", _NO_MEMORY),
     (
@@ -73,12 +73,12 @@ _MEANINGS = (
 def meaning(
     text: str, otherwise: str = "compile it for this board, and copy it again if that does not help"
 ) -> str:
-    """Return what to do about a failure that the vendor describes so; else `otherwise`."""
+    """Return the remedy for a failure with this vendor message; else `otherwise`."""
     return next((remedy for pattern, remedy in _MEANINGS if re.search(pattern, text)), otherwise)
 
 
 def words(error: BaseException, said: str) -> str:
-    """Return what the vendor said, in one line: its exception, and errors that it only wrote."""
+    """Return the vendor's message in one line: its exception, and errors that it only printed."""
     written = [
         line.strip()
         for line in said.splitlines()

@@ -45,10 +45,10 @@ _log = logging.getLogger("policy_inference")
 
 
 class BpuBackend(BpuRuntime):
-    """The runtime releases Python's lock, and pads inputs itself.
+    """The runtime releases the GIL, and pads inputs itself.
 
-    It infers on a thread of its own, where an error of the BPU is an exception that is not caught:
-    that ends the process (as in the vendor's source of 0.1, and its wheel).
+    It infers on a thread of its own, where BPU errors are uncaught exceptions that end the process
+    (as in the vendor's source of 0.1, and its wheel).
     """
 
     package = HBM_RUNTIME
@@ -56,15 +56,15 @@ class BpuBackend(BpuRuntime):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return what is found of board, driver, runtimes and clocks."""
+        """Return findings about board, driver, runtimes and clocks."""
         return list(examine_bpu(machine, artifact))
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BpuRuntime]:
         """Return this class, or that of `pyeasy_dnn`, which runs in a process of its own.
 
-        Only the older runtime's boards lack this one, and they have `.bin` files; where neither
-        is there, opening with this class says what to install.
+        Only boards with the older runtime lack this one, and they use `.bin` files; if neither is
+        installed, opening with this class raises an error with the remedy.
 
         Raises:
             BackendError: The option `runtime` names no runtime.
@@ -116,12 +116,12 @@ class BpuBackend(BpuRuntime):
 
 
 def _is_there(package: str) -> bool:
-    """Whether a package is installed, found without running its code."""
+    """Return true if a package is installed, without running its code."""
     return importlib.util.find_spec(package) is not None
 
 
 def _tensor(name: str, shape: Sequence[int], dtype: Any, quant: Any) -> BpuTensor:
-    # An enum of the vendor's; the stub of one release declares plain integers with names beside.
+    # An enum of the vendor's; the stub of one release declares plain integers with names.
     kind = str(getattr(dtype, "name", dtype)).rpartition(".")[-1]
     if kind not in _DTYPES:
         raise BackendError(
@@ -129,7 +129,7 @@ def _tensor(name: str, shape: Sequence[int], dtype: Any, quant: Any) -> BpuTenso
             f"{kind}; compile the model with featuremap inputs"
         )
     sizes = tuple(map(int, shape))
-    # Floats may carry scales too, which were applied.
+    # Floats may also have scales, which are already applied.
     quantisation = None if kind in _FLOATS else _quantisation(quant)
     return BpuTensor(
         name=name, shape=sizes, memory=sizes, dtype=_DTYPES[kind], quantisation=quantisation

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`hobot_dnn.pyeasy_dnn`: RDK X5 before system 3.5.0, and RDK Ultra.
 
-It keeps Python's lock for a whole inference and never unloads a model, so that it runs in a process
-of its own.
+It holds the GIL for a whole inference and never unloads a model, so it runs in a process of its
+own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CHANNEL_AXES = {"NCHW": 1, "NHWC": 3}
 
 
 class PyeasyBackend(BpuRuntime):
-    """The older runtime, of which there are two packages with the same content."""
+    """The older runtime, available as two packages with the same content."""
 
     holds_gil = True
     package = PYEASY_DNN
@@ -47,7 +47,7 @@ class PyeasyBackend(BpuRuntime):
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
         module = vendor_module(*(f"{package}.{PYEASY_DNN}" for package in PACKAGES))
-        # A list: a text that is given alone loses a reference there, and is freed while in use.
+        # A list: the runtime loses a reference to a single text, which is freed while in use.
         models = module.load([str(file)])
         if not models:
             raise BackendError(
@@ -72,10 +72,10 @@ class PyeasyBackend(BpuRuntime):
         )
 
     def _refuse_bytes_only(self, inputs: Sequence[BpuTensor]) -> None:
-        """Raise where every input would be cast to uint8, as by the first releases for the X5.
+        """Raise if every input would be cast to uint8, as in the first releases for the X5.
 
-        In D-Robotics' source they are those whose tensors have no `validShape`; of the RDK Ultra's
-        that is not known.
+        In D-Robotics' source these are the releases without `validShape`; for the RDK Ultra this is
+        unknown.
         """
         described = hasattr(self._model.inputs[0].properties, "validShape")
         if described or self._target == "bayes" or {t.dtype for t in inputs} <= {"uint8"}:
@@ -93,7 +93,7 @@ class PyeasyBackend(BpuRuntime):
     def _infer(self) -> Sequence[Any]:
         outputs = self._model.forward(self._argument, **self._scheduling)
         if outputs is None:
-            raise RuntimeError("forward gave None")
+            raise RuntimeError("forward returned None")
         return [output.buffer for output in outputs]
 
     def _close(self) -> None:
@@ -108,7 +108,7 @@ def _tensor(described: Any) -> BpuTensor:
             f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
             f"{dtype}; compile the model with featuremap inputs"
         )
-    # Where a release describes neither padding nor scales, there are none.
+    # Releases that describe neither padding nor scales have none.
     shape = tuple(map(int, getattr(properties, "validShape", properties.shape)))
     memory = tuple(map(int, getattr(properties, "alignedShape", shape)))
     scales = getattr(properties, "scale_data", None)
@@ -129,13 +129,13 @@ def _quantisation(
     if dtype.startswith("float") or not scale.size:
         return None
     axis = _CHANNEL_AXES.get(layout, len(shape) - 1)
-    # Memory of padded channels has scales too.
+    # Padded channels in memory have scales too.
     scale = scale if scale.size == 1 else scale[: shape[axis]]
     return Quantisation(scale=scale, zero_point=scale * 0, axis=axis)
 
 
 def _release(package: str) -> str:
-    """Return name and version; the one in the board's image carries none."""
+    """Return name and version; the package in the board's image has no version."""
     distribution = package.replace("_", "-")
     version = installed_version(distribution)
     return f"{distribution} {version}" if version else f"{package} of the board's system"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What both runtimes of the BPU have in common: file, options, errors, the way of the arrays."""
+"""Common parts of both BPU runtimes: file, options, errors, array transfer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from policy_inference.machine.machine import Machine
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
 FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _NUMBERS = {"core": 3, "priority": 255}
-"""Options that are numbers, and the last of each."""
+"""Numeric options, with the largest value of each."""
 _LOOK = "look at what the runtime printed, and at `dmesg`"
 
 
@@ -40,7 +40,7 @@ class BpuRuntime(BackendBase):
         "priority": f"0 to {_NUMBERS['priority']}, the highest; without it, the runtime's default",
     }
     package: str
-    """Of the runtime, as messages name it."""
+    """Name of the runtime's package for messages."""
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ class BpuRuntime(BackendBase):
         return read_bpu(machine)
 
     def hides_nan(self) -> bool:
-        """Return True: a BPU computes in integers, whatever its tensors are."""
+        """Return True: a BPU computes in integers, whatever its tensor types are."""
         return True
 
     @classmethod
@@ -85,7 +85,7 @@ class BpuRuntime(BackendBase):
         self._connect(
             {tensor.name: copy for tensor, copy in zip(inputs, self._input_copies, strict=True)}
         )
-        # Another march is found only now, and said only on the terminal.
+        # A mismatched architecture shows only now, and only on the terminal.
         with self._failures(f"{self._file}: expected a model that {self.package} runs"):
             self._run_once()
 
@@ -94,7 +94,7 @@ class BpuRuntime(BackendBase):
             self._run_once()
         except BackendError:
             raise
-        except Exception as error:  # the runtimes' exceptions share no other base
+        except Exception as error:  # the runtimes' exceptions have no other common base
             text = words(error, "")
             raise BackendError(f"bpu: {self.package}: {text}; {meaning(text, _LOOK)}") from error
 
@@ -106,18 +106,18 @@ class BpuRuntime(BackendBase):
 
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Turn what the runtime raises and writes into one error."""
+        """Convert what the runtime raises and prints to one error."""
         with capture_native_output("bpu") as said:
             try:
                 yield
             except BackendError:
                 raise
-            except Exception as error:  # the runtimes' exceptions share no other base
+            except Exception as error:  # the runtimes' exceptions have no other common base
                 text = words(error, said())
                 raise BackendError(f"{what}, found: {text}; {meaning(text)}") from error
 
     def _chosen(self, models: Sequence[str]) -> int:
-        """Return the place of the model in the file."""
+        """Return the index of the model in the file."""
         given = self._given.get("model")
         if given in models:
             return models.index(given)
@@ -132,22 +132,22 @@ class BpuRuntime(BackendBase):
     def _load(
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
-        """Load the file and describe it; failures of the runtime need not be caught."""
+        """Load the file and describe it; errors of the runtime need not be caught."""
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Prepare the argument of all runs, from the arrays of the inputs."""
+        """Prepare the argument of all runs from the input arrays."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:
-        """Run once, and return the runtime's own outputs in the model's order."""
+        """Run once; return the runtime's own outputs in the model's order."""
 
 
 def vendor_module(*names: str) -> Any:
-    """Import the first of some modules that is there.
+    """Import the first available module.
 
     Raises:
-        BackendError: None is, or the libraries below it are missing.
+        BackendError: No module is installed, or its libraries are missing.
     """
     found = list[str]()
     for name in names:
@@ -160,20 +160,20 @@ def vendor_module(*names: str) -> Any:
 
 
 def version(of: Any) -> str:
-    """Return a version that is a text in some releases and a method in others."""
+    """Return a version, which is a text in some releases and a method in others."""
     value: str | Callable[[], str] = of.version
     return str(value() if callable(value) else value)
 
 
 def _check_file(file: Path, target: str | None) -> None:
-    """Raise where the file cannot be right, before the runtime sees it."""
+    """Raise for a file that cannot be right, before the runtime opens it."""
     if not file.is_file():
         raise BackendError(f"{file}: expected a model, found nothing; copy it again")
     family = FAMILIES.get(file.suffix)
     if family is None:
         raise BackendError(
             f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
-            "; the runtimes tell them by their names"
+            "; the runtimes recognise them by name"
         )
     if target is not None and not target.startswith(family):
         raise BackendError(

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model's tensors as a BPU runtime describes them, and the way between them and our arrays.
+"""Tensors as a BPU runtime describes them, and their conversion from and to our arrays.
 
-Featuremaps have four axes, and may be quantised, padded in memory, or have their channels last. All
-that is worked out once, when the model is opened; a run only copies.
+Feature maps have four axes, and may be quantised, padded in memory, or channels-last. All this is
+resolved once, when the model is opened; a run only copies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Quantisation:
         """Return scale and zero point for arrays of this shape.
 
         Raises:
-            BackendError: They have another size than the axis.
+            BackendError: Their size differs from that of the axis.
         """
         if self.scale.size == 1:
             return self.scale.reshape(()), self.zero_point.reshape(())
@@ -51,12 +51,12 @@ class BpuTensor:
     """An input or output, as the runtime describes it.
 
     Attributes:
-        name: Of the tensor.
-        shape: Sizes that count.
-        memory: Sizes in memory, at least those; what is beyond them is padding.
+        name: Name of the tensor.
+        shape: Valid shape.
+        memory: Shape in memory, which may include padding.
         dtype: Numpy name.
-        layout: `NCHW`, `NHWC`, or empty where the runtime does not say.
-        quantisation: Of an integer tensor that stands for real numbers.
+        layout: `NCHW`, `NHWC`, or empty if unknown.
+        quantisation: Quantisation of an integer tensor that represents real numbers.
     """
 
     name: str
@@ -67,7 +67,7 @@ class BpuTensor:
     quantisation: Quantisation | None = None
 
     def spec(self, wanted: TensorSpec | None) -> TensorSpec:
-        """Return it as its user sees it: as `wanted`, where the way between them is known."""
+        """Return its specification for the user: `wanted`, if the conversion is known."""
         shape, dtype = self.shape, self.dtype
         while len(shape) > 2 and shape[-1] == 1:
             shape = shape[:-1]
@@ -79,14 +79,14 @@ class BpuTensor:
         return TensorSpec(name=self.name, shape=shape, dtype=dtype)
 
     def view(self, array: Tensor) -> Tensor:
-        """Return an array of ours, contiguous and of a shape that fits, with the tensor's axes."""
+        """Return a contiguous array of matching shape as a view with the tensor's axes."""
         axes = self._axes(array.shape)
         assert axes is not None
         ones = (1,) * (len(self.shape) - array.ndim)
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return where each axis comes from in `shape`, with ones behind it; None: it differs."""
+        """Return the source of each axis in `shape`, padded with ones; None if they differ."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
@@ -96,12 +96,12 @@ class BpuTensor:
 
     @property
     def valid(self) -> tuple[slice, ...]:
-        """What counts of an array in memory."""
+        """Slices of the valid part of an array in memory."""
         return tuple(slice(size) for size in self.shape)
 
 
 class InputCopy:
-    """Brings an array of ours into `array`, which the runtime takes."""
+    """Copies one of our arrays into `array`, the runtime's input."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
         source = tensor.view(ours)
@@ -119,7 +119,7 @@ class InputCopy:
             )
 
     def update(self) -> None:
-        """Bring over what is in our array now, which is finite."""
+        """Copy the present content of our array, which is finite."""
         if self._same:
             return
         if self._quantised is None:
@@ -134,7 +134,7 @@ class InputCopy:
 
 
 class OutputCopy:
-    """Brings an array that the runtime returned into one of ours."""
+    """Copies an array from the runtime into one of ours."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
         self._name, self._ours, self._valid = tensor.name, tensor.view(ours), tensor.valid
@@ -144,10 +144,10 @@ class OutputCopy:
         )
 
     def __call__(self, array: npt.NDArray[np.generic]) -> None:
-        """Copy what counts, as real numbers.
+        """Copy the valid part, as real numbers.
 
         Raises:
-            BackendError: It is another array than the model's description promises.
+            BackendError: The array differs from the model's description.
         """
         if array.shape not in self._shapes or array.dtype != self._dtype:
             array = self._with_axes(array)
@@ -160,7 +160,7 @@ class OutputCopy:
         np.multiply(self._ours, scale, out=self._ours, casting="same_kind")
 
     def _with_axes(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return an array with the described shape, where it lacks or adds axes of one only."""
+        """Return the array in the described shape; it may differ by axes of size one only."""
         shape = self._shapes[0]
         alike = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
         if not alike or array.dtype != self._dtype:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all models on other machines share: deadlines, the proof at every connect, reconnecting.
+"""Common parts of remote models: deadlines, verification at every connect, reconnection.
 
-No run waits for a connection. A run without one fails at once, and a thread beside it connects
-again, with growing pauses; what it finds is proven before the next run may use it.
+No run waits for a connection. A run without one fails at once, while a separate thread reconnects
+with increasing pauses; each new connection is verified before a run uses it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from policy_store.hosts import is_loopback
 
 CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-"""Between two attempts to connect."""
+"""Pauses between two attempts to connect."""
 MOST_LATE = 5
-"""Answers in a row; then the server is taken for one that hangs."""
+"""Late answers in a row after which the server counts as hanging."""
 _BUDGET_RUNS, _BUDGET_S = 20, 2.0
 _BLOCKING_S = 0.1
-"""A shorter deadline is that of a policy which is asked in each tick."""
+"""Below this deadline, the policy runs in each tick."""
 _LARGEST_SECRET_BYTES = 1 << 16
 _log = logging.getLogger("policy_inference")
 Arrays = Mapping[str, Tensor]
@@ -41,18 +41,18 @@ class LateError(BackendError):
 
 
 class LostError(BackendError):
-    """The connection cannot be used any more: it ended, or what is there is not to be trusted."""
+    """The connection can no longer be used: it ended, or the server is not trusted."""
 
 
 class ServerConnection(ABC):
     """A connection to a server; it is used by one thread at a time.
 
     Attributes:
-        inputs: Tensors that the server takes; -1: an open axis.
-        outputs: Tensors that it answers.
-        details: What the server reports about itself.
-        lost: Why it has ended; empty while it has not.
-        survives_late: Whether another request may follow one that was not answered in time.
+        inputs: Input tensors of the server; -1 for a dynamic axis.
+        outputs: Output tensors of the server.
+        details: Details that the server reports.
+        lost: Reason why it has ended; empty while it is alive.
+        survives_late: True if another request may follow one that was not answered in time.
     """
 
     inputs: Sequence[TensorSpec] = ()
@@ -66,27 +66,27 @@ class ServerConnection(ABC):
         """Write the answer to `inputs` into `outputs`.
 
         Raises:
-            LateError: It did not come within that time.
-            LostError: The connection ended, or the answer is not to this request.
+            LateError: No answer arrived within that time.
+            LostError: The connection ended, or the answer belongs to another request.
             BackendError: The server refused the request, or failed.
         """
 
     @abstractmethod
     def prove(self, inputs: Arrays, outputs: Arrays) -> None:
-        """Ask what is known already; the arrays are overwritten.
+        """Verify the server with known inputs and outputs; the arrays are overwritten.
 
         Raises:
-            BackendError: Something else is served there.
+            BackendError: The server has another model.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End it; any thread may call this, and more than once."""
+        """Close it; any thread may call this, and repeatedly."""
 
 
 @contextmanager
 def texts_shown() -> Iterator[None]:
-    """Raise errors with texts of a server as a terminal may show them, without most of a long one.
+    """Raise errors with server texts shortened and safe to print on a terminal.
 
     Messages go to logs, `~/status` and terminals.
     """
@@ -97,25 +97,26 @@ def texts_shown() -> Iterator[None]:
 
 
 Connect = Callable[[Callable[[ServerConnection], None]], ServerConnection]
-"""Connects, and returns a connection that is not proven yet; is given what to call when one of them
-ends by itself. Raises BackendError."""
+"""Connects, and returns an unverified connection; its argument is called when a connection ends by
+itself. Raises BackendError.
+"""
 
 
 class RemoteLink:
-    """The way to a server: a proven connection, or a thread that tries to get one."""
+    """Link to a server: a verified connection, or a thread that tries to get one."""
 
     def __init__(
         self, where: str, connect: Connect, prove: Callable[[ServerConnection], None]
     ) -> None:
-        """Connect for the first time, and prove nothing yet.
+        """Connect for the first time, without verification.
 
         Args:
-            where: The server, for people.
+            where: Name of the server for messages.
             connect: Connects.
-            prove: Raises BackendError where a connection leads to something else.
+            prove: Raises BackendError if a connection leads to another model.
 
         Raises:
-            BackendError: There is no connection.
+            BackendError: The connection failed.
         """
         self._where, self._connect, self._prove = where, connect, prove
         self._changed, self._is_closed, self._late = threading.Condition(), False, 0
@@ -126,14 +127,14 @@ class RemoteLink:
 
     @property
     def problem(self) -> str:
-        """Why no run can succeed now; empty where one can."""
+        """Reason why runs fail now; empty if they can succeed."""
         return f"no connection to {self._where}: {self._why}" if self._why else ""
 
     def start(self) -> None:
-        """Prove the first connection, and use it.
+        """Verify the first connection, and use it.
 
         Raises:
-            BackendError: Something else is served there.
+            BackendError: The server has another model.
         """
         self._prove(self.first)
         self._use(self.first)
@@ -141,7 +142,7 @@ class RemoteLink:
         self._thread.start()
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        """Ask as `ServerConnection.ask`; without a connection it fails at once."""
+        """Send a request as `ServerConnection.ask`; fails at once without a connection."""
         connection = self._connection
         if connection is None:
             raise LostError(self.problem)
@@ -163,7 +164,7 @@ class RemoteLink:
             self._is_closed = True
             self._changed.notify()
         if self._thread is not None:
-            # It may be connecting; what it gets then it closes.
+            # It may be connecting; then it closes the new connection.
             self._thread.join(CONNECT_WITHIN_S + 1.0)
         for connection in (self.first, self._connection):
             if connection is not None:
@@ -172,7 +173,7 @@ class RemoteLink:
     def _use(self, connection: ServerConnection) -> None:
         with self._changed:
             self._connection, self._why, self._late = connection, "", 0
-        if connection.lost:  # before it was known here
+        if connection.lost:  # before this was known here
             self._lose(connection)
 
     def _lose(self, connection: ServerConnection, why: str = "") -> None:
@@ -221,18 +222,18 @@ class RemoteLink:
 
 
 class RemoteBackend(BackendBase):
-    """A model of another machine, behind a `RemoteLink`.
+    """A model on another machine, behind a `RemoteLink`.
 
     A subclass implements `_prepare` and `_connect`.
     """
 
     is_remote = True
-    warm_up_runs = 1  # the server's business; what it takes is measured when it is opened
+    warm_up_runs = 1  # warm-up is the server's task; its times are measured when it is opened
     _link: RemoteLink | None = None
     _within_s = PROOF_WITHIN_S
-    """For the next run: the first one is part of opening."""
+    """Time limit of the next run: the first one is part of opening."""
     where = ""
-    """The server, for people."""
+    """Name of the server for messages."""
 
     @abstractmethod
     def _prepare(self, file: Path) -> None:
@@ -303,10 +304,10 @@ class RemoteBackend(BackendBase):
         return self._link.first
 
     def _budget(self, link: RemoteLink) -> str:
-        """Measure how long answers take; return it in words.
+        """Measure the answer times; return them in words.
 
         Raises:
-            BackendError: Most answers would come too late.
+            BackendError: Most answers would arrive too late.
         """
         took_s = timed_runs(
             lambda: link.ask(self.inputs, self.outputs, PROOF_WITHIN_S), _BUDGET_RUNS, _BUDGET_S
@@ -331,7 +332,7 @@ class RemoteBackend(BackendBase):
         return f"{text}; deadline {self._deadline_s * 1e3:g} ms"
 
     def _number(self, option: str, default: float) -> float:
-        """Return a positive number that was given as an option."""
+        """Return a positive number from an option."""
         text = self._given.get(option, "")
         try:
             number = float(text) if text else default
@@ -342,11 +343,11 @@ class RemoteBackend(BackendBase):
         return number
 
     def _secret(self, option: str) -> str:
-        """Return the text in a file that an option names, without spaces around it; "" if none."""
+        """Return the text in a file that an option names, stripped; "" without the option."""
         return self._read_option(option).decode("ascii", "replace").strip()
 
     def _read_option(self, option: str) -> bytes:
-        """Return what is in a file that an option names; empty where it names none."""
+        """Return the content of a file that an option names; empty without the option."""
         file = self._given.get(option, "")
         if not file:
             return b""
@@ -358,7 +359,7 @@ class RemoteBackend(BackendBase):
             ) from error
 
     def _require_private(self, host: str, *, is_encrypted: bool, option: str) -> None:
-        """Raise where a secret would go to another machine for all to read."""
+        """Raise if a secret would be sent unencrypted to another machine."""
         if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
                 f"{self.name}: {option}: expected TLS to {host}, since others could read the "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in msgpack, as openpi's servers write them: maps with keys that are bytes; no pickle."""
+"""Arrays in msgpack as openpi's servers write them: maps with byte-string keys; no pickle."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from policy_core.errors import PolicyError
 
 _ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
-"""Numbers; what else numpy knows may hold objects, or be of any size."""
+"""Numeric types; other numpy types may hold objects, or have any size."""
 _MOST_MEMBERS = 4096
-"""Lists and maps of an answer, and values in each of them: arrays are bytes, and count as one map.
+"""Limit on lists and maps of an answer, and on the values in each; arrays are bytes, and count as
+one map.
 
 An empty list is one byte on the way and 64 in memory, made while no other thread runs.
 """
@@ -34,13 +35,13 @@ def packed(value: Any) -> bytes:
 
 
 def unpacked(content: bytes) -> Any:
-    """Return the value that bytes are of; its arrays are read-only.
+    """Return the value encoded in bytes; its arrays are read-only.
 
-    The caller bounds the bytes.
+    The caller limits the number of bytes.
 
     Raises:
-        PolicyError: They are none, an array is not one of numbers, or they are more than 4096 lists
-            and maps, or one of these has more than 4096 values.
+        PolicyError: The bytes are invalid, an array is not numeric, or there are more than 4096
+            lists and maps, or more than 4096 values in one of these.
     """
     import msgpack
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind the Open Inference Protocol: Triton, KServe, OpenVINO Model Server, our service.
 
-grpcio, and not tritonclient: that is a layer over it which brings its own copy of the messages,
-bounds on the versions of both, and nothing that is needed here.
+It uses grpcio rather than tritonclient, a layer on top with its own copy of the messages and
+version limits on both, which adds nothing needed here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _WATCH_ENDS_S = _UNREGISTER_WITHIN_S = 1.0
 
 
 class OipBackend(RemoteBackend):
-    """A model of a server that speaks the Open Inference Protocol over gRPC."""
+    """A model on a server with the Open Inference Protocol over gRPC."""
 
     name = "oip"
     options: Mapping[str, str] = {
@@ -76,7 +76,7 @@ class OipBackend(RemoteBackend):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check names, and what belongs together."""
+        """Check names, and options that depend on each other."""
         super().check_options(given)
         for option in ("tls", "shared_memory"):
             if (found := given.get(option, "no")) not in ("yes", "no"):
@@ -88,7 +88,7 @@ class OipBackend(RemoteBackend):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> list[Finding]:
-        """Return whether the packages are there."""
+        """Check that the packages are installed."""
         try:
             import grpc
 
@@ -139,7 +139,7 @@ class OipBackend(RemoteBackend):
         """Return rows of inputs and outputs.
 
         Raises:
-            BackendError: They are not of the contract's tensors.
+            BackendError: They do not match the contract's tensors.
         """
         for specs, rows in zip(
             self.specs, (self._golden_inputs, self._golden_outputs), strict=True
@@ -154,7 +154,7 @@ class OipBackend(RemoteBackend):
         return self._golden_inputs, self._golden_outputs
 
     def channel(self) -> Any:
-        """Return a gRPC channel, which is not connected yet."""
+        """Return a gRPC channel that is not yet connected."""
         import grpc
 
         largest = max(message_bytes(self.specs[1]), _LARGEST_METADATA)
@@ -164,7 +164,7 @@ class OipBackend(RemoteBackend):
             ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),
             ("grpc.client_idle_timeout_ms", _NEVER_MS),
-            # Otherwise a new channel waits for the end of an old one's pause.
+            # Otherwise a new channel waits until the pause of an old one ends.
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if self._credentials is None:
@@ -214,7 +214,7 @@ class _OipConnection(ServerConnection):
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
         self._number += 1
-        # A new one each time: what a message has held it keeps until it is gone.
+        # A new message each time, since a message keeps the memory of its old content.
         request = self._new_request()
         request.CopyFrom(self._template)
         request.id = f"{self._session}-{self._number}"
@@ -260,16 +260,16 @@ class _OipConnection(ServerConnection):
             self._channel.close()
             return
         self._channel.unsubscribe(self._changed)
-        # The thread in which gRPC watches a channel raises if that is closed; it ends soon now.
+        # gRPC's thread that watches a channel raises if the channel is closed; it ends soon.
         timer = threading.Timer(_WATCH_ENDS_S, self._channel.close)
         timer.daemon = True
         timer.start()
 
     def _look(self) -> None:
-        """Find out what is served.
+        """Check the model that the server has.
 
         Raises:
-            BackendError: It is not what must be served.
+            BackendError: It is not the required model.
         """
         served, classes = self._served, message_classes()
         if not self._call("ServerReady", classes["ServerReadyRequest"](), CONNECT_WITHIN_S).ready:
@@ -295,21 +295,21 @@ class _OipConnection(ServerConnection):
         self.details = {"runtime": found.platform or "unknown", "model": named}
 
     def _check_config(self, request: Any) -> None:
-        """Compare the hash that Triton keeps among a model's parameters, where it does."""
+        """Compare the hash in a model's Triton parameters, if there is one."""
         try:
             parameters = self._call(MODEL_CONFIG, request).config.parameters
         except LostError:
             raise
-        except BackendError:  # the other servers have no such method
+        except BackendError:  # other servers lack this method
             return
         if POLICY_SHA256 in parameters:
             self._check_hash(parameters[POLICY_SHA256].string_value)
 
     def _share(self) -> SharedInputs:
-        """Return memory that the server reads inputs from.
+        """Return memory from which the server reads inputs.
 
         Raises:
-            BackendError: The server cannot do that.
+            BackendError: The server does not support this.
         """
         try:
             memory = SharedInputs(self._backend.specs[0])
@@ -352,7 +352,7 @@ class _OipConnection(ServerConnection):
         raise BackendError(f"{method}: {code.name}: {details}")
 
     def _require_own(self, answer: Any, number: str) -> None:
-        """Raise unless an answer is to this request, and from the model that was proven."""
+        """Raise unless an answer belongs to this request and comes from the verified model."""
         if answer.id != number:
             raise LostError(
                 f"expected the answer to request {number}, found one to {answer.id or 'none'!r}: "
@@ -369,7 +369,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise unless what is served has the hash of the file, or the one that it had before."""
+        """Raise unless the served model has the hash of the file, or its earlier hash."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "
@@ -378,7 +378,7 @@ class _OipConnection(ServerConnection):
         self._sha256 = found
 
     def _changed(self, state: Any) -> None:
-        """Take note that the channel is not connected any more; it would connect by itself."""
+        """Record that the channel has disconnected; it would reconnect by itself."""
         if state is not self._ready and not self._is_closed:
             self.lost = "the connection ended"
             self._lose(self)
@@ -389,7 +389,7 @@ def _bearer(token: str) -> tuple[str, str]:
 
 
 def _difference(found: Tensor, expected: Tensor, all_rows: Tensor) -> float:
-    """Return the largest difference as a share of the largest value; NaN where one is NaN."""
+    """Return the largest difference relative to the largest value; NaN if there is a NaN."""
     largest = max(float(np.abs(all_rows.astype(np.float64)).max(initial=0.0)), 1e-6)
     wrong = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     return float(wrong.max(initial=0.0)) / largest

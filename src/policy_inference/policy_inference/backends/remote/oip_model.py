@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The artifact of the back end `oip`: which model must be served elsewhere, and rows to prove it.
+"""The artifact of the backend `oip`: the model that a server must have, and rows to verify it.
 
 An npz file: `remote`, the bytes of a JSON mapping, and for each tensor `inputs.NAME` and
-`outputs.NAME` [rows, *shape], which the reference model computed.
+`outputs.NAME` [rows, *shape], computed by the reference model.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _REMEDY = "make it with `model_tools compile oip`"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OipModel:
-    """What must be served.
+    """The model that a server must have.
 
     Attributes:
         model: Its name on the server.
-        version: Its version there; empty: whatever the server chooses.
-        sha256: Of the model file, for servers that say what they serve.
-        tolerance: Largest difference of an output from the rows, as a share of the largest value
-            of that output.
-        endpoint: HOST:PORT where the option names none; empty: it must.
+        version: Its version there; empty for the server's choice.
+        sha256: Hash of the model file, for servers that report it.
+        tolerance: Largest difference of an output from the rows, relative to the largest value of
+            that output.
+        endpoint: HOST:PORT if the option is not set; if empty, the option is required.
     """
 
     model: str
@@ -52,13 +52,13 @@ def write_oip_model(
     """Write the file.
 
     Args:
-        file: To write.
-        model: What must be served.
+        file: File to write.
+        model: The model that a server must have.
         inputs: Rows by tensor [rows, *shape].
-        outputs: What the reference answers, likewise.
+        outputs: Outputs of the reference, likewise.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     arrays: dict[str, Any] = {
         _REMOTE: np.frombuffer(json.dumps(asdict(model)).encode(), np.uint8),
@@ -70,10 +70,10 @@ def write_oip_model(
 
 
 def read_oip_model(file: Path) -> tuple[OipModel, dict[str, Tensor], dict[str, Tensor]]:
-    """Return what must be served, and rows of its inputs and outputs by name.
+    """Return the model that a server must have, and rows of its inputs and outputs by name.
 
     Raises:
-        BackendError: It is no such file.
+        BackendError: The file is not such an artifact.
     """
     try:
         arrays = unpacked_arrays(file, read_at_most(file, LARGEST_BYTES), None, LARGEST_BYTES)

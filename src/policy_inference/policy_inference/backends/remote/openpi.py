@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chunk policies behind the websocket protocol of openpi's servers.
 
-Images and state go out, actions come back. The server has tokens and normalisation; the contract
-has no statistics (`identity`). It answers in order and without numbers: after an answer that came
-too late, the next one could be it. So then the connection is closed.
+The client sends images and state, and receives actions. The server handles tokens and
+normalisation, so the contract has no statistics (`identity`). Answers come in order and without
+numbers: after a late answer, the next one could be mistaken for it. So the connection is then
+closed.
 """
 
 from __future__ import annotations
@@ -39,16 +40,18 @@ from policy_inference.machine.machine import Finding, Machine
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _OTHER_BYTES = 1 << 18
-"""Of an answer beside the chunk: names, times, or the text of an error; of the metadata too."""
+"""Bytes of an answer besides the chunk: names, times, or an error text; also of the metadata."""
 _BYTES_PER_VALUE = 16
-"""Of the chunk: float64, once more for what a server adds in its size, such as the state."""
+"""Bytes per value of the chunk: float64, and as much again for additions of the server, such as the
+state.
+"""
 _CLOSE_WITHIN_S = 0.5
 _IMAGE_AXES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenpiModel:
-    """The artifact of the back end `openpi`, a YAML file: what the server takes, and what it is."""
+    """The artifact of the backend `openpi`, a YAML file: the server's inputs and identity."""
 
     images: dict[str, str] = entry(
         "tensor of a camera's image by the policy's key for it; a dot begins a map in a map",
@@ -75,13 +78,13 @@ class OpenpiModel:
 
 
 class PaddedSquare:
-    """Makes images of a camera square, with black bars: not stretched, as openpi's policies want.
+    """Pads camera images to a square with black bars, without stretching, as openpi requires.
 
-    It is what `resize_with_pad` of openpi's client does, pixel by pixel.
+    Identical to `resize_with_pad` of openpi's client, pixel by pixel.
     """
 
     def __init__(self, height: int, width: int, size: int) -> None:
-        """Take the size of the images, and that of what is made of them, pixels.
+        """Set the size of the images, and that of the result, pixels.
 
         Raises:
             ImportError: Pillow is not installed.
@@ -92,7 +95,7 @@ class PaddedSquare:
         self._height, self._width = height * size // longest, width * size // longest
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Return the square of an image, uint8 [height, width, 3] both."""
+        """Return an image padded to a square; both uint8 [height, width, 3]."""
         new, how = (self._width, self._height), self._pillow.Resampling.BILINEAR
         small = np.asarray(self._pillow.fromarray(np.ascontiguousarray(image)).resize(new, how))
         square = np.zeros((self._size, self._size, 3), np.uint8)
@@ -102,7 +105,7 @@ class PaddedSquare:
 
 
 class OpenpiBackend(RemoteBackend):
-    """A policy of a server that speaks openpi's protocol."""
+    """A policy on a server with openpi's protocol."""
 
     name = "openpi"
     options: Mapping[str, str] = {
@@ -116,7 +119,7 @@ class OpenpiBackend(RemoteBackend):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> list[Finding]:
-        """Return whether the packages are there."""
+        """Check that the packages are installed."""
         try:
             import msgpack
             import websockets.sync.client
@@ -157,7 +160,7 @@ class OpenpiBackend(RemoteBackend):
         self.prompt = self._given.get("prompt", self.served.prompt)
 
     def _make_shrinks(self, served: OpenpiModel) -> dict[str, PaddedSquare]:
-        """Return what makes the images of a tensor small; empty where they go as they are."""
+        """Return the image converters by tensor; empty if images are sent unchanged."""
         if not served.image_size:
             return {}
         images = [spec for spec in self.specs[0] if spec.name in served.images.values()]
@@ -202,17 +205,17 @@ class OpenpiBackend(RemoteBackend):
         return _OpenpiConnection(self)
 
     def _largest_answer(self) -> int:
-        """Return how many bytes a message of the server may have."""
+        """Return the largest size of a server message, bytes."""
         return _OTHER_BYTES + sum(
             _BYTES_PER_VALUE * math.prod(spec.shape) for spec in self.specs[1]
         )
 
     def open_socket(self) -> Any:
-        """Return a websocket that is connected.
+        """Return a connected websocket.
 
         Raises:
-            OSError: There is none.
-            websockets.exceptions.WebSocketException: What is there speaks another protocol.
+            OSError: The connection failed.
+            websockets.exceptions.WebSocketException: The server has another protocol.
         """
         from websockets.sync.client import connect
 
@@ -223,12 +226,12 @@ class OpenpiBackend(RemoteBackend):
             compression=None,
             proxy=None,
             max_size=self._largest_answer(),
-            # A server that computes answers no pings: only the deadline judges it.
+            # A busy server does not answer pings, so only the deadline applies.
             ping_interval=None,
             open_timeout=CONNECT_WITHIN_S,
             close_timeout=_CLOSE_WITHIN_S,
         )
-        # From websockets 17.1 on a connection that is used outside its context warns.
+        # From websockets 17.1 on, using a connection outside its context causes a warning.
         return socket.__enter__()
 
 
@@ -273,7 +276,7 @@ class _OpenpiConnection(ServerConnection):
 
         request = self._request(inputs)
         try:
-            # Not of this request: nothing was asked.
+            # It belongs to no request: nothing was asked.
             self._socket.recv(timeout=0)
         except TimeoutError:
             pass
@@ -298,16 +301,16 @@ class _OpenpiConnection(ServerConnection):
 
     @contextmanager
     def _cut_after(self, time_s: float) -> Iterator[Callable[[], bool]]:
-        """End the connection after a time: a websocket waits without end for one that reads.
+        """Close the connection after a time, since a websocket write waits for ever for its reader.
 
-        Gives what says whether that has happened.
+        Yields a function that returns true if that has happened.
         """
         is_late = threading.Event()
 
         def cut() -> None:
             is_late.set()
             with suppress(OSError):  # it has ended
-                # Not the method of TLS: it would let the other thread go on without encryption.
+                # Not the TLS method, which would let the other thread continue without encryption.
                 socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
 
         timer = threading.Timer(time_s, cut)
@@ -347,7 +350,7 @@ class _OpenpiConnection(ServerConnection):
         chunk[0] = found
 
     def _receive(self, left_s: float, within_s: float) -> Any:
-        """Return the next message, which may take `left_s` of the time that it has in all."""
+        """Return the next message, which may take `left_s` of the total time."""
         from websockets.exceptions import WebSocketException
 
         try:
@@ -366,7 +369,7 @@ class _OpenpiConnection(ServerConnection):
 
 
 def _put(into: dict[str, Any], key: str, value: Any) -> None:
-    """Write an entry; of a key with dots into a map in the map."""
+    """Write an entry; a dot in the key leads to a nested map."""
     *maps, last = key.split(".")
     for one in maps:
         into = into.setdefault(one, {})

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs in memory that a Triton on this machine reads, its extension `system_shared_memory`.
+"""Inputs in memory shared with a Triton on this machine (extension `system_shared_memory`).
 
-https://github.com/triton-inference-server/server, docs/protocol/extension_shared_memory.md. The
-outputs come as bytes all the same: they are small, and a late answer must not be written over a
-later one. Inputs that a late request still reads are those of the next one; its answer is dropped.
+https://github.com/triton-inference-server/server, docs/protocol/extension_shared_memory.md. Outputs
+are still sent as bytes: they are small, and a late answer must not overwrite a later one. A late
+request may read the inputs of the next one; its answer is dropped.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ import numpy as np
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.remote.link import Arrays
 
-_FOLDER = Path("/dev/shm")  # where the C library keeps what shm_open names
+_FOLDER = Path("/dev/shm")  # where the C library stores names of shm_open
 
 
 class SharedInputs:
-    """A block for the inputs of a model, with a name until the server has opened it.
+    """A memory block for the inputs of a model, with a name until the server has opened it.
 
     Attributes:
-        name: Of the block, for the server.
+        name: Name of the block, for the server.
         size: In bytes.
     """
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        """Make it; only this user and root may open it.
+        """Create it; only this user and root may open it.
 
         Raises:
-            OSError: There is no such memory, or not enough.
+            OSError: There is no shared memory, or not enough.
         """
         self.name = f"policy_inference-{secrets.token_hex(8)}"
         layout = np.dtype([(one.name, one.dtype, one.shape) for one in specs], align=True)
@@ -54,23 +54,23 @@ class SharedInputs:
 
     @property
     def key(self) -> str:
-        """By which another process opens it, with shm_open."""
+        """Key with which another process opens it through shm_open."""
         return f"/{self.name}"
 
     def hide(self) -> None:
-        """Take its name away; it ends with the last process that has it open."""
+        """Remove its name; it ends with the last process that has it open."""
         (_FOLDER / self.name).unlink()
 
     def describe(self, tensors: Any) -> None:
-        """Say in a request where its inputs are."""
+        """Set the location of the inputs in a request."""
         for one in tensors:
             field, start, *_ = self._fields[one.name]
             one.parameters["shared_memory_region"].string_param = self.name
             one.parameters["shared_memory_byte_size"].int64_param = field.itemsize
-            if start:  # a parameter that is 0 is none on the wire
+            if start:  # protobuf omits a parameter of 0
                 one.parameters["shared_memory_offset"].int64_param = start
 
     def write(self, inputs: Arrays) -> None:
-        """Put the inputs of the next request there."""
+        """Write the inputs of the next request."""
         for name in self._fields:
             self._inputs[name] = inputs[name]

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """RKNN Toolkit Lite2: the NPU of a Rockchip board.
 
-The runtime's own loader takes any file, and its calls return -1 or None where others raise. So the
-file's description is read and checked first, and every return value is looked at. It keeps no lock
-of Python while it runs. Written against the interface of 2.3 to 2.5; not verified on hardware.
+The runtime's own loader accepts any file, and its calls return -1 or None instead of raising. So
+the file's description is read and checked first, and every return value is checked. It releases the
+GIL while it runs. Written against the interface of 2.3 to 2.5; not verified on hardware.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from policy_inference.backends.rknn_file import STORED_AS, RknnFile, chip, read_
 from policy_inference.machine.machine import Finding, Machine, installed_version
 
 COMPATIBLE = Path("/proc/device-tree/compatible")
-"""The board says here what it is."""
+"""File in which the board identifies itself."""
 _CORES: Mapping[str, tuple[str, ...]] = {
     "rk3588": ("auto", "0", "1", "2", "0_1", "0_1_2", "all"),
     "rk3576": ("auto", "0", "1", "0_1", "all"),
@@ -68,13 +68,13 @@ class RknnBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return what is found of board, driver, libraries and clocks."""
+        """Return findings about board, driver, libraries and clocks."""
         return list(examine_npu(machine, artifact))
 
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        """Read the file's own description; the runtime opens it in `_bind`, if that fits."""
+        """Read the file's own description; if it matches, the runtime opens it in `_bind`."""
         try:
             from rknnlite.api import RKNNLite
         except ImportError as error:
@@ -153,7 +153,7 @@ class RknnBackend(BackendBase):
                 if result == 0:
                     stage = "init_runtime"
                     result = self._lite.init_runtime(core_mask=self._mask)
-        except Exception as error:  # of ctypes, and of the runtime's own mistakes
+        except Exception as error:  # from ctypes, and from bugs of the runtime
             raise self._failure(stage, error) from error
         if result != 0:
             raise self._failure(stage, result)
@@ -170,7 +170,7 @@ class RknnBackend(BackendBase):
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
 
     def _place_arrays(self) -> None:
-        """Images go to the NPU with channels last: into buffers of ours, which are made once."""
+        """Create channels-last buffers for images, which the NPU needs."""
         inputs = [self.inputs[name] for name in self._order[0]]
         self._fed: list[Tensor] = [_channels_last(array) for array in inputs]
         self._images = [
@@ -184,7 +184,7 @@ class RknnBackend(BackendBase):
         self._how = {"reuse_outputs": True} if "reuse_outputs" in known else {}
 
     def _check_results(self, found: Sequence[Tensor]) -> None:
-        """Raise unless the runtime's own arrays are what the file says."""
+        """Raise unless the runtime's arrays match the description in the file."""
         if list(map(_kind, found)) != self._kinds:
             listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
             raise BackendError(
@@ -204,7 +204,7 @@ class RknnBackend(BackendBase):
             np.copyto(fed, array)
         try:
             found: list[Tensor] | None = self._lite.inference(inputs=self._fed, **self._how)
-        except Exception as error:  # of ctypes, and of the runtime's own mistakes
+        except Exception as error:  # from ctypes, and from bugs of the runtime
             raise self._failure("inference", error) from error
         if found is None:
             raise self._failure("inference", None)
@@ -236,10 +236,10 @@ def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-    """Return type and sizes, less axes of 1: some runtimes give every tensor four."""
+    """Return type and shape without axes of 1: some runtimes give every tensor four axes."""
     return array.dtype, tuple(size for size in array.shape if size != 1)
 
 
 def _channels_last(array: Tensor) -> Tensor:
-    """Return a new array for an image [batch, channels, height, width], else the array itself."""
+    """Return a channels-last array for an image [batch, channels, height, width]."""
     return np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim == 4 else array

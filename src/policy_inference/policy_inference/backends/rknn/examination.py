@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Examines whether this board can run models on its NPU, and reads its load; opens no device."""
+"""Checks that this board can run models on its NPU, and reads its load; opens no device."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PACKAGE = "rknn-toolkit-lite2"
 _COMPATIBLE = "/proc/device-tree/compatible"
 # The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
-# Beside /usr/lib, where the package looks first, those of the dynamic linker.
+# /usr/lib, where the package looks first, and the places of the dynamic linker.
 _LIBRARY_PLACES = (
     "/usr/lib",
     "/usr/lib/aarch64-linux-gnu",
@@ -46,7 +46,7 @@ _ELF = b"\x7fELF"
 
 
 def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
-    """Yield the findings, those without which nothing runs first."""
+    """Yield the findings, required parts first."""
     chips = board_chips(machine.path(_COMPATIBLE))
     if not chips:
         remedy = "run it on the board; on a PC use rknn_sim"
@@ -88,9 +88,9 @@ def _driver(machine: Machine) -> Finding:
     text = driver_text(machine, "version") or machine.text("/sys/module/rknpu/version") or ""
     version = parse_version(text)
     if not version:
-        # The version is often in root's files only; the clock is there with the driver.
+        # The version is often readable by root only; the clock exists if the driver does.
         if clock_folder(machine) or any(map(machine.exists, DRIVER_FOLDERS)):
-            return Finding(name="rknpu driver", found="there (only root may read its version)")
+            return Finding(name="rknpu driver", found="present (only root can read its version)")
         return Finding.error(
             "rknpu driver",
             "not loaded",
@@ -108,7 +108,7 @@ def _driver(machine: Machine) -> Finding:
 
 
 def _render_node(machine: Machine) -> Finding:
-    """Look at the device file: a render node of DRM, or /dev/rknpu of other configurations."""
+    """Check the device file: a DRM render node, or /dev/rknpu in other configurations."""
     nodes = [
         node
         for path in (
@@ -159,12 +159,12 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
     if not content.startswith(_ELF):
         return Finding.error(
             LIBRARY,
-            "no library, perhaps a web page saved under its name",
+            "not a library, perhaps a web page saved under its name",
             "download the file itself, and copy it to /usr/lib",
         )
     version, tool = _library_version(content), (artifact.tool or "" if artifact else "")
     made_with = parse_version(tool)
-    found = _text(version) or "a version that it does not tell"
+    found = _text(version) or "an unknown version"
     if version and made_with and version < made_with:
         return Finding.error(
             LIBRARY,
@@ -176,7 +176,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
 
 
 def _content(file: Path | None) -> bytes | None:
-    """Return what the library's file holds; None where there is none or it cannot be read."""
+    """Return the content of the library's file; None if it is missing or unreadable."""
     try:
         return file.read_bytes() if file else None
     except OSError:
@@ -184,7 +184,7 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _library_version(content: bytes) -> tuple[int, ...]:
-    """Return the version that the library states: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
+    """Return the version in the library's text: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
     found = re.search(rb"librknnrt version: *(\d[\d.]*)", content)
     return parse_version(found[1].decode()) if found else ()
 
@@ -194,7 +194,7 @@ def _package(library: bytes | None) -> Finding:
         return Finding.error(PACKAGE, "not installed in this Python", f"pip install {PACKAGE}")
     version = installed_version(PACKAGE)
     theirs = _library_version(library) if library else ()
-    found = version or "there, without a version"
+    found = version or "present, without a version"
     if version and theirs and parse_version(version)[:2] != theirs[:2]:
         return Finding.warning(
             PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "bring both to one version"
@@ -210,14 +210,14 @@ def _text(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-# The driver offers its folder under /proc or under debugfs, as its kernel was configured
-# (rknpu_debugger.c); debugfs is root's.
+# The driver has its folder under /proc or under debugfs, depending on the kernel's configuration
+# (rknpu_debugger.c); debugfs is for root only.
 DRIVER_FOLDERS = ("/proc/rknpu", "/sys/kernel/debug/rknpu")
 
 
 def read_npu(machine: Machine) -> Mapping[str, str]:
-    """Return load of the busiest core, clock and temperature; what cannot be read is left out."""
-    # Such as "NPU load:  Core0: 12%, Core1:  0%, Core2:  0%,", and "NPU load:  12%" with one core.
+    """Return load of the busiest core, clock and temperature; unreadable values are left out."""
+    # "NPU load: Core0: 12%, Core1: 0%, Core2: 0%,", or "NPU load: 12%" with one core.
     loads = [int(load) for load in re.findall(r"(\d+)%", driver_text(machine, "load"))]
     found = {"npu_load_percent": str(max(loads))} if loads else {}
     return {
@@ -228,7 +228,7 @@ def read_npu(machine: Machine) -> Mapping[str, str]:
 
 
 def driver_text(machine: Machine, name: str) -> str:
-    """Return what a file of the driver holds; nothing where none may be read."""
+    """Return the content of a driver file; empty if none can be read."""
     texts = (machine.text(f"{folder}/{name}") for folder in DRIVER_FOLDERS)
     return next((text for text in texts if text), "")
 

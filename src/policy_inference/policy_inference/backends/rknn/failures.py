@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the runtime's words mean, and what to do about it."""
+"""Explanations and remedies for the runtime's messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOUNTS = (
     "device"
 )
 _KNOWN: tuple[tuple[str, str, str], ...] = (
-    # In the runtime's words; the cause; the remedy. The first that fits counts.
+    # Pattern of the runtime's message; cause; remedy. The first match applies.
     (
         r"missing in the container|renderD\d+.*-v|-v /dev|-v /proc|docker",
         "a container without the NPU's device nodes",
@@ -24,7 +24,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"librknnrt\.so.*invalid ELF header|invalid ELF header",
-        "librknnrt.so that is no library, perhaps a web page saved under its name",
+        "librknnrt.so that is not a library, perhaps a web page saved under its name",
         "download the file itself, and copy it to /usr/lib",
     ),
     (
@@ -94,7 +94,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "tensors that the library refuses",
         "compile the bundle again, and update librknnrt.so",
     ),
-    # On a PC 2.5.0 stumbles over its own message, which has no text to format.
+    # On a PC, 2.5.0 fails on its own message, which has no text to format.
     (
         r"does not support simulator|no attribute 'format'",
         "a machine without an NPU",
@@ -106,18 +106,18 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         _UPDATE,
     ),
 )
-# Said of every model with fixed sizes, and of drivers that work.
+# Printed for every model with fixed sizes, and for working drivers.
 _HARMLESS = re.compile(r"[Qq]uery dynamic range|QUERY_INPUT_DYNAMIC_RANGE|recommend to upgrade")
 _NOISE = re.compile(r"\s|Traceback |[IDV] RKNN: ")
 
 
 def explain(stage: str, returned: object, said: str) -> str:
-    """Return what was found, with the runtime's last words, and the remedy.
+    """Return the cause, the runtime's last messages, and the remedy.
 
     Args:
         stage: The call that failed.
-        returned: What it returned or raised.
-        said: What was logged and printed meanwhile.
+        returned: Its return value or exception.
+        said: Text that was logged and printed meanwhile.
     """
     lines = [line for line in said.splitlines() if line and not _HARMLESS.search(line)]
     words = "\n".join([*lines, repr(returned)])
@@ -132,7 +132,7 @@ def explain(stage: str, returned: object, said: str) -> str:
 
 
 def board_chips(compatible: Path) -> tuple[str, ...]:
-    """Return this board's chips as the device tree names them; empty where it names none."""
+    """Return this board's chips as named in the device tree; may be empty."""
     try:
         names = compatible.read_bytes().decode("ascii", "replace").split("\0")
     except OSError:

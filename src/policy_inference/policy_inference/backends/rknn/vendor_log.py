@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the vendor's runtime says while it fails: it returns -1, and logs why."""
+"""Messages of the vendor's runtime when it fails: it returns -1, and logs the reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class VendorLog(logging.Handler):
         self._log = logging.getLogger(LOGGER)
         self._records = deque[str](maxlen=_KEPT)
         self.native = ""
-        """What the library printed while `captured`."""
+        """Text that the library printed during `captured`."""
         self._log.addHandler(self)
 
     @property
     def text(self) -> str:
-        """All of it, each line once: what was logged may have been printed as well."""
+        """The full text, each line once, since logged lines may also have been printed."""
         logged = [line for record in self._records for line in record.splitlines() if line.strip()]
         printed = [
             line
@@ -39,18 +39,18 @@ class VendorLog(logging.Handler):
         return "\n".join([*logged, *printed]).strip()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the last lines, but for the greeting."""
+        """Keep the last lines, except the greeting."""
         if not (text := record.getMessage()).startswith(_GREETING):
             self._records.append(text)
 
     def forget(self) -> None:
-        """Forget what was logged and printed."""
+        """Discard what was logged and printed."""
         self._records.clear()
         self.native = ""
 
     @contextmanager
     def captured(self) -> Iterator[None]:
-        """Keep what is printed by the library, which knows of no logger."""
+        """Capture the output of the library, which has no logger."""
         with capture_native_output("rknn") as printed:
             try:
                 yield

@@ -27,12 +27,12 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ToolkitError(BackendError):
-    """What the toolkit said.
+    """Error of the toolkit.
 
     Attributes:
-        stage: `import`, `config`, `load_onnx`, `build`, `export_rknn`, `init_runtime`,
-            `inference` or `accuracy_analysis`.
-        text: Its words, perhaps a traceback.
+        stage: `import`, `config`, `load_onnx`, `build`, `export_rknn`, `init_runtime`, `inference`
+            or `accuracy_analysis`.
+        text: Its message, possibly a traceback.
     """
 
     def __init__(self, stage: str, text: str) -> None:
@@ -48,14 +48,14 @@ def toolkit_version() -> str:
 def build(folder: Path, recipe: Recipe) -> Any:
     """Build the model in a folder.
 
-    A rule that the toolkit 2.5.0 applies to attention breaks the cross-attention of a decoder;
-    where it does, the model is built again without it.
+    A rule of toolkit 2.5.0 for attention breaks the cross-attention of a decoder; in that case the
+    model is built again without the rule.
 
     Returns:
         The toolkit's object, which the caller releases.
 
     Raises:
-        ToolkitError: The toolkit is not there, or refuses the model.
+        ToolkitError: The toolkit is not installed, or refuses the model.
     """
     dataset = None
     if recipe.quantised:
@@ -112,15 +112,15 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
     """Call the toolkit.
 
     Returns:
-        What it returns, which is neither -1 nor, but for `config`, None.
+        Its result, which is never -1, and None only for `config`.
 
     Raises:
-        ToolkitError: It failed; says why.
+        ToolkitError: The call failed; gives the reason.
     """
     with _Errors() as said:
         try:
             result = method(*args, **given)
-        except Exception as error:  # ValueError as a rule; its own dependencies raise others
+        except Exception as error:  # usually ValueError; its own dependencies raise others
             raise ToolkitError(stage, str(error) or repr(error)) from error
     failed = result is None if stage == "inference" else result not in (None, 0)
     if failed:
@@ -129,7 +129,7 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
 
 
 class _Errors(logging.Handler):
-    """Listens to the toolkit's own log for as long as it is entered."""
+    """Collects errors from the toolkit's own log while entered."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

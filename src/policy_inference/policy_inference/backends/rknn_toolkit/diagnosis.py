@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the toolkit's words mean, and what to do about it."""
+"""Explanations and remedies for the toolkit's messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SETUP = (
     "make its environment again with `make setup-rknn`, and let RKNN_TOOLKIT_PYTHON name no other"
 )
 _KNOWN: tuple[tuple[str, str, str], ...] = (
-    # In the toolkit's words; what was expected; the remedy.
+    # Pattern of the toolkit's message; expectation; remedy.
     (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),
     (r"No module named 'pkg_resources'", "setuptools older than 81 beside it", _SETUP),
     (r"no attribute 'mapping'", "onnx up to 1.18 beside it", _SETUP),
@@ -117,11 +117,11 @@ _OTHER = ("RKNN Toolkit2 to work", "look at its log")
 
 
 def explain(stage: str, text: str) -> str:
-    """Return what was expected, what was found, and the remedy.
+    """Return expectation, finding and remedy.
 
     Args:
         stage: The toolkit's call that failed.
-        text: What it said, perhaps a traceback.
+        text: Its message, possibly a traceback.
     """
     expected, remedy = next(
         ((expected, remedy) for pattern, expected, remedy in _KNOWN if re.search(pattern, text)),
@@ -131,7 +131,7 @@ def explain(stage: str, text: str) -> str:
 
 
 def _cause(text: str) -> str:
-    """Return the line of a traceback that holds the cause: the last that begins at the margin."""
+    """Return the line of a traceback with the cause: the last one without indentation."""
     lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
     causes = [line for line in lines if re.match(r"[\w.]+(?:Error|Exception|Graph|Fail)\b", line)]
     return (causes or lines or ["nothing"])[-1].strip().rstrip(".!")

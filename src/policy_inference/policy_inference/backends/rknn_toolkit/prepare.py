@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes an ONNX model one that the toolkit takes; runs in its Python and in ours.
+"""Converts an ONNX model to one that the toolkit accepts; runs in its Python and in ours.
 
-The toolkit 2.5.0 takes opsets up to 19, fixed sizes, operators of ONNX itself, recurrent layers
-whose outputs all have names, and one output for each value: of two that are the same value it drops
-one without a word. A factor per element before a Gemm it multiplies into the weights as if these
-were stored output by output (`transB=1`): of others it fails, or, where they are square, computes
-something else without a word. A LayerNormalization must state its epsilon.
+Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, recurrent layers whose
+outputs all have names, and one output per value: of two outputs with the same value it silently
+drops one. It multiplies a per-element factor before a Gemm into the weights, assuming that they are
+stored output by output (`transB=1`): otherwise it fails or, if they are square, silently computes
+wrong results. A LayerNormalization must state its epsilon.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _RECURRENT = ("GRU", "LSTM", "RNN")
 
 
 def read_tensors(file: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Return inputs and outputs of an ONNX model; axes without a fixed size are -1.
+    """Return inputs and outputs of an ONNX model; -1 for a dynamic axis.
 
     Raises:
-        BackendError: It is none.
+        BackendError: The file is not an ONNX model.
     """
     model = _load(file)
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -40,15 +40,15 @@ def read_tensors(file: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Write the model as the toolkit takes it.
+    """Write the model in the form that the toolkit accepts.
 
     Args:
         source: ONNX model.
         target: The file to write.
-        shapes: Of all inputs and outputs, every axis fixed.
+        shapes: Shapes of all inputs and outputs, every axis fixed.
 
     Raises:
-        BackendError: It cannot be made one; says what to change.
+        BackendError: The model cannot be converted; gives the necessary change.
     """
     import onnx
 
@@ -56,7 +56,7 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
     _require_known_operators(source, model)
     model = _with_opset(source, model)
     model.ir_version = min(model.ir_version, _IR_VERSION)
-    del model.graph.value_info[:]  # sizes of an open batch axis
+    del model.graph.value_info[:]  # sizes with a dynamic batch axis
     for value in (*model.graph.input, *model.graph.output):
         if value.name in shapes:
             _fix(source, value, shapes[value.name])
@@ -76,7 +76,7 @@ def _load(file: Path) -> Any:
         model = onnx.load_model_from_string(content)
     except BackendError:
         raise
-    except Exception as error:  # of protobuf, which is not imported for its name
+    except Exception as error:  # of protobuf, which is not imported just for its name
         raise BackendError(
             f"{file}: expected an ONNX model, found: {error}; copy or export it again"
         ) from error
@@ -120,7 +120,7 @@ def _with_opset(source: Path, model: Any) -> Any:
         return model
     try:
         return onnx.version_converter.convert_version(model, NEWEST_OPSET)
-    except Exception as error:  # the converter's own, one for each operator
+    except Exception as error:  # the converter's own, one per operator
         raise BackendError(
             f"{source}: expected an opset up to {NEWEST_OPSET}, which is the newest "
             f"that RKNN Toolkit2 2.5 takes, found {opset}, which does not convert: "
@@ -141,7 +141,7 @@ def _fix(source: Path, value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _name_outputs(graph: Any) -> None:
-    """Name the outputs of recurrent layers that were left out."""
+    """Name the unnamed outputs of recurrent layers."""
     for place, node in enumerate(graph.node):
         if node.op_type in _RECURRENT:
             for output, name in enumerate(node.output):
@@ -149,7 +149,7 @@ def _name_outputs(graph: Any) -> None:
 
 
 def _separate_outputs(graph: Any) -> None:
-    """Let each output be computed by a node of its own, where one is the copy of another."""
+    """Give each output a node of its own, if it is a copy of another."""
     outputs = {value.name for value in graph.output}
     producers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
@@ -203,7 +203,7 @@ def _transpose_weights(graph: Any) -> None:
 
 
 def _state_epsilon(graph: Any) -> None:
-    """State the epsilon of ONNX where a LayerNormalization leaves it out."""
+    """Add ONNX's default epsilon to a LayerNormalization without one."""
     from onnx import helper
 
     for node in graph.node:
@@ -214,7 +214,7 @@ def _state_epsilon(graph: Any) -> None:
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
-    """Remove initializers among these names that no node takes any more."""
+    """Remove initializers among these names that no node uses any more."""
     used = {name for node in graph.node for name in node.input}
     kept = [
         tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the Python is that has RKNN Toolkit2."""
+"""Location of the Python with RKNN Toolkit2."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ VARIABLE = "RKNN_TOOLKIT_PYTHON"
 
 
 def toolkit_python() -> str:
-    """Return the Python of the environment with the toolkit: what the variable names, else ours.
+    """Return the toolkit's Python: from the environment variable, else the default location.
 
     Raises:
-        BackendError: It is not there.
+        BackendError: The Python does not exist.
     """
     named = os.environ.get(VARIABLE)
     # Beside the environment of the workspace, where `make setup-rknn` puts it.

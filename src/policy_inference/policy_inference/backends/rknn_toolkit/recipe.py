@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is built from: one folder or zip file, from which the same model is built again.
+"""A build recipe: one folder or zip file, from which the same model can be built again.
 
-It holds `recipe.json` (target, precision, settings, tensors), `model.onnx` as the toolkit takes it,
-and for each input its calibration rows [rows, *shape without the batch axis]: `samples/0.npy`, ...
+It contains `recipe.json` (target, precision, settings, tensors), `model.onnx` as the toolkit
+accepts it, and for each input its calibration rows [rows, *shape without the batch axis]:
+`samples/0.npy`, ...
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _VERSION, _LONG_AGO = 1, (2000, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What the toolkit builds, and how.
+    """Specification of a toolkit build.
 
     Attributes:
         target: Chip, as the toolkit names it.
         precision: fp16, or one of its quantised types.
         inputs, outputs: Tensors, in the model's order.
-        settings: Of `RKNN.config`, beside target and precision.
-        hybrid: Whether layers that lose too much stay in fp16.
+        settings: Settings of `RKNN.config`, besides target and precision.
+        hybrid: True if layers that lose too much stay in fp16.
         tag: Text that the file keeps.
     """
 
@@ -51,12 +52,12 @@ class Recipe:
 
     @property
     def quantised(self) -> bool:
-        """Whether it is calibrated with samples."""
+        """True if it is calibrated with samples."""
         return self.precision != FLOAT
 
 
 def write_recipe(recipe: Recipe, folder: Path, samples: Mapping[str, Tensor] | None) -> None:
-    """Write `recipe.json` and the samples into a folder that has the model already."""
+    """Write `recipe.json` and the samples into a folder that already contains the model."""
     content = {"version": _VERSION, **asdict(recipe)}
     (folder / RECIPE).write_text(json.dumps(content, indent=1), "utf-8")
     if samples is not None:
@@ -69,7 +70,7 @@ def read_recipe(folder: Path) -> Recipe:
     """Read `recipe.json`.
 
     Raises:
-        KeyError, TypeError, ValueError: It is none, or one of another version.
+        KeyError, TypeError, ValueError: The file is not a recipe of this version.
     """
     content = json.loads((folder / RECIPE).read_text("utf-8"))
     if content.pop("version") != _VERSION:
@@ -83,7 +84,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Pack a folder with a recipe; the same content gives the same file."""
+    """Pack a folder with a recipe; equal content gives an identical file."""
     names = [RECIPE, MODEL, *sorted(f"{SAMPLES}/{f.name}" for f in folder.glob(f"{SAMPLES}/*.npy"))]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
@@ -96,7 +97,7 @@ def unpack(file: Path, folder: Path) -> Recipe:
     """Unpack into an empty folder, and read the recipe.
 
     Raises:
-        BackendError: It is another kind of file, or damaged.
+        BackendError: The file is not a recipe, or is damaged.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -135,7 +136,7 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> bytes:
 
 
 def read_samples(folder: Path, inputs: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the samples of a folder, for each row an array per input, without batch axis."""
+    """Yield the samples of a folder: for each row an array per input, without batch axis."""
     return zip(
         *(np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)), strict=True
     )
@@ -145,7 +146,7 @@ def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:
     """Write the calibration list of the toolkit: one file per input and sample, batch axis first.
 
     Args:
-        folder: Gets the list and the folder `calibration`.
+        folder: Receives the list and the folder `calibration`.
         rows: For each sample an array per input of the model, without batch axis.
 
     Returns:

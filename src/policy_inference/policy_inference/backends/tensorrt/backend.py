@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The back end `tensorrt`."""
+"""The backend `tensorrt`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "in
 class TensorRtBackend(BackendBase):
     """An engine on the first GPU: page-locked arrays, one stream, asynchronous copies.
 
-    Opens an ONNX file, from which it builds an engine that it keeps in the user's cache folder, or
-    a plan with its JSON beside it.
+    It opens an ONNX file, builds an engine from it and caches that in the user's cache folder; or
+    it opens a plan with its JSON beside it.
     """
 
     name = "tensorrt"
@@ -48,12 +48,12 @@ class TensorRtBackend(BackendBase):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return load, clock and temperature of a Jetson's GPU, and its power."""
+        """Return load, clock and temperature of a Jetson's GPU, and the module's power."""
         return read_gpu(machine)
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return what is found of GPU, driver, libraries, clocks and engine."""
+        """Return findings about GPU, driver, libraries, clocks and engine."""
         return list(examine_gpu(machine, artifact))
 
     def _open(
@@ -103,12 +103,12 @@ class TensorRtBackend(BackendBase):
         uploads, downloads = self._addressed(device)
         self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
         self.details = {**self.details, "cuda_graph": graph}
-        self._said.forget()  # what was said of opening is no reason of a run
+        self._said.forget()  # messages from opening do not explain a failed run
 
     def _addressed(
         self, device: Device
     ) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
-        """Give each tensor its shape and its memory; return the copies to and from the GPU."""
+        """Bind each tensor's shape and memory; return the copies to and from the GPU."""
         places = {
             name: device.allocate(array.nbytes)
             for name, array in {**self.inputs, **self.outputs}.items()
@@ -148,7 +148,7 @@ class TensorRtBackend(BackendBase):
     def _with_graph(
         self, device: Device, enqueue: Callable[[], None]
     ) -> tuple[Callable[[], None], str]:
-        """Record a run where that is asked for; return what enqueues one, and what to report."""
+        """Record a run as a CUDA graph if requested; return an enqueue function, and a text."""
         if self._engine_options.cuda_graph == "no":
             return enqueue, "no"
         enqueue()  # the first run sets up what a recording may not
@@ -209,7 +209,7 @@ def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, 
 
 
 def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
-    """Return each tensor, with open axes as -1, and whether it is an input."""
+    """Return each tensor, with -1 for dynamic axes, and true if it is an input."""
     found = []
     for place in range(engine.num_io_tensors):
         name = engine.get_tensor_name(place)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An engine from an ONNX file. What a version of TensorRT can is asked of it, not of its number."""
+"""Builds an engine from an ONNX file, by the features of TensorRT rather than its version."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def build_plan(
 
     Args:
         trt: TensorRT.
-        trt_log: What it says.
+        trt_log: Its logger.
         file: The ONNX file, for messages.
-        model: Its content; weights outside of it are refused, for no hash covers them.
-        precision: Among `PRECISIONS`.
-        inputs: State the sizes of open axes.
+        model: Its content; external weights are refused, since no hash covers them.
+        precision: One of `PRECISIONS`.
+        inputs: Sizes of dynamic axes.
         workspace_mib: Limit of the layers' memory, MiB; None for TensorRT's own.
 
     Raises:
-        BackendError: TensorRT does not start, cannot parse the model, would not make the
-            precision of it, or builds nothing; or some weights are in a second file.
+        BackendError: TensorRT does not start, cannot parse the model, does not support the
+            precision, or the build fails; or some weights are external.
     """
     builder = trt_log.made(trt.Builder)
-    # Where precision has no flags, networks are typed without asking.
+    # If precision has no flags, networks are always strongly typed.
     known = trt.NetworkDefinitionCreationFlag
     flags = 1 << int(known.EXPLICIT_BATCH) if hasattr(known, "EXPLICIT_BATCH") else 0
     network = builder.create_network(flags)
-    require_whole(file, model)  # the parser would read second files
+    require_whole(file, model)  # the parser would read external files
     parser = trt_log.made(trt.OnnxParser, network)  # owns weights of the network
     if not parser.parse(model):
         said = [parser.get_error(place).desc() for place in range(parser.num_errors)]
@@ -70,7 +70,7 @@ def build_plan(
     if hasattr(trt.BuilderFlag, flag):
         config.set_flag(getattr(trt.BuilderFlag, flag))
     if precision == "fp32":
-        config.clear_flag(trt.BuilderFlag.TF32)  # which would round factors to 10 bits
+        config.clear_flag(trt.BuilderFlag.TF32)  # TF32 would round factors to 10 bits
     if workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib * _MIB)
     if dynamic := _sizes(file, network, inputs):
@@ -93,11 +93,11 @@ def build_plan(
 
 
 def _other_model(trt: Any, network: Any, precision: str) -> str:
-    """Return which model would give an engine of that precision; empty where this one does."""
+    """Return the kind of model needed for that precision; empty if this one is suitable."""
     layers = [network.get_layer(place) for place in range(network.num_layers)]
     if precision == "int8" and all(layer.type != trt.LayerType.QUANTIZE for layer in layers):
         return "with QuantizeLinear and DequantizeLinear, symmetric in int8"
-    # Without a flag, precision can only be that of the model.
+    # Without a flag, the precision can only be that of the model.
     if precision != "fp16" or hasattr(trt.BuilderFlag, "FP16"):
         return ""
     dtypes = {
@@ -109,7 +109,7 @@ def _other_model(trt: Any, network: Any, precision: str) -> str:
 
 
 def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
-    """Return the contract's sizes of inputs with open axes: one profile, one shape."""
+    """Return the contract's sizes of inputs with dynamic axes: one profile, one shape."""
     stated, found = {spec.name: spec for spec in inputs}, dict[str, tuple[int, ...]]()
     for tensor in map(network.get_input, range(network.num_inputs)):
         shape, spec = tuple(tensor.shape), stated.get(tensor.name)
@@ -126,7 +126,7 @@ def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, 
 
 @contextmanager
 def _progress(file: Path) -> Iterator[None]:
-    """Log that a build goes on, as long as it does."""
+    """Log periodically that a build is in progress."""
     done, began = threading.Event(), time.monotonic()
 
     def tell() -> None:

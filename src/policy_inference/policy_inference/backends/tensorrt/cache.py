@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Built engines in the user's cache folder: there whole or not at all, also for two processes."""
+"""Built engines in the user's cache folder; writes are atomic, also between processes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _log = logging.getLogger("policy_inference")
 def cache_folder() -> Path:
     """Return $XDG_CACHE_HOME/policy_inference/tensorrt."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    # As the XDG specification has it: a relative path is no path.
+    # XDG specification: a relative path must be ignored.
     base = Path(home) if Path(home).is_absolute() else Path("~/.cache").expanduser()
     return base / "policy_inference" / "tensorrt"
 
 
 class PlanCache:
-    """Plans by fingerprint; a plan that was deleted is built again."""
+    """Plans by fingerprint; a deleted plan is built again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def find(self, fingerprint: Fingerprint) -> bytes | None:
-        """Return a plan; None where it is not there or is damaged."""
+        """Return a plan; None if it is missing or damaged."""
         plan = self._plan(fingerprint)
         try:
             sidecar, content = read_sidecar(plan), plan.read_bytes()
@@ -54,7 +54,7 @@ class PlanCache:
         return content
 
     def why_missing(self, fingerprint: Fingerprint, source: Path) -> str:
-        """Return what differs from the plans of this model that are there."""
+        """Return how the cached plans of this model differ."""
         near = [
             sidecar.fingerprint
             for sidecar in self._sidecars()
@@ -70,7 +70,7 @@ class PlanCache:
         return f"since the last build: {'; '.join(closest)}"
 
     def of_model(self, model_sha256: str, precision: str) -> list[Fingerprint]:
-        """Return what the plans of a model were built with and for."""
+        """Return the fingerprints of a model's plans."""
         return [
             sidecar.fingerprint
             for sidecar in self._sidecars()
@@ -79,7 +79,7 @@ class PlanCache:
         ]
 
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
-        """Write a plan, then the JSON that makes it count.
+        """Write a plan, then the JSON that makes it valid.
 
         Raises:
             BackendError: The folder cannot be written.
@@ -98,7 +98,7 @@ class PlanCache:
 
     @contextmanager
     def alone(self, fingerprint: Fingerprint) -> Iterator[None]:
-        """Keep other processes from building the same plan; wait while one does.
+        """Lock the plan against builds in other processes; wait while one builds it.
 
         Raises:
             BackendError: The folder cannot be written.

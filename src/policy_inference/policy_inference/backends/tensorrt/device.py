@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""GPU memory, a stream and copies through cuda-python: what TensorRT leaves to its caller.
+"""GPU memory, a stream and copies through cuda-python, which TensorRT leaves to its caller.
 
-The runtime of CUDA works on the GPU's primary context, which is TensorRT's own, from any thread.
+The CUDA runtime uses the GPU's primary context, as TensorRT does, from any thread.
 """
 
 from __future__ import annotations
@@ -43,28 +43,27 @@ _log = logging.getLogger("policy_inference")
 
 
 class GraphError(Exception):
-    """A run cannot be recorded as a CUDA graph, for this reason."""
+    """A run cannot be recorded as a CUDA graph; gives the reason."""
 
 
 class Device:
     """The first GPU, one stream on it, and memory; everything is released by `close`.
 
-    Arrays of `host` live as long as they are referenced: reading an output late is no crash.
+    Arrays of `host` live as long as they are referenced, so late reads of an output are safe.
 
     Attributes:
         gpu: Its name.
-        compute_capability: As 8.7.
+        compute_capability: Such as 8.7.
         driver: CUDA version of the driver.
         cuda: CUDA version of the package.
         stream: Handle of the stream, for TensorRT.
     """
 
     def __init__(self) -> None:
-        """Take the first GPU and make a stream.
+        """Open the first GPU and create a stream.
 
         Raises:
-            BackendError: The package or the libraries below it are missing, or there is no driver
-                or no GPU.
+            BackendError: The package or its libraries are missing, or there is no driver or no GPU.
         """
         try:
             from cuda.bindings import runtime
@@ -74,9 +73,9 @@ class Device:
             ) from error
         except (ImportError, OSError) as error:
             raise BackendError(
-                f"tensorrt: cuda-python is there, and does not load: {error}; without libcuda.so "
-                "there is no driver (in a container: run it with the NVIDIA runtime), for another "
-                "library install the package of the driver's CUDA version"
+                f"tensorrt: cuda-python is installed but does not load: {error}; without "
+                "libcuda.so there is no driver (in a container: run it with the NVIDIA runtime), "
+                "for another library install the package of the driver's CUDA version"
             ) from error
         self._cuda: Any = runtime
         self._ok = runtime.cudaError_t.cudaSuccess
@@ -84,7 +83,7 @@ class Device:
         self._stream: Any = None
         try:
             self._call("cudaGetDeviceCount")
-        except RuntimeError as error:  # how releases before 12.9 say that the driver is missing
+        except RuntimeError as error:  # how releases before 12.9 report a missing driver
             raise _cuda_error(
                 "cudaGetDeviceCount", "cudaErrorInsufficientDriver", str(error)
             ) from error
@@ -98,12 +97,12 @@ class Device:
         self.stream = int(self._stream)
 
     def host(self, spec: TensorSpec) -> Tensor:
-        """Return a zeroed array in page-locked memory, which copies to the GPU need not stage."""
+        """Return a zeroed array in page-locked memory, which needs no staging for GPU copies."""
         count = math.prod(spec.shape)
         size = max(1, count * np.dtype(spec.dtype).itemsize)
         address = int(self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault))
         block = (ctypes.c_byte * size).from_address(address)
-        # At exit the driver may be gone already, and takes the memory with it.
+        # At exit the driver may already be gone, and has freed the memory.
         weakref.finalize(block, self._cuda.cudaFreeHost, address).atexit = False
         array: Tensor = np.frombuffer(memoryview(block), spec.dtype, count).reshape(spec.shape)
         array.fill(0)
@@ -115,12 +114,12 @@ class Device:
         return self._memory[-1]
 
     def upload(self, array: Tensor, address: int) -> Callable[[], None]:
-        """Return what puts a copy of an array of `host` to the GPU into the stream."""
+        """Return a function that enqueues a copy of an array of `host` to the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         return self._copy(address, array.ctypes.data, array.nbytes, kind)
 
     def download(self, address: int, array: Tensor) -> Callable[[], None]:
-        """Return what puts a copy from the GPU into an array of `host` into the stream."""
+        """Return a function that enqueues a copy from the GPU to an array of `host`."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         return self._copy(array.ctypes.data, address, array.nbytes, kind)
 
@@ -133,18 +132,18 @@ class Device:
         return run
 
     def synchronise(self) -> None:
-        """Wait until the stream has done everything.
+        """Wait until the stream is idle.
 
         Raises:
-            BackendError: Something in it failed, or the GPU was lost.
+            BackendError: A queued operation failed, or the GPU was lost.
         """
         self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
     def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record what `enqueue` puts into the stream; return what puts all of it there at once.
+        """Record what `enqueue` puts into the stream; return a function that enqueues all of it.
 
         Raises:
-            GraphError: This cannot be recorded.
+            GraphError: Recording is not possible.
         """
         cuda = self._cuda
         # This thread's calls only: others may use CUDA meanwhile.
@@ -155,7 +154,7 @@ class Device:
             self._graphs.append(executable)
             self._call("cudaGraphDestroy", graph)
         except BackendError as error:
-            cuda.cudaGetLastError()  # what failed here is not to be found by the next call
+            cuda.cudaGetLastError()  # clear this error, so that the next call does not report it
             raise GraphError(str(error)) from error
         launch, stream = cuda.cudaGraphLaunch, self._stream
 
@@ -169,12 +168,12 @@ class Device:
         try:
             enqueue()
         except BackendError:
-            self._cuda.cudaStreamEndCapture(self._stream)  # else the stream stays in recording
+            self._cuda.cudaStreamEndCapture(self._stream)  # else the stream keeps recording
             raise
         return self._call("cudaStreamEndCapture", self._stream)
 
     def close(self) -> None:
-        """Release stream, graphs and memory on the GPU; what fails is logged, for it is lost."""
+        """Release stream, graphs and GPU memory; failures are only logged."""
         for name, things in (
             ("cudaGraphExecDestroy", self._graphs),
             ("cudaFree", self._memory),
@@ -200,7 +199,7 @@ class Device:
 
 
 def _cuda_error(what: str, name: str, text: str) -> BackendError:
-    """Return the error of a call, by the code's name: cause and remedy in one sentence."""
+    """Return the error of a call, with cause and remedy for the code's name."""
     return BackendError(f"tensorrt: {what}: {text} ({name}); {_REMEDIES.get(name, _LOST)}")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Examines whether this machine can run engines on its GPU, and reads its load; opens no device."""
+"""Checks that this machine can run engines on its GPU, and reads its load; opens no device."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from policy_inference.machine.telemetry import (
     temperature_values,
 )
 
-# A card, a Jetson's GPU by its older and its newer driver, Windows' GPU below WSL 2.
+# A graphics card, a Jetson's GPU by its older and its newer driver, Windows' GPU under WSL 2.
 _DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/dxg")
 _TENSORRT = ("tensorrt", "tensorrt_cu13_bindings", "tensorrt_cu12_bindings")
 _CUDA = ("cuda-python", "cuda-bindings")
-# JetPack by release of Jetson Linux, and the CUDA version that it comes with.
+# JetPack by release of Jetson Linux, and its CUDA version.
 _JETPACKS = {36: (6, 12), 38: (7, 13)}
 _OLDEST = (8, 6)
 
 
 def examine_gpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
-    """Yield the findings, those without which nothing runs first."""
+    """Yield the findings, required parts first."""
     release = machine.text("/etc/nv_tegra_release") or ""
     yield _device(machine, release)
     if release:
@@ -92,7 +92,7 @@ def _jetpack(release: str) -> tuple[int, int] | None:
 
 
 def _power_mode(machine: Machine) -> str:
-    """Return number and name of the mode that nvpmodel keeps, as "pmode:0002"."""
+    """Return number and name of the mode that nvpmodel stores, as "pmode:0002"."""
     mode = re.search(r"pmode:0*(\d+)", machine.text("/var/lib/nvpmodel/status") or "")
     if not mode:
         return ""
@@ -108,15 +108,15 @@ def _tensorrt() -> Finding:
     version = installed_version(*_TENSORRT)
     if version and parse_version(version) < _OLDEST:
         return Finding.error("tensorrt", version, "TensorRT 8.6 or newer: update JetPack")
-    return Finding(name="tensorrt", found=version or "there, without a version")
+    return Finding(name="tensorrt", found=version or "present, without a version")
 
 
 def _cuda(release: str) -> Finding:
-    """Look for the package that allocates and copies, and whether it fits the system's CUDA."""
+    """Check the package for memory and copies, and its match with the system's CUDA."""
     if not module_found("cuda"):
         return Finding.error("CUDA for Python", "no cuda-python", INSTALL_CUDA)
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
-    numbers = parse_version(f"{version}.0")  # "12" alone is a version, too
+    numbers = parse_version(f"{version}.0")  # "12" alone is also a version
     if numbers and jetpack and numbers[0] != jetpack[1]:
         return Finding.warning(
             "CUDA for Python",
@@ -127,7 +127,7 @@ def _cuda(release: str) -> Finding:
 
 
 def _engine(artifact: Artifact) -> Finding:
-    """Say whether opening the model will have to build an engine."""
+    """Report if opening the model will have to build an engine."""
     if Path(artifact.file).suffix in PLAN_SUFFIXES:
         gpu = artifact.target or "the GPU that it was built on"
         return Finding(name="engine", found=f"the bundle's own plan, for {gpu} only")
@@ -149,14 +149,14 @@ def _engine(artifact: Artifact) -> Finding:
 # gpu-gpc-0 on Thor.
 _GPUS = ("*.gv11b", "*.gp10b", "*.ga10b", "*.gb10b", "*.gpu", "gpu-gpc-0")
 _TOTAL = "VDD_IN"
-"""Rail that feeds the whole module, where a module measures it."""
+"""Rail that supplies the whole module, on modules that measure it."""
 
 
 def read_gpu(machine: Machine) -> Mapping[str, str]:
-    """Return load, clock and temperature of a Jetson's GPU, and the power that the module takes.
+    """Return load, clock and temperature of a Jetson's GPU, and the module's power.
 
     From the files that tegrastats reads (checked against github.com/rbonghi/jetson_stats). The
-    driver of a graphics card has no such files: on a PC there is nothing to read.
+    driver of a graphics card has no such files, so on a PC the result is empty.
     """
     return {
         **_load(machine),
@@ -184,7 +184,7 @@ def _load(machine: Machine) -> dict[str, str]:
 
 
 def _power(machine: Machine) -> dict[str, str]:
-    """Return the power of the module in W; its rails' sum where the module measures no total.
+    """Return the module's power in W, or the sum of its rails if no total is measured.
 
     Units: Linux, Documentation/hwmon/ina3221.rst: mV and mA.
     """

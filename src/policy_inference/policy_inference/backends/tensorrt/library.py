@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The package `tensorrt`, and what it has to say: its logger is where failures have reasons."""
+"""The package `tensorrt`, and its logger, which holds the reasons of failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALL = (
 )
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
-"""Errors that a message repeats; the first ones are the causes."""
+"""Number of errors that a message quotes; the first ones are the causes."""
 
 
 def load_tensorrt() -> Any:
@@ -42,10 +42,10 @@ def load_tensorrt() -> Any:
 
 
 class TensorRtLog:
-    """Keeps what TensorRT reports; warnings go to our log as well.
+    """Keeps TensorRT's messages; warnings also go to our log.
 
     Attributes:
-        logger: The `tensorrt.ILogger` to hand to TensorRT.
+        logger: The `tensorrt.ILogger` to pass to TensorRT.
     """
 
     def __init__(self, trt: Any) -> None:
@@ -75,9 +75,9 @@ class TensorRtLog:
         self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return what TensorRT said last, as the end of a message.
+        """Return TensorRT's last errors, as the end of a message.
 
-        Without an error it is the warnings: a driver that is missing is no more to 8.6.
+        Without an error these are the warnings: 8.6 reports a missing driver as a warning only.
         """
         said = self._errors or self._warnings
         return f"; TensorRT says: {' | '.join(said)}" if said else ""
@@ -86,7 +86,8 @@ class TensorRtLog:
         """Return a Builder, Runtime or OnnxParser.
 
         Raises:
-            BackendError: The library gave none, which its Python package says as a TypeError.
+            BackendError: The library returned none, which its Python package reports as a
+                TypeError.
         """
         self.forget()
         try:
@@ -101,10 +102,10 @@ class TensorRtLog:
 
 @cache
 def trt_log(trt: Any) -> TensorRtLog:
-    """Return the one logger of the process: TensorRT takes the first for all its objects.
+    """Return the logger of the process: TensorRT uses the first one for all its objects.
 
-    TensorRT's own plugins are registered with it; without them neither the parser nor a plan finds
-    some operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
+    TensorRT's own plugins are registered with it; without them parser and plans lack some
+    operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
     """
     said = TensorRtLog(trt)
     if not trt.init_libnvinfer_plugins(said.logger, ""):

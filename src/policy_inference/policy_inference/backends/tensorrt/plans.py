@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan for a model file: its own, one from the cache, or one that is built now."""
+"""The plan for a model file: the file itself, one from the cache, or a new build."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class EngineOptions:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> EngineOptions:
-        """Read the values, each a text.
+        """Parse the values, each a text.
 
         Raises:
-            BackendError: A value is none that its option can have.
+            BackendError: A value is invalid for its option.
         """
         workspace = given.get("workspace_mib")
         if workspace is not None and not (
@@ -74,21 +74,21 @@ def find_plan(
     precision: str,
     inputs: Sequence[TensorSpec],
 ) -> tuple[bytes, str]:
-    """Return the plan for a model file, and in words where it comes from.
+    """Return the plan for a model file, and its origin in words.
 
     Args:
         trt: TensorRT.
-        trt_log: What it says.
+        trt_log: Its logger.
         device: The GPU.
-        options: Of the build.
+        options: Build options.
         file: The model file, for messages.
         content: That file or a copy of it.
-        precision: As the contract states it.
-        inputs: Likewise.
+        precision: As in the contract.
+        inputs: As in the contract.
 
     Raises:
-        BackendError: There is none and it may not be built, or is for another machine; or the
-            file is no model, or not in a precision that there is.
+        BackendError: There is no plan and a build is not allowed, or the plan is for another
+            machine; or the file is not a model, or its precision is not supported.
     """
     here = {
         "tensorrt": str(trt.__version__),

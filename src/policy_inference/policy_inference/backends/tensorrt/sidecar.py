@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan was built from, with and for: the JSON beside it.
+"""The origin and target of a plan: the JSON beside it.
 
-TensorRT cannot say of a plan whether it will load, and its file format is not documented; a plan
-of another version or GPU is refused by what is written here, before the runtime sees it.
+TensorRT cannot tell if a plan will load, and its file format is not documented. So a plan for
+another version or GPU is refused based on this JSON, before the runtime opens it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _RUNS_ONLY_ON = ("tensorrt", "gpu", "compute_capability")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """All that a plan depends on.
+    """Everything that a plan depends on.
 
     Attributes:
-        model_sha256: Of the ONNX file.
+        model_sha256: Hash of the ONNX file.
         precision: fp32, fp16 or int8.
         tensorrt, cuda, driver: Versions.
         gpu, compute_capability: Of the GPU.
-        flags: Settings of the build.
+        flags: Build settings.
     """
 
     model_sha256: str
@@ -52,11 +52,11 @@ class Fingerprint:
 
     @property
     def key(self) -> str:
-        """A name for files: the hash of all fields."""
+        """Base name of the files: the hash of all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """Return what is other than it was in `other`, as "TensorRT was 8.6.2, is 10.3.0"."""
+        """Return the differences from `other`, as "TensorRT was 8.6.2, is 10.3.0"."""
         pairs = [(name, getattr(other, name), getattr(self, name)) for name in _MEANINGS]
         return [
             f"{_MEANINGS[name]} was {_short(was)}, is {_short(now)}"
@@ -70,10 +70,10 @@ class PlanSidecar:
     """The JSON beside a plan.
 
     Attributes:
-        fingerprint: What it was built from, with and for.
-        plan_sha256: Of the plan that it belongs to.
-        source: Path of the ONNX file, for people.
-        seconds: That the build took.
+        fingerprint: Origin and target of the plan.
+        plan_sha256: Hash of the plan.
+        source: Path of the ONNX file, for information.
+        seconds: Duration of the build.
     """
 
     fingerprint: Fingerprint
@@ -93,8 +93,8 @@ def read_sidecar(plan: Path) -> PlanSidecar:
     """Read the JSON beside a plan.
 
     Raises:
-        OSError: There is none.
-        ValueError: Its content is not what this back end writes.
+        OSError: The file does not exist.
+        ValueError: The content is not from this backend.
     """
     text = sidecar_path(plan).read_text("utf-8")
     try:
@@ -108,23 +108,23 @@ def read_sidecar(plan: Path) -> PlanSidecar:
             seconds=float(content["seconds"]),
         )
     except RecursionError as error:
-        raise ValueError("lists in lists without end") from error
+        raise ValueError("lists nested without end") from error
     except (KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"no {error}, or one of another type") from error
+        raise ValueError(f"{error} is missing or has a wrong type") from error
 
 
 def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
     """Raise BackendError unless a plan, a bundle's own artifact, was built for this machine.
 
     Args:
-        plan: The file, which has its JSON beside it.
-        content: What it holds.
-        precision: As the contract states it.
+        plan: The plan, with its JSON beside it.
+        content: Content of the plan.
+        precision: As in the contract.
         here: Version of TensorRT, name and compute capability of the GPU, by field.
 
     Raises:
-        BackendError: It was built for another TensorRT or GPU, or its JSON does
-            not say for which.
+        BackendError: The plan was built for another TensorRT or GPU, or its JSON does not name
+            them.
     """
     rebuild = "compile it again here from the ONNX file, or have the bundle hold that one"
     try:
@@ -137,7 +137,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
     if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
         raise BackendError(
             f"{plan}: expected the plan that {sidecar_path(plan).name} describes, found other "
-            f"content, or a file that was cut off; copy both again, or {rebuild}"
+            f"content, or a truncated file; copy both again, or {rebuild}"
         )
     wrong = [
         f"{_MEANINGS[name]} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
@@ -160,7 +160,7 @@ def read_model(file: Path) -> bytes:
     """Read a model file.
 
     Raises:
-        BackendError: It cannot be read.
+        BackendError: The file cannot be read.
     """
     try:
         return file.read_bytes()
