@@ -11,7 +11,7 @@ Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/Ac
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
 (policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md. What a takeover by a person
-publishes and serves: docs/takeover.md. No tick waits for an inference: see
+publishes and serves: docs/act.md. No tick waits for an inference: see
 `policy_core.members.chunk`.
 """
 
