@@ -161,6 +161,16 @@ def test_the_bound_of_the_torque_follows_the_gains_of_the_model() -> None:
     np.testing.assert_allclose(targets.position[0], -0.4 + 13.5 / 50.0, atol=1e-7)
 
 
+def test_the_bound_of_the_torque_leaves_a_joint_without_stiffness_alone() -> None:
+    limp = {"joints.stiffness": [0.0, 30.0, 30.0], "nominal": {**NOMINAL, "target_step": 100.0}}
+    robot = Robot(limp)
+    robot.answer(0.0, 0.0, 0.0)
+    robot.run(20)
+    robot.answer(2.8, 0.0, 0.0)
+    np.testing.assert_allclose(robot.commanded(joint_pos=(-14.0, 0.5, -0.5)).position[0], 1.4)
+    assert robot.count(Rule.EFFORT) == 0
+
+
 def guarded() -> Robot:
     """Return a robot in RUN with steps of at most 0.3 rad and demands of at most 13.5 N·m."""
     robot = Robot({"nominal": NOMINAL})

@@ -45,6 +45,11 @@ def test_every_limit_may_be_tightened() -> None:
     assert (limits.margin, limits.effort_scale) == (1.2, 0.4)
 
 
+def test_a_limit_as_the_contract_has_it_is_accepted() -> None:
+    same = StricterLimits(max_tilt_rad=1.0, margin=1.5, effort_scale=1.0)
+    assert limits_in_force(contract_of(), same) == limits_in_force(contract_of(), StricterLimits())
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
