@@ -6,10 +6,10 @@ Publishes (reliable, depth 1) the robot's sensor topics; `~/status` (policy_msgs
 reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand; of one publisher at a time, see
 `OneSender`), `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
 `~/damp`, and `~/reset`, which releases the e-stop.
 
-Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
+Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
 """
 
 import os
@@ -63,7 +63,7 @@ COMMON_PARAMETERS = (
         default=_DEFAULT.state_timeout_s,
         minimum=0.005,
         maximum=0.5,
-        doc="Without a new state frame for so long, the drives damp, s",
+        doc="Time without a new state frame after which the drives damp, s",
     ),
     Spec(
         name="max_start_error_rad",
@@ -71,7 +71,7 @@ COMMON_PARAMETERS = (
         default=_DEFAULT.max_start_error_rad,
         minimum=0.01,
         maximum=1.0,
-        doc="How far from the measured pose the first command with stiffness may be, rad",
+        doc="Largest distance of the first command with stiffness from the measured pose, rad",
     ),
     *REALTIME,
     Spec(
@@ -86,7 +86,7 @@ COMMON_PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once; the robot never moves by itself",
+        doc="Configure and activate at once; this alone never moves the robot",
     ),
 )
 """Common to all drivers; other fields of `DriverSettings` depend on the robot."""
