@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The times of a recording's messages, and whether one clock stamped them all."""
+"""The times of a recording's messages, and a check that one clock stamped all of them."""
 
 from __future__ import annotations
 
@@ -144,11 +144,12 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
 
 
 def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -> list[str]:
-    """Return the worst problem of topics that different clocks stamp; empty if there is none.
+    """Return the worst problem of topics stamped by different clocks; empty if there is no problem.
 
     Args:
         path: The recording.
-        heard: Its topics. A topic with a single message, maybe an old one, shows no clock.
+        heard: Its topics. A topic with a single message, maybe an old one, does not reveal its
+            clock.
         with_log: Whether the log must be on that clock as well.
     """
     clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}

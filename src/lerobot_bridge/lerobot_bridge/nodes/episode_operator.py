@@ -6,7 +6,7 @@
     episode_operator success
     episode_operator status
 
-The recorder's node must run; its answer is printed.
+The recorder's node must be running; the command prints its answer.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
             )
             action.set_defaults(act=_verdict)
     action = actions.add_parser(
-        _INTERVENTION, help="a person drives instead of the policy, or no longer does"
+        _INTERVENTION, help="a person starts or stops driving instead of the policy"
     )
     action.add_argument("drives", choices=("on", "off"))
     action.set_defaults(act=_intervene)
@@ -114,7 +114,7 @@ def _ask(
 
 
 def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    """Write the verdict into the file of a finished episode."""
+    """Write the verdict to the file of a finished episode."""
     if given.number is None:
         return _request(node, given)
     status = _find_status(node, given)
