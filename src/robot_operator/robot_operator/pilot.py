@@ -413,7 +413,7 @@ class Pilot:
         Args:
             now_ns: Steady clock, not before that of the last step.
             driving: Whether the robot follows velocities at all; if not, the velocity is zero at
-                once and stays zero when the robot follows again, and the sticks must be seen centred
+                once and still zero when the robot follows again; the sticks must be seen centred
                 before they drive.
         """
         self._heed_lateness(now_ns)
