@@ -104,7 +104,8 @@ def main(args: Sequence[str] | None = None) -> int:
     for folder in (given.output, given.dataset_only):
         if folder is not None and folder.exists():
             _log.error(
-                "train_arm: %s: expected no such folder yet, found one; choose another", folder
+                "train_arm: %s: expected a new folder, found an existing one; choose another",
+                folder,
             )
             return 1
     try:

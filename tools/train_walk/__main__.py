@@ -77,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     if given.output.exists():
         _log.error(
-            "train_walk: %s: expected no such folder yet, found one; choose another --output",
+            "train_walk: %s: expected a new folder, found an existing one; choose another --output",
             given.output,
         )
         return 1

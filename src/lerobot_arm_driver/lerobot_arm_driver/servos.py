@@ -248,8 +248,7 @@ class Servos:
             more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
             raise DriverError(
                 f"{port}: expected servos calibrated as {robot.calibration_fpath} says, found "
-                f"another arm, or another calibration: {reasons}{more}; "
-                + self._calibrate(robot, port)
+                f"a different arm or calibration: {reasons}{more}; " + self._calibrate(robot, port)
             )
 
     def _calibrate(self, robot: Any, port: str) -> str:

@@ -184,9 +184,9 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
             yield (
                 f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
                 f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
-                f"{abs(apart_ns) / period_ns:.1f} frames, by when they came: if that is no "
-                "delay on the way, frames pair what was not at one time; set the clocks by "
-                f"each other (NTP, PTP), or write `stamp: received` for {topic}"
+                f"{abs(apart_ns) / period_ns:.1f} frames, judged by their arrival: unless that is "
+                "a transport delay, frames combine data of different times; synchronise the "
+                f"clocks (NTP, PTP), or write `stamp: received` for {topic}"
             )
 
 

@@ -267,7 +267,7 @@ def _getter(path: str) -> Callable[[Any], float]:
 
 def _item(path: str, name: str, values: Any, index: int) -> Any:
     if not hasattr(values, "__len__") or isinstance(values, str):
-        raise RobotError(f"expected a number in the field {path}, found {name} to be no list")
+        raise RobotError(f"expected a number in the field {path}, found no list in {name}")
     if index >= len(values):
         raise RobotError(
             f"expected a number in the field {path}, found {len(values)} values in {name}"

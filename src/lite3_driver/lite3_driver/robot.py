@@ -78,7 +78,7 @@ class Lite3(RobotInterface[Lite3State]):
         found = [self._senses.problem]
         if self._yaw_rate.other_unit:
             found.append(
-                "while the robot turned, its angular velocity was that of another unit "
+                "while the robot turned, its angular velocity was in a different unit "
                 "(angular_velocity_unit)"
             )
         elif self._senses.shares["turn"] >= 1.0:

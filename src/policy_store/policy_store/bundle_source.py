@@ -249,7 +249,7 @@ def _problem(name: str, modified_s: float) -> str:
 def _require_room(path: Path, size: int, room: int) -> None:
     if size > room:
         raise PolicyError(
-            f"{path}: expected a bundle for which there is room, {room / 1e6:.1f} "
+            f"{path}: expected a bundle of at most the free space, {room / 1e6:.1f} "
             f"MB, found one of {size / 1e6:.1f} MB or more; `policy_store prune` "
             "removes old versions"
         )

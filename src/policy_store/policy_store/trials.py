@@ -133,7 +133,7 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
             f"{bad}: expected a version that did not fail its trial, found: {bad.reason}; "
             "--again allows it again (in a roll-out: -e policy_again=true)"
         )
-    bad.append(TrialEvent.ALLOWED, reason="asked for with --again")
+    bad.append(TrialEvent.ALLOWED, reason="requested with --again")
 
 
 def end_trial(model: Path, reason: str, then: str = "") -> None:

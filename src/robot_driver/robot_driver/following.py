@@ -227,8 +227,8 @@ class Follower:
         worst = int(error.argmax())
         if error[worst] > self._max_start_error_rad:
             return (
-                f"the first command with so much stiffness wants {names[worst]} "
-                f"{error[worst]:.2f} rad from where it is, expected at most "
+                f"the first command with this stiffness puts {names[worst]} "
+                f"{error[worst]:.2f} rad from its position, expected at most "
                 f"{self._max_start_error_rad} (max_start_error_rad)"
             )
         torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))
@@ -262,7 +262,7 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
     """Return why a robot must refuse a whole command; empty if it is valid."""
     values, limit = command.values, command.effort_limit
     if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
-        return "a number of it is not finite, or not as the wire's float32"
+        return "a value is not finite, or does not fit into the wire's float32"
     if not 0 < command.valid_for_ns <= LONGEST_VALID_NS:
         return (
             f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "

@@ -194,8 +194,8 @@ class Joystick:
         self._shares = vx, vy, wz
         if held and self._shares != STILL and now_ns - self._changed_ns > self._unchanged_ns:
             self.trouble = (
-                "it has been pushed in the very same way for "
-                f"{self._unchanged_ns / 1e9:g} s: out of reach? Release the dead-man's "
+                "its deflection has not changed for "
+                f"{self._unchanged_ns / 1e9:g} s: out of range? Release the dead-man's "
                 "switch (joy_unchanged_s)"
             )
             self.let_go()

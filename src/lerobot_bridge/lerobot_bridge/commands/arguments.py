@@ -41,8 +41,8 @@ def read_mapping(given: argparse.Namespace) -> RobotMapping:
     for path in given.recordings:
         if path.suffix in (".yaml", ".yml"):
             raise ToolError(
-                f"{path}: expected a recording, or a folder of recordings, found what "
-                f"looks like a mapping; that is given with --mapping {path}"
+                f"{path}: expected a recording, or a folder of recordings, found a "
+                f"mapping; give it with --mapping {path}"
             )
     if given.mapping is not None:
         return load_mapping(given.mapping)

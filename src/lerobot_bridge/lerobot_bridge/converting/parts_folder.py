@@ -69,8 +69,8 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / LOCK
     if folder.exists() and not file.is_file():
         raise ToolError(
-            f"{folder}: expected nothing there, or what an earlier run of this command "
-            f"left, found no {LOCK} in it; move it away, or name another --output"
+            f"{folder}: expected a new path, or the folder of an earlier run of this command, "
+            f"found no {LOCK} in it; move it away, or name another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:

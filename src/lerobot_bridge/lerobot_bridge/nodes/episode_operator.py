@@ -70,9 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 type=int,
                 nargs="?",
                 metavar="N",
-                help="number of an "
-                "episode that is over; without: the one that is being recorded, or "
-                "the last one",
+                help="number of a finished episode (default: the one being recorded, or the last)",
             )
             action.set_defaults(act=_verdict)
     action = actions.add_parser(
@@ -124,8 +122,8 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     folder = episode_folder(session, given.number)
     if not folder.is_dir():
         return False, (
-            f"{folder}: expected an episode that is over, on this machine, found none; "
-            f"`{given.action}` without a number judges the one that is being recorded"
+            f"{folder}: expected a finished episode on this machine, found none; "
+            f"`{given.action}` without a number judges the one being recorded"
         )
     try:
         write_sidecar(folder, replace(read_sidecar(folder), success=_VERDICTS[given.action]))

@@ -87,7 +87,7 @@ class LiveTopic(ABC):
         if count > 1:
             return (
                 f"{self._name}: expected one publisher, found {count} ({self._publishers()}), "
-                "whose messages would take turns; stop all but one"
+                "whose messages would alternate; stop all but one"
             )
         if self._input.age_ns(now_ns) is not None and not self._input.is_stale(now_ns):
             return ""

@@ -60,8 +60,8 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--node-user",
         default="",
         metavar="USER",
-        help="with --trial: who runs the policy node, which writes the record of the trial "
-        "(default: who owns the record, or runs this command)",
+        help="with --trial: user of the policy node, which writes the record of the trial "
+        "(default: the owner of the record, or the user of this command)",
     )
 
 

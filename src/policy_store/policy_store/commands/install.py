@@ -77,7 +77,7 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
         "--expect",
         default="",
         metavar="NAME@VERSION",
-        help="what the bundle must be; another one is refused before anything is installed",
+        help="the expected bundle; any other is refused before anything is installed",
     )
 
 

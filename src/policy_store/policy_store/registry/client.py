@@ -100,7 +100,7 @@ class RegistryRepository:
                         file.seek(0)
                         file.truncate()
                     if answer.status != 200 and there == 0:
-                        raise UnavailableError(f"{answer.url}: expected the bytes asked for")
+                        raise UnavailableError(f"{answer.url}: expected the requested bytes")
                     for block in answer.blocks(layer.size_bytes - there):
                         digest.update(block)
                         file.write(block)
@@ -115,7 +115,9 @@ class RegistryRepository:
         if ALGORITHM + digest.hexdigest() != layer.digest:
             part.unlink()
             if continued:  # the earlier part may be damaged
-                raise UnavailableError(f"{layer.title}: expected {layer.digest}, found another one")
+                raise UnavailableError(
+                    f"{layer.title}: expected {layer.digest}, found different content"
+                )
             raise self._other_content(layer)
 
     def _retried(self, act: Callable[[], T]) -> T:

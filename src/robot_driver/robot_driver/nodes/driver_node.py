@@ -92,8 +92,8 @@ COMMON_PARAMETERS = (
 """Common to all drivers; other fields of `DriverSettings` depend on the robot."""
 _STOPS = "the node stops"
 _HANGS = (
-    "the process that talks to the robot hangs, so that nothing could be asked of it: press "
-    "the hardware e-stop; unless it goes on, the driver ends within some seconds"
+    "the process that talks to the robot hangs and takes no requests: press the hardware "
+    "e-stop; unless it continues, the driver ends within some seconds"
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",

@@ -146,7 +146,7 @@ class FollowingConformance(DriverFixtures):
         else:
             # its rest mode already has a stiffness
             in_control.send_rest(position=far.tolist())
-        in_control.rests("the first command with so much stiffness wants")
+        in_control.rests("the first command with this stiffness puts")
         assert not any(in_control.is_at(each, far) for each in frames_since(in_control, place))
 
     def test_sequence_of_another_sender_brings_to_rest(self, in_control: DriverProcess) -> None:

@@ -239,7 +239,7 @@ class OperatorNode(LifecycleBase):
             return
         now_ns = time.monotonic_ns()
         for gone in self._seen.forget(now_ns - _STATUS_TIMEOUT_NS):
-            self.news.tell(f"{gone}: no status comes any more", wrong=True)
+            self.news.tell(f"{gone}: the status has stopped", wrong=True)
         with self._lock:
             lost, asked = self._pilot.lost(now_ns)
             if lost:

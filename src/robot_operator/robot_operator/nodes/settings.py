@@ -82,8 +82,8 @@ PARAMETERS = (
     _positive(
         "joy_unchanged_s",
         10.0,
-        "A joystick that is pushed in the very same way for so long "
-        "counts as frozen and drives no longer, s",
+        "Time of an unchanged deflection after which a joystick counts as frozen and drives no "
+        "longer, s",
         3600.0,
     ),
     Spec(
@@ -114,7 +114,7 @@ PARAMETERS = (
         default=4,
         minimum=0,
         maximum=_LAST_INDEX,
-        doc="Dead-man's switch (LB): held it drives, and lets the robot be moved",
+        doc="Dead-man's switch (LB): hold it to drive, and for requests that move the robot",
     ),
     *(
         _button(f"button_{request.value}", index, f"Button of `{request.value}` ({label})")

@@ -72,7 +72,7 @@ class StopConfirmation:
         obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         unknown = ", ".join(self._without_robot())
-        unless = f"; who follows the commands of {unknown} is not known" if unknown else ""
+        unless = f"; the subscriber of the commands of {unknown} is not known" if unknown else ""
         if alone := ", ".join(self._without_policy()):
             unless += f"; no policy node was found beside {alone}"
         return f"{self._action}: {where}obeyed: {obeyed}{unless}"

@@ -27,7 +27,7 @@ from robot_operator.nodes.words import (
 from robot_operator.pilot import CONFIRM, Pilot, read_keys
 from robot_operator.requests import OperatorRequest
 
-_GONE = "no status of the driver comes any more"
+_GONE = "the driver's status has stopped"
 _KEPT = 50
 
 
