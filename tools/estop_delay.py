@@ -7,7 +7,7 @@
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
 by a publisher that its subscribers have known for long. Measured is the time from just before that
 until the emulated robot obeys the first LowCmd without stiffness. The busy programs start a second
-before. What is no part of the computer that runs policy and driver, the emulated robot and the
+before. Everything outside the computer that runs policy and driver, the emulated robot and the
 button, has the highest priority, which the kernel must allow. docs/safety.md has two results.
 """
 

@@ -15,8 +15,8 @@ from tools.train_walk.physics import POLICY_DT_S
 
 # The guard clips targets beyond the joint's range, and a policy must not rely on clipping.
 _MARGIN_RAD = 0.05
-# A robot commanded at least this fast that moves at less than this share of it is stuck before a
-# step.
+# A robot that is commanded at least this fast, and moves at less than this share of it, stands
+# before a step.
 _SLOWEST_MPS, _STALLED_SHARE = 0.15, 0.3
 Bools = npt.NDArray[np.bool_]
 

@@ -14,7 +14,7 @@ from lerobot_bridge.episode import Mark, Span
 from policy_core.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
-"""Largest clock step that is not an adjustment of the clock or a suspended process."""
+"""A larger clock step means that the clock was set, or the process was suspended."""
 
 
 class State(Enum):

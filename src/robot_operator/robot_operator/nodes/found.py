@@ -18,7 +18,7 @@ from robot_operator.requests import OperatorError
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _OF_LEADER = "/leader/joint_command"
-"""Command topic of a policy node for the leader arm of a person who takes over, not the robot."""
+"""Topic on which a policy node commands a leader arm instead of the robot, for a takeover."""
 _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _SECOND_WITHIN_S = 1.0
