@@ -39,7 +39,7 @@ _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
 For torques it is `DriveFigures.demand_nm`.
 """
 _MOST_RAD = 0.12
-"""Both signals of a block are scaled down to at most this: one jump is not a lasting fault."""
+"""Both displacements of a block are scaled down to at most this: one jump is no lasting fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint that moves by less than this in each block, for this long, stands still. Encoder noise is
 larger; at the end of a swing a joint does so for a block or two only.

@@ -133,7 +133,7 @@ def _find(given: argparse.Namespace) -> str:
 
 
 def _find_both(given: argparse.Namespace) -> str:
-    """Find the driver, and the policy node if not given; return a notice if neither exists."""
+    """Find the driver, and the policy node if not given; return a notice if there is no driver."""
     requires = given.action in _FOLLOWED and not given.without_driver
     found = look_around(given.timeout, math.inf if requires else _LOOK_FOR_S, given.node)
     given.driver = None if given.action in _FOLLOWED and not requires else found.driver
