@@ -52,7 +52,6 @@ class PingPong:
     """Two processes, a block of memory, a pipe each way."""
 
     def __init__(self) -> None:
-        """Start the other process."""
         self._memory = os.memfd_create("bench")
         os.ftruncate(self._memory, mmap.PAGESIZE)
         theirs, self._write = os.pipe()
@@ -75,7 +74,6 @@ class PingPong:
         return self._other.pid
 
     def close(self) -> None:
-        """End the other process."""
         for fd in (self._write, self._read, self._memory):
             os.close(fd)
         self._other.wait()

@@ -55,7 +55,6 @@ class Sleeping:
     name = "sleeping"
 
     def __init__(self, contract: ChunkContract, duration_s: float) -> None:
-        """Make the arrays of the policy's graph."""
         graph = contract.graphs[contract.policy_graph]
         self.inputs: Mapping[str, Tensor] = {
             name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()

@@ -48,7 +48,6 @@ class Lite3Rig:
     """A driver between a host and a node, all on this machine."""
 
     def __init__(self, node: Node, host: BenchHost, child: Child) -> None:
-        """Subscribe and advertise."""
         self.host = host
         self._node, self._child = node, child
         self._executor = SingleThreadedExecutor(context=node.context)
@@ -143,7 +142,6 @@ class Lite3Rig:
         return summarise((np.diff(stamps_ns) * 1e-3).tolist())
 
     def close(self) -> None:
-        """Stop serving the node."""
         self._executor.shutdown()
 
     def _until(self, condition: Callable[[], object], what: str) -> None:

@@ -115,5 +115,4 @@ class BenchHost:
         return found
 
     def close(self) -> None:
-        """Close the socket."""
         self.socket.close()

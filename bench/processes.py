@@ -32,7 +32,6 @@ class Child:
     """A running command whose output is kept for error messages."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Start the command."""
         self._command = command
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by `end`
         self.began_ns = time.monotonic_ns()
@@ -51,7 +50,6 @@ class Child:
             os.sched_setaffinity(int(thread.name), {core})
 
     def output(self) -> str:
-        """Return what it has written so far."""
         self._output.seek(0)
         return self._output.read()
 

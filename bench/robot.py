@@ -84,11 +84,9 @@ class UprightRobot:
         return bytes(serialize_message(self._imu))
 
     def publish_joint_states(self, message: bytes) -> None:
-        """Publish the result of `joint_states`."""
         self._joints.publish(message)
 
     def publish_imu(self, message: bytes) -> None:
-        """Publish the result of `imu`."""
         self._inertia.publish(message)
 
     def take(self) -> SeenCommand | None:
@@ -163,7 +161,6 @@ class UprightRobot:
             time.sleep(_PERIOD_S)
 
     def close(self) -> None:
-        """Stop serving the node."""
         self._executor.shutdown()
 
 

@@ -43,13 +43,11 @@ class RoundTrip:
     """Sends an observation over a Unix socket and waits for its answer."""
 
     def __init__(self, path: Path) -> None:
-        """Connect."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(path))
         self._request, self._reply = bytes(REQUEST_BYTES), bytearray(REPLY_BYTES)
 
     def __call__(self) -> None:
-        """Send and receive."""
         self._socket.sendall(self._request)
         if self._socket.recv_into(self._reply, 0, socket.MSG_WAITALL) != REPLY_BYTES:
             raise BenchError("the connection was closed; the service's log says why")

@@ -94,7 +94,6 @@ class BareCall:
     """The runtime's call on buffers that are bound once."""
 
     def __init__(self) -> None:
-        """Open the same model."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

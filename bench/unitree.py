@@ -81,7 +81,6 @@ class _RawTopics:
         self._wait_set = MessageWaitSet(node, len(self._handles))
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish bytes."""
         self._publishers[topic].publish(data)
 
     def heard(self, timeout_ns: int) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
@@ -102,7 +101,6 @@ class UnitreeRig:
     """The robot on one side and a policy on the other, in this process."""
 
     def __init__(self, node: Node, child: Child) -> None:
-        """Publish and subscribe."""
         self._node, self._child = node, child
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
@@ -198,7 +196,6 @@ class UnitreeRig:
             self._hear(min(self._due_ns, end_ns) - time.monotonic_ns())
 
     def close(self) -> None:
-        """Stop serving the node."""
         self._executor.shutdown()
 
     def _frame(self, mark: float) -> bytes:

@@ -99,7 +99,6 @@ class EpisodeRunner:
         return self._world.time_ns + 1_000_000_000
 
     def close(self) -> None:
-        """Close the world."""
         self._world.close()
 
     def run(self, seed: int) -> tuple[bool, F64, list[int], int]:

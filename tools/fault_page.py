@@ -70,7 +70,6 @@ Row = Mapping[str, str]
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="fault_page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

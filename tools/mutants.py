@@ -276,13 +276,11 @@ def is_noticed(mutant: Mutant, tests: Sequence[str], overlay: Path) -> bool:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--count", type=int, default=300, help="total number of mutants (default 300)"

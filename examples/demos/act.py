@@ -156,7 +156,6 @@ def _episodes(operator: ArmOperator, seeds: range) -> Iterator[tuple[int, Any]]:
 
 
 def summarise(given: argparse.Namespace, reported: NodeReport, trace: ArmTrace) -> dict[str, Any]:
-    """Return the content of `summary.json`."""
     last = [*reported.statuses.values()][-1]
     took_s = trace.took_s[trace.succeeded]
     chunk_s = {

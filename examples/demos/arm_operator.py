@@ -69,7 +69,6 @@ class ArmOperator(Operator):
         return self.results[before] if len(self.results) > before else False
 
     def wait_for_diagnostics(self) -> None:
-        """Wait for new diagnostics."""
         self.diagnostics = {}
         self.wait_until(
             lambda: bool(self.diagnostics), "diagnostics of the policy node", ANSWER_TIMEOUT_S

@@ -97,7 +97,6 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 
 
 def perform(given: argparse.Namespace) -> SetDemoResult:
-    """Run all rounds."""
     began_s = time.monotonic()
     bundle = load_bundle(given.bundle, kind=SetBundle)
     random = np.random.default_rng(given.seed)
@@ -249,7 +248,6 @@ def _pushes(random: np.random.Generator) -> dict[float, str]:
 
 
 def summarise(result: SetDemoResult) -> dict[str, Any]:
-    """Return the content of `summary.json`."""
     contract, rounds = result.bundle.contract, [_summary(each) for each in result.rounds]
     failing = _summary(result.failing)
     everything = [*rounds, failing]

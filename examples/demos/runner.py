@@ -74,7 +74,6 @@ def demo_parser(name: str, description: str | None, *, backend_options: bool) ->
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Declare `--no-images`."""
     parser.add_argument(
         "--no-images",
         action="store_false",
@@ -165,7 +164,6 @@ def guard_events(status: Any) -> dict[str, int]:
 
 
 def wait_until(reached: Callable[[], object], what: str, timeout_s: float) -> None:
-    """Poll until a condition holds."""
     ends_s = time.monotonic() + timeout_s
     while not reached():
         if time.monotonic() > ends_s:
@@ -206,7 +204,6 @@ class LoggedProcess(WorkerProcess):
             )
 
     def output(self) -> str:
-        """Return its output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def log_end(self) -> str:

@@ -79,7 +79,6 @@ class SwitchLog:
 
     @property
     def now_s(self) -> float:
-        """Simulated time."""
         return self.operator.now_ns * 1e-9
 
     def ask(self, state: str) -> None:

@@ -24,7 +24,6 @@ PERIOD_NS, EPISODE_TICKS = NS_PER_S // 50, 500
 
 
 def make() -> Lite3Walking:
-    """Return a new environment."""
     return Lite3Walking()
 
 

@@ -57,8 +57,6 @@ def read_figures(path: Path) -> list[WalkOutcome]:
 
 
 def _outcome(row: dict[str, Any]) -> WalkOutcome:
-    """Return an outcome from its plain figures."""
-
     def measured(value: Any) -> Any:
         if isinstance(value, list):
             return tuple(map(measured, value))

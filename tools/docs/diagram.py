@@ -83,7 +83,6 @@ def read(text: str) -> tuple[dict[str, Box], list[Arrow]]:
 
 
 def draw(text: str) -> str:
-    """Return the SVG of a text."""
     boxes, arrows = read(text)
     width = max(box.left for box in boxes.values()) + WIDTH + MARGIN
     height = max(box.top for box in boxes.values()) + HEIGHT + MARGIN

@@ -96,7 +96,6 @@ _ENVIRONMENT = {
 
 
 def write_reference(folder: Path) -> None:
-    """Write the pages into a new folder."""
     folder.mkdir()
     pages = {
         "commands": ("Commands", _commands()),

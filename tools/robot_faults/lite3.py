@@ -53,7 +53,6 @@ class Lite3Stack(Stack):
         self.operator.call(self._turn, "turn_by_hand")
 
     def set_faults(self, *faults: str) -> None:
-        """Set the emulator's parameter."""
         value = ParameterValue(
             type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
         )

@@ -106,7 +106,6 @@ class Stack:
         raise NotImplementedError
 
     def set_faults(self, *faults: str) -> None:
-        """Replace the planned faults."""
         raise NotImplementedError
 
     def turn_by_hand(self) -> None:
@@ -114,7 +113,6 @@ class Stack:
         raise NotImplementedError
 
     def __enter__(self: S) -> S:
-        """Return itself."""
         return self
 
     def __exit__(
@@ -123,7 +121,6 @@ class Stack:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End everything."""
         self.end()
 
     def end(self) -> None:
@@ -231,7 +228,6 @@ class Stack:
         return [event for event in self.events() if event.unix_ns >= start_ns]
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
-        """Wait until a condition holds."""
         self.operator.wait_until(reached, what, timeout_s)
 
     def expect_deaths(self) -> None:

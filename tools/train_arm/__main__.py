@@ -37,7 +37,6 @@ _log = logging.getLogger("train_arm")
 
 
 def run(given: argparse.Namespace) -> None:
-    """Train and evaluate."""
     torch.manual_seed(given.seed)
     torch.set_num_threads(given.threads)
     output: Path = given.output

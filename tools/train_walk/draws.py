@@ -54,7 +54,6 @@ class Draws:
         return self._random.integers(0, longest, self._count)
 
     def dynamics(self, difficulty: float) -> Dynamics:
-        """Draw the dynamics of every robot."""
         hard = self._hard
         spread = self._random.uniform(-1.0, 1.0, (self._count, 8)) * (difficulty * self._reach)
         rubs = self._random.uniform(0.0, 1.0, (self._count, 2)) * (difficulty * self._reach)

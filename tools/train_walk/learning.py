@@ -46,7 +46,6 @@ class WalkEnv(VecEnv):
     """Robots in rsl_rl's interface; the difficulty rises while they follow."""
 
     def __init__(self, environment: Environment) -> None:
-        """Start all episodes."""
         self.environment = environment
         self.num_envs, self.num_actions = environment.count, ACTION_SIZE
         self.max_episode_length = environment.task.episode_ticks
@@ -101,7 +100,6 @@ class CalmingPPO(PPO):
         return 1.0 - self._done / self._updates
 
     def update(self) -> dict[str, float]:
-        """Learn from the latest samples."""
         difficulty = self.symmetry.env.environment.difficulty
         easing = max(0.2, 1.0 - 3.0 * difficulty) if self._left > CALM_SHARE else 0.0
         self.entropy_coef = ENTROPY_WEIGHT * easing

@@ -96,7 +96,6 @@ class _Patches:
         self._heights: Array = np.zeros((grounds, self._count, self._count))
 
     def lay(self, grounds: Sequence[Ground]) -> None:
-        """Change the tiles."""
         self._heights = np.stack([ground.heights_m() for ground in grounds])
 
     def height_m(self, xy: Array) -> Array:

@@ -87,7 +87,6 @@ def summarise(
     falls: int,
     duration_s: float,
 ) -> dict[str, Any]:
-    """Return the content of `summary.json`."""
     aftermaths = interrupter.aftermaths
     known = min((one.on_known_version for one in aftermaths), default=robots)
     walking = min((one.walking for one in aftermaths), default=robots)

@@ -89,7 +89,6 @@ class Fleet:
             self._opened = opened.pop_all()
 
     def __enter__(self) -> "Fleet":
-        """Return itself."""
         return self
 
     def __exit__(
@@ -98,7 +97,6 @@ class Fleet:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End everything."""
         self.timeline.stop()
         self._opened.close()
 
@@ -178,7 +176,6 @@ class Fleet:
         accepted: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `model_tools` with these arguments."""
         command = [sys.executable, "-m", "model_tools", *map(str, words)]
         shown = " ".join(["model_tools", *map(str, words)])
         try:
@@ -245,7 +242,6 @@ class Fleet:
 
     @property
     def _ansible(self) -> dict[str, str]:
-        """Environment of Ansible."""
         return {
             MARK: self._mark,
             "ANSIBLE_HOME": str((self.folder / "ansible").resolve()),

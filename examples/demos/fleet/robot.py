@@ -245,7 +245,6 @@ class DemoRobot:
         return count
 
     def close(self) -> None:
-        """End all its processes."""
         self._leave()
         self.to_registry.close()
         self.to_metrics.close()

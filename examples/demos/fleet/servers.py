@@ -59,7 +59,6 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start it again after its end."""
         self._process = LoggedProcess(self._words, self.log, environment=self._mark)
         what = f"{self._words[0]} to listen at port {self.port} (see {self.log})"
         wait_until(self._listens, what, _READY_WITHIN_S)
@@ -77,7 +76,6 @@ class Server:
         self._process.end()
 
     def __enter__(self) -> "Server":
-        """Return itself."""
         return self
 
     def __exit__(
@@ -86,7 +84,6 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it."""
         self._process.stop()
 
 
@@ -176,7 +173,6 @@ class Network:
         self._is_cut = False
 
     def close(self) -> None:
-        """Close it permanently."""
         self.cut()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

@@ -88,12 +88,10 @@ class Timeline:
         return time.monotonic() - self._began_s
 
     def start(self) -> None:
-        """Start sampling."""
         self._thread = threading.Thread(target=self._sample, name="timeline", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop sampling."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()

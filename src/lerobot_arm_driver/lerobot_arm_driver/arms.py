@@ -196,7 +196,6 @@ class ArmSettings(DriverSettings):
 
     @property
     def ports(self) -> tuple[str, ...]:
-        """Serial port of each side."""
         return (self.port, self.right_port)[: len(self.arm.sides)]
 
 

@@ -211,7 +211,6 @@ def add_bundle(
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Declare `--json`."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
 
 

@@ -315,7 +315,6 @@ class EmulatedServo:
 
     @property
     def status(self) -> int:
-        """Error bits."""
         low = self.get("voltage") < self.get("voltage_min")
         high = self.get("voltage") > self.get("voltage_max")
         return self.wrong | (VOLTAGE if low or high else 0) | (OVERLOAD if self._protects else 0)

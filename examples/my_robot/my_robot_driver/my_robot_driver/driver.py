@@ -224,7 +224,6 @@ class MyRobotDriver(DriverNode):
     """The node `my_robot_driver`."""
 
     def __init__(self) -> None:
-        """Declare the parameters."""
         topics = [
             joint_states_topic(JOINT_NAMES),
             imu_topic(lambda state: state.quat_xyzw.tolist()),

@@ -16,7 +16,6 @@ from policy_store.registry.access import RegistryAccess
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
-    """Declare `--root`."""
     parser.add_argument(
         "--root",
         type=Path,
@@ -27,7 +26,6 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 
 
 def add_public_key(parser: argparse.ArgumentParser) -> None:
-    """Declare `--public-key`."""
     parser.add_argument(
         "--public-key",
         default="",

@@ -72,7 +72,6 @@ def add_use(parser: argparse.ArgumentParser) -> None:
 
 
 def add_expected(parser: argparse.ArgumentParser) -> None:
-    """Declare `--expect`."""
     parser.add_argument(
         "--expect",
         default="",
@@ -82,7 +81,6 @@ def add_expected(parser: argparse.ArgumentParser) -> None:
 
 
 def add_backends(parser: argparse.ArgumentParser) -> None:
-    """Declare `--backend`."""
     parser.add_argument(
         "--backend",
         default="",
