@@ -33,18 +33,21 @@ _PARTS = {
     "lite3": "the driver of the Lite3",
     "unitree": "the driver of the Go2",
 }
-"""What is measured, by the module that does."""
+"""Subject of each benchmark, by its module."""
 _log = logging.getLogger("bench")
 
 
 def main() -> int:
-    """Measure all figures, or some; one that cannot be had is reported and left out."""
+    """Measure all figures, or some; report and skip those that cannot be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", choices=_PARTS, default=_PARTS, help="what to measure (default: all)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="of each row of jitter (default %(default)g)"
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="duration of each row of jitter (default %(default)g)",
     )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -59,7 +62,7 @@ def main() -> int:
     for part in given.parts:
         _log.info("measuring %s ...", _PARTS[part])
         began_s = time.monotonic()
-        # Only now: most modules need ROS.
+        # imported only now, because most modules need ROS
         measure = import_module(f"bench.{part}").measure
         try:
             figures += measure(given.seconds) if part == "jitter" else measure()

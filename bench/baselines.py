@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The baselines in Python: each the least that does the same job, as one would write it in an hour.
+"""Baselines in Python: each does the minimum for the same job, as one would write it in an hour.
 
 `python -m bench.baselines <name>` runs one until SIGINT: `echo`, `callbacks` or `lifecycle`, which
-are nodes, or `load`, which keeps a core and the disk busy. `join <participants> <seconds>` ends by
-itself, and prints how many received a command.
+are nodes, or `load`, which keeps a core and the disk busy. `join <participants> <seconds>` ends
+on its own, and prints how many received a command.
 """
 
 import os
@@ -61,7 +61,7 @@ def callbacks() -> Node:
 
 
 def lifecycle() -> Node:
-    """Configure at once, with nothing to set up, and say so."""
+    """Configure at once, without any setup, and report it."""
     node = LifecycleNode("empty")
     node.trigger_configure()
     node.get_logger().info("configured")
@@ -69,7 +69,7 @@ def lifecycle() -> Node:
 
 
 def load() -> None:
-    """Read more memory than caches hold, write a file and wait for the disk, again and again."""
+    """Keep memory and disk busy: read more than the caches hold, write a file and sync it."""
     memory = np.ones(_MEMORY_BYTES // 8)
     with tempfile.TemporaryFile() as file:
         while True:
@@ -81,7 +81,7 @@ def load() -> None:
 
 
 def join(participants: int, seconds: float, args: list[str]) -> None:
-    """Let participants with ROS' usual settings join one after the other, and leave after 4 s.
+    """Make participants with ROS' default settings join one after the other, and leave after 4 s.
 
     Print how many received a command.
     """

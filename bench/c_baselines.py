@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The baselines in C: `baselines.c`, compiled here against the ROS 2 that is sourced.
+"""Baselines in C: `baselines.c`, compiled here against the sourced ROS 2.
 
-`python -m bench.c_baselines echo|sleep ...` runs one. Python only loads it: libraries of the ROS 2
-wheels need symbols of an interpreter.
+`python -m bench.c_baselines echo|sleep ...` runs one. Python only loads it, because libraries of
+the ROS 2 wheels need symbols of an interpreter.
 """
 
 import ctypes

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What rows to calibrate with cost, from a recording of an hour, against reading all of it.
+"""Cost of selecting calibration rows from a recording of an hour, against reading all of it.
 
-200 Hz JointState and 200 Hz Imu, in MCAP as `ros2 bag record` writes it by default since Iron: in
-chunks, not compressed. The baseline deserialises every message with rosbags' AnyReader and does
-nothing with it. `python -m bench.calibrate <what> <recording>` is one run in a process of its own.
+200 Hz JointState and 200 Hz Imu, in uncompressed chunked MCAP, the default of `ros2 bag record`
+since Iron. The baseline deserialises every message with rosbags' AnyReader and discards it. `python
+-m bench.calibrate <what> <recording>` is one run in a process of its own.
 """
 
 import json
@@ -33,11 +33,11 @@ _START_NS, _LATE_NS = 1_700_000_000_000_000_000, 300_000
 _STAMP, _STAMP_AT = struct.Struct("<iI"), 4
 _JOINT_STATE, _IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"
 _DIFFERENT = 1000
-"""Messages of each kind; their stamps make them others."""
+"""Messages of each kind; only their stamps differ."""
 
 
 def measure() -> list[Figure]:
-    """Measure in turns, each run in a new process, whose memory is looked at too."""
+    """Measure in turns, each run in a new process, including its memory."""
     ratios = {"calibrate_2048_ratio": 1 / 3, "calibrate_all_ratio": 1.0}
     with tempfile.TemporaryDirectory() as folder:
         bag = Path(folder, "hour")
@@ -69,7 +69,7 @@ def _run(what: str, bag: Path) -> tuple[float, float]:
 
 
 def _record(bag: Path) -> None:
-    """Write the recording: a robot whose joints and gyroscope are noise, upright."""
+    """Write the recording: an upright robot with noise on joints and gyroscope."""
     types = get_typestore(Stores.ROS2_JAZZY)
     streams = list(zip(_joint_states(types), _imus(types), strict=True))
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -89,7 +89,7 @@ def _joint_states(types: Any) -> list[bytearray]:
     contract = load_bundle(BUNDLE, kind=JointBundle).contract
     names, make = contract.joints.on_robot(), types.types
     random, stand = np.random.default_rng(1), contract.stand.position
-    # One swing of all joints, over and over: positions must go where velocities say.
+    # One swing of all joints, repeated: positions must match velocities.
     phases = 2.0 * np.pi * np.arange(_DIFFERENT) / _DIFFERENT
     rate = 2.0 * np.pi * _RATE_HZ / _DIFFERENT
     return [
@@ -155,7 +155,7 @@ def _all_rows(bag: Path) -> None:
 
 
 def _keep(source: BagSource, wanted: list[int] | None) -> None:
-    """Write the observations one after another into a file that ends with the process."""
+    """Write the observations one after another to a file that the process deletes at its end."""
     with tempfile.TemporaryFile() as file:
         for row in source.rows(wanted):
             file.write(row.tensors["obs"].tobytes())

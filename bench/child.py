@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a runtime in a process of its own costs, against the least that two processes can do.
+"""Cost of a runtime in a separate process, against the minimum for two processes.
 
 Both sides copy 12 of 45 values in the other process; the baseline does so on the same kind of
-memory and pipes, one byte each way, without looking at anything. `python -m bench.child` with three
-file descriptors is its other process.
+memory and pipes, one byte each way, without checks. `python -m bench.child` with three file
+descriptors is its other process.
 """
 
 import mmap
@@ -28,7 +28,7 @@ _INPUTS, _OUTPUTS = 45, 12
 
 
 class Copies(BackendBase):
-    """Gives the first values of its input; a child opens it by name."""
+    """Returns the first values of its input; a child opens it by name."""
 
     name = "copies"
     warm_up_runs = 1
@@ -52,7 +52,6 @@ class PingPong:
     """Two processes, a block of memory, a pipe each way."""
 
     def __init__(self) -> None:
-        """Start the other process."""
         self._memory = os.memfd_create("bench")
         os.ftruncate(self._memory, mmap.PAGESIZE)
         theirs, self._write = os.pipe()
@@ -75,7 +74,6 @@ class PingPong:
         return self._other.pid
 
     def close(self) -> None:
-        """End the other process."""
         for fd in (self._write, self._read, self._memory):
             os.close(fd)
         self._other.wait()
@@ -91,10 +89,10 @@ def _answer(memory: int, read: int, write: int) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure on one core, where what the code adds shows most, and across two."""
+    """Measure on one core, where added code shows most, and across two."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
-    # The class opens no file; the bundle's serves as one.
+    # the class opens no file; any file of the bundle serves
     backend, bare = ChildBackend(Copies, BUNDLE / "policy.onnx", [_OBS], [_ACTIONS]), PingPong()
     cores = os.sched_getaffinity(0)
     try:
@@ -109,7 +107,7 @@ def measure() -> list[Figure]:
 
 
 def _compare(name: str, backend: ChildBackend, bare: PingPong, here: int, there: int) -> Figure:
-    # Otherwise the scheduler decides in each block whether a byte wakes up another core.
+    # without this, the scheduler decides per block whether a byte wakes another core
     os.sched_setaffinity(0, {here})
     for other in (bare.process, int(backend.details["process"].removeprefix("child "))):
         os.sched_setaffinity(other, {there})

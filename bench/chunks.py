@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy whose inference takes 300 ms: how steady its commands are, and how old.
+"""A chunk policy whose inference takes 300 ms: steadiness and age of its commands.
 
-The baseline of the first is a loop as the documents of the boards have it: where the queue is
-empty, it computes the next chunk before it goes on, and it sleeps for what is left of a period.
-That of the second is the same preprocessing and inference, called alone.
+The baseline for steadiness is a loop as in the boards' documentation: if the queue is empty, it
+computes the next chunk before it continues, and it sleeps for the rest of a period. The baseline
+for age is the same preprocessing and inference, called alone.
 """
 
 import json
@@ -46,16 +46,15 @@ _OUT = ROOT / "out" / "bench"
 
 
 class Sleeping:
-    """Takes a given time, as an accelerator does; each chunk is a piece of a sine.
+    """Sleeps for a given time, like an accelerator; each chunk is a piece of a sine.
 
-    The chunk of an observation begins where the sine is at that time, with an error of its own, as
-    chunks of a trained policy have it.
+    The chunk of an observation begins at the sine's value at that time, with an error of its own,
+    like the chunks of a trained policy.
     """
 
     name = "sleeping"
 
     def __init__(self, contract: ChunkContract, duration_s: float) -> None:
-        """Make the arrays of the policy's graph."""
         graph = contract.graphs[contract.policy_graph]
         self.inputs: Mapping[str, Tensor] = {
             name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()
@@ -68,7 +67,7 @@ class Sleeping:
         self._errors = np.random.default_rng(0)
 
     def run(self) -> None:
-        """Sleep, and answer."""
+        """Sleep, then return a chunk."""
         self.outputs["Actions"][0, :, 0] = piece(self._errors)
         time.sleep(self._duration_s)
 
@@ -77,7 +76,7 @@ class Sleeping:
 
 
 def piece(errors: np.random.Generator) -> F64:
-    """Return the sine of the next steps, from now on [steps]."""
+    """Return the next steps of the sine, from now on [steps]."""
     times_s = time.monotonic() + _PERIOD_S * np.arange(_SIZE)
     found: F64 = 0.6 * np.sin(2 * np.pi * 0.25 * times_s) + errors.normal(0.0, 0.03)
     return found
@@ -85,20 +84,20 @@ def piece(errors: np.random.Generator) -> F64:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArmMotion:
-    """Commands [ticks]: when each was there (s, from the first), and its position (rad)."""
+    """Commands [ticks]: time of each (s, from the first), and its position (rad)."""
 
     time_s: F64
     position: F64
     held: int
-    """Ticks in which there was no new target."""
+    """Ticks without a new target."""
 
     @property
     def late(self) -> int:
-        """How many commands were late by more than a period, or not there."""
+        """Number of commands that were more than a period late, or missing."""
         return int((np.diff(self.time_s) > 2 * _PERIOD_S).sum()) + self.held
 
     def summary(self) -> dict[str, float]:
-        """Return count, share of late ones and percentiles of the time between two."""
+        """Return count, share of late ones and percentiles of the interval."""
         p50, p99, p999 = np.percentile(np.diff(self.time_s) * 1e3, (50, 99, 99.9)).tolist()
         return {
             "ticks": len(self.time_s),
@@ -185,7 +184,7 @@ def asynchronous() -> ArmMotion:
 
 
 def synchronous() -> ArmMotion:
-    """Run the loop of the documents."""
+    """Run the documentation's loop."""
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
     errors, queue = np.random.default_rng(0), deque[float]()
@@ -205,7 +204,7 @@ def synchronous() -> ArmMotion:
 
 
 def age(name: str, inference_s: float) -> Figure:
-    """From the arrival of the newest frame to the chunk, against the same work done alone."""
+    """Time from the arrival of the newest frame to the chunk, against the same work done alone."""
     contract = make_contract()
     inference = Inference(contract, {"graphs.act": Sleeping(contract, inference_s)})
     worker = ThreadWorker(inference.answer, time.monotonic_ns)
@@ -337,7 +336,7 @@ def _write(ours: ArmMotion, baseline: ArmMotion) -> None:
         drawing = Drawing(figsize=(10.0, 4.6), layout="constrained")
         position, interval = drawing.subplots(2, 1, sharex=True)
         for trace, name, colour in (
-            (baseline, "queue that computes when it is empty", "C1"),
+            (baseline, "queue that computes when empty", "C1"),
             (ours, "asynchronous", "C0"),
         ):
             shown = trace.time_s < _SHOWN_S

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether commands keep coming while other participants join and leave."""
+"""Gaps between commands while other participants join and leave."""
 
 import logging
 import os
@@ -34,13 +34,13 @@ from policy_inference.nodes.rclpy_gaps import SampleGroup, never_called, take_me
 
 _PARTICIPANTS, _SECONDS = 50, 20
 _LEAVE_S = 5.0
-"""So long after the last has joined, all have left."""
+"""Time after the last has joined until all have left."""
 _PRIORITY, _ROBOT_PRIORITY = 20, 30
 _log = logging.getLogger("bench")
 
 
 def measure() -> list[Figure]:
-    """Return the longest time between two commands at two rates, beside that without joining."""
+    """Return the longest interval between two commands at two rates, with and without joining."""
     return [_measure(rate_hz) for rate_hz in (50, 200)]
 
 
@@ -100,11 +100,11 @@ def _commands(namespace: str) -> Iterator[Any]:
 
 
 def _longest_gap_ms(robot: UprightRobot, commands: Any) -> float:
-    """Return the longest time between two commands that arrive while sensors stream, ms."""
+    """Return the longest interval between two commands that arrive while sensors stream, ms."""
     while take_message(commands, JointCommand):
         pass
     stream_sensors([robot], _SECONDS + _LEAVE_S)
-    # What comes later is of a node without sensors.
+    # later commands come from a node without sensors
     ended_ns, arrived_ns = time.time_ns(), list[int]()
     while taken := take_message(commands, JointCommand):
         if taken[1]["received_timestamp"] <= ended_ns:

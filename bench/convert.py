@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset of a recording costs: two cameras of 640 x 480 at 30 Hz in JPEG, and joints.
+"""Cost of a dataset from a recording: joints, and two cameras of 640 x 480 at 30 Hz in JPEG.
 
-The baseline of the time is LeRobot's own way for a script: each image becomes a PNG, and a video
-of them when the episode is saved; the recording is read with rosbags' AnyReader. The videos are the
-same. The baseline of the memory is a quarter of the recording, that of the whole command is how
-long the recording is. `python -m bench.convert <what> <recording>` is one run in a process of its
-own, with LeRobot.
+The baseline of the time is LeRobot's own way for a script: each image becomes a PNG, and they
+become a video when the episode is saved; the recording is read with rosbags' AnyReader. The videos
+are identical. The baseline of the memory is a quarter of the recording; that of the whole command
+is the duration of the recording. `python -m bench.convert <what> <recording>` is one run in a
+process of its own, with LeRobot.
 """
 
 import json
@@ -119,7 +119,7 @@ def _lerobot(bag: Path, folder: Path) -> Callable[[], None]:
 
 
 def _plain_frames(bag: Path, mapping: RobotMapping) -> Iterator[dict[str, Any]]:
-    """Yield a frame for each image of the first camera, as a short script would make them."""
+    """Yield a frame for each image of the first camera, as a short script would."""
     values = {
         f"/{source.topic}": (feature, SourceReader(mapping, source))
         for feature, (source,) in mapping.vectors.items()

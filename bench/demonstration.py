@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings of demonstrations: an arm, its leader, and two cameras that send JPEG.
 
-A clip is what a camera on a table sees: a ground with texture, two things that move on it, and the
-noise of a sensor (standard deviation 2 of 255). Beyond its length it plays backwards
-and forwards.
+A clip imitates a camera on a table: a textured ground, two moving objects, and sensor noise
+(standard deviation 2 of 255). Beyond its length it plays backwards and forwards.
 """
 
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ _JOINT_STATE, _COMPRESSED = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Compr
 
 
 def mapping_content(size: tuple[int, int]) -> dict[str, Any]:
-    """Return what a mapping file of these recordings says, of images of this height and width."""
+    """Return the content of a mapping file for these recordings, with this image size."""
     height, width = size
     source = {"type": _JOINT_STATE}
     return {
@@ -72,7 +71,7 @@ def clip(frames: int, size: tuple[int, int], seed: int) -> list[U8]:
 
 
 def positions_rad(time_s: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return where the joints are, within their ranges."""
+    """Return joint positions within their ranges."""
     return 0.6 + 0.5 * np.sin(time_s * np.arange(1.0, 7.0) / 3.0)
 
 
@@ -108,7 +107,7 @@ def write_demonstration(
 
 
 def _messages(duration_s: float, images: dict[str, list[Any]]) -> Iterator[tuple[int, str, Any]]:
-    """Yield time since the start, topic and message, in time."""
+    """Yield time since the start, topic and message, in order of time."""
     names, none = list(JOINTS), np.zeros(0)
     step_ns, frame = _S // JOINTS_HZ, 0
     for time_ns in range(0, round(duration_s * _S), step_ns):

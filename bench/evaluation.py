@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a trial of `model_tools evaluate` costs, beside bare physics of the same robot.
+"""Cost of a trial of `model_tools evaluate`, beside bare physics of the same robot.
 
-Processor time per simulated second, so that a busy machine changes little. The baseline steps the
-same model with `mujoco.rollout`: no policy, no sensors, no controller.
+Processor time per simulated second, so that a busy machine has little influence. The baseline steps
+the same model with `mujoco.rollout`: no policy, no sensors, no controller.
 """
 
 import time
@@ -26,11 +26,11 @@ from robot_sim.world import World
 _TURNS, _SECONDS, _MS = 5, 10.0, 1e3
 _STIFFNESS, _DAMPING = 40.0, 1.0
 _WANTED = 1.0 / 0.35
-"""A trial has 0.35 of the speed of bare physics, or more."""
+"""A trial runs at 0.35 of the speed of bare physics or faster."""
 
 
 def measure() -> list[Figure]:
-    """Take turns, each a trial and as much bare physics."""
+    """Take turns, each a trial and the same duration of bare physics."""
     bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     case = WalkCase(
@@ -64,7 +64,7 @@ def measure() -> list[Figure]:
 
 
 def _bare_physics(seconds: float) -> Callable[[], object]:
-    """Return what simulates the robot as it stands, for so long."""
+    """Return a function that simulates the standing robot for this duration."""
     world = World(pose="standing")
     model, sensed = world.model, world.sense()
     data, zeros = mujoco.MjData(model), np.zeros(len(sensed.joint_pos))

@@ -22,26 +22,26 @@ _LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One repetition: its middle and, where samples were taken, their tail."""
+    """One repetition: its median and, if samples were taken, their tail."""
 
     value: float
     p99: float | None = None
     p999: float | None = None
-    """Where there are samples enough for it: a thousand and more."""
+    """Only with enough samples: a thousand and more."""
 
 
 def summarise(samples: Sequence[float] | npt.NDArray[np.float64]) -> Summary:
-    """Return median, 99th and, of many samples, 99.9th percentile."""
+    """Return median, 99th and, for many samples, 99.9th percentile."""
     p50, p99, p999 = np.percentile(samples, (50, 99, 99.9)).tolist()
     return Summary(value=p50, p99=p99, p999=p999 if len(samples) >= _MANY else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure of the bench; one pair of summaries per repetition, ours beside the baseline's.
+    """A figure of the benchmark; one pair of summaries per repetition, ours beside the baseline's.
 
-    Its name says what its value is: `..._ratio` of both, `..._added_...` for ours less the
-    baseline's, otherwise ours.
+    Its name defines its value: `..._ratio` of both, `..._added_...` for ours minus the baseline's,
+    otherwise ours.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Figure:
     ours: Sequence[Summary]
     baseline: Sequence[Summary]
     wanted: float | None = None
-    """Highest wanted value."""
+    """Largest acceptable value."""
 
     @property
     def ratios(self) -> list[float]:
-        """Ours over the baseline, of each repetition whose baseline is not 0."""
+        """Ours over the baseline, for each repetition whose baseline is not 0."""
         return [a.value / b.value for a, b in zip(self.ours, self.baseline, strict=True) if b.value]
 
     @property
     def value(self) -> float:
-        """What the figure's name promises: the median ratio, difference, or value of ours."""
+        """The value that the figure's name defines: the median ratio, difference, or ours."""
         if "_added_" in self.name:
             return median(a.value - b.value for a, b in zip(self.ours, self.baseline, strict=True))
         if self.name.endswith("_ratio"):
@@ -67,11 +67,11 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the value is as wanted; None where nothing is wanted."""
+        """True if the value is acceptable; None without a target."""
         return None if self.wanted is None else self.value <= self.wanted
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that was measured, less the single samples."""
+        """Return all measurements, except for the single samples."""
         return {
             "value": self.value,
             "wanted": self.wanted,
@@ -92,9 +92,9 @@ def alternated(
     wanted: float | None,
     unit: str = "us",
 ) -> Figure:
-    """Measure both in blocks that take turns, each first in every other turn.
+    """Measure both in blocks that take turns; the order alternates.
 
-    What a machine does besides changes from one second to the next, by more than they differ.
+    Other load on a machine changes from one second to the next, by more than the two differ.
     """
     sides = {ours: list[Summary](), baseline: list[Summary]()}
     for block in range(blocks):
@@ -110,7 +110,7 @@ def alternated(
 
 
 def timed(calls: int, call: Callable[[], object]) -> Callable[[], Summary]:
-    """Return a block of so many calls, one right after the other."""
+    """Return a block of this many calls, back to back."""
     return lambda: summarise(timed_us(calls, 0.0, call))
 
 
@@ -146,7 +146,7 @@ def _side(summaries: Sequence[Summary]) -> dict[str, float]:
 def table(figures: Iterable[Figure]) -> str:
     """Return the figures as lines of text, ratios with the range of their repetitions.
 
-    The first line says how fast this processor is, so that tables of different ones compare.
+    The first line states the speed of this processor, so that tables of different ones compare.
     """
     rows = [
         (
@@ -207,7 +207,7 @@ def _number(value: float) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Describe where the figures come from."""
+    """Describe the machine of the measurements."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
@@ -232,5 +232,5 @@ def _python_loop() -> None:
 
 
 def _fastest_us(work: Callable[[], object]) -> float:
-    """Return the shortest of many runs: what the processor can do, whatever else it does."""
+    """Return the shortest of many runs: the speed of the processor, whatever else it does."""
     return min(timed_us(_SPEED_RUNS, 0.0, work))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How regular the ticks of a policy at 1 kHz are, beside a loop in C of the same priority."""
+"""Regularity of a policy's ticks at 1 kHz, beside a loop in C of the same priority."""
 
 import os
 import tempfile
@@ -28,20 +28,20 @@ from policy_inference.machine.scheduling import list_threads, set_realtime_prior
 _RATE_HZ = 1000
 _PERIOD_NS = 1_000_000_000 // _RATE_HZ
 _CHANGED = {"rate_hz": _RATE_HZ, "safety": {"on_fault": "damp", "state_timeout_s": 0.1}}
-"""By default state may be two periods old, and sensors come less often."""
+"""By default a state may be two periods old, but sensors arrive less often."""
 _WARM_UP_S = 2.0
 _PRIORITY, _ROBOT_PRIORITY = 20, 30
-"""Of the node's control thread and the loop in C; and of what stands for the robot."""
+"""Priority of the node's control thread and the C loop; and of the simulated robot."""
 
 
 def measure(duration_s: float) -> list[Figure]:
-    """Measure without other work and under load, each for so long."""
+    """Measure without other work and under load, each for this long."""
     return [*_measure("quiet", duration_s), *_measure("load", duration_s, loaded=True)]
 
 
 def _measure(name: str, duration_s: float, *, loaded: bool = False) -> list[Figure]:
     """Run the node and the loop side by side."""
-    # A little longer than what is measured, which the robot's clock makes longer.
+    # a little longer than the measurement, which the robot's clock stretches
     turns = round(1.01 * (_WARM_UP_S + duration_s) * _RATE_HZ)
     sleeping = c_baseline("sleep", _PERIOD_NS, turns, _PRIORITY)
     with ExitStack() as stack:
@@ -86,11 +86,11 @@ def _measure(name: str, duration_s: float, *, loaded: bool = False) -> list[Figu
 
 
 def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
-    """Return the 99.9th percentile of how far times between two turns are from the period, us.
+    """Return the 99.9th percentile of the deviation of intervals from the period, us.
 
     Args:
-        times_ns: When turns began.
-        numbers: Of the turns, since some may not have been seen.
+        times_ns: Start times of turns.
+        numbers: Of the turns, since some may have been missed.
     """
     number, time_ns = np.array(numbers[: len(times_ns)], np.int64), np.array(times_ns, np.int64)
     in_a_row = np.diff(number) == 1
@@ -100,7 +100,7 @@ def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
 
 @contextmanager
 def _robot_before_all() -> Iterator[None]:
-    """Keep the simulated robot from waiting for what is measured, and for other work."""
+    """Keep the measured processes and other work from delaying the simulated robot."""
     threads = list_threads(os.getpid())
     if refused := set_realtime_priority(_ROBOT_PRIORITY, "bench: priority", threads):
         raise BenchError(refused[0])

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the Lite3's driver adds between UDP and topics, and how steady its frames are.
+"""Latency that the Lite3's driver adds between UDP and topics, and regularity of its frames.
 
-Latencies stand beside a bare UDP echo in Python: 348 bytes there, 252 back, as a state frame and
+Latencies stand beside a bare UDP echo in Python: 348 bytes there, 252 back, like a state frame and
 a command frame. Gaps stand beside a Python loop that sleeps until its deadlines and sends.
-`python -m bench.lite3` measures these figures alone; with more words it is a baseline.
+
+`python -m bench.lite3` measures only these figures; with further arguments it is a baseline.
 """
 
 import socket
@@ -35,19 +36,18 @@ _PERIOD_NS = 20_000_000
 _GAPS_NS = 5_000_000_000
 _PATIENCE_S = 20.0
 _LOOKED_AT_NS = 1_000_000_000
-"""A robot that is to be taken has to be still for a while."""
+"""A robot must be still for a while before it is taken."""
 _ANSWER_NS = 100_000_000
 _LOST_SHARE = 0.05
 _ANY = ("127.0.0.1", 0)
 _MARK = 2.0**-10
-"""Marks are multiples of it, which float32 holds exactly."""
+"""Marks are multiples of it, which float32 represents exactly."""
 
 
 class Lite3Rig:
     """A driver between a host and a node, all on this machine."""
 
     def __init__(self, node: Node, host: BenchHost, child: Child) -> None:
-        """Subscribe and advertise."""
         self.host = host
         self._node, self._child = node, child
         self._executor = SingleThreadedExecutor(context=node.context)
@@ -70,7 +70,7 @@ class Lite3Rig:
         )
 
     def take_control(self) -> None:
-        """Take control, as soon as the driver agrees, and have commands followed."""
+        """Take control as soon as the driver agrees, and start following."""
         client = self._node.create_client(Trigger, "lite3_driver/take_control")
         self._until(client.service_is_ready, "the driver")
         give_up_s = time.monotonic() + _PATIENCE_S
@@ -84,7 +84,7 @@ class Lite3Rig:
                 raise BenchError(answer.result().message)
         self._until(self._commands.get_subscription_count, "a listener to joint_command")
         self.publish(0.0)
-        # Only its newest command counts for the driver; this one must not be missed.
+        # The driver follows only its newest command; this one must not be missed.
         self.host.keep_up_until(time.monotonic_ns() + _ANSWER_NS)
         self._command.mode = JointCommand.MODE_STAND
         self._command.stiffness = [30.0] * len(JOINT_NAMES)
@@ -106,21 +106,21 @@ class Lite3Rig:
         return False
 
     def state(self, mark: float) -> int | None:
-        """Return how long a state frame takes to become a JointState, ns."""
+        """Return the time from a state frame to its JointState, ns."""
         frame = self.host.frame(mark)
         began_ns = time.monotonic_ns()
         self.host.send(frame)
         return time.monotonic_ns() - began_ns if self.hears_state(mark) else None
 
     def command(self, mark: float) -> int | None:
-        """Return how long a JointCommand takes to become a frame, ns."""
+        """Return the time from a JointCommand to its frame, ns."""
         began_ns = time.monotonic_ns()
         self.publish(mark)
         heard = self.host.hears_command(mark, _ANSWER_NS)
         return time.monotonic_ns() - began_ns if heard else None
 
     def loop(self, mark: float) -> int | None:
-        """Return how long it takes from a state frame to the command frame that answers it, ns."""
+        """Return the time from a state frame to the command frame that answers it, ns."""
         frame = self.host.frame(mark)
         began_ns = time.monotonic_ns()
         self.host.send(frame)
@@ -131,7 +131,7 @@ class Lite3Rig:
         return time.monotonic_ns() - began_ns if heard else None
 
     def gaps_us(self) -> Summary:
-        """Return the times between command frames while commands come at 50 Hz."""
+        """Return the intervals between command frames while commands arrive at 50 Hz."""
         self.host.stamps_ns()
         stamps_ns = list[int]()
         end_ns = time.monotonic_ns() + _GAPS_NS
@@ -142,7 +142,6 @@ class Lite3Rig:
         return summarise((np.diff(stamps_ns) * 1e-3).tolist())
 
     def close(self) -> None:
-        """Stop serving the node."""
         self._executor.shutdown()
 
     def _until(self, condition: Callable[[], object], what: str) -> None:
@@ -162,7 +161,7 @@ def _rig(command_rate_hz: float) -> Iterator[Lite3Rig]:
     rclpy.init(context=context)
     node = Node("bench_lite3", context=context, enable_rosout=False)
     host = BenchHost()
-    # A pause of this process must not end what is measured.
+    # a pause of this process must not end the measurement
     parameters = {**host.parameters, "command_rate_hz": command_rate_hz, "state_timeout_s": 0.5}
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     try:
@@ -180,7 +179,7 @@ def _rig(command_rate_hz: float) -> Iterator[Lite3Rig]:
 
 @contextmanager
 def _echoing() -> Iterator[Callable[[float], int | None]]:
-    """Start an echo; yield what goes there and back, and returns how long that took, ns."""
+    """Start an echo; yield a function that sends data there and back, and returns the time, ns."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind(_ANY)
         client.settimeout(_PATIENCE_S)
@@ -198,7 +197,7 @@ def _echoing() -> Iterator[Callable[[float], int | None]]:
 
 
 def echo(port: int) -> None:
-    """Say hello to a port, and answer what comes from there, until the end of the process."""
+    """Greet a port, then echo its datagrams until the process ends."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.connect((_ANY[0], port))
         reply = bytes(COMMAND_BYTES)
@@ -209,7 +208,7 @@ def echo(port: int) -> None:
 
 
 def pace(port: int, rate_hz: float) -> None:
-    """Send frames at a rate, for as long as gaps are measured."""
+    """Send frames at a rate, while gaps are measured."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect((_ANY[0], port))
         frame = damping_command(1.0)
@@ -255,7 +254,7 @@ def measure() -> list[Figure]:
 
 
 def _timed(name: str, rig: Lite3Rig, way: Callable[[float], int | None]) -> Summary:
-    """Go one way at 50 Hz, with state frames in between; return how long it took, us."""
+    """Call one way at 50 Hz, with state frames in between; return the times, us."""
     took_us, lost = [], 0
     deadline_ns = time.monotonic_ns()
     for call in range(_CALLS):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The host's end of a Lite3's interface, without a robot: it lies folded whatever is commanded."""
+"""The host's end of a Lite3's interface, without a robot: it lies folded whatever the command."""
 
 import select
 import socket
@@ -22,10 +22,10 @@ _EFFORT = wire.COMMAND_FIELDS.index("effort")
 
 
 class BenchHost:
-    """Sends a state frame each 2 ms while it is called; receives command frames.
+    """Sends a state frame every 2 ms while it is called; receives command frames.
 
     Attributes:
-        socket: Where it listens.
+        socket: The socket that it listens on.
     """
 
     def __init__(self) -> None:
@@ -51,12 +51,12 @@ class BenchHost:
         }
 
     def keep_up(self) -> None:
-        """Send what is due; call it every few ms."""
+        """Send frames that are due; call it every few ms."""
         while time.monotonic_ns() >= self._next_ns:
             self.send(self.frame(0.0))
 
     def keep_up_until(self, end_ns: int) -> None:
-        """Send what is due until a time on the steady clock."""
+        """Send frames that are due until a time on the steady clock."""
         while (now_ns := time.monotonic_ns()) < end_ns:
             self.keep_up()
             time.sleep(max(0, min(self._next_ns, end_ns) - now_ns) * 1e-9)
@@ -105,7 +105,7 @@ class BenchHost:
         return False
 
     def stamps_ns(self) -> list[int]:
-        """Return when the command frames came that wait to be read, on the kernel's clock."""
+        """Return the arrival times of the waiting command frames, on the kernel's clock."""
         found = []
         while select.select([self.socket], [], [], 0)[0]:
             data, ancillary, *_ = self.socket.recvmsg(_LARGEST_BYTES, 64)
@@ -115,5 +115,4 @@ class BenchHost:
         return found
 
     def close(self) -> None:
-        """Close the socket."""
         self.socket.close()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node costs, as a process among processes: answers, processor time, start."""
+"""Cost of the node as a process: round trip, processor time, start."""
 
 import compileall
 import time
@@ -21,26 +21,26 @@ _LOADS, _LOAD_S = 5, 4.0
 _STARTS = 5
 _JOINT_STATE_NS, _IMU_NS = 2_000_000, 5_000_000
 _ROBOT_CLOCK = 1.0015
-"""Ours over the robot's: with the same one, messages would meet all ticks of a run at one place."""
+"""Our rate over the robot's: with the same rate, messages would always hit the same tick phase."""
 _START_TIMEOUT_S = 30.0
 _LOST_SHARE = 0.05
-"""With more missing answers than this share a figure would be about something else."""
+"""Largest share of missing answers; beyond it a figure would measure something else."""
 _namespaces = (f"/bench_{number}" for number in count())
 
 
 def measure() -> list[Figure]:
-    """Measure all of them."""
+    """Measure all figures of this module."""
     return [start(), *roundtrip(), processor_time()]
 
 
 def roundtrip() -> list[Figure]:
-    """From a JointState that leaves to the command that answers it, at 50 Hz.
+    """From sending a JointState to the command that answers it, at 50 Hz.
 
-    The policy ticks on its arrival: with a timer, the age of the sample would be measured.
-    All nodes are there all the time and asked in turn: what a machine does besides changes from
-    one second to the next, by more than they differ.
+    The policy ticks on its arrival: with a timer, the age of the sample would be measured. All
+    nodes run all the time and are asked in turn: other load on a machine changes from one second to
+    the next, by more than the nodes differ.
     """
-    # The policy last: it holds while nothing feeds it.
+    # The policy last: it holds without sensors.
     commands = [c_baseline("echo"), baseline("echo"), policy_node(trigger="joint_states")]
     with ExitStack() as stack:
         robots = [stack.enter_context(_answering(command))[0] for command in commands]
@@ -54,7 +54,7 @@ def roundtrip() -> list[Figure]:
 
 @contextmanager
 def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
-    """Run a node with a robot of its own; a policy runs once it answers."""
+    """Run a node with its own robot; a policy runs once it answers."""
     namespace = next(_namespaces)
     with upright_robot(namespace) as robot, running(in_namespace(command, namespace)) as child:
         if command[0] == "joint_policy_node":
@@ -65,9 +65,9 @@ def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
 
 
 def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
-    """Ask each at 50 Hz, a quarter of a period after the other; return how long they took.
+    """Ask each at 50 Hz, a quarter of a period after the other; return the times.
 
-    The Imu of the last one, the policy, comes three quarters of a period before its JointState.
+    The Imu of the last one, the policy, is sent three quarters of a period before its JointState.
     """
     took_us = [list[float]() for _ in robots]
     deadline_ns = time.monotonic_ns()
@@ -86,7 +86,7 @@ def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
 
 
 def _answer_us(robot: UprightRobot) -> list[float]:
-    """Send a JointState; return how long its answer took, nothing for none."""
+    """Send a JointState; return the time until its answer, or None."""
     message = robot.joint_states()
     robot.take()
     began_ns = time.monotonic_ns()
@@ -111,7 +111,7 @@ def _from_policy(command: SeenCommand | None) -> bool:
 
 
 def processor_time() -> Figure:
-    """Processor time at 500 Hz JointState and 200 Hz Imu in, 50 Hz out, of both at once."""
+    """Processor time at 500 Hz JointState and 200 Hz Imu in, 50 Hz out, of both nodes at once."""
     with _answering(baseline("callbacks")) as theirs, _answering(policy_node()) as ours:
         shares = [_shares([theirs, ours]) for _ in range(_LOADS)]
     beside, through = zip(*shares, strict=True)
@@ -134,7 +134,7 @@ def _shares(nodes: Sequence[tuple[UprightRobot, Child]]) -> list[Summary]:
 
 
 def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[list[SeenCommand]]:
-    """Publish 500 Hz JointState and 200 Hz Imu for a while; return the commands that came."""
+    """Publish 500 Hz JointState and 200 Hz Imu for a while; return the received commands."""
     commands = [list[SeenCommand]() for _ in robots]
     start_ns = time.monotonic_ns()
     for at_ns in range(0, round(duration_s * 1e9), 1_000_000):
@@ -156,7 +156,7 @@ def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[li
 
 def start() -> Figure:
     """From the start of the process to the log line of its configuration."""
-    # As Python leaves them after a first start, unless PYTHONDONTWRITEBYTECODE keeps it from that.
+    # bytecode as Python leaves it after a first start, unless PYTHONDONTWRITEBYTECODE prevents that
     for package in ("policy_core", "policy_store", "policy_inference"):
         compileall.compile_dir(ROOT / "src" / package / package, quiet=1)
     compileall.compile_dir(ROOT / "bench", quiet=1)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the flight recorder and a shadow add to the ticks of a node, which do not wait for them.
+"""Time that the flight recorder and a shadow add to a node's ticks, which do not wait for them.
 
-One node runs here, and its observers are switched on and off: other memory would differ by more.
+One node runs here, and its observers are switched on and off: different memory would matter more.
 """
 
 import threading
@@ -34,7 +34,7 @@ _WIRE = (b"joint_states", b"imu/data", None)
 
 
 class _Switched(TickObserver):
-    """Notes how long ticks take; records them, or gives them to a shadow, where that is on."""
+    """Records the duration of ticks; feeds them to the recorder or a shadow, if switched on."""
 
     def __init__(self, node: JointPolicyNode) -> None:
         policy = node.policy

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What two frames cost on their way into the back end's buffers.
+"""Cost of moving two frames into the back end's buffers.
 
-The baseline is the formula as one writes it in numpy.
+The baseline is the formula as one would write it in numpy.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def frames() -> list[U8]:
 
 
 def plain(frame: U8, buffer: F32) -> None:
-    """Normalise in numpy: the baseline, also of the source documents' loop."""
+    """Normalise in numpy: the baseline, also used in the documentation's loop."""
     scaled = (frame.astype(np.float32) / 255).transpose(2, 0, 1)
     buffer[0] = (scaled - _MEAN) / _STD
 

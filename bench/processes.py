@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes of the bench: the node that is measured, or the baseline in its place."""
+"""Child processes of the benchmark: the measured node, or the baseline."""
 
 import hashlib
 import os
@@ -25,14 +25,13 @@ _END_TIMEOUT_S = 10.0
 
 
 class BenchError(Exception):
-    """Something did not do what it is measured for; there is no figure then."""
+    """The measured program failed, so there is no figure."""
 
 
 class Child:
-    """A running command whose output is kept for the case that it fails."""
+    """A running command whose output is kept for error messages."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Start the command."""
         self._command = command
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by `end`
         self.began_ns = time.monotonic_ns()
@@ -42,16 +41,15 @@ class Child:
 
     def cpu_ns(self) -> int:
         """Return user and system time of all its threads, which the kernel counts in ns."""
-        # The clock of another process, as clock_getcpuclockid(3) makes it on Linux.
+        # clock of another process, computed like clock_getcpuclockid(3) on Linux
         return time.clock_gettime_ns((~self._process.pid << 3) | 2)
 
     def keep_to(self, core: int) -> None:
-        """Let all its threads run on one core only."""
+        """Pin all its threads to one core."""
         for thread in Path("/proc", str(self._process.pid), "task").iterdir():
             os.sched_setaffinity(int(thread.name), {core})
 
     def output(self) -> str:
-        """Return what it has written so far."""
         self._output.seek(0)
         return self._output.read()
 
@@ -73,7 +71,7 @@ class Child:
         return self.output()
 
     def end(self) -> None:
-        """Ask it to end, and make it end if it does not."""
+        """Ask it to end; kill it if it does not."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         try:
@@ -86,7 +84,7 @@ class Child:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[Child]:
-    """Run a command for as long as the context is open; errors show what it has written."""
+    """Run a command while the context is open; errors include its output."""
     child = Child(command)
     try:
         yield child
@@ -97,24 +95,24 @@ def running(command: Sequence[str]) -> Iterator[Child]:
 
 
 def keep_to_machine() -> None:
-    """Talk on a domain of our own, unless the caller chose one."""
+    """Use a ROS domain of our own, unless the caller chose one."""
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
     if os.environ.get("ROS_DISTRO") == "humble":
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
     else:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ.update(fast_dds_without_shared_memory(os.environ))  # baselines as our nodes
+    os.environ.update(fast_dds_without_shared_memory(os.environ))  # baselines too
 
 
 def policy_node(**parameters: str) -> list[str]:
-    """Return the command of the node that is measured, with these parameters."""
+    """Return the command of the measured node, with these parameters."""
     parameters = {"bundle": str(BUNDLE), **parameters}
     settings = [("-p", f"{name}:={value}") for name, value in parameters.items()]
     return ["joint_policy_node", "--ros-args", *(word for pair in settings for word in pair)]
 
 
 def copied_bundle(folder: Path, changed: Mapping[str, Any], model: bytes = b"") -> Path:
-    """Copy the bundle with other entries in its contract, and another model where one is given."""
+    """Copy the bundle with changed entries in its contract, and a different model if given."""
     shutil.copytree(BUNDLE, folder)
     contract_file = folder / "policy.yaml"
     contract = yaml.safe_load(contract_file.read_text("utf-8")) | changed
@@ -131,6 +129,6 @@ def baseline(name: str, *arguments: str) -> list[str]:
 
 
 def in_namespace(command: Sequence[str], namespace: str) -> list[str]:
-    """Return a node's command with its names moved into a namespace."""
+    """Return a node's command with its names in a namespace."""
     ros_args = [] if "--ros-args" in command else ["--ros-args"]
     return [*command, *ros_args, "-r", f"__ns:={namespace}"]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the back ends `oip` and `openpi` add to a request, against the least that a client does.
+"""Time that the back ends `oip` and `openpi` add to a request, against a minimal client.
 
 Both ask the same server, in turns: 45 numbers, and two images of 640 x 480, in float16 by `oip`, in
-uint8 by `openpi`. The models take the first numbers of their inputs. `python -m bench.remote`
-measures these figures alone; with a folder more it is the servers.
+uint8 by `openpi`. The models return the first numbers of their inputs. `python -m bench.remote`
+measures only these figures; with a folder as argument it is the servers.
 """
 
 import json
@@ -40,10 +40,10 @@ _CASES: Mapping[str, tuple[dict[str, tuple[int, ...]], str, int]] = {
     "floats": ({"obs": (1, 45)}, "float32", 500),
     "images": ({"front": (1, 3, 480, 640), "wrist": (1, 3, 480, 640)}, "float16", 50),
 }
-"""Inputs, their type, and how often each is asked."""
+"""Inputs, their type, and the number of requests."""
 _REPETITIONS, _WANTED = 5, 1.2
 _CHUNK = TensorSpec(name="actions", shape=(1, 50, 6))
-"""What a policy of openpi answers."""
+"""Answer of an openpi policy."""
 
 
 def measure() -> list[Figure]:
@@ -110,7 +110,7 @@ def _openpi_figure(case: str, folder: Path, port: int) -> Figure:
 
 @contextmanager
 def _bare_openpi(port: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[Callable[[], None]]:
-    """Ask as a program does that knows websockets, msgpack and openpi's arrays in it."""
+    """Request like a program that knows websockets, msgpack and openpi's arrays."""
     import msgpack
     from websockets.sync.client import connect
 
@@ -139,7 +139,7 @@ def _array(value: dict[Any, Any]) -> Any:
 
 
 class _BareClient:
-    """Asks as a program does that knows gRPC and the protocol's messages, and checks nothing."""
+    """Requests like a program that knows gRPC and the protocol's messages, without checks."""
 
     def __init__(self, model: str, inputs: list[TensorSpec], port: int) -> None:
         import grpc

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot without physics: publishes sensors, and its joints are at their commanded positions."""
+"""A robot without physics: publishes sensors; its joints are at their commanded positions."""
 
 import time
 from array import array
@@ -30,7 +30,7 @@ _FOLLOWED = (JointCommand.MODE_STAND, JointCommand.MODE_READY, JointCommand.MODE
 
 
 class SeenCommand(NamedTuple):
-    """What of a command is looked at."""
+    """The evaluated part of a command."""
 
     stamp_ns: int
     sequence: int
@@ -38,9 +38,10 @@ class SeenCommand(NamedTuple):
 
 
 class UprightRobot:
-    """Upright and at rest, with its joints where the newest command wants them.
+    """Upright and at rest, with its joints at the newest command.
 
-    Following keeps the guard content: a robot that resists is soon asked for too much torque.
+    Following the command satisfies the guard: a robot that resists would soon exceed its torque
+    limits.
     """
 
     def __init__(self, node: Node) -> None:
@@ -73,21 +74,19 @@ class UprightRobot:
         self._executor.add_node(node)
 
     def joint_states(self) -> bytes:
-        """Return a new JointState as it goes over the wire, so that publishing it costs little."""
+        """Return a new JointState, already serialized, so that publishing it costs little."""
         self._joint_states.header.stamp = self._node.get_clock().now().to_msg()
         return bytes(serialize_message(self._joint_states))
 
     def imu(self) -> bytes:
-        """Return a new Imu as it goes over the wire."""
+        """Return a new Imu, already serialized."""
         self._imu.header.stamp = self._node.get_clock().now().to_msg()
         return bytes(serialize_message(self._imu))
 
     def publish_joint_states(self, message: bytes) -> None:
-        """Publish what `joint_states` returned."""
         self._joints.publish(message)
 
     def publish_imu(self, message: bytes) -> None:
-        """Publish what `imu` returned."""
         self._inertia.publish(message)
 
     def take(self) -> SeenCommand | None:
@@ -106,7 +105,7 @@ class UprightRobot:
         return commands
 
     def await_status(self, child: Child | None = None) -> PolicyStatus:
-        """Publish sensors until a new status comes."""
+        """Publish sensors until a new status arrives."""
         self._status.take()
         found = list[PolicyStatus]()
 
@@ -118,15 +117,15 @@ class UprightRobot:
         return found[0]
 
     def wait_for_command(self, timeout_ns: int) -> bool:
-        """Return whether a command is there to take, after at most this time."""
+        """Return whether a command has arrived, after at most this time."""
         return bool(self._arrivals.wait(timeout_ns))
 
     def await_commands(self, child: Child | None = None) -> None:
-        """Publish sensors until commands come back."""
+        """Publish sensors until commands arrive."""
         self._publish_until(lambda: self.take() is not None, "a command", child)
 
     def bring_to_run(self, child: Child | None = None) -> None:
-        """Stand up and let the policy run, by the node's services."""
+        """Stand up and start the policy, by the node's services."""
         self.await_commands(child)
         self._bring_to(JointCommand.MODE_READY, "stand", child)
         self._bring_to(JointCommand.MODE_RUN, "run", child)
@@ -162,13 +161,12 @@ class UprightRobot:
             time.sleep(_PERIOD_S)
 
     def close(self) -> None:
-        """Stop serving the node."""
         self._executor.shutdown()
 
 
 @contextmanager
 def upright_robot(namespace: str) -> Iterator[UprightRobot]:
-    """Make a robot in a namespace, with a ROS context of its own."""
+    """Make a robot in a namespace, with its own ROS context."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("bench_robot", namespace=namespace, context=context, enable_rosout=False)

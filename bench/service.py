@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What `policy_inference serve` adds to a model, against the least that a socket can do.
+"""Time that `policy_inference serve` adds to a model, against a minimal socket.
 
-The baseline is a Python process that answers each 180 bytes with 48. The model's own time is what
-such an echo takes longer that runs the model before it answers, on one core, where nothing else
-varies: across cores a process that computes between two requests is even woken faster than one
-that sleeps. It is taken off ours.
+The baseline is a Python process that answers each 180 bytes with 48. The model's own time is the
+extra time of such an echo that runs the model before it answers, on one core, where nothing else
+varies: across cores, a process that computes between two requests is even woken faster than one
+that sleeps. It is subtracted from ours.
+
 `python -m bench.service <what> <path>` is the baseline.
 """
 
@@ -35,26 +36,23 @@ _ECHOES: dict[str, Callable[[], Callable[[], None]]] = {
     "bare": lambda: lambda: None,
     "model": lambda: BareCall().run,
 }
-"""Servers of the baseline, by what they do for a request."""
+"""Servers of the baseline, by their work per request."""
 
 
 class RoundTrip:
     """Sends an observation over a Unix socket and waits for its answer."""
 
     def __init__(self, path: Path) -> None:
-        """Connect."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(path))
         self._request, self._reply = bytes(REQUEST_BYTES), bytearray(REPLY_BYTES)
 
     def __call__(self) -> None:
-        """Go there and back."""
         self._socket.sendall(self._request)
         if self._socket.recv_into(self._reply, 0, socket.MSG_WAITALL) != REPLY_BYTES:
             raise BenchError("the connection was closed; the service's log says why")
 
     def close(self) -> None:
-        """Disconnect."""
         self._socket.close()
 
 
@@ -84,7 +82,7 @@ def _wait_for(path: Path, child: Child) -> None:
 
 
 def echo(path: str, run: Callable[[], None]) -> None:
-    """Do something for each request of one client, and answer, until it goes."""
+    """Run a function for each request of one client, and answer, until the client disconnects."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -96,7 +94,7 @@ def echo(path: str, run: Callable[[], None]) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure across two cores, and on one, where what the code adds shows most."""
+    """Measure across two cores, and on one, where added code shows most."""
     cores = os.sched_getaffinity(0)
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))

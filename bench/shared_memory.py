@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shared memory against the framed socket, from the C++ client, which this builds."""
+"""Shared memory against the framed socket, from the C++ client, which is built here."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _BLOCKS, _CALLS, _SPIN_US, _TIMEOUT_S = 6, 5000, 2000, 120.0
 
 
 def measure() -> list[Figure]:
-    """Measure where both ends may spin, each on a core of its own, and where they sleep."""
+    """Measure with both ends spinning, each on its own core, and with both sleeping."""
     program, cores = _built(), os.sched_getaffinity(0)
     here, there = min(cores), max(cores)
     return [
@@ -32,7 +32,7 @@ def measure() -> list[Figure]:
 def _compare(
     program: Path, name: str, spin_us: int, here: int, there: int, wanted: float | None = None
 ) -> Figure:
-    """Measure beside the socket, where both ends sleep."""
+    """Measure beside the socket, with both ends sleeping."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "service.sock")
         with serving(path, "--framed-socket", str(path), "--spin-us", str(spin_us)) as service:
@@ -71,7 +71,7 @@ def _run(program: Path, source: str, spin_us: int, core: int, service: Child) ->
 
 
 def _built() -> Path:
-    """Build the client's program in build/; what is built stays for the next time."""
+    """Build the client's program in build/, kept for the next time."""
     if shutil.which("cmake") is None:
         raise BenchError("cmake: not found; apt-get install cmake g++")
     _output(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a tick in C++ costs without ROS, from the state to the targets, against inference alone.
+"""Cost of a tick in C++ without ROS, from the state to the targets, against inference alone.
 
 The baseline is the C API of ONNX Runtime, called on bound buffers with the options of our back end.
 """
@@ -49,7 +49,7 @@ class NativeTick:
     """A native controller in RUN; time moves by one period per tick."""
 
     def __init__(self, kind: PolicyKind[B], bundle: B) -> None:
-        """Open a bundle, and let it stand up on a robot that is where it is commanded to be."""
+        """Open a bundle, and stand up on a robot that is at its commanded position."""
         contract = bundle.contract
         self._now_ns, self._period_ns = 0, contract.period_ns
         limits = limits_in_force(contract, StricterLimits())
@@ -69,7 +69,7 @@ class NativeTick:
             pass
         targets = controller.tick(self._now_ns, self._now_ns + self._period_ns)
         assert targets is not None
-        # Joints at their commanded positions never need too much torque.
+        # joints at their commanded positions never need too much torque
         state["joint_pos"][:] = targets.block[0]
         controller.run()
         for _ in range(100):
@@ -77,7 +77,7 @@ class NativeTick:
         self.check()
 
     def __call__(self) -> int:
-        """Tick with inputs that are new; return the mode."""
+        """Tick with new inputs; return the mode."""
         self._now_ns = now_ns = self._now_ns + self._period_ns
         for place in self._inputs:
             self._native.accept(place, now_ns, now_ns, now_ns)
@@ -85,7 +85,7 @@ class NativeTick:
         return mode
 
     def check(self) -> None:
-        """Raise BenchError if the policy does not run any more."""
+        """Raise BenchError if the policy no longer runs."""
         if (mode := self()) != Mode.RUN:
             raise BenchError(f"expected mode RUN, found {Mode(mode).name}")
 
@@ -94,7 +94,6 @@ class BareCall:
     """The runtime's call on buffers that are bound once."""
 
     def __init__(self) -> None:
-        """Open the same model."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -103,7 +102,7 @@ class BareCall:
             str(file), options, providers=["CPUExecutionProvider"]
         )
         (source,), (sink,) = self._session.get_inputs(), self._session.get_outputs()
-        # The binding knows their addresses only.
+        # the binding only knows their addresses
         self._arrays = [np.zeros(node.shape, np.float32) for node in (source, sink)]
         into, out = self._arrays
         self._binding = self._session.io_binding()
@@ -111,7 +110,7 @@ class BareCall:
         self._binding.bind_output(sink.name, "cpu", 0, out.dtype, out.shape, out.ctypes.data)
 
         self.run = partial(self._session.run_with_iobinding, self._binding)
-        """Runs the model once."""
+        """Run the model once."""
 
 
 def measure() -> list[Figure]:
@@ -165,7 +164,7 @@ def _set_of_three(folder: Path) -> SetBundle:
 
 
 def _protocol(backend: BackendBase) -> Figure:
-    """What the protocol of back ends adds to the runtime's call in Python."""
+    """Cost of the back-end protocol, in addition to the runtime's call in Python."""
     return alternated(
         "protocol_added_us",
         timed(_HOT_CALLS, backend.run),

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long calls take."""
+"""Durations of calls."""
 
 import time
 from collections.abc import Callable, Sequence
 
 
 def timed_us(calls: int, period_s: float, call: Callable[[], object]) -> list[float]:
-    """Return how long each call took, at this period; 0: one right after the other."""
+    """Return the duration of each call, at this period; 0: back to back."""
     took_us = []
     start_s = time.perf_counter()
     for turn in range(calls):
@@ -25,14 +25,14 @@ def in_turns_us(
     calls: Sequence[Callable[[], object]],
     before: Callable[[], object] = lambda: None,
 ) -> list[list[float]]:
-    """Return how long each of some calls took, which take turns: each meets the same noise.
+    """Return the durations of some calls, which take turns so that each meets the same noise.
 
-    What a machine does besides changes from one second to the next, by more than calls differ.
+    Other load on a machine changes from one second to the next, by more than calls differ.
 
     Args:
         turns: Of each.
-        period_s: Time from one call to the next; 0: one right after the other.
-        calls: What is timed.
+        period_s: Time from one call to the next; 0: back to back.
+        calls: The calls to time.
         before: Called before each, and not timed.
     """
     took_us: list[list[float]] = [[] for _ in calls]

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver of a Unitree robot adds between DDS and topics, and how steady its commands are.
+"""Latency that a Unitree driver adds between DDS and topics, and regularity of its commands.
 
 A loop is LowState to JointState, and JointCommand to LowCmd. It stands beside a bare echo with the
 same four messages over the same DDS: a process that answers bytes with bytes. Gaps stand beside a
-Python loop that sleeps until its deadlines and publishes. All three are on this machine.
-`python -m bench.unitree` measures these figures alone; with more words it is a baseline.
+Python loop that sleeps until its deadlines and publishes. All three run on this machine.
+
+`python -m bench.unitree` measures only these figures; with further arguments it is a baseline.
 """
 
 import struct
@@ -42,11 +43,11 @@ _TICKS = 2
 _GAPS_NS = 5_000_000_000
 _PATIENCE_S = 30.0
 _LOOKED_AT_NS = 1_500_000_000
-"""A robot that is to be taken has to be still for a while."""
+"""A robot must be still for a while before it is taken."""
 _ANSWER_NS = 200_000_000
 _LOST_SHARE = 0.05
 _MARK = 2.0**-10
-"""Marks are multiples of it, which float32 holds exactly."""
+"""Marks are multiples of it, which float32 represents exactly."""
 _NOISE_RADPS = 1e-3
 _DEEP = QoSProfile(depth=2000)
 _RATE_HZ = 500.0
@@ -62,8 +63,8 @@ class _RawTopics:
 
         Args:
             node: Publishes and subscribes.
-            out: Topic and type of what is published.
-            into: Topic, type and profile of what is read.
+            out: Topic and type to publish.
+            into: Topic, type and profile to read.
         """
         self._publishers = {
             topic: node.create_publisher(message_class(kind), topic, qos.COMMAND)
@@ -80,11 +81,10 @@ class _RawTopics:
         self._wait_set = MessageWaitSet(node, len(self._handles))
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish bytes."""
         self._publishers[topic].publish(data)
 
     def heard(self, timeout_ns: int) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
-        """Yield topic, bytes and what the middleware knows of them, after at most this time."""
+        """Yield topic, bytes and middleware data of received messages, after at most this time."""
         for pointer in self._wait_set.wait(self._handles, max(0, timeout_ns)):
             topic, handle, message = self._readers[pointer]
             while (taken := take_message(handle, message)) is not None:
@@ -101,7 +101,6 @@ class UnitreeRig:
     """The robot on one side and a policy on the other, in this process."""
 
     def __init__(self, node: Node, child: Child) -> None:
-        """Publish and subscribe."""
         self._node, self._child = node, child
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
@@ -143,7 +142,7 @@ class UnitreeRig:
         self._commands: list[float] = []
 
     def take_control(self) -> None:
-        """Take control, as soon as the driver agrees, and have commands followed."""
+        """Take control as soon as the driver agrees, and start following."""
         client = self._node.create_client(Trigger, "go2_driver/take_control")
         self._until(client.service_is_ready, "the driver")
         give_up_s = time.monotonic() + _PATIENCE_S
@@ -161,7 +160,7 @@ class UnitreeRig:
         self._command.stiffness = [30.0] * len(_NAMES)
 
     def loop(self, mark: float) -> int | None:
-        """Return how long it takes from a LowState to the LowCmd that answers it, ns."""
+        """Return the time from a LowState to the LowCmd that answers it, ns."""
         self._states.clear()
         self._commands.clear()
         frame = self._frame(mark)
@@ -180,7 +179,7 @@ class UnitreeRig:
         self._topics.send("/joint_command", bytes(serialize_message(self._command)))
 
     def gaps_us(self) -> Summary:
-        """Return the times between LowCmd messages while commands come at 50 Hz."""
+        """Return the intervals between LowCmd messages while commands arrive at 50 Hz."""
         self._stamps_ns.clear()
         end_ns = time.monotonic_ns() + _GAPS_NS
         while (now_ns := time.monotonic_ns()) < end_ns:
@@ -189,7 +188,7 @@ class UnitreeRig:
         return summarise((np.diff(self._stamps_ns) * 1e-3).tolist())
 
     def keep_up_until(self, end_ns: int) -> None:
-        """Be the robot, until then."""
+        """Act as the robot, until then."""
         while (now_ns := time.monotonic_ns()) < end_ns:
             if now_ns >= self._due_ns:
                 self._due_ns = max(self._due_ns + _STATE_NS, now_ns)
@@ -197,14 +196,13 @@ class UnitreeRig:
             self._hear(min(self._due_ns, end_ns) - time.monotonic_ns())
 
     def close(self) -> None:
-        """Stop serving the node."""
         self._executor.shutdown()
 
     def _frame(self, mark: float) -> bytes:
         record = self._record
-        # Not the time: of two messages in one turn of joint_states the driver's node gets one.
+        # Not the time: the driver's node gets only one of two messages per turn of joint_states.
         record["tick"] += _TICKS
-        # Without noise it would count as an IMU that stands still.
+        # without noise it would count as a failed IMU
         record["imu"]["gyroscope"][0] = _NOISE_RADPS * (record["tick"] // _TICKS % 2)
         record["motors"]["dq"][0] = mark
         return GO2.family.state.to_wire(record)
@@ -259,7 +257,7 @@ def _driver(domain_id: int) -> list[str]:
         "domain_id": domain_id,
         "remote_required": "false",
         "command_rate_hz": _RATE_HZ,
-        # A pause of this process must not end what is measured.
+        # a pause of this process must not end the measurement
         "state_timeout_s": 0.5,
     }
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
@@ -291,7 +289,7 @@ def echo() -> None:
 def _marked(
     kind: type[Any], names: str, arrays: Sequence[str], which: int
 ) -> tuple[bytearray, int]:
-    """Return a message for all joints, and where the first number of an array is in it."""
+    """Return a message for all joints, and the offset of an array's first number in it."""
     size, mark = len(_NAMES), [np.pi] * len(_NAMES)
     values = {name: mark if i == which else [0.0] * size for i, name in enumerate(arrays)}
     data = bytearray(serialize_message(kind(**{names: list(_NAMES)}, **values)))
@@ -299,7 +297,7 @@ def _marked(
 
 
 def pace() -> None:
-    """Publish LowCmd messages at a rate, for as long as gaps are measured."""
+    """Publish LowCmd messages at a rate, while gaps are measured."""
     with _other_side() as node:
         topics = _RawTopics(node, [_OF_ROBOT[1]], [(*_OF_ROBOT[0], qos.SAMPLE)])
         data = GO2.family.command.to_wire(np.zeros((), GO2.family.command.record))
@@ -343,7 +341,7 @@ def measure() -> list[Figure]:
 
 
 def _own_domain_id() -> int:
-    """Return the domain of nodes that are started from here."""
+    """Return the domain of nodes started from here."""
     context = rclpy.Context()
     rclpy.init(context=context)
     try:
@@ -353,7 +351,7 @@ def _own_domain_id() -> int:
 
 
 def _timed(rig: UnitreeRig) -> Summary:
-    """Go round at 50 Hz, with states in between; return how long it took, us."""
+    """Run the loop at 50 Hz, with states in between; return the times, us."""
     took_us, lost = list[float](), 0
     deadline_ns = time.monotonic_ns()
     for call in range(_CALLS):
@@ -363,7 +361,7 @@ def _timed(rig: UnitreeRig) -> Summary:
         else:
             took_us.append(took_ns * 1e-3)
         rig.publish(0.0)
-        # Never catch up: states have to go on, too.
+        # never catch up: states must continue, too
         deadline_ns = max(deadline_ns, time.monotonic_ns() - _CALL_NS // 2) + _CALL_NS
         rig.keep_up_until(deadline_ns)
     if lost > _LOST_SHARE * _CALLS:

@@ -8,7 +8,7 @@ import argparse
 
 
 def positive_count(text: str) -> int:
-    """Return a positive whole number, which may be written as 10e6."""
+    """Parse a positive whole number, which may be written as 10e6."""
     value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
@@ -16,7 +16,7 @@ def positive_count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Return what seeds generators: a whole number from 0 to 2^31 - 1."""
+    """Parse a seed of generators: a whole number from 0 to 2^31 - 1."""
     value = _whole(text)
     if not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(

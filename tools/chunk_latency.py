@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How smoothly an arm moves where inference is slow: table and plot of docs/act.md.
+"""Smoothness of an arm's motion with slow inference: table and plot of docs/act.md.
 
     python -m tools.chunk_latency BUNDLE --image docs/images/chunk_borders.png
 
 Each episode runs in the simulated world in simulated time, without ROS: real graphs and the real
-queue, an inference that takes as long as asked for, and the contract's bound of a target's speed.
+queue, an inference of the given duration, and the contract's limit of a target's speed.
 """
 
 import argparse
@@ -41,22 +41,22 @@ WAYS: dict[str, tuple[ChunkMode, float, str]] = {
     "fade": ("asynchronous", 0.2, ORANGE),
     "none": ("asynchronous", 0.0, GREY),
 }
-"""Ways to go on with a new chunk: mode, fade in s, colour."""
+"""Ways to continue with a new chunk: mode, fade in s, colour."""
 _JOINT = "shoulder_pan"
 _SHOWN = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyRow:
-    """Episodes of a policy with one way to go on with a new chunk and one latency.
+    """Episodes of a policy with one way to continue with a new chunk and one latency.
 
     Attributes:
         bundle: Name of the policy.
         way: One of `WAYS`.
-        latency_s: How long an inference takes.
-        succeeded: Episodes that did.
-        episodes: How many there were.
-        border_rad: Mean step of the fastest joint where a new chunk begins, rad.
+        latency_s: Duration of an inference.
+        succeeded: Number of successful episodes.
+        episodes: Number of episodes.
+        border_rad: Mean step of the fastest joint at the start of a new chunk, rad.
         step_rad: The same of all other steps, rad.
         acceleration: 99th percentile of the commands' acceleration, any joint, rad/s^2.
         held_share: Share of ticks without a target.
@@ -79,7 +79,7 @@ class EpisodeRunner:
     def __init__(
         self, bundle: ChunkBundle, models: dict[str, Backend], settings: ChunkSettings
     ) -> None:
-        """Tie policy and world together; inference takes `settings.simulated_latency_s`."""
+        """Connect policy and world; inference takes `settings.simulated_latency_s`."""
         contract = bundle.contract
         self._world, self._settings = ArmWorld(), settings
         self._worker = make_worker(
@@ -99,11 +99,10 @@ class EpisodeRunner:
         return self._world.time_ns + 1_000_000_000
 
     def close(self) -> None:
-        """Close the world."""
         self._world.close()
 
     def run(self, seed: int) -> tuple[bool, F64, list[int], int]:
-        """Return success, commands [ticks, joints], ticks in which chunks came, ticks held."""
+        """Return success, commands [ticks, joints], ticks with new chunks, held ticks."""
         world, policy, judge = self._world, self._runtime.policy, ReachJudge()
         world.reset(seed=seed)
         policy.reset()
@@ -131,7 +130,7 @@ class EpisodeRunner:
         return judge.succeeded, np.array(commands), arrivals, held
 
     def _sense(self) -> None:
-        """Bring joints, and frames where an inference may begin."""
+        """Pass joints to the policy, and frames if an inference may begin."""
         controller, now_ns = self._runtime.controller, self._clock()
         controller.state["joint_pos"][:] = self._world.sense().joint_pos
         controller.inputs["joint_states"].accept(now_ns)
@@ -190,7 +189,7 @@ def _row(
 
 
 def draw(measured: Sequence[tuple[LatencyRow, F64]], rate_hz: float, path: Path) -> None:
-    """Write the image: a joint's commands in one episode, and the figures of all, by latency."""
+    """Write the image: a joint's commands in one episode, and the results of all, by latency."""
     latencies_s = sorted({row.latency_s for row, _ in measured})
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 6.0), layout="constrained")

@@ -5,8 +5,8 @@
     python -m tools.dashboard_image docs/images/metrics.png
 
 Starts a simulated Lite3 in lockstep, the policy, its exporter and Prometheus (Debian's package
-prometheus), stands up, walks, loses the IMU for a moment, and draws each panel. Grafana is not
-needed, and the image is not Grafana's.
+prometheus). The robot stands up, walks and loses the IMU for a moment; then each panel is drawn,
+without Grafana.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _UNITS = {"s": "s", "hertz": "Hz", "percentunit": "share", "celsius": "°C"}
 def main() -> int:
     """Write the image; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path, help="PNG to be")
+    parser.add_argument("image", type=Path, help="PNG to write")
     image = parser.parse_args().image
     os.environ.update(own_domain(seed=os.getpid()))
     with tempfile.TemporaryDirectory() as folder, Processes() as nodes:

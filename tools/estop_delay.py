@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How soon an e-stop damps a robot that walks, also where other programs use every core.
+"""Delay from an e-stop to a damped robot, while it walks and other programs use every core.
 
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
 by a publisher that its subscribers have known for long. Measured is the time from just before that
 until the emulated robot obeys the first LowCmd without stiffness. The busy programs start a second
-before. What is no part of the computer that runs policy and driver, the emulated robot and the
+before. Everything outside the computer that runs policy and driver, the emulated robot and the
 button, has the highest priority, which the kernel must allow. docs/safety.md has two results.
 """
 
@@ -66,14 +66,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
-    """Press the e-stop of a robot that walks, again and again.
+    """Press the e-stop of a walking robot repeatedly.
 
-    A robot that stops by itself once the machine is busy, as it must where its inputs are late, is
-    let walk again; that is no try.
+    If the robot stops on its own because the machine is busy, as it must when its inputs are late,
+    it is made to walk again; that is not a try.
 
     Args:
-        robot: It is under control.
-        tries: How often.
+        robot: Under control.
+        tries: Number of tries.
         busy: Number of programs that do nothing but compute.
 
     Returns:
@@ -87,7 +87,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
         robot.operator.move(0.5)
         robot.operator.wait(_WALKED_S)
         with _other_programs(busy):
-            # Not always at the same place of a step, or of a period of anything.
+            # vary the phase within a step of the gait, and within all periods
             robot.operator.wait(_LOADED_S + 0.013 * len(delays_ms))
             began_ns = time.time_ns()
             button.publish(Bool(data=True))
@@ -106,7 +106,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
 
 
 def _damped_ns(robot: Go2Stack) -> int:
-    """Return when the robot was damped last, ns on the system's clock."""
+    """Return the last time at which the robot was damped, ns on the system's clock."""
     ends_s = time.monotonic() + _WATCHED_S
     while time.monotonic() < ends_s:
         robot.operator.wait(0.05)
@@ -117,7 +117,7 @@ def _damped_ns(robot: Go2Stack) -> int:
 
 
 def _release(robot: Go2Stack) -> None:
-    """Release both e-stops of a robot that lies by then."""
+    """Release both e-stops of a robot, which lies by then."""
     robot.operator.wait(1.0)
     robot.operator.demand("reset")
     released, message = robot.ask_driver("reset")
@@ -152,7 +152,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for logs and events")
-    parser.add_argument("--tries", type=int, default=20, help="how often (default %(default)d)")
+    parser.add_argument(
+        "--tries", type=int, default=20, help="number of tries (default %(default)d)"
+    )
     parser.add_argument(
         "--busy", type=int, default=0, help="number of busy programs (default %(default)d)"
     )

@@ -64,13 +64,12 @@ _SHORTER = {
     r"LISTENING: control was given back: ": "LISTENING: ",
     r" on /lowstate for 1.0 s: check the cable, .*?\(docs/unitree.md\)": " for 1.0 s",
 }
-"""Words of an end, and what the page has instead."""
+"""Words in the result of a fault, and their replacement on the page."""
 Row = Mapping[str, str]
-"""`group` and `what` of a fault; of one that was tried also `ended`, `as_wanted`, `damped_ms`."""
+"""`group` and `what` of a fault; also `ended`, `as_wanted`, `damped_ms` if it was tried."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="fault_page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -83,13 +82,13 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def rows(results: Path) -> list[Row]:
-    """Return what each test has recorded, in their order."""
+    """Return the record of each test, in order."""
     tests = ElementTree.parse(results).iter("testcase")
     return [{one.attrib["name"]: one.attrib["value"] for one in t.iter("property")} for t in tests]
 
 
 def page(introduction: str, titles: Mapping[str, str], found: Sequence[Row]) -> str:
-    """Return a table in Markdown for each group of faults, with those that ended alike in one row.
+    """Return a Markdown table for each group of faults, with equal results in one row.
 
     Bold is an unexpected end.
     """
@@ -114,7 +113,7 @@ def _table(found: Sequence[Row], *, damped: bool) -> str:
 
 
 def _end(row: Row) -> str:
-    """Return how a fault ended, without words that say no more."""
+    """Return the result of a fault, without redundant words."""
     ended = row.get("ended", "not tried")
     for words, shorter in _SHORTER.items():
         ended = re.sub(words, shorter, ended)

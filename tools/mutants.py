@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mutation testing: which changes of the code that guards a robot does no test notice?
+"""Mutation testing: find changes of the code that guards a robot which no test notices.
 
     python -m tools.mutants --count 300 --seed 1 --output out/mutants
 
-Draws small faults (another comparison, constant, sign or condition, a call left out) over the code
-of each group, runs those of the group's tests that execute the line against a copy of the package
-with one fault at a time, and prints the share that they notice. The checkout stays as it is. One
-that is not noticed is a missing test, or changes nothing that anybody sees: look at each.
+Draws small faults (a changed comparison, constant, sign or condition, an omitted call) from the
+code of each group. Runs the group's tests that execute the line against a copy of the package with
+one fault at a time, and prints the share that they notice. The checkout does not change. A fault
+that is not noticed means a missing test, or a change without a visible effect: check each one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PYTEST = (
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Code below src/, and the tests that shall notice its faults."""
+    """Code below src/, and the tests that should notice its faults."""
 
     code: tuple[str, ...]
     tests: tuple[str, ...]
@@ -133,7 +133,7 @@ class Mutant:
 
 
 def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Put each fault into a tree in turn, yield where and which, and take it out again."""
+    """Put each fault into a tree in turn, yield its line and name, and remove it again."""
     nodes: list[ast.AST] = [tree]
     for parent in nodes:
         for field, value in ast.iter_fields(parent):
@@ -203,7 +203,7 @@ def mutants(group: str) -> Iterator[Mutant]:
 
 
 class Coverage:
-    """Which tests of a group execute which lines."""
+    """Lines that each test of a group executes."""
 
     def __init__(self, group: Group, folder: Path) -> None:
         """Run the group's tests once.
@@ -225,7 +225,7 @@ class Coverage:
         contexts = self._data.measured_contexts() - {""}
         named = "\n".join(sorted({context.rpartition("|")[0] for context in contexts}))
         (folder / "tests.txt").write_text(named, "utf-8")
-        # A test that cannot be found by its name would look like one that fails.
+        # a test that cannot be found by name would look like a failing one
         subprocess.run(
             [*PYTEST, "--collect-only", f"@{folder / 'tests.txt'}"],
             cwd=ROOT,
@@ -237,10 +237,10 @@ class Coverage:
         """Return the tests that execute a mutant's line."""
         file = str((ROOT / "src" / mutant.file).resolve())
         contexts = self._data.contexts_by_lineno(file)
-        # A statement of several lines is known by its first.
+        # a statement of several lines is recorded by its first
         line = next((line for line in range(mutant.line, 0, -1) if line in contexts), 0)
         found = contexts.get(line, [""])
-        # What is executed by an import has no context: any test may notice it.
+        # code that runs during an import has no context: any test may notice it
         if "" in found:
             return [*self._all]
         return sorted({context.rpartition("|")[0] for context in found})
@@ -276,19 +276,21 @@ def is_noticed(mutant: Mutant, tests: Sequence[str], overlay: Path) -> bool:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=300, help="mutants in all (default 300)")
-    parser.add_argument("--seed", type=int, default=1, help="draws them (default 1)")
+    parser.add_argument(
+        "--count", type=int, default=300, help="total number of mutants (default 300)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draw (default 1)")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=[*GROUPS], metavar="GROUP")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at the same time")
-    parser.add_argument("--output", type=Path, help="folder for the list of those not noticed")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="number of parallel processes"
+    )
+    parser.add_argument("--output", type=Path, help="folder for the list of unnoticed mutants")
     given = parser.parse_args()
     chance, drawn = random.Random(given.seed), list[Mutant]()
     for group in given.groups:

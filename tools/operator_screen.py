@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The image of the operator's screen in docs/operator.md: the screen itself, beside a robot.
+"""The image of the operator's screen in docs/operator.md, taken from the screen with a robot.
 
     python -m tools.operator_screen docs/images/operator.svg
 
-Starts an emulated Lite3, its driver and a policy node, takes control, stands up and walks by the
-keys of the screen, and writes what the screen shows by then.
+Starts an emulated Lite3, its driver and a policy node, takes control, stands up and walks with the
+screen's keys, and writes the screen's content.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STEPS = (("t", "take control"), ("s", "stand"), ("w", "run"))
 def main() -> int:
     """Write the image; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path, help="SVG to be")
+    parser.add_argument("image", type=Path, help="SVG to write")
     image = parser.parse_args().image
     os.environ.update(own_domain(seed=os.getpid()))
     with tempfile.TemporaryDirectory() as folder, Processes() as robot:
@@ -72,13 +72,13 @@ def _start(robot: Processes, folder: Path) -> None:
 
 
 async def _walk(node: OperatorNode) -> str:
-    """Ask for each step when it is the next one, hold the arrow, and return what is shown."""
+    """Request each step when it is the next one, hold the arrow key, and return the content."""
     app = Screen(node)
     async with app.run_test(size=SIZE) as pilot:
         for key, step in _STEPS:
             await _until(pilot, step, node)
             await pilot.press(key)
-            await asyncio.sleep(_TYPED_S)  # what comes at once was pasted, and moves nothing
+            await asyncio.sleep(_TYPED_S)  # simultaneous keys count as pasted, and move nothing
             await pilot.press("enter")
         await _until(pilot, "drive", node)
         for _ in range(round(_WALK_S / _REPEAT_S)):
@@ -89,7 +89,7 @@ async def _walk(node: OperatorNode) -> str:
 
 
 def _next(node: OperatorNode) -> str:
-    """Return the next step, with the reasons that prevent it."""
+    """Return the next step, with the reasons that block it."""
     step, _, rest = dict(node.view().lines).get("next", "").partition(" (")
     return f"{step} ({rest}" if ": " in rest else step
 

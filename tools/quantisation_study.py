@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the calibration of an int8 model is worth: a recorded rollout, noise, or zeros.
+"""Accuracy of an int8 model by calibration data: a recorded rollout, noise, or zeros.
 
     python -m tools.quantisation_study --bundle bundles/lite3_deeprobotics --rollout rollout.npz
 
-Compiles the bundle's reference model three times, calibrated on as many rows each: rows of the
-rollout, evenly spaced; draws from N(0, 1); zeros. Prints the RMSE and the smallest cosine of the
-outputs on the rows of the rollout that were held back. How good a draw from N(0, 1) is depends on
-its luck, so the median of several is shown, and their range.
+Compiles the bundle's reference model three times, calibrated on the same number of rows: rows of
+the rollout, evenly spaced; draws from N(0, 1); zeros. Prints the RMSE and the smallest cosine of
+the outputs on the held-out rows of the rollout. Draws from N(0, 1) differ, so the median of several
+is shown, and their range.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Samples = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one kind of calibration gives: medians, and all its draws."""
+    """Results of one kind of calibration: medians, and all its draws."""
 
     calibration: str
     rmse: tuple[float, ...]

@@ -54,7 +54,7 @@ def in_terminal(command: str) -> tuple[int, str]:
     """Run a command in a terminal of its own; return its exit status and what it printed."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
-    # A terminal without colours and moves of the cursor: lines as they stay on the screen.
+    # a terminal without colours and cursor movement: lines as they appear on the screen
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "TERM": "dumb"}
     with subprocess.Popen(
         ["bash", "-c", command], cwd=ROOT, env=environment, stdout=its, stderr=its
@@ -68,23 +68,23 @@ def in_terminal(command: str) -> tuple[int, str]:
 
 
 def drawn(command: str, printed: str) -> str:
-    """Return an SVG of a terminal: the command, and the first lines that it printed."""
+    """Return an SVG of a terminal: the command, and its first lines of output."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     lines = printed.rstrip().splitlines()
     more = [f"... {len(lines) - LINES} lines more"] if len(lines) > LINES else []
     console.print(Text(f"$ {command}"))
     for line in [*lines[:LINES], *more]:
         console.print(Text.from_ansi(line))
-    # Without the font that rich would load from a server: an image of a page may load nothing.
+    # without the font that rich would load from a server: a page's image must not load anything
     return _FONT.sub("", console.export_svg(title="", unique_id="terminal"))
 
 
 def main() -> int:
-    """Write the images; return the exit status: 1 where a command failed."""
+    """Write the images; return the exit status: 1 if a command failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the images are written")
+    parser.add_argument("folder", type=Path, help="folder for the images")
     folder = parser.parse_args().folder
     for command in [*page_commands(), GO2]:
         if command.startswith(("make ", ". ")):

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what is made from tables in the code: schemas for editors, the table of metrics.
+"""Writes files generated from tables in the code: schemas for editors, the table of metrics.
 
-Editors complete and check contracts, plans and the like with the JSON Schemas; docs/fleet.md has
-the table. Run it in the root of the checkout after a change: `python -m tools.write_schema`.
+Editors use the JSON Schemas to complete and check contracts, plans and similar files; docs/fleet.md
+has the table. Run it in the root of the checkout after a change: `python -m tools.write_schema`.
 """
 
 import json
@@ -38,7 +38,7 @@ _HEAD = "| metric | labels | meaning |\n| --- | --- | --- |\n"
 
 
 def metrics_page() -> str:
-    """Return docs/fleet.md with the table of metrics as the code has it."""
+    """Return docs/fleet.md with the table of metrics from the code."""
     before, _, after = METRICS.read_text("utf-8").partition(_HEAD)
     rows: list[_Row] = [("policy_nodes", [], "Policy nodes seen since the exporter started", [])]
     for group in (UP, POLICY, EXPORTED, DIAGNOSED, DRIVER):
@@ -83,7 +83,7 @@ def _listed(words: list[str]) -> str:
 
 
 def schemas() -> dict[Path, Mapping[str, Any]]:
-    """Return what each schema file must hold."""
+    """Return the content of each schema file."""
     return {
         CONTRACTS / "policy.schema.json": contract_schema(),
         CONTRACTS / "set.schema.json": set_schema(),

@@ -5,7 +5,8 @@
     python -m examples.demos.act --episodes 2 --no-images --output out/demo-act
 
 Arm and policy are two processes that communicate over topics, in lockstep. In each episode the
-cube lies elsewhere. The folder gets summary.json, which --json prints, and the recorded motion.
+cube has a new position. The folder gets summary.json, which --json prints, and the recorded
+motion.
 """
 
 import argparse
@@ -48,7 +49,7 @@ _EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What the policy node reported.
+    """Reports of the policy node.
 
     Attributes:
         statuses: Its newest policy_msgs/PolicyStatus in each episode, by seed.
@@ -88,7 +89,7 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 def _perform(
     given: argparse.Namespace, contract: ChunkContract, size: tuple[int, int]
 ) -> NodeReport:
-    """Let the arm reach for a cube again and again."""
+    """Run the episodes on the simulated arm."""
     output, lockstep = given.output, not given.real_time
     arm = {
         "trace_file": str(output / TRACE),
@@ -155,7 +156,6 @@ def _episodes(operator: ArmOperator, seeds: range) -> Iterator[tuple[int, Any]]:
 
 
 def summarise(given: argparse.Namespace, reported: NodeReport, trace: ArmTrace) -> dict[str, Any]:
-    """Return the content of `summary.json`."""
     last = [*reported.statuses.values()][-1]
     took_s = trace.took_s[trace.succeeded]
     chunk_s = {
@@ -173,7 +173,7 @@ def summarise(given: argparse.Namespace, reported: NodeReport, trace: ArmTrace) 
         "successes": int(trace.succeeded.sum()),
         "mean_time_to_reach_s": round(float(took_s.mean()), 2) if len(took_s) else None,
         "chunks": reported.chunks,
-        # In lockstep inference takes what is asked for, of simulated time.
+        # in lockstep inference takes the configured time, in simulated time
         "chunk_ms": {name: _ms(value) for name, value in chunk_s.items()}
         if given.real_time
         else None,
@@ -193,7 +193,7 @@ def _ms(seconds: Any) -> float | None:
 
 
 def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
-    """Return how an episode ended; without figures where a fault came before it began."""
+    """Return the outcome of an episode; without figures if a fault came before it began."""
     fault = {"fault": status.reason} if status.latched else {}
     at = np.flatnonzero(trace.seed == seed)
     if not len(at):
@@ -209,7 +209,7 @@ def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any]) -> str:
-    """Return the figures for a person."""
+    """Return the results as text."""
     events = ", ".join(f"{name} {count}" for name, count in summary["guard_events"].items())
     tick, chunk = summary["tick_ms"], summary["chunk_ms"]
     took = f"; p50 {chunk['p50']} ms, p99 {chunk['p99']} ms" if chunk else ""
@@ -233,7 +233,7 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def verdict(summary: dict[str, Any]) -> str | None:
-    """Return what was wrong with the run, if anything."""
+    """Return the failure of the run, if any."""
     faults = [
         f"seed {each['seed']}: {each['fault']}" for each in summary["results"] if "fault" in each
     ]
@@ -258,17 +258,17 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default="synchronous",
         help="how chunks are executed (default: %(default)s)",
     )
-    add("--episodes", type=number, default=10, help="how many (default: %(default)s)")
+    add("--episodes", type=number, default=10, help="number of episodes (default: %(default)s)")
     add(
         "--seed",
         type=number,
         default=FIRST_SEED,
-        help="of the first episode; the others count up (default: %(default)s)",
+        help="seed of the first episode; the others count up (default: %(default)s)",
     )
     add(
         "--real-time",
         action="store_true",
-        help="by the clock, instead of simulated time that waits for each command",
+        help="run in real time, instead of simulated time that waits for each command",
     )
     add_images(parser)
     given = parser.parse_args(args)

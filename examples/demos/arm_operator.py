@@ -46,11 +46,11 @@ class ArmOperator(Operator):
         self._next = self.node.create_client(Trigger, f"{arm_node}/next_episode")
 
     def next_episode(self) -> str:
-        """Put the cube elsewhere; return the answer of the arm's node."""
+        """Move the cube; return the answer of the arm's node."""
         return self.call(self._next, "next_episode")
 
     def run_episode(self, timeout_s: float) -> bool:
-        """Let the arm stand and the policy run until the episode or the policy ends.
+        """Make the arm stand and the policy run until the episode or the policy ends.
 
         Args:
             timeout_s: Longest duration of the episode, on the steady clock.
@@ -69,7 +69,6 @@ class ArmOperator(Operator):
         return self.results[before] if len(self.results) > before else False
 
     def wait_for_diagnostics(self) -> None:
-        """Wait for new diagnostics."""
         self.diagnostics = {}
         self.wait_until(
             lambda: bool(self.diagnostics), "diagnostics of the policy node", ANSWER_TIMEOUT_S

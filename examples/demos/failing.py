@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of a policy set with a member whose model answers NaN while the robot is to walk fast."""
+"""A copy of a policy set with a member whose model returns NaN for fast walking commands."""
 
 import hashlib
 import shutil
@@ -16,7 +16,7 @@ from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
-"""Commands that the member walks, and beyond which it fails; golden rows have none of these."""
+"""Commands that the member walks, and beyond which it fails; golden rows contain none of these."""
 
 
 def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
@@ -48,13 +48,13 @@ def _make_failing(member: Any, folder: Path) -> None:
     stated = yaml.safe_load((folder / CONTRACT_FILE).read_text("utf-8"))
     artifact = stated["model"]["artifacts"]["onnx"]
     artifact["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    # Else no command goes beyond what the golden rows have.
+    # otherwise no command exceeds those of the golden rows
     stated["velocity_command"]["max"][0] = 2.0 * FAILS_ABOVE_MPS
     (folder / CONTRACT_FILE).write_text(yaml.safe_dump(stated, sort_keys=False), "utf-8")
 
 
 def _forward_place(member: JointBundle) -> tuple[str, int]:
-    """Return the model input that has the forward command, m/s, and where."""
+    """Return the model input with the forward command, m/s, and its index."""
     for name, observation in member.contract.observations.items():
         place = 0
         for term in observation.terms:
@@ -65,7 +65,7 @@ def _forward_place(member: JointBundle) -> tuple[str, int]:
 
 
 def _answer_nan(file: Path, place: tuple[str, int], output: str) -> None:
-    """Let a model answer NaN where an input is above a bound."""
+    """Make a model return NaN if an input is above a bound."""
     try:
         import onnx
     except ImportError as error:

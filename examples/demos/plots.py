@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walks and episodes of an arm drawn: plots over time, a contact sheet, a video."""
+"""Plots of walks and arm episodes: curves over time, a contact sheet, a video."""
 
 import time
 from collections.abc import Callable
@@ -46,7 +46,7 @@ STYLE: Any = {
     "text.color": INK,
     "legend.frameon": False,
 }
-_SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
+_SMOOTHED_S = 0.4  # about a stride, which removes the motion of single steps
 _READABLE_S = 0.6
 _MEASURED_IMAGES = 10
 _EPISODES_SHOWN = 10
@@ -68,7 +68,7 @@ def draw_walk(trace: Trace, folder: Path, robot: LeggedRobot = LITE3) -> None:
 
 
 def _forecast() -> Callable[[int, int], None]:
-    """Return a callback that measures some images, and logs the time for the others."""
+    """Return a callback that measures some images, and logs the estimated time for the others."""
     began_s = time.monotonic()
 
     def look(done: int, total: int) -> None:
@@ -133,7 +133,7 @@ def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) ->
 
 
 def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
-    """Show how far the torques of each kind of joint reach, over all legs."""
+    """Plot the range of the torques of each kind of joint, over all legs."""
     parts = np.array([robot.part(name) for name in robot.joint_names])
     kinds = dict(zip(parts.tolist(), robot.joints, strict=True))
     for (part, joint), colour in zip(kinds.items(), cycle((BLUE, ORANGE, GREEN)), strict=False):
@@ -150,7 +150,7 @@ def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
 
 
 def _plot_forces(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
-    """Show each foot as a row: dark where it carries load, white in the air."""
+    """Plot each foot as a row: dark where it carries load, white in the air."""
     rows = np.arange(len(robot.feet) + 1)
     edges_s = np.append(trace.time_s, 2.0 * trace.time_s[-1] - trace.time_s[-2])
     upward = trace.foot_force_world[:, :, 2].T
@@ -171,12 +171,12 @@ def legend(axis: Axes, columns: int) -> None:
 
 
 def mode_name(mode: float) -> str:
-    """Return the name of a mode as a trace has it; empty before the first command."""
+    """Return the name of a mode in a trace; empty before the first command."""
     return Mode(int(mode)).name if np.isfinite(mode) else ""
 
 
 def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, align: str) -> None:
-    """Write beside a moment, at a height in parts of the axes."""
+    """Write text beside a moment, at a height in parts of the axes."""
     axis.annotate(
         text,
         at,
@@ -190,7 +190,7 @@ def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, al
 
 
 def _name_modes(axis: Axes, trace: Trace) -> None:
-    """Write each mode that lasts long enough to be read at the foot of the axes."""
+    """Write the name of each mode that lasts long enough at the bottom of the axes."""
     starts = [0, *(np.flatnonzero(np.diff(np.nan_to_num(trace.mode, nan=-1.0))) + 1)]
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         if trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
@@ -239,7 +239,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
                 np.degrees(trace.target[rows, joint]),
                 starts,
             )
-            # In HOLD the policy had no target.
+            # in HOLD the policy had no target
             for row in np.flatnonzero(trace.mode[rows] == Mode.HOLD):
                 axis.axvspan(time_s[row], time_s[row] + period_s, color=GREY, alpha=0.25, lw=0.0)
             axis.set_title(name)
@@ -259,7 +259,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
 def _plot_joint(
     axis: Axes, time_s: Array, position: Array, target: Array, starts: list[int]
 ) -> None:
-    """Draw each episode apart, so that no line joins the end of one and the start of the next."""
+    """Plot episodes separately, so that no line joins the end of one and the start of the next."""
     for number, (start, end) in enumerate(pairwise(starts)):
         part, named = slice(start, end), number == 0
         label = "measured" if named else None
@@ -268,5 +268,5 @@ def _plot_joint(
         axis.axvline(time_s[start], color=GREY, linewidth=0.7, alpha=0.6, zorder=0.5)
     axis.margins(y=0.2)
     low, high = axis.get_ylim()
-    half = max(_NARROWEST_DEG, high - low) / 2.0  # tenths of a degree shall not look like motion
+    half = max(_NARROWEST_DEG, high - low) / 2.0  # tenths of a degree must not look like motion
     axis.set_ylim((low + high) / 2.0 - half, (low + high) / 2.0 + half)

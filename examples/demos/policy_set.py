@@ -4,10 +4,10 @@
 
     python -m examples.demos.policy_set --switches 12 --no-images --output out/demo-set
 
-It walks and turns by random commands, is pushed, and is asked for random switches; each round has
-another friction and another latency. In a last round a member of the set fails. Simulator and
-policy node are two processes that communicate over topics, in lockstep. The folder gets
-summary.json, which --json prints.
+It walks and turns by random commands, is pushed, and gets random requests to switch; each round has
+a different friction and latency. In a last round a member of the set fails. Simulator and policy
+node are two processes that communicate over topics, in lockstep. The folder gets summary.json,
+which --json prints.
 """
 
 import argparse
@@ -44,31 +44,31 @@ from robot_sim.metrics import measure
 from robot_sim.trace import Trace
 
 ROUNDS = ((1.0, 0.0), (0.4, 0.01), (1.0, 0.02), (0.4, 0.02))
-"""Friction and latency (s) of each round; the last one, in which a member fails, has the first."""
+"""Friction and latency (s) of each round; the last one, in which a member fails, uses the first."""
 LARGEST_STEP_RATIO = 1.5
-"""Of the largest step of a target in a healthy run."""
+"""Largest step of a target, as a multiple of that in a healthy run."""
 _NODE = "policy_set_node"
 _LARGEST = (0.6, 0.4, 0.7)
-"""Of the commands: m/s, m/s, rad/s."""
+"""Limits of the commands: m/s, m/s, rad/s."""
 _AFTER_S = (0.6, 1.8)
 """Shortest and longest time from a new command to the request of a switch."""
 _PUSH_EVERY_S, _PUSH = 5.0, "+0.1=60.0"
 _STANDS_UP_S = 6.0
 _FALLBACK_WITHIN_S = 60.0
 _SPEED = 5.0
-"""Simulated seconds per second at most, so that the operator keeps up with the robot."""
+"""Maximum simulated seconds per second, so that the operator keeps up with the robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetDemoResult:
-    """What the demo did.
+    """Result of the demo.
 
     Attributes:
         bundle: The set.
-        rounds: Those of random switches.
+        rounds: Rounds of random switches.
         failing: The round in which a member fails; `failed` is its state.
         failed: State whose member fails.
-        wall_s: Time that all of it took.
+        wall_s: Duration of the demo.
     """
 
     bundle: SetBundle
@@ -97,7 +97,6 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 
 
 def perform(given: argparse.Namespace) -> SetDemoResult:
-    """Run all rounds."""
     began_s = time.monotonic()
     bundle = load_bundle(given.bundle, kind=SetBundle)
     random = np.random.default_rng(given.seed)
@@ -131,7 +130,7 @@ def _round(
     act: Callable[[SwitchLog], None],
     pushes: dict[float, str],
 ) -> SetRound:
-    """Let the robot stand up, act, go back and lie down."""
+    """Make the robot stand up, run the switches, return and lie down."""
     friction, latency_s = conditions
     name = f"friction {friction:g}, latency {1e3 * latency_s:g} ms"
     progress.info("%s", name if pushes else f"{name}: a member fails")
@@ -176,7 +175,7 @@ def _round(
 
 
 def _end(log: SwitchLog) -> Any:
-    """Stand up by the way back and lie down; return the status before."""
+    """Return to standing and lie down; return the status before that."""
     operator, before = log.operator, log.report.switches
     operator.move()
     operator.wait(1.0)
@@ -195,7 +194,7 @@ def _end(log: SwitchLog) -> Any:
 
 
 def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Generator) -> None:
-    """Walk by random commands, and ask for random switches."""
+    """Walk by random commands, and request random switches."""
     states = bundle.contract.states
     for _ in range(count):
         vx, vy, wz = random.uniform(-1.0, 1.0, 3) * _LARGEST
@@ -208,7 +207,7 @@ def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Gen
 
 
 def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
-    """Let a member fail as it enters, and once it commands."""
+    """Make a member fail as it enters, and once it commands."""
     for state in _way_to(bundle, log.report.state, failed)[:-1]:
         log.ask(state)
     log.operator.move(FAILS_ABOVE_MPS + 0.1)
@@ -228,7 +227,7 @@ def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
 
 
 def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
-    """Return the states on a shortest way, without the first; a set has a way to each of them."""
+    """Return the states on a shortest path, without the first; a set has a path to each of them."""
     ways = [[begin]]
     for way in ways:
         if way[-1] == end:
@@ -239,7 +238,7 @@ def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
 
 
 def _pushes(random: np.random.Generator) -> dict[float, str]:
-    """Return pushes as faults of the simulation, by their time, for an hour."""
+    """Return pushes as faults of the simulation, by time, for an hour."""
     found = {}
     for begin_s in np.arange(_STANDS_UP_S + 2.0, 3600.0, _PUSH_EVERY_S):
         at_s = float(np.round(begin_s + random.uniform(0.0, _PUSH_EVERY_S - 1.0), 2))
@@ -249,7 +248,6 @@ def _pushes(random: np.random.Generator) -> dict[float, str]:
 
 
 def summarise(result: SetDemoResult) -> dict[str, Any]:
-    """Return the content of `summary.json`."""
     contract, rounds = result.bundle.contract, [_summary(each) for each in result.rounds]
     failing = _summary(result.failing)
     everything = [*rounds, failing]
@@ -311,7 +309,7 @@ def _described(event: SwitchEvent) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any]) -> str:
-    """Return the figures for a person."""
+    """Return the results as text."""
     failing = summary["failing"]
     members = (
         f"{name} ({member['bundle']} {member['version']}, {member['rate_hz']:g} Hz)"
@@ -342,7 +340,7 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def verdict(summary: dict[str, Any]) -> str | None:
-    """Return what was wrong with the run, if anything."""
+    """Return the failure of the run, if any."""
     everything = [*summary["rounds"], summary["failing"]]
     if faults := [each["fault"] for each in everything if each["fault"]]:
         return f"expected no fault, found {'; '.join(faults)}"
@@ -367,8 +365,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="folder of a policy set, or name of an installed one (default: %(default)s)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
-    add("--switches", type=number, default=48, help="how many, in all (default: %(default)s)")
-    add("--seed", type=number, default=1, help="of all that is random (default: %(default)s)")
+    add(
+        "--switches",
+        type=number,
+        default=48,
+        help="total number of switches (default: %(default)s)",
+    )
+    add("--seed", type=number, default=1, help="seed of everything random (default: %(default)s)")
     add_images(parser)
     return parser.parse_args(args)
 

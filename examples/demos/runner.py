@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all demos share: their options, their nodes as processes, and a folder of results."""
+"""Common part of all demos: options, nodes as processes, and a folder of results."""
 
 import argparse
 import json
@@ -40,12 +40,12 @@ progress = logging.getLogger("demos")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOutcome:
-    """What a demo found.
+    """Result of a demo.
 
     Attributes:
         summary: Content of summary.json.
-        table: The same for a person.
-        failure: What was wrong; None after success.
+        table: The same as text.
+        failure: The failure; None after success.
         draw: Writes images into the folder of results.
     """
 
@@ -56,7 +56,7 @@ class DemoOutcome:
 
 
 def demo_parser(name: str, description: str | None, *, backend_options: bool) -> CommandParser:
-    """Return a parser with the options of every demo; its results are in out/NAME."""
+    """Return a parser with the options common to all demos; results go to out/NAME."""
     parser = CommandParser(prog=f"python -m examples.demos.{name}", description=description)
     add_json(parser)
     parser.add_argument(
@@ -74,7 +74,6 @@ def demo_parser(name: str, description: str | None, *, backend_options: bool) ->
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Declare `--no-images`."""
     parser.add_argument(
         "--no-images",
         action="store_false",
@@ -97,8 +96,8 @@ def run_demo(
         given: Its arguments, with `bundle`, `images` and the folder `output`.
         files: Its results beside the summary; those of an earlier run are removed.
         demonstrate: Does the work.
-        require_bundle: Raises SimError or PolicyError for a bundle that cannot be used, before
-            anything is removed or started.
+        require_bundle: Raises SimError or PolicyError for an unusable bundle, before anything is
+            removed or started.
 
     Returns:
         The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
@@ -110,7 +109,7 @@ def run_demo(
     os.environ.update(own_domain(seed=os.getpid()))
     progress.info("%s, ROS_DOMAIN_ID %s", given.bundle, os.environ["ROS_DOMAIN_ID"])
     try:
-        require_bundle(given.bundle)  # a name with a typing error must not cost earlier results
+        require_bundle(given.bundle)  # a misspelled name must not cost earlier results
         _make_folder(given.output)
         for file in (SUMMARY, *files):
             (given.output / file).unlink(missing_ok=True)
@@ -165,7 +164,6 @@ def guard_events(status: Any) -> dict[str, int]:
 
 
 def wait_until(reached: Callable[[], object], what: str, timeout_s: float) -> None:
-    """Wait for something that nothing reports."""
     ends_s = time.monotonic() + timeout_s
     while not reached():
         if time.monotonic() > ends_s:
@@ -174,7 +172,7 @@ def wait_until(reached: Callable[[], object], what: str, timeout_s: float) -> No
 
 
 class LoggedProcess(WorkerProcess):
-    """A command with its children, whose output goes into a file."""
+    """A command with its children, whose output goes to a file."""
 
     def __init__(
         self,
@@ -188,9 +186,9 @@ class LoggedProcess(WorkerProcess):
 
         Args:
             words: Command and arguments.
-            log: File for all that it prints.
-            environment: Variables beside those of this process.
-            niceness: How far its priority is below that of this process.
+            log: File for its output.
+            environment: Variables in addition to those of this process.
+            niceness: Niceness relative to this process.
         """
         self.name, self.log = Path(words[0]).name, log
         if shutil.which(words[0]) is None:
@@ -206,7 +204,6 @@ class LoggedProcess(WorkerProcess):
             )
 
     def output(self) -> str:
-        """Return what the process has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def log_end(self) -> str:
@@ -221,7 +218,7 @@ class LoggedProcess(WorkerProcess):
             raise SimError(f"{self.name}: ended with status {self.status}; {self.log_end()}")
 
     def wait(self, timeout_s: float = _TIME_TO_LEAVE_S) -> int:
-        """Wait for the process to end by itself; return its exit status."""
+        """Wait for the process to end on its own; return its exit status."""
         self.ends_within(timeout_s)
         if self.status is None:
             raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs")
@@ -233,11 +230,11 @@ class LoggedProcess(WorkerProcess):
             os.killpg(self.pid, number)
 
     def stop(self, patience_s: float = _TIME_TO_STOP_S) -> None:
-        """As WorkerProcess; a simulator writes its trace when it ends."""
+        """As for WorkerProcess; a simulator writes its trace when it ends."""
         super().stop(patience_s)
 
     def ask_to_end(self) -> None:
-        """Interrupt it and its children, as Ctrl-C in a terminal does."""
+        """Interrupt it and its children, like Ctrl-C in a terminal."""
         self.send(signal.SIGINT)
 
 
@@ -249,12 +246,12 @@ def start_node(
     remappings: Mapping[str, str] | None = None,
     **more: Any,
 ) -> LoggedProcess:
-    """Start a node; more arguments as those of `LoggedProcess`.
+    """Start a node; further arguments as for `LoggedProcess`.
 
     Args:
         command: Name of the command, on the PATH.
         parameters: ROS parameters by name: booleans, numbers, texts, lists of them.
-        log: File for all that it prints.
+        log: File for its output.
         remappings: Names to remap.
         **more: As for `LoggedProcess`.
     """
@@ -278,9 +275,10 @@ class Processes(ProcessGroup[LoggedProcess]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop all of them; after an error, first show what those that still run have said last.
+        """Stop all of them; after an error, first show the last output of those that still run.
 
-        A program that waits for a node knows only that nothing came; the node's log has the reason.
+        A program that waits for a node only knows that nothing arrived; the node's log has the
+        reason.
         """
         if isinstance(error, PolicyError):
             for process in self.running:
@@ -291,7 +289,7 @@ class Processes(ProcessGroup[LoggedProcess]):
     def start(
         self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
     ) -> LoggedProcess:
-        """Start one more node; arguments as those of `start_node`."""
+        """Start a further node; arguments as for `start_node`."""
         return self.add(start_node(command, parameters, log, **more))
 
     def check(self) -> None:
@@ -301,7 +299,7 @@ class Processes(ProcessGroup[LoggedProcess]):
 
 
 def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dict[str, str]:
-    """Return environment variables of a ROS domain of its own on this machine.
+    """Return environment variables for a private ROS domain on this machine.
 
     Args:
         environment: If it has a ROS_DOMAIN_ID, that is kept, and the result is empty.
@@ -319,6 +317,6 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
 
 
 def free_port() -> int:
-    """Return a port at which nothing listens now."""
+    """Return a port that is free now."""
     with socket.create_server((LOOPBACK, 0)) as free:
         return int(free.getsockname()[1])

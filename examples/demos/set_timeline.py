@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of a policy set, drawn: modes, states and blends over time, and a video."""
+"""Plots of the policy-set demo: modes, states and blends over time, and a video."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -26,7 +26,7 @@ TIMELINE, VIDEO = "timeline.png", "walk.mp4"
 _COLOURS = ("#2a78d6", "#e8a33d", "#2f8f5b", "#7a5fa8", "#b5739d", "#1f9e9e")
 _MODE_COLOURS = ("#d9dce1", "#b9c4d0", "#8fa1b3", INK, RED)
 _SHOWN_S, _VIDEO_S = 90.0, 24.0
-"""Of each round, so that a long one can be read; of the first round."""
+"""Shown time of each round, so that a long one is readable; of the first round."""
 
 
 def write_timeline(
@@ -116,7 +116,7 @@ def _plot_states(axis: Axes, found: SetRound, colours: dict[str, str]) -> None:
 
 
 def write_walk(found: SetRound, path: Path) -> None:
-    """Write a video of the begin of a round; without OpenGL the log says what to install."""
+    """Write a video of the start of a round; without OpenGL, log the package to install."""
     trace = shown(found.trace)
     rows = trace.time_s < trace.time_s[0] + _VIDEO_S
     try:

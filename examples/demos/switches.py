@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Switches between the policies of a set: requested, followed, noted."""
+"""Switches between the policies of a set: requested, followed, recorded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ _ANSWERED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchEvent:
-    """The result of a request, or a switch that nothing asked for.
+    """The result of a request, or a switch without a request.
 
     Attributes:
-        at_s: Simulated time at which it was there.
-        ended_s: When the blend had ended.
-        state: That commanded afterwards.
-        why: In the words of the node.
+        at_s: Simulated time of the result.
+        ended_s: End of the blend.
+        state: State that commanded afterwards.
+        why: Reason in the node's words.
         granted: Whether the state was entered.
         step_ratio: Largest step of a target in it, as a share of the largest in a healthy run.
     """
@@ -42,9 +42,9 @@ class SetRound:
         name: For people.
         friction, latency_s: Its conditions.
         trace: Ground truth of the simulator.
-        initial: State in which it began.
-        events: In their order.
-        pushes_s: When the robot was pushed.
+        initial: State at the start.
+        events: In order.
+        pushes_s: Times of the pushes.
         status: The last one in RUN, or of the fault that ended it.
         recording: Folder of the flight recording.
     """
@@ -61,10 +61,10 @@ class SetRound:
 
 
 class SwitchLog:
-    """Asks for switches of a robot that runs, and notes their results in `events`."""
+    """Requests switches of a running robot, and records their results in `events`."""
 
     def __init__(self, operator: Operator) -> None:
-        """Ask by this operator."""
+        """Request switches through this operator."""
         self.operator, self.events = operator, list[SwitchEvent]()
 
     @property
@@ -74,16 +74,15 @@ class SwitchLog:
 
     @property
     def runs(self) -> bool:
-        """Whether a policy commands the robot."""
+        """True while a policy commands the robot."""
         return self.operator.mode in ("RUN", "HOLD")
 
     @property
     def now_s(self) -> float:
-        """Simulated time."""
         return self.operator.now_ns * 1e-9
 
     def ask(self, state: str) -> None:
-        """Ask for a switch, and return when it has ended, or was not granted."""
+        """Request a switch, and return when it has ended, or was not granted."""
         before, began_s = self.report.switches, self.now_s
         granted, message = self.operator.switch(state)
         if not granted:
@@ -105,7 +104,7 @@ class SwitchLog:
             self._refused(self.report.refused)
 
     def follow_back(self, before: int) -> None:
-        """Note the switches of the way back to standing until it ends; `before` were made."""
+        """Record the switches of the way back to standing until it ends; `before` were made."""
         while self._goes_on(before):
             before = self.report.switches
             self.settle()
@@ -120,7 +119,7 @@ class SwitchLog:
         return bool(self.report.switches > before)
 
     def settle(self) -> None:
-        """Note the last switch, once it has ended."""
+        """Record the last switch, once it has ended."""
         at_s, before = self.now_s, self.report
         self.operator.wait_until(
             lambda: not self.report.blending or not self.runs, "the blend", _ANSWERED_WITHIN_S

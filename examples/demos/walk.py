@@ -40,7 +40,7 @@ from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
 from robot_sim.trace import Trace
 
 BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
-"""The policies that come with the suite."""
+"""The suite's own policies."""
 EMULATED = {"go2_emulator": ("go2", "go2_driver")}
 """Robots behind their driver, real time only: the emulator's robot, and the driver's command."""
 PLAN = (
@@ -56,9 +56,9 @@ PLAN_S = sum(duration_s for _, duration_s, _ in PLAN)
 TRACE = "trace.npz"
 LARGEST_TILT_DEG, LARGEST_ERROR_MPS = 25.0, 0.3
 LOWEST_SHARE = 0.575
-"""Of the standing robot's height."""
+"""Fraction of the standing robot's height."""
 _CONTROL_TRIES = 10
-"""The driver's start checks need some seconds of states."""
+"""Time for the driver's start checks, which need some seconds of states."""
 _LEAD_IN_S = 0.5
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
@@ -84,7 +84,7 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 
 
 def _perform(given: argparse.Namespace) -> "ReportedTiming":
-    """Let a robot stand up, walk the plan, stop and lie down."""
+    """Make a robot stand up, walk the plan, stop and lie down."""
     output, lockstep = given.output, given.lockstep
     with Processes() as nodes:
         driver = _start_robot(nodes, output, given.robot, lockstep=lockstep)
@@ -147,20 +147,20 @@ def _operate(operator: Operator, scale: float) -> "ReportedTiming":
             progress.warning("the policy node left RUN: %s", operator.status.reason)
             break
     running = operator.status
-    if operator.mode == "RUN":  # its legs are under it when it lies down
+    if operator.mode == "RUN":  # a robot whose legs are under it when it lies down
         operator.demand("stand")
         operator.wait_for_mode("READY")
     operator.demand("damp")
     operator.wait_for_mode("DAMP")
     reported = ReportedTiming.of(running, operator.status)
     operator.let_go()
-    operator.wait(2.0)  # it lies down
+    operator.wait(2.0)  # wait for it to lie down
     return reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedTiming:
-    """What the policy node reported about itself while it ran the policy.
+    """Reports of the policy node about itself while it ran the policy.
 
     Attributes:
         bundle: Name of the bundle's folder.
@@ -171,7 +171,7 @@ class ReportedTiming:
         ticks_missed: Deadlines since then at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
         guard_events: How often the guard acted, by rule; rules that never acted are left out.
-        left_run: Whether the policy node left RUN by itself; a HOLD that recovers does not count.
+        left_run: Whether the policy node left RUN on its own; a HOLD that recovers does not count.
         reason: Reason of its last mode.
     """
 
@@ -188,11 +188,11 @@ class ReportedTiming:
 
     @classmethod
     def of(cls, running: Any, ended: Any) -> "ReportedTiming":
-        """Take what is needed from two policy_msgs/PolicyStatus.
+        """Extract the report from two policy_msgs/PolicyStatus.
 
         Args:
             running: The newest before DAMP was requested. Its latencies are those of RUN.
-            ended: The first in DAMP. It holds latched faults that are newer than `running`.
+            ended: The first in DAMP. It contains latched faults that are newer than `running`.
         """
         latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
         p50, p99, longest = (1e3 * value for value in latency_s)
@@ -211,9 +211,9 @@ class ReportedTiming:
 
 
 def walked(trace: Trace, *, left_run: bool) -> Trace:
-    """Return the part of a trace in which the policy ran; where it left RUN, up to the end.
+    """Return the part of a trace in which the policy ran; if it left RUN, up to the end.
 
-    Lying down on request is no fall, so it must not count; what follows a fault must.
+    Lying down on request is not a fall, so it must not count; the time after a fault must.
     """
     run = np.flatnonzero(trace.mode == Mode.RUN)
     if not len(run):
@@ -232,10 +232,10 @@ def shown(trace: Trace) -> Trace:
 
 
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
-    """Measure how it followed while the policy ran, and whether it stayed up to the end.
+    """Measure the tracking while the policy ran, and whether the robot stayed up to the end.
 
-    A robot that is down when the policy begins has fallen. After a fault it stands still or lies,
-    which says nothing about how the policy follows commands, but may be a fall.
+    A robot that is down when the policy starts has fallen. After a fault it stands still or lies,
+    which does not show how the policy follows commands, but may be a fall.
     """
     up = walked(trace, left_run=reported.left_run)
     figures: Any = {
@@ -253,7 +253,7 @@ def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3)
 
 
 def summarise(metrics: WalkMetrics, reported: ReportedTiming) -> dict[str, Any]:
-    """Return the content of `summary.json`; what could not be measured is None."""
+    """Return the content of `summary.json`; values that could not be measured are None."""
     error_mps = metrics.mean_velocity_error_mps
     latencies = zip(("p50", "p99", "max"), reported.latency_ms, strict=True)
     return {
@@ -272,7 +272,7 @@ def summarise(metrics: WalkMetrics, reported: ReportedTiming) -> dict[str, Any]:
 
 
 def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
-    """Return the figures for a person."""
+    """Return the results as text."""
     p50, p99, longest = reported.latency_ms
     events = ", ".join(f"{name} {count}" for name, count in reported.guard_events.items())
     covered = "from RUN to the end" if reported.left_run else "while the policy ran"
@@ -304,17 +304,17 @@ def verdict(
 
     Args:
         metrics: Of the time in which the robot should have been up.
-        reported: What the policy node reported.
+        reported: The policy node's report.
         lockstep: Whether simulated time waited for the policy node, so that a busy machine does
             not matter.
-        robot: What walked.
+        robot: The robot that walked.
 
     Returns:
         None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
-        than 25 degrees nor sank far, and its mean velocity error was at most 0.3 m/s,
-        where that could be measured. Else all causes and what to do, in one line.
+        than 25 degrees nor sank far, and its mean velocity error was at most 0.3 m/s, if it could
+        be measured. Otherwise all causes and remedies, in one line.
     """
-    # A robot that fell was also unsteady and did not follow: those are no separate causes.
+    # A robot that fell was also unsteady and did not follow: these are not separate causes.
     causes = _failed(metrics, reported) or _faults_of_walking(metrics, robot)
     if not causes:
         return None
@@ -332,7 +332,7 @@ def _failed(metrics: WalkMetrics, reported: ReportedTiming) -> list[str]:
     causes = []
     if reported.left_run:
         causes.append(f"the policy node left RUN by itself ({reported.reason})")
-    # A robot that is damped sinks to the ground, which is no cause.
+    # A damped robot sinks to the ground, which is not a cause.
     if metrics.falls and not (reported.left_run and not reported.reason.startswith("attitude")):
         times = "once" if metrics.falls == 1 else f"{metrics.falls} times"
         causes.append(f"the robot fell {times}")
@@ -361,7 +361,7 @@ def _faults_of_walking(metrics: WalkMetrics, robot: LeggedRobot) -> list[str]:
 
 
 def _require_joints(bundle: str, robot: str) -> None:
-    """Raise a SimError that names the robots which fit, unless a robot has a bundle's joints."""
+    """Raise a SimError that names the suitable robots, unless a robot has a bundle's joints."""
     joints = set(load_bundle(bundle, kind=JointBundle).contract.joints.on_robot())
     others = sorted(joints - {*load_robot(_simulated(robot)).joint_names})
     if not others:
@@ -375,7 +375,7 @@ def _require_joints(bundle: str, robot: str) -> None:
 
 
 def _simulated(robot: str) -> str:
-    """Return the robot that is simulated, also behind its driver."""
+    """Return the simulated robot, also behind its driver."""
     return EMULATED.get(robot, (robot,))[0]
 
 

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The environment that lite3_walk is tried in before it meets the node: gymnasium's API, MuJoCo.
+"""An environment to try lite3_walk in before it runs on the node: gymnasium's API, MuJoCo.
 
     model_tools run my_bundle --env examples.lite3_walk.environment:make
 
-It computes the observation on its own, as a training does, so that it is a second opinion on what
-the bundle says. It needs `robot_sim` and nothing else; gymnasium's own classes are not required.
+It computes the observation on its own, as a training does, so it is an independent check of the
+bundle. It needs only `robot_sim`; gymnasium's own classes are not required.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ PERIOD_NS, EPISODE_TICKS = NS_PER_S // 50, 500
 
 
 def make() -> Lite3Walking:
-    """Return a new environment."""
     return Lite3Walking()
 
 
 class Lite3Walking:
-    """A Lite3 on a flat floor that shall walk at a new random velocity in each episode."""
+    """A Lite3 on a flat floor that should walk at a new random velocity in each episode."""
 
     def __init__(self) -> None:
-        """Make floor and robot; `reset` begins."""
+        """Make floor and robot; call `reset` next."""
         self._random, self._world = np.random.default_rng(), World()
 
     def reset(self, *, seed: int | None = None) -> tuple[Array, dict[str, Any]]:
-        """Put the robot on its feet; return the observation [45], and nothing else to know."""
+        """Put the robot on its feet; return the observation [45] and an empty info."""
         if seed is not None:
             self._random = np.random.default_rng(seed)
         self._command = self._random.uniform(-0.8, 0.8, 3)
@@ -52,7 +51,7 @@ class Lite3Walking:
 
         Returns:
             Observation [45], reward for the velocity, whether the robot fell, whether the episode
-            is over, and nothing else.
+            is over, and an empty info.
         """
         self._action = np.asarray(action, float)
         self._drive(DEFAULT + ACTION_SCALE * self._action)

@@ -38,7 +38,7 @@ setup(
         "robot_driver",
         "numpy",
     ],
-    # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
+    # With this extra, `colcon test` runs pytest; without it, unittest, which finds no tests.
     extras_require={"test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

@@ -40,7 +40,7 @@ setup(
         "PyYAML",
         "rosbags",
     ],
-    # lerobot: only to write datasets; heavy, and it bounds what others need.
+    # lerobot: only for writing datasets; heavy, and it restricts other packages' versions.
     extras_require={"lerobot": ["lerobot==0.4.4"], "test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

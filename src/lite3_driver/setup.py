@@ -31,7 +31,7 @@ setup(
     package_data={"": ["py.typed"]},
     zip_safe=False,
     install_requires=["setuptools", "policy_inference", "policy_store", "robot_driver", "numpy"],
-    # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
+    # With this extra, `colcon test` runs pytest; without it, unittest, which finds no tests.
     extras_require={"test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

@@ -31,9 +31,9 @@ setup(
         "PyYAML",
         "urllib3>=2.1",
     ],
-    # With `test`, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    # `completion`: what a shell asks when Tab is pressed. rich, which shows the tables of other
-    # packages' verbs, comes with those.
+    # With `test`, `colcon test` runs pytest; without it, unittest, which finds no tests.
+    # `completion`: needed for shell completion. rich, which shows the tables of other packages'
+    # verbs, is a dependency of those.
     extras_require={"completion": ["argcomplete"], "test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

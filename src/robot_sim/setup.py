@@ -43,7 +43,7 @@ setup(
         "pillow",
         "pyyaml",
     ],
-    # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
+    # With this extra, `colcon test` runs pytest; without it, unittest, which finds no tests.
     extras_require={"test": ["pytest"], "unitree": ["cyclonedds~=11.0"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

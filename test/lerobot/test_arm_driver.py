@@ -164,7 +164,7 @@ def test_two_arms_are_one_robot(tmp_path: Path, starts: Callable[..., Driver]) -
         (["silent:elbow_flex"], {}, "elbow_flex (ID 3): [TxRxResult] There is no status packet!"),
         (["baud:all=115200"], {}, "check power, cable and baud rate"),
         (["checksum:all"], {}, "Incorrect status packet!"),
-        (["swap:wrist_roll=4"], {}, "another arm, or another calibration: homing_offset of wrist"),
+        (["swap:wrist_roll=4"], {}, "a different arm or calibration: homing_offset of wrist"),
         (["overload:elbow_flex"], {}, "elbow_flex (ID 3): [RxPacketError] Overload error!"),
         (["voltage:all=3.5"], {}, "Input voltage error!"),
         ([], {"calibration_id": "nobody"}, "nobody.json, found none"),

@@ -4,9 +4,9 @@
 
     python -m tools.acceptance --bundle config/bundles/lite3_walk --output out/acceptance
 
-Writes `gates.md`, `cases.md`, `figures.json`, and of the ten minutes a flight recording,
+Writes `gates.md`, `cases.md`, `figures.json`, and a flight recording of the ten minutes,
 `ten_minutes`, which is replayed through the bundle: `report.html` shows both, `replay.json` has the
-figures. The exit status is 1 when a gate does not hold, or the replay gives other commands.
+results. The exit status is 1 if a gate fails, or the commands of the replay differ.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _accept(given: argparse.Namespace) -> int:
-    # Read before minutes are spent.
+    # read them before minutes are spent
     others = {str(path): read_figures(path / REPORT) for path in given.beside}
     contract, output = load_bundle(given.bundle, kind=JointBundle).contract, given.output
     output.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--robot",
         default="lite3",
-        help="which robot of robot_sim walks: lite3 or go2 (default: %(default)s)",
+        help="robot of robot_sim: lite3 or go2 (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument(
@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--record", action="store_true", help="write the figures into the bundle, as its report"
     )
-    parser.add_argument("--processes", type=positive_count, default=2, help="cases at a time")
+    parser.add_argument(
+        "--processes", type=positive_count, default=2, help="number of cases at a time"
+    )
     return parser
 
 

@@ -32,7 +32,7 @@ from tools.acceptance.tables import case_row
 
 RECORDING, PAGE, REPLAYED = "ten_minutes", "report.html", "replay.json"
 REPORT = Path(REPORT_FOLDER, "acceptance.json")
-"""Where a bundle has its figures."""
+"""Path of the figures in a bundle."""
 _log = logging.getLogger("acceptance")
 
 
@@ -40,11 +40,11 @@ def accept(
     bundle: Path, recordings: Path, *, robot: SimulatedRobot = LITE3, processes: int = 2
 ) -> list[WalkOutcome]:
     """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`."""
-    # What is wrong with the bundle or missing for the recording is said here, once.
+    # errors of the bundle or missing parts are reported here, once
     load_bundle(bundle, kind=JointBundle)
     message_types()
     cases, outcomes = all_cases(), dict[str, WalkOutcome]()
-    # The longest first, so that all processes end together.
+    # the longest first, so that all processes end together
     queue = sorted(cases, key=lambda case: -case.duration_s)
     work = functools.partial(_try, bundle, recordings, robot)
     with closing(LocalPool(work, processes, time_limit_s=math.inf).run(queue)) as done:
@@ -57,10 +57,10 @@ def accept(
 
 
 def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
-    """Compute the recorded ten minutes again; write the report on them beside the recording.
+    """Recompute the recorded ten minutes; write the report beside the recording.
 
     Returns:
-        What came of it; true where the commands are the same.
+        The result; true if the commands are the same.
     """
     found = replay(folder / RECORDING, bundle, "", {})
     report = replay_report(found)
@@ -72,7 +72,7 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
 
 
 def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
-    """Write the figures into a bundle, replacing its former report; other reports stay."""
+    """Write the figures into a bundle, replacing its former report; keep other reports."""
     contract = load_bundle(bundle, kind=JointBundle).contract
     keep_report(
         bundle,
@@ -103,7 +103,7 @@ def try_recorded(
     place: Path,
     robot: SimulatedRobot = LITE3,
 ) -> WalkOutcome:
-    """Try a case and record it; the recording replaces one of before."""
+    """Try a case and record it, replacing an earlier recording."""
     with new_folder(place, marker=METADATA, owned=(METADATA, "*.mcap"), force=True) as growing:
         growing.rmdir()  # the recording makes its folder itself
         return try_case(bundle, backend, case, growing, robot)[0]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a walking policy is asked to do: one case per walk."""
+"""Test cases of a walking policy: one case per walk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LATENCIES_MS = (0, 5, 10, 15, 20)
 LONG_SEED, OTHER_SEEDS = 2, (5, 6, 7, 8)
 SIDES = ("front", "rear", "left", "right")
 FOLLOWS = 0.2
-"""Error on any axis up to which a robot follows jumping commands; one that stands has 0.35."""
+"""Largest error on any axis of a robot that follows jumping commands; a standing one has 0.35."""
 
 
 def steady_cases() -> list[WalkCase]:
@@ -74,7 +74,7 @@ def mixed_cases() -> list[WalkCase]:
 
 
 def long_cases() -> list[WalkCase]:
-    """Return ten minutes of jumping commands; and others, since one draw may be a lucky one."""
+    """Return ten minutes of jumping commands, and further draws, because one may be lucky."""
     limits = WalkLimits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
     first = WalkCase(
         name="mixed, 10 minutes",
@@ -96,7 +96,7 @@ def long_cases() -> list[WalkCase]:
 
 
 def beyond_cases() -> list[WalkCase]:
-    """Return what no gate asks for: slopes, steps, payload, more latency."""
+    """Return cases without a gate: slopes, steps, payload, more latency."""
     slopes = [
         WalkCase(
             name=f"{vx:g} m/s, slope of {deg:g} degrees",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of an acceptance as JSON: all outcomes, and what they are of."""
+"""The results of an acceptance as JSON: all outcomes and their context."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNITS = {
 
 
 def write_figures(outcomes: Sequence[WalkOutcome], contract: JointContract, path: Path) -> None:
-    """Write all outcomes of a bundle; what was at `path` is replaced once the new file is whole."""
+    """Write all outcomes of a bundle, atomically replacing the file at `path`."""
     head = {
         "policy": contract.name,
         "version": contract.version,
@@ -57,13 +57,11 @@ def read_figures(path: Path) -> list[WalkOutcome]:
 
 
 def _outcome(row: dict[str, Any]) -> WalkOutcome:
-    """Return an outcome from its plain figures."""
-
     def measured(value: Any) -> Any:
         if isinstance(value, list):
             return tuple(map(measured, value))
         return float("nan") if value is None else value
 
-    # null there means that it has no limits, and that nothing was estimated
+    # null means no limits here, and no estimate there
     kept = {name: None for name in ("passed", "estimate") if row.get(name) is None}
     return WalkOutcome(**{name: measured(value) for name, value in row.items()} | kept)

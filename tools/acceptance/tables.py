@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an acceptance shows: the gates, one column per policy, and all cases of one."""
+"""Tables of an acceptance: the gates, one column per policy, and all cases of one policy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Cell = Callable[[Outcomes], tuple[str, bool]]
 
 
 def gates_table(columns: Mapping[str, Outcomes]) -> str:
-    """Return the gates as a Markdown table, with one column per policy; bold is what fails."""
+    """Return the gates as a Markdown table, with one column per policy; failures are bold."""
     head = ["gate (robot_sim, lockstep)", "wanted", *columns]
     lines = [_line(head), _line(["---"] * len(head))]
     for name, wanted, cell in _rows():
@@ -62,7 +62,7 @@ def case_row(outcome: WalkOutcome) -> str:
 
 
 def verdict(outcomes: Outcomes) -> str:
-    """Return in one line whether all gates hold, or which cases do not."""
+    """Return one line: all gates hold, or the cases that failed."""
     failed = [outcome.name for outcome in outcomes if outcome.passed is False]
     gates = sum(outcome.passed is not None for outcome in outcomes)
     if failed:
@@ -113,7 +113,7 @@ def _standing(limit: float) -> Cell:
 
 
 def _rows() -> list[tuple[str, str, Cell]]:
-    """Return name, wanted and cell of every gate."""
+    """Return name, limit and cell of every gate."""
     limits, still, long = (
         case.limits or WalkLimits()
         for case in (steady_cases()[0], steady_cases()[3], long_cases()[0])

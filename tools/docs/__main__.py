@@ -4,9 +4,9 @@
 
     python -m tools.docs    # needs .venv-docs; `make docs` makes it
 
-Pages are copied beside those that the code gives, then Sphinx makes HTML of them. Every warning is
-an error: a link that leads nowhere, a page without a place in the index. The old names of pages
-lead to the new ones (docs/redirects.txt). No network is used.
+Pages are copied beside those generated from the code, then Sphinx converts them to HTML. Every
+warning is an error: a broken link, a page that is not in the index. Old names of pages redirect to
+the new ones (docs/redirects.txt). No network is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DOCS, OUTPUT = ROOT / "docs", ROOT / "out" / "docs"
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 _SECTION = re.compile(r"```\{toctree\}\n:caption: (.+)\n:maxdepth: 1\n\n((?:.+\n)+)```\n")
 REDIRECTS = DOCS / "redirects.txt"
-"""Pages that have moved: the old name and the new one, `old.md new.md`, one a line."""
+"""Pages that have moved: old and new name, `old.md new.md`, one per line."""
 _MOVED = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url={0}">
@@ -35,9 +35,9 @@ BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 
 
 def write_sources(folder: Path) -> None:
-    """Write all pages into a new folder, with links that hold there.
+    """Write all pages into a new folder, with links adapted to it.
 
-    A link to a file that is no page becomes the name of the file.
+    A link to a file that is not a page becomes the file's name.
     """
     shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("diagrams", REDIRECTS.name))
     for name in BESIDE:
@@ -53,7 +53,7 @@ def write_sources(folder: Path) -> None:
 
 
 def _with_sections(index: str, folder: Path) -> str:
-    """Return the index with one entry a section, and write the page of each, so that menus open."""
+    """Return the index with an entry per section, and write a page for each, so that menus open."""
     sections = list[str]()
     for caption, entries in _SECTION.findall(index):
         sections.append(caption.lower().replace(" ", "_"))
@@ -80,7 +80,7 @@ def _link(link: re.Match[str], home: Path, folder: Path) -> str:
 
 
 def write_redirects(site: Path) -> None:
-    """Write a page under each old name that leads to the new one."""
+    """Write a page under each old name that redirects to the new one."""
     for line in REDIRECTS.read_text("utf-8").splitlines():
         old, new = line.replace(".md", ".html").split()
         (site / old).write_text(_MOVED.format(new), "utf-8")

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sphinx: pages in Markdown (MyST), so that they read as well where the repository is shown."""
+"""Configuration of Sphinx: Markdown pages (MyST), which are also readable in the repository."""
 
 project = "policy_inference"
 author = "The policy_inference authors"
 copyright = "2026, The policy_inference authors"  # Sphinx's name for it
 extensions = ["myst_parser"]
 myst_heading_anchors = 6
-# Diagrams of text and made-up shells have no lexer.
+# diagrams in text and fictional shells have no lexer
 suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = "policy_inference"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draws a diagram of boxes and arrows as SVG, from a text that a person can read and compare.
+"""Draws a diagram of boxes and arrows as SVG, from a text that people can read and compare.
 
     python -m tools.docs.diagram docs/diagrams/*.txt    # writes docs/images/NAME.svg
 
@@ -33,7 +33,7 @@ _STYLE = """
 
 
 class Box(NamedTuple):
-    """A box: its place in the grid, and what is written in it."""
+    """A box: its place in the grid, and its text."""
 
     column: int
     row: int
@@ -59,7 +59,7 @@ class Arrow(NamedTuple):
 
 
 def read(text: str) -> tuple[dict[str, Box], list[Arrow]]:
-    """Return the boxes by name, and the arrows, of a text."""
+    """Parse a text; return its boxes by name, and its arrows."""
     boxes, arrows, row = dict[str, Box](), list[Arrow](), 0
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("#"):
@@ -83,7 +83,6 @@ def read(text: str) -> tuple[dict[str, Box], list[Arrow]]:
 
 
 def draw(text: str) -> str:
-    """Return the SVG of a text."""
     boxes, arrows = read(text)
     width = max(box.left for box in boxes.values()) + WIDTH + MARGIN
     height = max(box.top for box in boxes.values()) + HEIGHT + MARGIN

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of the reference that come from the code: commands, parameters, messages, schemas, API.
+"""Generates the reference pages from the code: commands, parameters, messages, schemas, API.
 
-What a command prints as its help is its page, so that a page cannot say something else.
+The help of a command is its page, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ MODULES = (
     "robot_driver.testing",
     "robot_sim.world",
 )
-"""What users write against: a bundle, a back end or a driver of their own, a simulation."""
+"""Interfaces for users: a bundle, a custom back end or driver, a simulation."""
 VERBS: Mapping[str, Mapping[str, Verb]] = {
     "policy_inference": policy_inference.commands.main.COMMANDS,
     "model_tools": model_tools.cli.COMMANDS,
@@ -85,9 +85,9 @@ _TYPES_OF_RESULTS = {
     one.__name__: one
     for one in (EpisodeCheck, Identified, InspectionReport, SetTransitionResult, Skipped)
 }
-"""Types of results that a verb imports only for mypy, since its `--help` is to be fast."""
+"""Result types that a verb imports only for mypy, to keep `--help` fast."""
 _LONGEST_S = 60.0
-# ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
+# ROS 2 from wheels prepares each Python once; the mark of one Python is not valid for another
 _ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("_ROS_WHEELS")},
     "COLUMNS": "90",
@@ -96,7 +96,6 @@ _ENVIRONMENT = {
 
 
 def write_reference(folder: Path) -> None:
-    """Write the pages into a new folder."""
     folder.mkdir()
     pages = {
         "commands": ("Commands", _commands()),
@@ -118,8 +117,8 @@ def _commands() -> Iterator[str]:
         "machine; 4 an error; 130 and 143 after Ctrl-C and SIGTERM.\n\n"
         "With `--json` the only output is one JSON document, whose keys stand below each verb;\n"
         "null is not known or not measured. A verdict that failed prints it too. After an error\n"
-        "without a result there is none: see the exit status. A verb without `--json` runs until\n"
-        "it is stopped.\n"
+        "without a result nothing is printed: see the exit status. A verb without `--json` runs\n"
+        "until it is stopped.\n"
     )
     for command in COMMANDS:
         text = read_help(command)
@@ -132,7 +131,7 @@ def _commands() -> Iterator[str]:
 
 
 def _document(does: Verb) -> Iterator[str]:
-    """Yield what a verb prints with `--json`: the type that its `run` returns."""
+    """Yield the output of a verb with `--json`: the type that its `run` returns."""
     run = does.run
     known = {**vars(sys.modules[run.__module__]), **_TYPES_OF_RESULTS}
     result = get_type_hints(getattr(run, "__func__", run), known)["return"]
@@ -172,7 +171,7 @@ def _list_rows(document: Any, path: str) -> Iterator[str]:
 
 
 def _json_type(found: Any) -> tuple[str, Any, str]:
-    """Return a type in words, the dataclass in it if there is one, and what follows the key."""
+    """Return a type in words, the dataclass in it if there is one, and the suffix of the key."""
     if get_origin(found) is UnionType:
         kinds = [_json_type(each) for each in get_args(found)]
         inner, suffix = next(((of, end) for _, of, end in kinds if of is not None), (None, ""))
@@ -292,7 +291,7 @@ def _block(text: str) -> str:
 
 
 def read_help(command: str, *words: str) -> str:
-    """Return what a command prints as its help."""
+    """Return the help output of a command."""
     program = shutil.which(command)
     if program is None:
         raise RuntimeError(f"{command}: expected an installed command; run `make setup`")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong: each case begins it in a robot that walks, and says when it began."""
+"""Fault cases: each starts a fault in a walking robot, and returns its time."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from robot_sim.faults import STREAM_FIELDS
 from tools.robot_faults.stack import Stack
 
 _STREAMS = ("joint_states", "imu", "contact")
-"""What a state message has of the robot."""
+"""Robot data in a state message."""
 _UNREAD = ("contact.force",)
-"""What may be no number: neither driver nor policy reads it."""
+"""Fields that may be NaN: neither driver nor policy reads them."""
 _NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
-"""Of their fields, each in its unit."""
+"""Noise of their fields, each in its unit."""
 Act = Callable[[Stack], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One thing that goes wrong.
+    """A fault case.
 
     Attributes:
         group: Part of the table.
         what: For the table.
-        act: Lets it go wrong; returns when, ns on the system's clock.
-        walks_on: Whether the robot shall go on walking; else it shall be damped.
-        taken_over: Whether another controller has the robot then, so that only the driver's giving
-            up is wanted.
+        act: Starts the fault; returns its time, ns on the system's clock.
+        walks_on: Whether the robot should continue walking; otherwise it should be damped.
+        taken_over: Whether another controller then drives the robot, so that the driver only has to
+            give up control.
     """
 
     group: str
@@ -58,8 +58,8 @@ class BadStart:
         what: Text for the table.
         says: Words of the refusal.
         emulator, driver: Parameters that cause it.
-        beside: Something that is there meanwhile; gives further parameters of the driver.
-        act: What happens before control is requested.
+        beside: Context that lasts meanwhile; yields further parameters of the driver.
+        act: Action before control is requested.
     """
 
     what: str
@@ -107,7 +107,7 @@ def of_the_robot(*legs: str) -> list[Case]:
 
 
 def of_the_network() -> list[Case]:
-    """Return what a network loses, delays and doubles."""
+    """Return losses, delays and duplicates of a network."""
     lossy = [
         f"loss:{direction}={share:g}"
         for direction in ("state", "command")
@@ -127,7 +127,7 @@ def of_the_network() -> list[Case]:
 
 
 def of_a_lost_link() -> list[Case]:
-    """Return what happens where nothing arrives, for good or for a while."""
+    """Return cases without any arriving data, permanently or for a while."""
     down = ("silent:state", "deaf:command")
     return [
         planned("network", "silent:state"),
@@ -140,7 +140,7 @@ def of_a_lost_link() -> list[Case]:
 
 
 def of_processes() -> list[Case]:
-    """Return processes that end or hang."""
+    """Return cases of processes that end or hang."""
 
     def add(what: str, act: Act, *, walks_on: bool = False) -> Case:
         return Case(group="processes", what=what, act=act, walks_on=walks_on)
@@ -171,7 +171,7 @@ def of_processes() -> list[Case]:
 
 
 def of_people() -> list[Case]:
-    """Return what people ask for."""
+    """Return cases of requests by people."""
 
     def add(what: str, act: Act) -> Case:
         return Case(group="people", what=what, act=act)
@@ -186,7 +186,7 @@ def of_people() -> list[Case]:
 
 
 def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool = False) -> Case:
-    """Return the case of faults of the emulator, as its table names them."""
+    """Return the case of emulator faults, named as in its table."""
     return Case(
         group=group,
         what=", ".join(f"`{text}`" for text in faults),
@@ -197,7 +197,7 @@ def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool =
 
 
 def _group(robot: Stack, name: str, number: signal.Signals) -> int:
-    """Signal a process and its children, as a terminal does."""
+    """Send a signal to a process and its children, like a terminal."""
     robot.expect_deaths()
     now_ns = time.time_ns()
     getattr(robot, name).send(number)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Go2: its emulated computer on DDS, and what goes wrong with it."""
+"""The Go2: its emulated computer on DDS, and its faults."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Go2Stack(Stack):
         }
 
     def set_faults(self, *faults: str) -> None:
-        """Write the emulator's file; it takes the faults within 0.1 s."""
+        """Write the emulator's faults file; the emulator reads it within 0.1 s."""
         asked_ns = time.time_ns()
         new = self._fault_file.with_suffix(".new")
         new.write_text("\n".join(faults), "utf-8")
@@ -62,12 +62,12 @@ class Go2Stack(Stack):
         self.wait_until(taken, f"the faults {expected}")
 
     def turn_by_hand(self) -> None:
-        """Plan the turn of the robot, beside the faults of the start, and wait for its end."""
+        """Plan the turn of the robot, beside the initial faults, and wait for its end."""
         self.fail("turned:host", *self._first_faults)
         self.operator.wait(2.5)
 
     def link_pid(self) -> int:
-        """Return the number of the driver's process that publishes commands."""
+        """Return the id of the driver's process that publishes commands."""
         pids = [pid for pid in self._children() if "link" in _command_line(pid)]
         if len(pids) != 1:
             raise OperatorError(f"expected one link process of the driver, found {pids}")
@@ -75,7 +75,7 @@ class Go2Stack(Stack):
 
 
 def cases() -> list[Case]:
-    """Return all that befalls a robot that walks, in the order of the table."""
+    """Return all fault cases of a walking robot, in the order of the table."""
     return [
         *of_the_robot("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"),
         *(planned("robot", text) for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")),
@@ -96,7 +96,7 @@ def cases() -> list[Case]:
 
 
 def bad_starts() -> list[BadStart]:
-    """Return all that has to keep control from being taken."""
+    """Return all cases in which control must be refused."""
     return [
         BadStart(
             what="an interface that this machine does not have",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Lite3: its emulated motion host on UDP, and what goes wrong with it."""
+"""The Lite3: its emulated motion host on UDP, and its faults."""
 
 from __future__ import annotations
 
@@ -49,11 +49,10 @@ class Lite3Stack(Stack):
         self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
 
     def turn_by_hand(self) -> None:
-        """Ask the emulator for the turn."""
+        """Request the turn from the emulator."""
         self.operator.call(self._turn, "turn_by_hand")
 
     def set_faults(self, *faults: str) -> None:
-        """Set the emulator's parameter."""
         value = ParameterValue(
             type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
         )
@@ -68,7 +67,7 @@ class Lite3Stack(Stack):
 
 
 def cases() -> list[Case]:
-    """Return all that befalls a robot that walks, in the order of the table."""
+    """Return all fault cases of a walking robot, in the order of the table."""
     return [
         *of_the_robot("FL_HipY_joint", "FL_Knee_joint", "FR_Knee_joint"),
         *of_the_network(),
@@ -87,7 +86,7 @@ def cases() -> list[Case]:
 
 
 def bad_starts() -> list[BadStart]:
-    """Return all that has to keep control from being taken."""
+    """Return all cases in which control must be refused."""
     return [
         BadStart(what="another program has the port", beside=_occupied_port, says="in use"),
         BadStart(
@@ -131,7 +130,7 @@ def bad_starts() -> list[BadStart]:
 
 @contextmanager
 def _occupied_port() -> Iterator[dict[str, int]]:
-    """Let another program have the port for states."""
+    """Have another program occupy the port for states."""
     with socket(type=SOCK_DGRAM) as taken:
         taken.bind((HERE, 0))
         yield {"state_port": taken.getsockname()[1]}

@@ -37,12 +37,12 @@ _LEAD_S = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened to the emulated host, `robot_sim.robot_host.HostEvent`.
+    """An event of the emulated host, `robot_sim.robot_host.HostEvent`.
 
     Attributes:
         time_s: On the emulated robot's clock.
-        unix_ns: The same moment on the system's clock.
-        event, who: What happened, and who brought it about.
+        unix_ns: The same time on the system's clock.
+        event, who: The event, and its cause.
     """
 
     time_s: float
@@ -52,11 +52,11 @@ class Event:
 
 
 class Stack:
-    """All processes of a robot. Use it in a `with` block. A subclass knows the robot.
+    """All processes of a robot. Use it in a `with` block. Subclasses add the robot.
 
     Attributes:
         emulator, driver, policy: The processes.
-        operator: Who asks for modes and velocities.
+        operator: Requests modes and velocities.
         driver_status: The newest of the driver; None before the first.
     """
 
@@ -102,11 +102,10 @@ class Stack:
             self._opened = opened.pop_all()
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Start the emulator as `emulator`; return the driver's parameters that let it find it."""
+        """Start the emulator as `emulator`; return the driver's parameters that connect to it."""
         raise NotImplementedError
 
     def set_faults(self, *faults: str) -> None:
-        """Replace the planned faults."""
         raise NotImplementedError
 
     def turn_by_hand(self) -> None:
@@ -114,7 +113,6 @@ class Stack:
         raise NotImplementedError
 
     def __enter__(self: S) -> S:
-        """Return itself."""
         return self
 
     def __exit__(
@@ -123,11 +121,10 @@ class Stack:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End everything."""
         self.end()
 
     def end(self) -> None:
-        """End everything; the trace is written by then."""
+        """End everything; the trace is then written."""
         self._opened.close()
 
     def trace(self) -> Trace:
@@ -136,18 +133,18 @@ class Stack:
         return Trace.load(self.trace_file)
 
     def start_driver(self) -> LoggedProcess:
-        """Start a driver; it is `driver` from now on."""
+        """Start a driver as `driver`."""
         self.driver_status = None
         self.driver = self._start(self.driver_command, self._driver_parameters)
         return self.driver
 
     def start_policy(self) -> LoggedProcess:
-        """Start a policy node; it is `policy` from now on."""
+        """Start a policy node as `policy`."""
         self.policy = self._start("joint_policy_node", {"bundle": self.bundle, **self._common})
         return self.policy
 
     def start_second_policy(self) -> LoggedProcess:
-        """Start another policy node beside `policy`, on the same topics."""
+        """Start a second policy node beside `policy`, on the same topics."""
         return self._start(
             "joint_policy_node",
             {"bundle": self.bundle, **self._common},
@@ -189,10 +186,10 @@ class Stack:
             raise OperatorError(f"take_control: {message}")
 
     def walk(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Take control, stand up, let the policy run, and walk for some time."""
+        """Take control, stand up, run the policy, and walk for some time."""
         self.operator.wait_for_robot()
         self.take_control()
-        # A driver damps first; a policy that stands up then is taken back.
+        # A driver damps first; a policy that stands up at that time is sent back.
         self.wait_until(lambda: self.phase == "FOLLOWING", "the driver to follow")
         self.operator.stand_up()
         self.operator.move(vx_mps)
@@ -206,10 +203,10 @@ class Stack:
             )
 
     def fail(self, *faults: str) -> int:
-        """Plan faults written without a start, to begin in a moment.
+        """Plan faults, written without a start, to begin in a moment.
 
         Returns:
-            When they begin, ns on the system's clock.
+            Their start, ns on the system's clock.
         """
         asked_ns = time.time_ns()
         self.set_faults()
@@ -219,31 +216,30 @@ class Stack:
         return now.unix_ns + round(_LEAD_S * NS_PER_S)
 
     def events(self) -> list[Event]:
-        """Return what has happened to the emulated host so far."""
+        """Return the events of the emulated host so far."""
         if not self._event_file.is_file():
             return []
-        # The last line may not be whole yet.
+        # the last line may be incomplete
         whole, _, _ = self._event_file.read_text("utf-8").rpartition("\n")
         return [Event(**json.loads(line)) for line in whole.splitlines()]
 
     def events_since(self, start_ns: int) -> list[Event]:
-        """Return what has happened since a time of the system's clock."""
+        """Return the events since a time of the system's clock."""
         return [event for event in self.events() if event.unix_ns >= start_ns]
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
-        """Wait until something is there."""
         self.operator.wait_until(reached, what, timeout_s)
 
     def expect_deaths(self) -> None:
-        """Let a process that ends be no reason to stop waiting."""
+        """Allow processes to end while waiting."""
         self.operator.watch = _look_away
 
     def kill(self, *pids: int) -> int:
-        """Kill processes, these alone; return when, ns on the system's clock."""
+        """Kill only these processes; return the time, ns on the system's clock."""
         return self.signal(signal.SIGKILL, *pids)
 
     def signal(self, number: signal.Signals, *pids: int) -> int:
-        """Send a signal to processes, these alone; return when, ns on the system's clock."""
+        """Send a signal to only these processes; return the time, ns on the system's clock."""
         self.expect_deaths()
         now_ns = time.time_ns()
         for pid in pids:
@@ -251,12 +247,12 @@ class Stack:
         return now_ns
 
     def link_pid(self) -> int:
-        """Return the number of the driver's process that talks to the robot."""
+        """Return the id of the driver's process that talks to the robot."""
         (child,) = self._children()
         return child
 
     def _children(self) -> list[int]:
-        """Return the numbers of the driver's own processes."""
+        """Return the ids of the driver's own processes."""
         threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
         return [
             int(word) for thread in threads for word in (thread / "children").read_text().split()

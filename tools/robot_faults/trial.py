@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One case tried: how it ended, and after how long the robot was damped."""
+"""Runs one case: its outcome, and the time until the robot was damped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tools.robot_faults.stack import Stack
 
 NS_PER_MS = 1_000_000
 WATCH_S, QUIET_S = 5.0, 4.0
-"""How long a fault has time to end the walk; and what comes after that is watched."""
+"""Time for a fault to end the walk; and time to watch the aftermath."""
 _READY_S = 4.0
 _EARLY_NS = 20 * NS_PER_MS
-"""By how much a planned fault may begin before its time: the robot's clock is the emulator's."""
+"""Largest error of the start of a planned fault: the robot's clock is the emulator's."""
 
 MakeStack = Callable[..., Stack]
 """Starts the processes of a robot, with the arguments of `Stack`."""
@@ -27,13 +27,13 @@ MakeStack = Callable[..., Stack]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a case ended.
+    """Outcome of a case.
 
     Attributes:
         group, what: Those of the case.
-        ended: What driver, policy and host say of it.
-        damped_ms: From the beginning of the fault to damped drives; None where the robot walks on.
-        as_wanted: Whether it ended as the case wants.
+        ended: Reports of driver, policy and host.
+        damped_ms: From the start of the fault to damped drives; None if the robot walks on.
+        as_wanted: Whether the outcome is the expected one.
     """
 
     group: str
@@ -44,7 +44,7 @@ class Ending:
 
 
 def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
-    """Let a robot walk, let something go wrong, and watch."""
+    """Make a robot walk, cause the fault, and watch."""
     with make(folder) as robot:
         robot.walk()
         began_ns = case.act(robot) - _EARLY_NS
@@ -57,7 +57,7 @@ def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
         )
         said = _said(robot, began_ns)
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
-        # The policy may run on: the driver follows again only from a command in MODE_DAMP on.
+        # The policy may keep running: the driver follows again only from a command in MODE_DAMP on.
         given_up = robot.phase != "FOLLOWING"
         emulated = robot.emulator.status is None
     damped = damped_ns is not None and not again
@@ -75,7 +75,7 @@ def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
 
 
 def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
-    """Ask for control where something is wrong from the start."""
+    """Request control with a fault that is present from the start."""
     with (
         start.beside() as parameters,
         make(folder, emulator=start.emulator, driver={**start.driver, **parameters}) as robot,
@@ -99,7 +99,7 @@ def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
 
 
 def _ask_for_control(robot: Stack) -> tuple[bool, str]:
-    """Return what the driver answers, or its last line where it has ended instead."""
+    """Return the driver's answer, or its last line if it has ended instead."""
     driver = robot.driver
     try:
         robot.wait_until(
@@ -107,7 +107,7 @@ def _ask_for_control(robot: Stack) -> tuple[bool, str]:
             "a status of the driver, or its end",
         )
         if driver.status is None:
-            # What is wrong shows after some frames.
+            # the fault becomes visible after some frames
             robot.operator.wait(_READY_S)
             return robot.ask_driver("take_control")
     except OperatorError:
@@ -117,7 +117,7 @@ def _ask_for_control(robot: Stack) -> tuple[bool, str]:
 
 
 def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
-    """Return when the drives were damped, on the system's clock; None where they were not."""
+    """Return the time when the drives were damped, on the system's clock; None if they were not."""
     deadline_ns = began_ns + round(WATCH_S * 1e9)
     while time.time_ns() < deadline_ns:
         robot.operator.wait(0.1)
@@ -128,7 +128,7 @@ def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
 
 
 def _said(robot: Stack, began_ns: int) -> list[str]:
-    """Return what the driver, the policy node and the host report."""
+    """Return the reports of the driver, the policy node and the host."""
     said = []
     if robot.emulator.status is not None:
         said.append(f"emulator ended with status {robot.emulator.status}")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup [torch|docs]`: a usable workspace, or what is missing.
+"""Command `python3 -m tools.setup [torch|docs]`: make a usable workspace, or list missing tools.
 
-`torch` also makes `.venv-torch`, in which policies are trained; `docs` makes `.venv-docs`, which
-builds the documentation.
+`torch` also makes `.venv-torch`, for training; `docs` makes `.venv-docs`, for building the
+documentation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> int:
             sys.executable,
         )
         return 1
-    # Only now: the modules below use syntax that an older Python cannot read.
+    # only now: the modules below use syntax that an older Python cannot parse
     from tools.setup.host import SetupError
     from tools.setup.layer import ensure_layer
     from tools.setup.workspace import ROOT, set_up

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Separate environments beside `.venv`, for packages that need versions of their own."""
+"""Separate environments beside `.venv`, for packages with conflicting versions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 def replace_environment(venv: Path, mark: str) -> list[str]:
-    """Make an empty environment of this Python; it replaces an older one of this command.
+    """Make an empty environment of this Python, replacing an older one of this command.
 
     Args:
         venv: Its folder.
         mark: Name of the file that marks an environment of this command.
 
     Returns:
-        The command to install into it, without the packages.
+        The command that installs into it, without the packages.
     """
     if venv.is_symlink():
         raise SetupError(
@@ -43,9 +43,9 @@ def replace_environment(venv: Path, mark: str) -> list[str]:
 
 
 def install_torch(pip: list[str], python: str) -> None:
-    """Install PyTorch: the build for CPUs if it can be found, or else the one for CUDA.
+    """Install PyTorch: the CPU build if it is available, otherwise the CUDA build.
 
-    Builds for CPUs are on an index of their own, which not every machine reaches.
+    CPU builds have their own index, which not every machine can reach.
 
     Args:
         pip: Command that `install_into` returns.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual environment `.venv`: made once, filled from a lock, never taken over from others."""
+"""The virtual environment `.venv`: made once, filled from a lock, never adopted from others."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What an environment was made for; another one needs a new environment.
+    """Versions that an environment was made for; other versions need a new environment.
 
     Attributes:
         python: Version, `3.11`.
         distro: ROS 2 distribution, `jazzy`.
-        ros_prefix: Where the sourced ROS 2 is; empty for wheels.
+        ros_prefix: Location of the sourced ROS 2; empty for wheels.
     """
 
     python: str
@@ -39,12 +39,12 @@ class Origin:
 
 
 def needed_origin(ros: Ros) -> Origin:
-    """Return what an environment for this Python and `ros` is made for."""
+    """Return the origin that an environment for this Python and `ros` needs."""
     return Origin(python=_python_version(), distro=ros.distro, ros_prefix=str(ros.prefix or ""))
 
 
 def read_origin(venv: Path) -> Origin | None:
-    """Return what `venv` was made for; None if it is not there."""
+    """Return the origin of `venv`; None if it does not exist."""
     if not venv.exists():
         return None
     file = _origin_file(venv)
@@ -54,7 +54,7 @@ def read_origin(venv: Path) -> Origin | None:
 
 
 def ensure_environment(venv: Path, ros: Ros) -> str:
-    """Make or refresh `venv` for `ros`; return a key that changes with what is in it."""
+    """Make or refresh `venv` for `ros`; return a key that identifies its content."""
     lock = known_lock(ros.distro if ros.prefix is None else "sourced", _python_version())
     origin = needed_origin(ros)
     key = stamp.digest([*FOLDER.glob("*.py"), lock], extra=repr(origin))
@@ -76,7 +76,7 @@ def lock_file(name: str, python: str) -> Path:
 
 
 def known_lock(name: str, python: str) -> Path:
-    """Return the path of a lock that is there."""
+    """Return the path of an existing lock."""
     lock = lock_file(name, python)
     if not lock.is_file():
         there = ", ".join(sorted(file.name for file in lock.parent.glob(f"{name}-*.txt")))
@@ -85,7 +85,7 @@ def known_lock(name: str, python: str) -> Path:
 
 
 def install_into(venv: Path) -> list[str]:
-    """Return the command that installs into an environment, without what."""
+    """Return the command that installs into an environment, without the packages."""
     return [
         str(venv / "bin/python"),
         "-m",
@@ -97,7 +97,7 @@ def install_into(venv: Path) -> list[str]:
 
 
 def install_locks(pip: list[str], python: str, *locks: Path) -> None:
-    """Install what locks have, and before it what pip builds packages with that have no wheel.
+    """Install the packages of locks, and first the build tools for packages without a wheel.
 
     Args:
         pip: As `install_into` returns it.
@@ -109,10 +109,10 @@ def install_locks(pip: list[str], python: str, *locks: Path) -> None:
 
 
 def locked(lock: Path) -> list[str]:
-    """Return what to install for a lock: its files and nothing else, each by its hash.
+    """Return pip's arguments to install a lock: exactly its files, each by its hash.
 
-    A package without a wheel is built with what the environment has; left to itself, pip would
-    fetch the newest setuptools, which no lock covers.
+    A package without a wheel is built in the environment; pip's default would fetch the newest
+    setuptools, which no lock covers.
     """
     return ["--no-deps", "--require-hashes", "--no-build-isolation", "-r", str(lock)]
 
@@ -129,10 +129,10 @@ def _make(venv: Path, origin: Origin, ros_label: str) -> None:
         _log.info("setup: replacing %s, which was made for %s", venv, found)
         shutil.rmtree(venv)
     _log.info("setup: making %s for Python %s and %s", venv, origin.python, ros_label)
-    # The real file: this may be the python of the environment that is being replaced.
+    # the real file: this may be the python of the environment that is being replaced
     base_python = os.path.realpath(sys.executable)
     site = ["--system-site-packages"] if origin.ros_prefix else []
-    # First, so that what an interruption leaves behind is known to be ours.
+    # first, so that the remains of an interruption are recognised as ours
     venv.mkdir(exist_ok=True)
     _origin_file(venv).write_text(json.dumps(asdict(origin)), encoding="utf-8")
     run([base_python, "-m", "venv", *site, venv])

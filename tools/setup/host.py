@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The machine: which tools it lacks, and how a command is run on it."""
+"""The machine: checks for missing tools, and runs commands."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 
 
 class SetupError(Exception):
-    """The workspace cannot be set up; the message says what to do."""
+    """The workspace cannot be set up; the message gives the remedy."""
 
 
 def check_toolchain() -> None:
-    """Raise SetupError naming each missing tool with the Debian package that brings it."""
+    """Raise SetupError that names each missing tool and its Debian package."""
     missing = _missing_tools()
     if missing:
         raise SetupError(
@@ -29,7 +29,7 @@ def check_toolchain() -> None:
 
 
 def _missing_tools() -> dict[str, str]:
-    """Return what is missing, each with the Debian package that brings it."""
+    """Return the missing tools, each with its Debian package."""
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     header = Path(sysconfig.get_path("include"), "Python.h")
     has_venv = all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
@@ -45,7 +45,7 @@ def _missing_tools() -> dict[str, str]:
 def run(
     command: Iterable[str | Path], env: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> None:
-    """Run `command` to its end, with the environment and in the folder of the caller by default."""
+    """Run `command` to its end, by default with the caller's environment and folder."""
     words = [str(word) for word in command]
     result = subprocess.run(words, env=env, cwd=folder, check=False)
     if result.returncode != 0:

@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 def ensure_layer(venv: Path, base: Path, name: str) -> None:
-    """Make or refresh `venv`: what is in `base` and what the lock `name` has.
+    """Make or refresh `venv`: the packages in `base` and in the lock `name`.
 
-    The layer `torch` gets PyTorch as well.
+    The layer `torch` also gets PyTorch.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     lock = known_lock(name, python)
@@ -38,7 +38,7 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     shared = "include-system-site-packages = true" in config
     site = ["--system-site-packages"] if shared else []
     run([(base / "bin/python").resolve(), "-m", "venv", *site, venv])
-    # Not a line with the path alone: the .pth files in that folder count too.
+    # not a line with only the path: the .pth files in that folder must be read, too
     pth = next((venv / "lib").glob("python3.*/site-packages")) / _BASE_PTH
     pth.write_text(f"import site; site.addsitedir({str(base_site)!r})\n", encoding="utf-8")
     pip = install_into(venv)

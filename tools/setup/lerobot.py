@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, with ROS 2 beside it.
 
-Nothing that runs a policy needs it: policies are trained, datasets written, and ROS 2 robots driven
-by LeRobot's own commands there. LeRobot bounds PyTorch to what there was at its release; its ACT
-trains with the later version below.
+It is not needed to run a policy: it is for training policies, writing datasets, and driving ROS 2
+robots with LeRobot's own commands. LeRobot limits PyTorch to the versions of its release date; its
+ACT also trains with the later version below.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     """Make or refresh the environment.
 
     Args:
-        venv: Where.
+        venv: Its folder.
         version: Of this Python.
-        ros: What `make setup` chose; one that is sourced is there already.
+        ros: ROS 2 of `make setup`; a sourced one needs no installation.
     """
     if version not in PYTHONS:
         offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
@@ -50,7 +50,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     lock = known_lock("lerobot", python)
     wheels = "" if ros.prefix else _ros_wheels(known_lock(ros.distro, python))
     manifests = [plugin / "pyproject.toml" for plugin in PLUGINS]
-    # With the places of the plugins, which are used from there: another checkout has its own.
+    # the key contains the paths of the plugins, which are used from this checkout
     key = stamp.digest(
         [lock, FOR_CPU, HOOK, *FOLDER.glob("*.py"), *manifests],
         extra=f"{sys.executable}{version}{wheels}{PLUGINS}",
@@ -72,13 +72,13 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
 
 
 def _ros_wheels(lock: Path) -> str:
-    """Return the part of the workspace's lock that has the wheels of ROS 2."""
+    """Return the part of the workspace's lock that contains the ROS 2 wheels."""
     entries = lock.read_text(encoding="utf-8").replace(" \\\n", " ").splitlines(keepends=True)
     return "".join(entry for entry in entries if entry.startswith("ros-"))
 
 
 def _add_hook(venv: Path) -> None:
-    """Let every Python of the environment begin with `HOOK`."""
+    """Make every Python of the environment start with `HOOK`."""
     site = next((venv / "lib").glob("python3.*/site-packages"))
     shutil.copy(HOOK, site)
     (site / f"{HOOK.stem}.pth").write_text(f"import {HOOK.stem}\n", encoding="utf-8")

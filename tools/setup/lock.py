@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the locks again: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
+"""Updates the locks: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
 
-A lock has each package with its version and the hashes of its files, so that pip installs these and
-nothing else: wheels of Linux for the lock's Python, the source where there is no wheel. uv resolves
-the versions, in a throw-away environment.
+A lock lists each package with its version and the hashes of its files, so that pip installs exactly
+these: Linux wheels for the lock's Python, or the source if there is no wheel. uv resolves the
+versions, in a temporary environment.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """What is resolved together.
+    """A group of packages that are resolved together.
 
     Attributes:
         name: First part of its files' names.
-        what: For people.
+        what: Description.
         requirements: Names of requirements files.
-        alone: Name of a requirements file whose packages come without what they require.
-        beside_ros: Whether the constraints of a sourced ROS 2 hold.
-        with_torch: Whether PyTorch is part of it, and not installed by itself before.
+        alone: Name of a requirements file whose packages come without their dependencies.
+        beside_ros: Whether the constraints of a sourced ROS 2 apply.
+        with_torch: Whether it includes PyTorch, instead of relying on a separate installation.
         pythons: One file for each.
         machines: Architectures.
     """
@@ -62,7 +62,7 @@ class Lock:
 
 
 _EVERY_ROBOT = ("x86_64", "aarch64")
-# The wheels of ROS 2, of MuJoCo and of the training environments that are used are of x86_64.
+# the wheels of ROS 2, of MuJoCo and of the training environments exist for x86_64
 LOCKS = (
     *(
         Lock(
@@ -158,7 +158,7 @@ def write_locks(uv: Path) -> None:
 
 
 def _resolve(uv: Path, lock: Lock, python: str) -> str:
-    """Return the lines of a lock; the first architecture decides on the versions."""
+    """Return the lines of a lock; the first architecture determines the versions."""
     options = [] if lock.with_torch else ["--override", str(_input("pytorch-apart.txt"))]
     if lock.beside_ros:
         options += ["-c", str(_input("sourced-constraints.txt"))]
@@ -206,7 +206,7 @@ def _compile(uv: Path, arguments: Sequence[str]) -> list[dict[str, Any]]:
         *arguments,
     ]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    # Not in the standard library of Python 3.10, for which the rest is written.
+    # not in the standard library of Python 3.10, which the rest supports
     packages: list[dict[str, Any]] = importlib.import_module("tomllib").loads(text)["packages"]
     return packages
 

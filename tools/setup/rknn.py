@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup.rknn`: RKNN Toolkit2 in `.venv-rknn`, apart from everything.
+"""Command `python3 -m tools.setup.rknn`: RKNN Toolkit2 in its own environment, `.venv-rknn`.
 
-It needs versions of onnx, protobuf and setuptools that nothing else should.
+It needs versions of onnx, protobuf and setuptools that no other package should use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tools.setup.workspace import ROOT
 
 VENV = ".venv-rknn"
 PYTHONS = ((3, 10), (3, 11), (3, 12))
-"""Those that the toolkit has wheels for, less 3.8."""
+"""Python versions with wheels of the toolkit, except for 3.8."""
 _OURS = ".made-by-setup-rknn"
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
     """Make or refresh the environment.
 
     Args:
-        venv: Where.
+        venv: Its folder.
         version: Of this Python.
     """
     if version not in PYTHONS:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which ROS 2 the workspace stands on: one that is sourced, or wheels in the environment."""
+"""Chooses the ROS 2 of the workspace: a sourced one, or wheels in the environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ros:
 
     Attributes:
         distro: Its name, `jazzy`.
-        prefix: Where the sourced one is installed; None for wheels in `.venv`.
+        prefix: Location of the sourced one; None for wheels in `.venv`.
     """
 
     distro: str
@@ -30,7 +30,7 @@ class Ros:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """Name for people."""
         where = "from wheels" if self.prefix is None else f"in {self.prefix}"
         return f"ROS 2 {self.distro.capitalize()} {where}"
 
@@ -40,7 +40,7 @@ def find_ros(env: Mapping[str, str], root: Path, installed: str | None) -> Ros:
 
     Args:
         env: Environment variables of the caller.
-        root: The checkout. What it put into `env` itself does not count as sourced.
+        root: The checkout. Its own additions to `env` do not count as sourced.
         installed: Distribution that the workspace was set up with before, if any.
     """
     prefix = _sourced_prefix(env, root)
@@ -58,7 +58,7 @@ def find_ros(env: Mapping[str, str], root: Path, installed: str | None) -> Ros:
 
 
 def without_workspace(env: Mapping[str, str], root: Path) -> dict[str, str]:
-    """Return `env` less what sourcing this workspace added to its search paths."""
+    """Return `env` without the entries that sourcing this workspace added to its search paths."""
     cleaned = dict(env)
     for name in PATH_VARIABLES:
         kept = [path for path in _paths(env, name) if not path.is_relative_to(root)]

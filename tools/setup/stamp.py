@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stamps: a folder remembers the key of what it was made from, so that nothing is done twice."""
+"""Stamps: a folder stores the key of its inputs, so that no step is repeated."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def digest(files: Iterable[Path], extra: str = "") -> str:
 
 
 def matches(folder: Path, key: str) -> bool:
-    """Return whether `folder` was finished with `key`."""
+    """Return whether `folder` was completed with `key`."""
     file = folder / _NAME
     return file.is_file() and file.read_text(encoding="utf-8") == key
 
 
 def write(folder: Path, key: str) -> None:
-    """Record that `folder` is finished with `key`."""
+    """Record that `folder` is complete with `key`."""
     (folder / _NAME).write_text(key, encoding="utf-8")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets torchvision be imported beside a PyTorch that it was not built for; for `.venv-lerobot`.
+"""Makes torchvision importable with a PyTorch that it was not built for; for `.venv-lerobot`.
 
-Its operators do not load there, and its import fails where it describes two of them. LeRobot's ACT
-takes no operator from it, just the ResNet, and its datasets the reader of videos, which is Python.
+Its operators do not load there, and its import fails when it describes two of them. LeRobot's ACT
+uses no operator from it, only the ResNet; LeRobot's datasets use its video reader, which is Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 class _BeforeTorchvision(MetaPathFinder):
-    """Finds nothing; prepares PyTorch when torchvision is looked for the first time."""
+    """Finds nothing; prepares PyTorch when torchvision is first looked up."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -31,7 +31,7 @@ class _BeforeTorchvision(MetaPathFinder):
 
 
 def _declare_operators() -> None:
-    """Declare the operators whose absence breaks the import, where they do not load."""
+    """Declare the operators whose absence breaks the import, if they do not load."""
     import torch
 
     found = importlib.util.find_spec("torchvision")
@@ -43,5 +43,5 @@ def _declare_operators() -> None:
 
 
 for said in ("Failed to load image Python extension", "The video decoding and encoding capab"):
-    warnings.filterwarnings("ignore", said, UserWarning)  # at each start, of what is known
+    warnings.filterwarnings("ignore", said, UserWarning)  # a known problem, reported at each start
 sys.meta_path.insert(0, _BeforeTorchvision())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.setup.host import query
 
-# The folders of the machine that built the wheels; here they do not exist.
+# folders of the machine that built the wheels, which do not exist here
 _NUMPY_INCLUDE = re.compile(r'/opt/[^ ;")]*/site-packages/numpy/(?:_core|core)/include')
 _PYTHON_INCLUDE = re.compile(r'/opt/[^ ;")]*/include/python3\.\d+')
 
@@ -34,13 +34,13 @@ export ROS_PYTHON_VERSION=3
 
 
 def repair_cmake_files(prefix: Path) -> int:
-    """Point the include folders in `prefix`/share/**/*.cmake at this machine's.
+    """Point the include folders in `prefix`/share/**/*.cmake to this machine's.
 
     Args:
         prefix: The virtual environment with the wheels.
 
     Returns:
-        The number of files changed; 0 if they were right already.
+        The number of changed files; 0 if they were right already.
     """
     python = prefix / "bin/python"
     numpy_include = query(python, "numpy.get_include()")
@@ -48,7 +48,7 @@ def repair_cmake_files(prefix: Path) -> int:
     changed = 0
     for file in sorted((prefix / "share").rglob("*.cmake")):
         text = file.read_text(encoding="utf-8")
-        # A function as replacement: a path is taken literally, not as a template.
+        # a function as replacement, so that the path is not interpreted as a template
         repaired = _NUMPY_INCLUDE.sub(lambda _: numpy_include, text)
         repaired = _PYTHON_INCLUDE.sub(lambda _: python_include, repaired)
         if repaired != text:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole set-up: toolchain, environment, colcon build; a finished step is not done again."""
+"""The whole setup: toolchain, environment, colcon build; completed steps are not repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.setup.ros import Ros, find_ros, without_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What decides the content of install/: Python sources are linked there, not copied.
+# inputs of install/: Python sources are linked there, not copied
 _MANIFESTS = (
     "package.xml",
     "colcon.pkg",
@@ -31,7 +31,7 @@ _MANIFESTS = (
 )
 _INSTALLED_BY_NAME = ("launch", "config")
 _INTERFACES = "interfaces"
-"""Stand-ins for message packages of vendors; COLCON_IGNORE keeps them out of other workspaces."""
+"""Stand-ins for vendors' message packages; COLCON_IGNORE keeps them out of other workspaces."""
 _COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
 # For control stacks without ROS: not part of this environment; `make test-cpp` builds it.
 _APART = ["--packages-skip", "policy_client"]
@@ -47,7 +47,7 @@ def set_up() -> None:
     ros = find_ros(os.environ, ROOT, origin.distro if origin else None)
     check_toolchain()
     if origin != needed_origin(ros):
-        # CMake's cache and the installed paths name the Python of the old environment.
+        # CMake's cache and the installed paths contain the Python of the old environment
         _forget_build()
     environment_key = ensure_environment(venv, ros)
     _build(venv, ros, environment_key)
@@ -63,17 +63,17 @@ def _build(venv: Path, ros: Ros, environment_key: str) -> None:
     if stamp.matches(install, key):
         return
     _log.info("setup: building %s into install/", ", ".join(sources))
-    # Not the `colcon` on the PATH: commands start with the python that builds them.
+    # not the `colcon` on the PATH: commands start with the python that builds them
     colcon = [str(venv / "bin/python"), "-c", _COLCON]
     folders = ["--build-base", "build", "--install-base", "install"]
-    # In the root, the only place where colcon reads colcon.meta.
+    # in the root, the only place where colcon reads colcon.meta
     command = [*colcon, "build", "--symlink-install", *folders, *_APART, "--base-paths", *sources]
     run(command, env=env, folder=ROOT)
     stamp.write(install, key)
 
 
 def _missing_interfaces(env: Mapping[str, str]) -> list[str]:
-    """Return the stand-ins for packages that the sourced ROS 2 environment does not have."""
+    """Return the stand-ins for packages that the sourced ROS 2 environment lacks."""
     prefixes = [Path(prefix) for prefix in env["AMENT_PREFIX_PATH"].split(os.pathsep) if prefix]
     index = "share/ament_index/resource_index/packages"
     return sorted(

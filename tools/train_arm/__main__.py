@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a policy that moves an SO-101 to a cube it sees, on a CPU, and judge it.
+"""Train a policy that moves an SO-101 to a visible cube, on a CPU, and evaluate it.
 
     .venv-lerobot/bin/python -m tools.train_arm --kind flow --output out/train_arm/flow_seed1
 
-Writes `checkpoint/`, as LeRobot does; `golden.npz`, its answers to some observations; `encoder.csv`
-and `policy.csv`, the curves; `episodes.csv`, what came of each judged episode.
+Writes `checkpoint/` in LeRobot's format; `golden.npz`, its outputs for some observations;
+`encoder.csv` and `policy.csv`, the learning curves; `episodes.csv`, the outcome of each evaluation
+episode.
 """
 
 import argparse
@@ -36,7 +37,6 @@ _log = logging.getLogger("train_arm")
 
 
 def run(given: argparse.Namespace) -> None:
-    """Train and judge."""
     torch.manual_seed(given.seed)
     torch.set_num_threads(given.threads)
     output: Path = given.output
@@ -103,7 +103,8 @@ def main(args: Sequence[str] | None = None) -> int:
     for folder in (given.output, given.dataset_only):
         if folder is not None and folder.exists():
             _log.error(
-                "train_arm: %s: expected no such folder yet, found one; choose another", folder
+                "train_arm: %s: expected a new folder, found an existing one; choose another",
+                folder,
             )
             return 1
     try:
@@ -125,7 +126,7 @@ def _write(file: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--output", type=Path, help="folder to make")
+    what.add_argument("--output", type=Path, help="folder to create")
     what.add_argument(
         "--dataset-only",
         type=Path,
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write the demonstrations as a LeRobot dataset instead",
     )
     parser.add_argument(
-        "--kind", choices=tuple(_STEPS), default="act", help="of the policy (default act)"
+        "--kind", choices=tuple(_STEPS), default="act", help="kind of policy (default act)"
     )
     parser.add_argument(
         "--encoder-of",
@@ -141,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BUNDLE",
         help="take the image encoder of a bundle of this training, instead of training one",
     )
-    parser.add_argument("--seed", type=seed, default=1, help="of everything random (default 1)")
+    parser.add_argument(
+        "--seed", type=seed, default=1, help="seed of everything random (default 1)"
+    )
     parser.add_argument(
         "--state-only",
         action="store_true",
@@ -159,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         ("scenes", 10_000, "random scenes for the encoder"),
         ("encoder-steps", 900, "updates of the encoder"),
         ("episodes", 250, "demonstrations"),
-        ("judged", 40, "episodes to judge it by"),
+        ("judged", 40, "evaluation episodes"),
         ("threads", 1, "of PyTorch"),
     ):
         parser.add_argument(

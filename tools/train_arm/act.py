@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot's ACT: made, trained on cached image features, saved as any user's checkpoint."""
+"""LeRobot's ACT: created, trained on cached image features, saved like any checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ _BATCH, _RATE, _WARM = 32, 5e-4, 100
 
 
 def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
-    """Return an untrained ACT that sees through `encoder`, or gets the position of the cube.
+    """Return an untrained ACT with the image encoder, or with the cube's position as input.
 
     Args:
         encoder: Image encoder, or None for a policy of the environment's state.
-        steps: How many steps of a chunk are executed.
+        steps: Number of executed steps of a chunk.
     """
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
     if encoder is None:
@@ -50,7 +50,7 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
             n_encoder_layers=3,
             use_vae=False,
             dropout=0.0,
-            # By default LeRobot does not normalise the environment's state.
+            # by default LeRobot does not normalise the environment's state
             normalization_mapping=dict.fromkeys(
                 ("VISUAL", "STATE", "ENV", "ACTION"), NormalizationMode.MEAN_STD
             ),
@@ -64,10 +64,10 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
 
 
 def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[list[float]]:
-    """Train the policy by LeRobot's own loss; `frames` have `CHUNK` actions.
+    """Train the policy with LeRobot's own loss; `frames` have `CHUNK` actions.
 
     Returns:
-        Rows of the loss's curve: step and mean L1 since the row before.
+        Rows of the loss curve: step and mean L1 since the previous row.
     """
     backbone: Any = getattr(policy.model, "backbone", None)
     if backbone is not None:
@@ -88,7 +88,7 @@ def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[l
 
 
 def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
-    """Write the policy and its processors by LeRobot's own API."""
+    """Write the policy and its processors with LeRobot's own API."""
     wanted = {**policy.config.input_features, **policy.config.output_features}
     before, after = make_act_pre_post_processors(
         policy.config, {key: values for key, values in stats.items() if key in wanted}
@@ -98,7 +98,7 @@ def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
 
 
 class _CachedFeatureMap(nn.Module):
-    """Stands in for the backbone in training: its input is the encoder's features already."""
+    """Replaces the backbone in training: its input is already the encoder's features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Demonstrations as a dataset, written by LeRobot's own API."""
+"""Demonstrations as a dataset, written with LeRobot's own API."""
 
 from collections.abc import Iterable
 from pathlib import Path

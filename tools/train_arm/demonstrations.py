@@ -18,7 +18,7 @@ from tools.train_arm.scenes import CAMERAS
 RATE_HZ, STAY_S = 30, 1.5
 TASK = "Move the gripper's tip over the red cube."
 FIRST_SEED = 100_000
-"""Of the demonstrations: judged episodes have smaller seeds."""
+"""First seed of the demonstrations: evaluation episodes have smaller seeds."""
 _ASTRAY_SHARE, _ASTRAY_M = 0.4, 0.05
 Array = npt.NDArray[np.float32]
 
@@ -61,7 +61,7 @@ def to_rad(units: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def demonstrations(count: int, *, images: bool = True) -> Iterator[Demonstration]:
-    """Yield episodes of the expert; some begin where a wrong movement has led."""
+    """Yield episodes of the expert; some start after a wrong movement."""
     with closing(ArmWorld()) as world:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
             random = np.random.default_rng(seed)
@@ -72,13 +72,13 @@ def demonstrations(count: int, *, images: bool = True) -> Iterator[Demonstration
 
 
 def advance_period(world: ArmWorld, command_rad: npt.ArrayLike) -> None:
-    """Command positions [6], rad, and let one period of the policy pass."""
+    """Command positions [6], rad, and advance by one period of the policy."""
     world.apply(arm_command(command_rad))
     world.advance(world.steps_per_s // RATE_HZ)
 
 
 def _demonstrate(world: ArmWorld, images: bool) -> Demonstration:
-    """Record the expert from where the world is."""
+    """Record the expert from the current state of the world."""
     expert, began_ns = ReachExpert(world), world.time_ns
     rows: list[tuple[ArmSensors, npt.NDArray[np.float64]]] = []
     shots: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in CAMERAS}
@@ -97,7 +97,7 @@ def _demonstrate(world: ArmWorld, images: bool) -> Demonstration:
 
 
 def _go_astray(world: ArmWorld, random: np.random.Generator) -> None:
-    """Go a part of the way to a point beside the cube: a policy must recover from its misses."""
+    """Move part of the way to a point beside the cube: a policy must recover from its misses."""
     sensed = world.sense()
     offset = [*random.uniform(-_ASTRAY_M, _ASTRAY_M, 2), random.uniform(0.0, _ASTRAY_M)]
     beside = cube_top(sensed) + np.array(offset)
@@ -111,7 +111,7 @@ def _go_astray(world: ArmWorld, random: np.random.Generator) -> None:
 
 
 def _within_reach(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return a point no farther out than the expert can point its gripper to."""
+    """Return a point at most as far out as the expert can point its gripper."""
     distance_m = float(np.hypot(*point[:2]))
     inside = point.copy()
     inside[:2] *= min(1.0, 0.29 / distance_m)

@@ -17,14 +17,14 @@ from tools.train_arm.scenes import CAMERAS
 STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
 IMAGES = {name: f"observation.images.{name}" for name in CAMERAS}
 EVERY = 3
-"""Frames from one that is learned from to the next; those between look alike."""
+"""Distance of training frames; the frames in between look alike."""
 Statistics = dict[str, dict[str, Tensor]]
 
 
 class Frames:
     """The demonstrations; chunks may begin at every third frame.
 
-    Images are features as soon as they are seen, since all of them would need 2 GB.
+    Images are converted to features immediately, because all of them would need 2 GB.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Frames:
         observations: int = 1,
         bounded: bool = False,
     ) -> None:
-        """Go through the demonstrations once.
+        """Process the demonstrations once.
 
         Args:
             episodes: The demonstrations.
             encoder: Makes features of the images; None for a policy of the cube's position.
-            rows: Actions that are learned together.
-            observations: How many successive observations a policy gets, the newest last. The
-                first action belongs to the oldest of them, as LeRobot has it.
+            rows: Number of actions in a chunk.
+            observations: Number of successive observations of a policy, the newest last. The first
+                action belongs to the oldest of them, as in LeRobot.
             bounded: Whether actions are scaled to -1 ... 1, instead of mean 0 and deviation 1.
         """
         self._rows, self._bounded = rows, bounded
@@ -75,10 +75,10 @@ class Frames:
         self.statistics = self._statistics()
 
     def batch(self, random: np.random.Generator, size: int) -> dict[str, Any]:
-        """Return LeRobot's batch of `size` random chunks, with the values as networks take them.
+        """Return LeRobot's batch of `size` random chunks, normalised for networks.
 
-        Each observation is [size, observations, ...], without that axis where there is one. The
-        position of the cube is there in any case.
+        Each observation is [size, observations, ...], without that axis for a single observation.
+        The position of the cube is always included.
         """
         rows = torch.from_numpy(random.integers(0, self.count, size))
         ahead = self._first[rows][:, None] + torch.arange(self._rows)
@@ -100,10 +100,10 @@ class Frames:
         return (values - stats["mean"]) / (stats["std"] + 1e-8)
 
     def _statistics(self) -> Statistics:
-        """Return mean, deviation, least and largest value of each feature; ImageNet's of images."""
+        """Return mean, deviation, minimum and maximum of each feature; ImageNet's for images."""
         found: Statistics = {}
         for key, values in self._vectors.items():
-            # The cube's height never changes; a deviation of 1 mm leaves it near 0.
+            # the cube's height never changes; a deviation of 1 mm keeps it near 0
             std = values.std(0, correction=0).clamp(min=1e-3)
             found[key] = {
                 "mean": values.mean(0),

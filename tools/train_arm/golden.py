@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of raw observations and LeRobot's own answers, for `model_tools export lerobot --golden`."""
+"""Rows of raw observations and LeRobot's own outputs, for `model_tools export lerobot --golden`."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ _SEEDS, _MOMENTS_S = (1, 2, 3), (0.0, 1.0, 3.0)
 
 
 def write_golden(runner: Runner, file: Path, observations: int) -> None:
-    """Write moments of the expert's movement, as the cameras show them, and the policy's chunks.
+    """Write moments of the expert's movement, as camera images, and the policy's chunks.
 
     Args:
         runner: The policy.
-        file: To write.
-        observations: How many successive observations it gets; they are an axis after the rows
-            where there is more than one.
+        file: File to write.
+        observations: Number of successive observations of the policy; an axis after the rows if
+            there is more than one.
     """
     rows: dict[str, list[np.ndarray]] = {}
     world, random = ArmWorld(), np.random.default_rng(0)

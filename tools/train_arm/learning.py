@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How every network here learns: AdamW, warm-up and cosine of the learning rate, bounded gradients.
+"""Training loop of every network here: AdamW, learning-rate warm-up and cosine, clipped gradients.
 
-Not LeRobot's `lerobot-train`: it reads images from a dataset and runs the backbone in every update.
-Here a frozen encoder has made its features once, so that a CPU needs minutes.
+LeRobot's `lerobot-train` is not used: it reads images from a dataset and runs the backbone in every
+update. Here a frozen encoder computes its features once, so that a CPU needs minutes.
 """
 
 import logging
@@ -32,10 +32,11 @@ def learn(
     after_step: Callable[[], None] = lambda: None,
     measure: Callable[[], list[float]] | None = None,
 ) -> list[list[float]]:
-    """Lower `loss`, which returns that of a new batch and what of it the curve shows.
+    """Minimise `loss`, which returns the loss of a new batch and its value for the curve.
 
     Returns:
-        A row for 200 updates: the step, and the mean since the row before or what `measure` finds.
+        A row per 200 updates: the step, and the mean since the previous row or the result of
+        `measure`.
     """
     optimiser = torch.optim.AdamW([*learned, *beside], lr=rate, weight_decay=1e-4)
     schedule = get_cosine_schedule_with_warmup(optimiser, warm, steps)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A narrow ResNet-18 for training on a CPU, and its exact copy as the ResNet-18 that ACT uses.
 
-LeRobot's ACT takes a whole ResNet-18 with frozen batch norms. The narrow one has the same layers
-with fewer channels; the whole one gets them as its first channels, and zeros for the others, which
+LeRobot's ACT needs a full ResNet-18 with frozen batch norms. The narrow one has the same layers
+with fewer channels; the full one gets them as its first channels, and zeros for the others, which
 stay zero through every layer. An export can leave zero channels out again.
 """
 
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 WIDTHS = (16, 32, 64, 128)
-"""Channels of the four stages; the whole ResNet-18 has 64, 128, 256, 512."""
+"""Channels of the four stages; the full ResNet-18 has 64, 128, 256, 512."""
 
 
 class NarrowResNet(nn.Module):
     """Layers and names of torchvision's ResNet-18 up to its last feature map."""
 
     def __init__(self, widths: tuple[int, int, int, int] = WIDTHS) -> None:
-        """Begin with random weights."""
+        """Initialise random weights."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
@@ -44,8 +44,8 @@ class NarrowResNet(nn.Module):
 def read_encoder(bundle: Path) -> NarrowResNet:
     """Return the image encoder of a bundle whose policy `tools.train_arm` trained.
 
-    Its export has made each batch norm part of the convolution before it, so those here do nothing
-    but add the bias.
+    Its export folded each batch norm into the preceding convolution, so the batch norms here only
+    add the bias.
     """
     (file,) = sorted(bundle.glob("*VisionEncoder/*.onnx"))[:1] or [bundle / "VisionEncoder"]
     graph = onnx.load(file).graph
@@ -58,7 +58,7 @@ def read_encoder(bundle: Path) -> NarrowResNet:
         for name, module in network.named_modules()
         if isinstance(module, nn.BatchNorm2d)
     ]
-    # The export writes the layers in the order in which torchvision names them.
+    # the export writes the layers in the order of torchvision's names
     for (name, norm), node in zip(norms, nodes, strict=False):
         weight, bias = (torch.from_numpy(arrays[each].copy()) for each in node.input[1:])
         conv = name.replace("bn", "conv").replace("downsample.1", "downsample.0")
@@ -80,18 +80,18 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
 
 
 def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights for a whole ResNet-18 that give the narrow one's features, and zeros.
+    """Return weights for a full ResNet-18 that yield the narrow one's features, and zeros.
 
     Args:
         narrow: State of a `NarrowResNet`.
-        whole: State of the network to fill, whose batch norms are frozen; its shapes are used.
+        whole: State of the network to fill, whose batch norms are frozen; only its shapes are used.
 
     Returns:
         A state with the names of `whole`.
     """
     filled = {}
     for name, like in whole.items():
-        # A variance of 1 keeps unused channels finite; their weight and bias of 0 keep them 0.
+        # a variance of 1 keeps unused channels finite; zero weight and bias keep them at 0
         value = torch.ones_like(like) if name.endswith("running_var") else torch.zeros_like(like)
         part = narrow[name].to(like.dtype)
         value[tuple(slice(size) for size in part.shape)] = part

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write what healthy episodes of `make demo-act` asked for into a bundle, as its `nominal`.
+"""Write the ranges of healthy episodes of `make demo-act` into a bundle, as its `nominal`.
 
     python -m tools.train_arm.nominal --bundle config/bundles/so101_reach out/demo-act/trace.npz
 
-The bundle that made the traces must not have had a `nominal`, which clips.
+The bundle of the traces must not have had a `nominal`, which clips.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
 
 
 def write_nominal(bundle: Path, files: Sequence[Path]) -> int:
-    """Write it; return how many episodes it is of."""
+    """Write it; return the number of episodes it is based on."""
     contract = load_bundle(bundle, kind=ChunkBundle).contract
     episodes = list(healthy(map(ArmTrace.load, files)))
     nominal = asked_for(

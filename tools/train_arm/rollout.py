@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Success of a policy in closed loop: the world, LeRobot's own code, no ROS."""
+"""Success of a policy in closed loop: the simulated world, LeRobot's own code, no ROS."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ class RolloutOutcome:
 
 
 class Runner:
-    """A checkpoint as LeRobot runs it: processors, network, queue."""
+    """A checkpoint run like in LeRobot: processors, network, queue."""
 
     def __init__(self, kind: Kind, folder: Path, steps: int | None = None) -> None:
         """Load a checkpoint.
@@ -44,7 +44,7 @@ class Runner:
         Args:
             kind: Of the policy.
             folder: The checkpoint.
-            steps: Of a chunk to execute, if not what the checkpoint says.
+            steps: Number of executed steps of a chunk, by default the checkpoint's.
         """
         self._policy: Any
         self._sampler: unet.ChunkSampler | None = None
@@ -68,11 +68,11 @@ class Runner:
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """Shape of the noise of a chunk; empty where a policy needs none."""
+        """Shape of the noise of a chunk; empty if the policy needs none."""
         return (unet.HORIZON, self._policy.config.action_feature.shape[0]) if self._sampler else ()
 
     def reset(self) -> None:
-        """Forget what was seen, and the queue, as before every episode."""
+        """Clear observations and queue, as before every episode."""
         self._queue.clear()
         if self._sampler:
             self._sampler.reset()
@@ -86,7 +86,7 @@ class Runner:
         return self._queue.popleft()
 
     def see(self, world: ArmWorld) -> dict[str, Tensor]:
-        """Return the network's inputs, made by LeRobot's processors; they count as seen."""
+        """Return the network's inputs, made by LeRobot's processors; they count as observed."""
         sensed, wanted = world.sense(), self._policy.config.input_features
         observation = {STATE: torch.from_numpy(to_policy(sensed.joint_pos))}
         if CUBE in wanted:
@@ -101,10 +101,10 @@ class Runner:
         return made
 
     def chunk(self, observation: dict[str, Tensor], noise: np.ndarray) -> np.ndarray:
-        """Return what the network answers [steps, 6], degrees and percent.
+        """Return the network's output [steps, 6], degrees and percent.
 
         Args:
-            observation: What `see` returned last.
+            observation: The last result of `see`.
             noise: Of `noise_shape`.
         """
         with torch.inference_mode():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Single images of random scenes: the arm anywhere on its way to any cube."""
+"""Single images of random scenes: the arm at any point of its way to any cube."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Scenes:
 
     Attributes:
         images: By camera, uint8 [scenes, 3, height, width], RGB.
-        places: By camera, the cube [scenes, 3], m: from the front camera in the world, from the
+        places: By camera, the cube [scenes, 3], m: for the front camera in the world, for the
             wrist's in the frame of the tip.
         goals: Middle of the cube's upper side in the frame of the tip [scenes, 3], m.
     """
@@ -39,9 +39,9 @@ def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
     """Draw and render scenes.
 
     Args:
-        count: How many.
+        count: Number of scenes.
         seed: Of the draw.
-        begin: Share of its way that the arm has gone at least.
+        begin: Minimum share of its way that the arm has covered.
     """
     random, model = np.random.default_rng(seed), ArmWorld().model
     data, camera = mujoco.MjData(model), Offscreen(model, shadows=False)
@@ -71,7 +71,7 @@ def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
 
 
 def _place(random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return where a cube lies from the axis of the pan [2], m: a little more than in the task."""
+    """Return a cube's position from the pan axis [2], m: spread a little more than in the task."""
     distance_m = random.uniform(CUBE_DISTANCE_M[0] - _WIDER, CUBE_DISTANCE_M[1] + _WIDER)
     bearing_rad = random.uniform(CUBE_BEARING_RAD[0] - 0.1, CUBE_BEARING_RAD[1] + 0.1)
     return distance_m * np.array([np.cos(bearing_rad), np.sin(bearing_rad)])
@@ -84,7 +84,7 @@ def _pose(
     pan: npt.NDArray[np.float64],
     begin: float,
 ) -> npt.NDArray[np.float64]:
-    """Return a pose [6], rad, on the way to this cube, or to another one, from `begin` on."""
+    """Return a pose [6], rad, on the way to this cube, or to another one, at least at `begin`."""
     near = random.random() < _NEAR_SHARE
     goal = cube + random.normal(0.0, _NEAR_M, 2) if near else pan + _place(random)
     start = SO101.home_rad + random.uniform(-0.15, 0.15, JOINTS)

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a classifier of success for the demo arm, and judged episodes to calibrate it with.
+"""Make a success classifier for the demo arm, and judged episodes to calibrate it.
 
     python -m tools.train_arm.success --bundle config/bundles/so101_reach --output out/success
 
-Writes `classifier.onnx`, which finds the cube in the wrist's image by the bundle's own encoder and
-says how probable it is that the tip is over it, and `episodes/`, recordings of the policy on arms
-whose drives are so weak that many do not get there. `model_tools calibrate success` takes both.
+Writes `classifier.onnx`, which locates the cube in the wrist's image with the bundle's own encoder
+and returns the probability that the tip is above it, and `episodes/`, recordings of the policy on
+arms with drives so weak that many fail. `model_tools calibrate success` uses both.
 """
 
 import argparse
@@ -41,10 +41,10 @@ from tools.train_arm.scenes import random_scenes
 
 CAMERA = "wrist"
 FIRST_SEED = 50_000
-"""Of the recorded episodes: `model_tools evaluate` begins with seed 1."""
+"""First seed of the recorded episodes: `model_tools evaluate` begins with seed 1."""
 _STIFFNESS, _NEAR_M, _SLOPE_M, _RIDGE = (0.2, 0.45), 0.02, 0.002, 1.0
 _BEGIN = 0.8
-"""Share of the way to the cube that scenes begin at: the rest does not matter."""
+"""Minimum share of the way to the cube in scenes: earlier poses do not matter."""
 _STANDING_S = 10.0
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
 _log = logging.getLogger("train_arm")
@@ -52,10 +52,10 @@ Array = npt.NDArray[np.float64]
 
 
 def classifier(bundle: ChunkBundle, models: OpenedModels, scenes: int, first: int) -> bytes:
-    """Return a classifier that takes the wrist's image, as ONNX.
+    """Return a classifier of the wrist's image, as ONNX.
 
-    A linear map, found by weighted least squares on random scenes, makes the place of the cube in
-    the frame of the tip of the encoder's features; the probability falls with its distance.
+    A linear map from the encoder's features, fitted by weighted least squares on random scenes,
+    yields the cube's position in the frame of the tip; the probability falls with its distance.
     """
     name = bundle.contract.cameras[CAMERA].encoder
     if name is None:
@@ -84,7 +84,7 @@ def classifier(bundle: ChunkBundle, models: OpenedModels, scenes: int, first: in
 
 
 def _features(bundle: ChunkBundle, backend: Backend, images: npt.NDArray[np.uint8]) -> Array:
-    """Return what the encoder makes of images [n, 3, h, w], and a one [n, features + 1]."""
+    """Return the encoder's features of images [n, 3, h, w], and a one [n, features + 1]."""
     (given,), (made,) = backend.inputs.values(), backend.outputs.values()
     normaliser = ImageNormaliser(bundle.contract.cameras[CAMERA], given)
     rows = np.ones((len(images), made.size + 1))
@@ -134,7 +134,7 @@ def _with_head(encoder: Path, matrix: Array) -> bytes:
 
 
 def record_episode(bundle: ChunkBundle, models: OpenedModels, number: int, folder: Path) -> bool:
-    """Record an episode as `episode_recorder` does; return whether the tip reached the cube."""
+    """Record an episode like `episode_recorder`; return whether the tip reached the cube."""
     random = np.random.default_rng(number)
     arm = ControlledArm(bundle, models)
     with closing(ArmWorld(seed=number, image_size=arm.image_size)) as world:
@@ -201,9 +201,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder to write; must not exist"
     )
-    parser.add_argument("--scenes", type=positive_count, default=6000, help="to learn from")
+    parser.add_argument("--scenes", type=positive_count, default=6000, help="scenes to train on")
     parser.add_argument("--episodes", type=positive_count, default=40, help="to record")
-    parser.add_argument("--seed", type=seed, default=1, help="of the scenes")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of the scenes")
     given = parser.parse_args(args)
     try:
         bundle = load_bundle(given.bundle, kind=ChunkBundle)

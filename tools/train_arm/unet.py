@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies that make a chunk from noise: LeRobot's Diffusion Policy, and its network as a flow.
 
-Both have the image encoder and the U-Net of LeRobot's Diffusion Policy. A flow learns the velocity
+Both use the image encoder and the U-Net of LeRobot's Diffusion Policy. A flow learns the velocity
 noise - actions at x = t noise + (1 - t) actions, where t = 1 is noise, as in SmolVLA and pi0.
 """
 
@@ -28,21 +28,21 @@ from tools.train_arm.narrow import NarrowResNet, widened
 
 Kind = Literal["diffusion", "flow"]
 HORIZON, EXECUTED, STEPS = 64, 30, 10
-"""Actions that are made together, how many of them are executed, denoising steps."""
+"""Actions of a chunk, number of executed ones, denoising steps."""
 OBJECTIVE = "objective"
-"""Key of config.json: `flow_matching` for a flow, as LeRobot's multi_task_dit calls it."""
+"""Key of config.json: `flow_matching` for a flow, as in LeRobot's multi_task_dit."""
 TIME_SCALE = 100.0
-"""The network gets the time of a flow, 0 to 1, times this: the range of LeRobot's timesteps."""
+"""Factor of a flow's time, 0 to 1, for the network: the range of LeRobot's timesteps."""
 _BATCH, _RATE, _WARM, _AVERAGED = 64, 1e-3, 100, 0.998
 
 
 def observations(kind: Kind) -> int:
-    """Return how many successive observations a policy of this kind gets."""
+    """Return the number of successive observations of a policy of this kind."""
     return 2 if kind == "diffusion" else 1
 
 
 def new_policy(kind: Kind, encoder: NarrowResNet | None) -> DiffusionPolicy:
-    """Return an untrained policy that sees through `encoder`, or gets the position of the cube."""
+    """Return an untrained policy with the image encoder, or with the cube's position as input."""
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
     if encoder is None:
         inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
@@ -60,7 +60,7 @@ def new_policy(kind: Kind, encoder: NarrowResNet | None) -> DiffusionPolicy:
         horizon=HORIZON,
         n_action_steps=EXECUTED,
         use_group_norm=False,
-        # Defaults that differ between LeRobot 0.4 and 0.6.
+        # defaults that differ between LeRobot 0.4 and 0.6
         use_separate_rgb_encoder_per_camera=False,
         pretrained_backbone_weights=None,
         down_dims=(64, 128),
@@ -89,11 +89,11 @@ def train(
 ) -> list[list[float]]:
     """Train the policy; its weights become the average of those of the last steps.
 
-    Where it sees, a guess of the cube's position from the features is learned beside it, so that
-    the encoder's last layers soon say where the cube is.
+    A policy with images also learns to estimate the cube's position from the features, so that the
+    encoder's last layers soon contain it.
 
     Returns:
-        Rows of the loss's curve: step and mean squared error since the row before.
+        Rows of the loss curve: step and mean squared error since the previous row.
     """
     torch.manual_seed(seed)
     sees = hasattr(policy.diffusion, "rgb_encoder")
@@ -136,7 +136,7 @@ def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
         loss, _ = policy.forward(batch)
         return loss
     actions = batch[ACTION]
-    # More often near the noise, as SmolVLA and pi0 draw it.
+    # more often near the noise, as in SmolVLA and pi0
     at = 0.999 * torch.distributions.Beta(1.5, 1.0).sample((len(actions),)) + 0.001
     noise = torch.randn_like(actions)
     between = at[:, None, None] * noise + (1.0 - at[:, None, None]) * actions
@@ -145,7 +145,7 @@ def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
 
 
 def _condition(policy: DiffusionPolicy, batch: dict[str, Any]) -> Tensor:
-    """Return what the U-Net is conditioned on, of one observation."""
+    """Return the condition of the U-Net, from one observation."""
     inputs = {key: values[:, None] for key, values in batch.items() if key in (STATE, CUBE)}
     if policy.config.image_features:
         keys = policy.config.image_features
@@ -155,7 +155,7 @@ def _condition(policy: DiffusionPolicy, batch: dict[str, Any]) -> Tensor:
 
 
 def _miss(policy: DiffusionPolicy, guess: nn.Linear, batch: dict[str, Any]) -> Tensor:
-    """Return how far the cube is from where the front camera's features say it is."""
+    """Return the error of the cube's position as estimated from the front camera's features."""
     features, cube = batch[IMAGES["front"]], batch[CUBE]
     if features.ndim == 5:
         features, cube = features[:, -1], cube[:, -1]
@@ -163,7 +163,7 @@ def _miss(policy: DiffusionPolicy, guess: nn.Linear, batch: dict[str, Any]) -> T
 
 
 def save(policy: DiffusionPolicy, kind: Kind, stats: Statistics, folder: Path) -> None:
-    """Write the policy and its processors by LeRobot's own API; a flow is marked as one."""
+    """Write the policy and its processors with LeRobot's own API; a flow is marked as such."""
     wanted = {**policy.config.input_features, **policy.config.output_features}
     before, after = make_diffusion_pre_post_processors(
         policy.config, {key: values for key, values in stats.items() if key in wanted}
@@ -180,7 +180,7 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
     """Return the policy of a checkpoint."""
     if kind == "diffusion":
         return DiffusionPolicy.from_pretrained(folder)
-    # LeRobot refuses a key that it does not know, as it must: it would run a flow as diffusion.
+    # LeRobot refuses an unknown key, as it must: it would run a flow as diffusion.
     sees = "observation.images" in (folder / "config.json").read_text("utf-8")
     policy = new_policy(kind, NarrowResNet() if sees else None)
     load_model(policy, folder / "model.safetensors")
@@ -188,19 +188,19 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
 
 
 class ChunkSampler:
-    """What a policy sees, and the chunk that it makes of noise."""
+    """Keeps a policy's observations, and makes a chunk from noise."""
 
     def __init__(self, policy: DiffusionPolicy, kind: Kind) -> None:
-        """Begin without an observation."""
+        """Start without an observation."""
         self._policy, self._kind = policy, kind
         self._seen = deque[dict[str, Tensor]](maxlen=policy.config.n_obs_steps)
 
     def reset(self) -> None:
-        """Forget what was seen."""
+        """Clear the observations."""
         self._seen.clear()
 
     def see(self, observation: dict[str, Tensor]) -> None:
-        """Take the observation of a step, as LeRobot's processors make it; the first counts often.
+        """Add a step's observation, made by LeRobot's processors; the first one fills the queue.
 
         LeRobot fills its queues in the same way.
         """
@@ -210,7 +210,7 @@ class ChunkSampler:
 
     @torch.inference_mode()
     def chunk(self, noise: Tensor) -> Tensor:
-        """Return normalised actions [1, rows, joints], the first for now, of noise [1, ...]."""
+        """Return normalised actions [1, rows, joints], the first for now, from noise [1, ...]."""
         config, model = self._policy.config, self._policy.diffusion
         batch = {
             key: torch.stack([one[key] for one in self._seen], 1)
@@ -233,7 +233,7 @@ class ChunkSampler:
 
 
 class _CachedFeatures(nn.Module):
-    """Stands in for the backbone in training: its input is the encoder's features already."""
+    """Replaces the backbone in training: its input is already the encoder's features."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ class _CachedFeatures(nn.Module):
 
 
 def _widened(encoder: NarrowResNet, backbone: nn.Module) -> dict[str, Tensor]:
-    """Return the encoder's weights by the names of LeRobot's backbone, which only numbers them."""
+    """Return the encoder's weights by the names of LeRobot's backbone, which are only numbers."""
     numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
     named = {}
     for name, value in encoder.state_dict().items():

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the walking policies that ship with the suite: `python -m tools.train_walk --help`."""
+"""Trains the walking policies of the suite: `python -m tools.train_walk --help`."""

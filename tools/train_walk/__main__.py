@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a policy that walks, or tracks a motion, on a CPU, and make a bundle of it.
+"""Train a policy that walks, or tracks a motion, on a CPU, and export it as a bundle.
 
     python -m tools.train_walk --robot go2 --seed 1 --samples 10e6 --output out/train/go2_seed1
 
-Writes checkpoints (`model_*.pt`) and curves for TensorBoard on the way, `policy.onnx` and the
+Writes checkpoints (`model_*.pt`) and TensorBoard curves during training, `policy.onnx` and the
 folder `bundle` at the end. The same arguments on the same machine give the same policy.
 """
 
@@ -32,7 +32,7 @@ from tools.train_walk.reference import make_reference
 
 ROBOTS = 256
 STARTED_DIFFICULTY = 0.5
-"""Where a policy begins that walks or moves already."""
+"""Initial difficulty of a policy that already walks or moves."""
 _log = logging.getLogger("train_walk")
 
 
@@ -47,7 +47,7 @@ def train(
     threads: int,
     start: Path | None = None,
 ) -> OnPolicyRunner:
-    """Train a policy; checkpoints and curves appear in `output` on the way."""
+    """Train a policy; write checkpoints and curves to `output` meanwhile."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     environment = Environment(robot, task, robots, seed=seed, threads=threads)
@@ -77,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     if given.output.exists():
         _log.error(
-            "train_walk: %s: expected no such folder yet, found one; choose another --output",
+            "train_walk: %s: expected a new folder, found an existing one; choose another --output",
             given.output,
         )
         return 1
@@ -134,19 +134,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--robot", default="lite3", help="a file of tools/train_walk/robots")
     parser.add_argument("--task", default="walk", help="a file of tools/train_walk/tasks")
-    parser.add_argument("--seed", type=seed, default=1, help="of all that is random")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of everything random")
     parser.add_argument(
         "--samples",
         type=positive_count,
         default=10_000_000,
-        help="policy steps of single robots to learn from",
+        help="number of policy steps, over all robots",
     )
-    parser.add_argument("--robots", type=positive_count, default=ROBOTS, help="simulated at a time")
+    parser.add_argument(
+        "--robots", type=positive_count, default=ROBOTS, help="number of robots simulated at a time"
+    )
     parser.add_argument(
         "--threads",
         type=positive_count,
         default=1,
-        help="of physics and of learning; several seeds at once use cores better",
+        help="threads of physics and of learning; several seeds at once use cores better",
     )
     parser.add_argument(
         "--start",

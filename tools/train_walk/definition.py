@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A training's two files: the robot that learns, and the task that it learns.
+"""A training's two files: the robot, and the task that it learns.
 
-The files in `robots` and `tasks` say what each figure is.
+The files in `robots` and `tasks` explain each value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def at(growing: Growing, difficulty: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRobot:
-    """A quadruped that learns: each leg turns outward, swings, and bends at its knee."""
+    """A quadruped in training: each leg has abduction, hip and knee joints."""
 
     figures: str
     bundle: str
@@ -48,7 +48,7 @@ class TrainedRobot:
     fallen_height_m: float
     payload_kg: float
     default_rad: Vec3 | None = None
-    """Default pose of the joints of each leg; that in which the robot stands if absent."""
+    """Default pose of the joints of each leg; the robot's standing pose if absent."""
 
     def __post_init__(self) -> None:
         """Check that the robot is a quadruped."""
@@ -66,7 +66,7 @@ class TrainedRobot:
 
     @cached_property
     def contract(self) -> JointContract:
-        """The contract of the bundle that is named."""
+        """The contract of the named bundle."""
         file = BUNDLES / self.bundle / CONTRACT_FILE
         return parse_contract(file.read_bytes(), file, kind=JointContract)
 
@@ -78,33 +78,33 @@ class TrainedRobot:
 
     @property
     def scan(self) -> HeightScan | None:
-        """What the policy sees of the ground."""
+        """Height scan in the policy's observation."""
         return None if self.scan_term is None else self.scan_term.scan
 
     @cached_property
     def pose_rad(self) -> Array:
-        """The default pose [12], rad: what an action of 0 asks for."""
+        """The default pose [12], rad: target of an action of 0."""
         if self.default_rad is None:
             return self.body.standing_rad
         return np.tile(self.default_rad, LEGS)
 
     @cached_property
     def scale_rad(self) -> Array:
-        """What an action of 1 adds to the targets [12], rad."""
+        """Change of the targets for an action of 1 [12], rad."""
         return np.tile(self.action_scale_rad, LEGS)
 
     @cached_property
     def outward(self) -> Array:
-        """Direction in which the first joint of each leg takes its foot outward [4]: 1 or -1."""
+        """Sign of the first joint of each leg that moves its foot outward [4]: 1 or -1."""
         return np.sign(self._hips[:, 1]) * self._axes[0::LEG_JOINTS, 0]
 
     @cached_property
     def backward(self) -> Array:
-        """Direction in which thighs and shanks swing backward [4]: 1 or -1."""
+        """Sign that swings thighs and shanks backward [4]: 1 or -1."""
         return self._axes[1::LEG_JOINTS, 1]
 
     def standing_height_m(self, joint_pos: Array) -> Array:
-        """Return how high the bases of level robots are [robots] that stand like this.
+        """Return the base heights of level robots [robots] that stand in these poses.
 
         Args:
             joint_pos: Joints [robots, 12], rad.
@@ -132,7 +132,7 @@ class TrainedRobot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """What robots are asked for."""
+    """Range of commands."""
 
     largest: Growing
     still_share: Growing
@@ -143,7 +143,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPose:
-    """Where the base is at a time of a motion, as seen from where it is when the robot stands."""
+    """Pose of the base at a time of a motion, relative to the standing pose."""
 
     name: str
     at_s: float
@@ -155,7 +155,7 @@ class KeyPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """Robots that begin as one that has just stood up."""
+    """Robots that start like one that has just stood up."""
 
     share: float
     ticks: int
@@ -165,7 +165,7 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """What sensors add at most."""
+    """Largest noise of the sensors."""
 
     ang_vel_radps: float
     gravity: float
@@ -175,21 +175,21 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapNoise:
-    """What is wrong with an elevation map at most."""
+    """Largest errors of an elevation map."""
 
     drift_m: float = 0.0
-    """Along each axis, drawn for an episode."""
+    """Along each axis, drawn per episode."""
     noise_m: float = 0.0
-    """Of each point, in every tick."""
+    """Of each point, at every tick."""
     unknown_share: float = 0.0
-    """Of the points, which the nearest known one stands for."""
+    """Share of unknown points, which the nearest known one replaces."""
     late_ticks: int = 0
-    """Age of the pose that the scan was made for."""
+    """Age of the pose for which the scan was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbances:
-    """All that makes walking harder."""
+    """Everything that makes walking harder."""
 
     near_share: float
     near_reach: float
@@ -224,7 +224,7 @@ class Disturbances:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardWeights:
-    """Of the terms of the reward, per second."""
+    """Weights of the reward terms, per second."""
 
     track_xy: Growing
     track_wz: Growing
@@ -252,7 +252,7 @@ class RewardWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What robots learn."""
+    """Task of the robots."""
 
     commands: Commands
     episode_ticks: int
@@ -266,7 +266,7 @@ class Task:
     disturbances: Disturbances
     rewards: RewardWeights
     motion: tuple[KeyPose, ...] = ()
-    """The motion that robots track; they walk as commanded if empty."""
+    """The motion that robots track; empty: they walk as commanded."""
 
 
 def load_trained_robot(name: str) -> TrainedRobot:

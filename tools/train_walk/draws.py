@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All that is random about the task, from one generator: the same seed draws the same.
+"""All random numbers of the task, from one generator: the same seed draws the same.
 
-`difficulty` in [0, 1] scales it.
+`difficulty` in [0, 1] scales them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Draws:
     """Draws for `count` robots, or for some of them."""
 
     def __init__(self, robot: TrainedRobot, task: Task, count: int, *, seed: int) -> None:
-        """Begin; some of the robots stay near the nominal one."""
+        """Start; some of the robots stay near the nominal one."""
         self._robot, self._task, self._hard = robot, task, task.disturbances
         self._count, self._random = count, np.random.default_rng(seed)
         self._near = np.arange(count) < self._hard.near_share * count
@@ -46,15 +46,14 @@ class Draws:
         self._bending, self._widening = legs.reshape(2, ACTION_SIZE)
 
     def seed(self) -> int:
-        """Draw a seed for something that has a generator of its own."""
+        """Draw a seed for an object that has its own generator."""
         return int(self._random.integers(1 << 30))
 
     def ages(self, longest: int) -> Rows:
-        """Draw how far each robot is in its episode, in ticks below `longest` [count]."""
+        """Draw the age of each robot in its episode, in ticks below `longest` [count]."""
         return self._random.integers(0, longest, self._count)
 
     def dynamics(self, difficulty: float) -> Dynamics:
-        """Draw the dynamics of every robot."""
         hard = self._hard
         spread = self._random.uniform(-1.0, 1.0, (self._count, 8)) * (difficulty * self._reach)
         rubs = self._random.uniform(0.0, 1.0, (self._count, 2)) * (difficulty * self._reach)
@@ -72,7 +71,7 @@ class Draws:
         )
 
     def _slopes(self, difficulty: float) -> Array:
-        """Draw directions of gravity [count, 3] in the floor's frame: down, or aslant."""
+        """Draw directions of gravity [count, 3] in the floor's frame: down, or tilted."""
         sloped = ~self._near & (self._random.random(self._count) < self._hard.slope_share)
         angle = sloped * difficulty * self._hard.slope_rad * self._random.random(self._count)
         heading = self._random.uniform(-np.pi, np.pi, self._count)
@@ -80,7 +79,7 @@ class Draws:
         return np.stack([x, y, -np.cos(angle)], axis=1)
 
     def noise(self, difficulty: float) -> Array:
-        """Draw what the sensors of every robot add to its observation [count, obs_size]."""
+        """Draw the sensor noise of every robot's observation [count, obs_size]."""
         largest = difficulty * self._reach * self._noise
         return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
 
@@ -90,14 +89,14 @@ class Draws:
         return self._hard.map.late_ticks
 
     def map_errors(self, n: int, difficulty: float) -> tuple[Array, Rows]:
-        """Draw by how much a map is shifted [n, 3], m, and how many ticks a scan is late [n]."""
+        """Draw the shift of a map [n, 3], m, and the delay of a scan in ticks [n]."""
         wrong = self._hard.map
         shift = difficulty * wrong.drift_m * self._random.uniform(-1.0, 1.0, (n, 3))
         late = np.floor(self._random.random(n) * (1 + difficulty * wrong.late_ticks))
         return shift, late.astype(int)
 
     def with_map_errors(self, ground_z: Array, difficulty: float) -> Array:
-        """Return heights [robots, points] with noise; its neighbour stands for one not known."""
+        """Return heights [robots, points] with noise; a neighbour replaces an unknown one."""
         wrong = self._hard.map
         noise = difficulty * wrong.noise_m * self._random.uniform(-1.0, 1.0, ground_z.shape)
         share = difficulty * wrong.unknown_share * self._random.random((len(ground_z), 1))
@@ -131,11 +130,11 @@ class Draws:
         return np.floor(self._random.random(n) * (1 + difficulty * longest)).astype(int)
 
     def handed_over(self, n: int, difficulty: float) -> Bools:
-        """Draw which robots begin as one that has just stood up [n]; the others are thrown."""
+        """Draw which robots start like one that has just stood up [n]; the others are thrown."""
         return self._random.random(n) < self._task.handed_over.share * difficulty
 
     def poses(self, handed: Bools) -> tuple[Array, Array]:
-        """Draw where robots begin: positions [n, 19] and velocities [n, 18]."""
+        """Draw the start of robots: positions [n, 19] and velocities [n, 18]."""
         n, random, robot = len(handed), self._random, self._robot
         given = self._task.handed_over
         reach = np.where(handed, 0.1, 1.0)[:, None]
@@ -147,7 +146,7 @@ class Draws:
         apart = reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
         qpos[:, 7:] = robot.pose_rad + apart
         if robot.default_rad is not None:
-            # It stood up, or another policy commanded it: between that pose and its own.
+            # It stood up, or another policy commanded it: a pose between that one and its own.
             higher = handed * random.uniform(0.0, 1.0, n)
             qpos[:, 7:] += np.outer(higher, robot.body.standing_rad - robot.pose_rad)
         bend, spread = given.bent_rad * self._bending, given.wide_rad * self._widening

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The task: walk as commanded or track a motion, whatever a robot weighs, stands on, is hit by.
+"""The task: walk as commanded or track a motion, under varying mass, terrain and disturbances.
 
-`difficulty` in [0, 1] scales all that makes walking harder; what is random comes from `draws`.
+`difficulty` in [0, 1] scales everything that makes walking harder; `draws` has all randomness.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ RANDOMISE_TICKS = 1200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a policy period brought; arrays have a row per robot.
+    """Results of a policy period; arrays have a row per robot.
 
     Attributes:
-        obs: What the policy sees next [robots, obs_size].
-        critic_obs: What the critic sees next [robots, critic_size].
+        obs: Next observation of the policy [robots, obs_size].
+        critic_obs: Next observation of the critic [robots, critic_size].
         reward: Of the period [robots].
         terminated: Robots that fell, and were reset.
-        truncated: Robots whose time was over, or whose ground changed, and were reset.
+        truncated: Robots whose time was over, or whose terrain changed, and were reset.
     """
 
     obs: Array
@@ -52,10 +52,10 @@ class Step:
 
 
 def delayed(targets: Array, delay: Rows) -> Array:
-    """Return what reaches the drives at each physics step of a period.
+    """Return the targets that reach the drives at each physics step of a period.
 
     Args:
-        targets: Of this period and of those before it, newest first [periods, robots, 12].
+        targets: Of this period and of previous ones, newest first [periods, robots, 12].
         delay: Latency of each robot in physics steps [robots], less than all the periods.
 
     Returns:
@@ -71,14 +71,14 @@ class Environment:
 
     Attributes:
         difficulty: 0 to 1, set by the trainer.
-        layout: What the policy observes.
+        layout: Layout of the observation.
         means: Mean of each reward term and of the tracking quality in the latest step.
     """
 
     def __init__(
         self, robot: TrainedRobot, task: Task, count: int, *, seed: int, threads: int = 1
     ) -> None:
-        """Make `count` robots; all that is random follows from `seed`."""
+        """Make `count` robots; `seed` determines all randomness."""
         self.robot, self.task = robot, task
         self.count, self.difficulty, self.layout = count, 0.0, make_layout(robot, task)
         self.means: dict[str, float] = {}
@@ -91,9 +91,9 @@ class Environment:
         self._robots = Robots(robot, count, rough=rough, threads=threads)
         points = len(self.layout.scan)
         self._shift, self._late = self._draws.map_errors(count, 0.0)
-        # The latest scans, newest first: NaN where there was none yet.
+        # the latest scans, newest first: NaN if there was none yet
         self._scans: Array = np.full((1 + self._draws.latest_map, count, points), np.nan)
-        # The latest three outputs, newest first: a late command is an earlier one.
+        # the latest three outputs, newest first: a late command is an earlier one
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
         self._targets: Array = np.tile(robot.pose_rad, (3, count, 1))
         self._command, self._drift = np.zeros((2, count, 3))
@@ -110,7 +110,7 @@ class Environment:
         return self._observations()
 
     def step(self, action: npt.NDArray[np.floating]) -> Step:
-        """Apply the policy's outputs [robots, 12] for a period; finished robots start again."""
+        """Apply the policy's outputs [robots, 12] for a period; restart finished robots."""
         robots = self._robots
         self._actions = np.stack([action.astype(np.float64), *self._actions[:2]])
         targets = self.robot.pose_rad + self._actions[0] * self.robot.scale_rad
@@ -152,7 +152,7 @@ class Environment:
         )
 
     def _motion(self, sent: Array, joint_vel_before: Array) -> Motion:
-        """Gather what the reward judges, and take note of contacts and drift."""
+        """Collect the inputs of the reward, and record contacts and drift."""
         robots, quat = self._robots, self._quat_xyzw()
         expected, frame = self._reference, self._frame()
         feet, foot_vel = robots.foot_pos_world, robots.foot_vel_world
@@ -192,9 +192,9 @@ class Environment:
         )
 
     def _update_drift(self, velocity: Array) -> None:
-        """Smooth the error of steady walking; until a robot has settled, and when kicked, it is 0.
+        """Smooth the error of steady walking; it is 0 until a robot has settled, and after a kick.
 
-        What a robot lacks while it speeds up would else be made good by walking too fast.
+        Otherwise, a robot would compensate for the lag while it speeds up by walking too fast.
         """
         task, phase = self.task, self._age % self.task.command_ticks
         steady = (phase >= task.settled_ticks) & (phase < task.kick_phase_ticks)
@@ -202,7 +202,7 @@ class Environment:
         self._drift *= steady[:, None]
 
     def _reward(self, motion: Motion) -> Array:
-        """Return the reward of the period [robots] and keep the means of its terms."""
+        """Return the reward of the period [robots], and store the means of its terms."""
         terms = reward_terms(self.robot, self.task, motion, self.difficulty)
         shown = terms | following(self.task, motion)
         self.means = {name: float(np.nanmean(value)) for name, value in shown.items()}
@@ -217,16 +217,16 @@ class Environment:
         return np.asarray((up < 0.5) | (over_m < self.robot.fallen_height_m) | ~finite)
 
     def _below(self) -> Array:
-        """Return how high the ground under each base is [robots], m."""
+        """Return the height of the ground under each base [robots], m."""
         xy = np.nan_to_num(self._robots.qpos[:, None, :2])
         return np.asarray(self._robots.ground_m(xy)[:, 0])
 
     def _frame(self) -> Rows:
-        """Return the frame of the reference that is due for each robot."""
+        """Return the current frame of the reference for each robot."""
         return np.minimum(self._age, len(self._reference.joint_pos) - 1)
 
     def _goal(self) -> Array:
-        """Return what the policy is asked for."""
+        """Return the policy's goal."""
         if not self.task.motion:
             return self._command
         frame, reference = self._frame(), self._reference
@@ -235,7 +235,7 @@ class Environment:
         )
 
     def _observations(self) -> tuple[Array, Array]:
-        """Return what the policy sees (noisy) and what the critic sees (exact, with extras)."""
+        """Return the policy's observation (noisy) and the critic's (exact, with extras)."""
         robots, quat = self._robots, self._quat_xyzw()
         exact = observe(
             quat,
@@ -259,13 +259,13 @@ class Environment:
         ]
         noisy = exact + self._draws.noise(self.difficulty)
         if self.robot.scan is not None:
-            # Last for both, so that a walk without it can be learned from.
+            # last for both, so that a policy without it can be the start of the training
             ground, wrong = self._scanned(quat)
             noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, ground]
         return noisy, np.concatenate([exact, *extras], axis=1)
 
     def _scanned(self, quat_xyzw: Array) -> tuple[Array, Array]:
-        """Return the ground that is there, and as a map with errors shows it [robots, points]."""
+        """Return the true ground, and a map of it with errors [robots, points]."""
         robots, shift = self._robots, self._shift
         assert self.robot.scan is not None
         points = np.tile(np.pad(self.robot.scan.points, ((0, 0), (0, 1))), (self.count, 1, 1))
@@ -280,7 +280,7 @@ class Environment:
         return there, np.where(np.isnan(late), newest, late)
 
     def _disturb(self) -> None:
-        """Give the commands and kicks that are due."""
+        """Apply the commands and kicks that are due."""
         phase = self._age % self.task.command_ticks
         self._command_anew(np.flatnonzero(phase == 0))
         due = np.flatnonzero(phase == self.task.kick_phase_ticks)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a training's checkpoint to a bundle, as `model_tools` makes it, under the contract."""
+"""Exports a training's checkpoint as a bundle, made by `model_tools` under the contract."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tools.train_walk.reference import make_reference
 
 MODEL_FILE, BUNDLE_FOLDER = "policy.onnx", "bundle"
 CLIP_FILE = "motion.npz"
-"""What a training's folder holds at the end."""
+"""Files of a finished training."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
 OPSET = 17
 LICENCE = "Apache-2.0"
@@ -62,10 +62,10 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
     """Make the folder `bundle` in a training's folder, from its `policy.onnx` and checkpoint.
 
     Args:
-        robot: What was trained.
-        task: What it learned.
+        robot: The trained robot.
+        task: Its task.
         run: Folder of the training.
-        source: How the policy came about, for its provenance.
+        source: Origin of the policy, for its provenance.
     """
     model = run / MODEL_FILE
     provenance = {
@@ -89,7 +89,7 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
     for name, value in _NEW.items():
         text = set_section(text, name, value)
     with tempfile.TemporaryDirectory() as private:
-        contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
+        contract = Path(private, "contract")  # that of the usual mode, which the bundle inherits
         contract.mkdir()
         if task.motion:
             clip = contract / CLIP_FILE

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy takes and gives, as the contract of its bundle orders and scales it."""
+"""Inputs and outputs of the policy, ordered and scaled as in its bundle's contract."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tools.train_walk.definition import LEG_JOINTS, LEGS, Task, TrainedRobot
 
 ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
 ACTION_SIZE = LEGS * LEG_JOINTS
-# A robot is its own mirror image: left and right legs change places, and what points sideways
-# or turns about x or z changes its sign.
+# A robot is its own mirror image: left and right legs are exchanged, and sideways values and
+# rotations about x or z change sign.
 MIRRORED_LEGS = (3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8)
 LEG_SIGNS = (-1.0, 1.0, 1.0) * LEGS
 _EXTRA_SIZE = 16
@@ -24,12 +24,12 @@ _EXTRA_SIZE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The inputs of a policy, of which one part is what it is asked for.
+    """The inputs of a policy; one part of them is its goal.
 
     Attributes:
-        mirrored: Where each value of that part is, for the mirrored robot.
-        signs: What it is multiplied by then.
-        scan: Where each point of a height scan is, for the mirrored robot; the last inputs.
+        mirrored: Index of each value of that part for the mirrored robot.
+        signs: Its factor for the mirrored robot.
+        scan: Index of each point of a height scan for the mirrored robot; the last inputs.
     """
 
     mirrored: tuple[int, ...]
@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def goal_size(self) -> int:
-        """Number of values that say what it is asked for."""
+        """Number of values of the goal."""
         return len(self.mirrored)
 
     @property
@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def mirrored_obs(self) -> tuple[list[int], list[float]]:
-        """Where each input is for the mirrored robot, and what it is multiplied by."""
+        """Index of each input for the mirrored robot, and its factor."""
         places, signs = [*range(6)], [-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]
         for mirrored, own in (
             (self.mirrored, self.signs),
@@ -79,7 +79,7 @@ FRAME = Layout(
 
 
 def make_layout(robot: TrainedRobot, task: Task) -> Layout:
-    """Return what the policy of a task takes."""
+    """Return the layout of a task's policy."""
     layout = FRAME if task.motion else COMMAND
     if robot.scan is None:
         return layout
@@ -89,10 +89,10 @@ def make_layout(robot: TrainedRobot, task: Task) -> Layout:
 
 
 def observe_ground(robot: TrainedRobot, base_z: Array, ground_z: Array) -> Array:
-    """Return what the policy sees of the ground [robots, points].
+    """Return the policy's observation of the ground [robots, points].
 
     Args:
-        robot: Its contract says what the values mean.
+        robot: Its contract defines the values.
         base_z: Height of the bases [robots], m.
         ground_z: Of the ground at the points of the scan [robots, points], m.
     """

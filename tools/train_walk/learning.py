@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The environment for rsl_rl's runner, and the schedule of rsl_rl's PPO during a training."""
+"""Adapts the environment to rsl_rl's runner, and schedules rsl_rl's PPO during a training."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ from tools.train_walk.physics import POLICY_DT_S
 
 HIDDEN = (256, 128, 64)
 TICKS = 24
-# The difficulty never falls: when it could, randomisation came and went, and learning circled.
+# The difficulty never falls: when it could, randomisation oscillated, and so did learning.
 RAISE = 0.0012
 FOLLOW = {"follow_xy": 0.6, "follow_wz": 0.56, "follow_joints": 0.6}
 ENTROPY_WEIGHT, TARGET_KL, MIRROR_WEIGHT = 0.01, 0.02, 0.5
 FIRST_STD, FIRST_RATE, SAVE_EVERY = 0.8, 3e-4, 200
-# The last part of a run takes ever smaller steps, so that it ends in the middle of what is good.
-# The actions lose their randomness: with it a robot is slower, and a policy that was trained to be
-# right with it is too fast without.
+# The last part of a run takes ever smaller steps, so that it ends in the middle of the optimum. The
+# actions lose their randomness: with it a robot is slower, and a policy trained with it is too fast
+# without.
 CALM_SHARE, CALM_KL = 0.35, 0.004
 USUAL_STD, CALM_STD = 0.25, 0.08
-# The result is the mean of the last policies: each of them favours its latest samples.
+# the result is the mean of the last policies: each of them favours its latest samples
 AVERAGE_DECAY = 0.99
 IMITATIONS, IMITATED, IMITATION_RATE, IMITATED_STD = 1000, 512, 1e-3, 0.3
 
 
 class WalkEnv(VecEnv):
-    """Robots as rsl_rl sees them; the difficulty rises while they follow."""
+    """Robots in rsl_rl's interface; the difficulty rises while they follow."""
 
     def __init__(self, environment: Environment) -> None:
-        """Start all episodes."""
         self.environment = environment
         self.num_envs, self.num_actions = environment.count, ACTION_SIZE
         self.max_episode_length = environment.task.episode_ticks
@@ -55,7 +54,7 @@ class WalkEnv(VecEnv):
         self._obs = _groups(*environment.reset())
 
     def get_observations(self) -> TensorDict:
-        """Return what actor and critic observe."""
+        """Return the observations of actor and critic."""
         return self._obs
 
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
@@ -86,7 +85,7 @@ class WalkEnv(VecEnv):
 
 
 class CalmingPPO(PPO):
-    """PPO whose last updates are small; its last actor is their mean."""
+    """PPO with small last updates; its final actor is their mean."""
 
     def __init__(self, *args: Any, updates: int, **kwargs: Any) -> None:
         """Take rsl_rl's arguments, and the number of updates of the whole training."""
@@ -101,7 +100,6 @@ class CalmingPPO(PPO):
         return 1.0 - self._done / self._updates
 
     def update(self) -> dict[str, float]:
-        """Learn from the latest samples."""
         difficulty = self.symmetry.env.environment.difficulty
         easing = max(0.2, 1.0 - 3.0 * difficulty) if self._left > CALM_SHARE else 0.0
         self.entropy_coef = ENTROPY_WEIGHT * easing
@@ -126,8 +124,8 @@ def new_runner(environment: Environment, folder: Path | None, *, samples: int) -
 
     Args:
         environment: The robots.
-        folder: For checkpoints and the curves that TensorBoard shows; None for neither.
-        samples: Policy steps of single robots.
+        folder: For checkpoints and TensorBoard curves; None for neither.
+        samples: Policy steps, over all robots.
     """
     network = {"class_name": "MLPModel", "hidden_dims": HIDDEN, "activation": "elu"}
     runner = OnPolicyRunner(
@@ -171,7 +169,7 @@ def with_mirrored(
     """Return observations and actions [n, ...] with those of the mirrored robots [2 n, ...]."""
     if actions is not None:
         actions = torch.cat([actions, mirror_action(actions)])
-    if obs is not None:  # the mirror loss is the actor's alone
+    if obs is not None:  # only the actor uses the mirror loss
         mirrored = obs.clone()
         mirrored["actor"] = mirror_obs(obs["actor"], env.environment.layout)
         obs = torch.cat([obs, mirrored])
@@ -179,20 +177,20 @@ def with_mirrored(
 
 
 def mirror_obs(obs: Tensor, layout: Layout) -> Tensor:
-    """Return what the mirrored robot would observe, [n, obs_size]."""
+    """Return the observation of the mirrored robot, [n, obs_size]."""
     places, signs = layout.mirrored_obs
     return obs[:, places] * torch.tensor(signs)
 
 
 def mirror_action(action: Tensor) -> Tensor:
-    """Return what the mirrored robot would do, [n, 12]."""
+    """Return the action of the mirrored robot, [n, 12]."""
     return action[:, [*MIRRORED_LEGS]] * torch.tensor(LEG_SIGNS)
 
 
 def start_from(alg: PPO, checkpoint: Path) -> None:
-    """Take over actor and critic of another training, which may not have seen the ground.
+    """Load actor and critic of another training, which may lack the observation of the ground.
 
-    The last inputs, which it lacks, begin without effect.
+    The last inputs, which it lacks, start without effect.
     """
     try:
         content = torch.load(checkpoint, weights_only=True)
@@ -220,15 +218,15 @@ def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:
 
 
 def imitate(actor: Any, frames: Array, pose_rad: Array, scale_rad: Array) -> None:
-    """Begin with a policy that asks for the joints of the frame that it is shown, and beyond.
+    """Initialise a policy that targets the joints of the observed frame plus the remaining error.
 
-    What it lacks counts twice: held by the gains of walking alone, a robot sinks and tips over.
+    So the error counts twice: with the gains of walking alone, a robot sinks and tips over.
 
     Args:
         actor: Its layers; it observes by the layout `FRAME`.
         frames: Joints of a motion [frames, 12], rad.
-        pose_rad: What an action of 0 asks for [12].
-        scale_rad: What an action of 1 adds [12].
+        pose_rad: Target of an action of 0 [12].
+        scale_rad: Change of the target for an action of 1 [12].
     """
     optimizer = torch.optim.Adam(actor.parameters(), lr=IMITATION_RATE)
     motion, pose, scale = to_tensor(frames), to_tensor(pose_rad), to_tensor(scale_rad)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many robots stepped together: robot_sim's own model, each robot with dynamics of its own."""
+"""Many robots stepped together: robot_sim's own model, with different dynamics for each robot."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from tools.train_walk.definition import LEGS, TrainedRobot
 PHYSICS_DT_S, DECIMATION = 0.004, 5
 POLICY_DT_S = PHYSICS_DT_S * DECIMATION
 NOMINAL_FRICTION = 0.8
-# Robots that walk on one period of tiles are put back by a period when they leave it; a margin
-# beyond it keeps feet off the edge.
+# Robots that leave their period of tiles are moved back by a period; a margin keeps feet off the
+# edge.
 _MARGIN_M = 0.8
-# Behind the accelerometer's three values: three per foot of robot_sim's contact sensors, then of
-# those that `training_model` adds.
+# After the accelerometer's three values: three per foot of robot_sim's contact sensors, then those
+# that `training_model` adds.
 _FORCE, _POSITION, _VELOCITY = (
     slice(first, first + 3 * LEGS) for first in range(3, 3 + 9 * LEGS, 3 * LEGS)
 )
-# Feet are looked at 4 ms after the period began: sensors show the state before a step.
+# Feet are read 4 ms after the period began: sensors show the state before a step.
 _LOOKED_AT = 1
 Model = Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dynamics:
-    """What is drawn for each robot; arrays [robots, ...].
+    """Random dynamics of each robot; arrays [robots, ...].
 
     Attributes:
         friction: Sliding friction of feet and floor.
-        payload_kg: Mass added to the base, or taken from it.
+        payload_kg: Mass added to the base; negative: removed.
         com_offset_m: Shift of the base's centre of mass [robots, 3].
         stiffness, damping: Factors of the gains.
-        armature_kgm2: Inertia of the motors' rotors on the joints, beside the robot's own.
+        armature_kgm2: Rotor inertia at the joints, in addition to the robot's own.
         joint_friction_nm, joint_damping: Dry and viscous (N m s/rad) friction of every joint.
         gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
     """
@@ -62,12 +62,12 @@ class Dynamics:
 
 
 def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
-    """Compile robot_sim's robot for training: coarser steps, nothing to look at, feet observed.
+    """Compile robot_sim's robot for training: coarser steps, no visuals, feet observed.
 
-    Of its shapes only feet and base touch the ground: a robot on its knees has fallen anyway.
+    Only feet and base collide with the ground: a robot on its knees counts as fallen anyway.
     """
     spec = build_spec(robot.body, friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
-    # Half the time of elliptic cones; what acceptance measures has those.
+    # takes half the time of elliptic cones, which the acceptance uses
     spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
     touching, hulls = {"floor", *robot.body.foot_names}, f"{robot.body.base.name}_hull"
     for geom in list(spec.geoms):
@@ -88,7 +88,7 @@ class _Patches:
     """The grounds of one terrain, and the robots on them."""
 
     def __init__(self, terrain: Terrain, rows: slice, grounds: int) -> None:
-        """Place the robots of these rows on so many grounds."""
+        """Place the robots of these rows on this many grounds."""
         self.rows = rows
         self.ground = np.arange(rows.stop - rows.start) % grounds
         self.tile_m, self._count = TERRAINS[terrain]
@@ -96,7 +96,6 @@ class _Patches:
         self._heights: Array = np.zeros((grounds, self._count, self._count))
 
     def lay(self, grounds: Sequence[Ground]) -> None:
-        """Change the tiles."""
         self._heights = np.stack([ground.heights_m() for ground in grounds])
 
     def height_m(self, xy: Array) -> Array:
@@ -123,12 +122,12 @@ class Robots:
         grounds: int = 8,
         threads: int = 1,
     ) -> None:
-        """Make room for robots; `randomise` gives them their bodies.
+        """Allocate robots; `randomise` sets their bodies.
 
         Args:
-            robot: What each of them is.
+            robot: The robot.
             count: Number of robots.
-            rough: How many of them walk on which terrain, the last ones.
+            rough: Number of robots on each terrain, the last ones.
             grounds: Different grounds of each terrain.
             threads: Threads that step them; the result does not depend on it.
         """
@@ -150,7 +149,7 @@ class Robots:
         self._sensors: Array = np.zeros((count, DECIMATION, self._nominal.nsensordata))
 
     def randomise(self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, float], seed: int) -> None:
-        """Give every robot its dynamics, and each terrain new steps up to so high."""
+        """Give every robot its dynamics, and each terrain new steps up to the given height."""
         models = [copy.copy(self._nominal) for _ in range(self._flat)]
         for terrain, patches in self._patches.items():
             grounds = [
@@ -168,7 +167,7 @@ class Robots:
         for row, model in enumerate(models):
             self._set_dynamics(model, dynamics, row)
         self.gravity_unit = dynamics.gravity_unit
-        # Robots that are stepped together need models of one size.
+        # robots that are stepped together need models of one size
         self._groups = [
             (rows, models[rows], [mujoco.MjData(models[rows][0]) for _ in range(self._threads)])
             for rows in (
@@ -218,12 +217,12 @@ class Robots:
         self._state[:] = self._trajectory[:, -1]
 
     def place(self, rows: npt.NDArray[np.int_], qpos: Array, qvel: Array) -> None:
-        """Put robots at rest of their episodes' start: `qpos` [rows, 19], `qvel` [rows, 18]."""
+        """Put robots at rest at their episode's start: `qpos` [rows, 19], `qvel` [rows, 18]."""
         self._state[rows] = 0.0
         self.qpos[rows], self.qvel[rows] = qpos, qvel
 
     def wrap(self) -> None:
-        """Take robots that have left their period of tiles back by that period."""
+        """Move robots that have left their period of tiles back by that period."""
         for patches in self._patches.values():
             xy = self.qpos[patches.rows, :2]
             xy -= patches.period_m * np.round(xy / patches.period_m)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What robots are compared with: the pose in which they walk, or a motion made of key poses.
+"""Reference of the robots: the pose in which they walk, or a motion made of key poses.
 
-The feet of a motion stay where they stand; its key poses say where the base is, and the joints
-follow from the lengths of the legs. Between two of them the base moves with the least jerk (Flash
-and Hogan 1985), at rest in each.
+The feet of a motion do not move; its key poses define the base, and the joints follow from the
+lengths of the legs. Between two of them the base moves with minimum jerk (Flash and Hogan 1985), at
+rest in each.
 
     python -m tools.train_walk.reference --robot lite3_bow --task bow --output motion.npz
 """
@@ -42,12 +42,12 @@ _log = logging.getLogger("reference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A frame per tick; one frame alone where robots walk.
+    """A frame per tick; a single frame for walking.
 
     Attributes:
         joint_pos, joint_vel: [frames, 12], rad and rad/s.
-        base_x_m: Base forward of where it is when the robot stands [frames].
-        base_z_m: Base over the ground [frames].
+        base_x_m: Base forward of its position when the robot stands [frames].
+        base_z_m: Base above the ground [frames].
         pitch_rad: Nose down [frames].
     """
 
@@ -80,7 +80,7 @@ class Reference:
 
 
 def make_reference(robot: TrainedRobot, task: Task) -> Reference:
-    """Return what a task compares robots with."""
+    """Return the reference of a task's robots."""
     if task.motion:
         return _between(robot, task.motion)
     still = np.zeros(1)
@@ -119,10 +119,10 @@ def _between(robot: TrainedRobot, keys: Sequence[KeyPose]) -> Reference:
 
 
 def _joints(robot: TrainedRobot, forward: Array, up: Array, pitch: Array) -> Array:
-    """Return the joints [frames, 12] with which the feet stay where they stand in the default pose.
+    """Return the joints [frames, 12] that keep the feet in their place of the default pose.
 
     The first joint turns the plane of a leg about the x axis, at a distance from that plane. A leg
-    has two links in it; the law of cosines gives the knee. NaN where a leg is too short.
+    has two links in it; the law of cosines gives the knee. NaN if a leg is too short.
     """
     bodies, backward = robot.body.bodies[1:], robot.backward
     hip = np.array([body.pos for body in bodies[0::LEG_JOINTS]])
@@ -134,7 +134,7 @@ def _joints(robot: TrainedRobot, forward: Array, up: Array, pitch: Array) -> Arr
     about_x = robot.outward * np.sign(hip[:, 1])
 
     def in_plane(first: Array, second: Array) -> tuple[Array, Array]:
-        """Return x and z of the foot from the hip; angles about the y axis, to the back."""
+        """Return x and z of the foot from the hip; angles about the y axis, backward."""
         x = -thigh * np.sin(first) - shank * np.sin(first + second)
         return x, -thigh * np.cos(first) - shank * np.cos(first + second)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the training rewards, term by term, with a row per robot; the task has the weights."""
+"""Reward terms of the training, with a row per robot; the task has the weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from robot_sim.figures import Array
 from tools.train_walk.definition import LEG_JOINTS, Task, TrainedRobot, at
 from tools.train_walk.physics import POLICY_DT_S
 
-# A guard would clip targets beyond the joint's range, and a policy shall not need to be clipped.
+# The guard clips targets beyond the joint's range, and a policy must not rely on clipping.
 _MARGIN_RAD = 0.05
-# A robot that is asked to go so fast and goes by less than this share of it stands before a step.
+# A robot that is commanded at least this fast, and moves at less than this share of it, stands
+# before a step.
 _SLOWEST_MPS, _STALLED_SHARE = 0.15, 0.3
 Bools = npt.NDArray[np.bool_]
 
@@ -34,14 +35,14 @@ class Motion:
         height_m: Base over the ground below the feet [robots].
         joint_pos: [robots, 12], rad.
         joint_vel, joint_vel_before: [robots, 12], rad/s, now and a period ago.
-        expected_normal_xy, expected_height_m, expected_pos: What `floor_normal_xy`, `height_m` and
-            `joint_pos` are compared with.
+        expected_normal_xy, expected_height_m, expected_pos: References of `floor_normal_xy`,
+            `height_m` and `joint_pos`.
         torque_squared: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
         target: Joint position targets of the latest action [robots, 12], rad.
         action, action_before, action_two_before: Outputs of the policy [robots, 12].
         touch: Whether each foot touched the ground [robots, 4].
-        landed: Whether it did so after a swing [robots, 4].
-        air_s: How long it has been in the air, of `landed` ones before they landed [robots, 4].
+        landed: Whether it has just landed after a swing [robots, 4].
+        air_s: Time in the air; for `landed` feet, before landing [robots, 4].
         foot_height_m: Feet over the ground below them [robots, 4].
         foot_speed: Horizontal speed of the feet [robots, 4], m/s.
     """
@@ -81,13 +82,13 @@ def mean_square_torque(
 
 
 def tracking(motion: Motion) -> tuple[Array, Array]:
-    """Return how well the robots follow, 0 to 1 each: in the plane and in turning [robots]."""
+    """Return the tracking quality, 0 to 1 each: in the plane and in turning [robots]."""
     error = (motion.velocity - motion.command) ** 2
     return _nearness(error[:, :2].sum(axis=1)), _nearness(error[:, 2])
 
 
 def following(task: Task, motion: Motion) -> dict[str, Array]:
-    """Return how well the robots do what they are asked for, by name, 0 to 1 each [robots]."""
+    """Return the quality of the task by name, 0 to 1 each [robots]."""
     if task.motion:
         return {"follow_joints": _near_joints(motion)}
     follow_xy, follow_wz = tracking(motion)
@@ -95,13 +96,13 @@ def following(task: Task, motion: Motion) -> dict[str, Array]:
 
 
 def _near_joints(motion: Motion) -> Array:
-    """Return how near all joints of the robots are to the reference, 0 to 1 [robots]."""
+    """Return the proximity of all joints to the reference, 0 to 1 [robots]."""
     return _nearness(((motion.joint_pos - motion.expected_pos) ** 2).sum(axis=1))
 
 
 def _nearness(squared: Array) -> Array:
     """Return 1 for no error, falling to 0; [robots], of squared errors."""
-    # The wide bell shows the way from afar, the narrow one asks for accuracy.
+    # the wide bell gives a gradient from afar, the narrow one rewards accuracy
     return np.asarray((2.0 * np.exp(-squared / 0.25) + np.exp(-squared / 0.04)) / 3.0)
 
 
@@ -124,12 +125,12 @@ def reward_terms(
 
 
 def _from_pose(motion: Motion) -> Array:
-    """Return how far each joint is from the pose that is expected [robots, 12], rad."""
+    """Return the distance of each joint from the expected pose [robots, 12], rad."""
     return np.abs(motion.joint_pos - motion.expected_pos)
 
 
 def _following(motion: Motion) -> dict[str, Array]:
-    """Follow the command, in the mean too; base level and at its height."""
+    """Reward following the command, in the mean too; base level and at its height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
@@ -153,7 +154,7 @@ def _accuracy(squared: Array) -> Array:
 
 
 def _smoothness(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
-    """Spare the drives."""
+    """Penalise strain on the drives."""
     change = motion.action - motion.action_before
     bend = change - (motion.action_before - motion.action_two_before)
     acceleration = (motion.joint_vel - motion.joint_vel_before) / POLICY_DT_S
@@ -167,14 +168,14 @@ def _smoothness(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
 
 
 def _beyond_range(robot: TrainedRobot, target: Array) -> Array:
-    """Return how far targets [robots, 12] are beyond where the joints may go, rad."""
+    """Return by how much targets [robots, 12] exceed the joints' range, rad."""
     lower, upper = robot.body.range_rad.T
     below, above = lower + _MARGIN_RAD - target, target - (upper - _MARGIN_RAD)
     return np.asarray(np.maximum(below, 0.0) + np.maximum(above, 0.0))
 
 
 def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dict[str, Array]:
-    """Trot with feet that clear the ground, legs below their hips."""
+    """Reward a trot with feet that clear the ground, legs below their hips."""
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
     hips = _from_pose(motion)[:, 0::LEG_JOINTS]
@@ -191,7 +192,7 @@ def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dic
 
 
 def _unrest(motion: Motion) -> Array:
-    """Return how far from standing still in the expected pose each robot is."""
+    """Return the deviation of each robot from standing still in the expected pose."""
     change = motion.action - motion.action_before
     return np.asarray(
         0.4 * _from_pose(motion).sum(axis=1)

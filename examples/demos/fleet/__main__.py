@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Releases on a simulated fleet, and what may interrupt them.
+"""Releases on a simulated fleet, with interruptions.
 
     python -m examples.demos.fleet --robots 3 --interruptions 2 --output out/demo-fleet
 
-Six simulated Lite3 walk in lockstep, each with a store, a policy node and metrics of its own. The
-registry is Debian's docker-registry, Prometheus judges by the alert rules that ship, Ansible brings
-versions to the robots with the role that ships. The folder gets summary.json, which --json prints.
+Six simulated Lite3 walk in lockstep, each with its own store, policy node and metrics. The registry
+is Debian's docker-registry; Prometheus uses the suite's alert rules, and Ansible brings versions to
+the robots with the suite's role. The folder gets summary.json, which --json prints.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from policy_store.command_line import number_within
 
 PAGE = "fleet.html"
 EXPECTED = {"wrong_scale": "shadow", "limping": "canary", "good_candidate": "production"}
-"""The stage in which each release has to end."""
+"""The stage in which each release must end."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
-    Its exit status is 1 if a release ended in another stage than it should; 4 if a robot does not
-    walk at the end of a roll-out, or something is missing.
+    Its exit status is 1 if a release ended in an unexpected stage; 4 if a robot does not walk at
+    the end of a roll-out, or something is missing.
     """
     return run_demo("fleet", _parse(args), (TIMELINE, PAGE), _demonstrate)
 
@@ -87,7 +87,6 @@ def summarise(
     falls: int,
     duration_s: float,
 ) -> dict[str, Any]:
-    """Return the content of `summary.json`."""
     aftermaths = interrupter.aftermaths
     known = min((one.on_known_version for one in aftermaths), default=robots)
     walking = min((one.walking for one in aftermaths), default=robots)
@@ -115,7 +114,7 @@ def summarise(
 
 
 def verdict(summary: dict[str, Any]) -> str | None:
-    """Return what did not go as it has to; None if all did."""
+    """Return the failures of the run; None if there were none."""
     causes = [
         f"{name}: expected to end in {stage}, found {summary[name]}"
         for name, stage in EXPECTED.items()
@@ -132,19 +131,24 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.set_defaults(images=True)
     add = parser.add_argument
     add("--bundle", default=BUNDLE, help="bundle of a Lite3 from which all versions are made")
-    add("--robots", type=number_within(1, 100), default=6, help="how many (default: %(default)s)")
+    add(
+        "--robots",
+        type=number_within(1, 100),
+        default=6,
+        help="number of robots (default: %(default)s)",
+    )
     add(
         "--interruptions",
         type=number_within(0, 100),
         default=10,
-        help="registry killed, network cut, power cut: how many (default: %(default)s)",
+        help="number of registry kills, network cuts and power cuts (default: %(default)s)",
     )
-    add("--seed", type=int, default=1, help="of the interruptions (default: %(default)s)")
+    add("--seed", type=int, default=1, help="seed of the interruptions (default: %(default)s)")
     add(
         "--speed",
         type=float,
         default=0.6,
-        help="simulated seconds per second, at most (default: %(default)s)",
+        help="maximum simulated seconds per second (default: %(default)s)",
     )
     return parser.parse_args(args)
 

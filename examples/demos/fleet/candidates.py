@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Versions of the walking policy that ships, made for the demo and signed with a key of its own."""
+"""Versions of the suite's walking policy, made for the demo and signed with its own key."""
 
 import re
 import shutil
@@ -12,11 +12,11 @@ from pathlib import Path
 from robot_sim.errors import SimError
 
 Changes = Mapping[str, str]
-"""What stands in place of a part of `policy.yaml`, by a pattern that matches once."""
+"""Replacement of a part of `policy.yaml`, by a pattern that matches once."""
 WRONG_SCALE: Changes = {r"(term: joint_vel, scale:) 0\.05": r"\1 0.055"}
-"""Velocities of joints count 10 % more: in simulation it walks as the one in use."""
+"""Joint velocities count 10 % more: in simulation it walks like the version in use."""
 LIMPING: Changes = {r"^(  effort_limit: .*_Knee_joint:) 36\.0}$": r"\1 18.0}"}
-"""Weak knees, whose torque is enough as long as the robot carries nothing."""
+"""Weak knees, whose torque suffices as long as the robot carries no load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ReleaseCandidate:
         title: For people.
         version: Of the bundle.
         folder: Of the bundle, signed.
-        changes: What makes it another one than the policy that ships.
+        changes: Its differences from the suite's policy.
     """
 
     title: str

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fleet as its operator has it: robots, servers, an inventory, and the suite's own commands."""
+"""The fleet from its operator's side: robots, servers, an inventory, and the suite's commands."""
 
 import json
 import os
@@ -30,31 +30,31 @@ BASELINE = "1.0.0"
 CANARY, PRODUCTION = "canary", "production"
 """Waves of the inventory."""
 PAYLOAD_KG = 5.5
-"""On the canary: a release that only carries nothing must not pass."""
+"""Payload of the canary: a release that only works without load must not pass."""
 _COMMAND_WITHIN_S = 900.0
-"""On a machine that does much else."""
+"""Time limit on a busy machine."""
 _LINES_SHOWN = 12
 
 
 class Fleet:
-    """Robots that walk with version BASELINE, and what is needed to bring them another one.
+    """Robots that walk with version BASELINE, and everything needed to bring them a new one.
 
     Attributes:
         robots: By name; the first one is the canary.
-        timeline: What they show.
-        published: Versions that were pushed to the registry, in their order, with their titles.
+        timeline: Record of their views.
+        published: Versions pushed to the registry, in order, with their titles.
         registry: The registry.
         folder: For all files.
     """
 
     def __init__(self, folder: Path, shipped: Path, *, robots: int, speed: float) -> None:
-        """Start all of it.
+        """Start everything.
 
         Args:
             folder: For all files; empty.
             shipped: Bundle from which all versions are made.
-            robots: How many.
-            speed: Simulated seconds per second, at most.
+            robots: Number of robots.
+            speed: Maximum simulated seconds per second.
         """
         self.folder = folder
         self._mark = f"demo_{os.getpid()}"
@@ -62,7 +62,7 @@ class Fleet:
         self._log = threading.Lock()
         self.published = dict[str, str]()
         with ExitStack() as opened:
-            opened.callback(kill_marked, self._mark)  # last: whatever else failed
+            opened.callback(kill_marked, self._mark)  # last: even if the rest failed
             self.workshop = Workshop(shipped, folder)
             mark = {MARK: self._mark}
             self.registry = opened.enter_context(start_registry(folder, mark))
@@ -89,7 +89,6 @@ class Fleet:
             self._opened = opened.pop_all()
 
     def __enter__(self) -> "Fleet":
-        """Return itself."""
         return self
 
     def __exit__(
@@ -98,7 +97,6 @@ class Fleet:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End everything."""
         self.timeline.stop()
         self._opened.close()
 
@@ -109,7 +107,7 @@ class Fleet:
 
     @property
     def canary(self) -> DemoRobot:
-        """The robot that tries what is new, under payload."""
+        """The robot that tries new versions, under payload."""
         return next(iter(self.robots.values()))
 
     @property
@@ -140,7 +138,7 @@ class Fleet:
         self.pull(robot, digest, "--activate")
 
     def pull(self, robot: DemoRobot, digest: str, *more: object) -> None:
-        """Let a robot pull a bundle and install it."""
+        """Make a robot pull a bundle and install it."""
         reference = f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}@{digest}"
         words = ("pull", reference, "--install", *more, "--root", robot.models)
         self.run(*words, environment=robot.environment)
@@ -149,8 +147,8 @@ class Fleet:
         """Wait until each robot walks with the version that its store names.
 
         Args:
-            version: Which that is; any if empty.
-            within_s: How long to wait at most.
+            version: The expected version; any if empty.
+            within_s: Longest wait.
         """
         ends_s = time.monotonic() + within_s
         while standing := self._not_walking(version):
@@ -162,7 +160,7 @@ class Fleet:
             time.sleep(0.5)
 
     def walking(self) -> list[DemoRobot]:
-        """Return the robots that walk now with the version that their store names."""
+        """Return the robots that now walk with the version that their store names."""
         robots = [*self.robots.values()]
         with ThreadPoolExecutor(len(robots)) as threads:
             walk = [*threads.map(lambda robot: robot.walks, robots)]
@@ -178,7 +176,6 @@ class Fleet:
         accepted: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `model_tools` with these arguments."""
         command = [sys.executable, "-m", "model_tools", *map(str, words)]
         shown = " ".join(["model_tools", *map(str, words)])
         try:
@@ -200,20 +197,20 @@ class Fleet:
         return done
 
     def ask(self, *words: object, accepted: Sequence[int] = (0, 1, 4)) -> Any:
-        """Run `model_tools` with these arguments and `--json`; return what it says."""
+        """Run `model_tools` with these arguments and `--json`; return its result."""
         return json.loads(self.run(*words, "--json", accepted=accepted).stdout)
 
     def roll_out(
         self, version: str, digest: str, trial: Path, waves: Sequence[str], *, wait_s: float
     ) -> LoggedProcess:
-        """Begin to bring robots a version with Ansible, wave after wave.
+        """Start to bring a version to the robots with Ansible, wave after wave.
 
         Args:
-            version: Which.
+            version: The version.
             digest: Its address in the registry.
             trial: The `trial.yaml` of each robot.
-            waves: Groups of the inventory, in their order.
-            wait_s: How long a wave may take to be healthy.
+            waves: Groups of the inventory, in order.
+            wait_s: Time for a wave to become healthy.
         """
         number = len([*self.folder.glob("rollout_*.log")]) + 1
         words = [
@@ -229,7 +226,7 @@ class Fleet:
         return LoggedProcess(words, log, environment=self._ansible)
 
     def take_back(self, version: str) -> int:
-        """Let all robots that can be reached go back from a version; return the exit status."""
+        """Roll all reachable robots back from a version; return the exit status."""
         words = [
             *("ansible-playbook", str(DEPLOY / "ansible/release.yml")),
             *("-i", str(self.folder / "robots.yml"), "-f", str(len(self.robots))),
@@ -245,7 +242,6 @@ class Fleet:
 
     @property
     def _ansible(self) -> dict[str, str]:
-        """Environment of Ansible."""
         return {
             MARK: self._mark,
             "ANSIBLE_HOME": str((self.folder / "ansible").resolve()),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Registry killed, network cut, power cut at random moments of roll-outs, and what is left then."""
+"""Registry killed, network cut, power cut at random times of roll-outs, and their aftermath."""
 
 import random
 import threading
@@ -18,10 +18,10 @@ from robot_sim.errors import SimError
 KINDS = ("registry", "network", "power")
 _PER_ROLLOUT = 4
 _FIRST_S, _LAST_S = 2.0, 60.0
-"""Moments of interruptions, from the begin of a roll-out."""
+"""Times of interruptions, from the start of a roll-out."""
 _LONGEST_OUTAGE_S = 5.0
 _SOME_LEFT = 3
-"""Exit status of `rollout`: some robots could not be reached, and go back once they can."""
+"""Exit status of `rollout`: some robots were unreachable, and roll back later."""
 _ENDED_WITHIN_S = 600.0
 _HEALTHY_WITHIN_S = 45.0
 _RECOVERED_WITHIN_S = 240.0
@@ -29,15 +29,15 @@ _RECOVERED_WITHIN_S = 240.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """One of them.
+    """An interruption.
 
     Attributes:
         kind: registry, network or power.
-        robot: Whose network or power; empty for the registry.
-        rollout: Version that was on its way.
-        after_s: Since the roll-out began.
-        outage_s: Until it was over.
-        killed: Processes of the robot that ended, of a power cut.
+        robot: Robot without network or power; empty for the registry.
+        rollout: Version being rolled out.
+        after_s: Time since the roll-out began.
+        outage_s: Duration.
+        killed: Number of the robot's processes that ended, for a power cut.
     """
 
     kind: str
@@ -50,13 +50,13 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """What came of one roll-out with interruptions.
+    """Result of a roll-out with interruptions.
 
     Attributes:
-        rollout: Version that was on its way.
-        status: Exit status of `rollout`: 0 done, 1 taken back, 3 not all could be taken back.
-        versions: What each robot runs in the end, by its name.
-        on_known_version: Robots whose installed versions are all whole and known.
+        rollout: Version being rolled out.
+        status: Exit status of `rollout`: 0 done, 1 rolled back, 3 not all could be rolled back.
+        versions: Version that each robot finally runs, by its name.
+        on_known_version: Robots whose installed versions are all complete and known.
         walking: Robots that walk with the version that their store names.
     """
 
@@ -68,10 +68,10 @@ class Aftermath:
 
 
 class Interrupter:
-    """Interrupts roll-outs. The same seed interrupts the same things after the same times."""
+    """Interrupts roll-outs. The same seed repeats the same interruptions after the same times."""
 
     def __init__(self, fleet: Fleet, releases: ReleaseManager, seed: int) -> None:
-        """Take a fleet whose robots walk."""
+        """Use a fleet whose robots walk."""
         self._fleet, self._releases = fleet, releases
         self._random = random.Random(seed)
         self._kinds = list[str]()
@@ -80,10 +80,10 @@ class Interrupter:
         self.aftermaths = list[Aftermath]()
 
     def run(self, count: int, make: Callable[[int], ReleaseCandidate]) -> None:
-        """Interrupt roll-outs until there were that many interruptions.
+        """Interrupt roll-outs until this number of interruptions is reached.
 
         Args:
-            count: How many.
+            count: Number of interruptions.
             make: Returns a good candidate by its number, from 0.
         """
         while len(self.interruptions) < count:
@@ -120,14 +120,14 @@ class Interrupter:
         self._look(candidate, status)
 
     def _one(self, rollout: str, after_s: float) -> None:
-        """Interrupt something, which repairs itself a little later."""
+        """Cause an interruption, which is repaired a little later."""
         if not self._kinds:
             self._kinds = [*KINDS]
             self._random.shuffle(self._kinds)
         kind, outage_s = self._kinds.pop(), self._random.uniform(1.0, _LONGEST_OUTAGE_S)
         robot = self._random.choice([*self._fleet.robots.values()])
         name = "" if kind == "registry" else robot.name
-        if name in self._repairs:  # what is broken is not broken again
+        if name in self._repairs:  # a broken part is not broken again
             self._repairs[name].join()
         killed, repair = self._break(kind, robot)
         self._fleet.timeline.add(kind, "", name)
@@ -152,7 +152,7 @@ class Interrupter:
         self._repairs[name] = thread
 
     def _break(self, kind: str, robot: DemoRobot) -> tuple[int, Callable[[], None]]:
-        """Break something; return how many processes ended, and what repairs it."""
+        """Break a part; return how many processes ended, and a function that repairs it."""
         if kind == "registry":
             self._fleet.registry.kill()
             return 1, self._fleet.registry.start
@@ -188,7 +188,7 @@ class Interrupter:
         )
 
     def _is_known(self, robot: DemoRobot) -> bool:
-        """Whether a robot runs the version that its store names, and all in its store is whole."""
+        """Return whether a robot runs its store's version, and the store is complete."""
         words = ("verify", BUNDLE, "--root", robot.models)
         whole = self._fleet.run(*words, accepted=(0, 1, 4), environment=robot.environment)
         is_wanted = robot.view.version == robot.wanted_version

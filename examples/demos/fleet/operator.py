@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator of one simulated robot of a fleet: sees, too, whether the robot walks."""
+"""The operator of one simulated robot of a fleet; also observes whether the robot walks."""
 
 import math
 import time
@@ -24,11 +24,11 @@ _NEWEST = QoSProfile(depth=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stroll:
-    """What a robot did in some simulated time.
+    """Motion of a robot during some simulated time.
 
     Attributes:
         duration_s: Of simulated time.
-        distance_m: From its first to its last place, on the floor.
+        distance_m: From its first to its last position, on the floor.
         lowest_m: Lowest height of its body.
     """
 
@@ -41,11 +41,11 @@ class FleetOperator(Operator):
     """A client of the policy node in a namespace. Use it in a `with` block.
 
     Attributes:
-        received_s: When the newest status came, on the steady clock; 0 before the first one.
+        received_s: Receipt of the newest status, on the steady clock; 0 before the first one.
     """
 
     def __init__(self, namespace: str, **more: Any) -> None:
-        """Join the ROS 2 domain of the environment; more arguments as those of `Operator`."""
+        """Join the ROS 2 domain of the environment; further arguments as for `Operator`."""
         self.received_s = 0.0
         super().__init__(policy_node=f"/{namespace}/joint_policy_node", **more)
         self._upright = self.node.create_client(Trigger, f"/{namespace}/sim_node/set_upright")
@@ -56,11 +56,11 @@ class FleetOperator(Operator):
         self.wait_until(lambda: self.received_s > since_s, "a status", timeout_s)
 
     def set_upright(self) -> None:
-        """Put the robot down where it is, as people do with one that has fallen."""
+        """Set the robot upright in place, as people do with a fallen one."""
         self.call(self._upright, "set_upright")
 
     def wait_for_shadow(self, ticks: int, timeout_s: float) -> None:
-        """Wait until the shadow was compared in so many ticks."""
+        """Wait until the shadow was compared in this many ticks."""
         self.wait_until(
             lambda: any(one.compared >= ticks for one in self.status.shadow),
             f"a shadow that was compared in {ticks} ticks",
@@ -68,7 +68,7 @@ class FleetOperator(Operator):
         )
 
     def observe(self, duration_s: float, timeout_s: float) -> Stroll:
-        """Return what the robot does for some simulated time."""
+        """Return the robot's motion during some simulated time."""
         seen = self._watch(duration_s, f"{duration_s:g} s of simulated time", timeout_s)
         places = [message.pose.pose.position for message in seen]
         first, last = places[0], places[-1]
@@ -79,13 +79,13 @@ class FleetOperator(Operator):
         )
 
     def tilt_rad(self) -> float:
-        """Return the angle between the body's z axis and the vertical, now."""
+        """Return the current angle between the body's z axis and the vertical."""
         (seen, *_) = self._watch(0.0, "odom of the simulator", self.answer_timeout_s)
         q = seen.pose.pose.orientation
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
 
     def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
-        """Return the odometry of some simulated time, of one message at least."""
+        """Return the odometry of some simulated time, at least one message."""
         seen = list[Odometry]()
 
         def see(message: Odometry) -> None:
@@ -96,7 +96,7 @@ class FleetOperator(Operator):
         try:
             self.wait_until(lambda: bool(seen) and _between_s(seen) >= duration_s, what, timeout_s)
         finally:
-            # On the thread that spins: it may be about to wait for it.
+            # on the thread that spins, which may be about to wait for it
             self.node.executor.create_task(self.node.destroy_subscription, odometry)
         return seen
 

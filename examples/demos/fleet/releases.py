@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A candidate goes through the stages of a release, as far as its evidence lets it."""
+"""Takes a candidate through the stages of a release until its evidence stops it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,17 +18,18 @@ from examples.demos.runner import progress, wait_until
 _WALK_S = 4.0
 _SHADOW_TICKS = 200
 _ACCEPTED = ("observations.obs.joint_vel.scale", "joints.effort_limit")
-"""The contracts of the bad candidates differ in these keys, which stops them in simulation. Here a
-person takes that for intended, so that later stages show what they find."""
+"""Keys in which the contracts of the bad candidates differ, which would stop them in simulation.
+Here they are accepted as intended, so that later stages show their findings.
+"""
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {
     "simulation": {"walk_s": _WALK_S},
     "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
-"""Of the demo, beside the usual ones: a real release takes days, this one minutes."""
+"""Settings of the demo, beside the usual ones: a real release takes days, this one minutes."""
 _TORQUE_SHARE = 0.4
-"""Of the trials: the version in use has 0.28 with this payload, 0.21 without."""
+"""Gates of the trials: the version in use has 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
 _BY = "demo"
@@ -36,14 +37,14 @@ _BY = "demo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseResult:
-    """Where a release has ended.
+    """Outcome of a release.
 
     Attributes:
-        candidate: What was to be released.
+        candidate: The released candidate.
         digest: Its address in the registry.
-        stage: In which it ended: production, if nothing stopped it.
+        stage: Stage in which it ended: production, if nothing stopped it.
         reason: Why it was stopped there; empty if it was not.
-        evidence: What the release file has about each stage.
+        evidence: Content of the release file about each stage.
     """
 
     candidate: ReleaseCandidate
@@ -54,10 +55,10 @@ class ReleaseResult:
 
 
 class ReleaseManager:
-    """Brings candidates through the stages, one after another."""
+    """Takes candidates through the stages, one after another."""
 
     def __init__(self, fleet: Fleet) -> None:
-        """Take the fleet; all its robots walk."""
+        """Use the fleet; all its robots walk."""
         self._fleet = fleet
         self._folder = fleet.folder / "releases"
         self._folder.mkdir()
@@ -78,7 +79,7 @@ class ReleaseManager:
         return file
 
     def release(self, candidate: ReleaseCandidate, baseline: ReleaseCandidate) -> ReleaseResult:
-        """Release a candidate; return how far it came."""
+        """Release a candidate; return its outcome."""
         fleet, file = self._fleet, self._folder / f"{candidate.version}.release.yaml"
         digest = fleet.publish(candidate)
         words = ("release", "new", candidate.folder, "--baseline", baseline.folder)
@@ -131,7 +132,7 @@ class ReleaseManager:
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Let it run beside the version in use on one robot, and replay what was recorded."""
+        """Run it beside the version in use on one robot, and replay the recording."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
         recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")
@@ -158,7 +159,7 @@ class ReleaseManager:
             robot.restart_policy("")
 
     def _canary(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Bring it to the canary, on trial; the robot's own record of the trial is evidence."""
+        """Put it on trial on the canary; the robot's own record of the trial is evidence."""
         self._rolled_out(candidate, digest, CANARY)
         robot = self._fleet.canary
         report = self._folder / f"{candidate.version}.trial.json"

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot of the fleet: simulated world, policy node and metrics as processes, and who drives it.
+"""A robot of the fleet: simulated world, policy node and metrics as processes, and their driver.
 
-The driver wants one thing: that the robot walks with the version that its store names. It looks a
-few times a second: after a fault it resets; in DAMP it lets the robot stand up, or sets it upright
-if it has fallen; in READY it lets the policy run; and where the store names another version it lets
-the robot lie down and load it.
+The driver has one goal: the robot walks with the version that its store names. It checks a few
+times a second. After a fault it resets; in DAMP it makes the robot stand up, or sets it upright if
+it has fallen; in READY it runs the policy; if the store names a new version, it makes the robot lie
+down and loads it.
 """
 
 import os
@@ -32,35 +32,35 @@ from robot_sim.errors import SimError
 from robot_sim.world import UPRIGHT_TILT_RAD
 
 MARK = "POLICY_INFERENCE_DEMO_FLEET"
-"""Environment variable by which all processes of a robot are found, and of the demo."""
+"""Environment variables that identify all processes of a robot, and of the demo."""
 KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 WALKING_MPS = 0.8
 STANDING_M = 0.2
 _LOOKED_EVERY_S = 0.3
 _SILENT_S = 3.0
 _FED_WITHIN_S = 180.0
-"""For a node that starts: on a machine that does much else, more than a minute."""
+"""Time for a node to start: on a busy machine, more than a minute."""
 _ANSWER_TIMEOUT_S = 30.0
 _RESTARTED_WITHIN_S = 240.0
 _SIMULATION_WAITS_S = 30.0
-"""For a command: longer than any pause of a machine that does much else."""
+"""Time for a command: longer than any pause of a busy machine."""
 _POLICY = "joint_policy_node"
 _NICENESS = 5
-"""Of the simulation, so that installers come first: time stands still meanwhile."""
-# One at a time: message types import their parts when they are first used, and Python may find a
-# deadlock where two threads import the same packages.
+"""Niceness of the simulation, so that installers come first: time stands still meanwhile."""
+# One at a time: message types import their parts on first use, and Python may find a deadlock if
+# two threads import the same packages.
 _JOINING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotView:
-    """What a robot shows of itself at one moment.
+    """State of a robot at one moment, as seen from outside.
 
     Attributes:
-        version: Of the policy that it runs; empty without power or status.
-        mode: Of its policy node; empty likewise.
+        version: Version of the policy that it runs; empty without power or status.
+        mode: Mode of its policy node; empty likewise.
         stage: shadow, canary, production; empty likewise.
-        reason: Of its mode, in words.
+        reason: Reason of its mode, in words.
     """
 
     version: str = ""
@@ -70,14 +70,14 @@ class RobotView:
 
 
 class DemoRobot:
-    """One simulated Lite3 with a store, processes and a network of its own.
+    """A simulated Lite3 with its own store, processes and network.
 
     Attributes:
         name: `lite3_1` for example.
         models: Root of its installed bundles.
-        payload_kg: That it carries.
+        payload_kg: Its payload.
         to_registry, to_metrics: Its network, for its installer and for Prometheus.
-        falls: How often it was set upright after a fall.
+        falls: Number of times it was set upright after a fall.
     """
 
     def __init__(
@@ -92,22 +92,22 @@ class DemoRobot:
         payload_kg: float,
         speed: float,
     ) -> None:
-        """Make it; it has no power yet.
+        """Make it, without power.
 
         Args:
             name: Of the robot.
-            folder: For all that it has.
+            folder: For all its files.
             bundle: Name of the bundle that it runs.
-            mark: What all processes of this run of the demo have in their environment.
-            public_key: Whose signatures it trusts.
-            registry_port: Where the registry listens.
-            payload_kg: Carried by it.
-            speed: Simulated seconds per second, at most.
+            mark: Environment mark of all processes of this run of the demo.
+            public_key: Key that it trusts.
+            registry_port: Port of the registry.
+            payload_kg: Its payload.
+            speed: Maximum simulated seconds per second.
         """
         self.name, self.payload_kg = name, payload_kg
         self.folder, self.models = folder, folder / "models"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._link = folder / "link"  # there while it can be reached
+        self._link = folder / "link"  # exists while it is reachable
         self._bundle, self._speed, self._public_key = bundle, speed, public_key
         self.mark = f"{mark}.{name}"
         self.to_registry = Network(registry_port)
@@ -123,7 +123,7 @@ class DemoRobot:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of its processes, and of those that install something on it."""
+        """Environment variables of its processes, and of those that install on it."""
         return {
             MARK: self.mark,
             ROOT_VARIABLE: str(self.models.resolve()),
@@ -144,7 +144,7 @@ class DemoRobot:
 
     @property
     def view(self) -> RobotView:
-        """What it shows now."""
+        """Its current state, as seen from outside."""
         operator = self._operator
         if operator is None or time.monotonic() - operator.received_s > _SILENT_S:
             return RobotView()
@@ -163,7 +163,7 @@ class DemoRobot:
         """Start its processes and its driver."""
         self._starts += 1
         self._link.touch()
-        # Of its own for each start: the names of processes that were killed live on for a while.
+        # a new one for each start: the node names of killed processes remain known for a while
         self._space = f"{self.name}/start_{self._starts}"
         self._start(
             "sim_node",
@@ -183,7 +183,7 @@ class DemoRobot:
         self._driver.start()
 
     def restart_policy(self, shadow: str) -> None:
-        """Let the robot lie down, and start its policy node again.
+        """Make the robot lie down, and restart its policy node.
 
         Args:
             shadow: Bundle that runs beside the policy; none if empty.
@@ -219,39 +219,38 @@ class DemoRobot:
         )
 
     def cut_network(self) -> None:
-        """Let nothing reach it, and let it reach nothing."""
+        """Block all its connections."""
         self._link.unlink(missing_ok=True)
         self.to_registry.cut()
         self.to_metrics.cut()
 
     def restore_network(self) -> None:
-        """Let it be reached again."""
+        """Allow its connections again."""
         self.to_registry.restore()
         self.to_metrics.restore()
         self._link.touch()
 
     @property
     def reaching_it(self) -> list[str]:
-        """Words that begin each command on it: they fail while it cannot be reached."""
+        """Prefix of each command on it, which fails while it is unreachable."""
         script = 'test -e "$0" || { echo "$0: cannot be reached" >&2; exit 255; }; exec "$@"'
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         return ["sh", "-c", script, str(self._link.resolve()), "env", *variables]
 
     def power_cut(self) -> int:
-        """Kill all of its processes at once, installers too; return how many there were."""
+        """Kill all of its processes at once, installers too; return their number."""
         self._link.unlink(missing_ok=True)
         count = kill_marked(self.mark)
         self._leave()
         return count
 
     def close(self) -> None:
-        """End all that it has."""
         self._leave()
         self.to_registry.close()
         self.to_metrics.close()
 
     def ask(self, act: Callable[[FleetOperator], Any], timeout_s: float) -> Any:
-        """Let its driver do something; return what that returns."""
+        """Have its driver call a function; return the result."""
         answer: Future[Any] = Future()
         self._asked.put((act, answer))
         try:
@@ -260,7 +259,7 @@ class DemoRobot:
             raise OperatorError(f"{self.name}: no answer within {timeout_s:g} s") from None
 
     def observe(self, duration_s: float = 1.5) -> Stroll | None:
-        """Return what it does now, None where no simulated time passes."""
+        """Return its current motion; None while simulated time stands still."""
         try:
             stroll: Stroll = self.ask(lambda operator: operator.observe(duration_s, 30.0), 60.0)
         except OperatorError:
@@ -269,7 +268,7 @@ class DemoRobot:
 
     @property
     def walks(self) -> bool:
-        """Whether it walks, with the version that its store names."""
+        """Return whether it walks with the version that its store names."""
         view = self.view
         if view.mode != "RUN" or view.version != self.wanted_version:
             return False
@@ -285,7 +284,7 @@ class DemoRobot:
             self._driver.join()
             self._driver = None
         while self._running:
-            _, process = self._running.popitem()  # the last first: the robot must hear of the end
+            _, process = self._running.popitem()  # last first: it shuts the robot down
             process.stop()
 
     def _drive(self, space: str, off: threading.Event) -> None:
@@ -301,7 +300,7 @@ class DemoRobot:
                 self._operator = operator
             while not off.wait(_LOOKED_EVERY_S):
                 self._answer(operator)
-                with suppress(OperatorError):  # refused, or late: it looks again
+                with suppress(OperatorError):  # refused, or late: the next check tries again
                     self._operator = operator if operator.received_s else None
                     if self._operator is not None:
                         self._look(operator)
@@ -326,13 +325,13 @@ class DemoRobot:
                 answer.set_exception(OperatorError(f"{self.name}: without power"))
 
     def _look(self, operator: FleetOperator) -> None:
-        """Do the next thing that lets it walk with the version that its store names."""
+        """Take the next step towards walking with the version that its store names."""
         status, mode, wanted = operator.status, operator.mode, self.wanted_version
         if status.latched:
             operator.let_go()
             operator.demand("reset")
         elif wanted and status.bundle_version != wanted:
-            if mode != "DAMP":  # while it stands, a version with other limits is refused
+            if mode != "DAMP":  # while it stands, a version with different limits is refused
                 _lie_down(operator)
             operator.load(self._bundle)
         elif mode == "DAMP" and operator.tilt_rad() > UPRIGHT_TILT_RAD:
@@ -358,7 +357,7 @@ def kill_marked(mark: str) -> int:
     """Kill all processes whose environment has this mark, or begins with it and a dot.
 
     Returns:
-        How many there were; those that they started meanwhile are killed, too.
+        Their number, including processes that they started meanwhile.
     """
     killed = set[int]()
     while found := set(_marked(mark)) - killed:

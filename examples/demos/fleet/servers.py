@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a fleet has beside its robots: a registry, Prometheus, and a network that can be cut."""
+"""Servers of a fleet: a registry, Prometheus, and a network that can be cut."""
 
 import json
 import shutil
@@ -24,15 +24,15 @@ PACKAGES = {
     "ansible-playbook": "ansible-core",
     "openssl": "openssl",
 }
-"""Debian package by program."""
+"""Debian package of each program."""
 _OF_THE_COMPUTER = ("PolicySlow", "DeviceHot")
-"""Alerts on figures of the simulation's computer, on which all robots run."""
+"""Alerts on the simulation's computer, on which all robots run."""
 _READY_WITHIN_S = 60.0
 _CHUNK_BYTES = 1 << 16
 
 
 def require_programs() -> None:
-    """Raise SimError, with the packages to install, where a program is missing."""
+    """Raise SimError, with the packages to install, if a program is missing."""
     missing = [name for name in PACKAGES if shutil.which(name) is None]
     if missing:
         packages = " ".join(PACKAGES[name] for name in missing)
@@ -43,23 +43,22 @@ def require_programs() -> None:
 
 
 class Server:
-    """A server program on a port of its own, which may be killed and started again."""
+    """A server program on its own port, which can be killed and restarted."""
 
     def __init__(self, words: list[str], port: int, log: Path, mark: Mapping[str, str]) -> None:
         """Start it, and wait until it listens.
 
         Args:
             words: Command and arguments.
-            port: Where it will listen.
-            log: For all that it prints.
-            mark: Environment variables by which its processes are found.
+            port: Its port.
+            log: File for its output.
+            mark: Environment variables that identify its processes.
         """
         self.port, self.log = port, log
         self._words, self._mark = words, mark
         self.start()
 
     def start(self) -> None:
-        """Start it; it has ended."""
         self._process = LoggedProcess(self._words, self.log, environment=self._mark)
         what = f"{self._words[0]} to listen at port {self.port} (see {self.log})"
         wait_until(self._listens, what, _READY_WITHIN_S)
@@ -77,7 +76,6 @@ class Server:
         self._process.end()
 
     def __enter__(self) -> "Server":
-        """Return itself."""
         return self
 
     def __exit__(
@@ -86,17 +84,16 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it."""
         self._process.stop()
 
 
 def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server:
-    """Start the OCI registry of Debian's `docker-registry`; bundles are kept in the folder.
+    """Start the OCI registry of Debian's `docker-registry`; the folder keeps the bundles.
 
     Args:
         folder: For its configuration and data.
-        mark: Environment variables by which its processes are found.
-        more: Of its configuration: `auth`, or `tls` of `http`.
+        mark: Environment variables that identify its processes.
+        more: Further configuration: `auth`, or `tls` of `http`.
     """
     port = free_port()
     config = folder / "registry.yml"
@@ -114,13 +111,13 @@ def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server
 def start_prometheus(
     folder: Path, deploy: Path, ports: Mapping[str, int], mark: Mapping[str, str]
 ) -> Server:
-    """Start Prometheus with the configuration and the alert rules that ship.
+    """Start Prometheus with the suite's configuration and alert rules.
 
     Args:
         folder: For its configuration and data.
         deploy: The suite's `deploy/prometheus`.
-        ports: At which the metrics of each robot are read, by its name.
-        mark: Environment variables by which its processes are found.
+        ports: Ports of the robots' metrics, by name.
+        mark: Environment variables that identify its processes.
     """
     rules = yaml.safe_load((deploy / "policy_inference.rules.yml").read_text("utf-8"))
     for group in rules["groups"]:
@@ -145,17 +142,17 @@ def start_prometheus(
 
 
 class Network:
-    """The way to a port of this machine, over one of its own; while it is cut nothing passes.
+    """A relay to a port of this machine, which passes nothing while it is cut.
 
     Attributes:
-        port: At which it listens.
+        port: Its port.
     """
 
     def __init__(self, target: int) -> None:
-        """Begin to relay.
+        """Start to relay.
 
         Args:
-            target: Port to which it leads.
+            target: Destination port.
         """
         self._target, self._is_cut = target, False
         self._open, self._lock = set[socket.socket](), threading.Lock()
@@ -164,7 +161,7 @@ class Network:
         threading.Thread(target=self._listen, name="network", daemon=True).start()
 
     def cut(self) -> None:
-        """Break all connections, and let none come about."""
+        """Break all connections, and block new ones."""
         with self._lock:
             self._is_cut = True
             for one in self._open:
@@ -172,11 +169,10 @@ class Network:
                     one.shutdown(socket.SHUT_RDWR)
 
     def restore(self) -> None:
-        """Let connections come about again."""
+        """Allow connections again."""
         self._is_cut = False
 
     def close(self) -> None:
-        """End for good."""
         self.cut()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What each robot of the fleet ran over time: recorded a few times a second, and drawn."""
+"""Version and mode of each robot over time: sampled a few times a second, and drawn."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _COLOURS = (
     "#c9793f",
     "#4c6faf",
 )
-"""Of versions, in the order in which they are made."""
+"""Colours of versions, in the order in which they are made."""
 _NO_POWER = "#ffffff"
 _SHADOW_HATCH, _CANARY_HATCH = "....", "////"
 _MARKERS = {
@@ -42,22 +42,22 @@ _MARKERS = {
     "power": ("*", "power cut"),
 }
 _FLEET = "fleet"
-"""The row of what concerns all robots."""
+"""The row of events that concern all robots."""
 _WIDTH_IN = 13.0
 _TEXT_POINTS = 7.0
 _LANES = 6
-"""How many lines of text that row has."""
+"""Number of text lines in that row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
-    """Something that happened.
+    """An event.
 
     Attributes:
-        at_s: Since the demo began.
+        at_s: Time since the demo began.
         kind: `stage`, `stopped`, or the kind of an interruption.
-        robot: To which robot; empty for the fleet.
-        text: In words.
+        robot: Affected robot; empty for the fleet.
+        text: Description.
     """
 
     at_s: float
@@ -68,11 +68,11 @@ class TimelineEvent:
 
 @dataclass(slots=True)
 class Timeline:
-    """Samples what robots show, on a thread of its own, and keeps what happens.
+    """Samples the state of the robots on a thread of its own, and stores events.
 
     Attributes:
-        events: What happened.
-        spans: By robot what it showed, and from when on, in s.
+        events: The events.
+        spans: States of each robot, and their start times, s.
     """
 
     robots: Sequence[DemoRobot]
@@ -88,24 +88,22 @@ class Timeline:
         return time.monotonic() - self._began_s
 
     def start(self) -> None:
-        """Begin to sample."""
         self._thread = threading.Thread(target=self._sample, name="timeline", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Sample no more."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
 
     def add(self, kind: str, text: str, robot: str = "") -> None:
-        """Keep something that happens now."""
+        """Store an event that happens now."""
         self.events.append(
             TimelineEvent(at_s=round(self.now_s, 2), kind=kind, robot=robot, text=text)
         )
 
     def document(self) -> dict[str, Any]:
-        """Return all of it for JSON."""
+        """Return everything for JSON."""
         return {
             "events": [asdict(event) for event in self.events],
             "robots": {
@@ -130,8 +128,8 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
     """Write the image.
 
     Args:
-        timeline: What was recorded.
-        titles: What each version is, in the order of their colours.
+        timeline: The recorded timeline.
+        titles: Title of each version, in the order of their colours.
         path: File to write.
     """
     colours = {version: _COLOURS[number % len(_COLOURS)] for number, version in enumerate(titles)}
@@ -147,7 +145,7 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
         axes.set_ylim(len(rows) - 0.3, -0.9)
         axes.set_xlim(0.0, end_s)
         axes.set_xlabel("time [s]")
-        axes.set_title("what each robot runs")
+        axes.set_title("version on each robot")
         axes.grid(visible=False)
         used = [event.kind for event in timeline.events]
         _write_legend(figure, titles, colours, [kind for kind in _MARKERS if kind in used])
@@ -164,7 +162,7 @@ def _draw_robot(
     ends = [at_s for at_s, _ in spans[1:]] + [end_s]
     for (begin_s, view), until_s in zip(spans, ends, strict=True):
         hatch = {"shadow": _SHADOW_HATCH, "canary": _CANARY_HATCH}.get(view.stage)
-        # One that does not run its policy at this moment is drawn lower.
+        # a robot that does not run its policy is drawn narrower
         height = 0.62 if view.mode == "RUN" else 0.3
         axes.barh(
             row,
@@ -181,7 +179,7 @@ def _draw_robot(
 def _draw_events(
     axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent], end_s: float
 ) -> None:
-    # Points on the paper per second; a little fewer than there are, as names of robots take some.
+    # points on the paper per second, less some space for the robots' names
     points_per_s = 0.85 * 72.0 * _WIDTH_IN / max(end_s, 1.0)
     lanes_end_s = [0.0] * _LANES
     for event in events:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The arms, a row each: LeRobot's class, joints, servos; and what the driver can be set to."""
+"""Table of arms (LeRobot's class, joints, servos), and the settings of the driver."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,26 +11,26 @@ import numpy as np
 from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSettings
 
 GRIPPER: Final = "gripper"
-"""The joint that LeRobot counts 0 (low end of its range) to 100; all others count in degrees."""
+"""The joint that LeRobot counts from 0 (low end of its range) to 100; all others are in degrees."""
 OVERLOAD: Final = 5
 """Bit of a status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
-"""What servos do after control was given back."""
+"""State of the servos after control was given back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servo:
-    """What a family of servos calls its registers, as LeRobot's tables name them.
+    """Register names of a family of servos, as in LeRobot's tables.
 
     Attributes:
         gains: P, I and D of the position loop.
-        load: Share of its largest torque, 0.1 %; empty where no model of the family has it.
+        load: Share of its largest torque, 0.1 %; empty if no model of the family has it.
         temperature, voltage: Degrees Celsius; 0.1 V.
-        status: Bits of what is wrong.
-        torque: 1 where it holds its position, 0 where it is limp.
-        faults: What each bit of the status means.
-        all_limp: The instruction to all servos of a bus to go limp, which none answers.
-        number_at: Place of a servo's number in what it answers.
+        status: Error bits.
+        torque: 1 while it holds its position, 0 while it is limp.
+        faults: Meaning of each bit of the status.
+        all_limp: The broadcast instruction to go limp, which no servo answers.
+        number_at: Index of a servo's number in its answers.
     """
 
     gains: tuple[str, str, str]
@@ -51,11 +51,11 @@ class Arm:
     Attributes:
         title: For people.
         robot_type: LeRobot's `--robot.type` of a single one.
-        module: Where LeRobot registers that type.
+        module: Module in which LeRobot registers that type.
         range_rad: Lowest and highest position by joint, in the order of the servos' numbers.
         stall_nm, fastest_rad_s: Of each servo.
         servo: Family of all servos.
-        sides: Prefixes of the joints: of one arm none.
+        sides: Prefixes of the joints; none for a single arm.
     """
 
     title: str
@@ -69,12 +69,12 @@ class Arm:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """All joints, the left arm's first."""
+        """All joints; those of the left arm come first."""
         return tuple(f"{side}{joint}" for side in self.sides for joint in self.range_rad)
 
 
 FEETECH: Final = Servo(
-    # Feetech, memory table of the magnetic-encoder STS servos; LeRobot 0.4.4 has the same names.
+    # Feetech, memory table of the magnetic-encoder STS servos; LeRobot 0.4.4 uses the same names.
     gains=("P_Coefficient", "I_Coefficient", "D_Coefficient"),
     load="Present_Load",
     temperature="Present_Temperature",
@@ -86,8 +86,8 @@ FEETECH: Final = Servo(
     number_at=2,
 )
 DYNAMIXEL: Final = Servo(
-    # ROBOTIS e-Manual, XL430-W250 and XL330-M288. Address 126 is a load in the first, a current in
-    # the second.
+    # ROBOTIS e-Manual, XL430-W250 and XL330-M288. Address 126 is a load in the former, a current in
+    # the latter.
     gains=("Position_P_Gain", "Position_I_Gain", "Position_D_Gain"),
     load="",
     temperature="Present_Temperature",
@@ -108,7 +108,7 @@ _SO101: Final = Arm(
     title="SO-101",
     robot_type="so101_follower",
     module="lerobot.robots.so_follower",
-    # TheRobotStudio, MJCF so101_new_calib, whose zero is the middle of the range, as LeRobot's is.
+    # TheRobotStudio, MJCF so101_new_calib; its zero is the middle of the range, like LeRobot's.
     range_rad={
         "shoulder_pan": (-1.919862, 1.919862),
         "shoulder_lift": (-1.745329, 1.745329),
@@ -129,7 +129,7 @@ _SINGLE: Final = {
         title="Koch",
         robot_type="koch_follower",
         module="lerobot.robots.koch_follower",
-        # No drawing states its ranges: those within which its brackets let it turn.
+        # No drawing gives its ranges: these are the ones that its brackets allow.
         range_rad={
             "shoulder_pan": (-3.15, 3.15),
             "shoulder_lift": (-1.92, 1.92),
@@ -156,20 +156,20 @@ ARMS: Final[Mapping[str, Arm]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSettings(DriverSettings):
-    """Settings beside those of every driver; the node's parameters of these names.
+    """Settings in addition to those of every driver; the node's parameters of these names.
 
     Attributes:
         robot: One of ARMS.
         port, right_port: Serial port of the servo bus, or of the left arm's; of the right arm's.
-        calibration_id: LeRobot's `--robot.id`: its calibration file is ID.json, of two arms
+        calibration_id: LeRobot's `--robot.id`: its calibration file is ID.json, for two arms
             ID_left.json and ID_right.json.
-        calibration_dir: Folder of the calibration files; empty: where LeRobot keeps them.
+        calibration_dir: Folder of the calibration files; empty: LeRobot's default.
         lerobot_python: Python of LeRobot's environment; empty: that of the node.
         way_out: HOLD or TORQUE_OFF.
-        max_relative_target_rad: How far a goal may be from where a joint is; further ones are
-            clipped.
-        leader: Whether a hand moves it: joints without stiffness and damping are limp then.
-        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1: as LeRobot sets them.
+        max_relative_target_rad: Largest distance of a goal from the joint's position; goals further
+            away are clipped.
+        leader: Whether a hand moves it: joints without stiffness and damping are then limp.
+        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1: LeRobot's.
     """
 
     robot: str = "so101"
@@ -196,7 +196,6 @@ class ArmSettings(DriverSettings):
 
     @property
     def ports(self) -> tuple[str, ...]:
-        """Serial port of each side."""
         return (self.port, self.right_port)[: len(self.arm.sides)]
 
 
@@ -207,11 +206,11 @@ def drive_figures(arm: Arm) -> DriveFigures:
         joint_names=arm.joint_names,
         lowest_rad=low,
         highest_rad=high,
-        # Calibrations by hand end before a joint's stop, or beyond it where it gives way.
+        # Manual calibrations end before a joint's stop, or beyond it if the stop yields.
         position_margin_rad=0.2,
         fastest_rad_s=np.tile(arm.fastest_rad_s, sides),
         largest_torque_nm=np.tile(arm.stall_nm, sides),
-        # The servos have gains of their own; of a command's only whether there is any is used.
+        # The servos have their own gains; of a command's gains only zero or not zero matters.
         largest_stiffness=300.0,
         largest_damping=20.0,
         first_torque_nm=1.0,

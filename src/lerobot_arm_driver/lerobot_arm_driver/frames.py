@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What goes between the thread that owns the servo bus and the rest of the driver, as bytes."""
+"""Messages, as bytes, between the thread that owns the servo bus and the rest of the driver."""
 
 import struct
 from typing import Final, NamedTuple
@@ -13,31 +13,31 @@ from robot_driver.interfaces import DAMPING, F64, POSITION, STIFFNESS
 from robot_driver.reception import Source, StateBounds, StateReception
 
 PREPARE: Final = b"prepare"
-"""Configure the servos and let them hold where they are."""
+"""Configure the servos and make them hold their position."""
 GIVE_BACK: Final = b"give_back"
-"""Leave the servos as `ArmSettings.way_out` says."""
+"""Leave the servos as `ArmSettings.way_out` specifies."""
 _GOAL: Final = b"goal"
 LIMP: Final = np.inf
-"""Goal of a joint that shall be limp."""
+"""Goal of a joint that should be limp."""
 _HEAD: Final = struct.Struct("<I?")
 _ROWS: Final = 7
 TICKS: Final = 1 << 32
 
 
 class ArmState(NamedTuple):
-    """An arm, or two, at one time; arrays are [n], in the order of `Arm.joint_names`.
+    """State of an arm, or two, at one time; arrays are [n], in the order of `Arm.joint_names`.
 
     Attributes:
         tick: Of the steady clock of the process that reads the bus, ms, modulo 2**32.
-        configured: Whether the servos were configured since the bus was opened, and not let go; a
-            leader that shall be limp is let go.
+        configured: Whether the servos have been configured since the bus was opened, and not made
+            limp since; a limp leader counts as not configured.
         joint_pos: rad.
         joint_vel: From differences of positions, rad/s.
-        joint_effort: From the servos' own estimate of their load, N m; 0 where they have none.
+        joint_effort: From the servos' own estimate of their load, N m; 0 if they have none.
         temperature_c: Degrees Celsius; NaN before it was read.
         voltage_v: V; NaN before it was read.
-        status: Bits of what is wrong, as the servos report them.
-        holds: Whether a servo has torque; else it is limp.
+        status: Error bits, as the servos report them.
+        holds: Whether a servo has torque; if not, it is limp.
     """
 
     tick: int
@@ -57,7 +57,7 @@ def pack_state(state: ArmState) -> bytes:
 
 
 def read_state(data: bytes) -> ArmState:
-    """Return what `pack_state` was given."""
+    """Return the state passed to `pack_state`."""
     tick, configured = _HEAD.unpack_from(data)
     rows = np.frombuffer(data, "<f8", offset=_HEAD.size).reshape(_ROWS, -1)
     status, holds = rows[5].astype(np.int64), rows[6] != 0.0
@@ -67,8 +67,7 @@ def read_state(data: bytes) -> ArmState:
 def pack_goal(values: F64, *, leader: bool) -> bytes:
     """Return the goals of a command [n, 5].
 
-    A joint without stiffness shall hold where it is; that of a leader which has no damping either
-    shall be limp.
+    A joint without stiffness holds its position; that of a leader without damping as well is limp.
     """
     stiffness, damping = values[:, STIFFNESS], values[:, DAMPING]
     goal = np.where(stiffness > 0.0, values[:, POSITION], np.nan)
@@ -78,15 +77,15 @@ def pack_goal(values: F64, *, leader: bool) -> bytes:
 
 
 def read_goal(data: bytes) -> F64 | None:
-    """Return the goals [n], rad; None if it is another frame.
+    """Return the goals [n], rad; None if it is a frame of a different kind.
 
-    NaN is for joints that shall hold, LIMP for those that shall be limp.
+    NaN is for joints that hold, LIMP for limp ones.
     """
     return np.frombuffer(data, "<f8", offset=len(_GOAL)) if data.startswith(_GOAL) else None
 
 
 class ArmReception(StateReception[ArmState]):
-    """Believes each state that an arm can be in."""
+    """Accepts each plausible state of an arm."""
 
     def __init__(self, settings: ArmSettings) -> None:
         super().__init__(settings, ["implausible"])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How an arm is driven: what must be true before, how it is taken, held and given back."""
+"""Control of an arm: start checks, taking, holding and giving back."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ from robot_driver.interfaces import F64
 from robot_driver.robot import RobotInterface
 
 _PREPARATION_S = 5.0
-"""So long servos get until all of them hold; writing their settings takes some tenths."""
+"""Time for the servos until all of them hold; writing their settings takes some tenths."""
 
 
 class ServoArm(RobotInterface[ArmState]):
-    """An arm whose servos hold their positions by themselves; at rest it holds where it is."""
+    """An arm whose servos hold their positions on their own; at rest it holds its position."""
 
     host = "the arm"
     preparing, prepared = "has its servos configured", "had its servos configured"
@@ -57,7 +57,7 @@ class ServoArm(RobotInterface[ArmState]):
     def encode(self, values: F64) -> bytes:
         """Return the frame with the goals of the joints.
 
-        One without stiffness, as all are at rest, holds where it is when that begins.
+        A joint without stiffness, as all are at rest, holds the position that it has at that time.
         """
         return pack_goal(values, leader=self.settings.leader)
 
@@ -104,7 +104,7 @@ class ServoArm(RobotInterface[ArmState]):
         return None
 
     def take(self) -> list[bytes]:
-        """Return nothing: servos that hold obey any sender of goals."""
+        """Return no frames: servos that hold obey any sender of goals."""
         return []
 
     def give_back(self) -> list[bytes]:
@@ -112,9 +112,10 @@ class ServoArm(RobotInterface[ArmState]):
         return [GIVE_BACK]
 
     def _faults(self, state: ArmState) -> list[str]:
-        """Return which servos report that something is wrong: a sentence each, or nothing.
+        """Return which servos report an error, as sentences.
 
-        A gripper that presses on a thing is no fault: LeRobot lets its servo protect itself early.
+        A gripper that presses on an object is not a fault: LeRobot lets its servo protect itself
+        early.
         """
         faults = []
         for name, status in zip(self.figures.joint_names, state.status.tolist(), strict=True):

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servos of an arm through LeRobot's robot classes: the only place that imports LeRobot.
 
-LeRobot finds the calibration file, configures the servos (`Robot.configure`), and counts joints in
-its own units: degrees, and 0 to 100 for a gripper. Beside that, this reads what its observation
-leaves out: load, temperature, voltage, status and torque, one of them after each position.
+LeRobot finds the calibration file, configures the servos (`Robot.configure`), and measures joints
+in its own units: degrees, and 0 to 100 for a gripper. This module also reads values that LeRobot's
+observation lacks: load, temperature, voltage, status and torque, one of them after each position.
 """
 
 import sys
@@ -28,14 +28,14 @@ _SMOOTHED_S: Final = 0.05
 _TRIES: Final = 3
 _LATE_S: Final = 0.02
 _SUCCESS: Final = 0
-"""`COMM_SUCCESS` of the libraries of servos."""
+"""`COMM_SUCCESS` of the servo libraries."""
 _CHECKED: Final = ("homing_offset", "range_min", "range_max")
 _SHOWN: Final = 3
 T = TypeVar("T")
 
 
 class Servos:
-    """The servos of one arm or two; each method may wait for them."""
+    """The servos of one arm or two; each method may block on them."""
 
     def __init__(self, settings: ArmSettings) -> None:
         self._settings, self._arm = settings, settings.arm
@@ -51,18 +51,18 @@ class Servos:
         self._registers = [(what, name) for what, name in registers.items() if name]
         self._orders = cycle(permutations(self._arm.range_rad))
         self._answered: list[int] = []
-        """Numbers of the servos that answered since a question was sent, in their order."""
+        """Numbers of the servos that have answered the current request, in order."""
         self._configured = self._limp = False
         self._bounds = StateBounds(drive_figures(self._arm))
         self._position: F64 | None = None
-        """What was read last that can be true."""
+        """Latest plausible positions."""
         self._doubted: F64 | None = None
-        """What was read since then that cannot."""
+        """Implausible positions since then."""
         self._read_s, self._doubted_s, self._turn = 0.0, 0.0, 0
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
-        """Open each bus and find all servos, calibrated as the file of this arm says."""
+        """Open each bus and find all servos, calibrated as in this arm's file."""
         self._configured, self._limp = False, False
         self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
@@ -77,10 +77,11 @@ class Servos:
             self._read_register(what)
 
     def read(self) -> ArmState:
-        """Read positions, and one of the other registers.
+        """Read the positions, and one of the other registers.
 
-        While the servos hold, positions that they cannot have come to are no state: an encoder that
-        slipped, or answers to another question. Those that follow on them are none either.
+        While the servos hold, implausible positions are not a state: an encoder may have slipped,
+        or the answers belong to a different request. Positions that follow them are not accepted
+        either.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
@@ -111,20 +112,20 @@ class Servos:
         )
 
     def _problem(self, position: F64, now_s: float) -> str:
-        """Return why these positions [n], rad, cannot be true: a sentence, or nothing."""
+        """Return why these positions [n], rad, cannot be true, or an empty string."""
         if self._position is None or not self._configured or self._limp:
             return ""
         since_s = now_s - self._doubted_s
         if self._doubted is not None and not self._bounds.find_jump(
             self._doubted, position, since_s
         ):
-            # It follows on what cannot be true, and time alone makes that no truer.
+            # It follows an implausible position, and does not become plausible by time alone.
             return self._bounds.find_jump(self._position, position, 0.0)
         return self._bounds.find_jump(self._position, position, now_s - self._read_s)
 
     def prepare(self) -> None:
-        """Configure the servos as LeRobot does, with the gains of the settings; they hold then."""
-        # Torque comes back in `configure`.
+        """Configure the servos as LeRobot does, with the gains of the settings; then they hold."""
+        # `configure` switches torque on again
         self._aim_where_it_is()
         for robot in self._robots:
             _again(_lerobots, robot.configure)
@@ -134,10 +135,10 @@ class Servos:
         _again(self._read_register, "holds")
 
     def go(self, goal: F64) -> None:
-        """Send goals [n], rad; NaN: hold where it is since then; LIMP for all: let go.
+        """Send goals [n], rad; NaN: hold the current position; LIMP for all: go limp.
 
-        A goal is at most `max_relative_target_rad` from where the joint was measured. None is sent
-        while what is measured cannot be true: the servos hold the goals that they have.
+        Goals are clipped to `max_relative_target_rad` around the measured position. No goals are
+        sent while the measurement is implausible: the servos keep their previous goals.
         """
         if not self._configured or self._position is None:
             return
@@ -155,7 +156,7 @@ class Servos:
         self._send(np.clip(wanted, self._position - reach, self._position + reach))
 
     def _let_go(self, *, limp: bool) -> None:
-        """Take the torque of all servos away, or let them hold where they are."""
+        """Switch the torque of all servos off, or make them hold their position."""
         if limp is self._limp:
             return
         if not limp:
@@ -167,9 +168,9 @@ class Servos:
         self._limp = limp
 
     def _aim_where_it_is(self) -> None:
-        """Read the positions and make them the goals, whatever goals there were before.
+        """Read the positions and make them the goals, replacing any previous goals.
 
-        Each servo confirms its goal: torque may come on after that.
+        Each servo confirms its goal; after that, torque may be switched on.
         """
         _again(self.read)
         assert self._position is not None
@@ -179,7 +180,7 @@ class Servos:
                 _lerobots(robot.bus.write, "Goal_Position", joint, goal, num_retry=_TRIES)
 
     def give_back(self) -> None:
-        """Leave the servos as `way_out` says: they hold, or are limp."""
+        """Leave the servos as `way_out` specifies: holding or limp."""
         self._configured = False
         if self._settings.way_out == TORQUE_OFF:
             for robot in self._robots:
@@ -190,13 +191,13 @@ class Servos:
     def close(self) -> None:
         """Close each bus; the servos stay as they are."""
         for robot in self._robots:
-            # Whatever is wrong with a port that is closed, the next one is a new one.
+            # ignore errors of a port while closing: the next one is new
             with suppress(Exception):
                 robot.bus.disconnect(disable_torque=False)
         self._robots = []
 
     def _unknown(self) -> tuple[F64, F64, dict[str, F64]]:
-        """Return velocities, poses that are held, and registers, of servos that were not read."""
+        """Return unknown velocities, held poses and registers, for servos not read yet."""
         zeros, unknown = (np.full(len(self._arm.joint_names), value) for value in (0.0, np.nan))
         other = {
             "load": zeros,
@@ -234,7 +235,7 @@ class Servos:
         return robot
 
     def _check_calibration(self, robot: Any, port: str) -> None:
-        """Check that the servos hold what the calibration file says."""
+        """Check that the servos' calibration matches the file."""
         found = _again(_lerobots, robot.bus.read_calibration)
         different = [
             f"{key} of {joint} is {getattr(expected, key)} there, {getattr(found[joint], key)} here"
@@ -247,8 +248,7 @@ class Servos:
             more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
             raise DriverError(
                 f"{port}: expected servos calibrated as {robot.calibration_fpath} says, found "
-                f"another arm, or another calibration: {reasons}{more}; "
-                + self._calibrate(robot, port)
+                f"a different arm or calibration: {reasons}{more}; " + self._calibrate(robot, port)
             )
 
     def _calibrate(self, robot: Any, port: str) -> str:
@@ -259,7 +259,7 @@ class Servos:
 
     def _units(self) -> tuple[Callable[[F64], F64], Callable[[F64], F64]]:
         """Return the conversions of LeRobot's values to rad, and back."""
-        # Here, since only the process that opens servos needs them.
+        # imported here, because only the process that opens servos needs them
         from policy_core.bundle.chunk_contract import JointUnit
         from policy_core.members.chunk.normalise import Units
 
@@ -293,12 +293,12 @@ class Servos:
         self._other[what] = self._asked(dict(self._registers)[what], normalize=False)
 
     def _asked(self, register: str, *, normalize: bool) -> F64:
-        """Return what all servos answer to a question for a register [n], in LeRobot's units.
+        """Return the answers of all servos to a request for a register [n], in LeRobot's units.
 
-        The libraries of servos give up after 34 or 50 ms, and take an answer that comes later for
-        the answer to the next question: the load for the position. Servos answer in the order in
-        which a question names them. Each question names them in another order, so that its answers
-        are known by theirs.
+        The servo libraries give up after 34 or 50 ms, and take an answer that arrives later for the
+        answer to the next request: the load for the position. Servos answer in the order in which a
+        request names them. Each request uses a different order, so that its answers are recognised
+        by theirs.
         """
         values: list[float] = []
         for robot in self._robots:
@@ -312,13 +312,13 @@ class Servos:
                         "to an earlier question"
                     )
             except DriverError:
-                time.sleep(_LATE_S)  # Most of what is late has come by then.
+                time.sleep(_LATE_S)  # most late answers have arrived by then
                 raise
             values += [found[joint] for joint in self._arm.range_rad]
         return np.array(values, np.float64)
 
     def _listen(self, bus: Any) -> None:
-        """Let each question begin with no answer waiting, and note who answers to it."""
+        """Discard pending answers before each request, and note which servos answer it."""
         port, packets, number_at = bus.port_handler, bus.packet_handler, self._arm.servo.number_at
         receive = packets.rxPacket
 
@@ -328,13 +328,13 @@ class Servos:
                 self._answered.append(packet[number_at])
             return packet, result
 
-        # The libraries call `clearPort` before each question; their own clears the output alone.
+        # The libraries call `clearPort` before each request; their own clears only the output.
         port.clearPort = lambda: port.ser.reset_input_buffer()
         packets.rxPacket = note
 
 
 def _find_servos(bus: Any, port: str) -> None:
-    """Open a bus and find each servo; LeRobot's own check takes one with a fault as missing."""
+    """Open a bus and find each servo; LeRobot's own check reports a faulty one as missing."""
     _lerobots(bus.connect, handshake=False)
     problems = []
     for joint, motor in bus.motors.items():
@@ -355,7 +355,7 @@ def _find_servos(bus: Any, port: str) -> None:
 
 
 def _again(call: Callable[..., T], *args: Any) -> T:
-    """Return what comes of a call, of several where answers were lost on the way."""
+    """Retry a call whose answers may be lost on the way; return its result."""
     for _ in range(_TRIES - 1):
         with suppress(DriverError):
             return call(*args)
@@ -363,11 +363,11 @@ def _again(call: Callable[..., T], *args: Any) -> T:
 
 
 def _lerobots(call: Callable[..., T], *args: Any, **named: Any) -> T:
-    """Return what LeRobot returns."""
+    """Call LeRobot and return its result, with its errors as DriverError."""
     try:
         return call(*args, **named)
     except DriverError:
         raise
-    # LeRobot and the libraries of the servos raise errors of every kind.
+    # LeRobot and the servo libraries raise errors of all types
     except Exception as error:  # noqa: BLE001
         raise DriverError(" ".join(str(error).split()) or repr(error)) from None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way to the servos: in the link process a thread that owns the bus, in the node the ports."""
+"""Transport to the servos: the link process's thread owns the bus, the node reserves the ports."""
 
 import errno
 import fcntl
@@ -20,9 +20,9 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _AGAIN_S: Final = 1.0
-"""Between two attempts to connect; and so long a bus may fail until it is opened again."""
+"""Time between attempts to connect; and time for which a bus may fail before it is reopened."""
 _APPEARS_S: Final = 10.0
-"""So long a port that is not there yet is waited for: the driver may start before it."""
+"""Wait for a port that does not exist yet: the driver may start first."""
 _LOOKS_AGAIN_S: Final = 0.1
 _END_S: Final = 2.0
 _REPEATED: Final = 3
@@ -34,9 +34,9 @@ _REMEDY: Final = {
 
 
 class PortTransport(RobotTransport):
-    """The node's end: it reserves the serial ports, and lets the arm go if the link dies.
+    """The node's end: reserves the serial ports, and switches torque off if the link process dies.
 
-    Nothing has to be sent to servos that shall hold: they hold their last goal by themselves.
+    Servos that should hold need no frames: they hold their last goal on their own.
     """
 
     def __init__(self, settings: ArmSettings, ports: Sequence[int]) -> None:
@@ -57,18 +57,18 @@ class PortTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """Those of the ports: as long as one of the processes lives, they are reserved."""
+        """Descriptors of the ports: they are reserved as long as one of the processes lives."""
         return self._ports
 
     def watched(self) -> Sequence[int]:
-        """Return nothing: the link process alone receives."""
+        """Return nothing: only the link process receives."""
         return ()
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
         return iter(())
 
     def send(self, data: bytes) -> None:
-        """Let all servos go limp, where that is the way out."""
+        """Switch the torque of all servos off, if `way_out` says so."""
         if data != GIVE_BACK or self._settings.way_out != TORQUE_OFF:
             return
         for port in self._ports:
@@ -87,7 +87,7 @@ class PortTransport(RobotTransport):
 
 
 def _reserved(name: str) -> int:
-    """Return a serial port, open, which no other driver gets."""
+    """Return an open serial port that no other driver can open."""
     ends_s = time.monotonic() + _APPEARS_S
     while not Path(name).exists() and time.monotonic() < ends_s:
         time.sleep(_LOOKS_AGAIN_S)
@@ -117,7 +117,7 @@ def _reserved(name: str) -> int:
 class ArmTransport(RobotTransport):
     """The link process's end: a thread reads the servos at a steady rate, and writes goals.
 
-    A bus that fails for a second is opened again, and so are its servos checked again.
+    A bus that fails for a second is reopened, and its servos are checked again.
     """
 
     def __init__(self, settings: ArmSettings, reserved: Sequence[int] = ()) -> None:
@@ -140,7 +140,7 @@ class ArmTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """None that another process could take."""
+        """None that another process could use."""
         return ()
 
     def watched(self) -> Sequence[int]:
@@ -164,10 +164,10 @@ class ArmTransport(RobotTransport):
         return (self._problem,) if self._problem else ()
 
     def keep_sending_half(self) -> None:
-        """Do nothing: this is no node."""
+        """Do nothing: this is not the node's process."""
 
     def close(self) -> None:
-        """Let the thread do what it was asked, and end."""
+        """Let the thread complete the pending requests, then end it."""
         self._ending.set()
         self._thread.join(_END_S)
 
@@ -175,7 +175,7 @@ class ArmTransport(RobotTransport):
         while not self._ending.is_set():
             try:
                 self._servos.connect()
-                # Goals from before are old, the wish to let the arm go is not.
+                # Old goals are obsolete; a request to go limp is not.
                 self._act(goals=False)
                 self._problem = ""
                 self._serve()
@@ -205,7 +205,7 @@ class ArmTransport(RobotTransport):
                     self._act(self._asked.get(timeout=left_s))
 
     def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
-        """Do what was asked, in this order; of goals the newest alone, or none."""
+        """Execute the requests in order; of the goals only the newest, if any."""
         asked = [] if first is None else [first]
         while not self._asked.empty():
             asked.append(self._asked.get())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a recorded episode would add to a dataset, and why a conversion would refuse it."""
+"""Checks a recorded episode: its contribution to a dataset, and reasons to refuse it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lerobot_bridge.values import STILL
 from policy_core.errors import PolicyError
 
 _LATE_S = 1.0
-"""Frames may begin so much later than the first message, and end so much before the last."""
+"""Longest time from first message to first frame, and from last frame to last message."""
 _SLOW = 0.9
 """Share of the frames that must have a message of their own."""
 _SKEWED = 2
@@ -29,7 +29,7 @@ _NEW = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputCheck:
-    """What a recording has for a source or a camera.
+    """Statistics of a source or camera in a recording.
 
     Attributes:
         name: Name in the mapping: action, cameras.front.
@@ -137,7 +137,7 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
     heard = frames.topic_times.values()
-    # A held message may be much older than the episode.
+    # a held message may be much older than the episode
     begins = {each.topic: max(int(each.times_ns[0]), frames.begin_ns) for each in heard}
     first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
     late_s = float(frames.parts[0][0] - begins[first]) * 1e-9

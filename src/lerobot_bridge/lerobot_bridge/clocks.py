@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The times of a recording's messages, and whether one clock stamped them all."""
+"""The times of a recording's messages, and a check that one clock stamped all of them."""
 
 from __future__ import annotations
 
@@ -144,11 +144,12 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
 
 
 def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -> list[str]:
-    """Return the worst problem of topics that different clocks stamp; empty if there is none.
+    """Return the worst problem of topics stamped by different clocks; empty if there is no problem.
 
     Args:
         path: The recording.
-        heard: Its topics. A topic with a single message, maybe an old one, shows no clock.
+        heard: Its topics. A topic with a single message, maybe an old one, does not reveal its
+            clock.
         with_log: Whether the log must be on that clock as well.
     """
     clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
@@ -183,9 +184,9 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
             yield (
                 f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
                 f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
-                f"{abs(apart_ns) / period_ns:.1f} frames, by when they came: if that is no "
-                "delay on the way, frames pair what was not at one time; set the clocks by "
-                f"each other (NTP, PTP), or write `stamp: received` for {topic}"
+                f"{abs(apart_ns) / period_ns:.1f} frames, judged by their arrival: unless that is "
+                "a transport delay, frames combine data of different times; synchronise the "
+                f"clocks (NTP, PTP), or write `stamp: received` for {topic}"
             )
 
 

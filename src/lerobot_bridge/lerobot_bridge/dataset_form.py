@@ -17,7 +17,7 @@ INTERVENTION in each frame in which a person drove instead of the policy."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetForm:
-    """How all episodes of a dataset are written.
+    """Form in which all episodes of a dataset are written.
 
     Attributes:
         codec: Codec of the videos; None: each image is a PNG in the rows.
@@ -33,7 +33,7 @@ class DatasetForm:
 def dataset_features(
     mapping: RobotMapping, *, videos: bool = True, judged: Collection[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Return the features for `LeRobotDataset.create`, without those that LeRobot adds itself.
+    """Return the features for `LeRobotDataset.create`, without those that LeRobot itself adds.
 
     Args:
         mapping: Defines the features.
@@ -61,7 +61,7 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem for each camera with an odd size: videos store a colour for four pixels."""
+    """Yield a problem for each camera of odd size: videos store a colour per 2 x 2 pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

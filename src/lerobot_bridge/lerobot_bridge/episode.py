@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An episode of a recording: where it is, its frames, and the file beside its messages."""
+"""An episode of a recording: its place, its frames, and the sidecar file beside its messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from policy_core.interfaces import F64, U8
 from policy_core.safe_files import whole_file
 
 SIDECAR = "episode.json"
-"""File beside the messages of a recorded episode: its task, and how it ended."""
+"""File beside the messages of a recorded episode: its task, and its outcome."""
 
 
 class Mark(IntEnum):
@@ -33,7 +33,7 @@ class Mark(IntEnum):
 
 
 class Span(NamedTuple):
-    """A span of time, ns, without its end."""
+    """A time span, ns, excluding its end."""
 
     begin_ns: int
     end_ns: int
@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """An episode: its place in a recording, and what is known about it.
+    """An episode: its place in a recording, and its properties.
 
     Attributes:
         bag: The recording: its folder, or its only file.
@@ -49,8 +49,8 @@ class Episode:
         task: The task of the robot.
         tags: Words to search for.
         success: Whether the task was fulfilled; None: not judged.
-        interventions: When a person drove instead of the policy; None: no policy ran, or
-            interventions were not watched.
+        interventions: Time spans in which a person drove instead of the policy; None: no policy
+            ran, or interventions were not recorded.
         number: Number of the episode within its recording, from 0.
         problem: Why it cannot be read; empty if it can.
         problems: Reasons of the recorder to keep it out of datasets.
@@ -151,7 +151,7 @@ def read_sidecar(folder: Path) -> EpisodeSidecar:
 
 
 def write_sidecar(folder: Path, sidecar: EpisodeSidecar) -> None:
-    """Write or replace the file, whole or not at all."""
+    """Write or replace the file atomically."""
     text = json.dumps(asdict(sidecar), indent=1, ensure_ascii=False)
     with whole_file(folder / SIDECAR, mode=0o644) as file:
         file.write(f"{text}\n".encode())

@@ -68,10 +68,10 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> FoundEpisod
 def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, Any]]:
     """Return marks with their stamps, or with log times if they have no stamp.
 
-    Stamps of another clock would lie elsewhere in the recording: then the log times count.
+    Stamps of a different clock would be misplaced in the recording, so then the log times are used.
     """
     stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
-    # At least one mark was logged without delay.
+    # at least one mark was logged without delay
     delay_ns = min(
         (
             time_ns - stamp_ns
@@ -113,7 +113,7 @@ class _MarkReader:
     def take(self, time_ns: int, mark: Any) -> None:
         kind = Mark(mark.kind)
         if kind is Mark.START:
-            self.drop("another one began before its STOP")
+            self.drop("a new one began before its STOP")
             self._start(time_ns, mark)
         elif kind is Mark.STOP:
             self._stop(time_ns)
@@ -152,7 +152,7 @@ class _MarkReader:
 
     def _discard(self, number: int) -> None:
         episodes = self.found.episodes
-        # An episode that was already stopped as well, but no earlier one.
+        # also an episode that was already stopped, but no earlier one
         if self._running is None and episodes and episodes[-1].number == number:
             self._running = episodes.pop()
         self.drop("it was discarded")
@@ -174,7 +174,7 @@ class _MarkReader:
             )
 
     def _note_driven_until(self, time_ns: int) -> None:
-        """Note that a person drove until now, maybe since before the episode."""
+        """Note that a person has driven until now, possibly since before the episode."""
         if self._running is not None and self._driven_since_ns is not None:
             driven = Span(max(self._driven_since_ns, self._begin_ns), time_ns)
             before = self._running.interventions or ()
@@ -182,7 +182,7 @@ class _MarkReader:
 
 
 How = Literal["bag", "marks"] | float
-"""Each recording is an episode, its marks separate episodes, or each has this length, s."""
+"""An episode is a whole recording, a part between marks, or a part of this length, s."""
 
 _SHORTEST_REST = 0.5
 """Share of the length that the last episode of a recording must have."""
@@ -205,7 +205,7 @@ def find_episodes(
 
     Args:
         paths: Recordings, and folders of recordings, such as the session of a recorder.
-        how: What an episode is.
+        how: Definition of an episode.
         task: Task of episodes without one in their marks or in the file beside the recording.
         tags: More tags for each episode.
         marks: Topic of the marks.
@@ -259,7 +259,7 @@ def _episodes(whole: Episode, how: How, marks: str) -> FoundEpisodes:
 
 
 def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
-    """Return a recording as an episode, with the content of the file beside it."""
+    """Return a recording as an episode, with the content of its sidecar file."""
     if not (bag / SIDECAR).is_file():
         return Episode(bag=bag, task=task, tags=tuple(tags))
     try:

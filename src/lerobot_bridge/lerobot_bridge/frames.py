@@ -3,7 +3,7 @@
 """The frames of a recorded episode, as LeRobot would have recorded them.
 
 A first pass reads the times of the messages and computes the times of the frames. A second pass
-reads one frame after another, so that the use of memory does not grow with their number.
+reads one frame after another, so that memory use does not grow with their number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from policy_core.observation.pairing import Arrival, ObservationAssembler, obser
 FEWEST = 2
 """Smallest number of frames of an episode: video statistics of LeRobot need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
-"""Share and number of an episode's frames that may be closed up: motion becomes so much faster."""
+"""Largest share and number of frames that may be closed up, since they speed up the motion."""
 
 
 class EpisodeFrames:
@@ -180,7 +180,7 @@ class EpisodeFrames:
         arrivals = in_time(
             self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack, self._extract
         )
-        # An action belongs to the time of its frame, as the steps of a chunk do.
+        # An action belongs to the time of its frame, like the steps of a chunk.
         held = [
             name
             for name, each in self.inputs.items()
@@ -189,12 +189,12 @@ class EpisodeFrames:
         others = [name for name in self.inputs if name not in (*self._paired_cameras, *held)]
         assembler = ObservationAssembler(self._mapping.pairing, self._paired_cameras, others, held)
         for paired in observations(assembler, arrivals, [tick + slack for tick in ticks]):
-            assert paired is not None  # else there is no frame
+            assert paired is not None  # otherwise there is no frame
             yield paired.messages
 
     @property
     def _paired_cameras(self) -> list[str]:
-        """The cameras whose images are of the time of the frame, and not held from before."""
+        """Cameras whose images belong to the time of the frame, and are not held from before."""
         return [
             name
             for name, each in self.inputs.items()
@@ -241,7 +241,7 @@ class EpisodeFrames:
         received = [name for name, each in self.inputs.items() if each.source.stamp == "received"]
         if span is None:
             return Extract(received=received)
-        # The newest message at the beginning of the episode may be older than the episode.
+        # The newest message at the start of the episode may be older than the episode.
         begins = {
             name: max(0, span.begin_ns - int(each.limit_ns))
             for name, each in self.inputs.items()
@@ -292,7 +292,7 @@ class EpisodeFrames:
         )
 
     def _why_apart(self) -> Iterator[str]:
-        """Yield what there is to say of images of different times."""
+        """Yield the explanation for images of different times."""
         if self.apart:
             yield (
                 f"the cameras' images are further apart than the "

@@ -41,9 +41,9 @@ class RecordedInput:
 
 
 def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> list[RecordedInput]:
-    """Return the sources in the order of the features, and then the cameras.
+    """Return the sources in the order of the features, then the cameras.
 
-    Relative topics may be in any namespace, all in the same one.
+    Relative topics may be in any namespace, but all in the same one.
 
     Args:
         mapping: Defines the sources and cameras.
@@ -76,7 +76,7 @@ def limit_ns(mapping: RobotMapping, source: Source | CameraSource) -> float:
     """Return the age up to which a message of a source or camera counts."""
     if source.resample == "hold":
         return math.inf
-    # A message within the last period is younger than the period.
+    # a message within the last period is younger than the period
     return mapping.period_ns - 1 if source.resample == "drop" else mapping.tolerance_ns(source)
 
 
@@ -88,7 +88,7 @@ def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges:
     """
     source = entry.source
     assert not isinstance(source, CameraSource)
-    # The fast decoder reads positions and velocities of joints only.
+    # the fast decoder reads only positions and velocities of joints
     whole = source.fields is not None or source.quantity == "effort"
     read = partial(_values, SourceReader(mapping, source), ranges)
     return partial(_read, bag, entry.topic, bag.decoder(entry.topic, whole=whole), read)

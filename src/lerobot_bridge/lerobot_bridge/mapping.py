@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a mapping states: which topic and field is which LeRobot feature.
+"""A mapping: assigns topics and fields to LeRobot features.
 
 One mapping serves all uses: conversion of recordings to datasets and back, and control of the robot
-by LeRobot. Values have the names of LeRobot (`shoulder_pan.pos`) and the units of the dataset; ROS
-uses rad, m and s.
+by LeRobot. Values have LeRobot's names (`shoulder_pan.pos`) and the units of the dataset; ROS uses
+rad, m and s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
 SENT = (*NAMED, *ARRAYS, *TWISTS)
 """Types of messages that can be sent as commands."""
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
-"""Endings of LeRobot's names of values, by quantity: shoulder_pan.pos."""
+"""Suffixes of LeRobot's value names, by quantity: shoulder_pan.pos."""
 
 _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
@@ -38,9 +38,9 @@ _STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint(JointUnit):
-    """A joint: the meaning of LeRobot's values of it, and its limits.
+    """A joint: the interpretation of LeRobot's values of it, and its limits.
 
-    Positions convert as `JointUnit` says; velocities of radians and degrees by sign and factor;
+    Positions convert as `JointUnit` defines; velocities in radians and degrees by sign and factor;
     efforts are N·m on both sides.
     """
 
@@ -81,11 +81,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(Channel):
-    """A topic that values come from, and which of its messages count.
+    """A topic with values, and the rule by which its messages count.
 
     There is a frame if the newest message before it counts: with `hold` at any age; with `as_of` up
-    to the tolerance; with `drop` if it came within the last period. `pairing` states which message
-    the frame has; of a source with `hold` it is the newest.
+    to the tolerance; with `drop` if it arrived within the last period. `pairing` selects the
+    message of the frame; for a source with `hold` it is the newest.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -108,7 +108,7 @@ class Source(Channel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandChannel(Channel):
-    """A topic that values are sent to, and the limits of fields; joints have their own limits."""
+    """A topic to which values are sent, and the limits of fields; joints have their own limits."""
 
     limits: dict[str, tuple[float, ...]] = entry(
         "lowest and highest value that is sent of `fields`, in LeRobot's units: "
@@ -203,5 +203,5 @@ class RobotMapping:
 
 
 def field_steps(path: str) -> list[tuple[str, int | None]]:
-    """Return the names that lead to a field like twist.linear.x or data[2], and places in lists."""
+    """Return the names and list indices that lead to a field like twist.linear.x or data[2]."""
     return [(name, int(place) if place else None) for name, place in _STEP.findall(path)]

@@ -98,7 +98,7 @@ class _MappingValidator:
         self._pairing()
 
     def _pairing(self) -> None:
-        """Check that inputs go by their arrival where the newest counts, as it does on a robot."""
+        """Check that inputs are ordered by arrival if the newest counts, as on a robot."""
         if self._mapping.pairing.rule != "newest":
             return
         seen: dict[str, Source | CameraSource] = {

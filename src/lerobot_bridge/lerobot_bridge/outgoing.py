@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot's values into messages: the counterpart of `values`.
+"""Converts LeRobot's values to messages: the counterpart of `values`.
 
-It needs no ROS package: the caller gives a function that makes an empty message of a type. The
+It needs no ROS package: the caller provides a function that returns an empty message of a type. The
 messages are those of rclpy (`lambda name: get_message(name)()`) or of a writer of recordings
 (`to_bag.messages.empty_messages`).
 """
@@ -30,7 +30,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Mode
 
 Empty = Callable[[str], Any]
-"""Makes an empty message of a type, such as sensor_msgs/msg/JointState."""
+"""Returns an empty message of a type, such as sensor_msgs/msg/JointState."""
 _Columns = Mapping[str, F64]
 """Values [joints] in SI units by quantity; NaN for joints without a value."""
 _Write = Callable[[Any, _Columns], None]
@@ -228,7 +228,7 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
-    """Write numbers in the type of the class: array for rclpy, numpy for recordings."""
+    """Write numbers in the type of the field: array for rclpy, numpy for recordings."""
     old = getattr(message, field)
     setattr(
         message,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From messages of many rates to frames of one: which moments have a message of everything."""
+"""Resamples messages of different rates to frames of one rate, where every input has a message."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Without any message for so long, the clock was set forward: the frames would fill the memory."""
+"""Longest gap: without any message for longer, the clock was set; frames would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Frames that are left out since an input has no message that counts.
+    """Frames that are left out because an input has no message that counts.
 
     Attributes:
         name: Of the input.
-        frames: How many.
+        frames: Number of frames.
         longest_s: The longest time without a message among them.
-        at_ns: When that began.
+        at_ns: Start of that time.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Resampled:
     """The frames of a recording.
 
     Attributes:
-        ticks_ns: [ticks] moments, one period apart.
-        kept: [ticks] whether each input has a message that counts then.
-        left_out: Of each input that misses some.
-        apart: Of how many the cameras' images are of times too far apart.
+        ticks_ns: [ticks] times, one period apart.
+        kept: [ticks] whether each input has a message that counts at that time.
+        left_out: For each input that misses some.
+        apart: Number of frames whose images are too far apart in time.
     """
 
     ticks_ns: Times
@@ -54,7 +54,7 @@ class Resampled:
     apart: int
 
     def parts(self, longest_ns: int) -> list[Times]:
-        """Return the moments of the frames between those that are further apart than this."""
+        """Return the times of the frames, split at gaps longer than this."""
         moments = self.ticks_ns[self.kept]
         if not len(moments):
             return []
@@ -62,10 +62,10 @@ class Resampled:
 
 
 def slack_ns(period_ns: int) -> int:
-    """Return how much after the moment of a frame messages still belong to it.
+    """Return how long after the time of a frame messages still belong to it.
 
-    Frames begin with a message, often one of the slowest camera: without slack its next ones,
-    a little early or late, would by chance be seen in their frame or, twice, in others.
+    Frames begin with a message, often one of the slowest camera: without slack its next messages,
+    slightly early or late, would appear in their own frame or twice in others, by chance.
     """
     return period_ns // 8
 
@@ -78,13 +78,13 @@ def resample(
     cameras: Collection[str] = (),
     begin_ns: int | None = None,
 ) -> Resampled:
-    """Return the frames: from the first moment at which each input has a message, to the last.
+    """Return the frames from the first time at which each input has a message, to the last.
 
     Args:
-        times_ns: By input, the rising times of its messages, at least one.
+        times_ns: By input, the increasing times of its messages, at least one.
         limits_ns: By input, the age up to which its newest message counts.
         period_ns: Of the frames.
-        pairing: Which images belong together.
+        pairing: Defines which images belong together.
         cameras: Inputs with images.
         begin_ns: No frame is earlier.
     """
@@ -113,7 +113,7 @@ def resample(
 
 
 def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
-    """Return the moments from the first to the last message, a multiple of the period apart."""
+    """Return the times from the first to the last message, a multiple of the period apart."""
     said = np.unique(np.concatenate(list(times_ns.values())))
     said = np.append(first, said[said > first])
     longest = int(np.argmax(np.diff(said, append=said[-1])))
@@ -127,7 +127,7 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
 
 
 def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) -> LeftOut:
-    """Return what is to be said of an input whose messages at these places were too old."""
+    """Return the report on an input whose messages were too old at these indices."""
     begins = times[newest]
     lengths = np.append(times, last)[newest + 1] - begins
     longest = int(np.argmax(lengths))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages into LeRobot's values: one reader per source of a mapping.
+"""Converts messages to LeRobot's values: one reader per source of a mapping.
 
 It needs no ROS package: a message is any object with the attributes of its ROS type, from rclpy or
 from a reader of recordings.
@@ -32,15 +32,15 @@ from policy_core.observation.images import decode, read_frame
 from policy_inference.messages.readers import JointOrder
 
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
-"""Multiples of half a joint's range: largest normal position, and the first impossible one."""
+"""Multiples of half a joint's range: largest normal position, and smallest impossible one."""
 
 STILL = 1e-3
-"""Less than this, in LeRobot's units, is no motion; a servo's step is 0.09 degrees."""
+"""Largest range, in LeRobot's units, that is no motion; a servo's step is 0.09 degrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """A value that was outside its range, in LeRobot's units."""
+    """A value outside its range, in LeRobot's units."""
 
     name: str
     messages: int
@@ -53,7 +53,7 @@ class Ranges:
     """Compares positions of a source with the ranges of its joints, if the mapping has them."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        """Use the limits of positions, or else the ends of the joints' ranges."""
+        """Use the limits of positions, or otherwise the ends of the joints' ranges."""
         joints = mapping.select_joints(source) if source.quantity == "position" else ()
         self._names = mapping.value_names(source, source.quantity)
         ends_rad = np.array([_ends_rad(mapping.joints[joint]) for joint in joints]).reshape(-1, 2)
@@ -79,7 +79,7 @@ class Ranges:
     def check(self, values: F64) -> None:
         if not len(self._half):
             return
-        # The range of a joint without limits is NaN, and no comparison with it holds.
+        # the range of a joint without limits is NaN, with which no comparison is true
         far = np.abs(values - self._centre) / self._half
         if (impossible := np.flatnonzero(far > _IMPOSSIBLE)).size:
             i = int(impossible[0])
@@ -96,7 +96,7 @@ class Ranges:
 
 
 class MotionRange:
-    """Notes the range that a vector stays in."""
+    """Records the range within which a vector stays."""
 
     def __init__(self) -> None:
         self._low: F64 | None = None
@@ -108,7 +108,7 @@ class MotionRange:
 
     @property
     def is_still(self) -> bool:
-        """Whether there were values, and none of them moved."""
+        """True if there were values and none of them moved."""
         return (
             self._low is not None
             and self._high is not None
@@ -178,7 +178,7 @@ class ToLeRobot:
         joints = mapping.select_joints(channel)
         units = Units(mapping.joints, joints)
         zero = units.to_rad(np.zeros(len(joints)))
-        # Velocities have the factor of positions alone; efforts are the same on both sides.
+        # velocities have only the factor of positions; efforts are the same on both sides
         scale = units.of_rad(zero + 1.0) if quantity != "effort" else np.ones(len(joints))
         self._zero = zero if quantity == "position" else np.zeros(len(joints))
         self._scale = scale
@@ -227,7 +227,7 @@ class _Joints:
         if self._type in ARRAYS:
             return None, np.asarray(message.data, np.float64)
         if self._type == TRAJECTORY:
-            # The time of arrival at the controller decides which point is the action of a moment.
+            # The time of arrival at the controller defines which point is the action at a time.
             if len(message.points) != 1:
                 raise RobotError(
                     "expected a trajectory of one point, the action of its moment, "
@@ -267,7 +267,7 @@ def _getter(path: str) -> Callable[[Any], float]:
 
 def _item(path: str, name: str, values: Any, index: int) -> Any:
     if not hasattr(values, "__len__") or isinstance(values, str):
-        raise RobotError(f"expected a number in the field {path}, found {name} to be no list")
+        raise RobotError(f"expected a number in the field {path}, found no list in {name}")
     if index >= len(values):
         raise RobotError(
             f"expected a number in the field {path}, found {len(values)} values in {name}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS 2 robot as one of LeRobot's."""
+"""A ROS 2 robot with LeRobot's robot interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Ros2Robot(Robot):
     name = "ros2"
 
     def __init__(self, config: Ros2RobotConfig) -> None:
-        """Read the mapping; the robot is not touched."""
+        """Read the mapping; do not connect to the robot."""
         super().__init__(config)
         self.config = config
         self.mapping = load_mapping(config.mapping)
@@ -44,7 +44,7 @@ class Ros2Robot(Robot):
                     f"{STATE if key == 'vectors' else 'topics to send actions to'}, "
                     "found nothing"
                 )
-        # Datasets carry this type, whether they are recorded here or converted.
+        # datasets carry this type, whether recorded here or converted
         self.name = self.robot_type = self.mapping.robot_type
         self.cameras = self.mapping.cameras
         self._limits = ActionLimits(self.mapping)
@@ -68,7 +68,7 @@ class Ros2Robot(Robot):
 
     @property
     def is_connected(self) -> bool:
-        """Whether `connect` succeeded and `disconnect` was not called since."""
+        """True between `connect` and `disconnect`."""
         return self._link is not None
 
     def connect(self, calibrate: bool = True) -> None:

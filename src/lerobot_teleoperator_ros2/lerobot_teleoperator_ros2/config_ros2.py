@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of a teleoperator in LeRobot's commands: --teleop.type=ros2 --teleop.mapping=so101."""
 
-# LeRobot's parser needs types, not their names: no `annotations` from the future.
+# LeRobot's parser needs types, not their names: no `from __future__ import annotations`.
 from dataclasses import dataclass
 
 from lerobot.teleoperators import TeleoperatorConfig
@@ -11,7 +11,7 @@ from lerobot.teleoperators import TeleoperatorConfig
 @TeleoperatorConfig.register_subclass("ros2")
 @dataclass(kw_only=True)
 class Ros2TeleoperatorConfig(TeleoperatorConfig):
-    """Which topics, and how long to wait for them.
+    """Options of a teleoperator.
 
     Attributes:
         mapping: A mapping file, or the name of a mapping of lerobot_bridge.

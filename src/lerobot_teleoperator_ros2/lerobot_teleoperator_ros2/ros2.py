@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 topics as a teleoperator of LeRobot: a leader arm, or another source of actions."""
+"""ROS 2 topics as a LeRobot teleoperator: a leader arm, or another source of actions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from policy_core.errors import RobotError
 
 
 class Ros2Teleoperator(Teleoperator):
-    """Gives the values of a mapping's `action`."""
+    """Provides the values of a mapping's `action`."""
 
     config_class = Ros2TeleoperatorConfig
     name = "ros2"
 
     def __init__(self, config: Ros2TeleoperatorConfig) -> None:
-        """Read the mapping; no topic is touched."""
+        """Read the mapping; do not subscribe yet."""
         super().__init__(config)
         self.config = config
         self.mapping = load_mapping(config.mapping)
@@ -45,7 +45,7 @@ class Ros2Teleoperator(Teleoperator):
 
     @property
     def is_connected(self) -> bool:
-        """Whether `connect` succeeded and `disconnect` was not called since."""
+        """True between `connect` and `disconnect`."""
         return self._link is not None
 
     def connect(self, calibrate: bool = True) -> None:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Lite3's own UDP interface on one side, the topics of a robot on the other.
+"""Driver of the Lite3: its UDP interface on one side, ROS 2 topics on the other.
 
-`robot_driver` does what every driver does; here is what only a Lite3 has. Imports point one way:
-`wire <- figures <- reception, sockets <- robot <- nodes`. `wire` imports nothing of this package:
-the emulator of the motion host reads it, too.
+`robot_driver` does what all drivers share; this package holds what is specific to the Lite3.
+Imports point one way: `wire <- figures <- reception, sockets <- robot <- nodes`. `wire` imports
+nothing from this package, because the emulator of the motion host also uses it.
 """

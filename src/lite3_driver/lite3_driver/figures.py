@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the robot, in the order of the wire, and what its driver can be set to."""
+"""Data of the robot, in the order of the wire, and the settings of its driver."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -30,35 +30,35 @@ FIGURES: Final = DriveFigures(
     largest_damping=20.0,
     first_torque_nm=5.0,
     demand_nm=10.0,
-    # What legs that are braked give beyond what brakes them is another controller's.
+    # If braked legs exert this much more than braking explains, another controller drives them.
     foreign_nm=10.0,
     state_rate_hz=(200.0, 5000.0),
-    # Of the watchdogs that documents tell of, the longest: then the host has control again.
+    # The longest watchdog in any document: after it, the host has control again.
     watchdog_s=1.0,
     rest_mode=MODE_DAMP,
-    # As the vendor's client brakes before it gives control back.
+    # The damping with which the vendor's client brakes before it returns control.
     rest_s=2.0,
 )
 
-# Where the legs of the folded robot are, with room for what each robot's encoders say: the
-# vendor's simulator starts at 0, -1.35453, 2.54948 (DeepRoboticsLab/Lite3_rl_deploy 7871b47).
+# Folded pose, with room for the encoder offsets of each robot: the vendor's simulator starts at 0,
+# -1.35453, 2.54948 (DeepRoboticsLab/Lite3_rl_deploy 7871b47).
 FOLDED_LOWEST_RAD: Final = _each_leg(-0.6, -1.9, 2.3)
 FOLDED_HIGHEST_RAD: Final = _each_leg(
     0.6, -0.8, float(FIGURES.highest_rad[2]) + FIGURES.position_margin_rad
 )
 LEVEL_RAD: Final = 0.35
-"""Largest tilt of a robot that lies."""
+"""Largest tilt of a lying robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lite3Settings(DriverSettings):
-    """Settings beside those of every driver; the node's parameters of these names.
+    """Settings in addition to those of every driver; the node's parameters of these names.
 
     Attributes:
-        host_address, host_port: Where the motion host listens; frames from elsewhere do not count.
-        interface_address, state_port: Where its state is received.
-        angular_velocity_unit: In which the host sends angular velocities: `rad/s` or `deg/s`.
-        angular_velocity_checked: Whether that was found right on this robot, so that it need
+        host_address, host_port: Address of the motion host; frames from elsewhere are ignored.
+        interface_address, state_port: Address at which its state is received.
+        angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
+        angular_velocity_checked: Whether that unit was confirmed on this robot, so that it need
             not be turned before control is taken.
         fold_s: Time that the robot takes to fold its legs.
     """

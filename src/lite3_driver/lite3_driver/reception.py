@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which datagrams are the robot's state, and how many were something else."""
+"""Validates datagrams as the robot's state, and counts the others."""
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from lite3_driver.wire import (
 )
 from robot_driver.reception import Source, StateBounds, StateReception
 
-# IMUs of such robots measure to 2000 deg/s and 16 g; which unit the host sends is not known before
-# the robot was turned, so that the limit is in deg/s. Yaw may count turns: no document says.
+# IMUs of such robots measure up to 2000 deg/s and 16 g. The limit is in deg/s because the host's
+# unit is unknown until the robot is turned. Yaw may count turns: no document specifies it.
 _BOUNDS = StateBounds(
     FIGURES,
     [
@@ -28,9 +28,10 @@ _BOUNDS = StateBounds(
     ],
 )
 _AHEAD_SHARE = 0.5
-"""Of `state_timeout_s`: how far a tick may be ahead of the time that has passed. A frame with a
+"""Fraction of `state_timeout_s` by which a tick may be ahead of the elapsed time. A frame with a
 wrong tick within it makes the host's own frames old for that long, which ends before they would
-count as lost."""
+count as lost.
+"""
 _CODES_KEPT = 8
 
 
@@ -42,21 +43,22 @@ def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
 
 
 class Lite3Reception(StateReception[Lite3State]):
-    """Accepts frames of the configured host only, and only newer ones than before.
+    """Accepts only frames of the configured host that are newer than the previous one.
 
-    Frames of another port are ignored as long as frames come from the first one. Ticks must rise
-    (modulo 2**32), by no more than the time that has passed and half of `state_timeout_s`. After
-    `state_timeout_s` without frames, any port and any tick are accepted: the host has been
-    restarted. A frame is no new state if its IMU does not change, neither stamp nor noise, if no
-    robot can send it, or if its joints are too far from those of the frame before. UDP has no
-    authentication: a program is accepted that sends from the host's address and port, with the next
-    tick and plausible joints.
+    Frames from another port are ignored as long as frames arrive from the first one. Ticks must
+    rise (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
+    `state_timeout_s` without frames, any port and any tick are accepted, because the host may have
+    been restarted. A frame is rejected if neither the stamp nor the noise of its IMU changes, if no
+    robot could send it, or if its joints are too far from those of the previous frame. UDP has no
+    authentication: a program that sends from the host's address and port, with the next tick and
+    plausible joints, is accepted.
 
-    `missed` counts ticks that never came, `contact_not_finite` frames among the received whose
-    contact forces are no numbers. `restarted` says that the tick fell.
+    `missed` counts ticks that never arrived, `contact_not_finite` received frames whose contact
+    forces are not finite. `restarted` is true after the tick has fallen.
 
     Attributes:
-        other_codes: Of datagrams from the host that are no state: the first few different ones.
+        other_codes: Codes of datagrams from the host that are not states: the first few distinct
+            ones.
     """
 
     def __init__(self, settings: Lite3Settings) -> None:
@@ -119,7 +121,7 @@ class Lite3Reception(StateReception[Lite3State]):
         )
 
     def _leap(self, state: Lite3State, ahead: int, now_ns: int) -> str:
-        """Return why a state cannot follow the newest one so soon: a sentence, or nothing."""
+        """Return why a state cannot follow the newest one so soon, or an empty string."""
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"

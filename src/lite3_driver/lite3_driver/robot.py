@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a Lite3 is driven: what its motion host is sent, and what must be true before."""
+"""Control of a Lite3: the requests to its motion host, and the conditions for them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ from robot_driver.robot import RobotInterface
 
 
 class Lite3(RobotInterface[Lite3State]):
-    """The motion host's interface: nothing is ever answered, and the legs fold before control."""
+    """Interface of the motion host: requests get no answer, and the legs fold before control."""
 
     name = "Lite3"
     host = "the motion host"
@@ -78,7 +78,7 @@ class Lite3(RobotInterface[Lite3State]):
         found = [self._senses.problem]
         if self._yaw_rate.other_unit:
             found.append(
-                "while the robot turned, its angular velocity was that of another unit "
+                "while the robot turned, its angular velocity was in a different unit "
                 "(angular_velocity_unit)"
             )
         elif self._senses.shares["turn"] >= 1.0:
@@ -96,11 +96,11 @@ class Lite3(RobotInterface[Lite3State]):
         return [wire.request(wire.FOLD)]
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return None once the robot has had its time: the host does not tell when it is done."""
+        """Return None once `fold_s` has passed: the host does not report folded legs."""
         return None if elapsed_s >= self.settings.fold_s else []
 
     def take(self) -> list[bytes]:
-        """Return the request for control: twice, as the vendor's client sends it."""
+        """Return the request for control, twice, as the vendor's client sends it."""
         return [wire.request(wire.TAKE_CONTROL)] * 2
 
     def give_back(self) -> list[bytes]:
@@ -109,7 +109,7 @@ class Lite3(RobotInterface[Lite3State]):
 
 
 def _pose_problems(state: Lite3State) -> list[str]:
-    """Return why the robot does not lie folded: a sentence each, or nothing."""
+    """Return why the robot does not lie folded, as sentences."""
     problems = [
         f"the robot does not lie folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
         f"{low:.2f}..{high:.2f}"

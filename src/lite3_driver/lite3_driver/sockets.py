@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two UDP sockets of a client of the motion host, and what their errors mean.
+"""The two UDP sockets of a client of the motion host, and the meaning of their errors.
 
-One receives where the host sends its state. The other sends from a port of its own, as the vendor's
-client does: what the host may answer there is ignored.
+One receives at the port to which the host sends its state. The other sends from its own port, as
+the vendor's client does; anything that the host may answer there is ignored.
 """
 
 import errno
@@ -18,13 +18,13 @@ from robot_driver.interfaces import DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
-"""Linux's linux/in.h: a refusal by the host's machine is an error of the socket that sent."""
+"""Linux's linux/in.h: report a refusal by the host's machine as an error of the sending socket."""
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""So long beyond the time of rest the process of a driver that was killed may need the port."""
+"""Extra time beyond the time of rest for which a killed driver's process may hold the port."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
 """Linux's asm-generic/socket.h; the module `socket` does not name it."""
@@ -32,11 +32,11 @@ _DROPPED = struct.Struct("=I")
 
 
 class _InUseError(DriverError):
-    """Another program has the port."""
+    """Another program uses the port."""
 
 
 class UdpTransport(RobotTransport):
-    """Both sockets of a client; the port is the link process's alone: where it ends, so does it."""
+    """Both sockets of a client. Only the link process holds the port, so its end frees it."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
@@ -47,7 +47,7 @@ class UdpTransport(RobotTransport):
 
     @classmethod
     def open(cls, settings: Lite3Settings) -> "UdpTransport":
-        """Open both; a port that is in use is waited for."""
+        """Open both sockets; wait while the port is in use."""
         receiver = _open_receiver(settings)
         try:
             return cls(settings, receiver, _open_sender(settings))
@@ -68,11 +68,11 @@ class UdpTransport(RobotTransport):
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
-        """Return both: what the host's machine refuses is heard on the socket that sends."""
+        """Return both sockets: the sending one reports refusals by the host's machine."""
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of what has come, and count what the kernel dropped."""
+        """Return some of the received datagrams, and count those that the kernel dropped."""
         if self._receiver.fileno() in ready:
             yield from self._received()
         if self._sender.fileno() in ready:
@@ -115,7 +115,7 @@ class UdpTransport(RobotTransport):
             yield Datagram(data, source, received_ns)
 
     def _hear_refusal(self) -> None:
-        """Raise what the host's machine says to what was sent; answers mean nothing."""
+        """Raise the error that the host's machine reports for a sent datagram; discard answers."""
         try:
             refusal = _taken_refusal(self._sender)
             if refusal is None:
@@ -156,14 +156,14 @@ def _open_sender(settings: Lite3Settings) -> socket.socket:
 
 
 def _taken_refusal(sender: socket.socket) -> OSError | None:
-    """Return what a machine on the way said to a datagram of this socket, and forget it."""
+    """Return the error that a machine on the route reported for a sent datagram, and clear it."""
     try:
         _, ancillary, _, _ = sender.recvmsg(
             _LARGEST_DATAGRAM_BYTES, _LARGEST_DATAGRAM_BYTES, socket.MSG_ERRQUEUE
         )
     except BlockingIOError:
         return None
-    # struct sock_extended_err of linux/errqueue.h begins with the number of the error.
+    # struct sock_extended_err of linux/errqueue.h begins with the error number.
     numbers = [
         _ERROR.unpack_from(content)[0]
         for level, kind, content in ancillary
@@ -173,11 +173,11 @@ def _taken_refusal(sender: socket.socket) -> OSError | None:
 
 
 def _error_text(error: OSError, settings: Lite3Settings) -> str:
-    """Return what an error of the socket that sends means."""
+    """Return the meaning of an error of the sending socket."""
     place = f"{settings.host_address}:{settings.host_port}"
     if error.errno == errno.ECONNREFUSED:
         return f"nothing listens on {place}: is the host's motion program running?"
-    # Linux says EINVAL where the address of this machine has no way to the other one.
+    # Linux reports EINVAL if this machine's address has no route to the other one.
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EINVAL):
         return (
             f"there is no route to {place}: is the cable plugged in, and has this machine an "

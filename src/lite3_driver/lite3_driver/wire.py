@@ -3,11 +3,11 @@
 """The joint-level UDP interface of the Lite3's motion host, byte for byte.
 
 All numbers are little-endian. A datagram is a header of 12 bytes (code u32; value or size u32;
-type u8, 0 = the value alone, 1 = a payload of `size` bytes follows; a counter u24, which is not
-used) and its payload. There is no checksum, no sequence number, and nothing is ever answered.
+type u8, 0 = the value alone, 1 = a payload of `size` bytes follows; an unused counter u24) and its
+payload. There is no checksum, no sequence number, and no answer to any datagram.
 
-Source: measured at the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec), meanings from
-its headers and README; docs/lite3.md lists what is not measured on a robot.
+Source: measured with the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec), meanings
+from its headers and README; docs/lite3.md lists what has not been measured on a robot.
 """
 
 import struct
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 HOST_PORT, STATE_PORT = 43893, 43897
-"""UDP ports: where the motion host listens, and to which it sends its state unless configured."""
+"""UDP ports: of the motion host, and the default to which it sends its state."""
 FOLD, TAKE_CONTROL, GIVE_BACK = 0x31010C05, 0x0114, 0x0113
-"""Requests without payload: fold the legs; the sender takes control; the host has it again."""
+"""Requests without payload: fold the legs; take control; give control back to the host."""
 COMMAND, STATE = 0x0111, 0x0906
 """Codes of the frames with payload: joint commands to the host, the robot's state from it."""
 
@@ -57,18 +57,18 @@ _STATE = np.dtype(
     ]
 )
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""The host's tick, where it starts again at 0 and how fast it is."""
+"""The host's tick: its modulus and its rate."""
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
 IMU_BYTES = slice(16, 56)
-"""Where a state frame has the values of its IMU, with their stamp."""
+"""Bytes of a state frame that hold the IMU's values and stamp."""
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 
 class Oddity(str, Enum):
-    """Why a datagram is no state."""
+    """Reason why a datagram is not a state."""
 
     LENGTH = "wrong_length"
     CODE = "other_code"
@@ -78,7 +78,7 @@ class Oddity(str, Enum):
 
 
 class Lite3State(NamedTuple):
-    """A state frame. Arrays are float64, C-contiguous; angles are turned into rad, nothing else is.
+    """A state frame. Arrays are float64, C-contiguous; only angles are converted, to rad.
 
     Attributes:
         tick: Counter of the host, in ms, modulo 2**32.
@@ -87,8 +87,8 @@ class Lite3State(NamedTuple):
         ang_vel: Angular velocity, body frame [3], in the unit in which the host sends it.
         lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: [12], rad, rad/s, N m, in the order of JOINT_NAMES.
-        temperature_c: Of the joints' drives [12], degrees Celsius; may be not finite.
-        contact_force: [4, 3], N, in the order of FOOT_NAMES; may be not finite.
+        temperature_c: Of the joints' drives [12], degrees Celsius; may be non-finite.
+        contact_force: [4, 3], N, in the order of FOOT_NAMES; may be non-finite.
     """
 
     tick: int
@@ -128,15 +128,15 @@ def damping_command(damping: float) -> bytes:
 
 
 def read_code(data: bytes) -> int | None:
-    """Return the code of a datagram, None where it has not even a header."""
+    """Return the code of a datagram; None if it is shorter than a header."""
     return _HEADER.unpack_from(data)[0] if len(data) >= _HEADER.size else None
 
 
 def read_state(data: bytes) -> Lite3State | Oddity:
-    """Return the state that the host sends, or why this is no state frame.
+    """Return the state in a datagram, or why it is not a state frame.
 
-    Temperatures and contact forces may be not finite: nothing that keeps a robot on its legs reads
-    them. All else has to be right.
+    Temperatures and contact forces may be non-finite, because balance does not depend on them. All
+    other values must be valid.
     """
     if len(data) < _HEADER.size:
         return Oddity.LENGTH
@@ -185,7 +185,7 @@ def write_state(state: Lite3State) -> bytes:
 
 
 def read_request(data: bytes) -> int | None:
-    """Return the code of a datagram without payload; None where it is anything else."""
+    """Return the code of a datagram without payload; None for any other."""
     if len(data) != _HEADER.size:
         return None
     code, _, kind = _HEADER.unpack(data)
@@ -193,7 +193,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return the values [12, 5] of a command frame, columns as COMMAND_FIELDS; else None."""
+    """Return the values [12, 5] of a command frame, columns as COMMAND_FIELDS; otherwise None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

@@ -14,17 +14,17 @@
 #include <memory>
 #include <thread>
 
-/// Lines to standard output for a thread that must not wait; one thread may use it.
+/// Writes lines to standard output for a thread that must not block; for one thread only.
 ///
-/// The reader of a log can stop reading: Ctrl-S in a terminal, a full pipe. Then only the thread
-/// that writes is blocked; lines without room in the buffer are dropped and counted.
+/// The reader of a log can stop reading: Ctrl-S in a terminal, a full pipe. Then only the writing
+/// thread blocks; lines without room in the buffer are dropped and counted.
 class BoundedLog {
  public:
   BoundedLog() {
     std::thread([lines = lines_] { lines->write_all(); }).detach();
   }
 
-  /// Gives the last lines a limited time to be read: a program must be able to end.
+  /// Gives the reader a limited time for the last lines: a program must be able to end.
   ~BoundedLog() {
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
     while (lines_->waiting() > 0 && std::chrono::steady_clock::now() < until) {
@@ -34,7 +34,7 @@ class BoundedLog {
   BoundedLog(const BoundedLog&) = delete;
   BoundedLog& operator=(const BoundedLog&) = delete;
 
-  /// Adds one line, as printf does; neither waits nor allocates.
+  /// Adds one line, like printf; neither blocks nor allocates.
   void say(const char* format, ...) noexcept __attribute__((format(printf, 2, 3))) {
     if (lines_->waiting() == room) {
       ++dropped_;
@@ -59,7 +59,7 @@ class BoundedLog {
   static constexpr unsigned room = 64;
   static constexpr std::size_t line_bytes = 512;
 
-  /// Owned by both threads: the one that writes may be blocked when the program ends.
+  /// Owned by both threads: the writing one may be blocked when the program ends.
   struct Lines {
     Lines() { ::sem_init(&more, 0, 0); }
 

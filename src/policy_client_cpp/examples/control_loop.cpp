@@ -1,13 +1,14 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
-// A control loop around the bundle `lite3_walk`: a start for your own. Replace `Robot` by hardware.
+// A control loop around the bundle `lite3_walk`: a starting point for your own. Replace `Robot` by
+// your hardware.
 //
 // Every period it takes one observation from sensors of different rates, asks the policy, and
-// commands the joints. Nothing old is held for ever: where the last action is older than
-// max_action_age, a sensor has gone silent, or an action is out of the ordinary, it damps, says
-// why, and stays so: a robot that sank to the floor is started again by a person. It also damps
-// when it ends, on whatever signal can be caught. A process that is killed or stopped by force damps
-// nothing: drives need a time limit of their own for the last command.
+// commands the joints. No old command is held for ever: if the last action is older than
+// max_action_age, a sensor is silent, or an action is abnormal, it damps, reports why, and stays
+// so: a person must restart a robot that sank to the floor. It also damps when it ends, on any
+// signal that can be caught. A process that is killed or stopped by force cannot damp: drives need
+// their own time limit for the last command.
 #include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -38,7 +39,7 @@ constexpr float least_rad[] = {-0.523F, -2.67F, 0.524F};
 constexpr float most_rad[] = {0.523F, 0.314F, 2.792F};
 
 constexpr auto period = 20ms;
-constexpr auto max_action_age = 60ms;  // Three periods: one late answer is no reason to stop.
+constexpr auto max_action_age = 60ms;  // Three periods: one late answer is not a reason to stop.
 constexpr auto report_period = 1s;
 
 std::atomic<bool> ends{false};
@@ -56,7 +57,7 @@ void sleep_until(std::int64_t at_ns) {
   }
 }
 
-/// What a real-time loop wants of the machine; where it may not have it, it says so and goes on.
+/// Real-time settings of the machine; if refused, it reports that and continues.
 void become_real_time(int priority, int cpu, BoundedLog& log) {
   const auto say = [&log](const char* what, const char* remedy) {
     log.say("%s: %s; %s", what, std::strerror(errno), remedy);
@@ -82,7 +83,7 @@ void become_real_time(int priority, int cpu, BoundedLog& log) {
 }
 
 /// Ends the loop, which damps, on every signal of a terminal, a shell or a service manager: a loop
-/// that Ctrl-Z stops controls nothing either. A log without a reader is no reason to end.
+/// stopped by Ctrl-Z controls nothing either. A log without a reader is not a reason to end.
 void handle_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { ends = true; };
@@ -93,7 +94,7 @@ void handle_signals() {
   for (const int signal : {SIGPIPE, SIGTTOU}) ::sigaction(signal, &action, nullptr);
 }
 
-/// Joints that follow their targets and a body that stands still: the part to replace.
+/// Joints that follow their targets, and a body at rest: the part to replace.
 class Robot {
  public:
   /// The streams, in the order of the observation's terms.
@@ -168,7 +169,7 @@ class Robot {
 };
 
 /// Decides between following the policy and damping. From the first action on, damping is final.
-///
+/// All times are of this loop's clock: an Answer's stamp is the one passed to tick().
 /// All times are of this loop's clock: an Answer's stamp is the one that was handed to tick().
 class Guard {
  public:
@@ -179,8 +180,8 @@ class Guard {
     if (began_ && reason_.empty()) reason_ = what;
   }
 
-  /// Checks the age of the last action, after waking up and after each tick: a loop that was
-  /// delayed has held an old action all that time.
+  /// Checks the age of the last action, after waking up and after each tick: a delayed loop has
+  /// held an old action all that time.
   void judge_age(std::int64_t at_ns, const char* status, const char* message) {
     const std::int64_t age_ns = at_ns - asked_ns_;
     if (follows() && age_ns > std::chrono::nanoseconds(max_action_age).count()) {
@@ -206,7 +207,7 @@ class Guard {
 
  private:
   bool began_ = false;
-  std::int64_t asked_ns_ = 0;  ///< When the action that is followed was asked for.
+  std::int64_t asked_ns_ = 0;  ///< Time of the request for the followed action.
   std::string reason_;
 };
 
@@ -237,10 +238,10 @@ Arguments parse(int argc, char** argv) {
   return arguments;
 }
 
-/// Returns whether the policy was followed, or waited for, to the end.
+/// Returns whether the policy was followed, or awaited, to the end.
 bool control(policy_client::PolicySource& source, policy_client::ObservationBuffer& buffer,
              Robot& robot, BoundedLog& log, double seconds) {
-  // The sensors' values, and behind them the last action, which is the observation's last term.
+  // The sensors' values, then the last action, which is the observation's last term.
   std::vector<float> observation(buffer.width() + joint_count);
   std::vector<float> action(joint_count);
   std::vector<float> targets_rad(joint_count);
@@ -270,7 +271,7 @@ bool control(policy_client::PolicySource& source, policy_client::ObservationBuff
     }
     guard.follows() ? robot.command(targets_rad.data()) : robot.damp();
     if (guard.follows() != followed) {
-      // Edges only: what is written in every tick delays the loop and fills the log.
+      // Log changes only: a line per tick would delay the loop and fill the log.
       followed = guard.follows();
       log.say("%s%s", followed ? "follows the policy" : "DAMP: ", guard.reason().c_str());
     }
@@ -300,7 +301,7 @@ int main(int argc, char** argv) try {
   if (status != policy_client::Status::ok) {
     log.say("not connected yet, goes on trying: %s: %s", to_string(status), source->message());
   }
-  // The sensors' threads first: they are not the ones that must never be late.
+  // The sensors' threads first: they may be late, the control loop must not.
   robot.start();
   become_real_time(arguments.priority, arguments.cpu, log);
   const bool well = control(*source, buffer, robot, log, arguments.seconds);

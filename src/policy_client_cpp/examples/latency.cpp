@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
-// Measures round trips to a service, and of plain bytes over a Unix socket to compare them with.
+// Measures round trips to a service and, for comparison, of plain bytes over a Unix socket.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>

@@ -17,9 +17,9 @@ namespace policy_client {
 
 using Clock = std::chrono::steady_clock;
 
-/// poll() until a time; interrupted calls count as nothing to read.
+/// poll() until a time; an interrupted call counts as nothing to read.
 inline void poll_until(pollfd* descriptors, nfds_t count, Clock::time_point until) noexcept {
-  // Of Clock::time_point::max() a day is enough: all who wait look whether it is time.
+  // For Clock::time_point::max() a day is enough: all callers check the time again.
   const auto left = std::clamp<std::chrono::nanoseconds>(until - Clock::now(), {},
                                                          std::chrono::hours(24));
   const timespec time{static_cast<time_t>(left.count() / 1'000'000'000),
@@ -29,7 +29,7 @@ inline void poll_until(pollfd* descriptors, nfds_t count, Clock::time_point unti
   }
 }
 
-/// Wakes another thread of this process. No other process has it, so that neither end can block.
+/// Wakes another thread of this process. No other process has it, so neither end can block.
 class Bell {
  public:
   /// @throws std::system_error where the process has no descriptor left.
@@ -39,7 +39,7 @@ class Bell {
 
   void ring() noexcept {
     const std::uint64_t one = 1;
-    // Full is as good as one more.
+    // full: the other end will wake anyway
     [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof(one));
   }
 

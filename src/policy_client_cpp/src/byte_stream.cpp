@@ -26,7 +26,7 @@ bool ByteStream::open(Message& message) noexcept {
     message.set("%s: no socket: %s", address_.sun_path, std::strerror(errno));
     return false;
   }
-  const int on = 1;  // Urgent bytes would be left out when looking, with what they bring.
+  const int on = 1;  // Out-of-band bytes would be left out when peeking, with their descriptors.
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
   const auto* name = reinterpret_cast<const sockaddr*>(&address_);
   if (::connect(socket_.get(), name, sizeof(address_)) == 0) return true;
@@ -52,8 +52,8 @@ Io ByteStream::read(std::byte* data, std::size_t room, std::size_t& count,
   return Io::failed;
 }
 
-/// recv(), but for descriptors: ETOOMANYREFS. Taken or not, the kernel would leave it to this thread
-/// to close them, and of a socket that lingers that takes hours. A look does not move them.
+/// recv(), except for descriptors: ETOOMANYREFS. Taken or not, the kernel would make this thread
+/// close them, which takes hours for a lingering socket. Peeking does not move them.
 ssize_t ByteStream::receive(std::byte* data, std::size_t room) noexcept {
   iovec bytes{data, room};
   msghdr header{};

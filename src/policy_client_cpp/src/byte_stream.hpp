@@ -17,33 +17,33 @@ namespace policy_client {
 
 enum class Io {
   done,   ///< Some bytes went through.
-  again,  ///< Nothing now: wait for what wanted() says.
-  failed  ///< The stream is of no use any more; the message says why.
+  again,  ///< Nothing now: wait for the events of wanted().
+  failed  ///< The stream is unusable; the message has the reason.
 };
 
-/// A connection to a Unix socket that never waits, but where it is closed.
+/// A connection to a Unix socket that never blocks, except for closing.
 class ByteStream {
  public:
-  /// @throws std::invalid_argument for a path longer than a socket's can be.
+  /// @throws std::invalid_argument for a path that is too long for a socket.
   explicit ByteStream(const std::string& path);
 
-  /// From then on no byte goes through: all is Io::again, however much the other end sends.
+  /// From then on no byte is transferred: always Io::again, however much the other end sends.
   void keep_to(Clock::time_point deadline) noexcept { deadline_ = deadline; }
 
-  /// Connects; false, with a message, where no service accepts it at once.
+  /// Connects; returns false, with a message, unless a service accepts it at once.
   bool open(Message& message) noexcept;
   Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept;
   Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept;
-  /// Takes as long as the other end likes: it may have passed descriptors that are slow to close.
+  /// May take as long as the other end likes: it may have passed descriptors that close slowly.
   void close() noexcept;
 
-  /// What to poll for after Io::again; `writing`: bytes wait to be written.
+  /// Events to poll for after Io::again; `writing`: bytes wait to be written.
   pollfd wanted(bool writing) const noexcept;
 
-  /// Whether a descriptor may come with the bytes that are read; else the connection fails, and it
-  /// stays where it is until that is closed. Reading may wait where more than one come.
+  /// Whether a descriptor may come with the next bytes; if not, the connection fails, and the
+  /// descriptor stays in it until that is closed. Reading may block if more than one come.
   void take_descriptor_with_bytes(bool taken) noexcept { takes_descriptor_ = taken; }
-  /// The one that came, taken over by the caller.
+  /// The received descriptor, now owned by the caller.
   Descriptor take_descriptor() noexcept { return std::move(received_); }
 
  private:

@@ -9,7 +9,7 @@
 namespace policy_client {
 namespace {
 
-/// Signals are for the threads of the application, which began without this one.
+/// Signals are for the application's threads, which started earlier.
 class NoSignals {
  public:
   NoSignals() noexcept {
@@ -38,7 +38,7 @@ Connector::Connector(const std::string& path, const Options& options, bool share
       work_(std::make_shared<Work>(path, options, shared_memory)) {
   const NoSignals while_it_starts;
   thread_ = std::thread([work = work_] {
-    // Made by a real-time thread it would be one, and its closing in the way of the control.
+    // Created by a real-time thread it would inherit that, and its closing would delay control.
     const sched_param usual{};
     ::pthread_setschedparam(::pthread_self(), SCHED_OTHER, &usual);
     run(*work);
@@ -89,7 +89,7 @@ void Connector::run(Work& work) noexcept {
   work.to_control.ring();
 }
 
-/// False where the source ends.
+/// Returns false when the source ends.
 bool Connector::wait_for_turn(Work& work) noexcept {
   while (work.turn.load(std::memory_order_acquire) == Turn::control) {
     if (work.ending) return false;

@@ -11,40 +11,41 @@
 
 namespace policy_client {
 
-/// Connects and hangs up on a thread of its own, because both take as long as the service likes: it
-/// greets when it wants to, and closing the last descriptor of a socket or of a file system in user
-/// space waits for its other side. The control thread only waits for the result.
+/// Connects and disconnects on a thread of its own, because the service can make both take
+/// arbitrarily long: it greets when it wants to, and closing the last descriptor of a socket or of
+/// a file system in user space waits for its other side. The control thread only waits for the
+/// result.
 ///
-/// One of the two threads has the link at a time, and hands it to the other one.
+/// One of the two threads owns the link at a time, and passes it to the other.
 class Connector {
  public:
-  /// @throws std::invalid_argument as Link does; std::runtime_error without thread or eventfd.
+  /// @throws std::invalid_argument like Link; std::runtime_error without thread or eventfd.
   Connector(const std::string& path, const Options& options, bool shared_memory);
-  /// Hangs up; what takes longer than Options::answer_limit goes on alone.
+  /// Disconnects; abandons anything that takes longer than Options::answer_limit.
   ~Connector();
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
-  /// Waits until the control thread has the link: ready, refused or down. False where it has not by
-  /// `until`, or while an attempt to connect is put off and that is not waited for.
+  /// Waits until the control thread owns the link: ready, refused or down. Returns false if not by
+  /// `until`, or while an attempt is postponed and the caller does not wait for it.
   bool await(Clock::time_point until, bool through_pauses) noexcept;
 
-  /// Of the control thread, after await().
+  /// For the control thread, after await().
   Link& link() noexcept { return work_->link; }
   bool has_link() const noexcept {
     return work_->turn.load(std::memory_order_acquire) == Turn::control;
   }
 
-  /// Gives a link that is down away: it is closed, and after its pause connected again.
+  /// Hands over a link that is down: it is closed and, after its pause, reconnected.
   void reconnect() noexcept;
 
-  /// Forgets refusal and pause.
+  /// Clears refusal and pause.
   void retry() noexcept;
 
  private:
   enum class Turn { control, pausing, connecting };
 
-  /// What both threads have, owned by both: a thread that cannot end is left behind with it.
+  /// State shared by both threads and owned by both: a thread that cannot end is abandoned with it.
   struct Work {
     Work(const std::string& path, const Options& options, bool shared_memory)
         : link(path, options, shared_memory) {}

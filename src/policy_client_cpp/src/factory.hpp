@@ -9,8 +9,8 @@
 
 namespace policy_client {
 
-// What a build has is decided by what CMake finds; each is in one file.
-// All throw std::runtime_error for a file that cannot be read or a model that does not fit.
+// CMake decides which of these are built; each is in its own file.
+// All throw std::runtime_error for an unreadable file or an unsuitable model.
 std::unique_ptr<Model> make_onnx_model(const std::string& file, const Options& options);
 std::unique_ptr<Model> make_rknn_model(const std::string& file, const Options& options);
 

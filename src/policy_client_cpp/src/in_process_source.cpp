@@ -12,7 +12,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// What only a service can do; ignored, values would be taken for what they are not.
+/// Options that only a service supports; ignoring them would misinterpret values.
 void check_meaning(const Options& options) {
   const auto refuse = [&options](bool is_asked, const std::string& what) {
     if (!is_asked) return;
@@ -164,7 +164,7 @@ bool InProcessSource::normalise(const float* observation) noexcept {
     float value = observation[i];
     if (!options_.mean.empty()) value -= options_.mean[column];
     if (!options_.divisor.empty()) value /= options_.divisor[column];
-    // What is not finite before is not finite here either; a great value may become so.
+    // A non-finite value stays non-finite here; a large one may become non-finite.
     if (!std::isfinite(value)) {
       message_.set("%s: value %zu of the observation is not finite%s", options_.source.c_str(), i,
                    std::isfinite(observation[i]) ? " once normalised" : "");

@@ -12,10 +12,10 @@
 
 namespace policy_client {
 
-/// A model that runs on a thread of its own, so that a slow one does not hold up the control.
+/// A model that runs on its own thread, so that a slow one does not delay control.
 class InProcessSource : public PolicySource {
  public:
-  /// @throws std::invalid_argument for a mean or divisor that does not fit.
+  /// @throws std::invalid_argument for a mean or divisor of the wrong size.
   InProcessSource(std::unique_ptr<Model> model, const Options& options);
   ~InProcessSource() override;
   InProcessSource(const InProcessSource&) = delete;
@@ -29,9 +29,10 @@ class InProcessSource : public PolicySource {
   PolicyInfo info() const override;
 
  private:
-  /// What both threads have, owned by both: a model that never returns is left behind with it.
+  /// State shared by both threads and owned by both: a model that never returns is abandoned with
+  /// it.
   ///
-  /// While `task` is `run`, the worker alone touches what is below it, else the control thread.
+  /// While `task` is `run`, only the worker uses the fields below, otherwise the control thread.
   struct Work {
     enum class Task { none, run, end };
     std::mutex mutex;
@@ -55,7 +56,7 @@ class InProcessSource : public PolicySource {
   const std::shared_ptr<Work> work_;
   std::int64_t stamp_ns_ = 0;
   Message message_;
-  bool handed_over_ = false;  ///< An observation, of which the answer was not taken yet.
+  bool handed_over_ = false;  ///< An observation was handed over, and its answer not taken yet.
   std::chrono::steady_clock::time_point handed_over_at_{};
   std::thread thread_;
 };

@@ -12,7 +12,7 @@ std::size_t value_bytes(std::uint32_t rows, std::uint32_t dim) {
   return sizeof(float) * std::size_t{rows} * dim;
 }
 
-/// Beside shared memory, a byte that wakes the other end.
+/// With shared memory, a byte that wakes the other end.
 constexpr std::byte wake_byte{0};
 
 bool other(std::uint32_t asked, std::uint32_t found) { return asked != 0 && asked != found; }
@@ -49,7 +49,7 @@ void Link::connect(Bell& wake, const std::atomic<bool>& ending) noexcept {
     wake.clear();
   }
   stream_.take_descriptor_with_bytes(false);
-  // What is down is closed later: the reason shall be known first.
+  // A failed connection is closed later, after the reason has been read.
   if (state_ == State::refused) close();
 }
 
@@ -119,7 +119,7 @@ void Link::flush() noexcept {
     std::size_t count = 0;
     const Io io = stream_.write(out_.data() + out_sent_, out_size_ - out_sent_, count, message_);
     if (io == Io::again) return;
-    // The next read finds that the connection is lost, and maybe an ERROR that says why.
+    // The next read finds that the connection is lost, and possibly an ERROR with the reason.
     out_sent_ = io == Io::failed ? out_size_ : out_sent_ + count;
   }
 }
@@ -167,16 +167,16 @@ bool Link::receive_from_stream(Frame& frame) noexcept {
                              : stream_.read(in_.data() + in_size_, room, count, message_);
     if (io == Io::failed) drop();
     if (io != Io::done) {
-      // Beyond the deadline nothing was looked at.
+      // Beyond the deadline nothing was read.
       look_at_stream_ = !memory_.attached() || Clock::now() >= deadline_;
       return false;
     }
     in_size_ += count;
-    is_drained = memory_.attached() && count < room;  // mostly one byte: not asked for more
+    is_drained = memory_.attached() && count < room;  // usually one byte: do not read again
   }
 }
 
-/// What woke this end is no part of a frame, none of which begins with that byte.
+/// The byte that woke this end is not part of a frame; no frame begins with it.
 void Link::skip_wakes() noexcept {
   std::size_t wakes = 0;
   while (wakes < in_size_ && in_[wakes] == wake_byte) ++wakes;

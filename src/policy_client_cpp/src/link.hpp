@@ -14,46 +14,46 @@ namespace policy_client {
 
 /// A connection to the service at a Unix socket: opened, greeted, lost and opened again.
 ///
-/// Frames go over the stream, or after the greeting through shared memory. What the service can make
-/// slow, opening and closing, is apart from what a tick does.
+/// Frames go over the stream or, after the greeting, through shared memory. The steps that the
+/// service can slow down, opening and closing, are separate from those of a tick.
 class Link {
  public:
   enum class State { down, greeting, ready, refused };
 
-  /// @throws std::invalid_argument as make_hello() and ByteStream do.
+  /// @throws std::invalid_argument like make_hello() and ByteStream.
   Link(const std::string& path, const Options& options, bool shared_memory);
 
-  // Of the thread that connects.
+  // For the connecting thread.
 
-  /// Connects and greets: then it is ready, refused or down. At most Options::answer_limit, or until
-  /// it is `ending`, which `wake` says.
+  /// Connects and greets: then it is ready, refused or down. Takes at most Options::answer_limit,
+  /// or until it is `ending`, signalled by `wake`.
   void connect(Bell& wake, const std::atomic<bool>& ending) noexcept;
-  /// Gives all descriptors and the memory back.
+  /// Releases all descriptors and the memory.
   void close() noexcept;
 
-  // Of the thread that controls, while ready. None of these waits, or goes on beyond the deadline.
+  // For the control thread, while ready. None of these blocks, or continues beyond the deadline.
 
   void keep_to(Clock::time_point deadline) noexcept;
-  /// Sends one observation; only while no other is unanswered.
+  /// Sends one observation; only if no other is unanswered.
   void send(const Header& header, const float* values) noexcept;
 
-  /// The next frame with a sound header, if there is one; valid until the next call.
+  /// The next frame with a valid header, if there is one; valid until the next call.
   bool receive(Frame& frame) noexcept;
 
-  /// Waits for something to do; may return early.
+  /// Waits for an event; may return early.
   void wait(Clock::time_point until, Clock::time_point spin_until) noexcept;
 
-  /// Keeps what an ERROR says as the message.
+  /// Keeps the text of an ERROR as the message.
   void keep_error(const Frame& frame) noexcept;
-  /// Gives the connection up for the reason in message(). It is still to be closed. Before the next
-  /// attempt there is a pause, a longer one each time until something was answered.
+  /// Marks the connection as failed for the reason in message(); it must still be closed. A pause
+  /// precedes the next attempt, longer each time until an answer arrives.
   void drop() noexcept;
-  /// Something was answered: the service works.
+  /// An answer arrived: the service works.
   void answered() noexcept { pause_ = {}; }
 
-  // Of the thread that has it.
+  // For the thread that owns it.
 
-  /// Forgets refusal and pause.
+  /// Clears refusal and pause.
   void retry() noexcept;
   /// Pause before the next attempt.
   std::chrono::milliseconds pause() const noexcept { return pause_; }
@@ -81,13 +81,13 @@ class Link {
   Clock::time_point deadline_{};
   std::chrono::milliseconds pause_{0};
 
-  std::vector<std::byte> out_;  ///< Room for the largest frame; [out_sent_, out_size_) is unsent.
+  std::vector<std::byte> out_;  ///< Buffer for the largest frame; [out_sent_, out_size_) is unsent.
   std::size_t out_sent_ = 0;
   std::size_t out_size_ = 0;
-  std::vector<std::byte> in_;  ///< Room for the largest frame; [0, in_size_) was received.
+  std::vector<std::byte> in_;  ///< Buffer for the largest frame; [0, in_size_) was received.
   std::size_t in_size_ = 0;
-  std::size_t in_taken_ = 0;   ///< Of that, what the last frame was.
-  bool look_at_stream_ = true;  ///< Beside shared memory the stream is read only after a poll.
+  std::size_t in_taken_ = 0;   ///< Size of the last frame in it.
+  bool look_at_stream_ = true;  ///< With shared memory the stream is read only after a poll.
   std::vector<std::byte> shared_answer_;  ///< A copy of the answer in shared memory.
   std::vector<std::byte> welcome_;
   Message message_;

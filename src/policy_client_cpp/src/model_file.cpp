@@ -22,10 +22,10 @@ namespace {
 
 constexpr std::size_t largest_bytes = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t most_fields = 2'000'000;
-/// Messages in messages, which is also protobuf's own limit.
+/// Nesting of messages; also protobuf's own limit.
 constexpr std::size_t deepest = 100;
-constexpr unsigned external_data = 13;  // Of a Tensor: where its values are,
-constexpr unsigned data_location = 14;  // and whether they are there.
+constexpr unsigned external_data = 13;  // Of a Tensor: the location of its values,
+constexpr unsigned data_location = 14;  // and whether it is outside the file.
 
 enum class Kind { model, training, function, graph, node, attribute, sparse, tensor, none };
 enum Wire : unsigned { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
@@ -36,7 +36,7 @@ constexpr std::uint32_t fields(std::initializer_list<unsigned> numbers) {
   return set;
 }
 
-/// The fields of an ONNX message: those that hold no weights, and messages that may hold some.
+/// The fields of an ONNX message: those without weights, and messages that may contain some.
 struct Grammar {
   struct Inside {
     unsigned number = 0;
@@ -55,8 +55,8 @@ struct Grammar {
   }
 };
 
-// Of onnx.proto up to IR version 13, in the order of Kind. A field that is not here is refused: a
-// runtime that knows it may find weights in it.
+// Of onnx.proto up to IR version 13, in the order of Kind. An unknown field is refused: a runtime
+// that knows it may find weights in it.
 constexpr Grammar grammars[] = {
     {"Model", fields({1, 2, 3, 4, 5, 6, 8, 14, 26}),
      {{7, Kind::graph}, {20, Kind::training}, {25, Kind::function}}},
@@ -73,22 +73,22 @@ constexpr Grammar grammars[] = {
     {"Tensor", fields({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16}), {}},
 };
 
-/// It is no ONNX model; the text says what was found.
+/// The file is not an ONNX model; the text describes it.
 struct Unsound : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 [[noreturn]] void end_too_early() { throw Unsound("a file that ends too early"); }
 
-/// What was read of a model, and where reading goes on.
+/// The part of a model read so far, and the position.
 class Reader {
  public:
   explicit Reader(const std::string& model) : model_(model) {}
 
-  /// A number of at most 70 bits, however long it is written.
+  /// A number of at most 70 bits, whatever its encoded length.
   struct Number {
     std::uint64_t low = 0;
-    bool is_longer = false;  ///< There are others set above these.
+    bool is_longer = false;  ///< Bits above these are set.
   };
   Number number() {
     Number found;
@@ -103,8 +103,8 @@ class Reader {
     throw Unsound("a number longer than protobuf allows");
   }
 
-  /// Goes beyond a field's content: from `begin` to `at`. Returns its value where it is a number;
-  /// one of another kind is 1: where a number is meant, that is none that can be trusted.
+  /// Skips a field's content: from `begin` to `at`. Returns its value if it is a number; any other
+  /// kind is 1, which is not a valid number where one is expected.
   std::uint64_t skip(unsigned wire) {
     begin = at;
     if (wire == varint) {
@@ -132,7 +132,7 @@ class Reader {
   const std::string& model_;
 };
 
-/// Walks through all messages that may hold tensors. False: a tensor is elsewhere.
+/// Walks through all messages that may hold tensors. Returns false if a tensor is elsewhere.
 bool is_whole(const std::string& model) {
   struct Part {
     Kind kind;

@@ -6,18 +6,18 @@
 
 namespace policy_client {
 
-/// The content of a model's file: a regular one, of at most 2 GiB, which is also protobuf's limit.
+/// The content of a model's file: a regular file of at most 2 GiB, which is also protobuf's limit.
 ///
-/// @throws std::runtime_error where it cannot be read.
+/// @throws std::runtime_error if it cannot be read.
 std::string read_model(const std::string& file);
 
-/// Checks that an ONNX model has all its weights inside, as every runtime would parse it.
+/// Checks that an ONNX model contains all its weights, as every runtime would parse it.
 ///
-/// A hash of the file covers nothing outside of it, and runtimes look for weights in second files
-/// wherever the model says. Only the grammar of the parser shows where such a reference can be, so this
-/// walks protobuf's wire format, as policy_inference/onnx_file.py does: it skips weights unread.
+/// A hash of the file does not cover other files, and runtimes load weights from any file that the
+/// model names. Only the parser's grammar shows where such a reference can be, so this walks
+/// protobuf's wire format, like policy_inference/onnx_file.py: it skips weights unread.
 ///
-/// @throws std::runtime_error where some are in a second file, or it is no ONNX model.
+/// @throws std::runtime_error if weights are in a second file, or it is not an ONNX model.
 void require_whole(const std::string& file, const std::string& model);
 
 }  // namespace policy_client

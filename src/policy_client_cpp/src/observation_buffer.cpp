@@ -8,12 +8,12 @@
 
 namespace policy_client {
 
-/// A ring of samples, each with a version by which its reader sees whether it was overwritten.
+/// A ring of samples, each with a version that shows its reader whether it was overwritten.
 ///
 /// Sample n (from 0) lies in slot n % capacity; the slot's version is 2n + 1 while it is written
-/// and 2n + 2 afterwards. Stamp and values are atomic by themselves: a reader that is lapped sees a
-/// mixture, and the version that shows it, but never a data race. Values are stored with release
-/// and loaded with acquire order, so that a reader of a new value also sees its version.
+/// and 2n + 2 afterwards. Stamp and values are individually atomic: a lapped reader sees a mixture,
+/// and the version that reveals it, but never a data race. Values are stored with release and
+/// loaded with acquire order, so that a reader of a new value also sees its version.
 class ObservationBuffer::Stream {
  public:
   explicit Stream(StreamOptions options)
@@ -41,7 +41,7 @@ class ObservationBuffer::Stream {
   }
 
   Taken take(std::int64_t at_ns, float* into) noexcept {
-    // A thread that was put aside while it read finds its samples rewritten, and new ones.
+    // A thread that was preempted while it read finds its samples overwritten, and new ones.
     Taken taken = look(at_ns, into);
     for (int again = 0; again < 2 && taken.fault == Taken::Fault::overrun; ++again) {
       taken = look(at_ns, into);
@@ -81,7 +81,7 @@ class ObservationBuffer::Stream {
       }
       return {Taken::Fault::none, 0, at_ns - stamp_ns, stamp_ns};
     }
-    // All that is kept was measured after that time.
+    // All kept samples were measured after that time.
     return fault(oldest > 0 ? Taken::Fault::overrun : Taken::Fault::empty, 0);
   }
 
@@ -103,7 +103,7 @@ class ObservationBuffer::Stream {
   const StreamOptions options_;
   const std::unique_ptr<Slot[]> slots_;
   const std::unique_ptr<std::atomic<float>[]> values_;
-  // The writer's own, on a cache line away from the reader's.
+  // The writer's own, on a different cache line than the reader's.
   alignas(64) std::uint64_t written_ = 0;
   std::int64_t last_stamp_ns_ = 0;
   std::atomic<std::uint64_t> published_{0};
@@ -141,7 +141,7 @@ Taken ObservationBuffer::take(std::int64_t at_ns, float* observation) noexcept {
   for (std::size_t i = 0; i < streams_.size(); ++i) {
     const Taken one = streams_[i]->take(at_ns, observation);
     observation += streams_[i]->options().width;
-    if (!all) continue;  // The first fault is reported; the other streams are filled all the same.
+    if (!all) continue;  // The first fault is reported; the other streams are still filled.
     if (!one) {
       all = one;
       all.stream = i;

@@ -82,13 +82,13 @@ class OnnxModel : public Model {
   }
 
   static Ort::SessionOptions settings() {
-    // A policy is small: more threads cost more than they bring, and take cores from the control.
+    // A policy is small: more threads cost more than they gain, and take cores from the control.
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(1);
     options.SetInterOpNumThreads(1);
     options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
-    // What was checked is protobuf, so that must be what is parsed; files outside, of which there are
-    // none then, would be looked for where no file can be.
+    // The check assumed protobuf, so the parser must, too; a path at which no file can exist stops
+    // any search for external files, of which there are none.
     options.AddConfigEntry("session.load_model_format", "ONNX");
     options.AddConfigEntry("session.model_external_initializers_file_folder_path", "/dev/null");
     return options;

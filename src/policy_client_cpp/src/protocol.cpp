@@ -8,7 +8,7 @@
 namespace policy_client {
 namespace {
 
-/// Takes values from a payload one after another; once something is missing, all else is as well.
+/// Reads values from a payload one after another; after a missing one, all others are missing, too.
 class Reader {
  public:
   Reader(const std::byte* data, std::size_t length) : data_(data), left_(length) {}
@@ -20,7 +20,7 @@ class Reader {
     return value;
   }
 
-  /// A text's bytes and length; nullptr where it is not whole.
+  /// A text's bytes and length; nullptr if incomplete.
   const std::byte* text(std::size_t& length) noexcept {
     length = number<std::uint16_t>();
     return take(length);

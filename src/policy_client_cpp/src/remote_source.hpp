@@ -39,11 +39,11 @@ class RemoteSource : public PolicySource {
   Connector connector_;
   Message message_;
   std::vector<std::byte> welcome_;  ///< Of the latest connection.
-  bool connected_ = false;          ///< The link is ready, and was so before this tick.
+  bool connected_ = false;          ///< The link is ready, and was ready before this tick.
   std::uint64_t sequence_ = 0;  ///< Of the last observation sent, …
-  std::int64_t stamp_ns_ = 0;   ///< … which was measured then.
-  bool owed_ = false;           ///< That one is unanswered, …
-  bool current_ = false;        ///< … and belongs to the tick that runs.
+  std::int64_t stamp_ns_ = 0;   ///< … and its time of measurement.
+  bool owed_ = false;           ///< It is unanswered, …
+  bool current_ = false;        ///< … and belongs to the current tick.
   Clock::time_point owed_since_{};
   bool reset_ = false;
 };

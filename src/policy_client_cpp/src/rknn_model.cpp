@@ -62,7 +62,7 @@ class RknnModel : public Model {
 
   bool run(const float* observation, float* action, Message& message) noexcept override {
     rknn_input input{};
-    input.buf = const_cast<float*>(observation);  // The library's C interface knows no const.
+    input.buf = const_cast<float*>(observation);  // The library's C interface has no const.
     input.size = input_bytes_;
     input.type = RKNN_TENSOR_FLOAT32;
     input.fmt = format_;

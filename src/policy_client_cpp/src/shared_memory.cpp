@@ -46,8 +46,8 @@ void relax() noexcept {
 #endif
 }
 
-/// Memory that the service cuts off later would end the process with SIGBUS, and so would a huge
-/// page that is not left. Only memory has seals: no other file is asked what it is.
+/// If the service truncated the memory later, SIGBUS would end the process, and so would a missing
+/// huge page. Only memory has seals: no other file is queried.
 bool keeps_size(int fd, std::uint64_t bytes) noexcept {
   struct stat found {};
   struct statfs system {};
@@ -57,8 +57,8 @@ bool keeps_size(int fd, std::uint64_t bytes) noexcept {
          static_cast<std::uint64_t>(found.st_size) >= bytes;
 }
 
-/// Who takes pages out of the memory makes each look at it wait for that; this ends it, once what is
-/// to be written to is mapped. Kernels before 5.1 do not know it.
+/// A sender that removes pages from the memory would make each access wait; this prevents it, once
+/// the writable part is mapped. Kernels before 5.1 do not have it.
 bool keeps_pages(int fd) noexcept {
   return ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == 0 || errno == EINVAL;
 }
@@ -90,7 +90,7 @@ bool SharedMemory::attach(Descriptor memory, const Welcome& welcome, Message& me
                 welcome.shared_bytes);
     return false;
   }
-  // Of all that there is, only what is used: the application may lock what is mapped.
+  // Map only the used part: the application may lock mapped memory.
   void* mapped = ::mmap(nullptr, least, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   if (mapped == MAP_FAILED) {
     message.set("shared memory: cannot map %llu bytes: %s", static_cast<unsigned long long>(least),
@@ -115,10 +115,10 @@ void SharedMemory::detach() noexcept {
 }
 
 // The order of docs/service_protocol.md. A frame is written before its counter (release) and read
-// after it (acquire). Who moves a counter looks at the other's flag afterwards, who raises its flag
-// looks at the counter afterwards; a full fence between the two on either side means that at least
-// one sees the other. Release and acquire alone would not do: on x86-64 as on aarch64 a load may be
-// done before an earlier store to another word is seen.
+// after it (acquire). The side that moves a counter then checks the other's flag; the side that
+// raises its flag then checks the counter; a full fence between the two steps on either side means
+// that at least one sees the other. Release and acquire alone are not enough: on x86-64 and aarch64
+// a load may be executed before an earlier store to another word is visible.
 bool SharedMemory::send(const Header& header, const float* values) noexcept {
   std::memcpy(memory_ + request_at, &header, sizeof(header));
   std::memcpy(memory_ + request_at + sizeof(header), values, header.length);
@@ -136,7 +136,7 @@ SharedMemory::Received SharedMemory::receive(std::byte* frame, std::size_t room)
   const std::uint64_t answered = __atomic_load_n(counter(memory_, answered_at), __ATOMIC_ACQUIRE);
   if (answered != answered_ + 1 || answered != requested_) return Received::broken;
   answered_ = answered;
-  // Copied once and judged afterwards: what lies in the memory may change under our eyes.
+  // Copy once, then check: the memory may change at any time.
   Header header;
   std::memcpy(&header, memory_ + answer_offset_, sizeof(header));
   const std::size_t most = std::min(room, bytes_ - answer_offset_) - sizeof(header);

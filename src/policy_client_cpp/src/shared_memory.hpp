@@ -14,10 +14,10 @@
 
 namespace policy_client {
 
-/// One request and one answer in memory that both sides have mapped.
+/// One request and one answer in memory that both sides map.
 ///
-/// Who sleeps is woken by a byte over the connection, which is the link's. Here a tick only reads and
-/// writes memory: of what the service passes, nothing else can be trusted not to wait.
+/// A byte over the connection, which is the link's, wakes a sleeping side. Here a tick only reads
+/// and writes memory: any other descriptor from the service may block.
 class SharedMemory {
  public:
   SharedMemory() = default;
@@ -25,25 +25,28 @@ class SharedMemory {
   SharedMemory& operator=(const SharedMemory&) = delete;
   ~SharedMemory() { detach(); }
 
-  // Of the thread that connects: these may take as long as the service likes.
+  // For the connecting thread: these may take as long as the service likes.
 
-  /// Maps what came with a WELCOME; false, with a message, where it is not as stated.
+  /// Maps the memory that came with a WELCOME; returns false, with a message, if it is not as
+  /// stated.
   bool attach(Descriptor memory, const Welcome& welcome, Message& message) noexcept;
   void detach() noexcept;
 
-  // Of the thread that controls.
+  // For the control thread.
 
   bool attached() const noexcept { return memory_ != nullptr; }
 
-  /// Writes a request of at most 4 × rows × obs_dim bytes, as attached. True: the service sleeps.
+  /// Writes a request of at most 4 × rows × obs_dim bytes, as attached. Returns true if the service
+  /// sleeps.
   bool send(const Header& header, const float* values) noexcept;
 
   enum class Received { nothing, frame, broken };
-  /// Copies the answer, header and payload, where it is there and has room.
+  /// Copies the answer, header and payload, if it has arrived and fits.
   Received receive(std::byte* frame, std::size_t room) noexcept;
 
-  /// Looks for the answer until `spin_until`, then sleeps until `socket` has something, such as what
-  /// wakes for the answer, or it is `until`. `socket.revents` is set but where the answer was there.
+  /// Polls for the answer until `spin_until`, then sleeps until `socket` has an event, such as the
+  /// byte that signals the answer, or until `until`. Sets `socket.revents` unless the answer
+  /// arrived.
   void wait(Clock::time_point until, Clock::time_point spin_until, pollfd& socket) noexcept;
 
  private:

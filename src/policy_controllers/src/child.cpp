@@ -20,15 +20,15 @@ namespace {
 constexpr auto kEndsWithin = std::chrono::seconds(5);
 constexpr auto kLook = std::chrono::milliseconds(10);
 
-/// `posix_spawn`, which is safe beside threads; the program keeps `socket` open, is in a process
-/// group of its own, which a Ctrl-C in a terminal does not reach, and has no signal blocked.
+/// `posix_spawn`, which is safe beside threads; the program keeps `socket` open, has its own
+/// process group, which Ctrl-C in a terminal does not reach, and has no blocked signals.
 int spawn(pid_t& pid, char* const* words, int socket) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;
   sigset_t none;
   sigemptyset(&none);
   posix_spawn_file_actions_init(&files);
-  // Onto itself: no longer closed where the program begins.
+  // Duplicated onto itself, so that it is not closed when the program starts.
   posix_spawn_file_actions_adddup2(&files, socket, socket);
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setsigmask(&attributes, &none);

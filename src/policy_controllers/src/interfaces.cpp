@@ -13,7 +13,7 @@ namespace {
 using policy_core::Numbers;
 using policy_core::PlanError;
 
-/// Rows of the targets that have interfaces of their own, in this order; then the gains.
+/// Rows of the targets that have their own interfaces, in this order; then the gains.
 constexpr std::array<const char*, 3> kKinds = {"position", "velocity", "effort"};
 constexpr std::size_t kStiffness = 3;
 
@@ -43,7 +43,7 @@ Interfaces states_of(const Facts& facts, const Wiring& wiring) {
   for (std::size_t group = 0; group < facts.groups.size(); ++group) {
     const auto counter = wiring.counters.find(facts.groups[group]);
     if (counter == wiring.counters.end()) continue;
-    // A manager hands out each interface once.
+    // A manager lends each interface once.
     const auto at = std::find(names.begin() + static_cast<std::ptrdiff_t>(fields), names.end(),
                               counter->second) - names.begin();
     const auto place = static_cast<std::size_t>(at) - fields;
@@ -56,7 +56,7 @@ Interfaces states_of(const Facts& facts, const Wiring& wiring) {
   return found;
 }
 
-/// Throws PlanError unless the drives keep the gains of the contract.
+/// Throws PlanError unless the drives keep the contract's gains.
 void check_kept(const Facts& facts, const char* what, const Numbers& contract,
                 const Numbers& kept) {
   const std::string key = std::string("hardware_gains.") + what;
@@ -83,10 +83,10 @@ void check_kept(const Facts& facts, const char* what, const Numbers& contract,
   }
 }
 
-/// Whether the robot must follow the targets of this kind of a joint.
+/// Whether the robot must follow a joint's targets of this kind.
 bool is_needed(const Facts& facts, std::size_t joint, std::size_t kind) {
   if (facts.commanded[joint] == static_cast<std::int64_t>(kind)) return true;
-  // A joint that is held anywhere is held at a position.
+  // A joint that is held in any mode needs a position.
   return kind == 0 && facts.stiffness[joint] != 0.0;
 }
 
@@ -121,7 +121,7 @@ Interfaces interfaces_of(const Facts& facts, const Wiring& wiring) {
                         facts.joints[joint] + " is commanded; found " +
                         listed(wiring.command_interfaces));
       }
-      // Drives whose gains are commanded add up all three.
+      // Drives with commanded gains add up all three.
       const bool is_usual = wiring.command_interfaces.empty() && !gains.empty();
       if (must || is_stated || is_usual) add(kKinds[kind], kind);
     }

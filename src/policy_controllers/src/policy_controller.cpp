@@ -34,7 +34,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
 /// The e-stop, and the velocity command where the policy takes one.
 constexpr std::array<const char*, 4> kReferences = {"estop", "vx", "vy", "wz"};
-/// By group: the parameter that names its counter.
+/// By group: the parameter with the name of its counter.
 constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
     {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
 
@@ -52,7 +52,7 @@ policy_core::Time stamp_of(const std_msgs::msg::Header& header) {
   return stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time();
 }
 
-/// Points at loaned interfaces in the order of names; throws PlanError where one is not there.
+/// Looks up loaned interfaces in the order of names; throws PlanError if one is missing.
 template <class Loaned>
 Loaned* find(std::vector<Loaned>& loaned, const std::string& name) {
   const auto found = std::find_if(loaned.begin(), loaned.end(),
@@ -153,7 +153,7 @@ void PolicyController::listen() {
   serve("stand", [](PolicyUpdate& policy) { return policy.stand(); }, true);
   serve("run", [](PolicyUpdate& policy) { return policy.run(); }, true);
   serve("damp", [](PolicyUpdate& policy) { return policy.damp(); }, true);
-  // Where a fault deactivates the controller, it is reset before it is activated again.
+  // If a fault deactivates the controller, reset it before it is activated again.
   serve("reset", [](PolicyUpdate& policy) { return policy.reset(); }, false);
   const auto press = [](PolicyUpdate& policy, const char* why) {
     policy.press_estop(std::string("pressed by ") + why);
@@ -361,7 +361,7 @@ return_type PolicyController::update_and_write_commands(const rclcpp::Time& time
     if (reference_interfaces_.front() > 0.0) hosted_->policy.press_estop();
     std::copy(reference_interfaces_.begin() + 1, reference_interfaces_.end(), velocity.begin());
     for (double value : velocity) has_chained_velocity_ |= !std::isnan(value);
-    // So that one which is not written again grows old.
+    // so that a value that is not written again expires
     std::fill(reference_interfaces_.begin(), reference_interfaces_.end(), kNan);
   }
   const auto* targets = hosted_->policy.update(

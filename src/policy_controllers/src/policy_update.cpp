@@ -32,9 +32,9 @@ constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
 constexpr const char* kHangs = "a tick has not returned; the backend hangs";
-// With their reason in `policy_core.bundle.state_fields`.
+// `policy_core.bundle.state_fields` explains them.
 constexpr double kShortest = 0.9, kLongest = 1.1;
-/// By source: a field of the state, and how many values it has; 0: one for each joint.
+/// By source: a field of the state, and its number of values; 0: one per joint.
 struct Source {
   const char* name;
   std::size_t size;
@@ -54,7 +54,7 @@ bool is_unit_or_unknown(Span quat) noexcept {
   double squares = 0.0;
   for (double value : quat) squares += value * value;
   const double norm = std::sqrt(squares);
-  // The guard acts on what is not finite.
+  // The guard acts on non-finite values.
   return (kShortest < norm && norm < kLongest) || !std::isfinite(norm);
 }
 
@@ -256,7 +256,7 @@ const Targets* PolicyUpdate::update(const double* values, const Velocity* veloci
     }
   }
   updated_ns_ = now_ns;
-  // After an e-stop nothing but the fault command goes out, also between two ticks.
+  // After an e-stop only the fault command is sent, also between two ticks.
   if (was_kept_ || controller_.estop_pressed()) command(has_safe_ ? &safe_ : nullptr);
   return has_command_ ? &command_ : nullptr;
 }
@@ -273,7 +273,7 @@ void PolicyUpdate::look(const double* values, int64_t now_ns) noexcept {
                                                  field.size * sizeof(double)) != 0;
       }
     }
-    // What is there at first may be of long ago.
+    // The initial value may be old.
     if (!has_changed || !has_values_) continue;
     group.is_new = true;
     group.changed_ns = now_ns;
@@ -367,7 +367,7 @@ void PolicyUpdate::bring_chunk(ChunkExchange::Event event) noexcept {
   const std::unique_lock lock(hearing_, std::try_to_lock);
   if (event == ChunkExchange::Event::kForgotten) chunks.begins_ns = clock_(context_);
   if (!lock || !chunks.is_new) return;
-  // One that was observed before the run is not where the robot is now.
+  // A chunk observed before the run does not match the robot's current pose.
   if (chunks.taken_ns < chunks.begins_ns) chunks.is_new = false;
   auto& exchange = chunks.policy.exchange();
   if (!chunks.is_new || !exchange.fetch(chunks.request)) return;
@@ -418,7 +418,7 @@ void PolicyUpdate::go_on(int64_t now_ns) noexcept {
     const auto since_ns = now_ns - began_ns_;
     const auto age_ns = controller_.input(*command_input_).age_ns(now_ns).value_or(since_ns);
     if (std::min(since_ns, age_ns) <= *silence_ns_) return;
-    began_ns_ = now_ns;  // where it is refused, it is asked again after that time
+    began_ns_ = now_ns;  // if it is refused, ask again after that time
     problems = begin_to_stand();
   }
   if (problems.any()) not_standing_.push(problems);
@@ -579,7 +579,7 @@ std::string PolicyUpdate::damp() {
   return request([this]() -> std::string {
     if (controller_.damp(damp_text_)) return "";
     make_words();
-    // Refused in this mode: it says what is wrong, and does nothing.
+    // Refused in this mode: the message says why, and nothing happens.
     return words_.damp_refusal(controller_.run(), controller_);
   });
 }

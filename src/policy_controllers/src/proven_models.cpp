@@ -19,7 +19,7 @@ using policy_core::PlanError;
 
 constexpr const char* kRemedy = "; make the plan again of the bundle that is installed";
 
-/// A tensor of a model and what it holds in each row.
+/// A tensor of a model and its content in each row.
 struct Rows {
   const policy_core_tensor& tensor;
   const Numbers& values;
@@ -58,7 +58,7 @@ std::vector<Rows> rows_of(const std::vector<Part>& parts, std::int64_t rows,
   return found;
 }
 
-/// How far an output is from its rows, as `policy_inference.comparison.open_loop` measures it.
+/// Distance of an output from its rows, measured like `policy_inference.comparison.open_loop`.
 struct Difference {
   double sum = 0.0, squares = 0.0, largest = 0.0;
   std::string where;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr char kMagic[] = "ROBOTSIM";
 constexpr std::int64_t kVersion = 1, kRefused = -1, kMostJoints = 1000;
-/// Of the names of all joints, and of why a request is refused.
+/// Size limit of the names of all joints, and of a refusal.
 constexpr std::size_t kLongestText = 32768;
 
 struct Greeting {
@@ -64,7 +64,7 @@ void SimLink::greet() {
     }
   }
   commands_.assign(kCommands * joints_.size(), 0.0);
-  // Why a request is refused takes the place of the numbers.
+  // The reason of a refusal replaces the numbers.
   values_.assign(count() + kLongestText / sizeof(double), 0.0);
 }
 

@@ -22,7 +22,7 @@
 #include "rclcpp/logging.hpp"
 #include "rclcpp_lifecycle/state.hpp"
 
-// Its exports by value are deprecated from Jazzy on, and the only ones that Humble knows.
+// Exporting by value is deprecated since Jazzy, but Humble has nothing else.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 namespace robot_sim {
@@ -43,7 +43,7 @@ const char* const kSensors[SimLink::kImu + SimLink::kGroups] = {
     "imu/angular_velocity.z",    "imu/linear_acceleration.x", "imu/linear_acceleration.y",
     "imu/linear_acceleration.z", "joints/samples",            "imu/samples",
 };
-/// After a longer pause of the manager the robot goes on as if that had not been.
+/// After a longer pause of the manager, the robot continues as if there had been none.
 constexpr std::int64_t kLongestPauseNs = 100'000'000;
 constexpr auto kStartLimit = std::chrono::seconds(60), kAnswerLimit = std::chrono::seconds(2);
 
@@ -51,7 +51,7 @@ using Parameters = std::unordered_map<std::string, std::string>;
 using Memory = std::map<std::string, double*>;
 using Interfaces = std::vector<std::pair<std::pair<std::string, std::string>, double*>>;
 
-/// Removes and returns a parameter; `otherwise` where there is none.
+/// Removes and returns a parameter; `otherwise` if it is missing.
 std::string take(Parameters& parameters, const char* name, const char* otherwise) {
   const auto found = parameters.extract(name);
   return found.empty() ? otherwise : found.mapped();
@@ -94,8 +94,8 @@ std::vector<Interface> exported(const Interfaces& interfaces) {
 
 }  // namespace
 
-/// Sends what is commanded in `write`; takes what the robot shows then in the next `read`, so that
-/// it moves while the manager sleeps. Its time keeps up with the manager's.
+/// Sends the command in `write`, and receives the robot's answer in the next `read`, so that it
+/// moves while the manager sleeps. Its time follows the manager's.
 class SimSystem : public hardware_interface::SystemInterface {
  public:
   CallbackReturn on_init(const hardware_interface::HardwareInfo& info) override {
@@ -122,7 +122,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     return exported<CommandInterface>(commands_);
   }
 
-  /// A joint that is claimed for the first time is held where it is, with the gains that it has.
+  /// A joint that is claimed for the first time holds its position, with its current gains.
   return_type perform_command_mode_switch(const std::vector<std::string>& begun,
                                           const std::vector<std::string>&) override {
     for (std::size_t i = 0; i < count(); ++i) {
@@ -186,7 +186,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     find_interfaces(gain_names);
   }
 
-  /// Finds the memory of each interface that the URDF lists.
+  /// Finds the memory of each interface in the URDF.
   void find_interfaces(const std::vector<std::string>& gain_names) {
     state_.assign(SimLink::kStates * count() + SimLink::kImu + SimLink::kGroups, std::nan(""));
     Memory states, commands;
@@ -243,7 +243,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     *out = static_cast<double>(link_->samples(SimLink::kBody));
   }
 
-  /// Lets so much time pass. A joint that was never claimed is limp; where none was, all damp.
+  /// Advances time by this much. A joint that was never claimed is limp; if none was, all damp.
   void command(std::int64_t duration_ns) {
     for (std::size_t row = 0; row < SimLink::kCommands; ++row) {
       auto* sent = link_->command(SimLink::Command(row));

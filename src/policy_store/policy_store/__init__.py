@@ -2,5 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Versions of bundles on a robot: install, activate, roll back, verify, prune, pull, trials.
 
-What runs as root there. `policy_core.bundle.store` has the layout of the folders.
+This package contains everything that runs as root on a robot. `policy_core.bundle.store` defines
+the layout of the folders.
 """

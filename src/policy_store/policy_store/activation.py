@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the version that runs, and go back to the one before.
+"""Choose the version that runs, and go back to the previous one.
 
-The way back is a file: the versions in the order in which they were activated, one per line. What
-comes before the one in use is the way back, whatever moment an activation was cut off at. One that
-comes again stands there twice until the next change: `settled` reads that by what is in use.
+The activation record is a file that lists versions in order of activation, one per line. The lines
+before the version in use are the way back, at whatever moment an activation was interrupted. A
+version that is activated again is listed twice until the next change: `settled` resolves that by
+the version in use.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ def activate(
     again: bool = False,
     accepted: Collection[str] = (),
 ) -> Path:
-    """Put an installed version into use, once it is verified; return its folder.
+    """Put an installed version into use after verifying it; return its folder.
 
-    A trial that is not decided ends, of whichever version. The contract of a version that was in
-    use before is not compared: it was accepted then.
+    An undecided trial of any version ends. The contract is not compared if the version was in use
+    before: it was accepted then.
 
     Args:
         root: Folder of all installed bundles.
         name: Of the bundle.
-        version: An installed one.
+        version: An installed version.
         trusted: Keys of which one must have signed it.
         again: Whether it may have failed a trial.
         accepted: Keys of the contract whose values may differ from those in use.
@@ -75,12 +76,12 @@ def activate(
 
 
 def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]) -> None:
-    """Raise PolicyError where a version that was never in use differs from the one that is.
+    """Raise PolicyError if a version that was never in use differs from the one that is.
 
-    A version in use that is damaged can be replaced all the same.
+    A damaged version in use can be replaced nevertheless.
     """
     current, before = current_version(model), list[str]()
-    with suppress(PolicyError):  # `move_on` sets a damaged record aside
+    with suppress(PolicyError):  # `move_on` moves a damaged record aside
         before = recorded_in(model)
     if current is None or bundle.contract.version in (current, *before):
         return
@@ -93,7 +94,7 @@ def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]
 
 
 def warn_of_older(model: Path, version: str) -> None:
-    """Log a warning where a version is older than the one in use: a signature does not expire."""
+    """Warn if a version is older than the one in use: signatures do not expire."""
     current = current_version(model)
     if current is not None and is_older(version, current):
         _log.warning(
@@ -105,7 +106,7 @@ def warn_of_older(model: Path, version: str) -> None:
 
 
 def warn_of_revoked(model: Path) -> None:
-    """Log a warning where the version in use is revoked: it goes on until its node starts again."""
+    """Warn if the version in use is revoked: it runs until its node restarts."""
     current = current_version(model)
     reason = revoked_versions(model).get(current or "")
     if reason is not None:
@@ -120,15 +121,15 @@ def warn_of_revoked(model: Path) -> None:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Return whether a version comes before another one, as Semantic Versioning orders them."""
+    """Return whether a version precedes another one in the order of Semantic Versioning."""
     return version_order(version) < version_order(than)
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
-    """Put the version before the present one into use, once it is verified.
+    """Put the version before the current one into use after verifying it.
 
-    Before a version on trial that is the one in use: then the trial ends. Versions that are
-    revoked, or failed a trial, are passed over.
+    If a version is on trial, the version before it is the one in use, and the trial ends. Versions
+    that are revoked or failed a trial are skipped.
 
     Returns:
         The version that nodes took before, and the folder of the one that they take now.
@@ -159,7 +160,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
 
 
 def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Path:
-    """Put the version that passed its trial into use, once it is verified; return its folder."""
+    """Put the version that passed its trial into use after verifying it; return its folder."""
     model = model_folder(root, name)
     with writing(root), locked(model):
         trial = newest_trial(model)
@@ -186,14 +187,14 @@ def way_back(model: Path) -> list[str]:
 
 
 def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
-    """Put a version into use, after the current one; versions recorded after that are forgotten.
+    """Put a version into use, after the current one; drop the versions recorded after that.
 
-    A new record replaces a damaged one, which stays there under another name.
+    A new record replaces a damaged one, which is kept under a different name.
 
     Args:
         model: Folder of the bundle.
-        version: An installed one.
-        decide: What becomes of a trial; as for `switch_link`.
+        version: An installed version.
+        decide: Decides a trial; as for `switch_link`.
     """
     current = current_version(model)
     try:
@@ -205,10 +206,10 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     if current == version:
         decide()
         return
-    if current is not None:  # one that was linked by hand counts as activated
+    if current is not None:  # a version linked by hand counts as activated
         recorded = recorded[: recorded.index(current)] if current in recorded else recorded
         recorded = [*recorded, current]
-    # Of the first activation the link comes first: a record without a link means a lost one.
+    # For the first activation the link comes first: a record without a link means a lost link.
     if recorded:
         _write(model, [*recorded, version])
     switch_link(model / CURRENT, version, decide)
@@ -217,7 +218,7 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
 
 
 def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
-    """Put a version of the way back into use; the way on stays recorded until `move_on`.
+    """Put a version of the way back into use; newer versions stay recorded until `move_on`.
 
     Arguments are those of `move_on`.
     """
@@ -226,7 +227,7 @@ def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
 
 
 def settle(model: Path) -> None:
-    """Write the record with each version once, and without those that are not installed."""
+    """Write the record with each version once, leaving out versions that are not installed."""
     before, there = recorded_in(model), installed_versions(model)
     after = [one for one in settled(before, current_version(model)) if one in there]
     if after != before:
@@ -234,11 +235,11 @@ def settle(model: Path) -> None:
 
 
 def settled(recorded: Sequence[str], current: str | None) -> list[str]:
-    """Return the record without a version that stands there twice.
+    """Return the record without the duplicate of a version.
 
     Args:
-        recorded: Versions; only the last one may have come before.
-        current: The one in use, which shows whether that last activation took place.
+        recorded: Versions; only the last one may be a duplicate.
+        current: The version in use, which shows whether that last activation took place.
     """
     *before, last = recorded or ("",)
     if last not in before:
@@ -247,7 +248,7 @@ def settled(recorded: Sequence[str], current: str | None) -> list[str]:
 
 
 def recorded_in(model: Path) -> list[str]:
-    """Return the record as it stands; empty where there is none."""
+    """Return the record as stored; empty if the file is missing."""
     file = model / FILE
     try:
         found = read_at_most(file, _LARGEST_BYTES).decode("utf-8").split()

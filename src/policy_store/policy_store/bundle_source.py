@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed from: the folder of a bundle, or an archive of one, which is unpacked first.
+"""Source of an installation: the folder of a bundle, or an archive of one, which is unpacked first.
 
-Who installs may read and write more than who made the bundle.
+The installing user may have more rights than the author of the bundle, so sources are untrusted.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from policy_core.safe_files import open_regular
 from policy_store.durable import errors_renamed
 
 _FIRST = (*HOSTED_FILES, *(f"{name}.sig" for name in HOSTED_FILES))
-"""Is read before anything else, and checked."""
+"""Files that are read and checked before anything else."""
 MOST_FILES, DEEPEST = 10_000, 16
-"""Of a bundle; folders in folders."""
+"""Maximum depth of nested folders in a bundle."""
 _LARGEST_HEADER_BYTES = 1 << 13
-"""Of a name or a comment in an archive: tarfile reads it into memory, whatever size it states."""
+"""Maximum size of a name or a comment in an archive: tarfile reads the whole into memory."""
 _YEAR_10000_S = 253_402_300_800
-"""What is later has no date."""
+"""Latest valid modification time."""
 _COPY_LINKED = "copy what links lead to with `cp -rL`, and install that"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Headers after headers are read in each other, and numbers in them may be none.
+# Nested headers are parsed recursively, and their numbers may be invalid.
 _BROKEN = (
     *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
     *(OSError, OverflowError, RecursionError, ValueError),
@@ -47,11 +47,11 @@ _BROKEN = (
 def opened(path: Path, room: int) -> Iterator[BundleFolder]:
     """Open the folder or the archive at `path`.
 
-    Hidden files are left out, and so is the record of a former installation. Links are refused.
+    Hidden files and the record of a former installation are left out. Links are refused.
 
     Args:
         path: The folder, or the archive.
-        room: Bytes that there are for its files.
+        room: Space for its files, bytes.
     """
     if path.is_dir():
         with closing(BundleFolder(path, room)) as folder:
@@ -72,7 +72,7 @@ def opened(path: Path, room: int) -> Iterator[BundleFolder]:
 
 
 def _unpacked(path: Path, private: Path, room: int) -> Path:
-    """Unpack an archive; return the folder of the bundle, which is `private` or the one in it."""
+    """Unpack an archive; return the bundle's folder, which is `private` or the folder in it."""
     size = 0
     try:
         with tarfile.open(path, tarinfo=_BoundedHeader) as archive:
@@ -107,9 +107,9 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> None:
-    """Write a new file; only its content and its time are taken from the archive.
+    """Write a new file, with only its content and its time from the archive.
 
-    Not with `tarfile.data_filter`, which the Python 3.11 of Debian 12 lacks.
+    `tarfile.data_filter` is not used, because the Python 3.11 of Debian 12 lacks it.
     """
     if (content := archive.extractfile(member)) is None:  # a folder
         return
@@ -149,12 +149,13 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class BundleFolder:
-    """Files of a folder that its owner may change meanwhile: no link is followed at any time."""
+    """Files of a folder that its owner may change meanwhile: links are never followed."""
 
     def __init__(self, path: Path, room: int) -> None:
-        """Look at all files; arguments and errors as `opened`."""
+        """List all files; arguments and errors as for `opened`."""
         self._path = path
-        # Everything is looked up from here, so that what is looked at is what is read.
+        # All paths are resolved from this descriptor, so the checked files are the ones that are
+        # read.
         self._root = os.open(path, _FOLDER)
         try:
             with os.scandir(self._root) as entries:  # before the whole tree is read
@@ -177,7 +178,7 @@ class BundleFolder:
         os.close(self._root)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file to read it, by its name inside the bundle."""
+        """Open a file for reading, by its name inside the bundle."""
         handle, *folders = self._root, *PurePosixPath(name).parts[:-1]
         try:
             with ExitStack() as stack:
@@ -193,11 +194,11 @@ class BundleFolder:
         return os.fdopen(file, "rb")
 
     def modified_s(self, name: str) -> float:
-        """Return when a file was changed last, in seconds since 1970."""
+        """Return when a file was last changed, in seconds since 1970."""
         return self._stats[name].st_mtime
 
     def _files(self, handle: int, inside: PurePosixPath) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield name and state of each file; hidden ones are left out."""
+        """Yield name and state of each file; leave out hidden files."""
         with os.scandir(handle) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
         for name in sorted(names):
@@ -235,10 +236,10 @@ class BundleFolder:
 
 
 def _problem(name: str, modified_s: float) -> str:
-    """Return what is wrong with name or time of a file; empty where nothing is.
+    """Return the problem with the name or time of a file; empty if there is no problem.
 
-    Names get into messages, records and paths, so that none has a line end, an escape, a zero or
-    bytes that are no text.
+    Names appear in messages, records and paths, so they must not contain line ends, escapes, zeros
+    or invalid text.
     """
     if not name.isprintable():
         return "a name with characters that cannot be printed"
@@ -248,7 +249,7 @@ def _problem(name: str, modified_s: float) -> str:
 def _require_room(path: Path, size: int, room: int) -> None:
     if size > room:
         raise PolicyError(
-            f"{path}: expected a bundle for which there is room, {room / 1e6:.1f} "
+            f"{path}: expected a bundle of at most the free space, {room / 1e6:.1f} "
             f"MB, found one of {size / 1e6:.1f} MB or more; `policy_store prune` "
             "removes old versions"
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Commands, from their arguments to their exit status: those with verbs, and those of nodes."""
+"""Command lines, from arguments to exit status: of commands with verbs, and of nodes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ BUNDLE = "bundle"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult(Generic[DocumentT_co]):
-    """What a command found or made. `show_result` prints it, as text or as JSON.
+    """Result of a command. `show_result` prints it, as text or as JSON.
 
     Attributes:
         document: For programs: a dataclass or a mapping, of the types of JSON, paths and enums.
         text: The same for people: lines, and other parts of a report.
         status: Exit status of the command.
-        error: What failed once the result was there. It is logged after the result, and its status
-            is that of the command.
+        error: A failure after the result was available. It is logged after the result, and the
+            command exits with its status.
     """
 
     document: DocumentT_co
@@ -47,7 +47,7 @@ class CommandResult(Generic[DocumentT_co]):
 
 
 class Verb(Protocol):
-    """A module that does what one verb says."""
+    """A module that implements one verb."""
 
     __doc__: str | None
 
@@ -58,22 +58,22 @@ class Verb(Protocol):
         """
 
     def run(self, given: argparse.Namespace) -> CommandResult[Any] | int:
-        """Do it; return what came of it, or the exit status of a verb that was stopped.
+        """Run the verb; return its result, or the exit status if it was stopped.
 
-        What is printed meanwhile, also by a library, goes to standard error.
+        Meanwhile all output to standard output, also by a library, goes to standard error.
         """
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Arguments of a command of the suite.
+    """Argument parser of a command of the suite.
 
-    Options are written out, since an abbreviation changes its meaning when an option is added. An
-    unknown option is an error before a missing one is, because it is often the missing one with a
-    typing error in it.
+    Options cannot be abbreviated, because an abbreviation can change its meaning when an option is
+    added. An unknown option is reported before a missing one, because it is often a misspelling of
+    it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Take the arguments of argparse's parser."""
+        """Accept the arguments of argparse's parser."""
         usual: dict[str, Any] = {
             "allow_abbrev": False,
             "formatter_class": argparse.RawDescriptionHelpFormatter,
@@ -84,8 +84,8 @@ class CommandParser(argparse.ArgumentParser):
         """Declare `--version`.
 
         Args:
-            distribution: The package whose version it is, as pip names it; "" for the one that
-                installed a command of this name.
+            distribution: The package whose version is printed, as pip names it; "" for the package
+                that installed a command of this name.
         """
         self.add_argument(
             "--version", action=_Version, nargs=0, const=distribution, help="print the version"
@@ -94,21 +94,21 @@ class CommandParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Parse, as argparse does; for a shell that asks, print how the line can go on instead."""
+        """Parse like argparse; for shell completion, print the possible continuations instead."""
         self.complete()
         return super().parse_args(args, namespace)
 
     def complete(self) -> None:
-        """Answer a shell that asks how the command line can go on (argcomplete), and end."""
+        """Answer a completion request of the shell (argcomplete), and exit."""
         if "_ARGCOMPLETE" in os.environ:
-            from policy_store.completion import complete  # which needs argcomplete
+            from policy_store.completion import complete  # only this needs argcomplete
 
             complete(self)
 
     def parse_known_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, as argparse does; `SystemExit` (2) also for an option that there is not."""
+        """Parse like argparse; also raise `SystemExit` (2) for an unknown option."""
         words = list(sys.argv[1:] if args is None else args)
         known, ends, has_verbs = self._option_string_actions, {"--"}, False
         for action in self._actions:
@@ -117,7 +117,7 @@ class CommandParser(argparse.ArgumentParser):
             elif action.nargs == argparse.REMAINDER:
                 ends.update(action.option_strings)
         for word in words:
-            # What follows is not for this parser: also after a verb with a typing error.
+            # The rest is not for this parser, even after a misspelled verb.
             if word in ends or (has_verbs and not word.startswith("-")):
                 break
             option = word.partition("=")[0]
@@ -128,9 +128,9 @@ class CommandParser(argparse.ArgumentParser):
 
     @contextmanager
     def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
-        """Where `--bundle` gives the bundle of `add_bundle`, parse without its place.
+        """Parse without the positional bundle if `--bundle` is given.
 
-        Its place would be missing, or take the word of another argument.
+        The positional argument would be missing, or take the word of another argument.
         """
         options = words[: words.index("--")] if "--" in words else words
         declared = list(self._actions)
@@ -142,7 +142,7 @@ class CommandParser(argparse.ArgumentParser):
             self._actions[:] = declared
 
     def error(self, message: str) -> NoReturn:
-        """Report wrong arguments, with the choice that was meant perhaps, and end with status 2."""
+        """Report wrong arguments, suggest the closest choice, and exit with status 2."""
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice is not None:
             choices = [one.strip(" '") for one in choice[2].split(",")]
@@ -151,7 +151,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def number_within(least: int, most: int) -> Callable[[str], int]:
-    """Return what reads a whole number from `least` to `most` in an argument."""
+    """Return a parser for an argument that is a whole number from `least` to `most`."""
 
     def read(text: str) -> int:
         with suppress(ValueError):
@@ -163,7 +163,7 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Read a time in an argument, s; NaN is neither longer nor shorter than any other time."""
+    """Parse a time argument, s; refuse NaN, which compares with no other time."""
     with suppress(ValueError):
         if 0.0 <= (value := float(text)) < math.inf:
             return value
@@ -172,7 +172,7 @@ def seconds(text: str) -> float:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        """Print it; end with status 0."""
+        """Print the version; exit with status 0."""
         from importlib.metadata import entry_points, version
 
         known = entry_points(group="console_scripts", name=parser.prog)
@@ -199,37 +199,36 @@ def add_bundle(
     type: Callable[[str], Any] = str,
     **options: Any,
 ) -> None:
-    """Declare the bundle that a command is about: it is given by its place, or with `--bundle`."""
+    """Declare the bundle of a command: positional, or `--bundle`."""
     parser.add_argument(BUNDLE, help=help, type=type, **options)
     parser.add_argument(
         "--bundle",
         type=type,
-        default=argparse.SUPPRESS,  # that of the place counts
+        default=argparse.SUPPRESS,  # the positional argument takes precedence
         metavar="BUNDLE",
-        help="the same, at any place of the line",
+        help="the same, as an option",
     )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Declare `--json`."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
 
 
 def show(text: str, to: TextIO | None = None) -> None:
-    """Write a text and a line end, to the standard output or another stream.
+    """Write a text and a line end, to standard output or another stream.
 
-    Characters that the terminal's encoding lacks are escaped, and those that command it: a text may
-    have names that others chose.
+    Characters that the terminal's encoding lacks and control characters are escaped: a text may
+    contain untrusted names.
     """
     stream = to or sys.stdout
     encoding = stream.encoding or "utf-8"
     shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
     stream.write(f"{shown}\n")
-    stream.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
+    stream.flush()  # a pipe's reader may wait for the output of a running command
 
 
 def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
-    """Print a result to standard output: its document alone, or its text."""
+    """Print a result to standard output: only its document, or only its text."""
     if as_json:
         show(json.dumps(plain(result.document), indent=2, allow_nan=False))
         return
@@ -261,15 +260,15 @@ def run_command(
     """Run a command.
 
     Args:
-        name: Of the command, and of its logger.
-        description: What it is for.
+        name: Name of the command, and of its logger.
+        description: Purpose of the command.
         verbs: By name, which may be a group and a verb: `release new`. Help of a group lists its
             verbs.
         args: Its arguments; those of the process if None.
 
     Returns:
-        The exit status of the verb or of its result; after an error the error's own, after one of
-        the signals INTERRUPTING 128 more than its number, such as 130 after SIGINT.
+        The exit status of the verb or of its result; after an error the error's own; after one of
+        the signals INTERRUPTING 128 plus its number, such as 130 after SIGINT.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(message)s"))
@@ -286,7 +285,7 @@ def run_command(
                 return int(result.status)
             raise result.error
         except (Exception, KeyboardInterrupt) as error:
-            # Some libraries make an error of their own out of an interruption.
+            # some libraries turn an interruption into their own error
             if came or isinstance(error, KeyboardInterrupt):
                 log.error(
                     "%s %s: interrupted; %s",
@@ -307,20 +306,20 @@ def run_command(
 def node_command(module: str, function: str = "main") -> Callable[[], None]:
     """Return the entry point of a node's command.
 
-    Importing ROS and a model's runtime takes a second or more, in which a Ctrl-C would be shown as
-    a traceback through all of it. Nothing is commanded yet, so the process just ends. Later the
-    node has handlers of its own.
+    Importing ROS and a model's runtime takes a second or more, during which Ctrl-C would print a
+    long traceback. Nothing has been commanded yet, so the process just exits. Later the node has
+    its own handlers.
 
     Args:
-        module: Has the node, and is imported when the command runs.
-        function: Of the module, that runs the node.
+        module: Module of the node, imported when the command runs.
+        function: Function of the module that runs the node.
     """
 
     def command() -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, lambda *_: os._exit(0))
         unblock_signals()
-        # Modules stay: no collection need walk through them, neither now nor later.
+        # Modules live as long as the process: exclude them from garbage collection.
         gc.disable()
         main = getattr(import_module(module), function)
         gc.freeze()
@@ -331,10 +330,9 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Lets no name of a file or of a thing in it command the terminal that shows a message."""
+    """Escapes control characters in messages: names of files and their content are untrusted."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the message."""
         return printable(super().format(record))
 
 
@@ -379,13 +377,13 @@ def _parsed(
             add_json(added)
     parser.complete()
     given, unknown = parser.parse_known_args(words)
-    if unknown:  # under the usage of the verb, where argparse would show that of all verbs
+    if unknown:  # below the usage of the verb; argparse would show that of all verbs
         given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return given
 
 
 def _group(word: str, verbs: Mapping[str, Verb]) -> dict[str, Verb]:
-    """Return the verbs of two words that begin with this one, by their second word."""
+    """Return the two-word verbs that begin with this word, by their second word."""
     begin = f"{word} "
     return {
         verb.removeprefix(begin): does for verb, does in verbs.items() if verb.startswith(begin)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a shell offers when Tab is pressed: verbs, options, and names of bundles and back ends.
+"""Shell completion: verbs, options, and names of bundles and back ends.
 
 The shell asks through argcomplete (`register-python-argcomplete`), which this needs.
 """
@@ -26,7 +26,7 @@ _files = FilesCompleter()
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Print how the command line of the environment can go on; end the process."""
+    """Print the possible continuations of the environment's command line; exit the process."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             _nest(action)
@@ -37,7 +37,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
 
 
 def bundle_names() -> list[str]:
-    """Return NAME and NAME@VERSION of what is installed, and the bundles that ship."""
+    """Return NAME and NAME@VERSION of installed bundles, and the bundles of the suite."""
     names = _installed_names(None)
     return [*names, *(name for name in shipped_names() if name not in names)]
 
@@ -82,7 +82,7 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _nest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make of verbs of two words, `fleet status`, a word after a word, as shells see them."""
+    """Nest verbs of two words, `fleet status`, word by word, as shells complete them."""
     of_two = [verb for verb in verbs.choices if " " in verb]
     parsers = {verb: verbs._name_parser_map.pop(verb) for verb in of_two}
     verbs._choices_actions = [each for each in verbs._choices_actions if each.dest not in of_two]
@@ -101,7 +101,7 @@ def _nest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _goes_on(verb: str) -> bool:
-    """Return whether the shell's line has this verb, and more after it."""
+    """Return whether the shell's line contains this verb and more after it."""
     line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
     return line[1:3] == verb.split(" ") and len(line) > 3
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Steps on the file system, each whole after a power cut or not there; one installer at a time."""
+"""Atomic, durable steps on the file system; one installer at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import PREFIX, open_regular, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""Set despite the umask: the node runs as another user than the installer."""
+"""File modes, set regardless of the umask: the node's user is not the installer's."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,7 +31,7 @@ LOCK = ".lock"
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Say what to do where the root cannot be written."""
+    """Raise errors with a remedy if the root cannot be written."""
     try:
         yield
     except OSError as error:
@@ -51,7 +51,7 @@ def writing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
-    """Let errors about a file in the making name one that the user knows."""
+    """Replace the names of temporary files in errors by names that the user knows."""
     try:
         yield
     except BundleError as error:
@@ -64,13 +64,13 @@ def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
 
 
 def room_bytes(folder: Path) -> int:
-    """Return the room for files in a folder, which may be missing yet."""
+    """Return the space for files in a folder, which may not exist yet."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     return shutil.disk_usage(there).free
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those around it, as far as they are missing."""
+    """Make a folder and its missing parents."""
     if folder.is_dir():
         return
     make_folders(folder.parent)
@@ -94,19 +94,19 @@ def copy_synced(stream: IO[bytes], file: Path) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file; it replaces one that is there."""
+    """Write a file, replacing an existing one."""
     with whole_file(file, FILE_MODE) as growing:
         growing.write(text.encode())
     sync_folder(file.parent)
 
 
 def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
-    """Let a link point to `target`; a program that follows it finds the old or the new target.
+    """Point a link to `target` atomically: its readers find the old or the new target.
 
     Args:
-        link: Of which there may be one already.
+        link: The link, which may exist already.
         target: Relative to it.
-        decide: Records the switch elsewhere, when all that it needs room for is there: on a full
+        decide: Records the switch elsewhere, after the space for it has been reserved: on a full
             disk both happen or neither.
     """
     growing = link.with_name(hidden(link.name))
@@ -121,13 +121,13 @@ def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
 
 
 def move_folder(folder: Path, place: Path) -> None:
-    """Give a folder, or a file, another name on its file system, where nothing is yet."""
+    """Rename a folder or a file on its file system; the new name must not exist."""
     folder.rename(place)
     sync_folder(place.parent)
 
 
 def remove(leftover: Path) -> None:
-    """Remove a file, a link or a folder with all that it holds."""
+    """Remove a file, a link or a folder with its content."""
     if leftover.is_dir() and not leftover.is_symlink():
         shutil.rmtree(leftover)
     else:
@@ -135,7 +135,7 @@ def remove(leftover: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
+    """Flush the entries of a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -144,7 +144,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def hidden(name: str) -> str:
-    """Return a unique name for what is being made or removed."""
+    """Return a unique temporary name for an item that is being created or removed."""
     return f".{name}.{secrets.token_hex(4)}"
 
 
@@ -155,7 +155,7 @@ def is_hidden(name: str) -> bool:
 
 @contextmanager
 def locked(model: Path) -> Iterator[None]:
-    """Keep other installers away from the folder of a bundle meanwhile."""
+    """Lock the folder of a bundle against other installers."""
     handle = _opened(model / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         try:
@@ -176,7 +176,7 @@ def locked(model: Path) -> Iterator[None]:
 
 
 def is_locked(model: Path) -> bool:
-    """Return whether an installer is at work."""
+    """Return whether an installer is running."""
     try:
         handle = _opened(model / LOCK, os.O_RDONLY)
     except FileNotFoundError:
@@ -191,7 +191,7 @@ def is_locked(model: Path) -> bool:
 
 
 def _opened(lock: Path, flags: int) -> int:
-    """Open the lock, never the target of a link: the installer may be root."""
+    """Open the lock file, but never the target of a link: the installer may be root."""
     try:
         handle = open_regular(lock, flags | os.O_NOFOLLOW)
         if os.fstat(handle).st_nlink == 1:

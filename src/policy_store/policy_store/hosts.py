@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which hosts are this machine; without a socket, since nodes ask too."""
+"""Recognises hosts that are this machine; opens no socket, since nodes use it too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, as a name or an address of IP, is reached from this machine alone."""
+    """Return whether a host, given as a name or IP address, is reachable only from this machine."""
     if host == "localhost":
         return True
     try:

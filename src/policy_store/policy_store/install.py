@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Install a version of a bundle: copied, verified, then given its name."""
+"""Install a version of a bundle: copied, verified, then moved to its final name."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ from policy_store.installed import hash_files, make_record
 _SHOWN = 6
 _RESULTS = "bpu_output"
 _WORKSPACE = {"workspace.json", "build_all.sh", "build.log"}
-"""As `model_tools.ship.compilers.bpu_workspace`, which needs what no robot has."""
+"""As `model_tools.ship.compilers.bpu_workspace`, whose package is not on robots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """What came of an installation.
+    """Result of an installation.
 
     Attributes:
         folder: Of the version.
-        bundle: As it was verified.
-        is_new: Whether it was not there before.
-        left: Files that stayed behind because no signature covers them.
-        absent: Back ends whose models were not asked for.
+        bundle: The verified bundle.
+        is_new: Whether it was not installed before.
+        left: Files that were not copied because no signature covers them.
+        absent: Back ends whose models were not requested.
     """
 
     folder: Path
@@ -75,20 +75,20 @@ def install(
     expected: str = "",
     origin: str = "",
 ) -> Installed:
-    """Install the bundle in a folder or an archive below a root; it is not in use yet.
+    """Install the bundle in a folder or an archive below a root, without putting it into use.
 
-    Every hash that the contract states is verified on the copy. A version that is there already is
-    left as it is. Where keys are configured, only files that the signature covers are copied: the
-    contract and what it names.
+    Every hash in the contract is verified on the copy. A version that is already installed is not
+    changed. If keys are configured, only files that the signature covers are copied: the contract
+    and the files that it names.
 
     Args:
         path: The folder, or the archive.
-        root: Folder of all installed bundles; made where it is missing.
+        root: Folder of all installed bundles; created if missing.
         trusted: Keys of which one must have signed it; None needs no signature.
-        backends: Whose models are installed; None for those of all. The version is whole for them
-            and has no others, now or later.
+        backends: Back ends whose models are installed; None for all. The version is complete for
+            them and never gets others.
         expected: NAME@VERSION that it must be; empty for any.
-        origin: What the record names as its source, if it is not `path`.
+        origin: Source to record, if it is not `path`.
     """
     with opened(path, room_bytes(root)) as source:
         file = path / next(name for name in HOSTED_FILES if name in source.names)
@@ -131,7 +131,7 @@ def install(
                     write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
                     move_folder(growing, folder)
                 else:
-                    # What was installed for more back ends is whole for these, too.
+                    # a version installed for more back ends is complete for these, too
                     others = stated_hashes(contract).keys() - hashes.keys()
                     _require_same(folder, hashes, path, [*left, *others])
         return Installed(
@@ -144,7 +144,7 @@ def install(
 
 
 def require_expected(contract: HostedContract, expected: str, place: Path | str) -> None:
-    """Raise PolicyError where a bundle is another than the one that is expected.
+    """Raise PolicyError if a bundle differs from the expected one.
 
     Args:
         contract: Of the bundle.
@@ -159,11 +159,11 @@ def require_expected(contract: HostedContract, expected: str, place: Path | str)
 def absent_backends(
     contract: HostedContract, backends: Collection[str] | None, place: Path | str
 ) -> list[str]:
-    """Return the back ends whose models are not asked for.
+    """Return the back ends whose models are not requested.
 
     Args:
         contract: Of the bundle.
-        backends: Those that are asked for; None for all.
+        backends: Requested back ends; None for all.
         place: The bundle, for messages.
     """
     known = sorted({name for model in contract.models.values() for name in model.artifacts})
@@ -180,7 +180,7 @@ def absent_backends(
 
 
 def _content(source: BundleFolder, file: Path, trusted: TrustedKeys | None) -> bytes:
-    """Return the contract's bytes, signed where keys are configured, before they are parsed."""
+    """Return the contract's bytes; if keys are configured, check the signature before parsing."""
     content = _read(source, file.parent, file.name)
     if trusted is not None:
         name = signature_path(file).name
@@ -205,7 +205,7 @@ def _read(source: BundleFolder, path: Path, name: str) -> bytes:
 
 @contextmanager
 def _growing(model: Path) -> Iterator[Path]:
-    """Give a hidden folder, which is removed at the end unless it was moved."""
+    """Yield a hidden folder, which is removed at the end unless it was moved."""
     growing = model / hidden("installing")
     try:
         make_folders(growing)
@@ -218,11 +218,10 @@ def _growing(model: Path) -> Iterator[Path]:
 def _wanted(
     names: Sequence[str], contract: HostedContract, backends: Collection[str] | None
 ) -> list[str]:
-    """Return the files to copy, without the models of other back ends than these.
+    """Return the files to copy, without the models of other back ends.
 
-    Of a chunk policy also without the workspace of a compiler around it: what lies in the folders
-    of its graphs and results without being named by the contract, calibration data of a gigabyte
-    as a rule.
+    For a chunk policy, also leave out a compiler's workspace around them: files in the folders of
+    its graphs and results that the contract does not name, usually a gigabyte of calibration data.
     """
     stated = stated_hashes(contract)
     others = stated.keys() - stated_hashes(contract, backends).keys()
@@ -244,7 +243,7 @@ def _not_covered(names: Sequence[str], contract: HostedContract) -> list[str]:
 
 
 def _first_model(contract: HostedContract, hashes: Mapping[str, str]) -> str:
-    """Return the file of the first model that is installed; of a set its own file."""
+    """Return the file of the first model that is installed; for a set its own file."""
     artifacts = (
         artifact for model in contract.models.values() for artifact in model.artifacts.values()
     )

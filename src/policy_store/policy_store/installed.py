@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The installed bundles: their folders, what was installed, and whether it is whole."""
+"""The installed bundles: their folders, their records, and checks of their integrity."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from policy_store.durable import is_hidden, is_locked
 
 
 def models_in(root: Path) -> list[Path]:
-    """Return the folders of all bundles that are installed below a root, in order.
+    """Return the folders of all bundles installed below a root, in order.
 
-    One of which only the link `current` is left is among them.
+    Includes a bundle of which only the link `current` is left.
     """
     if not root.is_dir():
         return []
@@ -73,7 +73,7 @@ def version_folder(model: Path, version: str) -> Path:
 def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """Verify all files of an installed version: contract, signature, every hash, the record.
 
-    Of a version that was installed for some back ends, their models must be there and no others.
+    If it was installed for some back ends only, exactly their models must be present.
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
@@ -85,7 +85,7 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of all files of an installed version, by name, less its record."""
+    """Return the SHA-256 of all files of an installed version, by name, except for its record."""
     files = {
         file.relative_to(folder).as_posix(): file
         for file in folder.rglob("*")
@@ -95,9 +95,9 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 
 def leftovers(model: Path) -> list[Path]:
-    """Return what killed installers left, and what one that is at work has in the making.
+    """Return the leftovers of killed installers, and the temporary files of a running one.
 
-    Without what a pull is writing now: it locks its own folder, since it may take hours.
+    Files of a running pull are not included: it locks its own folder, because it may take hours.
     """
     return sorted(
         entry
@@ -119,10 +119,10 @@ def make_record(
     Args:
         bundle: The bundle.
         files: SHA-256 of each of its files, by name.
-        source: What it is installed from.
-        backends: Whose models are installed; None for those of all.
-        modified_s: When its model was changed last, in seconds since 1970; counts where the
-            contract does not say when it was exported.
+        source: Source of the installation.
+        backends: Back ends whose models are installed; None for all.
+        modified_s: When its model was last changed, in seconds since 1970; used if the contract has
+            no export date.
     """
     contract = bundle.contract
     calibrated = [
@@ -152,12 +152,12 @@ def make_record(
 def changed_files(
     bundle: Bundle, record: Mapping[str, Any], hashes: Mapping[str, str]
 ) -> list[Problem]:
-    """Return what differs between the record and the files that are there.
+    """Return the differences between the record and the files.
 
     Args:
         bundle: The version.
         record: Its record.
-        hashes: SHA-256 of each file that is there, by name, less the record's own.
+        hashes: SHA-256 of each file, by name, except for the record's own.
     """
     stated = {**record["files"], hosted_file(bundle.contract): record.get("policy_hash")}
     found = {name: ALGORITHM + sha256 for name, sha256 in hashes.items()}
@@ -176,7 +176,7 @@ def changed_files(
 def _model_hashes(
     contract: HostedContract, backends: Collection[str] | None
 ) -> dict[str, str | dict[str, str]]:
-    """Return the hash of the model for each back end; of several graphs, by their names."""
+    """Return the hash of the model for each back end; for several graphs, by their names."""
     hashes = dict[str, dict[str, str]]()
     for key, model in contract.models.items():
         for backend, entry in model.artifacts.items():
@@ -195,7 +195,7 @@ def _export_time(contract: HostedContract, modified_s: float) -> str:
     if "T" not in stated:
         return stated
     try:
-        time = datetime.fromisoformat(stated.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+        time = datetime.fromisoformat(stated.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     except ValueError:
         return stated
     return _utc(time if time.tzinfo else time.replace(tzinfo=timezone.utc))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed: listed as plain values, verified again, and pruned."""
+"""The installed bundles: listed as plain values, verified again, and pruned."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from policy_store.trial_record import newest_trial
 from policy_store.trials import trial_words
 
 STEPS_BACK = 2
-"""Versions of the way back that always stay."""
+"""Number of versions of the way back that are never pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found of a version, or of the folder of all versions of a bundle.
+    """Result of verifying a version, or the folder of all versions of a bundle.
 
     Attributes:
-        folder: Which.
-        version: Which; "" where it is the folder of all.
-        problem: What is wrong; "" where nothing is.
-        notes: What should be known, and does no harm.
-        signed_by: Fingerprint of the key, where signatures are asked for.
+        folder: The verified folder.
+        version: The version; "" for the folder of all versions.
+        problem: The problem; otherwise "".
+        notes: Harmless findings.
+        signed_by: Fingerprint of the key, if signatures are required.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ def verify(
     Args:
         root: Folder of all bundles.
         name: Of a bundle; None for all.
-        version: One of it, "current" for the one that is in use; None for all.
+        version: One of its versions, "current" for the one in use; None for all.
         trusted: Keys that must have signed them.
     """
     models = models_in(root) if name is None else [model_folder(root, name)]
@@ -80,7 +80,7 @@ def verify(
     found = list[Verified]()
     for model in models:
         wanted, revoked = _wanted(model, version), dict[str, str]()
-        with suppress(PolicyError):  # what is damaged is reported with the model
+        with suppress(PolicyError):  # damage is reported with the bundle
             revoked |= revoked_versions(model)
         refused = wanted if version else _taken(model)
         for one in wanted:
@@ -90,7 +90,7 @@ def verify(
 
 
 def _taken(model: Path) -> list[str | None]:
-    """Return the versions that nodes take by the bundle's name; none where that is broken."""
+    """Return the versions that nodes take by the bundle's name; empty if that is broken."""
     taken = list[str | None]()
     with suppress(PolicyError):
         taken.append(current_version(model))
@@ -121,8 +121,8 @@ def _version(
     Args:
         folder: Of the version.
         trusted: Keys that must have signed it.
-        revoked: Why it is revoked; None where it is not.
-        refused: Versions that must not be revoked, because they are meant or in use.
+        revoked: Why it is revoked; None if it is not.
+        refused: Versions that must not be revoked, because they were requested or are in use.
     """
     notes = list[str]()
     try:
@@ -169,7 +169,7 @@ def _model(model: Path) -> Verified:
 
 
 def _require_link(model: Path) -> None:
-    """Raise PolicyError unless there is a link to the version in use, if there ever was one."""
+    """Raise PolicyError if the link to the version in use is missing but must have existed."""
     if current_version(model) is None and recorded_in(model):
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, found nothing; "
@@ -178,7 +178,7 @@ def _require_link(model: Path) -> None:
 
 
 def listing(root: Path) -> list[dict[str, Any]]:
-    """Return the bundles below a root, each with its versions; reads no model."""
+    """Return the bundles below a root, each with its versions, without reading models."""
     return [_listed_model(folder) for folder in models_in(root)]
 
 
@@ -225,23 +225,24 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
 
 
 def surplus(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
-    """Return what `prune` would remove: folders of versions, and what killed installers left.
+    """Return what `prune` would remove: folders of versions, and leftovers of killed installers.
 
     Args:
         root: Folder of all installed bundles.
         name: Of the bundle.
-        keep: How many versions stay, those that were installed last; the one in use and the
-            two before it stay in any case.
+        keep: Number of versions to keep, the most recently installed ones; the one in use and the
+            two before it are always kept.
     """
     model = model_folder(root, name)
     return _old_versions(model, keep), [] if is_locked(model) else leftovers(model)
 
 
 def prune(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
-    """Remove what `surplus` returns, and return it.
+    """Remove the items of `surplus`, and return them.
 
-    A version loses its name first: none is ever there in part. The record comes last, since on a
-    full disk it has room only then; a version that is recorded and not there is no way back.
+    A version is renamed first, so that it never exists in part. The record is updated last, because
+    a full disk has room for it only then; a recorded version that is missing is not used for a
+    rollback.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
@@ -273,7 +274,7 @@ def _old_versions(model: Path, keep: int) -> list[Path]:
 
 
 def _installed_time(folder: Path) -> str:
-    """Return ISO 8601 in UTC, which sorts by time; the earliest where the record is broken."""
+    """Return ISO 8601 in UTC, which sorts by time; the earliest time if the record is broken."""
     try:
         return str(read_record(folder)["installed_time"])
     except BundleError:

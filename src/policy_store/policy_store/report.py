@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The result of a tool as one value: figures for programs, and facts, tables and plots for people.
+"""The result of a tool as one value: numbers for programs; facts, tables and plots for people.
 
-A tool says what it found. Layout and number formats are those of the renderers: `document` for
-JSON, `report_terminal` for a terminal, `model_tools.files.report_page` for an HTML page.
+A tool reports its results. Renderers define layout and number formats: `document` for JSON,
+`report_terminal` for a terminal, `model_tools.files.report_page` for an HTML page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Tone(enum.Enum):
-    """How a reader should take a word or a line of a plot."""
+    """Meaning of a word or of a line in a plot."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -62,7 +62,7 @@ class Facts:
     Attributes:
         title: The thing.
         rows: Names and values, in order.
-        verdict: What it is worth, if it was judged.
+        verdict: The judgement, if there is one.
     """
 
     title: str
@@ -72,14 +72,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Values of many things, a row for each. Columns of numbers are aligned on the right."""
+    """Values of many things, one row each. Columns of numbers are aligned right."""
 
     title: str = ""
     header: tuple[str, ...]
     rows: Sequence[Sequence[Cell]]
 
     def is_numeric(self, column: int) -> bool:
-        """Return whether a column has numbers, and no words."""
+        """Return whether a column contains only numbers."""
         cells = [row[column] for row in self.rows]
         return not any(isinstance(cell, (str, Verdict)) for cell in cells)
 
@@ -90,11 +90,11 @@ class Series:
 
     Attributes:
         label: In the legend; empty for none.
-        y: [points]; of a `violin` counts [names, bins] from `low` to `high`.
-        x: [points], or None where the chart has names.
-        kind: How it is drawn. A `range` goes from `low` to `high`.
+        y: [points]; for a `violin`, counts [names, bins] from `low` to `high`.
+        x: [points], or None if the chart has names.
+        kind: Style. A `range` goes from `low` to `high`.
         low, high: Ends of an interval about each value [points].
-        tone: None for a colour of its own; PLAIN is grey, as what was expected, BAD a limit.
+        tone: None for its own colour; PLAIN is grey, for expected values, BAD for a limit.
     """
 
     label: str = ""
@@ -112,12 +112,12 @@ class Chart:
 
     Attributes:
         title: With the unit of the values.
-        series: In the order in which they are drawn.
+        series: In drawing order.
         x_label: With the unit.
         names: Of the values on the axis, such as joints; empty for numbers.
-        is_log: Whether decades are equally high.
-        spans: Start, end, name and tone of coloured ground.
-        marks: Places of vertical lines, where something happened.
+        is_log: Whether the value axis is logarithmic.
+        spans: Start, end, name and tone of shaded areas.
+        marks: Positions of vertical lines that mark events.
     """
 
     title: str
@@ -149,7 +149,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Section:
-    """Parts under a heading; folded ones are closed on a page, and not on a terminal."""
+    """Parts under a heading; folded ones are closed on a page, but not on a terminal."""
 
     title: str
     parts: Sequence[Part]
@@ -161,7 +161,7 @@ Part = str | Note | Facts | Table | Plot | Media | Section
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
-    """What a tool found.
+    """Result of a tool.
 
     Attributes:
         title: Of the page.
@@ -177,7 +177,7 @@ class Report:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The values in the types of JSON; what could not be measured is null."""
+        """The values in the types of JSON; values that could not be measured are null."""
         document: dict[str, Any] = plain(self.values, self.digits)
         return document
 
@@ -188,7 +188,7 @@ class Report:
 
 
 def plain(value: Any, digits: int = 17) -> Any:
-    """Return a value in the types of JSON, its numbers rounded; NaN is null: not measured."""
+    """Return a value in the types of JSON, with rounded numbers; NaN becomes null: not measured."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: plain(getattr(value, field.name), digits) for field in fields}
@@ -196,7 +196,7 @@ def plain(value: Any, digits: int = 17) -> Any:
         return {str(name): plain(entry, digits) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(entry, digits) for entry in value]
-    if hasattr(value, "tolist"):  # an array or a number of numpy
+    if hasattr(value, "tolist"):  # a numpy array or number
         return plain(value.tolist(), digits)
     if isinstance(value, PurePath):
         return str(value)
@@ -208,7 +208,7 @@ def plain(value: Any, digits: int = 17) -> Any:
 
 
 def cell_text(cell: Cell) -> str:
-    """Return a cell as people read it."""
+    """Return the text of a cell for people."""
     if isinstance(cell, Verdict):
         return cell.text
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):

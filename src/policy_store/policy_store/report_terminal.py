@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a report on a terminal, drawn by rich."""
+"""Shows the parts of a report on a terminal, drawn by rich."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from policy_store.report import (
 from policy_store.report import cell_text as shown
 
 _WIDTH = 200
-"""Columns of a table that goes into a file or a pipe, so that a log has whole lines."""
+"""Width of a table in a file or a pipe, so that a log has whole lines."""
 _STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "bold red"}
 
 
 def print_parts(parts: Sequence[Part]) -> None:
-    """Print what a terminal can show of them."""
+    """Print the parts that a terminal can show."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     for part in rendered(parts):
-        # A line is left to the terminal to wrap, so that commands in it can be copied.
+        # the terminal wraps lines, so that commands in them can be copied
         console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
 
 
 def rendered(parts: Sequence[Part]) -> Iterator[RenderableType]:
-    """Yield what rich draws; no name in it commands the terminal."""
+    """Yield the elements for rich to draw; control characters in names are escaped."""
     for part in parts:
         if isinstance(part, str):
             yield Text(printable(part))

@@ -15,13 +15,13 @@ GROUP = "policy_store.commands"
 class PolicyCommand:
     """Policies: from a training run to a proven bundle on a robot."""
 
-    # What ros2cli asks of a command. It is not derived from its class, since `ros2 -h` loads this
-    # module, and the package works without ros2cli.
+    # The interface that ros2cli expects of a command. It is not derived from its class, because
+    # `ros2 -h` loads this module, and the package works without ros2cli.
     NAME = "policy"
     EXTENSION_POINT_VERSION = "0.1"
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
-        """Take everything after `ros2 policy`; the verb reads it."""
+        """Accept everything after `ros2 policy`; the verb parses it."""
         self._parser, self._commands = parser, _commands()
         verbs = {
             name: does for command in self._commands for name, does in command.COMMANDS.items()
@@ -51,12 +51,12 @@ class PolicyCommand:
             for command in self._commands
             if any(name.split()[0] == words[0] for name in command.COMMANDS)
         )
-        # The one with the most verbs knows what a mistyped one could mean.
+        # the command with the most verbs gives the best suggestions for a mistyped one
         most = max(self._commands, key=lambda command: len(command.COMMANDS))
         return int(next(known, most).main(words))
 
 
 def _commands() -> list[Any]:
-    """Return the modules of the commands; that of model_tools, which has others' too, last."""
+    """Return the modules of the commands; model_tools, which includes others' verbs, is last."""
     found = [entry.load() for entry in entry_points(group=GROUP)]
     return sorted(found, key=lambda command: len(command.COMMANDS))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a process ends: by signals, also where its threads hang."""
+"""Ends a process on signals, even if its threads hang."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import NoReturn
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
 HANGS_AFTER_S = 5.0
-"""After a signal a process ends although a runtime does not return; after a second one at once."""
+"""After this time a signal ends the process even if a runtime hangs; a second one does at once."""
 SIGNALLED = 128
 """Added to a signal's number in the exit status, as shells do."""
 _log = logging.getLogger("policy_inference")
@@ -25,30 +25,30 @@ _last_acts = list[Callable[[], None]]()
 
 
 def unblock_signals() -> None:
-    """Let this thread get the signals INTERRUPTING, even if the parent process blocked them.
+    """Unblock the signals INTERRUPTING for this thread, even if the parent process blocked them.
 
-    A process inherits what is blocked, and would never end.
+    A process inherits blocked signals, and would never end.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING)
 
 
 def end_now(status: int) -> NoReturn:
-    """End the process although some of its threads hang, after what `before_end_now` was given."""
+    """End the process even if some of its threads hang, after the functions of `before_end_now`."""
     for act in _last_acts:
         act()
     os._exit(status)
 
 
 def before_end_now(act: Callable[[], None]) -> None:
-    """Have `end_now` call `act`, as `atexit` does where a process ends by itself."""
+    """Register `act` to be called by `end_now`, like `atexit` for a normal exit."""
     _last_acts.append(act)
 
 
 @contextmanager
 def signals_interrupt() -> Iterator[list[int]]:
-    """Let each of INTERRUPTING raise a KeyboardInterrupt; yield the list of those that came.
+    """Make each of INTERRUPTING raise a KeyboardInterrupt; yield the list of received signals.
 
-    A process that does not handle one within HANGS_AFTER_S ends, and so it does at a second one.
+    A process that does not handle one within HANGS_AFTER_S ends; a second signal ends it at once.
     A signal that was ignored before stays ignored.
     """
     came = list[int]()
@@ -74,11 +74,11 @@ def signals_interrupt() -> Iterator[list[int]]:
 def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S) -> Iterator[None]:
     """Call `stop` on one of INTERRUPTING, in another thread; the block should end soon after.
 
-    The process ends with status 1 where the block takes longer, or a second signal comes.
+    The process ends with status 1 if the block takes longer, or a second signal arrives.
 
     Args:
         stop: Asks the block to end.
-        within_s: Time that the block has after that, s.
+        within_s: Time for the block to end after that, s.
     """
     for number in INTERRUPTING:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -89,10 +89,10 @@ def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S
 
 @contextmanager
 def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Let a thread see each signal as it comes, also those that the parent process blocked.
+    """Let a thread receive each signal at once, even those that the parent process blocked.
 
-    A handler of Python runs in the main thread, and waits there for a call into a runtime to
-    return, which may never happen. What the interpreter writes to a descriptor does not wait.
+    A Python signal handler runs in the main thread, and waits there for a call into a runtime to
+    return, which may never happen. The interpreter's write to a descriptor does not wait.
 
     Args:
         watch: Runs on the thread; from the socket it reads one byte for each signal, its number,
@@ -114,7 +114,7 @@ def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
 
 
 def _end_what_hangs(came: Sequence[int], signals: socket.socket) -> None:
-    """End the process where a signal is not handled in time, or a second one comes before."""
+    """End the process if a signal is not handled in time, or a second one arrives first."""
     first = 0
     while not came:
         try:
@@ -148,8 +148,8 @@ def _stop_in_time(stop: Callable[[], None], within_s: float, signals: socket.soc
 
 
 class _Interrupted(KeyboardInterrupt):
-    """An interruption that leaves the exit status alone.
+    """An interruption that does not change the exit status.
 
-    Where the plain one passes through `exec` of a text, as of dataclasses in an import, CPython
-    remembers it, and ends the process by SIGINT in the end, although it was caught.
+    If the plain exception passes through `exec` of a text, as for dataclasses during an import,
+    CPython remembers it, and finally ends the process by SIGINT, although it was caught.
     """

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which signed statements about a bundle are accepted, and in which order.
+"""Acceptance of signed statements about a bundle, and their order.
 
 A statement is a YAML file with its signature beside it (`FILE.sig`), made by `model_tools sign`
-with the key of the bundles. No statement is a contract, and no contract is a statement: their keys
-in YAML differ.
+with the key of the bundles. A statement cannot pass for a contract or the reverse: their keys in
+YAML differ.
 
 **Order** is by `serial`: a robot keeps the newest statement of each kind, and refuses a lower
-serial and other content with the same one. **Time** is the robot's clock, but never earlier than
-`issued` of a statement that the robot has accepted: a clock that is behind (no battery, no network
-yet) neither makes an expired statement valid again nor a new one invalid.
+serial, or different content with the same serial. **Time** is the robot's clock, but never earlier
+than `issued` of any accepted statement: a clock that is behind (no battery, no network yet) neither
+makes an expired statement valid again nor a new one invalid.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _SIGN_AGAIN: Mapping[type[Statement], str] = {
 def signed_statement(
     content: bytes, signature: bytes, place: str, cls: type[S], trusted: TrustedKeys
 ) -> S:
-    """Return a statement, once a trusted key is known to have signed it.
+    """Return a statement after checking that a trusted key has signed it.
 
     Args:
         content: Of the file.
         signature: Of the file beside it.
-        place: What messages call it.
-        cls: Which kind it must be.
+        place: Its name in messages.
+        cls: Required kind.
         trusted: The keys of which one must have signed it.
     """
     again = f"its author must {_SIGN_AGAIN[cls]} again"
@@ -71,7 +71,7 @@ def signed_statement(
 
 
 def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: str) -> S:
-    """Return a signed statement from a file, whose signature lies beside it as `FILE.sig`."""
+    """Return a signed statement from a file with its signature beside it, `FILE.sig`."""
     if trusted is None:
         raise PolicyError(
             f"{option}: expected public keys that check the statement, found none; name them with "
@@ -83,14 +83,14 @@ def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: s
 
 
 def keep(model: Path, statement: ChannelStatement | RevocationStatement, content: bytes) -> None:
-    """Keep a statement that was accepted; it replaces the one before at once."""
+    """Store an accepted statement; it replaces the previous one atomically."""
     file = kept_file(model, statement.tag)
     make_folders(file.parent)
     write_text(file, content.decode("utf-8"))
 
 
 def refuse_revoked(model: Path, version: str) -> None:
-    """Raise an error where a version is revoked, as this robot knows it."""
+    """Raise an error if this robot knows that a version is revoked."""
     reason = revoked_versions(model).get(version)
     if reason is not None:
         raise PolicyError(
@@ -105,13 +105,13 @@ def require_newer(
     remedy: str = "the registry may be showing an old state on purpose: compare with who signs the "
     "statements",
 ) -> None:
-    """Raise an error unless a statement follows the one before, or is the same one.
+    """Raise an error unless a statement follows the previous one, or is the same.
 
     Args:
         new: The statement.
-        before: That was accepted before; None for none.
-        place: What messages call the new one.
-        remedy: What the error says to do.
+        before: The previously accepted one; None for none.
+        place: Name of the new one in messages.
+        remedy: Remedy in the error message.
     """
     if before is None or new.serial > before.serial or new == before:
         return
@@ -123,14 +123,14 @@ def require_newer(
 
 
 def require_valid(issued: str, expires: str, model: Path | None, place: str) -> None:
-    """Raise an error where a statement has expired; see the module for a clock that is wrong.
+    """Raise an error if a statement has expired; see the module for the handling of wrong clocks.
 
     Args:
         issued: When it was written.
-        expires: Until when it holds.
-        model: Folder of the installed versions, with the statements that were accepted before;
-            None for none.
-        place: What messages call it.
+        expires: End of its validity.
+        model: Folder of the installed versions, with the previously accepted statements; None for
+            none.
+        place: Its name in messages.
     """
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):
@@ -151,9 +151,10 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
 
 
 def require_begun(statement: Statement, place: Path) -> None:
-    """Raise an error where a statement was issued in the future, by the clock of this computer.
+    """Raise an error if a statement was issued in the future, by the clock of this computer.
 
-    A robot that accepts it believes that it is that late, and calls channels expired until then.
+    A robot that accepts it takes that time for the present, and treats channels as expired until
+    then.
     """
     now = datetime.now(timezone.utc)
     if _utc(statement.issued) - now > timedelta(days=1):

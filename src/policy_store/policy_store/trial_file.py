@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`trial.yaml`: how long a version is on trial, its tighter limits, and the gates that end it."""
+"""`trial.yaml`: duration of a trial, its stricter limits, and the gates that end it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POSITIONS = "that commands positions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGate:
-    """A figure of the running robot that ends the trial when it is above its limit."""
+    """A measured quantity of the running robot that ends the trial above its limit."""
 
     limit: float = entry("largest value that is still good", minimum=0)
     after_s: float = entry(
@@ -37,11 +37,11 @@ def _trial_gate(
     """Declare a gate of a trial.
 
     Args:
-        about: What the figure is.
-        limit: By default, like `after_s`.
-        after_s: As `TrialGate`.
-        needs: What a policy needs so that it can be judged.
-        clock: Whether it measures the machine, and so nothing under simulated time.
+        about: Description of the quantity.
+        limit: Default limit; `after_s` likewise.
+        after_s: As in `TrialGate`.
+        needs: Requirement for judging it on a policy.
+        clock: Whether it measures the machine, and so is not judged under simulated time.
     """
     declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
     metadata = {**declared.metadata, "needs": needs, "clock": clock}
@@ -50,7 +50,7 @@ def _trial_gate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGates:
-    """Gates by figure; null: that figure is not judged."""
+    """Gates by quantity; null: the quantity is not judged."""
 
     falls: TrialGate | None = _trial_gate(
         "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
@@ -97,10 +97,10 @@ class TrialGates:
     )
 
     def judged(self, *, simulated_time: bool = False) -> dict[str, TrialGate]:
-        """Return the gates that are judged, by their figure.
+        """Return the judged gates, by quantity.
 
         Args:
-            simulated_time: Whether ticks go by simulated time: durations and missed ticks are then
+            simulated_time: Whether ticks follow simulated time: durations and missed ticks are then
                 those of the simulation's machine, and are not judged.
         """
         return {
@@ -112,7 +112,7 @@ class TrialGates:
 
 
 def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
-    """Return the gates that cannot be judged on trial, each with what the policy would need.
+    """Return the gates that cannot be judged on trial, each with the policy's missing property.
 
     Args:
         contract: Of the policy.
@@ -131,7 +131,7 @@ def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
-    """How a version of a bundle is tried on a robot."""
+    """Settings of the trial of a bundle version on a robot."""
 
     run_time_s: float = entry("RUN time of the whole trial, s", exclusiveMinimum=0, maximum=1e6)
     limits: StricterLimits = entry(
@@ -148,7 +148,7 @@ class TrialSettings:
     gates: TrialGates = entry("what ends the trial", default=TrialGates())
 
     def stricter(self, given: StricterLimits) -> StricterLimits:
-        """Return of each limit the tighter one: the trial's or the one that was given."""
+        """Return the stricter one of each limit, of the trial's and the given one."""
         both = {
             field.name: (getattr(self.limits, field.name), getattr(given, field.name))
             for field in dataclasses.fields(StricterLimits)
@@ -165,13 +165,13 @@ def trial_schema() -> dict[str, Any]:
 
 
 def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> TrialSettings:
-    """Check the content of a `trial.yaml` for the policy that is to be tried.
+    """Check the content of a `trial.yaml` for the policy on trial.
 
-    Gates that do not apply to the policy are null in what is returned.
+    Gates that do not apply to the policy are null in the result.
 
     Args:
         content: Of the file.
-        file: What messages call it.
+        file: Its name in messages.
         contract: Of the policy.
     """
     value, reader = parse_yaml(content, file), Reader(str(file))
@@ -217,7 +217,7 @@ def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: Hoste
         return
     rows = zip(wanted.min, wanted.max, trained.min, trained.max, strict=True)
     for i, (low, high, lowest, highest) in enumerate(rows):
-        # Zero must be in it: the command fades to zero.
+        # it must contain zero: the command fades to zero
         if not lowest <= low <= 0.0 <= high <= highest:
             reader.problem(
                 f"command_range[{i}]",

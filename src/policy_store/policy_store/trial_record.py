@@ -3,12 +3,12 @@
 """The record of the trials of a bundle: `ROOT/NAME/trials.jsonl`, a line of JSON per event.
 
 Lines are only ever appended, by one process at a time, each synced to the disk before anything
-depends on it. The link `current` stays on the version before until a trial is kept, so nothing has
-to be undone when a trial fails, whatever moment the power is cut at. A RUN that began and did not
-end in the record, of a process that is no longer there, is a trial that was cut: it has failed.
+depends on it. The link `current` stays on the previous version until a trial is kept, so nothing
+has to be undone when a trial fails, whenever the power is cut. If the record contains the start of
+a RUN without its end, and its process no longer exists, the trial was interrupted: it has failed.
 
-This is no database: the node's user owns this one file and may make none beside it. SQLite needs a
-journal or a log there, also to read after a power cut, and syncs four times for an event.
+It is not a database: the node's user owns this one file and may not create others beside it. SQLite
+needs a journal or a log there, also for reading after a power cut, and syncs four times per event.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from policy_store.trial_file import TrialSettings
 
 CUT = "the power was cut, or the node was killed, while the policy ran"
 THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"
-"""Name of this process as a runner; people read the id."""
+"""Name of this process as a runner, for people."""
 _LARGEST_BYTES = 1 << 24
 _LEAST_ROOM_BYTES = 1 << 20
-"""Below this the record takes no trial and no RUN that begins, so that its end still has room."""
+"""Below this free space the record accepts no new trial and no RUN, to leave room for its end."""
 _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """`struct flock` of fcntl(2): type, whence, start, length, process."""
 _PRESENCES = 1 << 62
-"""Where the bytes begin that stand for processes: no record is as long."""
+"""Start of the bytes that stand for processes: no record is as long."""
 
 
 class TrialEvent(str, Enum):
-    """What the record has lines of."""
+    """Events in the record."""
 
     BEGUN = "begun"
     RUN_BEGAN = "run_began"
@@ -59,22 +59,22 @@ class TrialEvent(str, Enum):
     KEPT = "kept"
     ENDED = "ended"
     ROLLED_BACK = "rolled_back"
-    """The version before runs again on the node."""
+    """The previous version runs again on the node."""
     ALLOWED = "allowed"
-    """A newer order takes the mark off a version that failed."""
+    """A newer order removes the mark of a failed version."""
 
 
 class TrialState(str, Enum):
-    """Where a trial has come to."""
+    """State of a trial."""
 
     OPEN = "open"
-    """The version runs, as far as its gates and its time allow."""
+    """The version runs, within its gates and its time."""
     PASSED = "passed"
-    """The time is used up and no gate failed; RUN is refused until the version is kept."""
+    """The time is over and no gate failed; RUN is refused until the version is kept."""
     FAILED = "failed"
     """A gate failed, or the power was cut during RUN; the version is marked bad."""
     KEPT = "kept"
-    """The version is the one in use."""
+    """The version is in use."""
     ENDED = "ended"
     """Ended by a person or by the activation of another version, even after it was kept."""
 
@@ -87,13 +87,14 @@ _TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
     TrialEvent.KEPT: ((TrialState.PASSED, TrialState.KEPT), TrialState.KEPT),
     TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
 }
-"""States in which an event decides something, and the state that follows. In any other it came
-late, e.g. from a node whose trial was ended meanwhile, and changes nothing."""
+"""States in which an event changes the state, and the following state. In any other state it is
+late, e.g. from a node whose trial was ended meanwhile, and changes nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLine:
-    """A line of the record; keys beside these are ignored."""
+    """A line of the record; further keys are ignored."""
 
     trial: int = entry("number of the trial in the record, from 1")
     event: str = entry("a `TrialEvent`")
@@ -116,15 +117,16 @@ _KEYS = {key.name for key in fields(TrialLine)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionTrial(TrialLine):
-    """A trial as its record has it: its first line, brought up to date by those that follow.
+    """A trial as recorded: its first line, updated by the following ones.
 
     Attributes:
         file: The record.
-        settings: What was asked for.
-        state: Where it has come to.
+        settings: Settings of the trial.
+        state: Its state.
         runner: The process in which the policy runs; None between runs.
         is_bad: Whether the version is marked bad.
-        is_recorded: Whether a line of the record says so; else it follows from a RUN that was cut.
+        is_recorded: Whether a line of the record says so; if not, it follows from an interrupted
+            RUN.
         begun_time: Time of the first line; `time` is that of the last.
     """
 
@@ -147,7 +149,7 @@ class VersionTrial(TrialLine):
 
     @property
     def nodes_take_it(self) -> bool:
-        """Whether nodes take this version for the bundle's name."""
+        """True if nodes take this version for the bundle's name."""
         return self.state in _UNDECIDED
 
     def __str__(self) -> str:
@@ -170,20 +172,20 @@ class VersionTrial(TrialLine):
         append_event(self.file, self.trial, event, **values)
 
     def failed(self, reason: str) -> VersionTrial:
-        """Return the trial as one that has failed, if it was not decided."""
+        """Return the trial as failed, if it was undecided."""
         if not self.nodes_take_it:
             return self
         return replace(self, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)
 
 
 def new_line(trial: int, event: TrialEvent, **values: object) -> dict[str, Any]:
-    """Return an event of a trial that happens now, as a line of the record has it."""
+    """Return an event of a trial that happens now, as a line of the record."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {"trial": trial, "event": event.value, "time": now, **values}
 
 
 def parse_line(value: object, file: Path) -> TrialLine:
-    """Return a line of the record, with texts as a terminal may show them and ROS can send them."""
+    """Parse a line of the record; make its texts safe for terminals and for ROS."""
     if not isinstance(value, dict):
         raise ValueError(value)
     texts = {key: printable(one) for key, one in value.items() if isinstance(one, str)}
@@ -204,14 +206,14 @@ def append_event(
     /,
     **values: object,
 ) -> None:
-    """Append an event of a trial to a record that is there, and wait until it is on the disk.
+    """Append an event of a trial to an existing record, and wait until it is on the disk.
 
     Args:
-        file: The record; never the target of a link, since the installer may be root.
+        file: The record; never the target of a link, because the installer may be root.
         trial: Its number.
-        event: What happened.
+        event: The event.
         require: Raises an OSError if it may not happen; no other process appends meanwhile.
-        values: More of the line, as JSON has it.
+        values: Further values of the line, for JSON.
     """
     line = json.dumps(new_line(trial, event, **values), allow_nan=False).encode() + b"\n"
     handle = open_regular(file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
@@ -234,7 +236,7 @@ def append_event(
 
 
 def _end_of_lines(handle: int) -> int:
-    """Return the size of the record without a line that was cut off."""
+    """Return the size of the record without an incomplete last line."""
     size = os.fstat(handle).st_size
     block = 1 << 16
     while size:
@@ -246,10 +248,10 @@ def _end_of_lines(handle: int) -> int:
 
 
 def read_trials(model: Path) -> list[VersionTrial]:
-    """Return the trials of the bundle in `ROOT/NAME`, in their order; a cut one has failed.
+    """Return the trials of the bundle in `ROOT/NAME`, in order; an interrupted one has failed.
 
-    A line that was cut off at the end of the record is left out, since nothing depended on it yet.
-    A line in its middle that cannot be read ends the trial that it belongs to.
+    An incomplete line at the end of the record is ignored, since nothing depended on it yet.
+    An unreadable line in the middle ends the trial that it belongs to.
     """
     file = model / TRIALS_FILE
     try:
@@ -288,7 +290,7 @@ def _begun(line: TrialLine, file: Path) -> VersionTrial:
 
 
 def put_on_record(model: Path, settings: TrialSettings, **values: str) -> VersionTrial:
-    """Append the beginning of a trial to the record of the bundle in `ROOT/NAME`; return it.
+    """Append the start of a trial to the record of the bundle in `ROOT/NAME`; return the trial.
 
     Args:
         model: Has a record.
@@ -302,18 +304,18 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
 
 
 def newest_trial(model: Path) -> VersionTrial | None:
-    """Return the trial that decides about the bundle in `ROOT/NAME`; None without any."""
+    """Return the newest trial of the bundle in `ROOT/NAME`; None without any."""
     return next(reversed(read_trials(model)), None)
 
 
 def bad_trial(model: Path, version: str) -> VersionTrial | None:
-    """Return the trial for which a version is marked bad; None where it is not."""
+    """Return the trial for which a version is marked bad; None if it is not."""
     tried = [trial for trial in read_trials(model) if trial.version == version]
     return tried[-1] if tried and tried[-1].is_bad else None
 
 
 def trial_of_bundle(bundle: str) -> VersionTrial | None:
-    """Return the newest trial of what a node is asked to run; None without one.
+    """Return the newest trial of the bundle that a node is asked to run; None without one.
 
     Args:
         bundle: NAME or NAME@VERSION; a path has no trial.
@@ -334,14 +336,14 @@ def trial_of_bundle(bundle: str) -> VersionTrial | None:
 
 
 def require_room(place: Path) -> None:
-    """Raise an OSError where the disk of a record has too little room for what a trial writes."""
+    """Raise an OSError if the disk of a record has too little space for the lines of a trial."""
     disk = os.statvfs(place)
     if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
 
 
 def begin_run(trial: VersionTrial) -> None:
-    """Record that the policy runs in this process, which shows its presence."""
+    """Record that the policy runs in this process, which holds its presence lock."""
 
     def require_alone() -> None:
         try:
@@ -356,10 +358,10 @@ def begin_run(trial: VersionTrial) -> None:
 
 
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
-    """Show that a runner is there: lock a byte of the record that stands for it.
+    """Show that a runner exists: lock the byte of the record that stands for it.
 
-    The kernel takes the lock back whatever ends the process, also in another container. Only who
-    may write the record can hold one.
+    The kernel releases the lock when the process ends for any reason, even in another container.
+    Only users who may write the record can hold one.
 
     Returns:
         The descriptor that must stay open meanwhile.

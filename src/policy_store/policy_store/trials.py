@@ -3,7 +3,7 @@
 """Put an installed version on trial, keep it, or end its trial; the robot's node judges it.
 
 The version in use stays in use until the trial is kept: `current` never points to a version on
-trial, so that whatever happens, the way back is what is there.
+trial, so that nothing has to be undone, whatever happens.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ def begin_trial(
     again: bool = False,
     node_user: str = "",
 ) -> VersionTrial:
-    """Put an installed version on trial, once it and the version in use are verified.
+    """Put an installed version on trial, after verifying it and the version in use.
 
-    A trial of another version that is not decided ends.
+    An undecided trial of another version ends.
 
     Args:
         root: Folder of all installed bundles.
         name: Of the bundle.
-        version: To be tried.
+        version: The version to try.
         trial_file: The `trial.yaml`.
         trusted: Keys of which one must have signed it.
         again: Whether a version that failed a trial may be tried again.
-        node_user: Who runs the policy node and must be able to write the record; empty: who owns
-            the record, or who runs this.
+        node_user: User who runs the policy node and must be able to write the record; empty: the
+            owner of the record, or the user who runs this.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -105,7 +105,7 @@ def begin_trial(
 def require_accepted(
     in_use: Bundle, candidate: Bundle, accepted: Collection[str], where: str
 ) -> None:
-    """Raise PolicyError where a contract differs from the one in use in keys that are not accepted.
+    """Raise PolicyError if a contract differs from the one in use in keys that are not accepted.
 
     Args:
         in_use: Bundle that the robot runs.
@@ -124,7 +124,7 @@ def require_accepted(
 
 
 def require_good(model: Path, version: str, *, again: bool) -> None:
-    """Raise PolicyError where a version failed its trial, unless a newer order allows it again."""
+    """Raise PolicyError if a version failed its trial, unless a newer order allows it again."""
     bad = bad_trial(model, version)
     if bad is None:
         return
@@ -133,17 +133,17 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
             f"{bad}: expected a version that did not fail its trial, found: {bad.reason}; "
             "--again allows it again (in a roll-out: -e policy_again=true)"
         )
-    bad.append(TrialEvent.ALLOWED, reason="asked for with --again")
+    bad.append(TrialEvent.ALLOWED, reason="requested with --again")
 
 
 def end_trial(model: Path, reason: str, then: str = "") -> None:
-    """End a trial that is not decided; the version in use is the one of before.
+    """End an undecided trial; the version in use does not change.
 
     Args:
         model: Folder of the bundle.
-        reason: Why.
-        then: Version that is in use from now on. A trial of another version ends even if that was
-            kept: `keep` must not bring back what was left on purpose.
+        reason: The reason.
+        then: Version that is in use from now on. A trial of another version ends even if it was
+            kept: `keep` must not restore a version that was replaced on purpose.
     """
     newest = newest_trial(model)
     if newest is None:
@@ -154,7 +154,7 @@ def end_trial(model: Path, reason: str, then: str = "") -> None:
 
 
 def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> VersionTrial:
-    """End the trial that is not decided, once the version in use is verified; return it."""
+    """End the undecided trial, after verifying the version in use; return the trial."""
     model = model_folder(root, name)
     with writing(root), locked(model):
         trial = newest_trial(model)
@@ -179,7 +179,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
         return found
     return {
         **found,
-        "host": socket.gethostname(),  # of two robots the rest may be the same
+        "host": socket.gethostname(),  # the rest may be equal for two robots
         "state": trial.state.value,
         "nodes_take": trial.version if trial.nodes_take_it else current,
         "version": trial.version,
@@ -201,7 +201,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
 
 
 def trial_words(model: Path) -> dict[str, str]:
-    """Return by version what its last trial has come to, in words."""
+    """Return the state of the last trial of each version, in words."""
     return {trial.version: _words(trial) for trial in read_trials(model)}
 
 
@@ -230,7 +230,7 @@ def _owner(node_user: str) -> int | None:
 
 
 def _make_record(model: Path, owner: int | None) -> None:
-    """Make the record if there is none, and give it to the node's user."""
+    """Create the record if it is missing, and give it to the node's user."""
     file = model / TRIALS_FILE
     handle = open_regular(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:

@@ -36,13 +36,13 @@ class ReleaseRequest(NamedTuple):
 
 
 class DampRequest(NamedTuple):
-    """Bring the robot to rest; follow nothing until a command in the mode of rest has come."""
+    """Bring the robot to rest; follow nothing until a command in the rest mode arrives."""
 
     reason: str
 
 
 class StateFrame(NamedTuple):
-    """A checked state frame, and when it came (ns, the system's clock)."""
+    """A valid state frame, and its receipt (ns, the system's clock)."""
 
     data: bytes
     receipt_ns: int
@@ -70,7 +70,7 @@ def pack_request(request: LinkRequest) -> bytes:
 
 
 def read_request(data: bytes) -> LinkRequest:
-    """Return what `pack_request` was given."""
+    """Return the request passed to `pack_request`."""
     kind, content = data[:1], data[1:]
     if kind == _FOLLOW:
         sequence, valid_for_ns, received_ns, mode = _COMMAND.unpack_from(data, 1)
@@ -98,7 +98,7 @@ def pack_report(report: DriverReport) -> bytes:
 
 
 def read_news(data: bytes) -> StateFrame | DriverReport:
-    """Return what `pack_frame` or `pack_report` was given."""
+    """Return the value passed to `pack_frame` or `pack_report`."""
     if data[:1] == _STATE:
         return StateFrame(data[1 + _RECEIPT.size :], _RECEIPT.unpack_from(data, 1)[0])
     fields = json.loads(data[1:])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of a start that kinds of robots share; a robot's interface picks those that it needs."""
+"""Start checks that kinds of robots share; a robot's interface picks the ones it needs."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ import numpy as np
 from robot_driver.interfaces import F64, NS_PER_S, DriveFigures
 
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""A robot's tick: where it starts again, and how fast it is."""
+"""A robot's tick: its modulus and its rate."""
 _STILL_RAD_S = 0.3
 _STILL_GYRO_RAD_S = 0.2
 _STILL_S = 0.5
@@ -23,7 +23,7 @@ _DEGREES = 180.0 / np.pi
 
 
 def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
-    """Return which joints [n] are outside their range: a sentence each, or nothing."""
+    """Return the joints [n] that are outside their range, as sentences."""
     margin = figures.position_margin_rad
     found = outside(joint_pos, figures.lowest_rad - margin, figures.highest_rad + margin)
     return [
@@ -34,19 +34,19 @@ def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
 
 
 def outside(values: F64, low: F64, high: F64) -> list[tuple[int, float, float, float]]:
-    """Return which of the values [n] are outside their bounds: index, value and both bounds."""
+    """Return index, value and both bounds of each value [n] outside its bounds."""
     found = np.flatnonzero((values < low) | (values > high))
     return [(int(i), float(values[i]), float(low[i]), float(high[i])) for i in found]
 
 
 class Stillness:
-    """For how long neither the joints nor the body have moved."""
+    """Measures how long neither the joints nor the body have moved."""
 
     def __init__(self) -> None:
         self._since_ns: int | None = None
 
     def see(self, joint_vel: F64, ang_vel: F64, now_ns: int) -> None:
-        """Take one state into account: velocities of joints [n] and body [3], rad/s."""
+        """Update with a state: velocities of joints [n] and body [3], rad/s."""
         moves = np.abs(joint_vel).max() > _STILL_RAD_S or np.abs(ang_vel).max() > _STILL_GYRO_RAD_S
         if moves:
             self._since_ns = None
@@ -54,7 +54,7 @@ class Stillness:
             self._since_ns = now_ns
 
     def problems(self, now_ns: int) -> list[str]:
-        """Return why the robot does not lie still: a sentence, or nothing."""
+        """Return why the robot is not at rest, as sentences."""
         if self._since_ns is not None and now_ns - self._since_ns >= _STILL_S * NS_PER_S:
             return []
         return [
@@ -65,15 +65,15 @@ class Stillness:
 
 
 class YawRateCheck:
-    """Holds the angular velocity against the attitude, whenever the robot turns.
+    """Compares the angular velocity with the attitude while the robot turns.
 
     Over any second in which yaw changes by more than 5 degrees, the integral of the yaw rate
-    (Euler's kinematic equation for rotations about z, y, x) must be that change: a wrong unit
-    is a factor of 57.3. Time is the robot's, its tick in ms: a machine that hears late of the
-    frames of a turn must not take them for a quick one.
+    (Euler's kinematic equation for rotations about z, y, x) must equal that change: a wrong unit is
+    a factor of 57.3. The time is the robot's tick in ms, so that frames that arrive late in a burst
+    do not look like a fast turn.
 
     Attributes:
-        ratio: Integral over change in the newest such second, 1 where all is well; None before.
+        ratio: Integral over change in the newest such second, ideally 1; None before.
     """
 
     def __init__(self) -> None:
@@ -83,12 +83,12 @@ class YawRateCheck:
         self._time_s = self._yaw = self._integral = 0.0
 
     def see(self, tick: int, rpy: F64, ang_vel: F64) -> None:
-        """Take one state into account.
+        """Update with a state.
 
         Args:
             tick: Of the robot, ms, modulo TICKS.
             rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-            ang_vel: In the body frame [3], as it is believed to be in rad/s.
+            ang_vel: In the body frame [3], assumed to be in rad/s.
         """
         roll, pitch, yaw = (float(angle) for angle in rpy)
         last, self._last = self._last, (tick, yaw)
@@ -113,13 +113,13 @@ class YawRateCheck:
 
     @property
     def other_unit(self) -> bool:
-        """Whether the robot has turned, and only another unit explains what its IMU reported."""
+        """True if the robot has turned and only a different unit explains its IMU data."""
         return self.ratio is not None and any(
             _near(self.ratio, factor) for factor in (_DEGREES, 1.0 / _DEGREES)
         )
 
     def problems(self, *, unit: str, waived: bool) -> list[str]:
-        """Return why the angular velocity cannot be trusted: a sentence, or nothing."""
+        """Return why the angular velocity is not reliable, as sentences."""
         if self.ratio is None:
             return (
                 []

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the senses of a robot on legs agree with each other and with its commands.
+"""Checks that the sensors of a legged robot agree with each other and with its commands.
 
-Each value alone may be one that a healthy robot has: a velocity of 0, a rate that is 0.5 rad/s too
-high, the angle of another leg's joint. Together they cannot.
+Each value alone can be that of a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too high,
+the angle of another leg's joint. Their combination cannot.
 """
 
 from math import cos, sin
@@ -15,55 +15,59 @@ from robot_driver.following import law_torque
 from robot_driver.interfaces import F64, POSITION, STIFFNESS, DriveFigures, DriveState
 
 MISMATCH_LIMIT = 0.5
-"""Of two signals a and b that should be the same: the mean of (a - b)^2 as a share of that of
-a^2 + b^2. It is 1 where one of them is always 0 and 2 where it has the wrong sign."""
+"""Limit for two signals a and b that should be equal: the mean of (a - b)^2 as a share of that of
+a^2 + b^2. It is 1 if one of them is always 0, and 2 if it has the wrong sign.
+"""
 BIAS_LIMIT_RAD_S = 0.25
-"""Mean difference between the angular velocity and the turning of the attitude."""
+"""Limit of the mean difference between the angular velocity and the rotation of the attitude."""
 GRAVITY_LIMIT_M_S2 = 6.0
-"""Distance of the mean acceleration, turned into the world, from gravity's reaction."""
+"""Limit of the distance of the mean acceleration, in the world frame, from gravity's reaction."""
 STILL_LIMIT = 0.5
-"""By how much the torque that is asked of a joint by its position may change while it stands still,
-in multiples of `DriveFigures.demand_nm`."""
+"""Limit of the change of the torque that the position error demands while the joint stands still,
+in multiples of `DriveFigures.demand_nm`.
+"""
 WARNING_SHARE = 0.75
-"""Of a limit, from which on a rule warns."""
+"""Share of a limit above which a rule warns."""
 
 _BLOCK_S = 0.04
 _LONGEST_STEP_S = 0.05
-"""A longer gap between two states is left out."""
+"""Longer gaps between two states are skipped."""
 _WINDOW_S, _SLOW_WINDOW_S = 1.0, 2.0
 _REACTION_M_S2 = np.array([0.0, 0.0, 9.81])
 _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
-"""What noise may make of a robot that hardly moves, in a block: the root of the mean of a^2 + b^2.
-Of torques it is `DriveFigures.demand_nm`."""
+"""Noise floor of a robot that hardly moves, in a block: root of the mean of a^2 + b^2.
+For torques it is `DriveFigures.demand_nm`.
+"""
 _MOST_RAD = 0.12
-"""Both ways of a block are made smaller until none is more: one jump is no lasting fault."""
+"""Both displacements of a block are scaled down to at most this: one jump is no lasting fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
-"""A joint that moves by less in each block, for so long, stands still: encoders' noise is larger,
-and at the end of a swing it does so for a block or two."""
+"""A joint that moves by less than this in each block, for this long, stands still. Encoder noise is
+larger; at the end of a swing a joint does so for a block or two only.
+"""
 _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
-"""A joint so near the end of its range may rest on its stop."""
+"""A joint this close to the end of its range may rest on its stop."""
 _JOINTS = 2
-"""So many must disagree with their torques: one alone may be a drive that has failed."""
+"""Minimum number of joints that disagree with their torques: a single one may be a failed drive."""
 
 
 class SenseConsistency:
-    """Holds positions, velocities, attitude, angular velocity, acceleration and commands together.
+    """Compares positions, velocities, attitude, angular velocity, acceleration and commands.
 
     Time is the robot's tick. Windows fade exponentially, so that impacts and noise hardly count.
 
     Attributes:
-        shares: What each rule found last, as a share of its limit.
-        problem: The rules beyond their limits, in words; empty where there is none.
-        warning: The same of rules beyond `WARNING_SHARE` of their limits.
+        shares: Latest value of each rule, as a share of its limit.
+        problem: The rules beyond their limits, in words; otherwise empty.
+        warning: The rules beyond `WARNING_SHARE` of their limits, in words.
     """
 
     def __init__(self, figures: DriveFigures, *, torques: bool) -> None:
-        """Begin with a robot of which nothing is known.
+        """Start without any state.
 
         Args:
             figures: Of the robot.
-            torques: Whether the torques that it reports can be trusted.
+            torques: Whether the reported torques are reliable.
         """
         self._names, self._demand_nm = figures.joint_names, figures.demand_nm
         self._largest_nm, self._torques = figures.largest_torque_nm, torques
@@ -77,7 +81,7 @@ class SenseConsistency:
         self._last: tuple[int, F64] | None = None
         self._begin: tuple[F64, F64] | None = None
         self._passed_s, self._integral = 0.0, np.zeros(3 * joints + 6)
-        # Ways of the joints, turns about the axes of the body, torques of the joints.
+        # joint displacements, rotations about the body's axes, joint torques
         self._apart, self._size = np.zeros((2, 2 * joints + 3))
         floors = _WAY_FLOOR_RAD, _TURN_FLOOR_RAD, figures.demand_nm
         self._floor = np.repeat(np.square(floors), [joints, 3, joints])
@@ -88,14 +92,14 @@ class SenseConsistency:
         self._still_s, self._low, self._high = np.zeros((3, joints))
 
     def sent(self, values: F64 | None) -> None:
-        """Know what the drives follow from now on: [n, 5], as COMMAND_FIELDS; None: not known."""
+        """Set the values [n, 5] that the drives now follow, as COMMAND_FIELDS; None: unknown."""
         self._command = values
 
     def notes(self) -> dict[str, str | float]:
         return {"senses_share": round(float(max(self.shares.values())), 3)}
 
     def see(self, state: DriveState, rpy: F64, ang_vel: F64, lin_acc: F64) -> None:
-        """Take one state into account.
+        """Update with a state.
 
         Args:
             state: Of the joints.
@@ -158,14 +162,14 @@ class SenseConsistency:
             self._explain(mismatch, changed_nm)
 
     def _asked_of_the_still(self, joint_pos: F64, moved: F64, passed_s: float) -> F64:
-        """Return by how much the torque asked of each joint has changed while it stood still."""
+        """Return the change of each joint's demanded torque while it stood still."""
         values = self._command
         if values is None:
             self._still_s[:], self._moved[:] = 0.0, False
             return self._still_s
         stiffness, target = values[:, STIFFNESS], values[:, POSITION]
         free = (joint_pos > self._lowest_rad) & (joint_pos < self._highest_rad)
-        # One that has not moved yet may be held by the ground.
+        # a joint that has not moved yet may be held by the ground
         self._moved |= moved > _MOVED_RAD
         still = (moved <= _STILL_RAD) & free & (stiffness > 0.0) & self._moved
         self._still_s = np.where(still, self._still_s + passed_s, 0.0)
@@ -174,7 +178,7 @@ class SenseConsistency:
         return np.where(self._still_s >= _STILL_S, stiffness * (self._high - self._low), 0.0)
 
     def _explain(self, mismatch: F64, changed_nm: F64) -> None:
-        """Put into words what is beyond a limit, or near it."""
+        """Describe the rules that are beyond a limit, or near it."""
         joints = self._joints
         rest, names = joints + 3, self._names
         joint, axis = mismatch[:joints].argmax(), mismatch[joints:rest].argmax()
@@ -195,7 +199,7 @@ class SenseConsistency:
         shares = self.shares
         beyond = [rule for rule in texts if shares[rule] >= 1.0]
         near = [rule for rule in texts if WARNING_SHARE <= shares[rule] < 1.0]
-        # Without numbers, which would make each of them another text for the log.
+        # without numbers, each of which would make a new text for the log
         self.problem = "; ".join(texts[rule] for rule in beyond)
         self.warning = "; ".join(f"{texts[rule]} (near the limit)" for rule in near)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which command may be followed, and for how long."""
+"""Decides which command is followed, and for how long."""
 
 import numpy as np
 
@@ -21,20 +21,20 @@ from robot_driver.interfaces import (
 _FIRST_S, _FIRST_FOR_S = 0.5, 0.1
 _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
-"""Legs that follow give all of it; those that are braked while they sink may give less."""
+"""Legs that follow exert all of it; braked legs that sink may exert less."""
 _JOINTS = 2
-"""So many must be ignored: one alone may be a drive that has failed."""
+"""Minimum number of joints that ignore their command: a single one may be a failed drive."""
 
 
 class CommandAcknowledgement:
-    """Holds the measured torques against what they should be.
+    """Compares the measured torques with the commanded ones.
 
     Attributes:
-        known: Whether the robot was found to obey since control was taken.
+        known: Whether the robot is known to obey since control was taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
-        """Begin with a robot that has got no command.
+        """Start before any command.
 
         Args:
             figures: Of the robot.
@@ -48,11 +48,11 @@ class CommandAcknowledgement:
         self._ignored_ns = 0
 
     def begin(self, now_ns: int) -> None:
-        """Note that control is taken, and that the drives should brake."""
+        """Start when control is taken and the drives should brake."""
         self.known, self._taken_ns = False, now_ns
 
     def see(self, state: DriveState, sent: F64 | None, now_ns: int) -> None:
-        """Take a state into account, and the values [n, 5] that were sent last."""
+        """Update with a state and the values [n, 5] that were sent last."""
         self._seen_ns = now_ns
         if np.abs(state.joint_effort).max() >= self._torque_nm:
             self._strained_ns = now_ns
@@ -63,7 +63,7 @@ class CommandAcknowledgement:
         self._ignored_ns = 0 if self._ignored_since_ns is None else now_ns - self._ignored_since_ns
 
     def problem(self, now_ns: int) -> str:
-        """Return why another controller drives the robot, or nothing; sets `known` in time."""
+        """Return why another controller drives the robot, or an empty string; sets `known`."""
         if self._torque_nm <= 0.0:
             self.known = True
         elif self.known:
@@ -82,7 +82,7 @@ class CommandAcknowledgement:
                     "were commanded to brake, a lying robot's torques are still above "
                     f"{self._torque_nm} N m (obeyed_torque_nm)"
                 )
-            # Without a state nothing is known: one comes, or the host is gone.
+            # Without a state nothing is known: either one arrives, or the host is gone.
             self.known = now_ns - self._seen_ns < _FIRST_FOR_S * NS_PER_S
         return ""
 
@@ -97,39 +97,39 @@ class CommandAcknowledgement:
 
 
 LONGEST_VALID_NS = NS_PER_S
-"""So long a policy that has died may drive the robot at most; a sender is silent after it."""
+"""Longest validity: a dead policy drives the robot no longer, and then counts as silent."""
 _MOST_LOST = 100
-"""A sequence that goes further ahead, or back, is another sender's: no network loses so many."""
+"""A larger step of the sequence, or a step back, means a new sender: no network loses so many."""
 _LARGEST_RATE_HZ = 1000
-"""Of commands. While the e-stop is pressed no command gets here, and its sender counts on."""
+"""Highest command rate: while the e-stop blocks commands, their sender still counts them."""
 _GROWS = 4.0
-"""Stiffness that grows so many times is checked as that of a joint that had none."""
+"""Stiffness that grows by this factor is checked like the first stiffness of a joint."""
 _CARRIES = 1.0
 """Stiffness, N m/rad, below which a joint counts as having none."""
 _MOST_EFFORT = 3.0
-"""Times what the joint can give: a feed-forward torque beyond it is no torque."""
+"""Largest feed-forward torque, as a multiple of the joint's rated torque."""
 _LEAST_GAINS = 0.1
-"""Sum of stiffness and damping, N m per rad and per rad/s: below it a joint carries nothing."""
+"""Sum of stiffness and damping, N m per rad and per rad/s: below it a joint carries no load."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Follower:
     """Keeps the newest command for as long as it is valid.
 
-    Whatever ends that - its time, another sender, a request to damp - is latched: until a command
-    in MODE_DAMP has come, nothing is followed. So a policy that was cut off while it ran does not
-    drive the robot again before its operator has gone through its modes. A robot that holds its
-    pose instead of damping has another such mode (`DriveFigures.rest_mode`).
+    Any end of following - expiry, a different sender, a request to damp - is latched: nothing is
+    followed until a command in MODE_DAMP arrives. So a policy that was cut off while it ran does
+    not drive the robot again before its operator has gone through its modes. A robot that holds its
+    pose instead of damping has a different rest mode (`DriveFigures.rest_mode`).
 
     Attributes:
-        latch: Why nothing is followed; None while `command` is.
-        newest: What came last and was in order, followed or not.
-        counts: Of commands.
-        refusal: What was wrong with the last one that was refused.
+        latch: Why nothing is followed; None while `command` is followed.
+        newest: Latest valid command, followed or not.
+        counts: Counters of commands.
+        refusal: Why the last refused command was refused.
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
-        """Begin with nothing; the arguments are the robot's and of `DriverSettings`."""
+        """Start without a command; the arguments are from the robot and `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
         self.latch: str | None = "no command has come"
@@ -137,11 +137,11 @@ class Follower:
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
         self._unfit_ns: int | None = None
-        """When the newest command came, if it was not in order."""
+        """Receipt of the newest command, if it was invalid."""
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def notice(self, command: WireCommand) -> bool:
-        """Keep a command as the newest; return whether it is in order."""
+        """Keep a command as the newest; return whether it is valid."""
         self.counts["command_received"] += 1
         problem = command_problem(command, self._figures)
         if problem:
@@ -156,7 +156,7 @@ class Follower:
         before = self.newest
         if not self.notice(command):
             if command.mode == self._figures.rest_mode:
-                # Whatever is wrong with it, its sender wants to drive no longer.
+                # Even if it is invalid, its sender no longer wants to drive.
                 self.hold(
                     f"a command in {rest_mode_name(self._figures)} was refused: {self.refusal}"
                 )
@@ -164,7 +164,8 @@ class Follower:
         if before is not None and not (
             0 < command.sequence - before.sequence <= _most_skipped(before, command)
         ):
-            # Nor does its mode of rest count before its next one: two in turn never get through.
+            # Nor is its rest mode accepted before its next command, so that two senders in turn are
+            # refused.
             self.hold(
                 f"another sender of joint_command: its sequence went from {before.sequence} "
                 f"to {command.sequence}"
@@ -182,12 +183,12 @@ class Follower:
             self._stiffness = command.values[:, STIFFNESS]
 
     def hold(self, reason: str) -> None:
-        """Follow nothing until a command in the mode of rest has come."""
+        """Follow nothing until a command in the rest mode arrives."""
         self.latch = reason
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def valid(self, now_ns: int) -> WireCommand | None:
-        """Return the command that may be followed now."""
+        """Return the command to follow now."""
         if self.latch is not None or self.newest is None:
             return None
         command = self.unexpired(now_ns)
@@ -206,7 +207,7 @@ class Follower:
         return newest
 
     def sender_problem(self, now_ns: int) -> str:
-        """Return why nothing can be followed of who sends commands now, or nothing."""
+        """Return why no command of the current sender can be followed, or an empty string."""
         if self._unfit_ns is None or now_ns - self._unfit_ns >= LONGEST_VALID_NS:
             return ""
         return refused(self.refusal)
@@ -216,7 +217,7 @@ class Follower:
         self.refusal = problem
 
     def _start_problem(self, command: WireCommand, state: DriveState | None) -> str:
-        """Judge what a command does to joints that had no stiffness, or far less, until now."""
+        """Judge a command for joints that had no stiffness, or far less, until now."""
         if state is None:
             return "a command came before any state of the robot"
         names, first_torque_nm = self._figures.joint_names, self._figures.first_torque_nm
@@ -226,8 +227,8 @@ class Follower:
         worst = int(error.argmax())
         if error[worst] > self._max_start_error_rad:
             return (
-                f"the first command with so much stiffness wants {names[worst]} "
-                f"{error[worst]:.2f} rad from where it is, expected at most "
+                f"the first command with this stiffness puts {names[worst]} "
+                f"{error[worst]:.2f} rad from its position, expected at most "
                 f"{self._max_start_error_rad} (max_start_error_rad)"
             )
         torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))
@@ -250,7 +251,7 @@ def rest_mode_name(figures: DriveFigures) -> str:
 
 
 def _most_skipped(before: WireCommand, command: WireCommand) -> int:
-    """Return how far a sequence may go ahead: after a silence, as far as its sender can count."""
+    """Return how far a sequence may advance: after a silence, by all commands sent meanwhile."""
     silent_ns = command.received_ns - before.received_ns
     if silent_ns < before.valid_for_ns:
         return _MOST_LOST
@@ -258,10 +259,10 @@ def _most_skipped(before: WireCommand, command: WireCommand) -> int:
 
 
 def command_problem(command: WireCommand, figures: DriveFigures) -> str:
-    """Return why a robot refuses a command whole; nothing where it is in order."""
+    """Return why a robot must refuse a whole command; empty if it is valid."""
     values, limit = command.values, command.effort_limit
     if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
-        return "a number of it is not finite, or not as the wire's float32"
+        return "a value is not finite, or does not fit into the wire's float32"
     if not 0 < command.valid_for_ns <= LONGEST_VALID_NS:
         return (
             f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "
@@ -301,7 +302,7 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
 
 
 def law_torque(values: F64, state: DriveState) -> F64:
-    """Return what the drives' law gives at a state, for the values of a frame [n, 5]: [n], N m.
+    """Return the torques of the drives' control law at a state, for frame values [n, 5]: [n], N m.
 
     See policy_msgs/JointCommand.
     """
@@ -314,13 +315,14 @@ def law_torque(values: F64, state: DriveState) -> F64:
 def drive_values(
     command: WireCommand, state: DriveState, largest_torque_nm: F64, rest: F64 | None
 ) -> F64:
-    """Return what the drives are sent for a command: [n, 5], columns as COMMAND_FIELDS.
+    """Return the values to send to the drives for a command: [n, 5], columns as COMMAND_FIELDS.
 
-    No wire has a place for `effort_limit`. Where the law would exceed it at the newest measured
-    state, stiffness, damping and effort are made smaller in proportion, so that the law just gives
-    the limit: nothing is ever added to what the policy wants, however wrong the state is. A joint
-    that is left with hardly any stiffness and damping gets its row of `rest`, the values [n, 5]
-    that bring the robot to rest: a limp robot falls. `rest` is None for a robot that may be limp.
+    The wire has no field for `effort_limit`. If the control law would exceed it at the newest
+    measured state, stiffness, damping and effort are scaled down in proportion, so that the law
+    just reaches the limit: this never adds to the policy's command, however wrong the state is. A
+    joint that is left with hardly any stiffness and damping gets its row of `rest`, the values [n,
+    5] that bring the robot to rest, because a limp robot falls. `rest` is None for a robot that may
+    be limp.
     """
     values = command.values.copy()
     torque = np.abs(law_torque(values, state))

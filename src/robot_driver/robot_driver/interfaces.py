@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain values between a robot's interface, the link process and the driver's node."""
+"""Plain values exchanged by a robot's interface, the link process and the driver's node."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,20 +16,20 @@ from policy_inference.machine.scheduling import RealTime
 F64 = npt.NDArray[np.float64]
 NS_PER_S: Final = 1_000_000_000
 MODE_DAMP, MODE_HOLD_MEASURED = 0, 5
-"""Of policy_msgs/JointCommand."""
+"""Modes of policy_msgs/JointCommand."""
 TAKE, RELEASE = "take_control", "release_control"
-"""Requests that are answered when they have ended."""
+"""Requests that are answered when they are complete."""
 COMMAND_FIELDS: Final = ("position", "velocity", "effort", "stiffness", "damping")
-"""Columns of the values of a command: rad, rad/s, N m, N m/rad, N m s/rad."""
+"""Columns of a command's values: rad, rad/s, N m, N m/rad, N m s/rad."""
 POSITION, VELOCITY, EFFORT, STIFFNESS, DAMPING = range(len(COMMAND_FIELDS))
 
 
 class DriverError(PolicyError):
-    """The robot's interface cannot be used, or the process that uses it has been lost."""
+    """The robot's interface cannot be used, or its process has been lost."""
 
 
 class DriverPhase(IntEnum):
-    """Who is in control, numbered as policy_msgs/RobotStatus numbers it."""
+    """State of control, numbered as in policy_msgs/RobotStatus."""
 
     LISTENING = 0
     TAKING = 1
@@ -39,16 +39,16 @@ class DriverPhase(IntEnum):
 
 
 class DriveState(Protocol):
-    """What the kit reads of a robot's state; a robot's own state may hold more.
+    """The part of a robot's state that this package reads; a robot's own state may hold more.
 
     Attributes:
         tick: Counter of the robot, ms, modulo 2**32.
         joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of the wire.
-        temperature_c: Of the drives [n], degrees Celsius; may be not finite.
+        temperature_c: Of the drives [n], degrees Celsius; may be non-finite.
     """
 
     @property
-    def tick(self) -> int: ...  # each is above
+    def tick(self) -> int: ...  # each includes the ones before
     @property
     def joint_pos(self) -> F64: ...
     @property
@@ -61,27 +61,28 @@ class DriveState(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveFigures:
-    """What is known of a robot's drives; arrays are [n], in the order of the wire.
+    """Data of a robot's drives; arrays are [n], in the order of the wire.
 
     Attributes:
         joint_names: Of all joints that the driver commands.
         lowest_rad, highest_rad: Range of each joint.
-        position_margin_rad: By how much a joint may leave its range: stops give way, encoders have
+        position_margin_rad: By how much a joint may leave its range: stops yield, encoders have
             offsets.
-        fastest_rad_s, largest_torque_nm: What each drive is rated for.
-        largest_stiffness, largest_damping: Of any joint of a command, N m/rad and N m s/rad.
-        first_torque_nm: What velocity and effort may ask of a joint that had no stiffness.
-        demand_nm: Torque that is demanded of a drive beyond which its answer is judged.
-        foreign_nm: Torque beyond what braking explains that shows another controller.
+        fastest_rad_s, largest_torque_nm: Rated velocity and torque of each drive.
+        largest_stiffness, largest_damping: Limits for any joint of a command, N m/rad and N m
+            s/rad.
+        first_torque_nm: Torque that velocity and effort may demand of a joint without stiffness.
+        demand_nm: Demanded torque above which a drive's response is judged.
+        foreign_nm: Torque beyond what braking explains that reveals another controller.
         state_rate_hz: Lowest and highest plausible rate of state frames.
-        watchdog_s: After so long without a command the robot has taken control back; infinite
-            where it never does.
-        rest_mode: Mode of a command that brings this robot to rest, and from which on commands are
-            followed again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for one that would fall.
-        rest_s: How long the robot is brought to rest before control is given back.
-        lower_s: Longest time before that in which it is lowered (`RobotInterface.lower`).
-        may_be_limp: Whether a command may leave a joint limp, as a leader's for a hand to move; in
-            all other robots a joint that is left with hardly any gains is brought to rest.
+        watchdog_s: Time without a command after which the robot has taken control back; infinite
+            if it never does.
+        rest_mode: Command mode that brings this robot to rest, and from which commands are followed
+            again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
+        rest_s: Time of rest before control is given back.
+        lower_s: Longest time before that for lowering the robot (`RobotInterface.lower`).
+        may_be_limp: Whether a command may leave a joint limp, as a leader arm's for a hand to move;
+            in all other robots a joint that is left with hardly any gains is brought to rest.
     """
 
     joint_names: tuple[str, ...]
@@ -105,17 +106,18 @@ class DriveFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """Settings of every driver; the node's parameters of the same names. JSON can hold them.
+    """Settings of every driver; the node's parameters of the same names. They are valid JSON.
 
     Attributes:
         command_rate_hz: Command frames per second, steady while in control.
-        joint_state_rate_hz: How many state frames per second the node gets.
-        state_timeout_s: Without a new state frame for so long, the robot is brought to rest.
-        damping: Of drives that brake, N m s/rad.
-        max_start_error_rad: How far from the measured pose a first command with stiffness may be.
-        obeyed_torque_nm: Above it, while the drives should brake at rest, another controller
-            drives them; 0: no such check, nor one whether torques are given that are commanded.
-        realtime: What the link process asks of the machine; the node's parameters `realtime.*`.
+        joint_state_rate_hz: State frames per second that the node gets.
+        state_timeout_s: Time without a new state frame after which the robot is brought to rest.
+        damping: Of braking drives, N m s/rad.
+        max_start_error_rad: Largest distance of a first command with stiffness from the measured
+            pose.
+        obeyed_torque_nm: Torque above which another controller drives the robot, while the drives
+            should brake at rest; 0: no such check, nor a check that commanded torques are exerted.
+        realtime: Real-time settings of the link process; the node's parameters `realtime.*`.
     """
 
     command_rate_hz: float = 500.0
@@ -135,7 +137,7 @@ class WireCommand:
         sequence, mode, valid_for_ns: As in policy_msgs/JointCommand.
         values: [n, 5], rows as the joints of the wire, columns as COMMAND_FIELDS.
         effort_limit: [n], N m.
-        received_ns: When it came, on the steady clock, which all processes share.
+        received_ns: Receipt, on the steady clock, which all processes share.
     """
 
     sequence: int
@@ -148,7 +150,7 @@ class WireCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverAnswer:
-    """How a request ended: TAKE or RELEASE."""
+    """Answer to a request, TAKE or RELEASE."""
 
     request: str
     success: bool
@@ -157,13 +159,13 @@ class DriverAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverReport:
-    """What policy_msgs/RobotStatus reports, and the answer to a request that has just ended.
+    """Content of policy_msgs/RobotStatus, and the answer to a request that has just ended.
 
     Attributes:
         refused: What the machine refused of `DriverSettings.realtime`, with the remedy.
         temperature_c: Of the drives, in the order of the wire; empty before any frame.
-        details: Counters and what else there is to report, the unit in the key.
-        answer: Where a request has just ended.
+        details: Counters and other values, with the unit in the key.
+        answer: Answer to a request, if one has just ended.
     """
 
     phase: DriverPhase

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who is in control of the robot, and what is sent to it when: no transport, no clock."""
+"""State machine of control: decides what is sent to the robot and when; no transport, no clock."""
 
 from collections import deque
 from typing import Generic
@@ -32,16 +32,16 @@ _IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
 class Link(Generic[StateT]):
     """The state machine of a driver. `now_ns` is steady time, the same in every call.
 
-    `receive`, `follow`, `take`, `release`, `damp` tell it what happens; `step` is to be called
-    after each of them and at `next_ns` at the latest, and returns what to send.
+    `receive`, `follow`, `take`, `release`, `damp` are its inputs. Call `step` after each of them,
+    and by `next_ns` at the latest; it returns the datagrams to send.
 
     Attributes:
         phase: As `state` in policy_msgs/RobotStatus.
-        next_ns: When `step` has something to do again.
+        next_ns: Time by which `step` must be called again.
     """
 
     def __init__(self, robot: RobotInterface[StateT], now_ns: int) -> None:
-        """Listen; nothing is sent before control is asked for."""
+        """Listen; nothing is sent before control is requested."""
         self.phase, self._reason = DriverPhase.LISTENING, "control has not been asked for"
         self.next_ns = now_ns
         settings, figures = robot.settings, robot.figures
@@ -50,18 +50,18 @@ class Link(Generic[StateT]):
         self._follower = Follower(figures, settings.max_start_error_rad)
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
-        """When control was asked for or taken, or when the shutdown sequence began."""
+        """Time at which control was requested or taken, or the shutdown sequence began."""
         self._later_fault = ""
-        """The first fault after what ended following: one that flickers floods no status."""
+        """The first fault after following ended: a flickering fault does not flood the status."""
         self._resting: F64 | None = None
-        """Values that bring the robot to rest from where that began; None while it follows."""
+        """Values that bring the robot to rest, since the rest began; None while it follows."""
         self._acknowledgement = CommandAcknowledgement(
             figures, settings.obeyed_torque_nm, robot.host
         )
         self._sent: F64 | None = None
-        """What the drives were sent last, since control was taken."""
+        """Values that the drives were sent last, since control was taken."""
         self._lowered_from: F64 | None = None
-        """What the drives were sent last before the robot was lowered; None unless it is."""
+        """Values that the drives were sent last before lowering; None unless it is lowered."""
         self._outbox: list[bytes] = []
         self._answers: list[DriverAnswer] = []
         self._command_rate = Rate()
@@ -74,11 +74,11 @@ class Link(Generic[StateT]):
         self._send_error = ""
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
-        """Take a datagram; return the state that is in it, where it is the robot's newest."""
+        """Take a datagram; return the state in it, if it is the robot's newest."""
         state = self._reception.receive(data, source, now_ns)
         if state is not None:
             if self._reception.restarted and self.phase is not DriverPhase.LISTENING:
-                # It no longer knows whom to obey.
+                # a restarted robot no longer knows its controller
                 self.release(
                     f"{self._robot.host} has been restarted; ask for control again", now_ns
                 )
@@ -87,7 +87,7 @@ class Link(Generic[StateT]):
         return state
 
     def follow(self, command: WireCommand, now_ns: int) -> None:
-        """Take a command; where it may be followed, it is sent at once and then again."""
+        """Take a command; if it may be followed, it is sent at once and then repeated."""
         if self.phase not in _IN_CONTROL:
             self._follower.notice(command)
             return
@@ -96,7 +96,7 @@ class Link(Generic[StateT]):
             self._unsent, self.next_ns = command, now_ns
 
     def take(self, obstacles: tuple[str, ...], now_ns: int) -> None:
-        """Let the robot get ready, then take control, unless there are reasons to refuse it."""
+        """Prepare the robot, then take control, unless there are reasons to refuse."""
         against = [*self.obstacles(now_ns), *obstacles]
         if self.phase is not DriverPhase.LISTENING:
             against.insert(
@@ -110,7 +110,7 @@ class Link(Generic[StateT]):
         self._outbox += self._robot.prepare()
 
     def release(self, reason: str, now_ns: int) -> None:
-        """Brake, give control back after a while; from any phase, and never refused."""
+        """Brake, then give control back; works in any phase and is never refused."""
         if self.phase is DriverPhase.LISTENING:
             self._answer(RELEASE, success="the robot's own controller is in charge")
         elif self.phase is not DriverPhase.RELEASING:
@@ -118,7 +118,7 @@ class Link(Generic[StateT]):
                 if not self._robot.stopped_by_taking:
                     self._leave(reason, now_ns)
                     return
-                # Only the controller in charge stops a robot that gets ready.
+                # Only the controller in charge can stop a robot that prepares.
                 self._seize()
             follows = self.phase is DriverPhase.FOLLOWING and self._figures.lower_s > 0.0
             self._lowered_from = self._sent if follows else None
@@ -131,7 +131,7 @@ class Link(Generic[StateT]):
             self._enter(DriverPhase.RELEASING, reason, now_ns)
 
     def damp(self, reason: str, now_ns: int) -> None:
-        """Bring the robot to rest; follow nothing until a command in the mode of rest has come.
+        """Bring the robot to rest; follow nothing until a command in the rest mode arrives.
 
         Ends the taking of control.
         """
@@ -143,7 +143,7 @@ class Link(Generic[StateT]):
             self.release(reason, now_ns)
 
     def step(self, now_ns: int) -> list[bytes]:
-        """Return the datagrams to be sent now, in this order."""
+        """Return the datagrams to send now, in this order."""
         if self.phase is DriverPhase.TAKING:
             self._watch_preparation(now_ns)
         elif self.phase in _IN_CONTROL:
@@ -159,14 +159,14 @@ class Link(Generic[StateT]):
         elif now_ns >= self.next_ns:
             out.append(self._frame(now_ns))
             self._due = True
-            # A command between two frames, or the end of a stall, starts the period again.
+            # A command between two frames, or the end of a stall, restarts the period.
             self.next_ns += self._period_ns
             if self.next_ns <= now_ns or self._unsent is not None:
                 self.next_ns = now_ns + self._period_ns
         return out
 
     def sent(self, now_ns: int) -> None:
-        """Note that what `step` returned is on its way."""
+        """Note that the datagrams of `step` have been sent."""
         if not self._due:
             return
         self._due = False
@@ -179,7 +179,7 @@ class Link(Generic[StateT]):
             self._unsent = None
 
     def failed(self, error: str, now_ns: int) -> None:
-        """Note that something could not be sent, or that the robot's side refused it."""
+        """Note that sending failed, or that the robot's side refused a datagram."""
         self._due = False
         self._counts["send_failed"] += 1
         self._send_error = error
@@ -187,11 +187,11 @@ class Link(Generic[StateT]):
             self.release(f"nothing can be sent to {self._robot.host}: {error}", now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return the reasons to refuse control, a sentence each; nothing while it is taken."""
+        """Return the reasons to refuse control, as sentences; none while it is being taken."""
         return self._robot_obstacles(now_ns) if self.phase is DriverPhase.LISTENING else []
 
     def report(self, now_ns: int) -> DriverReport:
-        """Return how things are, with the oldest answer that the node has not got."""
+        """Return the current report, with the oldest answer that the node has not received yet."""
         reception, state = self._reception, self._reception.state
         latencies_ns = self._latencies_ns or (0,)
         median_s, high_s = (np.percentile(latencies_ns, (50, 99)) / NS_PER_S).tolist()
@@ -283,7 +283,7 @@ class Link(Generic[StateT]):
         self._sent_ns, self._largest_gap_ns = None, 0
 
     def _leave(self, reason: str, now_ns: int) -> None:
-        """Give control back, or what was asked of a robot that is not taken in the end."""
+        """Give control back, or end the preparation of a robot that was not taken."""
         if self.phase is DriverPhase.TAKING:
             self._answer(TAKE, f"{reason}; control was not taken")
         given_back = self._robot.given_back
@@ -292,7 +292,7 @@ class Link(Generic[StateT]):
         self._answer(RELEASE, success=given_back)
 
     def _watch_lowering(self, now_ns: int) -> None:
-        """Bring the robot to rest where it cannot be lowered any longer; that then has its time."""
+        """Bring the robot to rest if it can no longer be lowered; the time of rest then starts."""
         elapsed_ns = now_ns - self._since_ns
         late = elapsed_ns > self._figures.lower_s * NS_PER_S
         if late or not self._reception.fresh(now_ns) or self._robot.fault():
@@ -366,7 +366,7 @@ class Link(Generic[StateT]):
         )
 
     def _notes(self) -> dict[str, str | float]:
-        """Return the details that are no counters and that there are."""
+        """Return the details that are not counters and have a value."""
         notes = self._robot.notes()
         if warning := self._robot.warning():
             notes["warning"] = warning

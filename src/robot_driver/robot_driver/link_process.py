@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that talks to the robot: `python -m robot_driver.link_process`.
 
-LinkSupervisor starts it as a WorkerProcess. It is small and has one thread, so that nothing that
-ROS does delays a command frame. It ends when the node closes its end of the channel, or dies: not
-before control has been given back.
+LinkSupervisor starts it as a WorkerProcess. It is small and has one thread, so that ROS cannot
+delay a command frame. When the node closes its end of the channel, or dies, it gives control back
+and exits.
 """
 
 import gc
@@ -42,7 +42,7 @@ _REPORT_NS = NS_PER_S // 5
 def process_arguments(
     robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
 ) -> list[str]:
-    """Return the arguments of the process for a robot, its end of the channel, and a transport."""
+    """Return the process's arguments for a robot, its end of the channel, and a transport."""
     kind = type(robot)
     return [
         f"{kind.__module__}:{kind.__qualname__}",
@@ -72,7 +72,7 @@ class LinkLoop:
         self._report_ns = 0
 
     def run(self) -> None:
-        """Work until the node has ended and control has been given back."""
+        """Run until the node has ended and control has been given back."""
         link, watched = self._link, self._transport.watched()
         self._report(time.monotonic_ns())
         while not (self._node_ended and link.phase is DriverPhase.LISTENING):
@@ -87,11 +87,11 @@ class LinkLoop:
 
     @property
     def _due_ns(self) -> int:
-        """When the robot must get its next frame, or the node its next report."""
+        """Time at which the robot must get its next frame, or the node its next report."""
         return min(self._link.next_ns, self._report_ns)
 
     def _hear_robot(self, ready: Collection[int]) -> None:
-        """Take what has come; the rest of a flood waits while a frame is due."""
+        """Receive datagrams; the rest of a flood waits while a frame is due."""
         try:
             for data, source, received_ns in self._transport.receive(ready):
                 now_ns = time.monotonic_ns()
@@ -104,7 +104,7 @@ class LinkLoop:
             self._link.failed(str(error), time.monotonic_ns())
 
     def _forward(self, state: DriveState, data: bytes, received_ns: int) -> None:
-        """Hand the node as many of the frames, by the robot's tick in ms, as it asked for."""
+        """Forward frames to the node at the rate that it requested, by the robot's tick in ms."""
         turn = int(state.tick * self._robot.settings.joint_state_rate_hz) // 1000
         if turn != self._forwarded:
             self._forwarded = turn
@@ -140,7 +140,7 @@ class LinkLoop:
             self._link.sent(time.monotonic_ns())
 
     def _report(self, now_ns: int) -> None:
-        """Tell the node how things are: now and then, at every change, and each answer."""
+        """Report to the node: periodically, at every change, and each answer."""
         link = self._link
         status = link.phase, link.reason
         if status == self._reported and now_ns < self._report_ns and not link.answers_wait:
@@ -161,14 +161,14 @@ class LinkLoop:
             link.answer_delivered()
 
     def _tell_node(self, data: bytes) -> bool:
-        """Return whether there was room for it: a node that hangs must not hold up the robot."""
+        """Return whether the channel had room: a hanging node must not block this process."""
         try:
             self._node.send(data)
         except BlockingIOError:
             self._not_read += 1
             return False
         except ConnectionError:
-            pass  # Its end is heard of next.
+            pass  # the closed channel is noticed by the next read
         return True
 
 
@@ -182,20 +182,20 @@ def main() -> None:
     transport = robot.adopt([int(number) for number in descriptors])
     refused = settings.realtime.apply(threading.get_native_id(), [os.getpid()])
     loop = LinkLoop(robot, socket.socket(fileno=int(node)), transport, refused)
-    # What is here stays, and nothing below makes cycles: no pause for a search of garbage.
+    # All objects here live on, and the code below makes no cycles: avoid garbage collection pauses.
     gc.freeze()
     gc.disable()
     loop.run()
     transport.close()
-    # Whatever lives on in a middleware's library must not hold the robot's port: Fast DDS has been
-    # seen to spin for ever at the end of a process.
+    # A middleware library that lives on must not hold the robot's port: Fast DDS has been seen to
+    # spin for ever when a process exits.
     os._exit(0)
 
 
 def end_with_channel() -> None:
-    """Ignore all signals that ask to end, the end of the parent process too.
+    """Ignore all signals that request an exit, including the end of the parent process.
 
-    The process has something to finish first, and its channel says when.
+    The process must give control back first; its channel says when to exit.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
         signal.signal(number, signal.SIG_IGN)

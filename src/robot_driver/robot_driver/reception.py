@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's newest state: how old it is, how often it comes, and what else came instead."""
+"""The robot's newest state: its age, its rate, and the datagrams that were rejected."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -13,20 +13,20 @@ from robot_driver.interfaces import F64, NS_PER_S, DriveFigures, DriverSettings,
 
 StateT = TypeVar("StateT", bound=DriveState)
 Source = tuple[str, int]
-"""Where a datagram came from: address and port, or the name of a channel and a number."""
+"""Source of a datagram: address and port, or the name of a channel and a number."""
 
-# A state beyond these is that of no robot: a stop gives way by less, and an overloaded drive
-# neither turns nor carries so much.
+# No robot can exceed these: a stop yields by less, and an overloaded drive turns more slowly and
+# carries less.
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _FROZEN_S = 0.05
-"""An IMU that has measured the same for so long measures no more: a real one has noise."""
+"""An IMU whose values have not changed for this long has failed: a real one has noise."""
 _NOISE_RAD = 0.1
-"""By how much two positions may differ at once: encoders' noise, frames that come in a burst."""
+"""Largest jump between two positions: encoder noise, frames that arrive in a burst."""
 
 
 class Rate:
-    """How often something happened over the last second."""
+    """Rate of an event over the last second."""
 
     def __init__(self) -> None:
         self._times_ns: deque[int] = deque()
@@ -36,7 +36,7 @@ class Rate:
         self._forget(now_ns)
 
     def value_hz(self, now_ns: int) -> float:
-        """Return how many there were over the last second."""
+        """Return the number of events over the last second."""
         self._forget(now_ns)
         return float(len(self._times_ns))
 
@@ -46,18 +46,18 @@ class Rate:
 
 
 class StateReception(ABC, Generic[StateT]):
-    """Keeps the newest state that is believed. A robot's own says which datagrams those are.
+    """Keeps the newest valid state. A robot's subclass decides which datagrams are valid.
 
     Attributes:
         state: The newest, in SI units; None before the first.
-        state_ns: When it came, on the steady clock.
-        counts: Of datagrams, by what they were.
-        restarted: Whether the robot was switched off and on before the newest state.
-        instead: As what the newest datagram counts, and why, where it is no state; else empty.
+        state_ns: Receipt of the state, on the steady clock.
+        counts: Number of datagrams by kind.
+        restarted: Whether the robot was restarted before the newest state.
+        instead: Kind of the newest datagram and its error, if it is not a state; otherwise empty.
     """
 
     def __init__(self, settings: DriverSettings, counts: Sequence[str]) -> None:
-        """Begin with nothing; `counts` names what datagrams may be beside `received`."""
+        """Start without a state; `counts` names the kinds of datagrams besides `received`."""
         self._timeout_s = settings.state_timeout_s
         self.state: StateT | None = None
         self.state_ns = 0
@@ -68,18 +68,18 @@ class StateReception(ABC, Generic[StateT]):
 
     @abstractmethod
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
-        """Return the state where the datagram is one, and the robot's newest."""
+        """Return the state in a datagram, if it is the robot's newest."""
 
     @abstractmethod
     def silence(self, now_ns: int) -> str:
-        """Return that no state comes, what comes instead, and the remedy."""
+        """Return that no state arrives, what arrives instead, and the remedy."""
 
     def age_s(self, now_ns: int) -> float:
-        """Return for how long there has been no state; infinite before the first."""
+        """Return the age of the state; infinite before the first."""
         return float("inf") if self.state is None else (now_ns - self.state_ns) / NS_PER_S
 
     def fresh(self, now_ns: int) -> bool:
-        """Return whether the newest state may still be gone by."""
+        """Return whether the newest state is recent enough to use."""
         return self.age_s(now_ns) <= self._timeout_s
 
     def accept(self, state: StateT, now_ns: int) -> StateT:
@@ -90,27 +90,27 @@ class StateReception(ABC, Generic[StateT]):
         return state
 
     def imu_stands_still(self, imu: bytes, now_ns: int) -> bool:
-        """Return whether what the IMU sends has not changed for 50 ms, not even its noise."""
+        """Return whether the IMU's data, including its noise, has not changed for 50 ms."""
         if imu != self._imu:
             self._imu, self._imu_ns = imu, now_ns
         return now_ns - self._imu_ns > _FROZEN_S * NS_PER_S
 
     def reject(self, what: str, why: str = "") -> StateT | None:
-        """Count a datagram that is no state, and return None."""
+        """Count a datagram that is not a state, and return None."""
         self.counts[what] += 1
         self.instead = f"`{what}`: {why}" if why else f"`{what}`"
         return None
 
 
 class StateBounds:
-    """Between which values any robot of a kind can be, and how fast its joints can move."""
+    """Bounds on the state of a kind of robot, and on how fast its joints can move."""
 
     def __init__(
         self,
         figures: DriveFigures,
         vectors: Sequence[tuple[str, float]] = (),
     ) -> None:
-        """Take a robot's figures.
+        """Take a robot's data.
 
         Args:
             figures: Of the robot.
@@ -135,9 +135,9 @@ class StateBounds:
         self._labels += [f"the {what} of axis {axis}" for what, _ in vectors for axis in "xyz"]
 
     def implausible(self, state: DriveState, *vectors: F64) -> str:
-        """Return why no robot can be in this state, with its further vectors [3]; or nothing."""
+        """Return why no robot can be in this state with its further vectors [3]; or empty."""
         values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
-        beyond = ~((values >= self._low) & (values <= self._high))  # so is what is no number
+        beyond = ~((values >= self._low) & (values <= self._high))  # also true for NaN
         if not beyond.any():
             return ""
         first = int(beyond.argmax())
@@ -147,11 +147,11 @@ class StateBounds:
         )
 
     def jump(self, before: DriveState, state: DriveState, passed_s: float) -> str:
-        """Return which joint cannot have moved so far within a time: a sentence, or nothing."""
+        """Return which joint cannot have moved so far within a time, or an empty string."""
         return self.find_jump(before.joint_pos, state.joint_pos, passed_s)
 
     def find_jump(self, before: F64, position: F64, passed_s: float) -> str:
-        """Return the same of positions [joints], rad."""
+        """Return the same for positions [joints], rad."""
         moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:
             return ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the author of a driver writes: how a robot is driven, and the bytes' way to it."""
+"""Base classes that the author of a driver implements: the robot's interface and its transport."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from robot_driver.reception import Source, StateReception, StateT
 
 
 class Datagram(NamedTuple):
-    """What came from the robot, from where, and when (ns, the system's clock)."""
+    """Data from the robot, its source, and its receipt (ns, the system's clock)."""
 
     data: bytes
     source: Source
@@ -27,14 +27,14 @@ class Datagram(NamedTuple):
 
 
 class RobotTransport(ABC):
-    """The way to the robot: sockets, a serial port, DDS. No method here waits.
+    """The connection to the robot: sockets, a serial port, DDS. No method blocks.
 
-    The node's process opens it, so that what is wrong is known at once, and hands its descriptors
-    to the link process. It keeps the sending half: if the link process dies, it brings the robot to
-    rest. A transport without descriptors opens what it needs in both.
+    The node's process opens it, so that errors show at once, and passes its descriptors to the link
+    process. It keeps the sending half, to bring the robot to rest if the link process dies. A
+    transport without descriptors opens what it needs in both processes.
 
     Attributes:
-        counts: For `details` of the status, as `dropped`.
+        counts: For `details` of the status, such as `dropped`.
     """
 
     counts: dict[str, int]
@@ -42,22 +42,22 @@ class RobotTransport(ABC):
     @property
     @abstractmethod
     def descriptors(self) -> Sequence[int]:
-        """What `RobotInterface.adopt` takes in the link process."""
+        """Descriptors that `RobotInterface.adopt` receives in the link process."""
 
     @abstractmethod
     def watched(self) -> Sequence[int]:
-        """Return the descriptors that become readable when there is something to receive.
+        """Return the descriptors that become readable when there is data to receive.
 
-        A bus that answers only when it is asked, or a library with threads of its own, is read on a
-        thread of the transport, which signals through an eventfd.
+        For a bus that answers only on request, or a library with its own threads, the transport
+        reads on a thread of its own, which signals through an eventfd.
         """
 
     @abstractmethod
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of what has come on the descriptors that are readable.
+        """Return some of the data available on the readable descriptors.
 
         Raises:
-            DriverError: What was sent did not arrive.
+            DriverError: Data that was sent did not arrive.
         """
 
     @abstractmethod
@@ -69,12 +69,12 @@ class RobotTransport(ABC):
         """
 
     def problems(self) -> tuple[str, ...]:
-        """Return why the robot cannot be reached: a sentence each. Nothing is sent."""
+        """Return why the robot cannot be reached, as sentences. Nothing is sent."""
         return ()
 
     @abstractmethod
     def keep_sending_half(self) -> None:
-        """Close what the link process alone has from now on."""
+        """Close the parts that only the link process uses from now on."""
 
     @abstractmethod
     def close(self) -> None:
@@ -82,24 +82,24 @@ class RobotTransport(ABC):
 
 
 class RobotInterface(ABC, Generic[StateT]):
-    """One kind of robot: pure but for `open` and `adopt`, without a clock and without ROS.
+    """One kind of robot; only `open` and `adopt` do input or output; no clock, no ROS.
 
-    Both processes make one from the settings; the link process finds the class by its module and
+    Both processes create one from the settings; the link process finds the class by its module and
     name.
 
     Attributes:
-        name: Of the kind of robot, for people.
-        host: What obeys the commands, as messages call it.
+        name: Name of the kind of robot, for messages.
+        host: Receiver of the commands, as messages call it.
         preparing, prepared: What the robot does, and did, between `prepare` and `take`, as messages
             call it.
-        stopped_by_taking: Whether a robot that gets ready is stopped by taking control and braking.
-            Else nothing is sent to its drives before it is ready, and what is sent to a robot that
-            is not taken in the end is what gives control back.
-        figures: Of the drives; of the class, or of its object where settings choose among robots.
-        python: Interpreter of the link process, for a robot whose library has an environment of
-            its own, which needs numpy beside it; empty: that of the node.
-        settings_type: What `settings` is.
-        settings: As the node's parameters say.
+        stopped_by_taking: Whether a robot that prepares is stopped by taking control and braking.
+            If not, nothing is sent to its drives before it is ready; if it is not taken after all,
+            it is sent `give_back`.
+        figures: Of the drives; of the class, or of its object if settings choose among robots.
+        python: Interpreter of the link process, for a robot whose library has its own environment,
+            which must also contain numpy; empty: that of the node.
+        settings_type: Type of `settings`.
+        settings: The node's parameters.
         reception: The newest state.
     """
 
@@ -114,7 +114,7 @@ class RobotInterface(ABC, Generic[StateT]):
     reception: StateReception[StateT]
 
     def __init__(self, settings: Any) -> None:
-        """Begin with a robot that has said nothing.
+        """Start before any data from the robot.
 
         Args:
             settings: Of `settings_type`.
@@ -124,91 +124,91 @@ class RobotInterface(ABC, Generic[StateT]):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the robot's state is received, and from whom."""
+        """Address at which the robot's state is received, and its sender."""
 
     @abstractmethod
     def open(self) -> RobotTransport:
-        """Open the way to the robot, in the node's process; nothing is sent.
+        """Open the transport, in the node's process; nothing is sent.
 
         Raises:
-            DriverError: It is in use, or not there.
+            DriverError: It is in use or does not exist.
         """
 
     @abstractmethod
     def adopt(self, descriptors: Sequence[int]) -> RobotTransport:
-        """Return the transport in the link process, from `RobotTransport.descriptors`."""
+        """Return the transport in the link process, given `RobotTransport.descriptors`."""
 
     @abstractmethod
     def decode(self, data: bytes) -> StateT | None:
-        """Return the state in a datagram that `reception` has believed."""
+        """Return the state in a datagram that `reception` has accepted."""
 
     @abstractmethod
     def encode(self, values: F64) -> bytes:
         """Return the frame for values [n, 5], columns as COMMAND_FIELDS.
 
-        The node's process encodes in the shutdown sequence alone; of the robot's states only
-        `decode` has seen any there.
+        The node's process encodes only in the shutdown sequence; there, only `decode` has seen the
+        robot's states.
         """
 
     def rest(self, state: StateT | None) -> F64:
         """Return the values [n, 5] that bring the robot to rest from a state.
 
-        They are asked for where the rest begins, and sent until it ends. Here they damp; a robot
-        whose mode of rest is MODE_HOLD_MEASURED holds the measured pose instead.
+        Called when the rest begins; the values are sent until it ends. This default damps; a robot
+        whose rest mode is MODE_HOLD_MEASURED holds the measured pose instead.
         """
         values = np.zeros((len(self.figures.joint_names), len(COMMAND_FIELDS)))
         values[:, DAMPING] = self.settings.damping
         return values
 
     def see(self, state: StateT, now_ns: int) -> None:
-        """Let the robot's own checks see each new state."""
+        """Update the robot's own checks with each new state."""
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return the robot's own reasons to refuse control, a sentence each.
+        """Return the robot's own reasons to refuse control, as sentences.
 
-        That its state is fresh, comes at its rate and inside the joints' ranges is checked already.
+        The age, rate and joint ranges of its state are checked elsewhere.
         """
         return []
 
     def fault(self) -> str:
-        """Return why a robot under control must be brought to rest at once, or nothing."""
+        """Return why a robot under control must be brought to rest at once, or an empty string."""
         return ""
 
     def warning(self) -> str:
-        """Return what is wrong with a robot that may go on, for reason and details."""
+        """Return a problem with which the robot may continue, for reason and details."""
         return ""
 
     def notes(self) -> dict[str, str | float]:
-        """Return what else there is to tell, for `details` of the status."""
+        """Return further `details` of the status."""
         return {}
 
     def prepare(self) -> list[bytes]:
-        """Return what to send as soon as control is asked for: the robot may move by itself."""
+        """Return the frames to send when control is requested: the robot may move on its own."""
         return []
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return what else to send before control is taken; None once the robot is ready.
+        """Return further frames to send before control is taken; None once the robot is ready.
 
         Called about 20 times per second, and with each new state, with the time since `prepare`. A
-        robot that never gets ready returns None in the end, and says so in `obstacles`.
+        robot that never gets ready eventually returns None, and gives the reason in `obstacles`.
         """
         return None
 
     def take(self) -> list[bytes]:
-        """Return what takes control; command frames follow at once."""
+        """Return the frames that take control; command frames follow at once."""
         return []
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return what to send beside the command frames, to keep control or to see whether it is.
+        """Return frames to send beside the command frames, to keep control or to check it.
 
         Called before each frame while the robot is under control.
         """
         return []
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return the values [n, 5] that lower a robot which would drop when it is brought to rest.
+        """Return the values [n, 5] that lower a robot that would drop if brought to rest.
 
-        Called before each frame from when control is to be given back while a command is followed,
+        If a command is followed when control is to be given back, this is called before each frame,
         for at most `figures.lower_s`. The robot's state is fresh and there is no `fault`.
 
         Args:
@@ -216,12 +216,12 @@ class RobotInterface(ABC, Generic[StateT]):
             elapsed_s: Time since lowering began.
 
         Returns:
-            None once it is down, or where it cannot be lowered: it is brought to rest.
+            None once it is down, or if it cannot be lowered: it is then brought to rest.
         """
         return None
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Let the node's process know what `give_back` needs, before it does so.
+        """Give the node's process the data that `give_back` needs, before it is called.
 
         Args:
             details: Of the newest report of the link process, with its `notes`.
@@ -229,12 +229,12 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @property
     def given_back(self) -> str:
-        """The answer to `release_control`: with what the robot may do by itself from then on.
+        """Answer to `release_control`: includes what the robot may do on its own afterwards.
 
-        It is asked for right before `give_back`.
+        Read right before `give_back`.
         """
         return "control was given back"
 
     def give_back(self) -> list[bytes]:
-        """Return what gives control back, after the last command frame."""
+        """Return the frames that give control back, after the last command frame."""
         return []

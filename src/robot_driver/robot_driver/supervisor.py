@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's side of the link process: starts it, watches it, and acts where it dies."""
+"""The node's side of the link process: starts it, watches it, and takes over if it dies."""
 
 import select
 import signal
@@ -25,20 +25,20 @@ _START_S = 20.0
 _START_SLICE_S = 0.05
 _END_AFTER_REST_S = 3.0
 _HANGS_S = 3.0
-"""A process that reports several times a second, and has said nothing for so long, hangs."""
+"""Silence after which a process that reports several times a second counts as hanging."""
 _SILENCES = 4
-"""Of those: as long as it controls nothing, a machine that is busy may hold it up for longer."""
+"""The same while it controls nothing: a busy machine may delay it for longer."""
 
 
 class LinkSupervisor(Generic[StateT]):
-    """Starts the link process, hears it on a thread of its own, and asks it for things.
+    """Starts the link process, receives from it on a thread of its own, and sends it requests.
 
-    No request ever waits, whatever the process does. One that hangs reads nothing; once the channel
-    between the two is full, what else is asked is lost, and the answer to that is False. A request
-    to come to rest alone is kept: the process has it as soon as it goes on.
+    No request ever blocks, whatever the process does. A hanging process does not read; once the
+    channel is full, further requests are lost and return False. Only a request to come to rest is
+    kept: the process gets it as soon as it continues.
 
-    If the process dies while the robot is under control, this thread runs the shutdown sequence in
-    its place: it brings the robot to rest and gives control back, over the same transport. A
+    If the process dies while the robot is under control, this thread runs the shutdown sequence
+    instead: it brings the robot to rest and gives control back, over the same transport. A
     process that hangs is killed first.
 
     Attributes:
@@ -57,16 +57,16 @@ class LinkSupervisor(Generic[StateT]):
         """Open the transport and start the process; nothing is sent to the robot.
 
         Args:
-            robot: What is driven.
+            robot: The robot.
             on_state: Called with each state and its receipt (ns, the system's clock),
                 `joint_state_rate_hz` times per second.
-            on_report: Called some times per second, at every change, and with each answer.
-            on_lost: Called once, with why, where the process has ended without being asked to, and
-                after the shutdown sequence. All three are called on the thread of this object.
-            ends: Returns whether the caller is to end, so that the start is given up.
+            on_report: Called several times per second, at every change, and with each answer.
+            on_lost: Called once, with the reason, if the process has ended unexpectedly, after the
+                shutdown sequence. All three are called on the thread of this object.
+            ends: Returns whether the caller wants to end, which aborts the start.
 
         Raises:
-            DriverError: As of `RobotInterface.open`, or the process does not start, or `ends`.
+            DriverError: As for `RobotInterface.open`, or the process does not start, or `ends`.
         """
         self._robot = robot
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
@@ -94,33 +94,33 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if it may be: its end, and others, are in the reports."""
+        """Follow a command from now on, if possible; reports show its end and refused commands."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Take control; the answer is in a report, after the robot has got ready or at once.
+        """Take control; a report has the answer, at once or after the robot has prepared.
 
         Args:
-            other_obstacles: The caller's own reasons: any of them refuses it.
+            other_obstacles: The caller's own reasons to refuse.
 
         Returns:
-            Whether it could be asked for; else there is no answer.
+            Whether the request was sent; if not, there is no answer.
         """
         return self._ask(channel.TakeRequest(tuple(other_obstacles)))
 
     def release(self) -> bool:
-        """Give control back; the answer is in a report, after some seconds of rest or at once.
+        """Give control back; a report has the answer, at once or after some seconds of rest.
 
         Returns:
-            Whether it could be asked for; else there is no answer.
+            Whether the request was sent; if not, there is no answer.
         """
         return self._ask(channel.ReleaseRequest())
 
     def damp(self, reason: str) -> bool:
-        """Bring the robot to rest; follow nothing until a command in the mode of rest has come.
+        """Bring the robot to rest; follow nothing until a command in the rest mode arrives.
 
         Returns:
-            Whether it could be asked for now; else it will be as soon as the process goes on.
+            Whether the request was sent now; if not, it is sent as soon as the process continues.
         """
         request = channel.DampRequest(reason)
         asked = self._ask(request)
@@ -129,7 +129,7 @@ class LinkSupervisor(Generic[StateT]):
         return asked
 
     def close(self) -> None:
-        """Give control back where there is any, end the process and wait for it."""
+        """Give control back if the driver has it, end the process and wait for it."""
         self._closing = True
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
@@ -143,22 +143,22 @@ class LinkSupervisor(Generic[StateT]):
         self._transport.close()
 
     def _ask(self, request: channel.LinkRequest) -> bool:
-        """Return at once whether there was room for it."""
+        """Return at once whether the channel had room."""
         try:
             self._channel.send(channel.pack_request(request))
         except BlockingIOError:
             return False
         except OSError:
-            pass  # The process has died, of which the other thread hears.
+            pass  # the process has died; the other thread notices
         return True
 
     def _await_first_word(self, ends: Callable[[], bool]) -> None:
         """Wait for the first report.
 
         Raises:
-            DriverError: None came, or the caller is to end.
+            DriverError: None arrived, or the caller wants to end.
         """
-        # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
+        # a timeout of the socket would also apply to `send`, even with MSG_DONTWAIT
         self._channel.setblocking(False)
         until_s = time.monotonic() + _START_S
         heard = False
@@ -205,7 +205,7 @@ class LinkSupervisor(Generic[StateT]):
             self._on_lost(reason)
 
     def _receive(self) -> bytes:
-        """Return the next datagram in time; nothing at the end."""
+        """Return the next datagram within a time; empty at the end."""
         silences = 0
         while not self._heard_within(_HANGS_S):
             silences += 1
@@ -219,7 +219,7 @@ class LinkSupervisor(Generic[StateT]):
             return b""
 
     def _heard_within(self, time_s: float) -> bool:
-        """Return whether the process has said something, or has ended, within a time."""
+        """Return whether the process has sent something, or has ended, within a time."""
         heard = select.poll()
         heard.register(self._channel, select.POLLIN)
         return bool(heard.poll(1e3 * time_s))
@@ -229,10 +229,10 @@ class LinkSupervisor(Generic[StateT]):
         return self._report is not None and self._report.phase is not DriverPhase.LISTENING
 
     def _shut_down(self) -> str:
-        """Bring the robot to rest for a while, then give control back; taken first, if need be.
+        """Bring the robot to rest, then give control back; take control first, if needed.
 
         Returns:
-            What was done, for people.
+            A description of what was done.
         """
         robot, transport = self._robot, self._transport
         if self._report is not None and self._report.phase is DriverPhase.TAKING:
@@ -252,7 +252,7 @@ class LinkSupervisor(Generic[StateT]):
 
 
 def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:
-    # A robot that refuses one is sent the next one all the same.
+    # even if the robot refuses one frame, send the next
     for frame in frames:
         with suppress(DriverError):
             transport.send(frame)

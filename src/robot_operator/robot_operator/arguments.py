@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of `robot_operator`; imports no ROS, so that an e-stop waits for none of it."""
+"""The command line of `robot_operator`; imports no ROS, which would delay an e-stop."""
 
 import argparse
 import math
@@ -20,7 +20,7 @@ RECORD, STATUS = "record", "status"
 REQUESTS = tuple(
     request.value for request in OperatorRequest if request not in {*OF_DRIVER, *OF_SET, *OF_DIAL}
 )
-_ABOUT = """Ask a policy node for modes, states, recordings, another policy; drive.
+_ABOUT = """Ask a policy node for a mode, a state, a recording or a new policy; drive.
 
     robot_operator stand
     robot_operator run
@@ -37,7 +37,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument(
         "--node", help="name of the policy node, of any kind (default: the only one)"
     )
-    options.add_argument("--driver", help="name of the robot's driver (default: the one there is)")
+    options.add_argument("--driver", help="name of the robot's driver (default: the only one)")
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
     options.add_argument(
         "--timeout",
@@ -51,7 +51,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--params-file",
         metavar="FILE",
-        help="of the screen's node, for example a copy of operator.yaml",
+        help="parameters of the screen's node, for example a copy of operator.yaml",
     )
     actions = parser.add_subparsers(dest="action", metavar="action")
     for name in sorted(request.value for request in OF_DRIVER):
@@ -75,16 +75,16 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         help="print mode, reason, rate, latency, inputs, guard; the driver's state, "
         "and its obstacles to taking control",
     )
-    actions.add_parser(RECORD, parents=[options], help="write what the flight recorder has")
+    actions.add_parser(RECORD, parents=[options], help="write the flight recorder's data")
     record_run = actions.add_parser(
-        "record_run", parents=[options], help="record everything from now on, or end that"
+        "record_run", parents=[options], help="start or stop recording everything"
     )
     record_run.add_argument("switch", choices=("on", "off"))
-    load = actions.add_parser("load", parents=[options], help="let the node take another bundle")
+    load = actions.add_parser("load", parents=[options], help="make the node load a new bundle")
     load.add_argument("bundle", help="folder, NAME or NAME@VERSION, on the machine of the node")
     load.add_argument("--backend", default="", help="as before if not given")
     switch = actions.add_parser(
-        "switch", parents=[options], help="let a policy set go to another of its states"
+        "switch", parents=[options], help="switch a policy set to another state"
     )
     switch.add_argument("state", help="its name in the set")
     drive = actions.add_parser(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a screen shows, and whom it passes keys on to; neither knows the other."""
+"""Interface between a screen and the node behind it: content to show, and keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class RobotCondition(Enum):
-    """How the robot is, for the colour of the headline."""
+    """Condition of the robot, for the colour of the headline."""
 
     AT_REST = "at rest"
     MOVING = "moving"
@@ -19,21 +19,21 @@ class RobotCondition(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """All that a screen shows."""
+    """Content of a screen."""
 
     headline: str
     condition: RobotCondition
     lines: Sequence[tuple[str, str]]
-    """Name and value of each."""
+    """Name and value of each line."""
     news: Sequence[str]
-    """What happened, the oldest first."""
+    """Events, oldest first."""
 
 
 class Cockpit(Protocol):
-    """What is behind a screen. Its methods are called from the screen's thread."""
+    """The node behind a screen. Its methods are called on the screen's thread."""
 
     def view(self) -> View:
-        """Return what to show now."""
+        """Return the content to show now."""
 
     def press(self, key: str) -> None:
-        """Take a key; its name is that of `robot_operator.pilot`."""
+        """Handle a key; its name is that of `robot_operator.pilot`."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Joystick and keys in, one velocity and requests out. No ROS, no clock: time is given."""
+"""Turns joystick and keys into one velocity and requests. No ROS, no clock: time is an argument."""
 
 import math
 from collections import deque
@@ -17,7 +17,7 @@ STILL: Velocity = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityLimits:
-    """Bounds of a commanded velocity and of its change, all > 0."""
+    """Limits of a commanded velocity and of its change, all > 0."""
 
     max_vx_mps: float
     max_vy_mps: float
@@ -28,15 +28,15 @@ class VelocityLimits:
     deceleration_radps2: float
 
     def scaled(self, shares: Velocity) -> Velocity:
-        """Return the velocity that is these shares, each in -1..1, of the largest."""
+        """Return the velocity for these shares of the largest, each in -1..1."""
         vx, vy, wz = (min(max(share, -1.0), 1.0) for share in shares)
         return vx * self.max_vx_mps, vy * self.max_vy_mps, wz * self.max_wz_radps
 
     def towards(self, now: Velocity, wanted: Velocity, duration_s: float) -> Velocity:
-        """Return what is commanded `duration_s` after `now`, on the way to `wanted`.
+        """Return the velocity `duration_s` after `now`, on the way to `wanted`.
 
         Away from zero each axis changes by its acceleration at most, towards zero by its
-        deceleration; through zero it goes in two steps.
+        deceleration; through zero it takes two steps.
         """
         faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
         slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)
@@ -58,21 +58,21 @@ NO_BUTTON = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoystickLayout:
-    """Where things are on the joystick: indices into the axes and buttons of its messages."""
+    """Layout of the joystick: indices into the axes and buttons of its messages."""
 
     axis_vx: int
     axis_vy: int
     axis_wz: int
     inverted: tuple[bool, bool, bool]
-    """Whether vx, vy, wz are the axis' negative."""
+    """Whether vx, vy, wz have the opposite sign of their axis."""
     deadband: float
-    """Share of an axis, in 0..1, that counts as its middle."""
+    """Dead band: share of an axis, in 0..1, that counts as zero."""
     button_deadman: int
     buttons: Mapping[OperatorRequest, int]
-    """Of each request; NO_BUTTON where it has none."""
+    """Button of each request; NO_BUTTON for none."""
 
     def problems(self) -> list[str]:
-        """Return which buttons have two meanings, a sentence each."""
+        """Return which buttons have two meanings, as sentences."""
         names: dict[int, list[str]] = {}
         for name, index in self._named():
             names.setdefault(index, []).append(f"button_{name}")
@@ -83,7 +83,7 @@ class JoystickLayout:
         ]
 
     def missing(self, axes: int, buttons: int) -> str:
-        """Return what a joystick with so many axes and buttons lacks; empty if nothing."""
+        """Return what a joystick with this many axes and buttons lacks; empty if nothing."""
         lacking = [
             f"axis {axis}" for axis in (self.axis_vx, self.axis_vy, self.axis_wz) if axis >= axes
         ]
@@ -104,21 +104,21 @@ class JoystickLayout:
 
 
 class Joystick:
-    """Believes a joystick only while it speaks, and moves nothing before it was let go once.
+    """Accepts a joystick only while it sends messages, and only once it was seen released.
 
-    A stick that hangs, or one that is pushed when this begins or after the joystick was away,
-    therefore moves nothing: the dead-man's switch must be seen released first. Nor does one that
-    is pushed when the switch is pressed: with the switch held it must be seen in the middle first.
+    So a joystick that hangs, or is deflected at the start or after a loss, moves nothing: the
+    dead-man's switch must be seen released first. A stick that is deflected when the switch is
+    pressed moves nothing either: it must be seen centred with the switch held first.
     """
 
     def __init__(self, layout: JoystickLayout, timeout_ns: int, unchanged_ns: int) -> None:
-        """Begin without a joystick.
+        """Start without a joystick.
 
         Args:
-            layout: Where things are on it.
-            timeout_ns: So long after its last message it is lost.
-            unchanged_ns: Pushed in the very same way for so long, it counts as frozen: the receiver
-                of one that is out of reach repeats what it heard last.
+            layout: Its axes and buttons.
+            timeout_ns: Time after its last message at which it counts as lost.
+            unchanged_ns: Time of an unchanged deflection after which it counts as frozen: the
+                receiver of a joystick that is out of range repeats the last values.
         """
         self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns
         self._heard_ns: int | None = None
@@ -128,11 +128,11 @@ class Joystick:
         self._pressed: frozenset[OperatorRequest] | None = None
         self._held = self._released_once = self._centred = False
         self.deadman = False
-        """Whether the dead-man's switch is held, and counts."""
+        """True if the dead-man's switch is held and valid."""
         self.trouble = ""
         """Why the joystick may not drive, for a person."""
         self.unheard: frozenset[OperatorRequest] = frozenset()
-        """What the last message's buttons would have asked for with the dead-man's switch held."""
+        """Requests that the last message's buttons would make with the dead-man's switch held."""
 
     @property
     def present(self) -> bool:
@@ -140,12 +140,12 @@ class Joystick:
 
     @property
     def shares(self) -> Velocity:
-        """The velocity it asks for, as shares (-1..1) of the largest; zero unless it drives."""
+        """The requested velocity, as shares (-1..1) of the largest; zero unless it drives."""
         return self._shares if self.deadman and self._centred else STILL
 
     @property
     def hint(self) -> str:
-        """What a person has to do before it drives; empty while it may."""
+        """Action that a person must take before it drives; empty if it may."""
         if not self.deadman:
             return (
                 "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
@@ -155,13 +155,13 @@ class Joystick:
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
     ) -> list[OperatorRequest]:
-        """Take a message; return what its buttons ask for, each once when it is pressed.
+        """Handle a message; return the requests of its buttons, each once when it is pressed.
 
         Args:
             axes: Each in -1..1.
             buttons: 0 or 1 each.
             now_ns: Time of receipt, steady clock.
-            trouble: Another reason not to be driven by it; empty where there is none.
+            trouble: Further reason not to drive; otherwise empty.
         """
         layout = self._layout
         self._heard_ns = now_ns
@@ -174,7 +174,7 @@ class Joystick:
             for request, index in layout.buttons.items()
             if 0 <= index < len(buttons) and buttons[index]
         )
-        # Held since before it could be seen, a button is no request; but for the e-stop.
+        # A button held since before it was visible makes no request, except for the e-stop.
         before = pressed - {OperatorRequest.ESTOP} if self._pressed is None else self._pressed
         self._pressed = pressed
         asked = pressed - before
@@ -194,8 +194,8 @@ class Joystick:
         self._shares = vx, vy, wz
         if held and self._shares != STILL and now_ns - self._changed_ns > self._unchanged_ns:
             self.trouble = (
-                "it has been pushed in the very same way for "
-                f"{self._unchanged_ns / 1e9:g} s: out of reach? Release the dead-man's "
+                "its deflection has not changed for "
+                f"{self._unchanged_ns / 1e9:g} s: out of range? Release the dead-man's "
                 "switch (joy_unchanged_s)"
             )
             self.let_go()
@@ -204,11 +204,11 @@ class Joystick:
         return [request for request in OperatorRequest if request in asked - self.unheard]
 
     def centre(self) -> None:
-        """Drive no longer, until the sticks are seen in the middle."""
+        """Stop driving until the sticks are seen centred."""
         self._centred = False
 
     def let_go(self) -> None:
-        """Drive no longer, until the dead-man's switch was released and is held again."""
+        """Stop driving until the dead-man's switch was released and is held again."""
         self._released_once = self.deadman = self._centred = False
 
     def lost(self, now_ns: int) -> bool:
@@ -222,7 +222,7 @@ class Joystick:
 
 
 def _share(value: float, deadband: float) -> float:
-    """Return a share that begins with zero at the end of the dead band."""
+    """Return a share that starts at zero at the end of the dead band."""
     outside = max(abs(value) - deadband, 0.0) / (1.0 - deadband)
     return math.copysign(min(outside, 1.0), value)
 
@@ -247,7 +247,7 @@ ASKING = {
     "e": OperatorRequest.ESTOP,
     "escape": OperatorRequest.ESTOP,
 }
-"""By name of the key, whatever Caps Lock says. What is MOVING needs CONFIRM as well."""
+"""Requests by name of the key, regardless of Caps Lock. Those in MOVING need CONFIRM as well."""
 STOP = "space"
 CONFIRM = "enter"
 _DRIVING = {
@@ -262,20 +262,20 @@ _DRIVING = {
 _SHARES = {"plus": 0.1, "minus": -0.1}
 _SMALLEST_SHARE = 0.1
 _CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
-"""Two keys that come together were pasted, or have waited somewhere; an old one is forgotten."""
+"""Two keys this close together were pasted or queued; the older one is dropped."""
 _BURST, _BURST_NS = 10, 100_000_000
-"""No keyboard repeats a key so fast: these have waited, as where a network stood still."""
+"""Keyboards do not repeat this fast: such keys were queued, for example by a stalled network."""
 
 
 class Keys:
-    """A terminal does not tell when a key is released: one that is silent for a while is."""
+    """A terminal does not report the release of a key: silence for a while counts as release."""
 
     def __init__(self, timeout_ns: int, share: float) -> None:
-        """Begin with no key held.
+        """Start with no key held.
 
         Args:
-            timeout_ns: A key that has not come for so long is released.
-            share: Of the largest velocity, what a key asks for, in 0.1..1; `+` and `-` change it.
+            timeout_ns: Silence of a key after which it counts as released.
+            share: Velocity of a key as a share of the largest, 0.1..1; `+` and `-` change it.
         """
         self._timeout_ns = timeout_ns
         self.share = share
@@ -285,7 +285,7 @@ class Keys:
         self._wish: tuple[OperatorRequest, int] | None = None
 
     def press(self, key: str, now_ns: int) -> OperatorRequest | None:
-        """Take a key, once or as its repetition; return what it asks for, if anything.
+        """Handle a key, once or as its repetition; return its request, if any.
 
         Args:
             key: Name: a letter, `up`, `space`, `enter`, `escape`, `plus`, `full_stop`, ...
@@ -305,16 +305,16 @@ class Keys:
         return None
 
     def wish(self, now_ns: int) -> OperatorRequest | None:
-        """Return what will be asked for if the next key is CONFIRM."""
+        """Return the request that CONFIRM as the next key would make."""
         request, pressed_ns = self._wish or (None, 0)
         return request if now_ns <= pressed_ns + _CONFIRM_WITHIN_NS else None
 
     def barred(self, now_ns: int) -> bool:
-        """Return whether the keys that drive do not count until they were let go."""
+        """Return whether driving keys are ignored until they are released."""
         return self._barred_until_ns is not None and now_ns <= self._barred_until_ns
 
     def shares(self, now_ns: int) -> Velocity:
-        """Return the velocity that the held keys ask for, as shares (-1..1) of the largest."""
+        """Return the velocity of the held keys, as shares (-1..1) of the largest."""
         vx, vy, wz = (self._share(axis, now_ns) for axis in range(len(STILL)))
         return vx, vy, wz
 
@@ -338,34 +338,34 @@ class Keys:
 
 
 def read_keys(request: OperatorRequest) -> str:
-    """Return the keys that ask for something, for a person."""
+    """Return the keys for requests, for a person."""
     key = next(key for key, asked in ASKING.items() if asked is request)
     return f"{key}, Enter" if request in MOVING else key
 
 
 _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
-"""A step that comes late does not make up for it by a jump."""
+"""Longest step: a late step does not make up for it by a jump."""
 _LATE_NS = 300_000_000
-"""Keys that waited for a step this late are of a moment that is over; they drive nothing."""
+"""Keys that waited for a step this late are obsolete and drive nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotSettings:
-    """Limits of the velocity, layout of the joystick, and time-outs."""
+    """Limits of the velocity, layout of the joystick, and timeouts."""
 
     limits: VelocityLimits
     layout: JoystickLayout
     joy_timeout_s: float
     joy_unchanged_s: float
     estop_if_lost: bool
-    """Whether the loss of the joystick is an e-stop, not only velocity zero."""
+    """Whether the loss of the joystick is an e-stop, not only zero velocity."""
     key_timeout_s: float
     key_share: float
 
 
 class Pilot:
-    """Drives while the dead-man's switch or a key is held; zero velocity in every other case."""
+    """Drives while the dead-man's switch or a key is held; otherwise the velocity is zero."""
 
     def __init__(self, settings: PilotSettings) -> None:
         self._settings = settings
@@ -376,7 +376,7 @@ class Pilot:
         )
         self.keys = Keys(round(settings.key_timeout_s * _NS_PER_S), settings.key_share)
         self.velocity = STILL
-        """Commanded at the last step."""
+        """Velocity commanded at the last step."""
         self._stepped_ns: int | None = None
 
     def hear_joystick(
@@ -395,12 +395,12 @@ class Pilot:
         return [asked] if asked else []
 
     def stop(self, now_ns: int) -> None:
-        """Go to zero velocity; joystick and keys must be let go before they drive again."""
+        """Go to zero velocity; joystick and keys must be released before they drive again."""
         self.joystick.let_go()
         self.keys.let_go(now_ns)
 
     def lost(self, now_ns: int) -> tuple[bool, list[OperatorRequest]]:
-        """Return whether the joystick has just been lost, and what that asks for."""
+        """Return whether the joystick has just been lost, and the resulting request."""
         lost = self.joystick.lost(now_ns)
         if not (lost and self._settings.estop_if_lost):
             return lost, []
@@ -412,9 +412,9 @@ class Pilot:
 
         Args:
             now_ns: Steady clock, not before that of the last step.
-            driving: Whether the robot follows velocities at all; if not, it is zero at once, so
-                that nothing is left of it when the robot does again, and the sticks must be seen
-                in the middle before they drive.
+            driving: Whether the robot follows velocities at all; if not, the velocity is zero at
+                once and still zero when the robot follows again; the sticks must be seen centred
+                before they drive.
         """
         self._heed_lateness(now_ns)
         before_ns = now_ns if self._stepped_ns is None else self._stepped_ns
@@ -431,7 +431,7 @@ class Pilot:
         return self.velocity
 
     def _heed(self, asked: Sequence[OperatorRequest], now_ns: int) -> None:
-        """Let nothing drive on through what ends any motion."""
+        """Make sure that no input drives on after a request that ends motion."""
         if STOPPING & {*asked}:
             self.stop(now_ns)
 

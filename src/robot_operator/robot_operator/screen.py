@@ -29,7 +29,7 @@ _HELP = (
 
 
 class _Output:
-    """Writes to a terminal until that is gone, and then nowhere: who writes must go on."""
+    """Writes to a terminal until it closes, then discards the output: the caller must continue."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -48,20 +48,20 @@ class _Output:
 
 
 class _Terminal(LinuxDriver):
-    """The terminal as textual has it, but that it goes on after odd bytes and after SIGCONT."""
+    """Textual's terminal, made robust against invalid bytes and SIGCONT."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Take the terminal; bytes that are no UTF-8 are nothing typed."""
+        """Open the terminal; ignore bytes that are not UTF-8."""
         super().__init__(*arguments, **options)
         assert self._file is not None
         self._file = _Output(self._file)  # type: ignore[assignment]  # all that is used of it
-        # textual takes SIGCONT for the end of a Ctrl-Z and begins to read a second time. It comes
-        # with the SIGHUP of a terminal that closes as well; two readers then do not let it end.
+        # textual takes SIGCONT for the end of a Ctrl-Z and starts a second reader. It also comes
+        # with the SIGHUP of a terminal that closes; two readers then keep it from ending.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
     def run_input_thread(self) -> None:
-        """Take keys until the end; after an odd byte, too, with those that came beside it."""
+        """Read keys until the end; after an invalid byte, also those that came with it."""
         while True:
             try:
                 super().run_input_thread()
@@ -94,7 +94,7 @@ class Screen(App[None]):
         super().__init__(driver_class=_Terminal)
         self._cockpit = cockpit
         self._shown: dict[Static, str] = {}
-        # What is shown is text, even where it looks like markup.
+        # Content is plain text, even if it looks like markup.
         self._headline = Static(id="headline", markup=False)
         self._state = Static(id="state", markup=False)
         self._news = Static(id="news", markup=False)
@@ -119,15 +119,15 @@ class Screen(App[None]):
         for condition in RobotCondition:
             self._headline.set_class(condition is view.condition, condition.name.lower())
         self._put(self._state, "\n".join(_table(view.lines, width)))
-        # The newest are at the bottom, whole: what was refused has its remedy at the end.
+        # The newest are at the bottom, in full: a refusal ends with its remedy.
         news = [row for text in view.news for row in textwrap.wrap(text, width)]
         self._put(self._news, "\n".join(news[-_NEWS_LINES:]))
 
     def _put(self, place: Static, text: str) -> None:
-        """Show a text; what is there already is not sent again, since a line may be slow."""
+        """Show a text, unless it is already shown, since the connection may be slow."""
         if self._shown.get(place) != text:
             self._shown[place] = text
-            place.update(printable(text))  # the robot chose some of it
+            place.update(printable(text))  # the robot chose part of it
 
 
 def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:

@@ -21,10 +21,10 @@ class Log(Protocol):
     """Log of an emulator: a node's logger, or Python's own."""
 
     def info(self, message: str) -> object:
-        """Log what is as expected."""
+        """Log a normal event."""
 
     def warning(self, message: str) -> object:
-        """Log what is not."""
+        """Log an abnormal event."""
 
 
 class Emulator:

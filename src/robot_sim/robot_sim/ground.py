@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ground that is not a level plane: slopes, and tiles of different heights to step over."""
+"""Ground that is not level: slopes, and tiles of different heights to step over."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ TERRAINS: dict[Terrain, tuple[float, int]] = {
     "stones": (0.3, 12),
     "gaps": (0.15, 16),
 }
-"""Edge of a tile, m, and after how many of them the heights repeat."""
+"""Edge of a tile, m; and period of the height pattern, in tiles."""
 _STEPS = 5
 Spec = Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """A plane, sloping or not, with or without tiles on it.
+    """A plane, sloped or level, with or without tiles on it.
 
-    The heights of the tiles repeat in x and y. A robot starts on even ground, at least 0.9 m wide.
+    The tile pattern repeats in x and y. A robot starts on even ground at least 0.9 m wide.
 
     Attributes:
         slope_rad: Angle of the plane; it rises along the world's x axis.
-        step_m: Height of a step; there are no tiles where it is 0.
-        terrain: What the tiles are. tiles: random heights from 0 to `step_m`; stairs: a pit, from
-            which `_STEPS` steps of 0.3 m lead up on each side, and down again behind; stones:
-            level, and a third of the tiles are missing, `step_m` deep; gaps: level, with trenches
-            across x of 0.15 m, `step_m` deep.
-        seed: Draws what is random.
-        reach_m: How far tiles lie from the origin, at least.
+        step_m: Height of a step; 0 means no tiles.
+        terrain: Kind of tiles. tiles: random heights from 0 to `step_m`; stairs: a pit, from
+            which `_STEPS` steps of 0.3 m lead up on each side, and down again beyond; stones:
+            level, with a third of the tiles missing, `step_m` deep; gaps: level, with trenches
+            of 0.15 m across x, `step_m` deep.
+        seed: Seed of the random terrain.
+        reach_m: Minimum distance from the origin that the tiles cover.
     """
 
     slope_rad: float = 0.0
@@ -51,7 +51,7 @@ class Ground:
 
     @property
     def quat_wxyz(self) -> Array:
-        """Orientation [4] of the plane: about y, where a positive turn would lower it along x."""
+        """Orientation [4] of the plane: about y, where a positive angle would lower it along x."""
         half_rad = -self.slope_rad / 2.0
         return np.array([np.cos(half_rad), 0.0, np.sin(half_rad), 0.0])
 
@@ -85,7 +85,7 @@ class Ground:
         return np.asarray(self.step_m * share, dtype=np.float64)
 
     def height_m(self, xy: Array) -> Array:
-        """Return how high the ground is in the world [...] at points [..., 2], m.
+        """Return the height of the ground in the world [...] at points [..., 2], m.
 
         On a slope the edge of a tile is off by up to its height times the slope.
         """
@@ -94,7 +94,7 @@ class Ground:
         return np.asarray(tiles / np.cos(slope) + x * np.tan(slope))
 
     def over_m(self, place_m: Array) -> float:
-        """Return how far a place [3] is over the tile below it, along the plane's normal, m."""
+        """Return the height of a point [3] above the tile below it, along the plane's normal, m."""
         along = place_m[0] * np.cos(self.slope_rad) + place_m[2] * np.sin(self.slope_rad)
         return float(place_m @ self.normal - self._tile(np.array([along, place_m[1]])))
 
@@ -121,7 +121,7 @@ def add_ground(spec: Spec, ground: Ground, *, friction: float) -> None:
 
 
 def _boxes(ground: Ground) -> Iterator[tuple[Array, Array, float]]:
-    """Yield corners [2] on the plane and the height of boxes: tiles that touch and are as high."""
+    """Yield corners [2] on the plane and heights of boxes of adjacent tiles of equal height."""
     heights, tile_m = ground.heights_m(), ground.tile_m
     count = int(np.ceil(ground.reach_m / tile_m))
     places, period = range(-count, count + 1), len(heights)

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of a robot's computer and of the network before it, beside those of the robot.
+"""Faults of a robot's computer and of its network, in addition to those of the robot.
 
-They are written as those of `robot_sim.faults`, `kind:target[@start_s][+duration_s][=value]`:
+They are written like those of `robot_sim.faults`, `kind:target[@start_s][+duration_s][=value]`:
 
 ==========================  ======================================================================
-`loss:state|command=share`  so many datagrams of this direction are lost (0 to 1)
-`duplicate:...=share`       so many arrive twice
-`reorder:...=share`         so many arrive 5 ms late, so that later ones overtake them
+`loss:state|command=share`  this share of the datagrams in one direction is lost (0 to 1)
+`duplicate:...=share`       this share arrives twice
+`reorder:...=share`         this share arrives 5 ms late, so that later datagrams overtake it
 `delay:...=seconds`         all arrive later (up to 1 s)
-`silent:state`              no state frame leaves
-`deaf:command`              no datagram is heard
+`silent:state`              no state frame is sent
+`deaf:command`              no datagram is received
 `restart:host`              the host is off for the fault's duration and restarts at tick 0
 ==========================  ======================================================================
 """
@@ -38,7 +38,7 @@ _MAX_DELAY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFault(Fault):
-    """A fault of the robot, of its computer, or of the network; each robot knows further kinds."""
+    """A fault of the robot, its computer or the network; each robot adds further kinds."""
 
     targets: ClassVar = {
         **TARGETS,
@@ -57,21 +57,21 @@ class HostFault(Fault):
 
 
 class Impaired(Generic[T]):
-    """One direction of a network: takes what is sent and gives what arrives."""
+    """One direction of a network with faults: takes sent datagrams and returns arriving ones."""
 
     def __init__(self, direction: Direction, faults: Iterable[Fault], *, seed: int = 0) -> None:
-        """Plan the faults of this direction; `seed` chooses which datagrams they meet."""
+        """Plan the faults of this direction; `seed` selects the affected datagrams."""
         self._faults = [fault for fault in faults if fault.target == direction]
         self._rng = np.random.default_rng([seed, _BOTH.index(direction)])
         self._on_the_way: list[tuple[int, int, T]] = []
         self._sent = 0
 
     def carry(self, sent: Sequence[T], now_ns: int) -> list[T]:
-        """Take what is sent now; return what arrives now, in this order.
+        """Take the datagrams sent now; return those that arrive now, in order.
 
         Args:
             sent: Datagrams.
-            now_ns: Simulated time; what is late arrives at the first call at or after its time.
+            now_ns: Simulated time; late datagrams arrive at the first call at or after their time.
         """
         active = [fault for fault in self._faults if fault.active(now_ns)]
         if not active and not self._on_the_way:
@@ -86,7 +86,7 @@ class Impaired(Generic[T]):
         return arrived
 
     def _arrivals(self, active: Sequence[Fault], now_ns: int) -> list[int]:
-        """Return when a datagram arrives: once, twice, or never."""
+        """Return the arrival times of a datagram: none, one or two."""
         due_ns, copies = now_ns, 1
         for fault in active:
             if fault.kind in ("silent", "deaf"):
@@ -102,7 +102,7 @@ class Impaired(Generic[T]):
 
 
 class HostFaultPlan(Generic[StateT, CommandT]):
-    """Faults to come, of a robot, its computer and the network.
+    """Planned faults of a robot, its computer and the network.
 
     Attributes:
         faults: All of them.
@@ -116,9 +116,9 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         """Plan faults.
 
         Args:
-            faults: In the order in which those of one kind are applied.
-            seed: That of the noise and of the losses.
-            joint_names: Of the robot.
+            faults: The faults; those of one kind apply in this order.
+            seed: Seed of the noise and the losses.
+            joint_names: The robot's joints.
         """
         self.faults = tuple(faults)
         self.robot = FaultPlan(
@@ -132,7 +132,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         self._begun: set[HostFault] = set()
 
     def active(self, now_ns: int) -> list[HostFault]:
-        """Return the faults that are there at a simulated time."""
+        """Return the faults that are active at a simulated time."""
         return [fault for fault in self.faults if fault.active(now_ns)]
 
     def changes(self, now_ns: int) -> list[tuple[HostFault, bool]]:
@@ -145,7 +145,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         return changed
 
     def end(self) -> list[HostFault]:
-        """End all faults of the host itself; return those that had begun, in their order."""
+        """End all faults of the host itself; return those that had begun, in order."""
         begun = [fault for fault in self._of_host if fault in self._begun]
         self._begun.clear()
         return begun

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The legs of a simulated robot, as the contract's `estimation` describes them."""
+"""Legs of a simulated robot in the form of the contract's `estimation`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from robot_sim.figures import Foot, LeggedRobot
 
 
 def make_estimation(robot: LeggedRobot, error_mps: float = 0.05) -> Estimation:
-    """Return what the figures of a robot say of its legs and its IMU.
+    """Return the `estimation` of a robot's legs and IMU from its data.
 
     Args:
-        robot: Its figures.
-        error_mps: What the contract declares.
+        robot: Its data.
+        error_mps: The velocity error that the contract declares.
     """
     legs = tuple(_leg(robot, foot) for foot in robot.feet)
     return Estimation(error_mps=error_mps, legs=legs, imu_m=robot.imu)

@@ -2,27 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Lite3 behind the UDP interface of its motion host, without sockets: time is the world's.
 
-The maker documents only part of what a robot's host does with datagrams, and no real host was
-observed for this module. The rules here come from a careful reading of `lite3_driver.wire`'s
-sources:
+The vendor documents only part of how a robot's host handles datagrams, and no real host was
+observed for this module. These rules come from a careful reading of the sources that
+`lite3_driver.wire` names:
 
 - The host sends state frames from the start, with or without a controller.
 - FOLD moves the legs to the folded pose and keeps them there, unless a controller has control.
 - TAKE_CONTROL gives control to its sender if it is free; the legs stay as they are until the first
   command.
-- Only commands of the sender that has control count. Silence of `watchdog_s` ends control.
-- After GIVE_BACK, and after the watchdog, the drives damp, and nothing moves until FOLD.
-- A datagram that cannot be read, or comes from a sender without control, changes nothing. It is
-  counted.
+- The host follows only the sender in control. Its silence for `watchdog_s` ends control.
+- After GIVE_BACK or a watchdog timeout the drives damp, and nothing moves until FOLD.
+- A datagram that is invalid, or comes from a sender without control, is ignored and counted.
 
 Its faults are those of `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `length:state`              frames lack their last byte
-`firmware:state`            frames have a code of another firmware
-`foreign:state`             another sender also sends frames, which show another pose
-`forged:state=ticks`        such frames come from the host's own address and port, so many ticks
-                            ahead of its own
+`firmware:state`            frames have the code of a different firmware
+`foreign:state`             a second sender also sends frames, with a different pose
+`forged:state=ticks`        such frames come from the host's own address and port, this many ticks
+                            ahead of the host's frames
 `occupied:host`             another controller takes control, if it is free, and holds the legs
 ==========================  ======================================================================
 """
@@ -47,29 +46,28 @@ from robot_sim.world import World
 Address = tuple[str, int]
 AngularVelocityUnit = Literal["rad/s", "deg/s"]
 FOLDED_RAD: Array = np.tile([0.0, -1.35, 2.55], 4)
-"""Where FOLD takes the legs; the maker's simulator starts there (Lite3_rl_deploy 7871b47)."""
+"""Pose of the legs after FOLD; the vendor's simulator starts there (Lite3_rl_deploy 7871b47)."""
 FOLD_NS = 5 * NS_PER_S
 _FOLD_STIFFNESS, _FOLD_DAMPING = 100.0, 2.5
 IGNORED = ("no_header", "unknown_code", "wrong_form", "not_in_control", "unfit_command")
-"""Kinds of datagrams that change nothing: shorter than a header, of a code that this host does not
-know, of a known one with another length, type or size, from a sender without control, and commands
-that no drive can follow."""
+"""Kinds of ignored datagrams: shorter than a header, unknown code, known code with wrong length,
+type or size, from a sender without control, and commands that no drive can follow.
+"""
 _HEAD = 12
-"""Bytes of the header that the report of an ignored datagram shows."""
+"""Header bytes shown in the report of an ignored datagram."""
 ANOTHER: Address = ("another controller", 0)
 OTHER_CODE = 0x0A06
-"""Of state frames of another firmware: no code that is known."""
+"""Code of state frames from a different firmware: not a known one."""
 _FOREIGN_AHEAD = 1000
 
 
 class MotionHost(RobotHost):
-    """The robot's own computer. One `step` is one step of the world's physics.
+    """The robot's own computer. Each `step` is one physics step of the world.
 
-    Events beside those of every host: `folding`, `control_taken`, `control_refused`,
-    `control_given_back`.
+    Additional events: `folding`, `control_taken`, `control_refused`, `control_given_back`.
 
     Attributes:
-        controller: Sender that has control; None: the host itself.
+        controller: Sender in control; None: the host itself.
     """
 
     plan: "Lite3FaultPlan"
@@ -89,7 +87,7 @@ class MotionHost(RobotHost):
             world: The robot; only this host may command it.
             watchdog_s: Silence of the controller after which its control ends.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
-            plan: The faults to come.
+            plan: Planned faults.
             on_event: Called with each event.
         """
         if not watchdog_s > 0.0:
@@ -129,10 +127,10 @@ class MotionHost(RobotHost):
             self._ignore(_invalid_kind(data), what, _text(source))
 
     def step(self) -> bytes | None:
-        """Go on by one step of physics.
+        """Advance by one physics step.
 
         Returns:
-            The state frame of the time after it; None while the host is off, or lacks a sensor.
+            The state frame after the step; None while the host is off or lacks a sensor.
         """
         streams = self._advance()
         return None if streams is None else self._frame(streams)
@@ -163,7 +161,7 @@ class MotionHost(RobotHost):
         self._damp("watchdog", _text(self.controller))
 
     def _damp(self, what: str, who: str) -> None:
-        """Damp; control is free again."""
+        """Damp; control becomes free."""
         self.controller = None
         super()._damp(what, who)
 
@@ -226,13 +224,13 @@ class Lite3Fault(HostFault):
 
 
 class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
-    """Faults to come, of a robot, its motion host and the network."""
+    """Planned faults of a robot, its motion host and the network."""
 
     def __init__(self, faults: Iterable[Lite3Fault] = (), *, seed: int = 0) -> None:
         super().__init__(faults, seed=seed, joint_names=LITE3.joint_names)
 
     def spoil(self, frame: bytes, now_ns: int) -> bytes:
-        """Return a state frame as the host sends it."""
+        """Return a state frame as the faults change it."""
         for fault in self.active(now_ns):
             if fault.kind == "length":
                 frame = frame[:-1]
@@ -241,13 +239,13 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
         return frame
 
     def foreign(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return the false frame of a foreign sender beside this state frame, with a newer tick."""
+        """Return a foreign sender's false frame beside this state frame, with a newer tick."""
         if not any(fault.kind == "foreign" for fault in self.active(now_ns)):
             return None
         return _false_frame(frame, _FOREIGN_AHEAD)
 
     def forged(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return the false frame that is sent in the host's name after this state frame."""
+        """Return the false frame that is sent from the host's address after this state frame."""
         for fault in self.active(now_ns):
             if fault.kind == "forged":
                 return _false_frame(frame, round(fault.value))
@@ -255,7 +253,7 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
 
 
 def _false_frame(frame: bytes, ahead: int) -> bytes:
-    """Return a state frame so many ticks later, of a robot in another pose."""
+    """Return a state frame for a later tick and a robot in a different pose."""
     state = wire.read_state(frame)
     if not isinstance(state, wire.Lite3State):
         return frame

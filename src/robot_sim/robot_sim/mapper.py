@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The elevation map that a robot makes of the ground, with the errors that such maps have.
+"""A robot's elevation map of the ground, with typical errors.
 
 Its faults are switched on and off by the simulated clock, and written like those of a robot
 (`robot_sim.faults`):
 
 ================================  ================================================================
-`freeze:elevation_map`            the last map comes again and again, stamp included
-`drop:elevation_map`              no map comes
-`stuck:elevation_map`             the last map comes again and again with fresh stamps
-`latency:elevation_map=seconds`   maps come later after their measurement
+`freeze:elevation_map`            the last map repeats, stamp included
+`drop:elevation_map`              no map is sent
+`stuck:elevation_map`             the last map repeats with fresh stamps
+`latency:elevation_map=seconds`   maps arrive this long after their measurement
 `drift:elevation_map=metres`      the map is shifted against the ground, along each axis
-`unknown:elevation_map=share`     so many of the cells are not known, 0 to 1
-`blind:elevation_map=metres`      nothing is known within this radius of the base
+`unknown:elevation_map=share`     this share of the cells, 0 to 1, is unknown
+`blind:elevation_map=metres`      all cells within this radius of the base are unknown
 ================================  ================================================================
 """
 
@@ -38,14 +38,14 @@ CELLS, RESOLUTION_M, RATE_HZ = 100, 0.04, 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapErrors:
-    """What is wrong with a map.
+    """Errors of a map.
 
     Attributes:
-        latency_s: Time from a measurement until its map comes; the map is stamped when measured.
+        latency_s: Time from a measurement to its map; the stamp is the time of measurement.
         drift_m: Shift of the map against the ground along each axis.
-        unknown_share: Share of the cells that are not known.
-        blind_m: Radius around the base in which nothing is known.
-        seed: Draws the directions of the drift and the unknown cells.
+        unknown_share: Share of unknown cells.
+        blind_m: Radius around the base within which all cells are unknown.
+        seed: Seed of the drift's direction and the unknown cells.
     """
 
     latency_s: float = 0.0
@@ -76,7 +76,7 @@ class MapFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MadeMap:
-    """A map, and when it was measured, on the simulated clock."""
+    """A map and its simulated time of measurement."""
 
     elevation: ElevationMap
     time_ns: int
@@ -86,15 +86,15 @@ class Mapper:
     """Measures the ground around the robot, `RATE_HZ` times a second.
 
     Attributes:
-        faults: What goes wrong, and when.
+        faults: Faults and their times.
     """
 
     def __init__(self, ground: Ground = LEVEL, errors: MapErrors = NO_ERRORS) -> None:
-        """Begin without a map.
+        """Start without a map.
 
         Args:
-            ground: What is measured.
-            errors: Of all maps; a fault replaces its own error while it is active.
+            ground: The ground to measure.
+            errors: Errors of all maps; an active fault replaces its own error.
         """
         self.faults: Sequence[MapFault] = ()
         self._ground, self._errors = ground, errors
@@ -104,12 +104,12 @@ class Mapper:
         self._coming = deque[MadeMap]()
         self._last: MadeMap | None = None
         half = (CELLS - 1) / 2.0
-        # The first cell is at the largest x and y.
+        # the first cell is at the largest x and y
         along = RESOLUTION_M * (half - np.arange(CELLS))
         self._apart = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1)
 
     def look(self, sensors: Sensors) -> MadeMap | None:
-        """Measure, if it is time to, and return the map that comes now, if one does.
+        """Measure, if a measurement is due, and return the map that arrives now, if any.
 
         Args:
             sensors: The true pose of the robot, and the time.

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well a robot walked, from the ground truth of a `Trace`.
+"""Walking quality, from the ground truth of a `Trace`.
 
 Velocities are those of the base in the yaw-aligned base frame: x along the heading, z vertical.
-The first 2 s of each command are left out of means, since a robot needs time to follow.
+Means leave out the first 2 s of each command, because a robot needs time to follow.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from robot_sim.trace import Trace
 from robot_sim.world import UPRIGHT_TILT_RAD
 
 SETTLE_S = 2.0
-# A trotting base sways by some millimetres at each step; points this far apart do not count that.
+# A trotting base sways by millimetres at each step; points this far apart leave the sway out.
 DISTANCE_STEP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One command that was held for longer than the settling time.
+    """One command, held for longer than the settling time.
 
     Attributes:
         start_s: Time of the first row with this command.
@@ -52,7 +52,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkMetrics:
-    """A whole walk in figures.
+    """Metrics of a whole walk.
 
     Attributes:
         duration_s: Time from first to last row.
@@ -85,14 +85,14 @@ def measure(
     effort_limit_nm: npt.ArrayLike = LITE3.effort_limit_nm,
     fallen_height_m: float = LITE3.fallen_height_m,
 ) -> WalkMetrics:
-    """Measure a walk. A robot that starts lying has not fallen: only the way down counts.
+    """Measure a walk. A robot that starts lying down has not fallen: only going down counts.
 
     Args:
         trace: The walk.
         action_scale: Change of a joint target (rad) per unit of the policy's action, one number or
             [n]. Action changes are in that unit, by default in rad.
-        effort_limit_nm: Rated torques of the drives [n], N m; a Lite3's if not given.
-        fallen_height_m: Height of the base below which the robot is down; a Lite3's if not given.
+        effort_limit_nm: Rated torques of the drives [n], N m; a Lite3's by default.
+        fallen_height_m: Height of the base below which the robot is down; a Lite3's by default.
     """
     action = trace.target / np.asarray(action_scale)
     down = fallen(trace.quat_xyzw, trace.pos_world, fallen_height_m)
@@ -125,20 +125,20 @@ def fallen(
 ) -> npt.NDArray[np.bool_]:
     """Return for each row [...] of [..., 4] and [..., 3] whether the robot is down.
 
-    Only for level ground; `World.fallen` knows the slope.
+    For level ground only; `World.fallen` takes slopes into account.
     """
     low = pos_world[..., 2] < fallen_height_m
     return np.asarray((tilt_rad(quat_xyzw) > UPRIGHT_TILT_RAD) | low)
 
 
 def _segment_bounds(command: Array) -> list[int]:
-    """Return the rows at which the command changes, with both ends."""
+    """Return the rows at which the command changes, including both ends."""
     changes = np.flatnonzero((np.diff(command, axis=0) != 0.0).any(axis=1)) + 1
     return [0, *changes.tolist(), len(command)]
 
 
 def _segment(trace: Trace, action: Array, rows: slice) -> Segment | None:
-    """Measure the rows of one command; None when it ended before the robot could settle."""
+    """Measure the rows of one command; None if it ended before the robot could settle."""
     time_s, command = trace.time_s[rows], trace.command[rows][0]
     settled = time_s - time_s[0] >= SETTLE_S
     if not settled.any():
@@ -157,7 +157,7 @@ def _segment(trace: Trace, action: Array, rows: slice) -> Segment | None:
 
 
 def _distance_m(trace: Trace) -> float:
-    """Return the length of the base's path on the ground, without its sway."""
+    """Return the length of the base's path on the ground, excluding its sway."""
     grid_s = np.arange(trace.time_s[0], trace.time_s[-1], DISTANCE_STEP_S)
     rows = [*np.searchsorted(trace.time_s, grid_s), len(trace.time_s) - 1]
     steps = np.diff(trace.pos_world[rows, :2], axis=0)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A MuJoCo model of a robot on legs, built from its figures.
+"""A MuJoCo model of a legged robot, built from its data.
 
 **Numerics.** The real drive closes its PD loop at 20 kHz. A PD torque computed outside the
 simulator and held for a step of dt is unstable when kd * dt * lambda exceeds 2, lambda being the
@@ -34,13 +34,13 @@ from robot_sim.figures import (
 from robot_sim.ground import LEVEL, Ground, add_ground
 
 HOIST = "hoist"
-"""Name of the weld that holds the base where a world wants it; it is not there at the start."""
+"""Name of the weld that can hold the base; inactive at the start."""
 TIMESTEP_S = 0.001
 # Time constant and damping ratio of contacts: rubber on a hard floor. A static load of a quarter of
 # the robot sinks a foot by 0.1 mm; five steps per time constant keep it well resolved.
 SOLREF = (0.005, 1.0)
-# End stops of the joints are steel: stiffer than MuJoCo's default, which yields 0.1 rad under a
-# leg's share of the robot's weight.
+# The joints' end stops are steel: stiffer than MuJoCo's default, which yields 0.1 rad under a leg's
+# share of the robot's weight.
 STOP_SOLIMP = (0.98, 0.999, 0.005, 0.5, 2.0)
 _SKIN, _DARK, _METAL, _ACCENT, RUBBER = MATERIALS
 COLOURS = {
@@ -58,7 +58,7 @@ _KINDS = {
     "cylinder": _GEOM.mjGEOM_CYLINDER,
 }
 _ABOVE_FLOOR_M = 0.36
-"""Height of the base in the model; a world puts it where its pose wants it."""
+"""Height of the base in the model; a world moves it to the height of its pose."""
 Spec = Any
 Element = Any
 
@@ -73,7 +73,7 @@ def build_model(
     """Compile a robot standing on a floor.
 
     Args:
-        robot: Its figures.
+        robot: Its data.
         friction: Sliding friction between feet and floor.
         ground: Shape of the floor.
         timestep_s: Length of one physics step.
@@ -96,7 +96,7 @@ def build_model(
 def build_spec(
     robot: LeggedRobot = LITE3, *, friction: float = 1.0, timestep_s: float = TIMESTEP_S
 ) -> Spec:
-    """Return what `build_model` compiles, on a flat floor, for a caller that changes it first."""
+    """Return the uncompiled model of `build_model`, on a flat floor, for callers that modify it."""
     spec = mujoco.MjSpec()
     spec.modelname = robot.name.lower()
     spec.compiler.degree = False
@@ -104,8 +104,8 @@ def build_spec(
     option.timestep = timestep_s
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    option.impratio = 10.0  # stiff friction: feet that carry load do not creep
-    # A state that diverges shall be seen as such, not silently replaced by the initial one.
+    option.impratio = 10.0  # stiff friction: loaded feet do not creep
+    # Show a diverging state instead of silently replacing it by the initial one.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     _add_scene(spec, friction)
     _add_robot(spec, robot, friction)
@@ -155,14 +155,14 @@ def _add_scene(spec: Spec, friction: float) -> None:
     )
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = [0.38] * 3, [0.25] * 3, [0.0] * 3
-    spec.visual.quality.shadowsize = 2048  # twice that costs a third more time in software
-    spec.visual.map.shadowclip = 3.0  # in extents; less leaves the shadow map's rim in view
+    spec.visual.quality.shadowsize = 2048  # twice that takes a third more time in software
+    spec.visual.map.shadowclip = 3.0  # in extents; below it the shadow map's edge shows
     spec.stat.extent = 0.8
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
 
 
 def _add_robot(spec: Spec, robot: LeggedRobot, friction: float) -> None:
-    """Add the free base with its IMU, and all that it carries."""
+    """Add the free base with its IMU and everything attached to it."""
     mirrored = _mirrored(robot)
     for body in robot.bodies:
         free = body is robot.base
@@ -190,7 +190,7 @@ def _add_robot(spec: Spec, robot: LeggedRobot, friction: float) -> None:
 
 
 def _mirrored(robot: LeggedRobot) -> dict[str, tuple[float, float]]:
-    """Return for each body -1 where it lies behind the base, and -1 where on its right, else 1."""
+    """Return two signs for each body: -1 if behind the base, and -1 if on its right; else 1."""
     found = dict[str, tuple[float, float]]()
     frames = dict[str, tuple[Array, Array]]()
     for body in robot.bodies:
@@ -205,7 +205,7 @@ def _mirrored(robot: LeggedRobot) -> dict[str, tuple[float, float]]:
 
 
 def _add_sun(base: Element) -> None:
-    """Add a light that travels with the robot, and so does the part of the floor with shadows."""
+    """Add a light that moves with the robot, as does the part of the floor that has shadows."""
     base.add_light(
         name="sun",
         mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
@@ -243,7 +243,7 @@ def _add_joint(spec: Spec, body: Element, joint: HingeFigures) -> None:
 
 
 def _add_foot(body: Element, foot: Foot, friction: float) -> None:
-    """Add a foot to the body that carries it; its only sphere has its name, others a number."""
+    """Add a foot to its body; a single sphere has the foot's name, several are numbered."""
     added = body.add_body(name=foot.name, pos=foot.pos)
     for number, centre in enumerate(foot.spheres):
         added.add_geom(
@@ -280,7 +280,7 @@ def _add_sensors(spec: Spec, robot: LeggedRobot) -> None:
 
 
 def _set_inertial(added: Element, body: BodyFigures) -> None:
-    """Give a body its published mass properties, whatever its shapes weigh."""
+    """Give a body its published mass properties; shapes do not change them."""
     added.explicitinertial = True
     added.mass, added.ipos = body.mass_kg, body.com
     if len(body.inertia) == 3:
@@ -290,18 +290,18 @@ def _set_inertial(added: Element, body: BodyFigures) -> None:
 
 
 def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> None:
-    """Add what touches the floor and what is seen of a body; neither weighs anything.
+    """Add a body's colliding and visible shapes, all massless.
 
     Args:
-        body: Gets the shapes.
-        robot: Its figures.
+        body: Body to which the shapes are added.
+        robot: Its data.
         end: 1 in front, -1 behind.
         side: 1 on the left, -1 on the right.
     """
     for number, hull in enumerate(shape for shape in robot.hulls if shape.covers(body.name)):
         body.add_geom(
             name=f"{body.name}_hull{number or ''}",
-            conaffinity=1,  # with the floor (group 3), never with the robot
+            conaffinity=1,  # collides with the floor (group 3), never with the robot
             group=3,
             solref=SOLREF,
             rgba=[0.2, 0.5, 0.9, 0.3],
@@ -314,7 +314,7 @@ def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> N
 
 
 def _form(shape: Shape, end: float, side: float) -> dict[str, Any]:
-    """Return the arguments that say what a shape is and where, in one of the legs."""
+    """Return the arguments for a shape's form and position in one of the legs."""
     signs = (end if "x" in shape.mirror else 1.0, side if "y" in shape.mirror else 1.0, 1.0)
     places = [[sign * value for sign, value in zip(signs, at, strict=True)] for at in shape.places]
     where = {"pos": places[0]} if len(places) == 1 else {"fromto": [*places[0], *places[1]]}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads models of robots for MuJoCo; refuses those that allocate much memory for a few bytes."""
+"""Reads MuJoCo models of robots; refuses small files that would allocate much memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _require_bounded(path: Path) -> None:
         except (ElementTree.ParseError, OSError):
             continue  # MuJoCo refuses it
         waiting += _files_in(root, file, folder)
-        # One file may be included below a copied part of another one.
+        # A file may be included inside a replicated part of another file.
         copies *= _most_copies(root)
         cells += sum(
             math.prod(_whole(one.get(key)) for key in keys)
@@ -63,7 +63,7 @@ def _content(file: Path) -> bytes:
 def _files_in(root: ElementTree.Element, file: Path, folder: Path) -> list[tuple[Path, Path]]:
     """Return each file that a file includes or attaches, and the folder of its own includes.
 
-    MuJoCo looks for an included file beside the model, and then beside the file that includes it.
+    MuJoCo looks for an included file beside the model, then beside the including file.
     """
     found = []
     for one in root.iter("include"):
@@ -99,6 +99,6 @@ def _most_user_values(root: ElementTree.Element) -> int:
 
 
 def _whole(text: str | None) -> int:
-    """Return a whole number of at least 1; other texts count as 1, and MuJoCo refuses them."""
+    """Return a whole number of at least 1; other texts count as 1: MuJoCo refuses them."""
     text = (text or "").strip()
     return max(1, int(min(float(text), 1e18))) if _NUMBER.fullmatch(text) else 1

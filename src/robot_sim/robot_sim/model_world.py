@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot from a model file of its maker, MJCF or URDF, on the ground or on its own base.
+"""A robot from its vendor's model file, MJCF or URDF, on the ground or on a fixed base.
 
 Bodies, shapes, joint limits and friction come from the file. Drives with torque limits
-(`robot_sim.drives`) and an IMU replace its actuators, sensors and key frames. Shapes that are only
-visual are left out, since their meshes are often missing.
+(`robot_sim.drives`) and an IMU replace its actuators, sensors and key frames. Purely visual
+shapes are left out, because their meshes are often missing.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _FREE, _DRIVABLE = (
 _GROUND = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
 _EVERY_BIT = 0x7FFFFFFF
 _ABOVE_M, _SEARCH_M, _NEAR_M = 1e-3, 5e-3, 1e-5
-"""The robot starts so far above the ground; the ground is looked for in such steps, so exactly."""
+"""Start height above the ground; step of the search for the ground; its accuracy."""
 _FALLEN_SHARE = 0.5
-"""Of the base's height when standing, below which the robot has fallen."""
+"""Fraction of the standing height of the base below which the robot has fallen."""
 _log = logging.getLogger("robot_sim")
 _Spec = Any
 
 
 class ModelWorld(WalkingWorld):
-    """A robot of any shape in the pose in which it stands.
+    """A robot of any shape in its standing pose.
 
-    A robot with a free base stands on the ground, which is added where the model has none. Its IMU
-    has the frame in which the policy observes the body: z is up when it stands.
+    A robot with a free base stands on the ground, which is added if the model has none. Its IMU
+    has the frame in which the policy observes the body: z is up when the robot stands.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class ModelWorld(WalkingWorld):
         rate_hz: float,
         imu: str = "",
     ) -> None:
-        """Load a model and put the robot where it stands.
+        """Load a model and put the robot in its standing pose.
 
         Args:
             file: MJCF (.xml) or URDF; MuJoCo's own loader reads both.
-            joint_names: The driven joints, in the order of all joint arrays. Others are fixed as
-                the model has them.
-            standing_rad: Their positions when standing [n], rad or m.
-            effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own hold, too.
-            free_base: Whether the base moves freely where the model, as every URDF, does not say.
-            rate_hz: Calls per second of what drives the robot: a period is a whole number of steps.
+            joint_names: The driven joints, in the order of all joint arrays. All others are
+                fixed at their position in the model.
+            standing_rad: Standing positions of the driven joints [n], rad or m.
+            effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
+            free_base: Whether the base moves freely, if the model, like any URDF, does not say.
+            rate_hz: Control rate: each period is a whole number of physics steps.
             imu: Site or body whose frame is the IMU's; the base if empty.
         """
         self._file, self._standing = file, np.array(standing_rad, float)
@@ -92,12 +92,12 @@ class ModelWorld(WalkingWorld):
 
     @property
     def fallen(self) -> bool:
-        """Whether the robot is tilted by 60 degrees, or its base at half its height or below."""
+        """True if the robot is tilted by 60 degrees, or its base is at half its height or below."""
         low = self._data.xpos[self._base, 2] < self.fallen_height_m
         return bool(np.isfinite(self.fallen_height_m) and (low or not self.upright))
 
     def sense(self) -> Sensors:
-        """Return what all sensors show now; there are no feet whose forces are known."""
+        """Return the current sensor readings, without foot forces."""
         data, velocity = self._data, np.zeros(6)
         site = mujoco.mjtObj.mjOBJ_SITE
         mujoco.mj_objectVelocity(self.model, data, site, self._site, velocity, 1)
@@ -124,7 +124,7 @@ class ModelWorld(WalkingWorld):
         return float(self._data.xpos[self._base, 2]) - self._ground_m
 
     def _without_own_contacts(self, spec: _Spec, joint_names: Sequence[str]) -> mujoco.MjModel:
-        """Compile; links that overlap where the robot stands never touch, as in most training."""
+        """Compile; links that overlap in the standing pose never touch, as in most training."""
         model = _compiled(spec, self._file)
         data = mujoco.MjData(model)
         for name, value in zip(joint_names, self._standing, strict=True):
@@ -149,10 +149,10 @@ class ModelWorld(WalkingWorld):
         return _compiled(spec, self._file) if names else model
 
     def _stand_on_the_ground(self, place: int) -> None:
-        """Lower the robot until it touches the ground, and lift it by a hair.
+        """Lower the robot until it touches the ground, then lift it by a hair.
 
         Args:
-            place: Of the base's height in the model's positions.
+            place: Index of the base's height in the model's positions.
         """
         mujoco.mj_kinematics(self.model, self._data)
         size_m = 2.0 * float(np.linalg.norm(np.ptp(self._data.xpos[1:], axis=0))) + 2.0
@@ -176,7 +176,7 @@ class ModelWorld(WalkingWorld):
         self._data.qpos[place] = high_m + _ABOVE_M
 
     def _touches(self, place: int, height_m: float) -> bool:
-        """Put the base at a height; return whether the robot is in the ground there."""
+        """Put the base at a height; return whether the robot penetrates the ground there."""
         model, data = self.model, self._data
         data.qpos[place] = height_m
         mujoco.mj_fwdPosition(model, data)
@@ -217,7 +217,7 @@ def _compiled(spec: _Spec, file: Path) -> mujoco.MjModel:
 def _prepare(
     spec: _Spec, file: Path, names: Sequence[str], effort_limit_nm: Array, free_base: bool, imu: str
 ) -> bool:
-    """Make drives, IMU and ground of what the model has; return whether its base is free."""
+    """Add drives, IMU and ground to the model; return whether its base is free."""
     _keep_what_acts(spec)
     joints = {joint.name: joint for joint in spec.joints}
     _check_joints(file, joints, names)
@@ -251,7 +251,7 @@ def _prepare(
 
 
 def _keep_what_acts(spec: _Spec) -> None:
-    """Remove actuators, sensors, key frames, and meshes that are only seen."""
+    """Remove actuators, sensors, key frames, and purely visual meshes."""
     for part in (*spec.sensors, *spec.actuators, *spec.keys):
         spec.delete(part)
     mesh = mujoco.mjtGeom.mjGEOM_MESH
@@ -280,7 +280,7 @@ def _check_joints(file: Path, joints: dict[str, Any], names: Sequence[str]) -> N
 
 
 def _fix_the_others(spec: _Spec, file: Path, names: Sequence[str]) -> None:
-    """Fix the joints that nothing drives where the model has them."""
+    """Fix the joints without a drive at their positions in the model."""
     others = [joint for joint in spec.joints if joint.type != _FREE and joint.name not in names]
     names_of_others = [str(joint.name) for joint in others]
     for joint in others:
@@ -294,7 +294,7 @@ def _fix_the_others(spec: _Spec, file: Path, names: Sequence[str]) -> None:
 
 
 def _add_drive(spec: _Spec, name: str, limit_nm: float) -> None:
-    """Add an affine actuator of the joint's name, with nothing of the model's defaults."""
+    """Add an affine actuator named after the joint, without the model's defaults."""
     spec.add_actuator(
         name=name,
         target=name,

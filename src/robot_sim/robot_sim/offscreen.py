@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders images of a model without a screen: OpenGL from EGL, or else from OSMesa."""
+"""Renders images of a model without a display, by OpenGL from EGL or OSMesa."""
 
 import functools
 import importlib
@@ -15,13 +15,13 @@ import numpy.typing as npt
 from robot_sim.errors import SimError
 
 Frame = npt.NDArray[np.uint8]
-_OTHER_SHAPES = 100  # that MuJoCo adds to those of the model: lights, skies, shadows
+_OTHER_SHAPES = 100  # added by MuJoCo to those of the model: lights, skies, shadows
 _GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
 _PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 
 
 class Offscreen:
-    """An image buffer for one model; only the thread that made it may use it."""
+    """An image buffer for one model; use it only on the thread that created it."""
 
     def __init__(self, model: mujoco.MjModel, *, shadows: bool) -> None:
         self._model = model
@@ -38,7 +38,7 @@ class Offscreen:
     def image(
         self, data: mujoco.MjData, view: mujoco.MjvCamera, *, width: int, height: int
     ) -> Frame:
-        """Render what `view` sees: colours [height, width, 3], RGB."""
+        """Render what `view` shows, as an image [height, width, 3], RGB."""
         self._context.make_current()
         category = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, data, self._option, None, view, category, self._scene)
@@ -62,9 +62,9 @@ def fixed_view(model: mujoco.MjModel, camera: str) -> mujoco.MjvCamera:
 
 @functools.cache
 def _gl_module() -> str:
-    """Return MuJoCo's module for the first way to OpenGL that works without a screen.
+    """Return MuJoCo's module for the first OpenGL back end that works without a display.
 
-    Each is tried in a process of its own: PyOpenGL binds itself to the first one imported.
+    Each is tried in its own process, because PyOpenGL binds itself to the first one imported.
     """
     problems: list[str] = []
     for name, module in _GL_MODULES.items():

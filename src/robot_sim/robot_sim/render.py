@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders a walk without a screen: video, animation, contact sheet."""
+"""Renders a walk without a display: video, animation, contact sheet."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from robot_sim.trace import Trace
 from robot_sim.video import caption, write_frames
 
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
-# Where the camera looks, above the ground, and how fast it follows: not with every step's sway.
+# Height of the camera's target above the ground, and time constant that filters out the sway.
 LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
 
 
@@ -36,7 +36,7 @@ class FollowingCamera:
         """Make an image buffer.
 
         Args:
-            robot: Its figures.
+            robot: Its data.
             width: Width of the images, at most 1920.
             height: Height of the images, at most 1080.
             ground: The ground of the walk.
@@ -47,7 +47,7 @@ class FollowingCamera:
         self._width, self._height = width, height
         self._view = mujoco.MjvCamera()
         self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
-        # A robot of another size is as large in the image.
+        # robots of all sizes appear equally large
         size = robot.poses.standing.height_m / LITE3.poses.standing.height_m
         self._view.distance, self._look_at_height_m = DISTANCE_M * size, LOOK_AT_HEIGHT_M * size
 
@@ -91,7 +91,7 @@ def frames(
 
     Args:
         trace: The walk.
-        robot: What walked.
+        robot: The robot that walked.
         rate_hz: Images per simulated second.
         width: Width of each image.
         height: Height of each image.
@@ -126,11 +126,11 @@ def write_video(
     Args:
         trace: The walk.
         path: The file to write.
-        robot: What walked.
+        robot: The robot that walked.
         rate_hz: Images per second.
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
-        on_image: Called after each image with the number that are done, and of all.
+        on_image: Called after each image with the number done and the total.
     """
     write_frames(
         frames(trace, robot=robot, rate_hz=rate_hz, width=width, height=height),

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the computers of emulated robots share, without a network: time is the world's.
+"""Base class of the computers of emulated robots, without a network; simulated time.
 
-A host stands between the drives and the network. It steps the world with the faults of the robot,
-moves the legs slowly where it was asked to, gives the drives the commands that it obeys, damps when
-a watched controller is silent, and counts what it ignores.
+A host sits between the drives and the network. It steps the world with the robot's faults, moves
+the legs slowly on request, passes valid commands to the drives, damps when a watched controller
+is silent, and counts what it ignores.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ from robot_sim.world import World
 
 _FOREVER_NS = 10**6 * NS_PER_S
 _SORTS_REPORTED = 32
-"""Largest number of events about what was ignored, against floods."""
+"""Maximum number of `ignored` events, to limit floods."""
 _TEMPERATURE_C = 30.0
-"""Of the drives, always."""
+"""Damping of the drives, always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +34,10 @@ class HostEvent:
 
     Attributes:
         time_ns: On the world's clock.
-        what: `following` (a command with stiffness after none), `damped` (none after one with),
-            `watchdog`, `ignored` (something that changed nothing; the first of each sort),
-            `stopped`, `started`, or what the host's own module names.
-        who: The sender, or why; empty where there is neither.
+        what: `following` (commands with stiffness begin), `damped` (they end), `watchdog`,
+            `ignored` (input without effect; the first of each sort), `stopped`, `started`, or an
+            event of the host's own module.
+        who: The sender, or the reason; empty if there is neither.
     """
 
     time_ns: int
@@ -50,9 +50,9 @@ class RobotHost:
 
     Attributes:
         world: The robot.
-        plan: The faults to come; `adopt` replaces it.
-        target: Position targets [n], rad, of a controller that commands stiffness; else None.
-        ignored: Number of arrivals that changed nothing, by kind.
+        plan: Planned faults; `adopt` replaces them.
+        target: Position targets [n], rad, of a controller that commands stiffness; otherwise None.
+        ignored: Number of ignored inputs, by kind.
         on_event: Called with each event.
     """
 
@@ -69,9 +69,9 @@ class RobotHost:
 
         Args:
             world: The robot; only this host may command it.
-            ignores: Kinds of arrivals that change nothing.
+            ignores: Kinds of inputs that are ignored.
             watchdog_s: Silence after which `_on_silence` is called; 0: never.
-            plan: The faults to come.
+            plan: Planned faults.
             on_event: Called with each event.
         """
         self.world, self.on_event = world, on_event
@@ -82,7 +82,7 @@ class RobotHost:
         self._watchdog_ns = round(watchdog_s * NS_PER_S)
         self._on, self._started_ns = True, world.time_ns
         self._heard_ns: int | None = None
-        """Newest command of a controller whose silence counts; None without one."""
+        """Newest command of the controller under watch; None without one."""
         self._following = False
         self._motion: _Motion | None = None
         self._temperature_c = np.full(len(world.joint_names), _TEMPERATURE_C)
@@ -93,16 +93,16 @@ class RobotHost:
         self._on = False
 
     def start(self) -> None:
-        """Switch it on again; its tick begins at 0."""
+        """Switch the host on again; its tick starts at 0."""
         self._on, self._started_ns = True, self.world.time_ns
         self._say("started", "")
 
     def receive(self, *arrived: Any, **_: Any) -> None:
-        """Take what has arrived from the network; each host says in which form."""
+        """Handle a message from the network; each host defines its form."""
         raise NotImplementedError
 
     def adopt(self, plan: AnyPlan) -> None:
-        """Replace the plan of faults; those of the host that have begun end."""
+        """Replace the plan of faults; active faults of the host end."""
         for fault in self.plan.end():
             self._end(fault)
         self.plan = plan
@@ -121,10 +121,10 @@ class RobotHost:
             self.start()
 
     def _advance(self) -> Streams | None:
-        """Go on by one step of physics.
+        """Advance by one physics step.
 
         Returns:
-            What the sensors show after it; None while the host is off.
+            The sensor output after it; None while the host is off.
         """
         now_ns = self.world.time_ns
         if (
@@ -142,7 +142,7 @@ class RobotHost:
         return streams if self._on else None
 
     def _on_silence(self) -> None:
-        """Act on the silence of a watched controller; damp, if a host does not say otherwise."""
+        """Act on the silence of a watched controller; by default, damp."""
         self._damp("watchdog", "")
 
     def _move(
@@ -153,7 +153,7 @@ class RobotHost:
         stiffness: npt.ArrayLike,
         damping: npt.ArrayLike,
     ) -> None:
-        """Let the joints go to a pose [n], rad, on a straight line from now on, and stay there."""
+        """Move the joints to a pose [n], rad, on a straight line from now on, and hold it."""
         self._motion = _Motion(
             began_ns=self.world.time_ns,
             duration_ns=duration_ns,
@@ -187,7 +187,7 @@ class RobotHost:
         damping: Array,
         who: str,
     ) -> None:
-        """Give a controller's command to the drives, arrays [n]; it is valid until the next one."""
+        """Give a controller's command to the drives, arrays [n]; valid until the next one."""
         self.world.apply(
             DriveCommand(
                 joint_names=self.world.joint_names,
@@ -208,7 +208,7 @@ class RobotHost:
             self._say("following" if follows else "damped", who)
 
     def _damp(self, what: str, who: str) -> None:
-        """Damp, with an event that says why; no controller is watched any more."""
+        """Damp, with an event that gives the reason; stop watching the controller."""
         self._motion, self.target, self._heard_ns = None, None, None
         self.world.expire()
         self._say(what, who)
@@ -217,7 +217,7 @@ class RobotHost:
             self._say("damped", what)
 
     def _ignore(self, kind: str, what: str, source: str = "") -> None:
-        """Count an arrival that changes nothing; report the first of each sort."""
+        """Count an ignored input; report the first of each sort."""
         self.ignored[kind] += 1
         sort = f"{kind}: {what}"
         if sort not in self._reported and len(self._reported) < _SORTS_REPORTED:
@@ -230,7 +230,7 @@ class RobotHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Motion:
-    """A slow motion under way; arrays [n], rad."""
+    """A slow motion in progress; arrays [n], rad."""
 
     began_ns: int
     duration_ns: int

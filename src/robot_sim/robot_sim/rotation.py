@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The little rotation algebra that the simulator needs; arrays [..., 4] and [..., 3], float64."""
+"""Rotation functions of the simulator; arrays [..., 4] and [..., 3], float64."""
 
 import math
 
@@ -37,7 +37,7 @@ def yaw_rad(quat_xyzw: Array) -> Array:
 
 def roll_pitch_yaw(quat_xyzw: Array) -> Array:
     """Return rotations [3] in rad that about z, then y, then x take the world to a body [4]."""
-    x, y, z, w = quat_xyzw.tolist()  # of one, plain numbers are ten times as fast
+    x, y, z, w = quat_xyzw.tolist()  # for a single rotation, plain numbers are ten times as fast
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - z * x))))
     yaw = math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

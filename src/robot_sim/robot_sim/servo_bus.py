@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Servos on a bus: bytes in, answers out, and what can go wrong with it.
+"""Servos on a bus: bytes in, replies out, with faults.
 
-Faults are written as those of `robot_sim.faults`, `kind:servo[@start_s][+duration_s][=value]`. The
-servo is a joint, or `all`:
+Faults are written like those of `robot_sim.faults`, `kind:servo[@start_s][+duration_s][=value]`.
+The servo is a joint, or `all`:
 
 ====================  =============================================================================
-`silent:servo`        it does not answer
-`checksum:servo`      the checksum of its answers is wrong
-`late:servo=seconds`  its answers are late (up to 1 s)
-`baud:servo=rate`     it is set to another rate, and hears nothing
+`silent:servo`        it does not reply
+`checksum:servo`      the checksum of its replies is wrong
+`late:servo=seconds`  its replies are late (up to 1 s)
+`baud:servo=rate`     it is set to another rate and receives nothing
 `overload:servo`      it reports overload
 `voltage:servo=volt`  it measures this voltage
-`misread:servo=rad`   the positions that it answers are too high by so much
-`swap:servo=id`       it and the servo of this number have each other's numbers
-`restart:servo`       it is without power, and then as after switching on
+`misread:servo=rad`   this offset is added to the positions that it reports
+`swap:servo=id`       it and the servo with this id exchange their ids
+`restart:servo`       it loses power, then is as after power-on
 ====================  =============================================================================
 """
 
@@ -53,13 +53,13 @@ ALL: Final = "all"
 _VALUED: Final = ("late", "baud", "voltage", "misread", "swap")
 _LONGEST_LATE_S: Final = 1.0
 _DELAY_S: Final = 2e-6
-"""Of the register `return_delay`."""
+"""Unit of the register `return_delay`."""
 _UNKNOWN_INSTRUCTION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServoFault(Fault):
-    """A fault of a servo, or of all; which servos there are, the bus knows."""
+    """A fault of one servo or of all; the bus checks the servo's name."""
 
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
         (*_VALUED, "silent", "checksum", "overload", "restart"), ()
@@ -75,17 +75,17 @@ class ServoFault(Fault):
 
 
 class ServoReply(NamedTuple):
-    """What a servo sends, and how long after it was asked."""
+    """Bytes that a servo sends, and their delay after the request."""
 
     delay_s: float
     data: bytes
 
 
 class ServoBus:
-    """Servos of one family on a line. Two threads may use it: one answers, one moves the servos.
+    """Servos of one family on a line. Two threads may use it: one replies, one moves the servos.
 
     Attributes:
-        servos: In the order of their numbers.
+        servos: In the order of their ids.
         wire: Their protocol.
     """
 
@@ -109,7 +109,7 @@ class ServoBus:
             self._faults = planned
 
     def pass_time(self, now_ns: int) -> None:
-        """Begin and end faults, at a simulated time; before the servos are moved on."""
+        """Begin and end faults, at a simulated time; call it before the servos advance."""
         with self.lock:
             before, self._active = self._active, [f for f in self._faults if f.active(now_ns)]
             for servo in self.servos:
@@ -126,7 +126,7 @@ class ServoBus:
                     servo.put("torque_on", 0)
 
     def exchange(self, data: bytes, baud: int) -> list[ServoReply]:
-        """Take bytes that came at a rate; return the answers, in their order."""
+        """Take bytes received at a baud rate; return the replies, in order."""
         with self.lock:
             return [
                 answer
@@ -145,15 +145,15 @@ class ServoBus:
                 if asked.servo_id in (number, BROADCAST):
                     answer = self._act(servo, asked)
                     if answer is not None and (asked.servo_id != BROADCAST or asked.code == PING):
-                        # By the number that was asked, also where that has just changed.
+                        # the id in the request, even if the request has just changed it
                         yield self._answer(servo, number, *answer)
 
     def _act(self, servo: EmulatedServo, asked: Instruction) -> tuple[int, bytes] | None:
-        """Do what was asked; return the error and the parameters of an answer, if there is one."""
+        """Execute a request; return the error and the parameters of the reply, if there is one."""
         size, parameters = self.wire.address_bytes, asked.parameters
         address = int.from_bytes(parameters[:size], "little")
         level = servo.get("answer_level")
-        # Feetech counts from answers to readings alone, Dynamixel from answers to pings alone.
+        # The return delay applies to reads only (Feetech) or to pings only (Dynamixel).
         reads, writes = (level >= 1, level >= 2) if servo.model.locks else (True, level >= 1)
         if asked.code == PING:
             model = b""
@@ -188,7 +188,7 @@ class ServoBus:
             yield from self._fast_sync_read(address, count, numbers, hearing)
             return
         for number in numbers:
-            # A servo answers after the one before it: where that is silent, so are all others.
+            # Servos reply one after the other: if one is silent, all later ones are too.
             if number not in hearing or "silent" in dict(self._read_figures(hearing[number])):
                 return
             servo = hearing[number]
@@ -197,9 +197,9 @@ class ServoBus:
     def _fast_sync_read(
         self, address: int, count: int, numbers: bytes, hearing: Mapping[int, EmulatedServo]
     ) -> Iterator[ServoReply]:
-        """Yield the one packet that all servos together make, of protocol 2.0.
+        """Yield the single packet that all servos assemble together, of protocol 2.0.
 
-        Each adds its error, its number, its values and, but the last, the CRC of all so far.
+        Each adds its error, its id, its values and, except for the last, the CRC up to there.
         """
         if not all(number in hearing for number in numbers):
             return
@@ -245,7 +245,7 @@ class ServoBus:
         return own == baud and "restart" not in active
 
     def _number(self, servo: EmulatedServo) -> int:
-        """Return the number to which a servo answers."""
+        """Return the id that a servo replies to."""
         own = servo.get("id")
         for fault in self._active:
             if fault.kind != "swap":
@@ -268,23 +268,23 @@ _RATES: Final = {
     for rate in (9600, 38400, 57600, 115200, 500000, 1000000, 2000000, 3000000, 4000000)
 }
 _PACKET_S: Final = 0.02
-"""A packet that is not complete by then never will be."""
+"""Time after which an incomplete packet is dropped."""
 _MOST_BYTES: Final = 4096
 
 
 class ServoPort:
-    """Answers on a thread of its own, until it is closed.
+    """Replies on its own thread until it is closed.
 
     Attributes:
-        name: Of the terminal, which a driver opens.
+        name: Name of the terminal, which a driver opens.
     """
 
     def __init__(self, bus: ServoBus, link: Path | None = None) -> None:
         """Open a terminal.
 
         Args:
-            bus: Answers.
-            link: A path that leads to it, replaced where it is such a link already.
+            bus: The servos.
+            link: Path of a symbolic link to it; an existing link to a terminal is replaced.
         """
         self._bus, self._link = bus, link
         self._host, self._device = os.openpty()
@@ -301,7 +301,7 @@ class ServoPort:
         self._thread.start()
 
     def close(self) -> None:
-        """Let the terminal vanish, as a cable that is pulled."""
+        """Close the terminal, which a driver sees as an unplugged cable."""
         os.write(self._ends, b"e")
         self._thread.join()
         if self._link is not None:
@@ -328,7 +328,7 @@ class ServoPort:
                 os.write(self._host, answer)
 
     def _rate(self) -> int:
-        """Return the rate that the driver has set, bit/s; 0: none that is known."""
+        """Return the baud rate that the driver has set, bit/s; 0: unknown rate."""
         return _RATES.get(termios.tcgetattr(self._device)[5], 0)
 
 

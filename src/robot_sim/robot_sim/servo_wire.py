@@ -27,7 +27,7 @@ _HEADER: Final = b"\xff\xff\xfd"
 
 
 class Instruction(NamedTuple):
-    """What a packet asks of a servo, or of all."""
+    """Request of a packet to one servo or to all."""
 
     servo_id: int
     code: int
@@ -35,11 +35,11 @@ class Instruction(NamedTuple):
 
 
 class ServoWire(ABC):
-    """Finds packets in a stream of bytes; what is none is dropped.
+    """Finds packets in a stream of bytes; drops other bytes.
 
     Attributes:
-        dropped: Bytes that belonged to no packet.
-        address_bytes: Of an address, and of a count of bytes, in parameters.
+        dropped: Number of bytes outside packets.
+        address_bytes: Size of an address, and of a byte count, in parameters.
     """
 
     head: ClassVar[bytes]
@@ -50,7 +50,7 @@ class ServoWire(ABC):
         self.dropped = 0
 
     def feed(self, data: bytes) -> list[Instruction]:
-        """Take bytes as they come; return the instructions that are complete now."""
+        """Add received bytes; return the instructions completed by them."""
         heard = self._heard
         heard += data
         found: list[Instruction] = []
@@ -61,16 +61,16 @@ class ServoWire(ABC):
                 return found
             instruction = self._read(bytes(heard[:size]))
             if instruction is None:
-                self._drop(1)  # what looked like a packet may hide one
+                self._drop(1)  # an apparent packet may contain a real one
             else:
                 del heard[:size]
                 found.append(instruction)
-        # The head may have come in part.
+        # the header may be incomplete
         self._drop(max(0, len(heard) - len(self.head) + 1))
         return found
 
     def forget(self) -> None:
-        """Drop a packet that has come in part: its rest came too late."""
+        """Drop an incomplete packet: its rest is overdue."""
         self._drop(len(self._heard))
 
     @abstractmethod
@@ -79,15 +79,15 @@ class ServoWire(ABC):
 
     @abstractmethod
     def status(self, servo_id: int, error: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of an answer."""
+        """Return the packet of a reply."""
 
     @abstractmethod
     def _size(self, packet: bytearray) -> int | None:
-        """Return how long the packet is that begins here; None if that has not come yet."""
+        """Return the length of the packet that begins here; None if that is not known yet."""
 
     @abstractmethod
     def _read(self, packet: bytes) -> Instruction | None:
-        """Return the instruction in a packet; None where it is damaged."""
+        """Return the instruction in a packet; None if the packet is damaged."""
 
     def _drop(self, count: int) -> None:
         self.dropped += count
@@ -105,12 +105,12 @@ class FeetechWire(ServoWire):
         return self.head + content + bytes([_checksum(content)])
 
     def status(self, servo_id: int, error: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of an answer, which has the error where instructions have the code."""
+        """Return the packet of a reply, whose error is in place of the instruction code."""
         return self.instruction(servo_id, error, parameters)
 
     def _size(self, packet: bytearray) -> int | None:
         if len(packet) > 2 and packet[2] == 0xFF:
-            return 3  # the packet begins later
+            return 3  # the packet starts later
         return 4 + packet[3] if len(packet) > 3 else None
 
     def _read(self, packet: bytes) -> Instruction | None:

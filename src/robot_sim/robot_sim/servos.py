@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Position servos as their bus sees them: a table of registers, and what they make a servo do.
+"""Position servos as seen from their bus: a table of registers, and its effect on the servo.
 
 Sources: Feetech, memory table of the magnetic-encoder STS servos; ROBOTIS e-Manual, XL430-W250 and
-XL330-M288. Registers that no arm of LeRobot uses are plain memory.
+XL330-M288. Registers that no LeRobot arm uses are plain memory.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from typing import Final
 TURN_TICKS: Final = 4096
 MIDDLE: Final = 2048
 VOLTAGE, OVERLOAD = 1 << 0, 1 << 5
-"""Bits of what is wrong: the same in both families."""
+"""Error bits, the same in both families."""
 _FULL: Final = 1000
-"""Of a load: all that a servo can give."""
+"""Value of the largest load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,21 +24,20 @@ class ServoModel:
 
     Attributes:
         name: As sold.
-        registers: Address and bytes by name; those that are used here have the same name in both
-            families.
-        initial: Values that are not 0.
-        eeprom_end: Registers below keep their values without power.
+        registers: Address and bytes by name; the names used here are common to both families.
+        initial: Values other than 0.
+        eeprom_end: Registers below this address keep their values without power.
         read_only: Registers that a packet cannot change.
-        signed: Bit of the sign by register; negative values have it, and their magnitude.
-        twos_complement: Whether they have the two's complement instead.
-        position_mode: Operating mode in which goals end at the position limits.
-        homing_sign: Of the homing offset in the position that the servo reports.
-        baud: Rate by value of the register.
-        locks: Whether EEPROM is refused while there is torque; else a register `lock` decides
-            whether it is kept.
-        alert: Bit of an answer's error where something is wrong; 0: all of its bits are there.
+        signed: Sign bit by register, of values stored as sign and magnitude.
+        twos_complement: Whether they are stored as two's complement instead.
+        position_mode: Operating mode in which the position limits clip goals.
+        homing_sign: Sign of the homing offset in the reported position.
+        baud: Baud rate by value of the register.
+        locks: Whether EEPROM writes are refused while torque is on; if not, the register `lock`
+            decides whether writes are permanent.
+        alert: Bit of a reply's error that reports any hardware error; 0: all error bits are sent.
         gain: Register of the proportional gain.
-        nominal_gain: With it a servo has the stiffness of `EmulatedServo.stiffness` 1.
+        nominal_gain: Gain at which `EmulatedServo.stiffness` is 1.
     """
 
     name: str
@@ -209,22 +208,22 @@ XL330: Final = _x_series("XL330-M288", 1200, 400, (35, 50, 70))
 
 
 class EmulatedServo:
-    """One servo. Its world reads `target` and `limit`, and returns with `sense` what came of that.
+    """One servo. Its world reads `target` and `limit`, and reports the motion through `sense`.
 
     Attributes:
         model: Its model.
-        name: Of the joint that it turns.
-        wrong: Bits of what is wrong that the world adds.
-        misread: Ticks by which the position that it answers is too high; it moves by the true one.
+        name: Name of the joint that it turns.
+        wrong: Error bits that the world adds.
+        misread: Offset of the reported position, ticks; the servo moves by the true position.
     """
 
     def __init__(self, model: ServoModel, servo_id: int, *, name: str = "") -> None:
-        """Make one as it comes, with this number and the highest usual rate of the bus.
+        """Create a servo as delivered, with this id and the highest usual baud rate.
 
         Args:
             model: Its model.
-            servo_id: Its number on the bus.
-            name: Of the joint that it turns.
+            servo_id: Its id on the bus.
+            name: Name of the joint that it turns.
         """
         self.model, self.name = model, name
         self._memory = bytearray(256)
@@ -250,7 +249,7 @@ class EmulatedServo:
         return -(value & ~sign) if value & sign else value
 
     def put(self, register: str, value: int) -> None:
-        """Set a register, also one that is read-only on the bus."""
+        """Set a register, including registers that are read-only on the bus."""
         address, size = self.model.registers[register]
         if register in self.model.signed and not self.model.twos_complement and value < 0:
             value = -value | 1 << self.model.signed[register]
@@ -258,7 +257,7 @@ class EmulatedServo:
         self._memory[address : address + size] = (value & mask).to_bytes(size, "little")
 
     def read(self, address: int, count: int) -> bytes:
-        """Return the memory as the bus reads it."""
+        """Read the memory as the bus does."""
         if not self.misread:
             return bytes(self._memory[address : address + count])
         memory, position = bytes(self._memory), self.get("position")
@@ -268,7 +267,7 @@ class EmulatedServo:
         return answer
 
     def write(self, address: int, data: bytes) -> int:
-        """Write memory as the bus does; return the number of an error, 0 if there is none."""
+        """Write memory as the bus does; return an error number, or 0."""
         model = self.model
         if model.locks and self.get("torque_on") and address < model.eeprom_end:
             return _ACCESS
@@ -297,13 +296,13 @@ class EmulatedServo:
 
     @property
     def stiffness(self) -> float:
-        """Share of the nominal stiffness that it holds with; 0 where it is limp."""
+        """Fraction of the nominal stiffness; 0 while torque is off."""
         limp = not self.get("torque_on") or (self.model.locks and self.status & OVERLOAD)
         return 0.0 if limp else self.get(self.model.gain) / self.model.nominal_gain
 
     @property
     def limit(self) -> float:
-        """Share of its largest torque that it may give."""
+        """Fraction of its largest torque that it may exert."""
         if self.model.locks:
             return 1.0
         share = min(self.get("torque_limit"), self.get("torque_max")) / _FULL
@@ -311,12 +310,11 @@ class EmulatedServo:
 
     @property
     def target(self) -> float:
-        """Where it wants to be: ticks of its shaft, which homing does not change."""
+        """Goal position: ticks of its shaft, independent of homing."""
         return float(self._within_limits() - self.model.homing_sign * self.get("homing"))
 
     @property
     def status(self) -> int:
-        """Bits of what is wrong."""
         low = self.get("voltage") < self.get("voltage_min")
         high = self.get("voltage") > self.get("voltage_max")
         return self.wrong | (VOLTAGE if low or high else 0) | (OVERLOAD if self._protects else 0)
@@ -324,12 +322,12 @@ class EmulatedServo:
     def sense(
         self, absolute: float, velocity: float = 0.0, load: float = 0.0, passed_s: float = 0.0
     ) -> None:
-        """Take over where its shaft is.
+        """Update the measured state of the shaft.
 
         Args:
             absolute: Ticks of the shaft.
             velocity: Ticks per second.
-            load: Share of its largest torque that it gives, with its sign.
+            load: Signed fraction of its largest torque.
             passed_s: Time since the last call.
         """
         self._absolute = absolute
@@ -342,12 +340,12 @@ class EmulatedServo:
         self.put("status", self.status)
 
     def keep(self) -> None:
-        """Keep EEPROM as it is now."""
+        """Make the current content of the EEPROM permanent."""
         self._kept = bytes(self._memory[: self.model.eeprom_end])
         self.sense(self._absolute)
 
     def lose_power(self) -> None:
-        """Forget all but EEPROM."""
+        """Reset all but the EEPROM."""
         kept, model = self._kept, self.model
         self._memory[model.eeprom_end :] = bytes(len(self._memory) - model.eeprom_end)
         for register, value in model.initial.items():
@@ -359,7 +357,7 @@ class EmulatedServo:
         self.put("goal", self.get("position"))
 
     def _protect(self, load: float, passed_s: float) -> None:
-        """Give less after the load was too large for too long."""
+        """Reduce the torque after a long overload."""
         if load <= self.get("overload_torque") / 100.0:
             self._overloaded_s = 0.0
         else:
@@ -368,7 +366,7 @@ class EmulatedServo:
             self._protects = True
 
     def _within_limits(self) -> int:
-        """Return the goal, within the position limits where they count."""
+        """Return the goal, clipped to the position limits in the modes that use them."""
         goal = self.get("goal")
         if self.get("mode") != self.model.position_mode:
             return goal
@@ -377,4 +375,4 @@ class EmulatedServo:
 
 _LIMIT: Final = 6
 _ACCESS: Final = 7
-"""Errors of protocol 2.0: data limit, access."""
+"""Error codes of protocol 2.0: data limit, access."""

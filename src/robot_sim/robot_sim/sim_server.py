@@ -1,30 +1,30 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot on legs in a process without ROS, stepped in lockstep by its one client.
+"""A simulated legged robot in a process without ROS, stepped in lockstep by its only client.
 
     python3 -m robot_sim.sim_server --channel 3 --robot go2
 
-The client starts it and keeps one end of a pair of Unix sockets (SOCK_SEQPACKET, so that each
-message arrives whole); `--channel` is the number of the other end. The robot ends when the client's
-end closes, and time passes only when the client asks for it.
+The client starts it and keeps one end of a pair of Unix sockets (SOCK_SEQPACKET, which preserves
+message boundaries); `--channel` is the file descriptor of the other end. The robot exits when the
+client's end closes. Time advances only on the client's request.
 
-Integers are of 64 bits, numbers float64, both in the machine's byte order; n is the number of
-joints, and their order is that of the greeting.
+Integers have 64 bits, numbers are float64, both in the machine's byte order; n is the number of
+joints, in the order of the greeting.
 
 ==========  =====================================================================================
 greeting    `ROBOTSIM`, version (1), n, physics step in ns, the names of the joints, each with a
             NUL at its end; then, as after each request, an answer
 request     time to step in ns, a multiple of the physics step; then position [n] rad, velocity
             [n] rad/s, effort [n] N m, stiffness [n] N m/rad, damping [n] N m s/rad. A request
-            that ends after the time lets the drives damp, as before the first command
+            that ends after the time makes the drives damp, as before the first command
 answer      simulated time in ns, samples of the joints so far, samples of the IMU so far; position
             [n] rad, velocity [n] rad/s, effort [n] N m, orientation [4] x y z w, angular velocity
             [3] rad/s, linear acceleration [3] m/s^2, the last two in the frame of the base
 refusal     -1 instead of a time, then why, as UTF-8; the robot ends
 ==========  =====================================================================================
 
-Faults act as in `sim_node`. What a fault silences keeps its last values, and its number of samples
-stands still; values are NaN before the first sample.
+Faults act as in `sim_node`. A silenced stream keeps its last values and its number of samples;
+values are NaN before the first sample.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from robot_sim.world import Sensors, World
 
 MAGIC, VERSION = b"ROBOTSIM", 1
 VALID_FOR_NS = 100_000_000
-"""How long a command acts, which matters where latency grows: a client repeats it each time."""
+"""Validity of a command; relevant when latency grows, because a client repeats it each time."""
 _ROW_NS = 20_000_000
 _LARGEST_BYTES = 1 << 16
 _COMMAND = ("position", "velocity", "effort", "stiffness", "damping")
@@ -59,7 +59,7 @@ _log = logging.getLogger("sim_server")
 
 
 class SimServer:
-    """A robot that answers requests; messages are as above."""
+    """A robot that answers requests; the module's docstring defines the messages."""
 
     def __init__(self, world: World, given: argparse.Namespace) -> None:
         self._world, self._given = world, given
@@ -79,13 +79,13 @@ class SimServer:
         return head + b"".join(name.encode() + b"\0" for name in names)
 
     def sensed(self) -> bytes:
-        """Return what the robot shows now, as the faults leave it."""
+        """Return the current sensor output, as the faults change it."""
         world, truth = self._world, self._world.sense()
         if truth.time_ns % _ROW_NS == 0:
             self._record.append(truth)
         streams = self._plan.apply(truth)
         for name, seen in (("joint_states", streams.joint_states), ("imu", streams.imu)):
-            # A frozen stream shows its last sample again.
+            # a frozen stream repeats its last sample
             if seen is not None and seen is not self._shown.get(name):
                 self._shown[name] = seen
                 self._samples[name] += 1
@@ -100,10 +100,10 @@ class SimServer:
         return head + np.concatenate(values).tobytes()
 
     def answer(self, request: bytes) -> bytes:
-        """Let the drives have a command and time pass; return what the robot shows then.
+        """Apply a command, advance time, and return the sensor output.
 
         Raises:
-            SimError: The request is no request of this robot.
+            SimError: The request is not valid for this robot.
         """
         world, expected = self._world, 8 * (1 + len(_COMMAND) * len(self._world.joint_names))
         if len(request) not in (8, expected):
@@ -122,10 +122,10 @@ class SimServer:
         return self.sensed()
 
     def serve(self, client: socket.socket) -> int:
-        """Answer a client until its end closes.
+        """Serve a client until its end closes.
 
         Returns:
-            0; 2 where it sent what is no request.
+            0; 2 after an invalid request.
         """
         viewer = Viewer(self._world) if self._given.viewer == "true" else None
         try:
@@ -139,7 +139,7 @@ class SimServer:
             client.sendall(struct.pack("=q", -1) + str(error).encode())
             return 2
         except ConnectionError:
-            pass  # as any end of the client
+            pass  # treated like any exit of the client
         finally:
             if viewer is not None:
                 viewer.close()
@@ -165,10 +165,10 @@ class SimServer:
             if (lines := self._faults.changed()) is not None:
                 self._change_faults(lines)
         except SimError as error:
-            _log.error("%s: the faults stay as they were: %s", self._faults.path, error)
+            _log.error("%s: the faults are unchanged: %s", self._faults.path, error)
 
     def _change_faults(self, texts: Sequence[str]) -> None:
-        """Replace the faults; motors and latency start afresh."""
+        """Replace the faults; motors and latency are reset."""
         world = self._world
         self._plan = FaultPlan.parse(
             texts, seed=self._given.seed, now_ns=world.time_ns, joint_names=world.joint_names
@@ -187,7 +187,7 @@ def main(args: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
     )
     given = _parser().parse_args(args)
-    # From a terminal it comes to the client as well, whose end is this robot's.
+    # Ctrl-C in a terminal also reaches the client; the robot exits when the client's end closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         server = SimServer(_world(given), given)
@@ -219,17 +219,24 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--channel", type=int, required=True, metavar="FD", help="inherited end of a socket pair")
     add("--robot", default="lite3", help="lite3, go2, g1, or a folder of figures (%(default)s)")
-    add("--pose", default="", help="how the robot starts: lying or standing")
-    add("--seed", type=int, default=0, help="of start pose, ground and noise; 0: the exact pose")
-    add("--friction", type=float, default=1.0, help="of feet and floor (%(default)s)")
+    add("--pose", default="", help="start pose: lying or standing")
+    add("--seed", type=int, default=0, help="seed of start pose, ground and noise; 0: exact pose")
+    add("--friction", type=float, default=1.0, help="between feet and floor (%(default)s)")
     add("--payload-kg", type=float, default=0.0, help="mass added at the centre of the base, kg")
     add("--slope-rad", type=float, default=0.0, help="angle of the ground, which rises along x")
     add("--step-m", type=float, default=0.0, help="largest height of tiles on the ground, m")
-    add("--hoist-s", type=float, default=0.0, help="simulated time until which the base is held")
-    add("--latency-s", type=float, default=0.0, help="from command to drives, up to 0.04 s")
-    add("--faults", default="", help="faults with spaces between them; see robot_sim.faults")
-    add("--fault-file", default="", help="file with faults, a line each; read when it changes")
-    add("--trace-file", default="", help="where the trace is written at the end (.npz)")
+    add(
+        "--hoist-s",
+        type=float,
+        default=0.0,
+        help="simulated time at which the held base is released",
+    )
+    add(
+        "--latency-s", type=float, default=0.0, help="delay of commands to the drives, up to 0.04 s"
+    )
+    add("--faults", default="", help="faults, separated by spaces; see robot_sim.faults")
+    add("--fault-file", default="", help="file with one fault per line; read when it changes")
+    add("--trace-file", default="", help="file to write the trace to at the end (.npz)")
     add("--viewer", choices=["true", "false"], default="false", help="open MuJoCo's viewer")
     return parser
 

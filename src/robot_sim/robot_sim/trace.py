@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a walk was, row by row: the simulator's ground truth beside what was asked for."""
+"""Trace of a walk, row by row: the simulator's ground truth and the commands."""
 
 import dataclasses
 import math
@@ -56,7 +56,7 @@ class Trace:
 
     @property
     def qpos(self) -> Array:
-        """Rows [T, 7 + n] as MuJoCo wants them: position, orientation w x y z, joint positions."""
+        """Rows [T, 7 + n] in MuJoCo's order: position, orientation w x y z, joint positions."""
         quat_wxyz = np.roll(self.quat_xyzw, 1, axis=1)
         return np.concatenate([self.pos_world, quat_wxyz, self.joint_pos], axis=1)
 
@@ -120,10 +120,10 @@ class TraceRecorder:
 
 
 class WalkRecord:
-    """Collects the rows of a walk for a file, if one is given; else it keeps nothing.
+    """Collects the rows of a walk if a file is given; otherwise does nothing.
 
     Attributes:
-        velocity: Newest velocity [3] that was requested: m/s, m/s, rad/s.
+        velocity: Newest velocity command [3]: m/s, m/s, rad/s.
         target: Newest position targets [n], rad; None without a target.
         mode: Mode of the newest command; NaN if it is unknown.
     """

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Unitree robot's end of its DDS topics, by Eclipse Cyclone DDS, whose older version a robot has.
+"""A Unitree robot's side of its DDS topics, by Eclipse Cyclone DDS; a robot has an older version.
 
-It is another implementation of DDS than that of our ROS 2 nodes. Programs of Unitree's SDK take
-the robot for a real one. Without another interface it is only found on this computer.
+This DDS implementation differs from that of our ROS 2 nodes. Programs that use Unitree's SDK
+treat it as a real robot. By default it is visible on this computer only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from robot_sim.unitree_messages import HEADER, blank, encode
 from robot_sim.unitree_state import UnitreeModel
 
 _SAMPLES = 16
-# Of dds/ddsc/dds_opcodes.h: a field (ADR), and its kind.
+# From dds/ddsc/dds_opcodes.h: a field (ADR), and its kind.
 _END, _BYTES, _TEXT, _SEQUENCE = 0x0, 0x1080100, 0x1050000, 0x1070100
 
 
@@ -104,12 +104,12 @@ _take.argtypes = (ct.c_int32, ct.c_void_p, ct.c_void_p, ct.c_size_t, ct.c_uint32
 
 
 class WireType(NamedTuple):
-    """How messages of a type are on the wire.
+    """Wire format of a message type.
 
     Attributes:
         name: The type's name in DDS.
-        size: Number of bytes, without the 4 of the encapsulation. What a sender adds is ignored.
-        text: Whether a string and a sequence of bytes follow, of which the sequence is not used.
+        size: Number of bytes, without the 4 of the encapsulation. Additional bytes are ignored.
+        text: Whether a string and an unused sequence of bytes follow.
     """
 
     name: str
@@ -125,7 +125,7 @@ class RawMessage(NamedTuple):
 
 
 class BytesTopic(Topic):  # type: ignore[misc]
-    """A topic without a description of its type."""
+    """A topic that carries raw bytes, without a description of its type."""
 
     def __init__(self, participant: Any, name: str, wire: WireType) -> None:
         fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * wire.size)]
@@ -174,7 +174,7 @@ class TopicReader:
         topic = BytesTopic(participant, name, wire)
         self._reader = DataReader(participant, topic, qos=qos)
         self._text = wire.text
-        # The library allocates the texts, and frees each one when it writes the next in its place.
+        # The library allocates the strings, and frees each one before it writes the next.
         self._samples = (topic.sample * _SAMPLES)()
         self._places = (ct.c_void_p * _SAMPLES)(*(ct.addressof(one) for one in self._samples))
         self._infos = (_Info * _SAMPLES)()
@@ -186,7 +186,7 @@ class TopicReader:
             raise DDSException(count, "Occurred while taking messages")
         return [
             RawMessage(bytes(sample.data), (sample.text or b"") if self._text else b"")
-            # Where no sample is valid, it only says that a writer has gone.
+            # without a valid sample it only reports that a writer has gone
             for sample, info in zip(self._samples[:count], self._infos[:count], strict=True)
             if info.valid
         ]
@@ -197,27 +197,27 @@ _PEERS = """<General><Interfaces><NetworkInterface name="lo" multicast="false"/>
 <AllowMulticast>false</AllowMulticast></General><Discovery><ParticipantIndex>auto</ParticipantIndex>
 <MaxAutoParticipantIndex>32</MaxAutoParticipantIndex><Peers><Peer address="127.0.0.1"/></Peers>
 </Discovery>"""
-"""The loopback interface has no multicast: participants are looked for at 33 ports of it."""
+"""The loopback interface has no multicast: discovery tries 33 ports on it."""
 _AT_ONCE = 16
 _RELIABLE = Policy.Reliability.Reliable(duration(milliseconds=100))
 _FORM = Policy.DataRepresentation(use_cdrv0_representation=True)
 _NEWEST = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(1), _FORM)
 _LOSSY = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(_AT_ONCE), _FORM)
 _EVERY_ONE = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(_AT_ONCE), _FORM)
-# A request: its number and api, a lease, a priority, whether no answer is wanted, JSON. A response:
-# number and api, a code, JSON.
+# Request: number and api, a lease, a priority, whether a reply is unwanted, JSON. Response: number
+# and api, a code, JSON.
 _REQUEST, _RESPONSE = struct.Struct("<qqqi?"), struct.Struct("<qqi")
 _REQUESTS = WireType("unitree_api::msg::dds_::Request_", _REQUEST.size, text=True)
 _RESPONSES = WireType("unitree_api::msg::dds_::Response_", _RESPONSE.size, text=True)
 _TWIST = struct.Struct("<6d")
 _VELOCITIES = WireType("geometry_msgs::msg::dds_::Twist_", _TWIST.size)
-# Of a JointCommand only the mode is read, which lies behind three times of 8 bytes.
+# Only the mode of a JointCommand is read; it follows three times of 8 bytes.
 _MODE_BYTE = 24
 _TARGETS = WireType("policy_msgs::msg::dds_::JointCommand_", _MODE_BYTE + 1)
 
 
 def wire_type(name: str) -> WireType:
-    """Return how a message of `unitree_messages` is on the wire."""
+    """Return the wire format of a message of `unitree_messages`."""
     package, _, short = name.partition(".")
     size = len(encode(name, blank(name))) - len(HEADER)
     return WireType(f"unitree_{package}::msg::dds_::{short}_", size)
@@ -235,7 +235,7 @@ def written_response(answer: ApiResponse) -> RawMessage:
 
 
 class RobotTopics:
-    """All topics of one robot. One for each domain in a process."""
+    """All topics of one robot; at most one instance per DDS domain in a process."""
 
     def __init__(self, model: UnitreeModel, *, domain: int, interface: str) -> None:
         """Join a DDS domain.
@@ -286,9 +286,9 @@ class RobotTopics:
         ]
 
     def velocity(self) -> Array | None:
-        """Return the newest velocity that was requested of a policy [3]; None without a new one.
+        """Return the newest velocity command for a policy [3]; None without a new one.
 
-        It is no topic of a robot, as `mode` is not: they are recorded beside what the robot does.
+        Like `mode`, it is not a topic of the robot: both are recorded beside the robot's data.
         """
         messages = self._velocities.take()
         if not messages:
@@ -302,7 +302,7 @@ class RobotTopics:
         return float(messages[-1].data[_MODE_BYTE]) if messages else None
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish a message as these bytes, with encapsulation: a whole one, or half a LowState."""
+        """Publish these bytes, including the encapsulation: a whole message, or half a LowState."""
         writer, content = self._writers[topic], data[len(HEADER) :]
         if topic == LOW_STATE and len(content) < self._state.size:
             half = self._state._replace(size=len(content))

@@ -5,14 +5,14 @@
     unitree_emulator --robot go2 --pose lying
 
 To a driver it looks like a robot: LowState at 500 Hz, LowCmd, the services `motion_switcher` and,
-of the Go2, `sport`; `robot_sim.unitree_host` has the rules. The robot's own controller has the
-joints until it is released. Of what changes nothing the log and the events have the first of each
-sort.
+on the Go2, `sport`; `robot_sim.unitree_host` lists the rules. The robot's own controller drives
+the joints until it is released. For each sort of ignored input, the log and the events contain
+the first one.
 
-Faults, and buttons of its remote control, are given with --faults, or as the lines of a file, which
-is read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
+Set faults, and buttons of its remote control, with --faults, or as the lines of a file, which is
+read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
 
-It is found on this computer only, unless --interface names a network.
+It is visible on this computer only, unless --interface names a network interface.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from robot_sim.unitree_host import LOW_CMD, MODES, UnitreeHost
 from robot_sim.unitree_state import MODELS, UnitreeFault
 
 _SERVICE_STEPS, _FILE_STEPS = 5, 50
-"""Physics steps of 1 ms between looks for requests and velocities, and at the file of faults."""
+"""Physics steps of 1 ms between polls for requests, velocities and the faults file."""
 _log = logging.getLogger("unitree_emulator")
 
 
@@ -88,7 +88,7 @@ class UnitreeEmulator(Emulator):
         )
 
     def arrived(self) -> list[tuple[str, object]]:
-        """Return commands and requests; now and then look at the velocity and the faults, too."""
+        """Return commands and requests; every few steps also poll the velocity and the faults."""
         arrived: list[tuple[str, object]] = [(LOW_CMD, data) for data in self._topics.commands()]
         steps = self.host.world.steps
         if steps % _SERVICE_STEPS == 0:
@@ -104,7 +104,7 @@ class UnitreeEmulator(Emulator):
         return arrived
 
     def step(self, now_ns: int) -> None:
-        """Go on by one step; publish what is due, and what was delayed."""
+        """Advance by one step; publish the messages that are due, including delayed ones."""
         sent = self.host.step()
         for topic, data in self.host.plan.state.carry(sent, now_ns):
             self._topics.send(topic, data)
@@ -116,7 +116,7 @@ class UnitreeEmulator(Emulator):
             if (lines := self._fault_file.changed()) is not None:
                 self.change_faults(lines)
         except SimError as error:
-            _log.error("%s: the faults stay as they were: %s", self._fault_file.path, error)
+            _log.error("%s: the faults are unchanged: %s", self._fault_file.path, error)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -136,7 +136,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         emulator.run()
     finally:
-        # From a terminal and from `ros2 launch` two come, the second one while Python ends.
+        # From a terminal and from `ros2 launch` two signals come, the second while Python exits.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         emulator.save()
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--version", action="version", version=f"%(prog)s {version('robot-sim')}")
-    add("--robot", choices=MODELS, default="go2", help="which robot (default: %(default)s)")
+    add("--robot", choices=MODELS, default="go2", help="robot (default: %(default)s)")
     add(
         "--domain",
         type=int,
@@ -175,18 +175,25 @@ def _parser() -> argparse.ArgumentParser:
         "--pose",
         choices=get_args(Pose),
         default="standing",
-        help="how the robot starts (default: %(default)s)",
+        help="start pose (default: %(default)s)",
     )
-    add("--friction", type=float, default=1.0, help="of feet and floor (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of start pose, noise and losses (default: exact pose)")
+    add("--friction", type=float, default=1.0, help="between feet and floor (default: %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of start pose, noise and losses (default: exact pose)",
+    )
     add(
         "--watchdog-s",
         type=float,
         default=0.0,
-        help="silence of commands after which the drives damp, s; 0: they act for ever, as no "
-        "document gives a time (default: %(default)s)",
+        help="time without commands after which the drives damp, s; 0: never, because no document "
+        "gives a timeout (default: %(default)s)",
     )
-    add("--latency-s", type=float, default=0.0, help="from command to drives, up to 0.04 s")
+    add(
+        "--latency-s", type=float, default=0.0, help="delay of commands to the drives, up to 0.04 s"
+    )
     add(
         "--faults",
         nargs="*",
@@ -194,11 +201,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAULT",
         help="faults, such as drop:imu@4+0.5, press:A@2+0.2; see robot_sim.unitree_host",
     )
-    add("--fault-file", default="", help="file with faults, a line each; read when it changes")
-    add("--event-file", default="", help="where events are appended, a line of JSON each")
-    add("--trace-file", default="", help="where the trace is written at the end (.npz)")
-    add("--period-s", type=float, default=0.02, help="between rows of the trace")
-    add("--duration-s", type=float, default=0.0, help="simulated time until the end; 0: none")
+    add("--fault-file", default="", help="file with one fault per line; read when it changes")
+    add("--event-file", default="", help="file to append events to, as lines of JSON")
+    add("--trace-file", default="", help="file to write the trace to at the end (.npz)")
+    add("--period-s", type=float, default=0.02, help="time between rows of the trace, s")
+    add(
+        "--duration-s",
+        type=float,
+        default=0.0,
+        help="simulated time after which it exits; 0: never",
+    )
     return parser
 
 

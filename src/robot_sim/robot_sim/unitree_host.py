@@ -1,19 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer of a Unitree Go2 or G1 as a driver meets it, without DDS: time is the world's.
+"""The computer of a Unitree Go2 or G1 as a driver sees it, without DDS; simulated time.
 
-No robot was observed for this module. The rules come from a reading of the maker's code and of
-reports of others; where nothing is known, the host is as unforgiving as a robot could be.
+No robot was observed for this module. The rules come from the vendor's code and from reports of
+other users; where nothing is known, the host is as strict as a robot could be.
 
-- The robot's own controller has the joints at the start: it holds the robot in its pose. It answers
-  on `motion_switcher` and, where the robot is a quadruped, on `sport`.
-- ReleaseMode ends it after 0.3 s; then the joints are limp. SelectMode brings it back, and a fault
-  does: it takes the joints to the standing pose.
-- A LowCmd counts only while no such controller has the joints, and only with the right CRC and the
-  right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode 1, else
-  it is limp. What does not count changes nothing. It is counted.
-- The last command acts for ever, unless the host has a watchdog: no document gives a time-out.
-- A service of a controller that is not there does not answer.
+- At the start, the robot's own controller drives the joints and holds the pose. It answers on
+  `motion_switcher` and, on a quadruped, on `sport`.
+- ReleaseMode ends it after 0.3 s; then the joints are limp. SelectMode or a fault restarts it: it
+  moves the joints to the standing pose.
+- A LowCmd is followed only while no such controller drives the joints, and only with the right CRC
+  and the right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode
+  1; otherwise it is limp. Any other LowCmd is ignored and counted.
+- The last command stays in force for ever, unless the host has a watchdog: no document gives a
+  timeout.
+- The services of a controller that is not running do not answer.
 
 Its faults are those of `robot_sim.host_faults`, and:
 
@@ -21,19 +22,19 @@ Its faults are those of `robot_sim.host_faults`, and:
 `crc:state`                 LowState has a wrong CRC
 `length:state`              LowState ends after half of its motors
 `tick:state`                the tick of LowState stands still
-`motors:state=count`        motors from this one on do not answer: all of theirs is 0
+`motors:state=count`        motors from this one on do not answer: all their values are 0
 `machine:state=number`      LowState has this `mode_machine` (G1)
-`battery:state=percent`     the state of charge is this
+`battery:state=percent`     the state of charge has this value
 `degrees:imu`               the angular velocity is in degrees/s
-`not_unit:imu`              the quaternion is 1.1 times as long as it should be
-`xyzw:imu`                  the quaternion has w as its last, not its first value
+`not_unit:imu`              the quaternion has norm 1.1
+`xyzw:imu`                  the quaternion has w last, not first
 `press:BUTTON`              a button of the remote control is down, such as L2 or A
 `stick:WAY=share`           a stick is deflected: forward, back, left, right, turn_left, turn_right
 `off:remote`                the remote control is off: all its bytes are 0
 `returned:host`             the robot's own controller comes back, and stays
 `stubborn:host`             ReleaseMode is answered, and has no effect
 `turned:host`               a person turns the robot by 90 degrees within 2 s
-`hung:host`                 the base is held where it is; at the end it is let down
+`hung:host`                 the base is held in place, and let down at the end
 ==========================  ======================================================================
 """
 
@@ -67,9 +68,10 @@ IGNORED = (
     "unfit_command",
     "no_service",
 )
-"""Kinds of arrivals that change nothing: commands while the robot's own controller has the joints,
-of another length, with another CRC, head, `mode_machine` or `mode_pr`, to motors in a mode that is
-not 1, that no drive can follow; requests to a service that is not there."""
+"""Kinds of ignored inputs: commands while the robot's own controller drives the joints; with a
+wrong length, CRC, head, `mode_machine` or `mode_pr`; to motors in a mode other than 1; that no
+drive can follow; requests to a service that is not running.
+"""
 MODES = ("normal", "ai", "advanced", "mcf")
 """Names of the robot's own controllers."""
 _CHECK, _SELECT, _RELEASE = 1001, 1002, 1003
@@ -85,7 +87,7 @@ Message = tuple[str, bytes]
 
 
 class ApiRequest(NamedTuple):
-    """A request to a service: its own number, what it asks for, its JSON, whether it is silent."""
+    """A request to a service: its number, the api, its JSON, and whether a reply is unwanted."""
 
     number: int
     api: int
@@ -103,13 +105,13 @@ class ApiResponse(NamedTuple):
 
 
 class UnitreeHost(RobotHost):
-    """The robot's own computer. One `step` is one step of the world's physics.
+    """The robot's own computer. Each `step` is one physics step of the world.
 
-    Events beside those of every host: `mode_selected`, `mode_released`, `mode_returned`,
-    `standing_up`, `standing_down`, `damping`.
+    Additional events: `mode_selected`, `mode_released`, `mode_returned`, `standing_up`,
+    `standing_down`, `damping`.
 
     Attributes:
-        mode: Name of the controller of the robot that has the joints; empty: they are released.
+        mode: Name of the robot's own controller that drives the joints; empty: released.
     """
 
     def __init__(
@@ -129,11 +131,11 @@ class UnitreeHost(RobotHost):
         Args:
             robot: Name in `MODELS`.
             friction: Sliding friction of feet and floor.
-            seed: Of the start pose; 0 is the exact one.
-            pose: How it starts.
+            seed: Seed of the start pose; 0 is the exact one.
+            pose: Start pose.
             mode: Name of the robot's own controller.
-            watchdog_s: Silence of commands after which the drives damp; 0: they act for ever.
-            faults: Those to come.
+            watchdog_s: Time without commands after which the drives damp; 0: never.
+            faults: Planned faults.
             on_event: Called with each event.
         """
         if robot not in MODELS:
@@ -153,7 +155,7 @@ class UnitreeHost(RobotHost):
             on_event=on_event,
         )
         self._reports = StateMessages(self.model, world)
-        # The motor of each joint.
+        # index of each joint's motor
         self._motors = np.argsort(self._reports.joints)
         self._own_mode, self.mode = mode, mode
         self._releases_ns: int | None = None
@@ -161,7 +163,7 @@ class UnitreeHost(RobotHost):
         self._hold(pose)
 
     def receive(self, topic: str, arrived: bytes | ApiRequest) -> None:
-        """Take a message: the bytes of a LowCmd, or a request to the service of this name."""
+        """Handle a message: the bytes of a LowCmd, or a request to the service of this name."""
         if not self._on:
             return
         if isinstance(arrived, ApiRequest):
@@ -170,7 +172,7 @@ class UnitreeHost(RobotHost):
             self._obey(arrived)
 
     def step(self) -> list[Message]:
-        """Go on by one step of physics; return what is published at the time after it."""
+        """Advance by one physics step; return the messages to publish after it."""
         if self._releases_ns is not None and self.world.time_ns >= self._releases_ns:
             self._release()
         streams = self._advance()
@@ -198,7 +200,7 @@ class UnitreeHost(RobotHost):
         return waiting
 
     def start(self) -> None:
-        """Switch it on again: the tick begins at 0, and the robot's own controller stands up."""
+        """Switch it on again: the tick starts at 0, and the robot's own controller stands up."""
         super().start()
         self.mode, self._releases_ns = self._own_mode, None
         self._stand()
@@ -218,7 +220,7 @@ class UnitreeHost(RobotHost):
             self.world.let_down()
 
     def _obey(self, data: bytes) -> None:
-        """Give a LowCmd to the drives, if it counts."""
+        """Give a LowCmd to the drives, if it is valid."""
         try:
             command = messages.decode(f"{self.model.family}.LowCmd", data)
         except messages.WrongMessageError as error:
@@ -249,9 +251,9 @@ class UnitreeHost(RobotHost):
             self._ignore("unfit_command", str(error))
 
     def _refusal(self, command: Record) -> tuple[str, str] | None:
-        """Return the kind of a LowCmd that does not count, and why; None if it counts."""
+        """Return the kind and the reason if a LowCmd is ignored; otherwise None."""
         if int(command["crc"]) != messages.crc(command):
-            # The same words for all, so that each one is not an event of its own.
+            # the same text for all of them, so that not each one is a new event
             return "wrong_crc", "it is not the CRC of the content"
         if self.model.family == "go":
             head = (*command["head"].tolist(), int(command["level_flag"]))
@@ -268,7 +270,7 @@ class UnitreeHost(RobotHost):
         return None
 
     def _serve(self, service: str, request: ApiRequest) -> None:
-        """Answer a request, unless there is no such service, or no answer is wanted."""
+        """Answer a request, unless the service is not running or a reply is unwanted."""
         if service == "motion_switcher":
             code, data = self._switch_motion(request)
         elif service == "sport" and self.model.feet and self.mode:
@@ -314,20 +316,20 @@ class UnitreeHost(RobotHost):
         return 0
 
     def _select(self, mode: str, event: str) -> None:
-        """Let the robot's own controller have the joints; it stands up."""
+        """Start the robot's own controller; it stands up."""
         self.mode, self._own_mode, self._releases_ns = mode, mode, None
         self.target, self._heard_ns, self._following = None, None, False
         self._say(event, mode)
         self._stand()
 
     def _release(self) -> None:
-        """Take the joints from the robot's own controller: they are limp."""
+        """Release the joints from the robot's own controller: they are limp."""
         zeros = np.zeros(len(self._motors))
         was, self.mode, self._releases_ns = self.mode, "", None
         self._command(
             position=zeros, velocity=zeros, effort=zeros, stiffness=zeros, damping=zeros, who=""
         )
-        # Nothing has been heard of another controller yet.
+        # no command of another controller has arrived yet
         self._heard_ns = None
         self._say("mode_released", was)
 
@@ -336,7 +338,7 @@ class UnitreeHost(RobotHost):
         self._hold("standing")
 
     def _hold(self, pose: Pose) -> None:
-        """Go to a pose, and stay there."""
+        """Move to a pose and hold it."""
         self._move(
             self.figures.start(pose).joint_pos,
             _STAND_NS,

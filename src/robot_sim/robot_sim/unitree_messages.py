@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unitree's low-level messages as bytes: their fields, their form on the wire, their CRC. No DDS.
+"""Unitree's low-level messages as bytes: fields, wire format, CRC. No DDS.
 
-One table says which fields a message has; facts of the maker's interface files (unitree_sdk2
-21d0a3b, unitree_ros2 eea2719), written by hand. Two forms follow from it:
+One table lists the fields of each message, written by hand from the vendor's interface files
+(unitree_sdk2 21d0a3b, unitree_ros2 eea2719). Two formats follow from it:
 
-- In memory, as the maker's C++ object: structs are aligned to their widest member. The CRC runs
-  over this form with zeros between the fields.
+- In memory, as the vendor's C++ object: structs are aligned to their widest member. The CRC covers
+  this format, with zeros as padding.
 - On the wire (CDR, little-endian, 4 bytes in front): only numbers are aligned, so the `mode` of the
   first motor lies directly behind the field before it.
 
-A message here is a numpy record in the memory's form, whose fields have the maker's names.
+A message here is a numpy record in the memory format; its fields have the vendor's names.
 """
 
 import zlib
@@ -25,16 +25,16 @@ Record = npt.NDArray[np.void]
 SLOTS = {"go": 20, "hg": 35}
 """Motor slots in the messages of each family."""
 HEADER = bytes([0, 1, 0, 0])
-"""What is in front of each message on the wire: CDR of version 1, little-endian."""
+"""Encapsulation header of each message on the wire: CDR of version 1, little-endian."""
 HEAD, LEVEL_FLAG = (0xFE, 0xEF), 0xFF
-"""How a LowCmd and a LowState of `go` begin."""
+"""First bytes of a LowCmd and a LowState of `go`."""
 BUTTONS: tuple[str, ...] = (
     *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
     *("A", "B", "X", "Y", "up", "right", "down", "left"),
 )
-"""Of the remote control, by their bits."""
+"""Buttons of the remote control, by their bits."""
 STICKS = {"lx": 4, "rx": 8, "ry": 12, "ly": 20}
-"""Of the remote control: places in its 40 bytes, float32 from -1 to 1."""
+"""Sticks of the remote control: offsets in its 40 bytes, float32 from -1 to 1."""
 FIELDS: dict[str, str] = {
     "go.IMUState": "quaternion f32[4], gyroscope f32[3], accelerometer f32[3], rpy f32[3], "
     "temperature u8",
@@ -71,7 +71,7 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class WrongMessageError(ValueError):
-    """Bytes that are not the message that they should be."""
+    """Bytes that are not the expected message."""
 
 
 def message_fields(name: str) -> list[tuple[str, str, int]]:
@@ -98,7 +98,7 @@ def blank(name: str) -> Record:
 
 
 def encode(name: str, message: Record) -> bytes:
-    """Return a message as on the wire, with the 4 bytes in front."""
+    """Return a message in the wire format, including the 4-byte header."""
     places, size = _places(name)
     wire = np.zeros(size, np.uint8)
     wire[places[0]] = _memory(message)[places[1]]
@@ -106,7 +106,7 @@ def encode(name: str, message: Record) -> bytes:
 
 
 def decode(name: str, data: bytes) -> Record:
-    """Return the message in these bytes; what is between its fields becomes zero."""
+    """Return the message in these bytes; padding becomes zero."""
     places, size = _places(name)
     found = len(data) - len(HEADER)
     if data[:2] != HEADER[:2] or not size <= found <= size + 3:
@@ -120,10 +120,10 @@ def decode(name: str, data: bytes) -> Record:
 
 
 def crc(message: Record) -> int:
-    """Return the CRC of a message, over all of it but its last field: CRC-32/MPEG-2 of its words.
+    """Return the CRC of a message over all but its last field: CRC-32/MPEG-2 of its words.
 
-    zlib's CRC-32 takes the bits of each byte from the other end: so the bytes of each word are
-    swapped, the bits of each byte and those of the result reversed.
+    zlib's CRC-32 processes the bits of each byte in reverse order: so the bytes of each word are
+    swapped, and the bits of each byte and of the result reversed.
     """
     words = _memory(message)[:-4].reshape(-1, 4)[:, ::-1]
     value = zlib.crc32(words.tobytes().translate(_REVERSED)) ^ 0xFFFFFFFF
@@ -152,7 +152,7 @@ def remote_bytes(pressed: frozenset[str] | set[str], sticks: dict[str, float]) -
 
 @cache
 def _places(name: str) -> tuple[npt.NDArray[np.intp], int]:
-    """Return where each byte of a field is on the wire and in memory [2, bytes], and the size."""
+    """Return each byte's place on the wire and in memory [2, bytes], and the size."""
     wire: list[int] = []
     memory: list[int] = []
     at = 0
@@ -183,5 +183,5 @@ def _numbers(kind: np.dtype[Any], place: int) -> list[tuple[int, int]]:
 
 
 def _memory(message: Record) -> npt.NDArray[np.uint8]:
-    """Return the bytes of a message in memory; what is written there changes it."""
+    """Return a view of a message's bytes in memory: writing to it changes the message."""
     return message.reshape(1).view(np.uint8)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an emulated Unitree robot reports, which kinds of robots there are, and their faults."""
+"""State messages of an emulated Unitree robot, the kinds of robots, and their faults."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from robot_sim.unitree_messages import Record
 from robot_sim.world import Sensors, World
 
 _HALF_BYTES = {"go": 4 + 76 + 48 * 10, "hg": 4 + 68 + 56 * 17}
-"""Of a LowState that ends after half of its motors."""
+"""Size of a LowState that ends after half of its motors."""
 _CHARGE, _VOLT, _AMPERE, _IMU_C = 85, 29.5, 1.5, 40
 _WAYS = {
     "forward": ("ly", 1.0),
@@ -28,19 +28,20 @@ _WAYS = {
     "turn_left": ("rx", -1.0),
     "turn_right": ("rx", 1.0),
 }
-"""The stick and its sign for each way in which the remote control lets a robot walk."""
+"""Stick and sign for each direction of the remote control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeModel:
-    """What a kind of robot has.
+    """Data of one kind of robot.
 
     Attributes:
-        family: `go` or `hg`: which messages it speaks.
+        family: Message family, `go` or `hg`.
         motors: The joint of each motor, in the order of the slots; later slots are empty.
         feet: The foot of each force in LowState.
-        stiffness, damping: With which its own controller holds each motor, N m/rad, N m s/rad.
-        mode_machine: What its LowState has and its LowCmd must have (`hg`).
+        stiffness, damping: Gains with which its own controller holds each motor, N m/rad,
+            N m s/rad.
+        mode_machine: Value in its LowState, required in its LowCmd (`hg`).
         torso: Body of the second IMU; empty: it has none.
     """
 
@@ -80,16 +81,17 @@ MODELS = {
         torso="torso_link",
     ),
 }
-"""By the name of the robot's folder of figures; gains are those with which the maker's deployment
-code stands up (unitree_rl_lab e72a072)."""
+"""By the name of the robot's folder of data; the gains are those of the vendor's deployment code
+while it stands up (unitree_rl_lab e72a072).
+"""
 
 
 class StateMessages:
     """The messages that a robot publishes.
 
     Attributes:
-        model: Which kind of robot.
-        joints: The place of each motor among the joints.
+        model: The kind of robot.
+        joints: Index of each motor's joint.
     """
 
     def __init__(self, model: UnitreeModel, world: World) -> None:
@@ -106,13 +108,13 @@ class StateMessages:
         temperature_c: Array,
         faults: Sequence[HostFault],
     ) -> bytes | None:
-        """Return the LowState of now, as its faults leave it; None without a sensor.
+        """Return the current LowState, as the faults change it; None without a sensor.
 
         Args:
-            streams: What the sensors show.
+            streams: The sensors' output.
             tick: Time since the robot's computer was switched on, ms.
             temperature_c: Of the drives [n], in the order of the joints.
-            faults: Those that are there.
+            faults: The active faults.
         """
         joints, imu, contact = streams.joint_states, streams.imu, streams.contact
         if joints is None or imu is None or contact is None:
@@ -150,7 +152,7 @@ class StateMessages:
         temperature_of_joints_c: Array,
         faults: Sequence[HostFault],
     ) -> None:
-        """Write what the motors report; joints that are not new count as lost."""
+        """Write the motors' values; joints without a new sample count as lost."""
         if joints.time_ns != self._world.time_ns:
             self._lost += 1
         count = len(self.joints)
@@ -195,7 +197,7 @@ class StateMessages:
         return messages.encode("hg.IMUState", message)
 
     def battery(self, faults: Sequence[HostFault]) -> bytes:
-        """Return the message of the battery, of a robot whose LowState has none."""
+        """Return the battery message, for a robot whose LowState has no battery data."""
         message = messages.blank("hg.BmsState")
         message["soc"], message["soh"] = _charge(faults), 100
         message["bmsvoltage"][0] = round(1000 * _VOLT)
@@ -225,7 +227,7 @@ _OF_STATE = ("crc", "length", "tick", "motors", "machine", "battery")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeFault(HostFault):
-    """A fault of the robot, of its computer, of its remote control, or of the network."""
+    """A fault of the robot, its computer, its remote control or the network."""
 
     targets: ClassVar = {
         **HostFault.targets,

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Print a simulated robot on legs as URDF, for robot_state_publisher, RViz and Foxglove.
+"""Print a simulated legged robot as URDF, for robot_state_publisher, RViz and Foxglove.
 
     robot_urdf lite3 > lite3.urdf
     robot_urdf lite3 --ros2-control update_rate=500 faults="push:left@20+0.1=100" > lite3.urdf
 
 The links are the bodies of the simulation, with its masses and visible shapes. The base is
-`base_link` and carries `imu_link`, the frames of the simulated robot's messages. URDF has no
+`base_link` and carries `imu_link`; the simulated robot's messages use these frames. URDF has no
 capsules: each becomes a cylinder with a sphere at either end.
 """
 
@@ -41,7 +41,7 @@ _SENSORS = {
         "samples",
     ),
 }
-"""Sensors of `PLUGIN`, and their interfaces."""
+"""Sensors of `PLUGIN` and their interfaces."""
 _HIDDEN_GROUP = 3
 _GEOM = mujoco.mjtGeom
 
@@ -56,8 +56,8 @@ def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) ->
     """
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
         raise SimError(
-            f"{robot.name}: expected names of bodies beside {BASE} and {IMU}, which the messages "
-            f"have, found {', '.join(sorted(taken))}"
+            f"{robot.name}: expected body names other than {BASE} and {IMU}, which the messages "
+            f"use, found {', '.join(sorted(taken))}"
         )
     model = build_model(robot)
     root = Element("robot", name=robot.name.lower())
@@ -81,7 +81,7 @@ def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) ->
 
 
 def _add_hardware(root: Element, joints: Sequence[str], parameters: Mapping[str, str]) -> None:
-    """Add what a controller manager loads to drive the simulated robot."""
+    """Add the elements that a controller manager needs to drive the simulated robot."""
     system = SubElement(root, "ros2_control", name="simulated_robot", type="system")
     hardware = SubElement(system, "hardware")
     SubElement(hardware, "plugin").text = PLUGIN
@@ -90,7 +90,7 @@ def _add_hardware(root: Element, joints: Sequence[str], parameters: Mapping[str,
     gains = parameters.get("gain_interfaces", "kp kd").split()
     for name in joints:
         joint = SubElement(system, "joint", name=name)
-        # A target is a set point of a PD law, where no limit of the joint applies to it.
+        # A target is the set point of a PD law, so no joint limit applies to it.
         SubElement(joint, "limits", enable="false")
         for interface in (*_STATES, *gains):
             SubElement(joint, "command_interface", name=interface)
@@ -109,7 +109,7 @@ def _add_joint(
     ends: tuple[str, str],
     speeds: dict[str, float],
 ) -> None:
-    """Add what joins a body to its parent: its hinge, or nothing that moves."""
+    """Add the joint between a body and its parent: its hinge, or a fixed joint."""
     place, quat = model.body_pos[body], model.body_quat[body]
     if model.body_jntnum[body] == 0:
         fixed = SubElement(root, "joint", name=f"{ends[1]}_fixed", type="fixed")
@@ -184,7 +184,7 @@ def _add_visuals(link: Element, model: mujoco.MjModel, geom: int) -> None:
 
 
 def _text(values: Sequence[float] | Array) -> str:
-    """Return numbers as URDF has them; zero without a sign."""
+    """Format numbers for URDF; zero without a sign."""
     return " ".join(f"{float(value) + 0.0:.9g}" for value in values)
 
 
@@ -192,7 +192,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Entry point of `robot_urdf`.
 
     Returns:
-        0; 2 where there is no such robot.
+        0; 2 if there is no such robot.
     """
     parser = argparse.ArgumentParser(
         "robot_urdf",
@@ -220,7 +220,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _hardware(given: argparse.Namespace) -> dict[str, str]:
-    """Return the parameters of the hardware; those without a value are left out."""
+    """Return the parameters of the hardware, leaving out those without a value."""
     folder = figures_file(given.robot).parent
     pairs = {"robot": folder.name if folder.parent == ROBOTS else str(folder)}
     for text in given.ros2_control:

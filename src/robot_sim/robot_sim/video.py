@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes images into a video file, and text into images."""
+"""Writes images to a video file, and text into images."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ def write_frames(
         rate_hz: Images per second.
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
-        on_image: Called after each image with the number that are done, and `total`.
+        on_image: Called after each image with the number done and `total`.
     """
     with _there_once_whole(path) as growing:
         writer = imageio_ffmpeg.write_frames(
@@ -64,7 +64,7 @@ def caption(frame: Frame, text: str) -> Frame:
 
 @contextmanager
 def _there_once_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; the file gets the name `path` if nothing is raised."""
+    """Yield a temporary name beside `path`; rename the file to `path` if nothing is raised."""
     growing = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
         yield growing

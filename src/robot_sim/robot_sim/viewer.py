@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A window on a simulated robot: MuJoCo's own viewer, which renders in a thread of its own."""
+"""A window on a simulated robot: MuJoCo's own viewer, which renders on its own thread."""
 
 import copy
 import threading
@@ -17,7 +17,7 @@ _FREE = mujoco.mjtJoint.mjJNT_FREE
 
 
 class Viewer:
-    """Shows copies of a world's model and pose, so that nothing done in the window reaches it."""
+    """Shows copies of a world's model and pose, so that the window cannot change the world."""
 
     def __init__(self, world: DrivenWorld) -> None:
         """Open the window; its camera follows a robot with a free base."""
@@ -31,7 +31,7 @@ class Viewer:
         self._window = mujoco.viewer.launch_passive(
             self._model, self._data, show_left_ui=False, show_right_ui=False
         )
-        # MuJoCo keeps its thread to itself, and a process that ends beside it crashes.
+        # MuJoCo does not expose its thread, and a process that exits while it runs crashes.
         self._threads = set(threading.enumerate()) - others
         self._next_s = 0.0
         if self._model.jnt_type[0] == _FREE:
@@ -42,7 +42,7 @@ class Viewer:
 
     @property
     def is_open(self) -> bool:
-        """Whether the user has left the window open."""
+        """True until the user closes the window."""
         return bool(self._window.is_running())
 
     def show(self) -> None:
@@ -63,7 +63,7 @@ class Viewer:
 
 
 def _require_display() -> None:
-    """Raise SimError unless a window can be opened: MuJoCo's viewer would wait forever."""
+    """Raise SimError unless a window can be opened; MuJoCo's viewer would wait for ever."""
     import glfw
 
     with warnings.catch_warnings(record=True) as said:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A closed loop of policy and world, in lockstep and without ROS, for measuring."""
+"""A closed loop of policy and world for measurements, in lockstep and without ROS."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,18 +15,18 @@ from robot_sim.world import NS_PER_S, DriveCommand, Sensors, WalkingWorld, World
 Policy = Callable[[Sensors, Array], DriveCommand]
 Schedule = Sequence[tuple[float, tuple[float, float, float]]]
 WATCHED_EACH_NS = 2_000_000
-"""How often `watch` sees the sensors: as fast as a robot's own bus."""
+"""Period at which `watch` receives the sensors: as fast as a robot's own bus."""
 
 
 def evenly_timed(
     commands: Sequence[Sequence[float]], *, each_s: float, first_s: float = 0.0
 ) -> Schedule:
-    """Return a schedule of commands (vx, vy, wz) that last `each_s`, from `first_s` on."""
+    """Return a schedule of commands (vx, vy, wz) that last `each_s` each, from `first_s` on."""
     return [(first_s + each_s * i, (vx, vy, wz)) for i, (vx, vy, wz) in enumerate(commands)]
 
 
 def fallen(world: WalkingWorld) -> bool:
-    """Return whether the robot is down: tilted by 60 degrees, or its base too low."""
+    """Return whether the robot is down: tilted by more than 60 degrees, or its base too low."""
     return world.fallen
 
 
@@ -44,17 +44,17 @@ def walk(
     """Let a policy drive the robot.
 
     Args:
-        world: The robot, in the state in which the walk shall begin.
-        policy: Takes the sensors and the velocity command [3] (m/s, m/s, rad/s) and returns what
-            the drives shall do. While a fault drops a stream it is not called, as in a robot whose
-            controller lacks an input.
-        schedule: Pairs of time since the start (s) and the command from then on, by time. Zero
-            before the first.
+        world: The robot, in its initial state.
+        policy: Takes the sensors and the velocity command [3] (m/s, m/s, rad/s) and returns a
+            command for the drives. It is not called while a fault drops a stream, like a
+            controller that lacks an input.
+        schedule: Pairs of time since the start (s) and the command from then on, in order. The
+            command is zero before the first.
         duration_s: How long to walk.
         rate_hz: Calls of the policy per second.
-        faults: What goes wrong, timed on the world's clock; of a `World` alone.
-        until: Asked in every tick, once the policy has acted; the tick that it affirms is the last.
-        watch: Called with the sensors, without faults, every 2 ms; a tick must be whole such steps.
+        faults: Faults, timed on the world's clock; for a `World` only.
+        until: Called in every tick, after the policy; returns true in the last tick.
+        watch: Called with the sensors, without faults, every 2 ms; a tick is a multiple of that.
 
     Returns:
         The ground truth of every tick.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot on legs on the ground: deterministic, without ROS, stepped by its caller."""
+"""A legged robot on the ground: deterministic, without ROS, stepped by its caller."""
 
 import math
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ __all__ = [
     "position_command",
 ]
 
-_XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
-_WELD = 11  # of the numbers that MuJoCo has for any kind of hold
+_XYZW = [4, 5, 6, 3]  # indices in MuJoCo's positions
+_WELD = 11  # number of values that MuJoCo stores for any constraint
 UPRIGHT_TILT_RAD = np.pi / 3
-# A hand's gains on the base's heading, N m/rad and N m s/rad: far above the belly's friction.
+# Gains of a hand on the base's heading, N m/rad and N m s/rad: far above the belly's friction.
 _HAND_STIFFNESS, _HAND_DAMPING = 1000.0, 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensors:
-    """All that the robot's sensors, and an observer, know at one time. The arrays are copies.
+    """Readings of all sensors, and ground truth, at one time. The arrays are copies.
 
     Attributes:
         time_ns: Simulated time.
@@ -48,10 +48,10 @@ class Sensors:
         ang_vel_body: Angular velocity [3], rad/s, body frame.
         lin_acc_body: Acceleration [3], m/s^2, body frame, with gravity's reaction: +9.81 on z in
             a robot at rest.
-        lin_vel_body: Velocity of the base [3], m/s, body frame; an odometry's figure.
+        lin_vel_body: Velocity of the base [3], m/s, body frame; as odometry reports it.
         pos_world: Position of the base [3], m.
         foot_force_world: Force of the floor on each foot [feet, 3], N, in the order of
-            `World.foot_names`; [0, 3] where nothing is known of feet.
+            `World.foot_names`; [0, 3] if the feet are unknown.
     """
 
     time_ns: int
@@ -68,7 +68,7 @@ class Sensors:
 
 
 class WalkingWorld(DrivenWorld):
-    """A robot that a policy drives and whose walk is measured; its arrays are [n], one per joint.
+    """A robot that a policy drives and whose walk is measured; arrays are [n], one per joint.
 
     Attributes:
         effort_limit_nm: Rated torques of the drives [n], N m.
@@ -85,7 +85,7 @@ class WalkingWorld(DrivenWorld):
 
     @property
     def upright(self) -> bool:
-        """Whether the body is tilted by less than 60 degrees."""
+        """True if the body is tilted by less than 60 degrees."""
         return self.tilt_rad < UPRIGHT_TILT_RAD
 
     @property
@@ -94,11 +94,11 @@ class WalkingWorld(DrivenWorld):
 
     @property
     def saturated_share(self) -> float:
-        """Share of samples (joint x physics step) at the torque limit, since it was last reset."""
+        """Share of samples (joint x physics step) at the torque limit since the last reset."""
         return self._saturated / max(1, (self._steps - self._judged_from) * len(self.joint_names))
 
     def reset_saturated_share(self) -> None:
-        """Count samples at the torque limit from now on, as each start does too."""
+        """Restart the count of samples at the torque limit; each start of the world does too."""
         self._saturated, self._judged_from = 0, self._steps
 
     def sense(self) -> Sensors:
@@ -113,7 +113,7 @@ class WalkingWorld(DrivenWorld):
 
 
 class World(WalkingWorld):
-    """A simulated robot on legs. The same calls give the same results, bit for bit, on one machine.
+    """A simulated legged robot. The same calls give bit-identical results on one machine.
 
     The drives damp until the first command arrives and whenever the latest has expired.
     """
@@ -132,13 +132,13 @@ class World(WalkingWorld):
         """Put the robot on the floor.
 
         Args:
-            robot: Its figures.
+            robot: Its data.
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
-            payload_kg: Mass added to the base at its centre, or taken from it.
+            payload_kg: Mass added to the base at its centre; negative: removed.
             joint_friction_nm: Added to the dry friction of each joint.
-            seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
-            pose: How it starts: lying, or in the default stance; as its figures say if None.
+            seed: Varies the start pose, each joint by up to 10 mrad; 0 is the exact pose.
+            pose: Start pose: lying, or the default stance; None: the one in its data.
         """
         for name, value in (("friction", friction), ("joint_friction_nm", joint_friction_nm)):
             if value < 0.0:
@@ -159,17 +159,17 @@ class World(WalkingWorld):
         self.reset(pose=pose, seed=seed)
 
     def _build_model(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
-        """Return the model, whose first joints are the robot's."""
+        """Return the model; the robot's joints come first."""
         return build_model(robot, friction=friction, ground=ground)
 
     @property
     def fallen(self) -> bool:
-        """Whether the robot is tilted by 60 degrees or has its base near the ground."""
+        """True if the robot is tilted by 60 degrees or its base is near the ground."""
         above_m = self._ground.over_m(self._data.qpos[:3])
         return not self.upright or above_m < self.fallen_height_m
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
-        """Start again at time 0; pushes and commands are forgotten, motors are on."""
+        """Restart at time 0: pushes and commands are dropped, motors are on."""
         self._start = self._robot.start(pose or self._robot.starts)
         self._start_again()
         self._place(self._start, np.zeros(3), 0.0)
@@ -182,12 +182,12 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def distances(self, begin: Array, rays: Array, farthest_m: float) -> Array:
-        """Return how far rays go until they meet something [n], m; infinity: farther than that.
+        """Return the distances at which rays meet something [n], m; infinity: out of range.
 
         Args:
-            begin: Where they begin, in the frame of the base [3], m; the base itself is not met.
+            begin: Origin of the rays in the frame of the base [3], m; they ignore the base itself.
             rays: Unit vectors [n, 3] in the frame of the base.
-            farthest_m: What is farther is not looked for.
+            farthest_m: Range.
         """
         turn = self._data.xmat[self._base].reshape(3, 3)
         count = len(rays)
@@ -209,9 +209,9 @@ class World(WalkingWorld):
         return np.where(met >= 0, found, np.inf)
 
     def set_upright(self) -> None:
-        """Put the robot down where it is, in the pose in which it started and with its heading.
+        """Set the robot upright where it is, in its start pose and with its heading.
 
-        As people do with one that has fallen. Time goes on, and the command stays in force.
+        As people do with a fallen robot. Time continues, and the command stays in force.
         """
         self._data.qvel[:] = 0.0
         heading_rad = float(yaw_rad(self._quat_xyzw()))
@@ -219,7 +219,7 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:
-        """Put the base on the ground where the line through a place [3] meets it, and the legs."""
+        """Put the base on the ground at the vertical through a point [3], and set the legs."""
         normal, heading, quat_wxyz = self._ground.normal, np.zeros(4), np.zeros(4)
         mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
         mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))
@@ -247,7 +247,7 @@ class World(WalkingWorld):
         )
 
     def sense_body(self, name: str) -> tuple[Array, Array, Array]:
-        """Return what an IMU in the frame of a body shows: as `Sensors` has it of the base.
+        """Return the readings of an IMU in the frame of a body, in the conventions of `Sensors`.
 
         Returns:
             Orientation [4], x y z w; angular velocity [3], rad/s; acceleration [3], m/s^2.
@@ -259,11 +259,11 @@ class World(WalkingWorld):
         return np.roll(self._data.xquat[body], -1), velocity[:3], acceleration[3:]
 
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
-        """Push the base's centre from now on; a new push replaces the one before.
+        """Push the base's centre from now on; a new push replaces the previous one.
 
         Args:
             force_world_n: Force [3], N, world frame.
-            duration_s: How long it lasts; it may be infinite.
+            duration_s: Duration; may be infinite.
         """
         self._push_n = np.array(force_world_n, dtype=np.float64)
         self._push_ends_ns = self.time_ns + (
@@ -271,11 +271,11 @@ class World(WalkingWorld):
         )
 
     def turn(self, angle_rad: float, duration_s: float) -> None:
-        """Turn the base about the vertical from now on, as by a hand that is strong enough.
+        """Turn the base about the vertical from now on, as a strong hand would.
 
         Args:
-            angle_rad: By how much, counter-clockwise.
-            duration_s: How long that takes, at an even rate.
+            angle_rad: Angle, counter-clockwise.
+            duration_s: Duration of the turn, at a constant rate.
         """
         now_ns = self.time_ns
         self._turn = _Turn(
@@ -285,17 +285,18 @@ class World(WalkingWorld):
         )
 
     def hang(self) -> None:
-        """Hold the base where it is now, as a hoist holds a humanoid, until `let_down`."""
+        """Hold the base in place, as a hoist holds a humanoid, until `let_down`."""
         held, turned_back_wxyz = self.model.equality(HOIST), np.zeros(4)
         base_m, base_wxyz = self._data.qpos[:3], self._data.qpos[3:7]
         mujoco.mju_negQuat(turned_back_wxyz, base_wxyz)
-        # Of a weld: where it acts in the world and in the base, the world seen from the base, and
-        # a scale of torques. It acts in the base: at a far point, what turns would be what sinks.
+        # Of a weld: its anchor in the world and in the base, the world's pose in the base, and a
+        # torque scale. The anchor is in the base: at a distant one, rotation would turn into
+        # sinking.
         held.data[:_WELD] = [*base_m, *np.zeros(3), *turned_back_wxyz, 1.0]
         self._data.eq_active[held.id] = True
 
     def let_down(self) -> None:
-        """Let the base go that `hang` holds."""
+        """Release the base from `hang`."""
         self._data.eq_active[self.model.equality(HOIST).id] = False
 
     def motor_off(self, joint_name: str) -> None:
@@ -315,7 +316,7 @@ class World(WalkingWorld):
         self._data.xfrc_applied[self._base, 5] = self._hand_nm() if self._turn else 0.0
 
     def _hand_nm(self) -> float:
-        """Return the torque that a hand exerts; it releases the robot when the turn is over."""
+        """Return the torque that a hand exerts; remove the hand when the turn is over."""
         assert self._turn is not None
         if self.time_ns >= self._turn.ends_ns:
             self._turn = None
@@ -336,7 +337,7 @@ class World(WalkingWorld):
 
 @dataclass(slots=True, kw_only=True)
 class _Turn:
-    """A turn under way, and how far it has come."""
+    """A turn in progress."""
 
     rate_radps: float
     began_ns: int

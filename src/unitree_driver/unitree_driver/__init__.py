@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unitree Go2, G1, H1 and H1-2 through their joint-level DDS messages, as the topics of a robot.
+"""Drivers of Unitree Go2, G1, H1 and H1-2: their joint-level DDS messages as ROS 2 topics.
 
-Imports point one way: `wire <- figures <- motion_service, reception <- robot <- nodes`. No vendor
-SDK is in any process, and only `nodes` imports ROS.
+Imports point one way: `wire <- figures <- motion_service, reception <- robot <- nodes`. No process
+contains a vendor SDK, and only `nodes` imports ROS.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of each robot, in the order of its motors, and what its driver can be set to.
+"""Data of each robot, in the order of its motors, and the settings of its driver.
 
 Sources, all BSD-3-Clause, unitreerobotics: unitree_ros d6f13aa (URDF: names, ranges, efforts,
 velocities), unitree_sdk2 21d0a3b (order of motors, modes). Gains and poses: unitree_rl_lab e72a072
@@ -17,7 +17,7 @@ from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
 from unitree_driver.wire import F64, GO, HG, MessageFamily
 
 ON, STRONG = 1, 10
-"""Modes of a motor that obeys; the strong motors of the H1 have one of their own."""
+"""Modes of a motor that obeys commands; the strong motors of the H1 have their own."""
 
 
 class _Motor(NamedTuple):
@@ -32,12 +32,12 @@ class _Motor(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyingPose:
-    """How a robot lies on the ground, and how it gets there; arrays are [n].
+    """Pose of a robot that lies on the ground, and the gains to lower it; arrays are [n].
 
     Attributes:
-        position: Of a robot that lies, rad.
-        lowest_rad, highest_rad: Between which it counts as lying.
-        stiffness, damping: With which it is lowered, N m/rad and N m s/rad.
+        position: Of a lying robot, rad.
+        lowest_rad, highest_rad: Bounds within which it counts as lying.
+        stiffness, damping: Gains that lower it, N m/rad and N m s/rad.
     """
 
     position: F64
@@ -49,16 +49,16 @@ class LyingPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeSettings(DriverSettings):
-    """Settings beside those of every driver; the node's parameters of these names.
+    """Settings in addition to those of every driver; the node's parameters of these names.
 
     Attributes:
-        domain_id: DDS domain of the robot, whatever the one of the node is.
-        network_interface: By which the robot is reached; empty: as the environment says.
-        remote_required: Whether control needs a wireless remote of which a key was seen.
-        hung: Whether a person states that the humanoid hangs: its joints become limp.
+        domain_id: DDS domain of the robot, independent of the node's.
+        network_interface: Interface to the robot; empty: the environment's.
+        remote_required: Whether control requires that a key of the wireless remote was seen.
+        hung: Whether a person confirms that the humanoid hangs: its joints become limp.
         restore_mode: Whether the robot's own controller is selected again after control.
-        lowcmd_publishers: How many publishers of commands a released robot itself has.
-        release_timeout_s: Time that the robot gets to lie down and to be released.
+        lowcmd_publishers: Number of command publishers of a released robot itself.
+        release_timeout_s: Time for the robot to lie down and to be released.
     """
 
     domain_id: int = 0
@@ -81,10 +81,10 @@ class UnitreeFigures:
         slots: Motor of each joint.
         modes: Of the motors of the joints, when they obey.
         figures: Of the drives.
-        machines: Accepted values of `mode_machine` with their meaning; empty where there is none.
-        waist: Joint between the IMU, which is in the torso, and the pelvis; empty where the IMU is
-            in the body that `imu/data` is about.
-        lying: Pose on the ground; None for a robot that hangs where control is taken.
+        machines: Accepted values of `mode_machine` with their meaning; may be empty.
+        waist: Joint between the IMU in the torso and the pelvis; empty if the IMU is in the body
+            that `imu/data` describes.
+        lying: Pose on the ground; None for a robot that hangs when control is taken.
         defaults: Of the settings.
     """
 
@@ -100,7 +100,7 @@ class UnitreeFigures:
 
 
 class _Drives(NamedTuple):
-    """Bounds of commands, and what torques show: see DriveFigures."""
+    """Bounds of commands, and torque limits for checks: see DriveFigures."""
 
     largest_stiffness: float
     largest_damping: float
@@ -110,7 +110,7 @@ class _Drives(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A robot as it is written down below."""
+    """Data of a robot, in the form of the tables below."""
 
     name: str
     family: MessageFamily
@@ -137,9 +137,9 @@ class _Table:
             first_torque_nm=drives.first_torque_nm,
             demand_nm=drives.judged_nm,
             foreign_nm=drives.judged_nm,
-            # 500 Hz; simulators send up to twice as many.
+            # 500 Hz; simulators send at up to twice that
             state_rate_hz=(200.0, 1200.0),
-            # No document gives the robot a time-out: the last command may act for ever.
+            # No document gives the robot a timeout: the last command may stay in force for ever.
             watchdog_s=float("inf"),
             rest_mode=MODE_DAMP,
             rest_s=2.0,
@@ -263,7 +263,7 @@ _H1_2 = (
 )
 
 _ON_ITS_BELLY = LyingPose(
-    # First pose of unitree_rl_lab's way to stand up, and its gains.
+    # First pose of unitree_rl_lab's stand-up motion, and its gains.
     position=_legs(0.0, 1.36, -2.65),
     lowest_rad=_legs(-0.7, 0.7, -2.85),
     highest_rad=_legs(0.7, 2.7, -2.1),
@@ -276,7 +276,7 @@ GO2: Final = _Table(
     name="Go2",
     family=GO,
     motors=_GO2,
-    # Three times the most that published controllers ask for (80 and 5).
+    # three times the highest gains of published controllers (80 and 5)
     drives=_Drives(250.0, 15.0, 5.0, 10.0),
     lying=_ON_ITS_BELLY,
     defaults=UnitreeSettings(),
@@ -316,4 +316,4 @@ OTHER_MACHINES: Final = {
     6: "G1 with 29 joints and a locked waist, revision 1.0",
     9: "G1 with arms only",
 }
-"""Values of `mode_machine` that are refused, as far as they are known."""
+"""Values of `mode_machine` that are known and refused."""

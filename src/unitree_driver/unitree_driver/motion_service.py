@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's built-in controller: asked to release the robot, and watched while it is released.
+"""The robot's built-in controller: asked to release the robot, then watched while it is released.
 
-The service `motion_switcher` names the controller that is active; no name means that the robot is
-free. Its answers may be lost, so a request that is not answered is sent again. An answer counts
-only if it repeats the number of the newest request.
+The service `motion_switcher` names the active controller; an empty name means that the robot is
+free. Its answers may be lost, so an unanswered request is sent again. An answer is accepted only if
+it repeats the number of the newest request.
 """
 
 import json
@@ -23,25 +23,25 @@ CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
 STAND_DOWN: Final = 1005
 """ServiceRequest to `sport`: lie down."""
 _AGAIN_S = 1.0
-"""A request that is not answered is sent again after that time (answers take 21 to 48 ms)."""
+"""Time after which an unanswered request is sent again (answers take 21 to 48 ms)."""
 _RELEASE_AGAIN_S = 2.0
 _WATCH_S = 1.0
 _SUCCESS = 0
 _LONGEST_NAME = 64
-"""Anybody in the DDS domain can answer, and what is active goes into status and log."""
+"""Length limit: anyone in the DDS domain can answer, and status and log contain the name."""
 
 
 class MotionService:
-    """What the built-in controller is asked, and what it has answered.
+    """Requests to the built-in controller, and its answers.
 
-    Times are of one clock, whose zero may be anywhere.
+    Times are of one clock with an arbitrary zero.
 
     Attributes:
         active: Name of the active controller, "" if the robot is free; None before any answer.
-        released: Name of the controller that was released here; "" if none was. It stays so for who
-            takes the robot again before its selection has been heard.
-        error: What was wrong with the newest answer; "" if nothing was.
-        unanswered: Requests without an answer since the newest answer.
+        released: Name of the controller that was released here; otherwise "". It is kept for a
+            new request for control that arrives before its selection is confirmed.
+        error: Error of the newest answer; "" if there was none.
+        unanswered: Number of requests since the newest answer.
     """
 
     def __init__(self) -> None:
@@ -54,18 +54,18 @@ class MotionService:
         self.unanswered = 0
 
     def begin(self) -> None:
-        """Forget what was known: control is asked for."""
+        """Reset at the start of a request for control."""
         self._pending, self.active, self.released, self.error = None, None, "", ""
         self._sent_s = self._released_s = -_RELEASE_AGAIN_S
         self._stood_down, self.unanswered = False, 0
 
     def advance(self, now_s: float, *, lies: bool, lies_down: bool) -> list[bytes]:
-        """Return the next requests on the way to a robot that is free, or an empty list.
+        """Return the next requests towards a free robot, or an empty list.
 
         Args:
             now_s: Present time.
-            lies: Whether the robot lies, where it has to.
-            lies_down: Whether its controller can lay it down.
+            lies: Whether the robot lies, if it has to.
+            lies_down: Whether its controller can make it lie down.
         """
         if self._pending is not None and now_s - self._sent_s < _AGAIN_S:
             return []
@@ -81,7 +81,7 @@ class MotionService:
         return self._ask(CHECK_MODE, "{}", now_s)
 
     def watch(self, now_s: float) -> list[bytes]:
-        """Return a request for the active controller, now and then."""
+        """Return a request for the active controller, at intervals."""
         if now_s - self._sent_s < _WATCH_S:
             return []
         return self._ask(CHECK_MODE, "{}", now_s)
@@ -104,7 +104,7 @@ class MotionService:
                     self.released = self._selected
 
     def select(self) -> list[bytes]:
-        """Return the request that selects the controller again that was released."""
+        """Return the request that selects the released controller again."""
         if not self.released:
             return []
         self._selected, self.released = self.released, ""
@@ -117,7 +117,7 @@ class MotionService:
         ]
 
     def problem(self) -> str:
-        """Return why the robot is not free; nothing if it is."""
+        """Return why the robot is not free; empty if it is."""
         if self.active is None:
             why = self.error or f"{self.unanswered} requests have no answer"
             return (
@@ -148,7 +148,7 @@ def _frame(topic: RobotTopic, asked: ServiceRequest) -> bytes:
 
 
 def _name(data: str) -> str | None:
-    """Return the name in an answer of CheckMode; None where there is none, or it is no name."""
+    """Return the name in an answer of CheckMode; None if the answer has no valid name."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

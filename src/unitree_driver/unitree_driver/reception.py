@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which LowState messages are the robot's state, and what else its side says."""
+"""Validates LowState messages as the robot's state, and handles its other messages."""
 
 import json
 import math
@@ -18,21 +18,22 @@ from unitree_driver.motion_service import MotionService
 from unitree_driver.wire import F64, FAMILIES, HG, RobotTopic, WirelessRemote
 
 GRAPH = "graph"
-"""Source of what the transport says about publishers: JSON, see `PublisherNews`."""
+"""Source of the transport's news about publishers: JSON, see `PublisherNews`."""
 _LOWSTATE, _SWITCHER_RESPONSE, _BATTERY = (
     wire.TOPIC_NAMES[topic]
     for topic in (RobotTopic.LOWSTATE, RobotTopic.SWITCHER_RESPONSE, RobotTopic.BATTERY)
 )
 """Sources of the robot's messages."""
 _UNIT = 0.02
-"""By how much the length of a quaternion may differ from 1."""
+"""Largest deviation of a quaternion's length from 1."""
 _ANGLE_RAD, _STEEPEST_RAD = 0.1, 1.3
-"""By how much roll, pitch and yaw may differ from the quaternion's, and up to which pitch: near
-a right angle roll and yaw are not defined."""
+"""Largest difference of roll, pitch and yaw from the quaternion's, and the pitch up to which it is
+checked: near a right angle roll and yaw are undefined.
+"""
 
 
 class StateOddity(str, Enum):
-    """Why a LowState is no state of this robot."""
+    """Reason why a LowState is not a state of this robot."""
 
     LENGTH = "wrong_length"
     ENCODING = "wrong_encoding"
@@ -62,11 +63,11 @@ class UnitreeState(NamedTuple):
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
         ang_vel, lin_acc: Body frame [3], rad/s and m/s^2; about +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m.
-        temperature_c: Of the motors [n], degrees Celsius: of casing and winding the higher one.
-        motor_errors: Bits of the motors [n]; 0 where the messages have none.
-        machine: `mode_machine`, which commands must repeat; 0 where there is none.
+        temperature_c: Of the motors [n], degrees Celsius: the higher one of casing and winding.
+        motor_errors: Bits of the motors [n]; 0 if the messages have none.
+        machine: `mode_machine`, which commands must repeat; 0 if the messages have none.
         remote: The wireless remote.
-        battery: Of the robot; None where another message has it.
+        battery: Of the robot; None if a separate message has it.
     """
 
     tick: int
@@ -85,13 +86,13 @@ class UnitreeState(NamedTuple):
 
 
 class PublisherNews(NamedTuple):
-    """What DDS knows of the robot's topics.
+    """DDS discovery data of the robot's topics.
 
     Attributes:
-        commanders: Names of the nodes, but ours, that publish commands; "" for each publisher that
-            is no ROS node.
+        commanders: Names of the other nodes that publish commands; "" for each publisher that is
+            not a ROS node.
         state_types: Types with which the topic of the state is published.
-        standby: Whether the process is there that damps the robot if the link process dies.
+        standby: Whether the process exists that damps the robot if the link process dies.
     """
 
     commanders: tuple[str, ...]
@@ -99,22 +100,22 @@ class PublisherNews(NamedTuple):
     standby: bool
 
     def pack(self) -> bytes:
-        """Return it for a datagram of source GRAPH."""
+        """Serialize for a datagram of source GRAPH."""
         return json.dumps(self).encode()
 
 
 class UnitreeReception(StateReception[UnitreeState]):
-    """Believes LowState messages of this kind of robot only, and only newer ones than before.
+    """Accepts only LowState messages of this kind of robot that are newer than the previous one.
 
-    A message counts if its length, checksum, motors, quaternion and `mode_machine` are right, its
-    tick is higher than that of the one before, its joints can be where they are, and its IMU has
-    measured something new within 50 ms. After
-    `state_timeout_s` without one, any tick is accepted: the robot has been restarted.
+    A message is accepted if its length, checksum, motors, quaternion and `mode_machine` are right,
+    its tick is higher than the previous one, its joints are at plausible positions, and its IMU has
+    measured something new within 50 ms. After `state_timeout_s` without one, any tick is accepted,
+    because the robot may have been restarted.
 
     Attributes:
         service: The robot's built-in controller.
-        news: What DDS knows of the robot's topics.
-        battery: Newest one, of LowState or of a message of its own; None before any.
+        news: DDS discovery data of the robot's topics.
+        battery: The newest, from LowState or from its own message; None before any.
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
@@ -178,7 +179,7 @@ class UnitreeReception(StateReception[UnitreeState]):
             return self.reject("frozen_imu")
         self.restarted = ahead >= wire.TICKS // 2
         if fresh:
-            # At 500 Hz each second tick is a message; what is missed is counted in ticks.
+            # at 500 Hz every second tick is a message; missed messages are counted in ticks
             self.counts["missed"] += max(0, ahead - _TICKS_BETWEEN)
         self.battery = found.battery or self.battery
         return self.accept(found, now_ns)
@@ -187,15 +188,15 @@ class UnitreeReception(StateReception[UnitreeState]):
 _TICKS_BETWEEN = 2
 _SHOWN = 3
 _IMU_BYTES = 4 * (4 + 3 + 3)
-"""Of quaternion, gyroscope and accelerometer, one after the other."""
+"""Values of quaternion, gyroscope and accelerometer, one after the other."""
 _XYZW = np.array([1, 2, 3, 0])
-"""Where the wire, on which w is first, has x, y, z and w."""
+"""Indices of x, y, z and w on the wire, where w is first."""
 
 
 def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[StateOddity, str]:
-    """Return the state in a LowState, or why it is none of this kind of robot."""
+    """Return the state in a LowState, or why this kind of robot cannot have sent it."""
     layout = model.family.state
-    # DDS may add up to 3 bytes, so that the size is a multiple of 4.
+    # DDS may add up to 3 bytes, to make the size a multiple of 4
     if not layout.wire_bytes <= len(data) < layout.wire_bytes + 4:
         return StateOddity.LENGTH, _length_text(len(data), layout.wire_bytes)
     if data[:2] != wire.HEADER[:2]:
@@ -208,13 +209,13 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
 
 
 def _imu(data: bytes, model: UnitreeFigures) -> bytes:
-    """Return what the IMU measures, as it is on the wire: it lies before the motors."""
+    """Return the IMU's values as on the wire, where they precede the motors."""
     begin = len(wire.HEADER) + model.family.state.offset("imu")
     return data[begin : begin + _IMU_BYTES]
 
 
 def decode_state(data: bytes, model: UnitreeFigures) -> UnitreeState:
-    """Return the state in a LowState in which `read_state` has found one."""
+    """Return the state in a LowState that `read_state` has accepted."""
     layout = model.family.state
     return _read_state(layout.from_wire(data[: layout.wire_bytes]), model)
 
@@ -242,7 +243,7 @@ def _read_state(record: npt.NDArray[Any], model: UnitreeFigures) -> UnitreeState
 
 
 def read_battery(data: bytes) -> BatteryCharge | None:
-    """Return the battery in a unitree_hg BmsState; None where it is none."""
+    """Return the battery in a unitree_hg BmsState; None if it is invalid."""
     if len(data) != len(wire.HEADER) + wire.BATTERY.itemsize or data[:2] != wire.HEADER[:2]:
         return None
     record = np.frombuffer(data, wire.BATTERY, offset=len(wire.HEADER))[0]
@@ -258,7 +259,7 @@ def _length_text(found: int, expected: int) -> str:
 
 
 def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddity, str] | None:
-    """Return why the message is none of this kind of robot, or has no attitude."""
+    """Return why this kind of robot cannot have sent the message, or its attitude is invalid."""
     motors, imu = record["motors"], record["imu"]
     numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
     vectors = [imu[name] for name in ("quaternion", "rpy", "gyroscope", "accelerometer")]
@@ -295,7 +296,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
 def _motor_problem(
     numbers: npt.NDArray[np.float32], temperature: npt.NDArray[Any], model: UnitreeFigures
 ) -> str:
-    """Return which motors report that this kind of robot has not, or the reverse."""
+    """Return which motors report that should not, or the reverse."""
     reports = numbers.any(axis=1) | temperature.reshape(len(numbers), -1).any(axis=1)
     expected = np.zeros(len(numbers), bool)
     expected[list(model.slots)] = True
@@ -334,7 +335,7 @@ def _go_battery(record: npt.NDArray[Any]) -> BatteryCharge:
 
 
 def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
-    """Return the state with the IMU's vectors turned from the torso into the pelvis.
+    """Return the state with the IMU's vectors transformed from the torso to the pelvis.
 
     The waist turns the torso about the common z axis; its own rate is not the pelvis'.
     """

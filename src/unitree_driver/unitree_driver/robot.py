@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a Unitree robot is taken, commanded and given back; which bytes go where is in `nodes`."""
+"""Control of a Unitree robot: taking, commanding and giving back; `nodes` has the transport."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,33 +17,33 @@ from unitree_driver.reception import UnitreeReception, UnitreeState, decode_stat
 from unitree_driver.wire import RobotTopic
 
 STOP_KEYS = ("L2", "B")
-"""Keys of the remote that, held together, are an e-stop, as in unitree_rl_lab."""
+"""Keys of the remote that act as an e-stop when held together, as in unitree_rl_lab."""
 _LEVEL_RAD = 0.5
-"""Largest roll and pitch of a robot of which control is taken."""
+"""Largest roll and pitch at which control is taken."""
 _LOWERED_RAD = 0.8
-"""Beyond it a robot is not lowered: it has fallen, or is about to."""
+"""Tilt beyond which a robot is not lowered: it has fallen, or is about to."""
 _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
 """Bit of a motor's errors: its connection to the computer timed out."""
 _LOWER_S, _SETTLE_S = 2.0, 0.3
 _SHOWN = 8
-"""So many of the nodes that publish commands are named."""
+"""Maximum number of command publishers that a message names."""
 _RELEASED = "released_mode"
-"""Among the notes: which controller was released here."""
+"""Key among the notes: the controller that was released here."""
 _NO_STANDBY = "the standby process, which damps if the link process dies, is not there"
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
-    """A robot whose own controller is asked to release it, and that then obeys any LowCmd.
+    """A robot that its own controller must release on request, and that then obeys any LowCmd.
 
     Attributes:
-        model: Which robot.
+        model: Kind of robot.
     """
 
     host = "the robot"
     preparing = "is released by its own controller, a quadruped once it lies"
     prepared = "was released by its own controller"
-    # Before it is released, its own controller commands the drives.
+    # until it is released, its own controller commands the drives
     stopped_by_taking = False
     settings_type = UnitreeSettings
     settings: UnitreeSettings
@@ -51,7 +51,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     model: ClassVar[UnitreeFigures]
 
     def __init_subclass__(cls) -> None:
-        """Take name and figures from the model."""
+        """Set name and figures from the model."""
         super().__init_subclass__()
         if "model" in vars(cls):
             cls.name, cls.figures = cls.model.name, cls.model.figures
@@ -65,7 +65,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._commands = _Commands(self.model)
         self._remote_seen = self._stop_held = False
         self._taking = False
-        """Whether control was asked for, and is not given back yet."""
+        """Whether control was requested and has not been given back yet."""
 
     @property
     def place(self) -> str:
@@ -79,7 +79,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return state
 
     def encode(self, values: F64) -> bytes:
-        """Return a LowCmd, behind the number of its topic."""
+        """Return a LowCmd, preceded by the number of its topic."""
         self._senses.sent(values)
         return self._commands.frame(values)
 
@@ -89,11 +89,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
         self._senses.see(state, state.rpy, state.ang_vel, state.lin_acc)
         self._stop_held = state.remote.holds(*STOP_KEYS)
-        # Without a key all of its bytes are 0, which is what a remote that is off may send, too.
+        # without a key all bytes are 0, as a switched-off remote may also send
         self._remote_seen = self._remote_seen or state.remote.keys != 0
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return why control is refused; once it has been asked for, also whether it is free."""
+        """Return why control is refused; once it is requested, also whether the robot is free."""
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
         found += filter(None, [self._senses.problem])
@@ -145,7 +145,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
             notes[_RELEASED] = service.released
         if service.error:
             notes["motion_service_error"] = service.error
-        # No fault: a robot that walks would fall for it.
+        # not a fault: a walking robot would fall because of it
         if self._taking and not self.reception.news.standby:
             notes["standby"] = _NO_STANDBY
         if battery is not None:
@@ -174,11 +174,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Ask now and then whether the robot is still free: an app or remote can end that."""
+        """Check at intervals that the robot is still free: an app or the remote can end that."""
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return the way down to the ground of a robot that stands; None at its end."""
+        """Return the motion that lowers a standing robot to the ground; None at its end."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None or elapsed_s >= _LOWER_S + _SETTLE_S:
             return None
@@ -192,12 +192,12 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return np.asarray(sent + share * (end - sent))
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Know which controller the link process released."""
+        """Store which controller the link process released."""
         self._service.released = str(details.get(_RELEASED, ""))
 
     @property
     def given_back(self) -> str:
-        """Say whether the robot's own controller is selected again, which may move the robot."""
+        """Return whether the robot's own controller is selected again, which may move the robot."""
         text = super().given_back
         if not self._selects:
             return text
@@ -207,7 +207,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         )
 
     def give_back(self) -> list[bytes]:
-        """Return the request that selects the built-in controller again, where it was released."""
+        """Return the request that selects the built-in controller again, if it was released."""
         self._taking = False
         self._senses.sent(None)
         frames = self._service.select() if self._selects else []
@@ -216,11 +216,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     @property
     def _selects(self) -> bool:
-        """Whether the controller that was released here is selected again."""
+        """True if the controller that was released here will be selected again."""
         return self.settings.restore_mode and bool(self._service.released)
 
     def _imu_problems(self) -> list[str]:
-        """Return that the angular velocity is not what the robot turned by."""
+        """Return that the angular velocity does not explain the rotation of the robot."""
         ratio = self._yaw_rate.ratio
         if ratio is None or 1.0 / _RATIO < ratio < _RATIO:
             return []
@@ -234,7 +234,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         others = self.reception.news.commanders
         named = sorted(name for name in others if name)
         unnamed = len(others) - len(named)
-        # Which of them is the robot's own, DDS does not tell.
+        # DDS does not reveal which of them is the robot's own
         released = self._service.active == ""
         too_many = max(0, unnamed - self.settings.lowcmd_publishers) if released else 0
         if not named and not too_many:
@@ -256,7 +256,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return [f"{names}: lost the connection to the robot's computer"] if names else []
 
     def _lying_problems(self) -> list[str]:
-        """Return why the robot does not lie, where it has to; a sentence each."""
+        """Return why the robot does not lie, if it has to, as sentences."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []
@@ -270,10 +270,10 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
 
 class _Commands:
-    """LowCmd messages of a robot: made once, and filled in for each frame.
+    """LowCmd messages of a robot: created once, and updated for each frame.
 
     Attributes:
-        machine: `mode_machine` of the newest state, which a robot of unitree_hg wants to see.
+        machine: `mode_machine` of the newest state, which a robot of unitree_hg expects.
     """
 
     def __init__(self, model: UnitreeFigures) -> None:
@@ -291,8 +291,8 @@ class _Commands:
         self.machine = 0
 
     def frame(self, values: F64) -> bytes:
-        """Return the message for values [n, 5], behind the number of its topic."""
-        # COMMAND_FIELDS is the wire's order, too: q, dq, tau, kp, kd.
+        """Return the message for values [n, 5], preceded by the number of its topic."""
+        # the wire has the same order as COMMAND_FIELDS: q, dq, tau, kp, kd
         self._record["motors"]["numbers"][self._slots] = values
         if self._has_machine:
             self._record["mode_machine"] = self.machine

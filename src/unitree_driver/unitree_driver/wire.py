@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unitree's low-level messages as bytes: layouts, checksum, requests to the robot's services.
 
-A message is 4 bytes of encapsulation and CDR, little-endian. Its checksum is not one of these
-bytes, but of the vendor's C++ object in memory, with zeros as padding. Both hold the same bytes
-but for the first motor: CDR aligns numbers and not structures, so that on the wire its `mode`
-follows the field before it at once. Each message here is one numpy record in the layout of C, and
+A message is 4 bytes of encapsulation and CDR, little-endian. Its checksum does not cover these
+bytes, but the vendor's C++ object in memory, with zeros as padding. Both hold the same bytes,
+except for the first motor: CDR aligns numbers and not structures, so that on the wire its `mode`
+directly follows the previous field. Each message here is one numpy record in the layout of C, and
 `_from_wire`, `_to_wire` move that one byte.
 
 Source: unitreerobotics/unitree_ros2 eea2719 and unitree_sdk2 21d0a3b (layouts, checksum).
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""The robot's tick: where it starts again at 0, and how fast it is taken to be."""
+"""The robot's tick: its modulus and its assumed rate."""
 HEADER = b"\0\1\0\0"
 """Encapsulation: CDR, little-endian."""
 
@@ -36,7 +36,7 @@ def _structure(*fields: tuple[Any, ...]) -> np.dtype[Any]:
 
 
 def _used(kind: np.dtype[Any]) -> bytes:
-    """Return 255 for each byte of a record that belongs to a field, else 0."""
+    """Return 255 for each byte of a record that belongs to a field, otherwise 0."""
     if kind.subdtype is not None:
         item, shape = kind.subdtype
         return _used(item) * int(np.prod(shape))
@@ -49,7 +49,7 @@ def _used(kind: np.dtype[Any]) -> bytes:
 
 
 def _used_bytes(kind: np.dtype[Any]) -> int:
-    """Return how many bytes of a record there are before the padding at its end."""
+    """Return the number of bytes of a record before the padding at its end."""
     return len(_used(kind).rstrip(b"\0"))
 
 
@@ -124,16 +124,16 @@ BATTERY = _structure(
 
 
 class MessageLayout:
-    """A message whose checksum is of the memory of the vendor's C++ object.
+    """A message whose checksum covers the vendor's C++ object in memory.
 
     Attributes:
-        type_name: Of the message in ROS.
+        type_name: Type of the message in ROS.
         record: In the layout of C; the last field is `crc`.
-        wire_bytes: With the 4 bytes of encapsulation.
+        wire_bytes: Size including the 4 bytes of encapsulation.
     """
 
     def __init__(self, type_name: str, fields: _Fields, motors: str) -> None:
-        """Take the fields in order; `motors` names that of the motors."""
+        """Set the fields, in order; `motors` is the name of the motors' field."""
         self.type_name, self.record = type_name, np.dtype(fields, align=True)
         self._memory = self.offset(motors)
         before = fields[[field[0] for field in fields].index(motors) - 1][0]
@@ -141,11 +141,11 @@ class MessageLayout:
         used = kind.itemsize if kind.names is None else _used_bytes(kind)
         self._wire = self.offset(before) + used
         self.wire_bytes = self.record.itemsize
-        """By chance the 4 bytes that CDR saves are as many as the encapsulation has."""
+        """By chance, CDR saves 4 bytes, as many as the encapsulation has."""
         self._used = np.frombuffer(_used(self.record), np.uint8)
 
     def offset(self, field: str) -> int:
-        """Return where a field is in the record, and on the wire behind its header up to motors."""
+        """Return a field's offset in the record and, up to the motors, after the wire's header."""
         assert self.record.fields is not None
         return int(self.record.fields[field][1])
 
@@ -237,13 +237,13 @@ _HG_COMMAND = MessageLayout(
 
 
 class MessageFamily(NamedTuple):
-    """One of the two kinds of low-level messages.
+    """One of the two families of low-level messages.
 
     Attributes:
-        name: Of the package of its messages.
+        name: Package of its messages.
         state, command: Layouts of LowState and LowCmd.
         slots: Number of motors in either.
-        head: What a LowCmd begins with; empty where it has no head.
+        head: First bytes of a LowCmd; empty if it has no head.
     """
 
     name: str
@@ -259,7 +259,7 @@ FAMILIES = (GO, HG)
 
 
 class RobotTopic(IntEnum):
-    """What a frame is published on, or came from: its first byte between our processes."""
+    """Topic that a frame is sent to or received from: its first byte between our processes."""
 
     LOWCMD = 0
     LOWSTATE = 1
@@ -279,14 +279,15 @@ TOPIC_NAMES = {
     RobotTopic.SPORT_RESPONSE: "/api/sport/response",
     RobotTopic.BATTERY: "/lf/bmsstate",
 }
-"""In ROS; DDS puts `rt` before each."""
+"""Names in ROS; DDS adds the prefix `rt`."""
 
 
 def crc(memory: bytes | bytearray) -> int:
-    """Return CRC-32/MPEG-2 over an object's words but the last, which is for the checksum itself.
+    """Return CRC-32/MPEG-2 over all words of an object except for the last, the checksum itself.
 
-    Each word counts from its most significant bit. `binascii.crc32` is the same polynomial from the
-    least significant bit on, so the bytes of each word are swapped and the bits of each byte too.
+    Each word is processed from its most significant bit. `binascii.crc32` uses the same polynomial
+    from the least significant bit, so the bytes of each word are swapped, and the bits of each
+    byte.
     """
     words = np.frombuffer(memory, "<u4")[:-1].byteswap()
     reflected = binascii.crc32(words.tobytes().translate(_REFLECTED)) ^ 0xFFFFFFFF
@@ -305,7 +306,7 @@ class ServiceRequest(NamedTuple):
 
 
 class ServiceResponse(NamedTuple):
-    """Its answer (unitree_api/msg/Response); code 0 is success."""
+    """Answer to a request (unitree_api/msg/Response); code 0 is success."""
 
     identity: int
     api: int
@@ -318,7 +319,7 @@ _RESPONSE = struct.Struct("<qqiI")
 
 
 class ServiceRequestIds:
-    """Numbers that no other client of the robot uses, one for each request."""
+    """Request numbers that no other client of the robot uses."""
 
     def __init__(self) -> None:
         self._next = itertools.count(secrets.randbits(62))
@@ -334,7 +335,7 @@ def request(asked: ServiceRequest) -> bytes:
 
 
 def response(answer: ServiceResponse) -> bytes:
-    """Return an answer as a message, as the robot sends it."""
+    """Return an answer as a message, in the robot's format."""
     text = answer.data.encode() + b"\0"
     head = _RESPONSE.pack(answer.identity, answer.api, answer.code, len(text))
     return b"".join((HEADER, head, text, bytes(-(len(head) + len(text)) % 4), bytes(4)))
@@ -357,7 +358,7 @@ def read_response(data: bytes) -> ServiceResponse | None:
 
 
 def _text(data: bytes, head: struct.Struct) -> str | None:
-    """Return the text behind the numbers of a request or an answer, whose last one is its size."""
+    """Return the text after the numbers of a request or an answer; the last number is its size."""
     start = len(HEADER) + head.size
     if len(data) < start or data[:2] != HEADER[:2]:
         return None
@@ -396,7 +397,7 @@ _STICKS = struct.Struct("<2xH5f")
 
 
 def read_remote(data: bytes) -> WirelessRemote:
-    """Return the remote in the 40 bytes of a LowState; a stick that is no number is at 0."""
+    """Return the remote in the 40 bytes of a LowState; a stick that is not a number is at 0."""
     keys, lx, rx, ry, _, ly = _STICKS.unpack_from(data)
     # NaN equals nothing, not even itself.
     lx, ly, rx, ry = (max(-1.0, min(1.0, x)) if x == x else 0.0 for x in (lx, ly, rx, ry))

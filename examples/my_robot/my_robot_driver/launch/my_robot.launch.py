@@ -26,7 +26,7 @@ def generate_launch_description() -> LaunchDescription:
                 "simulated",
                 default_value="false",
                 choices=["true", "false"],
-                description="Start a simulated robot, too",
+                description="Also start a simulated robot",
             ),
             Node(
                 package="my_robot_driver",
@@ -42,7 +42,7 @@ def generate_launch_description() -> LaunchDescription:
                 output="screen",
                 on_exit=Shutdown(reason="the driver ended"),
             ),
-            # The policy node and what belongs to it; the other arguments are those of this file.
+            # The policy node and its companions; the other arguments are those of this file.
             IncludeLaunchDescription(
                 str(SUITE / "launch" / "joint_policy.launch.py"),
                 launch_arguments=[("bundle", LaunchConfiguration("bundle")), ("robot", "none")],

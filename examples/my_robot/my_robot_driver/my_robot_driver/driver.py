@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of my_robot: its own messages on one side, the topics of any robot on the other.
+"""The driver of my_robot: its own messages on one side, the common robot topics on the other.
 
-All that is said here is what only my_robot has: its units, its motors' order and ratings, how
-control is taken and given back, and what must be true before. The rest is `robot_driver`.
+This file contains only what is specific to my_robot: its units, the order and ratings of its
+motors, how control is taken and given back, and the conditions for it. `robot_driver` does the
+rest.
 """
 
 import sys
@@ -70,14 +71,14 @@ class MyRobotState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MyRobotSettings(DriverSettings):
-    """Settings beside those of every driver; the node's parameters of these names."""
+    """Settings in addition to those of every driver; the node's parameters of these names."""
 
     state_topic: str = "/my_robot/low_state"
     command_topic: str = "/my_robot/low_command"
 
 
 def read_state(data: bytes) -> MyRobotState:
-    """Return what a serialized LowState says."""
+    """Return the content of a serialized LowState."""
     message = deserialize_message(data, LowState)
     w, x, y, z = message.orientation_wxyz.astype(np.float64)
     return MyRobotState(
@@ -93,16 +94,16 @@ def read_state(data: bytes) -> MyRobotState:
 
 
 class MyRobotReception(StateReception[MyRobotState]):
-    """Believes each state that is newer, finite, and possible for this robot."""
+    """Accepts each state that is newer, finite, and possible for this robot."""
 
     def __init__(self, settings: MyRobotSettings) -> None:
-        """Begin with nothing."""
+        """Start without a state."""
         super().__init__(settings, ["unreadable", "not_finite", "old", "implausible"])
         self._topic = settings.state_topic
         self._bounds = StateBounds(FIGURES, [("angular velocity", 50.0), ("acceleration", 200.0)])
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> MyRobotState | None:
-        """Return the state where the message is one, and the robot's newest."""
+        """Return the state in a message, if it is the robot's newest."""
         try:
             state = read_state(data)
         except Exception as error:  # noqa: BLE001  # which one depends on the byte that is wrong
@@ -119,13 +120,13 @@ class MyRobotReception(StateReception[MyRobotState]):
         return self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return that no state comes, and the remedy."""
+        """Return that no state arrives, and the remedy."""
         instead = f"what comes counts as {self.instead}" if self.instead else "is the robot on?"
         return f"no state has come on {self._topic}: {instead}"
 
 
 class MyRobot(RobotInterface[MyRobotState]):
-    """The sender of commands has control: nothing asks for it, nothing acknowledges it."""
+    """The sender of commands has control: no request and no acknowledgement are needed."""
 
     name = "my_robot"
     host = "my_robot's computer"
@@ -134,14 +135,14 @@ class MyRobot(RobotInterface[MyRobotState]):
     settings: MyRobotSettings
 
     def __init__(self, settings: Any) -> None:
-        """Begin with a robot that has said nothing."""
+        """Start before any data from the robot."""
         super().__init__(settings)
         self.reception = MyRobotReception(settings)
         self._stillness = Stillness()
 
     @property
     def place(self) -> str:
-        """Where the state is received."""
+        """Topic of the robot's state."""
         return self.settings.state_topic
 
     def open(self) -> TopicTransport:
@@ -153,12 +154,12 @@ class MyRobot(RobotInterface[MyRobotState]):
         return self._transport(linked=True)
 
     def decode(self, data: bytes) -> MyRobotState:
-        """Return the state in a message that was believed."""
+        """Return the state in an accepted message."""
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
         """Return the LowCommand for values [12, 5]."""
-        # In one piece each: a message's fields are copied as they lie in memory.
+        # one assignment each: a message's fields are copied as they lie in memory
         columns = np.ascontiguousarray(values.T, dtype=np.float32)
         position, velocity, effort, stiffness, damping = columns
         return bytes(
@@ -175,11 +176,11 @@ class MyRobot(RobotInterface[MyRobotState]):
         )
 
     def see(self, state: MyRobotState, now_ns: int) -> None:
-        """Watch whether the robot lies still."""
+        """Update the check that the robot lies still."""
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return that the robot moves, where it does: its legs fall when they are taken."""
+        """Return that the robot moves, if it does: its legs fall when control is taken."""
         return self._stillness.problems(now_ns)
 
     def give_back(self) -> list[bytes]:
@@ -197,7 +198,7 @@ DEFAULT = MyRobotSettings()
 
 
 def number(name: str, default: float, minimum: float, maximum: float, doc: str) -> Spec:
-    """Return a parameter that is a number."""
+    """Return a number parameter."""
     return Spec(name=name, type=float, default=default, minimum=minimum, maximum=maximum, doc=doc)
 
 
@@ -207,8 +208,14 @@ PARAMETERS = (
     number("command_rate_hz", 500.0, 100.0, 1000.0, "Commands while in control, Hz"),
     number("joint_state_rate_hz", 500.0, 50.0, 1000.0, "Highest rate of joint_states, Hz"),
     number("imu_rate_hz", 200.0, 1.0, 1000.0, "Rate of imu/data, Hz"),
-    number("damping", 5.0, 0.5, 10.0, "Of the motors at rest, N m s/rad"),
-    number("obeyed_torque_nm", 3.0, 0.0, 24.0, "Of another controller, at rest, N m; 0: no check"),
+    number("damping", 5.0, 0.5, 10.0, "Damping of the motors at rest, N m s/rad"),
+    number(
+        "obeyed_torque_nm",
+        3.0,
+        0.0,
+        24.0,
+        "Torque of another controller at rest, N m; 0: no check",
+    ),
     *COMMON_PARAMETERS,
 )
 
@@ -217,7 +224,6 @@ class MyRobotDriver(DriverNode):
     """The node `my_robot_driver`."""
 
     def __init__(self) -> None:
-        """Declare the parameters."""
         topics = [
             joint_states_topic(JOINT_NAMES),
             imu_topic(lambda state: state.quat_xyzw.tolist()),

@@ -22,11 +22,11 @@ from robot_sim.world import DriveCommand, World
 STATE_RATE_HZ = 500.0
 WATCHDOG_NS = 1_000_000_000
 MOST_STEPS = 50
-"""At once: a machine that is too slow for real time makes the robot slower, and does not stop."""
+"""Steps taken at once: a machine too slow for real time slows the robot, but does not stop it."""
 
 
 class Simulator(Node):
-    """The robot lies on the floor and sends its state."""
+    """A robot that lies on the floor and sends its state."""
 
     def __init__(self) -> None:
         """Switch the robot on."""
@@ -82,7 +82,7 @@ class Simulator(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `my_robot_simulator`; Ctrl-C and SIGTERM end it with status 0."""
-    # rclpy's own handlers would end its context within a callback, which then cannot publish.
+    # rclpy's own handlers would end its context within a callback, which then cannot publish
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -1,21 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of LeRobot's arms: a servo bus as the topics of a robot.
+"""The driver of LeRobot's arms: connects a servo bus to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState, rad; velocities from
 differences of positions, efforts from the servos' estimate of their load); `~/status`
-(policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`.
-Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), of which the servos get
-the positions, `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
-`~/damp`, after which the arm holds where it is, and `~/reset`, which releases the e-stop.
+(policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`. Subscribes (reliable):
+`joint_command` (policy_msgs/JointCommand, depth 1), whose positions go to the servos, `estop`
+(std_msgs/Bool). Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when
+done, `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
 
-With `leader` in the namespace `leader`, `joint_states` is what a policy node follows when a person
-takes over, and `joint_command` is how that leads the leader to the arm (policy_inference,
+With `leader`, in the namespace `leader`: a policy node follows `joint_states` when a person takes
+over, and moves the leader to the arm's pose by `joint_command` (policy_inference,
 `nodes.takeover`).
 
-Nothing moves before `~/take_control`: until then the servos are only read. On every way out they
-hold where they are, or become limp (`way_out`).
+Nothing moves before `~/take_control`: until then the servos are only read. At every exit they hold
+their position or become limp (`way_out`).
 """
 
 import sys
@@ -38,13 +37,13 @@ PARAMETERS = (
         type=str,
         default=_DEFAULT.robot,
         choices=tuple(ARMS),
-        doc="Which arm; bi_...: two of them, whose joints begin with left_ and right_",
+        doc="Kind of arm; bi_...: two of them, whose joints begin with left_ and right_",
     ),
     Spec(
         name="port",
         type=str,
         default=_DEFAULT.port,
-        doc="Serial port of the servo bus; of two arms the left one's",
+        doc="Serial port of the servo bus; for two arms, the left one's",
     ),
     Spec(
         name="right_port",
@@ -56,7 +55,7 @@ PARAMETERS = (
         name="calibration_id",
         type=str,
         default=_DEFAULT.calibration_id,
-        doc="LeRobot's --robot.id: the calibration is ID.json, of two arms ID_left.json and "
+        doc="LeRobot's --robot.id: the calibration is ID.json, for two arms ID_left.json and "
         "ID_right.json",
     ),
     Spec(
@@ -122,7 +121,7 @@ PARAMETERS = (
         doc="Highest rate of joint_states, Hz",
     ),
     *(
-        # Servos answer less often than other robots' drives.
+        # Servos answer less often than the drives of other robots.
         replace(spec, default=_DEFAULT.state_timeout_s) if spec.name == "state_timeout_s" else spec
         for spec in COMMON_PARAMETERS
     ),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the commands that run nodes; what those need is imported when one starts."""
+"""Entry points of the commands that run nodes; imports are deferred."""
 
 from policy_store.command_line import node_command
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from model_tools.commands.arguments import pair
 from model_tools.errors import ToolError
 
-if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
+if TYPE_CHECKING:  # imports in `run`: modules are loaded only by the command that needs them
     from lerobot_bridge.mapping import RobotMapping
     from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 
@@ -34,15 +34,15 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
 
 
 def read_mapping(given: argparse.Namespace) -> RobotMapping:
-    """Return the mapping that was asked for, or that of the sessions that were named."""
+    """Return the given mapping, or that of the given sessions."""
     from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
 
     for path in given.recordings:
         if path.suffix in (".yaml", ".yml"):
             raise ToolError(
-                f"{path}: expected a recording, or a folder of recordings, found what "
-                f"looks like a mapping; that is given with --mapping {path}"
+                f"{path}: expected a recording, or a folder of recordings, found a "
+                f"mapping; give it with --mapping {path}"
             )
     if given.mapping is not None:
         return load_mapping(given.mapping)
@@ -64,7 +64,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         type=_how,
         default="bag",
         metavar="bag|marks|SECONDS",
-        help="an episode is a recording, what its marks say, or so long",
+        help="an episode is a recording, a part between marks, or a part of this length",
     )
     parser.add_argument(
         "--topic",
@@ -72,14 +72,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TOPIC=TOPIC",
-        help="topic of the mapping and what it is called in the recordings; may "
-        "be given several times",
+        help="topic of the mapping and its name in the recordings; may be given several times",
     )
     parser.add_argument(
         "--gaps",
         choices=("leave-out", "split"),
         default="leave-out",
-        help="what becomes of an episode with a gap: it is left out, or its parts become episodes",
+        help="an episode with a gap is left out, or its parts become episodes",
     )
 
 

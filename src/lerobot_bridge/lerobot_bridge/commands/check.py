@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="PATH",
-        help="rosbag2 recording, or folder of such",
+        help="rosbag2 recording, or folder of recordings",
     )
     add_mapping(parser)
     add_reading(parser)
@@ -78,7 +78,7 @@ def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
     from policy_core.errors import PolicyError
 
     found: CommandResult[CheckResult] | None = None
-    # Opened first: an output that cannot be written is found before the work, not after.
+    # open the output first, to find an unwritable one before the work
     output = nullcontext() if given.output is None else new_file(given.output, force=given.force)
     try:
         with output as file:
@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
     except (PolicyError, OSError) as failed:
         if found is None:
             raise
-        return replace(found, error=failed)  # what was found is shown nevertheless
+        return replace(found, error=failed)  # show the results nevertheless
     return found
 
 
@@ -102,7 +102,7 @@ def _checked(given: argparse.Namespace) -> CommandResult[CheckResult]:
     mapping = read_mapping(given)
     odd = [] if given.images else list(not_for_videos(mapping))
     text = [*_features(mapping), *(f"refused: {problem}" for problem in odd)]
-    # The task does not matter here.
+    # the task does not matter here
     found = (
         find_episodes(given.recordings, given.episodes, task="checked")
         if given.recordings

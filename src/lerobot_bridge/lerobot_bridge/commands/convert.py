@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="rosbag2 recording, or folder of such",
+        help="rosbag2 recording, or folder of recordings",
     )
     add_mapping(parser)
     parser.add_argument("--output", required=True, type=Path, help="folder of the dataset")
@@ -114,7 +114,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         return conversion_report(output.name, done, mapping, skipped)
 
     place = nullcontext() if given.report is None else new_file(given.report, force=given.force)
-    with place as file:  # first: a report that cannot be written ends the command before the work
+    with place as file:  # open the report first, to find an unwritable one before the work
         with progress_bar("converting") as show:
             done = convert(
                 found.episodes,

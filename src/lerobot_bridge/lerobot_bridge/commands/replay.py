@@ -22,7 +22,7 @@ from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
 from model_tools.commands.arguments import number_above_0
 from policy_store.command_line import CommandResult, add_backend_options
 
-if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
+if TYPE_CHECKING:  # imports in `run`: modules are loaded only by the command that needs them
     from lerobot_bridge.open_loop.report import Replayed
 
 
@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.files.outputs import new_file
     from model_tools.files.report_page import write_page
 
-    # Opened first: an output that cannot be written is found before the work, not after.
+    # open the output first, to find an unwritable one before the work
     output = nullcontext() if given.output is None else new_file(given.output, force=given.force)
     with output as page:
         report = open_loop_report(_replayed(given))

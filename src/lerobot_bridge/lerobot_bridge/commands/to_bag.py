@@ -5,7 +5,7 @@
     lerobot_bridge to-bag my_dataset --mapping so101 --output session --episodes 0,2
     ros2 bag play session/episode_0000 --clock
 
-Each value and image is written on the topic that the mapping reads it from, in ROS units; all
+Each value and image is written to the topic from which the mapping reads it, in ROS units; all
 messages of a frame have its stamp. A topic that ends in /compressed gets JPEG images, other topics
 get raw images. The folder is a session as the episode recorder leaves it: `convert` makes the same
 dataset from it again. The command does not need LeRobot.

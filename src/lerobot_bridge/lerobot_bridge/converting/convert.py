@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts recorded episodes into one dataset: complete at the end, or absent.
 
-A process of its own writes and checks each episode, in a folder beside the output. Finished
-episodes are not converted again: after an interruption, a full disk or a power cut the same command
-continues. At the end the parts are joined; the whole is checked and moved into place.
+Each episode is written and checked by its own process, in a folder beside the output. Finished
+episodes are not converted again: after an interruption, a full disk or a power cut, repeat the same
+command to continue. At the end the parts are joined, checked as a whole and moved into place.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = logging.getLogger("lerobot_bridge")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionSettings:
-    """How to convert.
+    """Settings of a conversion.
 
     Attributes:
         repo_id: Name of the dataset: user/name.
@@ -65,7 +65,7 @@ class ConversionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What became of a conversion.
+    """Result of a conversion.
 
     Attributes:
         made: Episodes in the dataset, each with the result of `make_parts`.
@@ -97,9 +97,9 @@ def convert(
         episodes: The episodes, in their order.
         mapping: Defines the features.
         output: Folder of the dataset.
-        settings: How to convert.
-        report: Makes the content of CONVERSION_REPORT.
-        on_progress: Called with the amount of work that is done, and the whole amount.
+        settings: Settings of the conversion.
+        report: Returns the content of CONVERSION_REPORT.
+        on_progress: Called with the amount of work done and the total.
     """
     if settings.codec is not None:
         for problem in not_for_videos(mapping):
@@ -187,7 +187,7 @@ def _jobs(
 
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
-    """Return the verdicts that all episodes have; the dataset cannot leave one open."""
+    """Return the verdicts that all episodes have; a dataset needs them for every episode."""
     episodes = [each for each in episodes if not each.problem]
     known = {
         SUCCESS: [each.success is not None for each in episodes],

@@ -45,11 +45,11 @@ def parts_name(
     split: bool,
     form: DatasetForm,
 ) -> str:
-    """Return a name that changes with everything that the parts of an episode depend on."""
+    """Return a name derived from everything on which the parts of an episode depend."""
     bag = episode.bag.resolve()
     files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
     identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    # In the order of the file: the order of joints and fields is that of the columns.
+    # in the file's order: joints and fields give the order of the columns
     said = [
         _VERSION,
         identity,
@@ -69,8 +69,8 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / LOCK
     if folder.exists() and not file.is_file():
         raise ToolError(
-            f"{folder}: expected nothing there, or what an earlier run of this command "
-            f"left, found no {LOCK} in it; move it away, or name another --output"
+            f"{folder}: expected a new path, or the folder of an earlier run of this command, "
+            f"found no {LOCK} in it; move it away, or name another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:
@@ -89,12 +89,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
-    """Give a folder of parts its name, once all of it is on the disk.
+    """Rename a folder of parts to its final name, once all of it is on the disk.
 
     Args:
-        growing: Where it was written: a name of `unfinished`.
-        folder: Where it shall be.
-        made: What is said of it, for JSON.
+        growing: Folder in which it was written: a name of `unfinished`.
+        folder: Final folder.
+        made: Description of the parts, for JSON.
     """
     (growing / _MADE).write_text(json.dumps(made), "utf-8")
     sync_all(growing)
@@ -103,19 +103,19 @@ def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
 
 
 def read_parts(folder: Path) -> dict[str, Any] | None:
-    """Return what is said of a folder of parts; None if it is not there."""
+    """Return the description of a folder of parts; None if it does not exist."""
     file = folder / _MADE
     made: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.is_file() else None
     return made
 
 
 def sync_all(folder: Path) -> None:
-    """See that a folder and all that is in it are on the disk."""
+    """Flush a folder and all its content to the disk."""
     sync(*folder.rglob("*"), folder)
 
 
 def unfinished(folder: Path, process: int) -> Path:
-    """Return under which name a process writes a folder of parts."""
+    """Return the name under which a process writes a folder of parts."""
     return folder.with_name(f".{folder.name}.{process}")
 
 
@@ -126,7 +126,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove all that is ours, also of earlier tries, but the lock."""
+    """Remove everything of this program, including earlier attempts, except for the lock."""
     for each in folder.iterdir():
         if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
             shutil.rmtree(each)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs jobs in processes of their own: memory and faults of a job end with its process."""
+"""Runs jobs in separate processes: memory and faults of a job end with its process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_apart(
     log: Path,
     on_progress: Callable[[float], None] = lambda jobs_done: None,
 ) -> dict[str, Result | Refused]:
-    """Do each job in a process of its own.
+    """Do each job in its own process.
 
     Args:
         work: A function of a module. An error that a user can correct refuses the job.
@@ -48,7 +48,7 @@ def run_apart(
         at_once: The number of processes.
         needs: Module that is imported once for all.
         log: File for the output of the processes.
-        on_progress: Called with the number of jobs that are done, fractions included.
+        on_progress: Called with the number of jobs done, including fractions.
 
     Returns:
         The result of each job, by its name.

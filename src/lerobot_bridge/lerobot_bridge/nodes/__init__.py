@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What talks over ROS 2; the only place of this package where rclpy is imported."""
+"""ROS 2 side of the package: the only part that imports rclpy."""

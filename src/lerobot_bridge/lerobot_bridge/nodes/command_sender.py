@@ -28,14 +28,14 @@ _DRIVE_NS = 300_000_000
 """Time that a base drives without an action; two periods if that is longer."""
 _log = logging.getLogger("lerobot_bridge")
 _ACKNOWLEDGED_S = 1.0
-"""Longest wait for the last message to arrive, s: machines that are busy take so long."""
+"""Longest wait for the last message to arrive, s: a busy machine may need it."""
 
 
 class CommandSender:
     """Publishes actions; one thread at a time.
 
-    A JointCommand is repeated for a limited time while no new action comes: LeRobot pauses to save
-    an episode, and the arm would sink. A base is stopped. Positions in other messages are sent
+    A JointCommand is repeated for a limited time while no new action arrives: LeRobot pauses to
+    save an episode, and the arm would sink. A base is stopped. Positions in other messages are sent
     once: their receiver holds the last one.
     """
 
@@ -68,10 +68,10 @@ class CommandSender:
         self._drives = any(topic.drives(values) for topic in self._topics)
 
     def bridge(self, measured: Mapping[str, float], troubles: Sequence[str]) -> None:
-        """Send what keeps the robot safe while no action comes.
+        """Send the commands that keep the robot safe while no action arrives.
 
         Args:
-            measured: Measured values by name, as far as they are known.
+            measured: Known measured values, by name.
             troubles: Reasons to repeat nothing before the next action.
         """
         idle_ns = time.monotonic_ns() - self._sent_ns
@@ -111,13 +111,13 @@ class CommandSender:
         follow positions stay at the last one.
 
         Args:
-            measured: Measured values by name, as far as they are known.
+            measured: Known measured values, by name.
         """
         leaving = [
             topic for topic in self._topics if topic.stops or (self._holds and not topic.trouble())
         ]
         for topic in self._publish_last(leaving if self._last else [], measured):
-            # Without this wait the message would be lost with the publisher.
+            # without this wait the message would be lost with the publisher
             if not topic.publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S)):
                 _log.warning(
                     "%s: no receiver has confirmed the last command within %g s; see whether the "

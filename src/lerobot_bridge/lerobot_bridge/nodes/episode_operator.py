@@ -6,7 +6,7 @@
     episode_operator success
     episode_operator status
 
-The recorder's node must run; its answer is printed.
+The recorder's node must be running; the command prints its answer.
 """
 
 from __future__ import annotations
@@ -70,13 +70,11 @@ def main(args: Sequence[str] | None = None) -> int:
                 type=int,
                 nargs="?",
                 metavar="N",
-                help="number of an "
-                "episode that is over; without: the one that is being recorded, or "
-                "the last one",
+                help="number of a finished episode (default: the one being recorded, or the last)",
             )
             action.set_defaults(act=_verdict)
     action = actions.add_parser(
-        _INTERVENTION, help="a person drives instead of the policy, or no longer does"
+        _INTERVENTION, help="a person starts or stops driving instead of the policy"
     )
     action.add_argument("drives", choices=("on", "off"))
     action.set_defaults(act=_intervene)
@@ -114,7 +112,7 @@ def _ask(
 
 
 def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    """Write the verdict into the file of a finished episode."""
+    """Write the verdict to the file of a finished episode."""
     if given.number is None:
         return _request(node, given)
     status = _find_status(node, given)
@@ -124,8 +122,8 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     folder = episode_folder(session, given.number)
     if not folder.is_dir():
         return False, (
-            f"{folder}: expected an episode that is over, on this machine, found none; "
-            f"`{given.action}` without a number judges the one that is being recorded"
+            f"{folder}: expected a finished episode on this machine, found none; "
+            f"`{given.action}` without a number judges the one being recorded"
         )
     try:
         write_sidecar(folder, replace(read_sidecar(folder), success=_VERDICTS[given.action]))

@@ -6,7 +6,7 @@
     ros2 service call /episode_recorder/start std_srvs/srv/Trigger
 
 Services (std_srvs/Trigger): `~/start`, `~/stop`, `~/discard`, `~/next`, `~/success`, `~/failure`,
-`~/finish`; (std_srvs/SetBool) `~/intervention`. Subscribes to what the mapping names, and to
+`~/finish`; (std_srvs/SetBool) `~/intervention`. Subscribes to the mapping's topics, and to
 `intervention` (std_msgs/Bool). Publishes `episode_marks` (policy_msgs/EpisodeMark), `~/status`
 and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` makes datasets from
 the recordings.
@@ -55,7 +55,7 @@ PARAMETERS = (
         name="mapping",
         type=str,
         required=True,
-        doc="Which topic is which feature: a file, or the name of an included mapping",
+        doc="Mapping of topics to features: a file, or the name of an included mapping",
     ),
     Spec(
         name="output",
@@ -70,7 +70,7 @@ PARAMETERS = (
         type=int,
         default=50,
         minimum=1,
-        doc="Number of episodes that the folder shall have",
+        doc="Number of episodes to record in the folder",
     ),
     Spec(
         name="warm_up_s",
@@ -123,9 +123,9 @@ PARAMETERS = (
 _TICK_S = 0.05
 _STATUS_S = 0.5
 _LOOKED_EVERY_S = 0.2
-"""Interval at which the main thread checks whether to end, s."""
+"""Interval at which the main thread checks whether to exit, s."""
 _SWITCH_INTERVAL_S = 0.0005
-"""Longest time that another thread may keep the interpreter from the one that takes messages."""
+"""Longest time for which another thread may delay the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
     Mark.START: "begins",
@@ -152,7 +152,7 @@ _MODES = {
 
 
 class EpisodeRecorder(PeerGuard, Node):
-    """Takes requests. One thread takes the messages, another one writes them."""
+    """Handles requests. One thread takes the messages, another one writes them."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters and open the session.
@@ -215,7 +215,7 @@ class EpisodeRecorder(PeerGuard, Node):
         if policy:
             self.create_subscription(PolicyStatus, f"{node}/status", self._on_policy, qos.STATUS)
         self._listening = Listening(self, watches, self._arrived)
-        # On the steady clock: the recorder must not stop with a simulator that pauses.
+        # on the steady clock: the recorder must not stop when a simulator pauses
         for period_s, act in ((_TICK_S, self._tick), (_STATUS_S, self._status.publish)):
             self.create_timer(period_s, act, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._log_session()
@@ -225,7 +225,7 @@ class EpisodeRecorder(PeerGuard, Node):
         return self._listening.works and self._disk.works
 
     def halt(self) -> None:
-        """End: keep an episode that is being recorded, and write all waiting messages."""
+        """Keep an episode that is being recorded, write all waiting messages, and end."""
         with self.recorder.at() as session:
             session.finish(self.now_ns(), "the node was ended")
         self._listening.close()
@@ -237,7 +237,7 @@ class EpisodeRecorder(PeerGuard, Node):
         self._folder.close()
 
     def now_ns(self) -> int:
-        """Return the ROS time, ns, which all times here use."""
+        """Return the ROS time, ns, used for all times here."""
         return int(self.get_clock().now().nanoseconds)
 
     def _log_session(self) -> None:
@@ -301,7 +301,7 @@ class EpisodeRecorder(PeerGuard, Node):
             session.intervene(FROM_TOPIC, message.data, self.now_ns())
 
     def _on_policy(self, status: PolicyStatus) -> None:
-        mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may have more modes
+        mode = _MODES.get(status.mode, str(status.mode))  # newer policy nodes may have more modes
         with self.recorder.at():
             self.recorder.policy_said(
                 mode,
@@ -340,7 +340,7 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
     pump_log()
-    # rclpy's own handlers would shut the context down before the last mark is published.
+    # rclpy's own handlers would shut the context down before the last mark is published
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes every message of some topics as bytes, in a thread of its own."""
+"""Takes every message of some topics as bytes, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from policy_inference.nodes.sampling import SampleGroup, message_class
 Arrived = Callable[[str, bytes], None]
 """Called with a message: full name of its topic, and its bytes."""
 _LOOK_S = 0.1
-"""Time between two searches for publishers, s."""
+"""Interval of the search for publishers, s."""
 _IMAGES, _VALUES = 30, 1000
-"""Depths of queues: a second or two; for images no more than the memory of a robot allows."""
+"""Queue depths: a second or two; for images limited by the memory of a robot."""
 
 
 class Listening:
@@ -38,13 +38,13 @@ class Listening:
         self._topics = [_RecordedTopic(node, watch, arrived) for watch in watches]
         self._wait_set = MessageWaitSet(node, len(watches))
         self._ended = threading.Event()
-        # This thread also subscribes, so that no subscription is destroyed while it waits.
+        # this thread also subscribes, so that no subscription is destroyed while it waits
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
         self._thread.start()
 
     @property
     def works(self) -> bool:
-        """Whether the thread is alive; only an error in Python ends it."""
+        """True while the thread is alive; only a Python error ends it."""
         return self._thread.is_alive()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Listening:
                 topic.take()
 
     def _wait(self) -> list[_RecordedTopic]:
-        """Return the topics that have a message; waits for one, but not longer than _LOOK_S."""
+        """Return the topics that have a message; wait for one, but not longer than _LOOK_S."""
         subscribed = [topic for topic in self._topics if topic.handle is not None]
         if not subscribed:
             self._ended.wait(_LOOK_S)

@@ -42,7 +42,7 @@ class LiveTopic(ABC):
         self._node, self._group, self._topic = node, group, source.topic
         self._name: str = node.resolve_topic_name(source.topic)
         self._types, self._stamped = types, source.stamp == "header"
-        # A held message counts at any age, as in datasets.
+        # a held message counts at any age, as in datasets
         timeout_ns = None if source.resample == "hold" else round(source.timeout_s * 1e9)
         self._input = Input(self._name, timeout_ns)
         self.newest: dict[str, Any] = {}
@@ -66,7 +66,7 @@ class LiveTopic(ABC):
 
     def look(self, now_ns: int, ros_now_ns: int) -> None:
         """Take the newest message, if there is a new one."""
-        assert self.sampled is not None  # only subscriptions are looked at
+        assert self.sampled is not None  # only read subscriptions
         self.sampled.take_wire()
         if self.sampled.wire is None:
             return
@@ -82,17 +82,17 @@ class LiveTopic(ABC):
             self._input.accept(now_ns, stamp, ros_now_ns)
 
     def trouble(self, now_ns: int) -> str:
-        """Return why the newest message may not be used; empty if it may."""
+        """Return why the newest message may not be used; empty if it may be."""
         count = self._node.count_publishers(self._name)
         if count > 1:
             return (
                 f"{self._name}: expected one publisher, found {count} ({self._publishers()}), "
-                "whose messages would take turns; stop all but one"
+                "whose messages would alternate; stop all but one"
             )
         if self._input.age_ns(now_ns) is not None and not self._input.is_stale(now_ns):
             return ""
         _, _, state = self._input.describe(now_ns).partition(": ")
-        state, _, _ = state.partition(", limit")  # the expected message names the limit
+        state, _, _ = state.partition(", limit")  # the expected message includes the limit
         others = sorted(set(self._published()) - set(self._types))
         of = f" of {', '.join(others)}" if others else ""
         return (
@@ -126,7 +126,7 @@ class ValuesTopic(LiveTopic):
     def __init__(
         self, node: Node, group: SampleGroup, mapping: RobotMapping, sources: Sequence[Source]
     ) -> None:
-        """Prepare for the sources of one topic; the first one says how old messages may be."""
+        """Prepare for the sources of one topic; the first one defines how old messages may be."""
         self._readers = [SourceReader(mapping, source) for source in sources]
         self._effort = any(source.quantity == "effort" for source in sources)
         super().__init__(node, group, sources[0], [sources[0].type])
@@ -139,7 +139,7 @@ class ValuesTopic(LiveTopic):
         }
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
-        """Return a function that decodes messages; the fast one leaves efforts out."""
+        """Return a function that decodes messages; the fast one omits efforts."""
         return decoder_for(message, whole=self._effort)
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS 2 robot as LeRobot sees it: the newest observation, and actions that are sent.
+"""A ROS 2 robot for LeRobot: returns the newest observation and sends actions.
 
-ROS has its own context here, without signal handlers, and a thread that takes messages as they
+It has its own ROS context, without signal handlers, and a thread that takes messages as they
 arrive, so that their ages are known even if the caller pauses.
 """
 
@@ -54,12 +54,12 @@ class RobotLink:
         Args:
             mapping: Defines the topics.
             name: Name of the node.
-            features: The features whose values are read.
-            cameras: Whether images are read.
-            commands: Whether actions are sent; SIGTERM and SIGHUP then end the program as SIGINT
-                does, until this is closed.
+            features: The features to read.
+            cameras: Whether to read images.
+            commands: Whether to send actions; if so, SIGTERM and SIGHUP end the program like
+                SIGINT, until this is closed.
             timeout_s: Longest wait, s.
-            hold_s: Time that an arm on JointCommand holds without an action, s.
+            hold_s: Time for which an arm on JointCommand holds without an action, s.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -103,7 +103,7 @@ class RobotLink:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Leave the robot in a safe state, and leave the domain; does nothing the second time."""
+        """Leave the robot in a safe state, and leave the domain; a second call does nothing."""
         if self._closed:
             return
         if self._signals is not None:
@@ -155,8 +155,8 @@ class RobotLink:
             while not self._closed:
                 self._discover()
                 self._take(time.monotonic_ns() + _LOOK_NS)
-                # Only after the newest messages: after a pause of the machine the older ones
-                # would look like a lost robot.
+                # Only after the newest messages: after a pause of the machine, older ones would
+                # look like a lost robot.
                 self._bridge()
         except Exception:  # noqa: BLE001  it ends the thread; `_troubles` raises it again
             self._failure = traceback.format_exc()
@@ -173,7 +173,7 @@ class RobotLink:
         if self._sender is None:
             return
         now_ns = time.monotonic_ns()
-        # An arm may hold without images, but not without its measured positions.
+        # an arm may hold without images, but not without its measured positions
         troubles = [
             trouble
             for topic in self._topics
@@ -213,13 +213,13 @@ def _topics(
 class EndSignals:
     """Turns SIGTERM and SIGHUP into SystemExit, in the main thread.
 
-    As KeyboardInterrupt does, SystemExit runs the `finally` blocks of LeRobot's commands and the
+    Like KeyboardInterrupt, SystemExit runs the `finally` blocks of LeRobot's commands and the
     functions registered at exit, so that the robot is left safe. Signals that the program handles
     or ignores (nohup) are left alone.
     """
 
     def __init__(self) -> None:
-        """Install the handlers, if this is the main thread: other threads cannot."""
+        """Install the handlers, if this is the main thread; other threads cannot."""
         self._holds_back, self._has_raised, self._came = False, False, 0
         self._numbers = [
             number
@@ -242,7 +242,7 @@ class EndSignals:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if self._has_raised:
-            return  # it would interrupt the shutdown that the first one began
+            return  # a second signal would interrupt the shutdown that the first one began
         if self._holds_back:
             self._came = number
             return

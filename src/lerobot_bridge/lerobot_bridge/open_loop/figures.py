@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far predicted actions are from recorded ones: errors by joint, delay, values out of range."""
+"""Errors of predicted against recorded actions: by joint, delay, values out of range."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from policy_core.members.chunk.normalise import Units
 LARGEST_LAG_S = 0.5
 """Largest shift of the recorded actions in the search for the best fit, s."""
 _MOVES_RAD = 0.05
-"""A joint that stays within this range rests: its motion is noise, which has no delay."""
+"""Range within which a joint counts as still: its motion is noise, which has no delay."""
 _BEYOND = 0.05
-"""Share of a joint's range by which a value may leave it: calibrations differ a little."""
+"""Share of a joint's range by which a value may leave it: calibrations differ slightly."""
 _LITTLE = 0.1
-"""Values below this share of those of the training have other units: 1 rad is 57 degrees."""
+"""Values below this share of those in the training have other units: 1 rad is 57 degrees."""
 _ASKED = "is the dataset in the units of the policy?"
 
 
@@ -63,7 +63,7 @@ class Lag:
         frames: Delay of the best recorded actions, frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
-        error_of_mean: The same for a policy that always answers the mean of the recorded actions.
+        error_of_mean: The same for a policy that always returns the mean of the recorded actions.
     """
 
     frames: int
@@ -100,7 +100,7 @@ def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionEr
             [one.predicted[one.compared] for one in found],
         )
     )
-    # Without the joints that rest: their errors have no scale.
+    # without the joints at rest: their errors have no scale
     recorded_rad = Units(contract.units, contract.action.joints).to_rad(recorded)
     moving, spread = np.ptp(recorded_rad, axis=0) > _MOVES_RAD, recorded.std(axis=0)
     scaled = [
@@ -120,7 +120,7 @@ def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionEr
 
 
 def _runs(one: Predicted) -> list[npt.NDArray[np.int64]]:
-    """Return the frames to compare, those in a row together."""
+    """Return the frames to compare, grouped in runs of consecutive frames."""
     frames = np.flatnonzero(one.compared)
     return np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
 
@@ -196,7 +196,7 @@ def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F
 
 
 def _steps(one: Predicted) -> npt.NDArray[np.int64]:
-    """Return for each frame the step of its chunk that was used."""
+    """Return for each frame the index of the chunk step that was used."""
     frames, begins = np.arange(len(one.actions)), np.array(one.begins)
     steps: npt.NDArray[np.int64] = frames - begins[np.searchsorted(begins, frames, "right") - 1]
     return steps
@@ -214,7 +214,7 @@ def _strange(contract: ChunkContract, found: Sequence[Predicted]) -> Iterator[st
 def _of_other_units(
     contract: ChunkContract, what: str, one: JointVector, values: F64
 ) -> Iterator[str]:
-    """Yield a line for each joint that is beyond its limits, and one if all hardly move."""
+    """Yield a message for each joint beyond its limits, and one if all joints hardly move."""
     body = contract.joints
     units, names = Units(contract.units, one.joints), list(body.names)
     places = [names.index(joint) for joint in one.joints]

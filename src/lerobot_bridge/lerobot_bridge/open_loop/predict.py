@@ -26,7 +26,7 @@ _log = logging.getLogger("lerobot_bridge")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Predicted:
-    """An episode, recorded and predicted; all values in the policy's units.
+    """An episode, recorded and predicted; all values are in the policy's units.
 
     Attributes:
         episode: The episode.
@@ -34,7 +34,7 @@ class Predicted:
         actions: Recorded [frames, joints of the action].
         predicted: Step k of the chunk of frame b, at frame b + k [frames, joints].
         state: Recorded [frames, joints of the state]; None if the policy has no state input.
-        compared: Frames that count [frames]: not those in which a person drove.
+        compared: Frames to compare [frames]: not those in which a person drove.
     """
 
     episode: DatasetEpisode
@@ -48,7 +48,7 @@ class Predicted:
 class OpenLoop:
     """Runs episodes of a dataset through a policy, as it runs synchronously on a robot.
 
-    Every so many frames the policy gets the recorded observation, and its chunk counts until the
+    Every `every` frames the policy gets the recorded observation, and its chunk is used until the
     next one. The predicted actions do not change the observations (open loop).
     """
 
@@ -66,7 +66,7 @@ class OpenLoop:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
             every: Frames from chunk to chunk.
-            interventions: Whether frames count in which a person drove instead of the policy.
+            interventions: Whether to compare frames in which a person drove instead of the policy.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
@@ -123,7 +123,7 @@ class _Vector:
 
 
 def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequence[str]) -> None:
-    """Refuse names of which some are the policy's joints; others count in their order."""
+    """Refuse names if only some are the policy's joints; if none are, values count in order."""
     where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
     contract = source.contract
     if feature.shape != (len(joints),):

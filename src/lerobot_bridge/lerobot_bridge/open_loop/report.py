@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a replay of a dataset: errors by joint, and what was recorded and predicted."""
+"""The report of a replay of a dataset: errors by joint, recorded and predicted actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from policy_store.report import (
 )
 
 _DRAWN = 12
-"""Number of episodes with plots, those with the largest errors: a browser must open the page."""
+"""Number of episodes with plots, those with the largest errors: browsers must open the page."""
 _UNITS = {
     "radians": "rad",
     "degrees": "deg",
@@ -172,7 +172,7 @@ def _courses(found: Replayed) -> Iterator[Section]:
 
 
 def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
-    """Return the error by which episodes are ordered, in rad, the unit of all joints."""
+    """Return the error that orders the episodes, in rad, the unit of all joints."""
     return sum(joint.error_rad.mean for joint in pair[1].joints)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes in a thread of its own: no other thread waits for the disk."""
+"""Writes episodes on a thread of its own: no other thread waits for the disk."""
 
 from __future__ import annotations
 
@@ -82,9 +82,8 @@ class News(NamedTuple):
 
     Attributes:
         text: The line.
-        failed: Whether something went wrong.
-        episode: Number of the episode that is kept or, after a fault, lost; None if the line is
-            about neither.
+        failed: Whether an error occurred.
+        episode: Number of the episode that was kept or lost; None if the line is about neither.
     """
 
     text: str
@@ -97,7 +96,7 @@ class Disk:
 
     Attributes:
         news: Events, for a log.
-        lost: Messages of the newest episode that came faster than the disk could write.
+        lost: Messages of the newest episode that arrived faster than the disk could write.
         waiting_bytes: Size of the messages that wait for the disk.
         last: The last episode that was finished.
         unknown: Why messages of a type cannot be written, by type.
@@ -125,7 +124,7 @@ class Disk:
 
     @property
     def works(self) -> bool:
-        """Whether the thread is alive; a fault of the disk does not end it."""
+        """True while the thread is alive; a disk error does not end it."""
         return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
@@ -138,7 +137,7 @@ class Disk:
         self._orders.put(lambda: self._begin(number, growing, place))
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
-        """Write a message of the episode, if the memory for waiting messages allows it."""
+        """Write a message of the episode, if the memory for waiting messages has room."""
         with self._counting:
             if self.waiting_bytes + len(data) > self._room:
                 self.lost += 1
@@ -174,7 +173,7 @@ class Disk:
         self._all_done = True
 
     def _fail(self, text: str) -> None:
-        """Give the episode up, but no other one."""
+        """Abandon the current episode only."""
         if self._file is None:
             self.news.append(News(text, True))
             return
@@ -188,7 +187,7 @@ class Disk:
             self.unknown[kind] = str(error)
 
     def _begin(self, number: int, growing: Path, place: Path) -> None:
-        self._discard()  # one that the session has given up
+        self._discard()  # an episode that the session has abandoned
         self._number = number
         try:
             self._file = EpisodeFile(growing, place, self._definitions.types)
@@ -239,8 +238,7 @@ class EpisodeFile:
             types: Types of the messages.
         """
         self._growing, self._place = growing, place
-        # Not compressed: large images should be sent compressed, and a robot's processors have
-        # other work.
+        # Not compressed: large images should be sent compressed, and a robot's processors are busy.
         try:
             self._bag = BagFile(growing, types, compressed=False)
         except OSError:
@@ -253,10 +251,10 @@ class EpisodeFile:
         self.size_bytes += len(data)
 
     def finish(self, sidecar: EpisodeSidecar) -> Path:
-        """End the recording, move it to its place, and return that."""
+        """End the recording, move it to its place, and return that place."""
         write_sidecar(self._growing, sidecar)
         self._bag.finish()
-        # This never replaces an episode: it fails if the folder has files in it.
+        # this never replaces an episode: it fails if the folder contains files
         self._growing.rename(self._place)
         sync(self._place.parent, self._growing.parent)
         return self._place

@@ -33,11 +33,11 @@ class SessionFolder:
     """
 
     def __init__(self, path: Path, mapping: RobotMapping, mapping_text: bytes) -> None:
-        """Open a session, or begin one.
+        """Open a session, or start one.
 
         Args:
-            path: The folder; made if it is missing.
-            mapping: The mapping to record by.
+            path: The folder; created if it is missing.
+            mapping: The mapping of the recording.
             mapping_text: Its file.
         """
         self.path = path

@@ -21,12 +21,12 @@ OnMark = Callable[[Mark, int, int], None]
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
-"""Source of an intervention: the topic `intervention`, on which a policy node says who drives."""
+"""Source of an intervention: the topic `intervention`; a policy node reports there who drives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingSettings:
-    """What each episode notes, and the space to leave free on the disk."""
+    """Metadata of each episode, and the space to leave free on the disk."""
 
     task: str
     tags: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Recorder:
 
     @contextmanager
     def at(self) -> Iterator[RecordingSession]:
-        """Lock the recorder and give its session, for requests."""
+        """Lock the recorder and return its session, for requests."""
         with self._lock:
             yield self.session
 
@@ -87,7 +87,7 @@ class Recorder:
             if watch.kind not in self._known:
                 self._known.add(watch.kind)
                 self._disk.learn(watch.kind)
-            # A topic has one type in a recording.
+            # a topic has one type in a recording
             if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
@@ -111,7 +111,7 @@ class Recorder:
             self._look_at_policy(now_ns)
 
     def tick(self, now_ns: int) -> list[News]:
-        """Do what is due; return the events since the last call, for a log."""
+        """Process everything that is due; return the events since the last call, for a log."""
         with self._lock:
             said = self._from_disk()
             self._look_at_policy(now_ns)
@@ -126,7 +126,7 @@ class Recorder:
         if self._policy is not None:
             self.session.intervene(_FROM_POLICY, bool(self._policy.problem()), now_ns)
             if self._policy.lost:
-                # A node that was killed while a person drove cannot say that this is over.
+                # a node that was killed while a person drove cannot report the end of that
                 self.session.intervene(FROM_TOPIC, False, now_ns)
 
     def _from_disk(self) -> list[News]:
@@ -171,7 +171,7 @@ class Recorder:
                 self._crowds.setdefault(name, text)
 
     def obstacle(self, now_ns: int) -> str:
-        """Return the reasons to begin no episode; empty if one can begin."""
+        """Return the reasons not to start an episode; empty if one can start."""
         found = [
             problem
             for watch in self.watches.values()
@@ -192,7 +192,7 @@ class Recorder:
         return "\n".join(found)
 
     def _room(self, need_bytes: float) -> str:
-        """Return why so many bytes do not fit on the disk; empty if they do."""
+        """Return why this many bytes do not fit on the disk; empty if they do."""
         try:
             free_mb = self._folder.free_bytes() / _MB
         except OSError as error:
@@ -206,7 +206,7 @@ class Recorder:
         )
 
     def begin(self, number: int, now_ns: int) -> None:
-        """Record from now on, beginning with the messages that still hold."""
+        """Record from now on, starting with the messages that still hold."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
         self._recording, self.messages, self.gone = True, 0, ""
         self._crowds = {}

@@ -14,7 +14,7 @@ from lerobot_bridge.episode import Mark, Span
 from policy_core.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
-"""After a larger step the clock was set, or the process did not run."""
+"""A larger clock step means that the clock was set, or the process was suspended."""
 
 
 class State(Enum):
@@ -29,7 +29,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How a session goes.
+    """Settings of a session's course.
 
     Attributes:
         episodes: Number of episodes at the end, with those of earlier sessions.
@@ -37,7 +37,7 @@ class Course:
         episode_s: Longest duration of an episode.
         reset_s: Time between episodes.
         auto: Whether episodes follow each other automatically.
-        judged: Whether interventions are watched, as a person may drive instead of a policy.
+        judged: Whether interventions are recorded: a person may drive instead of a policy.
     """
 
     episodes: int = 50
@@ -64,10 +64,10 @@ class Ended:
 
 
 class SessionHost(Protocol):
-    """What a session needs from its host, the recorder."""
+    """Functions that a session needs from its host, the recorder."""
 
     def obstacle(self, now_ns: int) -> str:
-        """Return the reasons to begin no episode; empty if one can begin."""
+        """Return the reasons not to start an episode; empty if one can start."""
 
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
@@ -107,7 +107,7 @@ class RecordingSession:
         done: Number of complete episodes.
         writing: Numbers of finished episodes that are still being written.
         number: Number of the running episode, or of the next one.
-        waits_for: Why the next episode does not begin although it is due; or empty.
+        waits_for: Why the next episode does not start although it is due; otherwise empty.
         signalled: Whether the policy's bundle has a signal of success: an episode that a policy
             drove for all of its time, and in which the signal did not come, is a failure.
     """
@@ -115,7 +115,7 @@ class RecordingSession:
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Begin idle; `number` belongs to the next episode, `done` counts the existing ones."""
+        """Start idle; `number` belongs to the next episode, `done` counts the existing ones."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
@@ -126,7 +126,7 @@ class RecordingSession:
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Begin an episode, after the warm-up if there is one; return what happens now."""
+        """Start an episode, after the warm-up if there is one; return what happens now."""
         self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; request stop or next")
@@ -200,10 +200,10 @@ class RecordingSession:
         return f"episode {number}: {'success' if success else 'failure'}"
 
     def policy_is_done(self, now_ns: int, *, over: bool) -> None:
-        """Take the policy's signal of success: the running episode is one, unless it was judged.
+        """Take the policy's success signal: the running episode succeeded, unless it was judged.
 
         Args:
-            now_ns: When it came.
+            now_ns: Time of the signal.
             over: Whether the policy's run is over, and so the episode.
         """
         self._follow_clock(now_ns)
@@ -214,7 +214,7 @@ class RecordingSession:
             self._after(now_ns, goes_on=self.course.auto)
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
-        """Note that the source `who` reports that a person drives, or no longer does.
+        """Note that the source `who` reports that a person starts or stops driving.
 
         An intervention lasts as long as any source reports it.
         """
@@ -246,7 +246,7 @@ class RecordingSession:
                 self._begin(now_ns)
 
     def cut(self, now_ns: int, why: str) -> None:
-        """End the episode for a fault, keep it so far, and begin no other."""
+        """End the episode because of a fault, keep its data so far, and start no other."""
         self._end(now_ns, why, fault=True)
         self.state = State.IDLE
 
@@ -256,7 +256,7 @@ class RecordingSession:
         self.done += 1
 
     def failed(self, number: int) -> None:
-        """Note that an episode could not be written, and begin no other."""
+        """Note that an episode could not be written, and start no other."""
         self.writing.discard(number)
         if self._last == number:
             self._last = None
@@ -336,7 +336,7 @@ class RecordingSession:
         self.state, self._until_ns, self.waits_for = state, now_ns + round(seconds * 1e9), ""
 
     def _note(self, now_ns: int) -> None:
-        """Note in the episode that a person begins or stops to drive."""
+        """Note in the episode that a person starts or stops driving."""
         running = self._running
         assert running is not None
         if self._driving:

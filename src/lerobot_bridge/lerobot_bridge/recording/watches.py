@@ -12,13 +12,13 @@ from lerobot_bridge.episode import PolicyRan
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
 Judge = Callable[[str, bytes], str]
-"""Returns why a message, given by type and bytes, gives no frame; empty if it gives one."""
+"""Returns why a message, given by type and bytes, yields no frame; empty if it yields one."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
 """Time over which rates are measured."""
 RUN = "RUN"
 _DRIVES = (RUN, "HOLD")
-"""Modes in which the policy gives the command; HOLD repeats its last one for a moment."""
+"""Modes in which the policy commands the robot; HOLD repeats its last command for a moment."""
 _SILENT_NS = 2_000_000_000
 """Without a status for this time, the policy counts as lost."""
 
@@ -52,7 +52,7 @@ def wanted_topics(
     Args:
         mapping: Its features are needed; its commands are recorded if they exist.
         extra: Further topics of any type, which must have a publisher.
-        policy_node: Node whose status and command are recorded; empty if there is none.
+        policy_node: Node whose status and command are recorded; empty for no node.
     """
     found: dict[str, WantedTopic] = {}
 
@@ -148,7 +148,7 @@ class Watch:
 
     def becomes(self, kind: str) -> None:
         if kind != self.kind:
-            self.newest = None  # first: no reader may see it with the new type
+            self.newest = None  # first, so that no reader sees it with the new type
             self.kind = kind
 
     def arrived(self, now_ns: int, data: bytes) -> None:
@@ -159,7 +159,7 @@ class Watch:
         self.newest = data
 
     def problem(self, now_ns: int) -> str:
-        """Return the reason to begin no episode now; empty if there is none."""
+        """Return the reason not to start an episode now; otherwise empty."""
         wanted = self.wanted
         if self.trouble or not wanted.needed:
             return self.trouble if wanted.needed else ""
@@ -174,7 +174,7 @@ class Watch:
         if self._newest_ns is None:
             return f"{self.name}: expected messages, found none yet from its publisher"
         then_ns, then_steady_ns = self._newest_ns
-        # ROS time may go back.
+        # ROS time may jump back
         age_s = min(abs(now_ns - then_ns), self._steady_ns() - then_steady_ns) * 1e-9
         if wanted.timeout_s is not None and age_s > wanted.timeout_s:
             return (
@@ -184,14 +184,14 @@ class Watch:
         return ""
 
     def unfit(self) -> str:
-        """Return why the newest message gives no frame; empty if it gives one."""
+        """Return why the newest message yields no frame; empty if it yields one."""
         if self._judge is None or self.newest is None:
             return ""
         problem = self._judge(self.kind, self.newest)
         return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
-        """Return the problem of several publishers where only one may be; else empty.
+        """Return the problem of several publishers on a topic that may have only one; or empty.
 
         Their messages would alternate in the frames.
         """
@@ -235,7 +235,7 @@ class PolicyWatch:
     def said(
         self, mode: str, reason: str, name: str, version: str, done: bool | None = None
     ) -> bool:
-        """Take a status; return whether its signal of success has come since the one before."""
+        """Take a status; return whether its success signal has arrived since the previous one."""
         came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.done = done
@@ -244,7 +244,7 @@ class PolicyWatch:
 
     @property
     def lost(self) -> bool:
-        """Whether there was a status, and has been none for longer than a node ever takes."""
+        """True if there was a status, but none for longer than a running node ever pauses."""
         return self.ran is not None and self._age_ns > _SILENT_NS
 
     @property
@@ -256,7 +256,7 @@ class PolicyWatch:
         return self._steady_ns() - self._heard_ns
 
     def problem(self) -> str:
-        """Return why it does not drive; empty if it does."""
+        """Return why the policy does not drive; empty if it does."""
         if self.ran is None:
             return (
                 f"{self._node}: expected the status of a policy node, found none; does it run "

@@ -36,7 +36,7 @@ class TopicMessage(NamedTuple):
 
 def make_typestore(mapping: RobotMapping) -> Typestore:
     used = [source.type for sources in mapping.vectors.values() for source in sources]
-    # Types of ROS 2 alone need no installed ROS.
+    # ROS 2's own types need no installed ROS
     types = (
         message_types()
         if any(name.startswith(_OURS) for name in used)
@@ -52,7 +52,7 @@ def make_typestore(mapping: RobotMapping) -> Typestore:
 
 
 class FrameMessages:
-    """Makes the messages of a frame: of the state first, of cameras, of the action last."""
+    """Makes the messages of a frame: of the state first, then of cameras, then of the action."""
 
     def __init__(self, mapping: RobotMapping, types: Typestore) -> None:
         """Prepare; a topic that several sources read gets one message."""
@@ -110,7 +110,7 @@ class _ValuesMessage:
             (feature, slice(begin, begin + size))
             for (feature, begin, _), size in zip(sources, sizes, strict=True)
         ]
-        # Values of the same joint or field in the features of two sources.
+        # values of the same joint or field in the features of two sources
         keys = [key for _, _, source in sources for key in _keys(mapping, source)]
         self._doubled = [(keys.index(key), i) for i, key in enumerate(keys) if key in keys[:i]]
 
@@ -172,7 +172,7 @@ def _full(topic: str) -> str:
 
 
 def empty_messages(types: Typestore) -> Empty:
-    """Return a function that makes messages as rclpy does: numbers are 0, lists empty."""
+    """Return a function that makes empty messages like rclpy: numbers are 0, lists empty."""
 
     def empty(name: str) -> Any:
         fields = types.fielddefs[name][1]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes of a dataset as a session of recordings, as the episode recorder leaves it."""
+"""Writes episodes of a dataset as a session of recordings, like the episode recorder."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap"
 """Patterns of a session's files."""
 _log = logging.getLogger("lerobot_bridge")
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
-"""Features that no message carries."""
+"""Features without a message."""
 _OF_A_POSITION = ".pos"
 _FIRST_S = 1.0
-"""Approximate begin of an episode: nodes treat a stamp of 0 as missing."""
+"""Approximate start of an episode: nodes treat a stamp of 0 as missing."""
 
 
 class SessionWriter:
-    """Writes episodes into a folder, each a rosbag2 recording with its sidecar.
+    """Writes episodes into a folder, each as a rosbag2 recording with its sidecar.
 
-    The times of frames are multiples of the period, so that they agree with the ticks of a reader.
+    The times of frames are multiples of the period, so that they match the ticks of a reader.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class SessionWriter:
         """Check that the dataset is one of the mapping's robot.
 
         Args:
-            dataset: The episodes are of it.
+            dataset: Dataset of the episodes.
             mapping: Defines the topic of each value and image.
             storage: Kind of the files.
-            compressed: Whether messages are compressed, which costs time.
+            compressed: Whether to compress messages, which takes time.
         """
         self._dataset, self._mapping = dataset, mapping
         self._storage, self._compressed = storage, compressed
@@ -117,7 +117,7 @@ class SessionWriter:
         )
 
     def _spans(self, flags: Tensor) -> tuple[tuple[int, int], ...]:
-        """Return the spans of time in which a flag is set, ns."""
+        """Return the time spans in which a flag is set, ns."""
         edges = np.flatnonzero(np.diff(flags.reshape(-1).astype(np.int8), prepend=0, append=0))
         times = [self._time_ns(int(edge)) for edge in edges]
         return tuple(zip(times[::2], times[1::2], strict=True))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot's own writer of datasets: the only place that imports `lerobot`.
+"""Uses LeRobot's own writer of datasets: the only part that imports `lerobot`.
 
-Its import takes seconds and much memory, so commands run it in processes of its own
+The import takes seconds and much memory, so commands run it in separate processes
 (`lerobot_bridge.converting.processes`).
 """

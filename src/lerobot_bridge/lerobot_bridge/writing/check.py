@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks a dataset after it was written: complete, and videos in step with the rows."""
+"""Checks a written dataset: complete, and videos in sync with the rows."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) 
     writer = episode_writer(dataset)
     place = writer._save_episode_data(columns)
     for key in part.video_keys:
-        # LeRobot removes the folder of a video that it has taken.
+        # LeRobot removes the folder of a video that it has copied
         copy = Path(tempfile.mkdtemp()) / "video.mp4"
         shutil.copyfile(part.root / part.get_video_file_path(0, key), copy)
         place |= writer._save_episode_video(key, number, temp_path=copy)

@@ -31,7 +31,7 @@ def codec_arguments(codec: str) -> dict[str, Any]:
 
 
 def episode_writer(dataset: LeRobotDataset) -> Any:
-    """Return what holds the frames of the episode, and writes them: since 0.6 not the dataset."""
+    """Return the object that writes the frames of the episode: since 0.6 not the dataset."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
 
@@ -54,7 +54,7 @@ def write_part(
     Args:
         folder: Folder of the dataset; it must not exist.
         mapping: Defines the features.
-        episode: Gives the task, and how it ended.
+        episode: Provides the task and the outcome.
         frames: Frames of the episode, in their order.
         form: Form of the dataset, the same for all parts.
         on_progress: Called with the number of frames after each.
@@ -146,7 +146,7 @@ class _WaitingEncoder:
             while len(frames.queue) >= frames.maxsize:
                 if not encoder.is_alive():
                     raise OSError(
-                        f"{key}: expected an encoder that writes its video, found it "
-                        "ended; is there room on the disk?"
+                        f"{key}: expected an encoder that writes its video, found "
+                        "that it has ended; is the disk full?"
                     )
                 frames.not_full.wait(_LOOK_S)

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Lite3: its motion host's UDP interface as the topics of a robot.
+"""The driver of a Lite3: connects its motion host's UDP interface to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `contact_forces` (policy_msgs/ContactForces); `~/status`
 (policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
 `~/damp`, and `~/reset`, which releases the e-stop.
 
-Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
+Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
 """
 
 import sys
@@ -39,7 +39,7 @@ PARAMETERS = (
         name="host_address",
         type=str,
         default=_DEFAULT.host_address,
-        doc="IPv4 address of the motion host; frames from any other count as foreign",
+        doc="IPv4 address of the motion host; frames from other addresses count as foreign",
     ),
     Spec(
         name="host_port",
@@ -47,7 +47,7 @@ PARAMETERS = (
         default=_DEFAULT.host_port,
         minimum=1,
         maximum=_MAX_PORT,
-        doc="UDP port where the motion host listens",
+        doc="UDP port of the motion host",
     ),
     Spec(
         name="interface_address",
@@ -93,14 +93,14 @@ PARAMETERS = (
         type=str,
         default=_DEFAULT.angular_velocity_unit,
         choices=("rad/s", "deg/s"),
-        doc="In which unit the host sends angular velocities",
+        doc="Unit of the host's angular velocities",
     ),
     Spec(
         name="angular_velocity_checked",
         type=bool,
         default=_DEFAULT.angular_velocity_checked,
-        doc="That this unit was found right on this very robot: control may be taken without "
-        "turning it first",
+        doc="This unit was confirmed on this very robot: control may be taken without turning it "
+        "first",
     ),
     Spec(
         name="fold_s",
@@ -108,7 +108,7 @@ PARAMETERS = (
         default=_DEFAULT.fold_s,
         minimum=7.0,
         maximum=60.0,
-        doc="Time that the robot gets to fold its legs, s",
+        doc="Time for the robot to fold its legs, s",
     ),
     Spec(
         name="damping",
@@ -116,7 +116,7 @@ PARAMETERS = (
         default=_DEFAULT.damping,
         minimum=0.5,
         maximum=10.0,
-        doc="Of the drives where nothing may be followed, N m s/rad",
+        doc="Damping of the drives while no command is followed, N m s/rad",
     ),
     Spec(
         name="obeyed_torque_nm",

@@ -9,20 +9,20 @@
 
 namespace policy_controllers {
 
-/// A program that is started with one end of a pair of sockets, and ends when the other end closes.
+/// A program that is started with one end of a socket pair, and ends when the other end closes.
 ///
-/// That end is of this process alone, so the program ends with it, however it ends.
+/// Only this process has that end, so the program ends with it, however it ends.
 class Child {
  public:
-  /// Starts `words` and, behind them, `--channel=` with the number of its end. What it writes to its
-  /// standard error appears on this one's. Throws std::runtime_error.
+  /// Starts `words`, with `--channel=` and the descriptor of its end appended. Its standard error
+  /// goes to this process's. Throws std::runtime_error.
   explicit Child(const std::vector<std::string>& words);
-  /// Closes this end and waits until the program has ended; one that does not is killed.
+  /// Closes this end and waits until the program has ended; kills it if it does not.
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  /// This end: each message arrives whole.
+  /// This end, which preserves message boundaries.
   int socket() const noexcept { return socket_; }
   /// Closes this end; returns how the program ended: "status 2", "signal 9". May take seconds.
   const std::string& end();

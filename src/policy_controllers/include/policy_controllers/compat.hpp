@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What differs between Humble, Jazzy and Kilted.
+// Differences between Humble, Jazzy and Kilted.
 
 #include <optional>
 #include <string>
@@ -19,13 +19,13 @@ template <class Loaned>
 std::optional<double> read(const Loaned& loaned, long) {  // Humble
   return loaned.get_value();
 }
-/// The value of a state interface; none while another thread has it.
+/// The value of a state interface; none while another thread locks it.
 template <class Loaned>
 std::optional<double> read(const Loaned& loaned) {
   return read(loaned, 0);
 }
 
-/// Writes a command interface, which Humble says nothing of.
+/// Writes a command interface; Humble reports no result.
 template <class Loaned>
 void write(Loaned& loaned, double value) {
   (void)loaned.set_value(value);
@@ -40,7 +40,7 @@ template <class Service, class Node, class Callback>
 auto serve(Node& node, const std::string& name, Callback callback, const rclcpp::QoS& qos, long) {
   return node.template create_service<Service>(name, callback, qos.get_rmw_qos_profile());
 }
-/// Serves requests, none of which is lost though many come at once.
+/// Serves requests; none is lost even if many arrive at once.
 template <class Service, class Node, class Callback>
 auto serve(Node& node, const std::string& name, Callback callback) {
   return serve<Service>(node, name, callback, rclcpp::QoS(2000), 0);

@@ -13,7 +13,7 @@
 
 namespace policy_controllers {
 
-/// The e-stop on the topic `estop`, from any publisher of any quality of service; see
+/// The e-stop on the topic `estop`, from any publisher with any quality of service; see
 /// `policy_inference.nodes.estop`.
 class EstopTopic {
  public:
@@ -29,7 +29,7 @@ class EstopTopic {
   std::function<void()> press_;
   rclcpp::CallbackGroup::SharedPtr group_;
   std::vector<Reader> readers_;
-  /// Hears what was pressed before it was there; it is there while a publisher keeps something.
+  /// Receives presses from before it existed; exists while a transient local publisher does.
   Reader latched_;
   std::string topic_;
   rclcpp::TimerBase::SharedPtr timer_;

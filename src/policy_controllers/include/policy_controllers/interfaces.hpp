@@ -10,35 +10,36 @@
 
 namespace policy_controllers {
 
-/// How a robot's interfaces are called, and what its drives do where no interface says it: the
+/// Names of a robot's interfaces, and the properties of its drives without an interface: the
 /// parameters of a controller.
 struct Wiring {
-  /// Of stiffness and damping: `kp, kd`, `stiffness, damping`; none where the drives keep theirs.
+  /// Names of stiffness and damping: `kp, kd`, `stiffness, damping`; none if the drives keep their
+  /// own.
   std::vector<std::string> gain_interfaces;
-  /// Among position, velocity, effort; none: what the contract needs.
+  /// Any of position, velocity, effort; none: those that the contract needs.
   std::vector<std::string> command_interfaces;
-  /// What the drives keep, one value for all joints or one for each.
+  /// Fixed values of the drives, one for all joints or one for each.
   policy_core::Numbers stiffness, damping;
   std::string imu_name;
   /// State interfaces that count measurements, by group; groups without one are left out.
   std::map<std::string, std::string> counters;
 };
 
-/// What a controller reads and writes.
+/// Interfaces that a controller reads and writes.
 struct Interfaces {
   struct Command {
     std::string name;
-    /// Place in `Targets::block`.
+    /// Index in `Targets::block`.
     std::size_t place;
   };
-  /// In the order of what `PolicyUpdate::update` reads.
+  /// In the order that `PolicyUpdate::update` reads.
   std::vector<std::string> states;
   std::vector<Command> commands;
-  /// Which groups each counter counts for, in the order of the counters among `states`.
+  /// Groups of each counter, in the order of the counters among `states`.
   std::vector<std::vector<std::size_t>> counted;
 };
 
-/// Throws PlanError where the wiring does not let the robot do what the contract commands.
+/// Throws PlanError if the robot's interfaces cannot execute the contract's commands.
 Interfaces interfaces_of(const Facts& facts, const Wiring& wiring);
 
 }  // namespace policy_controllers

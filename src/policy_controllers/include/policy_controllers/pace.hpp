@@ -8,33 +8,33 @@
 
 namespace policy_controllers {
 
-/// Which of a manager's updates tick: those nearest to deadlines, which are a period apart however
-/// late an update comes. Times in ns.
+/// Selects the updates of a manager that tick: those nearest to deadlines, which are a period apart
+/// however late an update is. Times in ns.
 class Pace {
  public:
   explicit Pace(std::int64_t period_ns) : period_ns_(period_ns), slack_ns_(period_ns / 2) {}
 
   std::int64_t period_ns() const noexcept { return period_ns_; }
-  /// Between two updates of the manager.
+  /// Time between two updates of the manager.
   void set_update_period(std::int64_t period_ns) noexcept { slack_ns_ = period_ns / 2; }
-  /// Begins with the next update.
+  /// Starts with the next update.
   void restart() noexcept { deadline_ns_.reset(); }
 
   bool is_due(std::int64_t now_ns) const noexcept {
     return !deadline_ns_ || now_ns >= *deadline_ns_ - slack_ns_;
   }
-  /// Goes on to the next deadline; returns how many passed without a tick.
+  /// Advances to the next deadline; returns the number of deadlines without a tick.
   std::int64_t advance(std::int64_t now_ns) noexcept {
     if (!deadline_ns_) deadline_ns_ = now_ns;
     const auto missed = std::max<std::int64_t>(0, now_ns - *deadline_ns_ + slack_ns_) / period_ns_;
     *deadline_ns_ += missed * period_ns_;
     const auto off_ns = now_ns - *deadline_ns_;
-    // A manager whose clock drifts against this one is followed; one late update hardly counts.
+    // Follow a manager whose clock drifts against this one; a single late update hardly counts.
     if (off_ns <= slack_ns_) *deadline_ns_ += off_ns / 16;
     *deadline_ns_ += period_ns_;
     return missed;
   }
-  /// The next one; after `advance`.
+  /// The next deadline; call it after `advance`.
   std::int64_t deadline_ns() const noexcept { return *deadline_ns_; }
 
  private:

@@ -19,14 +19,14 @@
 
 namespace policy_controllers {
 
-/// A policy, or a set of policies, as a controller.
+/// A policy, or a policy set, as a controller.
 ///
-/// Subscribes: `cmd_vel` (geometry_msgs/Twist, or TwistStamped by `stamped_command`), unless it is
-/// chained; `estop` (std_msgs/Bool); of a set `~/switch_to` (std_msgs/String). Publishes:
+/// Subscribes: `cmd_vel` (geometry_msgs/Twist, or TwistStamped with `stamped_command`), unless it
+/// is chained; `estop` (std_msgs/Bool); for a set `~/switch_to` (std_msgs/String). Publishes:
 /// `~/status` (policy_msgs/PolicyStatus). Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`,
-/// `~/estop`, `~/reset`; of a set `~/switch` (policy_msgs/SwitchState). All as a policy node does, so
-/// that what works with one works with the other. Exports the references `vx`, `vy` and `wz`, where
-/// the policy takes a velocity command.
+/// `~/estop`, `~/reset`; for a set `~/switch` (policy_msgs/SwitchState). The interface is that of a
+/// policy node, so that clients work with both. Exports the references `vx`, `vy` and `wz` if the
+/// policy takes a velocity command.
 class PolicyController : public controller_interface::ChainableControllerInterface {
  public:
   using CallbackReturn = controller_interface::CallbackReturn;
@@ -35,9 +35,9 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   CallbackReturn on_init() override;
   /// Opens the plan and proves the models; moves nothing.
   CallbackReturn on_configure(const State& previous) override;
-  /// Begins in DAMP.
+  /// Starts in DAMP.
   CallbackReturn on_activate(const State& previous) override;
-  /// Leaves the command after a fault as the last one.
+  /// Leaves the command that follows a fault as the last one.
   CallbackReturn on_deactivate(const State& previous) override;
   CallbackReturn on_cleanup(const State& previous) override;
   CallbackReturn on_shutdown(const State& previous) override;
@@ -48,7 +48,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
 
  protected:
   std::vector<hardware_interface::CommandInterface> on_export_reference_interfaces() override;
-  // One of both overrides: that of Humble, or that of later distributions.
+  // Only one of these overrides: for Humble, or for later distributions.
   controller_interface::return_type update_reference_from_subscribers();
   controller_interface::return_type update_reference_from_subscribers(
       const rclcpp::Time& time, const rclcpp::Duration& period);
@@ -56,15 +56,15 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
       const rclcpp::Time& time, const rclcpp::Duration& period) override;
 
  private:
-  /// What callbacks share with it, as long as one runs.
+  /// State shared with callbacks, as long as one runs.
   struct Hosted {
     explicit Hosted(const std::string& plan);
     static std::int64_t read_clock(void* self);
 
-    /// Time of the update under simulated time; -1: time is real.
+    /// Time of the update under simulated time; -1: real time.
     std::atomic<std::int64_t> simulated_ns{-1};
     std::atomic<bool> is_active{false};
-    /// Whether it has begun or ended since the last status.
+    /// Whether it has started or ended since the last status.
     std::atomic<bool> has_changed{false};
     PolicyUpdate policy;
     std::unique_ptr<StatusReporter> reporter;
@@ -85,7 +85,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   std::shared_ptr<Hosted> hosted_;
   Interfaces interfaces_;
   bool returns_errors_ = false, was_pressed_ = false;
-  /// Whether velocities came from a chained controller; then none is heard.
+  /// Whether velocities come from a chained controller; then the topic is ignored.
   bool has_chained_velocity_ = false;
   std::vector<double> values_;
   std::vector<hardware_interface::LoanedStateInterface*> states_;

@@ -18,7 +18,7 @@
 
 namespace policy_controllers {
 
-/// A field of the state that the robot measures.
+/// A measured field of the robot's state.
 struct Field {
   std::string name;
   /// position, velocity, effort, orientation or angular_velocity.
@@ -26,58 +26,58 @@ struct Field {
   std::size_t size;
 };
 
-/// What another process makes of a map or of images for the policy.
+/// Values that another process makes of a map or of images for the policy.
 struct Perceived {
   std::string topic;
   std::size_t size;
 };
 
-/// What a plan says to the host of its controller.
+/// Data of a plan for the host of its controller.
 struct Facts {
   std::string name, version, path, sha256;
   bool is_nominal_known = false;
   std::int64_t period_ns = 0;
   /// In the order of the targets.
   std::vector<std::string> joints;
-  /// How each joint is commanded: 0 by position, 1 by velocity, 2 by effort.
+  /// Command of each joint: 0 by position, 1 by velocity, 2 by effort.
   policy_core::Integers commanded;
-  /// Of each joint in every mode; NaN where it changes.
+  /// Value for each joint in every mode; NaN if it changes.
   policy_core::Numbers stiffness, damping;
-  /// In the order of what `update` reads.
+  /// In the order that `update` reads.
   std::vector<Field> fields;
-  /// Inputs that the fields belong to: joint_states, imu/data.
+  /// Inputs of the fields: joint_states, imu/data.
   std::vector<std::string> groups;
   bool takes_command = false;
   std::vector<Perceived> perceived;
-  /// What chunks of another process command, in the order of their columns; none: no chunks.
+  /// Names that chunks of another process command, in the order of their columns; none: no chunks.
   std::vector<std::string> actions;
 };
 
-/// Names in a line; "none" for none.
+/// Names joined in a line; "none" for none.
 std::string listed(const std::vector<std::string>& names);
 
-/// The next steps of an action, as another process has computed them.
+/// The next steps of an action, computed by another process.
 struct Chunk {
   const std::vector<std::string>& names;
   double period_s;
   std::size_t steps;
   /// Targets [steps, names].
   const std::vector<double>& data;
-  /// How long ago the observation was taken that it answers.
+  /// Age of the observation that it answers.
   std::int64_t age_ns;
 };
 
 /// A velocity command: vx, vy, yaw rate.
 using Velocity = std::array<double, 3>;
 
-/// An input as the last tick saw it.
+/// An input at the last tick.
 struct InputReport {
   std::string name;
   policy_core::Reason found;
   bool is_stale = false;
 };
 
-/// A set as the last tick left it.
+/// A set after the last tick.
 struct SetReport {
   std::int64_t state = -1, asked = -1, switches = 0, fallbacks = 0;
   bool is_blending = false;
@@ -86,10 +86,10 @@ struct SetReport {
   double step_ratio = 0.0;
 };
 
-/// A copy of what a status shows, as of the last tick.
+/// A copy of the status values, as of the last tick.
 struct Report {
   std::int64_t now_ns = 0, ticks = 0, missed = 0;
-  /// Updates that were due to tick while a request was answered, and repeated a command instead.
+  /// Number of due updates that repeated a command because a request was being answered.
   std::int64_t waited = 0;
   policy_core::Mode mode = policy_core::Mode::kDamp;
   policy_core::Reason reason;
@@ -101,10 +101,10 @@ struct Report {
   std::optional<SetReport> set;
 };
 
-/// The policy of a plan in the updates of a controller manager, without ROS.
+/// The policy of a plan in a controller manager's updates, without ROS.
 ///
-/// `update` belongs to one thread; it allocates nothing, takes no lock that it would wait for, and
-/// throws and logs nothing. The other methods belong to other threads.
+/// `update` belongs to one thread; it allocates nothing, blocks on no lock, and throws and logs
+/// nothing. The other methods belong to other threads.
 class PolicyUpdate {
  public:
   /// Opens a plan and proves its models. Throws PlanError. `clock`: as for `Controller`.
@@ -113,69 +113,69 @@ class PolicyUpdate {
   const Facts& facts() const noexcept { return facts_; }
   /// By member.
   const policy_core::Models& models() const noexcept { return models_.runners(); }
-  /// States how often a manager updates, in Hz; before `start`. Throws PlanError unless that is a
-  /// multiple of the policy's rate.
+  /// Sets the update rate of the manager, Hz; call it before `start`. Throws PlanError unless it is
+  /// a multiple of the policy's rate.
   void set_update_rate(double rate_hz);
-  /// Has a counter of the robot say whether the fields of groups were measured again; before
-  /// `start`. Without one it counts that any of their values has changed.
+  /// Uses a counter of the robot to detect new measurements of groups of fields; call it before
+  /// `start`. Without a counter, any changed value counts as a new measurement.
   void count(const std::vector<std::size_t>& groups);
-  /// How many numbers `update` reads: the fields, then the counters in the order of `count`.
+  /// Number of values that `update` reads: the fields, then the counters in the order of `count`.
   std::size_t value_count() const noexcept { return values_.size(); }
 
-  /// Begins in DAMP, for each activation, between two updates; false where a request hangs.
+  /// Starts in DAMP, for each activation, between two updates; returns false if a request hangs.
   bool start() noexcept;
-  /// Ends in DAMP, between two updates; returns what must be written at last, or null.
+  /// Ends in DAMP, between two updates; returns the final command to write, or null.
   const policy_core::Targets* stop() noexcept;
-  /// Returns what is commanded, or null; it stays until the next update.
+  /// Returns the command, or null; valid until the next update.
   ///
-  /// `velocity`: of a chained controller, NaN for no new one; null where commands are heard.
-  /// `ros_now_ns`: the clock of the stamps of commands.
+  /// `velocity`: from a chained controller, NaN for no new one; null if the topic is used.
+  /// `ros_now_ns`: clock of the commands' stamps.
   const policy_core::Targets* update(const double* values, const Velocity* velocity,
                                      std::int64_t ros_now_ns) noexcept;
   /// Whether a fault is latched, or the e-stop pressed.
   bool is_latched() const noexcept { return is_latched_.load() || estop_pressed(); }
 
-  /// Takes a velocity command that has come, with its stamp where it has one.
+  /// Takes a received velocity command, with its stamp if it has one.
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
-  /// Takes what is perceived, by its place in the facts; `problem`: why it has no values.
+  /// Takes perceived values, by their index in the facts; `problem`: why there are none.
   void hear(std::size_t place, const std::vector<double>& values, const std::string& problem,
             policy_core::Time stamp_ns);
-  /// Takes a chunk that has come; returns why it is refused, nothing where it is not.
+  /// Takes a received chunk; returns why it is refused, otherwise an empty text.
   std::string hear(const Chunk& chunk);
 
-  /// Keeps ticks out, as each request does for microseconds; owns nothing where one hangs.
+  /// Blocks ticks, as each request does for microseconds; owns nothing if one hangs.
   std::unique_lock<std::mutex> between_ticks();
 
-  // Requests. Each returns why it is refused; nothing where it is not.
+  // Requests. Each returns why it is refused; otherwise an empty text.
   std::string stand();
   std::string run();
   std::string damp();
   std::string reset();
   std::string switch_to(const std::string& state);
-  /// Never waits.
+  /// Never blocks.
   void press_estop(const std::string& why);
-  /// As a chained controller does, on the thread of `update`.
+  /// For a chained controller, on the thread of `update`.
   void press_estop() noexcept;
   bool estop_pressed() const noexcept { return controller_.estop_pressed(); }
   policy_core::Mode mode() const noexcept { return mode_.load(); }
 
-  // For a status.
+  // For the status.
   Report report();
   policy_core::Words& words() noexcept { return words_; }
   std::string reason(const Report& report);
-  /// What is wrong with an input; nothing where it may be used.
+  /// Why an input may not be used; otherwise empty.
   std::string problem(const InputReport& input);
-  /// What happened since the last call, one line each; `is_error`: whether it is to be noticed.
+  /// Events since the last call, one line each; `is_error`: whether it needs attention.
   struct Line {
     bool is_error;
     std::string text;
   };
   std::vector<Line> log();
-  /// How long ticks since the last call took, ns.
+  /// Durations of ticks since the last call, ns.
   std::vector<std::int64_t> durations();
 
  private:
-  /// A field among the numbers that `update` reads.
+  /// A field among the values that `update` reads.
   struct Read {
     std::size_t begin, size;
     policy_core::Span state;
@@ -184,7 +184,7 @@ class PolicyUpdate {
   struct Group {
     std::size_t input;
     std::vector<Read> fields;
-    /// Those that are judged, where it has them.
+    /// Values to check, if it has any.
     std::optional<Read> position, velocity, orientation;
     std::optional<std::size_t> counter;
     std::int64_t changed_ns = 0;
@@ -194,7 +194,7 @@ class PolicyUpdate {
     Velocity velocity;
     policy_core::Time stamp_ns;
   };
-  /// What is perceived, as it has come last, and the last problem.
+  /// Latest perceived values, and the last problem.
   struct Seen {
     std::size_t input;
     policy_core::Span state;
@@ -204,7 +204,7 @@ class PolicyUpdate {
     policy_core::Time stamp_ns;
     bool is_new = false, is_refused = false;
   };
-  /// A chunk that has come, when its observation was taken, and where it goes.
+  /// A received chunk, the time of its observation, and its destination.
   struct Chunks {
     policy_core::ChunkPolicy& policy;
     policy_core::ChunkRequest request;
@@ -224,14 +224,14 @@ class PolicyUpdate {
   void sample_perceived(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
   void bring_chunk(policy_core::ChunkExchange::Event event) noexcept;
   void go_on(std::int64_t now_ns) noexcept;
-  /// Stands up, or goes back to a state of the set that may.
+  /// Stands up, or returns to a state of the set that may.
   policy_core::Controller::Problems begin_to_stand() noexcept;
   void command(const policy_core::Targets* targets) noexcept;
   void note_safe() noexcept;
   void note(std::int64_t now_ns) noexcept;
   void note_changes() noexcept;
   void make_words();
-  /// Does what is asked for between two ticks, unless one hangs.
+  /// Executes requests between two ticks, unless one hangs.
   template <class Act>
   std::string request(Act act);
 
@@ -247,7 +247,7 @@ class PolicyUpdate {
   policy_core::Time silence_ns_;
   std::optional<std::size_t> command_input_;
 
-  // Of the thread of updates.
+  // For the thread of updates.
   policy_core::Numbers values_;
   bool has_values_ = false;
   std::vector<Group> groups_;
@@ -259,7 +259,7 @@ class PolicyUpdate {
   std::int64_t began_ns_ = 0;
   std::int64_t ticks_ = 0, missed_ = 0;
 
-  // Between threads.
+  // Shared between threads.
   std::mutex requests_, hearing_, reporting_, logging_;
   std::optional<Heard> heard_;
   std::vector<Seen> seen_;

@@ -11,16 +11,16 @@
 
 namespace policy_controllers {
 
-/// The models of a plan, opened, and each proven on the golden rows of its bundle.
+/// The opened models of a plan, each proven on the golden rows of its bundle.
 class ProvenModels {
  public:
-  /// `host`: the part of a plan. Throws PlanError where a file is not there or not the one that the
-  /// plan was made of, cannot be opened, or computes something else than the rows say.
+  /// `host`: the part of a plan. Throws PlanError if a file is missing, differs from the one that
+  /// the plan was made from, cannot be opened, or its outputs differ from the rows.
   explicit ProvenModels(const policy_core::Part& host);
 
-  /// By member; they belong to this.
+  /// By member; owned by this.
   const policy_core::Models& runners() const noexcept { return runners_; }
-  /// What the runtime of a model said when it failed last; changes with the next failure.
+  /// Message of the latest failure of a model's runtime; changes with the next failure.
   const char* error(std::size_t model) const noexcept { return opened_[model].error(); }
 
  private:

@@ -8,11 +8,11 @@
 
 namespace policy_controllers {
 
-/// Hands values from one thread to one other, neither of which waits; what finds no room is lost.
+/// Passes values from one thread to another, without blocking; values without room are dropped.
 template <class T>
 class Queue {
  public:
-  /// `like` has the memory that each value needs.
+  /// `like` determines the memory of each value.
   explicit Queue(std::size_t capacity, const T& like = T()) : slots_(capacity, like) {}
 
   void push(const T& value) noexcept {
@@ -22,7 +22,7 @@ class Queue {
     end_.store(end + 1, std::memory_order_release);
   }
 
-  /// The oldest value; null where there is none. It stays until `pop`.
+  /// The oldest value; null if there is none. Valid until `pop`.
   const T* front() const noexcept {
     const auto begin = begin_.load(std::memory_order_relaxed);
     if (begin == end_.load(std::memory_order_acquire)) return nullptr;

@@ -13,13 +13,13 @@
 
 namespace policy_controllers {
 
-/// A simulated robot in a process of its own, in lockstep: `robot_sim.sim_server`, which documents
-/// the messages. Methods throw std::runtime_error with what was expected and found.
+/// A simulated robot in its own process, in lockstep: `robot_sim.sim_server` documents the
+/// messages. Methods throw std::runtime_error with the expected and found values.
 class SimLink {
  public:
   /// Rows of a command: rad, rad/s, N·m, N·m/rad, N·m·s/rad.
   enum Command : std::size_t { kPosition, kVelocity, kEffort, kStiffness, kDamping, kCommands };
-  /// Rows of what the joints show: rad, rad/s, N·m.
+  /// Rows of the joints' state: rad, rad/s, N·m.
   static constexpr std::size_t kStates = 3;
   /// Orientation x y z w, angular velocity in rad/s, linear acceleration in m/s².
   static constexpr std::size_t kImu = 10;
@@ -36,10 +36,10 @@ class SimLink {
 
   /// A row of the command that `send` sends.
   double* command(Command row) noexcept { return commands_.data() + row * joints_.size(); }
-  /// Lets so much time pass, a multiple of the step; without a command the drives damp. Allocates
-  /// nothing, nor does `receive`.
+  /// Advances time by this much, a multiple of the step; without a command the drives damp. Neither
+  /// this nor `receive` allocates.
   void send(std::int64_t duration_ns, bool is_commanded);
-  /// Waits for what the robot shows then; does nothing where it has been received.
+  /// Waits for the robot's answer; does nothing if it has been received.
   void receive();
 
   std::int64_t time_ns() const noexcept { return head_[0]; }
@@ -51,7 +51,7 @@ class SimLink {
   const double* imu() const noexcept { return state(kStates); }
 
  private:
-  /// Takes a message into `data` and, where it is longer, `more`; returns its size.
+  /// Receives a message into `data` and, if it is longer, `more`; returns its size.
   std::size_t take(void* data, std::size_t size, void* more, std::size_t room);
   void wait_at_most(std::chrono::milliseconds limit);
   void greet();

@@ -18,16 +18,16 @@
 
 namespace policy_controllers {
 
-/// Publishes `~/status` as a policy node does, and logs what happened.
+/// Publishes `~/status` like a policy node, and logs events.
 class StatusReporter {
  public:
   /// `counters`: state interfaces that count measurements, by group.
   StatusReporter(rclcpp_lifecycle::LifecycleNode::SharedPtr node, PolicyUpdate& policy,
                  std::map<std::string, std::string> counters);
 
-  /// Measures the rate from now on; for each activation.
+  /// Starts to measure the rate; call it for each activation.
   void start();
-  /// From any thread but that of the updates.
+  /// Callable from any thread except that of the updates.
   void report();
   void log();
 

@@ -5,9 +5,9 @@
     policy_store activate lite3_walk 1.2.0
 
 With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
-breaks (docs/candidates.md).
+fails (docs/candidates.md).
 
-It is verified first. `policy_store rollback` goes back to what was in use before.
+It is verified first. `policy_store rollback` goes back to the previous version.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that several verbs have: the folder of bundles, keys, a version's use, the registry."""
+"""Shared arguments of verbs: the folder of bundles, keys, a version's use, the registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from policy_store.registry.access import RegistryAccess
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
-    """Declare `--root`."""
     parser.add_argument(
         "--root",
         type=Path,
@@ -27,7 +26,6 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 
 
 def add_public_key(parser: argparse.ArgumentParser) -> None:
-    """Declare `--public-key`."""
     parser.add_argument(
         "--public-key",
         default="",
@@ -38,7 +36,7 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trial(parser: argparse.ArgumentParser) -> None:
-    """Declare what puts a version on trial."""
+    """Declare the arguments that put a version on trial."""
     parser.add_argument(
         "--trial",
         type=Path,
@@ -60,20 +58,20 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--node-user",
         default="",
         metavar="USER",
-        help="with --trial: who runs the policy node, which writes the record of the trial "
-        "(default: who owns the record, or runs this command)",
+        help="with --trial: user of the policy node, which writes the record of the trial "
+        "(default: the owner of the record, or the user of this command)",
     )
 
 
 def version_use(
     name: str, version: str, version_before: str | None = None, *, on_trial: bool = False
 ) -> dict[str, Any]:
-    """Return for JSON which version nodes take from now on.
+    """Return the version that nodes take from now on, for JSON.
 
     Args:
         name: Of the bundle.
-        version: That nodes take.
-        version_before: That runs again if a trial fails, or ran before a rollback.
+        version: Version that nodes take.
+        version_before: Version that runs again if a trial fails, or ran before a rollback.
         on_trial: Whether it is on trial, and not in use yet.
     """
     return {
@@ -87,7 +85,7 @@ def version_use(
 def put_into_use(
     given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
 ) -> tuple[dict[str, Any], str]:
-    """Activate a version, or put it on trial; return `version_use`, and that in words."""
+    """Activate a version, or put it on trial; return `version_use` and its description."""
     from policy_store.activation import activate
     from policy_store.trials import begin_trial
 
@@ -118,7 +116,7 @@ def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> 
 
 
 def read_name_and_version(given: argparse.Namespace) -> tuple[str, str | None]:
-    """Return the name and the version that were given, the latter None if there is none."""
+    """Return the given name and version; the version may be None."""
     name, at, version = str(given.name).partition("@")
     if at and given.version is not None:
         raise PolicyError(f"expected one version, found {given.name} and {given.version}")
@@ -126,21 +124,21 @@ def read_name_and_version(given: argparse.Namespace) -> tuple[str, str | None]:
 
 
 def read_root(given: argparse.Namespace) -> Path:
-    """Return the root that was asked for, else the usual one."""
+    """Return the given root, or the default."""
     from policy_core.bundle.store import store_root
 
     return store_root() if given.root is None else Path(given.root)
 
 
 def read_keys(given: argparse.Namespace) -> TrustedKeys | None:
-    """Return the keys that are configured; None where bundles need no signature."""
+    """Return the configured keys; None if bundles need no signature."""
     from policy_core.bundle.load import trusted_keys
 
     return trusted_keys(given.public_key)
 
 
 def add_registry_access(parser: argparse.ArgumentParser) -> None:
-    """Declare how a registry is reached."""
+    """Declare the options for access to a registry."""
     parser.add_argument(
         "--ca",
         type=Path,
@@ -156,12 +154,12 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
 
 
 def read_access(given: argparse.Namespace) -> RegistryAccess:
-    """Return how the registry is reached."""
+    """Return the options for access to the registry."""
     return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
 
 
 def byte_progress(what: str) -> Callable[[int, int | None], None]:
-    """Return what shows how many bytes are done on a terminal; a robot has no progress bars."""
+    """Return a function that shows bytes done on a terminal; a robot has no progress bars."""
     shown = ""
 
     def show(done: int, total: int | None) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Install a version of a bundle, verified, beside those that are there.
+"""Install a version of a bundle, verified, beside the installed versions.
 
     policy_store install my_bundle --activate
 
@@ -66,23 +66,21 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
-    """Declare how an installed version is put into use."""
+    """Declare the options that put an installed version into use."""
     parser.add_argument("--activate", action="store_true", help="put it into use at once")
     add_trial(parser)
 
 
 def add_expected(parser: argparse.ArgumentParser) -> None:
-    """Declare `--expect`."""
     parser.add_argument(
         "--expect",
         default="",
         metavar="NAME@VERSION",
-        help="what the bundle must be; another one is refused before anything is installed",
+        help="the expected bundle; any other is refused before anything is installed",
     )
 
 
 def add_backends(parser: argparse.ArgumentParser) -> None:
-    """Declare `--backend`."""
     parser.add_argument(
         "--backend",
         default="",
@@ -93,17 +91,17 @@ def add_backends(parser: argparse.ArgumentParser) -> None:
 
 
 def read_backends(given: argparse.Namespace) -> list[str] | None:
-    """Return the back ends that were asked for; None for all."""
+    """Return the given back ends; None for all."""
     return given.backend.split(",") if given.backend else None
 
 
 def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Put an installed version into use as `add_use` asks; report both.
+    """Put an installed version into use according to the options of `add_use`; report both.
 
-    In the document `absent` has the back ends whose models were not asked for, `left` the files
-    that the signature does not cover, and `use` what --activate or --trial did.
+    In the document, `absent` lists the back ends whose models were not requested, `left` the files
+    that the signature does not cover, and `use` the result of --activate or --trial.
     """
     from policy_core.bundle.store import current_version
     from policy_store.activation import warn_of_older, warn_of_revoked

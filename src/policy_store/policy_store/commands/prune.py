@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show which old versions can be removed, and what killed installers left; --force removes them.
+"""Show old versions and leftovers of killed installers; --force removes them.
 
     policy_store prune lite3_walk --keep 3 --force
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=3,
         metavar="N",
-        help="how many versions stay, those that were installed last (default 3)",
+        help="number of versions to keep, the most recently installed ones (default 3)",
     )
     parser.add_argument("--force", action="store_true", help="remove them")
     add_root(parser)

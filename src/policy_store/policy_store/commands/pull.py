@@ -4,8 +4,8 @@
 
     policy_store pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
 
-Signature, hashes, version and revocations are checked before anything is installed. A pull that was
-cut off is continued by the same command. Without --install the bundle becomes a folder. With
+Signature, hashes, version and revocations are checked before anything is installed. Repeat the
+command to continue an interrupted pull. Without --install the bundle becomes a folder. With
 --revocations only the signed list of revoked versions is pulled.
 """
 
@@ -46,7 +46,7 @@ _log = logging.getLogger("policy_store")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="REGISTRY/NAME[:TAG|@DIGEST]", help="which bundle, and where it is"
+        "source", metavar="REGISTRY/NAME[:TAG|@DIGEST]", help="registry and name of the bundle"
     )
     parser.add_argument(
         "--channel",
@@ -61,14 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="signed statement that allows a version older than the one in use",
     )
     parser.add_argument(
-        "--output", type=Path, help="folder to be, without --install (default NAME)"
+        "--output", type=Path, help="folder to create, without --install (default NAME)"
     )
     parser.add_argument("--install", action="store_true", help="install it below --root")
     add_expected(parser)
     parser.add_argument(
         "--revocations",
         action="store_true",
-        help="only learn which versions are revoked, below --root; no bundle is pulled",
+        help="only update the list of revoked versions below --root; no bundle is pulled",
     )
     add_backends(parser)
     add_use(parser)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Go back to the version that was in use before; a second rollback goes one further back.
+"""Go back to the previous version in use; a second rollback goes one version further.
 
     policy_store rollback lite3_walk
 

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Look at the trial of an installed version, keep the version, or end its trial.
+"""Show the trial of an installed version, keep the version, or end its trial.
 
     policy_store trial status lite3_walk --json
 
 keep: the version passed its trial; it is in use from now on. end: the trial ends, and the version
-in use is that of before. Each takes effect at the next ~/load or start of the node, and `keep` at
+in use does not change. Each takes effect at the next ~/load or start of the node, and `keep` at
 the next ~/run. `policy_store activate NAME VERSION --trial FILE` begins a trial.
 """
 

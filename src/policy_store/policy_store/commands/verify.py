@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verify what is installed again: every hash, signatures, the link to the version in use.
+"""Verify installed bundles again: every hash, signatures, the link to the version in use.
 
     policy_store verify lite3_walk@1.2.0
 
-The exit status is 1 if something is wrong. Files that a killed installer left are listed; they are
+The exit status is 1 if there is a problem. Leftovers of a killed installer are listed; they are
 harmless.
 """
 
@@ -36,12 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Verify; the status is 1 if something is wrong.
+    """Verify; the status is 1 if there is a problem.
 
     Returns:
-        root, holds (nothing is wrong), found: of each version, and of each bundle's folder of
-        versions (version is empty): folder, version, problem (empty where there is none), notes,
-        signed_by.
+        root, holds (no problem was found), found: of each version, and of each bundle's folder of
+        versions (version is empty): folder, version, problem (otherwise empty), notes, signed_by.
     """
     from policy_store.inventory import verify
 

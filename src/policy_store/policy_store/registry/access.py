@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a registry is reached, with which credentials, and how it can fail."""
+"""Access to a registry: addresses, credentials, and errors."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 class RegistryError(PolicyError):
-    """What a registry answered cannot be used."""
+    """An answer of the registry cannot be used."""
 
 
 class UnavailableError(RegistryError):
-    """A registry does not answer, or not to the end; a later attempt may succeed."""
+    """A registry does not answer, or not completely; a later attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryAccess:
-    """How a registry is reached.
+    """Options for access to a registry.
 
     Attributes:
-        ca: PEM file of certificate authorities, beside those of the system.
+        ca: PEM file of certificate authorities, in addition to those of the system.
         insecure_http: Whether plain HTTP is allowed to hosts beyond the loopback interface.
         timeout_s: Longest wait for a connection and for each read and write, s.
-        backoff_s: Wait before the second attempt, s; doubled before each one after it.
+        backoff_s: Wait before the second attempt, s; doubled before each further one.
     """
 
     ca: Path | None = None

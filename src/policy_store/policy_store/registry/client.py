@@ -30,20 +30,20 @@ _BLOCK = 1 << 20
 _log = logging.getLogger("policy_store")
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-"""Takes how many bytes are done, and of how many."""
+"""Receives the number of bytes done, and the total."""
 
 
 class RegistryRepository:
-    """One repository. What is interrupted by the network is tried again, with longer waits."""
+    """One repository. Network errors are retried, with increasing waits."""
 
     def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
-        """Name it; nothing is sent yet."""
+        """Store its name; nothing is sent yet."""
         self._at = f"/v2/{reference.repository}"
         self._backoff_s = access.backoff_s
         self._connection = RegistryConnection(reference.host, access, is_secure=reference.is_secure)
 
     def manifest(self, tag_or_digest: str) -> bytes | None:
-        """Return the raw bytes of a manifest, of the digest that is asked for; None if absent."""
+        """Return the raw bytes of a manifest, with the requested digest; None if absent."""
         content = self._retried(lambda: self._manifest(tag_or_digest))
         if content is not None and ":" in tag_or_digest and make_digest(content) != tag_or_digest:
             raise RegistryError(
@@ -72,12 +72,12 @@ class RegistryRepository:
         return content
 
     def download(self, layer: Layer, part: Path, progress: Progress) -> None:
-        """Write a layer to a file; what is in the file already is not asked for again.
+        """Write a layer to a file; continue with the content that the file already has.
 
         Args:
             layer: The layer.
-            part: The file; what an attempt that was cut off left there is continued.
-            progress: Takes the bytes that are there, and the size.
+            part: The file; it may contain the first part of the layer from an interrupted attempt.
+            progress: Receives the number of bytes present, and the size.
         """
         self._retried(lambda: self._continue(layer, part, progress))
 
@@ -94,12 +94,13 @@ class RegistryRepository:
                 url, expected = f"{self._at}/blobs/{layer.digest}", (200, 206, 416)
                 with self._connection.request("GET", url, expected, headers=headers) as answer:
                     if not _continues(answer.status, answer.headers.get("Content-Range"), there):
-                        # The whole file, or a range that was not asked for: from the beginning.
+                        # the whole file, or a range that was not requested: start from the
+                        # beginning
                         digest, there = hashlib.sha256(), 0
                         file.seek(0)
                         file.truncate()
                     if answer.status != 200 and there == 0:
-                        raise UnavailableError(f"{answer.url}: expected the bytes asked for")
+                        raise UnavailableError(f"{answer.url}: expected the requested bytes")
                     for block in answer.blocks(layer.size_bytes - there):
                         digest.update(block)
                         file.write(block)
@@ -113,8 +114,10 @@ class RegistryRepository:
             )
         if ALGORITHM + digest.hexdigest() != layer.digest:
             part.unlink()
-            if continued:  # it may be the part of before that is damaged
-                raise UnavailableError(f"{layer.title}: expected {layer.digest}, found another one")
+            if continued:  # the earlier part may be damaged
+                raise UnavailableError(
+                    f"{layer.title}: expected {layer.digest}, found different content"
+                )
             raise self._other_content(layer)
 
     def _retried(self, act: Callable[[], T]) -> T:

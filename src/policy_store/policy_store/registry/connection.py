@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP to a registry that may be hostile: credentials, redirects, sizes, the time of a body.
+"""HTTP to an untrusted registry: credentials, redirects, size limits, time limits.
 
-urllib3 connects, through a proxy and with TLS. It follows no redirect, repeats nothing and decodes
-nothing, so that no password is sent and no body is read that this module did not decide on.
+urllib3 connects, through a proxy and with TLS. It follows no redirect, retries nothing and decodes
+nothing, so that this module decides which passwords are sent and which bodies are read.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from policy_store.registry.access import (
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Of a body on average, after the first time-out; one that comes slower is cut off."""
+"""Minimum average rate of a body, after the first timeout; slower ones are aborted."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _HEAD = 4
-"""Time for the way to the registry and the head of an answer, in time-outs."""
+"""Time for the connection and the head of an answer, in timeouts."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""What OpenSSL 3.0, and newer ones, call the answer of a server that speaks plain HTTP."""
+"""OpenSSL's error codes (3.0 and newer) for the answer of a server that speaks plain HTTP."""
 T = TypeVar("T")
 Content = bytes | Path
-"""Of a request to send: in memory, or a file."""
+"""Body of a request: in memory, or a file."""
 
 
 class HttpAnswer:
-    """Status and headers of an answer; the body is read when it is asked for."""
+    """Status and headers of an answer; the body is read on demand."""
 
     def __init__(self, url: str, response: urllib3.BaseHTTPResponse, timeout_s: float) -> None:
-        """Take the response; its body is not read yet."""
+        """Wrap the response; its body is not read yet."""
         self.url, self.status, self.headers = url, response.status, response.headers
         self._response, self._timeout_s = response, timeout_s
 
@@ -92,14 +92,14 @@ def exchange(
     context: ssl.SSLContext | None = None,
     timeout_s: float,
 ) -> Iterator[HttpAnswer]:
-    """Send a request on a connection of its own, and give the answer, whatever its status.
+    """Send a request on a new connection, and yield the answer, whatever its status.
 
     Args:
-        method: Of HTTP.
-        url: Absolute.
+        method: HTTP method.
+        url: Absolute URL.
         headers: Of the request.
-        body: What is sent.
-        context: Whose certificates are believed; None for those of the system.
+        body: Of the request.
+        context: Trusted certificates; None for those of the system.
         timeout_s: Longest wait for a connection and for each read and write, s.
     """
     sent, size_bytes = dict(headers or {}), 0
@@ -126,10 +126,10 @@ def exchange(
 
 
 def within(seconds: float, act: Callable[[], T]) -> T:
-    """Return what a function returns, or raise TimeoutError when the time is over.
+    """Return a function's result, or raise TimeoutError when the time is over.
 
-    urllib3 bounds single waits only: a head, trailers or a TLS handshake that comes byte by byte
-    would never end. The thread that reads it is left behind.
+    urllib3 limits only single waits: a head, trailers or a TLS handshake that arrives byte by byte
+    would never end. The thread that reads it is abandoned.
     """
     done = Future[T]()
 
@@ -142,12 +142,12 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     threading.Thread(target=run, daemon=True).start()
     try:
         return done.result(seconds)
-    except FutureTimeoutError as error:  # on Python 3.10 not the built-in one
+    except FutureTimeoutError as error:  # not the built-in one on Python 3.10
         raise TimeoutError("no end in time") from error
 
 
 def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
-    """Return what sends requests to a server, through the environment's proxy if there is one."""
+    """Return a connection pool for a server, through the environment's proxy if there is one."""
     parts = urllib3.util.parse_url(url)
     host = (parts.host or "").strip("[]")
     proxy = urllib.request.getproxies().get(parts.scheme or "")
@@ -167,7 +167,7 @@ def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
 
 
 def tls_context(ca: Path) -> ssl.SSLContext:
-    """Return the authorities of the system, and those of a file."""
+    """Return the certificate authorities of the system and those of a file."""
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(ca)
@@ -182,11 +182,11 @@ class RegistryConnection:
     """Requests to one repository of a registry."""
 
     def __init__(self, host: str, access: RegistryAccess, *, is_secure: bool = False) -> None:
-        """Name the registry.
+        """Set up access to a registry, without connecting.
 
         Args:
-            host: With its port where that is not the usual one.
-            access: How it is reached.
+            host: With its port, unless that is the default.
+            access: Options for access.
             is_secure: Whether it has TLS, although it is on the loopback interface.
         """
         local = is_loopback(urlsplit(f"//{host}").hostname or "")
@@ -197,7 +197,7 @@ class RegistryConnection:
 
     @property
     def base(self) -> str:
-        """URL of the registry: HTTP on the loopback interface or if that is allowed, else HTTPS."""
+        """URL of the registry: HTTP on the loopback interface or if allowed, otherwise HTTPS."""
         return f"{'http' if self._is_plain else 'https'}://{self._host}"
 
     @contextmanager
@@ -210,14 +210,14 @@ class RegistryConnection:
         headers: Mapping[str, str] | None = None,
         body: Content | None = None,
     ) -> Iterator[HttpAnswer]:
-        """Send a request, follow redirects, and answer one demand for credentials.
+        """Send a request, follow redirects, and answer one authentication challenge.
 
         Args:
-            method: Of HTTP.
+            method: HTTP method.
             url: Absolute, or a path at the registry.
-            expected: Status codes that are an answer; all others are errors.
+            expected: Accepted status codes; all others are errors.
             headers: Of the request.
-            body: What is sent.
+            body: Of the request.
         """
         url, redirects, asked = urljoin(self.base, url), 0, False
         while True:
@@ -241,7 +241,7 @@ class RegistryConnection:
         self, method: str, url: str, headers: dict[str, str], body: Content | None
     ) -> Iterator[HttpAnswer]:
         self._require_allowed(url)
-        # By origin: what another host gets after a redirect has no credentials in it.
+        # By origin: after a redirect, another host gets no credentials.
         if authorization := self._authorization.get(_origin(url)):
             headers["Authorization"] = authorization
         with exchange(
@@ -267,7 +267,7 @@ class RegistryConnection:
         )
 
     def _answer_to(self, challenge: str, url: str) -> str:
-        """Return the `Authorization` for a challenge: Basic, or a token that was fetched for it."""
+        """Return the `Authorization` for a challenge: Basic, or a token fetched for it."""
         scheme, _, rest = challenge.partition(" ")
         login = credentials(self._host)
         if scheme.lower() == "basic" and login is not None:
@@ -299,7 +299,7 @@ class RegistryConnection:
 
 
 def joined(base: str, location: str) -> str:
-    """Return where a redirect or an upload goes."""
+    """Return the URL of a redirect or an upload."""
     try:
         url = urljoin(base, location)
         _origin(url)
@@ -349,7 +349,7 @@ def _network_errors(url: str) -> Iterator[None]:
                 "allows that (on the loopback interface: name it without https://)"
             ) from error
         raise _unavailable(url, error) from error
-    except (OSError, HTTPError, UnicodeError) as error:  # also of a host's name
+    except (OSError, HTTPError, UnicodeError) as error:  # also for a host's name
         raise _unavailable(url, error) from error
 
 

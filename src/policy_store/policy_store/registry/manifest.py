@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OCI manifests of bundles and of signed statements: a layer for each file, named by its title.
 
-A manifest has nothing that depends on when or where it was made, so that the same files always have
+A manifest does not depend on the time or place of its creation, so that the same files always have
 the same digest.
 """
 
@@ -40,14 +40,15 @@ _LONGEST_REFERENCE, _LONGEST_PART, _MOST_BYTES = 1000, 255, 1 << 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryReference:
-    """Where a bundle is: `HOST/REPOSITORY`, with a tag or a digest.
+    """Location of a bundle: `HOST/REPOSITORY`, with a tag or a digest.
 
     Attributes:
         host: Of the registry, with its port.
         repository: Name at the registry; its last part is the bundle's name.
-        tag: Which version or statement; empty where a digest is given, or nothing.
-        digest: Of the manifest, `sha256:` and 64 hex digits; empty where a tag is given.
-        is_secure: Whether TLS is asked for where plain HTTP is usual: on the loopback interface.
+        tag: Tag of a version or statement; empty if a digest is given, or nothing.
+        digest: Of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
+        is_secure: Whether TLS is required where plain HTTP is the default: on the loopback
+            interface.
     """
 
     host: str
@@ -62,13 +63,13 @@ class RegistryReference:
         return self.repository.rpartition("/")[2]
 
     def __str__(self) -> str:
-        """Return the text that it was read from."""
+        """Return the text from which it was parsed."""
         end = f"@{self.digest}" if self.digest else f":{self.tag}" if self.tag else ""
         return f"{'https://' if self.is_secure else ''}{self.host}/{self.repository}{end}"
 
 
 def parse_reference(text: str) -> RegistryReference:
-    """Return the reference that a text such as `robots.lan:5000/fleet/lite3_walk:1.3.0` names."""
+    """Parse a reference such as `robots.lan:5000/fleet/lite3_walk:1.3.0`."""
     match = _REFERENCE.fullmatch(text) if len(text) <= _LONGEST_REFERENCE else None
     if match is None or not re.fullmatch(NAME, match[3].rpartition("/")[2]):
         raise RegistryError(
@@ -86,12 +87,12 @@ def parse_reference(text: str) -> RegistryReference:
 
 
 def version_tag(version: str) -> str:
-    """Return the tag of a bundle's version; tags have no `+`, for which `_` stands."""
+    """Return the tag of a bundle's version; `_` replaces `+`, which tags cannot contain."""
     return version.replace("+", "_")
 
 
 def is_version_tag(tag: str) -> bool:
-    """Return whether a tag is that of a version, and of nothing else."""
+    """Return whether a tag is that of a version."""
     return re.fullmatch(VERSION, tag.replace("_", "+")) is not None
 
 
@@ -144,9 +145,9 @@ def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, 
     """Return the layers of a manifest by title.
 
     Args:
-        content: Raw bytes, whose digest was checked where one was asked for.
-        artifact_type: What it must be of.
-        place: Where it came from, for messages.
+        content: Raw bytes, whose digest was checked if one was requested.
+        artifact_type: Required type.
+        place: Its source, for messages.
     """
     try:
         document = json.loads(content)
@@ -195,7 +196,7 @@ def _is_plain_path(title: str) -> bool:
 
 
 def _refuse_collisions(titles: Sequence[str], place: str) -> None:
-    """Refuse titles that name one file on some file system, or a file that is a folder, too."""
+    """Refuse titles that collide on some file system, or use a file as a folder, too."""
     files, folders = set[str](), set[str]()
     for title in titles:
         plain = unicodedata.normalize("NFC", title).casefold()

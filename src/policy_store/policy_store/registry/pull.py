@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle comes from a registry: into the store, or into a folder; whole, or to be continued."""
+"""Pulls a bundle from a registry into the store or a folder; an interrupted pull can continue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from policy_store.registry.remote import PullRequest, RemoteBundle, find_bundle
 from policy_store.statements import read_signed, require_valid
 
 _COPIES = 2
-"""Of the files while they are installed: what was pulled, and the version."""
+"""Copies of the files during the installation: the pulled files, and the version."""
 _BUNDLE, _PARTS = "bundle", "parts"
 
 
@@ -48,18 +48,18 @@ def pull_to_store(
     trusted: TrustedKeys | None,
     progress: Progress,
 ) -> Installed:
-    """Pull a bundle and install it; it is not in use yet.
+    """Pull a bundle and install it, without putting it into use.
 
-    What has come stays hidden beside the versions if the pull is cut off, and the next pull of the
-    same digest continues there.
+    If the pull is interrupted, the downloaded files stay hidden beside the versions, and the next
+    pull of the same digest continues there.
 
     Args:
-        request: What is asked for.
-        access: How the registry is reached.
+        request: The request.
+        access: Options for access to the registry.
         root: Folder of all installed bundles.
-        trusted: Keys of which one must have signed bundle and statements. None: nothing is signed
-            that counts, and revocations are not read.
-        progress: Takes the bytes that are done, and all.
+        trusted: Keys of which one must have signed bundle and statements. None: signatures are not
+            checked, and revocations are not read.
+        progress: Receives the number of bytes done, and the total.
     """
     model = root / request.reference.name
     found = find_bundle(request, access, model, trusted)
@@ -82,7 +82,7 @@ def _installed(
         return None
     bundle = check_version(folder, trusted)
     if bundle.content != found.small[hosted_file(found.contract)]:
-        return None  # to be refused by `install`, which says what differs
+        return None  # `install` will refuse it, and list the differences
     bundle.verify(request.backends)
     return Installed(folder=folder, bundle=bundle, is_new=False, absent=found.absent)
 
@@ -94,9 +94,9 @@ def pull_to_folder(
     trusted: TrustedKeys | None,
     progress: Progress,
 ) -> Sequence[str]:
-    """Pull a bundle into a new folder; return the back ends whose models did not come.
+    """Pull a bundle into a new folder; return the back ends whose models were not requested.
 
-    Arguments and errors are those of `pull_to_store`; nothing is compared with what is in use.
+    Arguments and errors are those of `pull_to_store`; the version in use is not compared.
     """
     output = output.resolve()
     if os.path.lexists(output):
@@ -137,7 +137,7 @@ def _refuse_downgrade(
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Give the folder for one digest; it stays with what has come where the pull is cut off."""
+    """Yield the folder for one digest; an interrupted pull leaves its files there."""
     make_folders(folder)
     with locked(folder):
         yield folder
@@ -152,7 +152,7 @@ def _downloaded(
     copies: int,
 ) -> Path:
     folder, parts = staging / _BUNDLE, staging / _PARTS
-    if folder.exists():  # of a pull that was killed at its end: its files are parts again
+    if folder.exists():  # from a pull that was killed at its end: its files count as parts again
         remove(folder)
     make_folders(parts)
     by_digest = {layer.digest: layer for layer in found.wanted}
@@ -175,7 +175,7 @@ def _downloaded(
     for layer in found.wanted:
         file = folder / layer.title
         make_folders(file.parent)
-        # One file with two names: no second copy, and a part still, if this is cut off.
+        # One file with two names: no second copy, and still a part if this is interrupted.
         os.link(parts / layer.digest[len(ALGORITHM) :], file)
         file.chmod(FILE_MODE)
     for name, content in found.small.items():

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a registry offers, found and checked: statements, contract, the layers to download.
+"""Finds and checks the content of a registry: statements, contract, the layers to download.
 
 The signature covers the contract, the contract names each file with its SHA-256, and a layer of the
 registry is addressed by the same SHA-256: the registry cannot choose what is downloaded, only
-whether. Of a bundle only the files that were asked for come: the contract, its signature, golden
+whether. Only the requested files of a bundle are downloaded: the contract, its signature, golden
 rows, statistics, reports, and the models of the back ends.
 """
 
@@ -62,12 +62,12 @@ _LARGEST_SIGNATURE_BYTES = 1 << 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """What is asked for.
+    """A request for a bundle.
 
     Attributes:
-        reference: Where it is.
-        channel: Name of the channel that says which version; empty where the reference does.
-        backends: Whose models come; None for those of all.
+        reference: Location of the bundle.
+        channel: Name of the channel that selects the version; empty if the reference does.
+        backends: Back ends whose models are requested; None for all.
         allow_downgrade: Signed statement that allows a version older than the one in use.
         expected: NAME@VERSION that it must be; empty for any.
     """
@@ -81,15 +81,15 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteBundle:
-    """A bundle at a registry, whose contract, signature and place in the order were checked.
+    """A bundle at a registry whose contract, signature and version order were checked.
 
     Attributes:
-        repository: Where it is.
+        repository: Its location.
         digest: Of its manifest.
         contract: Its contract.
         small: Bytes of contract and signature, by file.
-        wanted: Layers of the files that were asked for besides.
-        absent: Back ends whose models were not asked for.
+        wanted: Layers of the other requested files.
+        absent: Back ends whose models were not requested.
     """
 
     repository: RegistryRepository
@@ -103,7 +103,7 @@ class RemoteBundle:
 def remote_statement(
     repository: RegistryRepository, tag: str, place: str
 ) -> tuple[bytes, bytes] | None:
-    """Return a statement at a registry and its signature, None where there is none of that tag."""
+    """Return a statement at a registry and its signature; None if the tag does not exist."""
     manifest = repository.manifest(tag)
     if manifest is None:
         return None
@@ -123,7 +123,7 @@ def remote_version(
     """Return the version of the bundle with that digest at a registry.
 
     Args:
-        repository: Where it is.
+        repository: Its location.
         reference: The same, for messages.
         digest: Of its manifest.
         trusted: Keys of which one must have signed it; None checks no signature.
@@ -135,12 +135,12 @@ def remote_version(
 def update_revocations(
     reference: RegistryReference, access: RegistryAccess, model: Path, trusted: TrustedKeys
 ) -> Mapping[str, str]:
-    """Keep the newest revocations of a bundle; return why versions are revoked, by version.
+    """Store the newest revocations of a bundle; return the reasons for revocation by version.
 
     Args:
-        reference: Where the bundle is; without tag and digest.
-        access: How the registry is reached.
-        model: Folder of the installed versions, where newer statements are kept.
+        reference: Location of the bundle, without tag and digest.
+        access: Options for access to the registry.
+        model: Folder of the installed versions, where newer statements are stored.
         trusted: Keys of which one must have signed it.
     """
     if reference.tag or reference.digest:
@@ -153,14 +153,14 @@ def update_revocations(
 def find_bundle(
     request: PullRequest, access: RegistryAccess, model: Path | None, trusted: TrustedKeys | None
 ) -> RemoteBundle:
-    """Return the bundle that is asked for; nothing but contract and signature is downloaded.
+    """Return the requested bundle; only the contract and its signature are downloaded.
 
     Args:
-        request: What is asked for.
-        access: How the registry is reached.
-        model: Folder of the installed versions, where newer statements are kept; None for none.
-        trusted: Keys of which one must have signed bundle and statements. None: nothing is signed
-            that counts, and revocations are not read.
+        request: The request.
+        access: Options for access to the registry.
+        model: Folder of the installed versions, where newer statements are stored; None for none.
+        trusted: Keys of which one must have signed bundle and statements. None: signatures are not
+            checked, and revocations are not read.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
     asked, wanted_version = reference.digest or reference.tag, ""
@@ -236,7 +236,7 @@ def _revoked(
     model: Path | None,
     trusted: TrustedKeys | None,
 ) -> Mapping[str, str]:
-    """Return why versions are revoked, by version, as the newest statement says."""
+    """Return the reasons for revocation by version, according to the newest statement."""
     if trusted is not None:
         found = _accepted(repository, reference, REVOKED_TAG, RevocationStatement, model, trusted)
         if found is not None:
@@ -262,7 +262,7 @@ def _accepted(
     model: Path | None,
     trusted: TrustedKeys,
 ) -> tuple[S, bytes] | None:
-    """Return a statement of the registry that follows the one that was accepted before."""
+    """Return a statement of the registry that follows the previously accepted one."""
     place = f"{reference.host}/{reference.repository}:{tag}"
     remote = remote_statement(repository, tag, place)
     if remote is None:

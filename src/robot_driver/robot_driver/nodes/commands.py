@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`joint_command`, put into the order of the wire on a thread that does nothing else."""
+"""Receives `joint_command`, converted to the order of the wire, on its own thread."""
 
 import threading
 import time
@@ -25,10 +25,10 @@ _LOOK_UP_NS = 50_000_000
 
 
 class CommandReader:
-    """Turns a JointCommand into one in the order of the wire."""
+    """Converts a JointCommand to the order of the wire."""
 
     def __init__(self, joint_names: Sequence[str]) -> None:
-        """Know no names of commands yet.
+        """Start without known joint names of commands.
 
         Args:
             joint_names: In the order of the wire.
@@ -38,10 +38,10 @@ class CommandReader:
         self._index = np.zeros(0, dtype=np.intp)
 
     def read(self, message: JointCommand, received_ns: int) -> WireCommand:
-        """Return the command, whose numbers are not checked.
+        """Return the command, without checking its numbers.
 
         Raises:
-            RobotError: It does not name each joint once and no other, or an array does not fit.
+            RobotError: It does not name each joint exactly once, or an array has the wrong length.
         """
         if message.names != self._names or not self._names:
             self._index = self._find_indices(message.names)
@@ -65,7 +65,7 @@ class CommandReader:
         )
 
     def _find_indices(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
-        """Return where each joint of the wire is among the names of a command."""
+        """Return the index of each joint of the wire in the names of a command."""
         joint_names = self._joint_names
         if others := sorted(set(names) - set(joint_names)):
             raise RobotError(
@@ -79,10 +79,10 @@ class CommandReader:
 
 
 class CommandTopic:
-    """Hands each JointCommand of one publisher on as soon as it comes.
+    """Forwards each JointCommand of one publisher as soon as it arrives.
 
     Attributes:
-        unfit: How many did not name each joint once, or had arrays that do not fit.
+        unfit: Number of commands with wrong joint names or arrays of the wrong length.
     """
 
     def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
@@ -91,12 +91,12 @@ class CommandTopic:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._problem, self._problem_ns = "", 0
-        """What was wrong with the newest command, and when that came."""
+        """Error of the newest command, and its receipt."""
         self.unfit = 0
 
     def start(self, follow: Callable[[WireCommand], None]) -> None:
-        """Hand commands on, from now on and on a thread of its own."""
-        self._sender.clear()  # one from before is not for this start
+        """Forward commands from now on, on a thread of its own."""
+        self._sender.clear()  # a command from before this start does not count
         self._ending.clear()
         self._problem, self.unfit = "", 0
         self._thread = threading.Thread(target=self._run, args=(follow,), name=TOPIC, daemon=True)
@@ -110,15 +110,15 @@ class CommandTopic:
 
     @property
     def ignored(self) -> int:
-        """How many came from another publisher than the one that is followed."""
+        """Number of commands from other publishers than the followed one."""
         return self._sender.ignored
 
     def ignored_problem(self) -> str:
-        """Return whose commands are ignored now, or nothing."""
+        """Return whose commands are ignored now, or an empty string."""
         return self._sender.problem()
 
     def senders_problem(self) -> str:
-        """Return which publishers there are beside the one that may, or nothing."""
+        """Return the additional publishers, or an empty string."""
         senders = self._node.get_publishers_info_by_topic(self._sender.topic)
         names = sorted(map(full_name, senders))
         if len(names) <= 1:
@@ -129,7 +129,7 @@ class CommandTopic:
         )
 
     def fit_problem(self) -> str:
-        """Return why the newest command did not fit the joints, if its sender is still there."""
+        """Return why the newest command did not fit the joints, if its sender still exists."""
         silent = time.monotonic_ns() - self._problem_ns >= LONGEST_VALID_NS
         return "" if silent or not self._problem else refused(self._problem)
 
@@ -148,7 +148,7 @@ class CommandTopic:
                     command = reader.read(message, received_ns)
                     self._problem = ""
                     follow(command)
-            # Whatever is wrong with a message, the next one may be right.
+            # an invalid message must not stop the thread: the next one may be valid
             except Exception as error:  # noqa: BLE001
                 self.unfit += 1
                 text = str(error) if isinstance(error, RobotError) else repr(error)

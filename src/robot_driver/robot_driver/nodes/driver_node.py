@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node of a driver: the link process on one side, the topics of a robot on the other.
+"""The node of a driver: connects the link process to the robot's topics.
 
 Publishes (reliable, depth 1) the robot's sensor topics; `~/status` (policy_msgs/RobotStatus,
 reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand; of one publisher at a time, see
 `OneSender`), `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
 `~/damp`, and `~/reset`, which releases the e-stop.
 
-Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
+Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
 """
 
 import os
@@ -55,7 +55,7 @@ IMU_RATE = Spec(
     maximum=500.0,
     doc="Rate of imu/data, Hz; at most that of joint_states",
 )
-"""Parameter of a driver with an IMU."""
+"""Rate parameter of a driver with an IMU."""
 COMMON_PARAMETERS = (
     Spec(
         name="state_timeout_s",
@@ -63,7 +63,7 @@ COMMON_PARAMETERS = (
         default=_DEFAULT.state_timeout_s,
         minimum=0.005,
         maximum=0.5,
-        doc="Without a new state frame for so long, the drives damp, s",
+        doc="Time without a new state frame after which the drives damp, s",
     ),
     Spec(
         name="max_start_error_rad",
@@ -71,7 +71,7 @@ COMMON_PARAMETERS = (
         default=_DEFAULT.max_start_error_rad,
         minimum=0.01,
         maximum=1.0,
-        doc="How far from the measured pose the first command with stiffness may be, rad",
+        doc="Largest distance of the first command with stiffness from the measured pose, rad",
     ),
     *REALTIME,
     Spec(
@@ -86,14 +86,14 @@ COMMON_PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once; the robot never moves by itself",
+        doc="Configure and activate at once; this alone never moves the robot",
     ),
 )
-"""Of every driver; `joint_state_rate_hz` and what else `DriverSettings` has depend on the robot."""
+"""Common to all drivers; other fields of `DriverSettings` depend on the robot."""
 _STOPS = "the node stops"
 _HANGS = (
-    "the process that talks to the robot hangs, so that nothing could be asked of it: press "
-    "the hardware e-stop; unless it goes on, the driver ends within some seconds"
+    "the process that talks to the robot hangs and takes no requests: press the hardware "
+    "e-stop; unless it continues, the driver ends within some seconds"
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
@@ -102,13 +102,13 @@ _DAMPED = {
     DriverPhase.DAMPING: "the drives {rest}; commands are followed again from one in {mode} on",
     DriverPhase.RELEASING: "the drives {rest}, and control is being given back",
 }
-"""What comes of a request to damp in each phase, by what this robot's drives do at rest."""
+"""Answer to a request to damp in each phase; {rest} is what this robot's drives do at rest."""
 
 
 class DriverNode(LifecycleBase):
-    """Thin adapter between topics and the link process, which is there while the node is active.
+    """Thin adapter between topics and the link process, which runs while the node is active.
 
-    A driver's own node says which robot it drives, with which parameters and sensor topics.
+    A driver's own node states its robot, parameters and sensor topics.
     """
 
     def __init__(
@@ -118,28 +118,28 @@ class DriverNode(LifecycleBase):
         parameters: Sequence[Spec],
         sensors: Sequence[SensorTopic] = (),
     ) -> None:
-        """Declare the parameters; nothing else exists before configure.
+        """Declare the parameters; everything else is created on configure.
 
         Args:
-            name: Of the node.
-            robot_type: What is driven.
-            parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and what
-                the sensors' rates are called.
-            sensors: What the robot's state is published on; see `sensor_topics`.
+            name: Name of the node.
+            robot_type: Type of the robot.
+            parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and the
+                rate parameters of the sensors.
+            sensors: Topics of the robot's state; see `sensor_topics`.
         """
         super().__init__(name)
         self._robot_type, self._sensor_topics = robot_type, sensors
         self._table = ParameterTable(self, parameters, lambda: self.configured)
         self._closers, self._stoppers = ExitStack(), ExitStack()
         self._answers = PendingAnswers()
-        # For the life of the node: only who releases an e-stop ends it, not a new configuration.
+        # For the life of the node: only a reset releases an e-stop, not a new configuration.
         self._gate = Gate()
         requests: dict[str, Callable[[], bool]] = {
             TAKE: self._take,
             RELEASE: lambda: self._link.release(),
         }
         for name, act in requests.items():
-            # Never destroyed while an answer is owed; and others are answered meanwhile.
+            # Never destroyed while an answer is pending; other requests are answered meanwhile.
             self.create_service(
                 Trigger,
                 f"~/{name}",
@@ -149,9 +149,9 @@ class DriverNode(LifecycleBase):
             )
 
     def sensor_topics(self, joint_names: Sequence[str]) -> Sequence[SensorTopic]:
-        """Return what the state is published on of a robot with these joints.
+        """Return the topics for the state of a robot with these joints.
 
-        To override where the joints depend on the settings.
+        Override this if the joints depend on the settings.
         """
         return self._sensor_topics
 
@@ -159,7 +159,7 @@ class DriverNode(LifecycleBase):
         """Read the parameters and create all other entities; publish nothing.
 
         Raises:
-            PolicyError: The robot's interface cannot be used: where another driver runs, publishers
+            PolicyError: The robot's interface cannot be used. If another driver uses it, publishers
                 of the same topics would disturb its robot.
         """
         values = self._table.read()
@@ -196,10 +196,10 @@ class DriverNode(LifecycleBase):
         self._closers.callback(self.destroy_timer, timer)
 
     def start(self) -> None:
-        """Listen to the robot, and send it nothing.
+        """Listen to the robot, without sending anything.
 
         Raises:
-            PolicyError: As of `set_up`.
+            PolicyError: As for `set_up`.
         """
         self._status.start()
         robot = self._robot_type(self._settings)
@@ -221,10 +221,10 @@ class DriverNode(LifecycleBase):
     def _apply_priority(self) -> None:
         """Run all threads of the node right after the link process, until `stop`.
 
-        They publish the robot's state and hand commands on: a policy whose inputs are late stops.
+        They publish the robot's state and forward commands: a policy stops if its inputs are late.
         """
         priority, option = self._settings.realtime.priority, "realtime.priority"
-        # A node that goes before the link process would keep it from its frames.
+        # A node with a higher priority than the link process would delay its frames.
         if priority and not any(text.startswith(option) for text in self._link.refused):
             for warning in set_realtime_priority(max(1, priority - 1), option, _threads()):
                 self.get_logger().warning(warning)
@@ -240,7 +240,7 @@ class DriverNode(LifecycleBase):
     async def _request(
         self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Answer when it is done, or cannot be; other requests go on meanwhile."""
+        """Answer when the request has ended or failed; serve other requests meanwhile."""
         answer = self._refusal(name)
         if answer is None:
             with self.owing_answer():
@@ -249,7 +249,7 @@ class DriverNode(LifecycleBase):
                     self._answers.give(DriverAnswer(request=name, success=False, message=_HANGS))
                 answer = await future
         response.success, response.message = answer.success, answer.message
-        # rclpy refuses two severities from one line of code.
+        # rclpy does not allow two severities at one call site
         if answer.success:
             self.get_logger().info(answer.message)
         else:
@@ -291,7 +291,7 @@ class DriverNode(LifecycleBase):
         return self._gate.take(self._misfits())
 
     def _misfits(self) -> list[str]:
-        """Return that who sends commands could not drive this robot: a sentence, or nothing."""
+        """Return why the current sender could not drive this robot, or an empty string."""
         problem = self._commands.fit_problem()
         return [problem] if problem else []
 
@@ -299,14 +299,14 @@ class DriverNode(LifecycleBase):
         self._gate.see_senders(self._commands.senders_problem())
 
     def _on_report(self, report: DriverReport) -> None:
-        # Several times a second, whatever the rate of ~/status.
+        # several times a second, whatever the rate of ~/status
         self._look_at_senders()
         self._status.update(report)
         if report.answer is not None:
             self._answers.give(report.answer)
 
     def _on_lost(self, reason: str) -> None:
-        """End: there is no driver without the link process."""
+        """End the node: a driver cannot work without the link process."""
         self._status.lose(reason)
         self._answers.give_up(reason)
 
@@ -328,7 +328,7 @@ def link_settings(kind: type[DriverSettings], values: Mapping[str, Any]) -> Driv
     """Return the settings of the link process.
 
     Raises:
-        PolicyError: `realtime.cpus` is no list of cores.
+        PolicyError: `realtime.cpus` is not a list of cores.
     """
     named = {field.name: values[field.name] for field in fields(kind) if field.name in values}
     return kind(**named, realtime=RealTime.of(values))

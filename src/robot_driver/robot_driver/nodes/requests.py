@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between operators and the link: the gate of commands, and the answers owed."""
+"""Between the operators and the link: the gate of commands, and pending answers."""
 
 import threading
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ _PRESSED = "the e-stop was pressed: ~/reset releases it"
 
 
 class Gate:
-    """Hands commands to the link while the e-stop is released.
+    """Forwards commands to the link while the e-stop is released.
 
-    Else the robot is brought to rest, and no command passes, so that none can end that. Control is
-    refused, too, where several nodes may send commands; who has it follows one of them. All
-    methods from any thread.
+    While it is pressed, the robot is brought to rest and all commands are blocked, so that no
+    command ends the rest. Control is also refused if several nodes may send commands; a driver in
+    control follows one of them. All methods are thread-safe.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Gate:
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
-        """Hand on to this link from now on, to none if None; an e-stop stays as it is."""
+        """Forward to this link from now on, to none if None; the e-stop keeps its state."""
         with self._lock:
             self._link, self._senders = link, ""
 
@@ -50,7 +50,7 @@ class Gate:
                 self._damp("the e-stop was released")
 
     def see_senders(self, problem: str) -> None:
-        """Take what is wrong with the senders of commands, nothing if there is one at most."""
+        """Set the problem with the senders of commands; empty if there is at most one."""
         with self._lock:
             self._senders = problem
 
@@ -60,7 +60,7 @@ class Gate:
                 self._link.follow(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Ask for control; return whether that was possible, as of LinkSupervisor.take."""
+        """Request control; return whether that was possible, like LinkSupervisor.take."""
         with self._lock:
             obstacles = [*self.reasons, *other_obstacles]
             return self._link is not None and self._link.take(obstacles)
@@ -71,20 +71,20 @@ class Gate:
 
 
 class PendingAnswers:
-    """Futures of answers, by request; they are given from any thread."""
+    """Futures of answers, by request; answers arrive on any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owed: dict[str, list[Any]] = {}
 
     def owes(self, request: str) -> bool:
-        """Return whether a caller waits for the end of such a request."""
+        """Return whether a caller waits for the answer to such a request."""
         return bool(self._owed.get(request))
 
     def await_one(self, request: str, executor: Executor) -> Future:
-        """Return a future of the answer, with which the executor goes on."""
+        """Return a future of the answer, with which the executor continues."""
         future = Future(executor=executor)
-        # This is what wakes the executor.
+        # this wakes the executor
         future.add_done_callback(_nothing)
         with self._lock:
             self._owed.setdefault(request, []).append(future)
@@ -97,7 +97,7 @@ class PendingAnswers:
             future.set_result(answer)
 
     def give_up(self, reason: str) -> None:
-        """Answer all that still wait: the request has failed, for this reason."""
+        """Fail all pending requests, for this reason."""
         for request in list(self._owed):
             self.give(DriverAnswer(request=request, success=False, message=f"{request}: {reason}"))
 

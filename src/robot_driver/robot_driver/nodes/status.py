@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver reports: ~/status, /diagnostics, and the log's edges."""
+"""Reports of the driver: ~/status, /diagnostics, and log messages at changes."""
 
 import math
 import threading
@@ -32,11 +32,11 @@ class StatusTopics:
         """Create the publishers.
 
         Args:
-            node: Publishes.
-            kind: Of robot, for `hardware_id` of /diagnostics.
+            node: Owner of the publishers.
+            kind: Kind of robot, for `hardware_id` of /diagnostics.
             joint_names: In the order of the wire.
-            other_obstacles: Returns the reasons to refuse control that ROS alone knows.
-            commands: Counts those that did not even fit the joints, or came from another node.
+            other_obstacles: Returns the reasons to refuse control that only ROS knows.
+            commands: Counts commands that did not fit the joints, or came from another node.
         """
         self._kind, self._joint_names = kind, list(joint_names)
         self._node, self._other_obstacles, self._commands = node, other_obstacles, commands
@@ -55,7 +55,7 @@ class StatusTopics:
         self._report, self._logged, self._lost = None, None, ""
 
     def update(self, report: DriverReport) -> None:
-        """Take the newest report; a change is published and logged at once."""
+        """Take the newest report; publish and log changes at once."""
         changed = self._report is None or report.phase is not self._report.phase
         if self._report is None:
             for refused in report.refused:
@@ -66,7 +66,7 @@ class StatusTopics:
             self.publish()
 
     def lose(self, reason: str) -> None:
-        """Report that the link process is lost, for this reason."""
+        """Report the loss of the link process, with its reason."""
         self._lost = reason
         self._node.get_logger().error(reason)
         before = self._report or DriverReport(
@@ -83,7 +83,7 @@ class StatusTopics:
         self.publish()
 
     def publish(self) -> None:
-        """Publish the newest report, from any thread."""
+        """Publish the newest report; callable from any thread."""
         report = self._report
         if report is None:
             return
@@ -102,7 +102,7 @@ class StatusTopics:
         if shown == self._logged:
             return
         self._logged = shown
-        # rclpy refuses two severities from one line of code.
+        # rclpy does not allow two severities at one call site
         text = f"{report.phase.name}: {report.reason}"
         if report.phase is DriverPhase.DAMPING:
             self._node.get_logger().warning(text)
@@ -166,7 +166,7 @@ class StatusTopics:
 
 
 def _hottest(temperature_c: Iterable[float]) -> float:
-    """Return the highest temperature that is a number; NaN where none is."""
+    """Return the highest temperature; NaN if none is known."""
     return max(filter(math.isfinite, temperature_c), default=math.nan)
 
 

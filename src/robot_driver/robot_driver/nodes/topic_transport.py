@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way to a robot whose own computer speaks DDS: topics with its state, topics for commands."""
+"""Transport to a robot whose own computer speaks DDS: topics for its state and for commands."""
 
 import os
 import threading
@@ -37,24 +37,24 @@ _MOST_HELD = 1000
 
 
 class TypedTopic(NamedTuple):
-    """A topic by its full name, and the type of its messages."""
+    """Full name of a topic and the type of its messages."""
 
     message: type[Any]
     name: str
 
 
 class TopicTransport(RobotTransport):
-    """Messages in the form of the wire, as bytes. They are read on a thread of this object.
+    """Serialized messages, as bytes, read on a thread of this object.
 
-    DDS cannot be handed from one process to the other, so each of two processes has a node of its
-    own: `link_of_PID` in the link process, and `standby_of_PID` in the one that publishes if the
-    link process has died, which is that of the driver's node unless a robot needs another one. PID
-    is the process of the driver's node, so that a driver knows its own publishers.
+    DDS entities cannot be passed between processes, so each of two processes has its own node:
+    `link_of_PID` in the link process, and `standby_of_PID` in the process that publishes if the
+    link process has died (the driver's node, unless a robot needs a third process). PID is the
+    process of the driver's node, so that a driver knows its own publishers.
 
     Attributes:
-        others: Full names of the nodes, but these two, that publish commands, sorted; "" for each
-            publisher that is no ROS node. Looked up four times per second while it listens.
-        has_standby: Whether the standby node publishes commands, looked up at the same time.
+        others: Full names of the other nodes that publish commands, sorted; "" for each publisher
+            that is not a ROS node. Updated four times per second while it listens.
+        has_standby: Whether the standby node publishes commands, updated at the same time.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class TopicTransport(RobotTransport):
         """Join the robot's topics.
 
         Args:
-            subscribed: The robot's state, and what else is heard.
-            published: The commands, and what else is sent to it.
+            subscribed: The robot's state, and other topics to receive.
+            published: The commands, and other topics to send.
             linked: Whether this is the link process, which also listens.
             driver_pid: Process of the driver's node; by default this one, or its parent if linked.
             domain_id: DDS domain of the robot; by default that of the environment.
 
         Raises:
-            DriverError: ROS refuses it, such as a name that no topic can have.
+            DriverError: ROS refuses it, for example because of an invalid topic name.
         """
         self.counts: dict[str, int] = {}
         self.others: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class TopicTransport(RobotTransport):
             self._open(self._link if linked else self._standby, published, domain_id)
             if linked:
                 self._begin_to_listen(subscribed)
-        except Exception as error:  # which one depends on the middleware and on what is wrong
+        except Exception as error:  # its type depends on the middleware and the error
             self.close()
             names = ", ".join(topic.name for topic in (*subscribed, *published))
             raise DriverError(f"topics {names}: {error}") from error
@@ -137,7 +137,7 @@ class TopicTransport(RobotTransport):
         return (self._signal,)
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return the messages that have come; the source is the topic."""
+        """Return the messages that have arrived; the source is the topic."""
         if self._signal in ready:
             os.eventfd_read(self._signal)
         while self._heard:
@@ -159,11 +159,11 @@ class TopicTransport(RobotTransport):
         """
         try:
             self._publishers[topic].publish(data)
-        except Exception as error:  # the middleware's own
+        except Exception as error:  # an exception of the middleware
             raise DriverError(f"{topic}: {error}") from error
 
     def problems(self) -> tuple[str, ...]:
-        """Return which other nodes publish commands, or that the robot subscribes to none."""
+        """Return which other nodes publish commands, or that the robot has no subscriber."""
         topic, found = self._command.name, []
         if self.others:
             names = ", ".join(name or "a program without a ROS node" for name in self.others)
@@ -175,10 +175,10 @@ class TopicTransport(RobotTransport):
         return tuple(found)
 
     def keep_sending_half(self) -> None:
-        """Nothing: this process had no other half."""
+        """Do nothing: this process has no other half."""
 
     def close(self) -> None:
-        """Leave the topics, once what was sent last has arrived."""
+        """Leave the topics after the last messages have arrived."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
@@ -189,15 +189,15 @@ class TopicTransport(RobotTransport):
         os.close(self._signal)
 
     def hand_on(self, data: bytes, source: Source) -> None:
-        """Let `receive` return a datagram."""
+        """Make `receive` return a datagram."""
         self._heard.append(Datagram(data, source, time.time_ns()))
         os.eventfd_write(self._signal, 1)
 
     def looked(self) -> None:
-        """To be replaced where a robot wants to know what was looked up; called after each time."""
+        """Hook after each update of the publishers, for robots that need it."""
 
     def state_types(self) -> list[str]:
-        """Return the types with which the topic of the robot's state is published, sorted."""
+        """Return the sorted types with which the topic of the robot's state is published."""
         return sorted({info.topic_type for info in self._infos(self._state)})
 
     def _listen(self) -> None:
@@ -216,7 +216,7 @@ class TopicTransport(RobotTransport):
         own = [f"/{name}" for name in (self._link, self._standby) if f"/{name}" in names]
         for name in own:
             names.remove(name)
-        # A node that comes or goes is without a name for a moment.
+        # a node that joins or leaves has no name for a moment
         unnamed = names.count("")
         named = sorted(filter(None, names))
         self.others = (*[""] * min(unnamed, self._unnamed), *named)

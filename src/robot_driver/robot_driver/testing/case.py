@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the conformance suite must know of a driver, and the robot's side of it."""
+"""Description of a driver for the conformance suite, and the robot's side of it."""
 
 import time
 from abc import ABC, abstractmethod
@@ -21,16 +21,16 @@ from robot_driver.interfaces import (
 )
 
 TAKEN, COMMANDED, GIVEN_BACK, OTHER = "taken", "commanded", "given back", "other"
-"""What a frame is for the robot."""
+"""Kinds of frames, as the robot interprets them."""
 STATE_FIELDS = ("position", "velocity", "effort")
-"""Of sensor_msgs/JointState: rad, rad/s, N m."""
+"""Fields of sensor_msgs/JointState: rad, rad/s, N m."""
 MOTION_S, TURNS_S = 1.2, 0.7
-"""How long a double moves, and when it turns back."""
+"""Duration of a double's motion, and the time at which it turns back."""
 _AT_POSE_RAD = 0.01
 _LEAST_RAD, _MORE_RAD = 0.05, 0.15
 _LEAST_NM, _MORE_NM = 0.2, 0.8
 _BODY_RAD = np.array([0.05, 0.06, 0.08])
-"""Less than what shows a driver the unit of the angular velocity: its integral is that of steps."""
+"""Too slow to reveal the unit of the angular velocity to a driver, whose integral has steps."""
 _G_M_S2 = 9.81
 _NOISE_M_S2, _NOISES = 1e-5, 1009
 
@@ -39,11 +39,11 @@ class Heard(NamedTuple):
     """A frame that the driver sent.
 
     Attributes:
-        what: TAKEN, COMMANDED, GIVEN_BACK or OTHER, such as a request to get ready.
+        what: TAKEN, COMMANDED, GIVEN_BACK or OTHER, such as a request to prepare.
         values: Of a command [n, 5], rows in the order of `RobotDouble.joint_names`, columns as
-            COMMAND_FIELDS; a robot whose wire has not all of them leaves the others at 0.
+            COMMAND_FIELDS; columns that the robot's wire does not have are 0.
         rests: Whether the command brings the robot to rest.
-        at_s: When it came, on the steady clock.
+        at_s: Receipt, on the steady clock.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Heard(NamedTuple):
 
 
 class Sensed(NamedTuple):
-    """What a robot measures at one moment; arrays are float64.
+    """Sensor values of a robot at one moment; arrays are float64.
 
     Attributes:
         joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of
@@ -74,23 +74,23 @@ class Sensed(NamedTuple):
 
 
 class RobotDouble(ABC):
-    """The robot's side of a driver, without physics: it moves as the suite wants it to.
+    """The robot's side of a driver, without physics: it moves as the suite requires.
 
-    It runs on a thread or in a process of its own: from `start` on it sends what `sense` returns,
-    at a steady rate, and calls `hear` for what is sent to it. It refuses what the real robot
-    refuses. Its joints, units, signs and orders are written from the documents of the robot: it
-    takes none of them from the driver, whose mistakes would cancel out.
+    It runs on its own thread or process: from `start` on it sends the result of `sense` at a steady
+    rate, and calls `hear` for received frames. It refuses what the real robot refuses. Its joints,
+    units, signs and orders are written from the robot's documents and never taken from the driver,
+    whose mistakes would cancel out.
 
     Attributes:
         joint_names: Of all joints, by their index on the wire.
-        pose: Positions of the joints [n], rad, where it may be taken; in the order of
+        pose: Positions of the joints [n], rad, at which control may be taken; in the order of
             `joint_names`.
         rest_mode: Of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
-        heard: What it was sent, in order.
-        sent_ns: When it sent its states, on the system's clock, by how far it had moved then, s.
+        heard: Received frames, in order.
+        sent_ns: Times when it sent its states, on the system's clock, by their `moved_s`.
         silent: Its state is not sent while this is set.
-        moved_s: How long it has moved on its way from the pose and back to it: up to MOTION_S,
-            where it is back; 0: it rests.
+        moved_s: Time since it started to move from the pose and back, up to MOTION_S, when it has
+            returned; 0: at rest.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RobotDouble(ABC):
     @property
     @abstractmethod
     def parameters(self) -> Mapping[str, object]:
-        """Parameters of the driver's node that lead it to this robot and to no other one."""
+        """Parameters that connect the driver's node to this robot and no other."""
 
     @abstractmethod
     def start(self) -> None:
@@ -114,28 +114,28 @@ class RobotDouble(ABC):
 
     @abstractmethod
     def restart(self) -> None:
-        """Switch it off and on at once: it forgets its controller, and its tick begins again."""
+        """Restart it: it forgets its controller, and its tick starts again."""
 
     @abstractmethod
     def close(self) -> None:
-        """Switch it off for good; what was opened is closed. A second call does nothing."""
+        """Switch it off for good, and close everything. A second call does nothing."""
 
     def sense(self) -> Sensed | None:
-        """Return what it measures now, which is to be sent at once; None: nothing is sent."""
+        """Return its current sensor values, to be sent at once; None: nothing is sent."""
         if self.silent:
             return None
         moved_s, self._noises = self.moved_s, (self._noises + 1) % _NOISES
         sensed = self.sensed(moved_s)
-        # A real IMU has noise; one without it counts as broken.
+        # a real IMU has noise; one without it counts as failed
         sensed.lin_acc[:] += _NOISE_M_S2 * self._noises
         self.sent_ns.setdefault(moved_s, []).append(time.time_ns())
         return sensed
 
     def sensed(self, moved_s: float) -> Sensed:
-        """Return what it measures, but for noise, after it has moved for so long.
+        """Return its sensor values without noise, after it has moved for this long.
 
-        Each joint moves at a speed of its own, in one direction and then back, with a torque of its
-        own. The body turns about all axes. All of them fit together, as in a real robot.
+        Each joint moves at its own speed, in one direction and then back, with its own torque. The
+        body turns about all axes. All values are consistent, as in a real robot.
         """
         count = len(self.joint_names)
         shares = np.arange(1, count + 1) / count
@@ -167,7 +167,7 @@ class RobotDouble(ABC):
         )
 
     def hear(self, what: str, values: F64 | None = None) -> None:
-        """Keep a frame, on whatever thread it came.
+        """Store a frame; callable from any thread.
 
         Args:
             what: As in `Heard`.
@@ -177,7 +177,7 @@ class RobotDouble(ABC):
         self.heard.append(Heard(what, values, rests, time.monotonic()))
 
     def brings_to_rest(self, values: F64) -> bool:
-        """Return whether a command [n, 5] does; to be replaced where the wire shows it otherwise.
+        """Return whether a command [n, 5] brings the robot to rest; override if the wire states it.
 
         With MODE_DAMP it has no stiffness, with MODE_HOLD_MEASURED the measured pose.
         """
@@ -188,38 +188,40 @@ class RobotDouble(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverCase:
-    """What the suite must know of a driver."""
+    """Description of a driver for the suite."""
 
     command: Sequence[str]
-    """Starts the driver's node, as a user does; arguments of ROS follow."""
+    """Command that starts the driver's node, as a user does; ROS arguments follow."""
     node: str
     """Name of the node."""
     robot: Callable[[], RobotDouble]
-    """Makes a robot that no other one of this machine is in the way of; it is not started."""
+    """Creates a robot, not started, that does not conflict with others on this machine."""
     figures: DriveFigures
-    """Of the robot's drives, as the driver has them; matched with the robot's joints by name."""
+    """Data of the robot's drives in the driver; matched with the robot's joints by name."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """Of the node: what makes start checks pass with a robot that lies on a desk, and what lets a
-    busy machine hold up the double for a while (`state_timeout_s`: 0.5)."""
+    """Parameters of the node that make the start checks pass with a robot that lies on a desk, and
+    allow a busy machine to delay the double for a while (`state_timeout_s`: 0.5).
+    """
     joint_state_rate_hz: float = 500.0
-    """Of `joint_states`, with these parameters; the double sends its state no less often."""
+    """Rate of `joint_states` with these parameters; the double's state rate is no lower."""
     command_rate_hz: float = 500.0
-    """Of the frames to the robot, with these parameters."""
+    """Rate of the frames to the robot with these parameters."""
     imu: str = "imu/data"
-    """Topic of sensor_msgs/Imu; empty where the robot has none."""
+    """Topic of sensor_msgs/Imu; empty if the robot has none."""
     state_fields: Sequence[str] = STATE_FIELDS
-    """What the robot measures of its joints; what else is published is not compared."""
+    """Joint quantities that the robot measures; other published ones are not compared."""
     command_fields: Sequence[str] = COMMAND_FIELDS
-    """What the frames to the robot have for each joint."""
+    """Quantities per joint in the frames to the robot."""
     reports_restart: bool = True
-    """Whether a restart of the robot shows in its state."""
+    """Whether the robot's state reveals its restart."""
     tolerance_rad: float = 1e-3
-    """How exactly positions reach the robot, such as a count of a servo's encoder."""
+    """Resolution of positions sent to the robot, such as a count of a servo's encoder."""
     holds_by_itself: bool = False
-    """Whether the robot stays at rest without frames: one is enough before control goes back, and
-    none is sent where the link process has died."""
+    """Whether the robot stays at rest without frames: one is enough before control is given back,
+    and none is sent if the link process has died.
+    """
     deadline_s: float = 30.0
-    """Far beyond what anything takes; only a test that fails waits so long."""
+    """Test timeout, far beyond any normal duration; only a failing test waits this long."""
 
 
 def _quat_xyzw(rpy: F64) -> F64:

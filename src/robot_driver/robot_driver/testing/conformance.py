@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every driver must do: tests to inherit, given a `DriverCase`.
+"""Conformance tests for drivers, to inherit with a `DriverCase`.
 
-A class of tests has a ROS 2 domain of its own and shares one driver, since taking control may take
-a robot seconds. Each test says in which state it wants the driver: `listening` or `in_control`.
+Each test class has its own ROS 2 domain and shares one driver, because taking control can take a
+robot seconds. Each test requests the driver in a state: `listening` or `in_control`.
 """
 
 import itertools
@@ -23,15 +23,15 @@ from robot_driver.testing.stage import DriverProcess, Stage
 
 _MESSAGES = 400
 _SELDOM_S = 0.2
-"""Between commands, so that few of the frames are theirs."""
+"""Time between commands, long enough that few of the frames are caused by them."""
 
 
 class DriverConformance(LeavingConformance, FollowingConformance, ListeningConformance):
-    """Inherit it, with `case` as an attribute of the class; pytest begins with the last base."""
+    """Inherit this, with `case` as an attribute of the class; pytest begins with the last base."""
 
 
 class DriverTimes(DriverFixtures):
-    """What only a machine that is free shows; inherit it, marked `real_time`, with `case`."""
+    """Timing tests for an idle machine; inherit this, marked `real_time`, with `case`."""
 
     def test_state_comes_at_its_rate(self, listening: DriverProcess, stage: Stage) -> None:
         found = stage.collected(JointState, f"/{listening.name}/joint_states", _MESSAGES)
@@ -53,7 +53,7 @@ class DriverTimes(DriverFixtures):
 
         in_control.until(act, "frames")
         times_s = [each.at_s for each in frames_since(in_control, place)]
-        # The median: commands are sent at once, between the steady frames.
+        # the median, because commands are sent at once, between the steady frames
         assert 1.0 / np.median(np.diff(times_s)) == pytest.approx(
             self.case.command_rate_hz, rel=0.2
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver made of numbers that are known: which are wrong, and what they are instead."""
+"""Explains differences between a driver's numbers and the expected ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +15,10 @@ UNITS = {
     "stiffness": "N m/rad",
     "damping": "N m s/rad",
 }
-"""Of the values of joints."""
+"""Quantities of joints."""
 _RELATIVE = 1e-3
 _SURELY = 5.0
-"""So many times nearer an explanation must be than what was expected."""
+"""Factor by which an explanation must fit better than the expected values."""
 _SHOWN = 3
 
 
@@ -32,16 +32,16 @@ def differences(
     tolerance: float,
     others: Mapping[str, F64],
 ) -> list[str]:
-    """Return a sentence for each way in which numbers are wrong; nothing where they are right.
+    """Return a sentence for each error in the numbers; empty if they are right.
 
     Args:
         quantity: Such as "velocity".
-        unit: In which it is expected.
+        unit: Unit in which it is expected.
         names: Of the joints or axes [n].
-        found: [k, n], of k moments.
-        expected: [k, n].
+        found: Found values [k, n] at k moments.
+        expected: Expected values [k, n].
         tolerance: Largest difference of numbers that count as equal, or a thousandth of them.
-        others: Expected values [k, n] of other quantities, by name, which may be mistaken for it.
+        others: Expected values [k, n] of other quantities, by name, that may be confused with it.
     """
     wrong: dict[str, list[int]] = {}
     for column in np.flatnonzero(~_equal(found, expected, tolerance).all(axis=0)).tolist():
@@ -73,7 +73,7 @@ def _equal(found: F64, expected: F64, tolerance: float) -> F64:
 def _instead(
     names: Sequence[str], unit: str, found: F64, expected: F64, column: int, tolerance: float
 ) -> str:
-    """Return what simple mistake explains a column, or nothing."""
+    """Return the simple mistake that explains a column, or an empty string."""
     values, own = found[:, column], expected[:, column]
     known = {
         "is always 0": np.zeros_like(own),
@@ -91,7 +91,7 @@ def _instead(
 
 
 def _mistaken(others: Mapping[str, F64], found: F64, column: int, tolerance: float) -> str:
-    """Return which other quantity of the same joint a column is, or nothing."""
+    """Return the other quantity of the same joint that a column contains, or an empty string."""
     for name, values in others.items():
         if _equal(found[:, column], values[:, column], tolerance).all():
             return f"is its {name}"
@@ -99,7 +99,7 @@ def _mistaken(others: Mapping[str, F64], found: F64, column: int, tolerance: flo
 
 
 def _scaled(values: F64, own: F64, tolerance: float) -> str:
-    """Return by which offset or factor a column is wrong, or nothing."""
+    """Return the offset or factor of a column's error, or an empty string."""
     offset = float((values - own).mean())
     factor = float(values @ own) / max(float(own @ own), 1e-12)
     known = {

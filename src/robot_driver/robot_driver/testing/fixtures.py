@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the parts of the conformance suite share: a driver in a stated condition, and its frames."""
+"""Fixtures of the conformance suite: a driver in a given state, and its frames."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -28,7 +28,7 @@ class DriverFixtures:
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _own_ros_domain(cls) -> Iterator[None]:
-        """Keep to a domain on this host that no other test uses meanwhile."""
+        """Use a ROS domain that no other test on this host uses meanwhile."""
         with private_ros_domain():
             yield
 
@@ -48,7 +48,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def listening(self, driver: DriverProcess) -> DriverProcess:
-        """Let the driver have no control, and no reason to refuse it."""
+        """Bring the driver to a state without control and without a reason to refuse it."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         assert driver.ask("reset").success
@@ -57,7 +57,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def in_control(self, driver: DriverProcess) -> DriverProcess:
-        """Let the driver have control, and follow nothing yet."""
+        """Bring the driver into control, before any command is followed."""
         driver.until(lambda: driver.statuses, "a status")
         assert driver.ask("reset").success
         if driver.status.state in (RobotStatus.FOLLOWING, RobotStatus.DAMPING):
@@ -70,7 +70,7 @@ class DriverFixtures:
 
 
 def frames_since(driver: DriverProcess, place: int) -> list[Heard]:
-    """Return what the robot has heard since then; a test asks a whole list, not a growing one."""
+    """Return the frames since then, as a copy that does not grow while a test checks it."""
     return list(driver.robot.heard[place:])
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver in control follows, what it refuses, and what brings the robot to rest."""
+"""Tests of a driver in control: followed and refused commands, and reasons to come to rest."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ from robot_driver.testing.stage import (
 
 _COMMANDS = 3
 _TAKEN, _FRAMES = 10, 100
-"""So many commands and then frames, none of which is what was sent, show that none will be."""
+"""Number of commands, then frames, after which a sent command counts as never arriving."""
 
 
 class FollowingConformance(DriverFixtures):
@@ -74,7 +74,7 @@ class FollowingConformance(DriverFixtures):
             frames = frames_since(in_control, place)
             return sum(not each.rests for each in frames if each.what == COMMANDED)
 
-        # Counted: a busy machine sends fewer frames, and none after the end.
+        # count frames: a busy machine sends fewer, but none after the end
         in_control.until(
             lambda: in_control.status.state == RobotStatus.DAMPING or followed() > most, "DAMPING"
         )
@@ -144,9 +144,9 @@ class FollowingConformance(DriverFixtures):
             in_control.is_in(RobotStatus.FOLLOWING)
             in_control.send(position=far.tolist())
         else:
-            # Its mode of rest has a stiffness already.
+            # its rest mode already has a stiffness
             in_control.send_rest(position=far.tolist())
-        in_control.rests("the first command with so much stiffness wants")
+        in_control.rests("the first command with this stiffness puts")
         assert not any(in_control.is_at(each, far) for each in frames_since(in_control, place))
 
     def test_sequence_of_another_sender_brings_to_rest(self, in_control: DriverProcess) -> None:
@@ -177,7 +177,7 @@ class FollowingConformance(DriverFixtures):
         in_control.reports(lambda status: "are ignored" in status.reason, "whose are ignored")
         in_control.has_obstacle(TWO_SENDERS)
         in_control.rests("expired")
-        # It has expired: the next publisher that sends a command is followed.
+        # the followed command has expired: the next publisher that sends a command is followed
         in_control.until(other_alone, "a command in the mode of rest that is followed")
         stage.node.destroy_publisher(other)
         in_control.rests("expired")
@@ -209,13 +209,13 @@ class FollowingConformance(DriverFixtures):
         in_control.refuses_control("already")
 
     def _arrived(self, driver: DriverProcess, values: F64, turn: int) -> F64:
-        """Send a command until its values [n, 5] have arrived, or others many times: what came."""
+        """Send a command until its values [n, 5] or too many others arrive; return them."""
         arrays = dict(zip(COMMAND_FIELDS, values.T.tolist(), strict=True))
         arrays |= {
             "names": list(driver.robot.joint_names),
             "effort_limit": driver.figures.largest_torque_nm.tolist(),
         }
-        # The order in a message is the sender's.
+        # the order in a message is the sender's
         arrays = {field: row[:: -1 if turn % 2 else 1] for field, row in arrays.items()}
         newest = np.zeros_like(values)
         place = len(driver.robot.heard)
@@ -231,7 +231,7 @@ class FollowingConformance(DriverFixtures):
             count = int(driver.details["command_received"])
             received = count if received is None else received
             if count < received + _TAKEN:
-                # Those before may be of another command.
+                # earlier frames may belong to a previous command
                 place = len(driver.robot.heard)
             frames = [
                 each.values for each in frames_since(driver, place) if each.values is not None
@@ -245,7 +245,7 @@ class FollowingConformance(DriverFixtures):
     def _wrong(
         self, driver: DriverProcess, found: Sequence[F64], expected: Sequence[F64]
     ) -> list[str]:
-        """Return in which ways values [n, 5] of commands are not what was sent: a sentence each."""
+        """Return how values [n, 5] differ from the commands that were sent, as sentences."""
         fields = self.case.command_fields
         arrived, sent = (
             {
@@ -270,7 +270,7 @@ class FollowingConformance(DriverFixtures):
         return problems
 
     def _is_refused(self, driver: DriverProcess, counter: str, **changes: Any) -> None:
-        """Send a wrong command until it is counted, after a right one, which is followed on."""
+        """Send an invalid command until it is counted, after a valid one, which stays in force."""
         driver.follows()
         place, before = len(driver.robot.heard), int(driver.details[counter])
         driver.sends_until(lambda: int(driver.details[counter]) > before, counter, **changes)
@@ -279,11 +279,11 @@ class FollowingConformance(DriverFixtures):
         driver.follows()
 
     def _nothing_ends_the_rest(self, driver: DriverProcess) -> None:
-        """Send commands near the pose: nothing is followed before one in the mode of rest."""
+        """Send commands near the pose: none is followed before a command in the rest mode."""
         self._watch(driver, itertools.repeat(driver.send))
 
     def _nothing_is_followed(self, driver: DriverProcess) -> None:
-        """Send commands in the mode of rest, too, but not last: none is on its way then."""
+        """Send commands, also in the rest mode, but not last: then none is on its way."""
         self._watch(driver, itertools.cycle((driver.send_rest, driver.send)))
         self._nothing_ends_the_rest(driver)
 
@@ -304,9 +304,9 @@ def _arrays(command: JointCommand) -> dict[str, list[float]]:
 
 
 def _distinct(driver: DriverProcess, turn: int) -> F64:
-    """Return the values [n, 5] of a command near the pose, in which no two joints have the same.
+    """Return the values [n, 5] of a command near the pose, different for all joints.
 
-    What the law asks of a joint is less than a first command may ask, and than is judged.
+    Their torques are below the limit of a first command, and below those that are judged.
     """
     figures, robot = driver.figures, driver.robot
     count = len(robot.joint_names)
@@ -315,7 +315,7 @@ def _distinct(driver: DriverProcess, turn: int) -> F64:
     joints = np.arange(count)
 
     def shares(column: int) -> F64:
-        # Another order of the joints in each column and command.
+        # a different order of the joints in each column and command
         ranks = (joints + 2 * turn + column) % count
         return np.asarray(0.3 + 0.7 * (ranks + 1) / count)
 

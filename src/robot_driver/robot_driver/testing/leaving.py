@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a driver gives control back: on request, without the robot's state, on every way out."""
+"""Tests of giving control back: on request, without the robot's state, at every exit."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ class LeavingConformance(DriverFixtures):
         )
         in_control.is_in(RobotStatus.LISTENING)
         robot.silent = False
-        # A robot that answers each frame is given back once it answers again.
+        # a robot that answers each frame is given back once it answers again
         in_control.until(lambda: robot.heard[-1].what == GIVEN_BACK, "the end of control")
         reasons = [status.reason for status in in_control.statuses]
         assert any("the robot's state has been lost" in reason for reason in reasons)
@@ -84,7 +84,7 @@ class LeavingConformance(DriverFixtures):
             link = driver.link
             driver.process.kill()
             self._left_well(driver)
-            # Until then it has the robot's port.
+            # until then it holds the robot's port
             driver.until(lambda: not _runs(link), "the end of the link process")
             with closing(stage.driver(driver.robot)) as again:
                 again.takes_control()
@@ -116,12 +116,12 @@ class LeavingConformance(DriverFixtures):
             assert not _crashed(driver)
 
     def _left_well(self, driver: DriverProcess, *, link_died: bool = False) -> None:
-        """Require that it followed, brought the robot to rest and gave control back at the end."""
+        """Require that it followed, brought the robot to rest and finally gave control back."""
         driver.until(lambda: driver.robot.heard[-1].what == GIVEN_BACK, "the end of control")
         *before, _ = driver.robot.heard
         before = [each for each in before if each.what not in (GIVEN_BACK, TAKEN)]
         resting = list(itertools.takewhile(lambda each: each.rests, reversed(before)))
-        # How many there are depends on the machine; `DriverTimes` measures how long it rests.
+        # their number depends on the machine; `DriverTimes` measures the time of rest
         enough = 0 if link_died and self.case.holds_by_itself else 1
         assert enough <= len(resting) < len(before), "it followed commands until then"
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver does without control: it publishes the state, sends nothing, refuses control."""
+"""Tests of a driver without control: it publishes the state, sends nothing, refuses control."""
 
 import time
 from functools import partial
@@ -21,18 +21,18 @@ from robot_driver.testing.stage import DEEP, LATCHED, DriverProcess, Stage
 _MESSAGES = 200
 _STEP_S, _LONGEST_STEP_S = 0.03, 0.1
 _AXES = {"ang_vel": ("angular velocity", "rad/s", 1e-3), "lin_acc": ("acceleration", "m/s^2", 0.02)}
-"""Of the IMU: name, unit and tolerance, by field of `Sensed`."""
+"""IMU quantities: name, unit and tolerance, by field of `Sensed`."""
 
 
 class ShownStep(NamedTuple):
-    """A step of a robot that moves, and the first messages that show it.
+    """A step of a moving robot, and the first messages that show it.
 
     Attributes:
-        sensed: What the robot measures.
-        sent_ns: When it sent that, again and again, on the system's clock.
+        sensed: Sensor values of the robot.
+        sent_ns: Times when it sent them, repeatedly, on the system's clock.
         joints: The state of the joints, in the driver's order.
-        imu: None where the robot has none.
-        came_ns: When `joints` came.
+        imu: None if the robot has none.
+        came_ns: Receipt of `joints`.
     """
 
     sensed: Sensed
@@ -48,7 +48,7 @@ class ListeningConformance(DriverFixtures):
     @pytest.fixture(scope="class")
     @classmethod
     def shown(cls, driver: DriverProcess, stage: Stage) -> list[ShownStep]:
-        """Let the robot move, step by step; the driver shows each step before the next one."""
+        """Move the robot step by step; the driver publishes each step before the next one."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         robot, joints, imus = driver.robot, list[tuple[JointState, int]](), list[Imu]()
@@ -71,7 +71,7 @@ class ListeningConformance(DriverFixtures):
             orientation = imus[-1].orientation if imus else None
             joints.clear()
             imus.clear()
-            # In real time, as drivers hold velocities against positions; slower if need be.
+            # in real time, because drivers compare velocities with positions; slower if need be
             time_s = time.monotonic()
             robot.moved_s += min(max(time_s - began_s, _STEP_S), _LONGEST_STEP_S)
             began_s = time_s
@@ -122,7 +122,7 @@ class ListeningConformance(DriverFixtures):
         assert np.linalg.norm(quat, axis=1) == pytest.approx(1.0, abs=1e-3)
         assert messages[0].header.frame_id
         expected = np.array([each.sensed.quat_xyzw for each in shown])
-        # The same rotation has two quaternions.
+        # a rotation has two quaternions
         found = np.array(quat) * np.sign(np.sum(np.array(quat) * expected, axis=1))[:, np.newaxis]
         problems = _rotations(found, expected)
         for field, (quantity, unit, tolerance) in _AXES.items():
@@ -158,7 +158,7 @@ class ListeningConformance(DriverFixtures):
             sum(sent_ns <= stamp for sent_ns in each.sent_ns) - 1
             for each, stamp in zip(shown, stamps, strict=True)
         ]
-        # A busy machine holds up some of them, but not each.
+        # a busy machine delays some of them, but not all
         assert min(later) <= 0, (
             f"joint_states show what the robot sent {min(later)} frames before, expected the frame "
             "that has just been received"
@@ -208,7 +208,7 @@ class ListeningConformance(DriverFixtures):
         assert not answer.result().success
         assert "the newest joint_command was refused" in answer.result().message
         assert reason in answer.result().message
-        # A sender that is gone is no obstacle.
+        # a publisher that has gone is not an obstacle
         listening.may_be_taken()
 
     def test_control_is_refused_while_no_state_comes(self, listening: DriverProcess) -> None:
@@ -257,7 +257,7 @@ def _shows(
     imus: list[Imu],
     orientation: Any,
 ) -> bool:
-    """Return whether joints are elsewhere, and the body, where there was an orientation of it."""
+    """Return whether joints have moved, and also the body if its orientation is known."""
     return (
         time.monotonic() >= not_before_s
         and any(each.position != position for each, _ in joints)
@@ -266,9 +266,9 @@ def _shows(
 
 
 def _rotations(found: F64, expected: F64) -> list[str]:
-    """Return what is wrong with quaternions [k, 4], x y z w, body to world: a sentence, or nothing.
+    """Return the error in quaternions [k, 4], x y z w, body to world, or an empty string.
 
-    Both orders of the numbers, and the inverse, are rotations as well.
+    The other order of the numbers, and the inverse, are also rotations.
     """
     mistakes = {
         "has w first, expected x, y, z, w": expected[:, [3, 0, 1, 2]],

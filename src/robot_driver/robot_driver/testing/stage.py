@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers as processes, a robot's double behind each, and a node that talks to them."""
+"""Drivers as processes, each with a robot's double, and a node that talks to them."""
 
 import json
 import os
@@ -36,15 +36,15 @@ LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LONGEST_VALID_S = 1.0
 _LOOK_S = 0.01
 FOLLOWED_RAD = 0.05
-"""How far from the pose the commands of `DriverProcess.follows` are."""
+"""Distance of the commands of `DriverProcess.follows` from the pose."""
 
 
 def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
-    """Return what a robot heard, for the author of a driver whose test fails.
+    """Return a summary of the frames that a robot received, for the author of a failing driver.
 
     Args:
         robot: The double.
-        followed_pose: Positions that a command of the tests has, as `DriverProcess.followed_pose`.
+        followed_pose: Positions of the tests' commands, as `DriverProcess.followed_pose`.
     """
     counts = Counter(frame.what for frame in robot.heard)
     lines = [
@@ -66,12 +66,12 @@ def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
 
 
 class DriverProcess:
-    """A driver in a namespace of its own, and its robot.
+    """A driver in its own namespace, and its robot.
 
     Attributes:
-        robot: Behind the driver.
+        robot: Double behind the driver.
         process: Of the driver's node.
-        statuses: All that it has published.
+        statuses: All status messages that it has published.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class DriverProcess:
         )
         self._estop = stage.node.create_publisher(Bool, f"/{name}/estop", DEEP)
         self._sequence = 0
-        # From the beginning: an answer is lost where DDS has matched only one direction yet.
+        # send it again: an answer is lost while DDS has matched only one direction
         self._clients = {
             request: stage.node.create_client(kind, f"{place}/{request}")
             for kind, request in (
@@ -109,7 +109,7 @@ class DriverProcess:
             for word in ("-p", f"{key}:={json.dumps(value)}")
         ]
         with self._log.open("wb") as log:
-            # In the session of the robot's double, with which it shares the processor (autogroup).
+            # in the session of the robot's double, with which it shares the processor (autogroup)
             self.process = WorkerProcess(
                 [*case.command, "--ros-args", "-r", f"__ns:=/{name}", *words],
                 output=log,
@@ -161,7 +161,7 @@ class DriverProcess:
         )
 
     def asked(self, name: str, request: Any = None) -> Any:
-        """Ask for something; return the future of the answer."""
+        """Send a request; return the future of the answer."""
         client = self._clients[name]
         self.until(client.service_is_ready, f"the service {name}")
         return client.call_async(request or client.srv_type.Request())
@@ -173,7 +173,7 @@ class DriverProcess:
         return response
 
     def takes_control(self) -> None:
-        """Take control; again where it was refused after all: a busy machine holds up a double."""
+        """Take control; retry if refused, because a busy machine delays a double."""
         ends_s = time.monotonic() + self._case.deadline_s
         while True:
             self.may_be_taken()
@@ -191,13 +191,13 @@ class DriverProcess:
         )
 
     def refuses_control(self, reason: str) -> None:
-        """Ask for control, which must be refused at once and for a reason that has this text."""
+        """Request control, which must be refused at once for a reason that contains this text."""
         response = self.ask("take_control")
         assert not response.success
         assert reason in response.message
 
     def gives_back_control(self) -> None:
-        """Let it give back control, if it has any."""
+        """Give control back, if it has control."""
         if self.status.state != RobotStatus.LISTENING:
             response = self.ask("release_control")
             assert response.success, response.message
@@ -220,14 +220,14 @@ class DriverProcess:
         self._sequence += 1
 
     def send_rest(self, **changes: Any) -> None:
-        """Publish the next command in the robot's mode of rest, with fields changed."""
+        """Publish the next command in the robot's rest mode, with fields changed."""
         self.send(**{**self._rest_fields(), **changes})
 
     def rest_command(self, sequence: int) -> JointCommand:
         return self.command(sequence=sequence, **self._rest_fields())
 
     def skip(self, sequence: int) -> None:
-        """Leave out so many numbers of commands."""
+        """Skip this many sequence numbers of commands."""
         self._sequence += sequence
 
     def sends_until(self, condition: Callable[[], object], what: str, **changes: Any) -> None:
@@ -238,17 +238,17 @@ class DriverProcess:
         self.until(act, what)
 
     def follows(self) -> None:
-        """Let a policy begin: first in the mode of rest, then near the pose that the robot has."""
+        """Start like a policy: first in the rest mode, then near the robot's pose."""
         since = len(self.robot.heard)
 
         def act() -> bool:
             if self.status.state == RobotStatus.LISTENING:
-                # Given back, where a busy machine held up the robot's state for too long.
+                # given back, if a busy machine delayed the robot's state for too long
                 self.takes_control()
             elif self.status.state == RobotStatus.FOLLOWING:
                 self.send()
             else:
-                # Again, where a busy machine let one expire.
+                # again, if a command expired on a busy machine
                 self.send_rest()
             return any(self.is_followed(each) for each in self.robot.heard[since:])
 
@@ -260,8 +260,8 @@ class DriverProcess:
         return found is not None and np.allclose(found[:, POSITION], position, atol=tolerance)
 
     def is_followed(self, frame: Heard) -> bool:
-        """Return whether a frame is the command of `send` without changes."""
-        # A command in the mode of rest may have the same positions, without stiffness.
+        """Return whether a frame is the unchanged command of `send`."""
+        # a command in the rest mode may have the same positions, without stiffness
         return not frame.rests and self.is_at(frame, self.followed_pose)
 
     def rests(self, reason: str) -> None:
@@ -279,10 +279,10 @@ class DriverProcess:
 
     @property
     def link(self) -> int:
-        """Process id of what talks to the robot; the driver runs."""
+        """Id of the process that talks to the robot; the driver must be running."""
         threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
         children = " ".join(thread.read_text() for thread in threads).split()
-        # A driver may have more processes than that.
+        # a driver may have more processes than that
         (link,) = (
             int(child)
             for child in children
@@ -295,7 +295,7 @@ class DriverProcess:
 
     @cached_property
     def figures(self) -> DriveFigures:
-        """Of the driver, in the order of the robot's joints; matched by name."""
+        """Drive data of the driver, in the order of the robot's joints; matched by name."""
         figures, names = self._case.figures, self.robot.joint_names
         if set(names) != set(figures.joint_names):
             raise AssertionError(
@@ -318,7 +318,7 @@ class DriverProcess:
         """Return a command near the pose, with fields changed."""
         figures = self.figures
         count = len(figures.joint_names)
-        # A quarter of the torque beyond which the answer of a drive is judged: the double gives 0.
+        # A quarter of the torque above which a drive's response is judged: the double exerts 0.
         stiffness = min(figures.largest_stiffness, 0.25 * figures.demand_nm / FOLLOWED_RAD)
         fields = {
             "names": list(figures.joint_names),
@@ -335,7 +335,7 @@ class DriverProcess:
         return JointCommand(valid_for=Duration(sec=sec, nanosec=nanosec), **fields)
 
     def close(self) -> None:
-        """Kill what is left of it, and switch the robot off."""
+        """Kill the remaining processes, and switch the robot off."""
         self.process.kill()
         self.process.end()
         self.robot.close()
@@ -348,7 +348,7 @@ class DriverProcess:
 
 
 class Stage:
-    """Whatever tests start and hear; all ends with `close`.
+    """All processes and subscriptions of tests; `close` ends them.
 
     Attributes:
         node: Listens and publishes; named `listener`.
@@ -369,7 +369,7 @@ class Stage:
         name: str = "",
         parameters: Mapping[str, object] | None = None,
     ) -> DriverProcess:
-        """Start a driver, for a new robot unless one is given that has been started.
+        """Start a driver, for a new robot unless a started one is given.
 
         Args:
             robot: Behind the driver.
@@ -390,7 +390,7 @@ class Stage:
         self.node.create_subscription(message, topic, into.append, qos)
 
     def collected(self, message: type[Any], topic: str, count: int) -> list[Any]:
-        """Return so many of the next messages of a topic, or more."""
+        """Return at least this many of the next messages of a topic."""
         found: list[Any] = []
         subscription = self.node.create_subscription(message, topic, found.append, DEEP)
         self.until(lambda: len(found) >= count, f"{count} messages of {topic}")
@@ -404,8 +404,8 @@ class Stage:
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}\n{more()}"
             looks_s = time.monotonic() + _LOOK_S
-            # Always the same timeout: with another one rclpy begins with the first subscription
-            # again, and where that always has messages, the others never get a turn.
+            # Always the same timeout: with a different one rclpy begins with the first subscription
+            # again; if that always has messages, the others never get a turn.
             while time.monotonic() < looks_s:
                 self._executor.spin_once(timeout_sec=_LOOK_S)
 

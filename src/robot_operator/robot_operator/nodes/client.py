@@ -40,7 +40,7 @@ _CHUNK = "policy_msgs/msg/ActionChunk"
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOADED_WITHIN_S = 600.0
 _CONTROL_WITHIN_S = 90.0
-"""A driver lets the legs fold for 60 s at most."""
+"""Longest time for which a driver folds the legs is 60 s."""
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 _LOOK_AROUND_S = 0.1
@@ -48,20 +48,20 @@ P = TypeVar("P", bound="Operator")
 
 
 class _OperatorNode(PeerGuard, Node):
-    """A node of a script, which no message of another node ends."""
+    """A node of a script; no message from other nodes ends it."""
 
 
 class Operator:
     """A client of one policy node. Use it in a `with` block.
 
-    Publishes `cmd_vel` (geometry_msgs/Twist), if it drives, at 20 Hz once a velocity was given,
-    and `estop` (std_msgs/Bool). Subscribes to the policy node's `~/status`. Its methods belong to
-    one thread; messages come in on another.
+    If it drives, it publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity was given,
+    and `estop` (std_msgs/Bool). It subscribes to the policy node's `~/status`. Its methods belong
+    to one thread; messages arrive on another.
 
     Attributes:
         node: For further entities; their callbacks call `notify`.
-        clock: That of `now_ns`: `/clock` with `use_sim_time`, else the steady one.
-        changed: Held while `wait_until` looks.
+        clock: Clock of `now_ns`: `/clock` with `use_sim_time`, otherwise the steady one.
+        changed: Held while `wait_until` checks its condition.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Operator:
         """Join the ROS 2 domain of the environment.
 
         Args:
-            policy_node: Full name of the node that runs the policy; None: the driver alone is
-                asked. `cmd_vel` and `estop` are those of its namespace.
-            driver_node: Full name of the robot's driver, if that is to be asked, too.
-            drives: Whether it is to publish `cmd_vel`, which one node at a time may.
+            policy_node: Full name of the node that runs the policy; None: requests go to the driver
+                only. `cmd_vel` and `estop` are in its namespace.
+            driver_node: Full name of the robot's driver, if requests go to it, too.
+            drives: Whether to publish `cmd_vel`, which one node at a time may do.
             use_sim_time: Whether velocities and waits follow `/clock`.
-            answer_timeout_s: How long to wait for a service, an answer or the first status.
-            watch: Called often while something is waited for; what it raises ends the wait.
+            answer_timeout_s: Longest wait for a service, an answer or the first status.
+            watch: Called often during each wait; an exception from it ends the wait.
         """
         policy_node, driver_node = (name and full(name) for name in (policy_node, driver_node))
         self.watch, self.changed = watch, threading.Condition()
@@ -114,7 +114,7 @@ class Operator:
             self._join_policy(policy_node)
         if drives:
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
-        # A timer keeps to its absolute deadlines, on whichever clock.
+        # a timer keeps its absolute deadlines on any clock
         self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
 
     def __enter__(self: P) -> P:
@@ -133,7 +133,7 @@ class Operator:
 
     @property
     def now_ns(self) -> int:
-        """The clock that velocities and waits follow."""
+        """Time of the clock that velocities and waits follow."""
         return int(self.clock.now().nanoseconds)
 
     def ask(self, service: Any, name: str, request: Any, timeout_s: float) -> tuple[bool, str]:
@@ -146,19 +146,19 @@ class Operator:
         return response.success, response.message
 
     def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
-        """Let time pass on the clock of `now_ns`."""
-        # Of a simulator that waits for the first command, the clock shows no time yet.
+        """Wait for a duration on the clock of `now_ns`."""
+        # The clock of a simulator that waits for the first command is still at zero.
         self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
         ends_ns = self.now_ns + round(duration_s * 1e9)
         self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Wait until something that messages or time bring about is there.
+        """Wait for a condition that messages or time bring about.
 
         Args:
-            reached: Looks whether it is there; called at each message.
-            what: What is waited for, in words.
-            timeout_s: How long to wait at most, on the steady clock.
+            reached: Returns whether the condition holds; called at each message.
+            what: Description of the condition.
+            timeout_s: Longest wait, on the steady clock.
         """
         ends_s = time.monotonic() + timeout_s
         with self.changed:
@@ -170,7 +170,7 @@ class Operator:
                     )
 
     def notify(self) -> None:
-        """Let `wait_until` look again; for callbacks of entities added to `node`."""
+        """Make `wait_until` check again; for callbacks of entities added to `node`."""
         with self.changed:
             self.changed.notify_all()
 
@@ -186,13 +186,13 @@ class Operator:
 
     @property
     def heard(self) -> bool:
-        """Whether velocities reach all their subscribers, and there is one."""
+        """True if `cmd_vel` has a subscriber and all subscribers receive it."""
         subscribers = self.node.count_subscribers(self._cmd_vel.topic_name)
         return bool(0 < subscribers <= self._cmd_vel.get_subscription_count())
 
     @property
     def makes_chunks(self) -> bool:
-        """Whether the policy node runs a chunk policy, as far as is known by now."""
+        """True if the policy node is known to run a chunk policy."""
         name = self.node.resolve_topic_name(self._policy_node)
         space, _, name = name.rpartition("/")
         try:
@@ -202,7 +202,7 @@ class Operator:
         return any(_CHUNK in types for _, types in published)
 
     def require_joint_policy(self, name: str, known: Callable[[], bool]) -> None:
-        """Return once it is `known` that the policy node has what only joint policies have."""
+        """Return once the policy node is `known` to have what only joint policies have."""
         self.wait_until(
             lambda: known() or self.makes_chunks, f"what '{name}' needs", self.answer_timeout_s
         )
@@ -214,11 +214,11 @@ class Operator:
             )
 
     def require_to_be_alone(self) -> None:
-        """Raise OperatorError if another node publishes `cmd_vel`; it has a second to appear."""
+        """Raise OperatorError if another node publishes `cmd_vel`, now or within a second."""
         require_sole_publisher(self.node, self._cmd_vel.topic_name)
 
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
-        """Wait until the policy node serves requests and its status says that inputs are fresh.
+        """Wait until the policy node serves requests and its status reports fresh inputs.
 
         Opening a policy may take long: an engine is loaded, or its models are on a slow network.
         """
@@ -228,23 +228,23 @@ class Operator:
         self.wait_until(self._fed, "fresh inputs of the policy node", timeout_s)
 
     def request(self, name: str) -> tuple[bool, str]:
-        """Ask for `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
+        """Request `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
 
         Returns:
-            Whether all that grant it agreed, and what the policy node says, else the driver.
-            `take_control` takes seconds: the robot may move first.
+            Whether all nodes that grant it agreed, and the answer of the policy node, or otherwise
+            of the driver. `take_control` takes seconds: the robot may move first.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]
         return not refusals, refusals[0] if refusals else answers[0][2]
 
     def demand(self, name: str) -> str:
-        """Ask as `request` does, accept no refusal, and return what is said."""
+        """Send a request like `request`; raise on a refusal, and return the answer."""
         said = [granted(name, agreed, text, who) for who, agreed, text in self._asked(name)]
         return said[0]
 
     def call(self, service: Any, name: str) -> str:
-        """Call another node's std_srvs/Trigger, accept no refusal, and return what it says."""
+        """Call a std_srvs/Trigger of another node; raise on a refusal, and return the answer."""
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def status_of_driver(self) -> RobotStatus:
@@ -268,28 +268,28 @@ class Operator:
         return granted(name, *self.ask(self._record_run, name, request, timeout_s))
 
     def load(self, bundle: str, backend: str = "") -> str:
-        """Let the policy node take another bundle; return what it says.
+        """Make the policy node load another bundle; return its answer.
 
         Args:
             bundle: Folder, or name of an installed one, on the machine of the node.
-            backend: Back ends in order of preference; as before if empty.
+            backend: Back ends in order of preference; unchanged if empty.
         """
         request = LoadBundle.Request(bundle=bundle, backend=backend)
         return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
 
     def switch(self, state: str) -> tuple[bool, str]:
-        """Ask a policy set for another of its states.
+        """Ask a policy set to switch its state.
 
         Returns:
-            Whether it was granted: then the switch begins with the next tick, or waits for its
-            conditions. And what is asked for, or every reason to refuse it.
+            Whether it was granted (then the switch begins with the next tick, or waits for its
+            conditions), and the requested state or every reason to refuse it.
         """
         request = SwitchState.Request(state=state)
         (service,) = self._services.granting(OperatorRequest.SWITCH).values()
         return self.ask(service, "switch", request, self.answer_timeout_s)
 
     def stand(self) -> None:
-        """Let the robot stand up; it is READY then."""
+        """Make the robot stand up; it is then READY."""
         self.demand("stand")
         self.wait_until(lambda: self.mode != "DAMP", "the robot to begin", _MOTION_TIMEOUT_S)
         self.wait_until(lambda: self.mode in ("READY", "DAMP"), "READY", _MOTION_TIMEOUT_S)
@@ -297,7 +297,7 @@ class Operator:
             raise OperatorError(f"stand: the policy node gave up: {self.status.reason}")
 
     def stand_up(self) -> None:
-        """Let the robot stand up and the policy run."""
+        """Make the robot stand up, then run the policy."""
         self.stand()
         self.demand("run")
         self.wait_for_mode("RUN")
@@ -311,11 +311,11 @@ class Operator:
         )
 
     def command_values(self, values: Sequence[float], topic: str = COMMANDED_VALUES) -> None:
-        """Command what a contract takes besides the velocity, now and from now on.
+        """Command the values of a contract in addition to the velocity, from now on.
 
         Args:
             values: In the order of `commanded` in the contract, such as a height, m.
-            topic: That of the contract's term.
+            topic: Topic of the contract's term.
         """
         message = Float32MultiArray(data=list(values))
         with self.changed:
@@ -327,7 +327,7 @@ class Operator:
             publisher.publish(message)
 
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
-        """Command this velocity (body frame) now and from now on."""
+        """Command this velocity (body frame) from now on."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
         with self.changed:
@@ -335,7 +335,7 @@ class Operator:
             self._cmd_vel.publish(velocity)
 
     def let_go(self) -> None:
-        """Fall silent: no velocity and no other values are published any more."""
+        """Stop publishing velocities and other values."""
         with self.changed:
             self._velocity = None
             while self._values:
@@ -343,15 +343,15 @@ class Operator:
                 self.node.destroy_publisher(publisher)
 
     def halt(self) -> None:
-        """Command zero, wait until that has arrived, and fall silent."""
+        """Command zero, wait until that has arrived, and stop publishing."""
         self.move()
         self.let_go()
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def _asked(self, name: str) -> list[tuple[str, bool, str]]:
-        """Ask all that grant a request; return who, whether it agreed, and what it says.
+        """Send a request to all nodes that grant it; return who, whether it agreed, and its answer.
 
-        A driver is asked, too, where the policy node hangs; the error is raised afterwards.
+        The driver also gets the request if the policy node hangs; the error is raised afterwards.
         """
         request = OperatorRequest(name)
         self._services.announce(request)
@@ -373,7 +373,7 @@ class Operator:
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has heard what `estop` says, which would else press it once more."""
+        """Wait until a node has received `estop`, which could otherwise press it again later."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)
@@ -395,7 +395,7 @@ class Operator:
         return bool(required) and all(entry.ok for entry in required)
 
     def described(self) -> str:
-        """Return what may be why something does not come."""
+        """Return a possible reason for a timeout."""
         if self._status is None:
             return "no status of the policy node has come; does it run, in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]
@@ -419,7 +419,7 @@ class Operator:
 
 
 def granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
-    """Return what was said where it was agreed to."""
+    """Return the answer, or raise if it is a refusal."""
     if not agreed:
         raise OperatorError(f"{name}: {who} refused: {message}")
     return message

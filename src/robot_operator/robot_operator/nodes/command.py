@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `robot_operator`: asks a policy node for modes, recordings, another policy; drives.
+"""Command `robot_operator`: asks a policy node for modes, recordings or a new policy; drives.
 
-Without an action it is the operator's node, with its screen, in this terminal.
+Without an action, it runs the operator's node, with its screen, in this terminal.
 """
 
 import argparse
@@ -41,29 +41,29 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
-"""For what need not be there; on a busy machine a new node meets others after a second."""
+"""Timeout for optional nodes; on a busy machine a new node discovers others after a second."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
-"""Concerns policy node and driver, or that of them which there is."""
+"""Actions for policy node and driver, or the one that exists."""
 _FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value)
-"""Refused where there is a driver that follows no commands."""
+"""Refused if there is a driver that does not follow commands."""
 _OF_CHUNKS = tuple(request.value for request in OF_CHUNKS)
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
     "reset": ("no latched fault", lambda operator: not operator.status.latched),
 }
-"""What the status shows once a request has had its effect."""
+"""Effect of a request in the status."""
 
 
 def main(given: argparse.Namespace) -> int:
-    """Do one thing and print what came of it: the policy node's status, or its answer.
+    """Execute one action and print the result: the policy node's status, or its answer.
 
-    Without `--node` it asks the one policy node that there is, and says which; so it does with
-    the driver and `--driver`.
+    Without `--node` it uses the only policy node, and names it; likewise for the driver and
+    `--driver`.
 
     Returns:
-        0; 1 where the policy node refused or did not answer.
+        0; 1 if the policy node refused or did not answer.
     """
     try:
         if given.action is None and given.json:
@@ -86,7 +86,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _open_screen(given: argparse.Namespace) -> int:
-    # Here, so that no other action waits for what only the node needs.
+    # imported here, so that no other action waits for modules that only the node needs
     from policy_inference.nodes.process import run_node
     from robot_operator.nodes.operator_node import OperatorNode
     from robot_operator.nodes.terminal import has_terminal, operate
@@ -103,16 +103,16 @@ def _open_screen(given: argparse.Namespace) -> int:
     for parameter, name in found.items():
         words += ["-p", f"{parameter}:={name}"]
     if found:
-        # `cmd_vel`, `estop` and `joy` are those of the robot.
+        # `cmd_vel`, `estop` and `joy` are in the robot's namespace
         words += ["-r", f"__ns:={find_namespace(next(iter(found.values())))}"]
     return run_node(OperatorNode, words, foreground=operate)
 
 
 def _find(given: argparse.Namespace) -> str:
-    """Complete what was given by the name of the node that is asked, and say it.
+    """Complete the arguments by the name of the node to ask, and print it.
 
     Returns:
-        What is to be said where no driver was found, though it may matter; else nothing.
+        A notice if no driver was found, though it may matter; otherwise empty.
     """
     notice = ""
     given.node, given.driver = (name and full(name) for name in (given.node, given.driver))
@@ -133,7 +133,7 @@ def _find(given: argparse.Namespace) -> str:
 
 
 def _find_both(given: argparse.Namespace) -> str:
-    """Find the driver, and the policy node where it is not given; return what to say of neither."""
+    """Find the driver, and the policy node if not given; return a notice if there is no driver."""
     requires = given.action in _FOLLOWED and not given.without_driver
     found = look_around(given.timeout, math.inf if requires else _LOOK_FOR_S, given.node)
     given.driver = None if given.action in _FOLLOWED and not requires else found.driver
@@ -152,7 +152,7 @@ def _act(
         try:
             return _answered(given, operator.demand(given.action))
         except KeyboardInterrupt:
-            # An operator who interrupts this wants the robot to stop moving by itself.
+            # An operator who interrupts this wants the robot to stop moving on its own.
             operator.request(_DAMP)
             raise
     if given.action == RECORD:
@@ -196,7 +196,7 @@ def _answered(given: argparse.Namespace, answer: str) -> CommandResult[OperatorR
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:
-    """Do what changes the mode or moves the robot; afterwards there is a status that shows it."""
+    """Execute an action that changes the mode or moves the robot; a status shows it afterwards."""
     if given.action in _FOLLOWED and given.driver:
         _require_to_be_followed(operator, given)
     if given.action == STATUS:
@@ -213,7 +213,7 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
     elif given.action in _OF_CHUNKS:
         operator.wait_for_status()
         operator.demand(given.action)
-        # The tick after the request says what came of it.
+        # The tick after the request shows its result.
         ticks = operator.status.ticks + 1
         operator.wait_until(
             lambda: operator.status.ticks > ticks, "the next ticks", _CHANGE_TIMEOUT_S

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which policy nodes and drivers there are in the ROS 2 domain: the publishers of a status."""
+"""Finds policy nodes and drivers in the ROS 2 domain: the publishers of a status."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from robot_operator.requests import OperatorError
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _OF_LEADER = "/leader/joint_command"
-"""What a policy node commands beside the robot: the leader arm of a person who takes over."""
+"""Topic on which a policy node commands a leader arm instead of the robot, for a takeover."""
 _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _SECOND_WITHIN_S = 1.0
@@ -27,16 +27,16 @@ F = TypeVar("F")
 
 
 def the_one(kind: str, timeout_s: float) -> str:
-    """Return the full name of the one node of a kind, POLICY_NODE or DRIVER, that there is.
+    """Return the full name of the only node of a kind, POLICY_NODE or DRIVER.
 
-    After the first was found others have a second to appear, so that on a
-    busy machine, too, no other robot is operated than the one that is meant.
+    After the first was found, others have a second to appear, so that even on a busy machine the
+    command does not operate the wrong robot.
     """
     return _required(kind, the_one_or_none(kind, timeout_s), timeout_s)
 
 
 def the_one_or_none(kind: str, timeout_s: float) -> str | None:
-    """Return the full name of the one node of a kind, None if there is none within `timeout_s`."""
+    """Return the full name of the only node of a kind; None if none appears within `timeout_s`."""
     names = _look(
         timeout_s,
         lambda node: publishing(node, kind),
@@ -47,16 +47,16 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
 
 @dataclass(frozen=True)
 class FoundNodes:
-    """Policy nodes, drivers, and how the robot of the policy node is known, by full names.
+    """Policy nodes, drivers, and the robot of the policy node, by full names.
 
     Attributes:
         policies: Policy nodes.
-        drivers: Drivers; where some of them subscribe to the policy node's commands, those alone.
+        drivers: Drivers; if some of them subscribe to the policy node's commands, only those.
         commands: Topics on which the policy node publishes JointCommand.
         subscribers: Nodes that subscribe to these.
-        robots: Those of them that are a driver, or that publish `joint_states` and have neither a
-            RobotStatus nor a service `take_control`, as a simulator.
-        other_output: Whether the policy node publishes another kind of command instead.
+        robots: Subscribers that are drivers or look like simulators: they publish `joint_states`
+            and have neither a RobotStatus nor a service `take_control`.
+        other_output: Whether the policy node publishes a different kind of command instead.
     """
 
     policies: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class FoundNodes:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a policy node is found, and it is known whether its robot has a driver."""
+        """True if a policy node was found, and it is known whether its robot has a driver."""
         return bool(self.policies and (self.robots or self.other_output))
 
     @property
@@ -81,7 +81,7 @@ class FoundNodes:
 
     @property
     def without_driver(self) -> str:
-        """Say that no driver was found, and what that means; empty where one was."""
+        """Return a notice that no driver was found, and its meaning; empty if one was."""
         if self.drivers:
             return ""
         if self.robots:
@@ -95,13 +95,12 @@ class FoundNodes:
 def look_around(
     timeout_s: float, incomplete_after_s: float = math.inf, policy: str | None = None
 ) -> FoundNodes:
-    """Return which policy nodes and drivers there are, once nothing has changed for a second.
+    """Return the policy nodes and drivers, once nothing has changed for a second.
 
     Args:
-        timeout_s: For how long to look at most.
-        incomplete_after_s: Without a change for so long, return what is found though it is not
-            complete.
-        policy: Full name of the policy node that is meant; None: all count.
+        timeout_s: Longest search.
+        incomplete_after_s: Time without a change after which an incomplete result is returned.
+        policy: Full name of the intended policy node; None: all count.
     """
 
     def is_enough(found: FoundNodes, unchanged_s: float) -> bool:
@@ -123,12 +122,12 @@ def require_known_robot(action: str, found: FoundNodes) -> None:
         raise OperatorError(
             f"{action}: expected a driver or a simulator that subscribes to {topics}, found "
             f"{', '.join(found.subscribers) or 'no subscriber'}; whether a robot follows commands "
-            "is not known: name it with --driver, or say --without-driver where there is none"
+            "is not known: name its driver with --driver, or pass --without-driver if it has none"
         )
 
 
 def full(name: str) -> str:
-    """Return the full name of a node that was named as seen from the root, with or without `/`."""
+    """Return the full name of a node given relative to the root, with or without `/`."""
     return f"/{name.lstrip('/')}"
 
 
@@ -138,9 +137,9 @@ def find_namespace(name: str) -> str:
 
 
 def other_publishers(node: Node, topic: str) -> list[str]:
-    """Return the full names of those who publish on a topic, less `node`'s own publishers."""
+    """Return the full names of the other publishers on a topic, without `node`'s own."""
     names = sorted(map(full_name, node.get_publishers_info_by_topic(topic)))
-    # By name, since another node may have the same one, and is not this one for that.
+    # By name: a different node with the same name must still count.
     own = node.get_fully_qualified_name()
     for publisher in node.publishers:
         if publisher.topic_name == topic and own in names:
@@ -149,7 +148,7 @@ def other_publishers(node: Node, topic: str) -> list[str]:
 
 
 def require_sole_publisher(node: Node, topic: str) -> None:
-    """Raise OperatorError if another node publishes on a topic; it has a second to appear."""
+    """Raise OperatorError if another node publishes on a topic, now or within a second."""
     ends_s = time.monotonic() + _SECOND_WITHIN_S
     others: list[str] = []
     while time.monotonic() < ends_s and (not all(map(_is_named, others)) or not others):
@@ -181,7 +180,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
 
 
 def _look(timeout_s: float, look: Callable[[Node], F], is_enough: Callable[[F, float], bool]) -> F:
-    """Return what `look` finds, once it `is_enough` after so many seconds without a change."""
+    """Return the result of `look`, once it `is_enough` after this many seconds without a change."""
     with own_node("operator_looks_around", silent=True) as node:
         executor = SingleThreadedExecutor(context=node.context)
         executor.add_node(node)
@@ -201,7 +200,7 @@ def _look(timeout_s: float, look: Callable[[Node], F], is_enough: Callable[[F, f
 
 
 def publishing(node: Node, kind: str) -> list[str]:
-    """Return the full names of the nodes of a kind that `node` knows by now."""
+    """Return the full names of the known nodes of a kind."""
     return sorted(
         topic.removesuffix("/status")
         for topic, types in node.get_topic_names_and_types()
@@ -210,7 +209,7 @@ def publishing(node: Node, kind: str) -> list[str]:
 
 
 def seen(node: Node, policy: str | None) -> FoundNodes:
-    """Return what `node` knows by now; of policy nodes that of this full name, or all."""
+    """Return the nodes known so far; of policy nodes the one with this full name, or all."""
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _list_topics(node, name)]
@@ -248,7 +247,7 @@ def _output_types() -> set[str]:
 
 
 def _list_topics(node: Node, name: str) -> list[tuple[str, list[str]]]:
-    """Return what a node publishes, as far as is known by now."""
+    """Return the known topics that a node publishes."""
     space, _, base = name.rpartition("/")
     if not _is_named(name):
         return []

@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A leader without an arm: joystick or keys of `operator_node` move three joints at a time.
+"""A virtual leader arm: joystick or keys of `operator_node` move three joints at a time.
 
-It has the pose of the arm until a person takes over (`robot_operator take_over`), then what the
-velocity command makes of that: turn is the first joint of a group, forward the second, sideways the
-third, as rad/s for m/s. A button of the joystick goes on to the next three joints.
+It has the pose of the arm until a person takes over (`robot_operator take_over`). From then on the
+velocity command moves it: turn moves the first joint of a group, forward the second, sideways the
+third, with rad/s for m/s. A button of the joystick selects the next three joints.
 
 Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) of the arm, `cmd_vel`
 (geometry_msgs/Twist) of `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
 (policy_msgs/JointCommand) of the policy node.
-Publishes: `leader/joint_states` (sensor_msgs/JointState): one, of the same stamp, for each of the
-arm's which has all joints, finite. A command of the policy node is forgotten after its `valid_for`.
+Publishes: `leader/joint_states` (sensor_msgs/JointState): one with the same stamp for each of the
+arm's messages that has finite positions of all joints. A command of the policy node expires after
+its `valid_for`.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ PARAMETERS = (
         default=10,
         minimum=NO_BUTTON,
         maximum=63,
-        doc="Button that goes on to the next three joints (right stick, pressed); -1: no such "
-        "button",
+        doc="Button that selects the next three joints (right stick, pressed); -1: no such button",
     ),
     Spec(
         name="reach_rad",
@@ -63,14 +63,14 @@ PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Whether the node configures and activates itself",
+        doc="Configure and activate at once",
     ),
 )
 _GROUP = 3
 
 
 class JoggedLeader(LifecycleBase):
-    """Answers each pose of the arm with the leader's."""
+    """Answers each pose of the arm with a pose of the leader."""
 
     def __init__(self) -> None:
         super().__init__("jogged_leader")
@@ -97,10 +97,10 @@ class JoggedLeader(LifecycleBase):
             self._closers.callback(self.destroy_subscription, subscription)
 
     def start(self) -> None:
-        """Let messages act."""
+        """Start handling messages."""
 
     def stop(self) -> None:
-        """Fall silent: the policy node then holds the arm."""
+        """Stop publishing: the policy node then holds the arm."""
 
     def tear_down(self) -> None:
         self._closers.close()
@@ -149,7 +149,7 @@ class JoggedLeader(LifecycleBase):
         )
 
     def _jog(self, arm: Mapping[str, float], duration_s: float) -> None:
-        """Move the joints of the group by what the velocity command makes of this time."""
+        """Move the joints of the group by the velocity command."""
         vx, vy, wz = self._commanded()
         names = [*self._pose][self._group : self._group + _GROUP]
         reach_rad = self._values["reach_rad"]
@@ -164,7 +164,7 @@ class JoggedLeader(LifecycleBase):
 
 
 def _read_pose(names: Sequence[str], positions: Sequence[float]) -> dict[str, float] | None:
-    """Return the positions by joint, rad; None where a message has too few, or NaN or infinity."""
+    """Return the positions by joint, rad; None if a message lacks some, or has NaN or infinity."""
     if len(names) != len(positions) or not np.isfinite(positions).all():
         return None
     return dict(zip(names, positions, strict=True))

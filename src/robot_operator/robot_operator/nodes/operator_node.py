@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's node: joystick and keys in, requests and the only `cmd_vel` out.
+"""The operator's node: turns joystick and keys into requests and the only `cmd_vel`.
 
 Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
 driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).
-Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up on until DAMP;
-`estop` (std_msgs/Bool, reliable, transient local).
+Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up until DAMP; `estop`
+(std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
 `take_control`, `release_control`, `damp`, `reset` of the driver; (policy_msgs/SetAuthority)
 `set_authority` of the policy node; (policy_msgs/SwitchState) `switch` of the node of a policy set;
-(std_srvs/Trigger) `take_over`, `hand_back` of that of a chunk policy.
+(std_srvs/Trigger) `take_over`, `hand_back` of the node of a chunk policy.
 
-In a terminal it shows a screen; elsewhere it logs what changes.
+In a terminal it shows a screen; elsewhere it logs changes.
 """
 
 import sys
@@ -44,13 +44,13 @@ from robot_operator.pilot import STILL, Pilot, Velocity
 from robot_operator.requests import OF_DIAL, OperatorRequest
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
-# Before RUN as well, so that the policy begins with a fresh zero.
+# before RUN as well, so that the policy starts with a fresh zero
 _SPEAKING = (JointCommand.MODE_STAND, JointCommand.MODE_READY, *_DRIVING)
 _STATUS_TIMEOUT_NS = 2_000_000_000
 _GOODBYE_WITHIN_S = 1.0
 _WATCH_S = 0.5
 _DIAL_NS = 2_000_000_000
-"""So long a share that was asked for is on its way: it may not be in the status yet."""
+"""Time until a requested share appears in the status."""
 
 
 class OperatorNode(LifecycleBase):
@@ -61,7 +61,7 @@ class OperatorNode(LifecycleBase):
         self.table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self.news = OperatorNews(self.get_logger())
         self._closers = ExitStack()
-        self._lock = threading.RLock()  # the pilot belongs to this thread and to the screen's
+        self._lock = threading.RLock()  # the pilot is shared by this thread and the screen's
         self._seen = Seen()
         self._dial = 0.0, -_DIAL_NS
         self._speaking = False
@@ -89,7 +89,7 @@ class OperatorNode(LifecycleBase):
         self.news.tell("ready; nothing moves unless you ask for it")
 
     def stop(self) -> None:
-        """Leave the robot safe: velocity zero, and damp; control stays where it is."""
+        """Leave the robot safe: zero velocity, and damp; control is not released."""
         with self._lock:
             self._pilot.stop(time.monotonic_ns())
             if self._speaking:
@@ -105,7 +105,7 @@ class OperatorNode(LifecycleBase):
         self._closers.close()
 
     def press(self, key: str) -> None:
-        """Take a key of the terminal; see `robot_operator.pilot`."""
+        """Handle a key of the terminal; see `robot_operator.pilot`."""
         with self._lock:
             if self.running:
                 self._ask(self._pilot.press(key, time.monotonic_ns()))
@@ -180,7 +180,7 @@ class OperatorNode(LifecycleBase):
                 self._request(request)
 
     def _switch(self) -> None:
-        """Ask a policy set for the state after the one that commands, in the set's order."""
+        """Ask a policy set for the state after the current one, in the set's order."""
         found = [] if self._seen.policy is None else self._seen.policy.policy_set
         if not found:
             self.news.refuse("switch: refused: expected a policy set, found a single policy")
@@ -190,7 +190,7 @@ class OperatorNode(LifecycleBase):
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
     def _turn_dial(self, request: OperatorRequest) -> None:
-        """Step the policy's share of the command, from what was asked for last, if just now."""
+        """Step the policy's share of the command, starting from a recent request, if any."""
         if self._seen.policy is None:
             self.news.refuse(f"{request.value}: refused: no status of the policy node has come")
             return
@@ -208,7 +208,7 @@ class OperatorNode(LifecycleBase):
         *,
         asked: Trigger.Request | SwitchState.Request | SetAuthority.Request | None = None,
     ) -> None:
-        """Ask all that grant it, and return at once; what they say becomes news."""
+        """Send a request to all nodes that grant it, without waiting; answers become news."""
         name, news = request.value, self.news
 
         def hear(response: Any) -> None:
@@ -234,12 +234,12 @@ class OperatorNode(LifecycleBase):
         on_end()
 
     def _tick(self) -> None:
-        """Command a velocity while the robot is up; otherwise be silent."""
+        """Command a velocity while the robot is up; otherwise publish nothing."""
         if not self.running:
             return
         now_ns = time.monotonic_ns()
         for gone in self._seen.forget(now_ns - _STATUS_TIMEOUT_NS):
-            self.news.tell(f"{gone}: no status comes any more", wrong=True)
+            self.news.tell(f"{gone}: the status has stopped", wrong=True)
         with self._lock:
             lost, asked = self._pilot.lost(now_ns)
             if lost:
@@ -259,7 +259,7 @@ class OperatorNode(LifecycleBase):
         self._cmd_vel.publish(message)
 
     def _watch(self) -> None:
-        """Look whether another node has begun to command velocities."""
+        """Check whether another node has started to command velocities."""
         names = other_publishers(self, self._topic)
         if names != self._rivals:
             self._rivals = names
@@ -269,7 +269,7 @@ class OperatorNode(LifecycleBase):
             )
 
     def _owe_an_answer(self) -> None:
-        """Ask for damp; the process lives until that is answered, but no longer than a second."""
+        """Request damp; the process lives until the answer, but no longer than a second."""
         lock, owing = threading.Lock(), [1]
         self.answering += 1
 

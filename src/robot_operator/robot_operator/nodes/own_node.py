@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A context and a node of a command's own; apart, since an e-stop must wait for no other import."""
+"""A ROS context and node for a command; a module of its own, so that no import delays an e-stop."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ from rclpy.signals import SignalHandlerOptions
 def own_node(
     name: str, *, kind: type[Node] = Node, silent: bool = False, **options: Any
 ) -> Iterator[Node]:
-    """Take part in the ROS 2 domain of the environment as a node, until the block ends.
+    """Join the ROS 2 domain of the environment as a node, until the block ends.
 
-    Signals are the command's: after rclpy's own handler every publish fails.
+    The command handles signals itself: after rclpy's own handler every publish fails.
 
     Args:
         name: Of the node.
         kind: Of the node.
-        silent: Whether it has neither a log topic nor services, so that it is there the sooner.
-        options: As `rclpy.node.Node` takes them.
+        silent: Whether to leave out log topic and services, for a faster start.
+        options: Further options of `rclpy.node.Node`.
     """
     if silent:
         options = {"enable_rosout": False, "start_parameter_services": False, **options}

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which node grants which request, and the topic `estop`: for keys, joystick and scripts.
+"""Maps requests to the nodes that grant them, and publishes `estop`; for keys and scripts.
 
-A driver grants control and takes it back, the policy node grants the rest. Damp and reset go to the
-driver as well: the robot must be damped also if the policy node has ended, and a driver has an
-e-stop of its own to release. An e-stop is published before it is requested; a reset ends that.
+A driver grants control and takes it back; the policy node grants the rest. Damp and reset also go
+to the driver: the robot must be damped even if the policy node has ended, and a driver has its own
+e-stop to release. An e-stop is published before it is requested; a reset ends that.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,14 @@ _KINDS = {
     **{request: (SwitchState, request.value) for request in OF_SET},
     **dict.fromkeys(OF_DIAL, (SetAuthority, "set_authority")),
 }
-"""Type and name of the services that are no Trigger of the request's name."""
+"""Type and name of the services other than a Trigger with the request's name."""
 
 
 class RobotServices:
     """Clients of the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
-        """Create them on a node; one that is None is not asked."""
+        """Create them on a node; a policy node or driver that is None gets no requests."""
         self._node = node
         self._clients: dict[OperatorRequest, dict[str, Any]] = {}
         for request in OperatorRequest:
@@ -49,12 +49,12 @@ class RobotServices:
             self._clients[request] = {
                 owner: node.create_client(kind, f"{owner}/{name}") for owner in owners
             }
-        # Latched: who comes later hears of it as well, until a reset is asked for.
+        # Latched: late subscribers receive it as well, until a reset is requested.
         self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
 
     @property
     def reaches_policy(self) -> bool:
-        """Whether all services that each policy node has are there."""
+        """True if all services common to policy nodes are available."""
         return all(
             next(iter(clients.values())).service_is_ready()
             for request, clients in self._clients.items()
@@ -62,20 +62,20 @@ class RobotServices:
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:
-        """Return the clients of all that grant a request, by node, the policy node first."""
+        """Return the clients of the services for a request, by node, the policy node first."""
         return self._clients[request]
 
     def announce(self, request: OperatorRequest) -> None:
-        """Publish on `estop` what a request means there, if anything; before it is asked for."""
+        """Publish the effect of a request on `estop`, if it has one; before the request is sent."""
         if request in (OperatorRequest.ESTOP, OperatorRequest.RESET):
             self.tell_estop(pressed=request is OperatorRequest.ESTOP)
 
     def tell_estop(self, *, pressed: bool) -> None:
-        """Say on the topic `estop` whether it is pressed, to all who listen now and later."""
+        """Publish the state of the e-stop on `estop`, for present and later subscribers."""
         self._estop.publish(Bool(data=pressed))
 
     def is_heard_by(self, name: str) -> bool:
-        """Return whether the node of this full name, and all others, hear what `estop` says."""
+        """Return whether the node of this full name, and all others, receive `estop`."""
         infos = self._node.get_subscriptions_info_by_topic(self._estop.topic_name)
         count = self._estop.get_subscription_count()
         return name in map(full_name, infos) and bool(count >= len(infos))
@@ -84,7 +84,7 @@ class RobotServices:
         self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def ready(self, request: OperatorRequest) -> list[Any]:
-        """Return the clients of those that grant a request and are there."""
+        """Return the clients of the available services that grant a request."""
         return [each for each in self._clients[request].values() if each.service_is_ready()]
 
     def close(self) -> None:
@@ -100,14 +100,14 @@ def ask_all(
     on_answer: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> None:
-    """Call these services, and return at once.
+    """Call these services, without waiting.
 
     Args:
-        clients: As of `ready`, at least one.
-        asked: What is asked of each.
-        on_answer: Called with each response, None where there is none, on the thread of the node's
+        clients: From `ready`, at least one.
+        asked: Request for each.
+        on_answer: Called with each response, or None if a call failed, on the thread of the node's
             executor.
-        on_end: Called there when all have answered.
+        on_end: Called there after all answers.
     """
     owed = [*clients]
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the operator's node, and what they come to."""
+"""The parameters of the operator's node, and the settings derived from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from robot_operator.requests import OperatorError, OperatorRequest
 STOP, ESTOP = "stop", "estop"
 _LAST_INDEX = 63
 
-# Axes and buttons as the joy package's joy_node numbers those of an Xbox pad, or of one that
-# Linux' driver `xpad` takes for one.
+# Axes and buttons as numbered by the joy package's joy_node for an Xbox pad, or a pad for which
+# Linux uses the driver `xpad`.
 _BUTTONS = {
     OperatorRequest.STAND: (0, "A"),
     OperatorRequest.ESTOP: (1, "B"),
@@ -23,7 +23,7 @@ _BUTTONS = {
     OperatorRequest.RELEASE_CONTROL: (6, "back"),
     OperatorRequest.TAKE_CONTROL: (7, "start"),
     OperatorRequest.RESET: (8, "guide"),
-    # Not every pad has more buttons.
+    # not every pad has more buttons
     OperatorRequest.LESS_AUTHORITY: (NO_BUTTON, "none"),
     OperatorRequest.MORE_AUTHORITY: (NO_BUTTON, "none"),
     OperatorRequest.TAKE_OVER: (NO_BUTTON, "none; 9 is the left stick, pressed"),
@@ -61,7 +61,7 @@ PARAMETERS = (
         name="driver_node",
         type=str,
         default="lite3_driver",
-        doc="Name of the robot's driver; it need not be there",
+        doc="Name of the robot's driver; optional",
     ),
     _positive("max_vx_mps", 0.5, "Largest velocity forwards and backwards, m/s"),
     _positive("max_vy_mps", 0.3, "Largest velocity sideways, m/s"),
@@ -78,12 +78,12 @@ PARAMETERS = (
         maximum=100.0,
         doc="Rate of cmd_vel while the robot is up, Hz",
     ),
-    _positive("joy_timeout_s", 0.5, "A joystick that is silent for so long is lost, s", 5.0),
+    _positive("joy_timeout_s", 0.5, "Silence of a joystick after which it counts as lost, s", 5.0),
     _positive(
         "joy_unchanged_s",
         10.0,
-        "A joystick that is pushed in the very same way for so long "
-        "counts as frozen and drives no longer, s",
+        "Time of an unchanged deflection after which a joystick counts as frozen and drives no "
+        "longer, s",
         3600.0,
     ),
     Spec(
@@ -91,7 +91,7 @@ PARAMETERS = (
         type=str,
         default=STOP,
         choices=(STOP, ESTOP),
-        doc="What the loss of the joystick is: velocity zero, or an e-stop as well",
+        doc="Reaction to the loss of the joystick: velocity zero, or an e-stop as well",
     ),
     Spec(
         name="deadband",
@@ -99,7 +99,7 @@ PARAMETERS = (
         default=0.1,
         minimum=0.0,
         maximum=0.5,
-        doc="Share of each axis that counts as its middle",
+        doc="Dead band of each axis, as a share",
     ),
     _axis("axis_vx", 1, "Axis of vx (left stick, up is positive)"),
     _axis("axis_vy", 0, "Axis of vy (left stick, left is positive)"),
@@ -114,7 +114,7 @@ PARAMETERS = (
         default=4,
         minimum=0,
         maximum=_LAST_INDEX,
-        doc="Dead-man's switch (LB): held it drives, and lets the robot be moved",
+        doc="Dead-man's switch (LB): hold it to drive, and for requests that move the robot",
     ),
     *(
         _button(f"button_{request.value}", index, f"Button of `{request.value}` ({label})")
@@ -126,7 +126,7 @@ PARAMETERS = (
         default=0.6,
         minimum=0.2,
         maximum=2.0,
-        doc="A key of the terminal that is silent for so long is released, s",
+        doc="Silence of a terminal key after which it counts as released, s",
     ),
     Spec(
         name="key_share",
@@ -134,25 +134,25 @@ PARAMETERS = (
         default=0.5,
         minimum=0.1,
         maximum=1.0,
-        doc="Share of the largest velocity that a key asks for at first",
+        doc="Initial velocity of a key, as a share of the largest",
     ),
     Spec(
         name="screen",
         type=bool,
         default=True,
-        doc="Whether to show a screen where there is a terminal",
+        doc="Show a screen if there is a terminal",
     ),
     Spec(
         name="autostart",
         type=bool,
         default=True,
-        doc="Whether the node configures and activates itself",
+        doc="Configure and activate at once",
     ),
 )
 
 
 def pilot_settings(values: Mapping[str, Any]) -> PilotSettings:
-    """Return how the pilot is to act.
+    """Return the settings of the pilot.
 
     Args:
         values: All of PARAMETERS by name.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the commands that run nodes; what those need is imported when one starts."""
+"""Entry points of the commands that run nodes; imports are deferred."""
 
 import signal
 from importlib import import_module
@@ -12,7 +12,7 @@ from robot_operator.requests import OperatorRequest
 
 _INTERRUPTED = 130
 _STOPS = (OperatorRequest.ESTOP.value, OperatorRequest.DAMP.value)
-"""What a module of its own does, which imports nothing else before the first message is out."""
+"""Actions with their own module, which imports nothing else before the first message."""
 
 operator_node = node_command("robot_operator.nodes.operator_node")
 jogged_leader = node_command("robot_operator.nodes.jogged_leader")

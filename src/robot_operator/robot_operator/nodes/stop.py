@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`robot_operator estop` and `damp`: stop first, then print which nodes obeyed.
 
-Only what the first message of an e-stop needs is imported before it is out.
+Before the first message of an e-stop, only the modules that it needs are imported.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _PERIOD_S = 0.02
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""Reliable, and kept for readers that are matched later."""
+"""Reliable, and kept for late subscribers."""
 
 
 class EstopButton:
     """Presses the e-stop at once, and every 20 ms until it is closed.
 
-    A reader that keeps nothing from before it was matched hears one of the repetitions.
+    A volatile subscriber that is matched late receives one of the repetitions.
     """
 
     def __init__(self, node: Node) -> None:
@@ -62,7 +62,7 @@ class EstopButton:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Stop what is there, print who obeyed; return 0 if all did, else 1."""
+    """Stop all nodes found, print which obeyed; return 0 if all did, otherwise 1."""
     with ExitStack() as undo:
         node = undo.enter_context(own_node("operator_stops", silent=True))
         button = EstopButton(node)
@@ -71,7 +71,7 @@ def main(given: argparse.Namespace) -> int:
         namespace = f"/{named.lstrip('/')}".rpartition("/")[0] if named else ""
         if given.action == OperatorRequest.ESTOP.value:
             button.press(f"{namespace}/estop")
-        # Only now: these take longer to import than the e-stop to arrive.
+        # Only now: importing these takes longer than the e-stop needs to arrive.
         from policy_store.command_line import CommandResult, show, show_result
         from robot_operator.nodes.stop_confirmation import StopConfirmation
         from robot_operator.nodes.words import OperatorResult, described

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which policy nodes and drivers there are, and whether each of them has stopped."""
+"""Confirms for each policy node and driver that it has stopped."""
 
 import argparse
 import time
@@ -20,22 +20,23 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
-"""So long after the newest node was found another one may appear."""
+"""Time after the newest node was found in which more may appear."""
 _ROBOTS_WITHIN_S = 4.0
-"""The same while it is not known who follows the commands of a policy node, or whose commands a
-driver follows: a busy machine may need so long to find the other one."""
+"""The same while the subscriber of a policy node's commands, or the sender of a driver's commands,
+is unknown: a busy machine may need this long to discover it.
+"""
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
 
 class StopConfirmation:
-    """Asks each node that appears for `estop` or `damp`, and watches its status.
+    """Sends each node that appears `estop` or `damp`, and watches its status.
 
-    With a node named, that one and those of the other kind in its namespace; else all.
+    If a node is named: that one and those of the other kind in its namespace; otherwise all.
     """
 
     def __init__(self, node: Node, given: argparse.Namespace, button: EstopButton) -> None:
-        """Begin to look; `button` is pressed in namespaces that are found if none was named."""
+        """Start searching; if no node is named, press `button` in all namespaces found."""
         self._node, self._button = node, button
         self._estop = given.action == OperatorRequest.ESTOP.value
         self._action: str = given.action
@@ -53,7 +54,7 @@ class StopConfirmation:
 
     @property
     def lines(self) -> Lines:
-        """The newest status of each node; with its name where there are several of a kind."""
+        """The newest status of each node, with its name if there are several of a kind."""
         lines: Lines = []
         for name, status in sorted(self._statuses.items()):
             kind = self._kinds[name]
@@ -71,16 +72,16 @@ class StopConfirmation:
         obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         unknown = ", ".join(self._without_robot())
-        unless = f"; who follows the commands of {unknown} is not known" if unknown else ""
+        unless = f"; the subscriber of the commands of {unknown} is not known" if unknown else ""
         if alone := ", ".join(self._without_policy()):
             unless += f"; no policy node was found beside {alone}"
         return f"{self._action}: {where}obeyed: {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
-        """Return once every node that there is has obeyed, and no other has appeared for 1 s.
+        """Return once every known node has obeyed, and no other has appeared for 1 s.
 
-        Where the driver or the simulator of a policy node, or the policy node of a driver, was not
-        found, it is 4 s.
+        The wait is 4 s if the driver or simulator of a policy node, or the policy node of a driver,
+        was not found.
         """
         ends_s = time.monotonic() + timeout_s
         found_s = time.monotonic()
@@ -119,18 +120,18 @@ class StopConfirmation:
         )
 
     def _without_robot(self) -> list[str]:
-        """Return the policy nodes for which it is not known who follows their commands."""
+        """Return the policy nodes whose commands have no known subscriber."""
         policies = [name for name, kind in sorted(self._kinds.items()) if kind == POLICY_NODE]
         return [name for name in policies if not seen(self._node, name).is_complete]
 
     def _without_policy(self) -> list[str]:
-        """Return the drivers beside which no policy node was found."""
+        """Return the drivers without a policy node."""
         there = {find_namespace(name) for name, kind in self._kinds.items() if kind == POLICY_NODE}
         drivers = [name for name, kind in sorted(self._kinds.items()) if kind == DRIVER]
         return [name for name in drivers if find_namespace(name) not in there]
 
     def _look(self) -> bool:
-        """Ask the nodes that are new; return whether there were any."""
+        """Send the request to new nodes; return whether there were any."""
         news = False
         for kind in (POLICY_NODE, DRIVER):
             for name in publishing(self._node, kind):
@@ -157,7 +158,7 @@ class StopConfirmation:
         self._node.create_subscription(
             _TYPES[kind], f"{name}/status", partial(self._statuses.__setitem__, name), qos.STATUS
         )
-        if kind == POLICY_NODE or not self._estop:  # a driver hears an e-stop on the topic
+        if kind == POLICY_NODE or not self._estop:  # a driver receives an e-stop on the topic
             self._clients[name] = self._node.create_client(Trigger, f"{name}/{self._action}")
 
     def _has_obeyed(self, name: str) -> bool:
@@ -174,6 +175,6 @@ class StopConfirmation:
         return bool(status.latched if self._estop else status.mode == JointCommand.MODE_DAMP)
 
     def _policies_damp(self) -> bool:
-        """Return whether the commands that a driver follows again after `damp` are to damp."""
+        """Return whether the commands that a driver follows after `damp` are themselves damping."""
         policies = [name for name, kind in self._kinds.items() if kind == POLICY_NODE]
         return bool(policies) and all(map(self._has_obeyed, policies))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node with a screen in the terminal: the screen has the main thread, the node another."""
+"""Runs a node with a screen in the terminal: the screen on the main thread, the node on another."""
 
 import asyncio
 import os
@@ -23,10 +23,10 @@ _BYTES = 64
 
 
 class ScreenNode(Cockpit, Protocol):
-    """A node that has a screen, and a parameter that says whether to show it."""
+    """A node that has a screen, and a parameter that enables it."""
 
     answering: int
-    """How many answers it still waits for, or owes."""
+    """Number of answers that it still waits for, or must give."""
 
     def get_parameter(self, name: str) -> Any:
         """Return a parameter."""
@@ -36,11 +36,11 @@ class ScreenNode(Cockpit, Protocol):
 
 
 def operate(node: ScreenNode, asked: socket.socket) -> None:
-    """Show the screen, where there is a terminal, until the process is asked to end, or by key."""
+    """Show the screen, if there is a terminal, until a signal or a key ends the process."""
     if not (has_terminal() and node.get_parameter("screen").value):
         wait_for_end(node, asked)
         return
-    # Here, so that nothing but the screen needs textual.
+    # imported here, because only the screen needs textual
     from robot_operator.screen import Screen
 
     app = Screen(node)
@@ -65,17 +65,17 @@ def operate(node: ScreenNode, asked: socket.socket) -> None:
 
 
 def has_terminal() -> bool:
-    """Return whether there is a terminal to show a screen in, with keys."""
+    """Return whether there is a terminal for a screen, with a keyboard."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _guard(
     node: ScreenNode, asked: socket.socket, ending: threading.Event, shown: threading.Event
 ) -> None:
-    """End the process, the robot first, where the screen does not: it hangs with its terminal.
+    """Stop the robot and end the process if the screen hangs with its terminal.
 
-    A terminal that is no longer read, as behind an ssh connection that hangs, blocks its writers,
-    and with them the main thread, which then gets no signal.
+    A terminal that is no longer read, for example behind a hanging ssh connection, blocks its
+    writers, including the main thread, which then gets no signal.
     """
     while not shown.wait(_LOOKS_S):
         unheard = b""
@@ -95,10 +95,10 @@ def _guard(
 
 @contextmanager
 def _logs_kept_back() -> Iterator[None]:
-    """Keep what is logged from the terminal meanwhile, and write it there afterwards.
+    """Hold log output back from the terminal meanwhile, and write it there afterwards.
 
-    The logger of ROS writes to the file descriptor of the standard error, and so does textual
-    through `sys.__stderr__`, which therefore gets a descriptor of its own.
+    ROS's logger writes to the file descriptor of standard error, and so does textual through
+    `sys.__stderr__`, which therefore gets its own descriptor.
     """
     before, kept = sys.__stderr__, os.dup(2)
     terminal = os.fdopen(os.dup(kept), "w")
@@ -112,6 +112,6 @@ def _logs_kept_back() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             log.seek(0)
-            with suppress(OSError):  # the terminal may be gone
+            with suppress(OSError):  # the terminal may have closed
                 terminal.close()
                 os.write(2, log.read())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator's node received from other nodes, what happened, and the view of both."""
+"""Messages received by the operator's node, its events, and the view of both."""
 
 import threading
 import time
@@ -27,13 +27,13 @@ from robot_operator.nodes.words import (
 from robot_operator.pilot import CONFIRM, Pilot, read_keys
 from robot_operator.requests import OperatorRequest
 
-_GONE = "no status of the driver comes any more"
+_GONE = "the driver's status has stopped"
 _KEPT = 50
 
 
 @dataclass(slots=True)
 class Seen:
-    """The newest message of each kind, None where there is none that still counts."""
+    """The newest valid message of each kind; None if there is no valid one."""
 
     policy: PolicyStatus | None = None
     policy_ns: int = 0
@@ -42,11 +42,11 @@ class Seen:
     driver_ns: int = 0
     battery: BatteryState | None = None
     served: bool = False
-    """Whether the services of the policy node are there."""
+    """True if the services of the policy node are available."""
 
     @property
     def unfollowed(self) -> str:
-        """Why the robot does not follow the policy node, empty where it may."""
+        """Why the robot does not follow the policy node; empty if it may."""
         if self.driver is None:
             return _GONE if self.driver_ns else ""
         if self.driver.state == RobotStatus.FOLLOWING:
@@ -54,7 +54,7 @@ class Seen:
         return f"the driver is in {STATES[self.driver.state]}: {self.driver.reason}"
 
     def forget(self, before_ns: int) -> list[str]:
-        """Forget statuses received before this time; return whose."""
+        """Drop statuses received before this time; return their kinds."""
         gone = []
         if self.policy is not None and self.policy_ns < before_ns:
             self.policy = None
@@ -66,27 +66,27 @@ class Seen:
 
 
 class OperatorNews:
-    """What happened: logged, and kept for a screen."""
+    """Events: logged, and kept for a screen."""
 
     def __init__(self, logger: Any) -> None:
         self._logger, self._lock = logger, threading.Lock()
         self._kept: deque[str] = deque(maxlen=_KEPT)
         self.refusal = ""
-        """Of the newest request; empty while there is none."""
+        """The refusal of the newest request; otherwise empty."""
 
     @property
     def newest(self) -> list[str]:
-        """The newest of them, each with its time of day, the oldest first."""
+        """The newest events with their time of day, oldest first."""
         with self._lock:
             return [*self._kept]
 
     def refuse(self, text: str) -> None:
-        """Tell a refusal, and keep it until the next request."""
+        """Report a refusal, and keep it until the next request."""
         self.refusal = text
         self.tell(text, wrong=True)
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
-        """Add one, `wrong` if it is not as it should be."""
+        """Add an event; `wrong` marks an abnormal one."""
         for line in printable(text).split("\n"):
             with self._lock:
                 self._kept.append(f"{time.strftime('%H:%M:%S')}  {line}")
@@ -99,13 +99,13 @@ class OperatorNews:
 def make_view(
     seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: OperatorNews, now_ns: int
 ) -> View:
-    """Return what a screen shows.
+    """Return the content of a screen.
 
     Args:
         seen: The newest statuses.
         pilot: None before there is one.
-        rivals: Who else commands velocities.
-        news: What happened.
+        rivals: Other nodes that command velocities.
+        news: The events.
         now_ns: Steady clock.
     """
     policy, driver = seen.policy, seen.driver
@@ -129,7 +129,7 @@ def make_view(
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
-    """Return the rest of what the policy node says, its inputs in one line."""
+    """Return the other lines of the policy node's status, its inputs in one line."""
     inputs = input_lines(policy)
     names = {"mode", "reason", *(name for name, _ in inputs)}
     rest = [(name, value) for name, value in policy_lines(policy) if name not in names and value]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Statuses as lines for a person, and what comes next."""
+"""Formats statuses as lines for a person, and names the next step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from sensor_msgs.msg import BatteryState
 from robot_operator.requests import OperatorRequest
 
 Lines = list[tuple[str, str]]
-"""Name and value of each."""
+"""Name and value of each line."""
 
 MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
@@ -43,15 +43,15 @@ STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorResult:
-    """What came of an action of `robot_operator`.
+    """Result of an action of `robot_operator`.
 
     Attributes:
-        action: That was asked for.
-        policy_node, driver: Full names of the nodes that were asked; null for none.
-        answer: In words; empty where the statuses show it.
+        action: The requested action.
+        policy_node, driver: Full names of the nodes that got the request; null for none.
+        answer: In words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without.
-        obeyed: Whether each node has stopped, by its name; of estop and damp.
+        obeyed: Whether each node has stopped, by its name; for estop and damp.
     """
 
     action: str
@@ -67,7 +67,7 @@ def read_fields(message: Any) -> Any:
     if hasattr(message, "get_fields_and_field_types"):
         names = message.get_fields_and_field_types()
         return {name: read_fields(getattr(message, name)) for name in names}
-    if hasattr(message, "tolist"):  # of numbers
+    if hasattr(message, "tolist"):  # arrays of numbers
         return message.tolist()
     return list(map(read_fields, message)) if isinstance(message, list) else message
 
@@ -78,7 +78,7 @@ def described(lines: Lines) -> str:
 
 
 def describe_mode(status: PolicyStatus) -> str:
-    """Return the mode, with the word that a fault holds it."""
+    """Return the mode, and whether a fault is latched."""
     return f"{MODES[status.mode]}{', latched until reset' if status.latched else ''}"
 
 
@@ -112,7 +112,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
 
 
 def describe_state(found: SetStatus) -> str:
-    """Return which state of a policy set commands, and what is asked for."""
+    """Return the current state of a policy set, and the requested one."""
     words = [found.state, f"of {', '.join(found.states)}; switches: {found.switches}"]
     if found.fallbacks:
         words[-1] += f", fallbacks: {found.fallbacks}"
@@ -186,7 +186,7 @@ def driver_lines(status: RobotStatus) -> Lines:
 
 
 def battery_lines(battery: BatteryState) -> Lines:
-    """Return the state of a battery; NaN is what it does not tell."""
+    """Return the state of a battery; NaN marks values that it does not report."""
     words = [f"{100.0 * battery.percentage:.0f} %"] if battery.percentage >= 0.0 else []
     words += [f"{battery.voltage:.1f} V"] if battery.voltage >= 0.0 else []
     return [("battery", ", ".join(words))] if words else []
@@ -195,7 +195,7 @@ def battery_lines(battery: BatteryState) -> Lines:
 def next_step(
     policy: PolicyStatus | None, driver: RobotStatus | None
 ) -> tuple[OperatorRequest | None, list[str]]:
-    """Return what may be asked for next on the way to walking, and the reasons to refuse it."""
+    """Return the next possible request on the way to walking, and the reasons that block it."""
     if policy is None:
         return None, ["no status of the policy node comes"]
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
@@ -210,11 +210,12 @@ def next_step(
 
 
 def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
-    """Return what to ask for where the driver follows no commands, so that it does."""
+    """Return the requests that make a driver follow commands that does not follow them now."""
     if driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
         return "wait for the end of that"
     asked, _ = next_step(policy, driver)
-    # A driver that damps, with a policy in DAMP that has no fault, may wait for its own reset.
+    # A driver that damps may be waiting for its own reset, if the policy is in DAMP without a
+    # fault.
     steps = [asked or OperatorRequest.RESET]
     if driver.state == RobotStatus.LISTENING and asked is not OperatorRequest.TAKE_CONTROL:
         steps.append(OperatorRequest.TAKE_CONTROL)
@@ -222,7 +223,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the same while the driver follows none; `damped`: what the policy asks for."""
+    """Return the same while the driver follows none; `damped`: the policy requests it."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

@@ -234,9 +234,7 @@ def test_policy_that_falls_silent_is_sent_no_velocities(operator: Make, met_robo
     node = operator()
     let_it_walk(met_robot, node)
     met_robot.silent = True
-    met_robot.until(
-        lambda: "policy: no status comes any more" in news(node), "the policy's silence"
-    )
+    met_robot.until(lambda: "policy: the status has stopped" in news(node), "the policy's silence")
     met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
     check_wording(node.view().headline)
 

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 side of the simulated robot: the only place in this package where rclpy is imported."""
+"""ROS 2 side of the simulated robots: the only part of this package that imports rclpy."""

@@ -1,21 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated leader arm that moves by itself: it leads the simulated SO-101.
+"""A simulated leader arm that moves on its own and leads the simulated SO-101.
 
-It goes home, reaches for the cube, stays over it, has the cube put elsewhere, and begins again.
-It moves with the arm that it leads: each message of that one is answered with the leader's pose of
-the same stamp, so that it keeps the pace in lockstep and in real time.
+It goes home, reaches for the cube, stays above it, has the cube moved, and starts again.
+It keeps pace with the arm that it leads, in lockstep and in real time: it answers each message of
+that arm with the leader's pose of the same stamp.
 
 Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
 (std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`; with `guided`
 `leader/joint_command` (policy_msgs/JointCommand) of a policy node.
 Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
-`joint_command` (policy_msgs/JointCommand), by which the arm follows without anything between.
-Publishes (reliable, kept for those who come later): `episode_marks` (policy_msgs/EpisodeMark):
-where each demonstration begins, how it ended, and that it is over. With `follow_marks` it hears
-them instead: each episode of a recorder is one demonstration, which begins at home.
-The service `~/demonstrate` (std_srvs/Trigger) begins a demonstration from home. The cube is moved
-by `arm_sim_node/next_episode` (std_srvs/Trigger).
+`joint_command` (policy_msgs/JointCommand), which the arm follows directly.
+Publishes (reliable, transient local): `episode_marks` (policy_msgs/EpisodeMark): start, outcome and
+end of each demonstration. With `follow_marks` it subscribes to them instead: each episode of a
+recorder is one demonstration that starts at home.
+The service `~/demonstrate` (std_srvs/Trigger) starts a demonstration from home. The node moves the
+cube by calling `arm_sim_node/next_episode` (std_srvs/Trigger).
 """
 
 import time
@@ -55,7 +55,7 @@ _HAPPENED = {
 }
 _REPEAT_S = 0.05
 _REST_NS = NS_PER_S // 2
-"""Pause after a demonstration, in which other nodes end their episodes."""
+"""Pause after a demonstration, during which other nodes end their episodes."""
 
 
 class ArmLeaderNode(PeerGuard, Node):
@@ -103,7 +103,7 @@ class ArmLeaderNode(PeerGuard, Node):
             then = "a person who takes over"
         self.get_logger().info(
             "waits for joint_states and environment_state of arm_sim_node; then it "
-            + ("demonstrates again and again" if self._repeats else f"waits for {then}")
+            + ("repeats its demonstration" if self._repeats else f"waits for {then}")
         )
 
     def run(self) -> None:
@@ -115,7 +115,7 @@ class ArmLeaderNode(PeerGuard, Node):
         self.stopped = True
 
     def save(self) -> None:
-        """Write nothing: nothing was recorded."""
+        """Do nothing: the node records nothing."""
 
     def _on_cube(self, message: Float32MultiArray) -> None:
         self._cube = np.array(message.data, dtype=np.float64)
@@ -145,7 +145,7 @@ class ArmLeaderNode(PeerGuard, Node):
         self._guide = message
 
     def _on_arm_guided(self, message: JointState) -> None:
-        """Answer a pose of the arm with that of a leader that motors or a hand move."""
+        """Answer a pose of the arm with that of a leader moved by motors or by hand."""
         now_ns, guide = nanoseconds(message.header.stamp), self._guide
         place = [message.name.index(name) for name in SO101.joint_names]
         joint_pos = np.array(message.position)[place]
@@ -199,7 +199,7 @@ class ArmLeaderNode(PeerGuard, Node):
         )
 
     def _on_mark(self, mark: EpisodeMark) -> None:
-        """Follow the episode of another node."""
+        """Follow the episode of a recorder."""
         if mark.kind == EpisodeMark.START:
             self._leader.reach()
         elif mark.kind in (EpisodeMark.STOP, EpisodeMark.DISCARD):
@@ -207,7 +207,7 @@ class ArmLeaderNode(PeerGuard, Node):
             self._leader.go_home()
 
     def _begin_again(self) -> None:
-        """Request a new place for the cube; the way home takes longer than that."""
+        """Request a new place for the cube; the way home takes longer than the reply."""
         self._rests_until_ns = None
         self._move_cube()
         self._leader.demonstrate()

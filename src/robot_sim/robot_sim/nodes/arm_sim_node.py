@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated SO-101 arm as a ROS 2 node with the topics of a real one.
+"""A simulated SO-101 arm as a ROS 2 node with the topics of a real arm.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `front/image_raw` and
 `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
@@ -8,15 +8,15 @@ Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `front/i
 cube's position, m, world); in lockstep also `/clock`.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1).
 
-An episode waits for the first command in RUN and ends when the gripper's tip has been over the
-cube for half a second, or after `episode_s`: `episode_result` (std_msgs/Bool) says which. The
-service `~/next_episode` (std_srvs/Trigger) puts the cube elsewhere for the next one.
+An episode starts with the first command in RUN. It ends when the gripper's tip has been above the
+cube for half a second, or after `episode_s`; `episode_result` (std_msgs/Bool) is true on success.
+The service `~/next_episode` (std_srvs/Trigger) moves the cube for the next episode.
 
-The servos hold the arm where it is until the first command. In real time they damp when a command
+Until the first command, the servos hold the start pose. In real time they damp when a command
 expires. In lockstep the node publishes the sensors of tick k stamped t_k, then /clock = t_k, and
 waits for the JointCommand stamped t_k before it steps to t_k+1. Time stands still until the first
-command; if none arrives for `answer_timeout_s` later on, the drives damp, and the world continues
-in real time until the next command.
+command. If a later command does not arrive within `answer_timeout_s`, the drives damp, and the
+world continues in real time until the next command.
 """
 
 import math
@@ -74,7 +74,7 @@ class ArmSimNode(RobotNode):
         self.create_service(Trigger, "~/next_episode", self._on_next)
 
     def run(self) -> None:
-        # OpenGL belongs to the thread that renders first. It opens here, before time starts.
+        # OpenGL belongs to the thread that renders first, so open it here, before time starts.
         self.world.render(POLICY_CAMERAS[0])
         try:
             super().run()
@@ -96,7 +96,7 @@ class ArmSimNode(RobotNode):
             self.get_logger().info(self._describe(ended))
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
-        """Keep the target and the mode for the trace and for the episodes."""
+        """Store the target and the mode for the trace and the episodes."""
         places = [command.joint_names.index(name) for name in self.world.joint_names]
         self._target, self._mode = command.position[places], float(message.mode)
 

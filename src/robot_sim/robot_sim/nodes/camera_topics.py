@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cameras of a simulated arm on their topics."""
+"""Publishes the cameras of a simulated arm."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from robot_sim.offscreen import Frame
 
 
 class CameraTopics:
-    """Publishes `CAMERA/image_raw`, or `CAMERA/image_raw/compressed`, for each camera."""
+    """Publishers of `CAMERA/image_raw`, or `CAMERA/image_raw/compressed`, for each camera."""
 
     def __init__(
         self,
@@ -27,10 +27,10 @@ class CameraTopics:
         """Create the publishers.
 
         Args:
-            node: Publishes.
-            render: Returns what a camera sees now.
+            node: Owner of the publishers.
+            render: Returns the current image of a camera.
             size: Height and width of the images.
-            compressed: Whether JPEG is published instead of pixels.
+            compressed: Whether to publish JPEG instead of raw images.
         """
         writer = CompressedWriter if compressed else ImageWriter
         self._render, self._shown_at = render, -1
@@ -41,11 +41,11 @@ class CameraTopics:
         }
 
     def publish(self, step: int, stamp: Any) -> None:
-        """Publish what the cameras see.
+        """Publish the current images.
 
         Args:
-            step: Of the world; a repetition shows the same image.
-            stamp: Of the messages.
+            step: Step of the world; for a repeated step the same image is published.
+            stamp: Stamp of the messages.
         """
         for name, writer in self._writers.items():
             if self._shown_at != step:

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated Lite3 behind the UDP interface of the real one, in real time: its motion host.
+"""The motion host of a simulated Lite3, with the UDP interface of the real one, in real time.
 
 It receives on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
-the start, and follows the sender that has control; `robot_sim.lite3_host` has the rules. To a
-driver it looks like a real robot. Of datagrams without effect the log and the events have the
-first one of each sort.
+the start, and follows the sender in control; `robot_sim.lite3_host` lists the rules. To a driver it
+looks like a real robot. For each sort of ignored datagram, the log and the events contain the first
+one.
 
-Subscribes: `cmd_vel` (geometry_msgs/Twist), which is only recorded.
+Subscribes: `cmd_vel` (geometry_msgs/Twist), only for recording.
 The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a
 person does to check the unit of the angular velocity.
 """
@@ -33,11 +33,11 @@ from robot_sim.world import World
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 _MOST = 2048
 _AT_ONCE = 64
-"""Datagrams taken per step: a flood does not stop the robot's time."""
+"""Maximum number of datagrams per step, so that a flood does not stop the robot's time."""
 
 
 class Lite3Emulator(PeerGuard, Node, Emulator):
-    """A motion host on its socket. The thread of `run` moves the robot."""
+    """A motion host and its socket. The thread of `run` steps the robot."""
 
     host: MotionHost
 
@@ -88,7 +88,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         return self._sockets.received()
 
     def step(self, now_ns: int) -> None:
-        """Go on by one step; send a frame, if it is due, and delayed ones, as the faults say."""
+        """Advance by one step; send frames that are due or delayed, as the faults change them."""
         plan, frame = self.host.plan, self.host.step()
         if self.host.world.steps % self._frame_steps:
             frame = None
@@ -111,7 +111,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
     def _on_turn(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.host.controller is None
         response.message = (
-            "it is being turned by 90 degrees, within 2 s"
+            "the robot turns by 90 degrees within 2 s"
             if response.success
             else "expected a robot without a controller, found one under control; give control "
             "back first"
@@ -126,14 +126,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 class HostSockets:
-    """The UDP socket of the emulated host, and a second one of a foreign sender.
+    """The UDP socket of the emulated host, and a second one for a foreign sender.
 
     Attributes:
-        trouble: Why the latest frame could not be sent; empty if it was sent.
+        trouble: Reason why the latest frame could not be sent; empty if it was sent.
     """
 
     def __init__(self, *, host: Address, to: Address, foreign_address: str) -> None:
-        """Receive at `host`, send to `to`.
+        """Bind to `host`, send to `to`.
 
         Args:
             host: Address and port; port 0 chooses a free one.
@@ -162,7 +162,7 @@ class HostSockets:
         return arrived
 
     def send(self, data: bytes) -> None:
-        """Send a datagram to the driver; one that cannot be sent is lost."""
+        """Send a datagram to the driver; drop it if sending fails."""
         self._send(self._host, data)
 
     def send_foreign(self, data: bytes) -> None:

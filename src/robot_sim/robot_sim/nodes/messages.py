@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts the values of a world to the messages of a real robot, and commands back."""
+"""Converts the state of a world to the messages of a real robot, and commands back."""
 
 import io
 from array import array
@@ -29,7 +29,7 @@ _JPEG_QUALITY = 90
 
 
 def to_time(ns: int) -> Time:
-    """Return a message time for ns since the clock's zero."""
+    """Return a ROS time for ns since the clock's zero."""
     sec, nanosec = divmod(ns, NS_PER_S)
     return Time(sec=sec, nanosec=nanosec)
 
@@ -39,13 +39,13 @@ def nanoseconds(stamp: Time) -> int:
 
 
 class JointStateWriter:
-    """Fills one JointState again and again, with the joints in a given order."""
+    """Fills the same JointState repeatedly, with the joints in a given order."""
 
     def __init__(self, order: Sequence[str], joint_names: Sequence[str]) -> None:
         """Prepare the message.
 
         Args:
-            order: Names as the message shall give them.
+            order: Joint names in the order of the message.
             joint_names: Names in the order of the sensors' arrays.
         """
         if sorted(order) != sorted(joint_names):
@@ -58,7 +58,7 @@ class JointStateWriter:
         self._views = []
         for field in ("position", "velocity", "effort"):
             setattr(self.message, field, array("d", bytes(8 * len(order))))
-            # A view of the message's own memory: filling it needs no conversion.
+            # a view of the message's own memory, filled without conversion
             self._views.append(np.frombuffer(getattr(self.message, field)))
 
     def fill(self, sensors: JointSensors, stamp: Time) -> JointState:
@@ -92,7 +92,7 @@ def odometry_message(sensors: Sensors, stamp: Time) -> Odometry:
 
 
 def contact_message(sensors: Sensors, names: Sequence[str], stamp: Time) -> ContactForces:
-    """Return the force of the floor on each foot, N, world frame."""
+    """Return the ground reaction force on each foot, N, world frame."""
     forces = [Vector3(**_named("xyz", force)) for force in sensors.foot_force_world]
     message = ContactForces(names=list(names), forces=forces)
     message.header.stamp, message.header.frame_id = stamp, "world"
@@ -161,7 +161,7 @@ def _named(axes: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> d
 
 
 class ImageWriter:
-    """Images without compression, rgb8."""
+    """Writes uncompressed images, rgb8."""
 
     MESSAGE: ClassVar[Any] = Image
     TOPIC: ClassVar[str] = "image_raw"
@@ -177,7 +177,7 @@ class ImageWriter:
         self._message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
         self._message.header.frame_id = frame_id
         self._message.data = array("B", bytes(3 * width * height))
-        # A view of the message's own memory: filling it needs no conversion.
+        # a view of the message's own memory, filled without conversion
         self._pixels = np.frombuffer(self._message.data, np.uint8).reshape(height, width, 3)
 
     def draw(self, frame: Frame) -> None:
@@ -189,7 +189,7 @@ class ImageWriter:
 
 
 class CompressedWriter:
-    """Images as JPEG."""
+    """Writes JPEG images."""
 
     MESSAGE: ClassVar[Any] = CompressedImage
     TOPIC: ClassVar[str] = "image_raw/compressed"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the robots' nodes: defaults, descriptions, and what values must be."""
+"""Parameters of the simulated robots' nodes: defaults, descriptions, and valid values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,20 +19,20 @@ Parameters = Mapping[str, tuple[Any, str]]
 
 _LATENCY_TRACE_END: Parameters = {
     "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
-    "trace_file": ("", "Where the trace is written when the node ends (.npz); empty: nowhere"),
+    "trace_file": ("", "File to write the trace to when the node ends (.npz); empty: none"),
     "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
 }
 _EVERY_ROBOT: Parameters = {
     "lockstep": (False, "Wait for the command of each tick and publish /clock"),
-    "lockstep_speed": (0.0, "Simulated seconds per second in lockstep, at most; 0: no limit"),
+    "lockstep_speed": (0.0, "Maximum simulated seconds per second in lockstep; 0: no limit"),
     "answer_timeout_s": (2.0, "Time to wait in lockstep for a command before the drives damp, s"),
     "viewer": (False, "Open a window of MuJoCo's viewer, which needs a display"),
-    "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
+    "joint_order": ([""], "Order of the names in joint_states; empty: the robot's own"),
     **_LATENCY_TRACE_END,
 }
 _ON_LEGS: Parameters = {
-    "pose": ("lying", "How the robot starts: lying or standing"),
-    "friction": (1.0, "Sliding friction of feet and floor"),
+    "pose": ("lying", "Start pose: lying or standing"),
+    "friction": (1.0, "Sliding friction between feet and floor"),
     "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
     "faults": ([""], "Faults, e.g. 'drop:imu@4+0.5', 'push:left@5+0.1=100'; see robot_sim.faults"),
 }
@@ -48,33 +48,36 @@ SIM_NODE: Parameters = {
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
-    "robot": ("lite3", "Which robot: lite3, go2, g1, or a folder of figures"),
+    "robot": ("lite3", "Robot: lite3, go2, g1, or a folder of figures"),
     "payload_kg": (0.0, "Mass added at the base's centre, kg"),
-    "terrain": ("tiles", "What the ground is where step_m > 0: tiles, stairs, stones or gaps"),
+    "terrain": ("tiles", "Kind of ground if step_m > 0: tiles, stairs, stones or gaps"),
     "step_m": (0.0, "Height of a step of the ground, m; 0: level ground"),
     "elevation_map": (False, "Publish elevation_map (grid_map_msgs/GridMap), as a mapper does"),
     "depth_camera": (False, "Publish depth_camera/image (32FC1) and depth_camera/camera_info"),
     "depth_rate_hz": (10.0, "Rate of the depth camera, Hz"),
-    "depth_height": (60, "Height of its images"),
-    "depth_width": (106, "Width of its images"),
-    "depth_vertical_deg": (58.0, "Its vertical field of view, degrees"),
-    "depth_position_m": ([0.3, 0.0, 0.05], "Its position in the frame of the base, m"),
-    "depth_pitch_deg": (30.0, "How far it looks down, degrees"),
+    "depth_height": (60, "Height of the depth images"),
+    "depth_width": (106, "Width of the depth images"),
+    "depth_vertical_deg": (58.0, "Vertical field of view of the depth camera, degrees"),
+    "depth_position_m": ([0.3, 0.0, 0.05], "Position of the depth camera in the base, m"),
+    "depth_pitch_deg": (30.0, "Downward pitch of the depth camera, degrees"),
     "arm": (False, "Let the Lite3 carry an SO-101, its cameras and a table with a cube"),
     **_CAMERAS,
     **_ON_LEGS,
-    "pose": ("", "How the robot starts: lying or standing; empty: a G1 stands, others lie"),
+    "pose": ("", "Start pose: lying or standing; empty: a G1 stands, others lie"),
 }
 LITE3_EMULATOR: Parameters = {
-    "host_address": ("127.0.0.1", "Where the host listens, and from where it sends"),
-    "host_port": (HOST_PORT, "UDP port at which it listens"),
-    "state_address": ("127.0.0.1", "Where state frames are sent: the driver's machine"),
-    "state_port": (STATE_PORT, "UDP port to which they are sent"),
+    "host_address": ("127.0.0.1", "Address at which the host receives, and from which it sends"),
+    "host_port": (HOST_PORT, "UDP port of the host"),
+    "state_address": ("127.0.0.1", "Destination of state frames: the driver's machine"),
+    "state_port": (STATE_PORT, "UDP port to which state frames are sent"),
     "state_rate_hz": (1000.0, "State frames per second, Hz"),
-    "watchdog_s": (1.0, "Silence of the controller after which the host takes control back, s"),
-    "angular_velocity_unit": ("rad/s", "Of the angular velocity in state frames: rad/s or deg/s"),
-    "foreign_address": ("", "From where foreign frames come; empty: the host's, another port"),
-    "event_file": ("", "Where events are appended, a line of JSON each; empty: nowhere"),
+    "watchdog_s": (1.0, "Silence of the controller after which its control ends, s"),
+    "angular_velocity_unit": (
+        "rad/s",
+        "Unit of angular velocity in state frames: rad/s or deg/s",
+    ),
+    "foreign_address": ("", "Source of foreign frames; empty: the host's address, another port"),
+    "event_file": ("", "File to append events to, as lines of JSON; empty: none"),
     "period_s": (0.02, "Time between rows of the trace, s"),
     **_LATENCY_TRACE_END,
     **_ON_LEGS,
@@ -86,38 +89,41 @@ ARM_SIM_NODE: Parameters = {
     "joint_state_rate_hz": (120.0, "Rate of joint_states in real time, Hz"),
     **_CAMERAS,
     "environment_state": (True, "Publish the cube's position, m, world, on environment_state"),
-    "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
-    "episode_s": (8.0, "Time in which an episode has to succeed, s"),
+    "seed": (1, "Seed of the cube's position in the first episode; 0: straight ahead"),
+    "episode_s": (8.0, "Time limit of an episode, s"),
 }
 SO101_EMULATOR: Parameters = {
     **ARM_SIM_NODE,
-    "joint_state_rate_hz": (240.0, "How often the servos measure, and rate of ~/joint_states, Hz"),
+    "joint_state_rate_hz": (240.0, "Measuring rate of the servos, and rate of ~/joint_states, Hz"),
     "folder": (
         "",
-        "Where `port`, a link to the bus, and the calibration `follower.json` are made; "
+        "Folder for `port`, a link to the bus, and the calibration `follower.json`; "
         "empty: ~/.ros/so101_emulator",
     ),
-    "servos": ("feetech", "Protocol of the servos: feetech, or dynamixel, those of a Koch"),
-    "arm": (1, "Which arm it is: another one has another calibration"),
+    "servos": ("feetech", "Protocol of the servos: feetech, or dynamixel as on a Koch"),
+    "arm": (1, "Number of the arm; each number has its own calibration"),
     "holds": (True, "Whether the servos hold the arm at the start, as a driver may leave them"),
     "faults": ([""], "Faults, e.g. 'silent:elbow_flex@4+0.5'; see robot_sim.servo_bus"),
 }
 ARM_LEADER: Parameters = {
-    "drive": (False, "Send joint_command, too; else something else lets the arm follow"),
-    "repeat": (True, "Demonstrate again and again; else once for each call of ~/demonstrate"),
-    "marks": (True, "Publish episode_marks, by which a recording falls into episodes"),
-    "follow_marks": (False, "Follow episode_marks and publish none: each START is a demonstration"),
+    "drive": (False, "Also send joint_command; otherwise another node must make the arm follow"),
+    "repeat": (True, "Demonstrate repeatedly; otherwise once per call of ~/demonstrate"),
+    "marks": (True, "Publish episode_marks, which divide a recording into episodes"),
+    "follow_marks": (
+        False,
+        "Follow episode_marks, publish none: each START is a demonstration",
+    ),
     "task": ("Reach the cube.", "Task in the marks"),
     "guided": (
         False,
-        "Have motors, and be held by a person who takes over: go where leader/joint_command says, "
-        "and where that leaves it without stiffness, reach for the cube. Nothing else is done then",
+        "Act as a motorised leader arm held by a person who takes over: follow "
+        "leader/joint_command, and reach for the cube while its stiffness is 0; nothing else",
     ),
 }
 
 
 def specs(parameters: Parameters) -> list[Spec]:
-    """Return the parameters in the form of `policy_inference`; no number is negative."""
+    """Return the parameters as `policy_inference` specifies them; no number is negative."""
     least = {int: 0, float: 0.0}
     return [
         Spec(
@@ -132,7 +138,7 @@ def specs(parameters: Parameters) -> list[Spec]:
 
 
 def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
-    """Declare the parameters; return a function that gives their values by name."""
+    """Declare the parameters; return a function that reads them by name."""
     values = ParameterTable(node, specs(parameters), lambda: False).read()
     for name, value in values.items():
         if name.endswith("_file") and not (folder := Path(value).parent).is_dir():
@@ -143,12 +149,12 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
 def set_faults(
     parameters: Sequence[Parameter], known: Parameters, change: Callable[[Sequence[str]], None]
 ) -> SetParametersResult:
-    """Answer a request to set parameters of a node whose faults alone may change.
+    """Answer a request to set parameters of a node; only `faults` can change.
 
     Args:
-        parameters: What shall be set.
-        known: The node's own; all but `faults` are read when it starts.
-        change: Takes new faults, or raises SimError.
+        parameters: Parameters to set.
+        known: The node's parameters; all but `faults` are read at start.
+        change: Applies new faults, or raises SimError.
     """
     for parameter in parameters:
         if parameter.name != "faults" and parameter.name in known:

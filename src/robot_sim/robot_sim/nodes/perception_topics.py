@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a simulated robot perceives of the ground, on the topics of a mapper and a depth camera."""
+"""Publishes a simulated robot's view of the ground: elevation map and depth camera."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,15 +24,15 @@ from robot_sim.world import Sensors, World
 
 
 class PerceptionTopics:
-    """Publishes `elevation_map`, and `depth_camera/image` with its `camera_info`, if asked for."""
+    """Publishes `elevation_map`, and `depth_camera/image` with its `camera_info`, if enabled."""
 
     def __init__(self, node: Node, get: Callable[[str], Any], ground: Ground) -> None:
         """Create the publishers.
 
         Args:
-            node: Publishes.
-            get: Gives its parameters by name.
-            ground: What the mapper measures.
+            node: Owner of the publishers.
+            get: Returns a parameter by name.
+            ground: Ground that the mapper measures.
         """
         self._mapper = Mapper(ground) if get("elevation_map") else None
         self._camera: DepthCamera | None = None
@@ -52,7 +52,7 @@ class PerceptionTopics:
             self._infos = node.create_publisher(CameraInfo, f"{topic}/camera_info", NEWEST)
 
     def plan(self, texts: Sequence[str], now_ns: int) -> list[str]:
-        """Plan the faults of map and camera; return those of the robot itself."""
+        """Plan the faults of map and camera; return the remaining ones, of the robot itself."""
         rest = list(texts)
         for eye, kind, stream in (
             (self._mapper, MapFault, mapper.STREAM),
@@ -65,12 +65,12 @@ class PerceptionTopics:
         return rest
 
     def publish(self, world: World, truth: Sensors, offset_ns: int) -> None:
-        """Publish what comes now.
+        """Publish the messages that are due.
 
         Args:
-            world: That the camera sees.
+            world: World that the camera sees.
             truth: Pose of the robot in it, and simulated time.
-            offset_ns: From simulated time to the clock of stamps.
+            offset_ns: Offset from simulated time to the clock of the stamps.
         """
         if self._mapper is not None and (made := self._mapper.look(truth)) is not None:
             self._maps.publish(elevation_map_message(made, to_time(made.time_ns + offset_ns)))

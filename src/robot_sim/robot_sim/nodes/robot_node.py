@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes of simulated robots share: joints and commands, real time, lockstep.
+"""Base of the simulated robots' nodes: joints and commands, real time, lockstep.
 
 In real time the drives damp when a command expires. In lockstep the node publishes the sensors
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
-steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
-later on, the drives damp, and the world runs on in real time until a command comes again.
-`lockstep_speed` limits how fast time passes, so that a simulation leaves the machine to others.
+steps to t_k+1. Time stands still until the first command. If a later command does not arrive within
+`answer_timeout_s`, the drives damp, and the world continues in real time until the next command.
+`lockstep_speed` limits the speed of simulated time, to leave processor time to other programs.
 """
 
 import os
@@ -45,9 +45,9 @@ from robot_sim.trace import WalkRecord
 from robot_sim.viewer import Viewer
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Sensors and commands: only the newest counts; in lockstep none may be lost."""
+"""Sensors and commands: only the newest matters; in lockstep none may be lost."""
 RECORD = "trace"
-"""Name among what is due: a row for the trace, after the command of this time has come."""
+"""Name of the stream of trace rows; a row is due after the command of its time has arrived."""
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
@@ -63,27 +63,27 @@ class Runs(Protocol):
         """Work until `stop`."""
 
     def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
+        """Make `run` return soon; callable from a signal handler and from any thread."""
 
     def save(self) -> None:
-        """Write what was recorded; called once, when the node ends."""
+        """Write the recording; called once, when the node ends."""
 
     def destroy_node(self) -> None:
-        """Take the node off the graph."""
+        """Destroy the node."""
 
 
 class RobotNode(PeerGuard, Node):
-    """Steps a world on the caller's thread; commands come in on the executor's.
+    """Steps a world on the caller's thread; commands arrive on the executor's thread.
 
     Attributes:
-        joint_states_topic: Where the joints' true state is published.
+        joint_states_topic: Topic of the joints' true state.
     """
 
     world: DrivenWorld
     joint_states_topic: ClassVar[str] = "joint_states"
 
     def __init__(self, name: str, parameters: Parameters) -> None:
-        """Read the parameters; a subclass then makes `world` and calls `connect`."""
+        """Read the parameters; a subclass then creates `world` and calls `connect`."""
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self._get = declared(self, parameters)
         self._received: JointCommand | None = None
@@ -91,7 +91,7 @@ class RobotNode(PeerGuard, Node):
         self.stopped = False
 
     def connect(self, *, period_steps: int, stream_steps: Mapping[str, int]) -> None:
-        """Create what every robot has: `joint_states`, `joint_command`, in lockstep `/clock`.
+        """Create the topics of every robot: `joint_states`, `joint_command`, in lockstep `/clock`.
 
         Args:
             period_steps: Physics steps between ticks in lockstep, and between rows of the trace.
@@ -106,12 +106,12 @@ class RobotNode(PeerGuard, Node):
         self.joint_states = self.create_publisher(JointState, self.joint_states_topic, NEWEST)
         lockstep = self._get("lockstep")
         self._time = self.create_publisher(Clock, "/clock", NEWEST) if lockstep else None
-        # In lockstep a node has as long for its answer as `answer_timeout_s` says.
+        # In lockstep, a node has `answer_timeout_s` for its answer.
         self._commands = OneSender(self, "joint_command", expires=not lockstep)
         self._viewer = Viewer(self.world) if self._get("viewer") else None
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
-        """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
+        """Publish the streams that are due, also repeated ones; called on the thread of `run`."""
         raise NotImplementedError
 
     def obey(self, command: DriveCommand) -> None:
@@ -119,13 +119,13 @@ class RobotNode(PeerGuard, Node):
         self.world.apply(command)
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
-        """Hear of a command that the drives have taken."""
+        """Hook after the drives have accepted a command."""
 
     def before_step(self) -> None:
-        """Act on the world before it goes on."""
+        """Hook before each step of the world."""
 
     def save(self) -> None:
-        """Write what was recorded; called once, when the node ends."""
+        """Write the recording; called once, when the node ends."""
 
     def run(self) -> None:
         receiving = threading.Thread(target=self._receive, name="joint_command", daemon=True)
@@ -145,7 +145,7 @@ class RobotNode(PeerGuard, Node):
         self.stopped = True
 
     def _run_real_time(self) -> None:
-        """Publish each sensor at its own rate; simulated time keeps up with the steady clock."""
+        """Publish each sensor at its own rate; simulated time follows the steady clock."""
         periods = {**self._stream_steps, RECORD: self._period_steps}
         due = dict.fromkeys(periods, 0)
         clock = RealTimePacer(self.get_logger().warning)
@@ -190,7 +190,7 @@ class RobotNode(PeerGuard, Node):
         self._time.publish(Clock(clock=to_time(now_ns)))
 
     def _wait_for_answer(self, now_ns: int, *, forever: bool) -> bool:
-        """Repeat sensors and time until the answer comes: they may have met no one, or be lost."""
+        """Repeat sensors and time until the answer arrives: a message may have been lost."""
         ends = time.monotonic() + self._answer_timeout_s
         while not self.stopped and (forever or time.monotonic() < ends):
             if self._answer(now_ns, _REPEAT_S):
@@ -199,7 +199,7 @@ class RobotNode(PeerGuard, Node):
         return False
 
     def _answer(self, now_ns: int, timeout_s: float) -> bool:
-        """Return whether the command of this tick came."""
+        """Return whether the command of this tick has arrived."""
         with self._arrival:
             return self._arrival.wait_for(lambda: self._answers(now_ns), timeout_s)
 
@@ -231,7 +231,7 @@ class RobotNode(PeerGuard, Node):
         self.applied(command, message)
 
     def _receive(self) -> None:
-        """Take the commands of one publisher as they come, until the node stops."""
+        """Accept the commands of one publisher, until the node stops."""
         while not self.stopped:
             if not self._commands.wait(_LOOK_UP_NS):
                 continue
@@ -249,13 +249,13 @@ def run_node(
     doc: str | None,
     args: Sequence[str] | None,
 ) -> None:
-    """Run a node until a signal or its own end; status 2 where a parameter is wrong.
+    """Run a node until a signal or its own end; status 2 for a wrong parameter.
 
     Args:
         name: Name of the command.
-        make: Makes the node.
+        make: Creates the node.
         parameters: For `--help`.
-        doc: What the command is, for `--help`.
+        doc: Description of the command, for `--help`.
         args: Arguments; those of the process if None.
     """
     try:
@@ -269,7 +269,7 @@ def run_node(
         sys.exit(2)
     for number in _END_SIGNALS:
         signal.signal(number, lambda *_: node.stop())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END_SIGNALS)  # what is blocked is inherited
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END_SIGNALS)  # threads inherit the blocked signals
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -285,13 +285,13 @@ def run_node(
         node.save()
         node.destroy_node()
         rclpy.try_shutdown()
-        # Python gives handlers back before it ends; a second signal would then kill it.
+        # Python restores the default handlers before it exits; a second signal would then kill it.
         for number in _END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
 def _spin(executor: SingleThreadedExecutor, node: Runs) -> None:
-    """Spin until the node stops; it stops, too, when a callback raises."""
+    """Spin until the node stops; if a callback raises, stop the node."""
     try:
         while not node.stopped:
             executor.spin_once(timeout_sec=_REPEAT_S)
@@ -300,7 +300,7 @@ def _spin(executor: SingleThreadedExecutor, node: Runs) -> None:
 
 
 def record_velocity(node: Node, record: WalkRecord) -> None:
-    """Let a record hear the velocities that are requested on `cmd_vel`."""
+    """Record the velocity commands on `cmd_vel`."""
 
     def on_velocity(message: Twist) -> None:
         record.velocity = np.array([message.linear.x, message.linear.y, message.angular.z])

@@ -1,24 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot on legs as a ROS 2 node with the topics of a real robot.
+"""A simulated legged robot as a ROS 2 node with the topics of a real robot.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
-lockstep also `/clock`; with `elevation_map` the map that a mapper makes of the ground, 10 times a
-second, `elevation_map` (grid_map_msgs/GridMap), whose faults robot_sim.mapper lists; with
-`depth_camera` `depth_camera/image` (sensor_msgs/Image, 32FC1) and `depth_camera/camera_info`
-(sensor_msgs/CameraInfo), whose faults robot_sim.depth_camera lists. With `arm`,
-a Lite3 carries an SO-101, whose joints are among the others: `front/image_raw` and
-`wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
-(sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
+lockstep also `/clock`. With `elevation_map`: `elevation_map` (grid_map_msgs/GridMap) at 10 Hz, as a
+mapper publishes it; robot_sim.mapper lists its faults. With `depth_camera`: `depth_camera/image`
+(sensor_msgs/Image, 32FC1) and `depth_camera/camera_info` (sensor_msgs/CameraInfo);
+robot_sim.depth_camera lists their faults. With `arm`: a Lite3 carries an SO-101, whose joints are
+published with the others; also `front/image_raw` and `wrist/image_raw` (sensor_msgs/Image, rgb8) or
+`.../image_raw/compressed` (sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
-(geometry_msgs/Twist), which is only recorded.
-The service `~/set_upright` (std_srvs/Trigger) puts a fallen robot down where it is, as people do.
+(geometry_msgs/Twist), only for recording.
+The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, as people do.
 
 In real time the drives damp when a command expires. In lockstep the node publishes the sensors
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
-steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
-later on, the drives damp, and the world runs on in real time until a command comes again.
+steps to t_k+1. Time stands still until the first command. If a later command does not arrive within
+`answer_timeout_s`, the drives damp, and the world continues in real time until the next command.
 """
 
 from collections.abc import Sequence
@@ -55,7 +54,7 @@ from robot_sim.world import World
 
 
 class SimNode(RobotNode):
-    """A robot on its topics: a Lite3, or the one whose folder of figures is named."""
+    """A robot on its topics: a Lite3, or the robot whose data folder is given."""
 
     world: World
 
@@ -128,7 +127,7 @@ class SimNode(RobotNode):
         if not isinstance(world, ArmCarrier):
             super().run()
             return
-        # OpenGL belongs to the thread that renders first. It opens here, before time starts.
+        # OpenGL belongs to the thread that renders first, so open it here, before time starts.
         world.render(POLICY_CAMERAS[0])
         try:
             super().run()
@@ -139,7 +138,7 @@ class SimNode(RobotNode):
         self._record.save()
 
     def before_step(self) -> None:
-        """Put the robot down, if that was asked for; let the faults act."""
+        """Set the robot upright, if requested; apply the faults."""
         if self._to_set_upright:
             self._to_set_upright = False
             self.world.set_upright()
@@ -172,7 +171,7 @@ class SimNode(RobotNode):
             self._odom.publish(odometry_message(seen, to_time(seen.time_ns + offset_ns)))
 
     def _on_set_upright(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        # The world belongs to the thread that steps it.
+        # only the thread that steps the world may change it
         self._to_set_upright = True
         response.success, response.message = True, "put down before the next step"
         return response

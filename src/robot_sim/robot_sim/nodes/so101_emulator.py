@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated SO-101 behind the serial port of a real one, in real time: its servo bus.
+"""The servo bus of a simulated SO-101, with the serial port of a real one, in real time.
 
-It makes `port` in `folder`, a link to a pseudo terminal on which six servos answer as those of an
-SO-101 do (Feetech STS3215; with `servos:=dynamixel` those of a Koch), and their calibration in
-LeRobot's form, `follower.json`. To a driver, and to LeRobot's own commands, it looks like an arm.
+It creates two files in `folder`. `port` is a link to a pseudo terminal on which six servos answer
+like those of an SO-101 (Feetech STS3215; with `servos:=dynamixel` those of a Koch). `follower.json`
+is their calibration in LeRobot's format. To a driver, and to LeRobot's own commands, it looks like
+an arm.
 
-Publishes (reliable, depth 1) what the arm's table shows: `front/image_raw` and `wrist/image_raw`,
-`environment_state`, `episode_result` as `arm_sim_node` does, and the joints' true state on
-`~/joint_states`. Of `joint_command` it takes the mode only, by which episodes begin.
-The service `~/next_episode` (std_srvs/Trigger) puts the cube elsewhere for the next one.
+Publishes (reliable, depth 1): `front/image_raw`, `wrist/image_raw`, `environment_state` and
+`episode_result` like `arm_sim_node`, and the joints' true state on `~/joint_states`. It reads only
+the mode of `joint_command`, to start episodes.
+The service `~/next_episode` (std_srvs/Trigger) moves the cube for the next episode.
 The parameter `faults` can be set while it runs; see robot_sim.servo_bus.
 """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the commands that run nodes or an emulator, which imports what it needs later."""
+"""Entry points of the commands that run nodes or an emulator; imports are deferred."""
 
 from policy_store.command_line import node_command
 

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way to the robot over DDS: bytes of messages, without an object for any of them.
+"""Transport to the robot over DDS: serialized messages, never deserialized.
 
 Decoding a LowState takes rclpy 193 us (unitree_go) or 386 us (unitree_hg), taking its bytes 18 us.
 
-Three processes have a part. The link process subscribes and publishes. The node's process is not
-on the robot's network, so that this has a domain and an interface of its own; it has a standby
-process, which publishes what the node's process sends where the link process has died.
+Three processes take part. The link process subscribes and publishes. The node's process is not on
+the robot's network, which has its own domain and interface; instead it has a standby process, which
+publishes the frames of the node's process if the link process has died.
 """
 
 import fcntl
@@ -34,11 +34,11 @@ _SIOCGIFADDR = 0x8915
 """Linux's sockios.h: the IPv4 address of an interface."""
 _NAME_BYTES = 15
 _PARTICIPANTS = 64
-"""Processes of a domain on this machine that find each other without multicast; usually 4."""
+"""Maximum number of processes in a domain on this machine without multicast; usually 4."""
 
 _CYCLONE = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}"/></Interfaces></General>{discovery}</Domain></CycloneDDS>"""
-# Linux's loopback has no multicast, by which participants find each other elsewhere.
+# Linux's loopback has no multicast, which discovery normally uses.
 _CYCLONE_LOOPBACK = f"""<Discovery><ParticipantIndex>auto</ParticipantIndex>
 <Peers><Peer address="{_LOOPBACK}"/></Peers></Discovery>"""
 _FASTDDS = """<?xml version="1.0" encoding="UTF-8"?>
@@ -60,10 +60,10 @@ _FASTDDS_LOOPBACK = f"""<builtin><initialPeersList><locator><udpv4>
 
 @contextmanager
 def robot_network(interface: str) -> Iterator[None]:
-    """Let the first node of this process, made within, join the robot's network.
+    """Make the first node of this process, created within, join the robot's network.
 
-    The environment of this process stays changed: nodes use this interface alone, and no SROS 2,
-    for which the robot has no keys.
+    The environment of this process stays changed: nodes use this interface only, and no SROS 2,
+    because the robot has no keys for it.
 
     Args:
         interface: Name of the network interface; empty: those of the environment.
@@ -76,11 +76,11 @@ def robot_network(interface: str) -> Iterator[None]:
 
 
 def interface_environment(name: str, folder: Path) -> dict[str, str]:
-    """Return the variables with which a process uses one network interface only.
+    """Return the environment variables that limit a process to one network interface.
 
     Args:
         name: Of the interface, such as `eth0`; `lo` for a robot that is emulated on this machine.
-        folder: Where a file for Fast DDS is written, which reads no text from its environment.
+        folder: Folder for a Fast DDS file, because Fast DDS cannot read XML from the environment.
     """
     address, is_loopback = find_address(name), name == "lo"
     profile = folder / "fastdds.xml"
@@ -95,10 +95,10 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
         "CYCLONEDDS_URI": _CYCLONE.format(
             name=name, discovery=_CYCLONE_LOOPBACK if is_loopback else ""
         ),
-        # Fast DDS has renamed it, and reads the name of its time.
+        # Fast DDS has renamed the variable; each version reads its own.
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
-        # What ROS would add to that for the user's own nodes is not for the robot.
+        # Settings that ROS would add for the user's own nodes do not apply to the robot.
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT",
         "ROS_LOCALHOST_ONLY": "0",
         "ROS_STATIC_PEERS": "",
@@ -125,7 +125,7 @@ def find_address(name: str) -> str:
 
 
 def is_down(name: str) -> bool:
-    """Return whether an interface has no connection: a cable that is not plugged in."""
+    """Return whether an interface has no link: an unplugged cable."""
     try:
         return Path(f"/sys/class/net/{name}/operstate").read_text().strip() == "down"
     except OSError:
@@ -172,12 +172,12 @@ class UnitreeTopics(TopicTransport):
         self.publish(TOPIC_NAMES[RobotTopic(data[0])], data[1:])
 
     def problems(self) -> tuple[str, ...]:
-        """Return that the network interface has no connection; the robot judges the publishers."""
+        """Return that the network interface has no link; `UnitreeRobot` checks the publishers."""
         name = self._interface
         return (f"{name} is down: is the cable plugged in?",) if name and is_down(name) else ()
 
     def looked(self) -> None:
-        """Hand on which other nodes publish commands, and the state with which types."""
+        """Pass on the other nodes that publish commands, and the types of the state topic."""
         types = tuple(self.state_types())
         news = PublisherNews(self.others, types, self.has_standby).pack()
         if news != self._news:
@@ -186,10 +186,10 @@ class UnitreeTopics(TopicTransport):
 
 
 class NodeTransport(RobotTransport):
-    """The way to the robot of the node's process: frames go to a standby process."""
+    """Transport of the node's process: passes frames to a standby process."""
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        """Check what the link process needs; nothing is opened."""
+        """Check what the link process needs, without opening anything."""
         if settings.network_interface:
             find_address(settings.network_interface)
         for name in (model.family.state.type_name, _REQUEST):
@@ -219,7 +219,7 @@ class NodeTransport(RobotTransport):
             raise DriverError(f"the standby process: {error.strerror}") from None
 
     def keep_sending_half(self) -> None:
-        """Start the standby process, which the robot must know before it is needed."""
+        """Start the standby process; the robot must discover it before it is needed."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         with theirs:
@@ -233,7 +233,7 @@ class NodeTransport(RobotTransport):
             )
 
     def close(self) -> None:
-        """End the standby process, after it has published what it was sent."""
+        """End the standby process after it has published its frames."""
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
@@ -241,12 +241,12 @@ class NodeTransport(RobotTransport):
 
 
 def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) -> None:
-    """Publish each frame that comes from the node's process, until that ends.
+    """Publish each frame from the node's process until that ends.
 
     Args:
-        model_name: Of one of MODELS.
+        model_name: Name of one of MODELS.
         settings: As those of the link process.
-        node: The node's end is a NodeTransport.
+        node: Socket whose other end is a NodeTransport.
     """
     model = next(model for model in MODELS if model.name == model_name)
     topics = UnitreeTopics(model, settings, linked=False)

@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Unitree robot: its low-level DDS messages as the topics of a robot.
+"""The driver of a Unitree robot: connects its low-level DDS messages to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu); `estop` (std_msgs/Bool) while L2+B of the robot's wireless remote are held;
 `joy` (sensor_msgs/Joy), that remote, if `joy_rate_hz` is above 0; `battery_state`
-(sensor_msgs/BatteryState) where LowState has the battery; `~/status` (policy_msgs/RobotStatus,
+(sensor_msgs/BatteryState) if LowState contains the battery; `~/status` (policy_msgs/RobotStatus,
 reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
 `~/damp`, and `~/reset`, which releases the e-stop.
 
-Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
+Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
 """
 
 import sys
@@ -38,7 +38,7 @@ _MAX_DOMAIN = 232
 _BUTTONS = ("A", "B", "X", "Y", "L1", "R1", "select", "start", "F1", "F2")
 """Keys of the remote in the order in which joy_node numbers those of an Xbox pad."""
 _RELEASED = 1.0
-"""Value of an Xbox pad's trigger that is not pressed; -1 where it is."""
+"""Value of an Xbox pad's trigger when released; -1 when pressed."""
 
 
 _BATTERY = Spec(
@@ -53,7 +53,7 @@ _HUNG = Spec(
     name="hung",
     type=bool,
     default=False,
-    doc="That the robot hangs, so that its joints may become limp",
+    doc="The robot hangs, so its joints may become limp",
 )
 
 
@@ -75,7 +75,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.domain_id,
             minimum=0,
             maximum=_MAX_DOMAIN,
-            doc="DDS domain of the robot, whatever ROS_DOMAIN_ID is",
+            doc="DDS domain of the robot, independent of ROS_DOMAIN_ID",
         ),
         Spec(
             name="command_rate_hz",
@@ -114,7 +114,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             name="remote_required",
             type=bool,
             default=defaults.remote_required,
-            doc="Refuse control until a key of the wireless remote was seen",
+            doc="Refuse control until a key press of the wireless remote was seen",
         ),
         Spec(
             name="restore_mode",
@@ -128,7 +128,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.lowcmd_publishers,
             minimum=0,
             maximum=10,
-            doc="Publishers on lowcmd, no ROS nodes, that the released robot itself has",
+            doc="Number of the released robot's own publishers on lowcmd, without ROS nodes",
         ),
         Spec(
             name="release_timeout_s",
@@ -136,7 +136,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.release_timeout_s,
             minimum=5.0,
             maximum=120.0,
-            doc="Time that the robot gets to lie down and to be released, s",
+            doc="Time for the robot to lie down and to be released, s",
         ),
         Spec(
             name="damping",
@@ -144,7 +144,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.damping,
             minimum=0.5,
             maximum=10.0,
-            doc="Of the drives where nothing may be followed, N m s/rad",
+            doc="Damping of the drives while no command is followed, N m s/rad",
         ),
         Spec(
             name="obeyed_torque_nm",
@@ -171,7 +171,7 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
     topics = [
         joint_states_topic(robot_type.figures.joint_names),
         imu_topic(lambda state: state.quat_xyzw.tolist()),
-        # One of the readers of each listener is for publishers that keep what they said.
+        # one reader of each subscriber is for publishers that keep old messages
         SensorTopic(
             message=Bool, name="estop", rate="estop_rate_hz", fill=_fill_estop, warns=False
         ),
@@ -190,12 +190,12 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
 
 
 def _fill_estop(state: UnitreeState, stamp_ns: int) -> bytes | None:
-    """Return a press; nothing where the keys are not held: it is the reset that releases."""
+    """Return a press; None if the keys are not held: only a reset releases the e-stop."""
     return _wire(Bool(data=True)) if state.remote.holds(*STOP_KEYS) else None
 
 
 def _fill_joy(state: UnitreeState, stamp_ns: int) -> bytes:
-    """Return the remote as joy_node has an Xbox pad: sticks to the left and up are positive."""
+    """Return the remote in joy_node's layout of an Xbox pad: sticks left and up are positive."""
     remote = state.remote
     triggers = [-_RELEASED if remote.holds(key) else _RELEASED for key in ("L2", "R2")]
     axes = [-remote.lx, remote.ly, triggers[0], -remote.rx, remote.ry, triggers[1]]

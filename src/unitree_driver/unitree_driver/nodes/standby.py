@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m unitree_driver.nodes.standby`: publishes for the node where the link process died."""
+"""`python -m unitree_driver.nodes.standby`: publishes for the node if the link process died."""
 
 import json
 import socket
