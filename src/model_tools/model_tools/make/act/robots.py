@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint does not know of its robot: joints, ranges, gains, and units of its values.
+"""Robot descriptions for checkpoints: joints, ranges, gains and units, which checkpoints lack.
 
-A robot is a YAML file of the form of `ActRobot`; the folder `robots` has some.
+A robot is a YAML file with the keys of `ActRobot`; the folder `robots` has some.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIDES = ("left_", "right_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotJoint:
-    """A joint, and what its servo can."""
+    """A joint and the capabilities of its servo."""
 
     position_min: float = entry("lower position limit, rad")
     position_max: float = entry("upper position limit, rad")
@@ -56,12 +56,12 @@ class ActRobot:
 
     @property
     def grippers(self) -> tuple[str, ...]:
-        """Names of those that are grippers."""
+        """Names of the gripper joints."""
         return tuple(name for name, joint in self.joints.items() if joint.gripper)
 
 
 def read_arm(name_or_file: str) -> ActRobot:
-    """Return a robot of the folder `robots` by its name, or the one of a file."""
+    """Return the robot with this name in the folder `robots`, or the one of a file."""
     file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(
@@ -72,12 +72,12 @@ def read_arm(name_or_file: str) -> ActRobot:
     robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
     if reader.problems:
         raise BundleError(*reader.problems)
-    assert robot is not None  # a section without problems
+    assert robot is not None  # from_section returned no problems
     return robot
 
 
 def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
-    """Return the robot with as many joints as the policy has: one arm, or left and right."""
+    """Return the robot with `size` joints: one arm, or left and right."""
     count = len(robot.joints)
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:
@@ -95,7 +95,7 @@ def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
 
 
 def joint_units(robot: ActRobot, units: str) -> dict[str, JointUnit]:
-    """Return in which units each joint counts, for one of `choices.UNITS`."""
+    """Return the units of each joint, for one of `choices.UNITS`."""
     return {name: _unit(joint, units) for name, joint in robot.joints.items()}
 
 
