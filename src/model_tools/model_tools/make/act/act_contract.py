@@ -82,8 +82,7 @@ class ActRequest:
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with and to keep.
         dataset: Dataset or recording for the golden rows if `golden` is None; without either they
-            are
-            drawn. The steps and torques of a dataset become the contract's `nominal`, and the
+            are drawn. The steps and torques of a dataset become the contract's `nominal`, and the
             rule by which its frames were paired, if stated, the contract's `pairing`.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
