@@ -65,7 +65,7 @@ class CheckpointConfig:
     ignored: tuple[PolicyFeature, ...]
     """Inputs that the network ignores."""
     unknown_keys: tuple[str, ...]
-    """Keys that no version of LeRobot writes for this policy."""
+    """Keys of the file that LeRobot does not write for this policy, in any version."""
 
     @property
     def features(self) -> tuple[PolicyFeature, ...]:

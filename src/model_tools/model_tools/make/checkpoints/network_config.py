@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the user says about a checkpoint: the YAML of `model_tools export --config`."""
+"""The user's description of a checkpoint: the YAML of `model_tools export --config`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Recurrent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """The network that a checkpoint holds the weights of."""
+    """Description of the network whose weights a checkpoint holds."""
 
     obs_dim: int = entry("size of the observation", minimum=1)
     act_dim: int = entry("size of the action", minimum=1)
@@ -86,4 +86,4 @@ def read_config(path: Path) -> ExportConfig:
     config = reader.section(ExportConfig, load_yaml(path))
     if reader.problems:
         raise ToolError("\n".join(map(str, reader.problems)))
-    return config  # type: ignore[no-any-return]  # a section without problems is a configuration
+    return config  # type: ignore[no-any-return]  # from_section returned no problems
