@@ -87,7 +87,7 @@ class BakedAction:
 
     @property
     def feedback_advice(self) -> str:
-        """Consequence for the term `last_action`; empty if there is none."""
+        """Consequence for the term `last_action`; may be empty."""
         if not self.is_scaled and not self.is_shifted:
             return ""
         undone = " and no term undoes the offset" if self.is_shifted else ""
