@@ -250,7 +250,7 @@ def _image(order: CompileOrder, settings: BpuSettings) -> str:
 def _next_steps(folder: Path, order: CompileOrder, settings: BpuSettings) -> str:
     return (
         f"bpu: {settings.toolchain.tool} is not on this machine, so no bundle was made; its "
-        f"work is prepared in {folder}. Next, where the container is:\n"
+        f"work is prepared in {folder}. Next, on the machine with the container:\n"
         f"  {container_command(folder, _image(order, settings))}\n"
         f"and then this command again with --option compiled={folder} instead of "
         "--option workspace=..."
