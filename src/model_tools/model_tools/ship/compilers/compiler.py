@@ -103,7 +103,9 @@ class Made:
 
 
 class Compiler(Protocol):
-    """Interface of compilers; an entry point of `model_tools.compilers` names a class with no args.
+    """Interface of compilers; entry points of `model_tools.compilers` name such classes.
+
+    The class takes no arguments.
 
     Attributes:
         backend: Back end that runs its results.
@@ -127,4 +129,4 @@ class Compiler(Protocol):
     options: Mapping[str, str]
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, and verify that it loads, as far as this machine can."""
+        """Write `order.output`, and verify that it loads if this machine can."""
