@@ -98,7 +98,7 @@ def _term(term: Term, contract: JointContract) -> Term:
 
 
 def _fields(key: str, part: object) -> Iterator[tuple[str, object]]:
-    for field in dataclasses.fields(part):  # type: ignore[arg-type]  # parts of the contract are dataclasses
+    for field in dataclasses.fields(part):  # type: ignore[arg-type]  # parts of the contract
         value, name = getattr(part, field.name), f"{key}.{field.name}"
         if dataclasses.is_dataclass(value):
             yield from _fields(name, value)

@@ -22,7 +22,7 @@ from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, Trial
 from policy_store.hosts import is_loopback
 
 _AHEAD = 2
-"""Trials per processor sent ahead, so that none waits for the driver."""
+"""Trials sent ahead per processor, to keep processors busy."""
 _LOOK_EACH_S = 1.0
 Files = Mapping[str, bytes]
 
