@@ -81,7 +81,8 @@ def _new(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     write_new_release(release, output)
     text = [f"{output}: stages {', '.join(release.asked)}; change its limits now"]
     text += [
-        f"  contract: {one}; if that is meant: accepted_differences" for one in release.unaccepted
+        f"  contract: {one}; if intended, add it to accepted_differences"
+        for one in release.unaccepted
     ]
     return _result(output, release, *text)
 

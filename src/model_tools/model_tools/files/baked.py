@@ -80,8 +80,8 @@ class BakedAction:
     def advice(self) -> str:
         """The description, and its consequence for a contract."""
         outside = (
-            "the contract's scale and offset are what the training applies outside of the model, 1 "
-            "and 0 if nothing"
+            "the contract's scale and offset are those that the training applies outside the "
+            "model, 1 and 0 if none"
         )
         return "; ".join(filter(None, [self.read, outside, self.feedback_advice]))
 
@@ -92,8 +92,8 @@ class BakedAction:
             return ""
         undone = " and no term undoes the offset" if self.is_shifted else ""
         return (
-            "the term last_action is the model's output: where the training feeds back what "
-            f"was there before these nodes, its scale must undo theirs{undone}"
+            "the term last_action is the model's output: if the training feeds back the value "
+            f"before these nodes, its scale must undo theirs{undone}"
         )
 
 

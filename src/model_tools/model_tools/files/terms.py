@@ -163,7 +163,8 @@ def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
         count = int((beyond > 0).any(axis=1).sum())
         raise ToolError(
             f"{rows.source}: {name}[{column}] ({value_name(bundle.contract, name, column)}): "
-            f"expected {expected[row, column]:.4g}, which the contract makes of what was sensed, "
+            f"expected {expected[row, column]:.4g}, computed by the contract from the recorded "
+            "state, "
             f"found {rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row {row}; "
             f"{count} of {len(rows)} rows differ: the contract does not describe this observation"
         )

@@ -88,10 +88,7 @@ def _stated(file: Path, key: str, inside: Tensor | None, given: object) -> Tenso
     if inside is not None and given is not None:
         raise ToolError(f"{option}: expected none, since {file.name} states {key}, found {given}")
     if inside is None and given is None:
-        raise ToolError(
-            f"{file}: expected {key} in the file, found nothing; {option} states what the tool "
-            "that wrote it meant"
-        )
+        raise ToolError(f"{file}: expected {key} in the file, found nothing; {option} provides it")
     return np.asarray(given if inside is None else inside)
 
 

@@ -214,7 +214,7 @@ class _InputListener:
         if self.name == COMMAND:
             _log.warning("%s", text)
         else:
-            self.mixed = f"{text}; what they say is mixed: stop the others"
+            self.mixed = f"{text}; their messages are mixed: stop the others"
 
     def _subscribe(self, publishers: Sequence[Any]) -> None:
         types = sorted({info.topic_type for info in publishers})

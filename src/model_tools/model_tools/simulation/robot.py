@@ -72,7 +72,7 @@ class SimulatedRobot:
                 f"{contract.name}: expected joints of the simulated {body.name}, found "
                 f"{', '.join(others)}; name the robot with --robot-model (go2, g1, a "
                 "folder of figures, MJCF or URDF), or use a recording of it (compare --rows; "
-                "--rollout or --bag where a bundle is made)"
+                "--rollout or --bag to make a bundle)"
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
@@ -97,7 +97,7 @@ class SimulatedRobot:
         ) != (1.0, LEVEL, 0.0, 0.0, ()):
             raise ToolError(
                 f"{case.name}: expected level ground without payload, joint friction and faults, "
-                "the only case for models of robots, found another one"
+                "the only case for models of robots, found a different one"
             )
         inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
         return ModelWorld(

@@ -39,14 +39,16 @@ class RobotJoint:
     )
     sign: Literal[1, -1] = entry("-1 where degrees and radians count the other way", default=1)
     zero_rad: float = entry("position that counts 0 degrees, rad", default=0.0)
-    gripper: bool = entry("whether it is one, which counts 0 (low) to 100 (high)", default=False)
+    gripper: bool = entry(
+        "whether it is a gripper, which counts 0 (low) to 100 (high)", default=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRobot:
     """An arm, or several: joints in the order of the policy's state and action."""
 
-    source: str = entry("where the figures are from")
+    source: str = entry("source of the figures")
     joints: dict[str, RobotJoint] = entry("joints in the order of training", minProperties=1)
 
     @property
@@ -82,8 +84,8 @@ def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:
         raise ToolError(
-            f"--robot: expected {size} joints, as the policy has, or half as many for "
-            f"two arms, found {count} ({', '.join(robot.joints)}); name a file with "
+            f"--robot: expected {size} joints, as many as the policy, or half as many for two "
+            f"arms, found {count} ({', '.join(robot.joints)}); name a file with "
             "the joints in the order of training"
         )
     return dataclasses.replace(

@@ -151,8 +151,8 @@ def refuse_left_over(
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         raise ToolError(
             "actor: expected only the layers that the configuration describes, found "
-            f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or "
-            "name in `ignore` what the actor does not use"
+            f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or list tensors "
+            "that the actor does not use in `ignore`"
         )
 
 

@@ -41,7 +41,7 @@ SEVERAL = 5
 NORMALISERS = {
     "bake": "in the model",
     "none": "left out",
-    "keep": "kept beside the model, from where import takes it",
+    "keep": "kept beside the model, for import",
 }
 
 
@@ -203,7 +203,7 @@ def _remedy(policy: CheckpointPolicy) -> str:
         return ""
     return (
         "; the program does more than the configuration describes, such as clamping, "
-        "branching or counting; without state, export it as it stands (leave out hidden_sizes)"
+        "branching or counting; without state, export the program as it is (leave out hidden_sizes)"
     )
 
 

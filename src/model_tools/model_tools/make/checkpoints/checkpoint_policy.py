@@ -99,8 +99,8 @@ def build_policy(checkpoint: TorchCheckpoint, config: ExportConfig) -> Checkpoin
             actor = rebuild(checkpoint, config)
         except ToolError as error:
             raise ToolError(
-                f"{error}; a program without state is exported as it stands if the configuration "
-                "has no hidden_sizes"
+                f"{error}; a program without state is exported as it is if the configuration has "
+                "no hidden_sizes"
             ) from error
         return replace(_described(actor, config), program=program)
 
@@ -154,7 +154,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     if config.normaliser is not None or config.rnn is not None:
         raise ToolError(
             "hidden_sizes: expected the layers of the program, found nothing; without "
-            "them it is exported as it stands, and `rnn` and `normaliser` say nothing"
+            "them it is exported as it is, and `rnn` and `normaliser` have no meaning"
         )
     obs = torch.randn(1, config.obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)

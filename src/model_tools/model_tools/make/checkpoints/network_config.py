@@ -49,7 +49,7 @@ class ExportConfig:
     act_dim: int = entry("size of the action", minimum=1)
     hidden_sizes: tuple[int, ...] | None = entry(
         "units of the hidden layers; left out only for a TorchScript program that is exported as "
-        "it stands",
+        "it is",
         default=None,
         minimum=1,
     )
@@ -57,27 +57,25 @@ class ExportConfig:
     output_activation: Activation = entry("function after the output layer", default="identity")
     rnn: Recurrent | None = entry("recurrent layers", default=None)
     normaliser: Normaliser | None = entry(
-        "what becomes of the checkpoint's running statistics: bake them into the model, keep them "
-        "in obs_stats.npz beside it, or none: leave them out; needed if there are any",
+        "treatment of the checkpoint's running statistics: bake (into the model), keep (in "
+        "obs_stats.npz beside it) or none (leave out); required if there are any",
         default=None,
     )
     normaliser_epsilon: float | None = entry(
-        "what the training added to the divisor, where not its library's default",
+        "epsilon that the training added to the divisor, if not its library's default",
         default=None,
         minimum=0,
     )
     normaliser_clip: float | None = entry(
-        "bound of normalised observations, where not the library's default",
+        "bound of normalised observations, if not the library's default",
         default=None,
         exclusiveMinimum=0,
     )
     actor: tuple[str, ...] = entry(
-        "beginnings of the names of the actor's tensors, where names and sizes leave a choice",
+        "prefixes of the actor's tensors, if names and sizes are ambiguous",
         default=(),
     )
-    ignore: tuple[str, ...] = entry(
-        "beginnings of the names of tensors that the actor does not use", default=()
-    )
+    ignore: tuple[str, ...] = entry("prefixes of tensors that the actor does not use", default=())
 
 
 def read_config(path: Path) -> ExportConfig:

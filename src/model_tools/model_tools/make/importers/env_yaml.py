@@ -370,7 +370,7 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
         "reach_m": longest.number() - start_m[2] if longest and ends else None,
         "miss": (clip.numbers(2)[0] if clip else todo(_MISS)) if ends else None,
         "invalid": todo(
-            "what stands for a point that the robot's map does not know: value (with "
+            "replacement for a point that the robot's map does not know: value (with "
             "invalid_value), nearest, mean or fault; the training knew all"
         ),
     }

@@ -232,7 +232,8 @@ def _put_initial_values(
     if strange := [into for into in moved if into not in states]:
         draft.block(
             "action",
-            f"{', '.join(strange)}: first values that are not 0, with which the contract begins",
+            f"{', '.join(strange)}: initial values other than 0, which the contract does not "
+            "support",
         )
     kept = {into: array for into, array in moved.items() if into in states}
     if kept:
@@ -280,7 +281,7 @@ def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
             f"vy, the yaw rate, and {count} more"
         )
     question = (
-        "what is commanded besides the velocity, in order, as "
+        "commanded values besides the velocity, in order, as "
         "[{name: height, unit: m, min: 0.4, max: 0.72, default: 0.72}]: " + ", ".join(others)
     )
     entry = {"term": "external", "topic": COMMAND_TOPIC, "size": count}

@@ -202,8 +202,9 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if term.reads is None or term.reads:
             also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""
             entry["standing"] = todo(
-                "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
-                f"zero}}, or null where it goes on{also}"
+                "behaviour of the phase while the robot is commanded to stand, as "
+                "{below: 0.1, phase: "
+                f"zero}}, or null if it continues{also}"
             )
     names = draft.find("joints.names")
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":

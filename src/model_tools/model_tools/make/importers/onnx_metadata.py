@@ -159,7 +159,7 @@ def ask_action(
         draft.put(
             (*key, "scale"),
             todo(
-                "what the training multiplies the model's output by, one "
+                "factor of the training on the model's output, one "
                 f"number or one for each joint{about}"
             ),
         )

@@ -241,7 +241,7 @@ def _add_graph(contract: ChunkContract, file: Path, made: Path) -> None:
         )
     model = read_onnx(file)
     if model.external_files:
-        raise ToolError(f"{file}: expected all weights in the file, found others beside it")
+        raise ToolError(f"{file}: expected all weights in the file, found external ones")
     place = made / GRAPH / f"{GRAPH}.onnx"
     place.parent.mkdir()
     place.write_bytes(model.content)

@@ -66,9 +66,7 @@ class Factors:
     )
     friction: Values = _factor("sliding friction of feet and floor", 1.0, minimum=0)
     payload_kg: Values = _factor("mass added to the base")
-    latency_ms: Values = _factor(
-        "time that commands take to reach the drives", minimum=0, maximum=40
-    )
+    latency_ms: Values = _factor("delay until commands reach the drives", minimum=0, maximum=40)
     push_n: Values = _factor(
         "force of a push of 0.1 s on the base, at a time and from a side that the seed draws",
         minimum=0,
@@ -89,7 +87,7 @@ class Factors:
         "velocity gain of the drives as share of the commanded one", 1.0, minimum=0
     )
     inference_ms: Values = _factor(
-        "time that a chunk takes to be computed; of chunk policies", minimum=0, maximum=5000
+        "computing time of a chunk; for chunk policies", minimum=0, maximum=5000
     )
     sensor_error: Values = _factor(
         "noise and bias of the estimator's sensors, as multiples of those of a data sheet "
@@ -97,7 +95,7 @@ class Factors:
         minimum=0,
     )
     imu_delay_ms: Values = _factor(
-        "by how much the estimator's IMU is later than its joints", minimum=0, maximum=40
+        "delay of the estimator's IMU relative to its joints", minimum=0, maximum=40
     )
     faults: tuple[tuple[str, ...], ...] = entry(
         "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
@@ -149,11 +147,11 @@ class Plan:
     """The trials, and the criteria of success."""
 
     robot: str = entry(
-        "what is simulated: lite3, go2, g1, so101, or a folder with the figures of another robot "
-        "on legs"
+        "robot to simulate: lite3, go2, g1, so101, or a folder with the figures of a different "
+        "legged robot"
     )
     seeds: int = entry(
-        "how many seeds there are: all combinations of the factors are tried with each",
+        "number of seeds: all combinations of the factors are tried with each",
         minimum=1,
         maximum=MOST_TRIALS,
     )
@@ -168,22 +166,21 @@ class Plan:
         "back ends to run each bundle with", default=("onnx",), minItems=1
     )
     estimator: bool = entry(
-        "whether the estimator of the base's velocity watches each walk, and its error is "
-        "measured; it always does where the policy needs it",
+        "run the estimator of the base velocity in each walk and measure its error; always done "
+        "if the policy needs it",
         default=False,
     )
-    factors: Factors = entry("what differs from trial to trial", default=Factors())
-    success: Success = entry("what a walk must hold, beside surviving", default=Success())
+    factors: Factors = entry("factors that differ between trials", default=Factors())
+    success: Success = entry("limits of a successful walk, besides survival", default=Success())
     required_success: float | None = entry(
-        "rate of success that each policy must have: the lower end of its interval is held "
-        "against it",
+        "success rate that each policy must reach with the lower end of its interval",
         default=None,
         exclusiveMinimum=0,
         maximum=1,
     )
     stop_early: bool = entry(
-        "whether no more trials are begun once the answer is certain: is `required_success` held, "
-        "and which policy is better",
+        "start no more trials once it is certain whether `required_success` is reached, and which "
+        "policy is better",
         default=False,
     )
 

@@ -110,8 +110,8 @@ def _suspect_statistics(mean: Tensor, std: Tensor, report: InspectionReport) -> 
     spread = np.asarray(std, np.float64)
     if len(zero := np.flatnonzero(spread <= 0.0)):
         report.suspect(
-            f"std is 0 or less at {listed(zero, _SHOWN)}; what never changed is divided by a "
-            "floor or by nothing"
+            f"std is 0 or less at {listed(zero, _SHOWN)}; constant values are divided by a floor "
+            "or not at all"
         )
     if len(large := np.flatnonzero(spread > _LARGEST_SPREAD)):
         report.suspect(f"std is above {_LARGEST_SPREAD:g} at {listed(large, _SHOWN)}")

@@ -274,8 +274,8 @@ def rollout_facts(judged: JudgedRollout) -> Facts:
     compared = _artifact(reference)
     if (model.backend, model.entry.sha256) == (reference.backend, reference.entry.sha256):
         compared = (
-            "the same file in a session of its own, which shows only that it is deterministic; "
-            "--reference names another bundle"
+            "the same file in a separate session, which shows only that it is deterministic; "
+            "--reference names a different bundle"
         )
     lengths, returns = np.bincount(rollout.episode), rollout.returns
     last = "" if rollout.ended[-1] else ", the last not ended"

@@ -261,6 +261,6 @@ def _require_recorded(
 ) -> None:
     if unknown := [name for name in needed if name not in found]:
         raise ToolError(
-            f"{bundle.path}: expected a recording of what the policy needs, "
-            f"found no {what} for {', '.join(unknown)}"
+            f"{bundle.path}: expected a recording of everything that the policy needs, found no "
+            f"{what} for {', '.join(unknown)}"
         )

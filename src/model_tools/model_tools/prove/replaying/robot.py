@@ -315,8 +315,8 @@ class ReplayedRobot:
         ]
         if missing:
             raise ToolError(
-                f"{self._recorded.policy}: tick {tick.number}: expected a recording of what the "
-                f"policy observes, found nothing of {', '.join(missing)}"
+                f"{self._recorded.policy}: tick {tick.number}: expected a recording of everything "
+                f"that the policy observes, found nothing of {', '.join(missing)}"
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:

@@ -160,7 +160,7 @@ def recorded_chunk_settings(recording: FlightRecording) -> ChunkSettings:
 
 def _missing(recording: FlightRecording, key: str) -> ToolError:
     return ToolError(
-        f"{recording.path}: flight_info: settings: {key}: expected what was in force, found none"
+        f"{recording.path}: flight_info: settings: {key}: expected the value in force, found none"
     )
 
 

@@ -152,7 +152,7 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
         script = WorkerProcess(["bash", str(folder / BUILD_ALL)], output=file)
     if status := script.run_to_end():
         said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
-        more = f"see {folder}" if kept else "--option workspace=FOLDER keeps what it leaves"
+        more = f"see {folder}" if kept else "--option workspace=FOLDER keeps its files"
         raise ToolError(
             f"bpu: expected {tool} to compile the model, found status {status}; {more}"
             "; it said:\n" + "\n".join(said)

@@ -185,8 +185,8 @@ def _check_proof(order: CompileOrder, result: Mapping[str, Any]) -> None:
     """Raise if the simulator computes a different function; `compare` judges the accuracy."""
     if "unproven" in result:
         _log.warning(
-            "rknn: %s: the simulator does not run what was made (%s): prove it on the "
-            "board with `policy_inference self-test`",
+            "rknn: %s: the simulator does not run the result (%s): verify it on the board with "
+            "`policy_inference self-test`",
             order.model.name,
             result["unproven"],
         )

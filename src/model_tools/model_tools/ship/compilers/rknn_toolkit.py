@@ -72,7 +72,7 @@ _GROUPS = tuple(f"group{size}" for size in range(32, 257, 32))
 OPTIONS: Mapping[str, str] = {
     "quantized_algorithm": "normal (default), mmse, kl_divergence, or gdq (w8a16 and w4a16 only)",
     "quantized_method": "channel (default), layer, or group32 to group256 in steps of 32",
-    "optimization_level": "0 to 3 (default 3); lower ones keep more of the model as it is",
+    "optimization_level": "0 to 3 (default 3); lower levels change less of the model",
     "hybrid": "yes: layers that lose too much stay in fp16 (default no)",
     "hybrid_cosine": "layers below this cosine stay in fp16 (default 0.98)",
     "accuracy_analysis": "yes: the error of each layer, in a text file beside the model",

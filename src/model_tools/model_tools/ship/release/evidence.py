@@ -235,7 +235,7 @@ def _shadow_of_robot(
     if not hashes & {release.sha256, ""}:
         return None
     if hashes != {release.sha256}:  # not loaded, or several
-        return _evidence([], ["it does not say that its only shadow is this bundle"], shown, {})
+        return _evidence([], ["it does not report this bundle as its only shadow"], shown, {})
     baseline = release.baseline
     runs = {
         labels.get("sha256"): labels.get("backend", "")
@@ -243,7 +243,7 @@ def _shadow_of_robot(
         if labels.get("__name__") == _RUNS
     }
     if baseline is not None and baseline.sha256 not in runs:
-        reason = f"beside the shadow runs another bundle than {baseline.version}, or none is named"
+        reason = f"the bundle beside the shadow differs from {baseline.version}, or is not named"
         return _evidence([], [reason], shown, {})
     places = {(labels.get("instance"), labels.get("node")) for labels, _ in named("info")}
     if len(places) > 1:  # one could hide the other

@@ -232,7 +232,7 @@ def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
     """Roll a release back: its robots return to the previous version."""
     release = read_release(file)
     if release.ended is not None and release.ended.event == "rolled_back":
-        raise ToolError(f"{file}: expected a release that goes on, found one {_words(release)}")
+        raise ToolError(f"{file}: expected an active release, found one {_words(release)}")
     user = by or getpass.getuser()
     return add_event(file, "rolled_back", release.stage, user, reason=reason, seen=release)
 
@@ -251,7 +251,7 @@ def _evidence_problems(release: Release, file: Path) -> list[str]:
 def _require_open(release: Release, file: Path) -> None:
     if release.ended is not None:
         raise ToolError(
-            f"{file}: expected a release that goes on, found one that was {_words(release)}; make "
+            f"{file}: expected an active release, found one that was {_words(release)}; make "
             "a new one (`model_tools release new`)"
         )
 

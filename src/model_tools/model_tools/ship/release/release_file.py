@@ -105,11 +105,11 @@ class BaselineDifference:
 class RobotEvidence:
     """Evidence of a report about one robot, judged by the limits of the stage."""
 
-    health: Health = entry("what it proves")
-    reasons: tuple[str, ...] = entry("why it is not healthy", default=())
-    minutes: float = entry("how long it was watched, min", default=0.0, minimum=0)
-    figures: dict[str, float] = entry("what was measured", default={})
-    report: str = entry("file that says so, relative to the release")
+    health: Health = entry("verdict on the robot")
+    reasons: tuple[str, ...] = entry("reasons why it is not healthy", default=())
+    minutes: float = entry("time of observation, min", default=0.0, minimum=0)
+    figures: dict[str, float] = entry("measured figures", default={})
+    report: str = entry("file of the report, relative to the release")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class ReleaseEvent:
     at: str = entry("when, UTC")
     by: str = entry("who")
     event: Literal["recorded", "promoted", "halted", "rolled_back"] = entry("what")
-    stage: StageName = entry("of which stage; of a promotion the one that begins")
+    stage: StageName = entry("its stage; for a promotion the one that begins")
     reason: str = entry("why", default="")
     robots: dict[str, RobotEvidence] = entry("evidence by robot", default={})
     files: dict[str, str] = entry("SHA-256 of reports and recordings, by file", default={})
@@ -138,10 +138,10 @@ class Release:
     rate_hz: float = entry("of the policy, Hz", exclusiveMinimum=0)
     baseline: Baseline | None = entry("before it; null for the first release", default=None)
     differences: tuple[BaselineDifference, ...] = entry(
-        "where its contract differs from the baseline's", default=()
+        "differences of its contract from the baseline's", default=()
     )
     accepted_differences: tuple[str, ...] = entry(
-        "keys of differences that are meant; a key covers all below it", default=()
+        "keys of intended differences; a key covers all below it", default=()
     )
     expected: dict[str, ExpectedDistance] = entry(
         "distance of its targets from the baseline's by the evidence of the bundles, by their back "
@@ -149,7 +149,7 @@ class Release:
         default={},
     )
     stages: ReleaseStages = entry("limits by stage", default=ReleaseStages())
-    history: tuple[ReleaseEvent, ...] = entry("what has happened", default=())
+    history: tuple[ReleaseEvent, ...] = entry("events so far", default=())
 
     @property
     def asked(self) -> tuple[StageName, ...]:
@@ -214,8 +214,8 @@ def _parsed(content: bytes, file: Path) -> Release:
         chain = _chained(chain, event)
         if event.chain != chain:
             raise ToolError(
-                f"{file}: history[{number}]: expected what `model_tools release` wrote, found that "
-                "it, or what is above it, was changed since; take the file from git again"
+                f"{file}: history[{number}]: expected the content that `model_tools release` "
+                "wrote, found a change in it or above it; restore the file from git"
             )
     return release  # type: ignore[no-any-return]  # `section` returns the given type
 
@@ -252,7 +252,9 @@ def add_event(
     """
     release = read_release(file)
     if release != seen:
-        raise ToolError(f"{file}: expected it as it was when this began, found a change; try again")
+        raise ToolError(
+            f"{file}: expected the file unchanged since the start, found a change; try again"
+        )
     last = release.history[-1].chain if release.history else _head_hash(release)
     added = ReleaseEvent(
         at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
