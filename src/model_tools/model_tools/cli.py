@@ -67,8 +67,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 1 for errors and limits that do not hold, 3 where the rest is for another
-        machine, 130 after SIGINT and 143 after SIGTERM.
+        The exit status: 1 for errors and violated limits, 3 if another machine must finish the
+        work, 130 after SIGINT and 143 after SIGTERM.
     """
     return run_command("model_tools", __doc__, COMMANDS, args)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments and a progress bar that several verbs have; `policy_store` has those of its own."""
+"""Arguments and a progress bar shared by several verbs; `policy_store` has its own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INPUT=TOPIC",
-        help="topic of a recording whose name differs from the policy's input, "
-        "such as joint_states=/robot/joints; may be given several times",
+        help="topic of a recording whose name differs from the policy's input, such as "
+        "joint_states=/robot/joints; may be repeated",
     )
 
 
@@ -26,12 +26,12 @@ ALL = "all"
 
 
 def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool = False) -> None:
-    """Declare `--samples`, a number; as `--cal-num` too, its name in D-Robotics' tools.
+    """Declare `--samples`, a number, also as `--cal-num`, its name in D-Robotics' tools.
 
     Args:
-        parser: Of the verb.
-        help_text: What is counted, and what is usual.
-        or_all: Whether `ALL` is allowed.
+        parser: Parser of the verb.
+        help_text: Its help: the counted items and usual numbers.
+        or_all: Also allow `ALL`.
     """
 
     def read(text: str) -> int | str:
@@ -41,14 +41,14 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
 
 
 def number_above_0(text: str) -> int:
-    """Return a whole number above 0, the type of an argument."""
+    """Return an integer above 0; type of an argument."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
     return int(text)
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Return name and value of `NAME=VALUE`, the type of an argument that may be repeated."""
+    """Return name and value of `NAME=VALUE`; type of an argument that may be repeated."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
@@ -57,7 +57,7 @@ def pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Give what takes how much is done, and of how much where that is known."""
+    """Yield a function that takes the finished and the total amount, None if unknown."""
     from rich.console import Console
     from rich.progress import Progress
 

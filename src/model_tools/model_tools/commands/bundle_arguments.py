@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments of verbs that make or simulate bundles: golden rows, nominal figures, the robot."""
+"""Arguments of verbs that make or simulate bundles: golden rows, nominal figures, robot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure them in a recorded run: the model's inputs (or obs), "
         "joint_pos, joint_vel, a row per tick",
     )
-    sources.add_argument("--bag", type=Path, help="measure them in a bag of a healthy robot")
+    sources.add_argument("--bag", type=Path, help="measure them in a recording of a healthy robot")
     add_robot(parser)
     add_topics(parser)
     parser.add_argument(
@@ -47,12 +47,12 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows-output",
         type=Path,
         metavar="NPZ",
-        help="keep all rows of that run, to calibrate and compare with",
+        help="save all rows of that run, for calibration and comparison",
     )
 
 
 def read_completion(given: argparse.Namespace) -> Completion:
-    """Return what the arguments ask for."""
+    """Return the completion that the arguments request."""
     from model_tools.make.complete import Completion
 
     recording = given.rollout or given.bag
@@ -71,7 +71,7 @@ def read_completion(given: argparse.Namespace) -> Completion:
 
 
 def find_suspicions(bundle: Path) -> Sequence[str]:
-    """Return what `inspect` finds suspicious in a bundle that was made."""
+    """Return what `inspect` finds suspicious in a new bundle."""
     from model_tools.prove.inspect.registry import inspect_path
 
     report = inspect_path(bundle)
@@ -93,7 +93,7 @@ def _measure(given: argparse.Namespace) -> Measure | None:
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
-    """Declare which robot is simulated."""
+    """Declare the arguments that select the simulated robot."""
     parser.add_argument(
         "--robot-model",
         type=Path,
@@ -114,7 +114,7 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
 
     Args:
         given: The arguments.
-        asked_by: The option that simulates at all.
+        asked_by: The option that requests a simulation.
     """
     simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
     if given.robot_model is not None and not simulates:
@@ -134,9 +134,9 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
 def output_folder(
     given: argparse.Namespace, marker: str, *owned: str
 ) -> AbstractContextManager[Path | None]:
-    """Return the folder of `--output` in the making, so that an error comes before the work.
+    """Return the temporary folder of `--output`, so that errors come before the work.
 
-    Arguments are those of `new_folder`; the result gives None without `--output`.
+    The arguments are those of `new_folder`; without `--output` the context yields None.
     """
     from model_tools.files.outputs import new_folder
 

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Collect samples to calibrate with, check what they cover, and refuse unsuitable ones.
+r"""Collect calibration samples, check their coverage, and refuse unsuitable ones.
 
     model_tools calibrate --bundle my_bundle --bag recordings/walk --output calib.npz
     model_tools calibrate --bundle my_arm --dataset my_dataset --samples 200 --output calib
 
-Rows are drawn by a seed from recordings, live topics, files with rows (logs, recorded rollouts), or
-an environment in which the bundle's own model acts, or --policy. Several recordings and files go
-into one collection. The output is an .npz or an .npy, or with --format a folder with the list that
-a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
+Rows are drawn at random (--seed) from recordings, live topics, files with rows (logs, recorded
+rollouts), or an environment in which the bundle's own model or --policy acts. Several recordings
+and files go into one collection. The output is an .npz or an .npy, or with --format a folder with
+the list that a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
 
-The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with its camera
-topics: --samples observations, evenly spaced over all of it, normalised as on the robot; what its
-encoders make of them calibrates the other graph. The output is a folder with one per graph.
+The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
+topics: --samples observations, evenly spaced, normalised as on the robot. The outputs of the
+encoders calibrate the other graph. The output is a folder with one subfolder per graph.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="rosbag2 recording of the robot; may be given several times",
+        help="rosbag2 recording of the robot; may be repeated",
     )
     parser.add_argument(
         "--live",
         action="store_true",
-        help="topics, while a robot, a simulation or `ros2 bag play` runs; needs a sourced ROS 2",
+        help="live topics of a robot, a simulation or `ros2 bag play`; needs a sourced ROS 2",
     )
     parser.add_argument(
         "--duration",
         type=float,
         metavar="SECONDS",
-        help="of --live, on the clock of the stamps; without it: until Ctrl-C, or "
-        "until all publishers have left",
+        help="duration of --live, on the clock of the stamps; default: until Ctrl-C, or until all "
+        "publishers are gone",
     )
     add_topics(parser)
     parser.add_argument(
@@ -64,12 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="log or recorded rollout, .npz or .npy; may be given several times",
+        help="log or recorded rollout, .npz or .npy; may be repeated",
     )
     parser.add_argument(
         "--env",
         metavar="MODULE:FUNCTION",
-        help="function that makes an environment, from the current folder or installed",
+        help="function that returns an environment, from the current folder or installed",
     )
     parser.add_argument(
         "--policy",
@@ -82,15 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_samples(
         parser,
-        "how many to draw, or all (default 2048; 1000 to 4000 are usual); for a chunk policy "
-        "observations (default 200, or all where there are fewer)",
+        "number of samples, or all (default 2048; usual: 1000 to 4000); for a chunk policy number "
+        "of observations (default 200, or all if there are fewer)",
         or_all=True,
     )
     parser.add_argument(
         "--batch",
         type=number_within(1, 65536),
         default=32,
-        help="rows that are held in memory and written at once (default 32)",
+        help="rows kept in memory and written at once (default 32)",
     )
     parser.add_argument(
         "--every", type=number_above_0, default=1, help="take every Nth tick (default 1)"
@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         dest="from_s",
         metavar="SECONDS",
-        help="begin at this time, s since the first tick of each source",
+        help="start at this time, s since the first tick of each source",
     )
     parser.add_argument(
         "--to",
@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=number_within(0, 2**32 - 1),
         default=0,
-        help="of the draw, and of an environment's first episode (default 0)",
+        help="seed of the sampling, and of an environment's first episode (default 0)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="file, .npz or .npy, or folder for a --format"
@@ -122,11 +122,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("npz", "npy", "rknn", "bpu_bin", "bpu_npy"),
-        help="what is written: a folder for RKNN Toolkit2, or for the D-Robotics "
-        "compilers of RDK X5 and Ultra (bpu_bin), S100 and S600 (bpu_npy)",
+        help="format of the output: a folder for RKNN Toolkit2, or for the D-Robotics compilers "
+        "of RDK X5 and Ultra (bpu_bin), S100 and S600 (bpu_npy)",
     )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="folder for the report")
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument(
         "--allow-poor",
         action="store_true",
@@ -135,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Collect; the status is 1 if the samples failed the quality check.
+    """Collect samples; the status is 1 if they failed the quality check.
 
     Returns:
         output (null if they failed and were not written), report (folder; null without --report),
@@ -170,7 +170,7 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
     sources = [*given.bag, *given.rows, *([given.dataset] if given.dataset else [])]
     if len(sources) != 1:
         raise ToolError(
-            "expected one --dataset, --rows or --bag to calibrate a chunk policy with, found "
+            "expected one --dataset, --rows or --bag for the calibration of a chunk policy, found "
             f"{len(sources)}"
         )
     source = open_source(bundle.contract, sources[0], dict(given.topic))
@@ -233,7 +233,7 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[M
     except (PolicyError, OSError) as failed:
         if not kept:
             raise
-        error = failed  # what the samples cover is shown nevertheless
+        error = failed  # show the coverage in any case
     [found] = kept
     report = calibration_report(found)
     text = [*report.parts]
@@ -265,8 +265,8 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
         raise ToolError(f"--duration: expected a number above 0, s, found {given.duration:g}")
     if given.env is not None and (selection.samples is None or not selection.whole):
         raise ToolError(
-            "--env: expected a number of --samples, and no --from or --to: an "
-            "environment has no end"
+            "--env: expected --samples with a number and no --from or --to, since an environment "
+            "has no end"
         )
 
 
@@ -316,4 +316,4 @@ _RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[st
     "joint": _run_rows,
     "chunk": _run_chunks,
 }
-"""By the kind of the contract."""
+"""Verb by kind of contract."""

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Give a chunk policy a signal of success, with a threshold and an error from judged episodes.
+r"""Add a success signal to a chunk policy, with a threshold and error rate from judged episodes.
 
     model_tools calibrate success --bundle my_arm --episodes recordings --classifier done.onnx \\
         --for 0.5 --then end --version 1.1.0 --output my_arm_1_1
 
 The output is a new bundle. Episodes are recordings of `episode_recorder` with a verdict, or a
-LeRobot dataset with `next.success`. The classifier is an ONNX model: its inputs have the names of
-cameras, `state` or `environment_state`, normalised as for the policy, and its one output is a
-probability. Without --classifier and --joint the signal of the bundle is calibrated again.
+LeRobot dataset with `next.success`. The classifier is an ONNX model: its inputs are named like
+cameras, `state` or `environment_state` and normalised as for the policy; its only output is a
+probability. Without --classifier and --joint the bundle's own signal is calibrated again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FOLDER",
         help="judged episodes: a recording, a folder of recordings or a LeRobot dataset; may be "
-        "given several times",
+        "repeated",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--classifier", type=Path, metavar="FILE", help="ONNX model")
@@ -41,15 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=LOW:HIGH",
-        help="positions in which the joint counts as done, rad; may be given several times",
+        help="range of positions in which the joint counts as done, rad; may be repeated",
     )
     parser.add_argument(
-        "--for", type=float, dest="for_s", metavar="SECONDS", help="how long it must hold, s"
+        "--for", type=float, dest="for_s", metavar="SECONDS", help="time for which it must hold, s"
     )
     parser.add_argument(
         "--then",
         choices=("end", "flag"),
-        help="end the run, or only say so in the status (default)",
+        help="end the run, or only report it in the status (default)",
     )
     parser.add_argument("--version", required=True, help="version of the new bundle")
     parser.add_argument(
@@ -70,8 +70,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Calibrate.
 
     Returns:
-        output (the new bundle), success (its section of the contract), intervals of 95 % of both
-        rates of error.
+        output (the new bundle), success (its section of the contract), 95 % intervals of both error
+        rates.
     """
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.contract_text import plain

@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check flight recordings: does what must always hold, hold in each tick?
+"""Check that flight recordings satisfy the invariants in each tick.
 
     model_tools check ~/.ros/flights/*
 
-Nothing is run again: recorded modes, requests, ages, targets and commands are held against the
+Nothing runs again: recorded modes, requests, ages, targets and commands are checked against the
 invariants of docs/invariants.md, with the contract and the limits that were in force. The exit
-status is 1 if one is violated. `model_tools replay` shows whether the commands are those of the
-policy.
+status is 1 if one is violated. `model_tools replay` checks whether the commands are the policy's.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Check; the status is 1 if an invariant is violated.
 
     Returns:
-        By recording: `ticks`, `checked` and `violated` (how often, by invariant), `first` (the
-        first violation of each).
+        By recording: `ticks`, `checked` and `violated` (counts by invariant), `first` (the first
+        violation of each).
     """
     from model_tools.prove.replaying.invariants import INVARIANTS, CheckedFlight, check_flight
 
@@ -41,7 +40,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         checked = f"{len(found.checked)} of {len(INVARIANTS)}"
         rows: list[tuple[str, Cell]] = [
             ("ticks", found.ticks),
-            ("invariants that were looked at", checked),
+            ("invariants checked", checked),
         ]
         parts: list[Part] = [Facts(title=str(found.recording.path), rows=rows, verdict=word)]
         if not found:

@@ -1,15 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare artifacts: are the outputs of a compiled model the same, and does the robot still walk?
+"""Compare a compiled model with the reference: same outputs, and does the robot still walk?
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
-The first artifact is the reference. Bundles of chunk policies are compared on their golden rows
-and on LeRobot datasets or recordings (--rows, or --dataset). If there are other rows, golden rows
-that were drawn at random do not judge models of 8 bits. A limit that the bundle does not state is
-that of the precision; the exit status is 1 if a limit is exceeded. The output folder gets
-comparison.json and comparison.html; with --record, the bundles that are compared with the first
-get them, too.
+The first artifact is the reference. Bundles of chunk policies are compared on their golden rows and
+on LeRobot datasets or recordings (--rows or --dataset). If other rows are given, golden rows drawn
+at random are not used to judge 8-bit models. Limits that the bundle does not state are those of the
+precision; the exit status is 1 if one is exceeded. The output folder gets comparison.json and
+comparison.html; with --record, the compared bundles get them too.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from model_tools.commands.arguments import add_topics
 from model_tools.commands.bundle_arguments import add_robot, output_folder, read_robot
 from policy_store.command_line import CommandResult, add_backend_options
 
-if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
+if TYPE_CHECKING:  # as in `run`: a command imports heavy packages when it runs
     from model_tools.prove.comparison.compare import Compared
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="onnx",
         metavar="A,B",
-        help="back ends to open each bundle with, by comma (default onnx)",
+        help="comma-separated back ends for each bundle (default onnx)",
     )
     add_backend_options(parser)
     parser.add_argument(
@@ -46,13 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="more rows than the golden ones: a recorded rollout, .npz or .npy, or a "
-        "rosbag2 recording; for a chunk policy a LeRobot dataset or a "
-        "recording; may be given several times",
+        help="rows besides the golden ones: a recorded rollout, .npz or .npy, or a rosbag2 "
+        "recording; for a chunk policy a LeRobot dataset or a recording; may be repeated",
     )
     add_topics(parser)
     parser.add_argument(
-        "--closed-loop", action="store_true", help="also walk the simulated robot with each"
+        "--closed-loop",
+        action="store_true",
+        help="also walk the simulated robot with each",
     )
     add_robot(parser)
     parser.add_argument(
@@ -63,23 +63,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=60.0,
         metavar="S",
-        help="longest run of a model by a back end in its own process, such as rknn_sim, s "
+        help="time limit of one model run of a back end in its own process, such as rknn_sim, s "
         "(default 60)",
     )
     parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument(
         "--record",
         action="store_true",
-        help="keep the report in the bundles that are compared with the first",
+        help="keep the report in the bundles compared with the first",
     )
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Compare; the status is 1 if a limit is exceeded.
 
     Returns:
-        As comparison.json.
+        The content of comparison.json.
     """
     from model_tools.files.report_page import write_page
     from model_tools.prove.comparison.candidates import candidates
@@ -112,7 +112,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if given.record:
         try:
             text += [f"report kept as {file}" for file in record(found, force=given.force)]
-        except (PolicyError, OSError) as failed:  # what was compared is shown nevertheless
+        except (PolicyError, OSError) as failed:  # show the comparison in any case
             error = failed
     return CommandResult(
         document=report.document,
@@ -123,7 +123,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _remedies(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each artifact that does not hold a limit, where its compiler has advice."""
+    """Return a line for each artifact that exceeds a limit, if its compiler has advice."""
     from model_tools.ship.compilers.compiler import remedy
 
     artifacts = [one.candidate for one in found if not one]

@@ -7,11 +7,11 @@ r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a b
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
 
-The compiled model replaces that back end's former one in the new bundle; everything else is
-unchanged. `model_tools compare my_bundle my_bundle_int8` shows how exact it is.
+In the new bundle the compiled model replaces that back end's previous one; everything else is
+unchanged. `model_tools compare my_bundle my_bundle_int8` measures its accuracy.
 
-Exit status 3 means that a vendor's compiler is not on this machine: its work was prepared in the
-folder of `--option workspace=FOLDER`, and no bundle was made. The message states the next steps.
+Exit status 3 means that the vendor's compiler is not on this machine: its inputs are in the folder
+of `--option workspace=FOLDER`, and there is no bundle yet. The message states the next steps.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows",
         type=Path,
         metavar="FILE",
-        help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
-        "rosbag2 recording; not used for precisions without calibration",
+        help="calibration rows: a recorded rollout, .npz or .npy, or a rosbag2 recording; unused "
+        "for precisions without calibration",
     )
     given.add_argument(
         "--dataset",
         type=Path,
         dest="rows",
         metavar="FOLDER",
-        help="LeRobot dataset to calibrate a chunk policy with; --rows takes one, too",
+        help="LeRobot dataset for the calibration of a chunk policy; --rows accepts one too",
     )
     add_topics(parser)
     parser.add_argument(
@@ -62,16 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="option of the compiler; may be given several times",
+        help="option of the compiler; may be repeated",
     )
     add_samples(
         parser,
-        "how many to take, evenly spaced (default 512), at most half of all, since "
-        "compare judges the others; for a chunk policy: of each camera "
-        "(default 200, or all where there are fewer)",
+        "number of evenly spaced rows (default 512), at most half of all, since compare uses the "
+        "others; for a chunk policy: per camera (default 200, or all if there are fewer)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument(
         "--allow-poor",
         action="store_true",
@@ -83,9 +82,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Compile.
 
     Returns:
-        bundle (folder), precision, and models in this precision: graph (`model` of a joint
-        policy), backend, file, made (how; null for one that was not compiled), tool (with
-        version; null if unknown).
+        bundle (folder), precision, and models in this precision: graph (`model` for a joint
+        policy), backend, file, made (method; null if not compiled), tool (with version; null if
+        unknown).
     """
     from model_tools.commands.arguments import progress_bar
     from model_tools.ship.compilers.compile_request import CompileRequest

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Complete a contract and its model to a whole bundle: golden rows, figures of a healthy run.
+r"""Complete a contract and its model to a bundle with golden rows and nominal figures.
 
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
 The guard bounds steps and torques by the nominal figures times a margin; without them it applies
-only the limits of the joints. The model must have the hash that the contract states.
+only the limits of the joints. The model must have the hash in the contract.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from policy_store.command_line import CommandResult, add_bundle
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder with the policy.yaml", type=Path)
     parser.add_argument(
-        "--model", type=Path, help="the reference model, ONNX, where it is not in that folder"
+        "--model", type=Path, help="the reference model, ONNX, if not in that folder"
     )
     add_completion_arguments(parser)
     parser.add_argument(
@@ -35,16 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder of the bundle; with --force it may be the contract's own",
     )
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Complete.
 
     Returns:
-        bundle (folder), questions (what must be answered before it loads, by key), nominal
-        (source of the guard's nominal figures; null without), remarks of the import, suspicions
-        (of `inspect`, of a complete bundle).
+        bundle (folder), questions (by key, to answer before it loads), nominal (source of the
+        guard's nominal figures; null without), remarks of the import, suspicions (of `inspect`, for
+        a complete bundle).
     """
     from model_tools.make.complete import make_bundle
 
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     )
     nominal = bundle.contract.nominal
     source, suspicions = nominal.source if nominal else None, find_suspicions(bundle.path)
-    figures = source or "none, only the limits of the joints guard"
+    figures = source or "none, the guard applies only the limits of the joints"
     return CommandResult(
         document={
             "bundle": bundle.path,

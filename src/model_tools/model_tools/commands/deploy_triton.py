@@ -6,8 +6,8 @@
     tritonserver --model-repository repository
     model_tools compile oip --bundle my_arm --precision fp32 --output my_arm_remote
 
-The models keep the contract's tensors, and their hashes are parameters, which the back end `oip`
-compares.
+The models keep the contract's tensors. Their hashes are parameters, which the back end `oip`
+checks.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model-version",
         type=number_above_0,
         default=1,
-        help="number of the version there (default 1)",
+        help="version number in the repository (default 1)",
     )
     parser.add_argument(
         "--instances",
         type=number_above_0,
         default=1,
-        help="runs of a model that go on at once (default 1)",
+        help="concurrent runs of a model (default 1)",
     )
     parser.add_argument(
         "--device", choices=("cpu", "gpu", "auto"), default="auto", help="default: auto"
     )
     parser.add_argument(
-        "--storage-uri", default="", help="where KServe finds the repository, such as s3://..."
+        "--storage-uri",
+        default="",
+        help="URI of the repository for KServe, such as s3://...",
     )
-    parser.add_argument("--force", action="store_true", help="replace a repository that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing repository")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate policies in many simulated trials: rates of success and figures, with intervals.
+"""Evaluate policies in many simulated trials: success rates and figures, with intervals.
 
     model_tools evaluate my_bundle my_older_bundle --plan plan.yaml --output out/evaluation
 
-Each trial is under the product's controller on a simulated robot; the plan says which robot, under
-which conditions, and how often. The first bundle is compared with each other one, trial by trial
-under the same conditions. The output folder gets trials.jsonl, a line for each trial as soon as it
-is over, and at the end summary.json and report.html. An evaluation that was interrupted, or whose
-plan has become longer, goes on with --resume. The numbers are the same on any number of workers.
-The exit status is 1 if a trial has no result, or the required rate of success does not hold.
+Each trial runs the product's controller on a simulated robot; the plan states robot, conditions and
+repetitions. The first bundle is compared with each other one, trial by trial under the same
+conditions. The output folder gets trials.jsonl, a line per finished trial, and at the end
+summary.json and report.html. --resume continues an interrupted evaluation, or one whose plan has
+become longer. The numbers do not depend on the number of workers. The exit status is 1 if a trial
+has no result, or the success rate is below the required one.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(left="results so far are kept; the same command with --resume goes on")
+    parser.set_defaults(left="results so far are kept; the same command with --resume continues")
     parser.add_argument(
         "bundles", type=Path, nargs="+", help="folders of bundles, or names of installed ones"
     )
-    parser.add_argument("--plan", type=Path, required=True, metavar="YAML", help="what is tried")
+    parser.add_argument("--plan", type=Path, required=True, metavar="YAML", help="trial plan")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results"
     )
@@ -50,30 +50,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=number_above_0,
         metavar="N",
-        help="trials at a time on this machine (default: one for each core)",
+        help="parallel trials on this machine (default: one per core)",
     )
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
         help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the package "
-        "ray, as model_tools[ray]",
+        "ray (model_tools[ray])",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="keep the results in the output folder, and go on"
+        "--resume", action="store_true", help="keep the results in the output folder, and continue"
     )
     parser.add_argument(
         "--trial-limit-s",
         type=float,
         default=600.0,
         metavar="SECONDS",
-        help="a trial that takes longer has no result (default %(default)g)",
+        help="time limit of a trial, which otherwise has no result (default %(default)g)",
     )
     parser.add_argument(
         "--videos",
         type=int,
         default=2,
         metavar="N",
-        help="of the worst trials, in the report (default %(default)d)",
+        help="videos of the worst trials in the report (default %(default)d)",
     )
     add_backend_options(parser)
 
@@ -82,7 +82,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Evaluate.
 
     Returns:
-        As summary.json.
+        The content of summary.json.
     """
     from model_tools.files.report_page import write_page
     from model_tools.prove.evaluation.evaluate import evaluate, evaluated_policies, trial_store
@@ -135,7 +135,7 @@ def _require_new(folder: Path, resume: bool) -> None:
     from model_tools.prove.evaluation.evaluate import ROWS
 
     if not resume and folder.exists() and any(folder.iterdir()):
-        remedy = "--resume goes on with it" if (folder / ROWS).exists() else "name another --output"
+        remedy = "--resume continues it" if (folder / ROWS).exists() else "name another --output"
         raise ToolError(
             f"{folder}: expected nothing there yet, found a folder with files; {remedy}"
         )
@@ -143,7 +143,7 @@ def _require_new(folder: Path, resume: bool) -> None:
 
 @contextmanager
 def _live(plan: Plan, policies: list[EvaluatedPolicy]) -> Iterator[Watch]:
-    """Show how far the trials are: on a terminal as a bar and a table, else a line now and then."""
+    """Show the progress: a bar and a table on a terminal, else a line now and then."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

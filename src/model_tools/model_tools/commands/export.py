@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export a policy from a training's checkpoint to ONNX, and verify that its outputs are the same.
+"""Export a policy from a training checkpoint to ONNX, and verify that its outputs are the same.
 
     model_tools export model_1500.pt --config network.yaml --output policy.onnx
 
 Reads state dicts, checkpoints of rsl_rl, skrl and rl_games, and TorchScript. The model has the
-input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and gives h_out (c_out).
+input `obs` and the output `action`; a recurrent one also has h_in (and c_in), h_out (and c_out).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OPSETS = range(11, 21)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="what the training saved")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of the training")
     parser.add_argument(
         "--config",
         type=Path,
@@ -37,25 +37,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=11,
         choices=OPSETS,
         metavar="N",
-        help="version of ONNX's operators, 11 to 20 (default 11)",
+        help="ONNX opset, 11 to 20 (default 11)",
     )
     parser.add_argument(
-        "--dynamic-batch", action="store_true", help="leave the number of robots open (default: 1)"
+        "--dynamic-batch", action="store_true", help="leave the batch size free (default: 1)"
     )
     parser.add_argument(
         "--check",
         type=Path,
         metavar="NPZ",
-        help="observations (key obs, a row each) to compare on, in addition to random ones, "
-        "and the training's actions for them (key actions): only these verify the "
-        "activations of a state dict",
+        help="observations (key obs, one per row) to compare on, in addition to random ones, and "
+        "the training's actions for them (key actions); only actions verify the activations of a "
+        "state dict",
     )
     parser.add_argument(
         "--trust-code",
         action="store_true",
         help="load a TorchScript program, which may run any code while it loads",
     )
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
@@ -63,13 +63,13 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         format of the checkpoint, inputs and outputs (names of the model's tensors), opset,
-        differences (largest error of the actions against the checkpoint, by the rows compared
-        on), written (files).
+        differences (largest error of the actions against the checkpoint, by set of rows), written
+        (files).
     """
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
-            f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its "
-            "name, which needs no export: model_tools import takes it as it is"
+            f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its name, which "
+            "needs no export: pass it to model_tools import"
         )
     require_torch()
     from model_tools.make.portable import require_onnxsim

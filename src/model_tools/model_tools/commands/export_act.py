@@ -4,8 +4,8 @@
 
     model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
 
-As `export lerobot`, of which it has all options, with the checkpoint as --act-path. The bundle has
-two graphs, an encoder of images and the transformer (or one).
+Like `export lerobot`, with the same options, but --act-path for the checkpoint. The bundle has two
+graphs, an image encoder and the transformer (or one).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         bundle (folder), name and version of the policy, joints in its order, cameras (width and
-        height by name), chunk_size, chunk_steps (that are executed), rate_hz, differences from
-        the checkpoint's outputs in words, warnings, workspace_samples (in the workspace of
-        --type; else null).
+        height by name), chunk_size, chunk_steps (executed ones), rate_hz, differences from the
+        checkpoint's outputs in words, warnings, workspace_samples (in the workspace of --type; else
+        null).
     """
     return export_lerobot.export(given, policy="act")

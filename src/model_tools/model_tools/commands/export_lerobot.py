@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Export a policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
+r"""Export a LeRobot policy from its checkpoint to a bundle, without LeRobot and torch.
 
     model_tools export lerobot --policy-path pretrained_model --export-path so101_pick \
         --units degrees --dataset my_dataset
 
-ACT, Diffusion Policy, flows with its network, and SmolVLA; `config.json` says which. The bundle has
-a graph of encoders and one of the policy (of one denoising step, where it makes chunks of noise),
-and is verified on rows of raw images. Options give what a checkpoint does not contain: --robot and
---units; for SmolVLA also --prompt, --vlm and perhaps --patch-positions.
+Supports ACT, Diffusion Policy, flow policies with the same network, and SmolVLA, as stated in
+`config.json`. The bundle has a graph of the encoders and one of the policy (for denoising policies,
+one step), and is verified on raw images. Options state what a checkpoint does not contain: --robot
+and --units; for SmolVLA also --prompt, --vlm and, if needed, --patch-positions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from model_tools.errors import ToolError
 from model_tools.make.act.choices import KNOWN, PATCH_POSITIONS, UNITS
 from policy_store.command_line import CommandResult
 
-if TYPE_CHECKING:  # --help loads no ONNX
+if TYPE_CHECKING:  # --help does not load ONNX
     from model_tools.make.act.act_export import ExportedAct
     from model_tools.make.act.checkpoint import LerobotCheckpoint
 
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="the checkpoint: config.json, model.safetensors, and from LeRobot 0.4 "
-        "on the processors' files",
+        help="the checkpoint: config.json, model.safetensors, and since LeRobot 0.4 the "
+        "processors' files",
     )
     parser.add_argument(
         "--export-path", type=Path, required=True, metavar="FOLDER", help="bundle to write"
@@ -58,34 +58,31 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         required=True,
         help="units of the policy's values, which no checkpoint states: degrees "
         "(LeRobot's default since 0.4), range (-100 to 100 of the calibrated "
-        "range, the default until 0.3), radians; in the first two a gripper "
-        "has 0 to 100",
+        "range, the default until 0.3), radians; in the first two a gripper counts 0 to 100",
     )
     parser.add_argument(
         "--robot",
         default="so101",
         metavar="NAME",
-        help=f"{', '.join(KNOWN)} (default so101), or a YAML file with the joints "
-        "in the order of training; twice as many in the policy are two arms, "
-        "left first",
+        help=f"{', '.join(KNOWN)} (default so101), or a YAML file with the joints in the order of "
+        "training; a policy with twice as many joints has two arms, left first",
     )
     parser.add_argument(
-        "--joint-prefix", default="", metavar="TEXT", help="before the names of the joints"
+        "--joint-prefix", default="", metavar="TEXT", help="prefix of the joint names"
     )
     parser.add_argument(
         "--fps",
         type=float,
         metavar="HZ",
-        help="steps per second, as in the data; else what --dataset or the "
-        f"checkpoint says, else {USUAL_FPS:g}, with a note",
+        help="steps per second, as in the data; default: that of --dataset or the checkpoint, "
+        f"else {USUAL_FPS:g}, with a note",
     )
     parser.add_argument(
         "--dataset",
         type=Path,
         metavar="FOLDER",
-        help="the training's dataset, LeRobot v3: states the rate, gives the golden "
-        "rows, the largest steps and torques (nominal) and the rule of its frames "
-        "(pairing), and calibrates with --type",
+        help="the training dataset, LeRobot v3: source of the rate, golden rows, largest steps "
+        "and torques (nominal), pairing rule (pairing), and calibration for --type",
     )
     parser.add_argument(
         "--max-relative-target",
@@ -98,24 +95,24 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--n-action-steps",
         type=int,
         metavar="N",
-        help="steps of a chunk that are executed (default: the checkpoint's)",
+        help="executed steps of a chunk (default: the checkpoint's)",
     )
     parser.add_argument(
         "--resize",
         action="store_true",
-        help="stretch images of another size than that of the training, those "
-        "of --dataset and of the robot's cameras",
+        help="stretch images of --dataset and of the robot's cameras that differ in size from "
+        "those in training",
     )
     parser.add_argument(
         "--graphs",
         choices=("two", "one"),
         default="two",
-        help="encoders and the policy (default), or one graph, of ACT only",
+        help="encoders and the policy (default), or one graph (ACT only)",
     )
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
-        help="SmolVLA: the task in words, as in the data; the graphs contain it",
+        help="SmolVLA: the task in words, as in the data; it becomes part of the graphs",
     )
     parser.add_argument(
         "--vlm",
@@ -127,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     parser.add_argument(
         "--patch-positions",
         choices=PATCH_POSITIONS,
-        help="SmolVLA: how the training numbered image patches: repeated (0, 0, 1, 2, ...: "
+        help="SmolVLA: numbering of image patches in training: repeated (0, 0, 1, 2, ...: "
         "transformers 4 in float32) or counted (0, 1, 2, 3, ...: transformers 5; default for "
         "checkpoints of LeRobot 0.6)",
     )
@@ -140,8 +137,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     )
     add_samples(
         parser,
-        "how many of the dataset calibrate the BPU's models (default 200, or all where there are "
-        "fewer)",
+        "observations of the dataset that calibrate the BPU's models (default 200, or all if "
+        "there are fewer)",
     )
     parser.add_argument(
         "--combine-jobs",
@@ -155,7 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=int,
         choices=OPSETS,
         metavar="N",
-        help="version of ONNX's operators, 11 to 20 (default 11 for bayes, else 19)",
+        help="ONNX opset, 11 to 20 (default 11 for bayes, else 19)",
     )
     parser.add_argument(
         "--onnx-sim", action="store_true", help="simplify the graphs with onnxsim, and compare"
@@ -164,12 +161,15 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--golden",
         type=Path,
         metavar="NPZ",
-        help="rows that the training answered (cameras.NAME, state, chunk, and noise that chunks "
-        "are made of), to compare with and to keep; else rows are drawn",
+        help="rows with the training's outputs (cameras.NAME, state, chunk, and the initial "
+        "noise), to compare with and to keep; else rows are drawn",
     )
-    parser.add_argument("--name", help="of the policy (default: the bundle's folder)")
+    parser.add_argument("--name", help="name of the policy (default: the bundle's folder)")
     parser.add_argument(
-        "--policy-version", default="0.1.0", metavar="VERSION", help="of the policy (default 0.1.0)"
+        "--policy-version",
+        default="0.1.0",
+        metavar="VERSION",
+        help="version of the policy (default 0.1.0)",
     )
     parser.add_argument(
         "--licence",
@@ -180,8 +180,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     parser.add_argument(
         "--force",
         action="store_true",
-        help="replace the bundle that is there; a folder with files that no export "
-        "wrote, such as compiled models, stays as it is",
+        help="replace an existing bundle, but not a folder with other files, such as compiled "
+        "models",
     )
 
 
@@ -190,9 +190,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         bundle (folder), name and version of the policy, joints in its order, cameras (width and
-        height by name), chunk_size, chunk_steps (that are executed), rate_hz, differences from
-        the checkpoint's outputs in words, warnings, workspace_samples (in the workspace of
-        --type; else null).
+        height by name), chunk_size, chunk_steps (executed ones), rate_hz, differences from the
+        checkpoint's outputs in words, warnings, workspace_samples (in the workspace of --type; else
+        null).
     """
     return export(given)
 
@@ -200,7 +200,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def export(
     given: argparse.Namespace, policy: str | None = None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Export a policy of this type, or of any, and report what was made."""
+    """Export a policy of this type, or any type, and report the result."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
     from model_tools.make.act.checkpoint import read_checkpoint
@@ -300,9 +300,9 @@ def _how_to_compile(given: argparse.Namespace, samples: int) -> str:
         f"{output}_{given.type}",
     ]
     return (
-        f"{output}: workspace for {toolchain.tool}. Next, where the container is:\n"
+        f"{output}: workspace for {toolchain.tool}. Next, on the machine with the container:\n"
         f"  {container_command(output, toolchain.image)}\n"
-        "and then here, which makes the bundle for the board:\n"
+        "then here, to make the bundle for the board:\n"
         f"  {shlex.join(map(str, taken))}"
     )
 

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show each robot of a fleet: what it runs, at which stage, whether it is healthy, since when.
+"""Show each robot of a fleet: policy, stage, health and since when.
 
     model_tools fleet status --prometheus http://monitor:9090
     model_tools fleet status --inventory robots.yml --limit wave_1 --policy lite3_walk@1.3.0
 
-With --prometheus, the alert rules in deploy/prometheus judge. With --inventory alone, each robot
-is asked for its own metrics, and its nodes judge. With both, the robots of the inventory must be
-in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 4 if there is
-not enough data to call them healthy.
+With --prometheus, the alert rules in deploy/prometheus judge health. With --inventory alone, the
+command reads each robot's own metrics, and its nodes judge. With both, the robots of the inventory
+must be in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 4 if
+there is not enough data to call them healthy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLLED_EVERY_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prometheus", metavar="URL", help="such as http://127.0.0.1:9090")
+    parser.add_argument("--prometheus", metavar="URL", help="server, such as http://127.0.0.1:9090")
     parser.add_argument(
         "--inventory",
         type=Path,
@@ -40,28 +40,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", default="", metavar="GROUP", help="a group of the inventory")
     parser.add_argument(
-        "--policy", default="", metavar="NAME@VERSION", help="what each robot must run"
+        "--policy", default="", metavar="NAME@VERSION", help="policy that each robot must run"
     )
     parser.add_argument(
-        "--run-s", type=seconds, default=0.0, metavar="S", help="RUN time that it needs with it"
+        "--run-s",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="RUN time needed with it",
     )
     parser.add_argument(
         "--wait-s",
         type=seconds,
         default=0.0,
         metavar="S",
-        help="look again until all are healthy or one is bad, for at most this time",
+        help="repeat until all are healthy or one is bad, for at most this time",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page as well")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Show the fleet.
 
     Returns:
-        health of the worst robot (healthy, bad, unknown), and robots: robot, policy
-        (NAME@VERSION), sha256 (of its contract), stage, health, reasons, since_s (Unix time; null
-        if not known), run_s (time in RUN with it).
+        health of the worst robot (healthy, bad, unknown), and robots: robot, policy (NAME@VERSION),
+        sha256 (of its contract), stage, health, reasons, since_s (Unix time; null if unknown),
+        run_s (time in RUN with it).
     """
     from model_tools.ship.fleet import (
         EXIT_STATUS,

@@ -4,8 +4,8 @@
 
     model_tools identify RECORDING --bundle my_bundle --output out/identified
 
-The recording is a rosbag2 with joint_states (with effort), joint_command and, where there is one,
-imu/data, while the policy runs; 60 s of walking with different commands say most. The output folder
+The recording is a rosbag2 of the running policy, with joint_states (with effort), joint_command
+and, if available, imu/data; 60 s of walking with different commands are best. The output folder
 gets identified.json, and factors.yaml for a plan of `evaluate`.
 """
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of the bundle that ran, or name of an installed one", type=Path)
     add_topics(parser)
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the figures")
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Identified]:

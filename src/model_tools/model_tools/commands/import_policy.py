@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a bundle from the files of a training; what they do not state is marked TODO.
+"""Make a bundle from training files; what they do not state is marked TODO.
 
     model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
-rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the
-policy.yaml and then `model_tools complete`; the loader refuses the bundle until then, and the exit
-status is 1. With no TODO left the bundle gets golden rows and, with --simulate, --rollout or --bag,
-the nominal figures that the guard uses.
+rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in the
+policy.yaml followed by `model_tools complete`; until then the loader refuses the bundle, and the
+exit status is 1. A bundle without TODOs gets golden rows and, with --simulate, --rollout or --bag,
+the nominal figures of the guard.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from model_tools.commands.bundle_arguments import (
 from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
 
-_ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
+_ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which imports numpy
 _SHORT = {
     "name": "name",
     "version": "version",
@@ -43,48 +43,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         type=Path,
         nargs="?",
-        help="file that the training wrote (YAML or ONNX); without one, the model is asked about",
+        help="training file (YAML or ONNX); without one, everything about the model is a question",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument(
-        "--model", type=Path, help="the policy, ONNX; not for LEAPP and metadata, which name it"
+        "--model",
+        type=Path,
+        help="the policy, ONNX; not for LEAPP and metadata, which name it",
     )
-    parser.add_argument("--format", help="name of the format, if the content does not show it")
+    parser.add_argument("--format", help="name of the format, if the content is ambiguous")
     parser.add_argument(
         "--joints",
         metavar="NAMES",
-        help="joint names with commas between, or a "
-        "URDF or MJCF file: in policy order for deploy.yaml and a model alone, in the simulator's "
-        "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree; "
-        "refused where the source names its joints",
+        help="comma-separated joint names, or a URDF or MJCF file: in policy order for "
+        "deploy.yaml and a model alone, in simulator order for env.yaml; for deploy.yaml also "
+        "unitree's go2, g1, h1 or h1_2; refused if the source names its joints",
     )
     parser.add_argument(
         "--joint-order",
         choices=_ORDERS,
-        help="what the order of --joints is: as "
-        "listed there or in the file; breadth_first: of the file's tree, as Isaac "
-        "Lab has it; sdk: that of the SDK, which joint_ids_map maps",
+        help="order of --joints: as listed there or in the file; breadth_first: level by level "
+        "through the file's tree, as in Isaac Lab; sdk: order of the SDK, which joint_ids_map maps",
     )
     parser.add_argument(
         "--robot",
         type=Path,
         metavar="ROBOT",
-        help="for what the source does not state of joints' limits and the way to a motion's "
-        "anchor: URDF or MJCF file, folder of figures, or go2, g1 or lite3 of robot_sim",
+        help="source of joint limits and of the chain to a motion's anchor, if not stated: URDF "
+        "or MJCF file, folder of figures, or go2, g1 or lite3 of robot_sim",
     )
     parser.add_argument(
         "--motion",
         type=Path,
         metavar="NPZ",
-        help="clip of the motion that the policy tracks, with names of joints and bodies; for a "
-        "model without its own",
+        help="clip of the motion that the policy tracks, with joint and body names, if the model "
+        "has none",
     )
     parser.add_argument(
         "--scene",
         type=Path,
         metavar="NPZ",
-        help="scan of the training beside a step, by which the contract of a height_scan "
-        "is proven (docs/perception.md)",
+        help="height scan beside a step, from training, to verify the contract of a height_scan "
+        "(docs/perception.md)",
     )
     parser.add_argument(
         "--set",
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="YAML",
         dest="answer_file",
-        help="file of such answers, KEY: VALUE; --set has priority",
+        help="file of such answers, KEY: VALUE; --set takes precedence",
     )
     parser.add_argument(
         "--drop",
@@ -112,16 +112,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, key in _SHORT.items():
         parser.add_argument(f"--{flag}", help=f"answer for {key}")
     add_completion_arguments(parser)
-    parser.add_argument("--force", action="store_true", help="replace what exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Import; the status is 1 if questions are open, which are listed.
+    """Import; the status is 1 if questions are open.
 
     Returns:
-        bundle (folder), questions (what must be answered before it loads, by key), nominal
-        (source of the guard's nominal figures; null without), remarks of the import, suspicions
-        (of `inspect`, of a complete bundle).
+        bundle (folder), questions (by key, to answer before it loads), nominal (source of the
+        guard's nominal figures; null without), remarks of the import, suspicions (of `inspect`, for
+        a complete bundle).
     """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
@@ -166,14 +166,15 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         else "with --set"
     )
     outcome = (
-        f"{len(todos)} questions are open, so that the bundle does not load; answer them {again}, "
+        f"{len(todos)} questions are open, so the bundle does not load; answer them {again}, "
         f"or in its policy.yaml, and then {completing(given.output)}"
         if todos
-        else "the contract holds, and golden rows agree with the model"
+        else "the contract is valid, and golden rows agree with the model"
     )
     nominal = None if todos else load_bundle(given.output, kind=JointBundle).contract.nominal
     if not todos and nominal is None:
-        outcome += "; no walk was judged: --simulate tries the policy, and measures its nominal"
+        outcome += "; no walk was judged: --simulate tries the policy and measures its nominal "
+        "figures"
     suspicions = () if todos else find_suspicions(given.output)
     return CommandResult(
         document={
@@ -194,5 +195,5 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _quoted(text: str) -> str:
-    """Return YAML that means this text, also where it looks like a number."""
+    """Return YAML for this text, quoted if it looks like a number."""
     return "'" + text.replace("'", "''") + "'"

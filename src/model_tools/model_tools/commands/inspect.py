@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show what is in a bundle, a model, a checkpoint or a file of data, and what is suspicious.
+"""Show the contents of a bundle, model, checkpoint or data file, and suspicious values.
 
     model_tools inspect my_bundle
     model_tools inspect my_bundle --html my_bundle.html
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
-Knows folders: bundles, LeRobot checkpoints and datasets; rosbag2 recordings; models: ONNX, RKNN,
-TensorRT engines; checkpoints of torch.save (needs PyTorch) and TorchScript programs, which are not
-loaded; YAML of a training run; arrays: npz, npy, safetensors; plans of the native core. The
-content decides, not the name.
+Supported folders: bundles, LeRobot checkpoints and datasets, rosbag2 recordings. Supported files:
+ONNX, RKNN and TensorRT models; checkpoints of torch.save (needs PyTorch) and TorchScript programs,
+which are not loaded; YAML of a training run; npz, npy and safetensors arrays; plans of the native
+core. The content decides, not the name.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         action="store_true",
-        help="show the plan of the bundle: what the native core needs of it",
+        help="show the plan of the bundle, the part that the native core needs",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="file for that plan")
     parser.add_argument(
         "--html",
         type=Path,
         metavar="FILE",
-        help="write one page as well, with a drawing of the points of height scans",
+        help="also write an HTML page, with a drawing of height scan points",
     )
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
-    """Show it; the status is 1 where it cannot be used, and 0 where it is only suspicious."""
+    """Inspect; the status is 1 if the file is unusable, and 0 if it is only suspicious."""
     from model_tools.prove.inspect.inspection import (
         inspection_parts,
         write_inspection_page,
@@ -66,11 +66,11 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
                 f"{path}: expected a file or folder, found nothing; as a {error}"
             ) from error
     if path.name == CONTRACT_FILE and path.is_file():
-        path = path.parent  # a contract without the files that it names shows little
+        path = path.parent  # a contract without its files shows little
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan beside it, found none; it is the plan's file")
+        raise ToolError("--output: expected --plan, whose file it names, found none")
     else:
         report = inspect_path(path)
     if given.html:
@@ -81,7 +81,7 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
 
 
 def _planned(path: Path, given: argparse.Namespace) -> InspectionReport:
-    """Return the values of the plan of a bundle, and write it where that is asked for."""
+    """Return the values of a bundle's plan; write the plan to `--output`, if given."""
     from model_tools.files.outputs import new_file
     from model_tools.prove.inspect.plans import make_plan, plan_report
     from policy_core.bundle.bundle import Bundle

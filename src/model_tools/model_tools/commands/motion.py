@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make the clip of a policy that tracks a motion: named, cut, at the policy's rate.
+"""Make the clip of a motion-tracking policy: with names, cut, at the policy's rate.
 
     model_tools motion walk.csv --fps 30 --rate-hz 50 --bodies pelvis --robot g1
         --anchor torso_link --output motion.npz
 
-The source is an .npz of a training (BeyondMimic, mjlab), or a .csv with a frame per line: x, y, z,
-qx, qy, qz, qw of the base, then the joints, rad. A source without names is refused unless --joints
-and --bodies give them. docs/motion.md has the arrays of the clip.
+The source is an .npz from training (BeyondMimic, mjlab), or a .csv with one frame per line: x, y,
+z, qx, qy, qz, qw of the base, then the joints, rad. A source without names is refused unless
+--joints and --bodies give them. docs/motion.md lists the arrays of the clip.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fps", type=float, help="rate of a source that does not state it")
     parser.add_argument(
-        "--joints", metavar="NAMES", help="joints of a source without names, commas between"
+        "--joints", metavar="NAMES", help="joints of a source without names, comma-separated"
     )
     parser.add_argument(
-        "--bodies", metavar="NAMES", help="bodies of a source without names; of a .csv the base"
+        "--bodies", metavar="NAMES", help="bodies of a source without names; for a .csv the base"
     )
-    parser.add_argument("--frames", metavar="FIRST:END", help="part of the source, in its frames")
+    parser.add_argument("--frames", metavar="FIRST:END", help="range of source frames")
     parser.add_argument(
-        "--anchor", metavar="BODY", help="body to add, where the source has the base alone"
+        "--anchor", metavar="BODY", help="body to add, if the source has only the base"
     )
     parser.add_argument(
         "--robot",
         type=Path,
         metavar="ROBOT",
-        help="for its pose: URDF or MJCF file, or go2, g1 or lite3 for the figures of robot_sim",
+        help="robot, to compute its pose: URDF or MJCF file, or go2, g1 or lite3 of robot_sim",
     )
-    parser.add_argument("--force", action="store_true", help="replace what exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

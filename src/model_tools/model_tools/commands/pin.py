@@ -5,10 +5,10 @@
     model_tools pin my_set
     model_tools pin my_set --output out/my_set
 
-Each member's sha256 in set.yaml becomes that of the policy.yaml that its bundle has now; comments
-and order stay. A set is loaded only with the members that it states, so run this after a member
-has changed, then sign the set again. --output writes the set with all its members into a new
-folder, which is signed, installed and pushed as one version.
+Each member's sha256 in set.yaml becomes that of its bundle's present policy.yaml; comments and
+order stay. A set loads only with exactly these members, so run this after a member has changed,
+then sign the set again. --output writes the set with all its members into a new folder, to sign,
+install and push as one version.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="new folder for the set with all its members (default: change set.yaml where it is)",
+        help="new folder for the set with all its members (default: change set.yaml in place)",
     )
 
 
@@ -35,8 +35,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Write the hashes.
 
     Returns:
-        folder of the set, and members by name: policy, version, sha256 (of its policy.yaml),
-        is_new (set.yaml stated another hash before).
+        folder of the set, and members by name: policy, version, sha256 (of its policy.yaml), is_new
+        (the hash in set.yaml changed).
     """
     from model_tools.make.pinned_set import pin
 

@@ -5,9 +5,9 @@
     model_tools push my_bundle robots.lan:5000/fleet/lite3_walk
     model_tools push revoked.yaml robots.lan:5000/fleet/lite3_walk
 
-The signature is checked with the public keys that are configured, as robots do. The tag is the
-version in policy.yaml, unless one is given; of a statement its kind. The digest that is printed is
-the bundle's address for good. Credentials come from Docker's config.json, or from
+The signature is checked with the configured public keys, as on robots. The tag is the version in
+policy.yaml, unless one is given; for a statement its kind. The printed digest is the bundle's
+permanent address. Credentials come from Docker's config.json, or from
 POLICY_INFERENCE_REGISTRY_USER and POLICY_INFERENCE_REGISTRY_PASSWORD.
 """
 
@@ -35,13 +35,11 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of the bundle, or file of a statement", type=Path)
     parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="where to")
-    parser.add_argument(
-        "--force", action="store_true", help="let a tag that exists name this bundle"
-    )
+    parser.add_argument("--force", action="store_true", help="move an existing tag to this bundle")
     parser.add_argument(
         "--again",
         action="store_true",
-        help="of revocations: allow versions again that are revoked now",
+        help="for revocations: allow versions again that are revoked now",
     )
     add_public_key(parser)
     add_registry_access(parser)
@@ -51,7 +49,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Push.
 
     Returns:
-        reference (HOST/NAME:TAG), digest of the manifest (the address for good), is_signed.
+        reference (HOST/NAME:TAG), digest of the manifest (the permanent address), is_signed.
     """
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.manifest import parse_reference
@@ -68,7 +66,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     )
     if not is_signed:
         _log.warning(
-            "%s: is not signed: robots with public keys refuse it (`model_tools sign`)",
+            "%s: not signed: robots with public keys refuse it (`model_tools sign`)",
             given.bundle,
         )
     else:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The stages of a release: one file per release, with limits, evidence and approvals.
+"""Commands for the stages of a release: one file with limits, evidence and approvals.
 
-`release status` and `record` end with the status of the present stage: 0 healthy, 1 bad, 4 not
-enough data; the other verbs with 0, or 1 where they are refused.
+`release status` and `record` exit with the status of the current stage: 0 healthy, 1 bad, 4 not
+enough data; the other verbs with 0, or 1 if refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STAGES = ("simulation", "shadow", "canary", "production")
 
 
 class ReleaseVerb:
-    """One of them; its own docstring is what the command shows, as that of a module."""
+    """One verb of `release`; its docstring becomes the help text, as for a module."""
 
     def __init__(
         self,
@@ -31,17 +31,17 @@ class ReleaseVerb:
         declare: Callable[[argparse.ArgumentParser], None],
         does: Callable[[argparse.Namespace], CommandResult[Mapping[str, Any]]],
     ) -> None:
-        """Take what the verb says, declares and does."""
+        """Store help text, arguments and action."""
         self.__doc__, self.add_arguments, self._does = text, declare, does
 
     def run(self, given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-        """Do it.
+        """Run the verb.
 
         Returns:
             file of the release, name, version and sha256 of the bundle, digest in the registry,
-            stage (the present one), health (verdict on it: healthy, bad or not_enough), reasons,
-            ended (event, reason, by, at; null while it goes on), stages by name (health, and by
-            robot health and figures), approved (each stage that was approved: stage, by, at).
+            stage (the current one), health (verdict on it: healthy, bad or not_enough), reasons,
+            ended (event, reason, by, at; null while it continues), stages by name (health, and by
+            robot health and figures), approved (each approved stage: stage, by, at).
         """
         return self._does(given)
 
@@ -51,20 +51,23 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_by(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", default="", metavar="NAME", help="who does it (default: this user)")
+    parser.add_argument("--by", default="", metavar="NAME", help="your name (default: this user)")
 
 
 def _add_new(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, "folder of the signed bundle, as it is pushed", type=Path)
+    add_bundle(parser, "folder of the signed bundle, as pushed", type=Path)
     parser.add_argument(
-        "--baseline", default="", metavar="BUNDLE", help="what robots run before: folder, or name"
+        "--baseline",
+        default="",
+        metavar="BUNDLE",
+        help="bundle that robots run before",
     )
     parser.add_argument(
         "--without",
         action="append",
         default=[],
         choices=_STAGES[:-1],
-        help="leave this stage out; the file says so",
+        help="skip this stage; the file records it",
     )
     parser.add_argument("--output", type=Path, help="file (default NAME-VERSION.release.yaml)")
 
@@ -78,7 +81,8 @@ def _new(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     write_new_release(release, output)
     text = [f"{output}: stages {', '.join(release.asked)}; change its limits now"]
     text += [
-        f"  contract: {one}; if that is meant: accepted_differences" for one in release.unaccepted
+        f"  contract: {one}; if intended, add it to accepted_differences"
+        for one in release.unaccepted
     ]
     return _result(output, release, *text)
 
@@ -91,14 +95,14 @@ def _status(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
     _add_file(parser)
-    parser.add_argument("stage", choices=_STAGES, help="which the evidence is of")
+    parser.add_argument("stage", choices=_STAGES, help="stage of the evidence")
     parser.add_argument(
         "--evidence",
         action="append",
         default=[],
         metavar="[ROBOT=]FILE",
-        help="report of replay --bundle, trial status --json or fleet status --json; may be given "
-        "several times (default robot: the file's name)",
+        help="report of replay --bundle, trial status --json or fleet status --json; may be "
+        "repeated (default robot: the file's name)",
     )
     parser.add_argument(
         "--attach",
@@ -106,13 +110,13 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="more files whose SHA-256 is kept, such as recordings",
+        help="more files whose SHA-256 is recorded, such as recordings",
     )
     parser.add_argument(
         "--bundle", type=Path, help="simulation: walk the simulated robot with this bundle now"
     )
     parser.add_argument(
-        "--baseline", default="", metavar="BUNDLE", help="simulation: and compare with this one"
+        "--baseline", default="", metavar="BUNDLE", help="simulation: compare with this bundle"
     )
     add_robot(parser)
     _add_by(parser)
@@ -127,7 +131,7 @@ def _record(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     robot = read_robot(given, "--bundle")
     if given.bundle is not None:
         if given.stage != "simulation":
-            raise ToolError("--bundle: expected the stage simulation, found another")
+            raise ToolError("--bundle: expected the stage simulation, found a different stage")
         from model_tools.ship.release.simulation_stage import simulate
 
         report = given.file.with_name(f"{given.file.name.partition('.release')[0]}.simulation.json")
@@ -143,7 +147,7 @@ def _report(text: str) -> tuple[str, Path]:
 
 def _add_promote(parser: argparse.ArgumentParser) -> None:
     _add_file(parser)
-    parser.add_argument("--by", required=True, metavar="NAME", help="who looked, and approves")
+    parser.add_argument("--by", required=True, metavar="NAME", help="reviewer who approves")
 
 
 def _promote(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
@@ -156,7 +160,7 @@ def _promote(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 def _add_end(parser: argparse.ArgumentParser) -> None:
     _add_file(parser)
-    parser.add_argument("--reason", required=True, help="why, for those who read the file later")
+    parser.add_argument("--reason", required=True, help="reason, for later readers of the file")
     _add_by(parser)
 
 
@@ -181,7 +185,7 @@ def _rollback(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
-    """Return a release with the verdict on its present stage, which is the status."""
+    """Return a release with the verdict on its current stage, which sets the status."""
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
 
     ended, verdicts = release.ended, {stage: verdict(release, stage) for stage in release.asked}
@@ -240,38 +244,38 @@ def _result(
 
 VERBS: dict[str, Verb] = {
     "release new": ReleaseVerb(
-        "Begin a release: a file with the stages and their limits.\n\n"
+        "Start a release: a file with the stages and their limits.\n\n"
         "    model_tools release new my_bundle --baseline lite3_walk\n",
         _add_new,
         _new,
     ),
     "release status": ReleaseVerb(
-        "Show where a release is, and what its present stage lacks.\n\n"
+        "Show the stage of a release, and what it still lacks.\n\n"
         "    model_tools release status FILE",
         _add_file,
         _status,
     ),
     "release record": ReleaseVerb(
-        "Add evidence of the present stage: reports, and their SHA-256.\n\n"
+        "Add evidence of the current stage: reports and their SHA-256.\n\n"
         "    model_tools release record FILE simulation --bundle my_bundle\n"
         "    model_tools release record FILE shadow --evidence r1=replay.json",
         _add_record,
         _record,
     ),
     "release promote": ReleaseVerb(
-        "Let the next stage begin; refused with everything that is missing.\n\n"
+        "Start the next stage; a refusal lists everything that is missing.\n\n"
         "    model_tools release promote FILE --by 'A. Name'",
         _add_promote,
         _promote,
     ),
     "release halt": ReleaseVerb(
-        "Stop a release where it is.\n\n"
+        "Stop a release at its current stage.\n\n"
         "    model_tools release halt FILE --reason 'two robots fell'",
         _add_end,
         _halt,
     ),
     "release rollback": ReleaseVerb(
-        "Take a release back, to the version before.\n\n"
+        "Roll a release back to the previous version.\n\n"
         "    model_tools release rollback FILE --reason 'two robots fell'",
         _add_end,
         _rollback,

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a recording of the flight recorder through its bundle again: are the commands the same?
+"""Run a flight recording through its bundle again: are the commands the same?
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
     model_tools replay ~/.ros/flights/* --output reports --workers 4
 
-The recorded messages, ages and requests drive the real controller, from a recorded state of it on
-(`--from`). State, observation, model, target, command and mode are compared with what was recorded:
-bit for bit on the same machine and back end, else by the limits of the model's precision. The first
-tick and value that differ are named. A policy set is replayed with itself. A bundle of another
-policy (`--bundle`) is followed: it observes in each tick what was measured and commanded, and what
-it would have answered is shown, not judged, with the figures that a node counts of a shadow
-(`--mode`, docs/candidates.md). The exit status is 1 if the same policy gives other commands. The
-output folder gets report.html, which shows what happened, and replay.json.
+The recorded messages, ages and requests drive the real controller, starting from a recorded state
+of it (`--from`). State, observation, model, target, command and mode are compared with the
+recording: bit for bit on the same machine and back end, else within the limits of the model's
+precision. The report names the first tick and value that differ. A policy set is replayed with
+itself. A bundle of a different policy (`--bundle`) only follows: in each tick it observes what was
+measured and commanded; its outputs are shown, not judged, with the figures that a node computes for
+a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy gives different
+commands. The output folder gets report.html, which shows what happened, and replay.json.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
 _OF_EACH = ("bundle", "mode", "member", "backend", "backend_option", "from_s")
-"""Arguments that hold for each of several recordings."""
+"""Arguments that apply to each of several recordings."""
 _LONGEST_S = 3600.0
-"""That a recording may take."""
+"""Time limit per recording, s."""
 _log = logging.getLogger("model_tools")
 
 
@@ -56,21 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         type=Path,
         help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
-        "is still there); another policy of the same robot is followed: it observes what was "
+        "is still there); a different policy of the same robot only follows: it observes what was "
         "measured and commanded",
     )
     parser.add_argument(
         "--mode",
         choices=("followed", "free"),
         default="followed",
-        help="with --bundle: what it remembers as the shadow of the recorded policy (default "
-        "followed; docs/candidates.md)",
+        help="with --bundle: memory of the shadow of the recorded policy (default followed; "
+        "docs/candidates.md)",
     )
     parser.add_argument(
         "--member",
         default="",
         metavar="NAME",
-        help="with --bundle, of the recording of a policy set: the member whose shadow it is",
+        help="with --bundle, for the recording of a policy set: the member that it shadows",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
@@ -80,30 +80,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=0.0,
         metavar="SECONDS",
-        help="begin at the last recorded state of the controller before this time (default: 0)",
+        help="start at the last recorded state of the controller before this time (default: 0)",
     )
     parser.add_argument(
         "--workers",
         type=number_within(1, 1024),
         metavar="N",
-        help="of several recordings, how many at a time (default: one for each core)",
+        help="parallel replays of several recordings (default: one per core)",
     )
     parser.add_argument("--output", type=Path, help="folder for the report")
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Replay; the status is 1 if the same policy gives other commands.
+    """Replay; the status is 1 if the same policy gives different commands.
 
     Returns:
-        As replay.json; of several recordings by name `same` and `verdict`, or the `error`.
+        The content of replay.json; for several recordings by name `same` and `verdict`, or the
+        `error`.
     """
     if len(given.recording) > 1:
         return _run_several(given)
     (given.recording,) = given.recording
     from model_tools.prove.replaying.replay_report import replay_report
 
-    # Opened first: an output that cannot be written is found before the work, not after.
+    # Opened first, so that an unwritable output is reported before the work.
     with output_folder(given, JSON_FILE, JSON_FILE, HTML_FILE) as folder:
         found, shadow = _replayed(given)
         report = replay_report(found, shadow)
@@ -158,7 +159,7 @@ def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
-    """Replay a recording, write its report, and return how it ended; runs in another process."""
+    """Replay a recording, write its report, and return the outcome; runs in another process."""
     from model_tools.prove.replaying.replay_report import replay_report, verdict
 
     found, shadow = _replayed(given)
@@ -169,7 +170,7 @@ def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:
-    """Return what came of a recording, and with another bundle what that did as a shadow."""
+    """Return the replay of a recording, and with a different bundle its shadowing."""
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.shadowing import missing_images, shadow_flight
     from policy_core.bundle.load import bundle_folder, load_bundle
@@ -177,7 +178,7 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     from policy_inference.backends.registry import parse_options
 
     options = parse_options(given.backend_option)
-    # Beside a set there may be the shadow of a member; the set is replayed with itself.
+    # A bundle beside a set may be the shadow of a member; the set is replayed with itself.
     other = None if given.member else given.bundle
     found = replay(given.recording, other, given.backend, options, given.from_s)
     if given.bundle is None or (found.bundle.members and not given.member):

@@ -4,16 +4,16 @@ r"""Run a bundle's model in an environment, and check it step by step against th
 
     model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rollout.npz
 
-`make` takes no arguments and returns an environment of one robot with gymnasium's API, or the old
-one of gym. Its observations are those of the training: scaled, not yet normalised; the bundle's
-statistics and bounds are applied as on the robot. It gets the raw output of the model. A dict of
-observations has the names of the model's inputs as keys; a single entry may have any key. Signs of
-an observation that differs from the contract (last action, gravity, joints beyond their limits) are
+`make` takes no arguments and returns an environment of one robot with gymnasium's API, or gym's old
+one. Its observations are those of the training: scaled, not normalised; the bundle's statistics and
+bounds are applied as on the robot. It gets the raw output of the model. The keys of a dict of
+observations are the names of the model's inputs; a single entry may have any key. Signs of an
+observation that differs from the contract (last action, gravity, joints beyond their limits) are
 errors; values far from those of a healthy run are warnings.
 
-The rows of --output are for calibration (`compile --rows`) and for `compare --rows`: inputs as
-the model got them, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1
-if a limit is exceeded: that of the bundle, else of its precision.
+The rows of --output are for calibration (`compile --rows`) and for `compare --rows`: inputs of the
+model, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1 if a limit
+of the bundle, or else of its precision, is exceeded.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--env",
         required=True,
         metavar="MODULE:FUNCTION",
-        help="function that makes the environment, from the current folder or installed",
+        help="function that returns the environment, from the current folder or installed",
     )
-    parser.add_argument("--steps", type=int, default=512, help="steps in all (default 512)")
+    parser.add_argument("--steps", type=int, default=512, help="number of steps (default 512)")
     parser.add_argument("--backend", default="onnx", help="back end that acts (default onnx)")
     add_backend_options(parser)
     parser.add_argument(
@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BUNDLE",
         help="bundle whose ONNX is the baseline (default: the bundle itself)",
     )
-    parser.add_argument("--seed", type=int, help="of the first episode")
+    parser.add_argument("--seed", type=int, help="seed of the first episode")
     parser.add_argument("--output", type=Path, metavar="NPZ", help="file for a row per step")
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

@@ -5,11 +5,11 @@
     model_tools set-check my_gaits
     model_tools set-check my_gaits --robot-model go2 --tries 100
 
-Each transition, and each one to a fallback, is tried with random velocity commands and a push soon
-after the switch, at two frictions and two latencies. If the robot falls or is stopped by the guard
-after a switch, stricter conditions and a longer blend are tried in place of those in set.yaml, and
-the first with which it never fails are printed. The exit status is 1 if the robot fails after a
-switch, or if a transition is never granted.
+Each transition, including those to a fallback, is tried with random velocity commands and a push
+soon after the switch, at two frictions and two latencies. If the robot falls or the guard stops it
+after a switch, stricter conditions and a longer blend are tried instead of those in set.yaml; the
+first that never fail are printed. The exit status is 1 if the robot fails after a switch, or if a
+transition is never granted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number_above_0,
         default=40,
         metavar="NUMBER",
-        help="how often each transition is tried (default %(default)d)",
+        help="tries per transition (default %(default)d)",
     )
     parser.add_argument(
         "--backend", default="onnx", help="back end that runs all members (default %(default)s)"
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
-    """Check; the status is 1 if a transition does not hold.
+    """Check; the status is 1 if a transition fails.
 
     Returns:
         An array with the result of each transition.
@@ -96,7 +96,7 @@ def _table(found: Sequence[SetTransitionResult]) -> Table:
 
 
 def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
-    """Say of each transition that does not hold why, and what to write instead."""
+    """Yield, for each failed transition, the cause and the entry to write instead."""
     import yaml
 
     from model_tools.prove.set_check import way_around

@@ -6,10 +6,10 @@
     openssl pkey -in private.pem -pubout -out public.pem
     model_tools sign my_bundle --key private.pem
 
-The signature, policy.yaml.sig, covers policy.yaml, which holds the hashes of all files that are
-used; that of a set, set.yaml.sig, covers set.yaml, which holds the hashes of its members. The
-command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD.
-A file is a statement (channel, revocations, downgrade); its signature is FILE.sig.
+The signature, policy.yaml.sig, covers policy.yaml, which contains the hashes of all files of the
+bundle; for a set, set.yaml.sig covers set.yaml, which contains the hashes of its members. The
+command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD. A
+file is a statement (channel, revocations, downgrade); its signature is FILE.sig.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", type=Path, required=True, metavar="PEM", help="the private key, Ed25519"
     )
-    parser.add_argument("--force", action="store_true", help="replace a signature that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing signature")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

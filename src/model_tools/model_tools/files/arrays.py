@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in files (`.npz`, `.npy`, safetensors), and whether they are those of a contract."""
+"""Arrays in files (`.npz`, `.npy`, safetensors), and checks against a contract."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from policy_core.safe_files import arrays_problem
 from policy_inference.messages.readers import JointOrder
 
 OBSERVATION = "obs"
-"""What an observation is called where there is only one."""
+"""Name of an observation if it is the only one."""
 EPISODE, TIME = "episode", "time"
-"""Run of a row, and its time, s: with both it is known whether rows follow one another."""
+"""Episode of a row, and its time, s; together they show whether rows are consecutive."""
 _BFLOAT16 = "BF16"
 _TYPES = {
     "F64": "<f8",
@@ -45,9 +45,9 @@ _TYPES = {
     "BOOL": "?",
     "C64": "<c8",
 }
-"""Of numpy, by their names in safetensors."""
+"""numpy types by their names in safetensors."""
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
-# What numpy and zip raise for broken files depends on where they break.
+# numpy and zip raise different errors depending on where a file is broken.
 _BROKEN = (
     EOFError,
     LookupError,
@@ -63,7 +63,7 @@ _BROKEN = (
 
 
 def read_arrays(file: Path) -> dict[str, Tensor]:
-    """Read the arrays of an `.npz` by name, or the one of an `.npy` as `obs`."""
+    """Read the arrays of an `.npz` by name, or the array of an `.npy` as `obs`."""
     if file.is_dir():
         raise ToolError(
             f"{file}: expected a recorded rollout (.npz, .npy) or a rosbag2 recording, "
@@ -85,9 +85,9 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
-    """Write an `.npz` of this name, whatever its ending."""
+    """Write an `.npz` to this path, whatever its suffix."""
     with file.open("wb") as stream:
-        # numpy's annotations take any of the arrays for its own keyword.
+        # numpy's annotations would allow any of the arrays as its own keyword.
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
@@ -98,9 +98,9 @@ def write_parts(
 
     Args:
         stream: A file, or a member of an `.npz`.
-        dtype: Of the array.
-        shape: Of the array.
-        parts: Rows of it, one part after another.
+        dtype: Type of the array.
+        shape: Shape of the array.
+        parts: Its rows, one part after another.
     """
     np.lib.format.write_array_header_1_0(
         stream,
@@ -115,7 +115,7 @@ def write_parts(
 
 
 def first_array(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
-    """Return the array with the first of the names that is there."""
+    """Return the array with the first of the names that is present."""
     return next((arrays[name] for name in names if name in arrays), None)
 
 
@@ -128,11 +128,10 @@ def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int
 def sensed(
     file: Path, arrays: Mapping[str, Tensor], contract: JointContract, count: int
 ) -> dict[str, F64]:
-    """Return what was recorded of the robot's state [rows, size], by field of `RobotState`.
+    """Return the recorded state of the robot [rows, size], by field of `RobotState`.
 
-    Columns per joint are those of `joint_names`, the robot's or the contract's names, if that was
-    recorded, else the contract's;
-    `quat_wxyz` is put into the order of `quat_xyzw`.
+    Columns per joint follow `joint_names` if recorded (the robot's or the contract's names), else
+    the contract. `quat_wxyz` is reordered to `quat_xyzw`.
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()
@@ -150,9 +149,9 @@ def sensed(
 
 
 def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[list[int], int]:
-    """Return where each of the contract's joints is among the recorded ones, and their number.
+    """Return the recorded column of each of the contract's joints, and the number of columns.
 
-    A file from training goes by the contract's names, one from the robot by the robot's.
+    A training file uses the contract's names, a file from the robot the robot's.
     """
     recorded = tuple(map(str, np.atleast_1d(arrays.get("joint_names", joints.names))))
     names = joints.on_robot() if set(joints.on_robot()) <= set(recorded) else joints.names
@@ -165,7 +164,7 @@ def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[
 
 
 def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
-    """Check an array of rows."""
+    """Check shape and values of an array of rows."""
     if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
         raise ToolError(
             f"{file}: {name}: expected numbers {[shape[0] or 'rows', *shape[1:]]}, "
@@ -179,7 +178,7 @@ def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> No
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes by name, from the header."""
+    """Return the shapes by name, from the file's header."""
     try:
         with safe_open(path, framework="np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a mapping
@@ -193,12 +192,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def parse_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
-    """Return the tensors in the content of a safetensors file, as `read_tensors` does."""
+    """Return the tensors in the content of a safetensors file, see `read_tensors`."""
     try:
-        found: list[tuple[str, Mapping[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]  # as it is there
+        found: list[tuple[str, Mapping[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]  # untyped upstream
     except SafetensorError as error:
         raise _wrong(path, error) from error
-    by_name = sorted(found, key=itemgetter(0))  # deserialize returns them in any order
+    by_name = sorted(found, key=itemgetter(0))  # deserialize does not sort them
     return {name: _array(path, name, entry) for name, entry in by_name}
 
 
@@ -214,7 +213,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:
-    """Return a tensor of bfloat16, which numpy lacks: the upper half of a float32."""
+    """Return a bfloat16 tensor, the upper half of float32, which numpy lacks."""
     halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (halves << 16).view(np.float32).reshape(tensor["shape"])
 

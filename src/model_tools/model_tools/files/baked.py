@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is computed around a policy's network inside the graph: normaliser, scale, offset.
+"""Normaliser, scale and offset that a graph computes around the policy's network.
 
-A graph shows what multiplies and adds, not why: a Mul behind a Tanh may be the training's scale of
-the action, or a bound of it that the training scales again. Scale and offset are judged apart.
+A graph shows multiplications and additions, but not their purpose: a Mul after a Tanh may be the
+training's action scale, or a bound that the training scales again. Scale and offset are judged
+separately.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from policy_core.interfaces import F64
 _AFFINE = ("Sub", "Div", "Mul", "Add")
 _PASSING = ("Identity", "Cast", "Reshape", "Clip", "Squeeze", "Unsqueeze", "Flatten")
 _KEEPING = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
-"""Of these, what leaves the values of a constant as they are."""
+"""Operators that keep the values of a constant."""
 _SAME, _SAME_NEAR_0 = 1e-2, 1e-3
-"""Relative and absolute: files of trainings have three digits."""
+"""Relative and absolute: training files have three digits."""
 _UNKNOWN: F64 = np.full(1, np.nan)
 _Step = tuple[Any, int, F64]
-"""A node, and the place and the value of its constant."""
+"""A node, and index and value of its constant input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BakedAction:
-    """What constants make of the network's result inside the graph: scale x result + offset.
+    """Scale and offset after the network inside the graph: output = scale x result + offset.
 
     Attributes:
         output: The model's output.
-        nodes: The nodes that scale and shift, by operator and name; empty if there are none.
-        network: The node whose result they take.
-        scale, offset: [values], or [1] for all values; NaN where a constant cannot be read.
+        nodes: The nodes that scale and shift, by operator and name; may be empty.
+        network: The node before them.
+        scale, offset: [values], or [1] for all values; NaN for unreadable constants.
     """
 
     output: str
@@ -50,54 +51,54 @@ class BakedAction:
 
     @property
     def where(self) -> str:
-        """Name the nodes, and what they are between."""
+        """The nodes, and the output and network between which they are."""
         return f"{self.nodes} right before the output {self.output}, after {self.network}"
 
     @property
     def is_known(self) -> bool:
-        """Whether all constants could be read."""
+        """True if all constants could be read."""
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.offset).all())
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the graph multiplies by something else than 1."""
+        """True if the graph multiplies by a factor other than 1."""
         return not np.all(self.scale == 1.0)
 
     @property
     def is_shifted(self) -> bool:
-        """Whether the graph adds something else than 0."""
+        """True if the graph adds an offset other than 0."""
         return not np.all(self.offset == 0.0)
 
     @property
     def read(self) -> str:
-        """Say which nodes there are, and what their constants do."""
+        """Description of the nodes and the effect of their constants."""
         if not self.is_known:
             return f"{self.where}: constants that cannot be read here"
         return f"{self.where}: multiplied by {span(self.scale)}, {span(self.offset)} added"
 
     @property
     def advice(self) -> str:
-        """Say what was read, and what follows for a contract."""
+        """The description, and its consequence for a contract."""
         outside = (
-            "the contract's scale and offset are what the training applies outside of the model, 1 "
-            "and 0 if nothing"
+            "the contract's scale and offset are those that the training applies outside the "
+            "model, 1 and 0 if none"
         )
         return "; ".join(filter(None, [self.read, outside, self.feedback_advice]))
 
     @property
     def feedback_advice(self) -> str:
-        """Say what follows for the term `last_action`; empty where nothing does."""
+        """Consequence for the term `last_action`; may be empty."""
         if not self.is_scaled and not self.is_shifted:
             return ""
         undone = " and no term undoes the offset" if self.is_shifted else ""
         return (
-            "the term last_action is the model's output: where the training feeds back what "
-            f"was there before these nodes, its scale must undo theirs{undone}"
+            "the term last_action is the model's output: if the training feeds back the value "
+            f"before these nodes, its scale must undo theirs{undone}"
         )
 
 
 def is_same(found: F64, stated: F64 | None) -> bool:
-    """Return whether values are those that are stated, with fewer digits perhaps."""
+    """Return whether values equal the stated ones, which may have fewer digits."""
     if stated is None or len({len(found), len(stated), 1}) > 2:
         return False
     return bool(np.allclose(found, stated, rtol=_SAME, atol=_SAME_NEAR_0))
@@ -111,7 +112,7 @@ def span(values: F64) -> str:
 def baked_normaliser(model: OnnxModel) -> str:
     """Name the nodes that shift and scale an input before the network; empty if there are none.
 
-    A subtraction or a division by constants, one for each value, is what normalisers do.
+    Normalisers subtract or divide by constants, one per value.
     """
     constants = _constants(model)
     for name in model.inputs:
@@ -122,7 +123,7 @@ def baked_normaliser(model: OnnxModel) -> str:
 
 
 def baked_actions(model: OnnxModel) -> Iterator[BakedAction]:
-    """Yield what constants do to the network's result, for each output that is computed."""
+    """Yield scale and offset of each computed output."""
     producers = {out: node for node in model.proto.graph.node for out in node.output}
     constants = _constants(model)
     for output in model.outputs:
@@ -140,14 +141,14 @@ def baked_actions(model: OnnxModel) -> Iterator[BakedAction]:
 
 
 def _composed(output: str, network: Any, affine: list[_Step]) -> BakedAction:
-    # The bias of a layer that is exported as MatMul and Add is no offset of the action.
+    # The bias of a layer exported as MatMul and Add is not an offset of the action.
     if network.op_type == "MatMul" and affine and affine[0][0].op_type == "Add":
         del affine[0]
     scale, offset = np.ones(1), np.zeros(1)
     try:
         for node, place, value in affine:
             scale, offset = _applied(node.op_type, place, value, scale, offset)
-    except ValueError:  # constants of shapes that make no value per output
+    except ValueError:  # shapes that do not give one value per output
         scale, offset = _UNKNOWN, _UNKNOWN
     return BakedAction(
         output=output,
@@ -159,12 +160,12 @@ def _composed(output: str, network: Any, affine: list[_Step]) -> BakedAction:
 
 
 def _applied(operator: str, place: int, value: F64, scale: F64, offset: F64) -> tuple[F64, F64]:
-    """Return scale and offset after an operator with a constant as its input of this place."""
+    """Return scale and offset after an operator with a constant at this input index."""
     if operator == "Add":
         return scale, offset + value
     if operator == "Sub":
         return (scale, offset - value) if place == 1 else (-scale, value - offset)
-    if operator == "Div" and place == 0:  # a constant over the result, which no factor says
+    if operator == "Div" and place == 0:  # constant / result is not a scale
         return _UNKNOWN, _UNKNOWN
     with np.errstate(divide="ignore"):
         factor = value if operator == "Mul" else 1.0 / value
@@ -176,7 +177,7 @@ def _named(node: Any) -> str:
 
 
 def _chain(nodes: Any, name: str, constants: Container[str]) -> list[str]:
-    """Return the affine operators that follow a tensor until something else comes."""
+    """Return the chain of affine operators after a tensor."""
     chain = list[str]()
     while True:
         users = [node for node in nodes if name in node.input]
@@ -190,10 +191,10 @@ def _chain(nodes: Any, name: str, constants: Container[str]) -> list[str]:
 
 
 def _constants(model: OnnxModel) -> dict[str, onnx.TensorProto | None]:
-    """Return the constants by name; None for one that is computed from others."""
+    """Return the constants by name; None for those computed from others."""
     graph = model.proto.graph
     constants: dict[str, onnx.TensorProto | None] = {t.name: t for t in graph.initializer}
-    for node in graph.node:  # which are in the order of computation
+    for node in graph.node:  # in order of computation
         inputs = [name for name in node.input if name]
         if node.op_type == "Constant":
             constants[node.output[0]] = _stated(node)
@@ -215,13 +216,18 @@ def _stated(node: Any) -> onnx.TensorProto | None:
 
 
 def _values(model: OnnxModel, tensor: onnx.TensorProto | None) -> F64:
-    """Return the values of a constant, flat; NaN where they cannot be read."""
+    """Return the values of a constant, flat; NaN if unreadable."""
     if tensor is None or not _is_here(model, tensor):
         return _UNKNOWN
     try:
         values = numpy_helper.to_array(tensor, base_dir=str(model.path.parent))
         return np.asarray(values, np.float64).reshape(-1)
-    except (KeyError, TypeError, ValueError, onnx.checker.ValidationError):  # damaged, or no number
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        onnx.checker.ValidationError,
+    ):  # damaged, or no number
         return _UNKNOWN
 
 

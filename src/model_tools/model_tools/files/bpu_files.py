@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that D-Robotics' BPU compilers and their programs on a board read, and which compilers.
+"""Files of D-Robotics' BPU compilers and of their programs on the board; list of compilers.
 
-Of the statistics of an ACT policy `action_mean` and `action_std` are those of the state; those of
-the action are `..._unnormalize`. The script on the board knows (x - mean) / std only, so other
-normalisations are written as the same line.
+In the statistics of an ACT policy, `action_mean` and `action_std` belong to the state; those of the
+action are `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
+normalisations are converted to that form.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from policy_core.bundle.chunk_contract import ChunkContract, Scaling
 from policy_core.interfaces import F32
 
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
-"""What a workspace is made of, and the script that compiles all of its graphs."""
+"""Sources of a workspace, and the script that compiles all its graphs."""
 AXES = 4
-"""Of a featuremap, which a model's inputs are."""
+"""Axes of a featuremap, the type of a model's inputs."""
 _NUMBER = "[0-9]" * 10
-"""Of a sample, in the name of its file."""
+"""Number of a sample in its file name."""
 PRECISIONS = ("int8", "int16")
 BOARD_FOLDER = "bpu_output"
 BOARD_FILES = tuple(
@@ -38,17 +38,17 @@ BOARD_FILES = tuple(
         "new_actions.npy",
     )
 )
-"""Patterns of the files there."""
+"""Patterns of the board's files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphFiles:
-    """How the files of a graph are named; {} stands for its name.
+    """File names for a graph; {} stands for its name.
 
     Attributes:
         config, build: Settings of the compiler, and the script that runs it.
         calibration: Folder of the samples.
-        four_axes: Whether inputs get four axes, as featuremaps have them.
+        four_axes: Inputs get four axes, like featuremaps.
     """
 
     config: str
@@ -63,17 +63,17 @@ ONE_GRAPH = GraphFiles(
 ACT = GraphFiles(
     config="config_{}.yaml", build="build_{}.sh", calibration="calibration_data_{}", four_axes=False
 )
-"""As D-Robotics' exporter of ACT has it (rdk_LeRobot_tools), whose programs on the board give
+"""Names of D-Robotics' exporter for ACT (rdk_LeRobot_tools), whose programs on the board give
 `states` two axes."""
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape as that of a featuremap: with ones behind."""
+    """Return the shape of a featuremap: padded with ones at the end."""
     return shape + (1,) * (AXES - len(shape))
 
 
 def sample_folders(inputs: Sequence[str]) -> list[str]:
-    """Return a folder for each input; names may have characters that folders may not."""
+    """Return a folder name for each input, without characters that folder names may not have."""
     return [f"{place}_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}" for place, name in enumerate(inputs)]
 
 
@@ -83,10 +83,10 @@ def write_samples(
     """Write a folder of samples.
 
     Args:
-        folder: Is made.
-        parts: Rows of the input [rows, *shape that the compiler gets], one part after another.
-        suffix: `.npy` of one row with batch axis each, or `.bin` of raw float32.
-        names: Of the files, without suffix; numbers where there are none.
+        folder: Created here.
+        parts: Rows of the input [rows, *compiler's shape], one part after another.
+        suffix: `.npy`: one row with batch axis per file; `.bin`: raw float32.
+        names: File names without suffix; numbers if None.
     """
     folder.mkdir(parents=True)
     rows = (row for part in parts for row in part)
@@ -100,9 +100,9 @@ def write_samples(
 
 
 def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
-    """Return patterns of the files of a workspace around these graphs, and of no others.
+    """Return patterns of exactly the files of a workspace for these graphs.
 
-    What the vendor's compiler made there took it hours, and is not among them.
+    The results of the vendor's compiler, which took it hours, are not included.
     """
     found = [RECORD, BUILD_ALL]
     for name in graphs:
@@ -124,7 +124,7 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the name of a graph's model in the opset that the compiler of a march reads."""
+    """Return the name of a graph's model in the opset that a march's compiler reads."""
     return f"{graph}.{march}.onnx"
 
 
@@ -134,14 +134,14 @@ class Toolchain:
 
     Attributes:
         tool: Its command.
-        arguments: Before the name of its settings.
-        suffix: Of what it makes.
-        sample_suffix: Of calibration files: `.npy`, or `.bin` for raw float32.
-        last_opset: Newest that it reads.
-        levels: Of optimisation, the last one the default.
-        all_int16: What makes every node int16.
+        arguments: Arguments before the name of its settings.
+        suffix: Suffix of its output.
+        sample_suffix: Suffix of calibration files: `.npy`, or `.bin` for raw float32.
+        last_opset: Newest opset that it reads.
+        levels: Optimisation levels; the last one is the default.
+        all_int16: Setting that makes every node int16.
         keys: Further compiler parameters.
-        image: Container that has it.
+        image: Container image of the compiler.
     """
 
     tool: str
@@ -155,7 +155,7 @@ class Toolchain:
     image: str
 
     def command(self, config: str) -> str:
-        """Return what one types, given the file of the settings."""
+        """Return the command line for a settings file."""
         return " ".join((self.tool, *self.arguments, config))
 
 
@@ -186,12 +186,12 @@ MARCHES = {"nash-e": NASH, "nash-m": NASH, "nash-p": NASH, "bayes-e": BAYES, "ba
 
 
 def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None:
-    """Write the statistics and a normalised chunk [steps, actions], the network's first answer.
+    """Write the statistics and a normalised chunk [steps, actions], the network's first output.
 
     Args:
-        folder: The bundle; files go to `bpu_output` below it.
-        contract: Of the bundle.
-        chunk: Of which the script on the board takes the number of steps to execute.
+        folder: The bundle; files are written to its folder `bpu_output`.
+        contract: Contract of the bundle.
+        chunk: The script on the board executes its number of steps.
     """
     place = folder / BOARD_FOLDER
     place.mkdir()

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sets and removes sections in the text of a `policy.yaml`, so that its comments and order stay.
+"""Sets and removes sections in the text of a `policy.yaml`, keeping comments and order.
 
-A report that is kept with a model is a file in the bundle, and its hash in the contract.
+A report about a model is a file in the bundle, with its hash in the contract.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from model_tools.files.outputs import new_file
 from policy_core.bundle.bundle import CONTRACT_FILE, REPORT_FOLDER, file_entry, model_sha256
 from policy_core.bundle.load import load_bundle
 
-_WIDTH = 84  # PyYAML breaks a line after the word that passes the width
+_WIDTH = 84  # PyYAML breaks a line after the word that exceeds the width
 _INDENT = "  "
 DRAFT_LINE = "# Answer each TODO below; until then the loader refuses this file."
-"""Near the head of a contract with open questions."""
+"""Near the top of a contract with open questions."""
 
 
 def set_section(text: str, key: str, value: Any) -> str:
-    """Return the text with a new value of a key: a section of block style, or a word.
+    """Return the text with a new value of a key: a block-style section, or a word.
 
     Args:
         text: YAML whose sections are mappings in block style, indented by two spaces.
-        key: `nominal`, or `model.golden` for a section inside another; that one must exist.
-            A key that is not there is added at the end of the file or of the section around it.
-        value: What the section, or the key, shall hold: a mapping, a part of the contract, or a
-            word. Entries that are None are left out.
+        key: `nominal`, or `model.golden` for a section inside another, which must exist. A missing
+            key is added at the end of the file or of the enclosing section.
+        value: New content: a mapping, a part of the contract, or a word. Entries that are None are
+            left out.
     """
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
@@ -47,19 +47,19 @@ def set_section(text: str, key: str, value: Any) -> str:
 
 
 def remove_section(text: str, key: str) -> str:
-    """Return the text without the section of this key; the same text where there is none."""
+    """Return the text without the section of this key; unchanged if it is absent."""
     lines, depth, name, start, end = _enter(text, key)
     found = _find(lines, name, depth, start, end)
     if found is None:
         return text
     first, last = found
     if first > start and not lines[first - 1] and not "".join(lines[last : last + 1]):
-        first -= 1  # the blank line that set it apart
+        first -= 1  # also the blank line above
     return "\n".join([*lines[:first], *lines[last:]]) + "\n"
 
 
 def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
-    """Return the lines, and of the section around `key` the depth inside, name, first, end row."""
+    """Return the lines, and inner depth, name, first and end row of the section around `key`."""
     *parents, name = key.split(".")
     lines, start, end = text.splitlines(), 0, len(text.splitlines())
     for depth, parent in enumerate(parents):
@@ -71,7 +71,7 @@ def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
 
 
 def _find(lines: list[str], name: str, depth: int, start: int, end: int) -> tuple[int, int] | None:
-    """Return the rows of a section, without the blank lines and comments that follow it."""
+    """Return the rows of a section, without trailing blank lines and comments."""
     indent = re.escape(_INDENT * depth)
     head = re.compile(rf"{indent}{re.escape(name)}:(\s|$)")
     first = next((row for row in range(start, end) if head.match(lines[row])), None)
@@ -88,7 +88,7 @@ def _find(lines: list[str], name: str, depth: int, start: int, end: int) -> tupl
 
 
 def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
-    """Return the value in the types of YAML, without entries like those of `without`."""
+    """Return the value in the types of YAML, without entries equal to those of `without`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -97,8 +97,8 @@ def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
 
 
 def _dump(name: str, value: Any, depth: int) -> list[str]:
-    """Return the section's lines; lists and maps of plain values are in flow style."""
-    # A map of one word would be in flow style, too, and be no key of the file.
+    """Return the section's lines; lists and maps of plain values in flow style."""
+    # PyYAML would write a map of one word in flow style, and then it is not a key of the file.
     style = False if isinstance(value, str) else None
     text = yaml.safe_dump(
         {name: value},
@@ -112,7 +112,7 @@ def _dump(name: str, value: Any, depth: int) -> list[str]:
 
 
 def read_models(report: Path) -> set[str]:
-    """Return the SHA-256 of the models that a report in JSON is about; empty for another file."""
+    """Return the SHA-256 of the models in a JSON report; empty for another kind of file."""
     try:
         content = json.loads(report.read_text("utf-8"))
         stated = [content, *content.get("artifacts", [])]
@@ -135,15 +135,15 @@ def keep_report(
     sha256: str,
     force: bool,
 ) -> Path:
-    """Write a report about a back end's model into the bundle; reports about others stay.
+    """Write a report about a back end's model into the bundle; keep reports about others.
 
     Args:
         bundle: Folder of the bundle.
-        backend: The back end whose model it is about.
-        name: Name of the file in the folder `reports`.
+        backend: Back end of the model.
+        name: File name in the folder `reports`.
         write: Writes it to a path.
-        sha256: Of the model that it is about, as `bundle.load.model_sha256`.
-        force: Whether a report about this model may be replaced.
+        sha256: Hash of the model, see `bundle.load.model_sha256`.
+        force: Replace an existing report about this model.
 
     Returns:
         The file.
@@ -154,7 +154,7 @@ def keep_report(
     if there != sha256:
         raise ToolError(
             f"{models[0]}: expected the model that the report is about, sha256 "
-            f"{sha256}, found {there}; the bundle was changed meanwhile, begin again"
+            f"{sha256}, found {there}; the bundle was changed meanwhile; start again"
         )
     reports = loaded.contract.reports
     file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of file it is by its content; its name decides only where that does not tell."""
+"""File types by content, or by name if the content is ambiguous."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policy_inference.backends.rknn_file import MAGIC as RKNN_MAGIC
 
 PROGRAM = ".torchscript"
 PLAN_SUFFIX = ".polplan"
-"""Of a plan of the native core; TensorRT's engines are called .plan too."""
+"""Suffix of a native core's plan; TensorRT also calls its engines .plan."""
 _MAGIC = {RKNN_MAGIC: ".rknn", b"\x93NUMPY": ".npy", PLAN_MAGIC[:-1]: PLAN_SUFFIX}
 _STAND_INS = {
     b"version https://git-lfs": "a pointer of Git LFS; run git lfs pull",
@@ -27,7 +27,7 @@ _PICKLE_MAGIC = b"\x80"
 
 
 def find_suffix(path: Path) -> str:
-    """Return the suffix that its content calls for, else its own in lower case; "" for folders."""
+    """Return the suffix of the content, else of the name in lower case; "" for folders."""
     if not path.is_file():
         return ""
     head = _head(path)
@@ -36,7 +36,7 @@ def find_suffix(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Refuse what is often found instead of a large file."""
+    """Refuse files that often replace a large file by mistake."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with something in it, found an empty one")
@@ -61,31 +61,31 @@ def _suffix_of_archive(path: Path) -> str:
 
 
 def members(file: Path | IO[bytes]) -> list[zipfile.ZipInfo]:
-    """Return what is in a zip archive; nothing if it is none, or not whole."""
+    """Return the entries of a zip archive; empty for other or damaged files."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.infolist()
-    # ValueError: names that are no text; NotImplementedError: an archive of a later standard.
+    # ValueError: names that are not text; NotImplementedError: an archive of a later standard.
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return []
 
 
 def is_program(found: Sequence[zipfile.ZipInfo]) -> bool:
-    """Return whether an archive holds the code of a TorchScript program."""
+    """Return whether an archive contains the code of a TorchScript program."""
     return any("/code/" in member.filename for member in found)
 
 
 def is_data(found: Sequence[zipfile.ZipInfo]) -> bool:
-    """Return whether an archive holds what `torch.save` wrote."""
+    """Return whether an archive was written by `torch.save`."""
     return any(member.filename.rpartition("/")[2] == "data.pkl" for member in found)
 
 
 def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
-    """Refuse what torch wrote where an ONNX model is wanted, with the command that makes one of it.
+    """Refuse a torch file where an ONNX model is expected, naming the command that exports it.
 
     Args:
-        path: Of the file, for messages.
-        file: The file, opened, or its content.
+        path: Path of the file, for messages.
+        file: The opened file, or its content.
     """
     found = members(file)
     file.seek(0)

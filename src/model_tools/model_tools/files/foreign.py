@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values of foreign files, YAML and JSON: read as data, and each knows where it stands."""
+"""Values of foreign YAML and JSON files, read as data, each with its location."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value read from `file`; `key` is its place there, like `actions[0].scale`.
+    """A value read from `file`; `key` is its location, like `actions[0].scale`.
 
-    Every method that reads raises ToolError where the value is of another kind.
+    Every method that reads raises ToolError for a value of another type.
     """
 
     file: str
@@ -36,29 +36,28 @@ class Node:
     key: str = ""
 
     def __getitem__(self, name: str) -> Node:
-        """Return the value of a key that must be there."""
+        """Return the value of a required key."""
         found = self.mapping().get(name, _MISSING)
         if found is _MISSING:
             raise ToolError(f"{self.file}: {self._join(name)}: expected a value, found no such key")
         return Node(self.file, found, self._join(name))
 
     def get(self, name: str) -> Node | None:
-        """Return the value of a key, None where it is absent or null."""
+        """Return the value of a key, None if absent or null."""
         found = self.mapping().get(name)
         return None if found is None else Node(self.file, found, self._join(name))
 
     def flag(self, name: str) -> bool:
-        """Return whether a key is there and true."""
+        """Return whether a key is present and true."""
         return self.mapping().get(name) is True
 
     def boolean(self) -> bool:
-        """Return true or false."""
         if not isinstance(self.value, bool):
             raise self.wrong("true or false")
         return self.value
 
     def section(self, name: str) -> list[Node]:
-        """Return the entries of a list or mapping that are not null; none where it is absent."""
+        """Return the non-null entries of a list or mapping; empty if the key is absent."""
         found = self.get(name)
         if found is None:
             return []
@@ -93,14 +92,14 @@ class Node:
         return self.value
 
     def json(self) -> Node:
-        """Return the value that a text states in JSON."""
+        """Return the value of a text that contains JSON."""
         try:
             return Node(self.file, json.loads(self.text()), self.key)
         except (ValueError, RecursionError) as error:
             raise self.wrong(f"JSON ({error})") from error
 
     def last_name(self) -> str:
-        """Return `f` of a text like `package.module:f` or `package.module.f`."""
+        """Return `f` for a text like `package.module:f` or `package.module.f`."""
         return self.text().rpartition(":")[2].rpartition(".")[2]
 
     def texts(self) -> list[str]:
@@ -111,19 +110,18 @@ class Node:
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.wrong("a number")
-        # Not isfinite, which raises for whole numbers beyond the largest float.
+        # isfinite would raise for integers beyond the largest float.
         if not abs(value) <= sys.float_info.max:
             raise self.wrong("a finite number")
         return float(value)
 
     def positive(self) -> float:
-        """Return a number above 0."""
         if self.number() <= 0.0:
             raise self.wrong("a number above 0")
         return self.number()
 
     def whole(self) -> int:
-        """Return a whole number."""
+        """Return an integer."""
         if not self.number().is_integer():
             raise self.wrong("a whole number")
         return int(self.number())
@@ -136,18 +134,18 @@ class Node:
         return sizes[-1]
 
     def values(self) -> list[float]:
-        """Return a number as a list of one, or a list of numbers."""
+        """Return a list of numbers; one number becomes a list of one."""
         return self.numbers() if isinstance(self.value, list) else [self.number()]
 
     def numbers(self, count: int | None = None, of: str = "values") -> list[float]:
-        """Return a list of finite numbers, `count` of them."""
+        """Return a list of finite numbers, `count` of them if given."""
         values = [element.number() for element in self.elements()]
         if count is not None and len(values) != count:
             raise ToolError(f"{self.file}: {self.key}: expected {count} {of}, found {len(values)}")
         return values
 
     def wrong(self, expected: str) -> ToolError:
-        """Return the error that says what stands here instead of `expected`."""
+        """Return the error for a value that is not `expected`."""
         place = f"{self.file}: {self.key}" if self.key else self.file
         return ToolError(f"{place}: expected {expected}, found {Found.of(self.value)}")
 
@@ -173,21 +171,21 @@ def parse_foreign_yaml(text: str, origin: str) -> object:
 
 
 class _DataLoader(StrictLoader):
-    """Also takes the two harmless tags of a run folder as data."""
+    """Also accepts the two harmless tags of a run folder."""
 
-    # Copies, since resolvers are kept in a dictionary of the class.
-    yaml_implicit_resolvers = {  # noqa: RUF012  # typed by PyYAML as it is there
+    # A copy, since resolvers are kept in a dictionary of the class.
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML types it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in StrictLoader.yaml_implicit_resolvers.items()
     }
 
     def get_single_data(self) -> object:
-        """Parse the only document; an anchor that holds itself is refused."""
-        self.deep_construct = True  # else PyYAML makes what is around an alias before it
+        """Parse the only document; refuse an anchor that contains itself."""
+        self.deep_construct = True  # else PyYAML constructs the parent before an alias in it
         return super().get_single_data()
 
     def take_tuple(self, node: yaml.Node) -> list[Any]:
-        """Return the elements of a tuple, which is written as a sequence."""
+        """Return the elements of a tuple, written as a sequence."""
         if not isinstance(node, yaml.SequenceNode):
             raise _error(f"the tag {_short(node.tag)} on something else than a sequence", node)
         return self.construct_sequence(node, deep=True)
@@ -200,7 +198,7 @@ class _DataLoader(StrictLoader):
         return slice(*bounds)
 
     def refuse_tag(self, node: yaml.Node) -> None:
-        """Refuse a tag, since it would name code or an object that only its program knows."""
+        """Refuse a tag that names code or a program's own object."""
         raise _error(f"the tag {_short(node.tag)}, which is not read as data", node)
 
 
@@ -218,7 +216,6 @@ _DataLoader.add_constructor(None, _DataLoader.refuse_tag)
 
 
 def read_json(path: Path) -> Node:
-    """Read a JSON file."""
     try:
         return Node(path.name, json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observations of what the user names: a LeRobot dataset, or a recording."""
+"""Opens the user's source of observations: a LeRobot dataset or a recording."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def open_source(
     """Open a LeRobot dataset or a rosbag2 recording.
 
     Args:
-        contract: Says what the policy sees.
+        contract: States the policy's inputs.
         path: Folder of the dataset or of the recording, or the recording's only file.
-        topics: Topics of a recording by input, where they have other names.
+        topics: Topics of a recording by input, where they are renamed.
     """
     if (path / INFO).is_file() or not is_bag(path):
         if topics:
@@ -47,17 +47,17 @@ def open_source(
 
 
 class DatasetSource:
-    """The frames of a dataset, counted through all episodes.
+    """The frames of a dataset, numbered across all episodes.
 
     Attributes:
-        name: Of its folder.
+        name: Name of its folder.
         count: Frames.
-        contract: Says what the policy sees.
-        dataset: Where they are from.
+        contract: States the policy's inputs.
+        dataset: Source of the frames.
     """
 
     def __init__(self, contract: ChunkContract, path: Path) -> None:
-        """Check that the dataset has what the policy sees."""
+        """Check that the dataset has all inputs of the policy."""
         self.contract, self.dataset = contract, Dataset(path)
         self.name, self.count = path.resolve().name, self.dataset.frames
         info = self.dataset.info
@@ -71,8 +71,8 @@ class DatasetSource:
         made_by = recorded_pairing(path)
         if made_by is not None and made_by.rule != contract.pairing.rule:
             _log.warning(
-                "%s: frames were made by the rule %s, and %s has the pairing.rule %s: on the robot "
-                "it sees other pairs of images and positions",
+                "%s: frames were made by the rule %s, but %s has the pairing.rule %s: on the "
+                "robot it sees different pairs of images and positions",
                 path,
                 made_by.rule,
                 contract.name,
@@ -94,7 +94,7 @@ class DatasetSource:
     def of_episode(
         self, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[RecordedObservation]:
-        """Yield observations of one episode of the dataset, at rising frames of it."""
+        """Yield observations of one episode of the dataset, at increasing frames."""
         return successive(
             frames,
             lambda frame: 0,
@@ -135,7 +135,7 @@ class DatasetSource:
             )
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
-        """Yield what the policy sees beside images: the feature, and the places of its values."""
+        """Yield each feature other than images, and the indices of the values the policy uses."""
         contract = self.contract
         if contract.state is not None:
             feature = self._sized(contract.state.feature, len(contract.state.joints))
@@ -157,9 +157,9 @@ class DatasetSource:
 
 
 def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
-    """Return the place of each joint: by name where the names are the same, else in order.
+    """Return the index of each joint: by name if the names match, else in order.
 
-    A policy has its joints in the order of its training; a robot may name them otherwise.
+    A policy has its joints in training order; a robot may use other names.
     """
     places: Mapping[str, int] = {
         name.removesuffix(_OF_A_POSITION): place for place, name in enumerate(feature.names)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model as tools see it: tensors, metadata, weights; nothing about it is assumed."""
+"""An ONNX model for tools: tensors, metadata, weights; makes no assumptions about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # carries no types
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # untyped package
 from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
@@ -25,10 +25,10 @@ from policy_core.interfaces import Tensor
 DYNAMIC = -1
 _GATHER = ("Gather", "GatherND")
 CHECKPOINT_SHA256 = "checkpoint_sha256"
-"""Metadata: what `export` made the model of."""
+"""Metadata: hash of the checkpoint that `export` converted."""
 OBS_STATS = "obs_stats"
-"""Metadata: the statistics that observations are normalised with before the model gets them, as
-the contract's `normalisation` in JSON; `export` wrote the file beside the model."""
+"""Metadata: statistics that normalise observations before the model, as the contract's
+`normalisation` in JSON; `export` wrote the file beside the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +39,14 @@ class ModelTensor:
     dtype: str
 
     def __str__(self) -> str:
-        """Return it as `float32[1, 45]`."""
+        """Return e.g. `float32[1, 45]`."""
         axes = ", ".join("?" if axis == DYNAMIC else str(axis) for axis in self.shape)
         return f"{self.dtype}[{axes}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OnnxModel:
-    """A model whose structure was read; weights in a second file are not loaded."""
+    """A model's parsed structure; weights in other files are not loaded."""
 
     path: Path
     sha256: str
@@ -55,15 +55,15 @@ class OnnxModel:
     metadata: dict[str, str]
     proto: Any
     content: bytes = field(repr=False)
-    """The file, as it was read."""
+    """Content of the file."""
 
     @property
     def external_files(self) -> list[str]:
-        """Names of the files that hold weights outside of this one."""
+        """Names of the files that contain weights outside this one."""
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that files with weights are in the model's folder: nothing else is read."""
+        """Check that weight files are in the model's folder; no other folder is read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(
@@ -73,7 +73,7 @@ class OnnxModel:
 
     @property
     def precision(self) -> str:
-        """`fp32`, `fp16` or `int8`, by the element types of the weights and what quantises them."""
+        """`fp32`, `fp16` or `int8`, from the types of the weights and the quantisation nodes."""
         types = {t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2}
         quantised = any(node.op_type == "QuantizeLinear" for node in self.proto.graph.node)
         if quantised or types & {TensorProto.INT8, TensorProto.UINT8}:
@@ -82,7 +82,7 @@ class OnnxModel:
 
     @property
     def integers(self) -> Integers | None:
-        """Whether weights and activations of an int8 model are all `unsigned`; None of others."""
+        """Signedness of an int8 model's weights and activations; None for other models."""
         if self.precision != "int8":
             return None
         signed = any(t.data_type == TensorProto.INT8 for t in self.proto.graph.initializer)
@@ -90,13 +90,13 @@ class OnnxModel:
 
     @property
     def producer(self) -> str:
-        """Tool and version that wrote the model, empty where it does not say."""
+        """Tool and version that wrote the model, empty if not stated."""
         return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
 
     def rows_chosen_by(self, name: str) -> int | None:
-        """Return the rows of the largest constant table that an input is the index of, else None.
+        """Return the number of rows of the largest constant table that an input indexes, else None.
 
-        Such as the frames of a motion that a counter of ticks goes through.
+        Such as the frames of a motion, indexed by a count of ticks.
         """
         graph, indices, found = self.proto.graph, {name}, list[int]()
         tables = {tensor.name: tensor.dims for tensor in graph.initializer}
@@ -117,9 +117,9 @@ class OnnxModel:
         return max(found, default=None)
 
     def constant(self, output: str) -> Tensor | None:
-        """Return the values of an output that is the same in each run, None of any other.
+        """Return the values of an output that is the same in each run, None for any other.
 
-        Such as a gain that the training has written into the graph.
+        Such as a gain that the training wrote into the graph.
         """
         made_by = {name: node for node in self.proto.graph.node for name in node.output}
         initialisers = {tensor.name: tensor for tensor in self.proto.graph.initializer}
@@ -140,7 +140,7 @@ class OnnxModel:
                 yield tensor.name, self._values(tensor)
 
     def require_finite(self) -> None:
-        """Check the weights inside this file."""
+        """Raise unless the weights inside this file are finite."""
         bad = [
             name
             for name, values in self.weights()
@@ -160,20 +160,18 @@ class OnnxModel:
 
 
 def read_onnx(path: Path) -> OnnxModel:
-    """Read a model's file once."""
     content = path.read_bytes()
     refuse_checkpoint(path, io.BytesIO(content))
     try:
         proto = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise ToolError(
-            f"{path}: expected an ONNX model, found a file of another format, or one that was cut "
-            "off"
+            f"{path}: expected an ONNX model, found a file of another format, or a truncated one"
         ) from error
     if not proto.graph.output or not proto.opset_import:
         raise ToolError(
-            f"{path}: expected an ONNX model, found a file without graph or outputs, "
-            "or without opset: another kind, or cut off"
+            f"{path}: expected an ONNX model, found a file without graph, outputs or opset: "
+            "another format, or a truncated file"
         )
     constants = {tensor.name for tensor in proto.graph.initializer}
     return OnnxModel(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs that are there once, whole, or not at all; nothing is replaced unless asked for."""
+"""Atomic outputs: written completely or not at all, and replaced only on request."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ BUNDLE_FILES = (
     "*.hbm",
     "reports/*",
 )
-"""Patterns of what is in a bundle, and may be replaced with it."""
+"""Patterns of the files in a bundle, which are replaced with it."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what was written there is moved into place at the end.
+    """Yield a temporary path beside `path`; the result is moved into place at the end.
 
     Args:
-        path: The file to be.
-        force: Whether a file that is there may be replaced.
+        path: File to write.
+        force: Replace an existing file.
     """
     path = path.resolve()
     if path.is_dir():
@@ -65,15 +65,15 @@ def new_folder(
     owned: Sequence[str] = BUNDLE_FILES,
     kept: Path | None = None,
 ) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it is moved into place at the end.
+    """Yield a temporary folder beside `path`; it is moved into place at the end.
 
     Args:
-        path: The folder to be.
-        marker: File that a folder must hold to be one that may be replaced.
-        force: Whether such a folder may be replaced.
-        owned: Patterns of the files that such a folder holds, from its top; `name/**` stands for
-            all below a folder.
-        kept: Folder whose files will be in the new one, too.
+        path: Folder to write.
+        marker: File that identifies a folder as replaceable.
+        force: Replace such a folder.
+        owned: Patterns of the files in such a folder, relative to it; `name/**` matches everything
+            below a folder.
+        kept: Folder whose files the new one keeps.
     """
     path = path.resolve()
 
@@ -93,12 +93,12 @@ def new_folder(
 
 @contextmanager
 def _not_written(growing: Path, path: Path, source: Path | None = None) -> Iterator[None]:
-    """Let errors about what is in the making name the file of `source`, or say that none is left.
+    """Make errors about an unfinished output name `source`, or say that nothing was written.
 
     Args:
-        growing: What is in the making, and is gone when an error is read.
-        path: What it would have become.
-        source: Folder that it is made from.
+        growing: Temporary path of the output, removed after an error.
+        path: Final path of the output.
+        source: Folder from which it is made.
     """
 
     def known_as(found: re.Match[str]) -> str:
@@ -112,10 +112,10 @@ def _not_written(growing: Path, path: Path, source: Path | None = None) -> Itera
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy all files below a folder, their contents only: a read-only file becomes a usual one.
+    """Copy the contents of all files below a folder; read-only files become writable.
 
-    Links to files are followed, those to folders are not. The signature of a bundle stays behind:
-    what is made from a bundle is another one.
+    Links to files are followed, links to folders are not. A bundle's signature is not copied, since
+    the copy becomes a different bundle.
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ToolError(
@@ -130,7 +130,7 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:
-    """Move what is at `path` to `old` and `new` to `path`; all stays as it was where that fails."""
+    """Move `path` to `old` and `new` to `path`; on failure nothing changes."""
     try:
         if path.exists():
             path.rename(old)
@@ -181,7 +181,7 @@ def _refuse_existing(path: Path, force: bool) -> None:
 
 @contextmanager
 def _scratch(path: Path) -> Iterator[Path]:
-    """Give a folder on the file system of `path`, where moving is at once or not at all."""
+    """Yield a folder on the same file system as `path`, where a move is atomic."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

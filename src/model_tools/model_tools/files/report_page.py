@@ -60,7 +60,7 @@ details { margin: 8px 0; } summary { cursor: pointer; color: var(--soft); }
 
 
 def write_page(report: Report, file: Path) -> None:
-    """Write a report; a page that is there is replaced as a whole."""
+    """Write a report as an HTML page, replacing an existing page."""
     title = escape(report.title)
     text = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -73,7 +73,7 @@ def write_page(report: Report, file: Path) -> None:
 
 
 class _Page:
-    """Counts the drawings of a page, whose ids must differ."""
+    """Numbers the drawings of a page, so that their ids differ."""
 
     def __init__(self) -> None:
         self._drawings = count()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of reports as SVG that stands inside an HTML page, all in one style."""
+"""Plots of reports as SVG inside an HTML page, all in one style."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "text.color": _INK,
-    "text.parse_math": False,  # names of joints may have dollar signs
+    "text.parse_math": False,  # joint names may contain dollar signs
     "axes.edgecolor": _GREY,
     "axes.labelcolor": _INK,
     "axes.titlesize": 10.0,
@@ -50,16 +50,16 @@ _STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.0,
 }
-# What refers to other sites, and would make a browser ask whether it may.
+# References to other sites, for which a browser might ask permission.
 _OUTSIDE = re.compile(
     r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>| xmlns(:\w+)?=\"[^\"]*\"", re.DOTALL
 )
 
 
 def svg(plot: Plot, salt: str) -> str:
-    """Return a drawing, with a legend of its labels.
+    """Return a drawing with a legend of its labels.
 
-    The salt keeps the ids of several drawings in one page apart.
+    The salt makes the ids of several drawings on one page unique.
     """
     rows = -(-len(plot.charts) // plot.columns)
     with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
@@ -91,7 +91,7 @@ def svg(plot: Plot, salt: str) -> str:
 
 
 def top_view(points: F64) -> bytes:
-    """Return a PNG of points around the robot, with indices and the order in which they come.
+    """Return a PNG of points around the robot, with indices and the order of the points.
 
     Args:
         points: In the frame of the base [points, 2], x and y, m; x is drawn up, y to the left.
@@ -133,7 +133,7 @@ def top_view(points: F64) -> bytes:
 
 
 def _first_turn(points: F64) -> int:
-    """Return the index of the point after which the way from point to point turns."""
+    """Return the index of the first point after which the path changes direction."""
     steps = np.diff(points, axis=0)
     turns = ~np.isclose(steps, steps[:1], atol=1e-9).all(axis=1)
     return int(turns.argmax()) if turns.any() else len(points) - 1
@@ -179,7 +179,7 @@ def _draw(axes: Axes, chart: Chart, colours: dict[str, str]) -> None:
         axes.grid(visible=False, axis="x")
     if chart.is_log and any((_finite(one.y) > 0.0).any() for one in chart.series):
         axes.set_yscale("log")
-        # Else its numbers are formulas of TeX, which the style shows as they are written.
+        # The default formatter writes TeX formulas, which this style does not render.
         axes.yaxis.set_major_formatter(LogFormatter())
         axes.yaxis.set_minor_formatter(LogFormatter())
     if chart.spans and not chart.series:
@@ -200,17 +200,17 @@ def _draw_line(axes: Axes, series: Series, colour: str) -> None:
 def _draw_named(
     axes: Axes, series: Series, places: npt.NDArray[Any], width: float, colour: str
 ) -> None:
-    """Draw a value at each name: a bar, a point, each with its interval; a range; a histogram."""
+    """Draw per name: a bar or point with its interval, a range, or a histogram."""
     y, label = _finite(series.y), series.label or None
     low, high = (y if end is None else _finite(end) for end in (series.low, series.high))
     if series.kind == "range":
         axes.bar(places, high - low, 2.2 * _HALF_WIDTH, low, color=_GRID, label=label)
-        axes.use_sticky_edges = False  # of the bars, at which they would end the axis
+        axes.use_sticky_edges = False  # the bars would end the axis at their edges
         return
     if series.kind == "violin":
         for place, counts, least, most in zip(places, y, low, high, strict=True):
             ends = np.repeat(np.linspace(least, most, len(counts) + 1), 2)[1:-1]
-            # Roots, so that rare values are seen beside the many about zero.
+            # Square roots, so that rare values are visible beside the many near zero.
             half = np.repeat(np.sqrt(counts / max(counts.max(), 1.0)) * _HALF_WIDTH, 2)
             axes.fill_betweenx(ends, place - half, place + half, color=colour, linewidth=0.6)
         return
@@ -223,7 +223,7 @@ def _draw_named(
 
 
 def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
-    """Return a line; of very many points the least and largest of each span, which look alike."""
+    """Return a line; for very many points only the minimum and maximum of each span."""
     if len(x) <= _MOST_POINTS:
         return x, y
     span = -(-2 * len(x) // _MOST_POINTS)
@@ -236,6 +236,6 @@ def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
 
 
 def _finite(values: npt.ArrayLike | Sequence[Any]) -> F64:
-    """Return NaN, which is a gap, for infinities, which have no place in a drawing."""
+    """Return the values with NaN (a gap) for infinities, which cannot be drawn."""
     array = np.asarray(values, np.float64)
     return np.where(np.isfinite(array), array, np.nan)

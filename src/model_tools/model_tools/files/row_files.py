@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of a bundle's model in files: recorded rollouts, and recordings of ROS 2."""
+"""Reads rows of a bundle's model from recorded rollouts and ROS 2 recordings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from policy_inference.comparison.rows import Rows
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")
 _LATE = 0.3
-"""Share of a period by which a row may be late or early."""
+"""Largest deviation of a row's time from the period, as a share of it."""
 _log = logging.getLogger("model_tools")
 
 
@@ -48,12 +48,12 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
 
     Args:
         path: `.npz` with an array [rows, ...] for each model input, or a recorded rollout with
-            `obs` and perhaps `actions` or `action`; `.npy` for a model with one observation; a
-            rosbag2 recording, which the reference model is replayed on. Beside them there may
-            be what was sensed (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
+            `obs` and optionally `actions` or `action`; `.npy` for a model with one observation; a
+            rosbag2 recording, on which the reference model is replayed. Optional further arrays:
+            the sensed state (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
             [rows].
-        bundle: Says names and shapes; its artifact `onnx` is replayed.
-        topics: Topics of a recording by input, where they have other names.
+        bundle: States names and shapes; its artifact `onnx` is replayed.
+        topics: Topics of a recording by input, where they are renamed.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -95,8 +95,8 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     outputs = {} if actions is None else {contract.action.output: actions}
     if bundle.statistics and not outputs:
         raise ToolError(
-            f"{file}: expected the actions beside the observations, which tell whether "
-            "these are normalised already, as the model gets them, found none"
+            f"{file}: expected actions with the observations, which show whether these are "
+            "already normalised, found none"
         )
     count = len(np.atleast_1d(inputs[next(iter(contract.observations))]))
     return Rows(
@@ -117,7 +117,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
 def _breaks(
     file: Path, arrays: Mapping[str, Tensor], period_s: float, count: int
 ) -> tuple[int, ...]:
-    """Return the rows that begin an episode, or are not a period after the row before."""
+    """Return the rows that begin an episode, or are not one period after the row before."""
     broken = np.zeros(count - 1, bool)
     for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:
@@ -127,7 +127,7 @@ def _breaks(
 
 
 def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None:
-    """Write sets of rows one after another, each an episode, as `read_rows` takes them."""
+    """Write sets of rows one after another, each an episode, in the format of `read_rows`."""
     columns = [{**rows.inputs, **rows.outputs} for rows in sets]
     arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     for name in set.intersection(*(set(rows.sensed) for rows in sets)):
@@ -140,10 +140,10 @@ class BagSource:
     """Rows of a policy that is replayed on a rosbag2 recording.
 
     Attributes:
-        name: Of its folder or file.
+        name: Name of its folder or file.
         count: Number of its ticks.
         topics: Topic of each input.
-        decoder, problem: As `HeardMessages` has them.
+        decoder, problem: See `HeardMessages`.
     """
 
     def __init__(
@@ -160,10 +160,10 @@ class BagSource:
         Args:
             bundle: Its artifact `onnx` is replayed.
             path: Folder of the recording, or its only file.
-            topics: Topics by input, where they have other names.
-            from_s: Rows from then on, since the first tick. A policy that remembers is replayed on
-                what was before as well: these rows are those of the whole.
-            to_s: Rows until then.
+            topics: Topics by input, where they are renamed.
+            from_s: Start of the rows, since the first tick. A policy with memory is replayed from
+                the beginning, so the rows are the same as in a full replay.
+            to_s: End of the rows.
         """
         self.name, bag = path.name, Bag(path)
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
@@ -195,10 +195,10 @@ class BagSource:
             )
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield rows in the order of time, of views that live until the next one.
+        """Yield rows in time order; their arrays are views, valid until the next row.
 
         Args:
-            wanted: Sorted numbers of ticks, below `count`; None for all.
+            wanted: Sorted tick numbers below `count`; None for all.
         """
         for row in Replay(self._bundle, self).rows(wanted):
             if row.time_s > self._to_s:
@@ -207,5 +207,5 @@ class BagSource:
                 yield row
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in the order of their times; see `HeardMessages`."""
+        """Yield messages in time order; see `HeardMessages`."""
         return in_time(self._bag, self.topics, self._period_ns)

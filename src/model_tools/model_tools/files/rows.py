@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy saw and gave at one step, and where such rows come from."""
+"""Rows: inputs and outputs of a policy at one step, and interfaces of their sources."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from policy_core.observation.images import Image
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Row:
-    """What a policy got and gave in one tick.
+    """Inputs and outputs of a policy in one tick.
 
     Attributes:
-        number: Of the tick in its source.
-        time_s: Since the source's first tick.
-        begins: Whether the policy started clean here: a new episode, or the end of a gap.
-        tensors: Inputs and outputs of the model by name, without batch axis; they may be views
-            that hold until the next row.
-        sensed: What was measured, as far as the source knows it, by field of
+        number: Number of the tick in its source.
+        time_s: Time since the source's first tick.
+        begins: The policy was reset here: a new episode, or the end of a gap.
+        tensors: Inputs and outputs of the model by name, without batch axis; possibly views that
+            are valid until the next row.
+        sensed: Measured values known to the source, by field of
             `policy_core.observation.state.RobotState`: joint_pos, joint_vel [joints], and
             velocity_command [3] if the contract has it.
     """
@@ -39,36 +39,35 @@ class Row:
 
 
 class RowSource(Protocol):
-    """Gives rows, once.
+    """Interface of a source of rows, which yields them once.
 
     Attributes:
-        name: Of a file, of a recording, of an environment, or "live topics".
-        count: Ticks that there will be at most, where that is known beforehand.
+        name: Name of a file, recording or environment, or "live topics".
+        count: Largest number of ticks, if known beforehand.
     """
 
     name: str
     count: int | None
 
     def rows(self, wanted: Sequence[int] | None) -> Iterator[Row]:
-        """Yield rows in the order of time.
+        """Yield rows in time order.
 
         Args:
-            wanted: Numbers of the ticks to yield, sorted, only where `count` is known; None for
-                all of them.
+            wanted: Sorted tick numbers to yield, only if `count` is known; None for all.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedObservation:
-    """What the policy sees at one step, before anything is normalised.
+    """Inputs of a chunk policy at one step, before normalisation.
 
     Attributes:
-        number: Of the step in its source.
-        images: By camera of the contract, uint8 [height, width, 3] in RGB, as it was recorded.
-        state: [joints of the contract's state] in the policy's units; None where it takes none.
-        environment_state: [size]; None where the policy takes none.
-        earlier: Those of the steps before, the oldest first, where the policy gets several
-            observations. Of steps that are not there the first one takes the place, as on a robot.
+        number: Number of the step in its source.
+        images: By camera of the contract, uint8 [height, width, 3] in RGB, in recorded size.
+        state: [joints of the contract's state] in the policy's units; None if it takes no state.
+        environment_state: [size]; None if the policy takes none.
+        earlier: Observations of earlier steps, oldest first, if the policy gets several. The first
+            one replaces missing steps, as on a robot.
     """
 
     number: int
@@ -78,7 +77,7 @@ class RecordedObservation:
     earlier: tuple[RecordedObservation, ...] = ()
 
     def as_observed(self) -> ChunkObservation:
-        """Return it as the graphs of a chunk policy take it."""
+        """Return it in the form that the graphs of a chunk policy take."""
         return ChunkObservation(
             images=self.images,
             state=self.state,
@@ -88,21 +87,21 @@ class RecordedObservation:
 
 
 class ObservationSource(Protocol):
-    """Gives observations.
+    """Interface of a source of observations.
 
     Attributes:
-        name: Of its folder or file.
-        count: Steps that there are.
+        name: Name of its folder or file.
+        count: Number of steps.
     """
 
     name: str
     count: int
 
     def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
-        """Yield observations in the order of their numbers.
+        """Yield observations in number order.
 
         Args:
-            wanted: Rising numbers below `count`.
+            wanted: Increasing numbers below `count`.
         """
 
 
@@ -112,13 +111,13 @@ def successive(
     steps: int,
     read: Callable[[list[int]], Iterable[RecordedObservation]],
 ) -> Iterator[RecordedObservation]:
-    """Yield observations with those of the steps before.
+    """Yield observations together with those of the steps before.
 
     Args:
-        wanted: Rising numbers of steps.
-        first: Returns, of a step, the first one from which on no step is missing up to it.
-        steps: How many successive observations the policy gets.
-        read: Yields single observations by their rising numbers; each is read once.
+        wanted: Increasing step numbers.
+        first: Returns the first step of the gapless sequence that ends at a step.
+        steps: Number of successive observations that the policy gets.
+        read: Yields single observations by increasing number; each is read once.
     """
     numbers = [
         [max(number - back, first(number)) for back in reversed(range(steps))] for number in wanted
@@ -135,6 +134,6 @@ def successive(
 
 
 def fitted(camera: Camera, image: Image) -> Image:
-    """Return an image in the size of a camera, stretched where it has another."""
+    """Return an image stretched to the size of a camera."""
     fits = image.shape[:2] == (camera.height, camera.width)
     return image if fits else resized(image, (camera.width, camera.height))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which columns of a model input are which term of the observation, and what they must hold."""
+"""Assigns columns of a model input to observation terms, and checks their values."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Ticks are counted for so long, unless the contract or the model bounds them."""
+"""Longest count of ticks, unless the contract or the model bounds it."""
 EXACT_IN_FLOAT16 = 2048
-"""Up to this number float16 counts one by one; beyond, every second one, then every fourth."""
+"""Largest number up to which float16 represents every integer; then only every second, fourth,
+..."""
 TOLERANCE = 1e-3
-"""Of a value, or of 1 where that is larger: recordings have four digits or more."""
+"""Of a value, or of 1 if that is larger: recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermColumns:
-    """A term, and where its values stand in a vector without history.
+    """A term, and its columns in a vector without history.
 
     Attributes:
-        name: Of the term; with its place in the list, `joint_pos[3]`, where there are several.
-        term, spec: What the contract and the suite say of it.
+        name: Name of the term, with its index, `joint_pos[3]`, if there are several.
+        term, spec: Its entry in the contract and its definition in the suite.
         where: Its columns.
-        names: Of its values: joints, for a term per joint.
+        names: Names of its values: joints, for a term per joint.
         scale: Factor of each value.
     """
 
@@ -47,7 +48,7 @@ class TermColumns:
     scale: F64
 
     def observed(self, values: F64, order: str) -> F64:
-        """Return what values [..., size] of the term become: scaled and clipped."""
+        """Return the values [..., size] of the term after scale and clip."""
         low, high = self.term.clip or (-np.inf, np.inf)
         if order == "clip_then_scale":
             return np.asarray(np.clip(values, low, high) * self.scale)
@@ -55,13 +56,13 @@ class TermColumns:
 
 
 def term_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
-    """Yield the terms of a model input without frames of the past, in their order."""
+    """Yield the terms of a model input without past frames, in order."""
     if frames(contract.observations[input_name]) == 1:
         yield from newest_columns(contract, input_name)
 
 
 def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
-    """Yield the terms of a model input in their order, each with the columns of its last frame."""
+    """Yield the terms of a model input in order, each with the columns of its newest frame."""
     observation = contract.observations[input_name]
     history = observation.history
     listed = [term.term for term in observation.terms]
@@ -84,7 +85,7 @@ def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermCol
 
 
 def value_name(contract: JointContract, input_name: str, column: int) -> str:
-    """Name a value of a model input: `joint_pos of knee`, and its frame where there are several."""
+    """Name a value of a model input: `joint_pos of knee`, and its frame if there are several."""
     history = contract.observations[input_name].history
     terms = list(newest_columns(contract, input_name))
     width = sum(len(found.names) for found in terms)
@@ -117,10 +118,10 @@ def counts_ticks(contract: JointContract) -> bool:
 
 
 def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
-    """Return the last tick that makes a difference, by model input that has the count of ticks.
+    """Return the last tick that matters, by model input with the count of ticks.
 
-    That is the last row of the table that it chooses from, or the end of the term's `clip`; where
-    neither bounds it, that of an hour.
+    That is the last row of the table that it indexes, or the end of the term's `clip`; if neither
+    bounds it, the tick after one hour.
     """
     found = dict[str, int]()
     for name, observation in contract.observations.items():
@@ -136,19 +137,18 @@ def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
 
 
 def frames(observation: Observation) -> int:
-    """Return the number of frames that the longest history in an observation holds."""
+    """Return the number of frames of the longest history in an observation."""
     return max(term.history_length or observation.history.length for term in observation.terms)
 
 
 def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
-    """Check that the rows' inputs are what the contract makes of the sensors that were recorded.
+    """Check that the rows' inputs match the contract, applied to the recorded sensor values.
 
-    Fields of the state that were not recorded are left out, as are frames of a history before the
-    first row of a run.
+    Fields that were not recorded are skipped, as are history frames before the first row of a run.
 
     Returns:
-        The rows, with a break wherever the last action in the observation is not that of the row
-        before.
+        The rows, with a break wherever the last action in the observation differs from the action
+        of the row before.
     """
     rebuilt = rebuild(rows, bundle)
     chained = _breaks(rows, bundle.contract, rebuilt)
@@ -157,13 +157,14 @@ def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
         rebuilt = rebuild(rows, bundle)
     for name, expected in rebuilt.items():
         beyond = _beyond(rows, name, expected)
-        if not np.any(beyond > 0):  # NaN, which stands for what was not recorded, is not
+        if not np.any(beyond > 0):  # NaN (not recorded) compares false
             continue
         row, column = map(int, np.unravel_index(np.nanargmax(beyond), beyond.shape))
         count = int((beyond > 0).any(axis=1).sum())
         raise ToolError(
             f"{rows.source}: {name}[{column}] ({value_name(bundle.contract, name, column)}): "
-            f"expected {expected[row, column]:.4g}, which the contract makes of what was sensed, "
+            f"expected {expected[row, column]:.4g}, computed by the contract from the recorded "
+            "state, "
             f"found {rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row {row}; "
             f"{count} of {len(rows)} rows differ: the contract does not describe this observation"
         )
@@ -171,7 +172,7 @@ def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
 
 
 def rebuild(rows: Rows, bundle: JointBundle) -> dict[str, F64]:
-    """Return each observed input [rows, size] from what was sensed; NaN where that is unknown."""
+    """Return each observed input [rows, size], computed from sensor values; NaN where unknown."""
     contract = bundle.contract
     state = RobotState(contract)
     out = {name: np.empty(rows.inputs[name][0].size) for name in contract.observations}
@@ -202,7 +203,7 @@ def rebuild(rows: Rows, bundle: JointBundle) -> dict[str, F64]:
 def _sense(
     rows: Rows, contract: JointContract, state: RobotState, row: int, *, follows: bool
 ) -> None:
-    """Write what is known of the state in a row, and NaN for the rest."""
+    """Write the known state of a row, and NaN for the rest."""
     state.flat[:] = np.nan
     for field in rows.sensed.keys() & state.slices.keys():
         state[field][:] = rows.sensed[field][row]
@@ -212,7 +213,7 @@ def _sense(
 
 
 def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tuple[int, ...]:
-    """Return the rows' breaks, and those that the last action in the observations shows."""
+    """Return the rows' breaks, and those revealed by the last action in the observations."""
     broken = np.zeros(len(rows), bool)
     for name, expected in rebuilt.items():
         for found in term_columns(contract, name):
@@ -222,6 +223,6 @@ def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tup
 
 
 def _beyond(rows: Rows, name: str, expected: F64) -> F64:
-    """Return by how much values are too far from the expected ones; NaN where these are unknown."""
+    """Return how far values exceed the tolerance around expected ones; NaN where unknown."""
     found = rows.inputs[name].reshape(len(rows), -1).astype(np.float64)
     return np.asarray(np.abs(found - expected) - TOLERANCE * np.maximum(1.0, np.abs(expected)))

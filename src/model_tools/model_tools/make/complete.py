@@ -49,14 +49,13 @@ GOLDEN_FILE, GOLDEN_ROWS = "golden.npz", 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """Where golden rows and nominal figures come from.
+    """Sources of golden rows and nominal figures.
 
     Attributes:
-        measure: Makes healthy runs of a bundle; None where the nominal figures stay as they are.
-        golden: Golden rows to check and take. Without, they are rows of the runs; and drawn ones
-            where there are no runs, too.
-        rows_output: File for all rows of the runs, to calibrate and compare with.
-        force: Whether that file may be replaced.
+        measure: Measures healthy runs of a bundle; None leaves the nominal figures unchanged.
+        golden: Golden rows to check and take. If None, rows of the runs; without runs, drawn rows.
+        rows_output: File for all rows of the runs, for calibration and comparison.
+        force: Replace an existing file.
     """
 
     measure: Measure | None = None
@@ -66,7 +65,7 @@ class Completion:
 
 
 DRAWN = Completion()
-"""Golden rows alone, drawn around the default position."""
+"""Only golden rows, drawn around the default position."""
 
 
 def make_bundle(
@@ -77,15 +76,15 @@ def make_bundle(
     *,
     force: bool = False,
 ) -> JointBundle:
-    """Make a whole bundle; where something fails, what was at `output` is still there.
+    """Make a whole bundle; after a failure, `output` is unchanged.
 
     Args:
-        contract: Folder with the `policy.yaml`; what else is in it is copied too.
-        model: The reference model, which must have the contract's hash; None where it lies in the
+        contract: Folder with the `policy.yaml`; its other files are copied too.
+        model: The reference model, which must have the contract's hash; None if it is in the
             folder.
         output: Folder of the bundle; may be `contract` itself.
-        completion: Where golden rows and nominal figures come from.
-        force: Whether a bundle that is there may be replaced.
+        completion: Sources of golden rows and nominal figures.
+        force: Replace an existing bundle.
 
     Returns:
         The bundle in its place.
@@ -93,9 +92,9 @@ def make_bundle(
     if not (contract / CONTRACT_FILE).is_file():
         raise ToolError(
             f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
-            "model_tools import makes one of what a training left behind"
+            "model_tools import writes one from the files of a training run"
         )
-    _read_answered(contract / CONTRACT_FILE)  # what is wrong has the user's own path
+    _read_answered(contract / CONTRACT_FILE)  # so that errors name the user's own path
     with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
         copy_folder(contract, made)
         if model is not None:
@@ -105,7 +104,7 @@ def make_bundle(
 
 
 def _read_answered(file: Path) -> None:
-    """Read a contract; its open questions are one error that lists them."""
+    """Read a contract; report its open questions as one error."""
     try:
         parse_contract(
             read_bytes(file),
@@ -117,7 +116,7 @@ def _read_answered(file: Path) -> None:
     except BundleError as error:
         try:
             questions = open_questions(load_yaml(file))
-        except BundleError:  # which is the error at hand
+        except BundleError:  # the open questions are this error
             questions = {}
         if not questions:
             raise
@@ -157,12 +156,12 @@ def _take_model(model: Path, folder: Path) -> None:
 
 
 def complete(folder: Path, completion: Completion) -> None:
-    """Write golden rows and nominal figures into a bundle that is in the making."""
+    """Write golden rows and nominal figures into an unfinished bundle."""
     bundle = load_bundle(folder, kind=JointBundle)
     _refuse_double_normalisation(bundle)
     wanted = completion.rows_output
     with new_file(wanted, force=completion.force) if wanted else nullcontext() as rows_file:
-        # Measured with the contract's limits as the only guard.
+        # The contract's limits are the only guard during the measurement.
         bare = dataclasses.replace(bundle.contract, nominal=None)
         measure = completion.measure
         measured = measure(dataclasses.replace(bundle, contract=bare)) if measure else None
@@ -183,13 +182,13 @@ def complete(folder: Path, completion: Completion) -> None:
 
 
 def _forget_questions(contract: Path) -> None:
-    """Remove the line with which a draft asks for answers."""
+    """Remove the line in which a draft asks for answers."""
     lines = contract.read_text("utf-8").splitlines(keepends=True)
     contract.write_text("".join(line for line in lines if line.rstrip() != DRAFT_LINE), "utf-8")
 
 
 def _refuse_double_normalisation(bundle: JointBundle) -> None:
-    """Raise where the model normalises inside what the contract has normalised already."""
+    """Raise if the model normalises what the contract has already normalised."""
     _, file = bundle.artifact(REFERENCE)
     if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
         raise ToolError(
@@ -203,7 +202,7 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
     file = folder / GOLDEN_FILE
     if given is None:
         bundle = load_bundle(folder, kind=JointBundle)
-        # No recorded run goes through all ticks that the model counts.
+        # A recorded run does not reach every count of ticks that the model distinguishes.
         if rows is None or counts_ticks(bundle.contract):
             rows = drawn_rows(bundle)
         write_golden(file, rows)
@@ -214,7 +213,7 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
 
 
 def _check_given(golden: Path, bundle: JointBundle) -> None:
-    """Raise unless rows differ from each other, and are what the contract makes of the sensors."""
+    """Raise unless the rows differ and their observations match the contract."""
     rows = read_rows(golden, bundle)
     different = len(
         np.unique(
@@ -241,7 +240,7 @@ def _set(folder: Path, key: str, value: Any) -> None:
 
 
 def write_golden(file: Path, rows: Rows) -> None:
-    """Write at most 256 of the rows, evenly spaced, which have all tensors of the model."""
+    """Write at most 256 of the rows, evenly spaced, that have all tensors of the model."""
     chosen = evenly(len(rows), GOLDEN_ROWS)
     tensors = {**rows.inputs, **rows.outputs}
     write_arrays(file, {name: array[chosen] for name, array in tensors.items()})

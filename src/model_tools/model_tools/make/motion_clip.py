@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The clip of a bundle, made from a motion file: named, cut, at the policy's rate."""
+"""Makes a bundle's clip from a motion file: adds names, cuts, resamples to the policy's rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_core.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
 from policy_core.interfaces import Tensor
 
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
-"""First columns of a CSV: the pose of the base, m and a quaternion."""
+"""First columns of a CSV: pose of the base, position in m and quaternion."""
 _FEWEST_FRAMES = 2
 
 
@@ -33,18 +33,18 @@ def make_clip(
     robot: Path | None = None,
     anchor: str | None = None,
 ) -> dict[str, Tensor]:
-    """Return the arrays of a clip, as docs/motion.md lists them.
+    """Return the arrays of a clip, as listed in docs/motion.md.
 
     Args:
         source: `.npz` with arrays like those of a clip, or `.csv` with the pose of the base, then
             the joints, a frame per line.
-        rate_hz: Of the clip; other frames are interpolated.
-        fps: Frames per second of a source that does not state them.
-        joints: Names of the joints of a source that does not state them, in its order.
-        bodies: The same of its bodies; of a CSV the base.
-        frames: The first one, and the one after the last.
-        robot: Description of the robot, for the pose of an anchor that the source does not have.
-        anchor: The body whose pose is added.
+        rate_hz: Rate of the clip; frames are interpolated.
+        fps: Frames per second, if the source does not state them.
+        joints: Joint names in the source's order, if it does not state them.
+        bodies: The same for its bodies; for a CSV the base.
+        frames: First frame, and the one after the last.
+        robot: Robot description, to compute an anchor pose that the source lacks.
+        anchor: Body whose pose is added.
     """
     if source.suffix == ".csv":
         found = _read_csv(source, joints, bodies)
@@ -88,10 +88,7 @@ def _stated(file: Path, key: str, inside: Tensor | None, given: object) -> Tenso
     if inside is not None and given is not None:
         raise ToolError(f"{option}: expected none, since {file.name} states {key}, found {given}")
     if inside is None and given is None:
-        raise ToolError(
-            f"{file}: expected {key} in the file, found nothing; {option} states what the tool "
-            "that wrote it meant"
-        )
+        raise ToolError(f"{file}: expected {key} in the file, found nothing; {option} provides it")
     return np.asarray(given if inside is None else inside)
 
 
@@ -142,7 +139,7 @@ def _are_numbers(line: Sequence[str]) -> bool:
 
 
 def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
-    """Check that all arrays have as many frames, at least two, and finite values."""
+    """Raise unless all arrays have the same number of frames, at least two, and finite values."""
     counts = {key: len(array) for key, array in moving.items()}
     if min(counts.values()) < _FEWEST_FRAMES or len({*counts.values()}) > 1:
         listed = ", ".join(f"{key} {count}" for key, count in counts.items())
@@ -156,7 +153,7 @@ def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
 
 
 def _resampled(moving: Mapping[str, Tensor], fps: float, rate_hz: float) -> dict[str, Tensor]:
-    """Return arrays at another rate: interpolated, orientations along the shorter way."""
+    """Return the arrays at another rate: interpolated, orientations along the shorter arc."""
     frames = len(moving["joint_pos"])
     count = math.floor((frames - 1) / fps * rate_hz + 1e-6) + 1
     places = np.minimum(np.arange(count) * fps / rate_hz, frames - 1.0)
@@ -176,7 +173,7 @@ def _resampled(moving: Mapping[str, Tensor], fps: float, rate_hz: float) -> dict
 
 
 def _add_anchor(file: Path, clip: dict[str, Tensor], robot: Path | None, anchor: str) -> None:
-    """Add the pose of a body that follows from that of the base and the joints."""
+    """Add the pose of a body, computed from the base and the joints."""
     if robot is None:
         raise ToolError(
             f"{file}: expected the pose of {anchor}, found none; --robot FILE computes it from the "
@@ -199,7 +196,7 @@ def _add_anchor(file: Path, clip: dict[str, Tensor], robot: Path | None, anchor:
 
 
 def named(given: str | None) -> list[str]:
-    """Return names with commas between."""
+    """Return the names in a comma-separated list."""
     return [name.strip() for name in given.split(",")] if given else []
 
 

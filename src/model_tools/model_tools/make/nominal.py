@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal figures: the largest steps and torque demands of a healthy robot, and its runs."""
+"""Nominal figures: the largest steps and torque demands in runs of a healthy robot."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from policy_inference.comparison.rows import Rows
 NOTED_SHARE, LARGEST_SHARE = 1e-3, 0.05
 _log = logging.getLogger("model_tools")
 _SMALLEST_BOUND = 1e-3
-"""For joints that a policy never moves; the contract wants bounds above zero."""
+"""For joints that a policy never moves; the contract requires bounds above zero."""
 MOST_BREAKS, SHORTEST_S = 0.1, 10.0
 _STILL = 1e-3
 
 
 def measure_nominal(contract: JointContract, measured: MeasuredRuns) -> Nominal:
-    """Return the section as it is written: steps and torque demands, statistics of the inputs."""
+    """Return the `nominal` section: steps, torque demands and statistics of the inputs."""
     figures = [_steps_and_demands(contract, run) for run in measured.runs]
     steps, demands = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     if not len(steps):
@@ -54,7 +54,7 @@ def measure_nominal(contract: JointContract, measured: MeasuredRuns) -> Nominal:
 
 
 def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F64]:
-    """Return |change of the target| and |torque it asks for|, each [ticks, joints]."""
+    """Return |change of the target| and |demanded torque|, each [ticks, joints]."""
     targets = JointTargets(len(contract.joints.names))
     commands, demands = list[F64](), list[F64]()
     for decoder, joint_pos, joint_vel in _decoded(contract, run.rows):
@@ -66,7 +66,7 @@ def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F
 
 
 def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecoder, F64, F64]]:
-    """Yield the decoder with each tick's output read, and the measured joints."""
+    """Yield the decoder after each tick's output, and the measured joints."""
     action = contract.action
     names = [action.output, *(gain.output for gain in action.gain_outputs.values())]
     outputs = {name: np.zeros_like(rows.outputs[name][:1]) for name in names}
@@ -81,7 +81,7 @@ def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecode
 
 
 def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
-    """Return |torque| [joints] that targets and gains ask for, N·m, before any limit."""
+    """Return the |torque| [joints] that targets and gains demand, N·m, before any limit."""
     spring = targets.stiffness * (targets.position - joint_pos)
     return np.asarray(
         np.abs(spring + targets.damping * (targets.velocity - joint_vel) + targets.effort)
@@ -89,7 +89,7 @@ def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
 
 
 def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
-    """Say where the guard alters what a healthy robot does, because it passes limits of joints."""
+    """Warn if the guard clips a healthy robot at joint limits; raise if it does so often."""
     cut = np.concatenate([_cut(contract, run) for run in measured.runs])
     share = float((cut > 0).any(axis=1).mean())
     if share <= NOTED_SHARE:
@@ -103,10 +103,10 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
     found = f"that limits of joints cut targets in {share:.2%} of the ticks: {joints}"
     if share > LARGEST_SHARE:
         raise ToolError(
-            f"{contract.name}: expected a guard that leaves a healthy robot alone, "
-            f"found {found}; see that the order of joints.names and the scale and the "
-            "offset of the action are those of the training, and that this policy "
-            "made the run; limits are the robot's own, and stay"
+            f"{contract.name}: expected a guard that does not alter a healthy robot's commands, "
+            f"found {found}; check that the order of joints.names and the scale and offset of the "
+            "action are those of the training, and that this policy made the run; keep the "
+            "robot's own limits"
         )
     _log.warning(
         "%s: note %s; up to %.0f%% is accepted, since the robot's drives would stop there as well",
@@ -117,7 +117,7 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
 
 
 def _cut(contract: JointContract, run: HealthyRun) -> F64:
-    """Return by how much the bounds change each target [ticks, joints], in its unit."""
+    """Return how far the bounds shift each target [ticks, joints], in its unit."""
     bounds, cut = None, list[F64]()
     for decoder, joint_pos, joint_vel in _decoded(contract, run.rows):
         command = decoder.decode()
@@ -152,17 +152,17 @@ def _list(values: F64) -> tuple[float, ...]:
 
 
 def _rounded(value: float) -> float:
-    """Four digits are more than a margin of 1.5 needs; `+ 0.0` turns -0.0 into 0.0."""
+    """Round to four digits, enough for a margin of 1.5; `+ 0.0` turns -0.0 into 0.0."""
     return float(f"{value:.4g}") + 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HealthyRun:
-    """Ticks in RUN that follow one another.
+    """Consecutive ticks in RUN.
 
     Attributes:
         rows: All tensors of the model, and the measured joints, of every tick.
-        begin: Command before the first tick [joints]; None where it is not known.
+        begin: Command before the first tick [joints]; None if unknown.
     """
 
     rows: Rows
@@ -171,7 +171,7 @@ class HealthyRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredRuns:
-    """Runs of a healthy robot, and in words where they are from."""
+    """Runs of a healthy robot, and a description of their source."""
 
     source: str
     runs: Sequence[HealthyRun]
@@ -180,12 +180,12 @@ class MeasuredRuns:
 def recorded_runs(
     bundle: JointBundle, file: Path, topics: Mapping[str, str] | None = None
 ) -> MeasuredRuns:
-    """Return the runs that a rollout file or a bag holds.
+    """Return the runs in a rollout file or recording.
 
     Args:
-        bundle: Of the policy that ran.
-        file: As `model_tools.files.row_files.read_rows` takes it.
-        topics: Topics of a bag by input, where they have other names.
+        bundle: Bundle of the policy that ran.
+        file: See `model_tools.files.row_files.read_rows`.
+        topics: Topics of a recording by input, where they are renamed.
     """
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
@@ -202,8 +202,8 @@ def recorded_runs(
     )
     for axis in unmoved(bundle.contract, whole):
         _log.warning(
-            "%s: the command never changed %s: nominal figures, golden rows and what is "
-            "calibrated with these rows know nothing of it",
+            "%s: the command never changed %s: nominal figures, golden rows and calibration with "
+            "these rows do not cover it",
             file,
             axis,
         )
@@ -211,7 +211,7 @@ def recorded_runs(
 
 
 def _require_a_run(rows: Rows, rate_hz: float) -> None:
-    """Raise unless these are the ticks of a robot at work, one after another."""
+    """Raise unless these are consecutive ticks of a moving robot."""
     if len(rows.breaks) > MOST_BREAKS * len(rows):
         raise ToolError(
             f"{rows.source}: expected rows of ticks that follow one another, "
@@ -226,7 +226,7 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
 
 
 def unmoved(contract: JointContract, rows: Rows) -> list[str]:
-    """Return the axes of the velocity command that never changed, in words."""
+    """Return a description of each axis of the velocity command that never changed."""
     words, found = ("forward", "sideways", "turning"), dict[int, bool]()
     terms = [
         (name, term)

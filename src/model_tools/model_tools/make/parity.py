@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an ONNX model is the function that it was made from, and a bundle says so."""
+"""Proof that an ONNX model computes the same function as its source, and as its bundle says."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
-"""Twice and 50 times the training's standard deviation: somewhat beyond what it saw, and far
-beyond, where a program clamps or branches."""
+"""Multiples of the training's standard deviation: somewhat beyond its data, and far beyond, where a
+program clamps or branches."""
 _ACTIONS = ("actions", "action")
 _log = logging.getLogger("model_tools")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityDifference:
-    """How far actions are from the reference's."""
+    """Distance of actions from the reference's."""
 
     rows: int
     largest: float
@@ -47,17 +47,17 @@ class ParityDifference:
     scale: float
     """Largest |action| of the reference."""
     row: int
-    """Where the largest difference is."""
+    """Row of the largest difference."""
     tolerance: float = TOLERANCE
     """Allowed share of the largest action."""
 
     @property
     def limit(self) -> float:
-        """What is allowed: the tolerance of the largest action, or of 1 where that is larger."""
+        """Tolerance times the largest action, or times 1 if that is larger."""
         return self.tolerance * max(1.0, self.scale)
 
     def __bool__(self) -> bool:
-        """Whether the outputs differ by more than the limit; NaN does."""
+        """Return whether the outputs differ by more than the limit; true for NaN."""
         return not self.largest <= self.limit
 
     def __str__(self) -> str:
@@ -80,9 +80,9 @@ def random_rows(mean: F32, spread: F32) -> dict[str, F32]:
 
 
 def read_rows(path: Path, obs_dim: int, act_dim: int) -> tuple[F32, F32 | None]:
-    """Read observations [rows, obs_dim] and, where they were recorded, actions [rows, act_dim].
+    """Read observations [rows, obs_dim] and, if recorded, actions [rows, act_dim].
 
-    They have the keys `obs`, and `actions` or `action` in an npz; an npy holds observations.
+    The keys of an npz are `obs`, and `actions` or `action`; an npy holds observations.
     """
     arrays = read_arrays(path)
     if OBSERVATION not in arrays:
@@ -99,7 +99,7 @@ def read_rows(path: Path, obs_dim: int, act_dim: int) -> tuple[F32, F32 | None]:
 
 
 def recorded(actions: F32) -> Callable[[F32], F32]:
-    """Return a reference that gives recorded actions [rows, act_dim] one by one, [1, act_dim]."""
+    """Return a reference that replays actions [rows, act_dim], one [1, act_dim] per call."""
     rows = iter(actions[:, np.newaxis])
     return lambda _: next(rows)
 
@@ -112,15 +112,15 @@ def difference(
     batch: int = 1,
     tolerance: float = TOLERANCE,
 ) -> ParityDifference:
-    """Run both over the rows in their order, each with its own state fed back.
+    """Run both over the rows in order, each with its own state fed back.
 
     Args:
-        model: ONNX; its first input and output are observation and action, the others the state.
-        reference: From observations [batch, obs_dim] to actions [batch, act_dim].
+        model: ONNX; first input and output are observation and action, the others are state.
+        reference: Maps observations [batch, obs_dim] to actions [batch, act_dim].
         rows: Observations [rows, obs_dim].
-        prepare: What is done to observations before the model gets them.
-        batch: How many robots at once; they get the same rows, each one row behind the other.
-        tolerance: Share of the largest action that may differ.
+        prepare: Preprocessing of the model's observations.
+        batch: Number of robots; all get the same rows, each one row behind the previous.
+        tolerance: Allowed difference, as a share of the largest action.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
@@ -136,9 +136,9 @@ def difference(
 
 
 def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> ParityDifference:
-    """Return how far rows of outputs [rows, ...] are from the expected ones."""
+    """Return the distance of output rows [rows, ...] from the expected ones."""
     wanted = expected.reshape(len(expected), -1).astype(np.float64)
-    # numpy's max keeps a NaN, which argmax then takes for the largest.
+    # numpy's max propagates NaN, and argmax takes NaN for the largest.
     errors = np.abs(np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)).max(axis=1)
     row = int(np.argmax(errors))
     return ParityDifference(
@@ -151,7 +151,7 @@ def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> Pa
 
 
 def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
-    """Return the rows with all tensors of the model, which must give the outputs that they have."""
+    """Return the rows with all tensors of the model; raise if the model's outputs differ."""
     model = bundle.contract.model
     backend, _ = open_backend(bundle, ["onnx"])
     try:
@@ -164,8 +164,7 @@ def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
             raise ToolError(
                 f"{rows.source}: {name}{_worst(bundle, name, played[name], said)}: "
                 "expected the outputs of the bundle's model, found a difference of "
-                f"{difference}; another policy made these rows, or the inputs beside "
-                "them are not those that it had"
+                f"{difference}; a different policy made these rows, or its inputs were different"
             )
     return dataclasses.replace(
         rows,
@@ -175,7 +174,7 @@ def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
 
 
 def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
-    """Name the joint of the largest difference, where the output commands joints."""
+    """Name the joint of the largest difference, if the output commands joints."""
     if name != bundle.contract.action.output:
         return ""
     wanted = said.reshape(len(said), -1)
@@ -185,7 +184,7 @@ def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
 
 
 def is_proven(bundle: JointBundle) -> bool:
-    """Return whether golden rows show that what was measured was measured with this model."""
+    """Return whether the golden rows prove that the bundle's figures are of this model."""
     try:
         replayed_rows(bundle, JointKind().golden_rows(bundle))
     except PolicyError:
@@ -199,13 +198,13 @@ def drop_nominal(bundle: JointBundle) -> None:
         file = bundle.path / CONTRACT_FILE
         file.write_text(remove_section(file.read_text("utf-8"), "nominal"), "utf-8")
         _log.warning(
-            "the nominal figures are left out: no golden rows show that they are of the "
-            "model in this bundle"
+            "the nominal figures are left out: no golden rows prove that they belong to the model "
+            "in this bundle"
         )
 
 
 def drop_reports_of_others(bundle: JointBundle) -> None:
-    """Remove reports from the contract that do not name the model they stand for."""
+    """Remove reports from the contract that are about other models."""
     reports, artifacts = bundle.contract.reports, bundle.contract.model.artifacts
     kept = {
         backend: report

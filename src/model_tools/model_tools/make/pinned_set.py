@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The hashes of the members of a policy set, written where the set states them."""
+"""Writes the hashes of a policy set's members into its `set.yaml`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from policy_core.errors import BundleError
 
 
 def pin(folder: Path, output: Path | None = None) -> tuple[SetBundle, list[str]]:
-    """State in `set.yaml` the hash that each member's contract has now.
+    """Write the current hash of each member's contract into `set.yaml`.
 
     Args:
-        folder: Of the set.
-        output: New folder for the set with all its members, each in a folder of its name: what is
-            installed as one version. None changes `set.yaml` where it is.
+        folder: Folder of the set.
+        output: New folder for the set and all its members, each in a folder of its name, to install
+            as one version. None changes `set.yaml` in place.
 
     Returns:
-        The set, and the members whose hash is another one now.
+        The set, and the members whose hash changed.
     """
     text, members, changed = _pinned(folder)
     if output is not None:
@@ -40,7 +40,7 @@ def pin(folder: Path, output: Path | None = None) -> tuple[SetBundle, list[str]]
 
 
 def _pinned(folder: Path) -> tuple[str, dict[str, Path], list[str]]:
-    """Return the text of a set with the hashes of its members, their folders, and what is new."""
+    """Return the text of a set with its members' hashes, their folders, and the changed members."""
     file = folder / SET_FILE
     if not file.is_file():
         raise ToolError(f"{folder}: expected a policy set, a folder with a {SET_FILE}, found none")
@@ -66,7 +66,7 @@ def _pinned(folder: Path) -> tuple[str, dict[str, Path], list[str]]:
 
 
 def _gathered(folder: Path, text: str, members: Mapping[str, Path], output: Path) -> SetBundle:
-    """Write a set with the files of all its members into a new folder; return it."""
+    """Write a set with the files of all its members into a new folder; return the set."""
     file = folder / SET_FILE
     with new_folder(output, marker=SET_FILE) as growing:
         for name, member in members.items():

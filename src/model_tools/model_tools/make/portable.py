@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX models: simplified, and of operators that every runtime knows."""
+"""Simplifies ONNX models and checks that runtimes know their operators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def refuse_custom_operators(model: onnx.ModelProto) -> None:
-    """Check that every runtime can know the operators."""
+    """Raise unless all operators are standard ONNX."""
     custom = sorted(
         {
             f"{node.domain}::{node.op_type}"
@@ -30,7 +30,7 @@ def refuse_custom_operators(model: onnx.ModelProto) -> None:
 
 
 def require_onnxsim() -> None:
-    """Check that what simplifies models is there, which the environment of a training may lack."""
+    """Raise unless onnxsim is installed, which training environments may lack."""
     if importlib.util.find_spec("onnxsim") is None:
         raise ToolError(
             "onnxsim: expected this package, which simplifies models, found none; "
@@ -39,7 +39,7 @@ def require_onnxsim() -> None:
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with constants folded and without what is not needed."""
+    """Return the model with constants folded and unused parts removed."""
     require_onnxsim()
     import onnxsim
 

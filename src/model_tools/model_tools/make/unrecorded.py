@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for a bundle that nothing was recorded of: simulated walks, or states that are drawn."""
+"""Rows for a bundle without recordings: simulated walks, or drawn states."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
 
 _REMEDY = (
-    "only a healthy policy has a nominal: is this the model of this contract and robot, are "
-    "scales, joint order and gains those of the training, and commands within velocity_command?"
+    "nominal figures need a healthy policy: check that the model belongs to this contract and "
+    "robot, that scales, joint order and gains are those of the training, and that commands are "
+    "within velocity_command"
 )
 _EACH_S = 6.0
 _COMMANDS = (
@@ -56,7 +57,7 @@ _WALKS = (
     f"and {_MIXED_S:g} s of mixed commands that jump every {_MIXED_EACH_S:g} s, with 10 ms"
 )
 _BEFORE_S, _AFTER_S = 0.5, 1.5
-"""Time until RUN at most, and after a motion."""
+"""Longest time until RUN, and time after a motion."""
 _MOTION_PUSH_N = 60.0
 _MOTION_RUNS = (
     (0, "", 0.0),
@@ -65,39 +66,39 @@ _MOTION_RUNS = (
     (10_000_000, "left", 0.45),
     (10_000_000, "rear", 0.7),
 )
-"""Latency, and from where the robot is pushed in which part of the motion."""
+"""Latency, and where and when during the motion the robot is pushed."""
 _MOTIONS = (
     "then the whole motion, with 0 and with 20 ms of latency, and three times with 10 ms and a "
     f"push of {_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
-"""Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then. Turning has
-the share alone."""
+"""Largest velocity error, and as a share of the error of a robot that stands still (0.37 m/s for a
+Lite3). Turning uses only the share."""
 DRAWN_ROWS = 256
 _DRAWN_APART = ("quat_xyzw", "gravity_body", "velocity_command")
-"""Fields that are of unit length, follow from others, or have a range in the contract."""
+"""Fields with unit length, derived from others, or with a range in the contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """What a healthy robot does while it is measured."""
+    """Commands and disturbances of a healthy robot during a measurement."""
 
     schedule: Schedule
     duration_s: float
     latency_ns: int
-    """Time that commands take to reach the drives: a real robot's are never there at once."""
+    """Delay until commands reach the drives; on a real robot it is never 0."""
     faults: tuple[Fault, ...] = ()
 
 
 def figure_source(robot: SimulatedRobot, what: str = _WALKS) -> str:
-    """Return in words where the figures of a robot's walks are from."""
+    """Describe the source of the figures of a robot's walks."""
     lies = robot.model is None and robot.body.starts == "lying"
     start = "stand up from lying" if lies else "stand"
     return f"{robot.name}, flat floor, lockstep: {start}, {what}"
 
 
 def walks(contract: JointContract, robot: SimulatedRobot = LITE3) -> tuple[Walk, ...]:
-    """Return the walks that make a nominal."""
+    """Return the walks from which `nominal` is measured."""
     commands = [robot.velocity(contract, command) for command in _COMMANDS]
     axes = evenly_timed(commands, each_s=_EACH_S, first_s=_EACH_S)
     axes_s = _EACH_S * (len(_COMMANDS) + 1)
@@ -111,9 +112,9 @@ def walks(contract: JointContract, robot: SimulatedRobot = LITE3) -> tuple[Walk,
 def motions(
     bundle: JointBundle, clip: MotionClip, robot: SimulatedRobot = LITE3
 ) -> tuple[Walk, ...]:
-    """Return the runs that make a nominal of a policy that tracks a clip: all of it, each time.
+    """Return the runs from which `nominal` is measured for a clip, each over the whole clip.
 
-    Robots of figures are pushed meanwhile; a model's world has no pushes.
+    Robots described by figures are pushed meanwhile; a model's world has no pushes.
     """
     contract, pushed = bundle.contract, robot.model is None
     stand_s = contract.stand.duration_s + sum(via.duration_s for via in contract.stand.via)
@@ -132,7 +133,7 @@ def motions(
 
 
 def _mixed(contract: JointContract) -> Schedule:
-    """Return commands within the trained range that jump on all axes at once."""
+    """Return commands within the trained range that change on all axes at once."""
     trained = contract.velocity_command
     if trained is None:
         return []
@@ -142,7 +143,7 @@ def _mixed(contract: JointContract) -> Schedule:
 
 
 def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> MeasuredRuns:
-    """Let the bundle do all walks."""
+    """Run all walks with the bundle."""
     if bundle.clip is None:
         wanted, source = walks(bundle.contract, robot), figure_source(robot)
     else:
@@ -185,7 +186,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
 def _rows(
     contract: JointContract, recorder: RecordingBackend, trace: Trace, order: list[int], source: str
 ) -> Rows:
-    """Return the ticks in RUN, which are the last ones of the walk."""
+    """Return the ticks in RUN, the last ticks of the walk."""
     tensors, model = recorder.recorded(), contract.model
     ticks = slice(-recorder.runs, None)
     return Rows(
@@ -223,7 +224,7 @@ def _require_health(
 
 
 def _require_following(name: str, error: float, largest: float, unit: str, still: float) -> None:
-    """Raise unless the mean error is at most `largest`; `still` is that of a robot at rest."""
+    """Raise unless the mean error is at most `largest`; `still` is the error of a robot at rest."""
     if still and error > largest:
         raise VerdictError(
             f"{name}: expected a robot that follows its commands within {largest:.2g} {unit} "
@@ -232,10 +233,10 @@ def _require_following(name: str, error: float, largest: float, unit: str, still
 
 
 def drawn_rows(bundle: JointBundle) -> Rows:
-    """Return what the model takes and gives in ticks with a new state each, always the same ones.
+    """Return the model's inputs and outputs in ticks with a new random state each, always the same.
 
-    They prove that another back end or machine computes the same; a robot never moves like this.
-    The count of ticks goes through its whole range, see `last_ticks`.
+    They prove that another back end or machine computes the same; no robot moves like this. The
+    count of ticks covers its whole range, see `last_ticks`.
     """
     last = max(
         last_ticks(bundle.contract, read_onnx(bundle.artifact("onnx")[1])).values(), default=0
@@ -266,14 +267,14 @@ def drawn_rows(bundle: JointBundle) -> Rows:
 
 
 def _drawing(contract: JointContract, state: RobotState) -> Callable[[], None]:
-    """Return what writes a new state: all that is measured, commanded or remembered."""
+    """Return a function that draws a new state: everything measured, commanded or remembered."""
     random = np.random.default_rng(0)
     measured = [
         field
         for field in STATE_FIELDS.values()
         if field.name in state.slices and field.name not in _DRAWN_APART
     ]
-    # The last action, too: fed back without a robot, it may grow without end.
+    # The last action too: fed back without a robot, it may grow without bound.
     others = [
         name
         for name in state.slices

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows from live topics: of a robot, a simulation, or a recording that is played."""
+"""Rows from live topics of a robot, a simulation or a played recording."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from policy_inference.nodes.rclpy_gaps import (
 from policy_inference.nodes.sampling import decoder_for, message_class
 
 _LOOK_S = 0.1
-"""Time between two looks for publishers."""
+"""Period of the search for publishers."""
 _HEADER = "std_msgs/Header"
 _DEPTH = 2000
-"""Messages that wait while rows are made and written: seconds of a recording played fast."""
+"""Queue of messages while rows are computed and written: seconds of a recording played fast."""
 _log = logging.getLogger("model_tools")
 
 
 class LiveSource:
-    """Rows of a policy that is replayed on what a robot says.
+    """Rows of a policy that is replayed on live messages.
 
-    Time is that of the headers' stamps, at whatever speed it goes. It ends after `duration_s`, on
-    SIGINT or `stop`, when all publishers have left, when there is a second one of a robot's state,
-    or when timestamps jump back, and gives what came until then.
+    Time is that of the header stamps, at any speed. The rows end after `duration_s`, on SIGINT or
+    `stop`, when all publishers are gone, when the robot's state has a second publisher, or when
+    timestamps jump back. Rows until then are valid.
 
     Attributes:
         name: "live topics".
-        count: None, not known.
+        count: None, unknown.
     """
 
     def __init__(
@@ -65,15 +65,14 @@ class LiveSource:
         patience_s: float = 5.0,
         left_s: float = 1.0,
     ) -> None:
-        """Prepare; nothing is subscribed to yet.
+        """Prepare; subscribe to nothing yet.
 
         Args:
             bundle: Its artifact `onnx` is replayed.
-            topics: Topics by input, where they have other names.
+            topics: Topics by input, where they are renamed.
             duration_s: Time from the first row to the last, on the clock of the stamps.
-            patience_s: Time after which an input is called missing, on the wall's clock.
-            left_s: Time for which there is no publisher of what the robot senses once they have
-                left, on the wall's clock.
+            patience_s: Time after which an input counts as missing, wall-clock time.
+            left_s: Time without any publisher of sensor data that ends the rows, wall-clock time.
         """
         self.name = "live topics"
         self.count: int | None = None
@@ -88,14 +87,14 @@ class LiveSource:
             )
 
     def stop(self) -> None:
-        """End soon, from whatever thread or signal handler."""
+        """Stop soon; callable from any thread or signal handler."""
         self._stop.set()
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield rows in the order of time, of views that live until the next one.
+        """Yield rows in time order; their arrays are views, valid until the next row.
 
         Args:
-            wanted: None; numbers are not known beforehand.
+            wanted: None, since tick numbers are not known beforehand.
         """
         if wanted is not None:
             raise ValueError("live topics have no numbers of ticks that are known beforehand")
@@ -136,7 +135,7 @@ class LiveSource:
 
     @contextmanager
     def _until_interrupted(self) -> Iterator[None]:
-        """Let the first SIGINT stop, where Python lets us; the next one does what it did before."""
+        """Stop at the first SIGINT, in the main thread only; then restore the previous handler."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -172,16 +171,16 @@ def _node() -> Iterator[Node]:
 
 
 class _InputListener:
-    """Subscribes as soon as there is a publisher, of its type and as reliably as it offers.
+    """Subscribes once a publisher exists, with its type and reliability.
 
     Attributes:
         name, topic: The input, and the full name of its topic.
-        lost: Messages that were published and did not come, where the middleware numbers them.
-        mixed: What is wrong where a robot's state has several publishers; else empty.
+        lost: Number of lost messages, if the middleware numbers them.
+        mixed: Problem of a robot's state with several publishers; else empty.
     """
 
     def __init__(self, node: Node, name: str, topic: str, types: Sequence[str]) -> None:
-        """Wait for a publisher; `types` are those that the input may have."""
+        """Wait for a publisher of one of the `types`."""
         self.name, self.topic = name, node.resolve_topic_name(topic)
         self.lost, self.mixed = 0, ""
         self._node, self._types = node, types
@@ -193,7 +192,7 @@ class _InputListener:
 
     @property
     def handle(self) -> Any:
-        """What rclpy waits on; None as long as there is no subscription."""
+        """Waitable for rclpy; None while there is no subscription."""
         return self._subscription.handle if self._subscription else None
 
     def look(self) -> int:
@@ -206,7 +205,7 @@ class _InputListener:
         return self._publishers
 
     def _complain(self, publishers: Sequence[Any]) -> None:
-        # A publisher may be known before its node is.
+        # A publisher may be discovered before its node.
         nodes = sorted(full_name(info) for info in publishers if "UNKNOWN" not in info.node_name)
         text = (
             f"{self.topic}: expected one publisher, found {len(publishers)}"
@@ -215,7 +214,7 @@ class _InputListener:
         if self.name == COMMAND:
             _log.warning("%s", text)
         else:
-            self.mixed = f"{text}; what they say is mixed: stop the others"
+            self.mixed = f"{text}; their messages are mixed: stop the others"
 
     def _subscribe(self, publishers: Sequence[Any]) -> None:
         types = sorted({info.topic_type for info in publishers})
@@ -253,7 +252,7 @@ class _InputListener:
         return found
 
     def _count_lost(self, number: int | None) -> None:
-        """Note the publisher's number of a message; Humble and some middlewares have none."""
+        """Note the publisher's message number; Humble and some middlewares have none."""
         if number is None or self._publishers != 1:
             return
         if self._number is not None and number > self._number:
@@ -261,13 +260,13 @@ class _InputListener:
         self._number = number
 
     def decoder(self) -> Decode:
-        """Return what reads the messages from their bytes; there must have been one."""
+        """Return the function that decodes the messages; call after the first one."""
         assert self._message is not None
         return decoder_for(self._message)
 
 
 class _Topics:
-    """What is said on topics, as a replay hears it."""
+    """Messages on live topics, for a replay."""
 
     def __init__(
         self,
@@ -302,7 +301,7 @@ class _Topics:
         self._ordering.put(message for each in self._listeners for message in each.take())
 
     def _goes_on(self) -> bool:
-        """Look for publishers, if it is time; return whether more may come."""
+        """Search for publishers, if due; return whether more messages may arrive."""
         now_s = time.monotonic()
         if now_s >= self._look_at_s:
             self._look_at_s = now_s + _LOOK_S
@@ -316,7 +315,7 @@ class _Topics:
         return not (left or self._stop.is_set() or self.mixed() or self._restarted())
 
     def mixed(self) -> str:
-        """Say which topic has several publishers; empty where none has that must not."""
+        """Return which topic has several publishers; empty unless it must have one."""
         return "; ".join(each.mixed for each in self._listeners if each.mixed)
 
     def _restarted(self) -> str:
@@ -332,7 +331,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Say which inputs nothing came of, and what there is; empty where there are none."""
+        """Return which inputs have no messages, and the present topics; empty if all have some."""
         names = self._ordering.missing
         if not names:
             return ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a robot survives each transition of a policy set: simulated, with pushes."""
+"""Simulates each transition of a policy set, with pushes: does the robot survive it?"""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from robot_sim.walk import walk
 from robot_sim.world import Sensors, World
 
 WORLDS = ((1.0, 0), (0.4, 0), (1.0, 20), (0.4, 20))
-"""Friction and latency, ms, of one try after the other."""
+"""Friction and latency, ms, of successive tries."""
 PUSH_N_PER_KG = 5.0
-"""Push, by the mass of the robot: 60 N for a Lite3."""
+"""Push per mass of the robot: 60 N for a Lite3."""
 AFTER_S, GRANTED_WITHIN_S, REACHED_WITHIN_S = 5.0, 5.0, 30.0
-"""How long a robot is watched after a switch, asked for one, and may take to the state before."""
+"""Time of observation after a switch, time limit of a granted switch, and time limit to reach the
+state before it."""
 _WALKED_S, _NEW_COMMAND_S = (1.5, 3.5), 1.0
 _SLOW, _LONG_BLEND_S = 0.2, 1.0
 _CALM = {"tilt_rad": 0.1, "body_rate_rad_s": 0.5}
-"""What stricter transitions ask for; the first is a share of the commands trained for."""
+"""Conditions of stricter transitions; commands are limited to this share of the trained range."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetTransition:
-    """A transition, or the one that a state makes to its fallback where a member fails."""
+    """A transition, or that of a state to its fallback when a member fails."""
 
     source: str
     target: str
@@ -52,15 +53,15 @@ class SetTransition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchRow:
-    """What came of one try.
+    """Outcome of one try.
 
     Attributes:
-        granted: Whether the switch was made.
-        refusal: Why it was not, or the state before it was not reached.
-        failure: How the robot failed after the switch: it fell, or the guard stopped it; empty
-            where it did not.
-        tilt_rad: Largest after the switch.
-        step_ratio: Of `SetReport`, largest after the switch.
+        granted: The switch was made.
+        refusal: Why the switch was not made, or the state before it was not reached.
+        failure: Failure after the switch: the robot fell, or the guard stopped it; empty if it did
+            not fail.
+        tilt_rad: Largest tilt after the switch.
+        step_ratio: Largest `step_ratio` of `SetReport` after the switch.
     """
 
     granted: bool
@@ -72,20 +73,20 @@ class SwitchRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTransitionResult:
-    """What came of all tries of a transition.
+    """Results of all tries of a transition.
 
     Attributes:
         edge: The transition.
-        tries: How often it was tried.
-        granted: How many of the switches were made.
-        failed: After how many of those the robot failed.
-        fails_at_most: Upper end of the 95 % interval of the share that fails.
-        failure: The most frequent one.
-        refusal: The most frequent reason not to switch.
-        tilt_rad, step_ratio: Largest.
-        holds: Whether it was made at least once, and the robot never failed.
-        remedy: Keys of the transition in set.yaml with which the robot did not fail; None: none are
-            known, or needed.
+        tries: Number of tries.
+        granted: Number of switches that were made.
+        failed: Number of those after which the robot failed.
+        fails_at_most: Upper end of the 95 % interval of the failure rate.
+        failure: Most frequent failure.
+        refusal: Most frequent reason not to switch.
+        tilt_rad, step_ratio: Largest values.
+        holds: It was made at least once, and the robot never failed.
+        remedy: Keys of the transition in set.yaml with which the robot did not fail; None: unknown,
+            or not needed.
     """
 
     edge: SetTransition
@@ -117,14 +118,14 @@ def check_set(
     tries: int,
     shown: Callable[[int, int], None] = lambda *_: None,
 ) -> list[SetTransitionResult]:
-    """Try each transition of a set, and stricter ones in place of those that do not hold.
+    """Try each transition of a set, and stricter conditions for those that fail.
 
     Args:
-        bundle: The set, of joint policies alone.
+        bundle: The set, of joint policies only.
         backends: Opened model of each member.
-        robot: What is simulated.
-        tries: How often each transition is tried, with other commands and another push each time.
-        shown: Called before each transition with how many are done, and of how many.
+        robot: Robot to simulate.
+        tries: Tries per transition, each with new commands and a new push.
+        shown: Called before each transition with the number done and the total.
     """
     edges, found = find_edges(bundle.contract), list[SetTransitionResult]()
     for number, edge in enumerate(edges):
@@ -144,7 +145,7 @@ def _remedy(
     edge: SetTransition,
     tries: int,
 ) -> Mapping[str, Any] | None:
-    """Return the first keys in place of those of a transition with which it holds."""
+    """Return the first replacement keys of a transition with which it succeeds."""
     contract = bundle.contract
     source, stated = contract.states[edge.source], contract.states[edge.source].to[edge.target]
     for keys in stricter(stated, contract.velocity_command):
@@ -159,7 +160,7 @@ def _remedy(
 
 
 def stricter(stated: Transition, trained: VelocityCommand | None) -> Iterator[dict[str, Any]]:
-    """Yield keys in place of those of a transition, the least strict first."""
+    """Yield replacement keys of a transition, the least strict first."""
     when = dict[str, Any]()
     keys: dict[str, Any] = {"otherwise": "wait"}
     if trained is not None:
@@ -182,7 +183,7 @@ def check_edge(
     edge: SetTransition,
     tries: int,
 ) -> SetTransitionResult:
-    """Try one transition, in the `WORLDS` in turn; as `check_set`."""
+    """Try one transition in the `WORLDS` in turn; see `check_set`."""
     rows = [try_switch(bundle, backends, robot, edge, seed) for seed in range(tries)]
     granted = [row for row in rows if row.granted]
     failures = Counter(row.failure for row in granted if row.failure)
@@ -247,7 +248,7 @@ class _FailingBackend:
 
 
 class _SwitchingRobot(ControlledSet):
-    """Goes to the state before a switch, walks, asks for the switch, and walks on, pushed."""
+    """Goes to the state before a switch, walks, requests the switch, and walks on, pushed."""
 
     def __init__(
         self,
@@ -307,7 +308,7 @@ class _SwitchingRobot(ControlledSet):
         self.is_over, self._refusal = True, refusal
 
     def _go_on(self, now_s: float) -> None:
-        """Go to the state before the switch, walk there, and ask for the switch."""
+        """Go to the state before the switch, walk there, and request the switch."""
         report = self.policy_set.report
         if report.last[:2] == self._switch_names and self._walks_since_s is not None:
             self._switch(now_s)
@@ -372,7 +373,7 @@ class _SwitchingRobot(ControlledSet):
         return None if stated is None or self._edge.is_fallback else stated.when.command
 
     def _drawn(self, largest: tuple[float, ...] | None) -> F64:
-        """Return a velocity command that the members were trained for, within a condition."""
+        """Return a velocity command in the members' trained range that satisfies a condition."""
         trained = self._contract.velocity_command
         if trained is None:
             return np.zeros(3)
@@ -381,7 +382,7 @@ class _SwitchingRobot(ControlledSet):
 
 
 def way_around(found: Sequence[SetTransitionResult], edge: SetTransition) -> list[str]:
-    """Return the states of the shortest way beside a transition, over those that hold; or none."""
+    """Return the states of the shortest detour over transitions that hold; may be empty."""
     holding = [one.edge for one in found if one.holds and not one.edge.is_fallback]
     following = _next_states(((one.source, one.target) for one in holding), edge.target)
     way = [edge.source]
@@ -391,7 +392,7 @@ def way_around(found: Sequence[SetTransitionResult], edge: SetTransition) -> lis
 
 
 def _next_states(transitions: Iterable[tuple[str, str]], goal: str) -> dict[str, str]:
-    """Return by state the next one on the shortest way to a state."""
+    """Return, by state, the next state on the shortest path to the goal."""
     known, found, waiting = [*transitions], dict[str, str](), deque([goal])
     while waiting:
         at = waiting.popleft()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One case tried with one bundle: the product's controller drives robot_sim, in lockstep."""
+"""Runs one case with one bundle: the product's controller drives robot_sim, in lockstep."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ from robot_sim.world import NS_PER_S, Sensors, WalkingWorld
 
 _TOPICS = (JOINT_STATES, IMU, ODOMETRY, TWIST, CONTACT_FORCES)
 _RING = 256
-"""Ticks that are written at a time."""
+"""Number of ticks per write."""
 
 
 class RecordedPolicy(ControlledPolicy):
     """A `ControlledPolicy` with the flight recorder's ring and writer, on simulated time.
 
-    Used as a context: the recording is there at its end, whole, or not at all where something was
-    raised. What the sensors showed is in it as the messages that a robot would have got.
+    Use it as a context manager: at its end the recording is complete, or absent after an exception.
+    Sensor values are recorded as the messages that a robot would have received.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class RecordedPolicy(ControlledPolicy):
         robot: SimulatedRobot = LITE3,
         mapper: Mapper | None = None,
     ) -> None:
-        """Begin a recording.
+        """Start a recording.
 
         Args:
-            bundle: JointBundle whose contract holds.
-            backend: Opened backend of the bundle; stays the caller's to close.
-            place: The folder to be; a number is put behind its name where there is one.
-            reason: Why it is written, for a person.
+            bundle: A bundle with a valid contract.
+            backend: Opened back end of the bundle, which the caller closes.
+            place: Folder to write; a number is appended if it exists.
+            reason: Reason of the recording, for readers.
             stricter_limits: Operating limits; the contract's alone if absent.
-            robot: What is simulated, by its figures.
-            mapper: As for `ControlledRobot`.
+            robot: Robot to simulate, by its figures.
+            mapper: See `ControlledRobot`.
         """
         tap = Tap(backend)
         super().__init__(bundle, tap, stricter_limits, robot, mapper)
@@ -155,25 +155,25 @@ class RecordedPolicy(ControlledPolicy):
 
 
 GET_UP_S = 3.0
-"""Time to be in RUN beyond `stand.longest_s`: a loaded robot takes longer to rise."""
+"""Time to reach RUN, beyond `stand.longest_s`: a loaded robot takes longer to rise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkOutcome:
-    """What came of a case. Figures are of the time that the robot survived.
+    """Outcome of a case. Figures cover the time that the robot survived.
 
     Attributes:
-        name, group: Those of the case.
-        passed: Whether it held its limits; None where it has none.
-        survived_s, duration_s: How long the robot was on its feet in RUN, and should have been.
-        error: |mean velocity after 2 s of a command - command| of vx, vy (m/s) and wz (rad/s),
-            its mean over the commands of the case.
+        name, group: Name and group of the case.
+        passed: All limits hold; None without limits.
+        survived_s, duration_s: Time on its feet in RUN, and required time.
+        error: |mean velocity after 2 s of a command - command| of vx, vy (m/s) and wz (rad/s), its
+            mean over the commands of the case.
         tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
-        action_change: Mean |change of the action from tick to tick|, after 2 s.
+        action_change: Mean |change of the action per tick|, after 2 s.
         altered_share: Share of ticks in which the guard changed a target.
-        stopped_by: Why the controller left RUN, or that the robot fell; empty where neither.
-        estimate: Error of the estimator of the base's velocity, from RUN on; None without one.
+        stopped_by: Why the controller left RUN, or that the robot fell; else empty.
+        estimate: Error of the base velocity estimator, from RUN on; None without one.
     """
 
     name: str
@@ -201,17 +201,17 @@ def try_case(
     recording: Path | None = None,
     robot: SimulatedRobot = LITE3,
 ) -> tuple[WalkOutcome, Trace]:
-    """Let the robot stand up, then walk the case from the moment in which the policy takes over.
+    """Let the robot stand up, then walk the case as soon as the policy runs.
 
     Args:
-        bundle: JointBundle whose contract holds.
-        backend: Opened backend of the bundle; stays the caller's to close.
-        case: What to walk.
-        recording: Folder to be, with a flight recording of all of it; not of a model's robot.
-        robot: What is simulated.
+        bundle: A bundle with a valid contract.
+        backend: Opened back end of the bundle, which the caller closes.
+        case: Case to walk.
+        recording: Folder for a flight recording of everything; not for a robot from a model file.
+        robot: Robot to simulate.
 
     Returns:
-        What came of it, and the walk; that of standing up where the robot did not get further.
+        The outcome, and the trace of the walk, or of standing up if the robot got no further.
     """
     recorder, mapper = RecordingBackend(backend), Mapper(case.ground)
     if recording is None:
@@ -290,7 +290,7 @@ def _try(
 def _estimated(
     contract: JointContract, case: WalkCase, robot: SimulatedRobot
 ) -> EstimatedVelocity | None:
-    """Return what watches: with the legs of the contract, or of the robot's figures."""
+    """Return the estimator, with the legs of the contract or of the robot's figures."""
     found = watched_by_contract(contract, case.sensor_errors)
     if found is None and case.estimator:
         return watched_by_figures(robot.body, case.sensor_errors)
@@ -331,7 +331,7 @@ def _holds(outcome: WalkOutcome, limits: WalkLimits) -> bool:
 
 
 def _error(trace: Trace, world: WalkingWorld) -> tuple[float, float, float]:
-    """Return the mean error of the commands that lasted; of all rows where none did."""
+    """Return the mean error of commands that lasted; of all rows if none did."""
     segments = measure(
         trace, effort_limit_nm=world.effort_limit_nm, fallen_height_m=world.fallen_height_m
     ).segments

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The state of each robot of a fleet: from Prometheus, or from the robots' own metrics.
+"""State of each robot of a fleet, from Prometheus or from the robots' own metrics.
 
-Health has one source each. With Prometheus it is the alert rules of the group `policy_inference`;
-without it, what the nodes say of themselves. A robot without data is unknown, never healthy.
+Health has one source: with Prometheus the alert rules of the group `policy_inference`, without it
+the nodes' own status. A robot without data is unknown, never healthy.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from policy_store.registry.connection import exchange, within
 HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
 EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: ToolError.exit_status}
 RULES = "policy_inference"
-"""Group of the alert rules that judge a robot; `deploy/prometheus` has it."""
+"""Group of the alert rules that judge robots, from `deploy/prometheus`."""
 _PREFIX = "policy_inference"
 _SAMPLES = f'{{__name__=~"{_PREFIX}_.+",robot!=""}}'
 _SEEN = f'last_over_time({_PREFIX}_info{{robot!=""}}[1d])'
-"""Robots that reported within a day are expected to report now."""
+"""Robots that reported within the last day are expected to report now."""
 _WITHIN_S, _AT_ONCE = 10.0, 16
 _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
-"""Of an answer of Prometheus; of the metrics of a robot, which are 50 kB and are parsed slowly."""
+"""Limit of an answer of Prometheus, and of a robot's metrics, which have 50 kB and parse slowly."""
 _LONGEST_LINE = 1 << 13
-"""Characters of a line of metrics: the parser's time grows with its square."""
+"""Longest line of metrics: the parser's time grows with the square of the length."""
 _LONGEST = 600
-"""Characters of a name or a reason."""
+"""Longest name or reason."""
 _ENDS_S = 253_402_300_800.0
-"""The year 10000, which no clock shows."""
+"""The year 10000, the limit of valid times."""
 _LEVELS = {1.0: (UNKNOWN, "a warning"), 2.0: (BAD, "an error")}
-"""Of /diagnostics; a warning is no proof of health, nor of a fault."""
+"""Levels of /diagnostics; a warning proves neither health nor a fault."""
 
 _OTHER_SHAPE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 Sample = tuple[str, Mapping[str, str], float]
-"""Name without the prefix, labels, value."""
+"""Name without prefix, labels, value."""
 
 
 class Remark(NamedTuple):
-    """A reason against `healthy`.
+    """A reason why a robot is not healthy.
 
     Attributes:
-        health: What it means.
-        text: In words.
-        since_s: Since when (Unix time, s).
-        version: The version that it is about; empty for what runs.
+        health: Resulting health.
+        text: Description.
+        since_s: Start, Unix time, s.
+        version: The version concerned; empty for the running one.
     """
 
     health: str
@@ -67,7 +67,7 @@ class Remark(NamedTuple):
 
 
 class NoAnswerError(ToolError):
-    """Metrics cannot be read: that is no data, and no verdict on a robot."""
+    """Unreadable metrics: no data, and so no verdict on a robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +76,13 @@ class FleetRobot:
 
     Attributes:
         robot: Its name.
-        policy: NAME@VERSION of what it runs; several with commas, empty if that is not known.
+        policy: NAME@VERSION of the running policy; comma-separated if several, empty if unknown.
         sha256: Hash of the contract of each.
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
-        reasons: Why it is not healthy, a sentence each.
-        since_s: Unix time since which it is bad, or runs what it runs; None if not known.
-        run_s: Time in RUN with what it runs, s.
+        reasons: Why it is not healthy, one sentence each.
+        since_s: Unix time since which it is bad, or runs this policy; None if unknown.
+        run_s: Time in RUN with this policy, s.
     """
 
     robot: str
@@ -97,12 +97,12 @@ class FleetRobot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetReading:
-    """What was read of a fleet at one time.
+    """Metrics of a fleet at one time.
 
     Attributes:
-        samples: The present metrics by robot; a robot that is expected and silent has none.
-        remarks: Reasons against health that the source itself has, by robot.
-        judges: Whether the source judges health, so that the nodes' own level is not needed.
+        samples: Current metrics by robot; empty for an expected robot that does not report.
+        remarks: The source's own reasons why a robot is not healthy, by robot.
+        judges: The source judges health itself, so the nodes' own levels are not used.
     """
 
     samples: Mapping[str, Sequence[Sample]]
@@ -114,8 +114,8 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
     """Read the fleet from a Prometheus server, with its alerts.
 
     Args:
-        url: Of the server.
-        expected: Robots that are listed even if the server knows nothing of them.
+        url: URL of the server.
+        expected: Robots that are listed even if the server has no data of them.
     """
     try:
         seen, now, groups = _query(url, _SEEN), _query(url, _SAMPLES), _api(url, "rules?type=alert")
@@ -140,10 +140,10 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
 
 
 def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
-    """Read the metrics of each robot from itself; one that does not answer is unknown.
+    """Read the metrics of each robot from the robot; one that does not answer is unknown.
 
     Args:
-        metrics_urls: Of the exporter, by robot.
+        metrics_urls: URL of the exporter, by robot.
     """
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         answers = dict(
@@ -153,7 +153,7 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
     for robot, (text, problem) in answers.items():
         try:
             samples[robot] = [*_parsed(text)]
-        except _OTHER_SHAPE as error:  # of which the parser knows many
+        except _OTHER_SHAPE as error:  # the parser raises many
             samples[robot] = []
             problem = f"{metrics_urls[robot]}: expected metrics, found other text ({error!r:.200})"
         remarks[robot] = [Remark(UNKNOWN, problem)] if problem else []
@@ -161,11 +161,11 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
 
 
 def read_inventory(file: Path, limit: str = "") -> dict[str, str]:
-    """Return the URL of the metrics of each host in an Ansible inventory (YAML).
+    """Return the metrics URL of each host in an Ansible inventory (YAML).
 
     Args:
         file: The inventory; `metrics_url` is a variable of each host.
-        limit: A group or a host: only what is in it; empty for all.
+        limit: A group or host to select; empty for all.
     """
     urls, hosts_of, groups_of = dict[str, str](), dict[str, list[str]](), dict[str, list[str]]()
 
@@ -187,7 +187,7 @@ def read_inventory(file: Path, limit: str = "") -> dict[str, str]:
     for name, content in mapping(load_yaml(file), "inventory").items():
         walk(str(name), content)
     wanted = [limit] if limit else [*hosts_of]
-    for name in wanted:  # grows: what a group consists of may be said elsewhere in the file
+    for name in wanted:  # grows: the file may define the parts of a group elsewhere
         wanted += [child for child in groups_of.get(name, []) if child not in wanted]
     inside = {limit, *(host for name in wanted for host in hosts_of.get(name, []))}
     found = {host: url for host, url in urls.items() if host in inside}
@@ -206,18 +206,18 @@ def judge_fleet(
     """Return the state of each robot, by name.
 
     Args:
-        reading: Of the fleet.
-        only: Robots to judge; None for all that were read.
-        policy: NAME@VERSION that each must run to be healthy, a trial of it being over, whatever
-            became of trials of other versions; empty for any.
-        run_s: Time in RUN that each must have with what it runs, s.
+        reading: Metrics of the fleet.
+        only: Robots to judge; None for all in `reading`.
+        policy: NAME@VERSION that each must run to be healthy, with any trial of it completed;
+            trials of other versions do not count. Empty for any policy.
+        run_s: Time in RUN that each needs with its policy, s.
     """
     names = sorted(reading.samples if only is None else set(only))
     return [_judge(robot, reading, policy, run_s) for robot in names]
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return the health of a fleet: bad if a robot is bad, unknown if one is or there is none."""
+    """Return the health of a fleet: bad if any robot is, else unknown if any is or it is empty."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 
@@ -265,7 +265,7 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
 
 
 def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
-    """Yield what the nodes say of themselves; where alerts judge, only that one is gone."""
+    """Yield the nodes' own remarks; if alerts judge, only a missing node."""
     for name, labels, value in samples:
         node = labels.get("node", "")
         if name == "up" and value != 1.0:
@@ -292,7 +292,7 @@ def _stage(samples: Sequence[Sample]) -> str:
 
 
 def _trial_state(samples: Sequence[Sample]) -> str:
-    """Return the state of the trial of the version that runs; empty if it has none."""
+    """Return the state of the running version's trial; empty if it has none."""
     running = {labels.get("version") for name, labels, _ in samples if name == "info"}
     tried = {labels.get("version") for name, labels, _ in samples if name == "trial_info"}
     states = [
@@ -326,7 +326,7 @@ def _rules_problem(rules: Sequence[Any]) -> str:
 
 
 def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
-    """Yield the robot of each alert but those that only inform, and what it means."""
+    """Yield robot and remark of each alert, except informational ones."""
     for alert in (alert for rule in rules for alert in rule.get("alerts", ())):
         labels = _labels(alert["labels"])
         robot = labels.get("robot", "")
@@ -343,7 +343,7 @@ def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
 
 
 def _unix_time(text: str) -> float | None:
-    """Return a time of RFC 3339, of which Python 3.10 reads no nanoseconds and no Z."""
+    """Return a time in RFC 3339; Python 3.10 does not parse nanoseconds or Z."""
     try:
         return datetime.fromisoformat(f"{text[:19]}+00:00").timestamp()
     except ValueError:

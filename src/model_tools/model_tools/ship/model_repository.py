@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model repository for Triton, made from a bundle; and what KServe needs to serve it.
+"""A model repository for Triton, made from a bundle, and the YAML for KServe.
 
-Each model of the bundle becomes one of the repository, without a batch axis of its own: shapes are
-those of the contract. A chunk policy with encoders also becomes an ensemble, which goes from the
-images to the chunk in one request; not with a condition, which runs once for many requests.
+Each model of the bundle becomes a model of the repository with the contract's shapes and no
+additional batch axis. A chunk policy with encoders also becomes an ensemble, which computes the
+chunk from the images in one request; except with a condition, which runs once for many requests.
 """
 
 from __future__ import annotations
@@ -49,14 +49,13 @@ def write_repository(
     """Write a model repository; return the names of its models.
 
     Args:
-        bundle: Whose ONNX models are served.
+        bundle: Bundle whose ONNX models are served.
         output: Folder of the repository.
-        version: Of the models there, a number as Triton wants one; the policy's own version is
-            among the parameters.
-        instances: How many runs of a model go on at once.
-        device: Among `DEVICES`.
-        storage: URI under which KServe finds the repository.
-        force: Whether a repository that is there may be replaced.
+        version: Version number of the models in Triton; the policy's own version is a parameter.
+        instances: Concurrent runs of a model.
+        device: One of `DEVICES`.
+        storage: URI of the repository for KServe.
+        force: Replace an existing repository.
     """
     contract, names = bundle.contract, list[str]()
     with new_folder(output, marker=KSERVE, force=force, owned=_OWNED) as folder:
@@ -118,7 +117,7 @@ def _common(version: int, parameters: Mapping[str, str]) -> Iterable[str]:
 
 
 def _warm_up(inputs: Tensors) -> Iterable[str]:
-    """Yield a request that is made before a model is ready: its first runs are slow."""
+    """Yield a warm-up request: the first runs of a model are slow."""
     yield "model_warmup [ {"
     yield '  name: "zeros" batch_size: 1 count: 3'
     for name, tensor in inputs.items():
@@ -130,7 +129,7 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
 
 
 def _ensemble(contract: Any, version: int) -> Sequence[str]:
-    """Return what makes one request of all graphs; nothing where there is one, or a condition."""
+    """Return the ensemble of all graphs; empty for a single graph, or with a condition."""
     if len(contract.graphs) < 2 or contract.observing_graph != contract.policy_graph:
         return ()
     policy, encoders = contract.graphs[contract.policy_graph], contract.cameras

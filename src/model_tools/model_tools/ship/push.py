@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What goes to a registry: a bundle, a layer for each file that its contract names; a statement."""
+"""Pushes a bundle (one layer per file in its contract) or a signed statement to a registry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from policy_store.statements import (
 
 
 class PushRepository(RegistryRepository):
-    """A repository that is pushed to."""
+    """A repository that accepts pushes."""
 
     def push(
         self,
@@ -58,14 +58,14 @@ class PushRepository(RegistryRepository):
         *,
         force: bool,
     ) -> str:
-        """Upload what the registry lacks, then the manifest; return its digest.
+        """Upload missing layers, then the manifest; return its digest.
 
         Args:
-            artifact_type: Of the manifest.
-            layers: In their order, each with its content.
-            tag: What the manifest will be found by.
-            progress: Takes the bytes that are done, and all.
-            force: Whether a tag that is there may name other content from now on.
+            artifact_type: Artifact type of the manifest.
+            layers: Layers in order, each with its content.
+            tag: Tag of the manifest.
+            progress: Called with the bytes done and in total.
+            force: Move an existing tag to new content.
         """
         manifest = manifest_bytes(artifact_type, list(layers))
         digest, before = make_digest(manifest), self.manifest(tag)
@@ -108,7 +108,7 @@ class PushRepository(RegistryRepository):
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
     """Return the layers of a bundle: the contract, its signature, and the files that it names.
 
-    Other files of the folder stay behind: a signature would not cover them.
+    Other files of the folder are not pushed, since the signature does not cover them.
     """
     bundle.verify()
     layers: dict[Layer, Content] = {make_layer(bundle.file.name, bundle.content): bundle.content}
@@ -124,7 +124,7 @@ def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
 
 
 def bundle_digest(bundle: Bundle) -> str:
-    """Return the digest that a registry has, or will have, for a bundle as it is."""
+    """Return the digest that a registry has, or will have, for a bundle in its present state."""
     return make_digest(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
 
 
@@ -140,15 +140,15 @@ def push_bundle(
     """Upload a bundle.
 
     Args:
-        folder: Of the bundle.
-        reference: Where to; its tag is the version's if it has none.
-        access: How the registry is reached.
-        progress: Takes the bytes that are done, and all.
-        trusted: Keys of the robots, of which one must have signed it; None checks no signature.
-        force: Whether a tag that is there may name other content from now on.
+        folder: Folder of the bundle.
+        reference: Target; without a tag, the version becomes the tag.
+        access: Access to the registry.
+        progress: Called with the bytes done and in total.
+        trusted: The robots' keys, one of which must have signed it; None skips the check.
+        force: Move an existing tag to new content.
 
     Returns:
-        Where it is, the digest of its manifest, and whether it is signed.
+        Its reference, the digest of its manifest, and whether it is signed.
     """
     bundle = load_bundle(folder, kind=Bundle)
     if trusted is not None:
@@ -177,14 +177,14 @@ def push_statement(
     *,
     again: bool = False,
 ) -> tuple[str, str]:
-    """Upload a signed statement beside the bundle that it is about; return its tag and digest.
+    """Upload a signed statement to its bundle's repository; return its tag and digest.
 
     Args:
-        file: The statement; its signature lies beside it as `FILE.sig`.
-        reference: Where the bundle is.
-        access: How the registry is reached.
-        trusted: Keys of the robots, of which one must have signed it; None checks no signature.
-        again: Whether versions that are revoked now may be allowed again.
+        file: The statement; its signature is `FILE.sig` beside it.
+        reference: Reference of the bundle.
+        access: Access to the registry.
+        trusted: The robots' keys, one of which must have signed it; None skips the check.
+        again: Allow removing versions from the list of revoked ones.
     """
     content = read_bytes(file)
     statement = parse_statement(content, file)
@@ -233,7 +233,7 @@ def _refuse_allowed_again(
     before: ChannelStatement | RevocationStatement,
     file: Path,
 ) -> None:
-    """Raise ToolError where a list lacks versions that are revoked now: robots take them again."""
+    """Raise ToolError if a list lacks versions that are revoked now: robots would accept them."""
     if isinstance(new, RevocationStatement) and isinstance(before, RevocationStatement):
         lacking = [version for version in before.versions if version not in new.versions]
         if lacking:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sign bundles and statements with an Ed25519 key; `bundle.signature` checks it."""
+"""Signs bundles and statements with an Ed25519 key; `bundle.signature` verifies them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def sign(
     """Sign `policy.yaml` or `set.yaml`, which covers all files by their hashes.
 
     Args:
-        bundle: Folder of the bundle, or of the policy set; it must be whole.
+        bundle: Folder of the bundle or policy set, which must be complete.
         key_file: The private key, PEM.
-        password: Gives the key's password, where it is encrypted.
-        force: Whether a signature that is there may be replaced.
+        password: Returns the key's password, if it is encrypted.
+        force: Replace an existing signature.
 
     Returns:
         The key's fingerprint.
@@ -40,7 +40,7 @@ def sign(
     verified = load_bundle(bundle, kind=Bundle)
     verified.verify()
     with new_file(signature_path(verified.file), force=force) as growing:
-        # Not the file, which may be another one by now.
+        # Not the file, which may have changed in the meantime.
         growing.write_bytes(base64.b64encode(key.sign(verified.content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)
@@ -55,9 +55,9 @@ def sign_statement(
 
     Args:
         file: The statement; its signature becomes `FILE.sig` beside it.
-        key_file: As for `sign`.
-        password: As for `sign`.
-        force: As for `sign`.
+        key_file: See `sign`.
+        password: See `sign`.
+        force: See `sign`.
     """
     key, content = read_private_key(key_file, password), read_bytes(file)
     statement = parse_statement(content, file)
@@ -76,9 +76,9 @@ def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519Privat
     try:
         try:
             key = load_pem_private_key(content, None)
-        except TypeError:  # how the library says that it is encrypted
+        except TypeError:  # the library's error for an encrypted key
             key = load_pem_private_key(content, password())
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:  # of an empty password too
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:  # also for an empty password
         raise _key_error(file, str(error)) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise _key_error(file, "a key of another kind")

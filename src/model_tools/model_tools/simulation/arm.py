@@ -29,7 +29,7 @@ from robot_sim.arm_world import IMAGE_SIZE, JOINTS, ArmSensors, ArmWorld
 from robot_sim.driven import NS_PER_S
 
 _STAND_S = 3.0
-"""Time to be in RUN beyond `stand.longest_s`."""
+"""Time to reach RUN, beyond `stand.longest_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class ReachCase:
     """One reach for the cube.
 
     Attributes:
-        seed: Says where cube and arm begin, as `ArmWorld.reset`.
-        duration_s: Time in which the reach has to succeed, from RUN on.
-        latency_ms: Time that commands take to reach the drives.
-        inference_ms: Time that a chunk takes to be computed.
-        stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
+        seed: Sets the initial pose of cube and arm, see `ArmWorld.reset`.
+        duration_s: Time limit of the reach, from RUN on.
+        latency_ms: Delay until commands reach the drives.
+        inference_ms: Computing time of a chunk.
+        stiffness_scale, damping_scale: The drives' gains, relative to the commanded ones.
     """
 
     seed: int
@@ -54,16 +54,16 @@ class ReachCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReachOutcome:
-    """What came of a reach.
+    """Outcome of a reach.
 
     Attributes:
-        succeeded: Whether the tip came to the cube and stayed.
-        closest_m: Smallest distance of tip and goal; NaN where the policy never ran.
-        took_s: How long the policy ran, until it had succeeded.
-        signalled: Whether the bundle's signal of success came, too; None: it has none.
+        succeeded: The tip reached the cube and stayed.
+        closest_m: Smallest distance of tip and goal; NaN if the policy never ran.
+        took_s: Time for which the policy ran, until success.
+        signalled: The bundle signalled success; None: it has no signal.
         effort_nm, joint_vel: Torques and velocities of the drives while it ran [ticks, joints].
-        stopped_by: Why it did not run, or not to the end; empty where it did.
-        trace: What there was to see.
+        stopped_by: Why it did not run to the end; empty if it did.
+        trace: Recorded trace of the reach.
     """
 
     succeeded: bool
@@ -77,21 +77,21 @@ class ReachOutcome:
 
 
 class ControlledArm(SelfOperated):
-    """A chunk policy under its controller, which takes part in the world of an arm.
+    """A chunk policy under its controller, in the world of an arm.
 
     Attributes:
-        success: Watches the bundle's signal of success, which may end the run; None: it has none.
+        success: Watches the bundle's success signal, which may end the run; None: it has none.
     """
 
     def __init__(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], inference_ms: float = 0.0
     ) -> None:
-        """Tie the bundle to a controller on simulated time.
+        """Connect the bundle to a controller on simulated time.
 
         Args:
-            bundle: Its contract holds.
-            models: Its opened graphs; they stay the caller's to close.
-            inference_ms: Time that a chunk takes in simulated time.
+            bundle: A bundle with a valid contract.
+            models: Its opened graphs, which the caller closes.
+            inference_ms: Computing time of a chunk, in simulated time.
         """
         super().__init__()
         contract = bundle.contract
@@ -117,22 +117,22 @@ class ControlledArm(SelfOperated):
 
     @property
     def mode(self) -> Mode:
-        """Of the controller."""
+        """Mode of the controller."""
         return self._runtime.controller.mode
 
     @property
     def reason(self) -> str:
-        """Why the controller is in its mode."""
+        """Reason of the controller's mode."""
         return self._runtime.controller.snapshot().reason
 
     def tick(self, world: ArmWorld, sensed: ArmSensors) -> JointTargets | None:
-        """Sense, act as the operator, and command the drives; return what was commanded."""
+        """Sense, act as the operator, command the drives; return the command."""
         controller, self._now_ns = self._runtime.controller, sensed.time_ns
         now_ns = self._now_ns
         self._order.take(sensed.joint_names, sensed.joint_pos, controller.state["joint_pos"])
         for entry in controller.inputs.values():
             entry.accept(now_ns, now_ns or None, now_ns)
-        # Until the policy runs nothing looks at images, which cost more than all the rest.
+        # No images until the policy runs, since rendering costs more than everything else.
         if controller.mode not in (Mode.DAMP, Mode.STAND):
             for name, buffer in self._runtime.frames.items():
                 buffer.add(raw_frame(world.render(name)), now_ns)
@@ -165,12 +165,12 @@ def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
 
 
 def try_reach(bundle: ChunkBundle, models: Mapping[str, Backend], case: ReachCase) -> ReachOutcome:
-    """Let the arm stand up, then reach for the cube from the moment in which the policy runs.
+    """Let the arm stand up, then reach for the cube as soon as the policy runs.
 
     Args:
-        bundle: Its contract holds.
-        models: Its opened graphs; they stay the caller's to close.
-        case: What is tried.
+        bundle: A bundle with a valid contract.
+        models: Its opened graphs, which the caller closes.
+        case: The reach to try.
     """
     arm = ControlledArm(bundle, models, case.inference_ms)
     world = ArmWorld(seed=case.seed, image_size=arm.image_size)
@@ -239,7 +239,7 @@ def _reach(
 
 
 def raw_frame(image: U8) -> Frame:
-    """Return an RGB image [height, width, 3] as it comes from a topic: rgb8, rows not padded."""
+    """Return an RGB image [height, width, 3] as a topic delivers it: rgb8, rows not padded."""
     height, width, channels = image.shape
     return Frame(
         encoding="rgb8",

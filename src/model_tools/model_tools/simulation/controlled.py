@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product's controller drives the simulated robot, in lockstep and without ROS.
 
-`robot_sim.walk.walk` takes a `ControlledPolicy` as its policy. The guard, the modes and the
-observation are those that run on a robot; only the topics in between are left out.
+`robot_sim.walk.walk` takes a `ControlledPolicy` as its policy. Guard, modes and observation are
+those of a robot; only the topics in between are left out.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _INPUTS = tuple(dict.fromkeys([*(field.topic.name for field, _ in _SIMULATED), C
 
 
 class SelfOperated:
-    """Stands up and runs as soon as it may.
+    """Operator that requests stand and run as soon as allowed.
 
     Attributes:
-        refusal: Why it was not allowed to stand or run when it last asked; empty where it was.
+        refusal: Reason of the last refused request; empty if it was granted.
     """
 
     def __init__(self) -> None:
-        """Begin before the first tick."""
+        """Initialise; call before the first tick."""
         self._has_stood, self.refusal = False, ""
 
     def operate(self, controller: Controller) -> None:
@@ -73,15 +73,15 @@ class SelfOperated:
 class ControlledRobot(SelfOperated):
     """A simulated robot under its controller, with the signature of `robot_sim.walk.Policy`.
 
-    After a fault it stays in DAMP, as a robot does.
+    After a fault it stays in DAMP, like a robot.
 
     Attributes:
-        controller: What ticks.
-        targets: What it commanded last.
+        controller: The controller.
+        targets: Its last targets.
         altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
-        estimated: Gives the velocity of the base where a contract says so, else None; another one
-            may replace it before the first tick. Where nothing shows it the sensors between the
-            ticks, it sees those of the ticks.
+        estimated: Estimates the base velocity if a contract requires it, else None; replaceable
+            before the first tick. Unless the sensors between the ticks are passed to it, it uses
+            those at the ticks.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class ControlledRobot(SelfOperated):
         robot: SimulatedRobot,
         mapper: Mapper | None,
     ) -> None:
-        """Tie a bundle to a controller on simulated time.
+        """Connect a bundle to a controller on simulated time.
 
         Args:
             bundle: Its contract holds.
-            make_controller: Returns its controller under these limits, on this clock.
+            make_controller: Returns its controller for these limits and this clock.
             stricter_limits: Operating limits; the contract's alone if absent.
-            robot: What is simulated.
+            robot: The simulated robot.
             mapper: Maps the ground, for height scans; level ground if absent.
         """
         super().__init__()
@@ -127,11 +127,11 @@ class ControlledRobot(SelfOperated):
         """Sense, act as the operator, tick.
 
         Args:
-            sensors: What the robot shows.
+            sensors: Sensor values of the robot.
             command: Velocity command [3]: m/s, m/s, rad/s.
 
         Returns:
-            What the drives shall do.
+            The command to the drives.
         """
         self._now_ns = now_ns = sensors.time_ns
         self._robot.write(sensors)
@@ -150,7 +150,7 @@ class ControlledRobot(SelfOperated):
         return drive_command(self._names, targets)
 
     def _estimate(self, sensors: Sensors) -> None:
-        """Let the estimate replace what an odometry would show."""
+        """Replace the odometry velocity by the estimate."""
         if self.estimated is None:
             return
         self.estimated.watch(sensors)
@@ -175,14 +175,14 @@ class ControlledPolicy(ControlledRobot):
         robot: SimulatedRobot = LITE3,
         mapper: Mapper | None = None,
     ) -> None:
-        """Tie the bundle to a controller on simulated time.
+        """Connect the bundle to a controller on simulated time.
 
         Args:
-            bundle: JointBundle whose contract holds.
-            backend: Opened backend of the bundle; stays the caller's to close.
+            bundle: A bundle with a valid contract.
+            backend: Opened back end of the bundle, which the caller closes.
             stricter_limits: Operating limits; the contract's alone if absent.
-            robot: What is simulated.
-            mapper: As for `ControlledRobot`.
+            robot: The simulated robot.
+            mapper: See `ControlledRobot`.
         """
 
         def make_controller(limits: Limits, clock: Callable[[], int]) -> Controller:
@@ -195,8 +195,8 @@ class ControlledSet(ControlledRobot):
     """A policy set under its controller.
 
     Attributes:
-        policy_set: What the controller runs.
-        requests: What may be asked of it, between two ticks.
+        policy_set: The set that the controller runs.
+        requests: Requests to it, between two ticks.
     """
 
     def __init__(
@@ -207,14 +207,14 @@ class ControlledSet(ControlledRobot):
         robot: SimulatedRobot = LITE3,
         mapper: Mapper | None = None,
     ) -> None:
-        """Tie the set to a controller on simulated time.
+        """Connect the set to a controller on simulated time.
 
         Args:
-            bundle: Of the set.
-            backends: Opened model of each member; they stay the caller's to close.
+            bundle: Bundle of the set.
+            backends: Opened model of each member, which the caller closes.
             stricter_limits: Operating limits; the contract's alone if absent.
-            robot: What is simulated.
-            mapper: As for `ControlledRobot`.
+            robot: The simulated robot.
+            mapper: See `ControlledRobot`.
         """
         self.policy_set: PolicySet
 
@@ -229,14 +229,14 @@ class ControlledSet(ControlledRobot):
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick, and go on with the way back; as `ControlledRobot`."""
+        """Tick as `ControlledRobot`, and continue the way back."""
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive
 
 
 def joint_members(bundle: SetBundle) -> dict[str, JointBundle]:
-    """Return the members of a set of joint policies alone."""
+    """Return the members of a set; raise unless all are joint policies."""
     found = bundle.select_members(JointBundle)
     if others := [name for name in bundle.members if name not in found]:
         raise ToolError(
@@ -250,19 +250,19 @@ class SeenGround:
     """Writes the height scans of contracts, as `perception_node` publishes them.
 
     Attributes:
-        topics: Of the scans.
+        topics: Topics of the scans.
     """
 
     def __init__(
         self, contracts: Sequence[AnyContract], controller: Controller, mapper: Mapper
     ) -> None:
-        """Begin without a map."""
+        """Start without a map."""
         self._controller, self._mapper = controller, mapper
         self._sources = make_scans(contracts, FROZEN_AFTER_M)
         self.topics = {source.topic for source in self._sources}
 
     def look(self, sensors: Sensors) -> None:
-        """Take the map that comes now, and what is seen on it from here."""
+        """Take the map that is due, and scan it from the present pose."""
         if not self._sources:
             return
         now_ns, made = sensors.time_ns, self._mapper.look(sensors)
@@ -286,10 +286,10 @@ class SeenGround:
 
 
 class SensedRobot:
-    """Writes what the simulated robot senses into the fields that a contract needs."""
+    """Writes the simulated robot's sensor values to the fields that a contract needs."""
 
     def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
-        """Map by joint name; `names` are those of the robot, in the order of the contract."""
+        """Map by joint name; `names` are the robot's, in the order of the contract."""
         self._order = JointOrder(names)
         self._needed = [
             (field.size == "joints", simulated, state[field.name])
@@ -298,7 +298,7 @@ class SensedRobot:
         ]
 
     def write(self, sensors: Sensors) -> None:
-        """Take all of it over."""
+        """Copy all sensor values."""
         for is_per_joint, simulated, out in self._needed:
             values = simulated(sensors)
             if is_per_joint:
@@ -308,7 +308,7 @@ class SensedRobot:
 
 
 def drive_command(names: tuple[str, ...], targets: JointTargets) -> DriveCommand:
-    """Return a copy of a tick's targets as the simulated drives take them."""
+    """Return a copy of a tick's targets as a command to the simulated drives."""
     position, velocity, effort, stiffness, damping, effort_limit = targets.block.copy()
     return DriveCommand(
         joint_names=names,
@@ -323,28 +323,28 @@ def drive_command(names: tuple[str, ...], targets: JointTargets) -> DriveCommand
 
 
 class RecordingBackend:
-    """A backend that passes everything on and keeps a copy of every tensor of every run."""
+    """A back end that forwards every call and keeps a copy of the tensors of each run."""
 
     def __init__(self, backend: Backend) -> None:
-        """Wrap an opened backend; it stays the caller's to close."""
+        """Wrap an opened back end, which the caller closes."""
         self._backend = backend
         self.name, self.details = backend.name, backend.details
         self.inputs, self.outputs = backend.inputs, backend.outputs
         self._rows: list[dict[str, Tensor]] = []
 
     def run(self) -> None:
-        """Run, and keep what went in and what came out."""
+        """Run, and keep inputs and outputs."""
         row = {name: array.copy() for name, array in self.inputs.items()}
         self._backend.run()
         self._rows.append(row | {name: array.copy() for name, array in self.outputs.items()})
 
     @property
     def runs(self) -> int:
-        """Return the number of runs so far."""
+        """Number of runs so far."""
         return len(self._rows)
 
     def close(self) -> None:
-        """Close the wrapped backend."""
+        """Close the wrapped back end."""
         self._backend.close()
 
     def recorded(self) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The estimator of the base's velocity, on the sensors of a simulated robot, and its error."""
+"""The estimator of the base velocity, on simulated sensors, and its error."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from robot_sim.figures import LeggedRobot
 from robot_sim.legs import make_estimation
 from robot_sim.world import NS_PER_S, Sensors
 
-# Of an IMU: Bosch BMI088, data sheet BST-BMI088-DS001: offsets of 20 mg and 1 degree/s, densities
-# of 175 ug and 0.014 degree/s per root Hz; sampled at 500 Hz, it passes half of that.
+# IMU: Bosch BMI088, data sheet BST-BMI088-DS001: offsets of 20 mg and 1 degree/s, noise densities
+# of 175 ug and 0.014 degree/s per root Hz; sampled at 500 Hz, its bandwidth is half of that.
 _ACC_BIAS, _ACC_NOISE = 0.020 * 9.81, 175e-6 * 9.81 * 250.0**0.5
 _GYRO_BIAS, _GYRO_NOISE = np.radians(1.0), np.radians(0.014 * 250.0**0.5)
-# What is assumed of its orientation, and of drives.
+# Assumptions about its orientation, and about drives.
 _TILT_BIAS = np.radians(0.5)
 _JOINT_POS_NOISE, _JOINT_VEL_NOISE = 0.001, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorErrors:
-    """How wrong the sensors are.
+    """Errors of the simulated sensors.
 
     Attributes:
-        scale: Noise and bias, as multiples of those of a data sheet; 0: none.
-        imu_delay_s: By how much the IMU is later than the joints.
-        seed: Draws noise and bias.
+        scale: Noise and bias, as multiples of the data sheet's; 0: none.
+        imu_delay_s: Delay of the IMU relative to the joints.
+        seed: Seed of noise and bias.
     """
 
     scale: float = 0.0
@@ -47,14 +47,14 @@ NO_ERRORS = SensorErrors()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateError:
-    """What an estimate was wrong by, over a walk.
+    """Error of an estimate over a walk.
 
     Attributes:
-        rmse_mps: Root mean square of the length of the error of the velocity.
-        p95_mps: What 95 % of these lengths do not exceed.
-        nees: Mean of the squared error over its variance, per axis: 1 if the variance is right,
-            more if the estimator is too sure.
-        height_rmse_m: Root mean square of the error of the height; on level ground.
+        rmse_mps: Root mean square of the velocity error's norm.
+        p95_mps: 95th percentile of that norm.
+        nees: Normalised estimation error squared, per axis: 1 if the variance is right, more if the
+            estimator is overconfident.
+        height_rmse_m: Root mean square of the height error, on level ground.
     """
 
     rmse_mps: float
@@ -64,7 +64,7 @@ class EstimateError:
 
 
 class EstimatedVelocity:
-    """An estimator that watches a simulated robot."""
+    """An estimator on the sensors of a simulated robot."""
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ class EstimatedVelocity:
         on_robot: tuple[str, ...],
         errors: SensorErrors = NO_ERRORS,
     ) -> None:
-        """Begin before the first sample.
+        """Initialise; call before the first sample.
 
         Args:
-            estimation: Legs and IMU.
-            names: Joints as `estimation` names them.
-            on_robot: What the robot calls these.
-            errors: Of the sensors.
+            estimation: Description of legs and IMU.
+            names: Joint names in `estimation`.
+            on_robot: The robot's names of these joints.
+            errors: Errors of the sensors.
         """
         self.estimator = VelocityEstimator(estimation, names)
         self._order = JointOrder(on_robot)
@@ -89,7 +89,7 @@ class EstimatedVelocity:
         self._rows: list[tuple[float, ...]] = []
 
     def watch(self, sensors: Sensors) -> None:
-        """Take a sample; one that it has seen already is left out."""
+        """Take a sample, unless already seen."""
         now_ns = sensors.time_ns
         step_s = 0.0 if self._last_ns is None else (now_ns - self._last_ns) / NS_PER_S
         self._last_ns = now_ns
@@ -105,7 +105,7 @@ class EstimatedVelocity:
         self._rows.append((now_ns / NS_PER_S, *error.tolist(), found.variance, height_error))
 
     def error(self, start_s: float) -> EstimateError:
-        """Return how wrong it was since then, in the robot's time; NaN where it took no sample."""
+        """Return the error since `start_s`, in the robot's time; NaN without samples."""
         rows = np.array([row for row in self._rows if row[0] >= start_s])
         if not len(rows):
             return EstimateError(rmse_mps=np.nan, p95_mps=np.nan, nees=np.nan, height_rmse_m=np.nan)
@@ -121,7 +121,7 @@ class EstimatedVelocity:
 def watched_by_contract(
     contract: AnyContract | None, errors: SensorErrors = NO_ERRORS
 ) -> EstimatedVelocity | None:
-    """Return the estimator of a contract, None where it has none."""
+    """Return the estimator of a contract, None if it has no estimation."""
     if contract is None or contract.estimation is None:
         return None
     joints = contract.joints
@@ -129,12 +129,12 @@ def watched_by_contract(
 
 
 def watched_by_figures(robot: LeggedRobot, errors: SensorErrors = NO_ERRORS) -> EstimatedVelocity:
-    """Return an estimator of a robot whose policy does not need it."""
+    """Return an estimator for a robot whose policy does not need it."""
     return EstimatedVelocity(make_estimation(robot), robot.joint_names, robot.joint_names, errors)
 
 
 class _WrongSensors:
-    """Adds bias, noise and delay to what the robot shows."""
+    """Adds bias, noise and delay to sensor values."""
 
     def __init__(self, errors: SensorErrors) -> None:
         self._random = np.random.default_rng(errors.seed)
@@ -165,7 +165,7 @@ class _WrongSensors:
         return self._scale * std * self._random.standard_normal(count)
 
     def _tilted(self, quat_xyzw: F64) -> F64:
-        """Return an orientation that is wrong by a small turn about x and y of the body."""
+        """Return an orientation with a small tilt error about x and y of the body."""
         x, y, z, w = quat_xyzw.tolist()
         a, b = (self._tilt / 2.0).tolist()
         made = np.array(

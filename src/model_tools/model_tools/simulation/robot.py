@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which robot is simulated, and the walk that a policy is asked for there.
+"""The simulated robot, and the walks on which a policy is tested.
 
-Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, and
-where there are several commands the mean of those.
+Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, for
+several commands their mean.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from robot_sim.walk import Schedule, evenly_timed
 from robot_sim.world import WalkingWorld, World
 
 _BODY_INPUTS = STATE_TOPICS.keys() - {JOINT_STATES.name}
-"""A policy that reads one of these moves its base, and so its robot's is free."""
+"""A policy that reads one of these moves the robot's base, which is then free."""
 _LITE3_MOST = 0.8
-"""Largest component of the commands that a Lite3 walks, m/s and rad/s."""
+"""Largest component of the commands in a Lite3's walk, m/s and rad/s."""
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
 MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
 Velocity = tuple[float, float, float]
@@ -40,8 +40,8 @@ class SimulatedRobot:
     """A robot to simulate.
 
     Attributes:
-        figures: One of robot_sim's own by name, or a folder of figures.
-        model: A model that is simulated instead, MJCF or URDF.
+        figures: Name of one of robot_sim's robots, or a folder of figures.
+        model: MJCF or URDF model to simulate instead.
         imu: Site or body of that model whose frame is the IMU's; its base if empty.
     """
 
@@ -51,18 +51,18 @@ class SimulatedRobot:
 
     @property
     def name(self) -> str:
-        """What it is, in a few words; the Lite3 has no name of its own there."""
+        """Short name; the figures of the Lite3 have none."""
         if self.model is not None:
             return f"robot_sim, {self.model.name}"
         return "robot_sim" if self == LITE3 else f"robot_sim, {self.body.name}"
 
     @property
     def body(self) -> LeggedRobot:
-        """The figures."""
+        """The robot's figures."""
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Check that the joints of a policy are those of the figures; `world` checks a model's."""
+        """Raise unless a policy's joints are in the figures; `world` checks those of a model."""
         if self.model is not None:
             return
         body = self.body
@@ -72,11 +72,11 @@ class SimulatedRobot:
                 f"{contract.name}: expected joints of the simulated {body.name}, found "
                 f"{', '.join(others)}; name the robot with --robot-model (go2, g1, a "
                 "folder of figures, MJCF or URDF), or use a recording of it (compare --rows; "
-                "--rollout or --bag where a bundle is made)"
+                "--rollout or --bag to make a bundle)"
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
-        """Return the robot in a world where a walk begins: lying, or standing as its model does."""
+        """Return the robot in the world at the start of a walk: lying, or as its model stands."""
         if self.model is None:
             if case is None:
                 return World(self.body)
@@ -97,7 +97,7 @@ class SimulatedRobot:
         ) != (1.0, LEVEL, 0.0, 0.0, ()):
             raise ToolError(
                 f"{case.name}: expected level ground without payload, joint friction and faults, "
-                "the only case for models of robots, found another one"
+                "the only case for models of robots, found a different one"
             )
         inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
         return ModelWorld(
@@ -111,7 +111,7 @@ class SimulatedRobot:
         )
 
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
-        """Return a command of a Lite3's walk as one within what another policy was trained for."""
+        """Scale a command of a Lite3's walk to the range that another policy was trained for."""
         trained = contract.velocity_command
         if trained is None:
             return of_lite3 if self.model is None else (0.0, 0.0, 0.0)
@@ -127,18 +127,18 @@ class SimulatedRobot:
 
 
 LITE3 = SimulatedRobot()
-"""The robot of the policy that comes with the suite, where no other one is named."""
+"""Robot of the suite's own policy, the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkLimits:
-    """What a case must not exceed, beside that the robot does not fall.
+    """Limits of a case, besides that the robot must not fall.
 
     Attributes:
-        error: On any axis, m/s and rad/s.
-        tilt_deg: At any time.
+        error: Velocity error on any axis, m/s and rad/s.
+        tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
-        action_change: Mean |change of the action from tick to tick|.
+        action_change: Mean |change of the action per tick|.
         altered_share: Share of ticks in which the guard changes a target.
     """
 
@@ -154,18 +154,18 @@ class WalkCase:
     """One walk.
 
     Attributes:
-        name: Says what is special about it.
-        group: The row of the summary to which it belongs.
-        schedule: Commands by time since the case began.
-        duration_s: Its length.
-        faults: Pushes and other faults, timed from the beginning of the case.
-        friction, latency_ms, ground, payload_kg, joint_friction_nm: The world.
+        name: Name of the case.
+        group: Its row in the summary.
+        schedule: Commands by time since the start.
+        duration_s: Length of the walk.
+        faults: Pushes and other faults, timed from the start.
+        friction, latency_ms, ground, payload_kg, joint_friction_nm: Parameters of the world.
         stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
-        seed: Of how exactly the robot lies before it stands up, 0 for the exact pose, and of noise.
-        estimator: Whether the estimator of the base's velocity watches, and its error is measured;
-            it always does where the policy needs it.
-        sensor_errors: Of the sensors that it sees.
-        limits: What it must not exceed; None where it is only measured.
+        seed: Seed of the initial lying pose (0: the exact pose) and of noise.
+        estimator: Also run the estimator of the base velocity and measure its error; always done if
+            the policy needs it.
+        sensor_errors: Errors of the estimator's sensors.
+        limits: Limits of the walk; None: it is only measured.
     """
 
     name: str
@@ -202,7 +202,7 @@ def steady(*velocity: float) -> Schedule:
 
 
 def mixed(duration_s: float, seed: int) -> Schedule:
-    """Return commands that jump on all axes at once; one in ten is zero."""
+    """Return commands that change on all axes at once; one in ten is zero."""
     count = int(np.ceil(duration_s / MIXED_EACH_S))
     random = np.random.default_rng(seed)
     commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))

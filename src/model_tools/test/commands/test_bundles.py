@@ -55,7 +55,7 @@ def test_a_bundle_is_found_by_its_name(command: str, caplog: pytest.LogCaptureFi
     ("command", "instead"),
     [
         (["complete", "ARM", "--output", "OUT"], "`model_tools export act` writes bundles of "),
-        (["run", "ARM", "--env", "nothing:none"], "`model_tools compare` holds the graphs of "),
+        (["run", "ARM", "--env", "nothing:none"], "`model_tools compare` compares the graphs of "),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A rosbag2 recording: its topics, and the messages of each."""
+"""A rosbag2 recording: its topics and their messages."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagTopic:
-    """What a recording states about a topic: the name of its message type, and their number."""
+    """A recorded topic: name of the message type, and number of messages."""
 
     type: str
     count: int
 
 
 def is_bag(path: Path) -> bool:
-    """Return whether it is a storage file of a recording, or a folder that holds one."""
+    """Return whether it is a storage file of a recording, or a folder that contains one."""
     if path.is_dir():
         return (path / METADATA).is_file() or bool(storage_files(path))
     return path.is_file() and path.suffix in _STORAGES
 
 
 def storage_files(path: Path) -> list[Path]:
-    """Return the files with messages, of a recording or a single one of its files."""
+    """Return the storage files of a recording, or the single one given."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [file for file in files if Path(file.name.removesuffix(_COMPRESSED)).suffix in _STORAGES]
 
@@ -64,14 +64,14 @@ class Bag:
     """A recording, in mcap or sqlite3, compressed or not, in one file or several.
 
     Attributes:
-        path: Its folder, or its only file.
-        storage: Kind of its files.
-        start_ns, duration_ns: First time in the log, and the time from there to the last.
-        topics: What was recorded, by full name.
+        path: Folder of the recording, or its only file.
+        storage: Format of its files.
+        start_ns, duration_ns: First log time, and time from there to the last.
+        topics: Recorded topics, by full name.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what is in the recording, and no message yet."""
+        """Read the index of the recording, but no message."""
         if not path.exists():
             raise ToolError(f"{path}: expected a recording, found nothing")
         if path.is_dir() and not (path / METADATA).is_file():
@@ -93,9 +93,9 @@ class Bag:
         self.storage = ", ".join(_STORAGES[suffix] for suffix in sorted(kinds))
 
     def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
-        """Yield time in the log (ns) and message, in the order of the log.
+        """Yield log time (ns) and message, in log order.
 
-        Each call reads the files by itself, so that several topics may be read side by side.
+        Each call opens the files itself, so several topics can be read in parallel.
         """
         self._fields(topic)
         for log_ns, _, message in self.all_messages([topic]):
@@ -104,11 +104,11 @@ class Bag:
     def all_messages(
         self, topics: Sequence[str], undecoded: Collection[str] = ()
     ) -> Iterator[tuple[int, str, Any]]:
-        """Yield time in the log (ns), topic and message of several topics, in one pass by time.
+        """Yield log time (ns), topic and message of several topics, in one pass by time.
 
         Args:
             topics: Full names.
-            undecoded: Those of them whose messages are wanted as bytes.
+            undecoded: Topics whose messages are returned as bytes.
         """
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic in topics]
@@ -122,7 +122,7 @@ class Bag:
                 )
 
     def fields(self, topic: str) -> set[str]:
-        """Return the names of the fields of a topic's messages, as the recording defines them."""
+        """Return the field names of a topic's messages, from the recording's type definition."""
         return {name for name, _ in self._fields(topic)}
 
     def is_stamped(self, topic: str) -> bool:
@@ -142,9 +142,9 @@ class Bag:
 
     @contextmanager
     def blocks(self) -> Iterator[BlocksOf]:
-        """Give what yields the messages of a topic, as long as the context is open.
+        """Yield a function that yields the messages of a topic while the context is open.
 
-        Several topics may be read side by side.
+        Several topics can be read in parallel.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -159,10 +159,10 @@ class Bag:
             yield of_topic
 
     def stored_ns(self, topic: str) -> Times:
-        """Return when the messages of a topic were logged [messages], as they were written.
+        """Return the log times of a topic's messages [messages], in the order of writing.
 
-        Readers put them into the order of time, so that a clock that was set back shows here
-        alone. Where a storage does not tell, there are none.
+        Readers sort messages by time, so only this order shows a clock reset. Empty for storage
+        formats that do not keep the order.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -174,36 +174,36 @@ class Bag:
             return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
 
     def _blocks_in_turn(self, topic: str, begin_ns: int, end_ns: int) -> Iterator[Block]:
-        # A reader of its own: one that looks at each message in turn has one place in the file.
+        # A separate reader: one that visits every message has a single position in the file.
         with self._opened() as reader:
             yield from read_blocks(reader, topic, begin_ns, end_ns)
 
     def decoder(self, topic: str, *, whole: bool = False) -> Decode:
-        """Return what reads the messages of a topic, all of one type, from their bytes.
+        """Return the function that decodes the messages of a topic, all of one type.
 
-        It raises a ValueError or a struct.error for bytes that are not such a message.
+        It raises ValueError or struct.error for invalid bytes.
 
         Args:
             topic: Full name.
-            whole: Whether all fields are wanted, and not only those that a policy looks at.
+            whole: Decode all fields, not only those that a policy uses.
         """
         kind = self.topics[topic].type
 
         def with_rosbags(data: bytes) -> Any:
             try:
                 return self._types.deserialize_cdr(data, kind)
-            # Which exception depends on the byte that is wrong.
+            # The exception depends on the invalid byte.
             except Exception as error:
                 raise ValueError(str(error) or type(error).__name__) from error
 
         return (None if whole else make_decoder(kind, with_rosbags)) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error about something at a time."""
+        """Return the error about a message at a time."""
         return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
 
     def _require_bounded_types(self) -> None:
-        """Check the types that the recording defines before the reader makes code of them."""
+        """Check the recorded type definitions before the reader generates code from them."""
         with self._errors_of_reader(), Reader(self.path) as reader:
             found = problem_of_types(reader.connections)
         if found:
@@ -214,8 +214,8 @@ class Bag:
 
     @contextmanager
     def _opened(self) -> Iterator[AnyReader]:
-        """Give an open reader; what it raises becomes an error of ours."""
-        # Recordings of Humble and before do not say what their types are.
+        """Yield an open reader; convert its errors to ToolError."""
+        # Recordings of Humble and before do not contain type definitions.
         types = get_typestore(Stores.ROS2_HUMBLE)
         with (
             self._errors_of_reader(),
@@ -229,17 +229,17 @@ class Bag:
             yield
         except (OSError, ToolError):
             raise
-        # A broken file makes the reader raise what it likes: struct.error, KeyError, TypeError.
+        # For a damaged file the reader raises various errors: struct.error, KeyError, TypeError.
         except Exception as error:
             raise _broken(self.path, str(error) or type(error).__name__) from error
 
 
 def _require_harmless(path: Path) -> None:
-    """Refuse what no recorder writes, and what rosbags could work on or wait for without end."""
+    """Refuse files that no recorder writes and that make rosbags block or run without end."""
     if path.is_dir():
         _require_plain_metadata(path)
     for file in path.iterdir() if path.is_dir() else [path]:
-        if not file.is_file() and not file.is_dir():  # a pipe is waited for without end
+        if not file.is_file() and not file.is_dir():  # opening a pipe blocks forever
             raise _broken(file, "no regular file")
 
 
@@ -263,7 +263,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Check that the clock of the log was not set back."""
+    """Raise if the clock of the log was set back."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:
@@ -271,6 +271,6 @@ def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
             raise bag.problem(
                 topic,
                 int(stored_ns[place]),
-                "expected times in the log that go on, found one "
+                "expected increasing times in the log, found one "
                 f"{back_s:.3f} s before the last; the clock was reset: cut the recording there",
             )

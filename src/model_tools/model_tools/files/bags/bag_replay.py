@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy on sensors that were heard: what it would have seen and said at each tick."""
+"""Replays a policy on recorded or live sensor messages, tick by tick."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ from policy_inference.messages.readers import message_types, state_reader
 from policy_inference.messages.wire import Decode
 
 _SENSED = ("joint_pos", "joint_vel", "velocity_command")
-"""What coverage and nominal figures are judged by, whether the policy sees it or not."""
+"""Fields used to judge coverage and nominal figures, even if the policy does not observe them."""
 
 
 class HeardMessages(Protocol):
-    """What a robot said, from a recording or while it says it.
+    """Interface of messages from a robot, recorded or live.
 
     Attributes:
-        topics: Where each input comes from.
+        topics: Topic of each input.
     """
 
     topics: Mapping[str, str]
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in the order of their times; at least those that are newest at a tick."""
+        """Yield messages in time order; at least the newest ones at each tick."""
 
     def decoder(self, topic: str) -> Decode:
-        """Return what reads the messages of a topic from their bytes."""
+        """Return the function that decodes the messages of a topic."""
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error about something at a time."""
+        """Return the error about a message at a time."""
 
 
 def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
-    """Return the message types that each input of a policy may have."""
+    """Return the allowed message types of each input of a policy."""
     return {name: message_types(name) for name in RobotState(contract).inputs}
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return for how long each input counts that a tick needs; the command fades instead."""
+    """Return the time-outs of the inputs that a tick needs; the command fades out instead."""
     limits = limits_in_force(contract, StricterLimits())
     names = [name for name in RobotState(contract).inputs if name != COMMAND]
     return timeouts_in_force_ns(contract, limits, names)
 
 
 def remembers(contract: JointContract) -> bool:
-    """Return whether what a policy sees at a tick depends on the ticks before."""
+    """Return whether the policy's inputs at a tick depend on earlier ticks."""
     observations = contract.observations.values()
     terms = [(term, observation) for observation in observations for term in observation.terms]
     return bool(contract.state) or any(
@@ -72,18 +72,18 @@ def remembers(contract: JointContract) -> bool:
 
 
 class Replay:
-    """Feeds a bundle's reference model with what was heard, as the robot's own loop would.
+    """Runs a bundle's reference model on received messages, like the robot's own loop.
 
-    The newest message of each input counts, by header stamp, or by time in the log where it has
-    none. `last_action`, history and recurrent state are those of the policy itself. Ticks at
-    which an input is older than its time-out are left out, and the policy starts clean after them.
+    The newest message of each input counts, by header stamp, or by log time if it has none.
+    `last_action`, history and recurrent state are those of the replayed policy. Ticks with an input
+    older than its time-out are skipped, and the policy is reset after them.
 
     Attributes:
-        ticks: Which there were so far.
+        ticks: Numbers of ticks so far.
     """
 
     def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:
-        """Prepare what does not need the model."""
+        """Prepare everything that does not need the model."""
         contract = bundle.contract
         self._bundle, self._heard = bundle, heard
         self._state = RobotState(contract)
@@ -103,11 +103,11 @@ class Replay:
         self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield rows of views, numbered by the ticks that are not left out; once.
+        """Yield rows of views once, numbered by the ticks that are not skipped.
 
         Args:
-            wanted: Sorted numbers of those to yield; None for all. A policy that remembers nothing
-                is spared the others.
+            wanted: Sorted numbers of rows to yield; None for all. A policy without memory does not
+                run at the others.
         """
         if wanted is not None and not len(wanted):
             return
@@ -159,8 +159,8 @@ class Replay:
                 "the model",
                 now_ns,
                 "expected finite outputs, found NaN or infinity; "
-                "most likely the recording is not of this policy, or the "
-                "observation is not as it was trained",
+                "most likely the recording is not of this policy, or the observation differs from "
+                "training",
             )
 
     def _take(self, arrival: Arrival) -> None:
@@ -173,11 +173,11 @@ class Replay:
         except (RobotError, struct.error, ValueError) as error:
             text = error if isinstance(error, RobotError) else f"expected a whole message ({error})"
             raise self._heard.problem(self._heard.topics[name], time_ns, text) from error
-        # One that is not finite is not taken, as on the robot.
+        # Non-finite commands are ignored, as on the robot.
         self._command.set(read_velocity(message), time_ns)
 
     def _decoder(self, name: str) -> Decode:
-        """Return that of an input; its type may not be known before the first message."""
+        """Return the decoder of an input; its type may be unknown before the first message."""
         if name not in self._decoders:
             self._decoders[name] = self._heard.decoder(self._heard.topics[name])
         return self._decoders[name]

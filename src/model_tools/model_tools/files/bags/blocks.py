@@ -1,13 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a topic by the hundred: when they came, their stamps, and their bytes on demand.
+"""Blocks of messages of a topic: log times, stamps, and bytes on demand.
 
-Those of an MCAP file are found by its index, instead of by looking at each of them.
-
-An MCAP file (https://mcap.dev/spec) has its messages in chunks, and behind each chunk an index of
-where those of each topic are in it. A robot says far more than a policy looks at: numpy reads all
-stamps of a chunk at once, and what is not looked at costs nothing else. rosbags parses everything
-but the messages.
+An MCAP file (https://mcap.dev/spec) stores messages in chunks, and after each chunk an index of the
+messages of each topic. A robot publishes far more than a policy uses, so numpy reads all stamps of
+a chunk at once from its index, and other messages cost nothing. rosbags parses everything except
+the messages.
 """
 
 from __future__ import annotations
@@ -32,33 +30,33 @@ from policy_core.interfaces import Times
 Heads = npt.NDArray[np.uint8]
 
 HEAD = 12
-"""First bytes of a message: four name the encoding; where it has a header, eight are the stamp."""
+"""First bytes of a message: four for the encoding; with a header, eight for the stamp."""
 _AT_ONCE = 512
 RESTART_NS = 1_000_000_000
-"""Stamps that go back by more than this are those of a clock that was set back."""
+"""A larger jump back of the stamps is a clock reset."""
 LAST_NS = 2**63 - 1
-"""No log has a later time."""
+"""Upper bound of log times."""
 Places = npt.NDArray[np.intp]
 _CHUNKS_KEPT = 4
-"""Topics are read side by side and are rarely more than a chunk apart."""
+"""Topics are read in parallel and are rarely more than a chunk apart."""
 _MESSAGE = 0x05
 _LENGTH_AT, _COUNTED_FROM, _DATA_AT = 1, 9, 31
-"""In a message's record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
+"""In a message record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
 _ENTRIES_AT = 15
 """In an index record: opcode 1, length 8, channel 2, size of the entries 4, entries."""
 _CRC_AT, _COMPRESSION_AT, _SIZE = 33, 37, 12
-"""In a chunk's record: opcode 1, length 8, times 16, size 8, CRC 4, compression 4 + its length,
+"""In a chunk record: opcode 1, length 8, times 16, size 8, CRC 4, compression 4 + its length,
 compressed size 8, messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """Messages of one topic, in the order of the log.
+    """Messages of one topic, in log order.
 
     Attributes:
-        log_ns: [messages] when they were logged.
-        heads: [messages, 12] their first bytes.
-        data: Gives the bytes of one of them.
+        log_ns: [messages] log times.
+        heads: [messages, 12] first bytes.
+        data: Returns the bytes of one message.
     """
 
     log_ns: Times
@@ -67,12 +65,12 @@ class Block:
 
 
 def stamps_ns(heads: Heads) -> Times:
-    """Return what messages that begin with a header are stamped with [messages]; 0: with nothing.
+    """Return the stamps of messages that begin with a header [messages]; 0: no stamp.
 
     Args:
-        heads: [messages, 12] their first bytes.
+        heads: [messages, 12] first bytes.
     """
-    # The last bit of an encoding's number is its byte order (OMG DDS-RTPS 2.5, clause 10).
+    # The last bit of the encoding number is the byte order (OMG DDS-RTPS 2.5, clause 10).
     little = (heads[:, 1] & 1).astype(bool)
     stamps = np.ascontiguousarray(heads[:, 4:])
     sec, nanosec = (
@@ -83,16 +81,16 @@ def stamps_ns(heads: Heads) -> Times:
 
 
 class BlocksOf(Protocol):
-    """What reads messages of a topic."""
+    """Reader of one topic's messages."""
 
     def __call__(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
-        """Yield those that were logged from one time to before another, ns."""
+        """Yield the messages with log times from `begin_ns` to before `end_ns`."""
 
 
 def read_blocks(
     reader: AnyReader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield the messages of a topic of an opened recording, all of which rosbags reads."""
+    """Yield the messages of a topic of an open recording, read entirely by rosbags."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
@@ -105,7 +103,7 @@ def read_blocks(
 
 
 def in_rows(reader: AnyReader, topic: str) -> list[Times]:
-    """Return the times of a topic's messages in each SQLite file, as they were written."""
+    """Return the log times of a topic in each SQLite file, in the order of writing."""
     (whole,) = reader.readers
     if not isinstance(whole, Reader):
         return []
@@ -129,12 +127,12 @@ def in_rows(reader: AnyReader, topic: str) -> list[Times]:
 
 
 def set_back(stored_ns: Times) -> int | None:
-    """Return the place of the first message after a clock was set back; None if it never was.
+    """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Parts that were put together in any order, none in the time of another, are no such thing.
+    Merged parts in any order, without overlap in time, are not a reset.
 
     Args:
-        stored_ns: [messages] times in the order of writing.
+        stored_ns: [messages] log times in the order of writing.
     """
     back = 1 + np.flatnonzero(np.diff(stored_ns) < -RESTART_NS)
     if not len(back):
@@ -145,7 +143,7 @@ def set_back(stored_ns: Times) -> int | None:
 
 
 def indexed_files(reader: AnyReader) -> list[IndexedFile] | None:
-    """Return the files of an opened recording; None where they have no such index."""
+    """Return the indexed files of an open recording; None if they have no index."""
     (whole,) = reader.readers
     if not isinstance(whole, Reader) or whole.compression_mode == "message":
         return None
@@ -162,25 +160,25 @@ def indexed_files(reader: AnyReader) -> list[IndexedFile] | None:
 
 
 class IndexedFile:
-    """An opened MCAP file."""
+    """An open MCAP file with an index."""
 
     def __init__(self, file: McapReader) -> None:
-        """Keep what rosbags knows of it."""
+        """Keep the summary that rosbags read."""
         self._file = file
         self._chunks = sorted(file.chunks, key=lambda chunk: chunk.message_start_time)
         self._data: Callable[[int], bytes] = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
 
     def in_order(self, topic: str) -> bool:
-        """Return whether each chunk's messages of a topic are later than those of the one before.
+        """Return whether each chunk's messages of a topic are later than the previous chunk's.
 
-        They need not be: recordings may have been put together from others.
+        Merged recordings may not be sorted.
         """
         ends = [entries[[0, -1], 0] for _, entries in self._index(topic)]
         times = np.array(ends, np.uint64).reshape(-1)
         return bool((times[1:] >= times[:-1]).all())
 
     def blocks(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
-        """Yield the messages of a topic that were logged in this time, a chunk at a time."""
+        """Yield the messages of a topic in this log time range, one chunk at a time."""
         for place, found in self._index(topic):
             first, end = np.searchsorted(found[:, 0], np.array((begin_ns, end_ns), np.uint64))
             entries = found[first:end]
@@ -197,7 +195,7 @@ class IndexedFile:
             )
 
     def stored_ns(self, topic: str) -> Iterator[npt.NDArray[np.uint64]]:
-        """Yield the times of a topic's messages in the order in which they were written."""
+        """Yield the log times of a topic's messages in the order of writing."""
         written = sorted(
             (self._chunks[place].chunk_start_offset, place, entries)
             for place, entries in self._index(topic)
@@ -206,7 +204,7 @@ class IndexedFile:
             yield entries[np.argsort(entries[:, 1]), 0]
 
     def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """Yield the number of each chunk and its entries [messages, time and place], in order."""
+        """Yield the number of each chunk and its entries [messages, time and offset], in order."""
         channels = [each.id for each in self._file.connections if each.topic == topic]
         for number, chunk in enumerate(self._chunks):
             lists = [
@@ -244,7 +242,7 @@ class IndexedFile:
 
 
 class _Data:
-    """Gives the bytes of messages whose records begin at some places of a chunk."""
+    """Returns the bytes of messages at given offsets in a chunk."""
 
     def __init__(self, chunk: bytes, content: npt.NDArray[np.uint8], at: Places) -> None:
         lengths = content[at[:, None] + np.arange(_LENGTH_AT, _COUNTED_FROM)].view("<u8")[:, 0]

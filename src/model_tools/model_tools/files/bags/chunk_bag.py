@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observations of a recording with camera topics, as a policy would have had them at its ticks."""
+"""Observations of a chunk policy at the ticks of a recording with camera topics."""
 
 from __future__ import annotations
 
@@ -42,31 +42,30 @@ from policy_inference.messages.readers import (
 )
 
 _COMPRESSED = ("image_raw/compressed", "compressed")
-"""Ends of a camera's topic where it was recorded without `image_raw`."""
+"""Suffixes of a camera's topic that may replace `image_raw` in a recording."""
 _log = logging.getLogger("model_tools")
 
 
 class ChunkBagSource:
-    """The ticks of a recording at which a robot would have had an observation.
+    """The ticks of a recording at which the robot would have had an observation.
 
     Ticks are at multiples of the policy's period. As on the robot, no input is older than its
-    time-out, and the contract's `pairing` states which messages make the observation. The time of a
-    message is its stamp, or for the rule `newest`, by which it counts when it arrives, that of the
-    log.
+    time-out, and the contract's `pairing` selects the messages of an observation. A message's time
+    is its stamp; for the rule `newest`, which uses arrival times, it is the log time.
 
     Attributes:
-        name: Of its folder or file.
-        count: Ticks.
+        name: Name of its folder or file.
+        count: Number of ticks.
     """
 
     def __init__(self, contract: ChunkContract, path: Path, topics: Mapping[str, str]) -> None:
         """Find the inputs of a policy in a recording, and its ticks.
 
         Args:
-            contract: Says what the policy sees.
+            contract: States the policy's inputs.
             path: Folder of the recording, or its only file.
-            topics: Topics by input, `CAMERA/image_raw`, `joint_states` and that of the environment
-                state, where they have other names.
+            topics: Topics by input (`CAMERA/image_raw`, `joint_states` and that of the environment
+                state), where they are renamed.
         """
         self.name, self._contract, self._bag = path.name, contract, Bag(path)
         self._cameras = {name: _camera_input(self._bag, name, topics) for name in contract.cameras}
@@ -81,7 +80,7 @@ class ChunkBagSource:
 
     def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
         """Yield observations; see `ObservationSource.observations`."""
-        # As on the robot, a tick without an observation ends what is known of the ticks before.
+        # As on the robot, a tick without an observation clears the history.
         gaps = np.diff(self._ticks_ns) > self._contract.period_ns
         begins = np.array([0, *(1 + np.flatnonzero(gaps))])
         return successive(
@@ -99,7 +98,7 @@ class ChunkBagSource:
         arrivals = in_time(self._bag, self._topics, self._contract.period_ns, extract=self._extract)
         found = observations(assembler, arrivals, self._ticks_ns[list(wanted)].tolist())
         for number, paired in zip(wanted, found, strict=True):
-            assert paired is not None  # else it is no tick
+            assert paired is not None  # else it is not a tick
             yield self._observation(number, paired.messages)
 
     def _observation(self, number: int, messages: Mapping[str, Arrival]) -> RecordedObservation:
@@ -141,7 +140,7 @@ class ChunkBagSource:
         return types
 
     def _ticks(self) -> Times:
-        """Return the times at which the inputs make an observation, ns."""
+        """Return the times at which all inputs are available, ns."""
         period_ns = self._contract.period_ns
         with newest_times_ns(
             self._bag, self._topics, period_ns, lambda *_: None, self._extract
@@ -179,7 +178,7 @@ class ChunkBagSource:
         return np.asarray(ticks[together], np.int64)
 
     def _timeouts_ns(self) -> dict[str, int]:
-        """Return by input the age up to which its newest message counts."""
+        """Return the largest valid age of each input's newest message."""
         limits = limits_in_force(self._contract, StricterLimits())
         timeouts_ns = chunk_timeouts_ns(self._contract, limits)
         return {
@@ -189,7 +188,7 @@ class ChunkBagSource:
 
 
 def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
-    """Return the input of a camera, which is the end of its topic."""
+    """Return the input name of a camera, which ends its topic's name."""
     names = [camera_input(camera), *(f"{camera}/{end}" for end in _COMPRESSED)]
     recorded = [topic for topic, one in bag.topics.items() if one.count]
     return next(

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of rosbags where it reads a recording of others: types, what it unpacks, what SQLite does.
+"""Limits for reading untrusted recordings with rosbags: types, decompression, SQLite features.
 
-Importing this module sets them, at the places where rosbags looks up what reads a storage and what
-unpacks it. Types are limited before rosbags makes code of them: it has lines for each field and
-element, and 100 bytes of a definition can ask for gigabytes.
+Importing this module installs them where rosbags looks up storage readers and decompressors. Types
+are limited before rosbags generates code, which has lines for each field and element: 100 bytes of
+a definition can demand gigabytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # carries no types
+from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # untyped
 from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
-from rosbags.rosbag2 import Reader as Reader  # exported: it has the limits
+from rosbags.rosbag2 import Reader as Reader  # re-exported with limits in force
 from rosbags.rosbag2 import reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
@@ -34,16 +34,16 @@ else:
     from backports import zstd
 
 LONGEST_TEXT = 1 << 18
-"""Characters of a definition with all types that it needs; those of MoveIt have 100,000."""
+"""Characters of a definition with all types it needs; MoveIt's have 100,000."""
 MOST_FIELDS = 2000
-"""Of a message with those inside of it, and elements of arrays of texts or messages."""
+"""Fields of a message including nested ones, and elements of arrays of texts or messages."""
 MOST_FIELDS_IN_ALL = 20_000
 _IDL_PART = "=" * 80 + "\n"
 _Fields = Sequence[tuple[str, Any]]
 
 
 def problem_of_types(connections: Iterable[Connection]) -> str:
-    """Return what is wrong with the types of these connections; empty where nothing is."""
+    """Return the problem with the types of these connections; empty if there is no problem."""
     types = dict[str, tuple[Any, _Fields]]()
     for text, kind, is_msg in {
         (one.msgdef.data, one.msgtype, one.msgdef.format is MessageDefinitionFormat.MSG)
@@ -72,7 +72,7 @@ def _from_idl(text: str) -> dict[str, Any]:
 def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
     @cache
     def minimum_size(name: str) -> int:
-        """Return how many fields and elements a message has at least."""
+        """Return a lower bound of the fields and elements of a message."""
         return sum(elements(what) for _, what in types.get(name, ((), ()))[1])
 
     def elements(what: Any) -> int:
@@ -85,7 +85,7 @@ def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
         each = elements(part)
         if part[0] is Nodetype.NAME and not each:
             raise ValueError(f"a sequence of {part[1]}, which has no fields")
-        # An array of numbers is one, as are those of a sequence, which come with their bytes.
+        # An array of numbers counts as one; so does a sequence, whose size is limited by its bytes.
         is_one = node is Nodetype.SEQUENCE or (part[0] is Nodetype.BASE and part[1][0] != "string")
         return 1 if is_one else each * size
 
@@ -101,18 +101,17 @@ def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
 
 
 _LARGEST_PART_BYTES = 1 << 27
-"""Of a chunk, or of a message that is compressed by itself; those of recorders have a few MB, and
-several chunks are kept."""
+"""Of a chunk, or of a compressed message; recorders write a few MB, and several chunks are kept in
+memory."""
 _FILE_RATIO, _FILE_BYTES = 100, 1 << 28
-"""A compressed file is unpacked to so many times its size, or to so much if that is more."""
+"""Limit of a decompressed file: this ratio to its size, or this size if larger."""
 
 
 class PlainSqliteReader(Sqlite3Reader):
-    """Reads a database whose tables and indexes only hold what was written into them."""
+    """Reads a database whose tables and indexes contain only stored values."""
 
     def open(self) -> None:
-        """Open the file."""
-        if set("?#%") & set(str(self.path)):  # in the address that SQLite gets, these end the path
+        if set("?#%") & set(str(self.path)):  # in SQLite's URI these characters end the path
             raise ReaderError(f"{self.path}: expected a path without ?, # and %")
         _require_plain_tables(Path(str(self.path)))
         super().open()
@@ -122,7 +121,7 @@ def _require_plain_tables(file: Path) -> None:
     address = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
-            # As SQLite parsed them: the text that made a table may have comments anywhere.
+            # From SQLite's own parser, since the text of a schema may contain comments anywhere.
             odd = database.execute(
                 "SELECT type, name FROM pragma_table_list WHERE schema = 'main' AND type <> 'table'"
                 " UNION ALL"
@@ -138,11 +137,11 @@ def _require_plain_tables(file: Path) -> None:
 
 
 class BoundedZstd:
-    """What the reader of a folder uses of zstd."""
+    """The zstd functions that the reader of a folder uses, with limits."""
 
     @staticmethod
     def decompress(data: bytes) -> bytes:
-        """Return a message that was compressed by itself."""
+        """Return a decompressed message."""
         found = _unpack(zstd.ZstdDecompressor, data, _LARGEST_PART_BYTES + 1)
         if len(found) > _LARGEST_PART_BYTES:
             raise ReaderError(f"a message of more than {_LARGEST_PART_BYTES} bytes")
@@ -151,14 +150,14 @@ class BoundedZstd:
     @staticmethod
     @contextmanager
     def open(file: IO[bytes], _mode: str) -> Iterator[_BoundedStream]:
-        """Give what reads a compressed file."""
+        """Yield a stream that decompresses a file."""
         size = os.fstat(file.fileno()).st_size
         with zstd.open(file, "rb") as stream:
             yield _BoundedStream(stream, max(_FILE_BYTES, _FILE_RATIO * size))
 
 
 class _BoundedStream:
-    """Reads as many bytes as it may; more are an error."""
+    """Reads up to a limit of bytes; raises beyond it."""
 
     def __init__(self, stream: Any, most: int) -> None:
         self._stream, self._most, self._left = stream, most, most
@@ -175,7 +174,7 @@ class _BoundedStream:
 
 
 def _chunks_by(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
-    """Return what unpacks a chunk into as many bytes as it states, and no more."""
+    """Return a function that decompresses a chunk to its stated size at most."""
 
     def unpack(data: bytes, size: int) -> bytes:
         if size > _LARGEST_PART_BYTES:
@@ -197,7 +196,7 @@ def _unpack(make: Callable[[], Any], data: bytes, most: int) -> bytes:
     return bytes(found)
 
 
-# Those of rosbags unpack all that is there before they look at the size: 20 kB may be gigabytes.
+# rosbags' own decompress everything before they check the size: 20 kB may become gigabytes.
 DECOMPRESSORS["zstd"] = _chunks_by(zstd.ZstdDecompressor)
 DECOMPRESSORS["lz4"] = _chunks_by(LZ4FrameDecompressor)
 reader.zstd = BoundedZstd  # type: ignore[attr-defined,assignment]  # not exported

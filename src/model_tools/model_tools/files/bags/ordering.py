@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of live topics in the order of their stamps, though they come in another order."""
+"""Sorts live messages of several topics by their stamps."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from model_tools.files.bags.blocks import RESTART_NS
 from policy_core.observation.pairing import Arrival
 
 _HOLD_NS = 2_000_000_000
-"""So much later than others of their time messages may come, on the clock of the stamps: 0.2 s
-while a recording is played ten times as fast as it was made."""
+"""Longest delay of a message behind others with the same stamp, on the stamps' clock: 0.2 s if a
+recording is played at ten times its speed."""
 _EARLY = 10_000
-"""Messages that wait for an input that is missing."""
+"""Messages that wait for a missing input."""
 
 
 class StampedMessage(NamedTuple):
-    """A message as it came.
+    """A received message.
 
     Attributes:
-        name: Of the input.
-        stamp_ns: That of its header; 0 where it has none.
-        published_ns: When it was published, on the publisher's system clock.
-        data: Its bytes.
+        name: Name of the input.
+        stamp_ns: Stamp of its header; 0 if it has none.
+        published_ns: Publication time on the publisher's system clock.
+        data: Bytes of the message.
     """
 
     name: str
@@ -39,19 +39,19 @@ class StampedMessage(NamedTuple):
 
 
 class Ordering:
-    """Gives messages in the order of their times, as soon as none from before can come any more.
+    """Yields messages in time order, as soon as no earlier one can still arrive.
 
-    How fast the stamps advance against the clock on the wall does not matter. What has no stamp
-    goes by those of the messages that were published before and after it; where no input has
-    stamps, by when it was published. A stamp that is repeated or earlier is not new.
+    The ratio of stamp time to wall time does not matter. Messages without stamps get their time
+    from messages published just before and after; if no input has stamps, the publication time
+    counts. A repeated or earlier stamp is not a new message.
 
     Attributes:
-        late: How many messages of each input came too late.
-        restarted: Input whose stamps jumped back (clock reset), where the order ends; else empty.
+        late: Number of late messages by input.
+        restarted: Input whose stamps jumped back (clock reset), which ends the order; else empty.
     """
 
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:
-        """Wait for a message of each needed input before times are given to any."""
+        """Yield nothing before each needed input has a message."""
         self._missing, self._hold_ns = set(needed), hold_ns
         self._came: list[StampedMessage] = []
         self._newest_of: dict[str, int] = {}
@@ -62,11 +62,11 @@ class Ordering:
 
     @property
     def missing(self) -> list[str]:
-        """Needed inputs of which nothing came yet."""
+        """Needed inputs without a message so far."""
         return sorted(self._missing)
 
     def put(self, messages: Iterable[StampedMessage]) -> None:
-        """Take what came since the last time."""
+        """Add the messages received since the last call."""
         self._came += messages
         self._missing.difference_update(message.name for message in self._came)
         if self._missing:
@@ -76,7 +76,7 @@ class Ordering:
         anchors = [
             message for message in (self._anchor, *self._came) if message and message.stamp_ns
         ]
-        # What was published after the last stamp waits for the next one.
+        # Messages published after the last stamp wait for the next one.
         end = self._came.index(anchors[-1]) + 1 if anchors[1:] else 0 if anchors else None
         self._put_timed(self._came[:end], anchors)
         self._came = [] if end is None else self._came[end:]
@@ -114,7 +114,7 @@ class Ordering:
         heapq.heappush(self._waiting, Arrival(time_ns, message.name, message.data))
 
     def ready(self, *, rest: bool = False) -> Iterator[Arrival]:
-        """Yield those whose time has come; `rest`: all that are left, where no more will come."""
+        """Yield the messages that are due; with `rest`, all others too, at the end."""
         if rest and self._anchor and not self._missing:
             self._put_timed(self._came, [self._anchor])
             self._came = []

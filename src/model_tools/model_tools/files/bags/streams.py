@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of several topics in the order of their stamps, as far as a policy looks at them."""
+"""Merges messages of several topics by stamp, keeping only the newest at each tick."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Look = Callable[[str, Block, Times, Times], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """What of a recording is read, and by which times; the code that sets it compares the clocks.
+    """Part of a recording to read, and the time base of its inputs; the caller compares the clocks.
 
     Attributes:
-        begins_ns: By input, the time in the log from which on its messages are read.
-        end_ns: Time in the log before which they are.
-        received: Inputs that go by the log, though their messages are stamped.
+        begins_ns: By input, the log time of its first message to read.
+        end_ns: Log time before which messages are read.
+        received: Inputs with stamps whose log time counts.
     """
 
     begins_ns: Mapping[str, int] = field(default_factory=dict)
@@ -49,17 +49,17 @@ def in_time(
     first_ns: int = 0,
     extract: Extract | None = None,
 ) -> Iterator[Arrival]:
-    """Yield of each input the messages that are the newest ones at a tick, by header stamp.
+    """Yield the messages of each input that are newest at a tick, by header stamp.
 
-    What has no header or no stamp goes by its time in the log; a stamp that is repeated or earlier
-    is not new.
+    Log time counts for messages without a header or stamp; a repeated or earlier stamp is not a new
+    message.
 
     Args:
         bag: The recording.
         topics: Topics by name of the input.
-        period_ns: Of the ticks.
-        first_ns: A tick, from which the others are multiples of the period away.
-        extract: What of it is read; all if None.
+        period_ns: Period of the ticks.
+        first_ns: Time of one tick, which sets the phase of the others.
+        extract: Part to read; all if None.
     """
     with _opened(bag, topics, period_ns, first_ns, extract) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -69,16 +69,16 @@ def in_time(
 def newest_times_ns(
     bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look, extract: Extract | None = None
 ) -> Iterator[dict[str, Iterator[Times]]]:
-    """Give the times of the messages that `in_time` yields, by input, and read nothing else.
+    """Yield the times of the messages that `in_time` yields, by input, and read nothing else.
 
-    They come in arrays; at the border of two there may be more than the newest of a tick.
+    They come in arrays; between two arrays a tick may have more than its newest message.
 
     Args:
         bag: The recording.
         topics: Topics by name of the input.
-        period_ns: Of the ticks.
-        look: Gets each input, block of its messages, their times, and the places of the new ones.
-        extract: What of it is read; all if None.
+        period_ns: Period of the ticks.
+        look: Called with input, block of messages, their times, and indices of the new ones.
+        extract: Part to read; all if None.
     """
     with _opened(bag, topics, period_ns, 0, extract) as streams:
         yield {
@@ -117,11 +117,11 @@ class _TopicStream:
         self._period_ns, self._phase_ns = period_ns, phase_ns
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield the newest message of each period in which there is a new one."""
+        """Yield the newest message of each period that has a new one."""
         held: Arrival | None = None
         for block, times, places in self.newest():
             for place, time_ns in zip(places.tolist(), times[places].tolist(), strict=True):
-                # Of a period that goes on in the next block, the newest is there.
+                # If the period continues in the next block, its newest message is there.
                 if held and self._tick(held.time_ns) < self._tick(time_ns):
                     yield held
                 held = Arrival(time_ns, self.name, block.data(place))
@@ -129,7 +129,7 @@ class _TopicStream:
             yield held
 
     def newest(self, look: Look | None = None) -> Iterator[tuple[Block, Times, Times]]:
-        """Yield blocks, times of their messages, and the places of the newest in each period."""
+        """Yield blocks, times of their messages, and indices of the newest in each period."""
         for block in self._blocks:
             times, new, problem = self._clock.judge(block)
             if look is not None:
@@ -143,7 +143,7 @@ class _TopicStream:
 
 
 class _Clock:
-    """The times of one topic's messages: what has no stamp goes by its time in the log."""
+    """Times of one topic's messages: stamps, or log times for messages without stamps."""
 
     def __init__(self, bag: Bag, topic: str, stamped: bool, by_log: Sequence[str]) -> None:
         self._bag, self._topic, self._by_log = bag, topic, by_log
@@ -151,7 +151,7 @@ class _Clock:
         self._newest_ns: int | None = None
 
     def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
-        """Return times of messages, the places of new ones, and what ends the stream."""
+        """Return times of messages, indices of new ones, and the error that ends the stream."""
         times = self._times(block)
         if self._newest_ns is None:
             self._check_clock(int(times[0]), int(block.log_ns[0]))
@@ -181,7 +181,7 @@ class _Clock:
             raise self._bag.problem(
                 self._topic,
                 time_ns,
-                "expected stamps on the clock of the log, by which "
+                "expected stamps on the log's clock, by which "
                 f"{', '.join(self._by_log)} is put among them, found the log at "
                 f"{log_ns * 1e-9:.3f} s; record with the clock of the stamps (--use-sim-time in a "
                 "simulation)",

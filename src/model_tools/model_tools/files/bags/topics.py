@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a recording are the inputs of a policy, and whether each is of one robot."""
+"""Finds the topics of a policy's inputs in a recording, and checks that one robot sent them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from policy_inference.messages.readers import state_reader
 
 _log = logging.getLogger("model_tools")
 _MESSAGES, _PAIRS = 512, 8
-"""Neighbours that are compared of so many messages."""
+"""Number of neighbouring messages compared, per this many messages."""
 _JUMP_RAD, _UNTOLD, _FARTHER = 0.03, 0.5, 1.4
-"""Neighbours this far apart, their velocities correlated less with that, and too low by so much.
+"""Signs of two alternating sources: jump, rad; low correlation with velocity; high ratio to it.
 
-In healthy walks the correlation is 0.96 to 1 and joints go 0.7 to 1.2 times as far as velocities
-say; where two moments take turns, it is 0.1 to 0.35 and they go 1.8 to 40 times as far."""
+All are medians over neighbouring messages.
+
+In healthy walks the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; where two sources alternate,
+0.1 to 0.35 and 1.8 to 40.
+"""
 
 
 def is_named(topic: str, name: str) -> bool:
@@ -41,13 +44,13 @@ def find_topics(
     given: Mapping[str, str],
     optional: Collection[str] = (COMMAND,),
 ) -> dict[str, str]:
-    """Return the topic of each input; that of an optional one only where it was recorded.
+    """Return the topic of each input; an optional one only if it was recorded.
 
     Args:
         bag: The recording.
-        types: Message types that each input may have.
-        given: Topics that the user named, by input; others go by their name, in one namespace.
-        optional: Inputs that need not be there.
+        types: Allowed message types of each input.
+        given: Topics named by the user, by input; others are found by name, in one namespace.
+        optional: Inputs that may be absent.
     """
     unknown = [name for name in given if name not in types]
     if unknown:
@@ -91,7 +94,7 @@ def find_topics(
 
 
 def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
-    """Raise where topics that were found by their names are not in one namespace."""
+    """Raise if topics found by name are in different namespaces."""
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
         raise ToolError(
@@ -112,13 +115,13 @@ def _given(bag: Bag, topic: str) -> str:
 
 
 def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
-    """Return the topics of that name: those of a fitting type, if there are any."""
+    """Return the topics with that name, only those of a fitting type if there are any."""
     named = [topic for topic in _recorded(bag) if is_named(topic, name)]
     return [topic for topic in named if bag.topics[topic].type in types] or named
 
 
 def _keep_one_robot(named: dict[str, list[str]]) -> None:
-    """Where only one namespace has all inputs, as `joint_states` and `leader/joint_states`: it."""
+    """Keep the only namespace with all inputs, e.g. `joint_states` over `leader/joint_states`."""
     spaces = [
         {topic.removesuffix(name) for topic in topics} for name, topics in named.items() if topics
     ]
@@ -131,7 +134,7 @@ def _keep_one_robot(named: dict[str, list[str]]) -> None:
 def _only(
     bag: Bag, name: str, types: Sequence[str], named: Sequence[str], optional: bool
 ) -> str | None:
-    """Return the only topic of that name; None for an optional one that was not recorded."""
+    """Return the only topic with that name; None for an optional one that was not recorded."""
     if len(named) > 1:
         raise ToolError(
             f"{bag.path}: expected one topic for the input {name}, found "
@@ -153,14 +156,13 @@ def _recorded(bag: Bag) -> list[str]:
 
 
 class OneRobot:
-    """Looks at neighbouring messages of joint states: positions must go where velocities say.
+    """Checks joint states of neighbouring messages: positions must change as the velocities say.
 
-    Messages of two robots, or of two moments that a clock which was set back has put into the same
-    seconds, take turns, and the positions jump to and fro between them.
+    Messages of two robots, or of two periods that a clock reset put into the same seconds,
+    alternate, so positions jump back and forth between them.
     """
 
     def __init__(self, bag: Bag, topics: Mapping[str, str], contract: JointContract) -> None:
-        """Prepare to read the messages of a recording."""
         self._bag, self._topic = bag, topics.get(JOINT_STATES.name, "")
         if self._topic:
             self._state = RobotState(contract)
@@ -169,7 +171,7 @@ class OneRobot:
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
-        """Judge new messages of an input, given their places in a block."""
+        """Judge new messages of an input, given their indices in a block."""
         if name != JOINT_STATES.name:
             return
         for first in range(0, len(new), _MESSAGES):
@@ -185,9 +187,9 @@ class OneRobot:
                 for at in (pairs, pairs + 1)
             )
         except (RobotError, struct.error, ValueError):
-            return  # a replay reports it
+            return  # the replay reports it
         steps_ns = np.diff(times[places])
-        # A burst of messages may be stamped as it was received, at almost the same time.
+        # A burst of messages may have almost equal stamps, of their reception.
         period_s = np.maximum(steps_ns[pairs], np.median(steps_ns))[:, np.newaxis] * 1e-9
         moved, rates = after[:, 0] - before[:, 0], (before[:, 1], after[:, 1])
         far = _rms(moved)
@@ -210,9 +212,9 @@ class OneRobot:
                 int(times[places[0]]),
                 "expected the messages of one robot in their "
                 f"order, found positions that jump by {np.median(far):.2g} rad from message to "
-                f"message, {np.median(farther):.1f} times as far as their velocities say: two "
-                "publishers are on the topic, or the clock was set back while it was recorded; "
-                "record one robot, or cut that out of the recording",
+                f"message, {np.median(farther):.1f} times what their velocities predict: two "
+                "publishers are on the topic, or the clock was reset during the recording; record "
+                "one robot, or cut that out of the recording",
             )
 
     def _read(self, block: Block, place: int) -> F64:

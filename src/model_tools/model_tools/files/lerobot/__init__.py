@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What LeRobot writes: datasets and checkpoints, read without LeRobot and without torch."""
+"""LeRobot's datasets and checkpoints, read without LeRobot and without torch."""

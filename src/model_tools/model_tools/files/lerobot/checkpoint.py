@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A LeRobot checkpoint beside its weights: `config.json`, and the steps around the network.
+"""Configuration of a LeRobot checkpoint: `config.json`, and the steps around the network.
 
-A bundle repeats those steps or refuses them. A step that is left out makes another policy: relative
+A bundle repeats those steps or refuses them. Without one of them it is a different policy: relative
 actions would be taken for absolute targets.
 """
 
@@ -24,20 +24,20 @@ _STATISTICS = {
     "IDENTITY": (),
 }
 PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.json"}
-"""By whether it works on inputs."""
+"""By direction: True for inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
     "LeRobot itself runs it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
     "--policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
-"""By whether it works on inputs."""
+"""By direction: True for inputs."""
 RENAMES = "rename_observations_processor"
 _ARRANGES = ("to_batch_processor", "device_processor")
 _LANGUAGE = ("smolvla_new_line_processor", "tokenizer_processor")
-"""Steps before the network that prepare a prompt, which an export does once."""
+"""Steps that prepare a prompt before the network, which an export does once."""
 _EXACT = (None, "float32", "float", "float64", "double")
-"""What `float_dtype` of a device's step may be: it rounds no value of float32."""
+"""Values of a device step's `float_dtype` that do not round float32."""
 _ABSOLUTE = "train with absolute joint targets as actions"
 _IMAGES = "store the images in the dataset as the network gets them, and train without this step"
 _STATE = "add these values to observation.state of the dataset, and train without this step"
@@ -51,7 +51,7 @@ _KNOWN = {
     "joint_velocity_processor": ("adds joint velocities to the state", _STATE),
     "current_processor": ("adds motor currents to the state", _STATE),
 }
-"""What a step of LeRobot does to values, and what to do about it."""
+"""Known steps of LeRobot: their effect, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +59,11 @@ class PolicyFeature:
     """An input or output of the policy.
 
     Attributes:
-        name: E.g. `observation.images.laptop`.
+        name: Its name, e.g. `observation.images.laptop`.
         kind: STATE, VISUAL, ENV or ACTION.
-        shape: Images are channels, height, width.
-        mode: How it is normalised.
-        is_input: Whether it goes in.
+        shape: Shape; of images channels, height, width.
+        mode: Mode of its normalisation.
+        is_input: True for inputs, false for outputs.
     """
 
     name: str
@@ -79,7 +79,7 @@ class PolicyFeature:
 
     @property
     def statistics_size(self) -> int:
-        """Values in each of them: one for each channel, or for each number."""
+        """Values in each statistic: one per channel, or one per element."""
         return self.shape[0] if self.kind == "VISUAL" else math.prod(self.shape)
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class PolicyFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The configuration of a policy: where it is, all of it, and its features in their order."""
+    """Configuration of a policy: its file, content, and features in order."""
 
     file: Path
     root: Node
@@ -107,7 +107,6 @@ class Config:
 
 
 def read_config(folder: Path) -> Config:
-    """Read `config.json` of a checkpoint."""
     file = folder / CONFIG_FILE
     if not file.is_file():
         raise ToolError(
@@ -145,25 +144,25 @@ def _feature(name: str, node: Node, modes: Node | None, is_input: bool) -> Polic
 
 
 def is_buffer(name: str) -> bool:
-    """Return whether a tensor of the weights holds statistics."""
+    """Return whether a tensor of the weights file is a statistic."""
     return name.startswith(_BUFFERS)
 
 
 def buffer_place(feature: PolicyFeature) -> str:
-    """Return what the names of a feature's statistics inside the weights begin with.
+    """Return the prefix of a feature's statistics in the weights file.
 
-    Names are looked up, never taken apart: dots became bars, so that `a.b` and `a_b` are one.
+    Compare such names, never split them: dots became underscores, so `a.b` and `a_b` are equal.
     """
     owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
     return f"{owner}.buffer_{feature.name.replace('.', '_')}."
 
 
 def unsupported(step: Node, *, is_input: bool) -> ToolError | None:
-    """Return why a bundle cannot repeat a step; None where it can.
+    """Return why a bundle cannot repeat a step; None if it can.
 
     Args:
         step: Element of `steps`.
-        is_input: Whether it is a step before the network.
+        is_input: The step is before the network.
     """
     registered, written = step.get("registry_name"), step.get("class")
     ours = (NORMALISERS[is_input], *((RENAMES, *_LANGUAGE) if is_input else ()), *_ARRANGES)

@@ -7,9 +7,9 @@
         state = dataset.rows(episode, ["observation.state"])["observation.state"]
         for image in dataset.images("observation.images.front", episode): ...
 
-Nothing is held: a dataset may be larger than the memory. The format is that of LeRobot 0.4 to 0.6
-(codebase version v3.0): rows of all episodes one after another in Parquet files, and per camera
-videos of several episodes each, in which an episode begins at its `from_timestamp`.
+Nothing is kept, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
+(codebase version v3.0): Parquet files with the rows of all episodes one after another, and per
+camera videos of several episodes each, in which an episode begins at its `from_timestamp`.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ _COLUMNS = ("episode_index", "length", "dataset_from_index", "dataset_to_index",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetEpisode:
-    """Where an episode is.
+    """Location of an episode in the files of a dataset.
 
     Attributes:
-        index: Its number in the dataset.
-        length: Frames.
+        index: Number of the episode in the dataset.
+        length: Number of frames.
         first_frame: Number of its first frame in the dataset.
-        tasks: What was done in it.
+        tasks: Tasks performed in it.
         data: Its file of rows.
-        first_row: Of it in that file.
-        videos: By camera, the file and the time at which it begins there, s.
+        first_row: Its first row in that file.
+        videos: By camera, the file and the time at which the episode begins in it, s.
     """
 
     index: int
@@ -80,7 +80,7 @@ class Dataset:
     Attributes:
         path: The folder.
         info: Its features and rate, as `meta/info.json` states them.
-        episodes: In their order.
+        episodes: Episodes in order.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +99,7 @@ class Dataset:
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
-        """Return a feature that must be there."""
+        """Return a required feature."""
         alike = {n: f for n, f in self.info.features.items() if f.is_camera is camera}
         if name not in alike:
             kind = "camera" if camera else "vector"
@@ -114,10 +114,10 @@ class Dataset:
 
         Args:
             episode: One of `episodes`.
-            names: Of features that are no cameras, `timestamp` and indices included.
+            names: Names of features other than cameras, including `timestamp` and indices.
 
         Returns:
-            By name [length, *shape] in the dataset's own units and type.
+            Arrays [length, *shape] by name, in the dataset's own units and types.
         """
         features = [self.feature(name) for name in names]
         columns = read_columns(
@@ -131,9 +131,9 @@ class Dataset:
         """Yield images of an episode, uint8 [height, width, 3] in RGB, one in memory at a time.
 
         Args:
-            camera: A feature of images, in a video or in files.
+            camera: Image feature, stored as video or files.
             episode: One of `episodes`.
-            frames: Rising numbers of frames in the episode; None for all.
+            frames: Increasing frame numbers in the episode; None for all.
         """
         feature = self.feature(camera, camera=True)
         wanted = range(episode.length) if frames is None else frames
@@ -155,7 +155,7 @@ class Dataset:
     def _stored_images(
         self, feature: DatasetFeature, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[ImageArray]:
-        """Yield images of a column, each the bytes of a PNG or JPEG, or the path of one."""
+        """Yield images of a column; each is the bytes or the path of a PNG or JPEG."""
         rows = [episode.first_row + frame for frame in frames]
         camera = Camera(
             feature=feature.name,
@@ -183,7 +183,7 @@ class Dataset:
 
 
 def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
-    """Read the list of episodes, which may be in several files."""
+    """Read the list of episodes from one or several files."""
     files = sorted((path / _EPISODES).rglob("*.parquet"))
     if not files:
         raise ToolError(
@@ -214,7 +214,7 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
             f"{path / _EPISODES}: expected {info.episodes or 'some'} episodes, as in "
             f"{info.file.name}, found {len(entries)}"
         )
-    # Rows are counted through all files; a file begins with the first episode that is in it.
+    # Rows are counted across all files; a file begins with its first episode.
     begins = dict[tuple[int, ...], int]()
     for entry in entries:
         begins.setdefault(_place(entry), entry["dataset_from_index"])
@@ -222,7 +222,7 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
 
 
 def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
-    """Check that an entry of the list of episodes has indices, times and names of tasks."""
+    """Check indices, times and task names of an entry in the list of episodes."""
     for key, value in entry.items():
         if key == "tasks":
             expected = "a list of texts"

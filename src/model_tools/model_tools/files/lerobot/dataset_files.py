@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a dataset: Parquet, read a part at a time, and frames of videos by their times."""
+"""Files of a dataset: Parquet, read in parts, and video frames by time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from model_tools.errors import ToolError, first_line
 from policy_core.interfaces import Tensor
 
 _AT_ONCE = 16
-"""Rows with images that are in memory together."""
+"""Number of rows with images in memory at once."""
 ImageArray = npt.NDArray[np.uint8]
 _READ_ON_S = 1.0
-"""Up to here ahead, decoding on is not slower than looking for the key frame before."""
+"""Up to this distance, decoding onwards is not slower than seeking to a key frame."""
 
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """Open a Parquet file; pyarrow's errors for a broken file become errors of ours."""
+    """Open a Parquet file; convert pyarrow's errors for a damaged file to ToolError."""
     if not file.is_file():
         raise ToolError(
             f"{file}: expected a file of the dataset, found none; copy the dataset again"
@@ -45,7 +45,7 @@ def opened(file: Path) -> Iterator[Any]:
 def read_columns(
     file: Path, columns: Sequence[str], first: int = 0, end: int | None = None
 ) -> dict[str, pa.Array]:
-    """Return columns, rows from `first` to before `end`; other parts of the file are not read."""
+    """Return rows `first` to before `end` of columns, without reading the rest of the file."""
     with opened(file) as parquet:
         _require(file, columns, parquet.schema_arrow.names)
         count = parquet.metadata.num_rows
@@ -62,12 +62,12 @@ def read_columns(
 
 
 def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
-    """Yield the values of some rows of a column as Python's, a few in memory at once.
+    """Yield the values of some rows of a column as Python objects, a few in memory at once.
 
     Args:
         file: The Parquet file.
-        column: Its name.
-        rows: Numbers in the file, rising.
+        column: Name of the column.
+        rows: Increasing row numbers in the file.
     """
     with opened(file) as parquet:
         _require(file, [column], parquet.schema_arrow.names)
@@ -87,7 +87,7 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
 
 
 def numbers(array: pa.Array, shape: Sequence[int]) -> Tensor | None:
-    """Return a column as numpy array [rows, *shape]; None where it is no such column."""
+    """Return a column as numpy array [rows, *shape]; None if it does not have this shape."""
     count, values = len(array), array
     while pa.types.is_nested(values.type) and not pa.types.is_struct(values.type):
         values = values.flatten()
@@ -100,7 +100,7 @@ def numbers(array: pa.Array, shape: Sequence[int]) -> Tensor | None:
 
 
 def _groups(parquet: Any, first: int, end: int) -> tuple[list[int], int]:
-    """Return the row groups that hold rows, and how many rows are before them."""
+    """Return the row groups that contain the rows, and the number of rows before them."""
     sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
     ends = np.cumsum(sizes, dtype=np.int64)
     groups = [i for i, last in enumerate(ends.tolist()) if last > first and last - sizes[i] < end]
@@ -116,12 +116,12 @@ def _require(file: Path, columns: Sequence[str], found: Sequence[str]) -> None:
 
 
 def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator[ImageArray]:
-    """Yield the frames at some times of a video, uint8 [height, width, 3] RGB.
+    """Yield the frames of a video at given times, uint8 [height, width, 3] RGB.
 
     Args:
         file: The video.
-        times_s: Rising, since its beginning.
-        period_s: From frame to frame; a frame counts for a time less than half of it away.
+        times_s: Increasing times since its beginning.
+        period_s: Frame period; a frame matches a time less than half a period away.
     """
     if not times_s:
         return
@@ -145,13 +145,13 @@ def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator
 
 
 def _timed(frames: Iterator[Any]) -> Iterator[Any]:
-    """Leave out frames without a time, which a damaged file may have."""
+    """Skip frames without a time, which a damaged file may have."""
     return (frame for frame in frames if frame.pts is not None)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
-    """Give container and stream of a video; what PyAV raises becomes an error of ours."""
+    """Yield container and stream of a video; convert PyAV's errors to ToolError."""
     if not file.is_file():
         raise ToolError(
             f"{file}: expected a video of the dataset, found none; copy the dataset again"

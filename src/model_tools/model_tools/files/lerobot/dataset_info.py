@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Features, rate and files of a LeRobotDataset v3, as its `meta/info.json` states them."""
+"""Description of a LeRobotDataset v3 in `meta/info.json`: features, rate and files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from policy_core.errors import BundleError
 VERSION = "v3.0"
 INFO = Path("meta", "info.json")
 CONVERSION_REPORT = "conversion_report.json"
-"""Report of `lerobot_bridge convert` in a dataset that it made, beside the data."""
+"""Report that `lerobot_bridge convert` writes beside the data."""
 CONVERTIBLE = "v2.1"
 _CONVERTER = "convert_dataset_v21_to_v30"
 _IN_0_4, _IN_0_6 = f"lerobot.datasets.v30.{_CONVERTER}", f"lerobot.scripts.{_CONVERTER}"
 _CAMERA_TYPES = ("video", "image")
 _SLOWEST_FPS, _FASTEST_FPS = 1e-3, 1e5
 _PATTERN = re.compile(r"(?:[^{}]|\{\w+(?::0?\d?\dd)?\})*")
-"""Of a file's name: keys in braces, with a width of at most two digits."""
+"""Pattern of a file name: keys in braces, with a width of at most two digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,11 @@ class DatasetFeature:
     """A column of the dataset.
 
     Attributes:
-        name: As in training: `observation.state`, `observation.images.NAME`, `action`.
+        name: Name in training: `observation.state`, `observation.images.NAME`, `action`.
         dtype: numpy name of the elements; `video` or `image` for a camera.
-        shape: Of one row; of a camera (height, width, channels), however the dataset says it.
-        names: Of the values of a vector, such as `shoulder_pan.pos`; empty where it has none.
+        shape: Shape of one row; for a camera (height, width, channels), whatever the dataset's
+            order.
+        names: Names of a vector's values, such as `shoulder_pan.pos`; may be empty.
     """
 
     name: str
@@ -46,7 +47,7 @@ class DatasetFeature:
 
     @property
     def is_camera(self) -> bool:
-        """Whether its values are images."""
+        """True if its values are images."""
         return self.dtype in _CAMERA_TYPES
 
 
@@ -55,11 +56,11 @@ class DatasetInfo:
     """Description of a dataset.
 
     Attributes:
-        file: Where it stands, for messages.
+        file: Its file, for messages.
         fps: Frames per second.
-        robot: Type of the robot; empty where it does not say.
-        episodes, frames: How many there are.
-        features: By name, in the order of the file.
+        robot: Type of the robot; empty if not stated.
+        episodes, frames: Number of each.
+        features: Features by name, in the order of the file.
         data_path, video_path: Patterns of the files' names; video_path is empty without videos.
     """
 
@@ -74,7 +75,7 @@ class DatasetInfo:
 
 
 def conversion_command(folder: Path, version: str) -> str:
-    """Return what makes a dataset of another version one that can be read."""
+    """Return the command that converts a dataset of another version to a readable one."""
     if version != CONVERTIBLE:
         return (
             f"LeRobot up to 0.3 converts older ones to {CONVERTIBLE}, from where "
@@ -101,7 +102,6 @@ def conversion_command(folder: Path, version: str) -> str:
 
 
 def read_info(folder: Path) -> DatasetInfo:
-    """Read the description of a dataset."""
     file = folder / INFO
     if not file.is_file():
         raise ToolError(
@@ -129,9 +129,9 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
-    """Return the path of a file in the dataset that a pattern of `info` stands for."""
+    """Return the path of a file in the dataset for a pattern of `info`."""
     try:
-        # `format` would look up attributes, and fill up a number to any width.
+        # `format` would look up attributes and pad a number to any width.
         if not _PATTERN.fullmatch(pattern):
             raise ValueError(pattern)
         return inside(pattern.format(**values))
@@ -143,14 +143,14 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
 
 
 def inside(path: str) -> str:
-    """Return a path that stays in the dataset; links in it may lead to a cache elsewhere."""
+    """Return a path that stays in the dataset; links in it may point to a cache elsewhere."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
         raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
     return path
 
 
 def recorded_pairing(folder: Path) -> Pairing | None:
-    """Return by which rule a conversion made the frames; None where LeRobot recorded them."""
+    """Return the pairing rule of a converted dataset; None if LeRobot recorded the frames."""
     file = folder / CONVERSION_REPORT
     if not file.is_file():
         return None
@@ -162,7 +162,7 @@ def recorded_pairing(folder: Path) -> Pairing | None:
 
 
 def _fps(node: Node) -> float:
-    # Periods of others, and times of frames, may be no finite numbers.
+    # Otherwise the period and frame times could be infinite or NaN.
     if not _SLOWEST_FPS <= node.number() <= _FASTEST_FPS:
         raise node.wrong(f"{_SLOWEST_FPS:g} to {_FASTEST_FPS:g} frames per second")
     return node.number()
@@ -181,7 +181,7 @@ def _feature(name: str, node: Node) -> DatasetFeature:
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
-    """Return a list of names; some datasets have it in a mapping with a key for the motors."""
+    """Return a list of names; some datasets store it in a mapping with a key for the motors."""
     if node is None:
         return ()
     if isinstance(node.value, dict):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The statistics of a LeRobot checkpoint as a contract has them, or an error that names one."""
+"""Converts the statistics of a LeRobot checkpoint to those of a contract."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from policy_core.bundle.chunk_contract import Scaling
 from policy_core.interfaces import F64, Tensor
 
 DEFAULT_EPS = 1e-8
-"""LeRobot's, where a checkpoint does not say."""
+"""LeRobot's default epsilon."""
 _MODES: dict[str, tuple[Literal["mean_std", "min_max"], str, str]] = {
     "MEAN_STD": ("mean_std", "mean", "std"),
     "MIN_MAX": ("min_max", "min", "max"),
     "QUANTILES": ("min_max", "q01", "q99"),
     "QUANTILE10": ("min_max", "q10", "q90"),
 }
-"""Mode of a contract, and the two statistics, by LeRobot's name."""
+"""By LeRobot's name: mode of a contract, and names of the two statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyStatistics:
-    """What a checkpoint normalises with.
+    """Normalisation statistics of a checkpoint.
 
     Attributes:
-        scalings: By the name of the feature.
-        observed: Names of observations on the robot, where they differ: by the feature's name.
-        means: Means of the training data [size], where they are known, by the feature's name.
-        largest: Largest |value| [size] that the statistics tell of, likewise.
+        scalings: Scalings by feature name.
+        observed: Names of observations on the robot, where they differ, by feature name.
+        means: Means of the training data [size], where known, by feature name.
+        largest: Largest |value| [size] in the statistics, by feature name.
     """
 
     scalings: dict[str, Scaling]
@@ -56,16 +56,16 @@ class PolicyStatistics:
 
 @dataclass(slots=True, kw_only=True)
 class _Source:
-    """Statistics as they lie in files, of the inputs or of the outputs."""
+    """Statistics of the inputs or outputs, as stored in files."""
 
     place: str
     values: Mapping[str, Tensor]
-    """By `feature.statistic`."""
+    """Arrays by `feature.statistic`."""
     modes: Mapping[str, str] = field(default_factory=dict)
-    """By kind of feature, where the file says other ones than the configuration."""
+    """By kind of feature, where the file's modes differ from the configuration's."""
     eps: float = DEFAULT_EPS
     only: frozenset[str] | None = None
-    """Names of the inputs that are normalised, where that is not all."""
+    """Names of the normalised inputs; None: all of them."""
 
 
 def read_statistics(
@@ -75,8 +75,8 @@ def read_statistics(
 
     Args:
         folder: The checkpoint.
-        tensors: Of its file of weights, which until LeRobot 0.3 holds the statistics.
-        features: Inputs and outputs that are normalised.
+        tensors: Tensors of its weights file, which until LeRobot 0.3 contains the statistics.
+        features: Normalised inputs and outputs.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
     weights = folder / WEIGHTS_FILE
@@ -115,7 +115,7 @@ def read_statistics(
 
 
 def _known(source: _Source, feature: PolicyFeature) -> dict[str, F64]:
-    """Return mean, min and max [size] of a feature, as far as the file has them whole."""
+    """Return mean, min and max [size] of a feature; only those that the file has completely."""
     found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
     return {
         name: np.ravel(array).astype(np.float64)
@@ -139,7 +139,7 @@ def _of_buffers(
 
 
 def _of_processor(folder: Path, file: str, observed: dict[str, str], *, is_input: bool) -> _Source:
-    """Read a pipeline's normaliser; what it renames goes to `observed`."""
+    """Read the normaliser of a pipeline; add renamed features to `observed`."""
     normalisers = list[Node]()
     for step in read_json(_present(folder, file))["steps"].elements():
         if error := unsupported(step, is_input=is_input):
@@ -166,7 +166,7 @@ def _of_normaliser(folder: Path, file: str, step: Node) -> _Source:
             f"{folder / file}: {step.key}.state_file: expected a file with the "
             "statistics, found none; the policy was saved without its dataset's"
         )
-    # Links are followed: in a cache of the Hub every file is one.
+    # Follow links: in a cache of the Hub every file is one.
     if not all(
         kind(state.text()).name == state.text() for kind in (PurePosixPath, PureWindowsPath)
     ):
@@ -238,5 +238,5 @@ def _values(source: _Source, feature: PolicyFeature, name: str, mode: str) -> tu
         raise ToolError(
             f"{place}: expected values that float32 can hold, found up to {np.abs(array).max():g}"
         )
-    # The shortest numbers that are the same float32: a contract is read by people, too.
+    # The shortest decimal of each float32, since people read contracts too.
     return tuple(float(str(value)) for value in np.ravel(array).astype(np.float32))

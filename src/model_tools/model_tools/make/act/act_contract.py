@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a policy of LeRobot: what its checkpoint says, and what is said of its robot."""
+"""The contract of an exported LeRobot policy, from its checkpoint and the robot's description."""
 
 from __future__ import annotations
 
@@ -64,29 +64,29 @@ _HEAD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRequest:
-    """What to export, and what is said besides.
+    """Options of an export.
 
     Attributes:
-        checkpoint: As it was read.
-        output: Bundle folder to be.
+        checkpoint: The parsed checkpoint.
+        output: Bundle folder to write.
         robot: Name or file of the robot, or of one arm of two.
         units: One of `choices.UNITS`.
         rate_hz: Steps of a chunk per second.
-        name: Of the policy.
-        version: Of the policy.
-        prefix: Before the names of the joints.
-        steps: How many of a chunk are executed; the checkpoint's number if None.
-        resize: Whether images of another size are stretched, on the robot and of the dataset.
-        graphs: Encoder and transformer, or one graph.
+        name: Name of the policy.
+        version: Version of the policy.
+        prefix: Prefix of the joint names.
+        steps: Steps executed per chunk; the checkpoint's number if None.
+        resize: Stretch images of a different size, on the robot and from the dataset.
+        graphs: Separate encoder and transformer, or one graph.
         opset: 11 to 20.
-        simplify: Whether onnxsim goes over the graphs.
-        golden: File of golden rows that the training answered, to compare with and to keep.
-        dataset: Dataset or recording that golden rows are of, where no file gives them; else
-            they are drawn. Steps and torques of a dataset are the contract's `nominal`, and where
-            it says by which rule its frames were made, that is the contract's `pairing`.
+        simplify: Simplify the graphs with onnxsim.
+        golden: Golden rows with the training code's outputs, to compare with and to keep.
+        dataset: Dataset or recording for the golden rows if `golden` is None; without either they
+            are drawn. The steps and torques of a dataset become the contract's `nominal`, and the
+            rule by which its frames were paired, if stated, the contract's `pairing`.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
-        force: Whether a bundle that is there may be replaced.
+        force: Replace an existing bundle.
     """
 
     checkpoint: LerobotCheckpoint
@@ -112,9 +112,9 @@ class ActRequest:
 def make_contract(
     request: ActRequest, robot: ActRobot, graphs: Mapping[str, Graph]
 ) -> ChunkContract:
-    """Return the contract as it is written, without golden rows; `load_bundle` checks it.
+    """Return the contract without golden rows; `load_bundle` checks it.
 
-    The robot is that of the request, with as many joints as the policy.
+    The robot is the one of the request, with as many joints as the policy.
     """
     checkpoint = request.checkpoint
     config, statistics = checkpoint.config, checkpoint.statistics
@@ -196,13 +196,13 @@ def make_contract(
             date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             checkpoint_sha256=checkpoint.weights_sha256,
         ),
-        # An arm that goes limp drops what it holds, so a fault keeps it where it is.
+        # A limp arm drops what it holds, so a fault holds it in place.
         safety=Safety(on_fault="hold_measured", damp_after_s=_DAMP_AFTER_S),
     )
 
 
 def graph_entry(model: onnx.ModelProto, file: File) -> Graph:
-    """Return the entry of a contract for a graph, whose file is for ONNX Runtime."""
+    """Return the contract entry of a graph whose file runs in ONNX Runtime."""
     return Graph(
         inputs={value.name: _tensor(value) for value in model.graph.input},
         outputs={value.name: _tensor(value) for value in model.graph.output},
@@ -213,7 +213,7 @@ def graph_entry(model: onnx.ModelProto, file: File) -> Graph:
 
 
 def contract_text(contract: ChunkContract, robot: str) -> str:
-    """Return the text of a `policy.yaml`, without what is not set."""
+    """Return the text of a `policy.yaml`, without unset keys."""
     values = plain(contract, without=(None, {}, (), ""))
     parts = [
         yaml.safe_dump(
@@ -232,13 +232,13 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
     high = np.array([joint.position_max for joint in robot.joints.values()])
     mean = statistics.means.get(STATE, statistics.means.get(ACTION))
     pose = (low + high) / 2 if mean is None else units.to_rad(mean)
-    # Rounded towards the middle, so that it stays within.
+    # Round towards the middle, to stay within the limits.
     lowest, highest = np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4
     return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)
 
 
 def _figure(robot: ActRobot, key: str) -> Any:
-    """Return a figure of all joints: one number where it is the same, else by name."""
+    """Return a figure of all joints: one number if they share it, else by joint name."""
     values = {name: getattr(joint, key) for name, joint in robot.joints.items()}
     return next(iter(values.values())) if len(set(values.values())) == 1 else values
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint of LeRobot to the bundle of a chunk policy, whole or not at all."""
+"""Export of a LeRobot checkpoint to the bundle of a chunk policy, complete or not at all."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _FULL_RANGE = 100.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedAct:
-    """What was made: the contract, differences in words, and what is suspicious."""
+    """Result of an export: contract, measured differences in words, and suspicious values."""
 
     contract: ChunkContract
     checked: Sequence[str]
@@ -64,9 +64,9 @@ def export_checkpoint(
     """Export a checkpoint, prove the graphs, and write the bundle.
 
     Args:
-        request: What to export.
-        finish: Adds to the bundle's folder before it is moved into place; where it raises, nothing
-            is made or replaced.
+        request: Options of the export.
+        finish: Adds files to the bundle's folder before it is moved into place; if it raises,
+            nothing is written or replaced.
     """
     robot = _robot(request)
     models = request.checkpoint.graphs(request.opset, request.graphs)
@@ -86,7 +86,7 @@ def export_checkpoint(
         )
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        if contract.denoising is None:  # D-Robotics' script runs the graphs of ACT
+        if contract.denoising is None:  # D-Robotics' script runs ACT graphs only
             write_board_files(folder, contract, normalised[0].astype(np.float32))
         load_bundle(folder, kind=ChunkBundle).golden()
         finish(folder)
@@ -113,7 +113,7 @@ def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
 
 
 def _robot(request: ActRequest) -> ActRobot:
-    """Return the robot of the policy, if it and the steps asked for fit the checkpoint."""
+    """Return the policy's robot, checking it and the requested steps against the checkpoint."""
     config = request.checkpoint.config
     steps, size = request.steps, config.action.shape[0]
     if steps is not None and not 1 <= steps <= config.chunk_size:
@@ -140,18 +140,18 @@ def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, G
 
 
 def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
-    """Return what the demonstrations of a dataset asked for; a recording has none."""
+    """Return the nominal figures of a dataset's demonstrations; a recording has none."""
     dataset = request.dataset
     if dataset is None or not (dataset / INFO).is_file():
         return None
-    # What cannot be resolved is an error when the bundle is loaded.
+    # Loading the bundle reports what cannot be resolved.
     return demonstrated(resolve(contract, Reader(CONTRACT_FILE)), dataset)
 
 
 def _rows(
     request: ActRequest, contract: ChunkContract, models: Mapping[str, onnx.ModelProto]
 ) -> tuple[dict[str, Tensor], F64, list[str]]:
-    """Return golden observations, the normalised chunks of the policy, and what was compared."""
+    """Return golden observations, normalised chunks of the policy, and the comparisons made."""
     reference = ReferenceGraphs(contract, models)
     if request.golden is None:
         rows = (
@@ -194,7 +194,7 @@ def _compared(
     rows: Mapping[str, Tensor],
     normalised: F64,
 ) -> str:
-    """Compare simplified graphs with what the graphs answered before."""
+    """Compare simplified graphs with the original outputs."""
     found = ReferenceGraphs(contract, models).normalised(rows)
     difference = float(np.abs(found - normalised).max())
     limit = golden_tolerance(
@@ -211,7 +211,7 @@ def _compared(
 
 
 def _suspicions(checkpoint: LerobotCheckpoint, robot: ActRobot, units: str) -> tuple[str, ...]:
-    """Return a line for what is legal in a checkpoint and yet seldom meant."""
+    """Return a line for each value that is valid but rarely intended."""
     config, statistics = checkpoint.config, checkpoint.statistics
     return (
         *_still(config, statistics, robot),
@@ -221,9 +221,9 @@ def _suspicions(checkpoint: LerobotCheckpoint, robot: ActRobot, units: str) -> t
             for feature in config.ignored
         ),
         *(
-            f"{config.file.name}: {key!r}: LeRobot 0.3 to 0.6 has no such key for this policy, and "
+            f"{config.file.name}: {key!r}: LeRobot 0.3 to 0.6 has no such key for this policy, so "
             "the export ignores it; if it changes the network, its inputs or its actions, the "
-            "bundle is another policy"
+            "bundle is a different policy"
             for key in config.unknown_keys
         ),
     )

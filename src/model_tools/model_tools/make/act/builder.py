@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds an ONNX graph node by node, with the tensors of a checkpoint.
 
-A value is an array while it is known, else the name of a tensor. So a network is written down once,
-and its fixed tokens, position embeddings and all that follows from them alone end as initializers.
+A value is an array while it is known, else the name of a tensor. So each network is written once,
+and everything that depends only on constants (fixed tokens, position embeddings) becomes an
+initializer.
 """
 
 from __future__ import annotations
@@ -33,18 +34,17 @@ _IR_VERSIONS = {
     range(19, 21): 9,
     range(21, 23): 10,
 }
-"""Of the file format by opset: the oldest that runtimes of the opset's time read, and for 11 the
-one up to which D-Robotics' tools go."""
+"""ONNX file format by opset: the oldest version that runtimes of the time read; for opset 11 the
+newest version that D-Robotics' tools accept."""
 PREFIX = "model."
 _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
-"""Parts that only training needs, by how their names begin and end."""
+"""Training-only parts, by prefix and suffix of their names."""
 
 
 class GraphBuilder:
     """Collects nodes and initializers of a graph."""
 
     def __init__(self, name: str, opset: int) -> None:
-        """Begin an empty graph."""
         self.name, self.opset = name, opset
         self._nodes = list[onnx.NodeProto]()
         self._constants = dict[str, Tensor]()
@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Return the only output of an operator on `values`; an array where all of them are."""
+        """Return the only output of an operator on `values`; an array if all of them are arrays."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)
@@ -111,11 +111,11 @@ class GraphBuilder:
         return np.asarray(found)
 
     def _constant(self, kind: str, value: Tensor) -> str:
-        """Return the name of an initializer; an array that is used twice is kept once."""
+        """Return the name of an initializer; an array that is used twice is stored once."""
         if id(value) not in self._by_id:
             name = self._new(f"{kind}_constant")
             self._constants[name] = np.ascontiguousarray(value)
-            # With the array itself, so that no other one can get its id.
+            # Keep a reference to the array, so that its id stays unique.
             self._by_id[id(value)] = value, name
         return self._by_id[id(value)][1]
 
@@ -124,7 +124,7 @@ class GraphBuilder:
         return f"{kind}_{self._counts[kind]}"
 
     def _without_last_identities(self, outputs: Sequence[str]) -> None:
-        """Let a node write an output itself, where nothing else reads what it writes."""
+        """Rename a node's output to the graph output, if nothing else reads it."""
         for name in outputs:
             last = next(node for node in self._nodes if node.output[0] == name)
             source = next((node for node in self._nodes if node.output[0] == last.input[0]), None)
@@ -139,7 +139,7 @@ def _info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
 
 
 class Weights:
-    """Tensors by their name below that of the network, and which of them were taken."""
+    """Tensors by name relative to the network's prefix; records which were used."""
 
     def __init__(self, file: Path, tensors: Mapping[str, Tensor], prefix: str = PREFIX) -> None:
         """Keep the tensors whose names begin with `prefix`; `file` is for messages."""
@@ -156,7 +156,6 @@ class Weights:
         return name in self._tensors
 
     def take(self, name: str, *shape: int) -> F32:
-        """Return a tensor."""
         place, found = f"{self._file}: {self._prefix}{name}", self._tensors.get(name)
         if found is None:
             raise ToolError(
@@ -184,14 +183,14 @@ class Weights:
         return values
 
     def wrong(self, name: str, expected: str, found: str) -> ToolError:
-        """Return the error that says what a tensor holds instead of `expected`."""
+        """Return the error for a tensor that does not hold `expected`."""
         return ToolError(
             f"{self._file}: {self._prefix}{name}: expected {expected}, found {found}; the "
             "file is damaged, or the training diverged"
         )
 
     def require_all_taken(self) -> None:
-        """Check that the network has a place for each tensor."""
+        """Raise unless the network used every tensor."""
         left = [
             self._prefix + name
             for name in sorted(self._tensors)
@@ -225,10 +224,10 @@ def linear(
 
 
 def number(value: float) -> F32:
-    """Return a number as operators take it."""
+    """Return a number in the form that operators take."""
     return np.array(value, np.float32)
 
 
 def shape(*sizes: int) -> Positions:
-    """Return sizes or places as operators take them."""
+    """Return sizes or indices in the form that operators take."""
     return np.array(sizes, np.int64)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint of LeRobot, read once into one value; and the networks that are exported."""
+"""A parsed LeRobot checkpoint, and the architectures that can be exported."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _TRAINING = "train_config.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """How the checkpoints of one type of policy become graphs.
+    """Conversion of one policy type's checkpoints to graphs.
 
     Attributes:
-        read: Returns the checked configuration, with what is said of its language model.
-        prefix: Of the names of the network's tensors.
-        write: Returns the graphs by name of configuration, weights, opset, and how many there are;
-            policies that denoise have two or more.
-        encoder: Returns the graph that makes features of a camera's images; None where the
-            policy's graph takes them.
-        tensor: Returns the input of the policy's graph that belongs to a camera.
-        description: Returns one sentence of the policy.
-        graphs: Patterns of the names of the graphs.
+        read: Returns the checked configuration; takes the options of its language model.
+        prefix: Prefix of the network's tensor names.
+        write: Returns the graphs by name, from configuration, weights, opset and the choice of one
+            graph or several; denoising policies have two or more.
+        encoder: Returns the graph that encodes a camera's images; None if the policy's graph takes
+            the images.
+        tensor: Returns the input of the policy's graph for a camera.
+        description: Returns a one-sentence description of the policy.
+        graphs: Patterns of the graph names.
     """
 
     read: Callable[[Config, Language], CheckpointConfig]
@@ -103,23 +103,23 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ),
     ),
 }
-"""By the type in `config.json`."""
+"""Architectures by the `type` in `config.json`."""
 _SERVED = ("pi0", "pi0_fast", "pi05")
-"""Types that openpi's server runs."""
+"""Types that openpi's policy server runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LerobotCheckpoint:
-    """All that an export takes from the files of a checkpoint, read once and checked.
+    """Everything an export takes from a checkpoint's files, read once and checked.
 
     Attributes:
-        folder: Where it was, for messages.
-        architecture: How its type of policy becomes graphs.
+        folder: Its location, for messages.
+        architecture: Conversion of its policy type.
         config: Inputs, outputs and sizes of the network; cameras named as on the robot.
-        tensors: Of the file of weights, by name.
-        weights_sha256: Of that file.
-        statistics: What inputs and outputs are normalised with.
-        training: Root of `train_config.json`, where there is one.
+        tensors: Tensors of the weights file, by name.
+        weights_sha256: Hash of that file.
+        statistics: Normalisation statistics of inputs and outputs.
+        training: Root of `train_config.json`, if present.
     """
 
     folder: Path
@@ -144,12 +144,12 @@ class LerobotCheckpoint:
 def read_checkpoint(
     folder: Path, language: Language = NO_LANGUAGE, policy: str | None = None
 ) -> LerobotCheckpoint:
-    """Read the files of a checkpoint, each once.
+    """Read a checkpoint's files, each once.
 
     Args:
-        folder: With `config.json` and `model.safetensors`.
-        language: What is said of a policy with a language model.
-        policy: Type that it must be of; any that is exported if None.
+        folder: Contains `config.json` and `model.safetensors`.
+        language: Options of a policy with a language model.
+        policy: Required type; any type that can be exported if None.
     """
     file = read_config(folder)
     architecture = _find_architecture(file, policy)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the configurations of all policies of LeRobot have in common: features, steps, cameras."""
+"""Configuration shared by all LeRobot policies: features, steps, cameras."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ from policy_core.bundle.chunk_contract import Denoising
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 _IMAGES = re.compile(r"observation\.(images\.)?")
 LARGEST_SIDE = 8192
-"""Of an image, as a contract allows it."""
+"""Of an image, the limit of a contract."""
 LARGEST_STEPS = 10_000
-"""Of a chunk, and of its denoising, as a contract allows them."""
+"""Of a chunk, and of its denoising, the limit of a contract."""
 _COMMON_KEYS = """
     type n_obs_steps input_features output_features normalization_mapping n_action_steps device
     use_amp use_peft push_to_hub repo_id private tags license pretrained_path pretrained_revision
     optimizer_lr optimizer_weight_decay
 """
-"""What every policy of LeRobot 0.3 to 0.6 saves."""
+"""Keys that every policy of LeRobot 0.3 to 0.6 saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraInput:
-    """A camera: its name where names are those of topics and tensors, and its feature."""
+    """A camera: its feature, and its name as a valid topic and tensor name."""
 
     name: str
     feature: PolicyFeature
     observed: str
-    """Name of the feature in what a robot observes; another one where the checkpoint renames."""
+    """Name of the feature in the robot's observations; it differs if the checkpoint renames it."""
     height: int
     width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointConfig:
-    """What a policy gets and answers; features in the order of training."""
+    """Inputs and outputs of a policy; features in the order of training."""
 
     file: Path
     licence: str | None
-    """Of the weights, where the file states one."""
+    """Of the weights, if the file states one."""
     cameras: tuple[CameraInput, ...]
     state: PolicyFeature | None
     environment: PolicyFeature | None
     action: PolicyFeature
     chunk_size: int
-    """Steps of a chunk from the newest observation on."""
+    """Steps of a chunk, counted from the newest observation."""
     n_action_steps: int
     ensemble_coeff: float | None = None
     denoising: Denoising | None = None
-    """How a chunk is made of noise; None where one run of the graphs answers it."""
+    """Denoising that produces a chunk; None if one run of the graphs returns it."""
     prompt: str = ""
-    """The task in words that the graphs contain; empty where they contain none."""
+    """Task prompt built into the graphs; empty if there is none."""
     ignored: tuple[PolicyFeature, ...]
-    """Inputs that the network does not look at."""
+    """Inputs that the network ignores."""
     unknown_keys: tuple[str, ...]
-    """Keys of the file that none of LeRobot's versions writes for this policy."""
+    """Keys of the file that LeRobot does not write for this policy, in any version."""
 
     @property
     def features(self) -> tuple[PolicyFeature, ...]:
@@ -86,8 +86,8 @@ def common_fields(config: Config, keys: str) -> dict[str, Any]:
     """Return the fields of `CheckpointConfig` that all policies fill in the same way.
 
     Args:
-        config: Of the checkpoint.
-        keys: Names of what LeRobot saves for this policy alone, with spaces between.
+        config: Configuration of the checkpoint.
+        keys: Keys that LeRobot saves for this policy only, separated by spaces.
     """
     root = config.root
     by_name = {feature.name: feature for feature in config.features}
@@ -121,13 +121,13 @@ def common_fields(config: Config, keys: str) -> dict[str, Any]:
 
 
 def flag(root: Node, name: str) -> bool:
-    """Return a flag, false where it is absent; another word for true must not count as false."""
+    """Return a flag, false if absent; raise on a value that is not a boolean."""
     found = root.get(name)
     return found is not None and found.boolean()
 
 
 def count(node: Node, most: int | None = None) -> int:
-    """Return a whole number above 0, and at most `most`."""
+    """Return an integer above 0, and at most `most`."""
     if node.whole() < 1:
         raise node.wrong("a number above 0")
     if most is not None and node.whole() > most:
@@ -136,7 +136,10 @@ def count(node: Node, most: int | None = None) -> int:
 
 
 def renamed(config: C, observed: Mapping[str, str]) -> C:
-    """Return it with cameras named as on the robot; `observed` has those by feature, if others."""
+    """Return the configuration with cameras named as on the robot.
+
+    `observed` has those names by feature, where they differ.
+    """
     images = [camera.feature for camera in config.cameras]
     return dataclasses.replace(config, cameras=_cameras(config.file, images, observed))
 
@@ -172,6 +175,6 @@ def _cameras(
 
 
 def plain_name(feature: str) -> str:
-    """Return the name of a camera as topics and tensors can have it: letters, digits and _."""
+    """Return a camera's name as topics and tensors can have it: letters, digits and _."""
     name = re.sub(r"\W", "_", _IMAGES.sub("", feature, count=1), flags=re.ASCII)
     return name if name[:1].isalpha() else f"camera_{name}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What healthy episodes asked of the arm, which bounds what a policy may ask."""
+"""Nominal figures of demonstrations, which bound the commands of a chunk policy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 
 _SLOWEST = 0.1
-"""Share of a joint's speed that is always healthy: some joints never moved in the data."""
+"""Share of a joint's speed that is always accepted: some joints never moved in the data."""
 
 
 def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
-    """Return what the demonstrations of a dataset asked for, as `asked_for`.
+    """Return the nominal figures of a dataset's demonstrations, see `asked_for`.
 
     Args:
-        contract: Says units, gains and joints.
+        contract: States units, gains and joints.
         path: LeRobot dataset with `action`, and the state where the policy takes one.
     """
     dataset, units = Dataset(path), Units(contract.units, contract.action.joints)
@@ -50,20 +50,20 @@ def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
 def asked_for(
     contract: ChunkContract, episodes: Iterable[tuple[F64, F64 | None]], source: str
 ) -> Nominal | None:
-    """Return the largest step of the action, and the largest torque that it asked for, per joint.
+    """Return the largest step of the action and the largest torque it demands, per joint.
 
     A step lies between two frames of an episode. The torque is |stiffness (action - state) -
-    damping velocity|, as the guard reckons it, or that without the velocity if more, and never
-    less than the drive's limit; without a state, that of a target a step away.
+    damping velocity|, as the guard computes it, or the same without the velocity if larger, and
+    never less than the drive's limit; without a state, that of a target one step away.
 
     Args:
-        contract: Says gains and joints.
+        contract: States gains and joints.
         episodes: Healthy ones: commanded and measured positions [frames, joints of the action],
-            rad, at the policy's rate; None for measured ones that are not known.
-        source: What they are.
+            rad, at the policy's rate; None for unknown measured positions.
+        source: Description of the episodes.
 
     Returns:
-        None where nothing moves, which says nothing of a policy.
+        None if nothing moves.
     """
     joints, names = contract.action.joints, contract.joints.names
     stiffness, damping, speed, torque = (
@@ -88,10 +88,10 @@ def asked_for(
         ticks += len(action)
     if not largest[0].any():
         return None
-    # A gripper goes to a new chunk's target at once, wherever the one before was.
+    # At a new chunk a gripper goes to its target at once, from any position.
     share = np.where([joint in contract.action.grippers for joint in joints], 1.0, _SLOWEST)
     step = np.maximum(largest[0], share * speed / contract.rate_hz)
-    # A servo arm sags under its load, and what a dataset calls an action may be its next state.
+    # A servo arm sags under load, and a dataset may record the next state as the action.
     effort = np.maximum(largest[1], torque)
     return Nominal(
         source=source,

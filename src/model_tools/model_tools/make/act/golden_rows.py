@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden rows: observations, drawn or of the training's dataset, and what the graphs answer."""
+"""Golden rows: observations, drawn or from the training dataset, and the graphs' outputs."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Of a normalised chunk from another one of the same function: always allowed, and at most."""
+"""Deviation of a normalised chunk between implementations of one function: always allowed, and the
+largest allowed."""
 NOISES = 4.0
-"""How often the noise of float32 is allowed: that of both chunks, and as much for other kernels."""
+"""Factor on float32 noise: twice for the noise of both chunks, and twice that for other kernels."""
 Rows = Mapping[str, Tensor]
-"""Observations as a golden file has them, and perhaps chunks."""
+"""Observations in the layout of a golden file, optionally with chunks."""
 
 
 def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
-    """Return observations that are always the same: blocks of colours, states about the mean."""
+    """Return fixed observations: blocks of colours, states around the mean."""
     random, rows = np.random.default_rng(0), dict[str, Tensor]()
     for name, camera in contract.cameras.items():
         height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)
@@ -57,7 +58,7 @@ def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
             random, contract.environment_state.normalisation, contract.environment_state.size
         )
     if contract.observation_steps > 1:
-        # The steps before see what the others' rows show, so that their order matters.
+        # Earlier steps show the other rows' images, so that their order matters.
         rows = {
             name: np.stack(
                 [np.roll(array, step, axis=0) for step in range(contract.observation_steps)], 1
@@ -68,7 +69,7 @@ def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
 
 
 def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
-    """Whether the images of observations are those that `drawn_rows` draws."""
+    """Return whether the images are those of `drawn_rows`."""
     images = {
         name: array
         for name, array in drawn_rows(contract).items()
@@ -80,7 +81,7 @@ def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
 def recorded_rows(
     contract: ChunkContract, source: ObservationSource, most: int = ROWS
 ) -> dict[str, Tensor]:
-    """Return at most so many observations of a dataset or recording, evenly spaced."""
+    """Return at most `most` observations of a dataset or recording, evenly spaced."""
     if not source.count:
         raise ToolError(f"{source.name}: expected observations, found none")
     rows = dict[str, list[Tensor]]()
@@ -105,7 +106,7 @@ def recorded_rows(
 
 
 def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
-    """Return rows [ROWS, size] about as wide as the training data."""
+    """Return rows [ROWS, size] with about the spread of the training data."""
     normal = random.normal(0.0, 1.0, (ROWS, size))
     if scaling.mode == "identity":
         return normal.astype(np.float32)
@@ -114,7 +115,7 @@ def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
 
 
 class _ModelFile:
-    """A graph as a back end, in float32, or in float64 a hundred times slower."""
+    """A graph as a back end, in float32, or in float64 (100 times slower)."""
 
     name = "reference"
 
@@ -148,9 +149,9 @@ class ReferenceGraphs:
         """Open the graphs, by their names in the contract.
 
         Args:
-            contract: Of the policy.
-            models: Its graphs, in float32.
-            exact: Whether they are computed in float64, a hundred times slower.
+            contract: Contract of the policy.
+            models: Graphs of the policy, in float32.
+            exact: Compute in float64 (100 times slower).
         """
         self._contract = contract
         self._graphs: Mapping[str, Backend] = {
@@ -172,7 +173,7 @@ def _arrays(values: Iterable[onnx.ValueInfoProto], *, exact: bool) -> Iterator[t
 
 
 def _widened(model: onnx.ModelProto) -> ReferenceEvaluator:
-    """Return a graph of float32 in float64; ONNX Runtime has no convolution of that."""
+    """Return a float32 graph in float64; ONNX Runtime has no float64 convolution."""
     wide = onnx.ModelProto.FromString(model.SerializeToString())
     attributes = (attribute for node in wide.graph.node for attribute in node.attribute)
     for tensor in (
@@ -189,19 +190,19 @@ def _widened(model: onnx.ModelProto) -> ReferenceEvaluator:
 
 
 def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
-    """Return what brings a policy's normalised chunks back."""
+    """Return the normaliser that converts normalised chunks back to units."""
     return VectorNormaliser(contract.action.normalisation, len(contract.action.joints))
 
 
 def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) -> float:
-    """Return by how much normalised chunks may differ from those of the same function.
+    """Return the tolerance for normalised chunks of the same function.
 
-    It is `TOLERANCE`; where that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
-    between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones carry more noise than 1e-5: a
-    ResNet-50 about 3e-5 in either runtime, and swapped colours or cameras change a chunk by 0.1.
+    It is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
+    between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
+    ResNet-50 about 3e-5 in either runtime. Swapped colours or cameras change a chunk by 0.1.
 
     Args:
-        difference: The largest that was found.
+        difference: Largest difference found.
         found: The chunks in float32.
         exact: Computes the same in float64, which may take minutes.
     """
@@ -218,20 +219,23 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return how far normalised chunks are from expected ones, which are in the policy's units.
+    """Return the distance of normalised chunks from expected ones, which are in policy units.
 
     Args:
         normalised: Chunks in float32.
-        expected: What the training answered.
-        contract: Of the policy.
-        source: Of the expected ones.
+        expected: Outputs of the training code.
+        contract: Contract of the policy.
+        source: Source of the expected chunks, for messages.
         exact: See `golden_tolerance`.
+
+    Raises:
+        ToolError: The distance exceeds the tolerance.
     """
     zero, one = (
         action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)
     )
     spread, chunks = one - zero, expected.astype(np.float64)
-    # A joint that never moved says nothing about the network.
+    # A joint that never moved in training says nothing about the network.
     wanted = np.where(
         spread == 0.0, normalised, (chunks - zero) / np.where(spread == 0.0, 1.0, spread)
     )
@@ -239,8 +243,8 @@ def require_same(
     limit = golden_tolerance(difference.largest, normalised, exact)
     if not difference.largest <= limit:
         raise ToolError(
-            f"{source}: {GOLDEN_CHUNK}: expected what the policy answered in training, "
-            f"found a difference of {difference.largest:.2g} (normalised; limit "
+            f"{source}: {GOLDEN_CHUNK}: expected the policy's outputs in training, found a "
+            f"difference of {difference.largest:.2g} (normalised; limit "
             f"{limit:.2g}) in row {difference.row}; are images RGB, cameras under "
             "their own names, and the state in the policy's units?"
         )

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ACT policy: its configuration, and its graphs.
+"""Configuration and graphs of an ACT policy.
 
-They are an encoder for images of each size and the transformer; or one graph.
+The graphs are one encoder per image size and the transformer; or a single graph.
 
-At inference the latent of ACT's autoencoder is zero, so its token is a constant, as are all
-positions. Tokens are in the order latent, state, environment state, cameras, each row by row.
+At inference the latent of ACT's autoencoder is zero, so its token is a constant, and so are all
+positions. The tokens are latent, state, environment state, cameras; each camera row by row.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _KEYS = """
     n_decoder_layers use_vae latent_dim n_vae_encoder_layers temporal_ensemble_coeff dropout
     kl_weight optimizer_lr_backbone
 """
-"""What LeRobot saves for this policy alone."""
+"""Keys that LeRobot saves for this policy only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActConfig(CheckpointConfig):
-    """Sizes and kinds of an ACT network."""
+    """Hyperparameters of an ACT network."""
 
     backbone: ResNet
     dilated: bool
@@ -56,13 +56,12 @@ class ActConfig(CheckpointConfig):
     latent_dim: int
 
     def tokens(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the features of images of a size."""
+        """Return height and width of the feature map of an image size."""
         height, width = (feature_size(pixels, dilated=self.dilated) for pixels in size)
         return height, width
 
 
 def check_act_config(config: Config) -> ActConfig:
-    """Return the checked configuration of an ACT policy."""
     root = config.root
     if root["n_obs_steps"].whole() != 1:
         raise root["n_obs_steps"].wrong("1, since ACT sees one moment")
@@ -114,7 +113,7 @@ VISION, POLICY, WHOLE = (
     "BPU_ACTPolicy_TransformerLayers",
     "ACTPolicy",
 )
-"""Names of the graphs; where images have several sizes, see `encoder_name`."""
+"""Names of the graphs; with several image sizes see `encoder_name`."""
 IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "images",
     "Vision_Features",
@@ -123,15 +122,15 @@ IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "Actions",
 )
 CAMERAS = "cameras"
-"""Key of a model's metadata: JSON, the feature in training by the name of the camera's input."""
+"""Metadata key of a model: JSON, the training feature by the name of the camera's input."""
 How = Literal["two", "one"]
 
 
 def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None:
-    """Return the graph that makes features of a camera's images; None where it is all one.
+    """Return the name of the graph that encodes a camera's images; None for a single graph.
 
-    Where images have several sizes, a graph for one camera has the camera's name, `_CAMERA`
-    behind `VISION`; one for several cameras has the size that they share, `_HEIGHTxWIDTH`.
+    With several image sizes, the graph of one camera is `VISION` plus the camera's name, `_CAMERA`;
+    a graph shared by several cameras is `VISION` plus their size, `_HEIGHTxWIDTH`.
     """
     if how == "one":
         return None
@@ -143,7 +142,7 @@ def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None
 
 
 def tensor_name(camera: CameraInput, how: How) -> str:
-    """Return the input of the policy's graph that belongs to a camera."""
+    """Return the input of the policy's graph for a camera."""
     return f"{camera.name}_image" if how == "one" else f"{camera.name}_features"
 
 
@@ -222,7 +221,7 @@ def _policy(graph: GraphBuilder, config: ActConfig, weights: Weights, how: How) 
 
 
 def _latent(config: ActConfig, weights: Weights) -> F32:
-    """Return the token of a latent of zeros [1, 1, dim], which is the bias of its layer."""
+    """Return the token of a zero latent [1, 1, dim], which is the bias of its layer."""
     weights.take("encoder_latent_input_proj.weight", config.dim, config.latent_dim)
     return weights.take("encoder_latent_input_proj.bias", config.dim)[np.newaxis, np.newaxis]
 

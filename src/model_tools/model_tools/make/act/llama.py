@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of a Llama transformer, as a language model and an action expert have them.
+"""Llama transformer layers, for a language model and an action expert.
 
-Touvron et al., "Llama 2" (2023): root mean square norm, rotary positions, heads of queries that
-share keys and values, and a gated feed-forward part; no biases. Tokens are [1, number, width].
+Touvron et al., "Llama 2" (2023): root mean square norm, rotary positions, query heads that share
+keys and values, gated feed-forward layers; no biases. Tokens are [1, number, width].
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from model_tools.make.act.builder import (
 from policy_core.interfaces import F32
 
 MASKED = -1e4
-"""Added to what no token may attend to: its share is 0 in float32, and float16 holds it."""
+"""Added to the score of masked tokens: their weight becomes 0 in float32, and float16 holds it."""
 _WAVELENGTH = 10_000.0
-"""Longest of the rotary positions, in LeRobot whatever the model's rope_theta is."""
+"""Longest wavelength of the rotary positions; LeRobot ignores the model's rope_theta."""
 _MEAN_AXES_OPSET = 18
-"""From it on a mean gets its axes as an input."""
+"""First opset in which ReduceMean takes its axes as an input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaSizes:
-    """Sizes of a transformer."""
+    """Layer sizes of a transformer."""
 
     width: int
     layers: int
     heads: int
     groups: int
-    """Heads of keys and values, each for as many heads of queries."""
+    """Number of key and value heads; each serves the same number of query heads."""
     head: int
     feedforward: int
     eps: float
@@ -55,7 +55,7 @@ class LlamaLayers:
     name: str
 
     def norm(self, x: Value, name: str) -> Value:
-        """Return x over its root mean square, scaled."""
+        """Return x divided by its root mean square, scaled."""
         op, weight = (
             self.graph.op,
             self.weights.take(f"{self.name}.{name}.weight", self.sizes.width),
@@ -111,7 +111,7 @@ class LlamaLayers:
         return join_heads(self.graph, made, sizes.heads, sizes.head)
 
     def finished(self, x: Value, attended: Value, layer: int) -> Value:
-        """Return the tokens after the rest of a layer."""
+        """Return the tokens after the output projection and feed-forward part of a layer."""
         graph, weights, sizes = self.graph, self.weights, self.sizes
         name = f"{self.name}.layers.{layer}"
         given = sizes.heads * sizes.head
@@ -149,20 +149,20 @@ def attention(
 
 
 def join_heads(graph: GraphBuilder, x: Value, heads: int, head: int) -> Value:
-    """Return [1, tokens, heads x head] of [1, any, any, head] with the heads one by one."""
+    """Return x [1, any, any, head] as [1, tokens, heads x head]."""
     split = graph.op("Reshape", x, shape(1, heads, -1, head))
     order = graph.op("Transpose", split, perm=[0, 2, 1, 3])
     return graph.op("Reshape", order, shape(1, -1, heads * head))
 
 
 def split_heads(graph: GraphBuilder, x: Value, heads: int, head: int) -> Value:
-    """Return [1, heads, tokens, head] of [1, tokens, heads x head]."""
+    """Return x [1, tokens, heads x head] as [1, heads, tokens, head]."""
     split = graph.op("Reshape", x, shape(1, -1, heads, head))
     return graph.op("Transpose", split, perm=[0, 2, 1, 3])
 
 
 def part(graph: GraphBuilder, x: Value, begin: int, size: int, axis: int = 1) -> Value:
-    """Return `size` places of an axis from `begin` on."""
+    """Return `size` elements along an axis, starting at `begin`."""
     return graph.op("Slice", x, shape(begin), shape(begin + size), shape(axis))
 
 

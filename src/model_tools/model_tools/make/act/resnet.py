@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ResNet of a policy of LeRobot: from a normalised image to a map of features.
+"""ResNet backbone of LeRobot policies: from a normalised image to a feature map.
 
-He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride of a bottleneck
-in its 3 x 3 convolution, as torchvision has it. Batch norm is frozen, so it becomes part of the
-convolution before it: y = (x - running_mean) / sqrt(running_var + eps) weight + bias.
+He et al., "Deep Residual Learning for Image Recognition" (2016), with a bottleneck's stride in its
+3 x 3 convolution, as in torchvision. Batch norm is frozen, so it is folded into the convolution
+before it: y = (x - running_mean) / sqrt(running_var + eps) weight + bias.
 
-A network that was trained narrow and widened with zeros, or pruned, becomes as small as it is.
+Channels that are always zero (padded or pruned networks) are removed.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _FIRST = 64
 _STAGES = (64, 128, 256, 512)
 _PER_GROUP = 16
 Convolution = tuple[F32, F32]
-"""Weight [out, in, k, k] and bias [out], the batch norm in them."""
+"""Weight [out, in, k, k] and bias [out], with batch norm folded in."""
 Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNet:
-    """Blocks per stage, and whether they are bottlenecks, which widen by 4."""
+    """Blocks per stage; bottleneck blocks widen by 4."""
 
     blocks: tuple[int, int, int, int]
     is_bottleneck: bool
 
     @property
     def widening(self) -> int:
-        """Channels that a block gives, in those of its stage."""
+        """Output channels of a block, as a multiple of its stage's."""
         return 4 if self.is_bottleneck else 1
 
     @property
@@ -57,34 +57,34 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return height or width of the features of an image: each stride of 2 halves, rounded up."""
+    """Return height or width of an image's features: each stride of 2 halves it, rounded up."""
     return -(-pixels // (16 if dilated else 32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """Writes a ResNet into a graph, for one image or several, which share its weights."""
+    """Writes a ResNet into a graph, for one or several images that share its weights."""
 
     graph: GraphBuilder
     weights: Weights
     network: ResNet
     dilated: bool
-    """Whether the last stage is dilated, instead of a stride (`replace_final_stride_with_...`)."""
+    """Dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
     onnx_name: Callable[[str], str] = "backbone.{}".format
     """Name of a layer in the checkpoint."""
     group_norm: bool = False
-    """Whether there is group norm, 16 channels a group, instead of batch norm."""
+    """Group norm, 16 channels a group, instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
     """Weight and bias of the group norm after each convolution."""
     known: dict[str, Convolution] = field(default_factory=dict)
     """Convolutions with weights, without channels that are zero for every image."""
     left: list[Rows] = field(default_factory=list)
-    """Which of the features are left, once that is known."""
+    """Indices of the remaining features, once known."""
 
     def features(self, image: Value) -> tuple[Value, Rows]:
-        """Return features [1, left, h, w] of an image [1, 3, height, width], and which they are.
+        """Return features [1, left, h, w] of an image [1, 3, height, width], and their indices.
 
-        Those that are not there are zero for every image.
+        The removed features are zero for every image.
         """
         if not self.left:
             convolutions = {
@@ -102,7 +102,7 @@ class Backbone:
             last = self.dilated and stage == len(_STAGES) - 1
             for number in range(blocks):
                 stride = 2 if stage and number == 0 and not last else 1
-                # torchvision begins to dilate with the second block of the stage.
+                # torchvision dilates from the second block of the stage on.
                 dilation = 2 if last and number else 1
                 x = self._block(x, f"layer{stage + 1}.{number}", stride, dilation)
         return x, self.left[0]
@@ -164,7 +164,7 @@ class Backbone:
         return group_norm(self.graph, made, channels // _PER_GROUP, scale, shift)
 
     def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> Convolution:
-        """Return weight and bias of a convolution, with the batch norm that follows it in them."""
+        """Return weight and bias of a convolution with its batch norm folded in."""
         taken = self.weights.take(f"{self.onnx_name(conv)}.weight", *shape)
         name = self.onnx_name(norm)
         if self.group_norm:
@@ -191,7 +191,7 @@ class Backbone:
 def group_norm(graph: GraphBuilder, x: Value, groups: int, weight: F32, bias: F32) -> Value:
     """Return group norm of [1, channels, ...]; weight and bias have as many axes as `x`.
 
-    It is instance norm of the groups, an operator of every opset.
+    Computed as instance norm of the groups, an operator of every opset.
     """
     shape = graph.op("Shape", x)
     split = graph.op("Reshape", x, np.array([1, groups, -1], np.int64))
@@ -204,14 +204,14 @@ def group_norm(graph: GraphBuilder, x: Value, groups: int, weight: F32, bias: F3
 def without_silent(
     convolutions: Mapping[str, Convolution], blocks: Sequence[int], layers: int
 ) -> tuple[dict[str, Convolution], Rows]:
-    """Return the convolutions without silent channels, and which channels of the features are left.
+    """Return the convolutions without always-zero channels, and the remaining feature indices.
 
-    Within a stage, whose blocks add to each other's results, the same channels are left everywhere.
+    Within a stage the blocks add to each other's results, so all keep the same channels.
 
     Args:
         convolutions: By name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
         blocks: Number of blocks of each stage.
-        layers: Convolutions of a block, less the one that changes its input.
+        layers: Convolutions of a block, minus the one that changes its input.
     """
     left = dict[str, Convolution]()
     stream = _heard(convolutions, ["conv1"])
@@ -221,7 +221,7 @@ def without_silent(
         ends = [f"{name}.conv{layers}" for name in names]
         after = _heard(convolutions, [f"{names[0]}.downsample.0" if changes else "conv1", *ends])
         if stage == 1:
-            # Without a change of channels the first stage goes on adding to what it was given.
+            # Without a change of channels the first stage adds to its input.
             stream = stream if changes else after
             left["conv1"] = _part(convolutions["conv1"], stream, np.arange(3))
         for number, name in enumerate(names):
@@ -239,7 +239,7 @@ def without_silent(
 
 
 def _heard(convolutions: Mapping[str, Convolution], names: Sequence[str]) -> Rows:
-    """Return the channels that at least one of these convolutions can make other than zero."""
+    """Return the channels to which at least one of these convolutions adds a nonzero value."""
     heard = np.any(
         [
             weight.any(axis=(1, 2, 3)) | (bias != 0)
@@ -247,7 +247,7 @@ def _heard(convolutions: Mapping[str, Convolution], names: Sequence[str]) -> Row
         ],
         axis=0,
     )
-    # A network that is silent altogether keeps one channel: nothing runs without any.
+    # If all channels are zero, keep one: runtimes refuse empty tensors.
     return np.flatnonzero(heard) if heard.any() else np.arange(1)
 
 

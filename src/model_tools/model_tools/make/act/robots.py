@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint does not know of its robot: joints, ranges, gains, and units of its values.
+"""Robot descriptions for checkpoints: joints, ranges, gains and units, which checkpoints lack.
 
-A robot is a YAML file of the form of `ActRobot`; the folder `robots` has some.
+A robot is a YAML file with the keys of `ActRobot`; the folder `robots` has some.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIDES = ("left_", "right_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotJoint:
-    """A joint, and what its servo can."""
+    """A joint and the capabilities of its servo."""
 
     position_min: float = entry("lower position limit, rad")
     position_max: float = entry("upper position limit, rad")
@@ -39,14 +39,16 @@ class RobotJoint:
     )
     sign: Literal[1, -1] = entry("-1 where degrees and radians count the other way", default=1)
     zero_rad: float = entry("position that counts 0 degrees, rad", default=0.0)
-    gripper: bool = entry("whether it is one, which counts 0 (low) to 100 (high)", default=False)
+    gripper: bool = entry(
+        "whether it is a gripper, which counts 0 (low) to 100 (high)", default=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRobot:
     """An arm, or several: joints in the order of the policy's state and action."""
 
-    source: str = entry("where the figures are from")
+    source: str = entry("source of the figures")
     joints: dict[str, RobotJoint] = entry("joints in the order of training", minProperties=1)
 
     @property
@@ -56,12 +58,12 @@ class ActRobot:
 
     @property
     def grippers(self) -> tuple[str, ...]:
-        """Names of those that are grippers."""
+        """Names of the gripper joints."""
         return tuple(name for name, joint in self.joints.items() if joint.gripper)
 
 
 def read_arm(name_or_file: str) -> ActRobot:
-    """Return a robot of the folder `robots` by its name, or the one of a file."""
+    """Return the robot with this name in the folder `robots`, or the one of a file."""
     file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(
@@ -72,18 +74,18 @@ def read_arm(name_or_file: str) -> ActRobot:
     robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
     if reader.problems:
         raise BundleError(*reader.problems)
-    assert robot is not None  # a section without problems
+    assert robot is not None  # from_section returned no problems
     return robot
 
 
 def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
-    """Return the robot with as many joints as the policy has: one arm, or left and right."""
+    """Return the robot with `size` joints: one arm, or left and right."""
     count = len(robot.joints)
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:
         raise ToolError(
-            f"--robot: expected {size} joints, as the policy has, or half as many for "
-            f"two arms, found {count} ({', '.join(robot.joints)}); name a file with "
+            f"--robot: expected {size} joints, as many as the policy, or half as many for two "
+            f"arms, found {count} ({', '.join(robot.joints)}); name a file with "
             "the joints in the order of training"
         )
     return dataclasses.replace(
@@ -95,7 +97,7 @@ def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
 
 
 def joint_units(robot: ActRobot, units: str) -> dict[str, JointUnit]:
-    """Return in which units each joint counts, for one of `choices.UNITS`."""
+    """Return the units of each joint, for one of `choices.UNITS`."""
     return {name: _unit(joint, units) for name, joint in robot.joints.items()}
 
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The network that the configuration of a SmolVLA checkpoint describes, checked, and its prompt.
+"""Checked configuration of a SmolVLA checkpoint, and its prompt.
 
-`config.json` names the vision-language model that the network begins with, but has none of its
-sizes: they are in the `config.json` of that model. What that file leaves out has the default of
-transformers, which wrote it.
+`config.json` names the vision-language model that the network starts from, but not its sizes: they
+are in that model's own `config.json`. Keys missing there have the defaults of transformers, which
+wrote the file.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from model_tools.make.act.unet_graphs import NOISY, TIME
 from policy_core.bundle.chunk_contract import Denoising, StepTime
 
 LANGUAGE_MODEL = "LanguageModel"
-"""Name of the graph that runs once for a chunk."""
+"""Name of the graph that runs once per chunk."""
 _EMPTY = "observation.images.empty_camera_"
 _WIDEST = 8192
-"""Expert, whose width is that of the time of a step, as a contract allows it."""
+"""Width of the expert, which equals that of the time embedding; the limit of a contract."""
 _KEYS = """
     chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
     adapt_to_pi_aloha use_delta_joint_actions_aloha tokenizer_max_length num_steps use_cache
@@ -45,13 +45,13 @@ _KEYS = """
     pad_language_to num_expert_layers num_vlm_layers self_attn_every_n_layers
     expert_width_multiplier min_period max_period rtc_config compile_model compile_mode
 """
-"""What LeRobot saves for this policy alone."""
+"""Keys that LeRobot saves for this policy only."""
 _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """What is said of a policy with a language model, which its checkpoint does not contain.
+    """Options for a policy with a language model, which its checkpoint does not contain.
 
     Attributes:
         prompt: The task in words, as in the training's dataset.
@@ -76,15 +76,15 @@ class VisionSizes:
     heads: int
     feedforward: int
     patch: int
-    """Pixels a side."""
+    """Pixels per side."""
     side: int
-    """Positions that are learnt for a row or column of patches."""
+    """Learnt positions per row or column of patches."""
     eps: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmolvlaConfig(CheckpointConfig):
-    """Sizes and kinds of a SmolVLA network."""
+    """Hyperparameters of a SmolVLA network."""
 
     denoising: Denoising
     prompt: str
@@ -94,19 +94,19 @@ class SmolvlaConfig(CheckpointConfig):
     vision: VisionSizes
     text: LlamaSizes
     words: int
-    """That the language model knows."""
+    """Size of the language model's vocabulary."""
     expert: LlamaSizes
     shuffle: int
-    """So many patches a side become one token."""
+    """Patches per side that are merged into one token."""
     canvas: tuple[int, int] | None
-    """Height and width that images are brought to; None where they stay as they are."""
+    """Height and width to which images are resized; None keeps their size."""
     cross_layers: frozenset[int]
-    """Layers of the expert that attend to the prefix alone; the others to the actions as well."""
+    """Expert layers that attend to the prefix only; the others also attend to the actions."""
     state_columns: int
-    """Columns that the network has for a state."""
+    """Columns of the network's state input."""
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of an image as the vision transformer gets it."""
+        """Return height and width of an image at the vision transformer's input."""
         return self.canvas or (height, width)
 
     def image_tokens(self, height: int, width: int) -> int:
@@ -118,7 +118,7 @@ class SmolvlaConfig(CheckpointConfig):
 def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
     """Return the checked configuration of a SmolVLA policy, with the prompt's tokens.
 
-    Besides `config`, it takes files of the vision-language model: sizes and tokenizer.
+    Also reads the vision-language model's sizes and tokenizer from its files.
     """
     folder = config.file.parent
     if (folder / _ADAPTER).is_file():
@@ -157,7 +157,7 @@ def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
 
 
 def _seen(config: Config) -> dict[str, Any]:
-    """Return the features that the network looks at; empty cameras are masked out of it."""
+    """Return the features that the network uses; empty cameras are masked out."""
     features = common_fields(config, _KEYS)
     if features["environment"] is not None:
         features["ignored"] = (*features["ignored"], features["environment"])
@@ -191,7 +191,7 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
 
 
 def _require_fit(root: Node, config: SmolvlaConfig) -> None:
-    """Check sizes against each other, which no tensor of the weights shows."""
+    """Check sizes against each other where no weight's shape shows a mismatch."""
     assert config.state is not None
     for name, size in (
         ("max_state_dim", config.state.shape[0]),
@@ -216,7 +216,7 @@ def _require_fit(root: Node, config: SmolvlaConfig) -> None:
 
 
 def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
-    """Return the folder of the vision-language model: that of --vlm, or where the name leads."""
+    """Return the vision-language model's folder: --vlm, or the folder that the name points to."""
     places = [given] if given else [checkpoint / name, Path(name)]
     for place in places:
         if (place / _CONFIG).is_file():
@@ -239,8 +239,8 @@ def _prompt(language: Language) -> str:
 
 
 def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int, ...]:
-    """Return the tokens of the prompt, which ends with a line break as in the training."""
-    # Only SmolVLA needs it, and only here: no robot does.
+    """Return the tokens of the prompt, which ends with a line break as in training."""
+    # Imported here, since only an export of SmolVLA needs it.
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -253,11 +253,12 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         raise ToolError(f"{file}: expected the tokenizer of the vision-language model, found none")
     try:
         tokenizer = Tokenizer.from_file(str(file))
-        # LeRobot pads and cuts; padding is masked out, and a prompt that is cut is another one.
+        # LeRobot pads and truncates. Padding is masked out, and a truncated prompt is a different
+        # one.
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokens = tuple(tokenizer.encode(prompt if prompt.endswith("\n") else f"{prompt}\n").ids)
-    except Exception as error:  # that library raises nothing narrower
+    except Exception as error:  # the library raises bare Exception
         raise ToolError(f"{file}: expected a tokenizer for --prompt, found {error}") from error
     most = count(root["tokenizer_max_length"])
     if not 0 < len(tokens) <= most:
@@ -274,7 +275,7 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
 
 
 def _patch_positions(root: Node, language: Language) -> str:
-    """Return how positions of patches are numbered; LeRobot 0.6 has transformers 5."""
+    """Return the numbering of patch positions; LeRobot 0.6 has transformers 5."""
     if language.patch_positions is not None:
         return language.patch_positions
     if "pretrained_revision" in root.mapping():
@@ -297,7 +298,7 @@ def _eps(node: Node, name: str) -> float:
 
 
 def _require(node: Node, name: str, wanted: Any) -> None:
-    """Check a value that has a default, which is the only one that is exported."""
+    """Require the only value that can be exported; the key has a default."""
     found = node.get(name)
     if found is not None and found.value != wanted:
         raise found.wrong(str(wanted).lower())

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The graphs of a SmolVLA policy: vision transformer, language model, and one denoising step.
+"""Graphs of a SmolVLA policy: vision transformer, language model, and one denoising step.
 
-Shukor et al., "SmolVLA" (2025), as LeRobot has it: a SigLIP vision transformer, whose patches are
-shuffled into tokens; a language model, of which only keys and values of each layer are needed; and
-a smaller transformer, the expert, whose layers attend to them and to the actions with their noise.
-The prompt is fixed, so its tokens are constants, and padding, which is masked, is left out.
+Shukor et al., "SmolVLA" (2025), as LeRobot implements it: a SigLIP vision transformer, whose
+patches are shuffled into tokens; a language model, of which only the keys and values of each layer
+are needed; and a smaller transformer, the expert, which attends to them and to the noisy actions.
+The prompt is fixed, so its tokens are constants, and masked padding is left out.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from model_tools.make.act.unet_graphs import ENCODER, NOISY, STEP, TIME
 from policy_core.interfaces import F32
 
 KEYS, VALUES = "keys", "values"
-"""What the language model hands to each step [1, layers x groups, tokens, head]."""
+"""Outputs of the language model for each step [1, layers x groups, tokens, head]."""
 _VLM = "vlm_with_expert.vlm.model"
 _TEXT, _VISION = f"{_VLM}.text_model", f"{_VLM}.vision_model"
 _EXPERT = "vlm_with_expert.lm_expert"
 
 
 def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
-    """Return the graph that makes features of a camera's images; one for all of a size."""
+    """Return the name of the graph that encodes a camera's images; one for all of a size."""
     if len(config.sizes) == 1:
         return ENCODER
     return f"{ENCODER}_{camera.height}x{camera.width}"
@@ -103,9 +103,9 @@ def _vision(
 
 
 def _onto(height: int, width: int, canvas: tuple[int, int]) -> tuple[F32, F32]:
-    """Return the matrices that resize rows and columns and put them at the bottom and right.
+    """Return the matrices that resize rows and columns and pad at the top and left.
 
-    The ratio is kept, and what is left over is 0.
+    The aspect ratio is kept; padding is 0.
     """
     ratio = max(width / canvas[1], height / canvas[0])
     return (
@@ -126,16 +126,16 @@ def _bilinear(old: int, new: int, whole: int) -> F32:
 
 
 def _positions(count: int, learnt: int, how: str) -> Positions:
-    """Return which of the learnt positions each of `count` patches in a row has.
+    """Return the index of the learnt position for each of `count` patches in a row.
 
-    That is the last one which does not lie behind the patch, where both divide the image evenly.
-    Transformers 4 takes 1e-6 off the place of a patch, so that one that begins with a position
-    counts as before it.
+    It is the last position at or before the patch, if both divide the image evenly. Transformers 4
+    subtracts 1e-6 from the place of a patch, so a patch that starts exactly at a position gets the
+    one before.
     """
     place = np.arange(count) * learnt / count
     if how == "repeated":
         place = place * (1.0 - 1e-6)
-    # What rounding takes off a place that is a whole number.
+    # Undo rounding below a whole number.
     return np.floor(place + 1e-9).astype(np.int64)
 
 
@@ -181,13 +181,13 @@ def _shuffled(
     x = graph.op("Transpose", x, perm=[0, 2, 1, 3])
     x = graph.op("Reshape", x, shape(1, (side // times) ** 2, wide * times**2))
     name, width = f"{_VLM}.connector.modality_projection.proj.weight", config.text.width
-    # LeRobot multiplies what it embeds by the root of the width, images and words.
+    # LeRobot multiplies embeddings of images and words by the square root of the width.
     weight = weights.take(name, width, wide * times**2) * np.float32(width**0.5)
     return graph.op("MatMul", x, np.ascontiguousarray(weight.T))
 
 
 def _language(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> onnx.ModelProto:
-    """Return the graph from tokens of the images and the state to keys and values of all layers."""
+    """Return the graph from image tokens and state to keys and values of all layers."""
     assert config.state is not None
     sizes, given = config.text, config.state.shape[0]
     parts: list[Value] = [
@@ -200,13 +200,13 @@ def _language(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> o
     words = weights.take(f"{_TEXT}.embed_tokens.weight", config.words, sizes.width)
     parts.append((words[list(config.tokens)] * np.float32(sizes.width**0.5))[np.newaxis])
     state = graph.input(STATES, (1, given))
-    # Columns beyond the state's are zeros in training.
+    # In training the columns beyond the state are zeros.
     weight = weights.take("state_proj.weight", sizes.width, config.state_columns)[:, :given]
     row = graph.op("MatMul", state, np.ascontiguousarray(weight.T))
     row = graph.op("Add", row, weights.take("state_proj.bias", sizes.width))
     parts.append(graph.op("Reshape", row, shape(1, 1, sizes.width)))
     x, tokens = graph.op("Concat", *parts, axis=1), prefix_tokens(config)
-    # Only the state, which is last, attends to the state.
+    # Only the state token, which is last, attends to the state.
     mask = np.zeros((tokens, tokens), np.float32)
     mask[:-1, -1] = MASKED
     layers = LlamaLayers(graph=graph, weights=weights, sizes=sizes, name=_TEXT)
@@ -229,13 +229,13 @@ def _language(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> o
 
 
 def prefix_tokens(config: SmolvlaConfig) -> int:
-    """Return the tokens of images, prompt and state."""
+    """Return the number of tokens of images, prompt and state."""
     images = sum(config.image_tokens(camera.height, camera.width) for camera in config.cameras)
     return images + len(config.tokens) + 1
 
 
 def _leave(weights: Weights, config: SmolvlaConfig) -> None:
-    """Take what the last layer makes of its keys and values, which nothing needs, and the head."""
+    """Mark as used the head and the tensors of the last layer that nothing needs."""
     sizes = config.text
     last, width, wide = f"{_TEXT}.layers.{sizes.layers - 1}", sizes.width, sizes.feedforward
     all_heads = sizes.heads * sizes.head
@@ -252,7 +252,7 @@ def _leave(weights: Weights, config: SmolvlaConfig) -> None:
 
 
 def _step(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> onnx.ModelProto:
-    """Return the graph from actions with their noise, time, keys and values to the velocity."""
+    """Return the graph from noisy actions, time, keys and values to the velocity."""
     sizes, rows = config.expert, config.chunk_size
     columns = config.denoising.columns
     assert columns is not None

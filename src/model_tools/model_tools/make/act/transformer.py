@@ -140,10 +140,10 @@ def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float
 
 
 def sine_positions(height: int, width: int, dim: int) -> F32:
-    """Return the position of each cell of a map of features [height x width, dim], row by row.
+    """Return the position embedding of each cell of a feature map [height x width, dim], row-major.
 
-    One half is of the row, one of the column: sines at even and cosines at odd places, of angles
-    2 pi n / (count + 1e-6) over 10000^(2 i / (dim / 2)), where n counts from 1.
+    One half is of the row, one of the column: sines at even and cosines at odd places, of angles 2
+    pi n / (count + 1e-6) over 10000^(2 i / (dim / 2)), where n counts from 1.
     """
     half = dim // 2
     frequency = _TEMPERATURE ** (2.0 * (np.arange(half) // 2) / half)

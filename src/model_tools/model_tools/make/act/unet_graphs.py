@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Diffusion Policy, or a flow: its configuration, encoders of images, and one denoising step.
+"""Configuration and graphs of a Diffusion Policy or flow policy: encoders, one denoising step.
 
-A flow is the same network with another objective: `"objective": "flow_matching"` in `config.json`,
-the key of LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
+A flow policy is the same network with another objective: `"objective": "flow_matching"` in
+`config.json`, the key of LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
 
-The step's graph gets the observation as it is, the actions with their noise, and the embedded time,
-and answers what the sampler needs (`policy_core.members.chunk.denoising`). Resize, crop, ResNet
-and spatial softmax are in the encoder. Chi et al., "Diffusion Policy" (2023), as LeRobot has it.
+The graph of a step takes the raw observation, the noisy actions and the embedded time, and returns
+what the sampler needs (`policy_core.members.chunk.denoising`). Resize, crop, ResNet and spatial
+softmax are in the encoder. Chi et al., "Diffusion Policy" (2023), as LeRobot implements it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NOISY, TIME = "noisy_actions", "time"
 """Inputs of the graph of a denoising step, beside those of the observation."""
 _BETAS = ("squaredcos_cap_v2", "scaled_linear", "linear")
 _FLOW_SCALE = 100.0
-"""A flow's network gets its time, 0 to 1, times this: the range of the timesteps of diffusion."""
+"""Scale of a flow's time, 0 to 1, at the network's input: the range of diffusion timesteps."""
 _KEYS = """
     horizon drop_n_last_frames vision_backbone resize_shape crop_ratio crop_shape crop_is_random
     pretrained_backbone_weights use_group_norm spatial_softmax_num_keypoints
@@ -51,14 +51,14 @@ _KEYS = """
     do_mask_loss_for_padding optimizer_betas optimizer_eps scheduler_name
     scheduler_warmup_steps objective
 """
-"""What LeRobot saves for this policy alone, and `objective`."""
+"""Keys that LeRobot saves for this policy only, and `objective`."""
 _SLOWEST = 1e-4
-"""Last frequency of the embedded time, in that of the first."""
+"""Lowest frequency of the time embedding, relative to the highest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnetConfig(CheckpointConfig):
-    """Sizes and kinds of a Diffusion Policy's network."""
+    """Hyperparameters of a Diffusion Policy's network."""
 
     denoising: Denoising
     horizon: int
@@ -75,12 +75,11 @@ class UnetConfig(CheckpointConfig):
 
     @property
     def seen(self) -> tuple[int, int]:
-        """Height and width of an image as the ResNet gets it."""
+        """Height and width of an image at the ResNet's input."""
         return self.crop or self.resize or self.sizes[0]
 
 
 def check_unet_config(config: Config) -> UnetConfig:
-    """Return the checked configuration of a Diffusion Policy or a flow."""
     root, features = config.root, common_fields(config, _KEYS)
     if features["state"] is None:
         raise root["input_features"].wrong("observation.state, which the network needs")
@@ -166,7 +165,7 @@ def _encoder_sizes(root: Node) -> dict[str, Any]:
     resize, crop = _size(root, "resize_shape"), _size(root, "crop_shape")
     ratio = root.get("crop_ratio")
     if resize is not None:
-        # As LeRobot does: with a resize, the ratio alone says whether and how images are cropped.
+        # As in LeRobot: with a resize, only the ratio decides whether and how images are cropped.
         share = 1.0 if ratio is None else ratio.positive()
         crop = (int(resize[0] * share), int(resize[1] * share)) if share < 1.0 else None
     return {
@@ -190,21 +189,21 @@ def _size(root: Node, name: str) -> tuple[int, int] | None:
 
 
 ENCODER, STEP = "VisionEncoder", "DenoisingStep"
-"""Names of the graphs; an encoder of one camera has its name behind it, `VisionEncoder_CAMERA`."""
+"""Names of the graphs; the encoder of one camera is `VisionEncoder_CAMERA`."""
 PREFIX = "diffusion."
 _FINAL_GROUPS = 8
-"""Of the last norm, whatever the configuration says."""
+"""Groups of the last norm, whatever the configuration says."""
 _LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
-"""Names of a ResNet's layers in LeRobot's encoder, which only counts them."""
+"""Indices of a ResNet's layers in LeRobot's encoder, which numbers them."""
 
 
 def unet_encoder(config: UnetConfig, camera: CameraInput) -> str:
-    """Return the graph that makes features of a camera's images."""
+    """Return the name of the graph that encodes a camera's images."""
     return f"{ENCODER}_{camera.name}" if config.separate_encoders else ENCODER
 
 
 def unet_tensor(camera: CameraInput) -> str:
-    """Return the input of the step's graph that belongs to a camera."""
+    """Return the input of the step's graph for a camera."""
     return f"{camera.name}_features"
 
 
@@ -229,7 +228,7 @@ def _encoder(
     x: Value = graph.input(IMAGES, (1, 3, camera.height, camera.width))
     height, width = camera.height, camera.width
     if config.resize is not None:
-        # Along each axis a product with a matrix; that of the columns on the right.
+        # Along each axis a matrix product; the matrix of the columns is on the right.
         across, down = (
             _antialiased(old, new)
             for old, new in ((width, config.resize[1]), (height, config.resize[0]))
@@ -285,7 +284,7 @@ def _numbered(layer: str) -> Callable[[str], str]:
 def _antialiased(old: int, new: int) -> F32:
     """Return the matrix [new, old] of a linear resize with antialias along one axis.
 
-    A triangle as wide as a new pixel is in old ones, and at least two old pixels; as torchvision.
+    Its triangle filter spans two new pixels, at least two old pixels, as in torchvision.
     """
     scale = old / new
     half = max(scale, 1.0)
@@ -319,7 +318,7 @@ def _step(graph: GraphBuilder, config: UnetConfig, weights: Weights) -> onnx.Mod
 
 
 def _observation(graph: GraphBuilder, config: UnetConfig) -> tuple[Value, int]:
-    """Return the observations [1, width], of each step state, cameras, environment; the width."""
+    """Return the observations [1, width], per step state, cameras, environment; and the width."""
     steps = config.denoising.observations
     several = (steps,) if steps > 1 else ()
     sizes = {STATES: config.state.shape[0]} if config.state else {}
@@ -334,17 +333,17 @@ def _observation(graph: GraphBuilder, config: UnetConfig) -> tuple[Value, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unet:
-    """Writes the U-Net, whose residual blocks are conditioned on observation and time."""
+    """U-Net whose residual blocks are conditioned on observation and time."""
 
     graph: GraphBuilder
     weights: Weights
     config: UnetConfig
     condition: Value
-    """After its Mish [1, condition_size]."""
+    """After Mish [1, condition_size]."""
     condition_size: int
 
     def run(self, x: Value, actions: int) -> Value:
-        """Return the answer [1, actions, horizon] for actions with noise of that shape."""
+        """Return the output [1, actions, horizon] for noisy actions of that shape."""
         dims, given, skips = self.config.down_dims, actions, list[Value]()
         for level, dim in enumerate(dims):
             name = f"unet.down_modules.{level}"
@@ -360,13 +359,13 @@ class _Unet:
             name = f"unet.up_modules.{level}"
             joined = self.graph.op("Concat", x, skips.pop(), axis=1)
             x = self._block(self._block(joined, f"{name}.0", 2 * given, dim), f"{name}.1", dim, dim)
-            # The first level's skip is never used, so each of these doubles the steps.
+            # The first level's skip is never used, so each level doubles the steps.
             x = self._doubled(x, f"{name}.2", dim)
         x = self._normed(x, "unet.final_conv.0", dims[0], dims[0], _FINAL_GROUPS)
         return self._conv(x, "unet.final_conv.1", dims[0], actions, 1)
 
     def _block(self, x: Value, name: str, given: int, dim: int) -> Value:
-        """Return [1, dim, steps] of [1, given, steps]."""
+        """Return a residual block: [1, given, steps] to [1, dim, steps]."""
         graph, scaled = self.graph, self.config.film_scale
         made = self._normed(x, f"{name}.conv1", given, dim, self.config.groups)
         width = 2 * dim if scaled else dim

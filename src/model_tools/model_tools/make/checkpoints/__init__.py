@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of PyTorch trainings: what they hold, without running what is in them.
+"""Checkpoints of PyTorch training runs, read without running their code.
 
-The only place of this package that imports torch, and only in its modules.
+Only the modules of this package import torch.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ from model_tools.errors import ToolError
 
 
 def require_torch() -> None:
-    """Check that what reads checkpoints is there."""
+    """Raise unless PyTorch is installed."""
     if importlib.util.find_spec("torch") is None:
         raise ToolError(
             "torch: expected PyTorch, which reads checkpoints, found none; pip install "

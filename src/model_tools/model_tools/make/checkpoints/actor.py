@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The actor among the tensors of a checkpoint, as a module, and what must hold of them."""
+"""Finds the actor among a checkpoint's tensors, builds it as a module and checks it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """The parts of a policy as its checkpoint holds them."""
+    """Parts of a policy in a checkpoint."""
 
     layers: tuple[nn.Linear, ...]
     """Hidden layers and the output layer."""
     rnn: nn.Module | None
     statistics: RunningStatistics | None
     names: tuple[str, ...]
-    """Of the layers, as they stand in the checkpoint, with their sizes."""
+    """Names of the layers in the checkpoint, with their sizes."""
 
     def policy(self, config: ExportConfig, *, normalised_outside: bool = False) -> nn.Module:
         """Return the whole policy.
 
         Args:
-            config: Its activations, and what becomes of the statistics.
-            normalised_outside: Whether it gets observations that are (obs - mean) / divisor.
+            config: Activations, and treatment of the statistics.
+            normalised_outside: Observations arrive as (obs - mean) / divisor.
         """
         body = networks.hidden(self.layers[:-1], config.activation or "identity")
         head = nn.Sequential(self.layers[-1], networks.ACTIVATIONS[config.output_activation]())
@@ -65,7 +65,7 @@ class Actor:
 
 
 def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
-    """Find the policy that the configuration describes; nothing is guessed."""
+    """Return the actor that the configuration describes, without guessing."""
     statistics = find_statistics(tensors, config)
     require_normaliser(statistics, config)
     search.require_rnn(tensors, config)
@@ -98,7 +98,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Check that the configuration says what becomes of running statistics, and of these only."""
+    """Raise unless `normaliser` is set exactly if the checkpoint has running statistics."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, while the "
@@ -114,7 +114,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
 def refuse_other_layers(
     tensors: Mapping[str, Tensor], weights: Collection[str], statistics: RunningStatistics | None
 ) -> None:
-    """Refuse layers that normalise or the like, beside the linear ones; `ignore` hides none."""
+    """Refuse normalisation or other layers beside the linear ones; `ignore` does not hide them."""
     stacks = {_parent(_parent(weight)) for weight in weights}
     known = {*LEAVES} if statistics is None else {*LEAVES, *statistics.names}
     modules = defaultdict[str, dict[str, Tensor]](dict)
@@ -141,7 +141,7 @@ def _parent(name: str) -> str:
 def refuse_left_over(
     tensors: Mapping[str, Tensor], config: ExportConfig, used: Collection[str]
 ) -> None:
-    """Refuse tensors that were not used: the network may be larger than was described."""
+    """Refuse unused tensors: the network may be larger than described."""
     left = [
         f"{name} {list(tensor.shape)}"
         for name, tensor in tensors.items()
@@ -151,13 +151,13 @@ def refuse_left_over(
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         raise ToolError(
             "actor: expected only the layers that the configuration describes, found "
-            f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or "
-            "name in `ignore` what the actor does not use"
+            f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or list tensors "
+            "that the actor does not use in `ignore`"
         )
 
 
 def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> None:
-    """Refuse tensors whose values are not simply there, as real numbers."""
+    """Refuse tensors that are not dense real numbers."""
     odd = [
         f"{name} ({value.dtype}, {value.layout}, {value.device})"
         for name, value in tensors.items()
@@ -179,7 +179,7 @@ def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> No
 def refuse_not_finite(
     tensors: Mapping[str, Tensor], used: Collection[str], statistics: RunningStatistics | None
 ) -> None:
-    """Check the values that are used."""
+    """Refuse NaN and infinity in used tensors, and divisors that are not above 0."""
     bad = [
         name
         for name, value in tensors.items()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a policy to an ONNX model that is proven to be the same function."""
+"""Export of a policy to an ONNX model that is proven to be the same function."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from policy_store.report import Facts
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
 CONTRACT_STD_FLOOR = 1e-3
-"""Smaller divisors are raised to this, unless the contract names another bound."""
+"""Smaller divisors are raised to this, unless the contract states another bound."""
 SEVERAL = 5
-"""Robots at once with which a free batch axis is tried."""
+"""Batch size with which a free batch axis is tested."""
 NORMALISERS = {
     "bake": "in the model",
     "none": "left out",
-    "keep": "kept beside the model, from where import takes it",
+    "keep": "kept beside the model, for import",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """What to export, and how.
+    """Options of an export.
 
     Attributes:
-        checkpoint: As it was read.
-        config: The network that it holds the weights of.
+        checkpoint: The parsed checkpoint.
+        config: Description of its network.
         output: File to write.
         opset: 11 to 20.
-        dynamic_batch: Whether the number of robots stays open.
-        check: Observations (key `obs`) to compare on beside random ones, and perhaps the actions
-            that belong to them.
-        force: Whether files that are there may be replaced.
+        dynamic_batch: Leave the batch size free.
+        check: File of observations (key `obs`) to compare on beside random ones, optionally with
+            their actions.
+        force: Replace existing files.
     """
 
     checkpoint: TorchCheckpoint
@@ -71,7 +71,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedModel:
-    """What was found, made, and written; differences by what was compared."""
+    """Result of an export; differences by set of observations."""
 
     policy: CheckpointPolicy
     model: onnx.ModelProto
@@ -80,7 +80,7 @@ class ExportedModel:
 
 
 def export(request: ExportRequest) -> ExportedModel:
-    """Export a checkpoint, prove that the model is the same function, and write it."""
+    """Export a checkpoint, prove that the model is the same function, and write the model."""
     config = request.config
     given, actions = dict[str, F32](), None
     if request.check is not None:
@@ -116,7 +116,7 @@ def make_model(
     dynamic_batch: bool,
     metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """Export and simplify."""
+    """Return the exported and simplified model."""
     raw = to_onnx(
         policy.exported,
         policy.whole.initial_state(1),
@@ -135,7 +135,7 @@ def make_model(
 def write(
     output: Path, model: onnx.ModelProto, policy: CheckpointPolicy, *, force: bool
 ) -> list[Path]:
-    """Write the model, and beside it the statistics that are kept; return what was written."""
+    """Write the model, and beside it the statistics to keep; return the files."""
     if policy.statistics is None or not policy.normalised_outside:
         with new_file(output, force=force) as growing:
             onnx.save(model, str(growing))
@@ -180,7 +180,7 @@ def prove(
 def prove_recorded(
     policy: CheckpointPolicy, model: onnx.ModelProto, rows: Mapping[str, F32], actions: F32
 ) -> dict[str, ParityDifference]:
-    """Compare the model with recorded actions [rows, act_dim], the only proof of a state dict."""
+    """Compare the model with recorded actions [rows, act_dim], the only proof for a state dict."""
     [(name, obs)] = rows.items()
     found = difference(
         model.SerializeToString(),
@@ -203,12 +203,12 @@ def _remedy(policy: CheckpointPolicy) -> str:
         return ""
     return (
         "; the program does more than the configuration describes, such as clamping, "
-        "branching or counting; without state, export it as it stands (leave out hidden_sizes)"
+        "branching or counting; without state, export the program as it is (leave out hidden_sizes)"
     )
 
 
 def export_facts(request: ExportRequest, exported: ExportedModel) -> Facts:
-    """Return what was made."""
+    """Return the facts of an export to show."""
     config, policy, graph = request.config, exported.policy, exported.model.graph
     rnn = config.rnn
     recurrent = f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}" if rnn else None

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint and its configuration to a policy that can be exported and asked.
+"""Turns a checkpoint and its configuration into a policy that can be exported and run.
 
-TorchScript programs are taken apart where their state has to come out, else taken as they stand.
+TorchScript programs with state are rebuilt from their weights; others are exported as they are.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ class CheckpointPolicy:
     """The policy in a checkpoint."""
 
     layers: tuple[str, ...]
-    """Names of the layers with their sizes; empty for a program that is taken as it stands."""
+    """Names of the layers with their sizes; empty for a program that is exported as it is."""
     statistics: RunningStatistics | None
     """Running statistics of observations in the checkpoint."""
     whole: Any
     """torch module from raw observations to actions."""
     exported: Any
-    """torch module that becomes the model: `whole` without what is done outside."""
+    """torch module to export: `whole` without the normalisation that stays outside."""
     normalised_outside: bool
     """Whether the model gets (obs - mean) / divisor."""
     program: Any = None
-    """The TorchScript program that was read; `whole` is no more than what was made of it."""
+    """The TorchScript program; `whole` is only derived from it."""
 
     def steps(self, batch: int) -> Step:
         """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
 
-        It starts with a state of zeros and keeps it from call to call. A program speaks for
-        itself, but for one robot only.
+        Its state starts at zero and is kept from call to call. A TorchScript program is called
+        itself, for one robot only.
         """
         if self.program is not None and batch == 1:
             return steps(self.program)
@@ -65,13 +65,13 @@ class CheckpointPolicy:
         return step
 
     def usual_obs(self, obs_dim: int) -> tuple[F32, F32]:
-        """Return mean and spread [obs_dim] of observations as far as they are known: else 0, 1."""
+        """Return mean and spread [obs_dim] of observations, 0 and 1 if unknown."""
         if self.statistics is None:
             return np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
         return self.statistics.arrays()
 
     def prepared(self, obs: F32) -> F32:
-        """Return what the model gets for observations [batch, obs_dim]."""
+        """Return the model's input for observations [batch, obs_dim]."""
         if self.statistics is None or not self.normalised_outside:
             return obs
         mean, divisor = self.statistics.arrays()
@@ -99,8 +99,8 @@ def build_policy(checkpoint: TorchCheckpoint, config: ExportConfig) -> Checkpoin
             actor = rebuild(checkpoint, config)
         except ToolError as error:
             raise ToolError(
-                f"{error}; a program without state is exported as it stands if the configuration "
-                "has no hidden_sizes"
+                f"{error}; a program without state is exported as it is if the configuration has "
+                "no hidden_sizes"
             ) from error
         return replace(_described(actor, config), program=program)
 
@@ -109,8 +109,8 @@ def _require_layers(config: ExportConfig) -> None:
     missing = [key for key in ("hidden_sizes", "activation") if getattr(config, key) is None]
     if missing:
         raise ToolError(
-            f"{', '.join(missing)}: expected in the configuration, since a checkpoint "
-            "holds weights and not what is done with them; found nothing"
+            f"{', '.join(missing)}: expected in the configuration, since a checkpoint holds "
+            "weights but not the structure of the network; found nothing"
         )
 
 
@@ -126,7 +126,7 @@ def _described(actor: Actor, config: ExportConfig) -> CheckpointPolicy:
 
 
 def steps(program: Any) -> Callable[[F32], F32]:
-    """Return the program from its beginning on: from observations [1, obs_dim] to [1, act_dim]."""
+    """Return the program from its initial state on: [1, obs_dim] to [1, act_dim]."""
     _reset(program)
 
     def step(obs: F32) -> F32:
@@ -137,7 +137,7 @@ def steps(program: Any) -> Callable[[F32], F32]:
 
 
 def rebuild(checkpoint: TorchCheckpoint, config: ExportConfig) -> Actor:
-    """Return the actor that a program's weights make, the same function on a first look."""
+    """Return the actor rebuilt from a program's weights, after a first comparison."""
     actor = find_actor(checkpoint.tensors, config)
     error = _difference(checkpoint.program, actor.policy(config), config.obs_dim)
     if not error <= TOLERANCE:
@@ -154,7 +154,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     if config.normaliser is not None or config.rnn is not None:
         raise ToolError(
             "hidden_sizes: expected the layers of the program, found nothing; without "
-            "them it is exported as it stands, and `rnn` and `normaliser` say nothing"
+            "them it is exported as it is, and `rnn` and `normaliser` have no meaning"
         )
     obs = torch.randn(1, config.obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)

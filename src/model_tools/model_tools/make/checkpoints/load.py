@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that torch wrote, read as data, and what they hold; a program only where it is trusted."""
+"""Reads files written by torch as data; runs a program only if it is trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from model_tools.make.checkpoints.running_statistics import all_statistics
 from model_tools.make.checkpoints.search import Role, linear_stacks, recurrent_networks, role
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
-# rl_games writes its best reward as a numpy scalar, by the name of the numpy that it ran with.
+# rl_games saves its best reward as a numpy scalar, named after the numpy version it ran with.
 _SCALAR = np.float64(0).__reduce__()[0]
 NUMPY_SCALARS = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
@@ -39,19 +39,19 @@ _POLICY, _SCALERS = "policy", ("observation_preprocessor", "state_preprocessor")
 _MODEL, _NETWORK, _COMPILED = "model", "a2c_network.", "_orig_mod."
 TORCHSCRIPT = "TorchScript"
 STATE = ("hidden_state", "cell_state")
-"""Buffers of a program in which the exporters of rsl_rl and Isaac Lab keep the state."""
+"""State buffers in programs that rsl_rl and Isaac Lab export."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TorchCheckpoint:
-    """What a file that torch wrote holds, read once.
+    """Contents of a file written by torch, read once.
 
     Attributes:
-        path: Where it was, for messages.
-        sha256: Of the file.
+        path: Its location, for messages.
+        sha256: Hash of the file.
         format: Layout of the training's library, or `TorchScript`.
-        tensors: Of the policy and its normaliser, by name.
-        beside: What else stands in the file, by name.
+        tensors: Tensors of the policy and its normaliser, by name.
+        beside: Other contents of the file, by name.
         program: The TorchScript program; None for a file of tensors.
     """
 
@@ -67,8 +67,8 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
     """Read a checkpoint onto the CPU; no code in it runs unless it is a trusted program.
 
     Args:
-        path: What `torch.save` or `torch.jit.save` wrote.
-        trust_code: Whether a TorchScript program may be loaded.
+        path: File written by `torch.save` or `torch.jit.save`.
+        trust_code: Allow loading a TorchScript program, which runs its code.
     """
     content = path.read_bytes()
     try:
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
         found = _load_program(path, content, trust_code) if is_code else _load_data(path, content)
     except ToolError:
         raise
-    except Exception as error:  # what torch raises for broken files depends on where they break
+    except Exception as error:  # torch raises different errors depending on where a file is broken
         raise ToolError(
             f"{path}: expected a whole checkpoint, found one that torch cannot read: "
             f"{first_line(error)[:200]}; copy it again"
@@ -132,7 +132,7 @@ def _refusal(path: Path, content: bytes) -> str:
 
 
 def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
-    """Return the name of the layout, and the policy's tensors with its normaliser's."""
+    """Return the name of the layout, and the tensors of the policy and its normaliser."""
     keys = content if isinstance(content, Mapping) else {}
     layouts: dict[str, Layout] = {
         "rsl_rl": read_rsl_rl,
@@ -152,12 +152,12 @@ def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
 
 
 def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the tensors of an rsl_rl `model_<iteration>.pt`; those of a part begin with its name.
+    """Return the tensors of an rsl_rl `model_<iteration>.pt`, each part under its name's prefix.
 
-    Until version 3 one `model_state_dict` for actor and critic (`actor.0.weight`,
-    `memory_a.rnn.*`), beside it up to 2.3 `obs_norm_state_dict`, in 3 `actor_obs_normalizer.*`
-    inside; later `actor_state_dict` and `critic_state_dict` (`mlp.0.weight`, `rnn.rnn.*`,
-    `obs_normalizer.*`). Distillation says `student` where reinforcement learning says `actor`.
+    Up to version 3: one `model_state_dict` for actor and critic (`actor.0.weight`,
+    `memory_a.rnn.*`), with `obs_norm_state_dict` beside it up to 2.3, and `actor_obs_normalizer.*`
+    inside it in 3. Later versions: `actor_state_dict` and `critic_state_dict` (`mlp.0.weight`,
+    `rnn.rnn.*`, `obs_normalizer.*`). Distillation writes `student` instead of `actor`.
     """
     together = content.get(_TOGETHER)
     if isinstance(together, Mapping):
@@ -169,7 +169,7 @@ def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def _part(content: Mapping[str, object], key: str, prefix: str) -> dict[str, object]:
-    """Return what stands under a key, with names that begin with `prefix`."""
+    """Return the contents of a key, with `prefix` before their names."""
     inner = content.get(key)
     if not isinstance(inner, Mapping):
         return {}
@@ -179,10 +179,9 @@ def _part(content: Mapping[str, object], key: str, prefix: str) -> dict[str, obj
 def read_skrl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
     """Return the tensors of skrl's `agent_<step>.pt` or `best_agent.pt`, named after their modules.
 
-    The models that skrl makes from a description hold `net_container.<i>`, and `policy_layer` and
-    `value_layer` where policy and value share a network. Observations are scaled by the module
-    `observation_preprocessor`; until version 2, which gave that name a second meaning,
-    `state_preprocessor`.
+    Models that skrl builds from a description hold `net_container.<i>`, and `policy_layer` and
+    `value_layer` if policy and value share a network. The module `observation_preprocessor` scales
+    observations; up to version 2, which reused that name, it is `state_preprocessor`.
     """
     if not isinstance(content.get(_POLICY), Mapping):
         return None
@@ -199,8 +198,9 @@ def read_skrl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 def read_rl_games(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
     """Return the tensors of rl_games' `<name>.pth`: `model` with `a2c_network.*`.
 
-    The network is `actor_mlp.<i>`, then maybe `rnn.rnn` (`a_rnn.rnn` where the critic has its own),
-    then `mu`; statistics are `running_mean_std.*`. `torch.compile` puts `_orig_mod.` into names.
+    The network is `actor_mlp.<i>`, then optionally `rnn.rnn` (`a_rnn.rnn` if the critic has its
+    own), then `mu`; statistics are `running_mean_std.*`. `torch.compile` adds `_orig_mod.` to
+    names.
     """
     model = content.get(_MODEL)
     if not isinstance(model, Mapping):
@@ -210,7 +210,7 @@ def read_rl_games(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def read_plain(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the tensors of a state dict, bare or under `state_dict`, as they are named."""
+    """Return the tensors of a state dict, bare or under `state_dict`, with their own names."""
     inner = content.get("state_dict", content)
     return _only_tensors(inner) if isinstance(inner, Mapping) else None
 
@@ -222,26 +222,26 @@ def _only_tensors(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """The policy's tensors in a checkpoint, and what its names and sizes tell."""
+    """Tensors of the policy in a checkpoint, and conclusions from their names and sizes."""
 
     tensors: tuple[str, ...]
     """`actor.0.weight float32[256, 45]` each."""
     count: int
     """Values in all of them."""
     actors: tuple[str, ...]
-    """Linear layers that could be the actor's, by their names: `actor.* (45-256-12)`."""
+    """Linear layers that may be the actor's, by their names: `actor.* (45-256-12)`."""
     recurrent: tuple[str, ...]
-    """Recurrent networks that could be the actor's: `memory_a.rnn, 45 inputs`."""
+    """Recurrent networks that may be the actor's: `memory_a.rnn, 45 inputs`."""
     statistics: Mapping[str, float]
-    """Running statistics in words, and the smallest spread in each."""
+    """Running statistics, by description, with the smallest spread of each."""
     not_finite: tuple[str, ...]
     """Names of tensors with NaN or infinite values."""
     beside: Mapping[str, str]
-    """What else stands in the file: values of numbers and texts, and kinds of other things."""
+    """Other contents of the file: values of numbers and texts, types of everything else."""
 
 
 def read_contents(checkpoint: TorchCheckpoint) -> Contents:
-    """Return what names and sizes tell of a checkpoint of tensors."""
+    """Return what names and sizes reveal about a checkpoint of tensors."""
     tensors = checkpoint.tensors
     return Contents(
         tensors=tuple(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the user says about a checkpoint: the YAML of `model_tools export --config`."""
+"""The user's description of a checkpoint: the YAML of `model_tools export --config`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Recurrent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """The network that a checkpoint holds the weights of."""
+    """Description of the network whose weights a checkpoint holds."""
 
     obs_dim: int = entry("size of the observation", minimum=1)
     act_dim: int = entry("size of the action", minimum=1)
     hidden_sizes: tuple[int, ...] | None = entry(
         "units of the hidden layers; left out only for a TorchScript program that is exported as "
-        "it stands",
+        "it is",
         default=None,
         minimum=1,
     )
@@ -57,27 +57,25 @@ class ExportConfig:
     output_activation: Activation = entry("function after the output layer", default="identity")
     rnn: Recurrent | None = entry("recurrent layers", default=None)
     normaliser: Normaliser | None = entry(
-        "what becomes of the checkpoint's running statistics: bake them into the model, keep them "
-        "in obs_stats.npz beside it, or none: leave them out; needed if there are any",
+        "treatment of the checkpoint's running statistics: bake (into the model), keep (in "
+        "obs_stats.npz beside it) or none (leave out); required if there are any",
         default=None,
     )
     normaliser_epsilon: float | None = entry(
-        "what the training added to the divisor, where not its library's default",
+        "epsilon that the training added to the divisor, if not its library's default",
         default=None,
         minimum=0,
     )
     normaliser_clip: float | None = entry(
-        "bound of normalised observations, where not the library's default",
+        "bound of normalised observations, if not the library's default",
         default=None,
         exclusiveMinimum=0,
     )
     actor: tuple[str, ...] = entry(
-        "beginnings of the names of the actor's tensors, where names and sizes leave a choice",
+        "prefixes of the actor's tensors, if names and sizes are ambiguous",
         default=(),
     )
-    ignore: tuple[str, ...] = entry(
-        "beginnings of the names of tensors that the actor does not use", default=()
-    )
+    ignore: tuple[str, ...] = entry("prefixes of tensors that the actor does not use", default=())
 
 
 def read_config(path: Path) -> ExportConfig:
@@ -86,4 +84,4 @@ def read_config(path: Path) -> ExportConfig:
     config = reader.section(ExportConfig, load_yaml(path))
     if reader.problems:
         raise ToolError("\n".join(map(str, reader.problems)))
-    return config  # type: ignore[no-any-return]  # a section without problems is a configuration
+    return config  # type: ignore[no-any-return]  # from_section returned no problems

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy as a torch module whose state, if it has one, goes in and comes out; and as ONNX."""
+"""The policy as a torch module with its recurrent state as input and output; export to ONNX."""
 
 from __future__ import annotations
 
@@ -34,17 +34,16 @@ OBS, ACTION, STATE = "obs", "action", ("h", "c")
 
 
 class NormaliserLayer(nn.Module):
-    """(obs - mean) / divisor, within +-clip; each of the two steps only where it is given."""
+    """(obs - mean) / divisor, clipped to +-clip; a step that is None is skipped."""
 
     def __init__(self, mean: Tensor | None, divisor: Tensor | None, clip: float | None) -> None:
-        """Take mean and divisor [obs_dim], float32."""
+        """Store mean and divisor [obs_dim], float32."""
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("divisor", divisor)
         self.clip = clip
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Normalise obs [batch, obs_dim]."""
         if self.mean is not None:
             obs = (obs - self.mean) / self.divisor
         return obs if self.clip is None else torch.clamp(obs, -self.clip, self.clip)
@@ -61,7 +60,7 @@ class PolicyNetwork(nn.Module):
         self.normaliser, self.before, self.rnn, self.after = normaliser, before, rnn, after
 
     def forward(self, obs: Tensor, *state: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the action [batch, act_dim], and after it the new state where there is one.
+        """Return the action [batch, act_dim], then the new state, if there is one.
 
         Args:
             obs: [batch, obs_dim].
@@ -83,7 +82,7 @@ class PolicyNetwork(nn.Module):
 
 
 def cell(rnn: Recurrent, input_size: int) -> nn.Module:
-    """Return recurrent layers, not yet filled."""
+    """Return recurrent layers with untrained weights."""
     kinds = {"lstm": nn.LSTM, "gru": nn.GRU}
     return kinds[rnn.type](input_size, rnn.hidden_size, rnn.num_layers)
 
@@ -98,7 +97,7 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def hidden(layers: Sequence[nn.Module], activation: Activation) -> nn.Sequential:
-    """Return the layers, each with the activation after it."""
+    """Return the layers, each followed by the activation."""
     function = ACTIVATIONS[activation]
     return nn.Sequential(*(part for layer in layers for part in (layer, function())))
 
@@ -110,10 +109,10 @@ def to_onnx(
 
     Args:
         policy: A `PolicyNetwork`, or a program like one.
-        state: Of one robot: nothing, h, or h and c.
+        state: State of one robot: none, h, or h and c.
         obs_dim: Size of the observation.
-        opset: 11 to 20, which this exporter of torch writes.
-        dynamic_batch: Whether the batch axis is free; else it is 1.
+        opset: 11 to 20, the range of this torch exporter.
+        dynamic_batch: Leave the batch axis free; else it is 1.
     """
     carried = STATE[: len(state)]
     inputs, outputs = [OBS, *(f"{s}_in" for s in carried)], [ACTION, *(f"{s}_out" for s in carried)]

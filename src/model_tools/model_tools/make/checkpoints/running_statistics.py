@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Running statistics of observations in a checkpoint, and how each library divides by them."""
+"""Running statistics of observations in a checkpoint, and each library's divisor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_core.interfaces import F32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """Names and arithmetic of a library; neither epsilon nor bound is in its checkpoints."""
+    """Names and arithmetic of a library; checkpoints contain neither epsilon nor bound."""
 
     library: str
     mean: str
@@ -30,7 +30,7 @@ class Convention:
     clip: float | None = None
 
     def divisor(self, spread: Tensor, epsilon: float) -> Tensor:
-        """Return what observations are divided by, in float32 as in training."""
+        """Return the divisor of observations, in float32 as in training."""
         if self.epsilon_inside_root:
             return torch.sqrt(spread.float() + epsilon)
         return (torch.sqrt(spread.float()) if self.is_variance else spread.float()) + epsilon
@@ -58,20 +58,20 @@ CONVENTIONS = (
 )
 
 
-# What is updated with them, but not needed to normalise.
+# Updated with the statistics, but not needed to normalise.
 BESIDE = ("_var", "count", "current_count")
 LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.spread))}
-"""Last parts of the names of all tensors of running statistics."""
+"""Last name parts of all running-statistics tensors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStatistics:
-    """Normalised = (obs - mean) / divisor, then within +-clip."""
+    """Normalised = (obs - mean) / divisor, then clipped to +-clip."""
 
     prefix: str
-    """What the names of these tensors begin with, in the checkpoint."""
+    """Prefix of the names of these tensors in the checkpoint."""
     names: tuple[str, ...]
-    """Their names; not all of them need be there."""
+    """Names of the tensors; some may be absent."""
     mean: Tensor
     """[obs_dim] float32."""
     divisor: Tensor
@@ -91,7 +91,7 @@ class RunningStatistics:
 def find_statistics(
     tensors: Mapping[str, Tensor], config: ExportConfig
 ) -> RunningStatistics | None:
-    """Return the statistics of the actor's observations, or None where there are none."""
+    """Return the statistics of the actor's observations, or None."""
     found = [
         _read(tensors, name.removesuffix(kind.mean), kind, config)
         for kind in CONVENTIONS
@@ -112,7 +112,7 @@ def find_statistics(
 
 
 def all_statistics(tensors: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return what there may be of the actor's observations, in words, with the smallest spread."""
+    """Return descriptions of all statistics that may be the actor's, with their smallest spread."""
     return {
         f"{name.removesuffix(kind.mean).rstrip('.') or 'statistics'} as of {kind.library}, "
         f"{tensors[name].numel()} values": float(

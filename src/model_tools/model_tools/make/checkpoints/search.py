@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which tensors of a checkpoint are the actor's: by their names and sizes, never guessed."""
+"""Finds the actor's tensors in a checkpoint by name and size, without guessing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBER = re.compile(r"\d+(?=[._]|$)")
 
 
 def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[LayerStack, ...]:
-    """Return the stacks that make up hidden layers and output layer, in their order."""
+    """Return the stacks that make up hidden layers and output layer, in order."""
     shapes, stacks = _expected_shapes(config), linear_stacks(tensors)
     fitting = chains([one for one in stacks if may_be_actor(one.pattern, config)], shapes)
     return _choose(
@@ -36,7 +36,7 @@ def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[La
 
 
 def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[str, str]:
-    """Return where the recurrent weights are: own name, e.g. ``weight_ih_l0``, to full name."""
+    """Return the recurrent weights: full name by own name, e.g. ``weight_ih_l0``."""
     if config.rnn is None:
         return {}
     cell = networks.cell(config.rnn, rnn_input_size(config))
@@ -62,7 +62,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
 
 
 def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
-    """Check that recurrent layers are described where the actor may have some."""
+    """Raise unless recurrent layers that may be the actor's are described."""
     found = [one for one in recurrent_networks(tensors) if may_be_actor(one.prefix, config)]
     if config.rnn is not None or not found:
         return
@@ -75,20 +75,20 @@ def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
 
 
 def may_be_actor(name: str, config: ExportConfig) -> bool:
-    """Return whether a tensor's name leaves it possible that the actor uses it."""
+    """Return whether the actor may use a tensor with this name."""
     if config.actor:
         return name.startswith(config.actor)
     return role(name) in (Role.ACTOR, Role.UNKNOWN) and not name.startswith(config.ignore)
 
 
 def rnn_input_size(config: ExportConfig) -> int:
-    """Return the size of what goes into the recurrent layers."""
+    """Return the input size of the recurrent layers."""
     sizes = (config.obs_dim, *(config.hidden_sizes or ()))
     return sizes[-1] if config.rnn and config.rnn.position == "after_mlp" else sizes[0]
 
 
 def bias_name(weight: str) -> str:
-    """Return the name of the bias beside a weight."""
+    """Return the name of the bias for a weight."""
     return weight.removesuffix("weight") + "bias"
 
 
@@ -102,7 +102,7 @@ def _expected_shapes(config: ExportConfig) -> tuple[Shape, ...]:
 
 
 def _choose(fitting: Sequence[tuple[T, Sequence[str]]], wanted: str, all_of: Iterable[str]) -> T:
-    """Return the only candidate, or the only one whose names say most clearly that it is it."""
+    """Return the only candidate, or the only one whose names point most clearly to the actor."""
     if not fitting:
         raise ToolError(
             f"{wanted}, found {', '.join(all_of) or 'none at all'}; correct the "
@@ -129,9 +129,9 @@ class LayerStack:
 
     pattern: str
     weights: tuple[str, ...]
-    """Names of the weights, in order of that number."""
+    """Names of the weights, in the order of that number."""
     shapes: tuple[Shape, ...]
-    """Of the weights: (out, in) each."""
+    """Shapes of the weights: (out, in) each."""
 
     def __str__(self) -> str:
         """Return e.g. ``actor.* (45-256-12)``."""
@@ -140,7 +140,7 @@ class LayerStack:
 
 
 def linear_stacks(tensors: Mapping[str, Tensor]) -> list[LayerStack]:
-    """Return the linear layers, grouped."""
+    """Return the linear layers in stacks."""
     groups = defaultdict[str, list[str]](list)
     for name, tensor in tensors.items():
         if name.endswith(".weight") and tensor.ndim == 2:
@@ -159,7 +159,7 @@ def linear_stacks(tensors: Mapping[str, Tensor]) -> list[LayerStack]:
 def chains(
     stacks: Sequence[LayerStack], shapes: tuple[Shape, ...]
 ) -> Iterator[tuple[LayerStack, ...]]:
-    """Yield each way to put stacks one after another such that the layers have these shapes."""
+    """Yield each sequence of stacks whose layers have these shapes."""
     if not shapes:
         yield ()
     for stack in stacks:
@@ -171,17 +171,17 @@ def chains(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurrentNetwork:
-    """Recurrent layers: those whose names begin with `prefix`, e.g. ``memory_a.rnn.``."""
+    """Recurrent layers whose names begin with `prefix`, e.g. ``memory_a.rnn.``."""
 
     prefix: str
     type: str
     hidden_size: int
     num_layers: int
     first: Shape
-    """Of `weight_ih_l0`: (gates x hidden_size, inputs)."""
+    """Shape of `weight_ih_l0`: (gates x hidden_size, inputs)."""
 
     def description(self, obs_dim: int) -> str:
-        """Return the `rnn` of a configuration that means these."""
+        """Return the `rnn` entry of a configuration for these layers."""
         place = "" if self.first[1] == obs_dim else ", position: after_mlp"
         return (
             f"`rnn: {{type: {self.type}, hidden_size: {self.hidden_size}, num_layers: "
@@ -228,7 +228,7 @@ def _number(name: str) -> int:
 
 
 class Role(Enum):
-    """Whom a tensor belongs to, as far as its name says it."""
+    """Owner of a tensor, as suggested by its name."""
 
     ACTOR = "actor"
     CRITIC = "critic"
@@ -236,7 +236,7 @@ class Role(Enum):
     UNKNOWN = "unknown"
 
 
-# Single letters: memory_a and memory_c of rsl_rl, a_rnn and c_rnn of rl_games.
+# Single letters: memory_a and memory_c in rsl_rl, a_rnn and c_rnn in rl_games.
 WORDS = {
     Role.ACTOR: {"actor", "action", "policy", "pi", "mu", "student", "a", "s"},
     Role.CRITIC: {
@@ -258,7 +258,7 @@ WORDS = {
 
 
 def role(name: str) -> Role:
-    """Return whom a tensor belongs to; the part of its name that is furthest right decides."""
+    """Return the owner of a tensor; the rightmost known word of its name decides."""
     for word in reversed(words(name)):
         for found, known in WORDS.items():
             if word in known:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drafts of `policy.yaml` from what training leaves behind: one module per foreign format.
+"""Drafts of `policy.yaml` from training files: one module per format.
 
-An importer turns a source file, and the ONNX model for names and shapes, into a `Draft`. What the
-source does not say stays a TODO that the loader refuses, or is answered by the user.
+An importer turns a source file, and the ONNX model for names and shapes, into a `Draft`. Whatever
+the source does not state stays a TODO, which the loader refuses, until the user answers it.
 """

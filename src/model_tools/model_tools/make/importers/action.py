@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Action terms of Isaac Lab's family as terms of the contract, and ranges of velocity commands."""
+"""Converts action terms of Isaac Lab's family and velocity command ranges to the contract."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KINDS = {
     "JointEffortAction": "effort",
 }
 OUT_OF_REACH = 50.0
-"""No joint gets eight turns away (rad): a clip of the target beyond this one does nothing."""
+"""No joint moves this far (rad, eight turns): a target clip beyond it has no effect."""
 _AXES = (("lin_vel_x",), ("lin_vel_y",), ("ang_vel_z", "ang_vel_yaw"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceAction:
-    """target = clip(offset + scale x output), as Isaac Lab means it; one value per joint."""
+    """target = clip(offset + scale x output), as in Isaac Lab; one value per joint."""
 
     kind: str
     joints: Sequence[str]
@@ -41,14 +41,14 @@ class SourceAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomAction:
-    """An action of the training's own code, of which only its name and its keys are known."""
+    """An action of the training's own code; only its name and keys are known."""
 
     name: str
     keys: Sequence[str]
 
 
 def custom_action(name: str, action: Node, *needed: str) -> CustomAction | None:
-    """Return the action if its class is unknown and it lacks a key of those of joints."""
+    """Return the action if its class is unknown and it lacks a key that joint actions have."""
     keys = tuple(action.mapping())
     if name in KINDS or all(key in keys for key in needed):
         return None
@@ -61,7 +61,7 @@ def put_action(
     actions: Sequence[SourceAction | CustomAction],
     origin: str,
 ) -> None:
-    """Write what the model's output commands; `draft` has default positions and tensors already."""
+    """Write the terms of the model's output; `draft` already has default positions and tensors."""
     if output is not None:
         draft.put("action.output", output)
     draft.ask("action.output", "output tensor of the model that commands the joints")
@@ -88,7 +88,7 @@ def driven_by_velocity(draft: Draft) -> set[str]:
 
 
 def _matches(key: Any, name: str) -> bool:
-    """Return whether an answer is a pattern that matches; the loader refuses one that is none."""
+    """Return whether an answer is a valid pattern that matches; the loader refuses invalid ones."""
     try:
         return bool(name_pattern(str(key)).fullmatch(name))
     except ValueError:
@@ -96,7 +96,7 @@ def _matches(key: Any, name: str) -> bool:
 
 
 def _own_code(own: Sequence[CustomAction], others: Sequence[dict[str, Any]]) -> str:
-    """Return the question of what actions do that only the training's own code knows."""
+    """Return the question about actions that only the training's own code defines."""
     found = "; ".join(f"{each.name} (keys {', '.join(each.keys) or 'none'})" for each in own)
     also = f"; the other actions are {flow_text(list(others))}" if others else ""
     return (
@@ -118,8 +118,8 @@ def _check_width(draft: Draft, output: str | None, joints: int) -> None:
 def _terms(draft: Draft, action: SourceAction) -> Iterator[dict[str, Any]]:
     """Yield a term for each run of joints with the same clip of the raw output.
 
-    The contract clips the output where Isaac Lab clips the target, so that equal clips of the
-    target are different ones of outputs with different offsets.
+    The contract clips the output, Isaac Lab the target, so equal target clips become different
+    output clips where offsets differ.
     """
     clips = _raw_clips(draft, action)
     rows = enumerate(zip(action.joints, clips, strict=True))
@@ -167,7 +167,7 @@ def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] |
 def _offset(
     draft: Draft, kind: str, joints: Sequence[str], offset: Sequence[float]
 ) -> dict[str, Any]:
-    """Return the entry `offset`, by name where it is the default position; none for zeros."""
+    """Return the entry `offset`, by name for the default position; empty for zeros."""
     names, default = draft.find("joints.names"), draft.find("joints.default_position")
     positions = dict(zip(names, default, strict=True)) if isinstance(default, list) else {}
     if kind == "position" and [positions.get(joint) for joint in joints] == list(offset):
@@ -178,11 +178,11 @@ def _offset(
 
 
 def put_velocity_range(draft: Draft, commands: Sequence[Node]) -> None:
-    """Write the range of the one command that has ranges of all three axes.
+    """Write the range of the only command that has ranges of all three axes.
 
     Args:
-        draft: Is written to, where a term reads the command, or may do so since terms are open.
-        commands: Sections with a key `ranges`, or that are ranges themselves.
+        draft: Changed if a term reads the command, or may read it since terms are open.
+        commands: Sections with a key `ranges`, or the ranges themselves.
     """
     terms = [term["term"] for _, term in draft.terms()]
     if terms and not any(term == "velocity_command" or isinstance(term, dict) for term in terms):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A body's pose on a robot, by the robot's description: the way to the anchor of a motion."""
+"""Pose of a body from the robot's description: the chain to the anchor of a motion."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from robot_sim.model_file import load_spec
 
 _DIGITS = 9
 _LEVEL: F64 = np.array([1.0, 0.0, 0.0, 0.0])
-"""No turn: w, x, y, z."""
+"""Identity orientation: w, x, y, z."""
 
 
 def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
-    """Return the offsets and joints from the base to a body, as `motion.anchor.chain` has them.
+    """Return the offsets and joints from the base to a body, in the form of `motion.anchor.chain`.
 
-    The base is the body that carries all others; MuJoCo reads the file.
+    The base is the root body; MuJoCo reads the file.
 
     Args:
         robot: URDF or MJCF file, name of a robot of robot_sim, such as g1, or a folder of figures.
@@ -55,7 +55,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
 
 
 def find_base(robot: Path) -> str:
-    """Return the name of the body that carries all others."""
+    """Return the name of the root body."""
     model = _model(robot)
     roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]
     if len(roots) != 1:
@@ -70,11 +70,11 @@ def body_poses(
 
     Args:
         robot: As for `anchor_chain`.
-        body: Its name.
-        names: Of the joints.
-        joint_pos: Their positions [frames, joints], rad; joints that are not named are at 0.
+        body: Name of the body.
+        names: Names of the joints.
+        joint_pos: Joint positions [frames, joints], rad; joints not named are at 0.
         base_pos: Positions of the base [frames, 3], m.
-        base_quat: Its orientations [frames, 4], w first.
+        base_quat: Orientations of the base [frames, 4], w first.
     """
     import mujoco
 
@@ -111,7 +111,7 @@ def _way(robot: Path, model: Any, body: str) -> list[int]:
 
 
 def _model(robot: Path) -> Any:
-    """Return bodies and joints of a robot, without anything else that its file has."""
+    """Return a MuJoCo model with the robot's bodies and joints only."""
     from robot_sim.model import build_spec
 
     figures = figures_file(robot).is_file()
@@ -125,7 +125,7 @@ def _model(robot: Path) -> Any:
 
 
 def _after(position: F64, quat: F64, offset: F64, turn: F64) -> tuple[F64, F64]:
-    """Return what is the offset and the turn, w first, after another pose."""
+    """Return the composition of a pose with an offset and a rotation, w first."""
     import mujoco
 
     rotated, both = np.zeros(3), np.zeros(4)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that a draft leaves open, and the answers of the user: `joints.stiffness=25`."""
+"""Open questions of a draft, and the user's answers: `joints.stiffness=25`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _OF_IMU = [field.name for field in topic_fields(IMU.name)]
 
 
 def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None) -> None:
-    """Set the keys of the file, and every `KEY=VALUE`, which wins.
+    """Set the keys of the file, then every `KEY=VALUE`, which takes precedence.
 
-    A key may hold `[*]` for each element of a list. The value `@other.key` means a copy of that
-    one, as it is when everything else is answered.
+    A key may contain `[*]` for each element of a list. The value `@other.key` copies that key's
+    value after everything else is answered.
     """
     answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
     for key, value in sorted(answers.items(), key=lambda one: _is_copy(one[1])):
@@ -42,7 +42,7 @@ def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None)
 
 
 def read_answers(file: FilePath) -> dict[str, Any]:
-    """Return keys and values of a YAML file, such as `joints.stiffness: 25`."""
+    """Return the keys and values of a YAML file, such as `joints.stiffness: 25`."""
     content = load_foreign_yaml(file)
     if not isinstance(content, dict):
         raise ToolError(f"{file}: expected answers as KEY: VALUE, found {type(content).__name__}")
@@ -50,7 +50,7 @@ def read_answers(file: FilePath) -> dict[str, Any]:
 
 
 def drop(draft: Draft, key: str) -> None:
-    """Remove a key, such as a TODO about something that does not matter here."""
+    """Remove a key, such as a TODO that does not matter here."""
     for path in _paths(draft, key):
         place = draft.find(path[:-1])
         if not isinstance(place, dict) or path[-1] not in place:
@@ -87,7 +87,7 @@ def _copied(draft: Draft, key: str, written: str) -> Any:
 
 
 def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
-    """Note an answer to what the source says already; the order of joints is not to be answered."""
+    """Note an answer that overrides the source; refuse another order of joints."""
     stated = draft.find(path)
     if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
         return
@@ -111,7 +111,7 @@ def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
 
 
 def _paths(draft: Draft, key: str) -> list[Path]:
-    """Return the paths that a key means; names with a dot are taken as the draft has them."""
+    """Return the paths that a key means; names with a dot are matched to those in the draft."""
     paths = [()]  # type: list[Path]
     rest = key
     while rest or not paths[0]:
@@ -128,7 +128,7 @@ def _paths(draft: Draft, key: str) -> list[Path]:
 
 
 def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Iterator[Path]:
-    """Yield the path with the matched part; with each place of a list for a star."""
+    """Yield the path with the matched part appended; for a star, with each index of the list."""
     if match[1] is None:
         yield (*path, match[2])
         return
@@ -141,7 +141,7 @@ def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Itera
 
 
 def _present_name(draft: Draft, path: Path, rest: str) -> str | None:
-    """Return the longest key at `path` with which `rest` begins."""
+    """Return the longest key at `path` that is a prefix of `rest`."""
     place = draft.find(path) if path else draft.values
     names = place if isinstance(place, dict) else {}
     fitting = [name for name in names if rest == name or rest.startswith((f"{name}.", f"{name}["))]
@@ -149,9 +149,9 @@ def _present_name(draft: Draft, path: Path, rest: str) -> str | None:
 
 
 def ask_what_follows(draft: Draft) -> None:
-    """Ask for the range of commands, for options of terms, and for the tilt of robots with IMU.
+    """Ask for command ranges, term options, and the tilt limit of robots with an IMU.
 
-    A robot with an IMU may lie folded before it stands up, so `stand.via` is mentioned for it.
+    A robot with an IMU may lie folded before it stands up, so the draft mentions `stand.via`.
     """
     terms = [(path, term) for path, term in draft.terms() if isinstance(term["term"], str)]
     names = {term["term"] for _, term in terms}
@@ -183,7 +183,7 @@ def ask_what_follows(draft: Draft) -> None:
 
 
 def _ask_scan(draft: Draft, path: Path) -> None:
-    """Ask for what a scan may leave out; for what it must have, `Draft.complete` asks."""
+    """Ask for optional keys of a scan; `Draft.complete` asks for the required ones."""
     if draft.find((*path, "topic")) is None:
         draft.put((*path, "topic"), f"{PERCEPTION}height_scan")
     key = (*path, "scan")
@@ -204,7 +204,7 @@ def _ask_scan(draft: Draft, path: Path) -> None:
 
 
 def note_oddities(draft: Draft) -> None:
-    """Remark what looks as if the joints had another order: unlike sides, a pose beyond limits."""
+    """Note signs of a wrong joint order: asymmetric sides, or a pose beyond limits."""
     names = draft.find("joints.names")
     values = {
         key: found
@@ -233,13 +233,13 @@ def note_oddities(draft: Draft) -> None:
         if beyond:
             draft.remark(
                 f"joints.default_position lies outside of the joints' limits: "
-                f"{_some(beyond)}: see that the joints are in the policy's order, and "
-                "that it is the same robot; limits are the robot's own, and stay"
+                f"{_some(beyond)}: check that the joints are in the policy's order and that it is "
+                "the same robot; keep the robot's own limits"
             )
 
 
 def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
-    """Yield the joints of each term of the action and their scales, where these are known."""
+    """Yield the joints and scales of each action term, where known."""
     terms = draft.find("action.terms")
     for i in range(len(terms) if isinstance(terms, list) else 0):
         joints = draft.find(("action", "terms", i, "joints"))
@@ -249,7 +249,7 @@ def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
 
 
 def _each(value: Any, names: Any) -> F64 | None:
-    """Return a value of each name, None where that is open or wrong, which the loader says."""
+    """Return the value for each name; None if it is open or wrong, which the loader reports."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model and nothing else: its tensors are known, and everything else is asked for."""
+"""Import of an ONNX model alone: its tensors are known, everything else is a question."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NAME = "bare_onnx"
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether it is an ONNX model whose metadata name no joints."""
+    """Return whether it is an ONNX model without joint names in its metadata."""
     return source.model is not None and not onnx_metadata.recognise(source)
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return tensors and questions."""
+    """Return a draft of tensors and questions."""
     model = find_model(source, given)
     draft = Draft(source.path.name, model)
     tensors = put_model(draft)
@@ -58,6 +58,6 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def _width(draft: Draft, output: str | None) -> int | None:
-    """Return the number of values of the action, None where it is not known."""
+    """Return the number of action values, None if unknown."""
     shape = draft.find(("model", "outputs", output, "shape")) if output is not None else None
     return math.prod(shape) if isinstance(shape, list) else None

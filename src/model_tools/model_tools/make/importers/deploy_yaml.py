@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""unitree's `deploy.yaml`: policy order throughout, but gains in the order of the SDK.
+"""unitree's `deploy.yaml`: policy order throughout, except gains, which are in SDK order.
 
-Clip comes before scale and history is per term, oldest first, unless the observations say
-`scale_first` or `use_gym_history`. Joint names are not in the file as a rule.
+Clip precedes scale and history is per term, oldest first, unless the observations state
+`scale_first` or `use_gym_history`. The file usually has no joint names.
 """
 
 from __future__ import annotations
@@ -52,12 +52,11 @@ _SWITCHES = ("use_gym_history", "scale_first")
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether the file has this format's keys."""
     return source.has("joint_ids_map", "step_dt", "observations")
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the file says."""
+    """Return a draft of the file."""
     model, root = find_model(source, given), source.root
     draft = Draft(source.path.name, model)
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
@@ -68,8 +67,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
         in_sdk_order = [name for _, name in sorted(zip(places, on_robot, strict=True))]
         draft.remark(
             f"the joints in policy order are {', '.join(on_robot)}: {origin}; then those "
-            f"in the order of the SDK are {', '.join(in_sdk_order)}: "
-            "see that both are so"
+            f"in the order of the SDK are {', '.join(in_sdk_order)}: check both"
         )
     _put_joints(draft, root, places)
     tensors = put_model(draft)
@@ -81,7 +79,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def _put_names(draft: Draft, names: list[str], on_robot: list[str], origin: str) -> None:
-    """Write the policy's names of its joints, and those of the robot where they differ."""
+    """Write the policy's joint names, and the robot's where they differ."""
     draft.put("joints.names", names, origin if names == on_robot else "joint_names")
     renamed = {name: other for name, other in zip(names, on_robot, strict=True) if name != other}
     if renamed:
@@ -132,7 +130,7 @@ def _action(
 
 
 def _chosen(ids: Node, names: Sequence[str]) -> list[str]:
-    """Return the joints with these indices: a list, or a slice as Python writes it."""
+    """Return the joints with these indices: a list, or a slice in Python notation."""
     if isinstance(ids.value, slice):
         return list(names[ids.value])
     if isinstance(ids.value, str):
@@ -149,7 +147,7 @@ def _joint(index: Node, names: Sequence[str]) -> str:
 
 
 def _put_observations(draft: Draft, model: OnnxModel, tensors: Tensors, node: Node) -> None:
-    """Write one vector, or one for each group that is named like an input of the model."""
+    """Write one vector, or one per group that is named like an input of the model."""
     groups = [
         name
         for name, entry in node.items()
@@ -188,7 +186,7 @@ def _term(draft: Draft, name: str, term: Node) -> SourceTerm:
         name=name,
         function=name,
         joints=_joints(draft, params),
-        # The file writes one scale for each value, so that it also says how many there are.
+        # The file has one scale per value, which also gives the number of values.
         size=len(scale) if term.get("scale") and find_term(name) == "external" else None,
         scale=scale,
         clip=clip.numbers(2) if clip else None,

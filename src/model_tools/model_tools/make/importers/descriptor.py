@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Isaac Lab's IO descriptor (YAML): the fullest of the formats; gains of explicit drives are 0.
+"""Isaac Lab's IO descriptor (YAML), the most complete format; gains of explicit drives are 0.
 
-Values per joint are in the simulator's order, which the articulation's `joint_names` give.
+Values per joint are in the simulator's order, the order of the articulation's `joint_names`.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ _A_TURN = 2.0 * math.pi
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether the file has this format's sections."""
     return source.has("actions", "articulations", "observations")
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the descriptor says."""
+    """Return a draft of the descriptor."""
     given.refuse_joints(source, "joint_names")
     model = find_model(source, given)
     draft = Draft(source.path.name, model)
@@ -117,7 +116,7 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
 
 
 def _put_gain(draft: Draft, robot: Node, key: str, count: int) -> None:
-    """Write a gain unless it is 0, as explicit drives and actuator networks have it."""
+    """Write a gain unless it is 0, its value for explicit drives and actuator networks."""
     gain = robot[f"default_joint_{key}"]
     values = gain.numbers(count, "joints")
     if any(values):
@@ -179,7 +178,7 @@ def _check_modifiers(draft: Draft, term: Node) -> None:
 
 
 def _check_offsets(draft: Draft, term: Node, function: str) -> None:
-    """Refuse velocities and positions relative to something else than the default position."""
+    """Refuse velocities and positions that are not relative to the default position."""
     velocities = term.get("joint_vel_offsets")
     if velocities and any(velocities.numbers()):
         raise velocities.wrong("default velocities of 0, the only ones that the contract has")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A `policy.yaml` in the making: values, where they came from, and the questions left open."""
+"""A `policy.yaml` in progress: values, their origins, and open questions."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from policy_core.errors import Problem
 TODO = "TODO"
 Path = tuple[str | int, ...]
 Key = str | Path
-"""`joints.stiffness`, or a tuple where a part may hold a dot, as names of tensors may."""
+"""`joints.stiffness`, or a tuple if a part may contain a dot, as tensor names may."""
 _WIDTH, _INDENT = 84, "  "
 _HEAD = "# yaml-language-server: $schema=../policy.schema.json"
 
 
 class Draft:
-    """Values like those of the contract, as YAML would give them.
+    """Values of the contract in the form that YAML has them.
 
-    An open question is the value `{TODO: question}`, which the loader refuses in any place.
+    An open question is the value `{TODO: question}`, which the loader refuses everywhere.
     """
 
     def __init__(self, source: str, model: OnnxModel) -> None:
-        """Begin with nothing but what every draft says.
+        """Start with the keys that every draft has.
 
         Args:
-            source: Name of the file that it comes from.
-            model: Of the bundle, as it was read.
+            source: Name of the source file.
+            model: Parsed model of the bundle.
         """
         self.source, self.model = source, model
         self.values: dict[str, Any] = {"schema_version": 1, "kind": "joint"}
         self.origins: dict[Path, str] = {}
         self.remarks: list[str] = []
         self.beside: dict[str, bytes] = {}
-        """What other files hold that the bundle needs, by their name in it."""
+        """Contents of the bundle's other files, by name."""
 
     def put(self, key: Key, value: Any, origin: str = "") -> None:
-        """Set a value, with a word about where it comes from."""
+        """Set a value and the comment on its origin."""
         path = parts(key)
         place: Any = self.values
         for i, part in enumerate(path[:-1]):
@@ -60,29 +60,29 @@ class Draft:
             self.origins[path] = origin
 
     def keep(self, key: Key, name: str, content: bytes, origin: str) -> None:
-        """Let the bundle have a file of this name, and set the key to its entry."""
+        """Add a file of this name to the bundle, and set the key to its entry."""
         self.beside[name] = content
         sha256 = hashlib.sha256(content).hexdigest()
         self.put(key, {"file": name, "sha256": sha256}, origin)
 
     def ask(self, key: Key, question: str) -> None:
-        """Leave a question open, unless there is a value already."""
+        """Add an open question, unless the key already has a value."""
         if self.find(key) is None:
             self.put(key, todo(question))
 
     def block(self, key: Key, problem: str) -> None:
-        """Note that the source does something that the contract cannot say in this section."""
+        """Note that the contract cannot express something that the source does in this section."""
         path = parts(key)
         place = self.find(path) or {}
         problems = [place[TODO]] if TODO in place else []
         self.put((*path, TODO), "; ".join([*problems, problem]))
 
     def remark(self, text: str) -> None:
-        """Note something that a user should know, and that needs no answer."""
+        """Note something for the user that needs no answer."""
         self.remarks.append(text)
 
     def find(self, key: Key) -> Any:
-        """Return the value of a key, None where there is none."""
+        """Return the value of a key, None if absent."""
         place: Any = self.values
         for part in parts(key):
             try:
@@ -92,7 +92,7 @@ class Draft:
         return place
 
     def terms(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield path and value of each term of each observation."""
+        """Yield path and value of each observation term."""
         observations = self.find("observations")
         for name in observations if isinstance(observations, dict) else ():
             path: Path = ("observations", name, "terms")
@@ -101,7 +101,7 @@ class Draft:
                 yield (*path, i), term
 
     def complete(self) -> None:
-        """Bring the values into the contract's order and ask for what it requires."""
+        """Sort the values into the contract's order and ask for missing required ones."""
         self.values = _complete(JointContract, self.values)
 
     def todos(self) -> dict[str, str]:
@@ -115,7 +115,7 @@ def open_questions(values: object) -> dict[str, str]:
 
 
 def other_problems(problems: Iterable[Problem], questions: Collection[str]) -> list[Problem]:
-    """Return what the loader refuses besides values that are open questions."""
+    """Return the loader's problems that are not open questions."""
     return [
         problem
         for problem in problems
@@ -127,7 +127,7 @@ def other_problems(problems: Iterable[Problem], questions: Collection[str]) -> l
 
 
 def completing(folder: FilePath) -> str:
-    """Return the command that makes a bundle of a draft whose questions were answered in it."""
+    """Return the command that makes a bundle from a draft with its questions answered."""
     return shlex.join(["model_tools", "complete", str(folder), "--output", str(folder), "--force"])
 
 
@@ -142,7 +142,7 @@ def parts(key: Key) -> Path:
 
 
 def flow_text(value: Any) -> str:
-    """Return a value as YAML in one line, as an answer may have it."""
+    """Return a value as YAML in one line, usable as an answer."""
     return " ".join(_flow(value, 0))
 
 
@@ -153,7 +153,7 @@ def text(path: Path) -> str:
 
 
 def _questions(path: Path, value: object, seen: set[int]) -> Iterator[tuple[Path, object]]:
-    """Yield open questions; what an alias repeats is looked at once."""
+    """Yield open questions; visit a value with several aliases once."""
     if not isinstance(value, (dict, list)) or id(value) in seen:
         return
     seen.add(id(value))
@@ -164,7 +164,7 @@ def _questions(path: Path, value: object, seen: set[int]) -> Iterator[tuple[Path
 
 
 def _complete(kind: Any, value: Any) -> Any:
-    """Return a value of the contract's type with its keys in order and none missing."""
+    """Return a value of the contract's type with all keys, in order."""
     args = [arg for arg in get_args(kind) if arg is not type(None)]
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _complete_section(kind, value)
@@ -192,7 +192,7 @@ def _complete_section(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draft_text(draft: Draft) -> str:
-    """Return the YAML; sections are in block style, lists and maps of plain values in one line."""
+    """Return the YAML: sections in block style, lists and maps of plain values on one line."""
     lines = [_HEAD, f"# Imported by model_tools from {draft.source}."]
     if draft.todos():
         lines.append(DRAFT_LINE)
@@ -206,7 +206,7 @@ def draft_text(draft: Draft) -> str:
 
 
 def _entry(draft: Draft, path: Path, value: Any, depth: int) -> list[str]:
-    """Return the lines of one key with its value, its origin above it."""
+    """Return the lines of a key and its value, below a comment on its origin."""
     lines = _comment(draft.origins[path], depth) if path in draft.origins else []
     margin, name = _INDENT * depth, flow_text(path[-1])
     if isinstance(value, Mapping) and _wants_block(draft, path, value):
@@ -244,7 +244,7 @@ def _flow(value: Any, depth: int) -> list[str]:
 
 
 def _hang(head: str, lines: list[str]) -> list[str]:
-    """Put the head before the first line and indent the others as far."""
+    """Put the head before the first line and indent the others by its length."""
     return [(head if i == 0 else " " * len(head)) + line for i, line in enumerate(lines)]
 
 

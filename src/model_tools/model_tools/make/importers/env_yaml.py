@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`env.yaml` of an Isaac Lab run folder: the configuration before the robot was loaded.
 
-Values per joint are patterns over the robot's joints. Their names and order are those of the USD
-file; only a policy whose action lists its joints by name and keeps their order says them here.
+Values per joint are patterns over the robot's joints, whose names and order are in the USD file.
+The configuration states them only if the action lists its joints by name and preserves their order.
 Position limits are not in this file.
 """
 
@@ -53,7 +53,7 @@ NAME = "isaaclab_env_yaml"
 _KEYS = {
     "stiffness": ("stiffness",),
     "damping": ("damping",),
-    # Explicit drives have the first, implicit ones the second; where both stand they agree.
+    # Explicit drives have the first key, implicit ones the second; if both are present, they agree.
     "effort_limit": ("effort_limit", "effort_limit_sim"),
     "velocity_limit": ("velocity_limit", "velocity_limit_sim"),
 }
@@ -72,7 +72,7 @@ _VELOCITY_COMMANDS = (
     "UniformLevelVelocityCommand",
 )
 _ENDLESS_M = 1e6
-"""Isaac Lab's `max_distance` of rays, unless a task has its own."""
+"""Isaac Lab's default `max_distance` of rays."""
 _MISS = (
     "value of a ray that reaches nothing, before clip and scale of the term; the training has "
     "minus infinity and no clip"
@@ -82,12 +82,11 @@ _COMMANDS = ("generated_commands", "velocity_commands")
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether the file has the sections of a manager-based environment."""
     return source.has("sim", "decimation", "scene", "observations", "actions")
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the configuration says."""
+    """Return a draft of the configuration."""
     model, root = find_model(source, given), source.root
     if root["sim"].get("mujoco"):
         raise ToolError(
@@ -179,7 +178,7 @@ def _offset(draft: Draft, action: Node, joints: Sequence[str]) -> list[float]:
 
 
 def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
-    """Return the ends of each joint's target; Isaac Lab leaves joints without a pattern free."""
+    """Return the limits of each joint's target; joints without a pattern are not clipped."""
     clip = action.get("clip")
     if clip is None:
         return None
@@ -200,7 +199,7 @@ def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
 
 
 def _put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
-    """Write what the groups say of every joint; what one joint lacks is left to be asked for."""
+    """Write the groups' values that all joints have; the others become questions."""
     members = {
         key: (group, resolve_names(group["joint_names_expr"], names, keep_order=False))
         for key, group in groups.items()
@@ -246,13 +245,13 @@ def _refuse_doubled(groups: Node, joints: Sequence[str]) -> None:
 def _policy_terms(
     draft: Draft, root: Node, names: Sequence[str], *, simulator_order: bool
 ) -> list[SourceTerm]:
-    """Return the terms of the group that the policy reads, in the order of the vector.
+    """Return the terms of the group that the policy reads, in the vector's order.
 
     Args:
-        draft: Collects what a contract cannot express.
+        draft: Collects settings that a contract cannot express.
         root: The whole configuration.
         names: The policy's joints.
-        simulator_order: Whether `names` are all of the robot's, in the simulator's order.
+        simulator_order: `names` are all joints of the robot, in the simulator's order.
     """
     group = root["observations"][_GROUP]
     _refuse_sorted(root, group)
@@ -266,7 +265,7 @@ def _policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
-    if not simulator_order:  # in which its zeros are
+    if not simulator_order:  # the order of its zeros
         found = [
             replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
         ]
@@ -274,10 +273,10 @@ def _policy_terms(
 
 
 def _put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> None:
-    """Write the anchor of the motion that the environment tracks, where it tracks one.
+    """Write the anchor of the motion that the environment tracks, if any.
 
-    The command has the joints of the motion's file. That is the simulator's order, in which the
-    training's own tools write it; where `joints.names` have another one, it is asked for.
+    The command has the joints in the order of the motion's file, which the training's own tools
+    write in the simulator's order. If `joints.names` have another order, it becomes a question.
     """
     for path, term in draft.terms():
         if not simulator_order and str(term["term"]).startswith("motion_joint_"):
@@ -292,12 +291,12 @@ def _put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> N
 
 
 def _is_motion(kind: str) -> bool:
-    """Return whether a command is that of BeyondMimic and its relatives, by its class."""
+    """Return whether a command's class is BeyondMimic's motion command or a relative of it."""
     return kind.endswith("MotionCommand")
 
 
 def _refuse_sorted(root: Node, group: Node) -> None:
-    """Raise where keys are in alphabetical order, in which YAML tools write what was in another."""
+    """Raise if all keys are sorted, since YAML tools that sort lose the original order."""
     for node in (root, group):
         names = [name for name, _ in node.items()]
         if len(names) < _FEWEST_SORTED or names != sorted(names):
@@ -332,10 +331,10 @@ def _term(
 
 
 def _scan(root: Node, term: Node) -> dict[str, Any] | None:
-    """Return the scan of a height scanner; None where its rays are no grid.
+    """Return the scan of a height scanner; None if its rays are not a grid.
 
-    Isaac Lab's term is the sensor's height less that of the ground and an offset; of the sensor's
-    own offset only x and y move the points, not the height that counts.
+    Isaac Lab's term is the sensor's height minus that of the ground and an offset. The sensor's own
+    offset moves the points in x and y only, and does not change this height.
     """
     params = term["params"]
     config = params.get("sensor_cfg")
@@ -348,7 +347,7 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
     alignment = turns.text() if turns else "yaw" if sensor.flag("attach_yaw_only") else "base"
     offset = params.get("offset")
     start_m, longest = sensor["offset"]["pos"].numbers(3), sensor.get("max_distance")
-    # A ray begins at the offset; one that reaches nothing is infinitely deep.
+    # A ray starts at the offset; one without a hit is infinitely long.
     ends = longest is not None and longest.number() < _ENDLESS_M
     clip = term.get("clip")
     return {
@@ -371,14 +370,14 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
         "reach_m": longest.number() - start_m[2] if longest and ends else None,
         "miss": (clip.numbers(2)[0] if clip else todo(_MISS)) if ends else None,
         "invalid": todo(
-            "what stands for a point that the robot's map does not know: value (with "
+            "replacement for a point that the robot's map does not know: value (with "
             "invalid_value), nearest, mean or fault; the training knew all"
         ),
     }
 
 
 def _function(root: Node, term: Node) -> tuple[str, str]:
-    """Return the function's name, and a topic for the values of a command that is no velocity."""
+    """Return the function's name, and a topic for a command that is not a velocity."""
     function = term["func"].last_name()
     if function not in _COMMANDS:
         return function, ""
@@ -392,7 +391,7 @@ def _function(root: Node, term: Node) -> tuple[str, str]:
 
 
 def _refuse_simulator_order(term: Node) -> None:
-    """Raise where a term reads joints, and does not list them by name in an order that it keeps."""
+    """Raise if a term reads joints without listing their names in a preserved order."""
     if TERMS[find_term(term["func"].last_name())].size != "joints":
         return
     params = term.get("params")
@@ -406,8 +405,8 @@ def _refuse_simulator_order(term: Node) -> None:
         or any(map(is_pattern, listed.texts()))
     ):
         raise ToolError(
-            f"{term.file}: {term.key}: reads joints in the simulator's order, which "
-            "this file does not say; give all joints in it with --joints"
+            f"{term.file}: {term.key}: reads joints in the simulator's order, which this file "
+            "does not state; give all joints in that order with --joints"
         )
 
 

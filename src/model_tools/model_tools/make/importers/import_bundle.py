@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a source file of a known format to a bundle folder with a draft of its contract."""
+"""Import of a training file in a known format to a bundle folder with a draft contract."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from policy_core.observation.scan_scene import check_scenes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
-    """What to import, and what the user says besides."""
+    """Options of an import."""
 
     source: Path
     model: Path | None = None
@@ -61,17 +61,17 @@ class ImportRequest:
     robot: Path | None = None
     motion: Path | None = None
     scene: Path | None = None
-    """A scan of the training, which proves a term `height_scan`."""
+    """A scan from training, to verify a term `height_scan`."""
     answers: Sequence[str] = ()
     """`KEY=VALUE` each."""
     answer_file: Path | None = None
-    """The same as YAML, `KEY: VALUE`; `answers` win."""
+    """The same as YAML, `KEY: VALUE`; `answers` take precedence."""
     dropped: Sequence[str] = ()
     """Keys to leave out."""
 
 
 def make_draft(request: ImportRequest) -> Draft:
-    """Return the draft of a contract, complete but for its open questions."""
+    """Return the draft of a contract, complete except for its open questions."""
     source = read_source(request.source)
     if request.joint_order is not None and request.joints is None:
         raise ToolError(
@@ -86,7 +86,7 @@ def make_draft(request: ImportRequest) -> Draft:
     if robot is not None:
         _put_robot(draft, robot)
     answer_all(draft, request.answers, request.answer_file)
-    if robot is not None:  # whose joints an answer may have named
+    if robot is not None:  # an answer may have named its joints
         _put_robot(draft, robot)
     put_motion(draft, request.motion, robot)
     if request.scene is not None:
@@ -103,16 +103,16 @@ def make_draft(request: ImportRequest) -> Draft:
 def import_bundle(
     request: ImportRequest, output: Path, completion: Completion = DRAWN, *, force: bool = False
 ) -> Draft:
-    """Write a bundle folder with the draft and the model, whole or not at all.
+    """Write a bundle folder with draft and model, complete or not at all.
 
     Args:
-        request: What to import.
-        output: Folder to be.
-        completion: Where golden rows and nominal figures come from, once nothing is open.
-        force: Whether a bundle that is there may be replaced.
+        request: Options of the import.
+        output: Folder to write.
+        completion: Sources of golden rows and nominal figures, used if no question is open.
+        force: Replace an existing bundle.
 
     Returns:
-        The draft as it was written.
+        The draft as written.
     """
     draft = make_draft(request)
     with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
@@ -138,13 +138,13 @@ def _put_scene(draft: Draft, file: Path) -> None:
 def _put_robot(draft: Draft, file: Path) -> None:
     robot = read_robot(file)
     if not isinstance(draft.find("joints.names"), list):
-        return  # they are a question, whose answer follows
+        return  # they are an open question
     if not ask_robot_names(draft, robot, file.name):
         put_robot_limits(draft, robot, file.name)
 
 
 def _copy_model(draft: Draft, file: Path) -> None:
-    """Copy the model; weights in a second file are merged into it, since one hash covers both."""
+    """Copy the model, with external weights merged into it, since one hash covers both."""
     model = draft.model
     if not model.external_files:
         file.write_bytes(model.content)
@@ -166,7 +166,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
 
 
 def _check(draft: Draft) -> None:
-    """Raise for what the contract's reader refuses besides open questions."""
+    """Raise for problems of the contract that are not open questions."""
     reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
     todos = draft.todos()
@@ -190,10 +190,10 @@ class Importer(Protocol):
     NAME: str
 
     def recognise(self, source: TrainingSource) -> bool:
-        """Return whether the file is of this format."""
+        """Return whether the file has this format."""
 
     def read(self, source: TrainingSource, given: Given) -> Draft:
-        """Return what the file says."""
+        """Return a draft of the file."""
 
 
 _MODULES: tuple[Importer, ...] = (
@@ -218,8 +218,8 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
     found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
     if not found and source.has("schema_version", "kind"):
         raise ToolError(
-            f"{source.path}: expected what a training left behind, found the contract "
-            "of a bundle; give its folder to `model_tools inspect` or `complete`"
+            f"{source.path}: expected a file of a training run, found the contract of a bundle; "
+            "give its folder to `model_tools inspect` or `complete`"
         )
     if len(found) != 1:
         names = " and ".join(importer.NAME for importer in found) or "none of them"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of joints: their order, their mirror images, and patterns resolved as Isaac Lab does."""
+"""Joint names: order, mirror images, and patterns resolved as in Isaac Lab."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
-"""Relative, and absolute in any unit: files of trainings have two digits or more."""
+"""Relative, and absolute in any unit: training files have two digits or more."""
 _RIGHT_OF = {
     "L": "R",
     "FL": "FR",
@@ -33,12 +33,12 @@ _RIGHT_OF = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenJoints:
-    """The joints of `--joints`, and whether their order is the one that a format wants.
+    """Joints given with `--joints`, and their order.
 
     Attributes:
-        names: As they are listed, or in the order of the robot's file.
-        breadth_first: The same level by level from the base; None for listed names.
-        order: What the user said with `--joint-order`, one of `ORDERS`; None for nothing.
+        names: In the listed order, or that of the robot's file.
+        breadth_first: The same names, level by level from the base; None for listed names.
+        order: Value of `--joint-order`, one of `ORDERS`; None if absent.
         origin: The robot's file; empty for listed names.
     """
 
@@ -48,7 +48,7 @@ class GivenJoints:
     origin: str = ""
 
     def in_listed_order(self, of: str) -> list[str]:
-        """Return the names as they are listed, which is that order of a format that `of` names."""
+        """Return the names in listed order if the format requires it; `of` names that order."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the order of {of}, found that of a "
@@ -82,7 +82,7 @@ class GivenJoints:
 
 
 def given_joints(given: str, order: str | None = None) -> GivenJoints:
-    """Return the joints of `--joints`: names with commas between, or those of a robot's file."""
+    """Return the joints of `--joints`: a comma-separated list, or those of a robot's file."""
     if (file := joints_file(given)) is not None:
         robot = read_robot(file)
         return GivenJoints(
@@ -96,20 +96,19 @@ def given_joints(given: str, order: str | None = None) -> GivenJoints:
 
 
 def joints_file(given: str | None) -> Path | None:
-    """Return the robot's file where `--joints` names one."""
+    """Return the robot's file if `--joints` names one."""
     return Path(given) if given and given.endswith((".urdf", ".xml", ".mjcf")) else None
 
 
 def mirrored_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the joints on the left and their mirror images on the right, by their names."""
+    """Return the pairs of left joints and their mirror images on the right, by name."""
     return [(left, right) for left in names for right in _mirrored(left) if right in names]
 
 
 def unlike_pairs(names: Sequence[str], values: Sequence[float]) -> list[str]:
-    """Return `left_hip -0.1, right_hip 0.3` for joints whose mirror image has another amount.
+    """Return `left_hip -0.1, right_hip 0.3` for each pair with different magnitudes.
 
-    A robot is as a rule the mirror image of itself, signs aside, so that many such pairs are a
-    sign of joints in another order.
+    Robots are usually symmetric except for signs, so many such pairs suggest a wrong joint order.
     """
     of = dict(zip(names, values, strict=True))
     return [
@@ -120,7 +119,7 @@ def unlike_pairs(names: Sequence[str], values: Sequence[float]) -> list[str]:
 
 
 def _mirrored(left: str) -> Iterator[str]:
-    """Yield names that the right counterpart of a joint could have; none for other joints."""
+    """Yield possible names of a joint's right counterpart; none for other joints."""
     for word, other in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
         if word in left:
             yield left.replace(word, other)
@@ -136,9 +135,9 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
     """Return the names that match one of the patterns.
 
     Args:
-        patterns: List of names or patterns (`name_pattern`) that must match a whole name.
+        patterns: Names or patterns (`name_pattern`), each matched against the whole name.
         names: Joints in the simulator's order.
-        keep_order: Whether the patterns' order counts, as against that of `names`.
+        keep_order: Return the names in the order of the patterns instead of that of `names`.
     """
     wanted = patterns.texts()
     key_of = _key_of_each(patterns, wanted, names)
@@ -148,7 +147,7 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
 
 
 def resolve_values(value: Node, names: Sequence[str]) -> dict[str, float]:
-    """Return the numbers by name that a number, or a map from pattern to number, gives.
+    """Return the numbers by name, from one number or a map from pattern to number.
 
     Names that no pattern matches are left out.
     """
@@ -159,14 +158,14 @@ def resolve_values(value: Node, names: Sequence[str]) -> dict[str, float]:
 
 
 def is_pattern(name: str) -> bool:
-    """Return whether a text means more than the one name that it spells."""
+    """Return whether a text is a pattern rather than a literal name."""
     return re.escape(name) != name.replace("-", r"\-")
 
 
 def _key_of_each(
     node: Node, keys: Sequence[str] | dict[str, float], names: Sequence[str]
 ) -> dict[str, str]:
-    """Return for each name that a key matches this key, in the order of the names."""
+    """Return the matching key of each name, in the order of the names."""
     compiled = {key: _compiled(node, key) for key in keys}
     matches = {
         name: [key for key, pattern in compiled.items() if pattern.fullmatch(name)]

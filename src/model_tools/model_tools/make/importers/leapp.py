@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LEAPP: raw SI values go into the graph, targets come out, feedback is wired in the YAML."""
+"""LEAPP: the graph takes raw SI values and returns targets; the YAML describes the feedback."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ _VECTORS: dict[str, dict[tuple[str, ...], str]] = {
         ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
     },
 }
-"""Terms by the order of their elements, by kind; of those with one order, some or others too."""
+"""Terms by kind, then by the order of their elements. Kinds with a single order allow parts of it
+or additional elements."""
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether the file has this format's sections."""
     return source.has("models", "pipeline")
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the file says."""
+    """Return a draft of the file."""
     given.refuse_joints(source, "element_names")
     pipeline = source.root["pipeline"]
     name, node = _only_model(source.root["models"])
@@ -94,7 +94,7 @@ def _only_model(models: Node) -> tuple[str, Node]:
 
 
 def _model(node: Node, path: Path, given: Given) -> OnnxModel:
-    """Return the model that the file names, which must have the hash that the file states."""
+    """Return the model that the file names; raise unless it has the stated hash."""
     parameters = node["parameters"]
     model = read_onnx(given.model or path.parent / parameters["model_path"].text())
     stated = parameters.get("sha256sum") or parameters.get("sha256")
@@ -111,7 +111,7 @@ def _target(
 ) -> tuple[str, list[str], str, dict[str, str]]:
     """Return output, joints and kind of the first joint target, and the outputs of its gains.
 
-    Block where there are more.
+    Several joint targets block the draft.
     """
     wanted = pipeline["outputs"][name].texts()
     outputs = {output["name"].text(): output for output in node["outputs"].elements()}
@@ -142,7 +142,7 @@ def _target(
 def _put_joints(
     draft: Draft, source: TrainingSource, node: Node, output: str, driven: Sequence[str]
 ) -> None:
-    """Write the joints of the robot: those of an articulation, of a measured tensor or driven."""
+    """Write the robot's joints: those of an articulation, a measured tensor or the driven ones."""
     names, origin = list(driven), f"element_names of {output}"
     for tensor in node["inputs"].elements():
         kind = stated.text() if (stated := tensor.get("kind")) else ""
@@ -161,7 +161,7 @@ def _put_joints(
 
 
 def _articulation(source: TrainingSource, names: Sequence[str]) -> Node | None:
-    """Return the articulation that has all these joints, as AGILE states it beside the models."""
+    """Return the articulation with all these joints, which AGILE states beside the models."""
     agile = source.root.get("agile")
     stated = agile.get("articulations") if agile else None
     entries = stated.items() if stated else []
@@ -171,7 +171,7 @@ def _articulation(source: TrainingSource, names: Sequence[str]) -> Node | None:
 
 
 def _put_gain(draft: Draft, gain: str, output: str, joints: Sequence[str]) -> None:
-    """Write a gain that the model puts out; where it is a constant, that is its only value."""
+    """Write a gain that the model outputs; a constant sets both bounds."""
     key = f"action.gains.{gain}"
     draft.put(f"{key}.output", output, "put out by the model")
     values = draft.model.constant(output)
@@ -214,7 +214,7 @@ def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
 def _put_initial_values(
     draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
 ) -> None:
-    """Write what recurrent states begin with; block where a last action begins with no zeros."""
+    """Write initial values of recurrent states; block a last action with nonzero initial values."""
     stated = pipeline.get("initial_values")
     if stated is None:
         if feedback:
@@ -232,7 +232,8 @@ def _put_initial_values(
     if strange := [into for into in moved if into not in states]:
         draft.block(
             "action",
-            f"{', '.join(strange)}: first values that are not 0, with which the contract begins",
+            f"{', '.join(strange)}: initial values other than 0, which the contract does not "
+            "support",
         )
     kept = {into: array for into, array in moved.items() if into in states}
     if kept:
@@ -242,9 +243,9 @@ def _put_initial_values(
 
 
 def elements(tensor: Node) -> list[str]:
-    """Return the names of a tensor's values, empty where they are not stated.
+    """Return the names of a tensor's values, empty if not stated.
 
-    `element_names` has a list for each axis; axes without names have an empty one or none.
+    `element_names` has a list for each axis; the list of an axis without names is empty or absent.
     """
     stated = tensor.get("element_names")
     axes = stated.elements() if stated else []
@@ -252,7 +253,7 @@ def elements(tensor: Node) -> list[str]:
 
 
 def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) -> None:
-    """Write the observation of one model input: a term of raw values, of a command perhaps two."""
+    """Write the observation of one model input: a raw term; for a command, sometimes two."""
     kind = stated.text() if (stated := tensor.get("kind")) else ""
     if kind == _COMMAND and (terms := _commands(draft, tensor)):
         draft.put(("observations", name, "terms"), terms, tensor.key)
@@ -269,7 +270,7 @@ def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) ->
 
 
 def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
-    """Return the terms of a velocity with more that is commanded; none of a velocity alone."""
+    """Return the terms of a velocity with additional commands; empty for a velocity alone."""
     count, names = tensor["shape"].last_axis() - len(_VELOCITY), elements(tensor)
     if count <= 0 or tuple(names[: len(_VELOCITY)]) not in ((), _VELOCITY):
         return []
@@ -280,7 +281,7 @@ def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
             f"vy, the yaw rate, and {count} more"
         )
     question = (
-        "what is commanded besides the velocity, in order, as "
+        "commanded values besides the velocity, in order, as "
         "[{name: height, unit: m, min: 0.4, max: 0.72, default: 0.72}]: " + ", ".join(others)
     )
     entry = {"term": "external", "topic": COMMAND_TOPIC, "size": count}
@@ -310,7 +311,7 @@ def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
 
 
 def _parts(terms: Mapping[tuple[str, ...], str], order: Sequence[str]) -> list[str]:
-    """Return the contract's names of some of a vector's values, empty where they have none."""
+    """Return the contract's names of some of a vector's values, empty if it has none."""
     names, term = next(iter(terms.items()))
     part_of = dict(zip(names, TERMS[term].parts, strict=False))
     fitting = set(order) <= part_of.keys() and len(set(order)) == len(order)

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reference motion of an imported policy: a file of the user, or the frames inside the model.
+"""Reference motion of an imported policy: a file from the user, or the frames inside the model.
 
-The exporters of BeyondMimic, mjlab and holosoma put the motion into the model: an input
-`time_step` chooses the frame, and outputs beside the action give it: the poses of all bodies, or
-that of the anchor alone. The bundle gets these frames as its clip, since a tick needs its frame
-before the model runs.
+The exporters of BeyondMimic, mjlab and holosoma store the motion in the model: the input
+`time_step` selects a frame, and outputs beside the action return it: the poses of all bodies, or of
+the anchor only. The bundle stores these frames as its clip, since a tick needs its frame before the
+model runs.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _COUNTER = "time_step"
 _ANCHOR = "motion.anchor"
 _JOINTS, _BODIES = JOINT_ARRAYS[2:], BODY_ARRAYS[1:]
 _ANCHOR_OUTPUTS = ("ref_pos_xyz", "ref_quat_xyzw")
-"""Of holosoma's models: the pose of the anchor in place of those of all bodies."""
+"""Outputs of holosoma's models: the pose of the anchor instead of all bodies."""
 
 
 def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
-    """Write what the terms of a reference motion need; ask for what is not known.
+    """Write the inputs of reference-motion terms; ask for unknown ones.
 
     Args:
-        draft: Has its terms and, where the source states it, the anchor's body.
-        clip: File of the user; None for the frames inside the model, where it has some.
-        robot: Description of the robot, for the way to the anchor.
+        draft: Has its terms and, if stated by the source, the anchor's body.
+        clip: File from the user; None for the frames inside the model, if any.
+        robot: Robot description, for the chain to the anchor.
     """
     names = {term["term"] for _, term in draft.terms() if isinstance(term["term"], str)}
     fields = {TERMS[name].field for name in names if name in TERMS}
@@ -55,7 +55,7 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
     if has_anchor:
         draft.ask(f"{_ANCHOR}.body", "body whose pose the training compares with the motion's")
     _put_clip(draft, clip, has_anchor=has_anchor)
-    draft.ask("motion.at_end", "what follows the last frame: hold or loop")
+    draft.ask("motion.at_end", "behaviour after the last frame: hold or loop")
     if not has_anchor:
         draft.values["motion"].pop("anchor", None)
         return
@@ -100,12 +100,12 @@ def _put_clip(draft: Draft, clip: Path | None, *, has_anchor: bool) -> None:
 
 
 def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
-    """Let the robot stand as the motion begins, if that is not answered."""
+    """Set the standing pose to the first frame of the motion, unless already set."""
     names = draft.find("joints.names")
     if not _is_open(draft, "stand.position") or not isinstance(names, list):
         return
     if not {"joint_names", "joint_pos"} <= arrays.keys() or arrays["joint_pos"].ndim != 2:
-        return  # the loader says what is wrong with this clip
+        return  # the loader reports problems of this clip
     clip = dict(zip(map(str, arrays["joint_names"]), arrays["joint_pos"][0].tolist(), strict=False))
     on_robot: Mapping[str, str] = draft.find("joints.robot_names") or {}
     keys = [name if name in clip else on_robot.get(name, name) for name in names]
@@ -115,7 +115,7 @@ def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
 
 
 def _missing(draft: Draft, *, has_anchor: bool) -> list[str] | None:
-    """Return what is to be answered before the frames in a model are taken; None: it has none."""
+    """Return the keys to answer before the frames in a model are usable; None if it has none."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):
@@ -138,7 +138,7 @@ def _anchor_body(draft: Draft) -> str:
 
 
 def _read_frames(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
-    """Return the clip inside a model, whose other inputs do not change it."""
+    """Return the clip inside a model, which its other inputs do not affect."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     outputs: tuple[str, ...] = _JOINTS
@@ -165,7 +165,7 @@ def _read_frames(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
 
 
 def _rows(model: OnnxModel, outputs: Sequence[str]) -> dict[str, Tensor]:
-    """Return outputs [frames, ...] for each count of ticks that has a frame of its own."""
+    """Return outputs [frames, ...] for each count of ticks with its own frame."""
     session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
     feed = {
         name: np.zeros([max(1, axis) for axis in tensor.shape], tensor.dtype)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observation terms of Isaac Lab's family, under its names, as terms of the contract."""
+"""Converts observation terms with Isaac Lab's names to terms of the contract."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _KNOWN = {
     },
 }
 MOTION_COMMAND = "motion_command"
-"""The reference's joints: positions, then velocities."""
+"""Joints of the reference: positions, then velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
-"""robot_lab's positions, with zeros for the wheels."""
+"""robot_lab's joint positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
 _ANY_COMMANDS = ("command", "generated_commands")
-"""Names that say only that it is a command."""
+"""Names that identify a command of unknown meaning."""
 _UNCLEAR = {
     **dict.fromkeys(
         _ANY_COMMANDS,
@@ -72,39 +72,38 @@ _UNCLEAR = {
     "cos_phase": "phase with parts: [cos], if {name} is cos of a gait phase, and with offsets and "
     "standing where it has them; else external, with topic and size",
 }
-"""Questions about names that do not say enough."""
+"""Questions about ambiguous names."""
 _EXTERNAL_SIZES = {
     "root_pos_w": 3,
     "root_quat_w": 4,
 }
-"""Widths of functions that are always as wide, whatever the robot."""
+"""Sizes of functions whose size does not depend on the robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTerm:
-    """One term as the source says it; None is what it does not say."""
+    """One term of the source; None for values that it does not state."""
 
     name: str
     function: str
-    """What is measured, in Isaac Lab's words."""
+    """The measured quantity, by Isaac Lab's function name."""
     size: int | None = None
     joints: Sequence[str] | None = None
     scale: Sequence[float] | None = (1.0,)
     clip: Sequence[float] | None = None
     history: int = 1
-    """Frames, this tick's included."""
+    """Frames, including the current tick's."""
     period_s: float | None = None
     reads: Sequence[str] | None = None
-    """Parameters of a phase beside its period; None where the source does not list them."""
+    """Other parameters of a phase than its period; None if the source does not list them."""
     topic: str = ""
     scan: Mapping[str, Any] | None = None
-    """Of a height scan, the contract's section; None where the source does not say it."""
+    """The contract's section of a height scan; None if the source does not state it."""
     doubt: str = ""
-    """Question about which term this is, where the source leaves it open."""
+    """Question about the term's identity, if the source leaves it open."""
 
 
 def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
-    """Return the terms of a motion command: its joints' positions, then their velocities."""
     if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
         raise ToolError(
             f"{term.name}: expected a motion command of one frame and one scale, found several: "
@@ -118,7 +117,7 @@ def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermLayout:
-    """What holds for all terms of an input; Isaac Lab's own ways by default."""
+    """Settings shared by all terms of an input; the defaults are Isaac Lab's."""
 
     layout: str = "per_term"
     order: str = "clip_then_scale"
@@ -126,7 +125,7 @@ class TermLayout:
     frame_order: str = "oldest_first"
     init: str = "repeat"
     if_short: str = ""
-    """What to do about a source whose terms have fewer values than the model's input."""
+    """Remedy if the source's terms have fewer values than the model's input."""
 
 
 def put_observation(
@@ -134,12 +133,12 @@ def put_observation(
 ) -> None:
     """Write the observation of one model input.
 
-    A term `motion_command`, as mjlab calls it, is two of the contract's.
+    mjlab's term `motion_command` becomes two terms of the contract.
 
     Args:
-        draft: Has the joints and the action already.
-        name: The model's input.
-        width: Number of its values; None where the model does not say.
+        draft: Already has the joints and the action.
+        name: Name of the model's input.
+        width: Number of its values; None if the model does not state it.
         terms: Terms in the order of the vector.
         layout: Order of frames and of clip and scale.
     """
@@ -159,17 +158,17 @@ def put_observation(
 
 
 def frames(length: Node | None) -> int:
-    """Return a number of frames; Isaac Lab means one by 0 and by nothing."""
+    """Return a number of frames; for Isaac Lab, 0 and absent mean 1."""
     return max(1, length.whole()) if length else 1
 
 
 def scales(term: Node) -> Sequence[float]:
-    """Return the key `scale` of a term, 1 where it is null."""
+    """Return the `scale` of a term, 1 if null."""
     return scale.values() if (scale := term.get("scale")) else (1.0,)
 
 
 def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]:
-    """Return the period of a phase, s, and which other parameters it has; None: not stated."""
+    """Return the period of a phase, s, and the names of its other parameters; None: not stated."""
     if params is None:
         return None, None
     stated = {key: value for key, value in params.items() if value.value is not None}
@@ -178,12 +177,12 @@ def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]
 
 
 def find_term(function: str) -> str:
-    """Return the contract's term for a function, `external` for one that it does not know."""
+    """Return the contract's term for a function, `external` if unknown."""
     return _KNOWN.get(function, "external")
 
 
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
-    # A function `phase` that has a period is one.
+    # A function `phase` with a period is a gait phase.
     is_phase = term.function == "phase" and term.period_s
     kind = "phase" if is_phase else "height_scan" if term.scan else find_term(term.function)
     entry: dict[str, Any] = {"term": kind}
@@ -203,8 +202,9 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if term.reads is None or term.reads:
             also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""
             entry["standing"] = todo(
-                "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
-                f"zero}}, or null where it goes on{also}"
+                "behaviour of the phase while the robot is commanded to stand, as "
+                "{below: 0.1, phase: "
+                f"zero}}, or null if it continues{also}"
             )
     names = draft.find("joints.names")
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
@@ -221,10 +221,10 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
 
 
 def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[str, str]:
-    """Return the scale of each joint, 0 for those that the action commands by velocity.
+    """Return the scale of each joint, 0 for joints that the action commands by velocity.
 
-    robot_lab sets the values at the wheels' places in the simulator's order to 0, whatever order
-    the term has; where those are the places of others, or not known, it is a question.
+    robot_lab zeros the values at the wheels' indices in the simulator's order, in whatever order
+    the term is. If other joints have those indices, or if the order is unknown, ask the user.
     """
     names, wheels = draft.find("joints.names"), driven_by_velocity(draft)
     joints = list(term.joints or names)
@@ -243,7 +243,7 @@ def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[
 
 
 def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
-    """Open the question of which term this is, or say that its values come from outside."""
+    """Ask which term this is, or note that its values come from a topic."""
     if term.doubt:
         entry["term"] = todo(term.doubt)
     elif entry["term"] == "external" and _is_unclear(term, entry):
@@ -258,7 +258,7 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
 
 
 def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
-    """Return whether it may be a term of the contract; no command of other sizes is a velocity."""
+    """Return whether it may be a term of the contract; a velocity command has a fixed size."""
     is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
     return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
 
@@ -266,7 +266,7 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the section `history`, empty for one frame; lengths that differ go to the terms."""
+    """Return the section `history`, empty for one frame; different lengths go to the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}
@@ -294,7 +294,7 @@ def _fit(
     entries: Sequence[dict[str, Any]],
     if_short: str,
 ) -> None:
-    """Fill in the one size that is not known from the input's width, and compare the sum."""
+    """Derive the only unknown size from the input's width, and check the sum."""
     if width is None:
         return
     sizes = [_size(draft, term, entry) for term, entry in zip(terms, entries, strict=True)]
@@ -321,7 +321,7 @@ def _fit(
 
 
 def _action_count(draft: Draft) -> Any:
-    """Return the number of values of the action; where its terms are open, that of the output."""
+    """Return the number of action values; if its terms are open, the size of the output."""
     terms = draft.find("action.terms")
     if isinstance(terms, list):
         return sum(len(action["joints"]) for action in terms)

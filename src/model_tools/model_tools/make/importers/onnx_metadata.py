@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata inside the ONNX: lists with commas between (rsl_rl's kin), or JSON (holosoma).
+"""ONNX metadata: comma-separated lists (rsl_rl and relatives) or JSON (holosoma).
 
-They name the observation terms, but not what a name measures, how it is scaled, or the rate.
+They name the observation terms, but not the measured quantities, scales or the rate.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEYS = {
 _SCALE, _URDF = "action_scale", "robot_urdf"
 _LENGTHS = "observation_history_lengths"
 _ANCHOR, _BODIES, _COMMAND = "anchor_body_name", "body_names", "command"
-"""What BeyondMimic's exporter and its relatives say of a motion; name of its term."""
+"""Metadata keys of a motion, from BeyondMimic's exporter and relatives; name of its term."""
 _DOUBTS = {"joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos"}
 _FUNCTIONS = {"actions": "last_action"}
 
@@ -52,7 +52,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the metadata say."""
+    """Return a draft of the metadata."""
     model, root = find_model(source, given), source.root
     given.refuse_joints(source, _first(root, "names").key)
     draft = Draft(source.path.name, model)
@@ -79,7 +79,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def require_same_joints(draft: Draft) -> None:
-    """Check that the metadata of a model name the joints of the draft in the same order, if any."""
+    """Raise unless a model's metadata, if any, name the draft's joints in the same order."""
     model = draft.model
     root = Node(model.path.name, model.metadata)
     if not any(name in model.metadata for name in _KEYS["names"]):
@@ -93,7 +93,7 @@ def require_same_joints(draft: Draft) -> None:
 
 
 def stated_names(metadata: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return the names of joints and of bodies that a model's metadata state, each may be empty."""
+    """Return the joint names and body names in a model's metadata; each may be empty."""
     root = Node("metadata", metadata)
     joints = next((root[key] for key in _KEYS["names"] if key in metadata), None)
     bodies = root[_BODIES] if _BODIES in metadata else None
@@ -133,13 +133,13 @@ def _put_action(
 def ask_action(
     draft: Draft, model: OnnxModel, output: str | None, *, has_scale: bool = False
 ) -> None:
-    """Ask what the one term of the action commands, with what the graph says about it.
+    """Ask about the only action term, with hints from the graph.
 
     Args:
-        draft: Is written to; has the term with its joints.
+        draft: Changed; already has the term with its joints.
         model: The model.
-        output: Of the action.
-        has_scale: Whether the term has a scale, which is asked for only if the graph has one too.
+        output: Output of the action.
+        has_scale: The term has a scale; then ask for it only if the graph has one too.
     """
     key = ("action", "terms", 0)
     about = "".join(
@@ -159,7 +159,7 @@ def ask_action(
         draft.put(
             (*key, "scale"),
             todo(
-                "what the training multiplies the model's output by, one "
+                "factor of the training on the model's output, one "
                 f"number or one for each joint{about}"
             ),
         )
@@ -204,7 +204,7 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
 
 
 def ask_terms(draft: Draft, name: str, width: int | None) -> None:
-    """Ask which terms fill an input of the model."""
+    """Ask for the terms of a model input."""
     values = "its values" if width is None else f"its {width} values"
     draft.put(
         ("observations", name, "terms"),
@@ -218,7 +218,7 @@ def ask_terms(draft: Draft, name: str, width: int | None) -> None:
 
 
 def _put_limits(draft: Draft, urdf: Node) -> None:
-    """Write the limits of the robot that the metadata hold; they are asked for where it is none."""
+    """Write the robot's limits from the URDF in the metadata; note an unreadable URDF."""
     try:
         text = urdf.json().text() if urdf.text().startswith('"') else urdf.text()
         put_robot_limits(draft, read_urdf(text, urdf.key), urdf.key)
@@ -227,7 +227,7 @@ def _put_limits(draft: Draft, urdf: Node) -> None:
 
 
 def _list(value: Node) -> Node:
-    """Return a text with a list in it as the list: JSON, or values with commas between."""
+    """Return a list that is written as JSON or as comma-separated text."""
     written = value.text()
     if written.lstrip().startswith("["):
         return value.json()

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """rl_sar's `config.yaml` of a policy, and `base.yaml` of its robot in a folder above.
 
-Everything is in the policy's order; `joint_mapping` gives for each of its joints the place in
-`joint_names` of `base.yaml`. Wheels (`wheel_indices`) are commanded by velocity, and their
-positions are 0 in the observation.
+Everything is in policy order; for each joint, `joint_mapping` gives the index in `joint_names` of
+`base.yaml`. Wheels (`wheel_indices`) are commanded by velocity; their observed positions are 0.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _FUNCTIONS = {
     "whole_body_tracking/motion_command": (MOTION_COMMAND, ""),
     "whole_body_tracking/motion_anchor_ori_b": ("motion_anchor_ori_b", ""),
 }
-"""What an observation measures in Isaac Lab's words, and the key of its scale."""
+"""Isaac Lab's name of an observation, and the key of its scale."""
 
 
 def recognise(source: TrainingSource) -> bool:
@@ -62,7 +61,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return what the two files say."""
+    """Return a draft of the two files."""
     policy = _only(source.root)
     root = _with_base(source.path, policy)
     model = _model(source, policy, given)
@@ -81,9 +80,9 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def _with_base(file: Path, policy: Node) -> Node:
-    """Return the keys of the policy, and those of its robot that it does not have.
+    """Return the keys of the policy, completed with those of its robot.
 
-    The policy's section is named as its folder: that of go2/himloco is in the folder of go2.
+    The policy's section has the path of its folder: go2/himloco is in the folder go2.
     """
     folders = file.resolve().parents
     base = folders[min(policy.key.count("/"), len(folders) - 1)] / _BASE
@@ -147,7 +146,7 @@ def _place(index: Node, names: Sequence[str]) -> int:
 
 
 def _put_joints(draft: Draft, policy: Node, names: Sequence[str]) -> None:
-    """Write what the policy's own file has: that of the robot is in another order."""
+    """Write the values of the policy's own file; the robot's are in another order."""
     for source, key in (
         ("default_dof_pos", "joints.default_position"),
         ("torque_limits", "joints.effort_limit"),
@@ -180,7 +179,7 @@ def _actions(root: Node, names: Sequence[str], wheels: Sequence[int]) -> list[So
 
 
 def _clips(root: Node, count: int) -> list[list[float]]:
-    """Return lowest and highest output of each joint, empty where they are not clipped."""
+    """Return lowest and highest output of each joint, empty if not clipped."""
     lower, upper = root.get("clip_actions_lower"), root.get("clip_actions_upper")
     if lower is None or upper is None or not lower.elements() or not upper.elements():
         return []
@@ -212,7 +211,7 @@ def _put_observation(
         layout="per_term" if by_term else "per_frame",
         origin="observations, in the order of the file",
         frame_order="newest_first" if newest_first else "oldest_first",
-        init="zero",  # as rl_sar begins
+        init="zero",  # as in rl_sar
     )
     put_observation(draft, *tensor, terms, layout)
     if clip := root.get("clip_obs"):
@@ -237,13 +236,13 @@ def _term(
 
 
 def _observed_clip(draft: Draft, root: Node, count: int) -> list[float] | None:
-    """Return the clip of the action that is observed, which a contract has for all joints alike."""
+    """Return the clip of the observed action; the contract has one clip for all joints."""
     clips = _clips(root, count)
     if any(clip != clips[0] for clip in clips):
         draft.block(
             "observations",
             "the policy observes its actions after clip_actions_lower and clip_actions_upper, "
-            "which differ by joint, where last_action is not clipped; --drop observations.TODO if "
+            "which differ by joint; last_action is not clipped then; --drop observations.TODO if "
             "its outputs stay within them",
         )
         return None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot's file or figures say about joints, and what of it a source lacks."""
+"""Reads joint data from a robot's file or figures, and fills gaps of a source."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _BESIDE_JOINTS = (
     *("sensors", "keys", "equalities", "tendons", "excludes", "pairs", "skins", "flexes"),
     *("sites", "geoms", "meshes", "hfields", "materials", "textures"),
 )
-"""Parts of a MuJoCo spec; those that name others first."""
+"""Parts of a MuJoCo spec to remove; those that refer to others first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointFigures:
-    """Limits in rad, rad/s and N·m; None where the file does not say.
+    """Limits in rad, rad/s and N·m; None if the file does not state them.
 
     Attributes:
-        parent: The next joint on the way to the base that moves; None where there is none.
+        parent: The next movable joint towards the base; None if there is none.
     """
 
     parent: str | None = None
@@ -46,7 +46,7 @@ class JointFigures:
 
 
 def read_robot(path: Path) -> dict[str, JointFigures]:
-    """Return the joints with one degree of freedom in the file's order.
+    """Return the single-DOF joints in the file's order.
 
     Args:
         path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder of figures.
@@ -60,7 +60,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
 
 
 def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
-    """Return the joints with one degree of freedom of a URDF from `origin`, in its order."""
+    """Return the single-DOF joints of a URDF from `origin`, in its order."""
     root = _parsed(text.encode(), origin)
     if root.tag != "robot":
         raise ToolError(f"{origin}: expected a URDF, found the element {root.tag}")
@@ -68,9 +68,9 @@ def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
 
 
 def breadth_first(robot: Mapping[str, JointFigures]) -> list[str]:
-    """Return the joints level by level from the base: how PhysX, and so Isaac Lab, numbers them.
+    """Return the joints level by level from the base: the order of PhysX, and so of Isaac Lab.
 
-    Siblings are in the file's order, which an importer may have changed.
+    Siblings are in the file's order, which a URDF or USD importer may change.
     """
     order = [name for name, joint in robot.items() if joint.parent is None]
     for name in order:
@@ -92,7 +92,7 @@ def _some(joints: dict[str, JointFigures], origin: str) -> dict[str, JointFigure
 
 
 def _figures(bodies: Sequence[BodyFigures]) -> dict[str, JointFigures]:
-    """Return the joints of figures, whose bodies come after the ones that carry them."""
+    """Return the joints of figures, in which parent bodies come first."""
     above: dict[str, str | None] = {"": None}
     found = {}
     for body in bodies:
@@ -124,7 +124,7 @@ def _link(joint: ET.Element, side: str) -> str:
 
 
 def _urdf_parent(joint: ET.Element, above: Mapping[str, ET.Element]) -> str | None:
-    """Return the next joint above that moves; links that hang in a circle end the way up."""
+    """Return the next movable joint above; a cycle of links ends the search."""
     for _ in above:
         found = above.get(_link(joint, "parent"))
         if found is None or found.get("type") in _SINGLE_DOF:
@@ -155,7 +155,7 @@ def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element
 
 
 def _mjcf(path: Path) -> dict[str, JointFigures]:
-    """Let MuJoCo read the file, since its defaults and units depend on classes and compiler."""
+    """Read the file with MuJoCo, since its defaults and units depend on classes and compiler."""
     try:
         model = bare_model(load_spec(path))
     except ValueError as error:
@@ -170,9 +170,9 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
 
 
 def bare_model(spec: Any) -> Any:
-    """Return the model of a MuJoCo spec with its bodies, joints and the joints' actuators only.
+    """Return a MuJoCo model with only bodies, joints and the joints' actuators.
 
-    Meshes and textures, which are often not beside a robot's file, are not read.
+    Meshes and textures, which are often missing beside a robot's file, are not read.
     """
     import mujoco
 
@@ -182,7 +182,7 @@ def bare_model(spec: Any) -> Any:
     for kind in _BESIDE_JOINTS:
         for part in list(getattr(spec, kind)):
             spec.delete(part)
-    for body in spec.bodies[1:]:  # their geoms would have given these
+    for body in spec.bodies[1:]:  # their geoms would have provided these
         body.explicitinertial, body.fullinertia = True, [math.nan] * 6
         body.mass, body.inertia = 1.0, [1.0, 1.0, 1.0]
     spec.compiler.fusestatic = False
@@ -198,7 +198,7 @@ def _mjcf_figures(model: Any, joint: int) -> JointFigures:
 
 
 def _mjcf_parent(model: Any, joint: int) -> str | None:
-    """Return the next joint above with one degree of freedom; joints of one body follow another."""
+    """Return the next single-DOF joint above; joints of one body form a chain."""
     body = model.jnt_bodyid[joint]
     single = [i for i in range(model.njnt) if model.jnt_type[i] in _mjcf_single()]
     here = [i for i in single if model.jnt_bodyid[i] == body and i < joint]
@@ -215,7 +215,7 @@ def _mjcf_single() -> tuple[int, int]:
 
 
 def _mjcf_effort(model: Any, joint: int) -> float | None:
-    """Return the smallest of the bounds that MuJoCo knows for the torque of a motor."""
+    """Return the smallest torque limit that MuJoCo has for a joint's motor."""
     bounds = [model.jnt_actfrcrange[joint][1].item()] if model.jnt_actfrclimited[joint] else []
     for i in range(model.nu):
         if model.actuator_trnid[i][0] != joint:
@@ -223,7 +223,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
         gear = abs(model.actuator_gear[i][0].item())
         if model.actuator_forcelimited[i]:
             bounds.append(gear * model.actuator_forcerange[i][1].item())
-        # The control of a plain motor is its force.
+        # A plain motor's control is its torque.
         if model.actuator_ctrllimited[i] and not model.actuator_biasprm[i].any():
             gain = model.actuator_gainprm[i][0].item()
             bounds.append(gear * gain * model.actuator_ctrlrange[i][1].item())
@@ -231,7 +231,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
 
 
 def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
-    """Ask what the robot calls joints that its file does not name; return whether that is open."""
+    """Ask for the robot's names of joints that its file lacks; return whether any are missing."""
     if draft.find(_ROBOT_NAMES) is None:
         missing = [name for name in draft.find("joints.names") if name not in robot]
         if missing:
@@ -246,7 +246,7 @@ def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str
 
 
 def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> None:
-    """Write the limits that all joints of the policy have in the robot file."""
+    """Write the limits that the robot file has for all joints of the policy."""
     names = _on_robot(draft)
     missing = [name for name in names if name not in robot]
     if missing:

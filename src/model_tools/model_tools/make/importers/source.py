@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an importer is given: the parsed source file, the user's joints, and what the model says."""
+"""Inputs of an importer: the parsed source file, the user's joints, and facts from the model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COUNTERS = ("time_step",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSource:
-    """A source file: YAML as `root`, or an ONNX model with its metadata as `root`."""
+    """A source file: `root` is its YAML, or the metadata of an ONNX model."""
 
     path: Path
     root: Node
@@ -45,25 +45,24 @@ class TrainingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the user gave besides the source."""
+    """The user's options beside the source."""
 
     model: Path | None = None
     joints: GivenJoints | None = None
 
     def refuse_joints(self, source: TrainingSource, stated: str) -> None:
-        """Raise unless `--joints` was left out, for a source that names its joints."""
+        """Raise if `--joints` was given for a source that names its joints."""
         if self.joints is not None:
             raise ToolError(
                 f"--joints: expected none, since {stated} of {source.path.name} names "
                 f"the policy's joints in their order, found "
                 f"{self.joints.origin or ', '.join(self.joints.names)}; --robot FILE "
-                "takes limits from a URDF or MJCF, and --set joints.robot_names says "
-                "what the robot calls its joints, where that differs"
+                "takes limits from a URDF or MJCF, and --set joints.robot_names states the "
+                "robot's own joint names, where they differ"
             )
 
 
 def read_source(path: Path) -> TrainingSource:
-    """Read a source file."""
     if path.is_dir():
         raise ToolError(f"{path}: expected a file, found a folder; name the file in it")
     if path.suffix == ONNX_SUFFIX:
@@ -76,7 +75,7 @@ def read_source(path: Path) -> TrainingSource:
 
 
 def find_model(source: TrainingSource, given: Given) -> OnnxModel:
-    """Return the source, where it is a model, else the model that the user named."""
+    """Return the source if it is a model, else the model that the user named."""
     if source.model is not None:
         if given.model not in (None, source.path):
             raise ToolError(
@@ -94,21 +93,21 @@ def find_model(source: TrainingSource, given: Given) -> OnnxModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
-    """The model's tensors by their use."""
+    """The model's tensors by use."""
 
     observations: dict[str, int | None]
-    """Number of values of each input that terms fill; None where its size is dynamic."""
+    """Number of values of each input that terms fill; None for a dynamic size."""
     action: str | None
-    """The output that commands; None where several could."""
+    """Name of the action output; None if several are possible."""
 
 
 def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
     """Write tensors, artifact, recurrent state, and counters of ticks.
 
     Args:
-        draft: Is written to.
-        feedback: Inputs and the outputs that they take the values of, besides those that are
-            named `<x>_in` and `<x>_out`.
+        draft: Changed.
+        feedback: Pairs of inputs and the outputs fed back to them, besides those named `<x>_in` and
+            `<x>_out`.
     """
     model = draft.model
     model.require_finite()
@@ -149,7 +148,7 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
 
 
 def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
-    """Return name and width of the one input that terms fill."""
+    """Return name and width of the only input that terms fill."""
     if len(tensors.observations) != 1:
         raise ToolError(
             f"{model.path}: expected one input besides recurrent states and time_step, "
@@ -167,7 +166,7 @@ def _action(outputs: Sequence[str]) -> str | None:
 
 
 def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: ModelTensor) -> None:
-    """Write shape and type; a dynamic first axis is a batch of one."""
+    """Write shape and type; a dynamic first axis becomes a batch of one."""
     if len(tensor.shape) == 2 and tensor.shape[0] > 1:
         raise ToolError(
             f"{model.path}: {key[-1]}: expected a batch of 1, since one robot is one "
@@ -186,7 +185,7 @@ def _width(tensor: ModelTensor) -> int | None:
 
 
 def put_kept_statistics(draft: Draft) -> None:
-    """Write the normalisation that the model expects, and note its file."""
+    """Write the normalisation that the model expects, and keep its statistics file."""
     model = draft.model
     if OBS_STATS not in model.metadata:
         return

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which joint a value of unitree's `deploy.yaml` belongs to, since the file has no names.
+"""Finds the joints of unitree's `deploy.yaml`, which has no joint names.
 
-Its `joint_ids_map` says which motor of the SDK each joint of the policy is. Names in the SDK's
-order therefore give the policy's order; the order of a robot's file does not: that of a G1's URDF
-is the SDK's, that of a Go2's is neither the SDK's nor the policy's.
+`joint_ids_map` gives the SDK motor of each policy joint, so names in SDK order give the policy's
+order. The order of a robot's file does not: a G1's URDF is in SDK order, a Go2's in neither SDK nor
+policy order.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ SDK_JOINTS: dict[str, list[str]] = {
         "h1_2": [*_both(_YAW_FIRST), "torso", *_both(_ARM)],
     }.items()
 }
-"""Joints of unitree's robots in the order of their motors, as URDFs name them; "" for no motor.
+"""Joints of unitree's robots in motor order, with the names of the URDFs; "" for no motor.
 
-From the numbers of motors in unitree's SDK and examples; a G1 with 23 joints leaves some out.
+From the motor numbers in unitree's SDK and examples; a G1 with 23 joints leaves some out.
 """
 _NAMES = "joint_names"
 _BY_NAME = f"--joints with one of {', '.join(SDK_JOINTS)}"
 
 
 def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str]:
-    """Return the joints in the policy's order, and in words how they were found.
+    """Return the joints in policy order, and how they were found.
 
     Args:
-        root: The file.
+        root: Root of the file.
         given: The joints of `--joints`.
     """
     places = motors(root)
@@ -107,14 +107,14 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
 
 
 def stated_names(root: Node, given: Sequence[str]) -> list[str]:
-    """Return the policy's own names of its joints, for which the user gave the robot's.
+    """Return the policy's own joint names, if `--joints` gave the robot's.
 
     Args:
         root: The file.
         given: The joints of `--joints`, in the policy's order.
 
     Returns:
-        The file's names, or those of the user where it has none.
+        The file's names, or the user's if it has none.
     """
     if (stated := root.get(_NAMES)) is None:
         return list(given)
@@ -125,7 +125,7 @@ def stated_names(root: Node, given: Sequence[str]) -> list[str]:
 
 
 def motors(root: Node) -> list[int]:
-    """Return the SDK's number of each policy joint."""
+    """Return the SDK motor index of each policy joint."""
     ids = root["joint_ids_map"]
     places = [element.whole() for element in ids.elements()]
     if len(set(places)) != len(places) or min(places, default=-1) < 0:
@@ -134,21 +134,21 @@ def motors(root: Node) -> list[int]:
 
 
 def _find_robot(given: GivenJoints, places: Sequence[int]) -> str | None:
-    """Return the robot that is named, or the only one whose joints a robot's file has."""
+    """Return the named robot, or the only one whose joints match a robot's file."""
     if not given.origin:
         return given.names[0] if given.names[0] in SDK_JOINTS and len(given.names) == 1 else None
     return None if given.order is not None else _with_joints(given, places)
 
 
 def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
-    """Return the only one of unitree's robots that has these motors under the given names."""
+    """Return the only unitree robot with these names at these motor indices."""
     joints = set(given.names)
     fitting = [
         robot
         for robot, names in SDK_JOINTS.items()
         if max(places) < len(names) and {names[i] for i in places} <= joints
     ]
-    # A G1 with 23 joints has not all, but those that its policy moves.
+    # The policy of a G1 with 23 joints moves only some of its motors.
     whole = [robot for robot in fitting if set(SDK_JOINTS[robot]) - {""} <= joints]
     known = whole or fitting
     return known[0] if len(known) == 1 else None
@@ -157,7 +157,7 @@ def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
 def _refuse_other_order(
     root: Node, given: GivenJoints, places: Sequence[int], names: Sequence[str]
 ) -> None:
-    """Raise if the names are those of one of unitree's robots, and the order is not its own."""
+    """Raise if the names are those of a unitree robot in another order."""
     robot = _with_joints(given, places)
     if robot is None:
         return
@@ -194,7 +194,7 @@ def _counted(root: Node, names: list[str], count: int) -> list[str]:
 
 
 def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]:
-    """Return the orders that the policy's could be."""
+    """Return the orders that the policy may have."""
     orders = {LISTED: given.names, BREADTH_FIRST: given.breadth_first or given.names}
     if max(places) < len(given.names):
         orders[SDK] = [given.names[place] for place in places]
@@ -202,7 +202,7 @@ def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]
 
 
 def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str]]) -> ToolError:
-    """Return the error that shows what the policy's order could be."""
+    """Return the error that lists the possible policy orders."""
     default = root["default_joint_pos"].numbers()
     meaning = {
         LISTED: "the file's order, as MuJoCo has it, is the policy's",

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Collects rows to calibrate with, from many sources, and says what they will do."""
+"""Collects calibration rows from various sources and judges their quality."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From sources to a file of rows to calibrate with, and the report on what they cover."""
+"""Collects calibration rows from sources into a file, and reports their coverage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from policy_inference.comparison.rows import Rows, play
 
 
 class EnvironmentSource:
-    """As many steps in an environment as are asked for, episode after episode."""
+    """A number of steps in an environment, episode after episode."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class EnvironmentSource:
         policy: str | None = None,
         seed: int | None = None,
     ) -> None:
-        """Prepare; nothing runs before `rows`.
+        """Prepare; `rows` runs the environment.
 
         Args:
-            bundle: Its reference model gets every observation, and acts where no other model does.
-            environment: `module:function` that makes it.
-            steps: To take.
-            policy: `module:Class` of what acts instead of the model.
-            seed: Of the environment's first episode.
+            bundle: Its reference model gets every observation, and acts unless `policy` does.
+            environment: `module:function` that returns the environment.
+            steps: Number of steps.
+            policy: `module:Class` of a policy that acts instead of the model.
+            seed: Seed of the environment's first episode.
         """
         self.name = environment if policy is None else f"{environment} under {policy}"
         self.count: int | None = steps
@@ -95,7 +95,7 @@ class EnvironmentSource:
 
 
 class RowsFileSource:
-    """The rows of a file as `read_rows` returns them; they are in memory as a whole."""
+    """The rows of a file as `read_rows` returns them, all in memory."""
 
     def __init__(self, bundle: JointBundle, rows: Rows) -> None:
         self._rows, self._period_s = rows, bundle.contract.period_ns * 1e-9
@@ -125,25 +125,25 @@ class RowsFileSource:
 
 _BATCH = 32
 _APART_S = 60.0
-"""Between sources on one axis of time, so that a reader sees that their rows do not follow."""
+"""Gap between sources on the common time axis, which shows that their rows are not consecutive."""
 Progress = Callable[[int, int | None], None]
-"""Gets how many rows were seen, and of how many at most where that is known."""
+"""Called with the number of rows so far, and the largest total if known."""
 Watch = Callable[[Row], object]
-"""Gets the rows of each source that may be drawn, those that follow them included."""
+"""Called with each row that may be drawn, and with those that follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRequest:
-    """What a user asks for.
+    """Options of a calibration.
 
     Attributes:
-        selection: Which rows.
-        batch: Rows in memory while they are collected.
-        output: File, or folder for the formats that are one.
-        form: One of the formats in `outputs`; None where the name says it.
-        report: Folder for the report; None for none.
-        force: Whether what is there may be replaced.
-        allow_poor: Whether rows are written that failed the quality check.
+        selection: Selection of rows.
+        batch: Rows in memory during collection.
+        output: File, or folder for folder formats.
+        form: One of the formats in `outputs`; None to choose by name.
+        report: Folder for the report; None for no report.
+        force: Replace existing outputs.
+        allow_poor: Also write rows that failed the quality check.
     """
 
     selection: Selection
@@ -162,14 +162,14 @@ def calibrate(
     progress: Progress,
     show: Callable[[Calibrated], object],
 ) -> None:
-    """Collect rows, report on them, and write them if they will do.
+    """Collect rows, report on them, and write them if they pass the quality check.
 
     Args:
-        bundle: Of the policy.
-        sources: Of rows, one after another; opened after the outputs, since that may take long.
-        request: What is asked for.
-        progress: Gets how many rows were seen.
-        show: Gets what was found, before rows that failed the quality check are refused.
+        bundle: Bundle of the policy.
+        sources: Sources of rows, used in order; opened after the outputs, since that may take long.
+        request: Options of the calibration.
+        progress: Called with the number of rows so far.
+        show: Called with the results before rows that failed the quality check are refused.
     """
     form = calibration_files.choose_format(request.output, request.form, bundle.contract)
     with _output(request, form) as place, Collection(place.parent, request.batch) as rows:
@@ -179,13 +179,12 @@ def calibrate(
             collect(opened, request.selection, rows, progress, motion.watch)
             if not len(rows):
                 raise ToolError(
-                    f"{name}: expected rows to calibrate with, found none; see --from, "
-                    "--to and --every"
+                    f"{name}: expected calibration rows, found none; see --from, --to and --every"
                 )
             coverage = measure(bundle, rows, motion.found())
             found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
             if folder is not None:
-                # Takes as long to import as a thousand rows take to make.
+                # Its import takes as long as a thousand rows.
                 from model_tools.files.report_page import write_page
 
                 report = calibration_report(found)
@@ -209,7 +208,7 @@ def calibrate(
 
 
 def verdict_on(bundle: JointBundle, rows: Rows) -> CalibrationVerdict:
-    """Return whether the rows of a file, all of them, will do to calibrate with."""
+    """Return the verdict on all rows of a file for calibration."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Collection(Path(folder), _BATCH) as collected,
@@ -223,7 +222,7 @@ def refuse_poor(name: str, verdict: CalibrationVerdict) -> None:
     if not verdict:
         raise VerdictError(
             f"{name}: expected rows that are usable for calibration, found: "
-            f"{'; '.join(verdict.problems)}; --allow-poor takes them nevertheless"
+            f"{'; '.join(verdict.problems)}; --allow-poor takes them anyway"
         )
 
 
@@ -248,13 +247,13 @@ def _report(request: CalibrationRequest) -> AbstractContextManager[Path | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What is asked for.
+    """Selection of rows.
 
     Attributes:
         samples: Rows to draw; None for all.
-        every: Only ticks whose number is a multiple of it.
-        from_s, to_s: Only ticks from then to then, since the first; None where there is no end.
-        seed: Of the draw: the same rows of the same source with the same seed.
+        every: Take only ticks whose number is a multiple of it.
+        from_s, to_s: Time range since the first tick; None for no end.
+        seed: Seed of the sampling: the same seed and source give the same rows.
     """
 
     samples: int | None = 2048
@@ -283,9 +282,9 @@ def collect(
 ) -> None:
     """Draw rows from sources, one after another, into an empty collection.
 
-    Where the source knows how many ticks it has, the numbers are drawn beforehand, so that it need
-    not make the others; else each row has the same chance when it comes (reservoir sampling,
-    Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
+    If the source knows its number of ticks, the numbers are drawn beforehand, so that it computes
+    only those; else each row has the same chance on arrival (reservoir sampling, Vitter, "Random
+    sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
     """
     random = np.random.default_rng(wanted.seed)
     rows = _in_a_row(sources, wanted, random, progress, watch)
@@ -305,7 +304,7 @@ def _in_a_row(
     progress: Progress,
     watch: Watch,
 ) -> Iterator[Row]:
-    """Yield what may be drawn, numbers and times counted on from source to source."""
+    """Yield the rows that may be drawn, with numbers and times continued from source to source."""
     numbers = _drawn(sources, wanted, random)
     counts = [
         source.count if drawn is None else len(drawn)
@@ -317,7 +316,7 @@ def _in_a_row(
         last, last_s = -1, 0.0
         made: list[int] | None = None
         if drawn is not None:
-            # Those after the drawn ones tell whether the robot moves as it says.
+            # The ticks after the drawn ones show whether the robot moves as commanded.
             after = {each + ticks for each in drawn for ticks in range(FOLLOWED + 1)}
             made = sorted(each for each in after if each < (source.count or 0))
         for row in source.rows(made):
@@ -336,7 +335,7 @@ def _in_a_row(
 def _drawn(
     sources: Sequence[RowSource], wanted: Selection, random: np.random.Generator
 ) -> Sequence[frozenset[int] | None]:
-    """Return for each source the numbers of the ticks to make, where they can be drawn now."""
+    """Return for each source the tick numbers to compute, if they can be drawn beforehand."""
     counts = [source.count for source in sources]
     if None in counts or wanted.samples is None or not wanted.whole:
         return [None] * len(sources)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration files: what they say of themselves, how they are written, and rows for a compiler."""
+"""Calibration files: provenance, writing, and rows for a compiler."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from policy_inference.backends.rknn_toolkit.recipe import DATASET, write_dataset
 from policy_inference.comparison.rows import Rows, evenly, play
 
 PROVENANCE = "calibration"
-"""Name of the array of text in an `.npz`; of the file, with .json, in a folder."""
+"""Name of the text array in an `.npz`; in a folder, of the .json file."""
 FILES, FOLDERS = ("npz", "npy"), ("rknn", "bpu_bin", "bpu_npy")
-"""Formats that are a file, and such that are a folder."""
+"""Formats that are files, and formats that are folders."""
 MARKER = f"{PROVENANCE}.json"
 OWNED = (MARKER, DATASET, "calibration/**", "samples/**")
-"""What a folder may hold to be replaced."""
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same rows make the same file
+"""Allowed contents of a folder to be replaced."""
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # so that equal rows give equal files
 _log = logging.getLogger("model_tools")
 
 
 def choose_format(output: Path, asked: str | None, contract: JointContract) -> str:
-    """Return the format that is asked for, or that the name says."""
+    """Return the requested format, or the one that the name implies."""
     named = output.suffix[1:]
     found = asked or named
     if found not in (*FILES, *FOLDERS) or (found in FILES and named != found):
@@ -84,11 +84,11 @@ def write(
     """Write a collection.
 
     Args:
-        collection: Holds rows.
-        contract: Of the bundle.
+        collection: The rows.
+        contract: Contract of the bundle.
         form: One of `FILES` or `FOLDERS`.
         place: File to write, or empty folder to fill.
-        provenance: What the file states about itself, as JSON; an `.npy` has no place for it.
+        provenance: Description of the file's origin, as JSON; an `.npy` cannot contain it.
     """
     text, inputs = json.dumps(provenance, indent=1), contract.model.inputs
     if form == "npz":
@@ -137,7 +137,7 @@ def _write_npz(
 def _array(
     collection: Collection, kind: str, name: str
 ) -> tuple[np.dtype[Any], tuple[int, ...], Iterator[Tensor]]:
-    """Return type and shape of an array with all rows, and its parts."""
+    """Return type and shape of an array with all rows, and an iterator over its parts."""
     field = collection.layout[kind][name]
     parts = (rows[kind][name] for rows in collection.batches())
     return field.base, (len(collection), *field.shape), parts
@@ -159,13 +159,13 @@ def calibration_samples(
     """Return rows of every model input.
 
     Args:
-        bundle: JointBundle of the reference model, which computes recurrent states.
-        file: Where the rows are from.
-        rows: What `model_tools.files.row_files.read_rows` found there.
-        count: Rows to take, evenly spaced; at most half of the file's, so that some are held back.
+        bundle: Bundle of the reference model, which computes recurrent states.
+        file: File of the rows.
+        rows: Result of `model_tools.files.row_files.read_rows`.
+        count: Rows to take, evenly spaced; at most half of the file's, so that others remain.
     """
     if count < FEWEST:
-        raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")
+        raise ToolError(f"expected at least {FEWEST} calibration rows, found {count}")
     _repeat_verdict(file, bundle)
     chosen = evenly(len(rows), min(count, len(rows) // 2))
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
@@ -173,9 +173,8 @@ def calibration_samples(
     different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
     if different < FEWEST:
         raise ToolError(
-            f"{file}: expected at least {FEWEST} different rows to calibrate with in "
-            f"every second of its {len(rows)}, found {different}; record the policy at "
-            "work, in every gait"
+            f"{file}: expected at least {FEWEST} different calibration rows in every second of "
+            f"its {len(rows)}, found {different}; record the running policy in every gait"
         )
     return samples
 
@@ -194,7 +193,7 @@ def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
 
 
 def hash_samples(samples: Path) -> str:
-    """Return the SHA-256 of a file; of a folder, that of the list of its files' hashes."""
+    """Return the SHA-256 of a file; for a folder, that of the list of its files' hashes."""
     if samples.is_file():
         return sha256_file(samples)
     lines = [
@@ -206,7 +205,7 @@ def hash_samples(samples: Path) -> str:
 
 
 def _with_states(bundle: JointBundle, rows: Rows) -> Mapping[str, Tensor]:
-    """Add the recurrent states that are not recorded, which only the whole sequence gives."""
+    """Add recurrent states that are not recorded, which need the whole sequence."""
     state = bundle.contract.state
     if all(pair.input in rows.inputs for pair in state):
         return rows.inputs
@@ -219,7 +218,7 @@ def _with_states(bundle: JointBundle, rows: Rows) -> Mapping[str, Tensor]:
 
 
 class Kept(NamedTuple):
-    """Origin of a file's rows, the bundle that they were made for, and the verdict."""
+    """Origin of a file's rows, the bundle for which they were made, and the verdict."""
 
     source: str
     bundle: str
@@ -227,7 +226,7 @@ class Kept(NamedTuple):
 
 
 def kept_in(array: Tensor) -> Kept | None:
-    """Return what stands in the array `PROVENANCE`; None if another program wrote it."""
+    """Return the content of the array `PROVENANCE`; None if another program wrote it."""
     try:
         document = json.loads(str(array))
         verdict = document["verdict"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report on rows to calibrate with: what they cover, and what that is worth."""
+"""Report on calibration rows: coverage and verdict."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
 _FIGURES = ("lowest", "highest", "mean", "std")
 _TONES = {"usable": Tone.GOOD, "usable, with gaps": Tone.WARN, "not usable": Tone.BAD}
 _SMALL, _BESIDE = 4, 3
-"""Terms with so few values stand side by side, so many of them."""
+"""Terms with up to `_SMALL` values are drawn side by side, `_BESIDE` of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibrated:
-    """Rows of a source for a bundle: what they cover, and the verdict."""
+    """Rows of a source for a bundle: coverage and verdict."""
 
     name: str
     bundle: JointBundle
@@ -54,7 +54,7 @@ class Calibrated:
 def calibration_report(found: Calibrated) -> Report:
     coverage, verdict = found.coverage, found.verdict
     return Report(
-        title=f"{found.bundle.contract.name}: rows to calibrate with",
+        title=f"{found.bundle.contract.name}: calibration rows",
         values=_values(found),
         parts=[
             Facts(
@@ -67,7 +67,7 @@ def calibration_report(found: Calibrated) -> Report:
             *(Note(Verdict("note", Tone.PLAIN), line) for line in verdict.notes),
             _directions(coverage.directions),
             Section(
-                title="Observations, as the model gets them, and the range of a healthy run",
+                title="Observations as model inputs, and the range of a healthy run",
                 parts=list(_observations(coverage.terms)),
             ),
         ],
@@ -108,7 +108,7 @@ def _directions(found: Sequence[Direction]) -> Table:
 
 
 def _observations(terms: Sequence[TermCoverage]) -> Iterator[Part]:
-    """Yield how often each value was there; small terms stand side by side."""
+    """Yield the distribution of each value; small terms side by side."""
     for name, group in groupby(terms, key=lambda term: term.input):
         own = list(group)
         small = [term for term in own if len(term.names) <= _SMALL]

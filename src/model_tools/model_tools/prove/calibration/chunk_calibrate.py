@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a dataset or a recording to files that calibrate the graphs of a chunk policy."""
+"""Writes calibration files for the graphs of a chunk policy, from a dataset or recording."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from policy_inference.backends.rknn_toolkit.recipe import write_dataset
 
 FORMATS = ("npy", "rknn", "bpu_bin", "bpu_npy")
 _FAR = 10.0
-"""Of normalised values: so far from the mean in standard deviations is no measured joint."""
+"""Normalised values this many standard deviations from the mean are not measured joints."""
 _log = logging.getLogger("model_tools")
 
 
@@ -44,18 +44,18 @@ def calibrate_chunks(
     force: bool = False,
     progress: Progress = lambda seen, total: None,
 ) -> dict[str, Any]:
-    """Write a folder with a folder of samples per graph; return what `calibration.json` says.
+    """Write a folder with a folder of samples per graph; return the content of `calibration.json`.
 
     Args:
-        bundle: Of the policy.
-        source: Of the observations.
-        wanted: Samples; an encoder gets as many of each of its cameras. The usual number, or all
-            where there are fewer, if None.
-        output: The folder to be; gets `calibration.json`, which says what is in it.
+        bundle: Bundle of the policy.
+        source: Source of the observations.
+        wanted: Number of samples; an encoder gets as many of each of its cameras. None: the usual
+            number, or all if there are fewer.
+        output: Folder to write; gets `calibration.json`, which describes its contents.
         form: `npy`: an array per input; `rknn`: the list of RKNN Toolkit2; `bpu_bin`, `bpu_npy`:
             the files of D-Robotics' compilers for bayes and for nash.
-        force: Whether a folder that was made so may be replaced.
-        progress: Gets how many observations were taken.
+        force: Replace an existing folder of this kind.
+        progress: Called with the number of observations so far.
     """
     if form not in FORMATS:
         raise ToolError(
@@ -69,7 +69,7 @@ def calibrate_chunks(
             for name, found in samples.items():
                 (made / name).mkdir()
                 _write(found, name, form, made / name)
-            # Arrays on the disk: row by row.
+            # The arrays are on disk, so read row by row.
             ranges = {
                 graph: {
                     name: {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows on disk: a collection may be larger than the memory, which holds a batch of it."""
+"""Rows on disk: a collection may exceed the memory, which holds one batch of it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.interfaces import F64, Tensor
 
 Records = npt.NDArray[np.void]
-"""Rows with the fields `number`, `time`, `begins`, and by name those of `tensors`, `sensed`."""
+"""Rows with the fields `number`, `time`, `begins`, and those of `tensors` and `sensed` by name."""
 KINDS = ("tensors", "sensed")
 _READ_BYTES = 1 << 20
-"""What is read at once, where a batch is no more."""
+"""Smallest size of a read, if a batch is smaller."""
 FIELDS = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body", "velocity_command")
 
 
 class Collection:
-    """Rows of one layout, that of the first, in a file without a name: it ends with the process."""
+    """Rows with the layout of the first, in an unnamed file that ends with the process."""
 
     def __init__(self, folder: Path, batch: int) -> None:
-        """Begin an empty one.
+        """Create an empty collection.
 
         Args:
-            folder: Where the file lies, without a name there.
-            batch: Rows in memory.
+            folder: Folder of the unnamed file.
+            batch: Number of rows in memory.
         """
         self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
         self._batch, self._count = batch, 0
@@ -61,7 +61,7 @@ class Collection:
         return tuple(name for name in self.layout[kind].names or () if name not in lacked)
 
     def add(self, row: Row) -> None:
-        """Append a copy of a row; what was sensed counts only where every row has it."""
+        """Append a copy of a row; sensor values are kept only if every row has them."""
         self.replace(self._count, row)
         self._count += 1
 
@@ -91,10 +91,10 @@ class Collection:
 
 
 class Filling:
-    """Records in memory, of the layout of a row."""
+    """Records in memory, with the layout of a row."""
 
     def __init__(self, row: Row, count: int) -> None:
-        """Make room for so many."""
+        """Allocate `count` records."""
         fields: list[Any] = [("number", np.int64), ("time", np.float64), ("begins", np.bool_)]
         for kind in KINDS:
             arrays: Mapping[str, Tensor] = getattr(row, kind)
@@ -140,10 +140,10 @@ def _require_finite(records: Records) -> None:
 
 
 class Fields:
-    """Finds fields of `policy_core.observation.state.RobotState` in rows."""
+    """Extracts fields of `policy_core.observation.state.RobotState` from rows."""
 
     def __init__(self, bundle: JointBundle, sensed: Container[str]) -> None:
-        """Find the terms that show them; `sensed` are those that every row has by itself."""
+        """Find the terms that contain them; `sensed` are fields that every row has directly."""
         self._sensed = [name for name in FIELDS if name in sensed]
         contract = bundle.contract
         self._statistics = bundle.statistics
@@ -163,7 +163,7 @@ class Fields:
                     self._shown.setdefault(columns.spec.field, (name, columns))
 
     def of(self, rows: Records) -> dict[str, F64]:
-        """Return the fields that the rows tell [rows, size], in SI units, as far as clips let."""
+        """Return the fields known from the rows [rows, size], in SI units, where clips permit."""
         found = {name: rows["sensed"][name].astype(np.float64) for name in self._sensed}
         for field, (name, columns) in self._shown.items():
             if field not in found:
@@ -177,7 +177,7 @@ class Fields:
             values = values * divisor + mean
         values = values / columns.scale
         if columns.term.parts:
-            # An axis that the policy does not see is commanded, as far as it knows, to be still.
+            # For the policy, an axis that it does not observe is commanded to be still.
             field = np.zeros((len(rows), len(columns.spec.parts)))
             field[:, [columns.spec.parts.index(part) for part in columns.term.parts]] = values
             return field

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the graphs of a chunk policy get: observations, normalised by the code of the robot.
+"""Calibration samples for the graphs of a chunk policy, normalised by the robot's code.
 
-Encoders get the normalised images of their cameras; the policy's graph gets normalised vectors,
-and the features that the encoders of the bundle make of the same images. All of it lies on the
-disk: two hundred images of two cameras in 640 x 480 are 1.5 GB.
+Encoders get the normalised images of their cameras; the policy's graph gets normalised vectors and
+the features that the bundle's encoders compute from the same images. All samples are on disk: two
+hundred images of two cameras in 640 x 480 are 1.5 GB.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from policy_inference.backends.registry import open_models
 from policy_inference.comparison.rows import evenly
 
 DEFAULT_COUNT = 200
-"""Of each camera, unless another number is asked for; D-Robotics take 100 to 400."""
+"""Samples per camera by default; D-Robotics take 100 to 400."""
 _USUAL = 100
 _log = logging.getLogger("model_tools")
 
 Progress = Callable[[int, int], object]
-"""Gets how many observations were taken, and of how many."""
+"""Called with the number of observations so far, and the total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,10 +47,10 @@ class GraphSamples:
     """Samples of one graph.
 
     Attributes:
-        inputs: By input [samples, *shape without the batch axis], in the order of the graph; they
-            lie on the disk.
-        files: By input a name for each sample: in the folder of an input `state/0000000007`, for
-            the images of an encoder `laptop_0000000007`.
+        inputs: By input [samples, *shape without the batch axis], in the order of the graph; on
+            disk.
+        files: By input a name for each sample: `state/0000000007` in the folder of an input,
+            `laptop_0000000007` for the images of an encoder.
     """
 
     inputs: Mapping[str, Tensor]
@@ -64,14 +64,14 @@ def collect_samples(
     folder: Path,
     progress: Progress = lambda seen, total: None,
 ) -> dict[str, GraphSamples]:
-    """Take `count` observations, evenly spaced over all there are, for every graph.
+    """Take `count` observations, evenly spaced over the source, for every graph.
 
     Args:
-        bundle: Its artifacts `onnx` make the features.
-        source: Of the observations.
-        count: Samples; an encoder gets as many of each of its cameras.
-        folder: Where the samples are kept.
-        progress: Gets how many observations were taken, and of how many.
+        bundle: Its artifacts `onnx` compute the features.
+        source: Source of the observations.
+        count: Number of samples; an encoder gets as many of each of its cameras.
+        folder: Folder of the samples.
+        progress: Called with the number of observations so far, and the total.
 
     Returns:
         Samples by name of the graph.
@@ -79,7 +79,7 @@ def collect_samples(
     count = sample_count(source, count)
     if count < _USUAL:
         _log.warning(
-            "%s: %d observations to calibrate with; %d to 400 are usual", source.name, count, _USUAL
+            "%s: %d calibration observations; %d to 400 are usual", source.name, count, _USUAL
         )
     contract, graphs = bundle.contract, bundle.contract.graphs
     seen_by = {
@@ -130,10 +130,10 @@ def collect_samples(
 
 
 def sample_count(source: ObservationSource, wanted: int | None) -> int:
-    """Return how many observations to take: `wanted`, else the usual number or all."""
+    """Return the number of observations to take: `wanted`, else the usual number or all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
-            "%s: all %d observations calibrate; %d would, if there were as many",
+            "%s: all %d observations are used for calibration; %d are usual",
             source.name,
             source.count,
             DEFAULT_COUNT,
@@ -149,7 +149,7 @@ def sample_count(source: ObservationSource, wanted: int | None) -> int:
 
 
 class _Camera:
-    """A camera whose images the policy's graph takes."""
+    """A camera whose images are inputs of the policy's graph."""
 
     def __init__(self, name: str, camera: Camera, policy: Mapping[str, Tensor]) -> None:
         self.name, self._rows = name, policy[camera.tensor]
@@ -157,13 +157,13 @@ class _Camera:
         self._normaliser = ImageNormaliser(camera, self._buffer)
 
     def take(self, sample: int, images: Sequence[Image]) -> None:
-        (image,) = images  # where a policy gets several observations, an encoder sees them
+        (image,) = images  # a policy with several observations has encoders for its images
         self._normaliser.apply(image)
         self._rows[sample] = self._buffer[0]
 
 
 class _EncodedCamera:
-    """A camera of whose images an encoder makes features for the policy's graph."""
+    """A camera whose images an encoder turns into features for the policy's graph."""
 
     def __init__(
         self,
@@ -177,12 +177,12 @@ class _EncodedCamera:
         self.name, self._encoder = name, encoder
         (self._buffer,), (self._made,) = encoder.inputs.values(), encoder.outputs.values()
         self._normaliser = ImageNormaliser(camera, self._buffer)
-        # One of each camera in turn: what a tool looks at first is of all of them.
+        # Cameras take turns, so that the first samples a tool looks at include all of them.
         self._rows = next(iter(rows.values()))[cameras.index(name) :: len(cameras)]
         self._features = policy[camera.tensor]
 
     def take(self, sample: int, images: Sequence[Image]) -> None:
-        """Take the features of all images, and as a sample of the encoder the newest one."""
+        """Take the features of all images, and the newest image as a sample of the encoder."""
         for part, image in zip(_parts(self._features[sample], images), images, strict=True):
             self._normaliser.apply(image)
             self._encoder.run()
@@ -191,7 +191,7 @@ class _EncodedCamera:
 
 
 class _ClassifierSamples:
-    """What the classifier of success gets."""
+    """Samples of the success classifier."""
 
     def __init__(
         self, contract: ChunkContract, backend: BackendBase, rows: Mapping[str, Tensor]
@@ -206,9 +206,10 @@ class _ClassifierSamples:
 
 
 class _DenoisingSamples:
-    """What the graph of a denoising step gets beside the observation, along the way of a chunk.
+    """Inputs of the denoising step's graph beside the observation, along the denoising of a chunk.
 
-    Each sample is of the next step, so that all steps have as many, from noise to actions.
+    Successive samples use successive steps, so all steps from noise to actions have the same
+    number.
     """
 
     def __init__(
@@ -229,7 +230,7 @@ class _DenoisingSamples:
         self._random = np.random.default_rng(0)
 
     def take(self, sample: int) -> None:
-        """Make the chunk of a sample whose observation is in the rows already."""
+        """Denoise the chunk of a sample whose observation is already in the rows."""
         if self._condition is not None:
             condition, given = self._condition
             for name, array in condition.inputs.items():
@@ -248,7 +249,7 @@ class _DenoisingSamples:
 
 
 class _Step:
-    """The graph of a step, which keeps what it was given in one of its runs."""
+    """The graph of a step, which stores its inputs in one of its runs."""
 
     def __init__(self, backend: BackendBase) -> None:
         self.name, self.details = backend.name, backend.details
@@ -264,13 +265,13 @@ class _Step:
         self._backend.run()
 
     def close(self) -> None:
-        """Do nothing: the graph is the caller's."""
+        """Do nothing: the caller closes the graph."""
 
 
 def _vectors(
     contract: ChunkContract,
 ) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
-    """Yield tensor and normaliser of each vector that the policy sees, and what reads it."""
+    """Yield tensor, normaliser and reading function of each vector input of the policy."""
     if (state := contract.state) is not None:
         normaliser = VectorNormaliser(state.normalisation, len(state.joints))
         yield state.tensor, normaliser, attrgetter("state")
@@ -280,7 +281,7 @@ def _vectors(
 
 
 def _parts(row: Tensor, steps: Sequence[object]) -> Sequence[Tensor]:
-    """Return the part of a sample that belongs to each of successive observations."""
+    """Return the part of a sample for each of successive observations."""
     return [row] if len(steps) == 1 else list(row)
 
 
@@ -302,7 +303,7 @@ def _rows(folder: Path, name: str, graph: Graph, count: int) -> dict[str, Tensor
 def _files(
     contract: ChunkContract, graph: str, cameras: Sequence[str], count: int
 ) -> dict[str, tuple[str, ...]]:
-    """Return names of samples, as the D-Robotics exporter of ACT chooses them."""
+    """Return names of samples as D-Robotics' exporter for ACT chooses them."""
     if cameras:
         (tensor,) = contract.graphs[graph].inputs
         return {

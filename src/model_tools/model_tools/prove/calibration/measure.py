@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what rows cover: ranges, histograms, duplicates, standing still, directions."""
+"""Measures the coverage of rows: ranges, histograms, duplicates, standing still, directions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F64
 
 PUSHED = 0.1
-"""Share of a trained limit from which a command counts."""
+"""Share of a trained limit above which a command counts."""
 MOST_COMMANDS = 100
 FEWEST = 32
-"""Different rows: with fewer the largest errors of a walking policy grow severalfold."""
+"""Fewest different rows: with fewer, a walking policy's largest errors grow severalfold."""
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HealthyValues:
-    """What values of a term [size] were in the bundle's nominal run, as the model gets them."""
+    """Values of a term [size] in the bundle's nominal run, as model inputs."""
 
     lowest: F64
     highest: F64
@@ -39,14 +39,14 @@ class HealthyValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermCoverage:
-    """Values of a term as the model gets them, each array [size]; of a history, the last frame.
+    """Values of a term as model inputs, each array [size]; of a history, the last frame.
 
     Attributes:
         input, name, field: Model input, term, and the field of the robot's state.
-        names: Of its values: joints, axes.
-        lowest, highest, mean, std: Of all rows.
+        names: Names of its values: joints, axes.
+        lowest, highest, mean, std: Statistics of all rows.
         histogram: [size, bins] numbers of rows, from `floor` to `ceiling`.
-        healthy: The same of the bundle's nominal run; None where it has none.
+        healthy: The same for the bundle's nominal run; None if it has none.
     """
 
     input: str
@@ -72,7 +72,7 @@ class TermCoverage:
 
     @property
     def span(self) -> float | None:
-        """Share that the range has of that in a healthy run, the median of those that vary."""
+        """Range as a share of that in a healthy run, median of the values that vary."""
         if self.healthy is None:
             return None
         whole = self.healthy.highest - self.healthy.lowest
@@ -81,7 +81,7 @@ class TermCoverage:
 
     @property
     def shifted(self) -> dict[str, float]:
-        """By how many deviations of a healthy run each mean is off, where these are many."""
+        """Means that are far off, in standard deviations of a healthy run."""
         if self.healthy is None:
             return {}
         off = np.abs(self.mean - self.healthy.mean) / np.maximum(self.healthy.std, _SMALLEST_STD)
@@ -94,14 +94,14 @@ class TermCoverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StatedAgreement:
-    """How well what is stated goes with what is seen, each array [names].
+    """Agreement of stated with observed quantities, each array [names].
 
     Attributes:
-        names: Of joints or axes.
-        pairs: Number of rows that were compared with the one before.
-        stated, seen: RMS of both, or deviations.
-        correlation: From -1 to 1; NaN where one of both is always 0.
-        ratio: Of stated to seen.
+        names: Names of joints or axes.
+        pairs: Number of rows compared with the one before.
+        stated, seen: RMS of both, or standard deviations.
+        correlation: From -1 to 1; NaN if either is always 0.
+        ratio: Ratio of stated to seen.
     """
 
     names: tuple[str, ...]
@@ -114,13 +114,12 @@ class StatedAgreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowMotion:
-    """What rows say of moving, against those of the tick before; None where they do not tell.
+    """Motion from row to row against the stated velocities and targets; None if unknown.
 
     Attributes:
-        joints: Their velocities, rad/s, and the changes of their positions.
-        body: Its angular velocity across gravity, rad/s, and the change of gravity in its frame.
-        targets: Positions that joints were sent to, rad, and those that they have a tick or two
-            later.
+        joints: Joint velocities, rad/s, and changes of the positions.
+        body: Angular velocity across gravity, rad/s, and change of gravity in the body's frame.
+        targets: Target positions of joints, rad, and positions a tick or two later.
     """
 
     joints: StatedAgreement | None
@@ -134,9 +133,9 @@ class Direction:
 
     Attributes:
         words, unit: `forward`, `m/s`.
-        trained: How far the policy was trained to go, above 0.
-        reached: How far the rows go, 0 where they never do.
-        share: Of rows with a command of more than `PUSHED` of what was trained.
+        trained: Limit of the training, above 0.
+        reached: Largest command in the rows; 0 without commands.
+        share: Share of rows with a command above `PUSHED` times `trained`.
     """
 
     words: str
@@ -148,22 +147,22 @@ class Direction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCoverage:
-    """What a collection covers. A share is of the rows, None where the rows do not tell.
+    """Coverage of a collection. Shares are of the rows, None if unknown.
 
     Attributes:
-        rows, different: Numbers of rows.
-        span_s: From the first to the last.
+        rows, different: Numbers of rows and of different rows.
+        span_s: Time from the first row to the last.
         still: Share in which no joint moves.
         turning_rad_s: RMS of the body's angular velocity while joints move; None if they never do.
         tilted: Share beyond the largest tilt of the contract.
         outside: Share with a joint well outside its limits.
         far: Share with a value far outside those of a healthy run.
-        far_values: Share of each such value, by term and name, the largest first.
-        commands: Number of different velocity commands, to two digits behind the point, up to
-            `MOST_COMMANDS`; None where there are none.
-        directions: Of the velocity command.
-        terms: Of all observations.
-        motion: Whether rows go with those before.
+        far_values: Share of each such value, by term and name, largest first.
+        commands: Number of different velocity commands, rounded to two decimals, up to
+            `MOST_COMMANDS`; None without commands.
+        directions: Directions of the velocity command.
+        terms: Terms of all observations.
+        motion: Agreement of successive rows.
     """
 
     rows: int
@@ -183,18 +182,18 @@ class RowCoverage:
 
 _BINS = 48
 _STILL_RAD_S = 0.25
-"""The robot stands where no joint is faster."""
+"""A robot whose joints are all slower stands still."""
 _WAYS = (
     ("forward", "backward", "m/s"),
     ("to the left", "to the right", "m/s"),
     ("turning left", "turning right", "rad/s"),
 )
-"""Positive and negative, by axis of a velocity command (REP 103)."""
+"""Positive and negative direction, by axis of a velocity command (REP 103)."""
 _AXES = {"velocity_command": ("forward", "left", "turn"), "phase": ("sin", "cos")}
 
 
 def measure(bundle: JointBundle, collection: Collection, motion: RowMotion) -> RowCoverage:
-    """Return what the rows of a collection cover; they are read twice, batch by batch."""
+    """Return the coverage of a collection, which is read twice, batch by batch."""
     state, unhealthy = _State(bundle, collection.names("sensed")), _Unhealthy(bundle.contract)
     terms = [
         _Term(bundle.contract, name, columns)
@@ -242,7 +241,7 @@ def _hashes(rows: Records, contract: JointContract) -> Iterator[int]:
 
 
 class _State:
-    """Counts what the fields of the robot's state show."""
+    """Collects statistics of the robot's state."""
 
     def __init__(self, bundle: JointBundle, sensed: Sequence[str]) -> None:
         self._fields, self._contract = Fields(bundle, sensed), bundle.contract
@@ -354,7 +353,7 @@ class _Unhealthy:
 
 
 class _Term:
-    """Ranges of a term, then histograms."""
+    """Collects ranges, then histograms, of a term."""
 
     def __init__(self, contract: JointContract, name: str, columns: TermColumns) -> None:
         self.input, self.columns = name, columns

@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether rows are of one body that moves, in figures, and what is wrong with it, in words.
+"""Checks that rows show one moving body, and describes deviations.
 
-Contacts shake a joint faster than a policy ticks, so that single velocities of a healthy walk may
-go against the change of the position: joints are judged by the median of those that move. Measured
-on healthy walks: 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and 0.8 to 1.8 times.
+Contacts shake a joint faster than a policy ticks, so in a healthy walk single velocities may
+contradict the change of position: joints are judged by the median of those that move. Measured on
+healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of 0.8 to 1.8.
 
-Rows of a log may lie further apart than a tick, even half a step of the gait, after which anything
-seems to go against its rate, but with another ratio: only what has the right size has the wrong
-sign.
+Rows of a log may be further apart than a tick, even half a gait cycle; then anything may seem to
+contradict its rate, but with a wrong ratio: only quantities of the right size have a wrong sign.
 """
 
 from __future__ import annotations
@@ -26,31 +25,32 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.interfaces import F64
 
 _AT_ONCE = 256
-"""Rows that are judged at once; the pair across two such lots is left out."""
+"""Rows judged at once; pairs across two batches are left out."""
 FOLLOWED = 2
-"""Ticks after which a joint is where it was sent: motors and buses take their time."""
+"""Number of ticks until a joint reaches its target: motors and buses take their time."""
 _AXES = ("x", "y", "z")
 Places = npt.NDArray[np.intp]
 _FEWEST_PAIRS = 32
 _MOVES_RAD_S, _MOVES_RAD = 0.05, 0.01
 _AGAINST, _WITH = -0.3, 0.5
-"""Correlations below and above which one goes against the other, and with it."""
+"""Correlations below which signs are opposite, and above which quantities agree."""
 _OFF = 3.5
-"""Times by which a scale is off."""
+"""Factor by which a scale is wrong."""
 _ALIKE, _UNITS = 1.5, 20.0
-"""Where both are off alike, it is the time between rows; from here on both are in degrees."""
+"""If both ratios are equally wrong, the time between rows differs; from the second factor on, both
+are in degrees."""
 _ELSEWHERE = 0.5
 """Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
-legs that are exchanged, signs that are mirrored, or without the commands."""
+swapped legs, mirrored signs, or without the commands."""
 SHOWN = 3
 
 
 class MotionOf:
-    """Compares rows with those of the tick before, as far as the observations tell.
+    """Compares rows with those of the tick before, where the observations permit.
 
-    Joints' velocities with the changes of their positions; the body's angular velocity w with the
-    change of gravity g in its frame, which is g' = -w x g, so that -(g x g') / |g|^2 is w without
-    its part along g; and the positions of joints with what they were sent to a tick or two before.
+    Compared are joint velocities with changes of the positions; the body's angular velocity w with
+    the change of gravity g in its frame, g' = -w x g, so that -(g x g') / |g|^2 is w without its
+    part along g; and joint positions with the targets of a tick or two before.
     """
 
     def __init__(self, bundle: JointBundle) -> None:
@@ -171,15 +171,14 @@ def moved_wrongly(found: RowMotion) -> Iterator[str]:
             which = listed(np.array(found.joints.names)[moving], SHOWN)
             if _is_reversed(correlation, ratio):
                 yield (
-                    f"the velocities of joints have the other sign than the changes of their "
-                    f"positions ({which}; correlation {correlation:.2f}): see the signs in the "
-                    "driver"
+                    "joint velocities have the opposite sign of the changes of position "
+                    f"({which}; correlation {correlation:.2f}): check the signs in the driver"
                 )
             elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (
-                    f"the velocities of joints are {ratio:.2g} x the changes of their positions "
-                    f"({which}): other units or scales, or velocities of the motors before "
-                    "their gears"
+                    f"joint velocities are {ratio:.2g} x the changes of position "
+                    f"({which}): wrong units or scales, or velocities of the motors before the "
+                    "gears"
                 )
     if found.body is not None:
         for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):
@@ -187,14 +186,14 @@ def moved_wrongly(found: RowMotion) -> Iterator[str]:
             ratio = float(found.body.ratio[place])
             if _is_reversed(correlation, ratio):
                 yield (
-                    f"the angular velocity about {axis} has the other sign than the change of "
-                    f"the orientation (correlation {correlation:.2f}): the IMU's gyroscope and "
+                    f"the angular velocity about {axis} has the opposite sign of the change of "
+                    f"orientation (correlation {correlation:.2f}): the IMU's gyroscope and "
                     "its orientation are in different frames"
                 )
             elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (
-                    f"the angular velocity about {axis} is {ratio:.2g} x the change of the "
-                    "orientation: other units or scales"
+                    f"the angular velocity about {axis} is {ratio:.2g} x the change of "
+                    "orientation: wrong units or scales"
                 )
 
 
@@ -207,12 +206,12 @@ def _is_scaled(correlation: float, ratio: float) -> bool:
 
 
 def moved_elsewhere(found: RowMotion) -> Iterator[str]:
-    """Yield what is another robot's or controller's, or that of joints under other names."""
+    """Yield signs of a different robot or controller, or of joints under wrong names."""
     if rate := _rate(found):
         yield (
             f"joints and body both move {rate:.2g} x as far from row to row as in a tick of the "
-            "policy: the rows were logged at another rate, which does no harm here; what joints "
-            "were sent to is not judged"
+            "policy: the rows were logged at a different rate, which is harmless here; targets of "
+            "joints are not judged"
         )
         return
     targets = found.targets
@@ -228,9 +227,9 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
             f"{targets.names[place]} {correlation[place]:.2f}" for place in np.argsort(correlation)
         ]
         yield (
-            f"the joints do not go where this policy sends them (correlation {mean:.2f} on "
-            f"average, {listed(worst, SHOWN)}): see the names and signs of joints, as left and "
-            "right that are exchanged; or another controller was at work, or its commands were not "
+            f"the joints do not follow the targets of this policy (correlation {mean:.2f} on "
+            f"average, {listed(worst, SHOWN)}): check names and signs of joints, such as swapped "
+            "left and right; or a different controller was running, or its commands were not "
             "recorded"
         )
 
@@ -240,7 +239,7 @@ def _is_off(ratio: float) -> bool:
 
 
 def _rate(found: RowMotion) -> float | None:
-    """Return how many ticks lie between rows, where joints and body say the same of it."""
+    """Return the number of ticks between rows, if joints and body agree on it."""
     ratios = []
     for part in (found.joints, found.body):
         moving = part is not None and _moving(part, _MOVES_RAD_S)

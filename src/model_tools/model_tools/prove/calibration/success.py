@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The signal of success of a chunk policy: its threshold and its error, from judged episodes."""
+"""Success signal of a chunk policy: its threshold and error rates, from judged episodes."""
 
 from __future__ import annotations
 
@@ -48,27 +48,27 @@ from policy_inference.kinds.chunk import ChunkKind
 GRAPH = "Success"
 """Name of a classifier in the contract, and of its folder."""
 SIDECAR = "episode.json"
-"""What `episode_recorder` writes beside the messages of an episode."""
+"""File that `episode_recorder` writes beside the messages of an episode."""
 VERDICT = "next.success"
-"""Feature of a LeRobot dataset: true in the last frame of an episode that succeeded."""
+"""Feature of a LeRobot dataset: true in the last frame of a successful episode."""
 _LEAST = 2
 _UNKNOWN = 0.5
 _log = logging.getLogger("model_tools")
 Progress = Callable[[int, int | None], None]
 Say = Callable[[RecordedObservation], float]
-"""Returns a probability; of joints 1 where they are in their ranges, else 0."""
+"""Returns a probability; for joints 1 within their ranges, else 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessSource:
-    """What the signal is made of, and what it is calibrated with.
+    """Source of a success signal, and options of its calibration.
 
     Attributes:
         episodes: Name of the recordings.
         classifier: ONNX file; the bundle's own source if None, and no joints.
         joints: (lowest, highest) position by joint, rad.
-        for_s: How long it must hold; as in the bundle if None.
-        then: What follows; as in the bundle if None, which is `flag` where it says nothing.
+        for_s: Time for which it must hold, s; as in the bundle if None.
+        then: Reaction; as in the bundle if None, `flag` by default.
     """
 
     episodes: str
@@ -80,12 +80,12 @@ class SuccessSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JudgedEpisode:
-    """An episode that a person, or a simulator, judged.
+    """An episode judged by a person or a simulator.
 
     Attributes:
-        name: Of the recording, or its number in a dataset.
+        name: Name of the recording, or number in a dataset.
         succeeded: The verdict.
-        observations: Returns every so manieth of its observations.
+        observations: Returns every n-th of its observations.
     """
 
     name: str
@@ -95,13 +95,13 @@ class JudgedEpisode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What the source of the signal said in an episode.
+    """Values of the signal's source in an episode.
 
     Attributes:
-        name: Of the episode.
+        name: Name of the episode.
         succeeded: Its verdict.
-        times_ns: Of the observations.
-        values: Probabilities; of joints 1 where they are in their ranges, else 0.
+        times_ns: Times of the observations.
+        values: Probabilities; for joints 1 within their ranges, else 0.
     """
 
     name: str
@@ -145,7 +145,7 @@ def _frames(
 
 
 def _of_bag(contract: ChunkContract, bag: Path) -> JudgedEpisode | None:
-    """Return an episode; None where nothing was said of it."""
+    """Return an episode; None if it has no verdict."""
     file = bag / SIDECAR
     try:
         verdict = json.loads(file.read_text("utf-8"))["success"]
@@ -171,15 +171,15 @@ def calibrate_success(
     *,
     progress: Progress = lambda done, total: None,
 ) -> SuccessSignal:
-    """Write a new bundle that has the signal, its threshold and its error.
+    """Write a new bundle with the signal, its threshold and its error rates.
 
     Args:
-        bundle: What it is made of; stays as it is.
-        episodes: At least two that succeeded, and two that failed.
-        source: What the signal is made of.
-        version: Of the new bundle.
+        bundle: Source bundle, left unchanged.
+        episodes: At least two successful and two failed ones.
+        source: Source of the signal.
+        version: Version of the new bundle.
         output: Its folder, which must not exist.
-        progress: Gets how many episodes were read, and of how many.
+        progress: Called with the number of episodes so far, and the total.
     """
     for verdict, what in ((True, "succeeded"), (False, "failed")):
         count = sum(each.succeeded is verdict for each in episodes)
@@ -189,7 +189,7 @@ def calibrate_success(
             )
     if version == bundle.contract.version:
         raise ToolError(
-            f"--version: expected another one than that of {bundle.path}, found {version}"
+            f"--version: expected a different version than that of {bundle.path}, found {version}"
         )
     with new_folder(output, marker=CONTRACT_FILE, kept=bundle.path) as made:
         copy_folder(bundle.path, made)
@@ -210,7 +210,7 @@ def calibrate_success(
 
 
 def _begun(contract: ChunkContract, source: SuccessSource, made: Path) -> SuccessSignal:
-    """Return the signal with its source, which is brought into the new bundle."""
+    """Return the signal and its source, which is copied into the new bundle."""
     former = contract.success
     if source.classifier is None and not source.joints and former is None:
         raise ToolError(
@@ -221,7 +221,7 @@ def _begun(contract: ChunkContract, source: SuccessSource, made: Path) -> Succes
     if for_s is None and former is not None:
         for_s = former.for_s
     if for_s is None:
-        raise ToolError("--for: expected how long it must hold, s, found nothing")
+        raise ToolError("--for: expected a duration, s, found nothing")
     then: Literal["end", "flag"] = source.then or (former.then if former else "flag")
     if source.classifier is not None:
         _add_graph(contract, source.classifier, made)
@@ -241,7 +241,7 @@ def _add_graph(contract: ChunkContract, file: Path, made: Path) -> None:
         )
     model = read_onnx(file)
     if model.external_files:
-        raise ToolError(f"{file}: expected all weights in the file, found others beside it")
+        raise ToolError(f"{file}: expected all weights in the file, found external ones")
     place = made / GRAPH / f"{GRAPH}.onnx"
     place.parent.mkdir()
     place.write_bytes(model.content)
@@ -259,11 +259,11 @@ def _add_graph(contract: ChunkContract, file: Path, made: Path) -> None:
 
 
 def _tensors(found: Mapping[str, ModelTensor]) -> dict[str, ContractTensor]:
-    # A dynamic axis is that of the batch.
+    # A dynamic axis is the batch axis.
     return {
         name: ContractTensor(
             shape=tuple(abs(axis) for axis in one.shape),
-            dtype=one.dtype,  # type: ignore[arg-type]  # the contract is read again
+            dtype=one.dtype,  # type: ignore[arg-type]  # the contract is checked again
         )
         for name, one in found.items()
     }
@@ -285,21 +285,21 @@ def _write(made: Path, sections: Mapping[str, object]) -> None:
 def _write_golden(
     bundle: ChunkBundle, contract: ChunkContract, models: Mapping[str, Backend], made: Path
 ) -> None:
-    """Add what the classifier of the new contract answers to the golden rows."""
+    """Add the new classifier's outputs to the golden rows."""
     golden, rows = bundle.golden(), ChunkKind().golden_rows(bundle)
     classifier = make_classifier(contract, models)
     assert classifier is not None
     golden[GOLDEN_SUCCESS] = np.array(
         [classifier.probability(observation_at(rows, row)) for row in range(len(rows))], np.float32
     )
-    assert contract.golden is not None  # it was read
+    assert contract.golden is not None  # read before
     file = made / contract.golden.file
     np.savez_compressed(file, **golden)  # type: ignore[arg-type]  # numpy takes arrays by name
     _write(made, {"golden": file_entry(file, made)})
 
 
 def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
-    """Return the source of the signal: the classifier, or the ranges of joints."""
+    """Return the function of the signal: the classifier, or the ranges of joints."""
     classifier = make_classifier(contract, models)
     if classifier is None:
         return _in_range(contract)
@@ -307,7 +307,7 @@ def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
 
 
 def _read(contract: ChunkContract, say: Say, episode: JudgedEpisode) -> Readings:
-    """Return what the source says, as often as in a node with the usual parameters."""
+    """Return the values of the signal, as often as in a node with default parameters."""
     times_ns, values = list[int](), list[float]()
     for observation in episode.observations(reading_ticks(contract)):
         times_ns.append(observation.number * contract.period_ns)
@@ -318,7 +318,7 @@ def _read(contract: ChunkContract, say: Say, episode: JudgedEpisode) -> Readings
 
 
 def reading_ticks(contract: ChunkContract) -> int:
-    """Return how many ticks lie between two readings of the signal, with the usual parameters."""
+    """Return the number of ticks between two readings of the signal, with default parameters."""
     if contract.classifier is None:
         return 1
     settings = ChunkSettings()
@@ -327,7 +327,7 @@ def reading_ticks(contract: ChunkContract) -> int:
 
 
 def _in_range(contract: ChunkContract) -> Say:
-    """Return what says whether the joints are in their ranges, 1 or 0."""
+    """Return a function that returns 1 if the joints are in their ranges, else 0."""
     signal, state = contract.success, contract.state
     assert signal is not None
     seen = () if state is None else state.joints
@@ -348,15 +348,15 @@ def _in_range(contract: ChunkContract) -> Say:
 
 
 def measured(contract: ChunkContract, readings: Sequence[Readings], source: str) -> SuccessSignal:
-    """Return the contract's signal with its threshold and its error.
+    """Return the contract's signal with its threshold and error rates.
 
     The threshold is the one with the fewest errors. Each episode is judged by the threshold of the
-    others, so that the error is not that of episodes that the threshold was chosen by.
+    others (leave-one-out), so that the error rates are unbiased.
 
     Args:
         contract: Has the signal.
-        readings: Of judged episodes.
-        source: Their names.
+        readings: Values in judged episodes.
+        source: Description of the episodes.
     """
     signal = contract.success
     assert signal is not None
@@ -384,7 +384,7 @@ def measured(contract: ChunkContract, readings: Sequence[Readings], source: str)
 
 
 def _score(contract: ChunkContract, readings: Readings) -> float:
-    """Return the largest threshold with which the signal comes in an episode; 0: with none."""
+    """Return the largest threshold at which an episode gives the signal; else 0."""
     for threshold in sorted({*readings.values}, reverse=True):
         watch = SuccessWatch(contract)
         for time_ns, value in zip(readings.times_ns, readings.values, strict=True):
@@ -395,13 +395,14 @@ def _score(contract: ChunkContract, readings: Readings) -> float:
 
 
 def best_threshold(scores: F64, succeeded: npt.NDArray[np.bool_]) -> float:
-    """Return the threshold with the smallest sum of both rates of error.
+    """Return the threshold with the smallest sum of both error rates.
 
-    Of several the one in the middle of the widest gap between scores.
+    Among several, the one in the middle of the widest gap between scores.
 
     Args:
-        scores: Of episodes, 0 to 1: the signal comes where the score is at least the threshold.
-        succeeded: Their verdicts; both kinds are there.
+        scores: Scores of episodes, 0 to 1: the signal is given if the score is at least the
+            threshold.
+        succeeded: Verdicts of the episodes; both kinds must occur.
     """
     edges = np.unique([0.0, *scores, 1.0])
     middles, widths = (edges[:-1] + edges[1:]) / 2.0, np.diff(edges)

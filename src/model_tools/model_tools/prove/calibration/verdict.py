@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether rows will do to calibrate with, in words: what is wrong, what is missing, what to do."""
+"""Verdict on calibration rows, in words: problems, gaps and remedies."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from model_tools.prove.calibration.motion import SHOWN, moved_elsewhere, moved_w
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, topic_fields
 
 _USUAL = 512
-"""`compile` takes as many."""
+"""The default number of rows that `compile` takes."""
 _ONLY_STILL, _MOSTLY_STILL = 0.95, 0.5
 _UNHEALTHY, _NOTED = 0.2, 0.001
-"""Shares of rows that are not of a robot at work: too many, and worth a word."""
+"""Shares of rows of an unhealthy robot: too many, and worth a warning."""
 _REPEATED, _SELDOM, _HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
-"""A body that turns less while its legs move stands on something; walking is five times that."""
+"""A body that turns less while its legs move is on a stand; walking turns it five times as fast."""
 _ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in topic_fields(COMMAND)}
-"""Wherever a robot moves; what it is commanded may well be constant."""
+"""Fields that vary in any motion; the command may be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")
-"""Not velocities, whose healthy range is that of rare jolts."""
+"""Without velocities, whose healthy range is that of rare jolts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationVerdict:
-    """What is wrong, what is missing, and what could not be judged; true if nothing is wrong."""
+    """Problems, gaps, and what could not be judged; true if there are no problems."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -61,7 +61,7 @@ def judge(found: RowCoverage) -> CalibrationVerdict:
 
 
 def is_gap(found: Direction) -> bool:
-    """Return whether the rows know too little of a direction."""
+    """Return whether the rows cover a direction too little."""
     return _is_missing(found) or bool(_gap(found))
 
 
@@ -70,7 +70,7 @@ def _problems(found: RowCoverage) -> Iterator[str]:
     if found.different < FEWEST:
         yield (
             f"{found.different} different rows of {found.rows}, at least {FEWEST} are needed "
-            "and 1000 to 4000 usual: record the policy at work, for minutes"
+            "and 1000 to 4000 usual: record the running policy for minutes"
         )
     constant = [term for term in found.terms if _is_lost(term)]
     velocities = all(term.field != "joint_vel" for term in constant)
@@ -81,26 +81,25 @@ def _problems(found: RowCoverage) -> Iterator[str]:
         )
     for term in constant:
         yield (
-            f"{term.name} never changes: the recording lacks it, or nothing moved; see what the "
+            f"{term.name} never changes: the recording lacks it, or nothing moved; check what the "
             "robot publishes"
         )
     if found.tilted is not None and found.tilted >= _UNHEALTHY:
         yield (
             f"the robot is tilted beyond the contract's safety.max_tilt_rad in "
-            f"{found.tilted:.0%} of the rows: the IMU is mounted rotated, or the robot lay; see "
-            "the IMU's frame, or cut the recording with --from and --to"
+            f"{found.tilted:.0%} of the rows: the IMU is mounted rotated, or the robot was lying; "
+            "check the IMU's frame, or cut the recording with --from and --to"
         )
     if found.outside is not None and found.outside >= _UNHEALTHY:
         yield (
-            f"joints are beyond their limits in {found.outside:.0%} of the rows: most likely "
-            "joints are named or ordered otherwise than in the contract, or have other signs"
+            f"joints are beyond their limits in {found.outside:.0%} of the rows: most likely the "
+            "joints' names, order or signs differ from the contract"
         )
     if found.far is not None and found.far >= _UNHEALTHY:
         yield (
             f"{found.far:.0%} of the rows have values far outside those of the bundle's healthy "
-            f"run ({_worst(found)}): other units or scales, another order of joints, an IMU "
-            "that is mounted rotated; or the robot was not at work: cut that with --from and "
-            "--to"
+            f"run ({_worst(found)}): wrong units, scales or joint order, or an IMU that is "
+            "mounted rotated; or the policy was not running: cut that part with --from and --to"
         )
 
 
@@ -115,39 +114,39 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
         yield f"{repeated:.0%} of the rows repeat others: they add nothing"
     if found.still is not None and _MOSTLY_STILL <= found.still < _ONLY_STILL:
         yield (
-            f"stands still in {found.still:.0%} of the rows: cut that with --from and --to, or "
-            "record more of its work"
+            f"stands still in {found.still:.0%} of the rows: cut that part with --from and --to, "
+            "or record more motion"
         )
     if never := [way for way in found.directions if _is_missing(way)]:
         yield (
             f"never {', '.join(way.words for way in never)}: the policy was trained for that; "
-            "record it, too"
+            "record it too"
         )
     yield from filter(None, map(_gap, found.directions))
     if found.commands is not None and found.commands < _FEW_COMMANDS:
         yield (
-            f"{found.commands} different velocity commands: record more of them, with --every "
-            "where the episodes of an environment are long"
+            f"{found.commands} different velocity commands: record more of them, with --every if "
+            "the episodes of an environment are long"
         )
     for term in found.terms:
         if term.constant and term.field != "velocity_command" and not _is_lost(term):
             yield f"{term.name} never changes in {listed(term.constant, SHOWN)}"
         if term.field in _SPANNED and term.span is not None and 0.0 < term.span < _HALFWAY:
             yield (
-                f"{term.name} spans {term.span:.0%} of what it does in a healthy run: what is "
-                "beyond will be cut off; record livelier work"
+                f"{term.name} spans {term.span:.0%} of its range in a healthy run: values beyond "
+                "will be clipped; record livelier motion"
             )
         if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
             worst = sorted(term.shifted.items(), key=lambda item: -item[1])
             off = [f"{name} by {value:.1f} deviations" for name, value in worst]
             yield (
-                f"{term.name} sits elsewhere than in a healthy run: {listed(off, SHOWN)}; see the "
-                "order and the signs of joints, and how the IMU is mounted"
+                f"{term.name} is shifted against a healthy run: {listed(off, SHOWN)}; check the "
+                "order and signs of joints, and the mounting of the IMU"
             )
     yield from moved_elsewhere(found.motion)
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
         yield (
-            f"joints move, but the body turns by {found.turning_rad_s:.2g} rad/s only: was the "
+            f"joints move, but the body turns by {found.turning_rad_s:.2g} rad/s only: is the "
             "robot on a stand? Record it on the floor"
         )
     for share, what in (
@@ -167,11 +166,11 @@ def _notes(found: RowCoverage) -> Iterator[str]:
             " (model_tools complete --simulate, --rollout or --bag)"
         )
     if found.still is None:
-        yield "the rows do not tell whether the robot moves"
+        yield "the rows do not show whether the robot moves"
 
 
 def _is_lost(term: TermCoverage) -> bool:
-    """Return whether nothing of a term changes that changes wherever a robot moves."""
+    """Return whether a term that varies in any motion is constant."""
     return term.field in _ALWAYS_VARY and len(term.constant) == len(term.names)
 
 

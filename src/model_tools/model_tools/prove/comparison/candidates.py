@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The artifacts that are compared: pairs of a bundle and a back end, of the same function."""
+"""The artifacts to compare: pairs of bundle and back end, all of the same function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.opening import B
 
 RUN_TIMEOUT_S = 60.0
-"""Of a single run: simulators of chips take seconds for a large model."""
+"""Time limit of a single run: simulators of chips take seconds for a large model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,15 +33,15 @@ class Candidate(Generic[B]):
     """All models of a bundle for a back end.
 
     Attributes:
-        label: What it is called in tables: its precisions, or more where that is not enough.
+        label: Name in tables: its precisions, with more detail if needed.
         bundle: Its bundle.
         backend: The back end that runs it.
-        options: Of the back end.
-        entries: The contract's entry for each model's file, by the key of the model; for a back
-            end that builds from another's artifact, the entry of that one, with the precision
-            of what is built.
-        size_bytes: Of all files.
-        run_timeout_s: After which a run in a process of its own is an error.
+        options: Options of the back end.
+        entries: The contract's entry for each model's file, by the key of the model; if the back
+            end builds from the artifact of another one, that entry with the precision of the built
+            model.
+        size_bytes: Size of all files.
+        run_timeout_s: Time limit of a run in a separate process.
     """
 
     label: str
@@ -62,7 +62,7 @@ class Candidate(Generic[B]):
 
     @property
     def sha256(self) -> str:
-        """As `policy_core.bundle.bundle.model_sha256` of what it opens."""
+        """Hash of the opened models, see `policy_core.bundle.bundle.model_sha256`."""
         return joint_hash([entry.sha256 for entry in self.entries.values()])
 
     def opened(self) -> OpenedModels:
@@ -83,10 +83,10 @@ def candidates(
     """Return each bundle's artifacts for these back ends; the first is the reference.
 
     Args:
-        bundles: Of one kind.
+        bundles: Bundles of one kind.
         backends: Names of back ends.
-        options: Values of their options, by back end.
-        run_timeout_s: After which a run in a process of its own is an error.
+        options: Option values by back end.
+        run_timeout_s: Time limit of a run in a separate process.
     """
     found = [
         dataclasses.replace(candidate(bundle, backend, options), run_timeout_s=run_timeout_s)
@@ -108,7 +108,7 @@ def candidates(
         for one in found[:number]:
             if (one.backend, one.sha256) == (other.backend, other.sha256):
                 raise ToolError(
-                    f"{other.bundle.path}: expected other artifacts than those of "
+                    f"{other.bundle.path}: expected artifacts that differ from those of "
                     f"{one.bundle.path}, found the same files on the same back end "
                     f"({other.backend}), which proves nothing; name another back end "
                     "with --backend, or a bundle with another model"
@@ -133,17 +133,17 @@ def candidate(bundle: B, backend: str, options: Options) -> Candidate[B]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OnRows:
-    """An artifact on one set of rows.
+    """Comparison of an artifact on one set of rows.
 
     Attributes:
-        source: Of the rows.
-        count: How many are judged.
-        left_out: Rows that are not among them, since an artifact was calibrated with them.
-        differences: Of what commands joints first. Of a chunk policy: normalised chunks, the same
-            in rad, then each camera's encoder against the reference's.
-        checks: Everything that was held against a limit; nothing where it is not judged.
-        judged: Whether it was. Images that were drawn say little of a graph of 8 bits, whose
-            ranges are those of recorded ones: where there are such, these judge it.
+        source: Source of the rows.
+        count: Number of judged rows.
+        left_out: Rows left out, since an artifact was calibrated with them.
+        differences: Differences, outputs that command joints first. For a chunk policy: normalised
+            chunks, the same in rad, then each camera's encoder against the reference's.
+        checks: All figures with limits; empty if not judged.
+        judged: The rows are judged. Drawn images are no fair test of an 8-bit graph, whose ranges
+            come from recorded ones; if there are recorded rows, only these judge it.
     """
 
     source: str
@@ -159,14 +159,14 @@ class OnRows:
 
     @property
     def title(self) -> str:
-        """Where the rows are from, and how many of them were held back."""
+        """Source of the rows, and the number held back."""
         held = f", {self.count} held back of {self.count + self.left_out}" if self.left_out else ""
         return f"{self.source}{held}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowSet:
-    """Rows of one source, all of which are played, and the numbers of those that are judged."""
+    """Rows of one source, all of which are played, and the indices of the judged ones."""
 
     rows: Rows
     judged: npt.NDArray[np.int64]

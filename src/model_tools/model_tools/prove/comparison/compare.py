@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare artifacts: each on the same rows and, where asked for, on the same walks."""
+"""Compares artifacts on the same rows and, on request, in the same walks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from policy_inference.comparison.limits import Check, closed_loop_limits
 
 _log = logging.getLogger("model_tools")
 _TIMED_FOR_S = 20.0
-"""At most: a simulator of a chip takes seconds for a run, and its speed says nothing."""
+"""Time limit: a simulated chip takes seconds per run, and its speed is meaningless."""
 Comparison = JointComparison | ChunkComparison
 _COMPARISONS: Mapping[type[Bundle], Comparison] = {
     JointBundle: JointComparison(),
@@ -35,16 +35,16 @@ _COMPARISONS: Mapping[type[Bundle], Comparison] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """What was found of one artifact; its truth value says whether all its limits hold.
+    """Comparison of one artifact; true if all its limits hold.
 
     Attributes:
         candidate: The artifact.
-        latency: Of single runs of each model on this machine, by its key in the contract.
-        on_rows: One entry for each set of rows.
-        walks: What it walked; empty where that was not asked for.
-        walking_checks: The walks against limits and reference.
-        alone_checks: The walks against what a good walk is, whatever the reference does; not
-            among the limits that are to hold.
+        latency: Latency of single runs of each model on this machine, by its key in the contract.
+        on_rows: One entry per set of rows.
+        walks: Its walks; empty if not requested.
+        walking_checks: Checks of the walks against limits and reference.
+        alone_checks: Checks against the criteria of a good walk, independent of the reference; they
+            do not affect the verdict.
     """
 
     candidate: Candidate[Any]
@@ -73,11 +73,11 @@ def compare(
 
     Args:
         candidates: Two or more artifacts of the same function.
-        places: Rows to compare on, besides the golden ones of the first bundle: files and
-            recordings, of chunk policies LeRobot datasets and recordings.
+        places: Rows besides the golden ones of the first bundle: files and recordings, for chunk
+            policies LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no closed loop.
-        topics: Topics of recordings by input, where they have other names.
-        robot: What walks.
+        topics: Topics of recordings by input, where they are renamed.
+        robot: Robot that walks.
     """
     reference = candidates[0].bundle
     comparison = _COMPARISONS[type(reference)]
@@ -90,8 +90,8 @@ def compare(
     sets = comparison.row_sets(candidates, places, topics)
     if not sets and walk_s is None:
         raise ToolError(
-            f"{reference.path}: expected something to compare on, found no golden "
-            f"rows; give {comparison.other_rows}"
+            f"{reference.path}: expected rows to compare on, found no golden rows; give "
+            f"{comparison.other_rows}"
         )
     ran = [_run(comparison, candidate, sets, walk_s, robot) for candidate in candidates]
     return [_judged(comparison, one, ran[0], sets) for one in ran]
@@ -99,7 +99,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _RanArtifact:
-    """What an artifact made of each set of rows, and its walks."""
+    """Outputs of an artifact on each set of rows, and its walks."""
 
     candidate: Candidate[Any]
     latency: Mapping[str, Latency]
@@ -155,9 +155,9 @@ def measure_latency(backend: Backend, inputs: Mapping[str, Tensor], runs: int) -
     """Time single runs of a model, for 20 s at most.
 
     Args:
-        backend: Opened backend, warm; its input arrays are overwritten.
-        inputs: Rows by model input, of which the first is fed.
-        runs: How many, at most.
+        backend: Opened back end, warmed up; its input arrays are overwritten.
+        inputs: Rows by model input; only the first is used.
+        runs: Largest number of runs.
     """
     for name, values in inputs.items():
         backend.inputs[name][0] = values[0]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a comparison, and how it is kept with the compared artifacts."""
+"""Report of a comparison, and its storage with the compared artifacts."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from policy_store.report import (
 from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 
-_SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
+_SMOOTHED_S = 0.4  # about one stride, to show the motion of the body rather than single steps
 
 
 def failures(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each limit that does not hold: artifact, figure, where, limit."""
+    """Return a line for each exceeded limit: artifact, figure, where, limit."""
     return [f"{one.candidate.label}: {check}" for one in found for check in one.checks if not check]
 
 
@@ -78,7 +78,7 @@ def comparison_report(found: Sequence[Compared]) -> Report:
 
 
 def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
-    """Keep figures and page in the bundle of every artifact but the reference.
+    """Store figures and page in the bundle of every artifact but the reference.
 
     Returns:
         The files with the figures.
@@ -256,7 +256,7 @@ def _outputs(entries: Sequence[tuple[str, OnRows]]) -> Table:
 
 
 def _by_value(on: OnRows) -> Table:
-    """Return the errors by joint; of a chunk policy those in rad beside the normalised ones."""
+    """Return the errors by joint; for a chunk policy in rad beside normalised ones."""
     columns: dict[str, F64] = {}
     for one in on.differences[:2]:
         unit = "" if one is on.action else ", rad"
@@ -281,7 +281,7 @@ def _errors(others: Sequence[tuple[str, Difference]]) -> list[Chart]:
     by_row = [Series(label=label, x=one.rows, y=one.cosine) for label, one in others]
     names = others[0][1].names
     return [
-        # Precisions are decades apart.
+        # Errors of different precisions are decades apart.
         Chart(title="error: RMSE, and the largest", series=by_value, names=names, is_log=True),
         Chart(title="cosine of found and expected output", series=by_row, x_label="row"),
     ]
@@ -323,7 +323,7 @@ def _walks(found: Sequence[Compared]) -> Iterator[Part]:
             ),
             Table(header=("artifact", "limits", "the walk itself"), rows=verdicts),
             Section(
-                title="Each walk itself, whatever the reference does",
+                title="Each walk itself, independent of the reference",
                 parts=[checks_table(one.alone_checks, one.candidate.label) for one in found],
                 is_folded=True,
             ),
@@ -332,7 +332,7 @@ def _walks(found: Sequence[Compared]) -> Iterator[Part]:
 
 
 def _courses(found: Sequence[Compared]) -> list[Chart]:
-    """Return velocities, then tilts over time, a chart for each command."""
+    """Return velocities, then tilts over time, one chart per command."""
     velocities, tilts = [], []
     for i, first in enumerate(found[0].walks):
         axis, ends_s = int(np.argmax(np.abs(first.command))), [0.0, first.outcome.duration_s]
@@ -368,7 +368,7 @@ def _warnings(found: Sequence[Compared]) -> Iterator[str]:
     on_rows = found[0].on_rows
     if coarse and on_rows and all(rows.source == DRAWN for rows in on_rows):
         yield (
-            f"{', '.join(dict.fromkeys(coarse))}: the images of the golden rows are drawn, which "
-            "is no fair test of so few bits; compare on frames of the training: --dataset DATASET "
-            "(or a recording)"
+            f"{', '.join(dict.fromkeys(coarse))}: the golden rows have drawn images, which are no "
+            "fair test of so few bits; compare on training frames: --dataset DATASET (or a "
+            "recording)"
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between kinds of policies in a comparison: their rows, outputs and checks."""
+"""Comparison of each kind of policy: rows, outputs and checks."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from policy_inference.kinds.joint import JointKind
 _log = logging.getLogger("model_tools")
 _JOINT = JointKind()
 DRAWN = "golden rows (drawn)"
-"""Source of golden rows whose images no camera saw."""
+"""Source of golden rows with drawn images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
-"""Of a dataset or recording, evenly spaced: a chunk says much, and takes long."""
+"""Of a dataset or recording, evenly spaced: a chunk reveals much, and takes long."""
 _CHUNK = ChunkKind()
 
 
 class JointComparison:
-    """Rows of a joint policy; those that calibrated an artifact are played, and not judged."""
+    """Comparison of joint policies; calibration rows of an artifact are played, but not judged."""
 
     timed_runs, other_rows = 2000, "rows (--rows) or let it walk (--closed-loop)"
     walks = True
@@ -60,14 +60,14 @@ class JointComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, where it has some, and those of files.
+        """Return the reference's golden rows, if any, and the rows of files.
 
-        Where the model counts ticks, also rows that are drawn, which go through all of them.
+        If the model counts ticks, also drawn rows that cover all counts.
         """
         reference = candidates[0].bundle
         known = [_JOINT.golden_rows(reference)] if reference.contract.golden else []
         if counts_ticks(reference.contract):
-            known.append(drawn_rows(reference))  # all ticks, to which no recording goes
+            known.append(drawn_rows(reference))  # recordings do not reach all counts of ticks
         return [
             *map(RowSet.whole, known),
             *(_held_back(candidates, file, read_rows(file, reference, topics)) for file in places),
@@ -90,19 +90,19 @@ class JointComparison:
         *,
         is_only: bool,
     ) -> OnRows:
-        """Measure each output, and hold the action against limits.
+        """Measure each output, and check the action against limits.
 
-        Where the model counts ticks, its other outputs are held against those of the precision,
-        too: a wrong tick often shows in the reference motion alone.
+        If the model counts ticks, its other outputs are checked by the limits of the precision too:
+        a wrong tick often shows only in the reference motion.
         """
         bundle, source = candidate.bundle, one.rows.source
-        # The reference gives what was not recorded.
+        # The reference computes outputs that were not recorded.
         expected = one.rows.outputs or {name: said[name] for name in bundle.contract.model.outputs}
         differences = _JOINT.differences(bundle, one.of(found), one.of(expected), one.judged)
         action, *others = differences
         if not counts_ticks(bundle.contract):
             others = []
-        # States depend on all rows before; no limit of single runs is meant for them.
+        # States depend on all earlier rows; limits of single runs do not apply to them.
         states = {pair.output for pair in bundle.contract.state}
         others = [other for other in others if other.output not in states]
         return OnRows(
@@ -117,7 +117,7 @@ class JointComparison:
 
 
 def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: Rows) -> RowSet:
-    """Leave out the rows of this very file that an artifact was calibrated with."""
+    """Leave out the rows with which an artifact was calibrated, if from this file."""
     everything = np.arange(len(rows))
     stated = [one.entry.calibration for one in candidates if one.entry.calibration is not None]
     if not stated:
@@ -136,7 +136,7 @@ def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: R
 
 
 class ChunkComparison:
-    """Observations of a chunk policy; of each set, the first also with cameras swapped."""
+    """Comparison of chunk policies; the first rows of each set also run with swapped cameras."""
 
     timed_runs, other_rows = 30, "a dataset or a recording (--rows)"
     walks = False
@@ -147,7 +147,7 @@ class ChunkComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, where it has some, and those of datasets."""
+        """Return the reference's golden rows, if any, and those of datasets."""
         reference = candidates[0].bundle
         contract, sets = reference.contract, list[Rows]()
         if contract.golden:
@@ -163,9 +163,9 @@ class ChunkComparison:
     def play(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Return what `play_chunks` does, and the first normalised chunks with cameras swapped.
+        """Return the result of `play_chunks`, and the first normalised chunks with swapped cameras.
 
-        The latter are `swapped.CAMERA.CAMERA`.
+        The latter are named `swapped.CAMERA.CAMERA`.
         """
         first = rows.part(0, SWAPPED_ROWS)
         return _CHUNK.play(bundle, models, rows) | {
@@ -174,7 +174,7 @@ class ChunkComparison:
         }
 
     def model_inputs(self, sets: Sequence[RowSet]) -> Mapping[str, Tensor]:
-        """Return nothing: the graphs still have what was played last."""
+        """Return an empty mapping: the graphs still have the inputs of the last run."""
         return {}
 
     def judged(
@@ -186,9 +186,9 @@ class ChunkComparison:
         *,
         is_only: bool,
     ) -> OnRows:
-        """Hold chunks, denoising, features, and the cameras' wiring, against limits."""
+        """Check chunks, denoising, features and camera wiring against limits."""
         bundle, source = candidate.bundle, one.rows.source
-        # The reference gives what was not recorded.
+        # The reference computes outputs that were not recorded.
         chunks = one.rows.outputs.get(GOLDEN_CHUNK, said[GOLDEN_CHUNK])
         within = {
             name: array for name, array in said.items() if name == PATH or name.startswith(FEATURES)
@@ -218,7 +218,7 @@ def _swapped(one: str, other: str) -> str:
 
 
 def _wiring(one: str, other: str, expected: F64, found: Mapping[str, Tensor], source: str) -> Check:
-    """Return the check that two cameras are not each other's."""
+    """Return the check that two cameras are not swapped."""
     as_is, swapped = (
         found[name].astype(np.float64) for name in (NORMALISED_CHUNK, _swapped(one, other))
     )
@@ -227,7 +227,7 @@ def _wiring(one: str, other: str, expected: F64, found: Mapping[str, Tensor], so
 
 
 def _pairs(contract: ChunkContract) -> Iterator[tuple[str, str]]:
-    """Yield cameras of equal size, which alone can be swapped unnoticed."""
+    """Yield pairs of cameras of equal size: only these can be swapped unnoticed."""
     for (one, first), (other, second) in combinations(contract.cameras.items(), 2):
         if (first.height, first.width) == (second.height, second.width):
             yield one, other

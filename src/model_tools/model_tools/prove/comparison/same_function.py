@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two bundles mean the same function, however it is written."""
+"""Checks that two bundles define the same function, however it is written."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SHOWN, _LONGEST = 4, 60
 
 
 def check_same_function(reference: Bundle, other: Bundle) -> None:
-    """Compare what changes behaviour.
+    """Raise if the bundles differ in anything that changes behaviour.
 
-    That is rate and joints with gains and limits; of a joint policy observations with history and
-    statistics, action, recurrent state, range of commands and tensors of the model; of a chunk
-    policy its cameras, vectors, units and statistics, but not how the graphs are cut and named.
+    That is rate and joints with gains and limits; for a joint policy observations with history and
+    statistics, action, recurrent state, range of commands and tensors of the model; for a chunk
+    policy cameras, vectors, units and statistics, but not the partition and names of the graphs.
     """
     ours, theirs = dict(_meaning(reference)), dict(_meaning(other))
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
@@ -41,7 +41,7 @@ def check_same_function(reference: Bundle, other: Bundle) -> None:
 
 
 def _meaning(bundle: Bundle) -> Iterator[tuple[str, object]]:
-    """Yield everything by its key, values per joint as one number for each."""
+    """Yield every value by its key, with one number per joint."""
     yield from _body(bundle.contract)
     yield from _MEANINGS[type(bundle)](bundle)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model at work: the product's controller walks the simulated robot with it, in lockstep."""
+"""Walks of a model on the simulated robot, under the product's controller, in lockstep."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
 
 VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0, 0))
-"""Commands vx, vy (m/s) and yaw rate (rad/s) of a Lite3, each held for a whole walk."""
+"""Commands vx, vy (m/s) and yaw rate (rad/s) of a Lite3, each constant over a walk."""
 DURATION_S = 20.0
 AXES = ("vx", "vy", "yaw rate")
 _ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
-"""Of a good walk: of the command's largest component, and in m/s, rad/s where that is small."""
+"""Error limit of a good walk: share of the command's largest component, and minimum in m/s,
+rad/s."""
 _ALTERED_SHARE = 0.001
-"""Of a good walk: ticks in which the guard may change a target; its bounds are 1.5 x nominal."""
+"""Share of ticks in which the guard may change a target in a good walk; its bounds are 1.5 x
+nominal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +48,7 @@ class Walked:
 def check_walks(
     bundles: Sequence[JointBundle], duration_s: float, robot: SimulatedRobot = LITE3
 ) -> None:
-    """Check what can be known of walks before anything runs."""
+    """Check the conditions of walks before anything runs."""
     if not SETTLE_S < duration_s < inf:
         raise ToolError(
             f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
@@ -67,9 +69,9 @@ def walk_each(
     duration_s: float = DURATION_S,
     robot: SimulatedRobot = LITE3,
 ) -> list[Walked]:
-    """Walk each of `VELOCITIES`, as the robot's own, from when the policy takes over."""
+    """Walk each of `VELOCITIES`, scaled to the robot, from the start of the policy."""
     check_walks([bundle], duration_s, robot)
-    if bundle.clip is not None:  # to its end: a model may compute late frames in another way
+    if bundle.clip is not None:  # the whole clip: a model may compute late frames differently
         duration_s = max(duration_s, len(bundle.clip.joint_pos) / bundle.contract.rate_hz)
     walks = []
     for command in dict.fromkeys(robot.velocity(bundle.contract, each) for each in VELOCITIES):
@@ -92,9 +94,9 @@ def walk_each(
 def judge(
     walks: Sequence[Walked], reference: Sequence[Walked], limits: ClosedLoopLimits
 ) -> tuple[Check, ...]:
-    """Hold walks against limits and, in how well they follow the command, against the reference.
+    """Check walks against limits and, for command tracking, against the reference.
 
-    Surviving is never all that is asked: a model that stands still survives.
+    Survival alone is never enough: a model that stands still survives.
     """
     checks = [_cut_short(walks)]
     for walk, other in zip(walks, reference, strict=True):
@@ -120,11 +122,11 @@ def judge(
 
 
 def judge_alone(walks: Sequence[Walked], bundle: JointBundle) -> tuple[Check, ...]:
-    """Hold walks against what a good walk is, whatever the reference does.
+    """Check walks against the criteria of a good walk, independent of the reference.
 
     Args:
-        walks: Of one artifact.
-        bundle: Its bundle; the guard's bounds say something where it has a `nominal`.
+        walks: Walks of one artifact.
+        bundle: Its bundle; altered ticks count only if it has a `nominal`.
     """
     checks = [_cut_short(walks)]
     for walk in walks:
@@ -154,7 +156,7 @@ def _errors(walk: Walked, limits: Sequence[float]) -> list[Check]:
 
 
 def _worst(walks: Sequence[Walked], what: str, field: str, limit: float | None) -> list[Check]:
-    """Return the check of a figure where it is largest; NaN, not measured, is the worst."""
+    """Return the check of a figure at its largest value; NaN (not measured) is the worst."""
     if limit is None:
         return []
     values = {walk.outcome.name: getattr(walk.outcome, field) for walk in walks}

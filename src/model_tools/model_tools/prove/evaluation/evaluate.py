@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the trials of a plan: those that are not there yet, and no more than the answer needs."""
+"""Runs the missing trials of a plan, and no more than the answer needs."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ from policy_inference.backends.registry import Options
 ROWS = "trials.jsonl"
 _LIMITED = ("tilt_deg", "torque_limit_share", "altered_share", "estimate_rmse_mps")
 _LOOKS = 8
-"""How often the trials so far are looked at, where they may stop early."""
+"""Number of interim analyses, if trials may stop early."""
 _SIGNIFICANCE = 0.05
-"""Of a difference. It is shared by the looks (Bonferroni), so that looking often proves nothing."""
+"""Significance level, shared by the interim analyses (Bonferroni), so that repeated looks prove
+nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluated:
-    """What was found.
+    """Results of an evaluation.
 
     Attributes:
-        plan: What was planned.
-        policies: What was tried, in the order of the command; the first is compared with others.
-        tasks: The trials that count: all of the plan, or those until it stopped early.
-        rows: What came of each, by key.
-        not_done: Why others have no result, by key.
+        plan: The plan.
+        policies: Policies in the order of the command; the first is compared with the others.
+        tasks: The trials that count: all of the plan, or those before an early stop.
+        rows: Result of each, by key.
+        not_done: Reasons of missing results, by key.
     """
 
     plan: Plan
@@ -77,7 +78,7 @@ class Evaluated:
         ]
 
     def discordant(self, first: EvaluatedPolicy, second: EvaluatedPolicy) -> tuple[int, int, int]:
-        """Return the pairs in which only the first succeeded, only the second did, and all."""
+        """Count the pairs: only the first succeeded, only the second succeeded, all."""
         limits, pairs = self.plan.success, self.pairs(first, second)
         each = [(succeeded(one, limits), succeeded(other, limits)) for one, other in pairs]
         return each.count((True, False)), each.count((False, True)), len(each)
@@ -87,7 +88,7 @@ Watch = Callable[[Evaluated], None]
 
 
 def succeeded(row: TrialRow, limits: Success) -> bool:
-    """Return whether a trial held, and within the limits of the plan."""
+    """Return whether a trial survived within the limits of the plan."""
     if not row.held:
         return False
     bounds = dict.fromkeys(("error_vx", "error_vy", "error_wz"), limits.error)
@@ -102,15 +103,15 @@ def succeeded(row: TrialRow, limits: Success) -> bool:
 def evaluated_policies(
     plan: Plan, bundles: Sequence[AnyBundle], options: Options
 ) -> list[EvaluatedPolicy]:
-    """Return what is to be tried: each bundle on each back end of the plan."""
+    """Return the policies to evaluate: each bundle on each back end of the plan."""
     found = list[EvaluatedPolicy]()
     for bundle in bundles:
         _require_robot(plan, bundle)
         found += [_evaluated(bundle, each, options) for each in dict.fromkeys(plan.backends)]
     if len({(one.sha256, one.backend) for one in found}) < len(found):
         raise ToolError(
-            "expected policies that differ, found a bundle that is named twice; compared with "
-            "itself it proves nothing"
+            "expected policies that differ, found a bundle that is named twice; a comparison with "
+            "itself proves nothing"
         )
     if plan.stop_early and plan.required_success is None and len(found) == 1:
         raise ToolError(
@@ -155,15 +156,15 @@ def evaluate(
 ) -> Evaluated:
     """Run the trials of a plan that the store does not have.
 
-    The results are the same on any number of processes and machines: which trials count depends on
-    the plan and on the results in its order, not on the order in which they came.
+    The results do not depend on the number of processes and machines: the plan and its results, in
+    plan order, decide which trials count, not the order of arrival.
 
     Args:
-        plan: What is tried.
-        policies: With what.
-        store: Has the results so far, and keeps each new one at once.
+        plan: The plan.
+        policies: Policies to try.
+        store: Results so far; stores each new one at once.
         pool: Runs the trials.
-        watch: Called with what there is after each trial, and once at the beginning.
+        watch: Called with the state of the evaluation at the start and after each trial.
     """
     tasks = tuple(trial_tasks(plan, [*policies]))
     rows = {task.key: row for task in tasks if (row := store.rows.get(task.key)) is not None}
@@ -198,16 +199,16 @@ def evaluate(
 
 
 def _looks(plan: Plan, policies: int) -> list[int]:
-    """Return after how many trials they are looked at: whole seeds, evenly over the plan."""
+    """Return the trial counts of the interim analyses: whole seeds, evenly spaced."""
     of_a_seed = len(plan.combinations) * policies
     seeds = sorted({plan.seeds * look // _LOOKS for look in range(1, _LOOKS)} - {0})
     return [seed * of_a_seed for seed in seeds]
 
 
 def _certain_after(looks: list[int], found: Callable[[int], Evaluated]) -> int | None:
-    """Return the number of trials after which the answer was certain; None: not so far.
+    """Return the number of trials after which the answer was certain; None: not yet.
 
-    Looks whose trials are all there, and which do not decide, are taken from the list.
+    Removes analyses from the list whose trials are complete and do not decide.
     """
     while looks:
         so_far = found(looks[0])
@@ -220,7 +221,7 @@ def _certain_after(looks: list[int], found: Callable[[int], Evaluated]) -> int |
 
 
 def _is_certain(found: Evaluated) -> bool:
-    """Return whether the trials so far answer what is asked, at the significance of one look."""
+    """Return whether the trials so far decide the question, at the significance of one analysis."""
     plan, first = found.plan, found.policies[0]
     significance = _SIGNIFICANCE / _LOOKS
     if plan.required_success is not None:
@@ -236,17 +237,17 @@ def _is_certain(found: Evaluated) -> bool:
 
 
 class TrialStore:
-    """The results of trials, a line of JSON each, as they come; only this process writes them."""
+    """Results of trials as JSON lines, in order of arrival; only this process writes them."""
 
     def __init__(self, file: BinaryIO, rows: dict[str, TrialRow]) -> None:
         self._file, self.rows = file, rows
 
     def keep(self, row: TrialRow, *, succeeded: bool) -> None:
-        """Write a result, so that it is there whatever happens next.
+        """Write a result to disk at once.
 
         Args:
             row: The result.
-            succeeded: What it counts as; kept for those who read the file, not read again here.
+            succeeded: Its verdict, written for readers of the file; not read again here.
         """
         line = json.dumps(dataclasses.asdict(row) | {"succeeded": succeeded}, allow_nan=False)
         self._file.write(f"{line}\n".encode())
@@ -256,9 +257,9 @@ class TrialStore:
 
 @contextmanager
 def trial_store(folder: Path) -> Iterator[TrialStore]:
-    """Open the results in a folder, which is made where it is not there.
+    """Open the results in a folder, creating it if needed.
 
-    A last line that was not written to its end is removed.
+    An incomplete last line is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ROWS
@@ -281,7 +282,7 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
 def _row(line: bytes, where: str) -> TrialRow:
     try:
         values: dict[str, Any] = json.loads(line)
-        del values["succeeded"]  # of another plan, perhaps
+        del values["succeeded"]  # may be from a different plan
         return TrialRow(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise ToolError(

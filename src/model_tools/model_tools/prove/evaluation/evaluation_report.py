@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of an evaluation: rates with intervals, differences, factors, the worst trials to see.
+"""Report of an evaluation: rates, differences and factors with intervals, and the worst trials.
 
 Nothing in it depends on when or where the trials ran.
 """
@@ -49,9 +49,9 @@ from robot_sim.render import frames
 from robot_sim.video import write_frames
 
 VIDEO_S = 4.0
-"""Length of a video: the end of a trial is what is of interest."""
+"""Length of a video, s: the end of a trial."""
 _RATE_HZ, _WIDTH, _HEIGHT = 6.0, 320, 176
-"""Of a video: an image takes 0.1 s of a core where no GPU renders."""
+"""Size and rate of a video: an image takes 0.1 s of a core without a GPU."""
 _UNITS = {
     "survived_s": "time on its feet in RUN, s",
     "error_vx": "error of vx, m/s",
@@ -81,16 +81,16 @@ def evaluation_report(
     videos: int,
     on_video: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Return what was found.
+    """Return the report.
 
     Args:
         found: The trials.
-        videos: How many of the worst trials are run once more and shown; a machine that cannot
-            render shows none, and the report says why.
-        on_video: Called with the number of videos that are done, and of all.
+        videos: Number of the worst trials to run again for a video; if this machine cannot render,
+            the report states why.
+        on_video: Called with the number of finished videos, and the total.
 
     Raises:
-        PolicyError: A trial that is to be shown does not run here.
+        PolicyError: A trial to be shown does not run here.
     """
     summary = summarise(found)
     return Report(
@@ -150,7 +150,7 @@ def _differences(differences: Sequence[dict[str, Any]]) -> Iterator[Part]:
         yield Section(
             title=f"{each['policy']} against {each['against']}",
             parts=[
-                "Nothing was seen that more pairs could show."
+                "No difference was seen that more pairs could confirm."
                 if needed is None
                 else f"A difference of this size needs {needed} pairs.",
                 Table(
@@ -202,7 +202,7 @@ def _factors(found: Evaluated, policies: Sequence[dict[str, Any]]) -> Iterator[P
 
 
 def _estimates(found: Evaluated) -> Iterator[Part]:
-    """Show what the estimator of the base's velocity was wrong by, under each condition."""
+    """Show the error of the base velocity estimator under each condition."""
     names = [
         name
         for name in found.plan.varied
@@ -283,7 +283,7 @@ def _videos(
 
 
 def _video(task: TrialTask) -> bytes:
-    """Run a trial once more, and return its end as H.264 in MP4.
+    """Run a trial again, and return its end as H.264 in MP4.
 
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.

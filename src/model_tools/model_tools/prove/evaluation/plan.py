@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`plan.yaml`: which robot is tried, how often, under which conditions, and what is success."""
+"""`plan.yaml`: robot, number of trials, conditions, and criteria of success."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ ARM = "so101"
 MOST_TRIALS = 1_000_000
 _WALK_S, _REACH_S = 20.0, 6.0
 _SHORTEST_WALK_S = 4.0
-"""So that a robot that has 2 s to follow a command is measured as long."""
+"""Leaves time to measure a robot that has 2 s to follow a command."""
 _FAULTS = ("noise", "nan", "drop", "order", "motor_off", "push")
 _MIXED = "mixed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorRange:
-    """A range from which each seed draws a value, evenly."""
+    """A range from which each seed draws a value, uniformly."""
 
-    min: float = entry("its lower end")
-    max: float = entry("its upper end")
+    min: float = entry("lower end")
+    max: float = entry("upper end")
 
 
 Values = tuple[float, ...] | FactorRange
@@ -56,7 +56,7 @@ def _factor(doc: str, default: float = 0.0, **bounds: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factors:
-    """What differs from trial to trial: every combination of the lists is tried with every seed."""
+    """Factors of the trials: every combination of the lists is tried with every seed."""
 
     command: tuple[Command, ...] = entry(
         "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: others every 4 s, which "
@@ -66,9 +66,7 @@ class Factors:
     )
     friction: Values = _factor("sliding friction of feet and floor", 1.0, minimum=0)
     payload_kg: Values = _factor("mass added to the base")
-    latency_ms: Values = _factor(
-        "time that commands take to reach the drives", minimum=0, maximum=40
-    )
+    latency_ms: Values = _factor("delay until commands reach the drives", minimum=0, maximum=40)
     push_n: Values = _factor(
         "force of a push of 0.1 s on the base, at a time and from a side that the seed draws",
         minimum=0,
@@ -89,7 +87,7 @@ class Factors:
         "velocity gain of the drives as share of the commanded one", 1.0, minimum=0
     )
     inference_ms: Values = _factor(
-        "time that a chunk takes to be computed; of chunk policies", minimum=0, maximum=5000
+        "computing time of a chunk; for chunk policies", minimum=0, maximum=5000
     )
     sensor_error: Values = _factor(
         "noise and bias of the estimator's sensors, as multiples of those of a data sheet "
@@ -97,7 +95,7 @@ class Factors:
         minimum=0,
     )
     imu_delay_ms: Values = _factor(
-        "by how much the estimator's IMU is later than its joints", minimum=0, maximum=40
+        "delay of the estimator's IMU relative to its joints", minimum=0, maximum=40
     )
     faults: tuple[tuple[str, ...], ...] = entry(
         "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
@@ -123,7 +121,7 @@ OF_THE_ARM = ("inference_ms",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """What a walk must hold beside that the robot stays on its feet in RUN to the end."""
+    """Limits of a successful walk, besides that the robot stays on its feet in RUN to the end."""
 
     error: float | None = entry(
         "largest |mean velocity - command| on each axis, m/s and rad/s, mean of the commands",
@@ -146,14 +144,14 @@ class Success:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which trials there are, and what is success."""
+    """The trials, and the criteria of success."""
 
     robot: str = entry(
-        "what is simulated: lite3, go2, g1, so101, or a folder with the figures of another robot "
-        "on legs"
+        "robot to simulate: lite3, go2, g1, so101, or a folder with the figures of a different "
+        "legged robot"
     )
     seeds: int = entry(
-        "how many seeds there are: all combinations of the factors are tried with each",
+        "number of seeds: all combinations of the factors are tried with each",
         minimum=1,
         maximum=MOST_TRIALS,
     )
@@ -168,28 +166,27 @@ class Plan:
         "back ends to run each bundle with", default=("onnx",), minItems=1
     )
     estimator: bool = entry(
-        "whether the estimator of the base's velocity watches each walk, and its error is "
-        "measured; it always does where the policy needs it",
+        "run the estimator of the base velocity in each walk and measure its error; always done "
+        "if the policy needs it",
         default=False,
     )
-    factors: Factors = entry("what differs from trial to trial", default=Factors())
-    success: Success = entry("what a walk must hold, beside surviving", default=Success())
+    factors: Factors = entry("factors that differ between trials", default=Factors())
+    success: Success = entry("limits of a successful walk, besides survival", default=Success())
     required_success: float | None = entry(
-        "rate of success that each policy must have: the lower end of its interval is held "
-        "against it",
+        "success rate that each policy must reach with the lower end of its interval",
         default=None,
         exclusiveMinimum=0,
         maximum=1,
     )
     stop_early: bool = entry(
-        "whether no more trials are begun once the answer is certain: is `required_success` held, "
-        "and which policy is better",
+        "start no more trials once it is certain whether `required_success` is reached, and which "
+        "policy is better",
         default=False,
     )
 
     @cached_property
     def combinations(self) -> tuple[Mapping[str, Any], ...]:
-        """Every combination of the lists, by factor; a range is there as it is."""
+        """Every combination of the lists, by factor; a range stays a range."""
         names = self.factor_names
         lists = [
             [values] if isinstance(values, FactorRange) else list(values)
@@ -205,7 +202,7 @@ class Plan:
 
     @property
     def reaches(self) -> bool:
-        """Whether the robot reaches for a cube, and does not walk."""
+        """True if the robot reaches for a cube instead of walking."""
         return self.robot == ARM
 
     @property
@@ -225,7 +222,7 @@ class Plan:
         )
 
     def conditions(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Yield the seed and the conditions of each trial of a policy, seed after seed."""
+        """Yield seed and conditions of each trial of a policy, seed by seed."""
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             for combination in self.combinations:
                 yield seed, {name: _drawn(seed, name, value) for name, value in combination.items()}
@@ -235,7 +232,7 @@ class Plan:
 
 
 def seeded(seed: int, what: str) -> np.random.Generator:
-    """Return what draws one thing for a seed, whatever else is drawn."""
+    """Return a random generator for one quantity of a seed, independent of all others."""
     return np.random.default_rng([seed, zlib.crc32(what.encode())])
 
 
@@ -254,7 +251,7 @@ def load_plan(file: Path) -> Plan:
 
 
 def _drawn(seed: int, name: str, value: Any) -> Any:
-    """Return a factor's value for a seed, rounded to what a file keeps of it."""
+    """Return a factor's value for a seed, rounded as in files."""
     if not isinstance(value, FactorRange):
         return value
     return float(f"{seeded(seed, name).uniform(value.min, value.max):.6g}")
@@ -358,7 +355,7 @@ def _least(values: Values) -> float:
 
 
 def shown_value(value: Any) -> str:
-    """Return a factor's value as tables and names show it."""
+    """Return a factor's value for tables and names."""
     if isinstance(value, FactorRange):
         return f"{value.min:g} to {value.max:g}"
     if isinstance(value, Sequence) and not isinstance(value, str):

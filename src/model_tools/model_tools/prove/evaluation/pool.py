@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks on processes of this machine. A process that dies costs the time of its own task alone.
+"""Pool of processes on this machine. A process that dies affects only its own task.
 
-concurrent.futures has no such pool: there, a worker that dies breaks all tasks, and none can be
-ended whose task takes too long.
+concurrent.futures has no such pool: there a worker that dies breaks all tasks, and a task that
+takes too long cannot be ended.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from policy_inference.processes import environment
 from policy_inference.worker_process import end_with_parent
 
 ATTEMPTS = 3
-"""How often a task begins whose process dies before it is given up."""
+"""Number of attempts of a task whose process dies."""
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS"), "1"
 )
-"""The environment of a worker: the tasks share the cores, and one does not use several."""
+"""Environment of a worker: the tasks share the cores, so each uses one thread."""
 _LOOK_EACH_S = 1.0
 _LEAVE_S = 5.0
 T = TypeVar("T")
@@ -43,7 +43,7 @@ Out = TypeVar("Out", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """Why a task has no result."""
+    """Reason of a missing result."""
 
     reason: str
 
@@ -54,10 +54,10 @@ Results = Generator[tuple[T, R | NotDone], None, None]
 
 
 class TaskPool(Protocol[T, Out]):
-    """Does tasks, in whatever order they come to their end."""
+    """Runs tasks in any order."""
 
     def run(self, tasks: Iterable[T]) -> Results[T, Out]:
-        """Yield each task with its result, as soon as it is there; closing it cancels the rest."""
+        """Yield each task with its result, as it becomes available; closing cancels the rest."""
 
 
 class LocalPool(Generic[T, R]):
@@ -74,19 +74,19 @@ class LocalPool(Generic[T, R]):
         log: Path | None = None,
         on_progress: Callable[[T, float], None] | None = None,
     ) -> None:
-        """Start nothing yet.
+        """Store the options; start nothing yet.
 
         Args:
-            work: Called with a task; a function of a module, which a process can import.
-            workers: Processes at most.
-            time_limit_s: A task that takes longer is given up.
-            attempts: How often a task begins whose process dies before it is given up.
-            preload: Module that a server imports once; each task then has a process of its own,
-                forked from the server, so that its memory ends with it. Empty: a process does one
-                task after another.
-            log: File for the output of the processes; None for the streams of this process.
-            on_progress: Called with a task and the share of it that is done, 0 to 1. `work` then
-                gets a second argument, a `Tell`.
+            work: Called with a task; an importable function.
+            workers: Largest number of processes.
+            time_limit_s: Time limit of a task.
+            attempts: Number of attempts of a task whose process dies.
+            preload: Module that a server imports once; each task then runs in its own process,
+                forked from the server, whose memory ends with it. Empty: a process runs one task
+                after another.
+            log: File for the processes' output; None for the streams of this process.
+            on_progress: Called with a task and its finished share, 0 to 1. `work` then gets a
+                second argument, a `Tell`.
         """
         self._work, self._workers, self._time_limit_s = work, workers, time_limit_s
         self._attempts, self._on_progress = attempts, on_progress
@@ -108,7 +108,7 @@ class LocalPool(Generic[T, R]):
     def _give(
         self, workers: list[_Worker[T, R]], waiting: Iterator[T], again: deque[_Attempt[T]]
     ) -> None:
-        """Give each free worker a task; start workers while there are tasks, end those without."""
+        """Give each free worker a task; start workers while there are tasks, end idle ones."""
 
         def following() -> _Attempt[T] | None:
             if again:
@@ -161,14 +161,14 @@ class LocalPool(Generic[T, R]):
 
 
 class _Attempt(Generic[T]):
-    """A task, and how the processes ended that had it."""
+    """A task, and the exits of processes that died with it."""
 
     def __init__(self, task: T) -> None:
         self.task, self.deaths = task, list[str]()
 
 
 class _Worker(Generic[T, R]):
-    """A process, and the task that it has."""
+    """A process, and its current task."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class _Worker(Generic[T, R]):
 
     @property
     def ends(self) -> Sequence[Any]:
-        """What becomes ready when something happens."""
+        """Handles that become ready when the worker answers or dies."""
         return self._connection, self._process.sentinel
 
     @property
@@ -202,10 +202,10 @@ class _Worker(Generic[T, R]):
         try:
             self._connection.send(attempt.task)
         except OSError:
-            self._process.join(_LEAVE_S)  # it died, and `is_alive` says so
+            self._process.join(_LEAVE_S)  # it died; updates `is_alive`
 
     def has_answered(self, on_progress: Callable[[T, float], None] | None) -> bool:
-        """Return whether `answer` has something; a process that ended in the middle has not."""
+        """Return whether `answer` has a result; false for a process that ended in the middle."""
         try:
             while not self._answer and self._connection.poll():
                 share, self._answer = self._connection.recv()
@@ -216,7 +216,7 @@ class _Worker(Generic[T, R]):
         return bool(self._answer)
 
     def answer(self) -> R | NotDone:
-        """Return what became of the task, once; the worker is free then."""
+        """Return the result of the task, once; the worker is free then."""
         self.attempt = None
         return self._answer.pop()
 
@@ -244,7 +244,7 @@ class _Worker(Generic[T, R]):
 def _serve(
     connection: Connection, work: Callable[..., Any], log: Path | None, reports: bool
 ) -> None:
-    """Do tasks until the other end closes, in a process of its own."""
+    """Run tasks in a process of its own until the other end closes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     end_with_parent(parent.sentinel)
@@ -266,19 +266,19 @@ def _told(work: Callable[[Any, Tell], Any], tell: Tell, task: Any) -> Any:
 
 
 def _print_to(log: Path) -> None:
-    """Send everything that is printed, also by C libraries, into a file."""
+    """Redirect all output, also of C libraries, into a file."""
     with log.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
 
 
 def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
-    """Do a task; an error becomes its reason, and an unexpected one is also printed."""
+    """Run a task; an error becomes its reason, and an unexpected one is also printed."""
     try:
         return work(task)
     except (PolicyError, OSError) as error:
         return NotDone(str(error))
-    except Exception as error:  # noqa: BLE001  # one task of thousands must not end the others
+    except Exception as error:  # noqa: BLE001  # one of thousands of tasks must not end the others
         traceback.print_exc()
         return NotDone(f"{type(error).__name__}: {error}")
 

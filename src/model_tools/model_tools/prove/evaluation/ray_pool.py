@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trials on a Ray cluster. Its nodes have the suite; the bundles travel to them.
+"""Trials on a Ray cluster whose nodes have the suite; the bundles are sent to them.
 
-A node that dies costs the time of its trials: they begin again on another one.
+Trials of a node that dies start again on another one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, Trial
 from policy_store.hosts import is_loopback
 
 _AHEAD = 2
-"""Trials for each processor that are on their way: none waits for the driver."""
+"""Trials sent ahead per processor, to keep processors busy."""
 _LOOK_EACH_S = 1.0
 Files = Mapping[str, bytes]
 
@@ -33,12 +33,12 @@ class RayPool:
     def __init__(
         self, address: str, policies: Sequence[EvaluatedPolicy], *, time_limit_s: float
     ) -> None:
-        """Check that Ray is there, and connect to nothing yet.
+        """Check that Ray is installed, without connecting yet.
 
         Args:
-            address: Of the cluster, HOST:PORT.
-            policies: Whose bundles are sent to the nodes.
-            time_limit_s: A trial that takes longer is given up.
+            address: Address of the cluster, HOST:PORT.
+            policies: Policies whose bundles are sent to the nodes.
+            time_limit_s: Time limit of a trial.
         """
         self._ray, self._address = _imported(), address
         self._policies, self._time_limit_s = tuple(policies), time_limit_s
@@ -77,7 +77,7 @@ class RayPool:
     def _overdue(
         self, running: dict[Any, tuple[TrialTask, float]]
     ) -> Iterator[tuple[TrialTask, TrialRow | NotDone]]:
-        """Give up what was sent too long ago, be it that a trial before it had not ended."""
+        """Give up trials sent too long ago, even if they waited behind another one."""
         limit_s = ATTEMPTS * _AHEAD * self._time_limit_s
         for handle, (task, sent_s) in list(running.items()):
             if time.monotonic() - sent_s > limit_s:
@@ -87,9 +87,9 @@ class RayPool:
 
     @contextmanager
     def _connected(self) -> Iterator[int]:
-        """Connect; give the number of processors, of which there is one or more."""
+        """Connect; yield the number of processors, at least one."""
         ray, host = self._ray, self._address.rpartition(":")[0]
-        # Ray takes the address of a network for that of this machine, where both are loopback.
+        # If both addresses are loopback, Ray would use a network address for this machine.
         own = {"_node_ip_address": host} if is_loopback(host) else {}
         try:
             ray.init(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What counts and figures of trials say, and how surely."""
+"""Statistics of trials: intervals, tests and sample sizes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from policy_core.interfaces import F64
 
 CONFIDENCE, POWER = 0.95, 0.8
-"""Of every interval; and with which a number of trials would show a difference."""
+"""Confidence of every interval; power for sample sizes."""
 _RESAMPLES, _SEED = 1000, 0
 _CHUNK = 1_000_000
-"""Numbers that are drawn at a time: the memory stays the same however many trials there are."""
+"""Random numbers drawn at a time, which bounds the memory for any number of trials."""
 
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the interval of Wilson for the rate of success, both ends within 0 to 1.
+    """Return Wilson's interval of a success rate, within 0 to 1.
 
     Source: Wilson 1927. Without trials it is 0 to 1.
     """
@@ -35,11 +35,11 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """Return the exact two-sided p of pairs of which only one succeeded.
+    """Return the exact two-sided p-value of discordant pairs.
 
     Args:
-        better: Pairs in which only the first one of two policies succeeded.
-        worse: Pairs in which only the second one did.
+        better: Pairs in which only the first policy succeeded.
+        worse: Pairs in which only the second policy succeeded.
 
     Source: McNemar 1947, with the binomial distribution.
     """
@@ -48,9 +48,9 @@ def mcnemar(better: int, worse: int) -> float:
 
 
 def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of figures and its interval, by percentiles of resampled means.
+    """Return the mean of figures and its interval, from percentiles of bootstrap means.
 
-    The same figures give the same interval; NaN of none.
+    Equal figures give equal intervals; NaN without figures.
     """
     given: F64 = np.asarray(values, dtype=np.float64)
     count = len(given)
@@ -67,9 +67,9 @@ def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def pairs_needed(better: int, worse: int, pairs: int) -> int | None:
-    """Return how many pairs would show a difference as large as the one that was seen.
+    """Return the number of pairs that would confirm a difference as large as the observed one.
 
-    It is shown at a significance of 5 %, with `POWER`. None where nothing differed.
+    At a significance level of 5 %, with `POWER`. None if nothing differed.
 
     Source: Connor 1987, sample size of McNemar's test.
     """

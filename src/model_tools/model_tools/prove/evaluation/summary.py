@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What trials say: rates and figures with their intervals, and differences of policies."""
+"""Summary of trials: rates and figures with intervals, and differences between policies."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from model_tools.prove.evaluation.trials import (
 from policy_store.report import plain
 
 _PARTS = 4
-"""Into so many parts of equal width a range is cut, to show how much it matters."""
+"""Number of equal parts into which a range is divided, to show its effect."""
 
 
 def summarise(found: Evaluated) -> dict[str, Any]:
-    """Return all figures; the same on any number of processes, machines and runs."""
+    """Return all figures; equal on any number of processes, machines and runs."""
     policies = [_policy(found, policy) for policy in found.policies]
     counts = ("trials", "successes", "success_low", "success_high")
     document = {
@@ -53,7 +53,7 @@ def summarise(found: Evaluated) -> dict[str, Any]:
 
 
 def holds(found: Evaluated) -> bool:
-    """Return whether every trial has a result, and every policy the rate that is required."""
+    """Return whether every trial has a result, and every policy the required success rate."""
     required = found.plan.required_success or 0.0
     return not any(task.key in found.not_done for task in found.tasks) and all(
         wilson(*found.successes(policy))[0] >= required for policy in found.policies
@@ -61,7 +61,7 @@ def holds(found: Evaluated) -> bool:
 
 
 def worst(found: Evaluated, count: int) -> list[TrialTask]:
-    """Return the trials that went worst, the worst first: failed ones, then by their figures."""
+    """Return the worst trials, worst first: failed ones, then by their figures."""
 
     def badness(task: TrialTask) -> tuple[bool, float, float]:
         row = found.rows[task.key]

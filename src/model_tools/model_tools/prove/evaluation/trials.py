@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One trial: a pure function of policy, conditions and seed, with a key by which it is found."""
+"""One trial: a pure function of policy, conditions and seed, identified by a key."""
 
 from __future__ import annotations
 
@@ -55,23 +55,23 @@ from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
 
 DIGITS = 6
-"""Of figures in files: what differs beyond is no result."""
+"""Digits of figures in files; smaller differences are not significant."""
 _KEY_DIGITS = 32
 _AFTER_PUSH_S = 1.0
-"""So long before the end no push begins any more."""
+"""No push begins in the last part of a trial, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedPolicy:
-    """A bundle on a back end, as processes pass it on.
+    """A bundle on a back end, in a form to send to processes.
 
     Attributes:
-        label: What it is called in tables.
-        folder: Of the bundle; on another machine a copy.
-        sha256: Of the bundle.
+        label: Name in tables.
+        folder: Folder of the bundle; on another machine a copy.
+        sha256: Hash of the bundle.
         backend: Name of the back end.
-        model_sha256: Of what the back end opens.
-        options: Of the back end.
+        model_sha256: Hash of the models that the back end opens.
+        options: Options of the back end.
     """
 
     label: str
@@ -84,16 +84,16 @@ class EvaluatedPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialTask:
-    """What a trial depends on.
+    """All parameters of a trial.
 
     Attributes:
-        policy: What is tried.
-        robot: What is simulated, as in the plan.
-        duration_s: In RUN.
-        seed: Draws what the conditions leave open.
+        policy: Policy to try.
+        robot: Robot to simulate, as in the plan.
+        duration_s: Time in RUN.
+        seed: Seed of everything that the conditions leave open.
         conditions: Value of each factor.
-        estimator: Whether the estimator of the base's velocity watches.
-        suite: Hash of the code that tries it; another one gives other results.
+        estimator: Also run the estimator of the base velocity.
+        suite: Hash of the code that runs the trial; different code may give different results.
     """
 
     policy: EvaluatedPolicy
@@ -106,7 +106,7 @@ class TrialTask:
 
     @functools.cached_property
     def key(self) -> str:
-        """Hash of all of it; equal tasks have the same result."""
+        """Return the hash of all parameters; equal tasks have equal results."""
         policy = self.policy
         content = {
             "bundle": policy.sha256,
@@ -124,16 +124,16 @@ class TrialTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
-    """What came of a trial, as it is kept.
+    """Result of a trial, as stored.
 
     Attributes:
-        key: Of the task.
-        policy: Label of what was tried.
-        seed: Of the task.
-        conditions: Of the task.
-        held: Whether the robot survived, or reached; limits of the plan are not judged here.
-        figures: What was measured, by name; null where it could not be.
-        stopped_by: Why it did not go to the end; empty where it did.
+        key: Key of the task.
+        policy: Label of the policy.
+        seed: Seed of the task.
+        conditions: Conditions of the task.
+        held: The robot survived, or reached; the limits of the plan are not included.
+        figures: Measured figures by name; null if not measurable.
+        stopped_by: Why it did not go to the end; empty if it did.
     """
 
     key: str
@@ -146,7 +146,7 @@ class TrialRow:
 
 
 def trial_tasks(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
-    """Return all trials of a plan: seed after seed, and of each the policies side by side."""
+    """Return all trials of a plan, seed by seed, with all policies of a seed side by side."""
     suite = suite_sha256()
     return [
         TrialTask(
@@ -164,7 +164,7 @@ def trial_tasks(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
 
 
 def run_trial(task: TrialTask) -> TrialRow:
-    """Try it, in a process that has the bundle's folder."""
+    """Run a trial, in a process that has the bundle's folder."""
     if task.suite != suite_sha256():
         raise ToolError(
             f"suite: expected the code with the hash {task.suite}, with which the evaluation was "
@@ -192,14 +192,14 @@ def run_trial(task: TrialTask) -> TrialRow:
 
 
 def repeat_walk(task: TrialTask) -> tuple[WalkOutcome, Trace]:
-    """Walk it, and return what there was to see, too; as `run_trial`."""
+    """Walk a trial again, and return its trace too; see `run_trial`."""
     bundle, models = _opened(task.policy, JointBundle)
     robot = SimulatedRobot(figures=task.robot)
     return try_case(bundle, models.first, walk_case(task), robot=robot)
 
 
 def repeat_reach(task: TrialTask) -> ReachOutcome:
-    """Reach, and return what there was to see, too; as `run_trial`."""
+    """Reach again, and return its trace too; see `run_trial`."""
     bundle, models = _opened(task.policy, ChunkBundle)
     conditions = {name: float(value) for name, value in task.conditions.items()}
     case = ReachCase(seed=task.seed, duration_s=task.duration_s, **conditions)
@@ -245,14 +245,14 @@ def _push(seed: int, newton: float, duration_s: float) -> Fault:
 
 
 def shown_conditions(task: TrialTask, names: tuple[str, ...]) -> str:
-    """Return seed and conditions of a task in a line, of the factors that matter."""
+    """Return seed and relevant conditions of a task in one line."""
     values = (f"{name} {shown_value(task.conditions[name])}" for name in names)
     return ", ".join([f"seed {task.seed}", *values])
 
 
 @functools.cache
 def suite_sha256() -> str:
-    """Return a hash of all code and figures that a trial depends on, and of the simulator."""
+    """Return a hash of all code and figures that affect a trial, and of the simulator."""
     content = hashlib.sha256(mujoco.__version__.encode())
     for package in (model_tools, policy_core, policy_inference, robot_sim):
         folder = Path(package.__path__[0])
@@ -270,7 +270,7 @@ def robot_sha256(robot: str) -> str:
 
 def _opened(policy: EvaluatedPolicy, kind: type[B]) -> tuple[B, OpenedModels]:
     options = tuple(sorted(policy.options.items()))
-    key: Any = kind  # mypy takes a `type[B]` for something that cannot be hashed
+    key: Any = kind  # mypy considers a `type[B]` not hashable
     return _open(policy.folder, policy.sha256, key, policy.backend, options)
 
 
@@ -312,7 +312,7 @@ def _estimate_figures(error: EstimateError | None) -> dict[str, float]:
 
 
 def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
-    """Return what was measured; of a signal of success the mean is its rate, or that of errors."""
+    """Return the figures of a reach; the mean of signal figures is a rate."""
     signal = dict[str, float]()
     if outcome.signalled is not None:
         came, succeeded = float(outcome.signalled), outcome.succeeded
@@ -328,7 +328,7 @@ def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
 
 
 def _efforts(effort_nm: F64, joint_vel: F64, lasted_s: float) -> dict[str, float]:
-    """Return torque and work of the drives, of ticks [ticks, joints]; braking gives none back."""
+    """Return torque and work of the drives from [ticks, joints]; braking recovers no energy."""
     if not len(effort_nm):
         return dict.fromkeys(("torque_rms_nm", "power_w", "energy_j"), nan)
     power_w = float(np.maximum(effort_nm * joint_vel, 0.0).sum(axis=1).mean())

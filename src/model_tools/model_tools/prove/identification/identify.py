@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Delay, gains and friction of drives, and the mounting of an IMU, from a recorded motion.
+"""Identifies delay, gains and friction of drives and the mounting of an IMU from a recording.
 
-The law of a drive is that of policy_msgs/JointCommand, with the command of `delay` ago:
+A drive obeys the law of policy_msgs/JointCommand, with the command of `delay` ago:
 
     torque = stiffness * (position - q) + damping * (velocity - dq) + effort
              - friction * sign(dq) + offset
 
-For each delay all else is linear, and so found by least squares; the delay with the smallest
-residual is that of the drive. Intervals of 95 % are from resampled blocks of a second. They are
-widened by what the blocks do not show: between two samples of a joint any delay explains the same,
-so the delay is uncertain by a sample; and few blocks, which are alike, understate their own spread.
+For a given delay everything else is linear, and is found by least squares; the delay with the
+smallest residual is the drive's. 95 % intervals are from resampled blocks of one second. They are
+widened by effects that the blocks do not show: between two samples of a joint any delay explains
+the data equally well, so the delay is uncertain by one sample; and few, similar blocks
+underestimate their own spread.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ _TYPES = {JOINT_STATES.name: JOINT_STATES.types, COMMANDS: (JOINT_COMMAND,), IMU
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputTiming:
-    """When the messages of an input came.
+    """Times of an input's messages.
 
     Attributes:
-        name: Of the input.
-        measured_ns: Their stamps [messages]; times in the log where they have none.
-        logged_ns: Their times in the log [messages].
+        name: Name of the input.
+        measured_ns: Their stamps [messages]; log times if they have none.
+        logged_ns: Their log times [messages].
     """
 
     name: str
@@ -59,19 +60,19 @@ class InputTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedMotion:
-    """What was recorded, in the joint order of the contract; times in s since the first message.
+    """A recording in the joint order of the contract; times in s since the first message.
 
     Attributes:
-        joints: Names, as the robot has them [joints].
-        command_s: When what a command answers was measured [commands].
-        running: Whether the policy ran [commands].
-        commands: Position, velocity, effort, stiffness, damping and effort limit
-            [commands, 6, joints], as `JointTargets.block`.
-        state_s: When the joints were measured [states].
+        joints: The robot's joint names [joints].
+        command_s: Measurement time of the state that a command answers [commands].
+        running: True while the policy ran [commands].
+        commands: Position, velocity, effort, stiffness, damping and effort limit [commands, 6,
+            joints], see `JointTargets.block`.
+        state_s: Measurement times of the joints [states].
         state: Position, velocity and effort [states, 3, joints].
-        imu_s: When the IMU measured [measurements].
+        imu_s: Measurement times of the IMU [measurements].
         imu: Orientation x y z w, angular velocity, acceleration [measurements, 10].
-        timings: Of every input.
+        timings: Timing of every input.
     """
 
     joints: tuple[str, ...]
@@ -92,11 +93,11 @@ def read_motion(
 
     Args:
         path: A rosbag2 recording with joint_states, joint_command and, if it has one, imu/data.
-        contract: Says which joints there are.
-        topics: Topics by input, where they have other names.
+        contract: States the joints.
+        topics: Topics by input, where they are renamed.
     """
     if not is_bag(path):
-        raise ToolError(f"{path}: expected a rosbag2 recording, found something else")
+        raise ToolError(f"{path}: expected a rosbag2 recording, found a different file or folder")
     bag = Bag(path)
     found = find_topics(bag, _TYPES, topics or {}, optional=(IMU.name,))
     names = contract.joints.on_robot()
@@ -163,7 +164,7 @@ class _Rows:
     def _joints(self, message: Any) -> F64:
         if not len(message.effort):
             raise RobotError(
-                "expected torques (effort) of the joints, which show when a command has arrived, "
+                "expected torques (effort) of the joints, which show the arrival of a command, "
                 "found none"
             )
         return self._taken(JOINT_STATES.name, message.name, message, COMMAND_ROWS[:3])
@@ -198,23 +199,24 @@ _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
 _BLOCK_S, _RESAMPLES, _SEED = 1.0, 400, 0
 _FEWEST_BLOCKS = 5
 _SATURATED = 0.98
-"""Of the torque limit: what is clipped says nothing of the gains."""
+"""Share of the torque limit above which a torque is clipped, and reveals nothing about the
+gains."""
 _SLOW_RADPS = 0.1
-"""Below it the direction of friction is not clear, and it counts less."""
+"""Below it the direction of friction is uncertain, so it has less weight."""
 _LEFT_OUT, _LEFT_OUT_NM = 0.005, 0.002
-"""Of a gain, and of friction: what noise of the positions hides, which makes gains look softer, and
-what the law leaves out. No resampling shows it, however long the recording is."""
+"""Uncertainty of a gain, and of friction, that no resampling shows, however long the recording:
+position noise, which makes gains look softer, and effects that the law omits."""
 _DIGITS = 5
-"""Of figures in files."""
+"""Significant digits of figures in files."""
 _MOST_LATENCY_MS, _NARROWEST = 40.0, 1e-3
-"""That `evaluate` takes."""
+"""Limits of `evaluate`."""
 _GRAVITY = 9.81
 _TAIL = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value with its interval of 95 %."""
+    """A value with its 95 % interval."""
 
     value: float
     low: float
@@ -223,15 +225,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentifiedDrive:
-    """What was found of a joint's drive.
+    """Identified parameters of a joint's drive.
 
     Attributes:
-        joint: Its name.
-        delay_s: From the time that a command answers to the torque that follows from it.
-        stiffness: Effective position gain, N m/rad; `commanded_stiffness` was asked for.
-        damping: Effective velocity gain, N m s/rad; `commanded_damping` was asked for.
-        friction_nm: Torque against the motion, which neither explains.
-        residual_nm: What is left of the torque, root mean square.
+        joint: Name of the joint.
+        delay_s: From the measurement that a command answers to the resulting torque.
+        stiffness: Effective position gain, N m/rad; `commanded_stiffness` is the commanded one.
+        damping: Effective velocity gain, N m s/rad; `commanded_damping` is the commanded one.
+        friction_nm: Torque against the motion that neither gain explains.
+        residual_nm: Unexplained torque, root mean square.
     """
 
     joint: str
@@ -246,14 +248,14 @@ class IdentifiedDrive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRate:
-    """How regularly an input came.
+    """Regularity of an input.
 
     Attributes:
-        name: Of the input.
+        name: Name of the input.
         rate_hz: Messages per second.
-        jitter_s: Standard deviation of the time between two.
-        longest_s: Longest time between two.
-        age_s: Median of the time in the log less the stamp.
+        jitter_s: Standard deviation of the time between two messages.
+        longest_s: Longest time between two messages.
+        age_s: Median of log time minus stamp.
     """
 
     name: str
@@ -270,8 +272,8 @@ class ImuMounting:
     Attributes:
         gyroscope: From the frame of the angular velocity to that of the orientation.
         accelerometer: From the frame of the acceleration to that of the orientation, about x and y;
-            what turns about the vertical does not show.
-        tilt: Of the mean orientation against the vertical, about x and y: mounting and posture.
+            rotation about the vertical is not observable.
+        tilt: Tilt of the mean orientation, about x and y: mounting and posture.
     """
 
     gyroscope: tuple[Estimate, Estimate, Estimate]
@@ -281,7 +283,7 @@ class ImuMounting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identified:
-    """All that a recording says."""
+    """All results from a recording."""
 
     drives: tuple[IdentifiedDrive, ...]
     rates: tuple[InputRate, ...]
@@ -297,7 +299,7 @@ def identify(motion: RecordedMotion) -> Identified:
 
 
 def figures_text(found: Identified) -> str:
-    """Return all figures as JSON; what could not be measured is null."""
+    """Return all figures as JSON; unknown ones are null."""
     content = plain(dataclasses.asdict(found), _DIGITS)
     return f"{json.dumps(content, indent=1, allow_nan=False)}\n"
 
@@ -320,7 +322,7 @@ def factors_text(found: Identified, source: str) -> str:
 
 
 def _range(found: Sequence[Estimate], units: Sequence[float]) -> dict[str, float]:
-    """Return the range of values in units of their own, without those whose unit is 0."""
+    """Return the range of values in their own units, without those whose unit is 0."""
     known = [(each, unit) for each, unit in zip(found, units, strict=True) if unit > 0.0]
     low = max(0.0, min((each.low / unit for each, unit in known), default=1.0))
     high = max((each.high / unit for each, unit in known), default=1.0)
@@ -328,14 +330,14 @@ def _range(found: Sequence[Estimate], units: Sequence[float]) -> dict[str, float
 
 
 class _DriveRows:
-    """The rows of the least squares: torques, and what makes them, for any delay."""
+    """Rows of the least squares: torques and regressors, for any delay."""
 
     def __init__(self, motion: RecordedMotion) -> None:
         self._motion = motion
         ran_s = motion.command_s[motion.running]
         if not len(ran_s):
             raise ToolError("joint_command: expected commands of a policy in RUN, found none")
-        # One command is still on its way when the policy begins, and when it ends.
+        # One command is still in transit when the policy starts, and one when it ends.
         rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
         self._rows = np.flatnonzero(rows)
         self.time_s = motion.state_s[self._rows]
@@ -345,14 +347,14 @@ class _DriveRows:
             raise ToolError(
                 f"joint_states: expected {_FEWEST_BLOCKS * _BLOCK_S:g} s or more in which the "
                 f"policy runs, found {len(self._ends) + 1} s; 60 s of walking with different "
-                "commands say most"
+                "commands are best"
             )
 
     def moments(self, delay_s: float) -> F64:
         """Return the sums of products of each block [blocks, joints, 6, 6] for a delay.
 
-        Columns: the two parts of the law as commanded, friction, offset, the torque less what was
-        fed forward, and 1 for each row that counts.
+        Columns: the commanded stiffness and damping terms, friction, offset, torque minus
+        feedforward, and 1 for each valid row.
         """
         motion = self._motion
         newest = np.searchsorted(motion.command_s + delay_s, self.time_s, side="right") - 1
@@ -437,7 +439,7 @@ def _drive(
 def _solved(moments: F64) -> tuple[F64, F64]:
     """Return solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
     products, targets = moments[..., :4, :4], moments[..., :4, 4]
-    # A little of the diagonal, so that a joint without motion has an answer, of no use.
+    # Regularised, so that a joint without motion has a (useless) solution.
     scale = np.trace(products, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
     regular = products + 1e-12 * np.maximum(scale, 1e-9) * np.eye(4)
     solution = np.linalg.solve(regular, targets[..., np.newaxis])[..., 0]
@@ -446,9 +448,9 @@ def _solved(moments: F64) -> tuple[F64, F64]:
 
 
 def _middle_of_best(residuals: F64) -> float:
-    """Return the middle of the places whose residual is the smallest, as near as makes no odds.
+    """Return the mean of the indices with practically the smallest residual.
 
-    Between two samples every delay explains the same, so that there are several such places.
+    Between two samples every delay explains the data equally well, so there are several.
     """
     least = float(residuals.min())
     best = np.flatnonzero(residuals <= least + 1e-6 * (float(residuals.max()) - least) + 1e-15)
@@ -469,10 +471,10 @@ def _estimate(value: float, resampled: F64, step: float = 0.0) -> Estimate:
 
 
 def _widened(found: Estimate, blocks: int, left_out: float) -> Estimate:
-    """Return an interval with what few blocks leave unknown, and with what the law leaves out.
+    """Return an interval widened for the small number of blocks, and for effects the law omits.
 
-    Student's t replaces a normal distribution. Neighbouring blocks are alike, as a gait repeats
-    itself, so half of them count.
+    Student's t replaces the normal distribution. Neighbouring blocks are correlated, since a gait
+    is periodic, so half of them count.
     """
     free = max(1.0, blocks / 2.0 - 1.0)
     share = (1.0 + 1.25 / free) * np.sqrt((free + 1.0) / free)
@@ -557,7 +559,7 @@ def _rotation_between(before: F64, after: F64) -> F64:
 
 
 def _kabsch(source: F64, target: F64) -> F64:
-    """Return the rotation [3, 3] that turns vectors into others, best in the mean square."""
+    """Return the rotation [3, 3] that maps vectors to others with the least mean square error."""
     left, _, right = np.linalg.svd(target.T @ source)
     flip = np.diag([1.0, 1.0, float(np.linalg.det(left) * np.linalg.det(right))])
     found: F64 = left @ flip @ right

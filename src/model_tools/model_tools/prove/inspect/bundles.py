@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle folder: what its contract says, and whether its files are those that it means."""
+"""Inspection of a bundle folder: contract, and whether the files match it."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ from policy_store.report import Table
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
 _Models = Mapping[tuple[str, str], OnnxModel]
-"""By the key in the contract and the back end."""
+"""By key in the contract and back end."""
 
 
 def inspect_set(path: Path) -> InspectionReport:
-    """Return members, states and transitions of a set, and what is wrong with its members."""
+    """Return members, states and transitions of a set, and problems of its members."""
     report = InspectionReport(kind="policy set", path=path)
     report.values["set"] = _content(path / SET_FILE)
     try:
@@ -117,12 +117,12 @@ def inspect_set(path: Path) -> InspectionReport:
 def _content(file: Path) -> object:
     try:
         return load_yaml(file)
-    except BundleError:  # which is among the problems
+    except BundleError:  # included in the problems
         return None
 
 
 def inspect(path: Path) -> InspectionReport:
-    """Return what is in the bundle; of one that does not load, open questions and what is wrong."""
+    """Return the contents of a bundle; if it does not load, open questions and problems."""
     report = InspectionReport(kind="bundle folder", path=path)
     report.values["contract"] = _content(path / CONTRACT_FILE)
     try:
@@ -163,7 +163,7 @@ def inspect(path: Path) -> InspectionReport:
 
 
 def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) -> None:
-    """Note files that are not those of the contract, and what the loader says to the others."""
+    """Note files that differ from the contract, and the loader's problems with the others."""
     stated = stated_hashes(contract)
     for name, sha256 in stated.items():
         file = path / name
@@ -178,13 +178,13 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
             report.problems.extend(map(str, error.problems))
     if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
         report.suspect(
-            f"{_STATISTICS} is there, and the contract does not use it: either the "
-            "model normalises inside, or nothing does"
+            f"{_STATISTICS} is there, but the contract does not use it: either the model "
+            "normalises inside, or nothing does"
         )
 
 
 def _model(file: Path, report: InspectionReport) -> OnnxModel | None:
-    """Return an artifact that is an ONNX model; note what cannot be read."""
+    """Return an artifact that is an ONNX model; note if it is unreadable."""
     if file.suffix != ".onnx" or not file.is_file():
         return None
     try:
@@ -213,7 +213,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is done inside the model and again by the contract."""
+    """Note processing that both the model and the contract do."""
     model = models.get(("model", "onnx"))
     if model is None:
         return
@@ -227,7 +227,7 @@ def _suspect_joint_policy(
 
 
 def _suspect_action(contract: JointContract, found: BakedAction, report: InspectionReport) -> None:
-    """Note a scale or an offset of the action that both have, and an offset that neither has."""
+    """Note an action scale or offset in both model and contract, and an offset in neither."""
     if not found.is_known:
         report.suspect(found.advice)
         return
@@ -257,7 +257,7 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Inspect
 def _suspect_chunk_policy(
     contract: ChunkContract, path: Path, _models: _Models, report: InspectionReport
 ) -> None:
-    if not report.problems:  # its files are as the contract says
+    if not report.problems:  # its files match the contract
         report.suspicions.extend(oddities(contract, path))
 
 
@@ -265,11 +265,12 @@ _BY_KIND: Mapping[str, tuple[Callable[[Any, Path, _Models, InspectionReport], No
     "joint": (_suspect_joint_policy, "`complete`"),
     "chunk": (_suspect_chunk_policy, "`export act`"),
 }
-"""What notes suspicions about a contract and its models, and what makes golden rows."""
+"""Function that notes suspicions about a contract and its models, and command that makes golden
+rows."""
 
 
 def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
-    """Return scale, offset, and default pose of position targets, of each value of the action."""
+    """Return scale, offset, and default pose of position targets, for each action value."""
     terms, names = contract.action.terms, contract.joints.names
     places = [names.index(joint) for term in terms for joint in term.joints]
     is_position = np.concatenate([[term.kind == "position"] * len(term.joints) for term in terms])
@@ -294,11 +295,11 @@ def _describe_draft(path: Path, problems: Sequence[Problem], report: InspectionR
 
 
 def _describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:
-    """Add a row with the verdict of each report; note those that are bad or about another model."""
+    """Add a row with the verdict of each report; note failed ones and ones about other models."""
     for backend, entry in contract.reports.items():
         file = path / entry.file
         if not file.is_file():
-            continue  # which is noted with the other files
+            continue  # noted with the other files
         try:
             verdict, failed = _verdict(read_json(file), model_sha256(contract, backend) or "")
         except ToolError as error:
@@ -310,7 +311,7 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
 
 
 def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
-    """Return what a report says about the model with this hash, and whether that is bad."""
+    """Return a report's verdict on the model with this hash, and whether it failed."""
     if content.get("artifacts") is not None:
         about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]
         holds = all(one.flag("holds") for one in about)
@@ -323,18 +324,19 @@ def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
         words = f"{len(judged) - len(names)} of {len(judged)} cases passed"
         words, failed = f"{words}; failed: {', '.join(names)}" if names else words, bool(names)
     else:
-        return "a report of a kind that is not known here", False
-    return (words, failed) if about else ("about another model than the bundle has", True)
+        return "a report of an unknown kind", False
+    return (words, failed) if about else ("about a model that is not in the bundle", True)
 
 
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
-"""What a predicted value may lie outside its range; what is little in degrees, and not in rad."""
+"""Allowed distance of a predicted value outside its range; a small value in degrees, large in
+rad."""
 _CHANNELS = ("red", "green", "blue")
 
 
 def oddities(contract: ChunkContract, folder: Path) -> Iterator[str]:
-    """Yield a sentence for each thing that a user should look at twice."""
+    """Yield a sentence for each suspicious value."""
     yield from _of_statistics(contract)
     yield from _of_cameras(contract)
     rows: Mapping[str, Tensor] = {}
@@ -440,7 +442,7 @@ def _of_units(
 
 
 def _reach(vector: JointVector, golden: Tensor | None) -> tuple[F64, F64]:
-    """Return the lowest and highest value of each joint, as far as statistics and rows tell."""
+    """Return the lowest and highest known value of each joint, from statistics and rows."""
     size, scaling = len(vector.joints), vector.normalisation
     found = list[F64]()
     if scaling.mean and scaling.std:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A contract as tables: each field with its key, value and meaning, then values by index."""
+"""A contract as tables: fields with key, value and meaning, then values by index."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _BY_JOINT = {
     for field in dataclasses.fields(Joints)
     if field.type in (PerJoint, "PerJoint")
 }
-"""Name and unit of what each joint has."""
+"""Name and unit of values per joint."""
 
 
 def contract_tables(contract: Any) -> list[Table]:
-    """Return all fields, then values by joint; of a joint policy also by output and input."""
+    """Return all fields, then values by joint; for a joint policy also by output and input."""
     tables = [
         Table(
             title="contract", header=("key", "value", "meaning"), rows=list(_fields("", contract))
@@ -97,7 +97,7 @@ def _stated(section: Any) -> str:
 
 
 _ONE_LINE: Mapping[type, Callable[[Any], str]] = {
-    **dict.fromkeys((ActionTerm, Joints), lambda _: ""),  # which have tables of their own
+    **dict.fromkeys((ActionTerm, Joints), lambda _: ""),  # shown in their own tables
     **dict.fromkeys((Artifact, ChainLink, ComparisonLimits, PhaseStand, Term), _stated),
     **dict.fromkeys((JointUnit, Scaling, Via), _stated),
     File: lambda file: str(file.file),
@@ -108,7 +108,7 @@ _ONE_LINE: Mapping[type, Callable[[Any], str]] = {
     Statistics: lambda found: f"{len(found.mean)} values",
     Tensor: lambda tensor: f"{tensor.dtype}{list(tensor.shape)}",
 }
-"""Sections that are shown in a line."""
+"""Sections shown on one line."""
 
 
 def _text(value: Any) -> str:
@@ -160,7 +160,7 @@ def _action_table(contract: JointContract) -> Table:
 def _gain_table(contract: JointContract) -> Table:
     names = [joint for term in contract.action.terms for joint in term.joints]
     return Table(
-        title="gains that the model puts out, clipped to these bounds",
+        title="gains that the model outputs, clipped to these bounds",
         header=("gain", "output", "joint", "min", "max"),
         rows=[
             (name, gain.output, joint, float(low), float(high))
@@ -171,7 +171,7 @@ def _gain_table(contract: JointContract) -> Table:
 
 
 def _observation_table(contract: JointContract, name: str) -> Table:
-    """Return the columns of each term; of several frames those of the newest."""
+    """Return the columns of each term; with several frames, those of the newest."""
     observation = contract.observations[name]
     history, layout = observation.history, ""
     if frames(observation) > 1:
@@ -193,7 +193,7 @@ def _observation_table(contract: JointContract, name: str) -> Table:
 
 
 def _scan_table(topic: str, scan: HeightScan) -> Table:
-    """Return what a scan is, and where its first two points and the last one lie."""
+    """Return the settings of a scan, and its first two points and last point."""
     points = scan.points
     return Table(
         title=f"height scan {topic}: {scan.count} points",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files with data: arrays of numpy or safetensors, and YAML that a training run left behind."""
+"""Data files: numpy or safetensors arrays, and YAML of a training run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAFETENSORS = ".safetensors"
 _ACTIONS = ("actions", "action")
 _SHOWN = 12
 _LARGEST_SPREAD = 1e3
-"""Of rad, rad/s, m/s or N·m; beyond it a value vanishes when it is divided."""
+"""In rad, rad/s, m/s or N·m; a larger divisor makes a value vanish."""
 
 
 def inspect_arrays(path: Path) -> InspectionReport:
@@ -64,18 +64,18 @@ def _add_verdict(provenance: Tensor, report: InspectionReport) -> None:
 def _looks_like(arrays: Mapping[str, Tensor]) -> str:
     names = set(arrays)
     if PROVENANCE in names:
-        return "rows to calibrate with"
+        return "calibration rows"
     if {"mean", "std"} <= names:
         return "statistics of observations (obs_stats)"
     if "obs" not in names:
-        return "arrays that no tool here knows by name"
+        return "arrays with names that no tool here uses"
     if _is_even(arrays.get("time")):
         return "a recorded rollout"
     return "rows of a model, as golden ones" if names & set(_ACTIONS) else "rows of observations"
 
 
 def _is_even(time: Tensor | None) -> bool:
-    """Return whether these are the times of rows that follow each other, a few of them late."""
+    """Return whether these are the times of successive rows, some of them possibly late."""
     if time is None or time.ndim != 1 or len(time) < 2 or time.dtype.kind != "f":
         return False
     steps = np.diff(np.asarray(time, np.float64))
@@ -91,7 +91,7 @@ def _words(array: Tensor) -> str:
 
 
 def _range(array: Tensor) -> dict[str, float]:
-    """Return the smallest and the largest finite number; empty without any."""
+    """Return the smallest and the largest finite number; empty without finite numbers."""
     finite = array[np.isfinite(array)] if array.dtype.kind in "biuf" else array.ravel()[:0]
     return {"min": float(finite.min()), "max": float(finite.max())} if finite.size else {}
 
@@ -110,15 +110,15 @@ def _suspect_statistics(mean: Tensor, std: Tensor, report: InspectionReport) -> 
     spread = np.asarray(std, np.float64)
     if len(zero := np.flatnonzero(spread <= 0.0)):
         report.suspect(
-            f"std is 0 or less at {listed(zero, _SHOWN)}; what never changed is divided by a "
-            "floor or by nothing"
+            f"std is 0 or less at {listed(zero, _SHOWN)}; constant values are divided by a floor "
+            "or not at all"
         )
     if len(large := np.flatnonzero(spread > _LARGEST_SPREAD)):
         report.suspect(f"std is above {_LARGEST_SPREAD:g} at {listed(large, _SHOWN)}")
 
 
 def _suspect_rows(obs: Tensor, actions: Tensor | None, report: InspectionReport) -> None:
-    """Note rows that say less than their number; `obs` and `actions` are [rows, ...]."""
+    """Note rows with little information; `obs` and `actions` are [rows, ...]."""
     if obs.ndim < 2 or obs.dtype.kind not in "iuf":
         return
     if actions is not None and len(actions) != len(obs):
@@ -156,13 +156,13 @@ def _brief(node: Node) -> str:
 
 
 def _suspect_action(report: InspectionReport, action: Node) -> None:
-    """Note an action that is neither scaled nor shifted: its model may give whole targets."""
+    """Note an action without scale and offset: its model may output final targets."""
     scale, offset = action.get("scale"), action.get("offset")
     shifted = action.flag("use_default_offset") or not _is_all(offset, 0.0)
     if _is_all(scale, 1.0) and not shifted:
         report.suspect(
-            f"{action.key}: scale 1 and offset 0, as where the model gives whole "
-            "targets; see that neither is applied twice or never"
+            f"{action.key}: scale 1 and offset 0, as if the model outputs final targets; check "
+            "that each is applied exactly once"
         )
 
 

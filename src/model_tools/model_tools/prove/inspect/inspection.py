@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an inspection found, and how it is shown on the terminal."""
+"""Result of an inspection, and its output on the terminal."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ import numpy as np
 from policy_store.report import Cell, Facts, Media, Note, Part, Report, Table, Tone, Verdict
 
 _LONGEST, _SHOWN = 2000, 80
-"""Characters: names of 60 joints are shown, what is longer has only its beginning shown."""
+"""Character limits: 60 joint names are shown completely, longer texts only from their start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionReport:
-    """What was found in a file or folder.
+    """Result of inspecting a file or folder.
 
     Attributes:
-        kind: What it is.
-        path: Where it is.
-        problems: Why the suite refuses it; empty for what can be used.
-        suspicions: What a user should look at twice.
-        values: For programs: numbers and names by keys that do not change. Of a bundle `contract`,
-            which is its policy.yaml, and `scans`, by topic, with all points; of a set `set`; of
-            other kinds what docs/model_tools.md lists.
+        kind: Kind of file.
+        path: Its path.
+        problems: Why the suite refuses it; empty if usable.
+        suspicions: Suspicious values that a user should check.
+        values: For programs: numbers and names by stable keys. For a bundle `contract`, the content
+            of its policy.yaml, and `scans`, by topic, with all points; for a set `set`; for other
+            kinds see docs/model_tools.md.
         rows: For people: names and values.
-        tables: For people: several values of each of many things, such as joints.
+        tables: For people: several values per item, such as joints.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class InspectionReport:
     tables: list[Table] = field(default_factory=list)
 
     def row(self, name: str, value: object) -> None:
-        """Add a row; of a long text, as a robot's description in metadata is, only the size."""
+        """Add a row; a long text, such as a robot description, is replaced by its size."""
         self.rows.append((name, _folded(str(value))))
 
     def hash(self, sha256: str) -> None:
@@ -69,14 +69,14 @@ class InspectionReport:
 def _folded(text: str) -> str:
     if len(text) <= _LONGEST:
         return text
-    with suppress(ValueError):  # a text that is kept as JSON has lines of its own
+    with suppress(ValueError):  # text with JSON keeps its lines
         text = json.loads(text) if text.startswith('"') else text
     lines, begin = text.count("\n") + 1, " ".join(text[:_SHOWN].split())
     return f"{begin} ... ({lines:,} lines, {len(text):,} characters)"
 
 
 def write_inspection_page(report: InspectionReport, file: Path) -> None:
-    """Write what was found as an HTML page, with a top view of each height scan."""
+    """Write a report as an HTML page, with a top view of each height scan."""
     from model_tools.files.report_page import write_page
     from model_tools.files.report_plots import top_view
 

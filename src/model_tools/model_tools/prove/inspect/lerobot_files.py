@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints and datasets of LeRobot: what they say of themselves, and whether they are whole."""
+"""LeRobot checkpoints and datasets: contents and completeness."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
 
 
 def _suspect_sizes(config: Config, shapes: Shapes, report: InspectionReport) -> None:
-    """Note weights of ACT that are of other sizes than the configuration says."""
+    """Note ACT weights whose shapes differ from the configuration."""
     if config.root["type"].value != "act":
         return
     chunk = config.root.get("chunk_size")
@@ -114,13 +114,13 @@ def _suspect_steps(config: Config, report: InspectionReport) -> None:
 def _suspect_statistics(
     folder: Path, features: Sequence[PolicyFeature], inside: bool, report: InspectionReport
 ) -> None:
-    """Show where the statistics are, and note those that are missing or cannot be right.
+    """Show the location of the statistics, and note missing or impossible ones.
 
     Args:
         folder: The checkpoint.
         features: Inputs and outputs of the policy.
-        inside: Whether the weights hold statistics.
-        report: Gets rows and suspicions.
+        inside: The weights file contains statistics.
+        report: Receives rows and suspicions.
     """
     beside = [file for file in PROCESSORS.values() if (folder / file).is_file()]
     if inside and beside:
@@ -147,7 +147,7 @@ def _suspect_statistics(
 def _of_processor(
     folder: Path, file: str, report: InspectionReport, *, is_input: bool
 ) -> dict[str, Tensor]:
-    """Return what the state files of a pipeline hold; what cannot be read is noted."""
+    """Return the contents of a pipeline's state files; note unreadable ones."""
     found = dict[str, Tensor]()
     try:
         for step in read_json(_present(folder, file))["steps"].elements():

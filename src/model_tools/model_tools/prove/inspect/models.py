@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of models: ONNX, checkpoints, TorchScript, and what is compiled for one runtime."""
+"""Model files: ONNX, checkpoints, TorchScript, and files compiled for one runtime."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
 def inspect_torchscript(path: Path) -> InspectionReport:
     report = InspectionReport(kind="TorchScript program", path=path)
     report.hash(sha256_file(path))
-    # Every member lies below one folder, which is named after the file that was first written.
+    # All members are in one folder, named after the file that was first written.
     found = {member.filename.partition("/")[2]: member.file_size for member in members(path)}
     tensors = [size for name, size in found.items() if name.startswith(("data/", "constants/"))]
     report.row("tensors", f"{len(tensors)}, {sum(tensors):,} bytes")
@@ -131,8 +131,8 @@ def inspect_torchscript(path: Path) -> InspectionReport:
         elif name.startswith("extra/"):
             report.row("extra file", f"{name.removeprefix('extra/')}, {size:,} bytes")
     report.suspect(
-        "a program, which can do anything where it is loaded; it was not loaded here, "
-        "and export loads it only with --trust-code"
+        "a program, which can run any code when loaded; it was not loaded here, and export loads "
+        "it only with --trust-code"
     )
     return report
 
@@ -170,8 +170,7 @@ def inspect_engine(path: Path) -> InspectionReport:
     report.hash(sha256_file(path))
     report.row("begins with", head)
     report.suspect(
-        "an engine runs only with the TensorRT version and the GPU type that built it, "
-        "and says neither to others; keep its ONNX model beside it, and build it where "
-        "it runs"
+        "an engine runs only with the TensorRT version and the GPU type that built it, and does "
+        "not state either; keep its ONNX model beside it, and build it on the machine that runs it"
     )
     return report

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans of the native core: that of a bundle, and files with one."""
+"""Plans of the native core: of a bundle, or in a file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SHOWN = 4
 
 
 def make_plan(bundle: Bundle) -> bytes:
-    """Return the plan of a bundle under its own limits, of chunk policies with usual settings."""
+    """Return the plan of a bundle under its own limits; chunk policies get default settings."""
     return plan_bytes(_controller(bundle).plan(), bytes.fromhex(bundle.sha256))
 
 
 def _controller(bundle: Any) -> Controller:
-    # It is never asked.
+    # The worker is never called.
     idle, stricter = InlineWorker(lambda _: ChunkAnswer(np.zeros(0))), StricterLimits()
     limits = limits_in_force(bundle.contract, stricter)
     if bundle.contract.kind == "chunk":
@@ -56,7 +56,7 @@ def inspect_plan(path: Path) -> InspectionReport:
 
 
 def plan_report(path: Path, content: bytes) -> InspectionReport:
-    """Return the values of a plan; `path` is the file or the bundle that it is of."""
+    """Return the values of a plan; `path` is its file or bundle."""
     sha256, values = read_plan(content, path)
     report = InspectionReport(kind="plan of the native core", path=path)
     report.values.update(bundle_sha256=sha256.hex(), plan=values)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording of a robot: its topics, and what of them could not be fed to a policy."""
+"""Inspection of a recording: its topics, and messages that a policy could not use."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from policy_core.interfaces import Mode
 from policy_inference.messages.readers import VectorReader, stamp_ns
 
 _LONG_GAP = 5.0
-"""Times the usual distance of two messages."""
+"""Multiple of the usual time between messages."""
 _FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
 _ENOUGH = 10
-"""Gaps that tell a pattern."""
+"""Number of gaps that shows a pattern."""
 _SHOWN = 10
 
 
 def inspect(path: Path) -> InspectionReport:
-    """Return what was recorded; messages are read only of types that are inputs of policies."""
+    """Return the contents of a recording; read only messages of types that policies use."""
     bag, report = Bag(path), InspectionReport(kind="rosbag2 recording", path=path)
     files = storage_files(path)
     size = sum(file.stat().st_size for file in files)
@@ -91,7 +91,7 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
         report.suspect(f"{name}: {len(stream.joints)} lists of joints, as from several publishers")
     gaps_s = np.diff(np.array(stream.times_ns, np.float64)) * 1e-9
     if len(gaps_s):
-        # Half the time that two messages usually take: also where they come in bursts.
+        # Half the time of two usual intervals, so that bursts do not matter.
         usual_s = np.median((gaps_s[1:] + gaps_s[:-1]) / 2 if len(gaps_s) > 1 else gaps_s)
         if gaps_s.max() > _LONG_GAP * usual_s:
             after_s = stream.times_ns[int(gaps_s.argmax())] * 1e-9
@@ -108,12 +108,12 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
     lag_s = float(np.median(stream.lags_ns)) * 1e-9
     if abs(lag_s) > _CLOCKS_AGREE_S:
         report.suspect(
-            f"{name}: the log is {lag_s:.3f} s ahead of the stamps, which are of another clock"
+            f"{name}: the log is {lag_s:.3f} s ahead of the stamps: they use different clocks"
         )
 
 
 def _suspect_names(bag: Bag, report: InspectionReport) -> None:
-    """Note topics that could be an input of a policy, and are not called so."""
+    """Note topics that could be an input of a policy under a different name."""
     for name, known in STATE_TOPICS.items():
         if name in (*MOTION_TOPICS, LEADER.name):
             continue
@@ -124,14 +124,14 @@ def _suspect_names(bag: Bag, report: InspectionReport) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """What the messages of a topic are like.
+    """Properties of a topic's messages.
 
     Attributes:
-        times_ns: Their stamps; times in the log of those without one.
-        lags_ns: By how much the log is ahead of those times.
-        frames: Frames they are in.
-        joints: Lists of joints that they name.
-        problems: How many of them have which.
+        times_ns: Their stamps; log times for messages without a stamp.
+        lags_ns: Log times minus those times.
+        frames: Their frames.
+        joints: Lists of joint names in them.
+        problems: Number of messages by problem.
     """
 
     times_ns: list[int] = field(default_factory=list)
@@ -162,7 +162,7 @@ def _read_stream(bag: Bag, topic: str) -> Stream:
 
 def _joint_state(message: Any) -> Iterator[str]:
     if not len(message.velocity):
-        yield "no velocities, which policies need measured,"
+        yield "no measured velocities, which policies need,"
     yield from _not_finite(message.position, message.velocity)
 
 
@@ -190,11 +190,11 @@ CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
     JOINT_STATES.types[0]: _joint_state,
     VectorReader.message: lambda message: _not_finite(message.data),
 }
-"""What to look for in a message, by its type."""
+"""Checks of a message, by its type."""
 
 
 def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
-    """Add rows on the policy, why it was recorded, and its modes, where it is such a recording."""
+    """Add rows on policy, reason and modes, if it is a flight recording."""
     if not any(topic.type == TICK for topic in bag.topics.values()):
         return
     recording = FlightRecording(path)
@@ -223,7 +223,7 @@ def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     ]
     report.values["timeline"] = timeline
     if len(timeline) > _SHOWN:
-        report.row("earlier changes", f"{len(timeline) - _SHOWN}, which --json lists")
+        report.row("earlier changes", f"{len(timeline) - _SHOWN}, listed with --json")
     for each in timeline[-_SHOWN:]:
         report.row(f"at {each['time_s']:.3f} s", f"{each['mode']}: {each['reason']}")
     lost = modes[-1].number - modes[0].number + 1 - len(modes)
@@ -234,7 +234,7 @@ def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
 def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> None:
     try:
         divergence = recorded_divergence(recording)
-    except ToolError as error:  # the set that ran is not here
+    except ToolError as error:  # the set that ran is not available
         report.row("shadow", str(error))
         return
     if divergence is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of things that can be inspected; a new one is a function and a line here."""
+"""Registry of inspected kinds; to add one, write a function and add a line here."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE
 
 Inspector = Callable[[Path], InspectionReport]
-"""Returns what is at a path; raises PolicyError where it is too broken to show anything."""
+"""Returns the report on a path; raises PolicyError if it is too damaged to show anything."""
 _FOLDERS: Mapping[str, Inspector] = {
     CONTRACT_FILE: bundles.inspect,
     SET_FILE: bundles.inspect_set,
     CONFIG_FILE: lerobot_files.inspect_lerobot_checkpoint,
     str(INFO): lerobot_files.inspect_lerobot_dataset,
 }
-"""By the file that is in them."""
+"""By a file that identifies the folder."""
 _FILES: Mapping[str, Inspector] = {
     PLAN_SUFFIX: plans.inspect_plan,
     ".onnx": models.inspect_onnx,
@@ -42,7 +42,7 @@ _FILES: Mapping[str, Inspector] = {
     **dict.fromkeys((".engine", ".plan", ".trt"), models.inspect_engine),
     **dict.fromkeys((".npz", ".npy", ".safetensors"), data_files.inspect_arrays),
 }
-"""By the suffix that their content calls for."""
+"""By the suffix of their content."""
 
 
 def inspect_path(path: Path) -> InspectionReport:
@@ -57,6 +57,6 @@ def inspect_path(path: Path) -> InspectionReport:
     if found is None:
         raise ToolError(
             f"{path}: expected a folder with one of {', '.join(_FOLDERS)}, a rosbag2 recording, or "
-            f"a file {', '.join(_FILES)}, found something else"
+            f"a file {', '.join(_FILES)}, found a different file or folder"
         )
     return found(path)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a bundle's model in an environment of the user, and holds it against a reference."""
+"""Runs a bundle's model in the user's environment, and compares it with a reference."""

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an environment's observation is the one that the contract describes, as far as it shows.
+"""Quick checks that an environment's observation is the one in the contract.
 
-Only what costs nothing: the last action, the length of gravity, joints within their limits, and
-values that no healthy run has had. Inputs with frames of the past are taken as they are.
+Checked are only cheap properties: the last action, the length of gravity, joints within their
+limits, and values that no healthy run has had. Inputs with past frames are not checked.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64, Tensor
 
 _SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5
-"""Slack: relative to the largest action, of a length that is 1, and beyond the joints' limits."""
+"""Tolerances: relative to the largest action, of a unit length, and beyond the joints' limits."""
 _FAR = 1.0
-"""How often the whole healthy range a value may lie outside of it."""
+"""Allowed distance outside the healthy range, as a multiple of that range."""
 _SMALLEST_RANGE, _SHOWN = 0.1, 4
 _log = logging.getLogger("model_tools")
 
 
 class ObservationAgreement:
-    """Holds observations against the contract, step by step."""
+    """Checks observations against the contract, step by step."""
 
     def __init__(self, contract: JointContract, environment: str) -> None:
-        """Find the columns, once; `environment` is what messages begin with."""
+        """Find the columns once; `environment` is the prefix of messages."""
         self._contract, self._environment = contract, environment
         self._terms = {name: list(term_columns(contract, name)) for name in contract.observations}
         names = contract.joints.names
@@ -42,12 +42,12 @@ class ObservationAgreement:
         self._low, self._high, self._default = low, high, default
 
     def check(self, observations: Mapping[str, F64], action: F32, step: int) -> None:
-        """Check the observations of a step, neither normalised nor clipped yet.
+        """Check the observations of a step, before normalisation and clipping.
 
         Args:
             observations: By model input, [size] each.
-            action: Given before [actions]; zeros at the beginning of an episode.
-            step: For messages.
+            action: Previous action [actions]; zeros at the start of an episode.
+            step: Number of the step, for messages.
         """
         for name, terms in self._terms.items():
             for columns in terms:
@@ -82,7 +82,7 @@ class ObservationAgreement:
         if error <= _SAME_ACTION * max(1.0, float(np.abs(expected).max())):
             return ""
         return (
-            f"expected the action that was given before, {_list(expected)}, or zeros at the "
+            f"expected the previous action, {_list(expected)}, or zeros at the "
             f"beginning of an episode, found {_list(found)}"
         )
 
@@ -95,7 +95,7 @@ class ObservationAgreement:
 
 
 def far_bounds(healthy: Statistics) -> tuple[F64, F64]:
-    """Return the values [size] below and above which no healthy robot comes near."""
+    """Return the lower and upper limits [size] of values that a healthy robot approaches."""
     lowest, highest = np.array(healthy.min), np.array(healthy.max)
     slack = _FAR * np.maximum(highest - lowest, _SMALLEST_RANGE)
     return lowest - slack, highest + slack

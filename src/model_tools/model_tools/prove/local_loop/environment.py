@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An environment or a policy of the user behind one class, whichever API it has."""
+"""Wraps an environment or policy of the user, whichever API it has."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ONE_ROBOT = "; make the environment with one robot"
 def load_function(name: str) -> Callable[..., object]:
     """Import `module:function` or a class from the current folder or the installed packages.
 
-    The current folder becomes the first to import from, as with `python -m`.
+    The current folder has precedence, as with `python -m`.
     """
     module, _, attribute = name.partition(":")
     if not (_package(name) and attribute):
@@ -50,26 +50,26 @@ def load_function(name: str) -> Callable[..., object]:
             f"{name}: expected a function {attribute} in {module}, found "
             f"{'none' if function is None else type(function).__name__}"
         )
-    return function  # type: ignore[no-any-return]  # what it takes shows when it is called
+    return function  # type: ignore[no-any-return]  # its signature is checked by the call
 
 
 @contextmanager
 def calling(where: str) -> Iterator[None]:
-    """Turn what the user's code raises into one line; its traceback is logged for debugging.
+    """Convert errors of the user's code to one line; log the traceback for debugging.
 
     Args:
-        where: What the line begins with: `module:function`, and what it is about to do.
+        where: Prefix of the line: `module:function`, and the call that follows.
     """
     try:
         yield
-    except (Exception, SystemExit) as error:  # the user's code raises what it likes
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         _log.debug("%s", where, exc_info=True)
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise ToolError(f"{where}: {said}{_place(error, _package(where))}") from error
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost line of a package, else of any other; nothing if unknown."""
+    """Return the innermost traceback line of a package, else of any other; empty if unknown."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -84,14 +84,14 @@ def _package(name: str) -> str:
 
 
 def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F64]:
-    """Return new vectors [size] by model input; other keys of a mapping are left out.
+    """Return new vectors [size] by model input, without other keys of a mapping.
 
-    A mapping with one entry is that entry where only one input is observed, whatever its name.
+    If only one input is observed, the only entry of a mapping may have any name.
 
     Args:
-        found: A mapping by model input, or the array itself where there is only one.
-        sizes: Number of values of each model input that is observed.
-        where: What messages begin with.
+        found: A mapping by model input, or the array itself if there is only one.
+        sizes: Number of values of each observed model input.
+        where: Prefix of messages.
     """
     if len(sizes) == 1:
         if isinstance(found, Mapping) and len(found) == 1:
@@ -107,7 +107,7 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
 
 
 def one_number(value: object, where: str) -> float:
-    """Return a finite number, which may stand in an array of one."""
+    """Return a finite number, which may be in an array of one."""
     array = _numbers(value, where)
     if array.size != 1:
         raise ToolError(f"{where}: expected one value, found {described(array)}{_ONE_ROBOT}")
@@ -150,7 +150,7 @@ Observations = dict[str, F64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentStep:
-    """What an action led to: new vectors [size] by model input, reward, end of the episode."""
+    """Result of an action: new vectors [size] by model input, reward, end of the episode."""
 
     observations: Observations
     reward: float
@@ -158,19 +158,19 @@ class EnvironmentStep:
 
 
 class UsersEnvironment:
-    """An environment with gymnasium's API or the old one, recognised by what it returns.
+    """An environment with gymnasium's API or gym's old one, recognised by its return values.
 
     Attributes:
-        name: The `module:function` that made it.
+        name: The `module:function` that returned it.
     """
 
     def __init__(self, name: str, environment: Any, sizes: Mapping[str, int]) -> None:
         """Wrap an environment.
 
         Args:
-            name: The `module:function` that made it.
+            name: The `module:function` that returned it.
             environment: Has `reset` and `step`.
-            sizes: Number of values of each model input that is observed.
+            sizes: Number of values of each observed model input.
         """
         lacks = [
             method
@@ -186,14 +186,14 @@ class UsersEnvironment:
         self._steps = 0
 
     def reset(self, seed: int | None = None) -> Observations:
-        """Begin an episode; return new vectors [size] by model input."""
+        """Start an episode; return new vectors [size] by model input."""
         found = self._call("reset") if seed is None else self._seeded_reset(seed)
         if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping):
             found, _info = found
         return vectors(found, self._sizes, f"{self.name}: reset")
 
     def step(self, action: F32) -> EnvironmentStep:
-        """Take a step with an action [actions], an array that becomes the environment's own."""
+        """Take a step with an action [actions], an array that the environment may keep."""
         where = f"{self.name}: step {self._steps}"
         with calling(where):
             found = self._environment.step(action)
@@ -211,7 +211,7 @@ class UsersEnvironment:
         )
 
     def close(self) -> None:
-        """Let it release what it holds; that it fails to is no more than a warning."""
+        """Close the environment; a failure is only a warning."""
         if callable(getattr(self._environment, "close", None)):
             try:
                 self._call("close")
@@ -239,7 +239,7 @@ class UsersEnvironment:
 
 @contextmanager
 def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
-    """Make the environment that `module:function` returns, and close it at the end."""
+    """Yield the environment that `module:function` returns, and close it at the end."""
     function = load_function(name)
     with calling(name):
         made = function()
@@ -251,14 +251,14 @@ def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
 
 
 class UsersPolicy:
-    """What `module:Class` makes with `obs_dim` and `act_dim`; its `act(obs)` gives an action."""
+    """A policy of class `module:Class`, made with `obs_dim` and `act_dim`, with `act(obs)`."""
 
     def __init__(self, name: str, contract: JointContract) -> None:
-        """Make it.
+        """Create the policy.
 
         Args:
             name: `module:Class`, from the current folder or installed.
-            contract: Of the bundle, which must observe one input.
+            contract: Contract of the bundle, which must observe one input.
         """
         if len(contract.observations) != 1:
             raise ToolError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: the environment observes, the model acts, and a reference gets the same inputs."""
+"""The loop: the environment observes, the model acts, a reference gets the same inputs."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from policy_store.report import Facts, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rollout:
-    """What happened, a row per step.
+    """Recorded rollout, one row per step.
 
     Attributes:
-        tensors: Observations as both models got them, states and outputs of the reference; by
-            name, each [steps, *shape without the batch axis].
-        acted: Output of the model that the environment got [steps, actions].
-        reward: [steps].
-        ended: Whether the episode ended with that step [steps].
+        tensors: Observations as model inputs, states and outputs of the reference; by name, each
+            [steps, *shape without the batch axis].
+        acted: Output of the acting model, as sent to the environment [steps, actions].
+        reward: Rewards [steps].
+        ended: True at the last step of an episode [steps].
     """
 
     tensors: Mapping[str, Tensor]
@@ -64,7 +64,7 @@ class Rollout:
         return np.bincount(self.episode, weights=self.reward).astype(np.float64)
 
     def save(self, file: Path) -> None:
-        """Write rows that calibrate and compare: tensors by name, `acted`, `reward`, `episode`."""
+        """Write rows to calibrate and compare: tensors by name, `acted`, `reward`, `episode`."""
         own: dict[str, Tensor] = {
             "acted": self.acted,
             "reward": self.reward,
@@ -74,7 +74,7 @@ class Rollout:
 
 
 def input_sizes(contract: JointContract) -> dict[str, int]:
-    """Return the number of values of each model input that is observed."""
+    """Return the number of values of each observed model input."""
     return {name: math.prod(contract.model.inputs[name].shape) for name in contract.observations}
 
 
@@ -88,16 +88,16 @@ def roll_out(
 ) -> Rollout:
     """Let the model act in the environment; recurrent states start at zero in each episode.
 
-    The reference gets the same observations and keeps a state of its own, so that errors that
-    add up in the model's state are seen; what it says does not act.
+    The reference gets the same observations and keeps its own state, so that errors accumulating in
+    the model's state are visible; its outputs do not act.
 
     Args:
-        environment: Gives observations as in training: scaled, not yet normalised.
-        bundle: Of the model; states how observations become model inputs.
-        model: Opened backend; its arrays are overwritten.
-        reference: Opened backend of the same function; its arrays are overwritten.
-        steps: As many as it has elements, of which nothing is read.
-        seed: Of the environment's first episode; its own choice if absent.
+        environment: Returns observations as in training: scaled, not normalised.
+        bundle: Bundle of the model; states how observations become model inputs.
+        model: Opened back end; its arrays are overwritten.
+        reference: Opened back end of the same function; its arrays are overwritten.
+        steps: Its length is the number of steps; the elements are not read.
+        seed: Seed of the environment's first episode; the environment's own choice if None.
     """
     asked = RecordingBackend(reference)
     acting, judging = Fed(bundle, model), Fed(bundle, asked)
@@ -118,7 +118,7 @@ def roll_out(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoopStep:
-    """A step: what acted [actions], its reward, whether it began an episode or ended one."""
+    """A step: acting output [actions], its reward, and whether it began or ended an episode."""
 
     action: F32
     reward: float
@@ -127,14 +127,14 @@ class LoopStep:
 
 
 Act = Callable[[Observations, Observations, bool], F32]
-"""From what the environment showed, by model input, and the same as the model gets it (bounded and
+"""Maps the environment's observation by model input, the same as model inputs (bounded and
 normalised), and whether an episode begins, to an action [actions]."""
 
 
 def in_turn(
     environment: UsersEnvironment, bundle: JointBundle, act: Act, seed: int | None = None
 ) -> Iterator[LoopStep]:
-    """Observe and act in turn, without end."""
+    """Alternate between observing and acting, without end."""
     contract = bundle.contract
     agreement = ObservationAgreement(contract, environment.name)
     normalisers = {
@@ -159,16 +159,16 @@ def in_turn(
 
 
 class Fed:
-    """A model that is fed step by step, with a recurrent state of its own."""
+    """A model that runs step by step, with its own recurrent state."""
 
     def __init__(self, bundle: JointBundle, backend: Backend) -> None:
-        """Wrap an opened backend of the bundle, whose arrays will be overwritten."""
+        """Wrap an opened back end of the bundle, whose arrays will be overwritten."""
         self._backend, self._path, self._steps = backend, bundle.path, 0
         self._state = RecurrentState(bundle.contract.state, backend, bundle.initial_state)
         self._output = backend.outputs[bundle.contract.action.output]
 
     def run(self, inputs: Mapping[str, F64], begins: bool) -> F32:
-        """Return a copy of the action [actions] for inputs as the model gets them."""
+        """Return a copy of the action [actions] for model inputs."""
         if begins:
             self._state.reset()
         elif self._steps:
@@ -191,15 +191,15 @@ LISTED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JudgedRollout:
-    """A rollout and what it is worth; its truth value says whether all limits hold.
+    """A rollout and its verdict; true if all limits hold.
 
     Attributes:
         environment: Name of the environment.
-        model, reference: What acted, and what it was compared with.
-        rollout: What happened.
-        difference: Of the actions.
+        model, reference: The acting artifact, and the one to compare with.
+        rollout: The recorded rollout.
+        difference: Difference of the actions.
         checks: The difference against the limits of the model's artifact.
-        latency: Of single runs of the model on this machine, s.
+        latency: Latency of single runs of the model on this machine, s.
     """
 
     environment: str
@@ -217,9 +217,9 @@ class JudgedRollout:
 def artifacts(
     bundle: Path, backend: str, options: Options, reference: Path | None
 ) -> tuple[Candidate[JointBundle], Candidate[JointBundle]]:
-    """Return what acts, and the ONNX of the reference bundle (the bundle itself if absent)."""
+    """Return the acting artifact, and the ONNX of the reference bundle (default: same bundle)."""
     instead = (
-        "`model_tools compare` holds the graphs of chunk policies against the reference, on "
+        "`model_tools compare` compares the graphs of chunk policies with the reference, on "
         "golden rows and datasets"
     )
     model = candidate(load_bundle(bundle, instead=instead, kind=JointBundle), backend, options)
@@ -229,8 +229,8 @@ def artifacts(
     if baseline.entry.precision != REFERENCE_PRECISION:
         raise ToolError(
             f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
-            f"found {baseline.entry.precision}, which would be held against itself; "
-            "name the bundle with the reference model with --reference"
+            f"found {baseline.entry.precision}, which would be compared with itself; name the "
+            "bundle with the reference model with --reference"
         )
     check_same_function(baseline.bundle, model.bundle)
     return model, baseline
@@ -243,7 +243,7 @@ def run_and_judge(
     steps: Iterable[object],
     seed: int | None,
 ) -> JudgedRollout:
-    """Let a model act in the environment that `module:function` makes; see `roll_out`."""
+    """Let a model act in the environment that `module:function` returns; see `roll_out`."""
     contract = model.bundle.contract
     limits = open_loop_limits(contract, model.backend, model.entry.precision)
     output = contract.action.output
@@ -274,8 +274,8 @@ def rollout_facts(judged: JudgedRollout) -> Facts:
     compared = _artifact(reference)
     if (model.backend, model.entry.sha256) == (reference.backend, reference.entry.sha256):
         compared = (
-            "the same file in a session of its own, which shows only that it is deterministic; "
-            "--reference names another bundle"
+            "the same file in a separate session, which shows only that it is deterministic; "
+            "--reference names a different bundle"
         )
     lengths, returns = np.bincount(rollout.episode), rollout.returns
     last = "" if rollout.ended[-1] else ", the last not ended"
@@ -308,7 +308,7 @@ def _artifact(model: Candidate[JointBundle]) -> str:
 
 
 def _observations(model: Candidate[JointBundle]) -> str:
-    """Say what was done to each observation that the environment gave."""
+    """Describe the preprocessing of each observation of the environment."""
     said = []
     for name, observation in model.bundle.contract.observations.items():
         statistics = observation.normalisation

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of the flight recorder: run through the bundle again, and shown."""
+"""Replays recordings of the flight recorder through their bundle, and shows them."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recorded flight over time: as arrays, and as charts that mark where the guard took over."""
+"""A recorded flight over time: as arrays, and as charts that mark interventions of the guard."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _VECTORS = ("rpy_rad", "ang_vel_body", "lin_acc_body", "velocity_command", "velo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """A change of the mode, or of its reason.
+    """A change of mode or reason.
 
     Attributes:
-        tick, time_s: When; since the first tick.
-        mode, reason: What it is from there on, and why.
-        trip: Whether the guard took the policy's place there: it latched a fault, or holds.
+        tick, time_s: Tick, and time since the first tick.
+        mode, reason: The new mode and its reason.
+        trip: The guard replaced the policy: it latched a fault, or holds.
     """
 
     tick: int
@@ -49,24 +49,24 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedFlight:
-    """Ticks as arrays [ticks, ...]; what is not known is NaN.
+    """Ticks as arrays [ticks, ...]; NaN where unknown.
 
     Attributes:
-        tick: Their numbers.
-        time_s: Since the first tick.
+        tick: Tick numbers.
+        time_s: Time since the first tick.
         mode: Modes, by number.
-        because: Why it was recorded.
-        edges: What happened, in order; the first is how it began.
+        because: Reason of the recording.
+        edges: Changes in order; the first is the initial mode.
         rpy_rad: Roll, pitch and yaw.
         ang_vel_body, lin_acc_body: rad/s and m/s^2.
         joint_pos, joint_vel, joint_effort, target: [ticks, joints] in the contract's order; rad,
             rad/s, N·m; commanded positions, rad.
         effort_limit: [joints], N·m.
         velocity_command, velocity: vx, vy m/s and yaw rate rad/s: commanded, and measured.
-        forces, feet: Size of the force on each foot, N, and their names.
-        ages_s: Of each input, by name.
-        duration_s: From the sampling of the inputs to the command.
-        joints: Their names.
+        forces, feet: Magnitude of the force on each foot, N, and names of the feet.
+        ages_s: Age of each input, by name.
+        duration_s: Time from sampling the inputs to the command.
+        joints: Names of the joints.
     """
 
     tick: npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ class RecordedFlight:
     joints: tuple[str, ...]
 
     def rows(self, chosen: npt.NDArray[np.bool_]) -> RecordedFlight:
-        """Return the chosen ticks [ticks]; what is not by tick stays whole."""
+        """Return the chosen ticks [ticks]; arrays that are not per tick stay whole."""
         kept = ("because", "edges", "effort_limit", "feet", "ages_s", "joints")
         arrays = {
             field.name: getattr(self, field.name)[chosen]
@@ -103,9 +103,9 @@ class RecordedFlight:
 
     @property
     def trip(self) -> Edge | None:
-        """The fault for which this was recorded, where it says so; else the last, if any.
+        """The fault that triggered the recording, if stated; else the last one, if any.
 
-        One that was latched comes before a HOLD, which may have been its beginning.
+        A latched fault has precedence over a HOLD, which may have been its start.
         """
         trips = [edge for edge in self.edges if edge.trip]
         meant = [edge for edge in trips if edge.reason and edge.reason in self.because] or trips
@@ -122,13 +122,13 @@ class RecordedFlight:
 
 
 class FlightLog:
-    """Collects what a recording shows, tick by tick."""
+    """Collects the content of a recording, tick by tick."""
 
     def __init__(self, contract: HostedContract, info: Info, most: int) -> None:
-        """Begin; `contract` and `info` are those of the recording, which has `most` ticks."""
+        """Start; `contract` and `info` are those of the recording, which has `most` ticks."""
         self._info, self._limit = info, contract.joints.effort_limit
         joints = (np.float64, (len(info.joints),))
-        # One record for each tick: of an hour, twelve arrays each would be mostly their heads.
+        # One record per tick: for an hour, twelve small arrays per tick would be mostly overhead.
         self._rows = np.zeros(
             most,
             [
@@ -176,7 +176,7 @@ class FlightLog:
 
     def flight(self) -> RecordedFlight:
         feet, rows = len(self._feet), self._rows[: self._count]
-        # Forces that began to come in the middle: NaN before.
+        # NaN before the first forces, which may start in the middle.
         forces = np.array(
             [row if row.size == feet else np.full(feet, np.nan) for row in self._force_rows]
         )
@@ -242,7 +242,7 @@ _CLOSE_UP_S, _LONG_S, _SHORT_IN = 1.5, 30.0, 1.6
 
 
 def overview(flight: RecordedFlight) -> Plot:
-    """Return modes, attitude and torque of all the flight, and beside it of its worst moment."""
+    """Return modes, attitude and torque of the whole flight, and beside it of its worst moment."""
     near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
 
     parts = (flight, near)
@@ -307,7 +307,7 @@ def flight_sections(flight: RecordedFlight) -> Iterator[Section]:
     ages = [(name, 1e3 * each) for name, each in flight.ages_s.items()]
     times = [
         _chart("age of the inputs at the tick, ms", flight, ages),
-        _chart("from the sampling to the command, ms", flight, [("tick", 1e3 * flight.duration_s)]),
+        _chart("from sampling to command, ms", flight, [("tick", 1e3 * flight.duration_s)]),
     ]
     for title, charts, columns in (
         ("IMU", imu, 1),
@@ -328,7 +328,7 @@ def flight_sections(flight: RecordedFlight) -> Iterator[Section]:
 
 
 def targets_plot(flight: RecordedFlight, course: StageCourse) -> Plot:
-    """Return the targets that were recorded, and those that were computed again."""
+    """Return the recorded targets, and the recomputed ones."""
     ticks, expected, found = course.rows()
     time_s = flight.time_s[np.searchsorted(flight.tick, ticks)]
     charts = [
@@ -370,7 +370,7 @@ def _modes(flight: RecordedFlight) -> Chart:
 
 
 def _moment_s(flight: RecordedFlight) -> float:
-    """Return when the guard took over; else when the body was tilted most."""
+    """Return the time at which the guard intervened; else of the largest tilt."""
     if flight.trip:
         return flight.trip.time_s
     tilt = np.nan_to_num(np.cos(flight.rpy_rad[:, 0]) * np.cos(flight.rpy_rad[:, 1]), nan=1.0)

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Invariants of a control path, checked on each tick of a recording.
 
-They say what must hold whatever the policy, the sensors and the operator do. Nothing of the control
-path is run again: `replay` shows that the code did what it does, this that what it did is allowed.
-A recording whose ticks contradict themselves (a target of the policy in STAND, say) is not read at
-all, see `RecordedTick.contradiction`.
+They must hold for any policy, sensors and operator. Nothing of the control path runs again:
+`replay` shows that the code computed what it should, this check that the result is allowed. A
+recording whose ticks contradict themselves (such as a target of the policy in STAND) is refused,
+see `RecordedTick.contradiction`.
 """
 
 from __future__ import annotations
@@ -34,31 +34,34 @@ from policy_core.guard.limits import Limits, effort_limit
 from policy_core.interfaces import F64, Kind, Mode, OnFault
 
 INVARIANTS: Mapping[str, str] = {
-    "no_motion_unasked": "The robot leaves DAMP only in a tick before which `stand` was granted.",
+    "no_motion_unasked": "The robot leaves DAMP only if `stand` was granted since the previous "
+    "tick.",
     "run_only_from_ready": "`run` is granted in READY only.",
-    "modes_in_order": "A tick alone leads from STAND to READY, from any motion to HOLD or DAMP, "
-    "from HOLD back to the mode that was held, and nowhere else.",
+    "modes_in_order": "Without a request the mode changes only from STAND to READY, from any "
+    "motion to HOLD or DAMP, and from HOLD back to the mode before it.",
     "latched_until_reset": "After a latched fault the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each change of mode states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
-    "gap_is_a_fault": "After a tick that comes too late, or back in time, no motion goes on.",
-    "stale_state_is_not_followed": "No motion goes on with robot state older than its time-out.",
-    "state_is_finite": "No motion goes on with positions or velocities that are not finite.",
+    "gap_is_a_fault": "Motion ends at a tick that is too late, or earlier than the one before.",
+    "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
+    "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",
-    "fault_command": "In DAMP the command is what `on_fault` says: gains, no velocity, no effort.",
-    "position_in_limits": "Outside DAMP a joint with stiffness is commanded within its limits.",
+    "fault_command": "In DAMP the command is that of `on_fault`: its gains, no velocity, no "
+    "effort.",
+    "position_in_limits": "Outside DAMP the commanded position of a joint with stiffness is within "
+    "its limits.",
     "effort_in_limits": "The effort limit of a command is the one in force.",
     "gains_not_negative": "No stiffness and no damping is negative.",
-    "hold_repeats": "HOLD commands what was commanded before it.",
+    "hold_repeats": "HOLD repeats the last command before it.",
     "step_in_bounds": "A joint whose steps are bounded moves no further per tick than its velocity "
     "limit allows.",
-    "target_in_limits": "The policy's target of a position is within the joint's limits.",
-    "target_step_in_bounds": "The policy's target moves no further per tick than a healthy run's, "
+    "target_in_limits": "The policy's position target is within the joint's limits.",
+    "target_step_in_bounds": "The policy's target moves no further per tick than in a healthy run, "
     "times the margin.",
-    "blend_grows": "The policy's share is within 0 and 1, and never falls within a run.",
+    "blend_grows": "The policy's share is between 0 and 1, and never falls during a run.",
     "time_goes_on": "Each tick is later than the one before, and its stamp is not earlier.",
 }
-"""What must hold, by name."""
+"""Statements by name."""
 _LATCHING = {
     Rule.ESTOP,
     Rule.NOT_FINITE,
@@ -76,21 +79,21 @@ _AFTER = {
     Mode.READY: {Mode.READY},
     Mode.RUN: {Mode.RUN},
 }
-"""Where a tick leads to from a mode, beside HOLD and DAMP."""
+"""Possible next modes of a tick, beside HOLD and DAMP."""
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
-"""Ages are recorded in seconds; sums of doubles."""
+"""Tolerances: ages are recorded in seconds; sums are of doubles."""
 
 
 class Violation(NamedTuple):
-    """An invariant that does not hold.
+    """A violated invariant.
 
     Attributes:
-        name: Of the invariant.
+        name: Name of the invariant.
         tick: Number of the tick.
         time_s: Time since the first tick.
-        found: What was found, in words.
+        found: Description of the violation.
     """
 
     name: str
@@ -101,14 +104,14 @@ class Violation(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class CheckedFlight:
-    """What came of the invariants on a recording; its truth value says whether all hold.
+    """Result of the check of a recording; true if all invariants hold.
 
     Attributes:
-        recording: What was checked.
-        ticks: Ticks that were looked at.
-        checked: How often each invariant was looked at, by name.
-        violations: The first of each invariant.
-        counts: How often each was violated.
+        recording: The checked recording.
+        ticks: Number of checked ticks.
+        checked: Number of checks of each invariant, by name.
+        violations: First violation of each invariant.
+        counts: Number of violations of each.
     """
 
     recording: FlightRecording
@@ -129,7 +132,7 @@ def check_flight(path: Path) -> CheckedFlight:
         path: Its folder or file.
 
     Raises:
-        ToolError: It is no such recording, or the set that ran is not there.
+        ToolError: It is not a flight recording, or the set that ran is not available.
     """
     recording = FlightRecording(path)
     if is_of_set(recording):
@@ -151,16 +154,16 @@ def check_flight(path: Path) -> CheckedFlight:
 
 
 class FlightWatch:
-    """Looks at ticks in their order.
+    """Checks ticks in order.
 
     Attributes:
-        checked: How often each invariant was looked at, by name.
+        checked: Number of checks of each invariant, by name.
     """
 
     def __init__(
         self, contract: HostedContract, limits: Limits, recording: FlightRecording
     ) -> None:
-        """Bring the contract's bounds into the order of the recording's joints."""
+        """Convert the contract's bounds to the recording's joint order."""
         names = contract.joints.on_robot()
         order = [names.index(name) for name in recording.info.joints]
         joints, stand = contract.joints, contract.stand
@@ -191,10 +194,10 @@ class FlightWatch:
         self.checked: Counter[str] = Counter()
 
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
-        """Yield the names of the invariants that this tick violates, and what was found."""
+        """Yield name and description of each violation in this tick."""
         before = self._before
         if before is None or tick.number != before.number + 1:
-            # What happened before is not known; a HOLD began now at the latest.
+            # Earlier ticks are unknown; a HOLD began now at the latest.
             before, self._latched, self._held = None, False, None
             self._hold_began_ns = tick.time_ns
         for look in (self._modes, self._command, self._target):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy whose model is run again on what was recorded."""
+"""A joint policy whose model runs again on recorded data."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from policy_inference.comparison.open_loop import joints
 
 
 class RecordedRobotState(RecordedState, RobotState):
-    """The state of a joint policy, as it was recorded."""
+    """The recorded state of a joint policy."""
 
 
 class RecordedBackend:
-    """Runs the model, and goes on with what was recorded.
+    """Runs the model, and continues with the recorded outputs.
 
     Attributes:
-        said: Outputs to go on with, instead of those that the model answers.
-        failure: Why the robot's model failed; empty where it did not.
-        built, answered: What the controller built and the model answered in the last run.
-        ran: Whether the controller has run it in this tick.
+        said: Outputs to continue with, instead of the model's own.
+        failure: Why the robot's model failed; empty if it did not.
+        built, answered: Inputs from the controller and outputs of the model in the last run.
+        ran: The controller has run it in this tick.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class RecordedBackend:
         clock: RecordedClock,
         is_late: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Wrap an opened backend; it stays the caller's to close.
+        """Wrap an opened back end, which the caller closes.
 
         Args:
             backend: Runs the model.
-            clock: Of the controller.
-            is_late: Whether this model made the tick late, where one did.
+            clock: Clock of the controller.
+            is_late: Returns whether this model made the tick late, if one did.
         """
         self._backend, self._clock, self._is_late = backend, clock, is_late
         self.name, self.details = backend.name, backend.details
@@ -80,17 +80,17 @@ class RecordedBackend:
             raise BackendError(self.failure)
 
     def close(self) -> None:
-        """Do nothing: the wrapped backend is the caller's."""
+        """Do nothing: the caller closes the wrapped back end."""
 
 
 class RecordedJointPolicy(ReplayedPolicy):
     """A joint policy on a recording.
 
-    Its model is given what is observed in each tick. History and recurrent state are the policy's
-    own. A model that means by its tensors what the recorded one does goes on with the recorded
-    answers, so that no difference grows. Another policy is *followed*: each of its observations,
-    its last action included, is made of the recorded state, whatever it would have done itself; it
-    begins clean.
+    Its model gets the observation of each tick. History and recurrent state are the policy's own. A
+    model whose tensors have the same meaning as the recorded ones continues with the recorded
+    outputs, so that no difference grows. A different policy only *follows*: each of its
+    observations, including the last action, comes from the recorded state, whatever it would have
+    commanded; it starts with an empty history.
     """
 
     state: RecordedRobotState
@@ -105,16 +105,16 @@ class RecordedJointPolicy(ReplayedPolicy):
         seeded: bool,
         outputs: Mapping[str, StageCourse],
     ) -> None:
-        """Tie the real parts together.
+        """Connect the real parts.
 
         Args:
-            bundle: What is replayed.
-            backend: Opened backend of it; stays the caller's to close.
-            limits: Those that were in force.
-            clock: Of the controller.
-            seeded: Whether its tensors mean what those of the recorded model do, so that recorded
+            bundle: Bundle to replay.
+            backend: Its opened back end, which the caller closes.
+            limits: Limits that were in force.
+            clock: Clock of the controller.
+            seeded: Its tensors have the same meaning as those of the recorded model, so recorded
                 ones may replace them.
-            outputs: Take what is judged of each output.
+            outputs: Receives the judged values of each output.
         """
         contract = bundle.contract
         self.actions = joints(contract)
@@ -135,7 +135,7 @@ class RecordedJointPolicy(ReplayedPolicy):
         self._counted, self._missing_ticks = True, 0
 
     def restored(self, *, whole: bool) -> None:
-        """Let the ticks pass that fill the history of a policy that begins clean."""
+        """Wait the ticks that fill the history of a policy that starts with an empty one."""
         self._counted = whole
         self._missing_ticks = 0 if whole else max(self._frames - 1, int(bool(self._recurrent)))
 
@@ -157,7 +157,7 @@ class RecordedJointPolicy(ReplayedPolicy):
             self._missing_ticks = max(0, self._missing_ticks - 1)
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return what ticks, the last action and the last outputs decide, where it is known."""
+        """Return the fields given by ticks, last action and last outputs, where known."""
         if not tick.ran:
             return set()
         found = set[str]()

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy on a recording: given times of frames, and results of inferences.
+"""A chunk policy on a recording: replays frame times and inference results.
 
-Images are not recorded, so a chunk cannot be computed again. What an inference was given beside
-them, when it was asked for, and all that becomes of its chunk are computed.
+Images are not recorded, so chunks cannot be computed again. Everything else is computed: the other
+inputs of each inference, its time, and all effects of its chunk.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from policy_inference.flight.ring import InferenceResult
 
 
 class RecordedWorker:
-    """Hands over recorded results in the ticks in which they arrived.
+    """Delivers recorded results in the ticks in which they arrived.
 
     Attributes:
-        results: What arrives in this tick.
-        given: What each inference was given that arrived in this tick, in their order; None where
-            the policy had not asked for it.
+        results: Results that arrive in this tick.
+        given: Inputs of each inference whose result arrived in this tick, in order; None if the
+            policy had not requested it.
     """
 
     busy = False
@@ -71,7 +71,7 @@ class RecordedWorker:
         result = self.results[0]
         request = self._asked.get(result.asked_ns)
         if request is None and result.asked_ns == now_ns:
-            return None  # it is asked for in this tick, and answered at once
+            return None  # requested and answered in this same tick
         del self.results[0]
         self.given.append(request.sensed if request else None)
         request = request or self._newest
@@ -89,18 +89,18 @@ class RecordedWorker:
         )
 
     def forget(self) -> None:
-        """Do nothing: what had not begun never arrives."""
+        """Do nothing: requests that had not started never arrive."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
 class RecordedChunks:
-    """The frames and results of one chunk policy.
+    """Frames and results of one chunk policy.
 
     Attributes:
-        worker: Hands over its results.
-        frames: By camera: where its frames go; empty until the policy is made.
+        worker: Delivers its results.
+        frames: Frame buffer by camera; empty until the policy is created.
     """
 
     def __init__(
@@ -110,13 +110,13 @@ class RecordedChunks:
         member: str = "",
         is_late: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Have been given nothing.
+        """Start without results.
 
         Args:
-            clock: Of the controller.
-            names: What the values of its state are called.
-            member: Name of the policy in a set; empty where it is alone.
-            is_late: Whether this policy made the tick late, where one did.
+            clock: Clock of the controller.
+            names: Names of the values of its state.
+            member: Name of the policy in a set; empty for a single policy.
+            is_late: Returns whether this policy made the tick late, if one did.
         """
         self.worker = RecordedWorker(clock, is_late)
         self.frames: Mapping[str, FrameBuffer] = {}
@@ -132,7 +132,7 @@ class RecordedChunks:
             measured_ns = tick.measured_ns.get(camera_input(name))
             if measured_ns is not None and measured_ns != self._measured_ns.get(name):
                 repeats = tick.repeats.get(camera_input(name), 0)
-                # No image is recorded; what counts is whether it is the newest one again.
+                # No image is recorded; it only matters whether the frame repeats the newest one.
                 newest = buffer.content
                 content = newest if repeats else bytes([newest[:1] == b"\0"])
                 data = memoryview(content)
@@ -143,14 +143,14 @@ class RecordedChunks:
         self.worker.given, self.worker.results = [], [*self._results]
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare what the inferences were given whose results arrived: time and state."""
+        """Compare the inputs of inferences whose results arrived: time and state."""
         for result, sensed in zip_longest(self._results, self.worker.given):
             if sensed is None:
                 stages.depart(
                     INPUTS,
                     f"{self._member}.chunk" if self._member else "chunk",
-                    f"the result of an inference that was asked for at {result.asked_ns} ns",
-                    "no inference that was asked for then",
+                    f"the result of an inference requested at {result.asked_ns} ns",
+                    "no inference requested at that time",
                 )
                 return
             found = np.concatenate([*sensed.fields.values()])
@@ -163,7 +163,7 @@ class RecordedChunks:
 
 
 class RecordedChunkPolicy(ReplayedPolicy):
-    """A chunk policy that is alone; its model is not run."""
+    """A single chunk policy; its model is not run."""
 
     def __init__(
         self,
@@ -173,14 +173,14 @@ class RecordedChunkPolicy(ReplayedPolicy):
         clock: RecordedClock,
         settings: ChunkSettings,
     ) -> None:
-        """Tie the real parts together.
+        """Connect the real parts.
 
         Args:
-            bundle: What is replayed.
-            info: What was recorded.
-            limits: Those that were in force.
-            clock: Of the controller.
-            settings: How chunks were executed.
+            bundle: Bundle to replay.
+            info: Description of the recording.
+            limits: Limits that were in force.
+            clock: Clock of the controller.
+            settings: Execution settings of the chunks.
         """
         contract = bundle.contract
         self.state = RecordedState(state_sizes(contract, leader=settings.handover_s is not None))
@@ -216,7 +216,7 @@ class RecordedChunkPolicy(ReplayedPolicy):
 
 
 def read_error(text: str) -> BackendError | RobotError | NoTargetError:
-    """Return the error that an inference ended in, from its recorded text."""
+    """Return the error of a failed inference, from its recorded text."""
     kind, _, reason = text.partition(": ")
     known = (each for each in (BackendError, RobotError) if each.__name__ == kind)
     return next(known, NoTargetError)(reason)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which values of a recording are which of a bundle's, and what each value is called."""
+"""Mapping between the values of a recording and those of a bundle, and names of the values."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from policy_core.observation.state import StateVector
 from policy_inference.comparison.open_loop import joints
 
 _PER_JOINT = ("stand", "safe", "step", "held", "joint_check", "run")
-"""Parts of a controller's state whose arrays have a value for each joint."""
+"""Parts of a controller's state whose arrays have a value per joint."""
 
 
 class Recorded:
-    """Which values of a recording are which of a bundle's.
+    """Mapping between the values of a recording and those of a bundle.
 
     Attributes:
         policy: Name of the bundle's policy.
-        joints: Places of the bundle's joints among the recorded ones.
-        back: Places of the recorded joints among the bundle's.
-        fields: Fields of the state that were recorded; another one is the policy's own, or comes
-            from a message.
+        joints: Indices of the bundle's joints among the recorded ones.
+        back: Indices of the recorded joints among the bundle's.
+        fields: Recorded fields of the state; other fields are the policy's own, or come from
+            messages.
     """
 
     def __init__(self, bundle: Bundle, info: Info, state: StateVector) -> None:
@@ -121,8 +121,8 @@ def state_names(
     """Return a name for each value of the robot's state: `joint_pos[knee]`, `quat_xyzw[3]`.
 
     Args:
-        names: Of the joints.
-        fields: Where each field is.
+        names: Names of the joints.
+        fields: Slice of each field.
         actions: Joints of the last action.
     """
     found = []
@@ -134,7 +134,7 @@ def state_names(
 
 
 def input_names(contract: JointContract, name: str) -> list[str]:
-    """Return a name for each value of a model input: its term, joint or place, and age."""
+    """Return a name for each value of a model input: term, joint or index, and age."""
     observation = contract.observations.get(name)
     if observation is None:
         size = math.prod(contract.model.inputs[name].shape)
@@ -162,7 +162,7 @@ def input_names(contract: JointContract, name: str) -> list[str]:
 
 
 def output_names(contract: JointContract, name: str, size: int) -> list[str]:
-    """Return a name for each value of a model output: its joint, or place."""
+    """Return a name for each value of a model output: joint or index."""
     if name == contract.action.output:
         return [f"{name}: {joint}" for joint in joints(contract)]
     return [f"{name}[{i}]" for i in range(size)]

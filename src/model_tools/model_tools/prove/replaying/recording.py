@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording of the flight recorder: what ran, and its ticks with the messages of each."""
+"""A flight recording: description of the policy, and ticks with the messages of each."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from policy_inference.messages.readers import message_types
 
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 _APART_NS = 1_000_000_000
-"""How far the log's times of a tick and of its command may be apart."""
+"""Largest distance of the log times of a tick and its command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What the ticks of a recording are of; the fields of policy_msgs/FlightInfo."""
+    """Description of the recorded policy, from policy_msgs/FlightInfo."""
 
     reason: str
     bundle: str
@@ -47,7 +47,7 @@ class Info:
     inputs: tuple[str, ...]
     joints: tuple[str, ...]
     fields: Mapping[str, slice]
-    """Where each field of the robot's state is in `RecordedTick.state`."""
+    """Slice of each field of the robot's state in `RecordedTick.state`."""
 
     @property
     def policy(self) -> str:
@@ -59,27 +59,27 @@ class RecordedTick:
     """A tick of the policy; see policy_msgs/PolicyTick.
 
     Attributes:
-        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: As there.
+        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: See there.
         next_reason: Reason of the tick after it; empty for the last one.
-        ages_ns: Age of each input when it was sampled; None for one that never came.
-        measured_ns: When the newest message of each input was measured, on the clock of `time_ns`;
-            without those that never came.
-        repeats: How many messages of each input before the newest had the same image; empty in a
-            recording that does not say so.
+        ages_ns: Age of each input when sampled; None for one that never arrived.
+        measured_ns: Measurement time of the newest message of each input, on the clock of
+            `time_ns`; without inputs that never arrived.
+        repeats: Number of messages of each input before the newest with the same image; empty if
+            not recorded.
         state: Fields of the robot's state, by `Info.fields`.
-        inputs, outputs: Tensors of the model; empty where it did not run, or failed.
-        target: [joints]; None where the answer was dropped.
-        requests: Those that were granted since the tick before, with their times.
-        policy_ns: When a chunk policy was asked for its target; 0 where it was not.
-        results: Those of the inferences of a chunk policy that arrived in the tick.
-        messages: What was sampled for this tick, by the name of the input.
-        unreadable: Sampled messages that cannot be decoded, as bytes. They changed nothing on the
-            robot, and change nothing in a replay.
-        alone: Whether no other tick has its time, whose messages would be mixed up with its own.
-        command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
-        command_mode: Mode of the command. Not that of the tick only where an e-stop came between
-            the tick and its publishing: DAMP then.
-        goes_on_from: State of the controller before it, where that was recorded.
+        inputs, outputs: Tensors of the model; empty if it did not run, or failed.
+        target: [joints]; None if the answer was dropped.
+        requests: Requests granted since the previous tick, with their times.
+        policy_ns: Time at which a chunk policy was asked for its target; 0 if it was not.
+        results: Inference results of a chunk policy that arrived in the tick.
+        messages: Messages sampled for this tick, by the name of the input.
+        unreadable: Sampled messages that cannot be decoded, as bytes. They had no effect on the
+            robot, and have none in a replay.
+        alone: No other tick has the same time; their messages could not be separated.
+        command: [6, joints], rows as in `JointTargets.block`; None without a command.
+        command_mode: Mode of the command. It differs from the tick's only after an e-stop between
+            the tick and its publication: DAMP then.
+        goes_on_from: State of the controller before the tick, if recorded.
     """
 
     number: int
@@ -110,19 +110,19 @@ class RecordedTick:
 
     @property
     def contradiction(self) -> tuple[str, str] | None:
-        """What of the policy must be there in its mode, and what is; None where all is well.
+        """The expected and the found part of the policy, if they contradict the mode; else None.
 
-        An answer that was late, or failed, has no target, and HOLD or DAMP say so.
+        An answer that was late or failed has no target, and the mode is HOLD or DAMP.
         """
         if self.mode is Mode.RUN and self.target is None:
             return "a target of the policy in RUN", "none"
         if self.target is not None and self.mode not in (Mode.RUN, Mode.DAMP):
             return f"no target of the policy in {self.mode.name}", "one"
-        of_model = not self.policy_ns  # the answers of a chunk policy come in ticks of their own
+        of_model = not self.policy_ns  # answers of a chunk policy arrive in ticks of their own
         if of_model and self.target is not None and not self.outputs:
-            return "what the model has answered, where there is a target", "nothing"
+            return "outputs of the model, since there is a target", "nothing"
         if self.outputs and not self.inputs:
-            return "what the model was given, where it has answered", "nothing"
+            return "inputs of the model, since it has outputs", "nothing"
         if self.command_mode not in (None, self.mode, Mode.DAMP):
             return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
         return None
@@ -133,12 +133,12 @@ class RecordedTick:
 
     @property
     def rule(self) -> Rule | None:
-        """The rule of the guard that its reason begins with, as that of a latched fault does."""
+        """The guard's rule with which its reason begins, as for a latched fault."""
         return find_rule(self.reason)
 
     @property
     def dropped_by(self) -> str:
-        """Why the model's answer was not followed, where it was not: a rule of the guard."""
+        """The guard's rule because of which the model's answer was dropped; may be empty."""
         if not self.outputs:
             return Rule.INFERENCE_ERROR.value
         if not all(
@@ -156,7 +156,7 @@ def find_rule(reason: str) -> Rule | None:
 
 
 class Moded(NamedTuple):
-    """Number and time of a tick, its mode, and why that is so where it has changed."""
+    """Number and time of a tick, its mode, and the reason if it changed."""
 
     number: int
     time_ns: int
@@ -165,10 +165,10 @@ class Moded(NamedTuple):
 
 
 class CommandLog:
-    """Reads commands beside the ticks; keeps those of about their time only."""
+    """Reads commands along with the ticks, keeping only those of about the same time."""
 
     def __init__(self, messages: Iterator[tuple[int, Any]]) -> None:
-        """Begin; `messages` yields time in the log (ns) and command, by time."""
+        """Start; `messages` yields log time (ns) and command, in time order."""
         self._messages = messages
         self._next = next(messages, None)
         self._by_stamp: dict[int, list[Any]] = {}
@@ -178,7 +178,7 @@ class CommandLog:
         """Return the commands with this stamp, each once.
 
         Args:
-            log_ns: Time of the tick in the log; never less than in the call before.
+            log_ns: Log time of the tick; must not decrease between calls.
             stamp_ns: Stamp of the tick.
         """
         while self._next is not None and self._next[0] <= log_ns + _APART_NS:
@@ -199,7 +199,7 @@ def time_ns(stamp: Any) -> int:
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
 FORCES = "contact_forces"
-# What is published instead of DAMP: see policy_msgs/JointCommand.
+# Published instead of DAMP, see policy_msgs/JointCommand.
 _MODES = {FAULT_MODES[OnFault.HOLD_MEASURED]: Mode.DAMP, FAULT_MODES[OnFault.TORQUE_OFF]: Mode.DAMP}
 _TICK_FIELDS = {
     "stamp",
@@ -252,12 +252,12 @@ class FlightRecording:
 
     Attributes:
         path: Its folder, or its only file.
-        info: What its ticks are of.
-        names: Name of the input by topic, for what was sensed.
+        info: Description of the recorded policy.
+        names: Name of the input by topic, for sensor messages.
     """
 
     def __init__(self, path: Path) -> None:
-        """Find its topics and read what ran; no tick is read yet."""
+        """Find its topics and read the description of the policy, but no tick."""
         if not path.exists():
             raise ToolError(f"{path}: expected a flight recording, found nothing")
         self.path, self._bag = path, Bag(path)
@@ -280,7 +280,7 @@ class FlightRecording:
         infos = [message for _, message in self._bag.messages(self._info_topic)]
         if len(infos) != 1:
             raise ToolError(
-                f"{path}: expected one message on {self._info_topic}, which says what ran, "
+                f"{path}: expected one message on {self._info_topic}, which describes the policy, "
                 f"found {len(infos)}"
             )
         self.info = self._info(infos[0])
@@ -288,8 +288,8 @@ class FlightRecording:
         self._states = self._named("control_state", (STATE,))
         if not self._states:
             raise ToolError(
-                f"{path}: expected states of the controller ({STATE}), at which a replay begins, "
-                "found none; replay it with the version that recorded it"
+                f"{path}: expected states of the controller ({STATE}), from which a replay "
+                "starts, found none; replay it with the version that recorded it"
             )
 
     @property
@@ -314,13 +314,13 @@ class FlightRecording:
             )
 
     def states(self) -> Iterator[tuple[int, int]]:
-        """Yield number and log time (ns) of each tick before which the state is recorded."""
+        """Yield number and log time (ns) of each tick with a recorded state before it."""
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):
                 yield int(message.tick), log_ns
 
     def state_before(self, from_s: float) -> int:
-        """Return the number of the last tick up to a time (since the first) with a state."""
+        """Return the number of the last tick with a state, up to a time since the first tick."""
         until_ns = self.start_ns + round(from_s * 1e9)
         found = [number for number, log_ns in self.states() if log_ns <= until_ns]
         if not found:
@@ -333,7 +333,7 @@ class FlightRecording:
                 yield self._result(message, message)
 
     def shadow_answers(self) -> Iterator[ShadowAnswer]:
-        """Yield what a shadow policy made of ticks, in the order in which it arrived."""
+        """Yield the answers of a shadow policy, in order of arrival."""
         inferences = dict[int, list[InferenceResult]]()
         for topic in self._named("shadow_inference", (INFERENCE,)):
             for _, message in self._bag.messages(topic):
@@ -354,7 +354,7 @@ class FlightRecording:
                 )
 
     def ticks(self, first: int = 0) -> Iterator[RecordedTick]:
-        """Yield the ticks in their order.
+        """Yield the ticks in order.
 
         Args:
             first: Number of the first one.
@@ -365,7 +365,8 @@ class FlightRecording:
 
     def _ticks(self, first: int) -> Iterator[RecordedTick]:
         before = -1
-        # By themselves: a command belongs to the tick whose stamp it has, wherever it was logged.
+        # Read separately: a command belongs to the tick with the same stamp, wherever it was
+        # logged.
         commands = CommandLog(
             chain.from_iterable(
                 map(self._bag.messages, self._named("joint_command", (_JOINT_COMMAND,)))
@@ -376,7 +377,7 @@ class FlightRecording:
             sent = dict[int, Iterator[Any]]()
             for stamp in dict.fromkeys(stamps):
                 found = commands.at(group.log_ns, stamp)
-                # Where there are more or fewer than ticks, none says whose it is.
+                # If their number differs from that of the ticks, they cannot be assigned.
                 unknown = len(found) != stamps.count(stamp)
                 sent[stamp] = repeat(None) if unknown else iter(found)
             numbers = {message.tick for message in group.ticks}
@@ -391,14 +392,14 @@ class FlightRecording:
                 if message.tick <= before:
                     raise ToolError(
                         f"{self.path}: expected ticks in their order, found {message.tick} after "
-                        f"{before}; the clock of the recording went back there"
+                        f"{before}; the recording's clock jumped back there"
                     )
                 before, command = message.tick, next(sent[stamp])
                 if message.tick >= first:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield messages of the same time in the log, which is that of the tick."""
+        """Yield messages with the same log time, which is that of the tick."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(
@@ -426,7 +427,7 @@ class FlightRecording:
         if len(message.state) != sum(part.stop - part.start for part in info.fields.values()):
             raise self._problem(
                 message,
-                "a state of the fields that flight_info names",
+                "a state with the fields that flight_info names",
                 f"{len(message.state)} values",
             )
         for name, whole in (
@@ -489,7 +490,7 @@ class FlightRecording:
                 tick, f"a chunk of {message.steps} steps", f"{len(message.data)} values"
             )
         chunk = np.array(message.data, np.float64)
-        success = getattr(message, "success", math.nan)  # recordings before it have none
+        success = getattr(message, "success", math.nan)  # recordings of older versions lack it
         return InferenceResult(
             observation_ns=int(message.observation_ns),
             asked_ns=int(message.asked_ns),
@@ -556,7 +557,7 @@ class FlightRecording:
         return topics[0]
 
     def _named(self, name: str, types: tuple[str, ...], longer: Collection[str] = ()) -> list[str]:
-        """Return the topic of a name, in any namespace; of a `longer` name it is none of this."""
+        """Return the topic with this name, in any namespace, except those with a `longer` name."""
         found = [
             topic
             for topic, entry in self._bag.topics.items()
@@ -601,7 +602,7 @@ class FlightRecording:
 
 @dataclass(slots=True)
 class _Group:
-    """Messages of one time in the log."""
+    """Messages with the same log time."""
 
     log_ns: int = 0
     messages: dict[str, Any] = field(default_factory=dict)

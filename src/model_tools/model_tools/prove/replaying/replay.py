@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A flight recording, run through a bundle again."""
+"""Replays a flight recording through a bundle."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import judge
 
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
-"""Of a value, or of 1."""
+"""Relative to a value, or to 1 if larger."""
 _ROUNDING = {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC, COMMAND: _ARITHMETIC}
-"""On another machine: sine and square root may round there in another way, and state and
-observation both end as float32; targets and commands are products and sums of doubles."""
+"""Tolerances on a different machine, where sine and square root may round differently: state and
+observation end as float32; targets and commands are products and sums of doubles."""
 
 
 class Judgement(Enum):
-    """How results are held against the recorded ones."""
+    """Method of comparing results with the recorded ones."""
 
     EXACT = "bit for bit"
     LIMITS = "by the limits of the model's precision"
@@ -74,19 +74,19 @@ class Judgement(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplayedFlight:
-    """What came of a replay; its truth value says whether it is what was recorded.
+    """Result of a replay; true if it reproduced the recording.
 
     Attributes:
-        recording: What was replayed.
-        bundle: With which bundle.
-        backend, runs_on: On which back end, and what that found when it was opened.
+        recording: The replayed recording.
+        bundle: The bundle.
+        backend, runs_on: The back end, and its hardware as found when it was opened.
         judgement: How the results were judged.
-        because: Why so, in words.
-        replayer: Stages, courses and counts; of a chunk policy without outputs of the model.
-        checks: Limits on outputs and targets, where these judge.
-        flight: What the recording shows.
+        because: Reason of that choice.
+        replayer: Stages, courses and counts; for a chunk policy without outputs of the model.
+        checks: Limits of outputs and targets, if these judge.
+        flight: The recorded flight.
         broken: Limits in force that the recorded contract does not allow, in words.
-        tightened: Limits that were tighter than the contract's, in words.
+        tightened: Limits that were stricter than the contract's, in words.
     """
 
     recording: FlightRecording
@@ -102,7 +102,7 @@ class ReplayedFlight:
     tightened: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Return whether nothing differs that is judged, and enough could be."""
+        """Return whether no judged value differs, and enough could be judged."""
         return not (self.differs or self.broken or self.unproven)
 
     @property
@@ -113,7 +113,7 @@ class ReplayedFlight:
 
     @property
     def unproven(self) -> list[str]:
-        """Why what was compared shows nothing, in words; empty where it does."""
+        """Why the comparison proves nothing, in words; empty if it proves something."""
         stages = self.replayer.stages
         if self.judgement is not Judgement.WHAT_IF:
             return self.replayer.coverage.problems
@@ -124,7 +124,7 @@ class ReplayedFlight:
         """Stages in which no value may differ beyond its tolerance."""
         if self.judgement is Judgement.WHAT_IF:
             return ()
-        # Of another machine, the limits of the precision judge what the model answers.
+        # For a different machine, the limits of the precision judge the model's outputs.
         exact = self.judgement is Judgement.EXACT
         return tuple(name for name in self.replayer.stages if exact or name != OUTPUTS)
 
@@ -134,7 +134,7 @@ class ReplayedFlight:
 
     @property
     def first_judged(self) -> Departure | None:
-        """The same of what is judged."""
+        """The first difference in the judged stages."""
         return self._first_departure(self.judged_stages)
 
     def _first_departure(self, names: Iterable[str]) -> Departure | None:
@@ -153,15 +153,15 @@ def replay(
     options: Mapping[str, Mapping[str, str]],
     from_s: float = 0.0,
 ) -> ReplayedFlight:
-    """Run a recording through the bundle that it names, or a given one.
+    """Replay a recording with the bundle that it names, or a given one.
 
     Args:
         path: Folder or file of the recording.
-        given: Another bundle: its folder, or the name of an installed one.
+        given: A different bundle: folder, or name of an installed one.
         backends: Back ends in order of preference, comma-separated; empty for the recorded one.
         options: Options of back ends, by name.
-        from_s: Time since the first tick at which to begin: at the last state of the controller
-            that was recorded before.
+        from_s: Start, as time since the first tick: the last recorded state of the controller
+            before it.
     """
     recording = FlightRecording(path)
     other = bundle_folder(str(given)) if given else None
@@ -207,30 +207,30 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
     """Return the replayer of a recorded set, on the back end that ran.
 
     Args:
-        recording: Of the set.
+        recording: Recording of the set.
         bundle: The set that ran.
-        opened: Takes the models of its members.
+        opened: Receives the models of its members, to close them.
     """
     on = _AgainOn(recording, bundle.contract, recorded_limits(recording), "", {}, opened)
     return _set_again(on, bundle).replayer
 
 
 class _Again(NamedTuple):
-    """What a recording is run through, on which back end, and how that is judged."""
+    """Replay of a recording: replayer, back end and judgement."""
 
     replayer: Replayer
     models: Mapping[str, tuple[JointBundle, Backend]]
-    """Of joint policies, by what the keys of their outputs begin with."""
+    """Models of joint policies, by the prefix of their outputs' keys."""
     judgement: Judgement
     because: str
 
 
 class _AgainOn(NamedTuple):
-    """What a recording is to be run again on."""
+    """Inputs for a replay."""
 
     recording: FlightRecording
     contract: Any
-    """That was recorded, of the kind of the bundle."""
+    """The recorded contract, of the same kind as the bundle."""
     limits: Limits
     backends: str
     options: Mapping[str, Mapping[str, str]]
@@ -349,14 +349,14 @@ def _judgement(
     if backend.name == info.backend and recorded and ours and recorded.sha256 != ours.sha256:
         if not _may_be_of_one_model(recorded, ours):
             return Judgement.WHAT_IF, "the same contract with other weights"
-        others.append("the model is another file of the same function")
+        others.append("the model is a different file of the same function")
     if others:
         return Judgement.LIMITS, "; ".join(others)
     return Judgement.EXACT, "the same machine, back end and model"
 
 
 def _may_be_of_one_model(one: Artifact, other: Artifact) -> bool:
-    """Return whether two files may be one model, compiled; false where they must be two."""
+    """Return whether two files may be compiled from one model; false if they cannot."""
     origins = [{each.sha256, each.compiled_from} - {None} for each in (one, other)]
     if origins[0] & origins[1]:
         return True
@@ -365,7 +365,7 @@ def _may_be_of_one_model(one: Artifact, other: Artifact) -> bool:
 
 
 def _other_place(recording: FlightRecording, backend: Backend | None) -> list[str]:
-    """Return what differs of machine and back end, if there is one, in words."""
+    """Return the differences of machine and back end, if there is one, in words."""
     info, others = recording.info, list[str]()
     if platform.node() != info.host:
         others.append(f"the machine is {platform.node()}, and was {info.host}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a replay: what happened in the flight, and whether it was computed right."""
+"""Report of a replay: what happened in the flight, and whether it was computed correctly."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _COMPUTED = {
 
 
 def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -> Report:
-    """Return what came of a replay, with what another policy made of the flight as a shadow."""
+    """Return the report of a replay, with a shadow of a different policy, if any."""
     info, flight = found.recording.info, found.flight
     settings = Table(header=("setting", "value"), rows=list(info.settings.items()))
     edges = [
@@ -72,7 +72,7 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
         title=f"{info.policy}: {_headline(found)}",
         values=plain(_values(found), 9)
         | ({} if shadow is None else {"shadow": shadow_figures(shadow)}),
-        digits=17,  # the figures of a shadow are those that a node counts
+        digits=17,  # the figures of a shadow are those of a node, to compare exactly
         parts=[
             _flown(found),
             overview(flight),
@@ -98,7 +98,7 @@ def verdict(found: ReplayedFlight) -> str:
     if found.judgement is Judgement.WHAT_IF:
         command = found.replayer.stages[COMMAND]
         return (
-            f"another policy: the command differs in {command.differing} of {command.judged} "
+            f"a different policy: the command differs in {command.differing} of {command.judged} "
             f"ticks that could be compared, of {len(found.flight.time_s)} in all"
         )
     exact = found.judgement is Judgement.EXACT
@@ -108,7 +108,7 @@ def verdict(found: ReplayedFlight) -> str:
 
 
 def compared(found: ReplayedFlight) -> str:
-    """Return in words what was compared, and in how many ticks."""
+    """Return what was compared, and in how many ticks, in words."""
     coverage, stages = found.replayer.coverage, found.replayer.stages
     others = [f"{name} {stages[name].judged}" for name in (COMMAND, GUARD)]
     of_run = (STATE, INPUTS, OUTPUTS, TARGET)
@@ -215,7 +215,7 @@ def _shadows(found: ReplayedFlight, shadow: ShadowedFlight | None) -> Iterator[S
 
 
 def counted(found: ReplayedFlight) -> str:
-    """Return in words what the guard did, and what was lost; empty where nothing."""
+    """Return the guard's actions and lost ticks, in words; may be empty."""
     replayer, lost = found.replayer, found.replayer.coverage.lost
     said = [f"{rule} in {count} ticks" for rule, count in replayer.rules.items()]
     said += [f"answer dropped in {count} ticks ({why})" for why, count in replayer.dropped.items()]
@@ -265,7 +265,7 @@ def _values(found: ReplayedFlight) -> dict[str, Any]:
 
 
 def figures(found: ReplayedFlight) -> dict[str, Any]:
-    """Return the largest and usual values of the flight; NaN where they were not recorded."""
+    """Return the largest and usual values of the flight; NaN if not recorded."""
     flight = found.flight
     roll, pitch = np.degrees(flight.rpy_rad[:, 0]), np.degrees(flight.rpy_rad[:, 1])
     share = np.abs(flight.joint_effort) / flight.effort_limit

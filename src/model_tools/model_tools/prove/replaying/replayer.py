@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded ticks through the robot's own controller, compared stage by stage."""
+"""Runs recorded ticks through the robot's own controller, and compares stage by stage."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ _CHANGES = (
     Rule.TARGET_STEP,
     Rule.POSITION_LIMIT,
 )
-"""Rules that change a target and go on."""
+"""Rules that change a target without ending the motion."""
 
 
 class Replayer:
-    """Replays one recording; call `step` with its ticks in their order.
+    """Replays one recording; call `step` with its ticks in order.
 
-    The controller goes on from the state that was recorded before the first tick, and computes each
-    tick from the recorded messages, from its own past, and from what the recording says that the
-    model answered. Where it departs from the recorded mode, and after ticks that are missing, a new
-    one goes on from the next recorded state; until then nothing but the state is judged.
+    The controller starts from the state recorded before the first tick. It computes each tick from
+    the recorded messages, its own past, and the recorded answers of the model. After a difference
+    from the recorded mode, and after missing ticks, a new controller starts from the next recorded
+    state; until then only the state is judged.
 
     Attributes:
         joints: The recording's joints.
-        stages: What was found, by stage.
-        outputs, targets: What was judged of each output of the model, and of the targets; these
-            in the order of the recording's joints.
-        rules: How often each rule of the guard changed a target.
-        coverage: How much could be judged.
-        dropped: Ticks whose answer was not followed, by cause.
-        unreadable: Messages that could not be read, by input.
+        stages: Results by stage.
+        outputs, targets: Judged values of each model output, and of the targets; the latter in the
+            recording's joint order.
+        rules: Number of ticks in which each rule of the guard changed a target.
+        coverage: Number of judged ticks.
+        dropped: Ticks whose answer was dropped, by cause.
+        unreadable: Number of unreadable messages, by input.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class Replayer:
         *,
         seeded: bool,
     ) -> None:
-        """Prepare.
+        """Prepare the replay.
 
         Args:
-            bundle: What is replayed.
-            info: What was recorded.
-            make: Makes the policy of the bundle, which remembers nothing, with its controller.
-            stages: Those that can be judged.
-            tolerances: By stage, see `ReplayStage`; 0 where absent.
-            outputs: Where the policy puts what was judged of the outputs.
-            seeded: Whether the policy is the recorded one, of which all inputs are recorded.
+            bundle: Bundle to replay.
+            info: Description of the recording.
+            make: Creates the bundle's policy with an empty history, and its controller.
+            stages: Stages that can be judged.
+            tolerances: By stage, see `ReplayStage`; 0 if absent.
+            outputs: Where the policy stores the judged values of the outputs.
+            seeded: The policy is the recorded one, all of whose inputs are recorded.
         """
         contract = bundle.contract
         first = make(RecordedClock())
@@ -142,15 +142,15 @@ class Replayer:
         self._before = tick
         judged = stages.judged
         if tick.policy_ns and not tick.results:
-            judged.append(INPUTS)  # there is nothing to judge
+            judged.append(INPUTS)  # nothing to judge
         self.coverage.add(tick, judged, unsensed)
 
     def _drive(
         self, tick: RecordedTick, before: RecordedTick | None, stages: TickStages
     ) -> list[str]:
-        """Drive the robot through a tick; return the state's fields that no message said."""
+        """Drive the robot through a tick; return the state's fields that no message contained."""
         robot = self._robot
-        # Before the first messages no request can have been granted.
+        # No request can be granted before the first messages.
         senses_first = not robot.has_sensed
         if self._joined and not senses_first:
             robot.ask(tick)
@@ -187,10 +187,10 @@ class Replayer:
         stages.skip(*(name for name in self.stages if name != STATE and due.get(name, True)))
 
     def _judge_state(self, tick: RecordedTick, stages: TickStages) -> list[str]:
-        """Compare what the sensors' messages and the policy's own past make of the state.
+        """Compare the state computed from sensor messages and the policy's own past.
 
         Returns:
-            The fields that no message said.
+            The fields that no message contained.
         """
         robot = self._robot
         computed = robot.policy.state.computed
@@ -252,7 +252,7 @@ class Replayer:
 
 
 def _fields(name: str) -> list[str]:
-    """Return the fields of the state that an input gives."""
+    """Return the fields of the state that an input provides."""
     return [field.name for field in topic_fields(name)] or [f"{EXTERNAL}{name}"]
 
 
@@ -261,6 +261,6 @@ def _require_recorded(
 ) -> None:
     if unknown := [name for name in needed if name not in found]:
         raise ToolError(
-            f"{bundle.path}: expected a recording of what the policy needs, "
-            f"found no {what} for {', '.join(unknown)}"
+            f"{bundle.path}: expected a recording of everything that the policy needs, found no "
+            f"{what} for {', '.join(unknown)}"
         )

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real controller of a policy, driven by recorded ticks instead of a robot.
 
-Messages, ages, requests and what the policy's model answered come from the recording, each in the
-tick in which it came on the robot. All else is computed: state, observation, target, bounds, modes
-and commands.
+Messages, ages, requests and the answers of the policy's model come from the recording, each in the
+tick in which it arrived on the robot. All else is computed: state, observation, target, bounds,
+modes and commands.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from policy_inference.messages.readers import JointStateReader, stamp_ns, state_
 
 
 class RecordedClock:
-    """The clock of a controller that is replayed.
+    """Clock of a replayed controller.
 
     Attributes:
-        now_ns: What it says.
-        late_ns: What it says once the policy has run, where that was too late.
-        press: Presses the e-stop while the policy runs, where that was so.
+        now_ns: Current time.
+        late_ns: Time after the policy has run, if that was too late.
+        press: Presses the e-stop while the policy runs, if that happened.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Let the time pass in which a model runs; `is_late`: the one that was too late, if any."""
+        """Let the time of a model's run pass; `is_late`: this run was the late one, if any."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
@@ -54,21 +54,21 @@ class RecordedClock:
 
 
 class RecordedState(StateVector):
-    """A state that each tick finds as it was recorded, whatever came of the messages.
+    """A state that each tick replaces by the recorded one.
 
     Attributes:
-        computed: What came of the messages and of the policy's own past, as `flat`.
+        computed: The state computed from messages and the policy's own past, laid out as `flat`.
     """
 
     computed: F64
     _write: Callable[[F64], None] | None = None
 
     def begin_tick(self, write: Callable[[F64], None]) -> None:
-        """Let the next `derive` write what was recorded into `flat`."""
+        """Let the next `derive` write the recorded state into `flat`."""
         self._write = write
 
     def derive(self) -> None:
-        """Compute what follows from other fields; then, once in a tick, take what was recorded."""
+        """Compute derived fields; then, once per tick, take the recorded state."""
         super().derive()
         if self._write is not None:
             self.computed = self.flat.copy()
@@ -77,14 +77,14 @@ class RecordedState(StateVector):
 
 
 class ReplayedPolicy:
-    """A policy with its controller, whose model answers what it answered on the robot.
+    """A policy with its controller, whose model returns its recorded answers.
 
     Attributes:
-        controller: The real one.
-        state: That of the controller.
+        controller: The real controller.
+        state: State of the controller.
         outside: Inputs of the controller whose messages are not recorded.
-        actions: Joints of the last action in the state; empty where that is not in it.
-        requests: What is asked for by requests that only this kind of policy has, by their names.
+        actions: Joints of the last action in the state; empty if it is not part of it.
+        requests: Functions of requests that only this kind of policy has, by name.
     """
 
     controller: Controller
@@ -95,56 +95,56 @@ class ReplayedPolicy:
 
     @property
     def known(self) -> bool:
-        """Whether it remembers as much as it would after as many ticks of its own."""
+        """True if its history is as long as after as many ticks of its own."""
         return True
 
     def begin(self) -> None:
-        """Note that a run begins, clean."""
+        """Note the start of a run, with an empty history."""
 
     def restored(self, *, whole: bool) -> None:
-        """Note that the controller goes on from a recorded state.
+        """Note that the controller continues from a recorded state.
 
         Args:
-            whole: Whether what the policy remembers was part of it; else it is clean.
+            whole: The policy's own history was restored too; else it is empty.
         """
 
     def sense(self, tick: RecordedTick) -> None:
-        """Take in what was sampled beside the state, and prepare the model's answers."""
+        """Take the inputs sampled beside the state, and prepare the model's answers."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """End a tick of the controller, after all of it was judged."""
+        """End a tick of the controller, after everything was judged."""
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the fields of the state that are the policy's own and known.
+        """Return the known fields of the state that are the policy's own.
 
         Args:
-            tick: Whose state it is.
-            sensed: Fields that messages say.
+            tick: The tick.
+            sensed: Fields that messages contain.
         """
         return set()
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare what its model was given, and what it answers, after the controller's tick."""
+        """Compare inputs and outputs of its model, after the controller's tick."""
         raise NotImplementedError
 
 
 _LONG_NS = 3_600_000_000_000
 _FROM_OUTSIDE = (Rule.INTERNAL, Rule.TRIAL)
-"""Rules that others than the controller find broken."""
+"""Rules that are not checked by the controller."""
 _LATE = " ms late"
 _ROUNDING_NS = 1_000
 """Ages are recorded in seconds."""
 
 
 class ReplayedRobot:
-    """A controller that goes on from a recorded state; make a new one to begin again.
+    """A controller that continues from a recorded state; create a new one to restart.
 
     Attributes:
         policy, controller: The real ones.
-        targets: What it commanded last.
-        refused: Why it refused a request that was granted on the robot; empty where it did not.
-        seen: Inputs of which a message was read.
+        targets: Its last targets.
+        refused: Why it refused a request that the robot granted; empty if it did not.
+        seen: Inputs with at least one message.
     """
 
     def __init__(
@@ -153,12 +153,12 @@ class ReplayedRobot:
         recorded: Recorded,
         make: Callable[[RecordedClock], ReplayedPolicy],
     ) -> None:
-        """Make a controller in DAMP.
+        """Create a controller in DAMP.
 
         Args:
-            body: The robot's side of the contract.
-            recorded: Where the values of the recording are.
-            make: Makes the policy, which remembers nothing, with its controller.
+            body: The robot's part of the contract.
+            recorded: Mapping to the values of the recording.
+            make: Creates the policy with an empty history, and its controller.
         """
         self._recorded, self._period_ns = recorded, body.period_ns
         self.clock = RecordedClock()
@@ -170,8 +170,8 @@ class ReplayedRobot:
             for name in controller.inputs
             if name not in self.policy.outside
         }
-        # The recording says which samples were believed; what the check makes of them matters
-        # where a pose is held.
+        # The recording states which samples were accepted; the check's result matters while a pose
+        # is held.
         sampled = StateVector(
             {
                 name: len(names)
@@ -187,11 +187,11 @@ class ReplayedRobot:
         controller.start()
 
     def go_on_from(self, tick: RecordedTick, *, whole: bool) -> None:
-        """Begin before a tick, where the robot's controller had come to.
+        """Start before a tick, from the state of the robot's controller.
 
         Args:
             tick: Has the state of that controller.
-            whole: Whether what the policy remembered is taken too.
+            whole: Also restore the policy's history.
         """
         state = tick.goes_on_from
         assert state is not None
@@ -202,15 +202,15 @@ class ReplayedRobot:
                 self.controller.adopt(self._recorded.in_order(state))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ToolError(
-                f"{self._recorded.policy}: tick {tick.number}: expected a state of its controller, "
-                f"found another one: {error!r}"
+                f"{self._recorded.policy}: tick {tick.number}: expected a state of its "
+                f"controller, found a different one: {error!r}"
             ) from error
         self._held_late = str(state.tree["reason"]).endswith(_LATE)
         self.policy.restored(whole=whole)
 
     @property
     def has_sensed(self) -> bool:
-        """Whether a message of each input has come that the robot needs."""
+        """True once each input that the robot needs has a message."""
         inputs = self.controller.inputs.values()
         return all(each.measured_ns is not None for each in inputs if each.timeout_ns is not None)
 
@@ -239,11 +239,11 @@ class ReplayedRobot:
                 self.refused = str(error)
 
     def sense(self, tick: RecordedTick, before: RecordedTick | None) -> None:
-        """Take in what was sampled for a tick, with the readers of the robot.
+        """Take the messages sampled for a tick, with the robot's readers.
 
         Args:
-            tick: It.
-            before: The tick before it; None where that is not known.
+            tick: The tick.
+            before: The tick before it; None if unknown.
         """
         self.clock.now_ns = tick.time_ns
         if not tick.alone:
@@ -260,7 +260,7 @@ class ReplayedRobot:
             if age_ns is None:
                 entry.reset()
             elif entry.age_ns(tick.time_ns) != age_ns:
-                # As recorded: the estimate of a delay may be older than the recording.
+                # As recorded, since the estimate of a delay may be older than the recording.
                 entry.accept(tick.time_ns - age_ns)
             entry.measured_ns = tick.measured_ns.get(name)
         self.policy.sense(tick)
@@ -268,7 +268,7 @@ class ReplayedRobot:
     def _read(
         self, name: str, message: Any, tick: RecordedTick, before: RecordedTick | None
     ) -> bool:
-        """Read a message; return whether it was taken up, by the robot and here."""
+        """Read a message; return whether it was accepted, on the robot and here."""
         controller, reader = self.controller, self._readers[name]
         entry, stamp = controller.inputs[name], stamp_ns(message)
         if entry.is_new(stamp, tick.time_ns) and name == JOINT_STATES.name:
@@ -284,7 +284,7 @@ class ReplayedRobot:
             ):
                 return False
         except RobotError:
-            return False  # nothing was written, as on the robot
+            return False  # nothing written, as on the robot
         entry.accept(tick.time_ns, stamp, tick.stamp_ns)
         return True
 
@@ -306,7 +306,7 @@ class ReplayedRobot:
             self.targets = controller.estop("pressed before the command was sent")
 
     def _write_state(self, tick: RecordedTick, flat: F64) -> None:
-        """Write the recorded state; raise where the observation needs what was not recorded."""
+        """Write the recorded state; raise if it lacks a field that the observation needs."""
         self._recorded.write(tick, flat)
         if not tick.ran:
             return
@@ -315,12 +315,12 @@ class ReplayedRobot:
         ]
         if missing:
             raise ToolError(
-                f"{self._recorded.policy}: tick {tick.number}: expected a recording of what the "
-                f"policy observes, found nothing of {', '.join(missing)}"
+                f"{self._recorded.policy}: tick {tick.number}: expected a recording of everything "
+                f"that the policy observes, found nothing of {', '.join(missing)}"
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:
-        """Return the time at which the policy was ready, where that was after its deadline."""
+        """Return the time at which the policy was ready, if after its deadline."""
         if tick.reason:
             self._held_late = tick.reason.endswith(_LATE)
         if tick.mode not in (Mode.HOLD, Mode.DAMP):
@@ -330,10 +330,10 @@ class ReplayedRobot:
         return deadline_ns + (_LONG_NS if too_long else 1) if late or too_long else None
 
     def _fault(self, tick: RecordedTick) -> Callable[[], object] | None:
-        """Report what came to the robot from outside: an e-stop, a clock, a defect.
+        """Report external faults of the robot: an e-stop, the clock, a defect.
 
         Returns:
-            What presses the e-stop, where that was while the policy ran.
+            A function that presses the e-stop, if it was pressed while the policy ran.
         """
         controller, rule, reason = self.controller, tick.rule, tick.reason
         if tick.mode is not Mode.DAMP or not reason:
@@ -354,9 +354,9 @@ class ReplayedRobot:
 
 
 def _was_taken(name: str, tick: RecordedTick, before: RecordedTick | None) -> bool:
-    """Return whether the robot took a message up: else the input only grew older.
+    """Return whether the robot accepted a message; otherwise the input only grew older.
 
-    A stamp may be repeated, a value may be none that a joint can have.
+    A stamp may be repeated, or a value may be impossible for a joint.
     """
     age_ns = tick.ages_ns.get(name, 0)
     then_ns = None if before is None else before.ages_ns.get(name)

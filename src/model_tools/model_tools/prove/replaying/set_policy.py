@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy set whose members' models are run again on what was recorded."""
+"""A policy set whose members' models run again on recorded data."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ from policy_core.sets.controller import (
 from policy_core.words import MEMBER_LATE, MEMBER_NOT_FINITE
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
-"""A switch to a fallback, as the reason of its tick has it."""
+"""A switch to a fallback, in the reason of its tick."""
 
 
 class RecordedSetState(RecordedState, SensedState):
-    """The state of a policy set, as it was recorded."""
+    """The recorded state of a policy set."""
 
 
 class RecordedSetPolicy(ReplayedPolicy):
     """A policy set on a recording.
 
-    Each model of a joint policy is given what is observed here, and goes on with its recorded
-    answer, so that no difference grows; a chunk policy is given the recorded results of its
-    inferences. Requests and switches are the recorded ones.
+    Each model of a joint policy gets the observation computed here, and continues with its recorded
+    output, so that no difference grows; a chunk policy gets the recorded results of its inferences.
+    Requests and switches are the recorded ones.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class RecordedSetPolicy(ReplayedPolicy):
         settings: ChunkSettings,
         stricter_limits: StricterLimits,
     ) -> None:
-        """Tie the real parts together.
+        """Connect the real parts.
 
         Args:
-            bundle: What is replayed.
-            backends: Opened model of each joint policy; they stay the caller's to close.
-            limits: Those that were in force.
-            clock: Of the controller.
-            outputs: Take what is judged of each output, by MEMBER.TENSOR.
-            settings: How its chunk policies were executed.
+            bundle: Bundle to replay.
+            backends: Opened model of each joint policy, which the caller closes.
+            limits: Limits that were in force.
+            clock: Clock of the controller.
+            outputs: Receives the judged values of each output, by MEMBER.TENSOR.
+            settings: Execution settings of its chunk policies.
             stricter_limits: Operating limits of its chunk policies.
         """
         contract = bundle.contract
@@ -163,13 +163,13 @@ class RecordedSetPolicy(ReplayedPolicy):
             }
 
     def _failing(self, tick: RecordedTick) -> dict[str, str]:
-        """Return the members whose runtime failed on the robot, and why.
+        """Return the members whose runtime failed on the robot, and the reason.
 
-        Which member of a state it was is not recorded, and makes no difference.
+        The recording does not state which member of a state failed; it makes no difference.
         """
         if tick.ran and not tick.outputs:
             if self._rule is Rule.NO_TARGET:
-                return {}  # a member says so by itself
+                return {}  # the reason of a member states it
             return dict.fromkeys(self._models, tick.reason or "it failed on the robot")
         found = _FAILED.fullmatch(tick.reason)
         if found is None or found["why"] in (MEMBER_LATE, MEMBER_NOT_FINITE):
@@ -179,16 +179,16 @@ class RecordedSetPolicy(ReplayedPolicy):
         return dict.fromkeys(failed, found["why"])
 
     def _is_late(self, member: str) -> bool:
-        """Return whether the time by which a tick was late is this member's, which runs now.
+        """Return whether the tick was late because of this member, which runs now.
 
-        The robot's set has gone on without the members that a blend leaves, or in the fallback of
-        the state, as the reason of the next tick says.
+        The robot's set continued without the members that a blend leaves, or in the fallback of the
+        state, as the reason of the next tick states.
         """
         report = self.policy_set.report
         state = self._contract.states[report.state]
         if not self._left_was_late or (report.is_blending and state.fallback is None):
             return True
-        # In the tick of a switch, the members that enter run before the blend begins.
+        # In the tick of a switch, the new members run before the blend begins.
         return (member in state.members) is not report.is_blending
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:

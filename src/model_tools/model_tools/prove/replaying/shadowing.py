@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Another policy as the shadow of the one that was recorded: the figures that a node counts.
+"""Runs a different policy as the shadow of the recorded one, with the figures of a node.
 
-Images are not recorded. A shadow that needs them is given the chunks of the shadow that ran in the
-flight; of one that needs none, the model is run.
+Images are not recorded. A shadow that needs them gets the chunks of the shadow that ran in the
+flight; otherwise its model runs.
 """
 
 from __future__ import annotations
@@ -50,30 +50,30 @@ from policy_inference.shadow.shadowed_member import ShadowedMember, ShadowQuesti
 from policy_store.report import Part, Table, plain
 
 _SAME_RAD = 1e-9
-"""As for the targets of a replay on another machine."""
+"""As for the targets of a replay on a different machine."""
 _MOST_TICKS = 20_000
-"""Of which it is measured what is systematic: they fit into memory."""
+"""Largest number of ticks for the systematic part, to fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
-"""Ticks with what a shadow is asked about each, None for nothing, and whether the policy is known
-to have done that."""
+"""Ticks with the question to a shadow, None for no question, and whether the policy's actions until
+then are known."""
 Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | None]
-"""From a tick's number, a question and the answer in the flight; None: its past is not known."""
+"""Maps tick number, question and recorded answer to an answer; None if its past is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowedFlight:
-    """What a shadow made of a recorded flight.
+    """Result of a shadow on a recorded flight.
 
     Attributes:
-        bundle: Of the shadow.
-        mode: What it remembered.
+        bundle: Bundle of the shadow.
+        mode: Memory of the shadow.
         divergence: Its figures.
-        recorded: Those of the shadow that ran in the flight; None where none did.
+        recorded: Figures of the shadow that ran in the flight; None if there was none.
         answers: Its answers, by the number of the tick.
-        backend: On which it ran; empty where nothing ran again.
-        differences: Where its contract differs from that of the recorded policy.
-        systematic: Share of the distance that follows from the observation, by term of the
-            observation and of `all` [joints]; empty where it is not known.
+        backend: Its back end; empty if nothing ran again.
+        differences: Differences of its contract from that of the recorded policy.
+        systematic: Share of the distance explained by the observation, by term of the observation
+            and of `all` [joints]; empty if unknown.
     """
 
     bundle: Bundle
@@ -96,16 +96,16 @@ def shadow_flight(
 ) -> ShadowedFlight:
     """Run a bundle as the shadow of the recorded policy, or of a member of the recorded set.
 
-    Ticks that the recorded shadow skipped or lost, or in which its runtime failed, are the same
-    here, so that the same bundle, back end and mode give the figures that the node counted.
+    Ticks that the recorded shadow skipped or lost, or in which its runtime failed, are skipped here
+    too, so that the same bundle, back end and mode give the node's figures.
 
     Args:
-        recording: With a policy of the same kind.
+        recording: Recording of a policy of the same kind.
         bundle: The shadow.
-        backends: What it runs on, the preferred one first.
-        options: Of the back ends.
-        mode: What it remembers.
-        member: Of a set, the one that it is compared with; empty for that of the flight.
+        backends: Its back ends in order of preference.
+        options: Options of the back ends.
+        mode: Memory of the shadow.
+        member: Member of a set to compare with; empty for that of the flight.
     """
     active, name = _shadowed(recording, member)
     if active.kind != bundle.contract.kind:
@@ -135,7 +135,7 @@ def shadow_flight(
 
 
 def recorded_divergence(recording: FlightRecording) -> Divergence | None:
-    """Return the figures of the shadow that ran in a flight; None where none did."""
+    """Return the figures of the shadow that ran in a flight; None if there was none."""
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
     return _summed(_shadowed(recording, "")[0], recorded) if recorded else None
 
@@ -149,7 +149,7 @@ def _shadowed(recording: FlightRecording, member: str) -> tuple[Any, str]:
     if name not in members:
         raise ToolError(
             f"{recording.path}: expected the member of the set that a shadow is compared with "
-            f"({', '.join(members)}), found {name or 'none'}: say which with --member"
+            f"({', '.join(members)}), found {name or 'none'}: name it with --member"
         )
     return members[name].contract, name
 
@@ -167,7 +167,7 @@ class _Flown(NamedTuple):
 
 
 def _flown(recording: FlightRecording, active: Any, name: str, opened: ExitStack) -> _Flown:
-    """Return the recorded policy: as recorded, or replayed where the recording lacks its part."""
+    """Return the recorded policy: as recorded, or replayed if its part is not recorded."""
     if name:
         flown: Any = recorded_bundle(recording)
         replayer = replayed_set(recording, flown, opened)
@@ -185,7 +185,7 @@ def _flown(recording: FlightRecording, active: Any, name: str, opened: ExitStack
             if tick.target is None:
                 yield tick, None, True
                 continue
-            # After the policy acted: its last action is that of the tick.
+            # After the policy has acted, the last action is that of the tick.
             state = tick.state.copy()
             state[fields["last_action"]] = tick.outputs[active.action.output].reshape(-1)
             yield tick, ShadowQuestion(state, tick.target, tick.begins), True
@@ -220,7 +220,7 @@ def _replayed_chunks(recording: FlightRecording, contract: Any) -> _Flown:
 def _replayed(
     recording: FlightRecording, replayer: Replayer, find: Callable[[Any], ShadowedMember]
 ) -> _Flown:
-    """Return a policy that is replayed; `find` finds it in what the replayer runs."""
+    """Return a replayed policy; `find` finds it among those that the replayer runs."""
     state = find(replayer.policy).state
 
     def ticks() -> Asked:
@@ -256,10 +256,10 @@ def _systematic(
     answers: Mapping[int, ShadowAnswer],
     prefix: str,
 ) -> dict[str, F64]:
-    """Return which share of the distance follows from what the recorded policy observed.
+    """Return the share of the distance that the recorded policy's observation explains.
 
-    Nothing of a chunk policy, whose observations are not recorded. The names of the inputs in the
-    recording begin with `prefix`.
+    Empty for a chunk policy, whose observations are not recorded. In the recording, the names of
+    the inputs begin with `prefix`.
     """
     if active.kind == "chunk":
         return {}
@@ -284,7 +284,7 @@ def _systematic(
 
 
 def _terms(active: JointContract) -> dict[str, Index]:
-    """Return the places of each term, all its frames, in the observations one after another."""
+    """Return the indices of each term, all its frames, in the concatenated observations."""
     found, begin = dict[str, Index](), 0
     for key, observation in active.observations.items():
         _, columns = layout(observation, active)
@@ -303,12 +303,12 @@ def _answered(
     ask: Answer,
     recorded: Mapping[int, ShadowAnswer],
 ) -> dict[int, ShadowAnswer]:
-    """Return the answer of a shadow to each tick in which the recorded policy was followed."""
+    """Return a shadow's answer to each tick in which the recorded policy was followed."""
     answers = dict[int, ShadowAnswer]()
-    # What was before the first tick is lost, unless a run begins with it.
+    # The past before the first tick is unknown, unless a run begins with it.
     begins, lost, number = False, 1, -1
     for tick, question, is_known in ticks:
-        # Ticks that the recorder has dropped.
+        # Ticks that the recorder dropped.
         lost, number = lost + (tick.number - number - 1 if number >= 0 else 0), tick.number
         if tick.mode is not Mode.RUN or question is None:
             continue
@@ -339,7 +339,7 @@ def _joint_shadow(
     mode: ShadowMode,
     opened: ExitStack,
 ) -> tuple[str, Answer]:
-    """Return the back end of a joint policy, and what asks it; see `shadow_flight`."""
+    """Return the back end of a joint policy, and its answering function; see `shadow_flight`."""
     backend, _ = open_backend(bundle, backends, options)
     opened.callback(backend.close)
     limits = limits_in_force(bundle.contract, StricterLimits())
@@ -366,7 +366,7 @@ def _chunk_shadow(
     mode: ShadowMode,
     opened: ExitStack,
 ) -> tuple[str, Answer]:
-    """Return the back end of a chunk policy, and what asks it; see `shadow_flight`."""
+    """Return the back end of a chunk policy, and its answering function; see `shadow_flight`."""
     if problem := missing_images(recording, bundle):
         raise ToolError(problem)
     compute: Callable[[Snapshot], F64] | None = None
@@ -378,7 +378,7 @@ def _chunk_shadow(
     was_shadowed = any(True for _ in recording.shadow_answers())
 
     def run(sensed: Snapshot) -> F64:
-        """Return the chunk that answers an observation: computed, else as recorded."""
+        """Return the chunk for an observation: computed, else as recorded."""
         found = inferences.get(sensed.time_ns)
         if found is not None and found.chunk is None:
             raise read_error(found.error)
@@ -418,11 +418,11 @@ _SHADOWS: Mapping[str, Callable[..., tuple[str, Answer]]] = {
     "joint": _joint_shadow,
     "chunk": _chunk_shadow,
 }
-"""By the kind of the policy."""
+"""By the kind of policy."""
 
 
 def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
-    """Return why a bundle's chunks can neither be computed nor read; empty where they can."""
+    """Return why a bundle's chunks can be neither computed nor read; empty if they can."""
     settings = recording.info.settings
     if not bundle.contract.cameras or settings.get("shadow.bundle_sha256") == bundle.sha256:
         return ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was recorded against what came of it again, stage by stage, and how much was judged."""
+"""Stages of a replay: recorded against recomputed values, and how much was judged."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from policy_core.interfaces import F64, Mode, OnFault, Tensor
 STATE, INPUTS, OUTPUTS, TARGET, COMMAND = "state", "inputs", "outputs", "target", "command"
 GUARD = "guard"
 STAGES = (STATE, INPUTS, OUTPUTS, TARGET, COMMAND, GUARD)
-"""In the order in which a tick goes through them."""
+"""In the order in which a tick passes them."""
 _ENOUGH = 0.5
-"""Share of the ticks in RUN that must be judged of those that could be in a whole recording."""
+"""Required share of judged ticks in RUN, among those that a complete recording allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """A value that is not what was recorded.
+    """A value that differs from the recording.
 
     Attributes:
         tick: Number of the tick.
-        time_s: Since the first tick of the recording.
+        time_s: Time since the first tick of the recording.
         stage: One of `STAGES`.
-        name: Which value.
-        expected, found: What was recorded, and what came of it again.
+        name: Name of the value.
+        expected, found: The recorded and the recomputed value.
     """
 
     tick: int
@@ -54,13 +54,13 @@ class Departure:
 class ReplayStage:
     """One stage over all ticks.
 
-    A value differs where it is farther from the recorded one than `tolerance`, times that where
-    it is larger than 1; with 0, it must be equal. NaN equals NaN.
+    A value differs if it is farther from the recorded one than `tolerance`, times the recorded
+    value if that is larger than 1; with 0, it must be equal. NaN equals NaN.
 
     Attributes:
         judged, not_judged: Ticks whose past is in the recording, and the others.
         differing: Ticks in which a value differs.
-        first, worst: The first tick in which one does, and the value that is farthest off.
+        first, worst: First tick with a difference, and the value with the largest one.
         largest: Largest difference.
     """
 
@@ -88,7 +88,7 @@ class ReplayStage:
         found: Tensor,
         known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
     ) -> None:
-        """Compare the values of a tick, those that are `known` where that is given."""
+        """Compare the values of a tick, only `known` ones if given."""
         a, b = (np.asarray(each, np.float64).reshape(-1) for each in (expected, found))
         with np.errstate(invalid="ignore"):
             apart = np.abs(b - a)
@@ -105,7 +105,7 @@ class ReplayStage:
             self.largest = max(self.largest, largest)
             return
         self.differing += 1
-        # NaN in one of both is as far apart as can be.
+        # NaN on one side only is the largest distance.
         place = int(np.argmax(np.where(same, -1.0, np.nan_to_num(apart, nan=np.inf))))
         found_there = Departure(
             tick=tick,
@@ -128,7 +128,7 @@ class TickStages:
     def __init__(
         self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float
     ) -> None:
-        """Judge a tick, which is at this time since the first of the recording."""
+        """Judge a tick at this time since the first of the recording."""
         self._stages, self._number, self._time_s = stages, tick.number, time_s
         self._judged = {name: stage.judged for name, stage in stages.items()}
 
@@ -144,7 +144,7 @@ class TickStages:
         found: Tensor,
         known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
     ) -> None:
-        """Compare values, those that are `known` where that is given; `names` says which."""
+        """Compare values called `names`, only `known` ones if given."""
         self._stages[name].compare(self._number, self._time_s, names, expected, found, known)
 
     def compare_tensors(
@@ -181,14 +181,14 @@ class TickStages:
         self._stages[name].judged += 1
 
     def skip(self, *names: str) -> None:
-        """Note stages whose past is not in the recording."""
+        """Mark stages whose past is not in the recording."""
         for name in names:
             self._stages[name].not_judged += 1
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class StageCourse:
-    """Rows of one array over the ticks that were judged: recorded and found again."""
+    """Recorded and recomputed rows of one array, over the judged ticks."""
 
     ticks: list[int] = field(default_factory=list)
     expected: list[Tensor] = field(default_factory=list)
@@ -209,16 +209,16 @@ class StageCourse:
 
 
 class ReplayCoverage:
-    """Counts what was judged in RUN, and what could not be because it is missing.
+    """Counts the judged ticks in RUN, and those that could not be judged since data is missing.
 
-    What happened before the recording's first tick does not count as missing.
+    Ticks before the recording's first one do not count as missing.
 
     Attributes:
-        ticks, lost: Ticks in the recording, and those that are missing between them.
-        run, lost_in_run: The same of those in RUN, or that may have been.
-        judged: Ticks in RUN that were judged, by stage; the state where its sensors were.
-        due, sent: Ticks that must have a command, and those of them that have one.
-        unsensed: Ticks in RUN in which no message said a sensor's value, by field of the state.
+        ticks, lost: Ticks in the recording, and ticks missing between them.
+        run, lost_in_run: The same in RUN, or possibly in RUN.
+        judged: Judged ticks in RUN, by stage; for the state, those with sensor messages.
+        due, sent: Ticks that must have a command, and those that have one.
+        unsensed: Ticks in RUN in which no message had a sensor's value, by field of the state.
     """
 
     def __init__(
@@ -232,14 +232,14 @@ class ReplayCoverage:
 
     def lose(self, count: int, before: RecordedTick, after: RecordedTick) -> None:
         self.lost += count
-        # From READY it goes on to RUN, which may have begun and ended there.
+        # READY leads to RUN, which may have begun and ended in between.
         began = before.mode is Mode.READY and after.mode is not Mode.READY
         if began or {Mode.RUN, Mode.HOLD} & {before.mode, after.mode}:
             self.lost_in_run += count
 
     def add(self, tick: RecordedTick, judged: Collection[str], unsensed: Iterable[str]) -> None:
         self.ticks += 1
-        # Before a request nothing is commanded.
+        # Nothing is commanded before a request.
         may_rest = tick.mode is Mode.DAMP and self._on_fault is OnFault.HOLD_MEASURED
         if tick.command is not None or not may_rest:
             self.due += 1
@@ -259,12 +259,12 @@ class ReplayCoverage:
 
     @property
     def never_sensed(self) -> list[str]:
-        """Fields of the state that no message said in any tick in RUN."""
+        """Fields of the state that no message had in any tick in RUN."""
         return sorted(field for field, count in self.unsensed.items() if count == self.run)
 
     @property
     def problems(self) -> list[str]:
-        """Why what was judged does not show anything, in words; empty where it does."""
+        """Why the judged ticks prove nothing, in words; may be empty."""
         found = []
         if self.due and not self.sent:
             found.append(f"none of {self.due} ticks has a command of its stamp")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle and the limits of a recording: where they are now, and what differs."""
+"""Finds the bundle and limits of a recording, and their differences from the present ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from policy_inference.kinds.opening import COMMAND_RANGE
 _PREFIX, _CHUNKS = "limits.", "chunks."
 _DAMP_AFTER = "parameter.safety.damp_after_s"
 _WHOLE = ("steps", "execution_horizon")
-"""Settings of chunks that are whole numbers where there is one."""
+"""Integer settings of chunks, if set."""
 _READ: dict[type, Callable[[str], Any]] = {
     str: str,
     int: int,
@@ -40,15 +40,15 @@ _READ: dict[type, Callable[[str], Any]] = {
     bool: {"True": True, "False": False}.__getitem__,
 }
 _FIXED = ("command_ramp_ns", "blend_ns")
-"""No operator can set these."""
+"""Not adjustable by an operator."""
 
 
 def recorded_bundle(recording: FlightRecording) -> Bundle:
-    """Return the bundle that a recording names: where it was, else an installed one."""
+    """Return the bundle that a recording names: at its recorded path, else an installed one."""
     info, found = recording.info, []
     places = [Path(info.bundle)]
     for name in (f"{info.bundle_name}@{info.bundle_version}", info.bundle_name):
-        with suppress(PolicyError):  # it is not installed
+        with suppress(PolicyError):  # not installed
             places.append(bundle_folder(name))
     for place in places:
         files = [file for name in (CONTRACT_FILE, SET_FILE) if (file := place / name).is_file()]
@@ -58,8 +58,8 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
         found.append(f"{place}: {', '.join(hashes) or 'no bundle'}")
     raise ToolError(
         f"{recording.path}: expected the bundle that ran, {info.policy}, whose contract has "
-        f"the sha256 {info.bundle_sha256}, found {'; '.join(found)}; give it, or another "
-        "one to see what would have differed, with --bundle"
+        f"the sha256 {info.bundle_sha256}, found {'; '.join(found)}; give it, or a different one "
+        "to see what would have differed, with --bundle"
     )
 
 
@@ -67,12 +67,12 @@ def is_of_set(recording: FlightRecording) -> bool:
     try:
         stated = parse_yaml(recording.info.contract.encode("utf-8"), recording.path)
     except BundleError:
-        return False  # it is no contract at all
+        return False  # not a contract at all
     return isinstance(stated, dict) and stated.get("kind") == "set"
 
 
 def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
-    """Return the contract of a set that was recorded, which is complete with its members only."""
+    """Return the contract of a recorded set, which is complete only with its members."""
     _require_recorded_text(recording, SET_FILE)
     info = recording.info
     if bundle.sha256 != info.bundle_sha256:
@@ -108,7 +108,7 @@ def _require_recorded_text(recording: FlightRecording, file: str) -> None:
 
 
 def difference(contract: AnyContract, bundle: Any) -> str:
-    """Return what changes behaviour between the recorded contract and a bundle; empty: nothing."""
+    """Return the differences in behaviour between recorded contract and bundle; may be empty."""
     own = {"statistics": _recorded_statistics(contract, bundle)} if contract.kind == "joint" else {}
     recorded = dataclasses.replace(bundle, path=Path("the recording"), contract=contract, **own)
     try:
@@ -119,7 +119,7 @@ def difference(contract: AnyContract, bundle: Any) -> str:
 
 
 def _recorded_statistics(contract: Any, bundle: Any) -> dict[str, tuple[F64, F64]]:
-    """Return the bundle's statistics where they are the recorded ones; of others, NaN."""
+    """Return the bundle's statistics if they are the recorded ones; else NaN."""
     found = {}
     for name, observation in contract.observations.items():
         ours = bundle.contract.observations.get(name)
@@ -160,12 +160,12 @@ def recorded_chunk_settings(recording: FlightRecording) -> ChunkSettings:
 
 def _missing(recording: FlightRecording, key: str) -> ToolError:
     return ToolError(
-        f"{recording.path}: flight_info: settings: {key}: expected what was in force, found none"
+        f"{recording.path}: flight_info: settings: {key}: expected the value in force, found none"
     )
 
 
 def recorded_command_range(recording: FlightRecording) -> VelocityCommand | None:
-    """Return the range to which a trial narrowed velocity commands; None where none did."""
+    """Return the range to which a trial narrowed velocity commands; None if none did."""
     found = _setting(
         recording,
         COMMAND_RANGE,
@@ -176,7 +176,7 @@ def recorded_command_range(recording: FlightRecording) -> VelocityCommand | None
 
 
 def recorded_stricter_limits(recording: FlightRecording) -> StricterLimits:
-    """Return how long a chunk policy in a set may hold its joints, if a parameter says so."""
+    """Return how long a chunk policy in a set may hold its joints, if a parameter states it."""
     return StricterLimits(damp_after_s=_setting(recording, _DAMP_AFTER, float, "a number"))
 
 
@@ -186,17 +186,16 @@ def recorded_limits(recording: FlightRecording) -> Limits:
         key = f"{_PREFIX}{field.name}"
         read = int if field.name.endswith("_ns") else float
         values[field.name] = _setting(recording, key, read, "a number")
-        # One that is off is not recorded; only that of the tilt may be.
+        # Rules that are off are not recorded; only that of the tilt can be.
         if values[field.name] is None and field.name != "max_tilt_rad":
             raise _missing(recording, key)
     return Limits(**values)
 
 
 def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str], list[str]]:
-    """Return how recorded limits break those of the recorded contract, and how they tighten them.
+    """Return how recorded limits violate the recorded contract, and how they tighten it.
 
-    A node refuses to be given looser ones: a recording with such was not made by one, or was
-    changed since.
+    A node refuses looser limits: such a recording was not made by a node, or was changed since.
     """
     known, broken, tightened = limits_in_force(contract, StricterLimits()), [], []
     for field in dataclasses.fields(Limits):

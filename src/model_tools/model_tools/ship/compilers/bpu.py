@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler `bpu`: runs the vendor's tool if it is there, else prepares its work."""
+"""The compiler `bpu`: runs the vendor's tool if installed, else prepares a workspace for it."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _log = logging.getLogger("model_tools")
 
 
 class BpuCompiler:
-    """Makes `.hbm` for nash and `.bin` for bayes, every node int8 or int16."""
+    """Compiles `.hbm` for nash and `.bin` for bayes, with every node int8 or int16."""
 
     backend, suffix = "bpu", ".hbm"
     precisions: Mapping[str, bool] = dict.fromkeys(PRECISIONS, True)
     targets: tuple[str, ...] = tuple(MARCHES)
     options: Mapping[str, str] = {
-        "workspace": "folder in which the vendor's compiler works; it stays",
-        "compiled": "workspace in which it has worked elsewhere, whose result is taken",
-        "calibration": f"how ranges are found: {', '.join(_CALIBRATIONS)}",
-        "optimize_level": "O0 to O2, bayes O3; without it, the last",
-        "jobs": "processes of the compiler (4)",
-        "image": "container that has the compiler",
+        "workspace": "folder in which the vendor's compiler works; it is kept",
+        "compiled": "workspace that was compiled elsewhere, whose result is used",
+        "calibration": f"calibration method: {', '.join(_CALIBRATIONS)}",
+        "optimize_level": "O0 to O2, for bayes to O3 (default: the highest)",
+        "jobs": "processes of the compiler (default 4)",
+        "image": "container image of the compiler",
     }
     remedies: Mapping[str, str] = {
         "int8": f"{MORE_SAMPLES}; --option calibration=kl or mix; or compile int16",
@@ -55,7 +55,7 @@ class BpuCompiler:
     }
 
     def precheck(self, orders: Sequence[CompileOrder]) -> None:
-        """Look for the vendor's tool, or for what it made elsewhere; samples come later."""
+        """Look for the vendor's tool, or for its results; samples come later."""
         order, settings = orders[0], _settings(orders[0])
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
@@ -70,11 +70,11 @@ class BpuCompiler:
             )
 
     def compile(self, order: CompileOrder) -> Made:
-        """Compile a policy of one graph, as `compile_all`."""
+        """Compile a policy with a single graph, see `compile_all`."""
         return self.compile_all([order])[0]
 
     def compile_all(self, orders: Sequence[CompileOrder]) -> list[Made]:
-        """Write a workspace of all graphs, and let the vendor's compiler work in it."""
+        """Write a workspace of all graphs, and run the vendor's compiler in it."""
         order, graphs = orders[0], [graph_entry(order) for order in orders]
         settings = _settings(order)
         tool = settings.toolchain.tool
@@ -91,7 +91,7 @@ class BpuCompiler:
 
 
 def graph_entry(order: CompileOrder) -> BpuGraph:
-    """Return what the workspace needs of a graph; samples with names are those of ACT."""
+    """Return the workspace entry of a graph; samples with file names use the layout for ACT."""
     assert order.samples is not None
     return BpuGraph(
         name=order.name,
@@ -133,7 +133,7 @@ def _settings(order: CompileOrder) -> BpuSettings:
 def _workspace(
     order: CompileOrder, graphs: Sequence[BpuGraph], settings: BpuSettings
 ) -> Iterator[Path]:
-    """Give a written workspace: the folder that the user named, or one that goes afterwards."""
+    """Yield a written workspace: the user's folder, or a temporary one."""
     if "workspace" not in order.options:
         with tempfile.TemporaryDirectory(prefix="bpu_workspace.") as scratch:
             write_workspace(Path(scratch), graphs, settings)
@@ -152,7 +152,7 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
         script = WorkerProcess(["bash", str(folder / BUILD_ALL)], output=file)
     if status := script.run_to_end():
         said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
-        more = f"see {folder}" if kept else "--option workspace=FOLDER keeps what it leaves"
+        more = f"see {folder}" if kept else "--option workspace=FOLDER keeps its files"
         raise ToolError(
             f"bpu: expected {tool} to compile the model, found status {status}; {more}"
             "; it said:\n" + "\n".join(said)
@@ -173,7 +173,7 @@ def _taken(folder: Path, order: CompileOrder, settings: BpuSettings, tool: str) 
 
 
 def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) -> Path:
-    """Return the file that the compiler made of a graph; the vendor does not publish its format."""
+    """Return the compiled file of a graph, whose format the vendor does not publish."""
     made = result(folder, order.name, settings)
     content = made.read_bytes() if made.is_file() else b""
     if not content:
@@ -191,7 +191,7 @@ def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) 
 
 
 def _release(tool: str) -> str:
-    with tempfile.TemporaryDirectory() as scratch:  # a vendor's tool may leave logs where it runs
+    with tempfile.TemporaryDirectory() as scratch:  # the tool may leave logs there
         said = subprocess.run(
             [tool, "--version"],
             stdin=subprocess.DEVNULL,
@@ -205,7 +205,7 @@ def _release(tool: str) -> str:
 
 
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise unless a workspace is what would be written now; without graphs, for its options."""
+    """Raise unless a workspace has the expected content; without graphs, the expected options."""
     try:
         found = json.loads((folder / RECORD).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -233,7 +233,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
 
 
 def _flat(found: object, before: str = "") -> dict[str, object]:
-    """Return single values by path, `graphs.policy.samples`."""
+    """Return single values by path, e.g. `graphs.policy.samples`."""
     if not isinstance(found, Mapping):
         return {before.removesuffix("."): found} if before else {}
     return {
@@ -249,8 +249,8 @@ def _image(order: CompileOrder, settings: BpuSettings) -> str:
 
 def _next_steps(folder: Path, order: CompileOrder, settings: BpuSettings) -> str:
     return (
-        f"bpu: {settings.toolchain.tool} is not on this machine, so no bundle was made; its "
-        f"work is prepared in {folder}. Next, where the container is:\n"
+        f"bpu: {settings.toolchain.tool} is not on this machine, so there is no bundle yet; its "
+        f"workspace is {folder}. Next, on the machine with the container:\n"
         f"  {container_command(folder, _image(order, settings))}\n"
         f"and then this command again with --option compiled={folder} instead of "
         "--option workspace=..."

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model as the vendor's compilers want it: old opset, batch of one, inputs of four axes."""
+"""Converts a model for the vendor's compilers: old opset, batch of one, inputs with four axes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from policy_core.interfaces import F32, Tensor, TensorSpec
 
 _OPSET = 11
 _OLD_IR_VERSION = 7
-"""What the older compiler reads at most."""
+"""Newest version that the older compiler reads."""
 _CHECKED_ROWS = 32
 _TOLERANCE = 1e-5
 _SHORT = 100
@@ -34,11 +34,11 @@ class BpuGraph:
     """One model to compile; a policy may be several of them.
 
     Attributes:
-        name: Of its folder in the workspace, and of what is made of it.
+        name: Name of its folder in the workspace, and of its results.
         model: ONNX in fp32.
-        inputs, outputs: Its tensors, float32, batch of one first.
-        samples: Rows to calibrate with by input, [rows, *shape without the batch axis].
-        files: By input the name of each sample's file, perhaps in a folder; else they are numbered.
+        inputs, outputs: Its tensors, float32, with a first batch axis of one.
+        samples: Calibration rows by input, [rows, *shape without the batch axis].
+        files: By input the file name of each sample, optionally with a folder; else numbers.
         layout: Names of the other files.
         file: Name of the prepared model; NAME.onnx if empty.
     """
@@ -63,7 +63,7 @@ class BpuGraph:
         return self.layout.build.format(self.name)
 
     def check(self) -> None:
-        """Check that the compilers can be given this."""
+        """Raise if the compilers cannot take this model."""
         for spec in self.inputs:
             if spec.dtype != "float32" or len(spec.shape) > AXES or spec.shape[:1] != (1,):
                 raise ToolError(
@@ -78,13 +78,13 @@ class BpuGraph:
                 )
 
     def rows(self, name: str) -> F32:
-        """Return the samples of an input, [rows, *shape that the compiler gets] float32."""
+        """Return the samples of an input, [rows, *compiler's shape] float32."""
         (spec,) = (spec for spec in self.inputs if spec.name == name)
         samples: F32 = np.asarray(self.samples[name], np.float32)
         return samples.reshape(len(samples), *self.shape(spec)[1:])
 
     def samples_sha256(self) -> str:
-        """Return the SHA-256 of all samples, as the compiler gets them."""
+        """Return the SHA-256 of all samples in the compiler's format."""
         found = hashlib.sha256()
         for spec in self.inputs:
             for row in self.rows(spec.name):
@@ -92,12 +92,12 @@ class BpuGraph:
         return found.hexdigest()
 
     def shape(self, spec: TensorSpec) -> tuple[int, ...]:
-        """Return the shape that the compiler gets of an input."""
+        """Return the compiler's shape of an input."""
         return four_axes(spec.shape) if self.layout.four_axes else spec.shape
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
-    """Write the model as the compiler wants it, proven to be the same function on some samples."""
+    """Write the model in the compiler's format, compared with the original on some samples."""
     if fits(graph, last_opset):
         shutil.copyfile(graph.model, output)
         return
@@ -125,12 +125,12 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says in short: of an assertion of ONNX's, what stands behind it."""
+    """Return an error in short; for an assertion of ONNX, its cause."""
     return str(error).strip().splitlines()[0].rpartition("failed: ")[2][:_SHORT]
 
 
 def fits(graph: BpuGraph, last_opset: int) -> bool:
-    """Return whether the compiler reads the model as it is."""
+    """Return whether the compiler reads the model unchanged."""
     if graph.layout.four_axes:
         return False
     model = onnx.load(graph.model, load_external_data=False)
@@ -162,7 +162,7 @@ def _prepared(graph: BpuGraph, found: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
-    """Give every input and output its fixed size; what was inferred from others goes."""
+    """Set fixed sizes of inputs and outputs, and remove sizes inferred before."""
     sizes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
     for value in (*model.graph.input, *model.graph.output):
         if value.name in sizes:
@@ -174,7 +174,7 @@ def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
 
 
 def _difference(graph: BpuGraph, prepared: onnx.ModelProto) -> float:
-    """Return the largest difference from the original over some samples, of its largest value."""
+    """Return the largest difference from the original on some samples, relative to its maximum."""
     rows = {spec.name: graph.rows(spec.name)[:_CHECKED_ROWS] for spec in graph.inputs}
     shapes = {spec.name: spec.shape for spec in graph.inputs}
     count = len(next(iter(rows.values())))
@@ -192,7 +192,7 @@ def _outputs(content: bytes, feeds: list[dict[str, F32]]) -> list[F32]:
 
 
 def _reshape_inside(graph: onnx.GraphProto, spec: TensorSpec) -> None:
-    """Let an input have four axes, and its users see the former shape."""
+    """Give an input four axes, and reshape it back for its consumers."""
     inside, sizes = f"{spec.name}_as_exported", f"{spec.name}_shape_as_exported"
     _rename(graph, spec.name, inside)
     (value,) = (value for value in graph.input if value.name == spec.name)
@@ -214,15 +214,15 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Convert it with ONNX's own converter, which knows few ways back."""
+    """Convert with ONNX's own converter, which supports few downgrades."""
     return onnx.version_converter.convert_version(model, opset)
 
 
 def relabelled(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Declare the older opset, with the attributes that were inputs later on.
+    """Declare the older opset, with attributes that later became inputs.
 
-    Most operators of policies have changed in nothing but the types that they take since opset 11.
-    ONNX's checker refuses those that the older opset does not have.
+    Since opset 11, most operators of policies have changed only in their supported types. ONNX's
+    checker refuses operators that the older opset lacks.
     """
     found = onnx.ModelProto()
     found.CopyFrom(model)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder in which the vendor's compiler works, here or in its container."""
+"""The workspace in which the vendor's compiler runs, here or in its container."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ PRECISION, _CALIBRATION = "int16", "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BpuSettings:
-    """What is asked of the compiler.
+    """Settings of the compiler.
 
     Attributes:
         march: One of `MARCHES`.
         precision: `int8` or `int16` for every node.
-        calibration: How ranges are found: `default`, `mix`, `kl` or `max`.
-        optimize_level: One of the toolchain's.
+        calibration: Calibration method: `default`, `mix`, `kl` or `max`.
+        optimize_level: One of the toolchain's levels.
         jobs: Processes of the compiler.
     """
 
@@ -72,8 +72,8 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
     """Write everything that the vendor's compiler needs into an empty folder.
 
     For each graph a folder of its name: the model, settings, a script, and calibration samples by
-    input, named as its layout says; above them `build_all.sh`, which leaves the results in
-    `bpu_output/`, and `workspace.json`, which says what it was all made of.
+    input, named as its layout states; above them `build_all.sh`, which writes the results to
+    `bpu_output/`, and `workspace.json`, which records the sources.
     """
     names = [graph.name for graph in graphs]
     if len(set(names)) != len(names) or RESULTS in names or not all(map(_NAME.fullmatch, names)):
@@ -93,15 +93,15 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
 
 
 def owned(graphs: Sequence[BpuGraph]) -> tuple[str, ...]:
-    """Return patterns of what a workspace holds, with all that the vendor's compiler leaves."""
+    """Return patterns of the files of a workspace, including the vendor's compiler output."""
     folders = RESULTS, *(graph.name for graph in graphs)
     return RECORD, BUILD_ALL, BUILD_LOG, *(f"{name}/**" for name in folders)
 
 
 def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
-    """Return what a workspace is made of, such that two are the same if these are.
+    """Return the sources of a workspace; equal workspaces have equal sources.
 
-    How many processes compile it changes nothing that is made, and is left out.
+    The number of compiler processes does not affect the result, and is left out.
     """
     described = {
         graph.name: {
@@ -116,7 +116,7 @@ def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
 
 
 def result(folder: Path, graph: str, settings: BpuSettings) -> Path:
-    """Return where the compiled graph is, once it was compiled."""
+    """Return the path of the compiled graph."""
     return folder / RESULTS / f"{graph}{settings.toolchain.suffix}"
 
 
@@ -154,7 +154,7 @@ def _config(graph: BpuGraph, settings: BpuSettings) -> dict[str, dict[str, objec
 
     toolchain = settings.toolchain
     calibration: dict[str, object] = {"cal_data_dir": ";".join(_sample_folders(graph))}
-    if toolchain.sample_suffix == ".bin":  # says nothing of itself
+    if toolchain.sample_suffix == ".bin":  # raw files do not state their type
         calibration["cal_data_type"] = each("float32")
     calibration["calibration_type"] = settings.calibration
     if settings.precision == "int16":
@@ -208,22 +208,22 @@ def prepare_workspace(
     jobs: int,
     progress: Progress = lambda seen, total: None,
 ) -> int:
-    """Write what the vendor's compiler needs into the folder of a bundle.
+    """Write the workspace for the vendor's compiler into the folder of a bundle.
 
     For each graph GRAPH, beside GRAPH/GRAPH.onnx: config_GRAPH.yaml, build_GRAPH.sh and
-    calibration_data_GRAPH/; and build_all.sh, whose results go to bpu_output/. Files that were
-    there stay, bpu_output/ with all that is in it.
+    calibration_data_GRAPH/; and build_all.sh, whose results go to bpu_output/. Existing files are
+    kept, including bpu_output/.
 
     Args:
-        bundle_folder: A chunk policy's bundle.
+        bundle_folder: Bundle of a chunk policy.
         march: nash-e, nash-m, nash-p, bayes or bayes-e.
-        dataset: LeRobot dataset or rosbag2 recording to calibrate with.
-        wanted: Samples, of each camera; the usual number, or all, if None.
+        dataset: LeRobot dataset or rosbag2 recording for calibration.
+        wanted: Number of samples per camera; None: the usual number, at most all.
         jobs: Processes of the compiler.
-        progress: Called with the number of samples that were taken.
+        progress: Called with the number of samples so far.
 
     Returns:
-        How many samples were taken.
+        The number of samples.
     """
     if march not in MARCHES:
         raise ToolError(f"expected a type among {', '.join(MARCHES)}, found {march!r}")
@@ -260,7 +260,7 @@ def prepare_workspace(
                 files=taken[name].files,
                 layout=ACT,
             )
-            # Another model must not take the place of the bundle's own.
+            # Do not replace the bundle's own model by a converted one.
             kept = fits(graph, settings.toolchain.last_opset)
             graphs.append(graph if kept else replace(graph, file=converted_file(name, march)))
         write_workspace(growing, graphs, settings)
@@ -269,7 +269,7 @@ def prepare_workspace(
 
 
 def _move(growing: Path, folder: Path) -> None:
-    """Move a workspace into the bundle's folder, whose own files stay."""
+    """Move a workspace into the bundle's folder, keeping the bundle's own files."""
     for part in growing.iterdir():
         if part.is_file():
             part.rename(folder / part.name)

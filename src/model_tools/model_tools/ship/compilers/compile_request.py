@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a user asks of a compiler, and what of it can be checked at once."""
+"""A user's compile request, and the checks possible before any work."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _log = logging.getLogger("model_tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileRequest:
-    """What a user asks for.
+    """Options of a compilation.
 
     Attributes:
         compiler: Name of a registered compiler.
         bundle: Folder of the bundle with the reference model.
-        precision, target: Among those of the compiler.
-        options: Values by name, among those of the compiler.
-        rows: Calibration rows, as `model_tools.files.row_files.read_rows` takes them; of a chunk
-            policy a LeRobot dataset or a rosbag2 recording. Not used for a precision that needs
-            none.
-        topics: Topics of a recording by input, where they have other names.
-        samples: How many of them to take; None for as many as are usual.
+        precision, target: Supported by the compiler.
+        options: Values of the compiler's options, by name.
+        rows: Calibration rows in a format of `model_tools.files.row_files.read_rows`; for a chunk
+            policy a LeRobot dataset or rosbag2 recording. Unused for a precision without
+            calibration.
+        topics: Topics of a recording by input, where they are renamed.
+        samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
-        force: Whether a bundle that is there may be replaced.
-        allow_poor: Whether rows are taken that fail the quality check of `calibrate`.
+        force: Replace an existing bundle.
+        allow_poor: Also take rows that fail the quality check of `calibrate`.
     """
 
     compiler: str
@@ -53,7 +53,7 @@ class CompileRequest:
 
 
 def check(request: CompileRequest, compiler: Compiler) -> None:
-    """Check that the compiler offers what is asked for, with samples where it calibrates."""
+    """Raise unless the compiler supports the request, with samples if it calibrates."""
     if request.precision not in compiler.precisions:
         now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(
@@ -75,18 +75,18 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
         )
     if compiler.precisions[request.precision] and request.rows is None:
         raise ToolError(
-            f"{request.compiler}: {request.precision}: expected rows to calibrate with "
-            "(--rows, or --dataset for a chunk policy), found none"
+            f"{request.compiler}: {request.precision}: expected calibration rows (--rows, or "
+            "--dataset for a chunk policy), found none"
         )
     if request.output.resolve().is_relative_to(request.bundle.resolve()):
         raise ToolError(
-            f"{request.output}: expected a folder outside the bundle that is compiled, "
-            f"found one in {request.bundle}"
+            f"{request.output}: expected a folder outside the source bundle, found one in "
+            f"{request.bundle}"
         )
 
 
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the samples where the precision is calibrated; else say that they are not used."""
+    """Return the samples if the precision is calibrated; else log that they are unused."""
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:
@@ -95,7 +95,7 @@ def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
 
 
 def reference(model: ModelFiles) -> Path:
-    """Return the verified file of a reference model, whose weights are finite."""
+    """Return the verified file of a reference model, with finite weights."""
     entry, file = model.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
         raise ToolError(

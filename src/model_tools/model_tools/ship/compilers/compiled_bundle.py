@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle with compiled models: the same contract, golden rows and nominal, other artifacts."""
+"""Makes a bundle with compiled models, and the same contract, golden rows and nominal figures."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
     """Compile all reference models of a bundle into a new bundle.
 
     Args:
-        request: What is asked for.
-        progress: Gets how many samples were taken.
+        request: Options of the compilation.
+        progress: Called with the number of samples so far.
 
     Returns:
         The folder of the new bundle.
@@ -123,7 +123,7 @@ def _orders(
 def _artifacts(
     backend: str, order: CompileOrder, made: Made, folder: Path, samples: Path | None
 ) -> dict[str, Artifact]:
-    """Return the entries of a contract for each file of a bundle in `folder`, by back end."""
+    """Return the contract entries of each file of a bundle in `folder`, by back end."""
     how, calibration, found = made.how, None, dict[str, Artifact]()
     if samples is not None and order.samples is not None:
         how += f" of {samples.name}"
@@ -149,13 +149,13 @@ def _artifacts(
 
 
 def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
-    """Write artifacts into the contract; what was said of those before them goes.
+    """Write artifacts into the contract, and remove entries about those that they replace.
 
-    Closed-loop limits stay: they say how the robot has to walk, whatever runs it.
+    Closed-loop limits stay, since they apply to the walk with any artifact.
 
     Args:
-        folder: Of the bundle.
-        made: By key of the model in the contract, and by back end.
+        folder: Folder of the bundle.
+        made: Artifacts by the model's key in the contract, then by back end.
     """
     contract, file = load_bundle(folder).contract, folder / CONTRACT_FILE
     text, backends = file.read_text("utf-8"), {name for part in made.values() for name in part}

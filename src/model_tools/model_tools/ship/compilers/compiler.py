@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compiler is, and which there are: entry points of the group `model_tools.compilers`."""
+"""Interface of compilers, and their registry: entry points of the group `model_tools.compilers`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from policy_inference.backends.registry import loaded, registered
 
 GROUP = "model_tools.compilers"
 MORE_SAMPLES = "calibrate with more and livelier --samples"
-"""What helps most where int8 does not hold its limits."""
+"""Best remedy if int8 exceeds its limits."""
 
 
 def available() -> dict[str, EntryPoint]:
@@ -26,7 +26,7 @@ def available() -> dict[str, EntryPoint]:
 
 
 def find_compiler(name: str) -> Compiler:
-    """Return a compiler."""
+    """Return the compiler with this name."""
     known = available()
     if name not in known:
         installed = ", ".join(known) or "none; build and source the workspace"
@@ -36,7 +36,7 @@ def find_compiler(name: str) -> Compiler:
 
 
 def remedy(backend: str, precision: str) -> str:
-    """Return what helps where an artifact exceeds its limits; empty where no remedy is known."""
+    """Return the remedy for an artifact that exceeds its limits; empty if unknown."""
     for name in available():
         compiler = find_compiler(name)
         if backend in (compiler.backend, *getattr(compiler, "also_for", ())):
@@ -47,24 +47,24 @@ def remedy(backend: str, precision: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileOrder:
-    """What shall be compiled.
+    """A model to compile.
 
     Attributes:
-        name: Of the graph; a joint policy has one.
-        served_name: What a model server calls it.
+        name: Name of the graph; a joint policy has one graph.
+        served_name: Name on a model server.
         model: The reference model, ONNX in fp32.
-        inputs, outputs: Its tensors as the contract states them.
-        output: The file to write.
-        precision: One of the compiler's.
-        target: One of the compiler's; None where it has none.
+        inputs, outputs: Its tensors in the contract.
+        output: File to write.
+        precision: One of the compiler's precisions.
+        target: One of the compiler's targets; None if it has none.
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
-        golden: Rows of the inputs to prove with what was made, [rows, *shape without the batch
-            axis]; None where there are none of this graph.
-        sample_files: By input the name of each sample, for tools that read them from files; none
-            where their number is enough.
-        options: Values by name, among those of the compiler.
-        force: Whether folders that options name may be replaced.
+        golden: Input rows to verify the result, [rows, *shape without the batch axis]; None if this
+            graph has no golden rows.
+        sample_files: By input the name of each sample, for tools that read files; empty if numbers
+            are enough.
+        options: Values of the compiler's options, by name.
+        force: Replace existing folders named by options.
     """
 
     model: Path
@@ -84,15 +84,15 @@ class CompileOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A compiled file, as its entry in the contract describes it.
+    """A compiled file, as described by its entry in the contract.
 
     Attributes:
         tool: Name and version.
-        how: In a sentence.
-        integers: Kind of those of an int8 ONNX model, `unsigned` or `signed`.
-        file: What was written, where it is not the order's output: in the same folder, with
+        how: Method, in one sentence.
+        integers: Signedness of an int8 ONNX model, `unsigned` or `signed`.
+        file: The written file, if it differs from the order's output: in the same folder, with
             another suffix.
-        beside: Files of other back ends that were made with it, in the same folder.
+        beside: Files for other back ends made with it, in the same folder.
     """
 
     tool: str
@@ -103,21 +103,23 @@ class Made:
 
 
 class Compiler(Protocol):
-    """An entry point of `model_tools.compilers` names a class without arguments like this.
+    """Interface of compilers; entry points of `model_tools.compilers` name such classes.
+
+    The class takes no arguments.
 
     Attributes:
-        backend: The back end that runs what it makes.
-        suffix: Of the file that it makes, `.onnx`.
-        precisions: Those that it offers, and whether they are calibrated with samples.
-        targets: Chips or GPUs to choose from; empty where the file runs on any.
-        former_precisions: Optional: today's name of a precision by others that people look for.
-        options: What can be set, and what it means.
-        also_for: Optional: other back ends that run what is made beside it.
-        remedies: Optional: what helps where a precision does not hold its limits.
+        backend: Back end that runs its results.
+        suffix: Suffix of its files, such as `.onnx`.
+        precisions: Supported ones, and whether they need calibration samples.
+        targets: Chips or GPUs to choose from; empty if the file runs on any.
+        former_precisions: Optional: current name of a precision, by its other known names.
+        options: Supported options and their meanings.
+        also_for: Optional: other back ends that run the files made beside it.
+        remedies: Optional: remedies by precision, if it exceeds its limits.
         compile_all: Optional: takes the orders of all graphs of a policy, instead of `compile` for
-            each of them, and returns what was made of each.
-        precheck: Optional: takes the orders of all graphs before there are samples, whose
-            collection takes minutes, and raises ToolError for what is wrong already.
+            each, and returns the result of each.
+        precheck: Optional: checks the orders of all graphs before their samples are collected,
+            which takes minutes; raises ToolError.
     """
 
     backend: str
@@ -127,4 +129,4 @@ class Compiler(Protocol):
     options: Mapping[str, str]
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, and prove as far as this machine can that it opens."""
+        """Write `order.output`, and verify that it loads if this machine can."""

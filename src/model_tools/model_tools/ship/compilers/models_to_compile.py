@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of a bundle for a compiler: where they go, and what calibrates and proves them."""
+"""The models of a bundle for a compiler: locations, calibration samples and verification rows."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ from policy_core.interfaces import Tensor
 
 _ROWS = 512
 Samples = Mapping[str, GraphSamples]
-"""By the key of the model in the contract."""
+"""By the model's key in the contract."""
 
 
 class ChunkModels:
     """The graphs of a chunk policy, each in its folder, calibrated with the same observations.
 
     Attributes:
-        owned: Patterns of the files that the folder of such a bundle holds.
+        owned: Patterns of the files in the folder of such a bundle.
     """
 
     def __init__(self, bundle: ChunkBundle, request: CompileRequest) -> None:
-        """Compile the graphs of a bundle."""
+        """Store bundle and request."""
         self._bundle, self._request = bundle, request
         self.owned = (*BUNDLE_FILES, *(f"{name}/*" for name in bundle.contract.graphs))
 
     def name(self, key: str) -> str:
-        """Return what a compiler calls the model that has this key in the contract."""
+        """Return the compiler's name of the model with this key in the contract."""
         return key.removeprefix("graphs.")
 
     def place(self, key: str, model: Path) -> Path:
-        """Return where a compiled model lies in a bundle, without precision and suffix."""
+        """Return the location of a compiled model in a bundle, without precision and suffix."""
         return model.relative_to(self._bundle.path).with_name(self.name(key))
 
     def require_exact(self, model: Path, precision: str) -> None:
-        """Check that a precision holds what the inputs of a reference model count: nothing here."""
+        """Do nothing: chunk policies have no inputs that count ticks."""
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
-        """Open what calibrates the models, if anything does.
+        """Open the calibration source, if any.
 
         Args:
-            source: A LeRobot dataset or a recording; of a joint policy a file or a recording.
-            progress: Gets how many samples were taken.
+            source: A LeRobot dataset or recording; for a joint policy a file or recording.
+            progress: Called with the number of samples so far.
 
         Returns:
-            A function that takes the samples, and may keep them in the folder that it is given.
+            A function that collects the samples, with a folder in which it may store them.
         """
         if source is None:
             return lambda folder: {}
@@ -79,11 +79,11 @@ class ChunkModels:
         return collect
 
     def golden(self) -> Mapping[str, Tensor] | None:
-        """Return rows that prove a model; here they are of the whole policy, not of its graphs."""
+        """Return rows to verify a model; None here, since golden rows are of the whole policy."""
         return None
 
     def copy(self, folder: Path) -> None:
-        """Copy the contract and what it names; a workspace that lies among it stays behind."""
+        """Copy the contract and its files, but not a workspace in the folder."""
         for name in (CONTRACT_FILE, *stated_hashes(self._bundle.contract)):
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -91,12 +91,12 @@ class ChunkModels:
 
 
 class JointModel:
-    """The only model of a joint policy, beside the contract; methods as those of `ChunkModels`."""
+    """The only model of a joint policy, beside the contract; same methods as `ChunkModels`."""
 
     owned: tuple[str, ...] = BUNDLE_FILES
 
     def __init__(self, bundle: JointBundle, request: CompileRequest) -> None:
-        """Compile the model of a bundle."""
+        """Store bundle and request."""
         self._bundle, self._request = bundle, request
 
     def name(self, key: str) -> str:
@@ -106,7 +106,7 @@ class JointModel:
         return Path("policy")
 
     def require_exact(self, model: Path, precision: str) -> None:
-        """Check that float16 counts the ticks of the longest run one by one; see `last_ticks`."""
+        """Raise unless float16 can represent every tick of the longest run; see `last_ticks`."""
         contract = self._bundle.contract
         if precision != "fp16":
             return
@@ -147,5 +147,4 @@ _KINDS: Mapping[type[Bundle], Callable[[Any, CompileRequest], ModelsToCompile]] 
 
 
 def models_to_compile(bundle: Bundle, request: CompileRequest) -> ModelsToCompile:
-    """Return the models of a bundle, for a compiler."""
     return _KINDS[type(bundle)](bundle, request)

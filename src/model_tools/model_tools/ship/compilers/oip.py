@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models that another machine serves: what must be served there, and rows that prove it."""
+"""Artifacts for remote inference servers: the model to serve, and rows to verify it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.2}
 
 
 class OipCompiler:
-    """Makes artifacts for the back end `oip`; serving the model is another step."""
+    """Makes artifacts for the back end `oip`; serve the model separately."""
 
     backend, suffix = "oip", ".oip.npz"
     precisions: Mapping[str, bool] = dict.fromkeys(_TOLERANCES, False)
     targets: tuple[str, ...] = ()
     options: Mapping[str, str] = {
-        "model": "name of the model on the server, with a graph's after it if there are several; "
-        "as `serve --open-inference` and `deploy triton` call it if absent",
-        "version": "its version there; if absent, the one that the server chooses",
+        "model": "name of the model on the server, followed by the graph's name if there are "
+        "several (default: the name used by `serve --open-inference` and `deploy triton`)",
+        "version": "its version on the server (default: the server's choice)",
         "endpoint": "HOST:PORT that robots connect to without the option oip.endpoint",
         "tolerance": "largest difference from the reference, as a share of the largest value of "
         "an output (fp32 0.001, fp16 0.02, int8 0.2)",
     }
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`: rows and what the reference model answers to them."""
+        """Write `order.output`: rows, and the reference model's outputs for them."""
         options, tolerance = order.options, _TOLERANCES[order.precision]
         if text := options.get("tolerance", ""):
             try:
@@ -53,7 +53,7 @@ class OipCompiler:
         model = OipModel(
             model=name,
             version=options.get("version", ""),
-            # Of another precision another file is served.
+            # In another precision, a different file is served.
             sha256=sha256_file(order.model) if order.precision == "fp32" else "",
             tolerance=tolerance,
             endpoint=options.get("endpoint", ""),
@@ -69,7 +69,7 @@ class OipCompiler:
 
 
 def _rows(order: CompileOrder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return rows of inputs and of what the reference answers [rows, *shape]: golden ones first."""
+    """Return input rows and the reference's outputs [rows, *shape]; golden rows if available."""
     reference, rng = OnnxBackend(order.model, order.inputs, order.outputs), np.random.default_rng(1)
     golden = order.golden or {}
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime's own precisions: int8 as Q/DQ nodes, and fp16 between float32 tensors."""
+"""Precisions of ONNX Runtime itself: int8 as Q/DQ nodes, and fp16 between float32 tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FIRST_OPSET_PER_CHANNEL = 13
 
 
 class OnnxCompiler:
-    """Makes models for the back end `onnx`; Q/DQ ones feed vendors' compilers too."""
+    """Makes models for the back end `onnx`; vendors' compilers also read the Q/DQ models."""
 
     backend, suffix = "onnx", ".onnx"
     precisions: Mapping[str, bool] = {"fp16": False, "int8": True}
@@ -36,7 +36,7 @@ class OnnxCompiler:
     remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output` and open it."""
+        """Write `order.output` and load it."""
         with refusals_named(order):
             how = (
                 write_fp16(order.model, order.output)
@@ -53,7 +53,7 @@ class OnnxCompiler:
 
 @contextmanager
 def refusals_named(order: CompileOrder) -> Iterator[None]:
-    """Let what ONNX Runtime raises where it cannot make a precision name model and precision."""
+    """Convert ONNX Runtime's errors to ToolError with model and precision."""
     try:
         yield
     except OSError:
@@ -69,23 +69,23 @@ def refusals_named(order: CompileOrder) -> Iterator[None]:
 def quantise(
     model: Path, output: Path, samples: Mapping[str, Tensor], *, signed: bool = False
 ) -> str:
-    """Write an int8 model: Q/DQ, symmetric, weights per channel, ranges of activations min-max.
+    """Write an int8 model: Q/DQ, symmetric, weights per channel, activation ranges min-max.
 
-    Its integers are unsigned. Of signed weights x86 processors with AVX2 and without VNNI add the
-    products of two in 16 bits, which saturate (`vpmaddubsw`): up to half of a sum is lost there.
-    Of unsigned ones ONNX Runtime adds them in 32 bits on every processor. All are rounded as
-    signed ones and then shifted: ONNX Runtime's own unsigned ones clip the largest of a channel.
-    Ranges that are not symmetric round better and clip more of what calibration has not seen.
+    Its integers are unsigned. For signed weights, x86 processors with AVX2 but without VNNI add two
+    products in saturating 16 bits (`vpmaddubsw`), and lose up to half of a sum. For unsigned
+    weights, ONNX Runtime adds in 32 bits on every processor. All values are rounded as signed and
+    then shifted: ONNX Runtime's own unsigned quantisation clips the largest weight of a channel.
+    Asymmetric ranges round better, but clip more values that calibration has not seen.
 
     Args:
         model: The reference model.
         output: The file to write.
         samples: Calibration rows by model input, [rows, *shape without the batch axis].
-        signed: Whether the same function is written for TensorRT: integers signed, weights in
-            float32 before Q/DQ pairs of their own, biases in float32.
+        signed: Write the same function for TensorRT: signed integers, weights in float32 before
+            Q/DQ pairs of their own, biases in float32.
 
     Returns:
-        How it was made, in one sentence.
+        The method, in one sentence.
     """
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch, "prepared.onnx")
@@ -137,9 +137,9 @@ def _shift_to_unsigned(graph: onnx.GraphProto) -> None:
 
 
 def _constant_first(prepared: Path) -> list[str]:
-    """Return the products whose first factor is constant, as of a decoder's queries.
+    """Return the matrix products whose first factor is constant, e.g. of a decoder's queries.
 
-    ONNX Runtime takes a scale per channel of the second one only.
+    ONNX Runtime supports a scale per channel for the second factor only.
     """
     graph = onnx.load(prepared).graph
     constants = {tensor.name for tensor in graph.initializer}
@@ -150,9 +150,9 @@ def _constant_first(prepared: Path) -> list[str]:
 
 @contextmanager
 def _vectors_without_channels() -> Iterator[None]:
-    """Keep to itself what ONNX Runtime warns of each LayerNormalization.
+    """Suppress ONNX Runtime's warnings about each LayerNormalization.
 
-    Its scale is a vector without an axis of channels, and gets one step for the whole, rightly.
+    Its scale is a vector without a channel axis, so one quantisation step for all is right.
     """
 
     def others(record: logging.LogRecord) -> bool:
@@ -172,7 +172,7 @@ def _vectors_without_channels() -> Iterator[None]:
 
 
 def _not_quantised(model: onnx.ModelProto) -> list[str]:
-    """Return the operators that still have weights in float32: those without a quantised form."""
+    """Return the operators with float32 weights, which have no quantised form."""
     weights = {
         tensor.name
         for tensor in model.graph.initializer
@@ -188,13 +188,13 @@ def _not_quantised(model: onnx.ModelProto) -> list[str]:
 
 
 def write_fp16(model: Path, output: Path) -> str:
-    """Write a model with weights and activations in float16; return how it was made."""
+    """Write a model with weights and activations in float16; return the method."""
     onnx.save(convert_float_to_float16(onnx.load(model), keep_io_types=True), output)
     return "weights and activations float16, inputs and outputs float32"
 
 
 def _with_channels(file: Path) -> onnx.ModelProto:
-    """Load a model in an opset whose Q/DQ nodes have a scale per channel; its nodes have names."""
+    """Load a model with named nodes, in an opset whose Q/DQ nodes have a scale per channel."""
     model = onnx.load(file)
     for place, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}.{place}"

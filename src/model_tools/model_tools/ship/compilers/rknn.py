@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rockchip NPUs: a `.rknn` file, and what the simulator builds the same model from."""
+"""Rockchip NPUs: a `.rknn` file, and the recipe from which the simulator builds the same model."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from policy_inference.comparison.limits import judged_by_walking
 from policy_inference.comparison.rows import Rows, evenly, play
 
 _ENOUGH = 300
-"""With fewer the largest error is several times that with 500."""
+"""With fewer samples the largest error is several times that with 500."""
 _PROVEN = 16
 _OTHER_FUNCTION = {False: 0.05, True: 0.7}
-"""Share of the outputs, by whether the precision is coarse. Right ones differ by 0.001 in fp16 and
-by 0.1 in w8a8, a layer that is computed wrongly makes 0.2 to 2."""
+"""Limit of the error as a share of the outputs, by whether the precision is coarse. Correct results
+differ by 0.001 in fp16 and by 0.1 in w8a8; a wrongly computed layer gives 0.2 to 2."""
 _log = logging.getLogger("model_tools")
 
 
 class RknnCompiler:
-    """Drives RKNN Toolkit2, which lives in a Python of its own (`make setup-rknn`)."""
+    """Drives RKNN Toolkit2, which has a Python environment of its own (`make setup-rknn`)."""
 
     backend, suffix = "rknn", ".rknn"
     precisions: Mapping[str, bool] = PRECISIONS
@@ -59,12 +59,12 @@ class RknnCompiler:
 
     def compile(self, order: CompileOrder) -> Made:
         """Write `order.output`, and beside it the model for `rknn_sim`."""
-        assert order.target is not None  # one of ours
+        assert order.target is not None  # checked by precheck
         settings = rknn_settings(order.precision, order.target, order.options)
         if order.samples is not None and (rows := _rows(order.samples)) < _ENOUGH:
             _log.warning(
-                "rknn: %d rows to calibrate with; from %d on the largest errors are several "
-                "times smaller",
+                "rknn: %d calibration rows; with %d or more the largest errors are several times "
+                "smaller",
                 rows,
                 _ENOUGH,
             )
@@ -141,7 +141,7 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
             )
     stored = made.precisions
     wanted_type = STORED_AS.get(order.precision, "float16")
-    # Layers that the chip has in float alone, such as a GRU, stay in it whatever is asked for.
+    # Layers that the chip supports only in float, such as a GRU, stay float in any precision.
     if stored - {wanted_type, "float16"}:
         raise ToolError(
             f"{order.model}: expected tensors in {wanted_type}, found "
@@ -156,7 +156,7 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
 
 
 def _write_proof(order: CompileOrder, recipe: Recipe, file: Path) -> None:
-    """Write golden rows, else samples, else drawn ones, and what the reference makes of them."""
+    """Write golden rows, else samples, else drawn rows, with the reference's outputs."""
     given = order.golden or order.samples
     random = np.random.default_rng(0)
     rows: dict[str, Tensor] = {
@@ -182,11 +182,11 @@ def _write_proof(order: CompileOrder, recipe: Recipe, file: Path) -> None:
 
 
 def _check_proof(order: CompileOrder, result: Mapping[str, Any]) -> None:
-    """Raise where the simulator computes another function; `compare` judges how near it is."""
+    """Raise if the simulator computes a different function; `compare` judges the accuracy."""
     if "unproven" in result:
         _log.warning(
-            "rknn: %s: the simulator does not run what was made (%s): prove it on the "
-            "board with `policy_inference self-test`",
+            "rknn: %s: the simulator does not run the result (%s): verify it on the board with "
+            "`policy_inference self-test`",
             order.model.name,
             result["unproven"],
         )

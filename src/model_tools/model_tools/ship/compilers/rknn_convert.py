@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts the recipe in a folder; a program of its own, which the toolkit's Python runs.
+"""Converts the recipe in a folder; a separate program that runs in the toolkit's Python.
 
     python -m model_tools.ship.compilers.rknn_convert FOLDER [--analyse]
 
-It writes `made.rknn`, with --analyse `error_analysis.txt`, and in the end `result.json`: the
-toolkit's version under `tool`, or what it said under `stage` and `text`. What it built computes the
-rows of `proof.npz` in the simulator: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape
-without the batch axis]. Under `errors` is by output the RMS of the differences over that of the
-expected values; under `unproven` why the simulator does not run it.
+It writes `made.rknn`, with --analyse `error_analysis.txt`, and finally `result.json`: the toolkit's
+version as `tool`, or its error as `stage` and `text`. The result computes the rows of `proof.npz`
+in the simulator: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape without the batch
+axis]. `errors` has, by output, the RMS of the differences relative to the RMS of the expected
+values; `unproven` states why the simulator does not run it.
 """
 
 import json
@@ -24,12 +24,12 @@ from policy_inference.backends.rknn_toolkit.recipe import Recipe, read_recipe
 
 MADE, RESULT, ANALYSIS, PROOF = "made.rknn", "result.json", "error_analysis.txt", "proof.npz"
 _PROOF_S = 20.0
-"""No row begins after this time; one of a large image takes seconds."""
+"""No row starts after this time; one of a large image takes seconds."""
 _SMALLEST = 1e-3
 
 
 def convert(folder: Path, analyse: bool) -> dict[str, Any]:
-    """Write `made.rknn`, and perhaps the analysis; return the result."""
+    """Write `made.rknn`, and on request the analysis; return the result."""
     recipe = read_recipe(folder)
     try:
         toolkit = build(folder, recipe)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""RKNN Toolkit2 2.5: what it has for which chip, and a process that runs it in its own Python."""
+"""RKNN Toolkit2 2.5: features by chip, and a process that runs it in its own Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from policy_inference.worker_process import WorkerProcess
 _LOG, _LAST_LINES = "toolkit.log", 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COMPLAINT = re.compile(r"E RKNN: (?:\[[\d:.]+\] )?(.+)")
-# Said with every model that it builds well.
+# Printed for every model, even if it builds well.
 _ALWAYS_SAID = "Unkown op target: 0"
 PRECISIONS: Mapping[str, bool] = {
     "fp16": False,
@@ -61,7 +61,7 @@ FORMER_PRECISIONS: Mapping[str, str] = {
     "float": "fp16",
 }
 _ONLY_ON = {"w8a16": ("rk3562",), "w4a16": ("rk3576", "rv1126b")}
-# What version 2.5.0 refuses, or ends with an abort for the layers of an MLP.
+# Unsupported in version 2.5.0, or aborts for the layers of an MLP.
 _NOT_ON = {
     "fp16": ("rv1103", "rv1103b", "rv1106", "rv1106b"),
     "w8a8": ("rk2118",),
@@ -72,7 +72,7 @@ _GROUPS = tuple(f"group{size}" for size in range(32, 257, 32))
 OPTIONS: Mapping[str, str] = {
     "quantized_algorithm": "normal (default), mmse, kl_divergence, or gdq (w8a16 and w4a16 only)",
     "quantized_method": "channel (default), layer, or group32 to group256 in steps of 32",
-    "optimization_level": "0 to 3 (default 3); lower ones keep more of the model as it is",
+    "optimization_level": "0 to 3 (default 3); lower levels change less of the model",
     "hybrid": "yes: layers that lose too much stay in fp16 (default no)",
     "hybrid_cosine": "layers below this cosine stay in fp16 (default 0.98)",
     "accuracy_analysis": "yes: the error of each layer, in a text file beside the model",
@@ -96,13 +96,12 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
     """Convert the recipe in a folder.
 
     Args:
-        model: What it is made from, for errors.
-        folder: Has a recipe, and rows to prove with; is the toolkit's to litter.
-        analyse: Whether the error of each layer is computed.
+        model: The source model, for errors.
+        folder: Contains a recipe and verification rows; the toolkit may leave files in it.
+        analyse: Compute the error of each layer.
 
     Returns:
-        The result of `convert`, with the toolkit's name and version under `tool`; and what it
-        complained of.
+        The result of `convert`, with the toolkit's name and version as `tool`; and its errors.
     """
     log = folder / _LOG
     python = toolkit_python()
@@ -127,8 +126,8 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
             else "make its environment again with `make setup-rknn`"
         )
         raise ToolError(
-            f"{model}: expected RKNN Toolkit2 to end well, found that it ended with "
-            f"status {status}; {remedy}; its last words: " + " | ".join(lines[-_LAST_LINES:])
+            f"{model}: expected RKNN Toolkit2 to succeed, found that it ended with status "
+            f"{status}; {remedy}; its last words: " + " | ".join(lines[-_LAST_LINES:])
         )
     if "stage" in result:
         raise ToolError(f"{model}: {explain(result['stage'], result['text'])}")
@@ -136,7 +135,7 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
 
 
 def complaints(lines: list[str]) -> list[str]:
-    """Return the native compiler's errors, each once, less the one that it always has."""
+    """Return the native compiler's errors, each once, except the one that it always prints."""
     found = (match[1] for line in lines if (match := _COMPLAINT.search(line)))
     return list(dict.fromkeys(text for text in found if text != _ALWAYS_SAID))
 
@@ -147,7 +146,7 @@ def _result(folder: Path) -> dict[str, Any] | None:
 
 
 def _lines(log: Path) -> list[str]:
-    """Return what was said, without colours; of a progress bar, what it said in the end."""
+    """Return the printed lines without colours; of a progress bar, its last state."""
     text = _COLOURS.sub("", log.read_text("utf-8", "replace"))
     last = (line.rstrip("\r").rpartition("\r")[2].strip() for line in text.split("\n"))
     return [line for line in last if line]
@@ -155,13 +154,13 @@ def _lines(log: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RknnSettings:
-    """What was chosen.
+    """Settings of a conversion.
 
     Attributes:
-        target: Chip, as the toolkit names it.
-        config: Of `RKNN.config`, beside target and precision.
-        hybrid: Whether layers that lose too much stay in fp16.
-        analyse: Whether the error of each layer is computed.
+        target: The toolkit's name of the chip.
+        config: Arguments of `RKNN.config`, beside target and precision.
+        hybrid: Keep layers that lose too much accuracy in fp16.
+        analyse: Compute the error of each layer.
     """
 
     target: str
@@ -210,7 +209,6 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
 
 
 def list_precisions(chip: str) -> tuple[str, ...]:
-    """Return the precisions that a chip has."""
     return tuple(
         name
         for name in PRECISIONS

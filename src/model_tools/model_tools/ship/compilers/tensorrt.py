@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT: an ONNX from which each machine builds its own engine, the precision in the model.
+"""TensorRT: an ONNX model with its precision, from which each machine builds its own engine.
 
-An engine belongs to its GPU and its version of TensorRT, so none goes into a bundle. TensorRT 11
-takes precision from the model alone, older versions from it as well.
+An engine depends on its GPU and TensorRT version, so bundles contain no engines. TensorRT 11 takes
+precision only from the model; older versions can too.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _CHOICES = ("no", "yes")
 class TensorRtCompiler:
     """Makes models for the back end `tensorrt`."""
 
-    # A name apart from that of the back end `onnx` in the same precision, which is another file.
+    # The suffix differs from that of the back end `onnx`, whose file in the same precision differs.
     backend, suffix = "tensorrt", ".tensorrt.onnx"
     precisions: Mapping[str, bool] = {"fp32": False, "fp16": False, "int8": True}
     targets: tuple[str, ...] = ()
     options: Mapping[str, str] = {
-        "build": "yes or no (default): whether an engine is built on this machine too, into its "
-        "cache, which proves that TensorRT takes the model"
+        "build": "yes or no (default): also build an engine on this machine, into its "
+        "cache, which proves that TensorRT accepts the model"
     }
     remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, run it with ONNX Runtime, and build an engine where asked to."""
+        """Write `order.output`, run it with ONNX Runtime, and build an engine if requested."""
         build = order.options.get("build", _CHOICES[0])
         if build not in _CHOICES:
             raise ToolError(
@@ -54,8 +54,8 @@ class TensorRtCompiler:
 def _written(order: CompileOrder) -> str:
     with refusals_named(order):
         if order.samples is not None:
-            # TensorRT's parser takes no unsigned integers, no biases in int32, and up to 8.x no
-            # weights in int8.
+            # TensorRT's parser accepts no unsigned integers, no int32 biases, and up to 8.x no int8
+            # weights.
             return quantise(order.model, order.output, order.samples, signed=True)
         if order.precision == "fp16":
             return write_fp16(order.model, order.output)

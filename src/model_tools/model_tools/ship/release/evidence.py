@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of other commands as evidence of a stage, held against its limits.
+"""Reports of other commands as evidence of a stage, judged by its limits.
 
 | stage | report |
 | --- | --- |
-| simulation | what `release record ... simulation --bundle` writes |
+| simulation | output of `release record ... simulation --bundle` |
 | shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER`, or |
-| | the answer of Prometheus to the query in docs/releases.md |
+| | Prometheus' answer to the query in docs/releases.md |
 | canary | `policy_store trial status NAME --json` |
 | production | `model_tools fleet status --json` |
 """
@@ -48,19 +48,19 @@ _log = logging.getLogger("model_tools")
 
 
 def read_report(release: Release, stage: StageName, robot: str, file: Path, shown: str) -> Judged:
-    """Return what a report says about robots.
+    """Return the evidence in a report, by robot.
 
     Args:
-        release: It must be about this one.
-        stage: Which it is evidence of.
-        robot: Whose report it is; a report about several robots names them itself.
+        release: Release that the report must be about.
+        stage: Stage of the evidence.
+        robot: Robot of the report; a report about several robots names them itself.
         file: The report.
-        shown: What the release calls it.
+        shown: Name of the report in the release.
     """
     if stage not in release.asked:
         raise ToolError(
-            f"{stage}: expected a stage of this release ({', '.join(release.asked)}), found one "
-            "that is left out"
+            f"{stage}: expected a stage of this release ({', '.join(release.asked)}), found a "
+            "skipped one"
         )
     return _READERS[stage](release, read_json(file), robot, shown)
 
@@ -127,7 +127,7 @@ def _distances(found: Node, name: str, joints: Sequence[str]) -> F64 | None:
 
 
 def _course(values: Node | None, joints: Sequence[str]) -> F64 | None:
-    """Return a figure by joint; null, of a joint that rests, is NaN."""
+    """Return a figure by joint; null, for a joint at rest, becomes NaN."""
     if values is None:
         return None
     found = values.elements()
@@ -138,7 +138,7 @@ def _course(values: Node | None, joints: Sequence[str]) -> F64 | None:
 
 def _counted(number: Node) -> float:
     value = number.number()
-    if value < 0.0:  # it would make up for others
+    if value < 0.0:  # negative values could offset others
         raise number.wrong("a number of 0 or more")
     return value
 
@@ -149,12 +149,12 @@ def _figures(
     beyond_limits: float,
     measured: Mapping[str, F64 | None],
 ) -> ShadowFigures | None:
-    """Return the figures of a shadow on one robot; None where nothing was compared.
+    """Return the figures of a shadow on one robot; None if nothing was compared.
 
     Args:
         joints: Order of the arrays.
-        ticks: By outcome.
-        beyond_limits: Compared ticks with a target beyond a limit of a joint.
+        ticks: Ticks by outcome.
+        beyond_limits: Compared ticks with a target beyond a joint limit.
         measured: Arrays of `ShadowFigures` [joints], by name.
     """
     largest, compared = measured["max"], ticks["compared"]
@@ -213,7 +213,7 @@ def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
         )
     if others:
         _log.warning(
-            "%s: ignored %d of %d robots, whose shadow is another bundle or none: %s",
+            "%s: ignored %d of %d robots, which have a different shadow or none: %s",
             shown,
             len(others),
             len(judged),
@@ -225,7 +225,7 @@ def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
 def _shadow_of_robot(
     release: Release, samples: Sequence[tuple[dict[str, str], float]], shown: str
 ) -> RobotEvidence | None:
-    """Return what a robot's shadow proves; None if it has another one, or none."""
+    """Return the evidence of a robot's shadow; None if it has a different one, or none."""
 
     def named(name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
         wanted = {"__name__": f"policy_inference_shadow_{name}"} | labels
@@ -234,8 +234,8 @@ def _shadow_of_robot(
     hashes = {labels.get("sha256", "") for labels, _ in named("info")}
     if not hashes & {release.sha256, ""}:
         return None
-    if hashes != {release.sha256}:  # it could not be loaded, or there are two
-        return _evidence([], ["it does not say that its only shadow is this bundle"], shown, {})
+    if hashes != {release.sha256}:  # not loaded, or several
+        return _evidence([], ["it does not report this bundle as its only shadow"], shown, {})
     baseline = release.baseline
     runs = {
         labels.get("sha256"): labels.get("backend", "")
@@ -243,10 +243,10 @@ def _shadow_of_robot(
         if labels.get("__name__") == _RUNS
     }
     if baseline is not None and baseline.sha256 not in runs:
-        reason = f"beside the shadow runs another bundle than {baseline.version}, or none is named"
+        reason = f"the bundle beside the shadow differs from {baseline.version}, or is not named"
         return _evidence([], [reason], shown, {})
     places = {(labels.get("instance"), labels.get("node")) for labels, _ in named("info")}
-    if len(places) > 1:  # one would hide the other
+    if len(places) > 1:  # one could hide the other
         return _evidence([], [f"it reports {len(places)} shadows"], shown, {})
     if any(value != 1.0 for _, value in named("ok")):
         return _evidence([], ["its shadow does not answer now"], shown, {})
@@ -306,8 +306,8 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
         reasons = state["reasons"].texts()
         figures = {"minutes": state["run_s"].number() / 60.0}
         runs = state["policy"].text()
-        # Recorded, it would count as one of this kind for ever; ignored, one of this kind that was
-        # given a policy of another name would not be missed.
+        # Recording it would count it as one of these robots for ever; ignoring it would hide a
+        # robot of this kind that was given a policy of another name.
         if runs and release.name not in (one.split("@")[0] for one in runs.split(", ")):
             raise state["policy"].wrong(
                 f"robots of {release.name}; if {name} is of another kind, ask only those of this "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a stage is passed, and what it takes to go on, to stop and to go back."""
+"""Promotion, halt and rollback of a release, and the verdict on each stage."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
     """Return the release of a bundle.
 
     Args:
-        bundle: Its folder, as it is pushed: a later signature changes its digest.
+        bundle: Its folder as pushed; signing it later changes its digest.
         baseline: Folder or name of the bundle that robots run before; empty for none.
-        left_out: Stages without evidence.
+        left_out: Stages to skip.
     """
     loaded = load_bundle(bundle)
     if not (bundle / SIGNATURE_FILE).is_file():
@@ -91,20 +91,20 @@ def record(
     attached: Sequence[Path],
     by: str = "",
 ) -> Release:
-    """Add evidence to a release; return it as it is then.
+    """Add evidence to a release; return the new state of the release.
 
     Args:
-        file: Of the release.
-        stage: Which the evidence is of; the one that the release has come to.
+        file: File of the release.
+        stage: Stage of the evidence, the current one of the release.
         reports: Robot and file of each; the newest one of a robot counts.
-        attached: More files, such as recordings, of which the SHA-256 is kept.
-        by: Who records it; the user if empty.
+        attached: More files, such as recordings, whose SHA-256 is recorded.
+        by: Person who records it; the user if empty.
     """
     release = read_release(file)
     _require_open(release, file)
     if stage != release.stage:
         raise ToolError(
-            f"{file}: expected evidence of the stage that it has come to, {release.stage}, found "
+            f"{file}: expected evidence of the current stage, {release.stage}, found "
             f"some of {stage}"
         )
     robots: Judged = {}
@@ -129,12 +129,12 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError where a report proves something of another robot, or was recorded before.
+    """Raise ToolError if a report is of a different robot, or older than the newest one.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.
-        found: What this one says, by robot.
-        sha256: Of this one.
+        found: Evidence of this report, by robot.
+        sha256: Hash of this report.
         report: Its file, for messages.
     """
     others = [name for name, of in sources.items() if name not in found and sha256 in of]
@@ -153,20 +153,20 @@ def _refuse_replayed(
 
 
 def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, Sequence[str]]:
-    """Return what the evidence of a stage proves, and why it is not healthy.
+    """Return the verdict on the evidence of a stage, and the reasons.
 
     Args:
         release: The release.
-        stage: The one that it has come to if None.
+        stage: The stage; the current one if None.
 
     Returns:
-        healthy: it may go on; bad: it must not; not_enough: evidence is missing. And reasons, each
-        of which names its robot.
+        healthy: it may continue; bad: it must not; not_enough: evidence is missing. And the reasons
+        if it is not healthy, each naming its robot.
     """
     stage = stage or release.stage
     limits, robots = getattr(release.stages, stage), release.evidence(stage)
     differ = [
-        f"{stage}: contract: {one}; name the key in accepted_differences if that is meant"
+        f"{stage}: contract: {one}; name the key in accepted_differences if that is intended"
         for one in release.unaccepted
     ]
     if differ:
@@ -200,7 +200,7 @@ def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, S
 
 
 def promote(file: Path, by: str) -> Release:
-    """Let the next stage begin; return the release as it is then."""
+    """Start the next stage; return the new state of the release."""
     release = read_release(file)
     missing = [*verdict(release)[1], *_evidence_problems(release, file)]
     if release.ended is not None:
@@ -219,20 +219,20 @@ def promote(file: Path, by: str) -> Release:
 
 
 def halt(file: Path, reason: str, by: str = "") -> Release:
-    """Stop a release where it is; no robot gets it any more."""
+    """Stop a release at its current stage: no further robot gets it."""
     release = read_release(file)
     _require_open(release, file)
     if not reason.strip():
-        raise ToolError("--reason: expected why it is halted, found nothing")
+        raise ToolError("--reason: expected the reason of the halt, found nothing")
     user = by or getpass.getuser()
     return add_event(file, "halted", release.stage, user, reason=reason, seen=release)
 
 
 def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
-    """Take a release back: its robots are to run the version before it."""
+    """Roll a release back: its robots return to the previous version."""
     release = read_release(file)
     if release.ended is not None and release.ended.event == "rolled_back":
-        raise ToolError(f"{file}: expected a release that goes on, found one {_words(release)}")
+        raise ToolError(f"{file}: expected an active release, found one {_words(release)}")
     user = by or getpass.getuser()
     return add_event(file, "rolled_back", release.stage, user, reason=reason, seen=release)
 
@@ -251,7 +251,7 @@ def _evidence_problems(release: Release, file: Path) -> list[str]:
 def _require_open(release: Release, file: Path) -> None:
     if release.ended is not None:
         raise ToolError(
-            f"{file}: expected a release that goes on, found one that was {_words(release)}; make "
+            f"{file}: expected an active release, found one that was {_words(release)}; make "
             "a new one (`model_tools release new`)"
         )
 
@@ -264,7 +264,7 @@ def _words(release: Release) -> str:
 
 
 def _name(path: Path, release_file: Path) -> str:
-    """Return a file as the release names it: from where the release lies."""
+    """Return a file's path relative to the release file."""
     folder, path = release_file.resolve().parent, path.resolve()
     if not path.is_relative_to(folder):
         raise ToolError(

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The file of a release: what is released, the limits of each stage, and what has happened.
+"""The file of a release: bundle, limits of each stage, and history.
 
-The history is only added to. Each entry has a SHA-256 over the entry before it and its own content,
-and the first one over everything above the history: limits are fixed with the first entry, and
-nothing can be changed later without a trace. That shows slips and quiet edits; a person who can
-write the file can also write a new one, so keep it in git.
+The history is append-only. Each entry has a SHA-256 over the previous entry and its own content;
+the first one covers everything above the history. So the first entry fixes the limits, and later
+changes are detectable. That reveals mistakes and quiet edits; but a person who can write the file
+can also write a new one, so keep it in git.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _HEADER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationStage:
-    """Limits of the stage in simulation; what a good walk is, is in the contract and the suite."""
+    """Limits of the simulation stage; contract and suite define a good walk."""
 
     walk_s: float = entry("length of each walk, s", default=20.0, exclusiveMinimum=2, maximum=3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowStage(ShadowLimits):
-    """Limits of the stage beside the version in use, which commands."""
+    """Limits of the shadow stage, in which the version in use commands."""
 
     min_robots: int = entry("robots that must have been compared", default=1, minimum=1)
     min_minutes: float = entry("time compared on each of them, min", default=10.0, minimum=0)
@@ -58,7 +58,7 @@ class ShadowStage(ShadowLimits):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryStage:
-    """Limits of the stage on trial; the gates are in the `trial.yaml` of the robots."""
+    """Limits of the canary stage; the gates are in the robots' `trial.yaml`."""
 
     min_robots: int = entry("robots whose trial must have passed", default=1, minimum=1)
     min_minutes: float = entry("RUN time of each of them, min", default=0.0, minimum=0)
@@ -66,7 +66,7 @@ class CanaryStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductionStage:
-    """Limits of the stage on all robots."""
+    """Limits of the production stage, on all robots."""
 
     min_robots: int = entry("robots that must run it, and be healthy", default=1, minimum=1)
     min_share: float = entry(
@@ -76,7 +76,7 @@ class ProductionStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseStages:
-    """Limits by stage; null: that stage is left out, for all who read the file to see."""
+    """Limits by stage; null: the stage is skipped, visibly for all readers."""
 
     simulation: SimulationStage | None = entry("in simulation", default=SimulationStage())
     shadow: ShadowStage | None = entry("as a shadow", default=ShadowStage())
@@ -86,7 +86,7 @@ class ReleaseStages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The version that the robots run before, and go back to."""
+    """The version that the robots run before, and roll back to."""
 
     version: str = entry("of the bundle", pattern=VERSION)
     sha256: str = entry("of its policy.yaml", pattern=_SHA256)
@@ -94,7 +94,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineDifference:
-    """A key in which the contract differs from that of the baseline."""
+    """A key whose value in the contract differs from the baseline's."""
 
     key: str = entry("key of policy.yaml")
     in_use: str = entry("its value in the baseline")
@@ -103,23 +103,23 @@ class BaselineDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotEvidence:
-    """What a report says about one robot, held against the limits of the stage."""
+    """Evidence of a report about one robot, judged by the limits of the stage."""
 
-    health: Health = entry("what it proves")
-    reasons: tuple[str, ...] = entry("why it is not healthy", default=())
-    minutes: float = entry("how long it was watched, min", default=0.0, minimum=0)
-    figures: dict[str, float] = entry("what was measured", default={})
-    report: str = entry("file that says so, relative to the release")
+    health: Health = entry("verdict on the robot")
+    reasons: tuple[str, ...] = entry("reasons why it is not healthy", default=())
+    minutes: float = entry("time of observation, min", default=0.0, minimum=0)
+    figures: dict[str, float] = entry("measured figures", default={})
+    report: str = entry("file of the report, relative to the release")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseEvent:
-    """One thing that happened."""
+    """One entry of the history."""
 
     at: str = entry("when, UTC")
     by: str = entry("who")
     event: Literal["recorded", "promoted", "halted", "rolled_back"] = entry("what")
-    stage: StageName = entry("of which stage; of a promotion the one that begins")
+    stage: StageName = entry("its stage; for a promotion the one that begins")
     reason: str = entry("why", default="")
     robots: dict[str, RobotEvidence] = entry("evidence by robot", default={})
     files: dict[str, str] = entry("SHA-256 of reports and recordings, by file", default={})
@@ -128,7 +128,7 @@ class ReleaseEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The content of the file."""
+    """Content of the file."""
 
     kind: Literal["release"] = entry("release")
     name: str = entry("of the bundle", pattern=NAME)
@@ -138,10 +138,10 @@ class Release:
     rate_hz: float = entry("of the policy, Hz", exclusiveMinimum=0)
     baseline: Baseline | None = entry("before it; null for the first release", default=None)
     differences: tuple[BaselineDifference, ...] = entry(
-        "where its contract differs from the baseline's", default=()
+        "differences of its contract from the baseline's", default=()
     )
     accepted_differences: tuple[str, ...] = entry(
-        "keys of differences that are meant; a key covers all below it", default=()
+        "keys of intended differences; a key covers all below it", default=()
     )
     expected: dict[str, ExpectedDistance] = entry(
         "distance of its targets from the baseline's by the evidence of the bundles, by their back "
@@ -149,33 +149,33 @@ class Release:
         default={},
     )
     stages: ReleaseStages = entry("limits by stage", default=ReleaseStages())
-    history: tuple[ReleaseEvent, ...] = entry("what has happened", default=())
+    history: tuple[ReleaseEvent, ...] = entry("events so far", default=())
 
     @property
     def asked(self) -> tuple[StageName, ...]:
-        """The stages that are not left out, in their order."""
+        """The stages that are not skipped, in order."""
         return tuple(name for name in STAGES if getattr(self.stages, name) is not None)  # type: ignore[misc]
 
     @property
     def stage(self) -> StageName:
-        """The stage that it has come to."""
+        """The current stage."""
         promoted = [event.stage for event in self.history if event.event == "promoted"]
         return promoted[-1] if promoted else self.asked[0]
 
     @property
     def unaccepted(self) -> tuple[ContractDifference, ...]:
-        """Where its contract differs from the baseline's without a person's consent."""
+        """Differences of its contract from the baseline's that no person has accepted."""
         found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
         return not_accepted(found, self.accepted_differences)
 
     @property
     def ended(self) -> ReleaseEvent | None:
-        """What ended it before its last stage; None while it goes on."""
+        """The event that ended it before its last stage; None while it continues."""
         ends = [event for event in self.history if event.event in ("halted", "rolled_back")]
         return ends[-1] if ends else None
 
     def evidence(self, stage: str) -> dict[str, RobotEvidence]:
-        """Return the newest evidence of a stage by robot."""
+        """Return the newest evidence of a stage, by robot."""
         found = dict[str, RobotEvidence]()
         for event in self.history:
             if event.event == "recorded" and event.stage == stage:
@@ -183,7 +183,7 @@ class Release:
         return found
 
     def sources(self, stage: str) -> dict[str, list[str]]:
-        """Return the SHA-256 of all reports of a stage by robot, the newest last."""
+        """Return the SHA-256 of all reports of a stage by robot, newest last."""
         found = dict[str, list[str]]()
         for event in self.history:
             if event.event == "recorded" and event.stage == stage:
@@ -201,7 +201,6 @@ class Release:
 
 
 def read_release(file: Path) -> Release:
-    """Return the release in a file."""
     return _parsed(read_bytes(file), file)
 
 
@@ -215,10 +214,10 @@ def _parsed(content: bytes, file: Path) -> Release:
         chain = _chained(chain, event)
         if event.chain != chain:
             raise ToolError(
-                f"{file}: history[{number}]: expected what `model_tools release` wrote, found that "
-                "it, or what is above it, was changed since; take the file from git again"
+                f"{file}: history[{number}]: expected the content that `model_tools release` "
+                "wrote, found a change in it or above it; restore the file from git"
             )
-    return release  # type: ignore[no-any-return]  # `section` returns what it was given
+    return release  # type: ignore[no-any-return]  # `section` returns the given type
 
 
 def write_new_release(release: Release, file: Path) -> None:
@@ -239,21 +238,23 @@ def add_event(
     files: Mapping[str, str] | None = None,
     seen: Release,
 ) -> Release:
-    """Add to the history of a release; return it as it is then.
+    """Append to the history of a release; return the new state of the release.
 
     Args:
-        file: Of the release.
-        event: What happened.
-        stage: Of which stage.
-        by: Who did it.
-        reason: Why.
+        file: File of the release.
+        event: Type of event.
+        stage: Stage of the event.
+        by: Responsible person.
+        reason: Reason of the event.
         robots: Evidence by robot.
         files: SHA-256 of reports and recordings, by file.
-        seen: The release as it was when this was decided.
+        seen: The release on which the decision was based.
     """
     release = read_release(file)
     if release != seen:
-        raise ToolError(f"{file}: expected it as it was when this began, found a change; try again")
+        raise ToolError(
+            f"{file}: expected the file unchanged since the start, found a change; try again"
+        )
     last = release.history[-1].chain if release.history else _head_hash(release)
     added = ReleaseEvent(
         at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -272,9 +273,9 @@ def add_event(
 
 
 def _write(release: Release, file: Path) -> None:
-    plain = json.loads(json.dumps(dataclasses.asdict(release)))  # lists, which YAML has, of tuples
+    plain = json.loads(json.dumps(dataclasses.asdict(release)))  # YAML has lists instead of tuples
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
-    _parsed(text.encode(), file)  # nothing is written that cannot be read
+    _parsed(text.encode(), file)  # write only what can be read
     with whole_file(file, 0o644) as growing:
         growing.write(f"{_HEADER}{text}".encode())
 

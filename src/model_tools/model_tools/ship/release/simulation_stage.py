@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The stage in simulation: the product's controller walks the robot with the candidate, here."""
+"""The simulation stage: the product's controller walks the simulated robot with the candidate."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _DIGITS = 6
 def simulate(
     release: Release, bundle: Path, baseline: str, robot: SimulatedRobot, report: Path
 ) -> None:
-    """Walk the simulated robot with a bundle, and write what was found.
+    """Walk the simulated robot with a bundle, and write the results.
 
-    The walks are those of `model_tools compare --closed-loop`: each is held against what a good
-    walk is, and against the walks of the baseline with the contract's limits of the closed loop.
+    The walks are those of `model_tools compare --closed-loop`: each is judged by the limits of a
+    good walk, and compared with the baseline's walk by the contract's closed-loop limits.
 
     Args:
-        release: Says which bundle it is of, and how long each walk is.
+        release: States the bundle and the length of each walk.
         bundle: Folder of that bundle.
-        baseline: Folder or name of the bundle before it; empty: against itself.
-        robot: What walks.
-        report: File to write; one that is there is replaced.
+        baseline: Folder or name of the bundle before it; empty: the bundle itself.
+        robot: Robot to simulate.
+        report: File to write, replacing an existing one.
     """
     loaded = load_bundle(bundle, kind=JointBundle, instead=_NO_WALK)
     stage = release.stages.simulation
@@ -76,7 +76,7 @@ def simulate(
 
 
 _BACKEND = "onnx"
-_NO_WALK = "leave the stage simulation out (`release new --without simulation`)"
+_NO_WALK = "skip the stage simulation (`release new --without simulation`)"
 
 
 def _walks(bundle: JointBundle, walk_s: float, robot: SimulatedRobot) -> Sequence[Walked]:
