@@ -133,7 +133,7 @@ def test_answers_of_the_command_line_make_the_contract_hold(
     assert run_import(*args, *given, "--version", "2.0.0", "--licence", "O'Reilly") == 0
     contract = load_bundle(tmp_path / "bundle", kind=JointBundle).contract
     assert (contract.version, contract.provenance.licence) == ("1.0.0", "MIT")
-    lines_with(capsys.readouterr().out, "holds")
+    lines_with(capsys.readouterr().out, "valid")
 
 
 @pytest.mark.parametrize("members", [("data.pkl", "data/0"), ("code/actor.py", "data.pkl"), ()])
