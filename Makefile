@@ -113,11 +113,12 @@ cpp = for sanitizer in $(3); do \
       cmake --build $$folder --parallel $(CORES) --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
     (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
-# In CI the client and the controllers, which say less of their own, have one sanitizer or none.
+# In CI the client and the controllers, which say less of their own, have one sanitizer or none, and a
+# hook on malloc stands for RealtimeSanitizer.
 test-cpp: setup  ## Build and test C++, as released and with sanitizers; needs doctest-dev, uses clang-22 (RealtimeSanitizer)
 	@$(IN_WORKSPACE) $(call cpp,policy_client_cpp,POLICY_CLIENT,release address$(comma)undefined $(if $(SHORT),,thread),-DPOLICY_CLIENT_WERROR=ON \
 	  -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" -DCMAKE_BUILD_TYPE=$$([ $$flag ] && echo Debug || echo Release)) && \
-	$(call cpp,policy_core_cpp,POLICY_CORE,release address$(comma)undefined thread $(if $(RTSAN_CXX),realtime)) && \
+	$(call cpp,policy_core_cpp,POLICY_CORE,release address$(comma)undefined thread $(if $(SHORT),,$(if $(RTSAN_CXX),realtime))) && \
 	$(call cpp,policy_controllers,POLICY_CONTROLLERS,release $(if $(SHORT),,address$(comma)undefined),-DPOLICY_CORE_SANITIZE=$$flag)
 
 test-torch: setup-torch  ## The tests that need PyTorch
