@@ -159,10 +159,10 @@ def _other_offset(
         return
     scale = np.broadcast_to(np.asarray(term.scale, dtype=np.float64), scanner.values.shape)
     low, high = clip_bounds(term, observation, scale)
-    told = (low + _TOLERANCE < scene.values) & (scene.values < high - _TOLERANCE) & (scale != 0.0)
-    if not told.any():
+    within = (low + _TOLERANCE < scene.values) & (scene.values < high - _TOLERANCE) & (scale != 0.0)
+    if not within.any():
         return
-    off = scanner.values[told] - scene.values[told] / scale[told]
+    off = scanner.values[within] - scene.values[within] / scale[within]
     offset_m = round(scan.offset_m + float(np.median(off)), _OFFSET_DIGITS)
     # On one scene any height of the frame fits an offset from the mean.
     if offset_m != scan.offset_m and (scan.value != "ground_minus_mean" or not offset_m):
