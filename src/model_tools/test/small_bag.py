@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
+_PERCEIVED = "policy_msgs/msg/Perceived"
+TYPES.register(
+    get_types_from_msg(
+        (Path(__file__).parents[2] / "policy_msgs/msg/Perceived.msg").read_text("utf-8"), _PERCEIVED
+    )
+)
 MS, S = 1_000_000, 1_000_000_000
 JOINTS = ("knee", "hip")
 """Not in the order of the tiny bundle."""
@@ -97,6 +103,20 @@ def scan(time_ns: int, values: Sequence[float], topic: str = "/scan") -> Said:
     """Say an external vector."""
     layout = TYPES.types["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0)
     message = TYPES.types["std_msgs/msg/Float32MultiArray"](layout, np.array(values, np.float32))
+    return topic, time_ns, message
+
+
+def perceived(
+    time_ns: int,
+    values: Sequence[float] = (),
+    problem: str = "",
+    topic: str = "/perception/ground",
+    frame: str = "odom",
+) -> Said:
+    """Say a height scan, or why there is none."""
+    message = TYPES.types[_PERCEIVED](
+        header(time_ns, frame), header(time_ns).stamp, problem, 0, np.array(values, np.float64)
+    )
     return topic, time_ns, message
 
 

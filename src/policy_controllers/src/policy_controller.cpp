@@ -236,7 +236,8 @@ void PolicyController::listen_to_perceived() {
   const auto& perceived = hosted_->policy.facts().perceived;
   for (std::size_t place = 0; place < perceived.size(); ++place) {
     const auto hear = [hosted = hosted_, place](const PerceivedMessage& message) {
-      hosted->policy.hear(place, message.data, message.problem, stamp_of(message.header));
+      hosted->policy.hear(place, message.header.frame_id, message.data, message.problem,
+                          stamp_of(message.header));
     };
     subscriptions_.push_back(get_node()->create_subscription<PerceivedMessage>(
         perceived[place].topic, rclcpp::QoS(1).best_effort(), hear));

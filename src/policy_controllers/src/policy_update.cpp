@@ -32,7 +32,12 @@ constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
 constexpr const char* kHangs = "a tick has not returned; the backend hangs";
-// `policy_core.bundle.state_fields` explains them.
+// As in `policy_inference.messages.readers`.
+constexpr const char* kLabel = "contract:";
+constexpr const char* kMadeByAnother =
+    "expected values made by this policy's contract, found those of another one; start "
+    "perception_node again with the policy's bundle";
+// With their reason in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
 /// By source: a field of the state, and its number of values; 0: one per joint.
 struct Source {
@@ -152,7 +157,8 @@ void PolicyUpdate::read_fields(const Part& host) {
       const auto state = controller_.state().find(name, plan.count("size"));
       if (!state.size) throw PlanError("plan: " + name + ": expected a field of the state");
       facts_.perceived.push_back({controller_.input(input).name(), state.size});
-      seen_.push_back({input, state, Numbers(state.size), words_.new_number(), "", {}});
+      const auto& label = plan.text("label");
+      seen_.push_back({input, state, label, Numbers(state.size), words_.new_number(), "", {}});
       continue;
     }
     const auto known = std::find_if(kSources.begin(), kSources.end(),
@@ -472,13 +478,15 @@ void PolicyUpdate::hear(const Velocity& velocity, Time stamp_ns) {
   heard_ = Heard{velocity, stamp_ns};
 }
 
-void PolicyUpdate::hear(std::size_t place, const std::vector<double>& values,
-                        const std::string& problem, Time stamp_ns) {
+void PolicyUpdate::hear(std::size_t place, const std::string& label,
+                        const std::vector<double>& values, const std::string& problem,
+                        Time stamp_ns) {
   const std::lock_guard lock(hearing_);
   auto& seen = seen_.at(place);
   const bool is_finite =
       std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
-  auto why = problem;
+  const bool is_of_another = label.rfind(kLabel, 0) == 0 && label != seen.label;
+  auto why = is_of_another ? kMadeByAnother : problem;
   if (why.empty() && values.size() != seen.values.size()) {
     why = "expected " + std::to_string(seen.values.size()) + " values, found " +
           std::to_string(values.size());

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from policy_core.bundle.body import PERCEIVED_LABEL
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64, Mode
@@ -127,9 +128,9 @@ class Pair:
         self.program.hear(velocity, stamp_ns)
         self.twin.hear(velocity, stamp_ns)
 
-    def perceive(self, values: Sequence[float], problem: str = "") -> None:
+    def perceive(self, values: Sequence[float], problem: str, label: str) -> None:
         for each in (self.program, self.twin):
-            each.hear_perceived(np.asarray(values, float), problem, self.twin.now_ns)
+            each.hear_perceived(np.asarray(values, float), problem, label, self.twin.now_ns)
 
     def hear_chunk(self, chunk: F64, age_ns: int = 30_000_000, **more: Any) -> str:
         """Return why it is refused."""
@@ -373,9 +374,16 @@ def test_what_is_perceived_must_come_and_a_problem_is_reported(
     pair = pair_of(write_perceiving_bundle(tmp_path / "perceiving"))
     assert "perception/ground" in pair.ask("stand")
 
-    def see(updates: int, values: Sequence[float] = (-0.3, -0.3), problem: str = "") -> None:
+    made_by = pair.contract.perceived["perception/ground"]
+
+    def see(
+        updates: int,
+        values: Sequence[float] = (-0.3, -0.3),
+        problem: str = "",
+        label: str = made_by,
+    ) -> None:
         for _ in range(updates // 10):
-            pair.perceive(values, problem)
+            pair.perceive(values, problem, label)
             pair.update(10)
 
     see(300)
@@ -393,6 +401,11 @@ def test_what_is_perceived_must_come_and_a_problem_is_reported(
     assert pair.check_status()["mode"] == "RUN"
     see(60, values=(-0.3, math.nan))
     assert "finite" in pair.check_status()["input perception/ground"]
+    see(100, label="odom")
+    assert pair.check_status()["mode"] == "RUN"
+    see(60, label=f"{PERCEIVED_LABEL}0")
+    assert pair.mode.name == "HOLD"
+    assert "perception_node" in pair.check_status()["input perception/ground"]
     see(20)
     pair.update(60)
     assert "stale_perception" in pair.twin.rules

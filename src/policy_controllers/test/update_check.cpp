@@ -64,7 +64,7 @@ class Others {
     for (int i = 0; !ends_.load(); ++i) {
       policy.hear({0.1, 0.0, 0.0}, {});
       for (std::size_t place = 0; place < policy.facts().perceived.size(); ++place) {
-        policy.hear(place, std::vector<double>(policy.facts().perceived[place].size),
+        policy.hear(place, "", std::vector<double>(policy.facts().perceived[place].size),
                     i % 5 ? "" : "no map", {});
       }
       policy.reason(policy.report());
@@ -147,14 +147,16 @@ std::string hear(PolicyUpdate& policy, const std::vector<double>& values,
       Chunk{names, values[1], static_cast<std::size_t>(values[2]), data, age_ns});
 }
 
-/// Values: place, how many bytes the problem has; what is perceived; then the problem.
+/// Values: place, how many bytes label and problem have; what is perceived; then these two.
 void hear_perceived(PolicyUpdate& policy, const std::vector<double>& values,
                     const std::vector<char>& bytes, std::int64_t stamp_ns) {
-  const auto size = static_cast<std::ptrdiff_t>(values[1]);
-  const auto end = static_cast<std::ptrdiff_t>((bytes.size() - static_cast<std::size_t>(size)) /
-                                               sizeof(double));
-  policy.hear(static_cast<std::size_t>(values[0]), {values.begin() + 2, values.begin() + end},
-              {bytes.end() - size, bytes.end()},
+  const auto label = static_cast<std::ptrdiff_t>(values[1]);
+  const auto problem = static_cast<std::ptrdiff_t>(values[2]);
+  const auto texts = static_cast<std::size_t>(label + problem);
+  const auto end = static_cast<std::ptrdiff_t>((bytes.size() - texts) / sizeof(double));
+  const auto middle = bytes.end() - problem;
+  policy.hear(static_cast<std::size_t>(values[0]), {middle - label, middle},
+              {values.begin() + 3, values.begin() + end}, {middle, bytes.end()},
               stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time());
 }
 

@@ -362,6 +362,60 @@ def test_a_mistake_in_the_contract_is_refused_with_the_key_that_mends_it(
     assert (key in problem.remedy) if key else not problem.remedy
 
 
+TWO_MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "transposed and mirrored": (
+        {"order": "y_fastest", "y": "descending"},
+        ["grid.order: x_fastest", "grid.y: ascending"],
+    ),
+    "order and sign": (
+        {"order": "y_fastest", "value": "ground_minus_frame", "offset_m": -0.5},
+        [],
+    ),
+    "sign with the offset": (
+        {"value": "ground_minus_frame"},
+        ["value: frame_minus_ground"],
+    ),
+    "sign without the offset": (
+        {"value": "ground_minus_frame", "offset_m": 0.0},
+        ["value: frame_minus_ground", "offset_m: 0.5"],
+    ),
+    "turned, and without the offset": (
+        {"alignment": "world", "heading": None, "offset_m": 0.0},
+        ["alignment: yaw", "offset_m: 0.5"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", TWO_MISTAKES)
+def test_two_mistakes_are_refused_with_both_keys(mistake: str, prove: Prove) -> None:
+    changed, keys = TWO_MISTAKES[mistake]
+    grid = {name: value for name, value in changed.items() if hasattr(SCENE_GRID, name)}
+    others = {name: value for name, value in changed.items() if name not in grid}
+    scan = replace(SCAN, grid=replace(SCENE_GRID, **grid), **others)
+    with pytest.raises(BundleError) as caught:
+        prove(scene_of_the_training(), scan)
+    [problem] = caught.value.problems
+    assert all(key in problem.remedy for key in keys)
+    assert " or " not in problem.remedy
+    assert bool(problem.remedy) == bool(keys)
+
+
+def test_an_offset_alone_is_named(prove: Prove) -> None:
+    with pytest.raises(BundleError) as caught:
+        prove(scene_of_the_training(), replace(SCAN, offset_m=0.45))
+    [problem] = caught.value.problems
+    assert "offset_m: 0.5" in problem.remedy
+
+
+def test_a_quaternion_with_its_real_part_first_is_named(prove: Prove) -> None:
+    scene = scene_of_the_training()
+    scene["quat_xyzw"] = np.roll(scene["quat_xyzw"], 1)
+    with refusal(BundleError) as caught:
+        prove(scene)
+    [problem] = caught.value.problems
+    assert (Path(problem.file).name, problem.key) == ("scene.npz", "quat_xyzw")
+
+
 def test_a_pose_of_another_time_is_refused(prove: Prove) -> None:
     scene = scene_of_the_training()
     scene["position"] = scene["position"] - [0.01, 0.0, 0.0]  # 20 ms at 0.5 m/s

@@ -15,7 +15,9 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 // Layout of policy_msgs/JointCommand: stamp, sequence, valid_for, mode; then names and six arrays,
 // each of which begins with its count. A count takes 8 bytes, since numbers are aligned.
 constexpr std::size_t kSequenceAt = 12, kModeAt = 28, kRows = 6, kCountBytes = 8;
-// Explained in `policy_core.bundle.state_fields`.
+/// As `policy_core.bundle.body.PERCEIVED_LABEL`: values made by a contract say which.
+constexpr std::string_view kLabel = "contract:";
+// With their reason in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
 
 template <class T>
@@ -377,12 +379,17 @@ class VectorReader final : public MessageReader {
 class PerceivedReader final : public MessageReader {
  public:
   PerceivedReader(const Part& plan, Controller& controller, std::int64_t problem)
-      : MessageReader(plan, controller, problem), out_(field(plan.text("field"))) {}
+      : MessageReader(plan, controller, problem),
+        out_(field(plan.text("field"))),
+        label_(plan.text("label")) {}
 
  private:
   bool decode(Cdr& cdr) noexcept override {
     stamp_ns_ = cdr.stamp();
-    cdr.text();
+    // As the decoders of ROS do, up to the first zero byte.
+    const auto frame = cdr.text();
+    const auto label = frame.substr(0, frame.find('\0'));
+    is_of_another_ = label.substr(0, kLabel.size()) == kLabel && label != label_;
     cdr.stamp();  // of the map
     has_problem_ = cdr.skip_text();
     cdr.value<std::uint32_t>();
@@ -391,7 +398,7 @@ class PerceivedReader final : public MessageReader {
   }
 
   MessageVerdict judge() noexcept override {
-    bool fits = !has_problem_ && found_.size == out_.size;
+    bool fits = !is_of_another_ && !has_problem_ && found_.size == out_.size;
     for (std::size_t i = 0; fits && i < out_.size; ++i) fits = std::isfinite(found_[i]);
     return fits ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
   }
@@ -401,7 +408,8 @@ class PerceivedReader final : public MessageReader {
   }
 
   Span out_;
-  bool has_problem_ = false;
+  std::string label_;
+  bool is_of_another_ = false, has_problem_ = false;
   Values<double> found_;
 };
 

@@ -8,6 +8,7 @@ policy fades a velocity command that is not repeated. For two robots, launch it 
 namespaces.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -16,6 +17,7 @@ from launch.actions import (
     ExecuteProcess,
     OpaqueFunction,
     SetEnvironmentVariable,
+    SetLaunchConfiguration,
     Shutdown,
 )
 from launch.conditions import IfCondition
@@ -24,6 +26,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from policy_core.errors import PolicyError
+from policy_inference.commands.sensing import ESTIMATOR_NODE, PERCEPTION_NODE, sensing_nodes
 from policy_inference.machine.middleware import (
     discovery_variables,
     require_joystick_package,
@@ -111,10 +114,17 @@ ARGUMENTS = [
         "(apt install ros-$ROS_DISTRO-joy)",
     ),
     DeclareLaunchArgument(
+        "sensing_nodes",
+        default_value="true",
+        choices=BOOLEANS,
+        description="Whether to start perception_node and velocity_estimator_node where the "
+        "bundle's contract needs them",
+    ),
+    DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "joint_policy.yaml"),
-        description="Parameters of the policy node and of the simulated robot; the arguments here "
-        "replace those in the file",
+        description="Parameters of the policy node, perception_node and the simulated robot; the "
+        "arguments here replace those in the file",
     ),
     DeclareLaunchArgument(
         "robot_params_file",
@@ -175,6 +185,8 @@ TEXTS = (
     "backend_options",
 )
 SHADOW = ("shadow_bundle", "shadow_backend")
+POSE = "perception/odom"
+"""Pose of the base for height scans where the estimator publishes `odom`, which has no pose."""
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -204,6 +216,37 @@ def require_arguments(context: LaunchContext) -> None:
         require_port(port)
     if (operator, joy_node) == ("joystick", "true"):
         require_joystick_package(context.environment)
+
+
+def sensing(context: LaunchContext) -> list[SetLaunchConfiguration | Node]:
+    """Return the nodes that the contract needs; set `pose`, the topic with the base's pose."""
+    bundle, public_key, wanted = (
+        LaunchConfiguration(name).perform(context)
+        for name in ("bundle", "public_key", "sensing_nodes")
+    )
+    needed = sensing_nodes(bundle, public_key) if wanted == "true" else frozenset()
+    pose = POSE if ESTIMATOR_NODE in needed else "odom"
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    parameters = {PERCEPTION_NODE: TEXTS, ESTIMATOR_NODE: ("bundle", "public_key")}
+    remappings = {PERCEPTION_NODE: [("odom", pose)], ESTIMATOR_NODE: []}
+    return [
+        SetLaunchConfiguration("pose", pose),
+        *(
+            node(
+                "policy_inference",
+                name,
+                "params_file",
+                parameters=[{**texts(parameters[name]), "use_sim_time": use_sim_time}],
+                remappings=remappings[name],
+            )
+            for name in sorted(needed)
+        ),
+    ]
+
+
+def texts(names: Sequence[str]) -> dict[str, ParameterValue]:
+    """Return parameters that are arguments of the same name."""
+    return {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
 
 
 def given(**values: list[str]) -> IfCondition:
@@ -252,10 +295,8 @@ def generate_launch_description() -> LaunchDescription:
         ]
     )
     remote = {"parameters": [{"joy_rate_hz": ParameterValue(joy_rate_hz, value_type=float)}]}
-    texts, shadow, member = (
-        {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
-        for names in (TEXTS, SHADOW, ("shadow_member",))
-    )
+    shared, member = texts([*TEXTS, *SHADOW]), texts(["shadow_member"])
+    pose = [("odom", LaunchConfiguration("pose"))]
     named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
     is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
     lite3, go2, g1 = (
@@ -272,6 +313,7 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=require_simulation),
             OpaqueFunction(function=require_arguments),
             OpaqueFunction(function=discovery),
+            OpaqueFunction(function=sensing),
             node(
                 "joy",
                 "joy_node",
@@ -295,6 +337,7 @@ def generate_launch_description() -> LaunchDescription:
                 ends="the simulated robot ended",
                 condition=given(robot=["sim"], sim_robot=[""]),
                 parameters=[{"lockstep": use_sim_time, "viewer": viewer}],
+                remappings=pose,
             ),
             node(
                 "robot_sim",
@@ -307,6 +350,7 @@ def generate_launch_description() -> LaunchDescription:
                     )
                 ),
                 parameters=[{"lockstep": use_sim_time, "viewer": viewer, **named}],
+                remappings=pose,
             ),
             node(
                 "robot_sim",
@@ -337,7 +381,7 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 ends="the policy node ended",
                 condition=given(policy_node=["joint_policy_node"]),
-                parameters=[{**texts, **shadow, "use_sim_time": use_sim_time}],
+                parameters=[{**shared, "use_sim_time": use_sim_time}],
             ),
             node(
                 "policy_inference",
@@ -345,7 +389,7 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 ends="the policy node ended",
                 condition=given(policy_node=["policy_set_node"]),
-                parameters=[{**texts, **shadow, **member, "use_sim_time": use_sim_time}],
+                parameters=[{**shared, **member, "use_sim_time": use_sim_time}],
             ),
             node(
                 "policy_inference",

@@ -198,7 +198,16 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
         if topic in inputs and is_perceived(topic):
             place = inputs.index(topic)
             size = values.stop - values.start
-            found.append({"name": name, "size": size, "input": place, "source": "perceived"})
+            label = bundle.contract.perceived[topic]
+            found.append(
+                {
+                    "name": name,
+                    "size": size,
+                    "input": place,
+                    "source": "perceived",
+                    "label": label,
+                }
+            )
         row = STATE_FIELDS.get(name)
         if row is None or row.read is None or row.topic.name not in inputs:
             continue  # computed by the policy itself, or derived from another one

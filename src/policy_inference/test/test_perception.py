@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_core.bundle.body import PERCEIVED_LABEL
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.errors import RefusedError, RobotError
 from policy_core.interfaces import F64, Mode
@@ -305,7 +306,11 @@ class Walk:
             x += 0.5
         if self.has("the pose jumps again and again") and since // _JUMPS_EVERY % 2:
             x += 0.5
-        message = SimpleNamespace(problem="", data=array("d"))
+        label = self.robot.controller.state.perceived[TOPIC]
+        if self.has("`perception_node` has another contract"):
+            label = f"{PERCEIVED_LABEL}0"
+        header = SimpleNamespace(frame_id=label)
+        message = SimpleNamespace(header=header, problem="", data=array("d"))
         try:
             message.data = array("d", self.source.see(pose(x, now_ns), now_ns).tobytes())
         except RobotError as error:
@@ -333,6 +338,7 @@ FAULTS = (
     "the pose jumps once, by 0.5 m",
     "the pose jumps again and again",
     "another program sends NaN",
+    "`perception_node` has another contract",
     "the map is shifted by 0.5 m, and the pose is not",
 )
 

@@ -146,11 +146,11 @@ class Program:
         """Press it as a chained controller does."""
         self._send("x")
 
-    def hear_perceived(self, values: F64, problem: str, stamp_ns: int) -> None:
+    def hear_perceived(self, values: F64, problem: str, label: str, stamp_ns: int) -> None:
         """Take what is perceived on the first of these topics."""
-        text = problem.encode()
-        numbers = np.array([0.0, len(text), *values])
-        self._send("p", numbers.tobytes() + text, stamp_ns)
+        texts = label.encode(), problem.encode()
+        numbers = np.array([0.0, *map(len, texts), *values])
+        self._send("p", numbers.tobytes() + b"".join(texts), stamp_ns)
 
     def hear_chunk(
         self, names: Sequence[str], chunk: F64, age_ns: int, period_s: float, steps: int
@@ -260,7 +260,7 @@ class Twin:
         self._slack_ns = self._period_ns // updates // 2
         self._heard: tuple[Sequence[float], int | None] | None = None
         self._newest: tuple[Sequence[float], int | None] | None = None
-        self._perceived: tuple[F64, str, int] | None = None
+        self._perceived: tuple[F64, str, str, int] | None = None
         self.refusals = list[str]()
         self.start()
 
@@ -383,12 +383,13 @@ class Twin:
         heard, self._perceived = self._perceived, None
         if heard is None:
             return
-        values, problem, stamp_ns = heard
+        values, problem, label, stamp_ns = heard
         name = next(name for name in self.controller.inputs if is_perceived(name))
         entry = self.controller.inputs[name]
         if not entry.is_new(stamp_ns, self.now_ns):
             return
-        message = SimpleNamespace(data=values.tolist(), problem=problem)
+        header = SimpleNamespace(frame_id=label)
+        message = SimpleNamespace(header=header, data=values.tolist(), problem=problem)
         try:
             PerceivedReader(name, self.controller.state).read(message)
         except RobotError as error:
@@ -399,8 +400,8 @@ class Twin:
     def hear(self, velocity: Sequence[float], stamp_ns: int | None = None) -> None:
         self._heard = velocity, stamp_ns
 
-    def hear_perceived(self, values: F64, problem: str, stamp_ns: int) -> None:
-        self._perceived = values, problem, stamp_ns
+    def hear_perceived(self, values: F64, problem: str, label: str, stamp_ns: int) -> None:
+        self._perceived = values, problem, label, stamp_ns
 
     def ask(self, request: str) -> str:
         controller, requests = self.controller, self.requests

@@ -103,7 +103,13 @@ class CdrWriter:
 
 
 class RandomMessages:
-    """Makes messages of a robot whose joints rest somewhere."""
+    """Makes messages of a robot whose joints rest somewhere.
+
+    Attributes:
+        label: Of the contract that what is perceived is made by.
+    """
+
+    label = b""
 
     def __init__(self, names: Sequence[str], seed: int) -> None:
         self._names = [name.encode() for name in names]
@@ -205,7 +211,8 @@ class RandomMessages:
         cdr.put("I", 0).array("f", [0.1 * i for i in range(size)])
 
     def perceived(self, cdr: CdrWriter, stamp_ns: int) -> None:
-        cdr.stamp(stamp_ns).text(self._text()).stamp(stamp_ns)
+        frame = self._draw.choice([self._text(), self.label, b"contract:0", b"contract:\0"])
+        cdr.stamp(stamp_ns).text(self.label if self.is_valid else frame).stamp(stamp_ns)
         cdr.text(self._text() if self._happens(0.1) else b"").put("I", 1)
         cdr.array("d", self._numbers(self._draw.randrange(1, 5) if self._happens(0.1) else 2))
 

@@ -24,7 +24,13 @@ from model_tools.files.arrays import (
     write_arrays,
 )
 from model_tools.files.bags.bag import Bag, is_bag, refuse_set_back
-from model_tools.files.bags.bag_replay import Replay, input_types, tick_timeouts_ns
+from model_tools.files.bags.bag_replay import (
+    Replay,
+    input_types,
+    perceived_filters,
+    skipped_messages,
+    tick_timeouts_ns,
+)
 from model_tools.files.bags.streams import in_time, newest_times_ns
 from model_tools.files.bags.topics import OneRobot, find_topics
 from model_tools.files.rows import Row
@@ -173,9 +179,11 @@ class BagSource:
         )
         self._bag, self.decoder, self.problem = bag, bag.decoder, bag.problem
         refuse_set_back(bag, self.topics)
-        look = OneRobot(bag, self.topics, bundle.contract).look
-        with newest_times_ns(bag, self.topics, self._period_ns, look) as times_ns:
+        look, filters = OneRobot(bag, self.topics, bundle.contract).look, perceived_filters(self)
+        with newest_times_ns(bag, self.topics, self._period_ns, look, filters=filters) as times_ns:
             ticks = count_ticks(self._period_ns, tick_timeouts_ns(bundle.contract), times_ns)
+        if skipped := skipped_messages(self, filters):
+            _log.warning("%s: skipped: %s", path, skipped)
         self.count: int | None = ticks.present
         late = ", ".join(
             f"{self.topics[name]} is too old at {count}" for name, count in ticks.stale.items()
@@ -183,7 +191,7 @@ class BagSource:
         if not ticks.present:
             raise ToolError(
                 f"{path}: expected a tick at which each input of the policy is there, "
-                f"found none: {late or 'it is shorter than a period'}"
+                f"found none: {late or skipped or 'it is shorter than a period'}"
             )
         if ticks.dropped:
             _log.warning(
@@ -207,5 +215,6 @@ class BagSource:
                 yield row
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in time order; see `HeardMessages`."""
-        return in_time(self._bag, self.topics, self._period_ns)
+        """Yield messages in the order of their times; see `HeardMessages`."""
+        filters = perceived_filters(self)
+        return in_time(self._bag, self.topics, self._period_ns, filters=filters)

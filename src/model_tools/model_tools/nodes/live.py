@@ -21,7 +21,12 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.bag_replay import Replay, input_types
+from model_tools.files.bags.bag_replay import (
+    Replay,
+    input_types,
+    perceived_filters,
+    skipped_messages,
+)
 from model_tools.files.bags.ordering import Ordering, StampedMessage
 from model_tools.files.rows import Row
 from policy_core.bundle.bundle import JointBundle
@@ -283,6 +288,7 @@ class _Topics:
             _InputListener(node, name, topic, types[name]) for name, topic in topics.items()
         ]
         self.topics: Mapping[str, str] = {each.name: each.topic for each in self._listeners}
+        self._filters = perceived_filters(self)
         self._ordering = Ordering([name for name in topics if name != COMMAND])
         self._look_at_s = self._present_s = self._began_s = time.monotonic()
         self._wait_set = MessageWaitSet(node, len(topics))
@@ -291,11 +297,15 @@ class _Topics:
         while self._goes_on():
             self._wait()
             self._take()
-            yield from self._ordering.ready()
+            yield from filter(self._has_values, self._ordering.ready())
         self._take()
         if reason := self.mixed() or self._restarted():
             _log.warning("live topics: the rows end: %s", reason)
-        yield from self._ordering.ready(rest=True)
+        yield from filter(self._has_values, self._ordering.ready(rest=True))
+
+    def _has_values(self, arrival: Arrival) -> bool:
+        has_values = self._filters.get(arrival.name)
+        return has_values is None or has_values(arrival.data)
 
     def _take(self) -> None:
         self._ordering.put(message for each in self._listeners for message in each.take())
@@ -347,6 +357,8 @@ class _Topics:
         )
 
     def report(self) -> None:
+        if skipped := skipped_messages(self, self._filters):
+            _log.warning("live topics: skipped: %s", skipped)
         for each in self._listeners:
             if each.lost:
                 _log.warning("%s: %d messages were lost on the way", each.topic, each.lost)

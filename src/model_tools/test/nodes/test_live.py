@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -28,9 +29,11 @@ from model_tools.files.rows import RowSource
 from model_tools.nodes.live import LiveSource
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from testkit.wording import check_wording, refusal
+from testkit.numbers import numbers_in
+from testkit.wire_messages import SCAN
+from testkit.wording import check_wording, lines_with, refusal
 
-from ..small_bag import MS, Said, command, every, imus, joint_states, write_bag
+from ..small_bag import MS, Said, command, every, imus, joint_states, perceived, write_bag
 from ..tiny_bundle import make_bundle
 
 pytestmark = pytest.mark.ros
@@ -150,6 +153,26 @@ def test_rows_are_those_of_the_recording(
     assert_alike(found, live_rows(BagSource(walking_policy, bag))[:count])
     assert len(found) == count
     assert np.ptp([row["velocity_command"][0] for row in found]) > 0.2
+
+
+def test_what_is_perceived_without_values_is_skipped_as_in_a_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    term = {"term": "height_scan", "topic": "perception/ground", "scan": SCAN}
+    policy = load_bundle(make_bundle(tmp_path / "sees", last=json.dumps(term)), kind=JointBundle)
+    scans = [
+        perceived(ms * MS, problem="no map") if 2000 <= ms < 2200 else perceived(ms * MS, [ms, 0.0])
+        for ms in range(1000, 3001, 20)
+    ]
+    said = sorted([*joint_states(every(5, 1000, 3000)), *scans], key=lambda entry: entry[1])
+    bag = write_bag(tmp_path / "bag", said)
+
+    with player_of(bag, "--rate", "4"):
+        found = live_rows(LiveSource(policy, left_s=SOON_S))
+
+    assert 10 in numbers_in(lines_with(caplog.messages, "/perception/ground")[0])
+    assert_alike(found, live_rows(BagSource(policy, bag)))
+    assert sum(bool(row["begins"]) for row in found) == 2
 
 
 def test_an_interrupt_keeps_what_came(tiny: JointBundle, tmp_path: Path) -> None:

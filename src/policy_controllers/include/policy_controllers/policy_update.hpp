@@ -137,10 +137,11 @@ class PolicyUpdate {
 
   /// Takes a received velocity command, with its stamp if it has one.
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
-  /// Takes perceived values, by their index in the facts; `problem`: why there are none.
-  void hear(std::size_t place, const std::vector<double>& values, const std::string& problem,
-            policy_core::Time stamp_ns);
-  /// Takes a received chunk; returns why it is refused, otherwise an empty text.
+  /// Takes what is perceived, by its place in the facts; `label`: of the contract that the values
+  /// are made by, or a frame; `problem`: why it has no values.
+  void hear(std::size_t place, const std::string& label, const std::vector<double>& values,
+            const std::string& problem, policy_core::Time stamp_ns);
+  /// Takes a chunk that has come; returns why it is refused, nothing where it is not.
   std::string hear(const Chunk& chunk);
 
   /// Blocks ticks, as each request does for microseconds; owns nothing if one hangs.
@@ -198,6 +199,7 @@ class PolicyUpdate {
   struct Seen {
     std::size_t input;
     policy_core::Span state;
+    std::string label;
     policy_core::Numbers values;
     std::int64_t text;
     std::string problem;

@@ -7,9 +7,11 @@ Each kind of policy is a dataclass that inherits `AnyContract`, with a line in `
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -35,6 +37,25 @@ if TYPE_CHECKING:
         VelocityCommand,
     )
     from policy_core.bundle.height_scan import HeightScan
+
+PERCEIVED_LABEL = "contract:"
+"""What the label of a contract begins with, in `header.frame_id` of a policy_msgs/Perceived."""
+
+
+def perceived_label(*stated: object) -> str:
+    """Return the label of what a contract states of a topic: equal where they state the same."""
+    text = json.dumps([_plain(each) for each in stated], sort_keys=True)
+    return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(stated: object) -> object:
+    """Return a section as JSON has it, without what it leaves out."""
+    if is_dataclass(stated):
+        values = {each.name: getattr(stated, each.name) for each in fields(stated)}
+        return _plain({name: value for name, value in values.items() if value is not None})
+    if isinstance(stated, Mapping):
+        return {str(name): _plain(value) for name, value in stated.items()}
+    return [_plain(each) for each in stated] if isinstance(stated, tuple | list) else stated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +305,11 @@ class AnyContract(Body):
     @property
     def depths(self) -> Mapping[str, Term]:
         """Depth image terms by topic."""
+        return {}
+
+    @property
+    def perceived(self) -> Mapping[str, str]:
+        """Label of what is stated of each topic of what it perceives; see `perceived_label`."""
         return {}
 
     @property

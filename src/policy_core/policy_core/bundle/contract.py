@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal
+from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal, perceived_label
 from policy_core.bundle.depth import DepthImage
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.schema import PerJoint, entry
@@ -674,6 +674,16 @@ class JointContract(AnyContract):
             for term in self.terms
             if term.topic is not None and term.depth is not None
         }
+
+    @property
+    def perceived(self) -> Mapping[str, str]:
+        """Those of its scans, and of its depth images with what encodes them."""
+        labels = {topic: perceived_label(scan) for topic, scan in self.scans.items()}
+        for topic, term in self.depths.items():
+            is_in_ticks = term.depth is not None and term.depth.stack.unit == "ticks"
+            period_ns = self.period_ns if is_in_ticks else None
+            labels[topic] = perceived_label(term.depth, term.encoder, period_ns)
+        return labels
 
     @property
     def encoders(self) -> Mapping[str, Graph]:

@@ -211,9 +211,9 @@ class _SetResolver:
             for topic, size in self._contracts[name].external_sizes.items():
                 as_in, expected = first.setdefault(topic, (name, size))
                 self._same(name, f"size of the external vector {topic}", expected, as_in, size)
-        perceived = dict[str, tuple[str, object]]()
+        perceived = dict[str, tuple[str, str]]()
         for name in self._order:
-            for topic, here in _perceived(self._contracts[name]).items():
+            for topic, here in self._contracts[name].perceived.items():
                 as_in, stated = perceived.setdefault(topic, (name, here))
                 self._reader.expect(
                     here == stated,
@@ -455,18 +455,3 @@ class _SetResolver:
             min=tuple(map(min, zip(*(each.min for each in ranges), strict=True))),
             max=tuple(map(max, zip(*(each.max for each in ranges), strict=True))),
         )
-
-
-def _perceived(contract: AnyContract) -> Mapping[str, object]:
-    """Return the requirements of a policy on each perception topic."""
-    return {
-        **contract.scans,
-        **{
-            topic: (
-                term.depth,
-                term.encoder,
-                contract.period_ns if term.depth and term.depth.stack.unit == "ticks" else None,
-            )
-            for topic, term in contract.depths.items()
-        },
-    }

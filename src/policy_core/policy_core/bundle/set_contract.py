@@ -285,6 +285,14 @@ class SetContract:
         return dict(zip(self.joints.names, self.kinds, strict=True))
 
     @property
+    def perceived(self) -> Mapping[str, str]:
+        """Labels of what its members perceive, by topic: members that share one state the same."""
+        labels = dict[str, str]()
+        for member in self.members.values():
+            labels |= member.contract.perceived
+        return labels
+
+    @property
     def measures_velocities(self) -> bool:
         """True if a member needs measured joint velocities."""
         return any(member.contract.measures_velocities for member in self.members.values())

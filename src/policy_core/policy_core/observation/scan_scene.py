@@ -13,7 +13,7 @@ The training places the robot beside a step, with roll, pitch and yaw, and saves
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -36,7 +36,10 @@ _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
 """Tolerances of the distance of a hit from its ray, m, and of a value, absolute or relative."""
 _FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
-"""Keys whose values a scene must distinguish."""
+"""Keys that a scene must be able to tell apart."""
+_CHANGED = (*(f"grid.{name}" for name in _OF_GRID), *_OF_SCAN, "offset_m")
+"""Keys that the remedy of a scene that does not fit may name."""
+_OFFSET_DIGITS = 3
 T = TypeVar("T", HeightScan, ScanGrid)
 
 
@@ -64,12 +67,12 @@ def check_scenes(bundle: JointBundle) -> None:
         term = observation.terms[int(place[:-1])]
         assert term.scan is not None
         scene = _read(bundle.path, entry, term.scan.count)
-        expected, found, remedy = _judged(term, observation, scene)
+        array, expected, found, remedy = _judged(term, observation, scene)
         if expected:
             problems.append(
                 Problem(
-                    file=str(bundle.path / CONTRACT_FILE),
-                    key=f"{key}.scan",
+                    file=str(bundle.path / (entry.file if array else CONTRACT_FILE)),
+                    key=array or f"{key}.scan",
                     expected=expected,
                     found=found,
                     remedy=remedy,
@@ -79,32 +82,91 @@ def check_scenes(bundle: JointBundle) -> None:
         raise BundleError(*problems)
 
 
-def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str]:
-    """Return expected and found values and the remedy; empty if the scene matches."""
+def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str, str]:
+    """Return which array of the scene is wrong, what is expected, what was found and the remedy.
+
+    No array where it is the contract; nothing where the scene fits.
+    """
     assert term.scan is not None
     heights = scene.hits[np.isfinite(scene.hits).all(axis=1), 2]
     if not heights.size or np.ptp(heights) < _FLATTEST_M:
         return (
+            "hits",
             f"a scene with ground at heights of {_FLATTEST_M:g} m or more apart",
             "flat ground, which does not distinguish contracts",
             "record it again beside a step",
         )
     found = _misfit(term, observation, scene)
-    others = [
-        key
-        for key, scan in _alternatives(term.scan)
-        if not _misfit(replace(term, scan=scan), observation, scene)
-    ]
     if found:
-        remedy = f"the scene fits with {' or '.join(others)}" if others else ""
-        return "the scan of the training, as in `scene`", found, remedy
+        reordered = replace(scene, quat_xyzw=np.roll(scene.quat_xyzw, -1))
+        if not _misfit(term, observation, reordered):
+            found = "w, x, y, z, in which order the scene fits"
+            return "quat_xyzw", "x, y, z, w", found, "move w to the end"
+        changes = _changes(term, observation, scene)
+        remedy = f"the scene fits with {' or with '.join(changes)}" if changes else ""
+        return "", "the scan of the training, as in `scene`", found, remedy
+    others = _fitting(_alternatives(term.scan), term, observation, scene)
     if others:
         return (
-            "a scene that matches this contract only",
-            f"one that also matches {' or '.join(others)}",
+            "quat_xyzw",
+            "a scene that fits this contract alone",
+            f"one that fits with {' or '.join(others)} as well",
             "record it again with roll, pitch and yaw of 0.2 rad or more, beside a step",
         )
-    return "", "", ""
+    return "", "", "", ""
+
+
+def _fitting(
+    scans: Iterable[tuple[str, HeightScan]], term: Term, observation: Observation, scene: ScanScene
+) -> list[str]:
+    """Return the names of the scans that fit."""
+    return [
+        name for name, scan in scans if not _misfit(replace(term, scan=scan), observation, scene)
+    ]
+
+
+def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
+    """Return the changes of one key, else of two, with which a contract fits its scene."""
+    assert term.scan is not None
+    one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
+    if found := _fitting(one, term, observation, scene):
+        return found
+    two = list[tuple[str, HeightScan]]()
+    for first, changed in _alternatives(term.scan):
+        also = _other_offset(replace(term, scan=changed), observation, scene)
+        for second, scan in (*_alternatives(changed), *also):
+            if _place(first) < _place(second):
+                two.append((f"{first} and {second}", scan))
+    return _fitting(two, term, observation, scene)
+
+
+def _place(change: str) -> int:
+    """Return the place of a changed key among all, so that each pair is tried once."""
+    return _CHANGED.index(change.partition(":")[0])
+
+
+def _other_offset(
+    term: Term, observation: Observation, scene: ScanScene
+) -> Iterator[tuple[str, HeightScan]]:
+    """Yield the offset that most values of the scene have, and the scan with it."""
+    scan = term.scan
+    assert scan is not None
+    scanner = HeightScanner(scan)
+    scanner.take_hits(scene.hits, scene.position, scene.quat_xyzw)
+    try:
+        scanner.see()
+    except RobotError:
+        return
+    scale = np.broadcast_to(np.asarray(term.scale, dtype=np.float64), scanner.values.shape)
+    low, high = clip_bounds(term, observation, scale)
+    within = (low + _TOLERANCE < scene.values) & (scene.values < high - _TOLERANCE) & (scale != 0.0)
+    if not within.any():
+        return
+    off = scanner.values[within] - scene.values[within] / scale[within]
+    offset_m = round(scan.offset_m + float(np.median(off)), _OFFSET_DIGITS)
+    # On one scene any height of the frame fits an offset from the mean.
+    if offset_m != scan.offset_m and (scan.value != "ground_minus_mean" or not offset_m):
+        yield f"offset_m: {offset_m:g}", replace(scan, offset_m=offset_m)
 
 
 def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:

@@ -132,11 +132,17 @@ def field_name(term: Term) -> str:
 class StateVector(Stateful):
     """Newest values of named fields, float64 in one array `flat`.
 
-    Fields are NaN until written, so that a missing input never looks like zero.
+    Fields are NaN until they are written, so that a missing input never looks like a zero.
+
+    Attributes:
+        perceived: Label of the contract of each topic of what is perceived; see `perceived_label`.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        """Lay out the fields in this order."""
+    def __init__(
+        self, sizes: Mapping[str, int], perceived: Mapping[str, str] | None = None
+    ) -> None:
+        """Lay out the fields, in this order."""
+        self.perceived = perceived or {}
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
         self.slices = {
@@ -209,8 +215,8 @@ class RobotState(StateVector):
     """
 
     def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
-        """Lay out the fields that the contract's terms need, and `orientation` if it is guarded."""
-        super().__init__(dict(_needed(contract, orientation)))
+        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
+        super().__init__(dict(_needed(contract, orientation)), contract.perceived)
         command = self.get("velocity_command")
         self.phases = {
             name: Phase(term, self[name], contract.rate_hz, command)

@@ -43,8 +43,9 @@ class SensedState(StateVector):
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:
         """Lay out the fields, NaN until they are measured; the velocity command is zero."""
-        super().__init__(_sizes(contract, orientation=limits.max_tilt_rad is not None))
-        # The guard checks all fields, but only the member that tracks a live motion needs these.
+        sizes = _sizes(contract, orientation=limits.max_tilt_rad is not None)
+        super().__init__(sizes, contract.perceived)
+        # The guard looks at all fields, and only the member that tracks a live motion needs these.
         for field in (each for topic in MOTION_TOPICS for each in topic_fields(topic)):
             if (values := self.get(field.name)) is not None:
                 values[:] = field.at_rest or 0.0

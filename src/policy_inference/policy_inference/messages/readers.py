@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_core.bundle.body import PERCEIVED_LABEL
 from policy_core.bundle.state_fields import (
     JOINT_STATES,
     LEADER,
@@ -81,7 +82,12 @@ IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 
 
 _LONGEST_REASON, _AHEAD_S = 300, 0.1
-"""Longest reason in status and log, in characters; and tolerance for stamps in the future, s."""
+"""Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
+MADE_BY_ANOTHER = (
+    "expected values made by this policy's contract, found those of another one; start "
+    "perception_node again with the policy's bundle"
+)
+"""Problem of what is perceived where the labels differ; as in `policy_update.cpp`."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -241,8 +247,15 @@ class PerceivedReader(VectorReader):
 
     message, kind = "policy_msgs/msg/Perceived", "perceived"
 
+    def __init__(self, topic: str, state: StateVector) -> None:
+        super().__init__(topic, state)
+        self._label = state.perceived.get(topic, "")
+
     def read(self, message: Any) -> None:
-        """Write all values; a message with a reason for missing values is refused."""
+        """Write all values; one that is made by another contract, or says why, is refused."""
+        label = message.header.frame_id
+        if label.startswith(PERCEIVED_LABEL) and label != self._label:
+            raise RobotError(MADE_BY_ANOTHER)
         if message.problem:
             raise RobotError(shortened(message.problem))
         data = np.asarray(message.data)
@@ -251,6 +264,9 @@ class PerceivedReader(VectorReader):
         if not np.isfinite(data).all():
             raise RobotError("expected finite values, found NaN or infinite ones")
         self._field[:] = data
+
+    def plan(self) -> dict[str, Any]:
+        return {**super().plan(), "label": self._label}
 
 
 MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader

@@ -123,6 +123,9 @@ class PerceptionNode(PeerGuard, Node):
                 f"bundle: expected a policy with a term height_scan or depth, found none in "
                 f"{values['bundle']}"
             )
+        self._labels = {
+            topic: label for each in contracts for topic, label in each.perceived.items()
+        }
         self._publishers_of = {
             topic: self.create_publisher(Perceived, topic, qos.COMMAND)
             for topic in (*(scan.topic for scan in self._scans), *self._depths)
@@ -203,7 +206,7 @@ class PerceptionNode(PeerGuard, Node):
             pose = read_pose(message)
         except RobotError as error:
             for scan in self._scans:
-                self._refuse(scan.topic, message.header, error)
+                self._refuse(scan.topic, message.header.stamp, error)
             return
         before_ns, now_ns = self._seen_ns, self._now_ns
         if not pose.stamp_ns:
@@ -212,18 +215,19 @@ class PerceptionNode(PeerGuard, Node):
             return
         self._seen_ns = pose.stamp_ns
         for scan in self._scans:
-            self._publish(scan, message.header, partial(scan.see, pose, now_ns))
+            self._publish(scan, message.header.stamp, partial(scan.see, pose, now_ns))
 
     def _on_points(self, message: Any) -> None:
         header = getattr(message, "header", None)
+        stamp = Time() if header is None else header.stamp
         for scan in self._scans:
-            self._publish(scan, header, partial(scan.take_points, message))
+            self._publish(scan, stamp, partial(scan.take_points, message))
 
     def _on_image(self, source: DepthSource, message: Any) -> None:
         try:
             source.take(message, self._now_ns)
         except RobotError as error:
-            self._refuse(source.topic, message.header, error)
+            self._refuse(source.topic, message.header.stamp, error)
         else:
             self._publish_depth(source)
 
@@ -231,20 +235,20 @@ class PerceptionNode(PeerGuard, Node):
         try:
             source.take_camera(message)
         except RobotError as error:
-            self._refuse(source.topic, message.header, error)
+            self._refuse(source.topic, message.header.stamp, error)
 
     def _publish_depth(self, source: DepthSource) -> None:
         now_ns = self._now_ns
         try:
             seen = source.see(now_ns)
         except (RobotError, BackendError) as error:
-            self._refuse(source.topic, Header(stamp=_time(now_ns)), error)
+            self._refuse(source.topic, _time(now_ns), error)
             return
         if seen is not None:
             values, stamp_ns = seen
             self._publishers_of[source.topic].publish(
                 Perceived(
-                    header=Header(stamp=_time(stamp_ns)),
+                    header=self._header(source.topic, _time(stamp_ns)),
                     invalid=source.processor.invalid,
                     data=array("d", values.tobytes()),
                 )
@@ -252,10 +256,13 @@ class PerceptionNode(PeerGuard, Node):
             if self._images[source.topic].get_subscription_count():
                 self._images[source.topic].publish(_image(source.processor.image, _time(stamp_ns)))
 
-    def _publish(self, scan: ScanSource, header: Any, see: Callable[[], F64]) -> None:
-        message = Perceived(map_stamp=_time(scan.map_stamp_ns))
-        if header is not None:
-            message.header = header
+    def _header(self, topic: str, stamp: Time) -> Header:
+        return Header(stamp=stamp, frame_id=self._labels[topic])
+
+    def _publish(self, scan: ScanSource, stamp: Time, see: Callable[[], F64]) -> None:
+        message = Perceived(
+            header=self._header(scan.topic, stamp), map_stamp=_time(scan.map_stamp_ns)
+        )
         try:
             message.data = array("d", see().tobytes())
             message.invalid = scan.scanner.invalid
@@ -269,8 +276,9 @@ class PerceptionNode(PeerGuard, Node):
                 cloud = _cloud(ground, scan.scanner.values, message.header.stamp)
                 self._points[scan.topic].publish(cloud)
 
-    def _refuse(self, topic: str, header: Any, error: Exception) -> None:
+    def _refuse(self, topic: str, stamp: Time, error: Exception) -> None:
         self._warn(topic, error)
+        header = self._header(topic, stamp)
         self._publishers_of[topic].publish(Perceived(header=header, problem=shortened(str(error))))
 
     def _warn(self, topic: str, error: Exception) -> None:

@@ -123,7 +123,8 @@ class Sampler:
                 _finite_velocity(message)
             else:
                 sizes = {field: each.stop - each.start for field, each in state.slices.items()}
-                state_reader(name, self._names, StateVector(sizes)).read(message)
+                copy = StateVector(sizes, state.perceived)
+                state_reader(name, self._names, copy).read(message)
         except RobotError as error:
             return str(error)
         return f"{name}: a message that could not be used"

@@ -78,6 +78,10 @@ def _of_joints(
                 f"fields that the active policy measures ({', '.join(sizes)})",
                 name,
             )
+    for topic, label in contract.perceived.items():
+        seen = active.perceived.get(topic)
+        if seen not in (None, label):
+            yield "observations", _as_active(f"the contract of {topic}"), "one that differs"
 
 
 def _kinds(contract: JointContract) -> dict[str, str]:

@@ -35,6 +35,11 @@ class Talk:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._node.create_subscription(kind, topic, heard, latched)
 
+    def publishers(self, topic: str) -> list[str]:
+        """Return the names of the nodes that publish a topic."""
+        name = self._node.resolve_topic_name(topic)
+        return [one.node_name for one in self._node.get_publishers_info_by_topic(name)]
+
     def ask(self, service: str) -> Any:
         """Call a Trigger service as soon as it is there and a command was seen."""
         client = self._node.create_client(Trigger, service)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ..nodes.bundles import ESTIMATES, SEES_GROUND, write_sensing_bundle
+
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
 GO2 = ("joint_policy.launch.py", "bundle:=go2_walk")
@@ -57,6 +59,36 @@ def test_arguments_win_over_the_parameter_file(launch: Callable[..., Any], tmp_p
     )
     run = launch(*LITE3_ALONE, "backend:=onnx", f"params_file:={file}")
     run.wait_for(r"\[joint_policy_node\]: lite3_walk .* on onnx")
+
+
+def test_perception_starts_with_a_policy_that_perceives_unless_it_is_turned_off(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    bundle = write_sensing_bundle(tmp_path / "bundle", SEES_GROUND)
+    given = ("joint_policy.launch.py", f"bundle:={bundle}", "namespace:=one")
+    run = launch(*given)
+    run.wait_for(r"\[perception_node-\d+\]: process started with pid")
+    run.wait_for("on onnx")
+    run.is_interrupted(2)
+    without = launch(*given, "sensing_nodes:=false")
+    without.wait_for("on onnx")
+    without.is_interrupted(1)
+
+
+def test_estimator_replaces_the_odometry_of_a_simulated_robot_except_for_the_perception(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    from .talk import Talk
+
+    bundle = write_sensing_bundle(tmp_path / "bundle", SEES_GROUND, ESTIMATES)
+    run = launch(
+        *("joint_policy.launch.py", f"bundle:={bundle}", "robot:=sim", "namespace:=one"),
+    )
+    with Talk("/one") as talk:
+        talk.wait_until(lambda: talk.publishers("odom") == ["velocity_estimator_node"])
+        talk.wait_until(lambda: talk.publishers("perception/odom") == ["sim_node"])
+        talk.wait_until(lambda: talk.publishers("perception/ground") == ["perception_node"])
+        run.is_interrupted(4)
 
 
 def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any]) -> None:

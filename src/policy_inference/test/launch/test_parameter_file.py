@@ -13,8 +13,8 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "config" / "nodes"
 NODES_OF = {
-    "joint_policy.yaml": ("joint_policy_node", "sim_node", "robot_metrics"),
-    "policy_set.yaml": ("policy_set_node", "sim_node", "robot_metrics"),
+    "joint_policy.yaml": ("joint_policy_node", "sim_node", "perception_node", "robot_metrics"),
+    "policy_set.yaml": ("policy_set_node", "sim_node", "perception_node", "robot_metrics"),
     "act_policy.yaml": (
         "act_policy_node",
         "arm_sim_node",
@@ -124,6 +124,16 @@ def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
 
     stated = yaml.safe_load(TEXTS[file])["/**/robot_metrics"]["ros__parameters"]
     assert stated == {spec.name: spec.default for spec in PARAMETERS}
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("file", ["joint_policy.yaml", "policy_set.yaml"])
+def test_parameter_file_states_the_defaults_of_the_perception(file: str) -> None:
+    # Of its table: the node itself would need a bundle that perceives.
+    from policy_inference.nodes.perception_node import PARAMETERS
+
+    stated = yaml.safe_load(TEXTS[file])["/**/perception_node"]["ros__parameters"]
+    assert stated == {spec.name: spec.default for spec in PARAMETERS if spec.name in stated}
 
 
 @pytest.mark.ros

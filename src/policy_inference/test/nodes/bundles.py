@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from policy_inference.testing.models import save_linear, weights
-from testkit.edits import with_edits
+from testkit.edits import MISSING, with_edits
+from testkit.wire_messages import DEPTH, SCAN
 
 JOINTS = ("left", "right")
 STAND = (0.2, -0.2)
@@ -67,6 +68,25 @@ CONTRACT: Mapping[str, Any] = {
     "provenance": {"source": "a test", "licence": "Apache-2.0"},
 }
 
+HEIGHT_M = 0.3
+LEGS = [
+    {
+        "name": name,
+        "chain": [{"joint": name, "position_m": [0.0, y, 0.0], "axis": [0.0, 1.0, 0.0]}],
+        "points": [{"position_m": [0.0, 0.0, -HEIGHT_M]}],
+    }
+    for name, y in zip(JOINTS, (0.1, -0.1), strict=True)
+]
+SEES_GROUND: Mapping[str, Any] = {
+    "term": "height_scan",
+    "topic": "perception/ground",
+    "scan": SCAN,
+}
+SEES_DEPTH: Mapping[str, Any] = {"term": "depth", "topic": "perception/front", "depth": DEPTH}
+ESTIMATES: Mapping[str, Any] = {"term": "base_lin_vel", "source": "estimator"}
+_SIZES = {"height_scan": 2, "depth": 12}
+"""Numbers of values of the terms above, where they are not three."""
+
 
 def write_bundle(
     folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
@@ -82,6 +102,19 @@ def write_bundle(
     onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
     return folder
+
+
+def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
+    """Write a bundle of a policy that observes its joints and these terms."""
+    size = len(JOINTS) + sum(_SIZES.get(term["term"], 3) for term in terms)
+    changes: dict[str, object] = {
+        "observations": {"obs": {"terms": [{"term": "joint_pos_rel"}, *map(dict, terms)]}},
+        "model.inputs": {"obs": {"shape": [1, size]}},
+        "velocity_command": MISSING,
+    }
+    if ESTIMATES in terms:
+        changes["estimation"] = {"error_mps": 0.05, "legs": LEGS}
+    return write_bundle(folder, changes)
 
 
 def write_record(folder: Path) -> Path:

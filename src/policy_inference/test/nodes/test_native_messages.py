@@ -141,6 +141,7 @@ def test_random_streams_leave_the_same_state(
 ) -> None:
     twins = MessageTwins(contract_of(changes), seed, command)
     messages, draw = RandomMessages(NAMES, seed), random.Random(seed)
+    messages.label = twins.python.state.perceived.get("perception/ground", "").encode()
     verdicts = set[tuple[str, int]]()
     for _ in range(1200):
         name = draw.choice([*twins.types])

@@ -21,6 +21,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
+from policy_core.bundle.load import load_bundle
 from policy_inference.nodes.perception_node import PerceptionNode
 from policy_inference.testing.models import save_linear, weights
 from testkit.edits import MISSING
@@ -89,7 +90,7 @@ def elevation_map() -> GridMap:
 
 
 def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
-    node_stage: Stage, perceive: Callable[..., PerceptionNode]
+    node_stage: Stage, bundle: Path, perceive: Callable[..., PerceptionNode]
 ) -> None:
     robot, found = node_stage.robot, list[Perceived]()
     node = perceive()
@@ -124,11 +125,13 @@ def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
         return found[0]
 
     assert see().problem
+    label = load_bundle(bundle).contract.perceived[TOPIC]
+    assert found[0].header.frame_id == label
     message = elevation_map()
     message.header.stamp = node.get_clock().now().to_msg()
     maps.publish(message)
     robot.until(lambda: not see().problem, "a scan of the map")
-    assert found[0].invalid == 0
+    assert (found[0].invalid, found[0].header.frame_id) == (0, label)
     np.testing.assert_allclose(found[0].data, [-0.35, -0.15], atol=1e-6)
     robot.until(lambda: clouds, "points to look at")
     rows = np.frombuffer(clouds[-1].data, np.float32).reshape(2, 5)
@@ -182,7 +185,8 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
     node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
 ) -> None:
     robot, found = node_stage.robot, list[Perceived]()
-    node = perceive(bundle=str(camera_bundle(tmp_path / "sees")))
+    bundle = camera_bundle(tmp_path / "sees")
+    node = perceive(bundle=str(bundle))
     robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))
     seen = list[Image]()
     robot.node.create_subscription(Image, f"{FRONT}/seen", seen.append, QoSProfile(depth=10))
@@ -199,6 +203,7 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
         return found[-1]
 
     assert see(2500).invalid == 1
+    assert found[-1].header.frame_id == load_bundle(bundle).contract.perceived[FRONT]
     np.testing.assert_allclose(found[-1].data, [1.0, *[0.5] * 5] * 2, atol=1e-6)
     robot.until(lambda: see(2500) and seen, "an image to look at")
     assert (seen[-1].encoding, seen[-1].height, seen[-1].width) == ("32FC1", 2, 3)

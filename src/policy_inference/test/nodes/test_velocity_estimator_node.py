@@ -21,18 +21,9 @@ from policy_inference.velocity_source import VelocitySource
 from testkit.edits import Edits
 from testkit.wording import refusal
 
-from .bundles import JOINTS, write_bundle
+from .bundles import HEIGHT_M, JOINTS, LEGS, write_bundle
 from .harness import Stage
 
-HEIGHT_M = 0.3
-LEGS = [
-    {
-        "name": name,
-        "chain": [{"joint": name, "position_m": [0.0, y, 0.0], "axis": [0.0, 1.0, 0.0]}],
-        "points": [{"position_m": [0.0, 0.0, -HEIGHT_M]}],
-    }
-    for name, y in zip(JOINTS, (0.1, -0.1), strict=True)
-]
 ESTIMATED: Edits = {
     "observations.obs.terms.0": {"term": "base_lin_vel", "source": "estimator"},
     "estimation": {"error_mps": 0.05, "legs": LEGS},

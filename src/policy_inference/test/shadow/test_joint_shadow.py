@@ -18,6 +18,7 @@ from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.comparable import require_comparable
 from testkit.kernel.contracts import DEFAULT, bundle_of, contract_of
 from testkit.kernel.robots import fail
+from testkit.wire_messages import SCAN
 from testkit.wording import check_wording, refusal
 
 from .shadowed import HISTORY, PHASE, STEPS, Shadowed, outcome_names
@@ -135,6 +136,20 @@ def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
     with refusal(BundleError):
         require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(changes)))
     require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(PERMUTED)))
+
+
+def test_bundle_that_perceives_by_another_contract_is_refused() -> None:
+    def seeing(**changes: object) -> Mapping[str, object]:
+        scan = {"term": "height_scan", "topic": "perception/ground", "scan": {**SCAN, **changes}}
+        return {"observations": {"obs": {"terms": [scan]}}}
+
+    shadowed = Shadowed(seeing())
+    state = shadowed.robot.controller.state
+    sizes = {name: state[name].size for name in state.slices}
+    contract = shadowed.robot.contract
+    with refusal(BundleError):
+        require_comparable(contract, sizes, bundle_of(contract_of(seeing(offset_m=0.4))))
+    require_comparable(contract, sizes, bundle_of(contract_of(seeing())))
 
 
 JOINT: Mapping[str, Mapping[str, object]] = {"history": HISTORY, "phase": PHASE}

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from model_tools.errors import ToolError
@@ -13,7 +14,7 @@ from model_tools.files.rows import Row
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.state_fields import COMMAND, read_velocity
-from policy_core.bundle.terms import OWN_FIELDS, TERMS
+from policy_core.bundle.terms import OWN_FIELDS, TERMS, is_perceived
 from policy_core.errors import RobotError
 from policy_core.guard.command import CommandFader
 from policy_core.guard.limits import StricterLimits, limits_in_force, timeouts_in_force_ns
@@ -71,12 +72,53 @@ def remembers(contract: JointContract) -> bool:
     )
 
 
+class PerceivedFilter:
+    """Leaves out messages of what is perceived that have no values, as the policy's node does.
+
+    Attributes:
+        skipped: How many had none so far, but said why.
+    """
+
+    def __init__(self, make: Callable[[], Decode]) -> None:
+        """Prepare; `make` is called at the first message."""
+        self._make, self.skipped = make, 0
+        self._decode: Decode | None = None
+
+    def __call__(self, data: bytes) -> bool:
+        self._decode = self._decode or self._make()
+        try:
+            is_without = bool(self._decode(data).problem)
+        except (RobotError, struct.error, ValueError):
+            return True  # what reads it says what is wrong
+        self.skipped += is_without
+        return not is_without
+
+
+def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
+    """Return those of the inputs that are perceived."""
+    return {
+        name: PerceivedFilter(partial(heard.decoder, topic))
+        for name, topic in heard.topics.items()
+        if is_perceived(name)
+    }
+
+
+def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter]) -> str:
+    """Return how many messages had no values, by topic; nothing where all had."""
+    return ", ".join(
+        f"{each.skipped} messages of {heard.topics[name]} have no values"
+        for name, each in filters.items()
+        if each.skipped
+    )
+
+
 class Replay:
     """Runs a bundle's reference model on received messages, like the robot's own loop.
 
-    The newest message of each input counts, by header stamp, or by log time if it has none.
-    `last_action`, history and recurrent state are those of the replayed policy. Ticks with an input
-    older than its time-out are skipped, and the policy is reset after them.
+    The newest message of each input counts, by header stamp, or by time in the log where it has
+    none; those without values are not among what was heard (`PerceivedFilter`). `last_action`,
+    history and recurrent state are those of the policy itself. Ticks at which an input is older
+    than its time-out are left out, and the policy starts clean after them.
 
     Attributes:
         ticks: Numbers of ticks so far.

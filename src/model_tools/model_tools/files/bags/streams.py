@@ -25,6 +25,8 @@ from policy_core.observation.pairing import Arrival, newest_at_ticks
 
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
+HasValues = Callable[[bytes], bool]
+"""Whether a message has something to take; one that has not counts as if it had not come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ def in_time(
     period_ns: int,
     first_ns: int = 0,
     extract: Extract | None = None,
+    filters: Mapping[str, HasValues] | None = None,
 ) -> Iterator[Arrival]:
     """Yield the messages of each input that are newest at a tick, by header stamp.
 
@@ -57,17 +60,23 @@ def in_time(
     Args:
         bag: The recording.
         topics: Topics by name of the input.
-        period_ns: Period of the ticks.
-        first_ns: Time of one tick, which sets the phase of the others.
-        extract: Part to read; all if None.
+        period_ns: Of the ticks.
+        first_ns: A tick, from which the others are multiples of the period away.
+        extract: What of it is read; all if None.
+        filters: By input, which of the newest messages count; all of others.
     """
-    with _opened(bag, topics, period_ns, first_ns, extract) as streams:
+    with _opened(bag, topics, period_ns, first_ns, extract, filters) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
 
 
 @contextmanager
 def newest_times_ns(
-    bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look, extract: Extract | None = None
+    bag: Bag,
+    topics: Mapping[str, str],
+    period_ns: int,
+    look: Look,
+    extract: Extract | None = None,
+    filters: Mapping[str, HasValues] | None = None,
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Yield the times of the messages that `in_time` yields, by input, and read nothing else.
 
@@ -76,11 +85,12 @@ def newest_times_ns(
     Args:
         bag: The recording.
         topics: Topics by name of the input.
-        period_ns: Period of the ticks.
-        look: Called with input, block of messages, their times, and indices of the new ones.
-        extract: Part to read; all if None.
+        period_ns: Of the ticks.
+        look: Gets each input, block of its messages, their times, and the places of the new ones.
+        extract: What of it is read; all if None.
+        filters: As for `in_time`.
     """
-    with _opened(bag, topics, period_ns, 0, extract) as streams:
+    with _opened(bag, topics, period_ns, 0, extract, filters) as streams:
         yield {
             stream.name: (times[places] for _, times, places in stream.newest(look))
             for stream in streams
@@ -89,9 +99,14 @@ def newest_times_ns(
 
 @contextmanager
 def _opened(
-    bag: Bag, topics: Mapping[str, str], period_ns: int, first_ns: int, extract: Extract | None
+    bag: Bag,
+    topics: Mapping[str, str],
+    period_ns: int,
+    first_ns: int,
+    extract: Extract | None,
+    filters: Mapping[str, HasValues] | None,
 ) -> Iterator[list[_TopicStream]]:
-    read = extract or Extract()
+    read, filters = extract or Extract(), filters or {}
     by_log = [topic for topic in topics.values() if not (extract or bag.is_stamped(topic))]
     with bag.blocks() as blocks_of:
         yield [
@@ -101,6 +116,7 @@ def _opened(
                 period_ns,
                 first_ns % period_ns,
                 _Clock(bag, topic, name not in read.received, by_log),
+                filters.get(name),
             )
             for name, topic in topics.items()
         ]
@@ -110,9 +126,15 @@ class _TopicStream:
     """One input, whose messages `newest` or `arrivals` read once."""
 
     def __init__(
-        self, name: str, blocks: Iterator[Block], period_ns: int, phase_ns: int, clock: _Clock
+        self,
+        name: str,
+        blocks: Iterator[Block],
+        period_ns: int,
+        phase_ns: int,
+        clock: _Clock,
+        has_values: HasValues | None,
     ) -> None:
-        self.name = name
+        self.name, self._has_values = name, has_values
         self._blocks, self._clock = blocks, clock
         self._period_ns, self._phase_ns = period_ns, phase_ns
 
@@ -134,7 +156,11 @@ class _TopicStream:
             times, new, problem = self._clock.judge(block)
             if look is not None:
                 look(self.name, block, times, new)
-            yield block, times, new[newest_at_ticks(times[new], self._period_ns, self._phase_ns)]
+            places = new[newest_at_ticks(times[new], self._period_ns, self._phase_ns)]
+            if self._has_values is not None:
+                having = [self._has_values(block.data(place)) for place in places.tolist()]
+                places = places[np.array(having, dtype=bool)]
+            yield block, times, places
             if problem:
                 raise problem
 

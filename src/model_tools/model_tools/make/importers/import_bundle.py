@@ -47,6 +47,9 @@ from policy_core.bundle.schema import Reader, read_bytes
 from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError
 from policy_core.observation.scan_scene import check_scenes
+from policy_store.durable import errors_renamed
+
+SCENE_FILE = "scan_scene.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +126,11 @@ def import_bundle(
         file.write_text(draft_text(draft), encoding="utf-8")
         if not draft.todos():
             parse_contract(read_bytes(file), file, kind=JointContract)
-            complete(folder, completion)
-            check_scenes(load_bundle(folder, kind=JointBundle))
+            # The scene in the bundle is a copy of the user's file, which has another name.
+            scene = str(folder / SCENE_FILE)
+            with errors_renamed(lambda text: text.replace(scene, str(request.scene))):
+                complete(folder, completion)
+                check_scenes(load_bundle(folder, kind=JointBundle))
     return draft
 
 
@@ -132,7 +138,7 @@ def _put_scene(draft: Draft, file: Path) -> None:
     terms = [path for path, term in draft.terms() if term.get("term") == "height_scan"]
     if len(terms) != 1:
         raise ToolError(f"--scene {file}: expected one term height_scan, found {len(terms)}")
-    draft.keep((*terms[0], "scene"), "scan_scene.npz", file.read_bytes(), file.name)
+    draft.keep((*terms[0], "scene"), SCENE_FILE, file.read_bytes(), file.name)
 
 
 def _put_robot(draft: Draft, file: Path) -> None:

@@ -30,7 +30,14 @@ from model_tools.make.importers.draft import (
 from model_tools.prove.inspect.contract_tables import contract_tables
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, Bundle, model_sha256, stated_hashes
+from policy_core.bundle.bundle import (
+    CONTRACT_FILE,
+    SET_FILE,
+    Bundle,
+    JointBundle,
+    model_sha256,
+    stated_hashes,
+)
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -48,6 +55,7 @@ from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError, Problem
 from policy_core.interfaces import F64, Tensor
 from policy_core.members.chunk.normalise import Units
+from policy_core.observation.scan_scene import check_scenes
 from policy_store.report import Table
 
 _STATISTICS = "obs_stats.npz"
@@ -213,7 +221,8 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note processing that both the model and the contract do."""
+    """Note what nothing proves, and what is done inside the model and again by the contract."""
+    _prove_perception(contract, path, report)
     model = models.get(("model", "onnx"))
     if model is None:
         return
@@ -224,6 +233,28 @@ def _suspect_joint_policy(
     for found in baked_actions(model):
         if found.nodes and found.output == contract.action.output:
             _suspect_action(contract, found, report)
+
+
+def _prove_perception(contract: JointContract, path: Path, report: InspectionReport) -> None:
+    """Say by what the contract of each scan and depth image is proven; note scans without proof."""
+    for name, observation in contract.observations.items():
+        for i, term in enumerate(observation.terms):
+            proof, key = f"proof of {term.topic}", f"observations.{name}.terms[{i}]"
+            if term.depth is not None:
+                report.row(proof, "none: depth has no `scene`; compare each key with the training")
+            elif term.scan is not None and term.scene is None:
+                report.row(proof, "none: it has no `scene`")
+                report.suspect(
+                    f"{key}: expected a `scene`, found none, so nothing proves the contract of "
+                    f"{term.topic}: record a scan of the training, and give it to `import --scene`"
+                )
+            elif term.scene is not None:
+                report.row(proof, term.scene.file)
+    if contract.scenes and not report.problems:  # its files are as the contract says
+        try:
+            check_scenes(load_bundle(path, kind=JointBundle))
+        except BundleError as error:
+            report.problems.extend(map(str, error.problems))
 
 
 def _suspect_action(contract: JointContract, found: BakedAction, report: InspectionReport) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Callable, Sequence
@@ -16,15 +17,29 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.bag_replay import tick_timeouts_ns
 from model_tools.files.bags.blocks import indexed_files
 from model_tools.files.row_files import BagSource, read_rows
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, F64
 from policy_inference.comparison.rows import Rows
-from testkit.wording import check_wording, refusal
+from testkit.numbers import numbers_in
+from testkit.wire_messages import SCAN as SCAN_OF_TWO
+from testkit.wording import check_wording, lines_with, refusal
 
-from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
+from ...small_bag import (
+    MS,
+    S,
+    Said,
+    command,
+    every,
+    imus,
+    joint_states,
+    perceived,
+    scan,
+    write_bag,
+)
 from ...tiny_bundle import forward, make_bundle, weights
 
 PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
@@ -371,3 +386,58 @@ def test_an_index_that_leads_elsewhere_is_a_broken_recording(
 
     with refusal(ToolError):
         list(BagSource(observing(), bag).rows())
+
+
+SEES_GROUND = {"term": "height_scan", "topic": "perception/ground", "scan": SCAN_OF_TWO}
+SEES = f"{{term: joint_pos}}, {{term: joint_vel}}, {json.dumps(SEES_GROUND)}"
+
+
+@pytest.fixture
+def seeing(observing: MakePolicy) -> JointBundle:
+    """A policy that sees the ground at two points."""
+    return observing(SEES)
+
+
+def test_what_is_perceived_without_values_is_skipped_and_counted(
+    seeing: JointBundle, bag_rows: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    times_ns = every(20, 1000, 2000)
+    scans = [
+        perceived(time_ns, problem="no map") if 10 <= i < 14 else perceived(time_ns, [0.1 * i, 0.0])
+        for i, time_ns in enumerate(times_ns)
+    ]
+    rows = bag_rows(seeing, *joint_states(times_ns), *scans)
+    seen = observed_values(rows)[:, 4]
+    # The last scan counts while it is not too old, then the ticks are left out.
+    limit_ns = tick_timeouts_ns(seeing.contract)["perception/ground"]
+    assert limit_ns is not None
+    held = min(4, limit_ns // (20 * MS))
+    expected = [0.1 * i for i in [*range(10), *[9] * held, *range(14, 51)]]
+    np.testing.assert_allclose(seen, expected, rtol=1e-6)
+    assert lines_with(caplog.text, "/perception/ground")
+    assert 4 in numbers_in(lines_with(caplog.text, "/perception/ground")[0])
+
+
+def test_where_nothing_perceived_has_values_the_recording_is_refused(
+    seeing: JointBundle, bag_rows: Read
+) -> None:
+    times_ns = every(20, 1000, 2000)
+    with refusal(ToolError) as caught:
+        bag_rows(
+            seeing,
+            *joint_states(times_ns),
+            *(perceived(time_ns, problem="no map") for time_ns in times_ns),
+        )
+    assert "/perception/ground" in str(caught.value)
+
+
+def test_what_is_perceived_by_another_contract_is_refused(
+    seeing: JointBundle, bag_rows: Read
+) -> None:
+    times_ns = every(20, 1000, 2000)
+    with refusal(ToolError):
+        bag_rows(
+            seeing,
+            *joint_states(times_ns),
+            *(perceived(time_ns, [0.0, 0.0], frame="contract:0") for time_ns in times_ns),
+        )

@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.foreign import parse_foreign_yaml
 from model_tools.make.importers.import_bundle import make_draft
+from testkit.kernel.contracts import quat_xyzw
 from testkit.wording import check_wording, refusal
 
-from .conftest import MakeRequest
+from .conftest import ANSWERS, MakeRequest
 from .small_runs import ENV, ENV_WIDTH
 
 JOINTS = "hip,knee"
@@ -260,6 +263,71 @@ def test_a_scan_of_the_training_becomes_the_scene_of_the_term(
     blind = replace(request_for(ENV, ENV_WIDTH, joints=JOINTS), scene=file)
     with refusal(ToolError):
         make_draft(blind)
+
+
+SCAN_ANSWERS = {
+    "origin_m": "[0, 0, 0]",
+    "invalid": "nearest",
+    "max_invalid_ratio": "0.2",
+    "map_timeout_s": "0.5",
+    "pose_timeout_s": "0.1",
+    "layer": "elevation",
+}
+
+
+def scene_of_a_step() -> dict[str, Any]:
+    """Return what the training's scan has seen of a step."""
+    position, yaw = np.array([1.0, 2.0, 0.35]), 0.6
+    along, across = np.meshgrid(np.linspace(-0.7, 0.9, 17), np.linspace(-0.5, 0.5, 11))
+    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+    xy = position[:2] + np.column_stack([along.ravel(), across.ravel()]) @ turn.T
+    hits = np.column_stack([xy, np.where(xy[:, 1] > 2.1, 0.2, 0.03 * xy[:, 0])])
+    return {
+        "hits": hits,
+        "position": position,
+        "quat_xyzw": np.array(quat_xyzw(0.3, 0.2, yaw)),
+        "values": np.clip(position[2] - hits[:, 2] - 0.4, -1.0, 1.0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "names_scene"),
+    [
+        ({}, 0, False),
+        ({"values": np.zeros(187)}, 4, False),
+        ({"quat_xyzw": np.roll(quat_xyzw(0.3, 0.2, 0.6), 1)}, 4, True),
+        (None, 4, True),
+        (b"arrays", 4, True),
+    ],
+    ids=["fits", "other values", "w first", "no file", "no arrays"],
+)
+def test_a_bad_scene_ends_the_import_as_a_bad_file_and_is_named(
+    request_for: MakeRequest,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any] | bytes | None,
+    status: int,
+    names_scene: bool,
+) -> None:
+    request = request_for(scanned(), ENV_WIDTH + 187)
+    file, output = tmp_path / "beside_a_step.npz", tmp_path / "out"
+    if isinstance(change, dict):
+        np.savez(file, **{**scene_of_a_step(), **change})
+    elif change is not None:
+        file.write_bytes(change)
+    answers = [
+        *ANSWERS,
+        *(f"observations.obs.terms[4].scan.{key}={value}" for key, value in SCAN_ANSWERS.items()),
+    ]
+    given = [word for answer in answers for word in ("--set", answer)]
+    words = [str(request.source), "--model", str(request.model), "--joints", JOINTS]
+    words += ["--scene", str(file), "--output", str(output), *given]
+    assert cli.main(["import", *words]) == status, caplog.messages
+    assert output.exists() == (status == 0)
+    if status:
+        assert (str(file) in caplog.messages[-1]) == names_scene
+        assert "scan_scene.npz" not in caplog.messages[-1]
+        check_wording(caplog.messages[-1])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_store.command_line import CommandResult, show_result
+from testkit.kernel.contracts import quat_xyzw
 from testkit.numbers import numbers_in
+from testkit.wire_messages import DEPTH, SCAN
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...make.importers.conftest import ANSWERS
@@ -299,6 +302,62 @@ def test_the_verdict_on_a_bundle_that_cannot_run_is_the_first_line_and_the_statu
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith("not usable")
     assert second.startswith("refused")
+
+
+SEES_DEPTH = {
+    "term": "depth",
+    "topic": "perception/front",
+    "depth": {
+        **DEPTH,
+        "camera_size": [1, 2],
+        "size": [1, 2],
+        "stack": {"offsets": [0], "unit": "frames", "fill": "repeat"},
+    },
+}
+
+
+def write_seeing(folder: Path, scene: Mapping[str, object] | None = None, **scan: object) -> Path:
+    """Write a bundle with a scan of two points, and perhaps a scene that proves it."""
+    term: dict[str, object] = {"term": "height_scan", "topic": "perception/ground"}
+    if scene is not None:
+        np.savez(folder / "scene.npz", **scene)  # type: ignore[arg-type]  # its own keyword
+        digest = hashlib.sha256((folder / "scene.npz").read_bytes()).hexdigest()
+        term["scene"] = {"file": "scene.npz", "sha256": digest}
+    return make_bundle(folder, last=json.dumps({**term, "scan": {**SCAN, **scan}}))
+
+
+def scene_of_two_points() -> dict[str, object]:
+    """Return what the training would have seen of a step, with roll, pitch and yaw."""
+    position, yaw = np.array([1.0, 2.0, 0.4]), 0.6
+    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+    hits = np.column_stack([position[:2] + SCAN["points_m"] @ turn.T, [0.2, 0.0]])
+    return {
+        "hits": hits,
+        "position": position,
+        "quat_xyzw": quat_xyzw(0.3, 0.2, yaw),
+        "values": position[2] - hits[:, 2] - 0.5,
+    }
+
+
+def test_a_scan_without_a_scene_is_suspicious_and_one_with_it_is_proven(tmp_path: Path) -> None:
+    check_suspicions(write_seeing(tmp_path))
+    assert "scene" in str(dict(inspect_path(tmp_path).rows)["proof of perception/ground"])
+    report = inspect_path(write_seeing(tmp_path, scene_of_two_points()))
+    assert (report.problems, report.suspicions) == ([], [])
+    assert ("proof of perception/ground", "scene.npz") in report.rows
+
+
+def test_a_scene_that_contradicts_its_scan_is_a_problem(tmp_path: Path) -> None:
+    report = inspect_path(write_seeing(tmp_path, scene_of_two_points(), value="ground_minus_frame"))
+    (problem,) = report.problems
+    assert "observations.obs.terms[2].scan" in problem
+    assert cli.main(["inspect", str(tmp_path)]) == 1
+
+
+def test_depth_images_have_no_proof(tmp_path: Path) -> None:
+    report = inspect_path(make_bundle(tmp_path, last=json.dumps(SEES_DEPTH)))
+    assert (report.problems, report.suspicions) == ([], [])
+    check_wording(str(dict(report.rows)["proof of perception/front"]))
 
 
 def test_programs_get_numbers_by_the_keys_of_the_contract(
