@@ -316,9 +316,9 @@ class FlightWatch:
         yield "command_is_finite", bool(np.isfinite(command).all()), "NaN or infinity"
         excess = limit - self._effort
         within = bool((excess <= _ROUNDING).all())  # the policy's is blended in
-        yield "effort_in_limits", within, self._worst(excess, limit)
+        yield "effort_in_limits", within, "" if within else self._worst(excess, limit)
         gains = command[3:5]
-        yield "gains_not_negative", bool((gains >= 0.0).all()), f"{gains.min()}"
+        yield "gains_not_negative", gains.min() >= 0.0, "a gain below 0"
         if mode is Mode.DAMP:
             same = np.array_equal(gains, self._safe_gains) and not (velocity.any() or effort.any())
             yield "fault_command", same, f"not that of {self._on_fault.value}"
@@ -327,7 +327,8 @@ class FlightWatch:
             held = self._held or Mode.STAND if mode is Mode.HOLD else mode
             slack = LIMIT_SLACK_RAD if held is Mode.STAND else 0.0
             outside = (excess > slack + _ROUNDING) & (stiffness > 0.0)
-            yield "position_in_limits", not outside.any(), self._worst(excess, position)
+            inside = not outside.any()
+            yield "position_in_limits", inside, "" if inside else self._worst(excess, position)
         last = None if before is None else before.command
         if last is None or before is None or before.command_mode is None:
             return
@@ -339,7 +340,7 @@ class FlightWatch:
             stride = np.where(self._free_in_run, np.inf, stride)
         if np.isfinite(stride).any():
             within = bool((steps <= stride + _ROUNDING).all())
-            yield "step_in_bounds", within, self._worst(steps - stride, steps)
+            yield "step_in_bounds", within, "" if within else self._worst(steps - stride, steps)
 
     def _target(
         self, tick: RecordedTick, before: RecordedTick | None
@@ -350,11 +351,16 @@ class FlightWatch:
         yield "blend_grows", 0.0 <= tick.blend <= 1.0, f"{tick.blend}"
         excess = np.maximum(target - self._high, self._low - target)
         outside = (excess > _ROUNDING) & self._posed
-        yield "target_in_limits", not outside.any(), self._worst(excess, target)
+        inside = not outside.any()
+        yield "target_in_limits", inside, "" if inside else self._worst(excess, target)
         if before is not None and before.target is not None:
             step = np.abs(target - before.target)
             within = bool((step <= self._step + _ROUNDING).all())
-            yield "target_step_in_bounds", within, self._worst(step - self._step, step)
+            yield (
+                "target_step_in_bounds",
+                within,
+                "" if within else self._worst(step - self._step, step),
+            )
 
     def _worst(self, excess: F64, values: F64) -> str:
         place = int(np.argmax(excess))
