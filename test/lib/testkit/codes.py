@@ -104,8 +104,14 @@ def _listen_to_controllers() -> None:
         _said.add(self.latest_tick.reason)
         return found
 
+    def report(real: Any, self: Controller) -> Any:
+        found = real(self)
+        _said.add(found.reason)
+        return found
+
     wrap(Controller, "__init__", make)
     wrap(Controller, "tick", see)
+    wrap(Controller, "snapshot", report)
     wrap(NativeController, "show_next", see)
 
 
