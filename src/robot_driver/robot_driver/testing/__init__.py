@@ -10,5 +10,5 @@ a driver, which `policy_inference` does not know. Needs pytest.
 import pytest
 
 # Makes failed asserts of the suite show the compared values.
-_MODULES = ("case", "conformance", "fixtures", "following", "leaving", "listening", "stage")
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES))
+_MODULES = "case conformance fixtures following invariants leaving listening stage"
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES.split()))

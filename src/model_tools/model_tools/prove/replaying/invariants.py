@@ -11,8 +11,9 @@ see `RecordedTick.contradiction`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,9 +30,11 @@ from model_tools.prove.replaying.which_bundle import (
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
+from policy_core.control.prechecks import LIMIT_SLACK_RAD
 from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.guard.limits import Limits, effort_limit
 from policy_core.interfaces import F64, Kind, Mode, OnFault
+from policy_inference.flight.ring import ShadowOutcome
 
 INVARIANTS: Mapping[str, str] = {
     "no_motion_unasked": "The robot leaves DAMP only if `stand` was granted since the previous "
@@ -49,7 +52,7 @@ INVARIANTS: Mapping[str, str] = {
     "fault_command": "In DAMP the command is that of `on_fault`: its gains, no velocity, no "
     "effort.",
     "position_in_limits": "Outside DAMP the commanded position of a joint with stiffness is within "
-    "its limits.",
+    "its limits; STAND begins where the joint is, at most 0.1 rad beyond.",
     "effort_in_limits": "The effort limit of a command is the one in force.",
     "gains_not_negative": "No stiffness and no damping is negative.",
     "hold_repeats": "HOLD repeats the last command before it.",
@@ -59,9 +62,15 @@ INVARIANTS: Mapping[str, str] = {
     "target_step_in_bounds": "The policy's target moves no further per tick than in a healthy run, "
     "times the margin.",
     "blend_grows": "The policy's share is between 0 and 1, and never falls during a run.",
-    "time_goes_on": "Each tick is later than the one before, and its stamp is not earlier.",
+    "time_goes_on": "No tick is earlier than the one before, and no stamp is.",
 }
-"""Statements by name."""
+"""Statements about a control path by name."""
+RECORDER_INVARIANTS: Mapping[str, str] = {
+    "numbers_rise": "The numbers of recorded ticks rise; none is recorded twice.",
+    "shadow_answers_once": "A shadow answers a tick once at most, in the order of the ticks.",
+    "shadow_compares_numbers": "Where a shadow was compared, both targets are finite.",
+}
+"""Statements about a recording by name."""
 _LATCHING = {
     Rule.ESTOP,
     Rule.NOT_FINITE,
@@ -139,18 +148,42 @@ def check_flight(path: Path) -> CheckedFlight:
         contract = recorded_set(recording, recorded_bundle(recording))
     else:
         contract = recorded_contract(recording)
-    watch = FlightWatch(contract, recorded_limits(recording), recording)
+    info = recording.info
+    watch = FlightWatch(contract, recorded_limits(recording), info.joints, info.fields)
     found = CheckedFlight(recording=recording, checked=watch.checked)
+    shadow = _ShadowWatch(recording, watch.checked)
     began_ns = None
     for tick in recording.ticks():
         began_ns = tick.time_ns if began_ns is None else began_ns
         found.ticks += 1
-        for name, what in watch.see(tick):
+        for name, what in chain(watch.see(tick), shadow.see(tick)):
             if not found.counts[name]:
                 time_s = (tick.time_ns - began_ns) * 1e-9
                 found.violations.append(Violation(name, tick.number, time_s, what))
             found.counts[name] += 1
     return found
+
+
+class _ShadowWatch:
+    """Looks at what a shadow made of ticks."""
+
+    def __init__(self, recording: FlightRecording, checked: Counter[str]) -> None:
+        self._answers, self._checked = recording.shadow_answers(), checked
+        self._next, self._seen = next(self._answers, None), -1
+
+    def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
+        """Yield what answers violate that came by the end of a tick."""
+        while self._next is not None and self._next.tick <= tick.number:
+            answer, self._next = self._next, next(self._answers, None)
+            self._checked["shadow_answers_once"] += 1
+            if answer.tick <= self._seen:
+                yield "shadow_answers_once", f"{answer.tick} after {self._seen}"
+            self._seen = answer.tick
+            targets = [each for each in (answer.target, answer.active_target) if each is not None]
+            if answer.outcome is ShadowOutcome.COMPARED:
+                self._checked["shadow_compares_numbers"] += 1
+                if len(targets) != 2 or not all(np.isfinite(each).all() for each in targets):
+                    yield "shadow_compares_numbers", f"{targets}"
 
 
 class FlightWatch:
@@ -161,14 +194,24 @@ class FlightWatch:
     """
 
     def __init__(
-        self, contract: HostedContract, limits: Limits, recording: FlightRecording
+        self,
+        contract: HostedContract,
+        limits: Limits,
+        joint_names: Sequence[str],
+        fields: Mapping[str, slice],
     ) -> None:
-        """Convert the contract's bounds to the recording's joint order."""
+        """Convert the contract's bounds to the order of the joints.
+
+        Args:
+            contract: Of what runs.
+            limits: In force.
+            joint_names: In the order of targets and commands.
+            fields: Of `RecordedTick.state`, and where they are there.
+        """
         names = contract.joints.on_robot()
-        order = [names.index(name) for name in recording.info.joints]
+        order = [names.index(name) for name in joint_names]
         joints, stand = contract.joints, contract.stand
-        self._names, self._limits = recording.info.joints, limits
-        self._fields = recording.info.fields
+        self._names, self._limits, self._fields = joint_names, limits, fields
         self._low, self._high = joints.position_min[order], joints.position_max[order]
         self._effort = effort_limit(contract, limits)[order]
         self._on_fault = OnFault(contract.safety.on_fault)
@@ -196,6 +239,9 @@ class FlightWatch:
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
         """Yield name and description of each violation in this tick."""
         before = self._before
+        self.checked["numbers_rise"] += 1
+        if before is not None and tick.number <= before.number:
+            yield "numbers_rise", f"{tick.number} after {before.number}"
         if before is None or tick.number != before.number + 1:
             # Earlier ticks are unknown; a HOLD began now at the latest.
             before, self._latched, self._held = None, False, None
@@ -251,8 +297,9 @@ class FlightWatch:
         gap_ns = tick.time_ns - before.time_ns
         if asked is not Mode.DAMP and not 0 <= gap_ns <= self._limits.longest_gap_ns:
             yield "gap_is_a_fault", mode is Mode.DAMP, f"{gap_ns * 1e-9:.3f} s, {mode.name}"
-        is_later = gap_ns > 0 and tick.stamp_ns >= before.stamp_ns
-        yield "time_goes_on", is_later or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
+        # A simulator that has got no answer repeats its time.
+        goes_on = gap_ns >= 0 and tick.stamp_ns >= before.stamp_ns
+        yield "time_goes_on", goes_on or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
         if mode is Mode.DAMP and tick.rule in _LATCHING:
             self._latched = True
         if Mode.RUN in (before.mode, mode) and before.target is not None is not tick.target:
@@ -267,16 +314,21 @@ class FlightWatch:
             return
         position, velocity, effort, stiffness, _, limit = command
         yield "command_is_finite", bool(np.isfinite(command).all()), "NaN or infinity"
-        yield "effort_in_limits", bool((limit <= self._effort).all()), self._worst(limit, limit)
+        excess = limit - self._effort
+        within = bool((excess <= _ROUNDING).all())  # the policy's is blended in
+        yield "effort_in_limits", within, "" if within else self._worst(excess, limit)
         gains = command[3:5]
-        yield "gains_not_negative", bool((gains >= 0.0).all()), f"{gains.min()}"
+        yield "gains_not_negative", gains.min() >= 0.0, "a gain below 0"
         if mode is Mode.DAMP:
             same = np.array_equal(gains, self._safe_gains) and not (velocity.any() or effort.any())
             yield "fault_command", same, f"not that of {self._on_fault.value}"
         else:
             excess = np.maximum(position - self._high, self._low - position)
-            outside = (excess > _ROUNDING) & (stiffness > 0.0)
-            yield "position_in_limits", not outside.any(), self._worst(excess, position)
+            held = self._held or Mode.STAND if mode is Mode.HOLD else mode
+            slack = LIMIT_SLACK_RAD if held is Mode.STAND else 0.0
+            outside = (excess > slack + _ROUNDING) & (stiffness > 0.0)
+            inside = not outside.any()
+            yield "position_in_limits", inside, "" if inside else self._worst(excess, position)
         last = None if before is None else before.command
         if last is None or before is None or before.command_mode is None:
             return
@@ -288,22 +340,27 @@ class FlightWatch:
             stride = np.where(self._free_in_run, np.inf, stride)
         if np.isfinite(stride).any():
             within = bool((steps <= stride + _ROUNDING).all())
-            yield "step_in_bounds", within, self._worst(steps - stride, steps)
+            yield "step_in_bounds", within, "" if within else self._worst(steps - stride, steps)
 
     def _target(
         self, tick: RecordedTick, before: RecordedTick | None
     ) -> Iterator[tuple[str, bool, str]]:
         target = tick.target
-        if target is None:
+        if target is None or tick.rule is Rule.NOT_FINITE:
             return
         yield "blend_grows", 0.0 <= tick.blend <= 1.0, f"{tick.blend}"
         excess = np.maximum(target - self._high, self._low - target)
         outside = (excess > _ROUNDING) & self._posed
-        yield "target_in_limits", not outside.any(), self._worst(excess, target)
+        inside = not outside.any()
+        yield "target_in_limits", inside, "" if inside else self._worst(excess, target)
         if before is not None and before.target is not None:
             step = np.abs(target - before.target)
             within = bool((step <= self._step + _ROUNDING).all())
-            yield "target_step_in_bounds", within, self._worst(step - self._step, step)
+            yield (
+                "target_step_in_bounds",
+                within,
+                "" if within else self._worst(step - self._step, step),
+            )
 
     def _worst(self, excess: F64, values: F64) -> str:
         place = int(np.argmax(excess))

@@ -150,9 +150,11 @@ class RecordedTick:
         return self.reason.partition(":")[0] or "fault"
 
 
+_RULES = {rule.value: rule for rule in Rule}
+
+
 def find_rule(reason: str) -> Rule | None:
-    word = reason.partition(":")[0]
-    return next((rule for rule in Rule if rule.value == word), None)
+    return _RULES.get(reason.partition(":")[0])
 
 
 class Moded(NamedTuple):
