@@ -58,15 +58,30 @@ def test_all_hold_in_a_flight_with_faults(faulty: Path) -> None:
 
 def test_a_recording_may_begin_at_any_tick_or_miss_any(faulty: Path) -> None:
     recording = FlightRecording(faulty)
-    contract, limits = recorded_contract(recording), recorded_limits(recording)
+    info = recording.info
+    given = (recorded_contract(recording), recorded_limits(recording), info.joints, info.fields)
     ticks = list(recording.ticks())
     assert Mode.HOLD in {tick.mode for tick in ticks}
     for number in range(len(ticks)):
-        watch = FlightWatch(contract, limits, recording)
+        watch = FlightWatch(*given)
         assert not [found for tick in ticks[number:] for found in watch.see(tick)]
-        watch = FlightWatch(contract, limits, recording)
+        watch = FlightWatch(*given)
         rest = ticks[:number] + ticks[number + 1 :]
         assert not [found for tick in rest for found in watch.see(tick)]
+
+
+def test_a_time_may_be_repeated_and_a_blended_limit_rounded(faulty: Path) -> None:
+    recording = FlightRecording(faulty)
+    info = recording.info
+    watch = FlightWatch(
+        recorded_contract(recording), recorded_limits(recording), info.joints, info.fields
+    )
+    ticks = list(recording.ticks())[:RUNNING]
+    assert ticks[-1].command is not None
+    rounded = ticks[-1].command.copy()
+    rounded[5] *= 1.0 + 1e-15
+    again = dataclasses.replace(ticks[-1], number=RUNNING, requests=(), command=rounded)
+    assert not [found for tick in [*ticks, again] for found in watch.see(tick)]
 
 
 def _with(**changes: Any) -> Callable[[Any], Any]:
