@@ -25,6 +25,8 @@ from policy_core.control.controller import Controller
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.native_controller import NativeController
+from robot_driver.link import Link
+from robot_driver.testing.invariants import LinkWatch
 
 if TYPE_CHECKING:
     from model_tools.prove.replaying.invariants import FlightWatch
@@ -176,6 +178,38 @@ def _ask(name: str) -> Callable[..., Any]:
     return ask
 
 
+_links: WeakKeyDictionary[Link[Any], LinkWatch] = WeakKeyDictionary()
+
+
+def _watch_links() -> None:
+    """Have each link of a driver looked at that is made from now on."""
+    make, step, follow = Link.__init__, Link.step, Link.follow
+
+    def made(self: Link[Any], robot: Any, now_ns: int) -> None:
+        make(self, robot, now_ns)
+        watch = _links[self] = LinkWatch(robot)
+        watch.checked = _Watched.checked
+        encode = robot.encode
+
+        def encoded(values: Any) -> bytes:
+            watch.encoded(values)
+            frame: bytes = encode(values)
+            return frame
+
+        robot.encode = encoded
+
+    def stepped(self: Link[Any], now_ns: int) -> list[bytes]:
+        out = step(self, now_ns)
+        _Watched.found += _links[self].see(self, now_ns)
+        return out
+
+    def followed(self: Link[Any], command: Any, now_ns: int) -> None:
+        _links[self].commanded(command)
+        follow(self, command, now_ns)
+
+    Link.__init__, Link.step, Link.follow = made, stepped, followed  # type: ignore[method-assign]
+
+
 def _watch_all() -> None:
     """Have each controller looked at that is made from now on."""
     make = Controller.__init__
@@ -199,6 +233,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "violates(*names): the test breaks these invariants itself")
     if importlib.util.find_spec("rosbags"):  # .venv-lerobot has none
         _watch_all()
+    _watch_links()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,5 +10,5 @@ the status of a driver, of which nothing in `policy_inference` knows. Needs pyte
 import pytest
 
 # Lets the asserts of the suite say what they compared.
-_MODULES = ("case", "conformance", "fixtures", "following", "leaving", "listening", "stage")
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES))
+_MODULES = "case conformance fixtures following invariants leaving listening stage"
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES.split()))

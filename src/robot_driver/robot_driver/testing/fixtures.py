@@ -16,7 +16,6 @@ from robot_driver.testing.stage import DriverProcess, Stage
 
 RESTING_FRAMES = 20
 MANY_IGNORED = 20
-PRESSED = "the e-stop was pressed"
 TWO_SENDERS = "2 publishers on joint_command (/listener, /listener), expected one"
 
 
@@ -40,6 +39,11 @@ class DriverFixtures:
         stage = Stage(cls.case, tmp_path_factory.mktemp("stage"))
         yield stage
         stage.close()
+
+    @pytest.fixture(autouse=True)
+    def _invariants_hold(self, stage: Stage) -> Iterator[None]:
+        yield
+        stage.require_invariants()
 
     @pytest.fixture(scope="class")
     @classmethod

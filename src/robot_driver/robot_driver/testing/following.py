@@ -24,12 +24,12 @@ from robot_driver.testing.case import COMMANDED
 from robot_driver.testing.differences import UNITS, differences
 from robot_driver.testing.fixtures import (
     MANY_IGNORED,
-    PRESSED,
     RESTING_FRAMES,
     TWO_SENDERS,
     DriverFixtures,
     frames_since,
 )
+from robot_driver.testing.invariants import PRESSED
 from robot_driver.testing.stage import (
     DEEP,
     FOLLOWED_RAD,

@@ -15,7 +15,8 @@ from std_msgs.msg import Bool
 from robot_driver.interfaces import F64
 from robot_driver.testing.case import MOTION_S, Sensed
 from robot_driver.testing.differences import UNITS, differences
-from robot_driver.testing.fixtures import PRESSED, TWO_SENDERS, DriverFixtures, stamps_ns
+from robot_driver.testing.fixtures import TWO_SENDERS, DriverFixtures, stamps_ns
+from robot_driver.testing.invariants import PRESSED
 from robot_driver.testing.stage import DEEP, LATCHED, DriverProcess, Stage
 
 _MESSAGES = 200

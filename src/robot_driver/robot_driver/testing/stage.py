@@ -30,6 +30,7 @@ from policy_inference.worker_process import WorkerProcess
 from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_DAMP, POSITION, DriveFigures
 from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, Heard, RobotDouble
+from robot_driver.testing.invariants import HeardWatch
 
 DEEP = QoSProfile(depth=1000)
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -90,7 +91,10 @@ class DriverProcess:
             JointCommand, f"/{name}/joint_command", DEEP
         )
         self._estop = stage.node.create_publisher(Bool, f"/{name}/estop", DEEP)
-        self._sequence = 0
+        self._sequence = self._seen = 0
+        self._answers: list[tuple[str, Any]] = []
+        self.watch = stage.watch(robot, self.figures)
+        """What is known of the robot's frames, by whichever driver."""
         # From the beginning: an answer is lost where DDS has matched only one direction yet.
         self._clients = {
             request: stage.node.create_client(kind, f"{place}/{request}")
@@ -164,7 +168,11 @@ class DriverProcess:
         """Ask for something; return the future of the answer."""
         client = self._clients[name]
         self.until(client.service_is_ready, f"the service {name}")
-        return client.call_async(request or client.srv_type.Request())
+        if name == "take_control":
+            self.watch.sent(None)
+        answer = client.call_async(request or client.srv_type.Request())
+        self._answers.append((name, answer))
+        return answer
 
     def ask(self, request: str) -> Trigger.Response:
         future = self.asked(request)
@@ -332,7 +340,18 @@ class DriverProcess:
             **changes,
         }
         sec, nanosec = divmod(round(valid_for_s * 1e9), 1_000_000_000)
-        return JointCommand(valid_for=Duration(sec=sec, nanosec=nanosec), **fields)
+        command = JointCommand(valid_for=Duration(sec=sec, nanosec=nanosec), **fields)
+        self.watch.sent(command)
+        return command
+
+    def violations(self) -> list[str]:
+        """Return the invariants that were violated since the last call, and what was found."""
+        statuses, self._seen = self.statuses[self._seen :], len(self.statuses)
+        found = [f"{name}: {what}" for name, what in self.watch.see(self.robot.heard, statuses)]
+        if self.process.status is None:
+            found += [f"driver_answers: {name}" for name, each in self._answers if not each.done()]
+        self._answers.clear()
+        return found
 
     def close(self) -> None:
         """Kill what is left of it, and switch the robot off."""
@@ -362,6 +381,16 @@ class Stage:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._drivers: list[DriverProcess] = []
+        self._watches: dict[RobotDouble, HeardWatch] = {}
+
+    def watch(self, robot: RobotDouble, figures: DriveFigures) -> HeardWatch:
+        """Return what looks at a robot's frames; the same for each driver of it."""
+        return self._watches.setdefault(robot, HeardWatch(figures))
+
+    def require_invariants(self) -> None:
+        """Raise AssertionError where a driver has violated one since the last call."""
+        found = [f"{each.name}: {one}" for each in self._drivers for one in each.violations()]
+        assert not found, f"see docs/invariants.md: {found[:5]}"
 
     def driver(
         self,
