@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What holds of every driver, whatever its robot and its senders do; checked while tests run.
+
+`LinkWatch` sees each step of a driver's state machine, on its own clock. `HeardWatch` sees what the
+robot's double hears of a driver in processes of its own, and what was sent to that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robot_driver.following import command_problem, law_torque
+from robot_driver.interfaces import (
+    DAMPING,
+    F64,
+    MODE_DAMP,
+    NS_PER_S,
+    POSITION,
+    STIFFNESS,
+    DriveFigures,
+    DriverPhase,
+    WireCommand,
+)
+from robot_driver.robot import RobotInterface
+from robot_driver.testing.case import COMMANDED, GIVEN_BACK, Heard
+
+if TYPE_CHECKING:
+    from policy_msgs.msg import JointCommand, RobotStatus
+
+    from robot_driver.link import Link
+
+DRIVER_INVARIANTS: Mapping[str, str] = {
+    "driver_phases_in_order": "Control is asked for, taken with the robot at rest, and given back "
+    "after the robot was brought to rest or lowered; no phase is left out.",
+    "driver_changes_have_reasons": "Each status of a driver states its reason.",
+    "nothing_sent_unasked": "The drives get nothing before control is asked for, nor while the "
+    "robot's own controller gets it ready or lies it down.",
+    "nothing_sent_after": "The drives get nothing after control was given back.",
+    "rest_mode_first": "After control was taken, and after each stop, the first command that is "
+    "followed is one in the mode of rest.",
+    "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame brings "
+    "the robot to rest.",
+    "lost_robot_is_not_followed": "No command is followed with a robot state older than its "
+    "time-out, or with a fault of the robot.",
+    "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
+    "newest_is_followed": "A frame that follows has the positions of the newest command, joint by "
+    "joint, or the rest of a joint without gains.",
+    "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
+    "frame_in_figures": "Position, stiffness and damping of a frame that follows are within the "
+    "robot's figures.",
+    "torque_in_limits": "At the state that was measured last, no frame that follows asks for more "
+    "torque than the command's effort limit and the drive's own.",
+    "rest_in_damping": "In DAMPING each frame brings the robot to rest.",
+    "rest_lasts": "Before control is given back, the robot is brought to rest for `rest_s`.",
+    "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
+    "driver_answers": "A driver that runs answers each request.",
+}
+"""What must hold, by name."""
+PRESSED = "the e-stop was pressed"
+"""In obstacles of a driver's status."""
+_AFTER = {
+    DriverPhase.LISTENING: {DriverPhase.TAKING},
+    DriverPhase.TAKING: {DriverPhase.LISTENING, DriverPhase.DAMPING, DriverPhase.RELEASING},
+    DriverPhase.FOLLOWING: {DriverPhase.DAMPING, DriverPhase.RELEASING},
+    DriverPhase.DAMPING: {DriverPhase.FOLLOWING, DriverPhase.RELEASING},
+    DriverPhase.RELEASING: {DriverPhase.LISTENING},
+}
+_ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
+_BUSY_S = 0.5
+"""So late may a busy machine hear, or send, what is sent."""
+
+
+def _frame_problems(
+    values: F64, figures: DriveFigures, *, rests: bool
+) -> Iterator[tuple[str, bool, str]]:
+    """Yield name, whether it holds and what was found, of values [n, 5] that the drives get."""
+    gains = values[:, [STIFFNESS, DAMPING]]
+    finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
+    yield "frame_is_finite", finite, f"{values.tolist()}"
+    if rests:
+        return
+    position, margin = values[:, POSITION], figures.position_margin_rad + _ROUNDING
+    excess = np.maximum(position - figures.highest_rad, figures.lowest_rad - position)
+    outside = (excess > margin) & (values[:, STIFFNESS] > 0.0)
+    largest = np.array([figures.largest_stiffness, figures.largest_damping])
+    within = not outside.any() and bool((gains <= largest * (1.0 + _ROUNDING)).all())
+    yield "frame_in_figures", within, f"{values.tolist()}"
+
+
+class LinkWatch:
+    """Looks at a `Link` after each step.
+
+    Attributes:
+        checked: How often each invariant was looked at, by name.
+    """
+
+    def __init__(self, robot: RobotInterface[Any]) -> None:
+        """Begin with a link that listens."""
+        self._robot, self._figures = robot, robot.figures
+        self._phase, self._since_ns, self._last_ns = DriverPhase.LISTENING, 0, 0
+        self._newest: WireCommand | None = None
+        self._rested = False
+        self._frames: list[F64] = []
+        self.checked: Counter[str] = Counter()
+
+    def commanded(self, command: WireCommand) -> None:
+        """Take a command that came."""
+        if command_problem(command, self._figures):
+            return
+        self._newest = command
+        self._rested |= command.mode == self._figures.rest_mode
+
+    def encoded(self, values: F64) -> None:
+        """Take values [n, 5] of a frame."""
+        self._frames.append(values.copy())
+
+    def see(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, str]]:
+        """Yield the invariants that a step violates, and what was found."""
+        for name, holds, what in self._looked(link, now_ns):
+            self.checked[name] += 1
+            if not holds:
+                yield name, what
+
+    def _looked(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, bool, str]]:
+        before, phase, reason = self._phase, link.phase, link.reason
+        frames, self._frames = self._frames, []
+        yield "driver_changes_have_reasons", bool(reason), phase.name
+        if phase is not before:
+            yield from self._changed(before, phase, now_ns)
+        if phase in (DriverPhase.LISTENING, DriverPhase.TAKING):
+            name = "nothing_sent_unasked" if phase is DriverPhase.TAKING else "nothing_sent_after"
+            yield name, not frames, phase.name
+        if phase is not DriverPhase.FOLLOWING:
+            self._rested &= phase is DriverPhase.DAMPING
+        for values in frames:
+            follows = phase is DriverPhase.FOLLOWING
+            yield from _frame_problems(values, self._figures, rests=not follows)
+            if phase is DriverPhase.DAMPING:
+                rests = self._is_rest(values)
+                yield "rest_in_damping", rests, f"{reason}: {values.tolist()}"
+            elif follows:
+                yield from self._followed(values)
+        if phase is DriverPhase.FOLLOWING:
+            yield from self._following(now_ns)
+        self._phase, self._last_ns = phase, now_ns
+
+    def _changed(
+        self, before: DriverPhase, phase: DriverPhase, now_ns: int
+    ) -> Iterator[tuple[str, bool, str]]:
+        # Requests between two steps may lead through more than one phase.
+        ways = _AFTER[before]
+        ways = ways | {after for way in ways for after in _AFTER[way]}
+        yield "driver_phases_in_order", phase in ways, f"{before.name} to {phase.name}"
+        if (before, phase) == (DriverPhase.RELEASING, DriverPhase.LISTENING):
+            lasted_s = (now_ns - self._since_ns) / NS_PER_S
+            yield "rest_lasts", lasted_s >= self._figures.rest_s, f"{lasted_s:.3f} s"
+        self._since_ns = self._last_ns  # it was asked for after the last step
+        if before is DriverPhase.FOLLOWING:
+            self._rested = False
+
+    def _following(self, now_ns: int) -> Iterator[tuple[str, bool, str]]:
+        newest = self._newest
+        yield "rest_mode_first", self._rested, "no command in the mode of rest has come"
+        if newest is not None:
+            age_ns = now_ns - newest.received_ns
+            yield "expired_is_not_followed", age_ns < newest.valid_for_ns, f"{age_ns} ns"
+        fresh, fault = self._robot.reception.fresh(now_ns), self._robot.fault()
+        yield "lost_robot_is_not_followed", fresh and not fault, fault or "the state is old"
+
+    def _followed(self, values: F64) -> Iterator[tuple[str, bool, str]]:
+        command, state = self._newest, self._robot.reception.state
+        if command is None or state is None:
+            yield "newest_is_followed", False, "there is none"
+            return
+        resting = (values == self._robot.rest(state)).all(axis=1)
+        same = (values[:, POSITION] == command.values[:, POSITION]) | resting
+        yield "newest_is_followed", bool(same.all()), f"{values[:, POSITION]}"
+        limit = np.minimum(command.effort_limit, self._figures.largest_torque_nm)
+        excess = np.abs(law_torque(values, state)) - limit
+        within = bool((excess <= _ROUNDING_NM)[~resting].all())
+        yield "torque_in_limits", within, f"{excess.max():.3f} N m more"
+
+    def _is_rest(self, values: F64) -> bool:
+        if self._figures.rest_mode == MODE_DAMP:
+            return not values[:, STIFFNESS].any()
+        # The pose where the rest began.
+        return True
+
+
+class HeardWatch:
+    """Looks at what a robot's double has heard, and at the statuses of its driver."""
+
+    checked: Counter[str] = Counter()
+
+    def __init__(self, figures: DriveFigures) -> None:
+        """Begin with a robot that has heard nothing.
+
+        Args:
+            figures: Of its drives, in the order of its joints.
+        """
+        self._figures = figures
+        self._sent = deque[tuple[float, JointCommand | None]]()
+        """What is not older than the newest frame, with its time; None: control is asked for."""
+        self._place, self._asked_s, self._given_back_s = 0, np.inf, -np.inf
+        self._rested, self._valid_until_s = False, -np.inf
+        self._counts: dict[str, int] = {}
+
+    def sent(self, command: JointCommand | None) -> None:
+        """Note a command that is about to be sent; None: control is asked for."""
+        self._sent.append((time.monotonic(), command))
+
+    def see(
+        self, heard: Sequence[Heard], statuses: Sequence[RobotStatus]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the invariants that frames and statuses violate, and what was found.
+
+        Args:
+            heard: All frames so far; those of the last call are left out.
+            statuses: Since the last call.
+        """
+        frames, self._place = heard[self._place :], len(heard)
+        found = chain(
+            chain.from_iterable(map(self._heard, frames)),
+            chain.from_iterable(map(self._reported, statuses)),
+        )
+        for name, holds, what in found:
+            self.checked[name] += 1
+            if not holds:
+                yield name, what
+
+    def _heard(self, frame: Heard) -> Iterator[tuple[str, bool, str]]:
+        while self._sent and self._sent[0][0] < frame.at_s:
+            sent_s, command = self._sent.popleft()
+            if command is None:
+                self._asked_s = sent_s
+                continue
+            valid_s = command.valid_for.sec + command.valid_for.nanosec / NS_PER_S
+            self._valid_until_s = max(self._valid_until_s, sent_s + valid_s)
+            self._rested |= command.mode == self._figures.rest_mode
+        if frame.what == GIVEN_BACK:
+            self._given_back_s, self._rested = frame.at_s, False
+        if frame.what != COMMANDED or frame.values is None:
+            return
+        yield "nothing_sent_unasked", self._asked_s < frame.at_s, "control was not asked for"
+        after_s = frame.at_s - self._given_back_s
+        yield "nothing_sent_after", self._asked_s > self._given_back_s, f"{after_s:.3f} s after"
+        yield from _frame_problems(frame.values, self._figures, rests=frame.rests)
+        if not frame.rests:
+            yield "rest_mode_first", self._rested, "no command in the mode of rest was sent"
+            late_s = frame.at_s - self._valid_until_s
+            yield "expired_is_not_followed", late_s < _BUSY_S, f"{late_s:.3f} s after its end"
+
+    def _reported(self, status: RobotStatus) -> Iterator[tuple[str, bool, str]]:
+        yield "driver_changes_have_reasons", bool(status.reason), f"state {status.state}"
+        follows = status.state == DriverPhase.FOLLOWING
+        pressed = any(PRESSED in each for each in status.obstacles)
+        yield "estop_is_not_followed", not (follows and pressed), status.reason
+        counts = {
+            entry.key: int(entry.value)
+            for entry in status.details
+            if entry.key.startswith("command_") and entry.value.isdigit()
+        }
+        fallen = [name for name, count in counts.items() if count < self._counts.get(name, 0)]
+        yield "counts_never_fall", not fallen, ", ".join(fallen)
+        self._counts = counts
