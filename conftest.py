@@ -17,7 +17,7 @@ from zlib import crc32
 
 import pytest
 
-pytest_plugins = ("testkit.wording", "testkit.watching")
+pytest_plugins = ("testkit.wording", "testkit.watching", "testkit.codes")
 ROOT = Path(__file__).resolve().parent
 # Humble and Jazzy know the first name alone; from Kilted on every process warns of it.
 _OLD_FAST_DDS = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")

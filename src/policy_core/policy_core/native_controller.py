@@ -250,6 +250,7 @@ class NativeController(Controller):
         try:
             with self._between_ticks():
                 super().start()
+                self._granted.clear()
                 self._native.driver_stopped(-1)
         except RefusedError as error:
             raise PolicyError(RESTART) from error

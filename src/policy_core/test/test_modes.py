@@ -30,6 +30,14 @@ def test_a_robot_starts_damped_and_stays_so_by_itself(idle: Robot) -> None:
     assert idle.backend.runs == 0
 
 
+def test_what_was_granted_before_a_restart_shows_in_no_tick_after_it(strider: Robot) -> None:
+    strider.controller.damp()
+    strider.controller.stop("the node stops")
+    strider.controller.start()
+    strider.tick()
+    assert strider.controller.latest_tick.granted == ()
+
+
 def test_the_way_to_run_is_stand_ready_run(idle: Robot) -> None:
     idle.stand()
     for _ in range(20):

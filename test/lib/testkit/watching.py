@@ -9,34 +9,50 @@ breaks one on purpose is marked `violates`, with the names.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from functools import partial
+from pathlib import Path
 from threading import get_ident
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
+import numpy as np
 import pytest
 
-from policy_core.control.controller import Controller
-from policy_core.control.tick import Tick
-from policy_core.errors import RefusedError
-from policy_core.native_controller import NativeController
-from robot_driver.link import Link
-from robot_driver.testing.invariants import LinkWatch
+from testkit.patching import act_on_imported, when_imported, wrap
 
 if TYPE_CHECKING:
     from model_tools.prove.replaying.invariants import FlightWatch
+    from policy_core.control.controller import Controller
+    from policy_core.control.tick import Tick
+    from policy_inference.service.connection import Connection
+    from robot_driver.link import Link
+    from robot_driver.testing.invariants import LinkWatch
 
-REQUESTS = {
-    "refused_changes_nothing": "A request that is refused leaves mode, fault, counters and authority "
-    "as they were.",
-    "shown_once": "A tick shows the requests that were granted before it: each once, in their order.",
+REQUEST_INVARIANTS = {
+    "refused_changes_nothing": "A request that is refused leaves mode, fault, counters and "
+    "authority as they were.",
+    "shown_once": "A tick shows the requests that were granted before it: each once, in "
+    "their order.",
 }
 """What holds of requests to a controller, by name."""
+LOAD_INVARIANTS = {
+    "refused_load_changes_nothing": "A policy that may not take over leaves the one that runs, "
+    "with mode, fault and counters.",
+    "load_keeps_mode_and_fault": "A policy that takes over goes on in the mode, with the fault "
+    "and the counters of the one before.",
+}
+"""What holds where a policy takes over from another, by name."""
+SERVICE_INVARIANTS = {
+    "one_answer": "A request to the service gets one answer or one refusal, and no client gets an "
+    "answer that it has not asked for.",
+    "answer_is_finite": "Each value of an answer is finite.",
+}
+"""What holds of the service, by name."""
 _ASKED = ("stand", "run", "damp", "reset", "request")
 _JUMPS = ("start", "stop", "go_on_from", "take_over", "adopt")
 """What changes a controller between two ticks and is no request."""
@@ -47,7 +63,7 @@ class _Watched:
 
     found: list[tuple[str, str]] = []  # noqa: RUF012
     """What was violated in the test that runs."""
-    checked: Counter[str] = Counter()
+    checked: Counter[str] = Counter()  # noqa: RUF012
 
     def __init__(self, contract: Any) -> None:
         self._contract = contract
@@ -55,25 +71,30 @@ class _Watched:
         self._number, self._thread = 0, get_ident()
         self._asked = list[str]()
 
-    def jump(self) -> None:
-        """Expect anything of the next tick."""
+    def jump(self, name: str) -> None:
+        """Expect any mode of the next tick."""
         self._number += 2
-        self._asked.clear()
+        if name in ("start", "go_on_from"):
+            self._asked.clear()
 
     def see(self, controller: Controller) -> None:
         """Look at the tick that has ended."""
         tick, self._thread = controller.latest_tick, get_ident()
         for name, _ in tick.granted:
             shown = name in self._asked
-            self._hold("shown_once", shown, f"{name}, asked for {self._asked}")
+            _hold("shown_once", shown, f"{name}, asked for {self._asked}")
             del self._asked[: self._asked.index(name) + 1 if shown else 0]
         self._number += 1
         watch = self._watch = self._watch or self._made(controller)
-        self.found += watch.see(_recorded(self._number, tick))
+        found = watch.see(_recorded(self._number, tick))
+        # The clock of these ticks is the test's.
+        self.found += [each for each in found if each[0] != "time_goes_on"]
 
     @contextmanager
     def ask(self, controller: Controller, name: str) -> Iterator[None]:
         """Look at what a request changes."""
+        from policy_core.errors import RefusedError
+
         self._asked.append(name)
         before, number = _state(controller), self._number
         try:
@@ -85,13 +106,8 @@ class _Watched:
                 self._asked.reverse()
             if self._thread == get_ident() and number == self._number:
                 after = _state(controller)
-                self._hold("refused_changes_nothing", after == before, f"{before} to {after}")
+                _hold("refused_changes_nothing", after == before, f"{before} to {after}")
             raise
-
-    def _hold(self, name: str, holds: bool, what: str) -> None:
-        self.checked[name] += 1
-        if not holds:
-            self.found.append((name, what))
 
     def _made(self, controller: Controller) -> FlightWatch:
         from model_tools.prove.replaying.invariants import FlightWatch
@@ -129,64 +145,86 @@ def _state(controller: Controller) -> tuple[Any, ...]:
     return found.mode, found.reason, found.latched, found.authority, found.counters
 
 
-_all: WeakKeyDictionary[Controller, _Watched] = WeakKeyDictionary()
+_controllers: WeakKeyDictionary[Controller, _Watched] = WeakKeyDictionary()
 
 
-def _wrap(kind: type[Controller], name: str, wrapped: Callable[..., Any]) -> None:
-    """Have `wrapped(real, watched, controller, ...)` called in the place of a method."""
-    real = getattr(kind, name)
-
-    @functools.wraps(real)
-    def call(self: Controller, *args: Any, **named: Any) -> Any:
-        watched = _all.get(self)
-        if watched is None:
-            return real(self, *args, **named)
-        return wrapped(real, watched, self, *args, **named)
-
-    setattr(kind, name, call)
+def _hold(name: str, holds: bool, what: str) -> None:
+    _Watched.checked[name] += 1
+    if not holds:
+        _Watched.found.append((name, what))
 
 
-def _tick(real: Callable[..., Any], watched: _Watched, self: Controller, *args: Any) -> Any:
-    found = real(self, *args)
-    watched.see(self)
-    return found
+def _watch_controllers() -> None:
+    # Whoever traces the kernel begins before it is imported.
+    from policy_core.control.controller import Controller
+    from policy_core.errors import RefusedError
+    from policy_core.native_controller import NativeController
 
+    known, loading = _controllers, WeakSet[Controller]()
 
-def _show(real: Callable[..., Any], watched: _Watched, self: Controller) -> Any:
-    found = real(self)
-    if found is not None:
-        watched.see(self)
-    return found
+    def make(real: Any, self: Controller, body: Any, *args: Any, **named: Any) -> None:
+        real(self, body, *args, **named)
+        _controllers[self] = _Watched(body)
 
+    def tick(real: Any, self: Controller, *args: Any) -> Any:
+        found = real(self, *args)
+        _controllers[self].see(self)
+        return found
 
-def _jump(
-    real: Callable[..., Any], watched: _Watched, self: Controller, *args: Any, **named: Any
-) -> Any:
-    try:
-        return real(self, *args, **named)
-    finally:
-        watched.jump()
+    def show(real: Any, self: Controller) -> Any:
+        found = real(self)
+        if found is not None:
+            _controllers[self].see(self)
+        return found
 
-
-def _ask(name: str) -> Callable[..., Any]:
-    def ask(
-        real: Callable[..., Any], watched: _Watched, self: Controller, *args: Any, **named: Any
-    ) -> Any:
-        with watched.ask(self, args[0] if name == "request" else name):
+    def ask(name: str, real: Any, self: Controller, *args: Any, **named: Any) -> Any:
+        with _controllers[self].ask(self, args[0] if name == "request" else name):
             return real(self, *args, **named)
 
-    return ask
+    def jump(name: str, real: Any, self: Controller, *args: Any, **named: Any) -> Any:
+        try:
+            return real(self, *args, **named)
+        finally:
+            _controllers[self].jump(name)
+
+    def take_over(real: Any, self: Controller, before: Controller) -> None:
+        if self in loading:  # the native one calls the other
+            real(self, before)
+            return
+        loading.add(self)
+        was = _state(before)
+        try:
+            real(self, before)
+        except RefusedError:
+            found = _state(before)
+            _hold("refused_load_changes_nothing", found == was, f"{was} to {found}")
+            raise
+        finally:
+            loading.discard(self)
+        found = _state(self)
+        same = [found[part] == was[part] for part in (0, 2, 4)]
+        _hold("load_keeps_mode_and_fault", all(same), f"{was} to {found}")
+
+    wrap(Controller, "__init__", make)
+    wrap(Controller, "tick", tick, known)
+    wrap(NativeController, "show_next", show, known)
+    for kind in (Controller, NativeController):
+        wrap(kind, "take_over", take_over, known)
+    for name in _ASKED:
+        wrap(Controller, name, partial(ask, name), known)
+    for name in _JUMPS:
+        wrap(Controller, name, partial(jump, name), known)
 
 
 _links: WeakKeyDictionary[Link[Any], LinkWatch] = WeakKeyDictionary()
 
 
 def _watch_links() -> None:
-    """Have each link of a driver looked at that is made from now on."""
-    make, step, follow = Link.__init__, Link.step, Link.follow
+    from robot_driver.link import Link
+    from robot_driver.testing.invariants import LinkWatch
 
-    def made(self: Link[Any], robot: Any, now_ns: int) -> None:
-        make(self, robot, now_ns)
+    def make(real: Any, self: Link[Any], robot: Any, now_ns: int) -> None:
+        real(self, robot, now_ns)
         watch = _links[self] = LinkWatch(robot)
         watch.checked = _Watched.checked
         encode = robot.encode
@@ -198,42 +236,70 @@ def _watch_links() -> None:
 
         robot.encode = encoded
 
-    def stepped(self: Link[Any], now_ns: int) -> list[bytes]:
-        out = step(self, now_ns)
+    def step(real: Any, self: Link[Any], now_ns: int) -> Any:
+        out = real(self, now_ns)
         _Watched.found += _links[self].see(self, now_ns)
         return out
 
-    def followed(self: Link[Any], command: Any, now_ns: int) -> None:
+    def follow(real: Any, self: Link[Any], command: Any, now_ns: int) -> None:
         _links[self].commanded(command)
-        follow(self, command, now_ns)
+        real(self, command, now_ns)
 
-    Link.__init__, Link.step, Link.follow = made, stepped, followed  # type: ignore[method-assign]
+    wrap(Link, "__init__", make)
+    wrap(Link, "step", step, _links)
+    wrap(Link, "follow", follow, _links)
 
 
-def _watch_all() -> None:
-    """Have each controller looked at that is made from now on."""
-    make = Controller.__init__
+def _watch_service() -> None:
+    from policy_inference.service.client import PolicyClient
+    from policy_inference.service.connection import RawConnection
+    from policy_inference.service.framed import FramedConnection
 
-    @functools.wraps(make)
-    def made(self: Controller, body: Any, *args: Any, **named: Any) -> None:
-        make(self, body, *args, **named)
-        _all[self] = _Watched(body)
+    owed: WeakSet[Connection] = WeakSet()
 
-    Controller.__init__ = made  # type: ignore[method-assign]
-    _wrap(Controller, "tick", _tick)
-    _wrap(NativeController, "show_next", _show)
-    for name in _ASKED:
-        _wrap(Controller, name, _ask(name))
-    for name in _JUMPS:
-        _wrap(Controller, name, _jump)
+    def read(real: Any, self: Connection) -> Any:
+        complete = real(self)
+        if complete:
+            owed.add(self)
+        return complete
+
+    def answer(real: Any, self: Connection) -> None:
+        _hold("one_answer", self in owed, f"{self.protocol}: an answer that nobody has asked for")
+        real(self)
+        owed.discard(self)
+
+    def say(real: Any, self: Connection, error: Any) -> None:
+        asked = error.code.closes or self in owed
+        _hold("one_answer", asked, f"{self.protocol}: {error} was not asked for")
+        owed.discard(self)
+        real(self, error)
+
+    def infer(real: Any, self: PolicyClient, *args: Any, **named: Any) -> Any:
+        found = real(self, *args, **named)
+        _hold("answer_is_finite", bool(np.isfinite(found).all()), f"{found}")
+        return found
+
+    for kind in (FramedConnection, RawConnection):
+        wrap(kind, "read", read)
+        wrap(kind, "answer", answer)
+        wrap(kind, "say", say)
+    wrap(FramedConnection, "read_memory", read)
+    wrap(PolicyClient, "infer", infer)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and look at all controllers."""
+    """Declare the marker, and look at whatever is made from now on."""
     config.addinivalue_line("markers", "violates(*names): the test breaks these invariants itself")
     if importlib.util.find_spec("rosbags"):  # .venv-lerobot has none
-        _watch_all()
-    _watch_links()
+        when_imported("policy_core.control.controller", _watch_controllers)
+    when_imported("robot_driver.link", _watch_links)
+    when_imported("policy_inference.service.loop", _watch_service)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Look at what was imported since."""
+    act_on_imported()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -241,6 +307,25 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Have a test fail in which an invariant did not hold."""
     _Watched.found.clear()
     yield
+    if item.get_closest_marker("ros"):
+        _check_flights()
     allowed = {name for mark in item.iter_markers("violates") for name in mark.args}
     violated = [f"{name}: {what}" for name, what in _Watched.found if name not in allowed]
     assert not violated, f"see docs/invariants.md: {violated[:5]}"
+
+
+_flights = set[Path]()
+
+
+def _check_flights() -> None:
+    """Check the recordings that nodes of this test, or of one before, have written by now."""
+    from model_tools.prove.replaying.invariants import check_flight
+    from testkit.recordings import whole_recordings
+
+    for path in sorted(whole_recordings() - _flights):
+        _flights.add(path)
+        flight = check_flight(path)
+        _Watched.checked += flight.checked
+        _Watched.found += [
+            (one.name, f"{path.name}: tick {one.tick}: {one.found}") for one in flight.violations
+        ]

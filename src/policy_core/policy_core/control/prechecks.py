@@ -14,7 +14,7 @@ from policy_core.guard.bounds import Rule
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
-_LIMIT_SLACK_RAD = 0.1
+LIMIT_SLACK_RAD = 0.1
 """A leg that rests on its mechanical stop is measured a little beyond it."""
 
 
@@ -40,8 +40,8 @@ class MotionPrechecks(Stateful):
         self._upright_z = -math.cos(max_tilt_rad or 0.0)
         self._gravity = state["gravity_body"] if max_tilt_rad is not None else None
         self._joint_pos = state["joint_pos"]
-        self._low = body.joints.position_min - _LIMIT_SLACK_RAD
-        self._high = body.joints.position_max + _LIMIT_SLACK_RAD
+        self._low = body.joints.position_min - LIMIT_SLACK_RAD
+        self._high = body.joints.position_max + LIMIT_SLACK_RAD
 
     def not_finite(self) -> str:
         """Name the fields that hold NaN or infinite values."""

@@ -29,6 +29,7 @@ from model_tools.prove.replaying.which_bundle import (
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
+from policy_core.control.prechecks import LIMIT_SLACK_RAD
 from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.guard.limits import Limits, effort_limit
 from policy_core.interfaces import F64, Kind, Mode, OnFault
@@ -46,7 +47,8 @@ INVARIANTS: Mapping[str, str] = {
     "state_is_finite": "No motion goes on with positions or velocities that are not finite.",
     "command_is_finite": "Each value of a command is finite.",
     "fault_command": "In DAMP the command is what `on_fault` says: gains, no velocity, no effort.",
-    "position_in_limits": "Outside DAMP a joint with stiffness is commanded within its limits.",
+    "position_in_limits": "Outside DAMP a joint with stiffness is commanded within its limits; STAND "
+    "begins where the joint is, at most 0.1 rad beyond.",
     "effort_in_limits": "The effort limit of a command is the one in force.",
     "gains_not_negative": "No stiffness and no damping is negative.",
     "hold_repeats": "HOLD commands what was commanded before it.",
@@ -286,7 +288,9 @@ class FlightWatch:
             yield "fault_command", same, f"not that of {self._on_fault.value}"
         else:
             excess = np.maximum(position - self._high, self._low - position)
-            outside = (excess > _ROUNDING) & (stiffness > 0.0)
+            held = self._held or Mode.STAND if mode is Mode.HOLD else mode
+            slack = LIMIT_SLACK_RAD if held is Mode.STAND else 0.0
+            outside = (excess > slack + _ROUNDING) & (stiffness > 0.0)
             yield "position_in_limits", not outside.any(), self._worst(excess, position)
         last = None if before is None else before.command
         if last is None or before is None or before.command_mode is None:
@@ -305,7 +309,7 @@ class FlightWatch:
         self, tick: RecordedTick, before: RecordedTick | None
     ) -> Iterator[tuple[str, bool, str]]:
         target = tick.target
-        if target is None:
+        if target is None or tick.rule is Rule.NOT_FINITE:
             return
         yield "blend_grows", 0.0 <= tick.blend <= 1.0, f"{tick.blend}"
         excess = np.maximum(target - self._high, self._low - target)
