@@ -20,11 +20,13 @@ import numpy as np
 from examples.demos.arm_operator import ArmOperator
 from examples.demos.plots import write_arm_plots
 from examples.demos.runner import (
+    FLIGHTS,
     DemoOutcome,
     Processes,
     add_images,
     aligned,
     demo_parser,
+    emptied,
     guard_events,
     progress,
     run_demo,
@@ -105,12 +107,14 @@ def _perform(
         "backend_options": ",".join(given.backend_option),
         "mode": given.mode,
         "use_sim_time": lockstep,
+        "flight.folder": str(emptied(output / FLIGHTS).resolve()),
     }
     with Processes() as nodes:
         nodes.start("arm_sim_node", arm, output / "arm_sim_node.log")
         nodes.start("act_policy_node", policy, output / "act_policy_node.log")
         with ArmOperator(use_sim_time=lockstep, watch=nodes.check) as operator:
             operator.wait_for_robot()
+            operator.record_run(True)
             began_s = time.monotonic()
             statuses = dict(_episodes(operator, range(given.seed, given.seed + given.episodes)))
             wall_s = time.monotonic() - began_s

@@ -10,13 +10,14 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from model_tools.prove.replaying.invariants import check_flight
 from policy_core.bundle.load import bundle_folder
 from policy_core.errors import PolicyError, printable
 from policy_inference.worker_process import ProcessGroup, WorkerProcess
@@ -31,7 +32,7 @@ from policy_store.command_line import (
 from robot_sim.errors import SimError
 
 LOOPBACK = "127.0.0.1"
-SUMMARY = "summary.json"
+SUMMARY, FLIGHTS = "summary.json", "flights"
 _INTERRUPTED = 130
 _TIME_TO_LEAVE_S, _TIME_TO_STOP_S = 10.0, 60.0
 _LINES_SHOWN = 15
@@ -101,7 +102,8 @@ def run_demo(
             anything is removed or started.
 
     Returns:
-        The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
+        The exit status: 0; 1 after a failure, or where a recording violates an invariant; 4 after
+        an error; 130 after Ctrl-C.
     """
     progress.addHandler(logging.StreamHandler())
     progress.setLevel(logging.INFO)
@@ -115,6 +117,7 @@ def run_demo(
         for file in (SUMMARY, *files):
             (given.output / file).unlink(missing_ok=True)
         found = demonstrate(given)
+        failures = [*filter(None, [found.failure]), *_violated(given.output)]
         (given.output / SUMMARY).write_text(f"{json.dumps(found.summary, indent=2)}\n", "utf-8")
         if given.images:
             found.draw()
@@ -130,10 +133,19 @@ def run_demo(
     made = [file for file in (SUMMARY, *files) if (given.output / file).exists()]
     progress.info("%s: %s", given.output, ", ".join(made))
     show_result(CommandResult(document=found.summary, text=[found.table]), as_json=given.json)
-    if found.failure is None:
-        return 0
-    progress.error("%s: %s", name, found.failure)
-    return 1
+    for failure in failures:
+        progress.error("%s: %s", name, failure)
+    return 1 if failures else 0
+
+
+def _violated(output: Path) -> Iterator[str]:
+    """Yield which recordings of the flight recorder violate an invariant, and which."""
+    flights = [check_flight(path) for path in sorted(output.rglob(f"{FLIGHTS}/[!.]*"))]
+    for flight in flights:
+        if not flight:
+            yield f"{flight.recording.path} violates {', '.join(flight.counts)}: model_tools check"
+    ticks = sum(flight.ticks for flight in flights)
+    progress.info("%d recordings, %d ticks were held against the invariants", len(flights), ticks)
 
 
 def _make_folder(output: Path) -> None:

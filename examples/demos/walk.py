@@ -20,12 +20,14 @@ import numpy as np
 
 from examples.demos.plots import IMAGE_FILES, draw_walk
 from examples.demos.runner import (
+    FLIGHTS,
     DemoOutcome,
     LoggedProcess,
     Processes,
     add_images,
     aligned,
     demo_parser,
+    emptied,
     guard_events,
     progress,
     run_demo,
@@ -93,6 +95,7 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
             "backend": given.backend,
             "backend_options": ",".join(given.backend_option),
             "use_sim_time": lockstep,
+            "flight.folder": str(emptied(output / FLIGHTS).resolve()),
         }
         nodes.start("joint_policy_node", policy, output / "joint_policy_node.log")
         with Operator(driver_node=driver, use_sim_time=lockstep, watch=nodes.check) as operator:
@@ -138,6 +141,7 @@ def _take_control(operator: Operator) -> None:
 
 def _operate(operator: Operator, scale: float) -> "ReportedTiming":
     progress.info("stand up")
+    operator.record_run(True)
     operator.stand_up()
     for name, duration_s, velocity in PLAN:
         progress.info("%s, %.1f s", name, scale * duration_s)
