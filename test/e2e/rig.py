@@ -24,6 +24,7 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.nodes.messages import nanoseconds
 from robot_sim.trace import Trace
+from testkit import watching
 
 SECONDS_TO_REACH = 20.0
 _EVERY_ONE = QoSProfile(depth=1000)
@@ -60,6 +61,7 @@ class Rig:
         """
         self.trace_file = folder / "trace.npz"
         self.commands: list[JointCommand] = []
+        watching.published.clear()
         self._odometry = Odometry()
         with ExitStack() as opened:
             nodes = self._nodes = opened.enter_context(Processes())
@@ -116,6 +118,7 @@ class Rig:
     def end(self) -> None:
         """End everything; the trace is written by then."""
         self._opened.close()
+        watching.check_flights()
 
     def trace(self) -> Trace:
         """End everything and return the simulator's ground truth."""
@@ -187,6 +190,7 @@ class Rig:
 
     def _on_command(self, message: JointCommand) -> None:
         self.commands.append(message)
+        watching.published.setdefault(nanoseconds(message.stamp), []).append(message)
         self.operator.notify()
 
     def _on_odometry(self, message: Odometry) -> None:

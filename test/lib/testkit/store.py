@@ -37,6 +37,7 @@ from policy_store.activation import way_back
 from policy_store.commands import main as store
 from policy_store.installed import models_in
 from policy_store.inventory import verify
+from policy_store.trial_record import newest_trial
 from testkit.tiny_contract import write_tiny_contract
 from testkit.wording import check_wording
 
@@ -265,9 +266,39 @@ def before_change(at: int, act: Callable[[], object]) -> None:
     sys.addaudithook(hook)
 
 
+STORE_INVARIANTS = {
+    "one_version_in_use": "Whenever an installer is killed, the version in use is one that is "
+    "installed.",
+    "no_version_without_record": "Whenever an installer is killed, each installed version has its "
+    "complete record: contract, files, hashes.",
+    "way_back_is_there": "Whenever an installer is killed, each version on the way back is "
+    "installed.",
+    "trial_is_not_in_use": "Whenever an installer is killed, a version on trial, or one that "
+    "failed its trial, is not the version in use.",
+}
+"""What holds of a root, by name."""
+
+
+def store_violations(root: Path) -> list[str]:
+    """Return which invariants a root violates."""
+    used, back = in_use(root)
+    there, trial = versions(root), newest_trial(root / NAME)
+    holds = {
+        "one_version_in_use": used is None or used in there,
+        "no_version_without_record": not verify_problems(root),
+        "way_back_is_there": set(back) <= set(there),
+        "trial_is_not_in_use": trial is None
+        or used != trial.version
+        or not (trial.nodes_take_it or trial.is_bad),
+    }
+    return [name for name in STORE_INVARIANTS if not holds[name]]
+
+
 def tool_killed(at: int, *args: object) -> bool:
     """Run the command and kill it at its `at`-th change; return whether it came so far."""
-    return killed(at, lambda: tool(*args))
+    was_killed = killed(at, lambda: tool(*args))
+    assert not store_violations(Path(str(args[args.index("--root") + 1])))
+    return was_killed
 
 
 def killed(at: int, act: Callable[[], int]) -> bool:

@@ -305,27 +305,56 @@ def pytest_runtest_setup() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Have a test fail in which an invariant did not hold."""
-    _Watched.found.clear()
+    try:
+        yield
+        if item.get_closest_marker("ros"):
+            check_flights()
+        allowed = {name for mark in item.iter_markers("violates") for name in mark.args}
+        violated = [f"{name}: {what}" for name, what in _Watched.found if name not in allowed]
+        assert not violated, f"see docs/invariants.md: {violated[:5]}"
+    finally:
+        _Watched.found.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _last_flights_hold() -> Iterator[None]:
+    """Fail the session where what nodes wrote last violates an invariant."""
     yield
-    if item.get_closest_marker("ros"):
-        _check_flights()
-    allowed = {name for mark in item.iter_markers("violates") for name in mark.args}
-    violated = [f"{name}: {what}" for name, what in _Watched.found if name not in allowed]
-    assert not violated, f"see docs/invariants.md: {violated[:5]}"
+    check_flights()
+    assert not _Watched.found, f"see docs/invariants.md: {_Watched.found[:5]}"
 
 
+PUBLISHED_INVARIANTS = {
+    "recorded_is_published": "Each recorded command is the one that was published with its stamp.",
+}
+"""What holds of recordings and of what others hear, by name."""
+published: dict[int, list[Any]] = {}
+"""JointCommands that a test has heard of its one node, by stamp, ns; the next node empties it."""
 _flights = set[Path]()
 
 
-def _check_flights() -> None:
+def check_flights() -> None:
     """Check the recordings that nodes of this test, or of one before, have written by now."""
-    from model_tools.prove.replaying.invariants import check_flight
     from testkit.recordings import whole_recordings
 
     for path in sorted(whole_recordings() - _flights):
+        from model_tools.prove.replaying.invariants import check_flight
+        from model_tools.prove.replaying.recording import COMMAND_ROWS
+
         _flights.add(path)
         flight = check_flight(path)
         _Watched.checked += flight.checked
         _Watched.found += [
             (one.name, f"{path.name}: tick {one.tick}: {one.found}") for one in flight.violations
         ]
+        for tick in flight.recording.ticks() if published else ():
+            heard = published.get(tick.stamp_ns, [])
+            if tick.command is not None and tick.alone and len(heard) == 1:
+                _hold(
+                    "recorded_is_published",
+                    all(
+                        np.array_equal(row, getattr(heard[0], name))
+                        for name, row in zip(COMMAND_ROWS, tick.command, strict=True)
+                    ),
+                    f"{path.name}: tick {tick.number}",
+                )

@@ -34,11 +34,16 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         By recording: `ticks`, `checked` and `violated` (how often, by invariant), `first` (the
         first violation of each).
     """
-    from model_tools.prove.replaying.invariants import INVARIANTS, CheckedFlight, check_flight
+    from model_tools.prove.replaying.invariants import (
+        INVARIANTS,
+        RECORDER_INVARIANTS,
+        CheckedFlight,
+        check_flight,
+    )
 
     def shown(found: CheckedFlight) -> list[Part]:
         word = Verdict("holds", Tone.GOOD) if found else Verdict("violated", Tone.BAD)
-        checked = f"{len(found.checked)} of {len(INVARIANTS)}"
+        checked = f"{len(found.checked)} of {len(INVARIANTS) + len(RECORDER_INVARIANTS)}"
         rows: list[tuple[str, Cell]] = [
             ("ticks", found.ticks),
             ("invariants that were looked at", checked),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from policy_core.control.prechecks import LIMIT_SLACK_RAD
 from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.guard.limits import Limits, effort_limit
 from policy_core.interfaces import F64, Kind, Mode, OnFault
+from policy_inference.flight.ring import ShadowOutcome
 
 INVARIANTS: Mapping[str, str] = {
     "no_motion_unasked": "The robot leaves DAMP only in a tick before which `stand` was granted.",
@@ -60,7 +62,13 @@ INVARIANTS: Mapping[str, str] = {
     "blend_grows": "The policy's share is within 0 and 1, and never falls within a run.",
     "time_goes_on": "No tick is earlier than the one before, and no stamp.",
 }
-"""What must hold, by name."""
+"""What must hold of a control path, by name."""
+RECORDER_INVARIANTS: Mapping[str, str] = {
+    "numbers_rise": "The numbers of recorded ticks rise; none is recorded twice.",
+    "shadow_answers_once": "A shadow answers a tick once at most, in the order of the ticks.",
+    "shadow_compares_numbers": "Where a shadow was compared, both targets are finite.",
+}
+"""What must hold of a recording beside, by name."""
 _LATCHING = {
     Rule.ESTOP,
     Rule.NOT_FINITE,
@@ -141,16 +149,39 @@ def check_flight(path: Path) -> CheckedFlight:
     info = recording.info
     watch = FlightWatch(contract, recorded_limits(recording), info.joints, info.fields)
     found = CheckedFlight(recording=recording, checked=watch.checked)
+    shadow = _ShadowWatch(recording, watch.checked)
     began_ns = None
     for tick in recording.ticks():
         began_ns = tick.time_ns if began_ns is None else began_ns
         found.ticks += 1
-        for name, what in watch.see(tick):
+        for name, what in chain(watch.see(tick), shadow.see(tick)):
             if not found.counts[name]:
                 time_s = (tick.time_ns - began_ns) * 1e-9
                 found.violations.append(Violation(name, tick.number, time_s, what))
             found.counts[name] += 1
     return found
+
+
+class _ShadowWatch:
+    """Looks at what a shadow made of ticks."""
+
+    def __init__(self, recording: FlightRecording, checked: Counter[str]) -> None:
+        self._answers, self._checked = recording.shadow_answers(), checked
+        self._next, self._seen = next(self._answers, None), -1
+
+    def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
+        """Yield what answers violate that came by the end of a tick."""
+        while self._next is not None and self._next.tick <= tick.number:
+            answer, self._next = self._next, next(self._answers, None)
+            self._checked["shadow_answers_once"] += 1
+            if answer.tick <= self._seen:
+                yield "shadow_answers_once", f"{answer.tick} after {self._seen}"
+            self._seen = answer.tick
+            targets = [each for each in (answer.target, answer.active_target) if each is not None]
+            if answer.outcome is ShadowOutcome.COMPARED:
+                self._checked["shadow_compares_numbers"] += 1
+                if len(targets) != 2 or not all(np.isfinite(each).all() for each in targets):
+                    yield "shadow_compares_numbers", f"{targets}"
 
 
 class FlightWatch:
@@ -206,6 +237,9 @@ class FlightWatch:
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
         """Yield the names of the invariants that this tick violates, and what was found."""
         before = self._before
+        self.checked["numbers_rise"] += 1
+        if before is not None and tick.number <= before.number:
+            yield "numbers_rise", f"{tick.number} after {before.number}"
         if before is None or tick.number != before.number + 1:
             # What happened before is not known; a HOLD began now at the latest.
             before, self._latched, self._held = None, False, None
