@@ -52,7 +52,7 @@ tests = status=0; ran=; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
-  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
+  test-lerobot acceptance codes sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -98,6 +98,10 @@ test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobo
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
 	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not acceptance" \
 	  --cov policy_core --cov-branch --cov-report term $(TRACED)
+
+CODES ?= out/codes.json
+codes: setup  ## How many tests have produced each code (PYTEST_ARGS="--codes out/codes.json" of the tests before)
+	@$(IN_WORKSPACE) PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.known_codes $(CODES)
 
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs

@@ -16,6 +16,7 @@ import pytest
 
 from policy_core.guard.bounds import Rule
 from policy_inference.status_fields import DRIVER, INPUT, POLICY, SET, SHADOW, TRIAL, StatusGroup
+from testkit.known_codes import INVARIANT_GROUPS
 from tools.write_schema import METRICS, metrics_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +73,26 @@ def test_tests_named_in_the_safety_case_exist() -> None:
     for file, test in named:
         tree = ast.parse((ROOT / file).read_text("utf-8"))
         assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, file
+
+
+def test_the_page_has_each_invariant_in_its_group() -> None:
+    text = (DOCS / "invariants.md").read_text("utf-8")
+    sections = re.findall(r"^## ([^\n]+)$\n\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    found = {title: re.findall(r"^\| `.*$", content, re.M) for title, content in sections}
+    assert found == {
+        title: [f"| `{name}` | {what} |" for name, what in group.items()]
+        for title, group in INVARIANT_GROUPS.items()
+    }
+    names = [name for group in INVARIANT_GROUPS.values() for name in group]
+    assert len(names) == len({*names}) >= 40
+
+
+def test_invariants_named_in_the_safety_case_exist() -> None:
+    text = (DOCS / "safety_case.md").read_text("utf-8")
+    lines = re.findall(r"^- \*\*\[Invariants\]\(invariants\.md\)\*\*: (.*)$", text, re.M)
+    named = {name for line in lines for name in re.findall(r"`(\w+)`", line)}
+    assert len(lines) >= 20
+    assert named <= {name for group in INVARIANT_GROUPS.values() for name in group}
 
 
 def test_the_lines_that_rename_the_example_leave_nothing_of_its_name(tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ from typing import Any
 
 import pytest
 
+from testkit import watching
 from testkit.patching import act_on_imported, replace, when_imported, wrap
 
 RULE, REASON, ERROR = "rule of the guard", "reason of the control path", "error"
 STATUS, SERVICE, SENSES = "exit status", "refusal of the service", "rule of the senses"
 STATE, TRIAL, SHADOW = "state that is no state", "event of a trial", "outcome of a shadow"
+INVARIANT = "invariant that was looked at"
 INTERRUPTED = 128
 _KEY = "codes"
 _LEAST_LETTERS = 5
@@ -217,6 +219,7 @@ class _Listener:
 
     def __init__(self, file: Path) -> None:
         self._file, self._counts = file, Counter[tuple[str, str]]()
+        self._checked = Counter[str]()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
@@ -224,6 +227,7 @@ class _Listener:
         act_on_imported()
         _found.clear()
         _said.clear()
+        self._checked = Counter(watching.checked)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
@@ -231,6 +235,8 @@ class _Listener:
         _ask_controllers()
         for name in {name for text in _said for name in _reasons_in(text)}:
             _note(REASON, name)
+        for name in watching.checked - self._checked:
+            _note(INVARIANT, name)
         item.user_properties.append((_KEY, sorted(_found)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

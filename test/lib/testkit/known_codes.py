@@ -17,13 +17,16 @@ from lerobot_arm_driver.arms import ArmSettings
 from lerobot_arm_driver.frames import ArmReception
 from lite3_driver.figures import Lite3Settings
 from lite3_driver.reception import Lite3Reception
+from model_tools.prove.replaying.invariants import INVARIANTS, RECORDER_INVARIANTS
 from policy_core.errors import PolicyError
 from policy_core.guard.bounds import Rule
 from policy_inference.flight.ring import ShadowOutcome
 from policy_inference.service.protocol import Code
 from policy_store.trial_record import TrialEvent
 from robot_driver.consistency import SenseConsistency
-from testkit import codes
+from robot_driver.testing.invariants import DRIVER_INVARIANTS
+from testkit import codes, watching
+from testkit.store import STORE_INVARIANTS
 from unitree_driver.figures import GO2, UnitreeSettings
 from unitree_driver.reception import UnitreeReception
 
@@ -32,6 +35,18 @@ _NO_REJECTIONS = ("received", "missed", "contact_not_finite")
 """What receptions count beside datagrams that they reject."""
 EXCEPTIONS: Mapping[tuple[str, str], str] = {}
 """What no test of this job produces where it is counted, and why."""
+
+
+INVARIANT_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "The control path": INVARIANTS,
+    "Requests": watching.REQUEST_INVARIANTS,
+    "Another policy takes over": watching.LOAD_INVARIANTS,
+    "Recordings and shadows": {**RECORDER_INVARIANTS, **watching.PUBLISHED_INVARIANTS},
+    "Drivers": DRIVER_INVARIANTS,
+    "The store": STORE_INVARIANTS,
+    "The service": watching.SERVICE_INVARIANTS,
+}
+"""What holds, by the heading of docs/invariants.md and by name."""
 
 
 def known_codes() -> Mapping[str, Sequence[str]]:
@@ -56,6 +71,7 @@ def known_codes() -> Mapping[str, Sequence[str]]:
         ],
         codes.TRIAL: [event.value for event in TrialEvent],
         codes.SHADOW: [outcome.name for outcome in ShadowOutcome],
+        codes.INVARIANT: [name for group in INVARIANT_GROUPS.values() for name in group],
     }
 
 

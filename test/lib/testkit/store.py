@@ -39,6 +39,7 @@ from policy_store.installed import models_in
 from policy_store.inventory import verify
 from policy_store.trial_record import newest_trial
 from testkit.tiny_contract import write_tiny_contract
+from testkit.watching import checked
 from testkit.wording import check_wording
 
 NAME = "tiny"
@@ -291,6 +292,7 @@ def store_violations(root: Path) -> list[str]:
         or used != trial.version
         or not (trial.nodes_take_it or trial.is_bad),
     }
+    checked.update(holds)
     return [name for name in STORE_INVARIANTS if not holds[name]]
 
 

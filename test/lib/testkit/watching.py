@@ -53,6 +53,8 @@ SERVICE_INVARIANTS = {
     "answer_is_finite": "Each value of an answer is finite.",
 }
 """What holds of the service, by name."""
+checked = Counter[str]()
+"""How often each invariant was looked at in this process, by name."""
 _ASKED = ("stand", "run", "damp", "reset", "request")
 _JUMPS = ("start", "stop", "go_on_from", "take_over", "adopt")
 """What changes a controller between two ticks and is no request."""
@@ -63,7 +65,6 @@ class _Watched:
 
     found: list[tuple[str, str]] = []  # noqa: RUF012
     """What was violated in the test that runs."""
-    checked: Counter[str] = Counter()  # noqa: RUF012
 
     def __init__(self, contract: Any) -> None:
         self._contract = contract
@@ -114,7 +115,7 @@ class _Watched:
 
         joints, fields = self._contract.joints.on_robot(), controller.state.slices
         watch = FlightWatch(self._contract, controller.limits, joints, fields)
-        watch.checked = self.checked
+        watch.checked = checked
         return watch
 
 
@@ -149,7 +150,7 @@ _controllers: WeakKeyDictionary[Controller, _Watched] = WeakKeyDictionary()
 
 
 def _hold(name: str, holds: bool, what: str) -> None:
-    _Watched.checked[name] += 1
+    checked[name] += 1
     if not holds:
         _Watched.found.append((name, what))
 
@@ -226,7 +227,7 @@ def _watch_links() -> None:
     def make(real: Any, self: Link[Any], robot: Any, now_ns: int) -> None:
         real(self, robot, now_ns)
         watch = _links[self] = LinkWatch(robot)
-        watch.checked = _Watched.checked
+        watch.checked = checked
         encode = robot.encode
 
         def encoded(values: Any) -> bytes:
@@ -248,6 +249,12 @@ def _watch_links() -> None:
     wrap(Link, "__init__", make)
     wrap(Link, "step", step, _links)
     wrap(Link, "follow", follow, _links)
+
+
+def _watch_stages() -> None:
+    from robot_driver.testing.invariants import HeardWatch
+
+    HeardWatch.checked = checked
 
 
 def _watch_service() -> None:
@@ -293,6 +300,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if importlib.util.find_spec("rosbags"):  # .venv-lerobot has none
         when_imported("policy_core.control.controller", _watch_controllers)
     when_imported("robot_driver.link", _watch_links)
+    when_imported("robot_driver.testing.stage", _watch_stages)
     when_imported("policy_inference.service.loop", _watch_service)
 
 
@@ -317,7 +325,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _last_flights_hold() -> Iterator[None]:
+def _last_flights_hold(_apart_from_the_user: None) -> Iterator[None]:
     """Fail the session where what nodes wrote last violates an invariant."""
     yield
     check_flights()
@@ -343,7 +351,7 @@ def check_flights() -> None:
 
         _flights.add(path)
         flight = check_flight(path)
-        _Watched.checked += flight.checked
+        checked.update(flight.checked)
         _Watched.found += [
             (one.name, f"{path.name}: tick {one.tick}: {one.found}") for one in flight.violations
         ]

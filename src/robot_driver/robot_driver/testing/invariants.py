@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -45,8 +45,8 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "nothing_sent_after": "The drives get nothing after control was given back.",
     "rest_mode_first": "After control was taken, and after each stop, the first command that is "
     "followed is one in the mode of rest.",
-    "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame brings "
-    "the robot to rest.",
+    "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
+    "brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed with a robot state older than its "
     "time-out, or with a fault of the robot.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
@@ -197,7 +197,7 @@ class LinkWatch:
 class HeardWatch:
     """Looks at what a robot's double has heard, and at the statuses of its driver."""
 
-    checked: Counter[str] = Counter()
+    checked: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, figures: DriveFigures) -> None:
         """Begin with a robot that has heard nothing.

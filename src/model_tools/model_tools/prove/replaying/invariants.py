@@ -49,8 +49,8 @@ INVARIANTS: Mapping[str, str] = {
     "state_is_finite": "No motion goes on with positions or velocities that are not finite.",
     "command_is_finite": "Each value of a command is finite.",
     "fault_command": "In DAMP the command is what `on_fault` says: gains, no velocity, no effort.",
-    "position_in_limits": "Outside DAMP a joint with stiffness is commanded within its limits; STAND "
-    "begins where the joint is, at most 0.1 rad beyond.",
+    "position_in_limits": "Outside DAMP a joint with stiffness is commanded within its limits; "
+    "STAND begins where the joint is, at most 0.1 rad beyond.",
     "effort_in_limits": "The effort limit of a command is the one in force.",
     "gains_not_negative": "No stiffness and no damping is negative.",
     "hold_repeats": "HOLD commands what was commanded before it.",
