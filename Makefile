@@ -6,6 +6,7 @@ PYTHON ?= python3
 RKNN_PYTHON ?= $(PYTHON)
 LEROBOT_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
+CODES ?=
 CTEST_ARGS ?=
 CORES := $(shell nproc)
 WORKERS ?= $(shell echo $$(($(CORES) + 2)))
@@ -41,9 +42,9 @@ RTSAN_CXX ?= $(lastword $(wildcard /usr/bin/clang++-2?))
 # once more, alone and listed.
 AGAIN :=
 tests = status=0; ran=; \
-  run() { local of=0; $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) || of=$$?; \
+  run() { local of=0; $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) $(CODES:%=--codes %) || of=$$?; \
     if [ "$$of $(AGAIN)" = "1 yes" ]; then of=0; \
-      $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) -n 0 -v --last-failed --last-failed-no-failures none || of=$$?; fi; \
+      $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) $(CODES:%=--codes %) -n 0 -v --last-failed --last-failed-no-failures none || of=$$?; fi; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
   run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(2) and not real_time" $(4); \
   run -n 0 -m "$(2) and real_time" \
@@ -97,11 +98,10 @@ test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobo
 
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
 	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not acceptance" \
-	  --cov policy_core --cov-branch --cov-report term $(TRACED)
+	  --cov policy_core --cov-branch --cov-report term $(CODES:%=--codes %) $(TRACED)
 
-CODES ?= out/codes.json
-codes: setup  ## How many tests have produced each code (PYTEST_ARGS="--codes out/codes.json" of the tests before)
-	@$(IN_WORKSPACE) PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.known_codes $(CODES)
+codes: setup  ## Which codes tests have produced (after `make test-all CODES=out/codes.json`)
+	@$(IN_WORKSPACE) PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.known_codes $(or $(CODES),out/codes.json)
 
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
