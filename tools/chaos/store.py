@@ -33,7 +33,8 @@ from policy_store.inventory import prune, verify
 NAME = "tiny"
 _VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 _COMMANDS = 6
-_LATEST_CHANGE = 40
+_CHANGES_OF = {"install": 46, "activate": 16, "roll back": 7, "prune": 13}
+"""How often each command changes something, about."""
 _CHANGES = {
     "os.rename",
     "os.remove",
@@ -223,12 +224,14 @@ def run_store_seed(seed: int, sources: Path) -> list[str]:
     chance, broken = Random(f"store {seed}"), list[str]()
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
         root = Path(folder) / "models"
+        for version in _VERSIONS[: chance.choice([0, 2, 3])]:
+            install(sources / version, root)
+            activate(root, NAME, version)
         for _ in range(_COMMANDS):
             words, act, done = _draw(chance, root, sources)
-            used, there = _in_use(root), _versions(root)
-            disk = Disk(
-                chance.randrange(1, _LATEST_CHANGE), full=chance.random() < 0.3, chance=chance
-            )
+            there, allowed = _versions(root), {_in_use(root), done}
+            at, full = chance.randrange(1, _CHANGES_OF[words] + 3), chance.random() < 0.3
+            disk = Disk(at, full=full, chance=chance)
             try:
                 with working(disk):
                     act()
@@ -236,17 +239,16 @@ def run_store_seed(seed: int, sources: Path) -> list[str]:
                 pass
             if disk.ended:
                 disk.lose(root)
-            allowed = {used, done}
             broken += [f"{words}: {text}" for text in _look(root, allowed, there, words)]
             try:
                 act()
             except PolicyError as error:
-                refused = words == "roll back" or words.startswith("activate")
-                if not refused:
+                if words != "roll back":  # the way back may have an end now
                     broken.append(f"command_can_be_repeated: {words}: {error}")
-            broken += [
-                f"{words}, repeated: {text}" for text in _look(root, {used, done}, there, words)
-            ]
+            # Repeated, the others may go further.
+            after = {done} if words in ("install", "activate") else {*allowed, _in_use(root)}
+            found = _look(root, after, there, words)
+            broken += [f"{words}, repeated: {text}" for text in found]
     return broken
 
 
@@ -254,19 +256,14 @@ def _draw(
     chance: Random, root: Path, sources: Path
 ) -> tuple[str, Callable[[], object], str | None]:
     """Return a command, what does it, and the version that is in use after it."""
-    version, what, used = chance.choice(_VERSIONS), chance.random(), _in_use(root)
-    if what < 0.4 or used is None:
-        if chance.random() < 0.5 and version in _versions(root):
-            return f"activate {version}", lambda: activate(root, NAME, version), version
-
-        def install_and_activate() -> None:
-            install(sources / version, root)
-            activate(root, NAME, version)
-
-        return f"install {version}", install_and_activate, version
-    if what < 0.6:
-        return f"activate {version}", lambda: activate(root, NAME, version), version
-    if what < 0.85:
+    used, there, what = _in_use(root), _versions(root), chance.random()
+    if what < 0.3 or not there:
+        source = sources / chance.choice(_VERSIONS)
+        return "install", lambda: install(source, root), used
+    if what < 0.65 or used is None:
+        version = chance.choice(there)
+        return "activate", lambda: activate(root, NAME, version), version
+    if what < 0.9:
         back = way_back(root / NAME)
         return "roll back", lambda: roll_back(root, NAME), back[0] if back else used
     return "prune", lambda: prune(root, NAME, 1), used
