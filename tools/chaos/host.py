@@ -197,7 +197,7 @@ class _Loop(ControlLoop):
 
 
 class _Reports:
-    """No thread between ticks: nobody reads what it would publish."""
+    """No thread between ticks: what it would publish has no reader."""
 
     def __init__(self, *_: object) -> None:
         """Keep nothing."""
@@ -294,7 +294,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         """Ask the machine for nothing."""
 
     def report(self) -> None:
-        """Publish nothing: the scenario tells the operator the mode."""
+        """Publish nothing: the scenario sends the mode to the operator."""
 
     def begin(self) -> None:
         """Configure and activate."""

@@ -26,7 +26,7 @@ _HELPED_NS = 3 * NS_PER_S
 
 
 class QuickBody:
-    """Joints without mass that follow their drives, in the place of a World.
+    """Joints without mass that follow their drives, instead of a World.
 
     Nothing falls: whatever is not held sinks into the folded pose. Only what the motion host of a
     Lite3 uses of a World is there.

@@ -144,7 +144,7 @@ class DriverWatch:
     """Holds what the driver sends to the robot.
 
     Attributes:
-        phase: Of the link, as it was last told.
+        phase: Of the link, after its last step.
     """
 
     def __init__(self, watch: Watch, state_timeout_s: float) -> None:
