@@ -15,6 +15,7 @@ import pytest
 from policy_store import activation
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
+from testkit.watching import checked
 from tools.chaos.scenario import Options, Outcome, run_seed
 from tools.chaos.shrink import shrunk
 from tools.chaos.steps import Step, draw_steps
@@ -38,6 +39,7 @@ def test_same_seed_gives_the_same_events(outcome: Outcome) -> None:
 
 def test_all_invariants_hold_on_the_way_to_run() -> None:
     outcome = run_seed(1, SHORT, [])
+    checked.update(outcome.checked)
     assert outcome.broken is None, outcome.events
     assert outcome.modes["RUN"] > 0.5
     assert {"take_control", "stand", "run"} <= {*outcome.granted}
@@ -46,6 +48,7 @@ def test_all_invariants_hold_on_the_way_to_run() -> None:
 def test_all_invariants_hold_under_faults() -> None:
     for seed in (5, 6):
         outcome = run_seed(seed, SHORT)
+        checked.update(outcome.checked)
         assert outcome.broken is None, (seed, outcome.broken, outcome.events)
 
 

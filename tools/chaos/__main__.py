@@ -81,7 +81,7 @@ def _run(seeds: range, options: Options, *, jobs: int, shrink: bool, first: bool
     began_s, broken, checks, digest = time.monotonic(), 0, 0, blake2b(digest_size=16)
     modes, granted = Counter[str](), Counter[str]()
     for outcome in _outcomes(seeds, options, jobs):
-        checks += outcome.checks
+        checks += sum(outcome.checked.values())
         digest.update(outcome.digest.encode())
         modes.update(outcome.modes)
         granted.update(outcome.granted)
@@ -124,7 +124,7 @@ def main() -> int:
         physics=given.physics or given.soak is not None,
     )
     if given.mutants:
-        return try_mutants(given.mutants, given.seeds, given.seconds, say)
+        return try_mutants(given.mutants, given.seeds, options, say)
     if given.soak is not None:
         return soak(given.soak, options, say)
     if given.store:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is between the actors: it loses, delays, doubles, reorders, parts and reads slowly."""
+"""What is between the actors: it loses, delays, doubles, reorders, alters, parts."""
 
 from __future__ import annotations
 
@@ -72,9 +72,22 @@ class Channel:
                 due_ns += -due_ns % period_ns
             elif fault.kind == "duplicate":
                 copies += random() < fault.value
+            elif fault.kind == "corrupt" and random() < fault.value:
+                message = self._corrupted(message)
             elif fault.kind == "reorder" and random() < fault.value:
                 due_ns, in_order = due_ns + round(30e6 * random()), False
         if in_order:
             due_ns = self._last_ns = max(due_ns, self._last_ns)
         for _ in range(copies):
             timeline.at(due_ns, lambda: self._deliver(message))
+
+    def _corrupted(self, message: Any) -> Any:
+        """Return a message with other bytes, where it is one on the wire."""
+        if isinstance(message, tuple) and isinstance(message[-1], bytes):
+            return (*message[:-1], self._corrupted(message[-1]))
+        if not isinstance(message, bytes):
+            return message
+        data = bytearray(message)
+        for _ in range(self._chance.choice([1, 1, 8])):
+            data[self._chance.randrange(len(data))] = self._chance.randrange(256)
+        return bytes(data)

@@ -73,7 +73,7 @@ class Outcome:
         broken: The invariant that did not hold, if one did not.
         events: The last ones.
         digest: Of all that happened.
-        checks: How often anything was checked.
+        checked: How often each invariant was looked at, by name.
         modes: Time in each mode, s.
         granted: How often each request was granted.
     """
@@ -83,7 +83,7 @@ class Outcome:
     broken: Broken | None
     events: Sequence[str]
     digest: str
-    checks: int
+    checked: Mapping[str, int]
     modes: Mapping[str, float]
     granted: Mapping[str, int]
 
@@ -427,7 +427,7 @@ class _Play:
             broken=self._watch.broken,
             events=[*self._timeline.events],
             digest=self._timeline.digest,
-            checks=self._watch.checks,
+            checked=self._watch.checked,
             modes=self._modes,
             granted=self._granted,
         )
@@ -474,7 +474,7 @@ class _Operator:
             wanted = "run"
         if wanted:
             self.press(OperatorRequest(wanted))
-        self._timeline.after(round(self._chance.uniform(0.4, 1.2) * NS_PER_S), self._go_on)
+        self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
 
     def ask(self, step: Step) -> None:
         """Press the keys of a request; those without keys are sent as a script sends them."""

@@ -34,9 +34,11 @@ def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
 
     outcome = run_seed(0, replace(options, seconds=3600.0 * hours), look=look, look_s=_LOOK_S)
     times_s, mib, files = np.array(samples).T
-    half = len(samples) // 2
+    half, checks = len(samples) // 2, sum(outcome.checked.values())
     slope = float(np.polyfit(times_s[half:] / 3600.0, mib[half:], 1)[0]) if half > 1 else 0.0
-    say(f"{times_s[-1]:.0f} s simulated, {outcome.checks} checks, {outcome.broken or 'all hold'}")
+    say(
+        f"{times_s[-1]:.0f} s simulated, {sum(outcome.checked.values())} checks, {outcome.broken or 'all hold'}"
+    )
     say(f"memory {mib[half]:.1f} to {mib[-1]:.1f} MiB in the second half: {slope:+.2f} MiB/h")
     say(f"open files {files[0]:.0f} to {files[-1]:.0f}")
     say("modes, s: " + ", ".join(f"{name} {time_s:.0f}" for name, time_s in outcome.modes.items()))

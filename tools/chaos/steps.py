@@ -14,6 +14,7 @@ _NETWORK = {
     "delay": (0.002, 0.4),
     "duplicate": (0.02, 0.5),
     "reorder": (0.02, 0.5),
+    "corrupt": (0.01, 0.3),
     "partition": (0.0, 0.0),
     "slow": (0.02, 0.3),
 }
@@ -79,9 +80,9 @@ def draw_steps(seed: int, seconds: float) -> tuple[Step, ...]:
     """
     chance, steps = Random(f"steps {seed}"), list[Step]()
     begin_s = chance.choice([0.0, 6.0])
-    for _ in range(round(chance.choice([0.0, 0.06, 0.15, 0.3]) * seconds)):
+    for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
         steps.append(_draw_fault(chance, chance.uniform(begin_s, seconds)))
-    for _ in range(round(chance.choice([0.0, 0.06, 0.15]) * seconds)):
+    for _ in range(round(chance.choice([0.0, 0.1, 0.3]) * seconds)):
         steps.append(_draw_request(chance, chance.uniform(begin_s, seconds)))
     for _ in range(round(0.1 * seconds)):
         at_s, key = round(chance.uniform(0.0, seconds), 3), chance.choice(_KEYS)
@@ -105,13 +106,13 @@ def load_name(step: Step) -> str:
 
 
 def _draw_fault(chance: Random, at_s: float) -> Step:
-    at_s, for_s = round(at_s, 3), chance.choice([0.03, 0.08, 0.15, 0.3, 0.7, 2.0, 5.0])
+    at_s, for_s = round(at_s, 3), chance.choice([0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0])
     what = chance.random()
-    if what < 0.4:
+    if what < 0.35:
         kind = chance.choice([*_NETWORK])
         value = round(chance.uniform(*_NETWORK[kind]), 3)
         return Step(at_s=at_s, kind=kind, target=chance.choice(PAIRS), for_s=for_s, value=value)
-    if what < 0.6:
+    if what < 0.55:
         return Step(at_s=at_s, kind="robot", target=chance.choice(_ROBOT), for_s=for_s)
     if what < 0.75:
         value = round(chance.uniform(0.005, 0.2), 3)
@@ -119,8 +120,8 @@ def _draw_fault(chance: Random, at_s: float) -> Step:
     if what < 0.85:
         value = chance.choice([-3600.0, -1.0, -0.1, 0.1, 1.0, 3600.0])
         return Step(at_s=at_s, kind="clock", target=chance.choice(_COMPUTERS), value=value)
-    if what < 0.93:
+    if what < 0.92:
         return Step(at_s=at_s, kind="stall", target=chance.choice(_COMPUTERS), for_s=for_s)
-    if what < 0.97:
+    if what < 0.96:
         return Step(at_s=at_s, kind="kill", target="host", for_s=for_s)
     return Step(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))

@@ -280,17 +280,17 @@ def _look(root: Path, allowed: set[str | None], before: Sequence[str], words: st
         yield f"one_version_in_use: {used} is not there"
     for one in verify(root) if _versions(root) else ():
         if one.problem:
-            yield f"versions_are_whole: {one.problem}"
+            yield f"no_version_without_record: {one.problem}"
     lost = {*before} - {*_versions(root)}
     if lost and words != "prune":
         yield f"no_version_is_lost: {lost}"
     try:
         way = way_back(model)
     except PolicyError as error:
-        yield f"way_back_is_whole: {error}"
+        yield f"way_back_is_there: {error}"
     else:
         if used in way or len({*way}) < len(way):
-            yield f"way_back_is_whole: {way} before {used}"
+            yield f"way_back_is_there: {way} before {used}"
 
 
 def _in_use(root: Path) -> str | None:

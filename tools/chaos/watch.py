@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from model_tools.prove.replaying.recording import find_rule
 from policy_core.interfaces import F64
 from policy_inference.flight.ring import FlightTick
 from policy_inference.kinds.opening import OpenedPolicy
+from robot_driver.following import command_problem
 from robot_driver.interfaces import (
     MODE_DAMP,
     POSITION,
@@ -31,6 +34,19 @@ _HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
 _IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
 _ROUNDING_RAD = 1e-6
 _LONGEST_SILENCE_NS = 100_000_000
+
+
+CHAOS_INVARIANTS: Mapping[str, str] = {
+    "sequence_rises": "Each command has the next number.",
+    "estop_is_final": "After an e-stop only the fault command is published, until `reset` is "
+    "granted.",
+    "control_is_kept": "A driver in control sends a frame every 0.1 s at least.",
+    "answered_once": "Each request to a node gets one answer.",
+    "answered_in_time": "That answer comes in time.",
+    "no_version_is_lost": "No command but `prune` removes a version, wherever its power is cut.",
+    "command_can_be_repeated": "A command that was cut does its work when it is repeated.",
+}
+"""What is checked here alone, by name."""
 
 
 class Broken(NamedTuple):
@@ -52,16 +68,16 @@ class Watch:
 
     Attributes:
         broken: The first invariant that did not hold; None while all do.
-        checks: How often anything was looked at.
+        checked: How often each invariant was looked at, by name.
     """
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self.broken: Broken | None = None
-        self.checks = 0
+        self.checked = Counter[str]()
 
     def require(self, name: str, holds: bool, found: object = "") -> None:
-        self.checks += 1
+        self.checked[name] += 1
         if not holds and self.broken is None:
             self.broken = Broken(name, self._timeline.now_ns / NS_PER_S, str(found))
             self._timeline.note(f"BROKEN {name}: {found}")
@@ -85,6 +101,7 @@ class HostWatch:
         self._inputs = [*policy.controller.inputs]
         joints = contract.joints.on_robot()
         self._flight = FlightWatch(contract, policy.limits, joints, state.slices)
+        self._flight.checked = self._watch.checked
         self._number += 1  # of ticks before this policy nothing is known here
 
     def pressed(self) -> None:
@@ -160,7 +177,7 @@ class DriverWatch:
 
     def commanded(self, command: WireCommand, phase: DriverPhase) -> None:
         """Note a command that the node hands on, unless the e-stop is pressed."""
-        if not self._pressed:
+        if not self._pressed and not command_problem(command, FIGURES):
             self._newest = command
             if command.mode == MODE_DAMP and phase in _IN_CONTROL:
                 self._may_drive = True
