@@ -16,7 +16,7 @@ from lite3_driver.robot import Lite3
 from lite3_driver.wire import JOINT_NAMES
 from policy_core.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for
-from robot_driver.interfaces import DriverPhase, DriverReport, WireCommand
+from robot_driver.interfaces import F64, DriverPhase, DriverReport, WireCommand
 from robot_driver.link import Link
 from robot_driver.nodes.commands import CommandReader
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
@@ -27,6 +27,7 @@ from robot_driver.nodes.sensors import (
     joint_states_topic,
     quat_from_rpy,
 )
+from robot_driver.testing.invariants import LinkWatch
 from tools.chaos.node import NoLogger, VirtualNode
 from tools.chaos.timeline import NS_PER_S, VirtualClock
 
@@ -40,6 +41,15 @@ class SlowLite3(Lite3):
     """A Lite3 whose host sends fewer frames, so that simulating it takes less time."""
 
     figures = replace(FIGURES, state_rate_hz=(25.0, 5000.0))
+    watch: LinkWatch
+
+    def __init__(self, settings: Lite3Settings) -> None:
+        super().__init__(settings)
+        self.watch = LinkWatch(self)
+
+    def encode(self, values: F64) -> bytes:
+        self.watch.encoded(values)
+        return super().encode(values)
 
 
 class VirtualLink:
@@ -51,14 +61,15 @@ class VirtualLink:
     """
 
     def __init__(
-        self, robot: Lite3, clock: VirtualClock, on_report: Callable[[DriverReport], object]
+        self, robot: SlowLite3, clock: VirtualClock, on_report: Callable[[DriverReport], object]
     ) -> None:
-        self.link = Link(robot, clock.monotonic_ns())
+        self.link, self._watch = Link(robot, clock.monotonic_ns()), robot.watch
         self._clock, self._on_report = clock, on_report
         self._reported: tuple[DriverPhase, str] | None = None
         self._report_ns = 0
 
     def follow(self, command: WireCommand) -> None:
+        self._watch.commanded(command)
         self.link.follow(command, self._clock.monotonic_ns())
 
     def take(self, other_obstacles: Any = ()) -> bool:
@@ -93,6 +104,8 @@ class ChaosDriver(DriverNode, VirtualNode):
         link: The state machine.
         frames: Hands a datagram to the robot.
         followed: Called with each command that the node got, before it goes on.
+        broke: Called with each invariant of the state machine that does not hold, and what was
+            found.
     """
 
     def __init__(
@@ -104,6 +117,7 @@ class ChaosDriver(DriverNode, VirtualNode):
     ) -> None:
         self.send, self._clock, self._frames = send, clock, frames
         self.followed: Callable[[WireCommand], object] = lambda command: None
+        self.broke: Callable[[str, str], object] = lambda name, found: None
         self.waiting = list[Callable[[], None]]()
         super().__init__("lite3_driver", SlowLite3, COMMON_PARAMETERS)
         settings = Lite3Settings(
@@ -114,6 +128,7 @@ class ChaosDriver(DriverNode, VirtualNode):
             joint_state_rate_hz=rate_hz,
         )
         robot = SlowLite3(settings)
+        self.watch = robot.watch
         self._figures = robot.figures
         self._virtual = VirtualLink(robot, clock, self._on_report)
         link: Any = self._virtual
@@ -174,6 +189,8 @@ class ChaosDriver(DriverNode, VirtualNode):
             self._frames(data)
         if out:
             self.link.sent(self._clock.monotonic_ns())
+        for name, found in self.watch.see(self.link, self._clock.monotonic_ns()):
+            self.broke(name, found)
         self._virtual.report()
         for go_on in self.waiting:
             go_on()

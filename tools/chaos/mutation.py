@@ -61,6 +61,9 @@ def try_mutants(
             of_store = mutant.group == "store"
             if of_store not in usual:
                 usual[of_store] = run(None, of_store)
+                if not usual[of_store]:
+                    say("expected seeds that break nothing without a fault, found one that does")
+                    return 1
             digest = run(mutant, of_store)
             result = _FOUND if not digest else _CHANGED if digest != usual[of_store] else _SAME
             found[mutant.group, result] += 1

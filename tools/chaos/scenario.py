@@ -164,6 +164,8 @@ class _Play:
         )
         self._driver.followed = self._on_followed
         self._driver._frames = self._send_frame
+        self._driver.watch.checked = self._watch.checked
+        self._driver.broke = lambda name, found: self._watch.require(name, False, found)
         self._robot = Robot(
             timeline,
             self._from_robot.send,

@@ -36,9 +36,7 @@ def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
     times_s, mib, files = np.array(samples).T
     half, checks = len(samples) // 2, sum(outcome.checked.values())
     slope = float(np.polyfit(times_s[half:] / 3600.0, mib[half:], 1)[0]) if half > 1 else 0.0
-    say(
-        f"{times_s[-1]:.0f} s simulated, {sum(outcome.checked.values())} checks, {outcome.broken or 'all hold'}"
-    )
+    say(f"{times_s[-1]:.0f} s simulated, {checks} checks, {outcome.broken or 'all hold'}")
     say(f"memory {mib[half]:.1f} to {mib[-1]:.1f} MiB in the second half: {slope:+.2f} MiB/h")
     say(f"open files {files[0]:.0f} to {files[-1]:.0f}")
     say("modes, s: " + ", ".join(f"{name} {time_s:.0f}" for name, time_s in outcome.modes.items()))
