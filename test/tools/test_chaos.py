@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from policy_inference.kinds.cores import NATIVE
 from policy_store import activation
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
@@ -22,8 +24,8 @@ from tools.chaos.steps import Step, draw_steps
 from tools.chaos.store import make_sources, run_store_seed
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = Options(seconds=8.0)
-KILLED = Step(at_s=7.0, kind="kill", target="host", for_s=1.0)
+SHORT = Options(seconds=6.0)
+KILLED = Step(at_s=5.0, kind="kill", target="host", for_s=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +34,19 @@ def outcome() -> Outcome:
 
 
 def test_same_seed_gives_the_same_events(outcome: Outcome) -> None:
-    again, other = run_seed(3, SHORT), run_seed(4, SHORT)
-    assert again.digest == outcome.digest
-    assert other.digest != outcome.digest
+    assert run_seed(3, SHORT).digest == outcome.digest
+    assert run_seed(4, SHORT).digest != outcome.digest
+
+
+def test_native_core_gives_the_same_events(outcome: Outcome) -> None:
+    assert run_seed(3, replace(SHORT, core=NATIVE)).digest == outcome.digest
 
 
 def test_all_invariants_hold_on_the_way_to_run() -> None:
-    outcome = run_seed(1, SHORT, [])
+    outcome = run_seed(3, SHORT, [])
     checked.update(outcome.checked)
     assert outcome.broken is None, outcome.events
-    assert outcome.modes["RUN"] > 0.5
+    assert outcome.modes["RUN"] > 0.3
     assert {"take_control", "stand", "run"} <= {*outcome.granted}
 
 
@@ -52,6 +57,7 @@ def test_all_invariants_hold_under_faults() -> None:
         assert outcome.broken is None, (seed, outcome.broken, outcome.events)
 
 
+@pytest.mark.violates("expired_is_not_followed")
 def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -64,18 +70,18 @@ def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
         Step(at_s=1.0, kind="clock", target="host", value=0.1),
         Step(at_s=2.0, kind="drive", target="up", for_s=1.0),
         KILLED,
-        Step(at_s=7.5, kind="drive", target="up", for_s=0.3),
+        Step(at_s=5.5, kind="drive", target="up", for_s=0.3),
     ]
 
     def breaks(some: object) -> bool:
-        found = run_seed(1, SHORT, some).broken  # type: ignore[arg-type]
+        found = run_seed(3, SHORT, some).broken  # type: ignore[arg-type]
         return found is not None and found.name == "expired_is_not_followed"
 
     assert shrunk(steps, breaks) == (KILLED,)
 
 
 def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
-    outcome = run_seed(1, SHORT, [KILLED])
+    outcome = run_seed(3, SHORT, [KILLED])
     assert outcome.broken is None, outcome.events
     assert any("DAMPING" in event for event in outcome.events)
 

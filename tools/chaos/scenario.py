@@ -32,7 +32,7 @@ from tools.chaos.host import CHEAP, ChaosNode, Scene, virtual_host
 from tools.chaos.network import Network
 from tools.chaos.node import drive
 from tools.chaos.robot import Robot
-from tools.chaos.steps import PAIRS, Step, draw_steps, load_name
+from tools.chaos.steps import PAIRS, QUIET_S, Step, draw_steps, load_name
 from tools.chaos.timeline import NS_PER_S, Timeline, VirtualClock
 from tools.chaos.watch import AnswerWatch, Broken, DriverWatch, HostWatch, Watch
 
@@ -145,7 +145,7 @@ class _Play:
         self._answers = AnswerWatch(self._watch, timeline)
         self._of_driver = DriverWatch(self._watch, Lite3Settings().state_timeout_s)
         self._modes, self._granted = dict[str, float](), dict[str, int]()
-        self._reason = ""
+        self._reason, self._ran_ns = "", -1
         self._stalled_until_ns = {"host": 0, "driver": 0}
         self._network = network = Network(timeline, seed)
         self._wire(network)
@@ -238,6 +238,8 @@ class _Play:
         self._modes[name] = (
             self._modes.get(name, 0.0) + node.policy.bundle.contract.period_ns * 1e-9
         )
+        if seen.moment.mode is Mode.RUN:
+            self._ran_ns = self._timeline.now_ns
         if seen.moment.reason != self._reason:
             self._reason = seen.moment.reason
             self._timeline.note(f"host: {name}: {seen.moment.reason}")
@@ -423,6 +425,11 @@ class _Play:
         self._timeline.after(for_ns, self._start_host)
 
     def outcome(self) -> Outcome:
+        """Return what came of it; look first whether the robot has run again."""
+        over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
+        if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
+            ran_s = self._ran_ns / NS_PER_S
+            self._watch.require("runs_again", ran_s > over_s, f"last at {ran_s:.3f} s")
         return Outcome(
             seed=self._seed,
             steps=self._steps,

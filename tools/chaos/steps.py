@@ -9,6 +9,8 @@ from random import Random
 
 PAIRS = ("robot-driver", "driver-host", "operator-host", "operator-driver")
 """Actors with something between them."""
+QUIET_S = 15.0
+"""Time at the end without faults and other requests, in which the robot is to run again."""
 _NETWORK = {
     "loss": (0.02, 0.9),
     "delay": (0.002, 0.4),
@@ -79,7 +81,8 @@ def draw_steps(seed: int, seconds: float) -> tuple[Step, ...]:
     The operator goes on by itself: takes control, stands up, runs, and begins again after a fault.
     """
     chance, steps = Random(f"steps {seed}"), list[Step]()
-    begin_s = chance.choice([0.0, 6.0])
+    begin_s = chance.choice([0.0, 4.5])
+    seconds -= min(QUIET_S, 0.5 * seconds)
     for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
         steps.append(_draw_fault(chance, chance.uniform(begin_s, seconds)))
     for _ in range(round(chance.choice([0.0, 0.1, 0.3]) * seconds)):

@@ -16,7 +16,7 @@ from lite3_driver import wire
 from lite3_driver.figures import FIGURES
 from model_tools.prove.replaying.invariants import FlightWatch
 from model_tools.prove.replaying.recording import find_rule
-from policy_core.interfaces import F64
+from policy_core.interfaces import F64, Mode
 from policy_inference.flight.ring import FlightTick
 from policy_inference.kinds.opening import OpenedPolicy
 from robot_driver.following import command_problem
@@ -43,6 +43,8 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "control_is_kept": "A driver in control sends a frame every 0.1 s at least.",
     "answered_once": "Each request to a node gets one answer.",
     "answered_in_time": "That answer comes in time.",
+    "runs_again": "When all faults are over, the operator lets the robot run again within 15 s.",
+    "tilted_is_a_fault": "No motion goes on with the robot tilted beyond its limit.",
     "no_version_is_lost": "No command but `prune` removes a version, wherever its power is cut.",
     "command_can_be_repeated": "A command that was cut does its work when it is repeated.",
 }
@@ -99,6 +101,8 @@ class HostWatch:
         contract, state = policy.bundle.contract, policy.controller.state
         self._policy = policy
         self._inputs = [*policy.controller.inputs]
+        self._gravity = state.slices.get("gravity_body")
+        self._least_upright = _ROUNDING_RAD - np.cos(policy.limits.max_tilt_rad or np.pi)
         joints = contract.joints.on_robot()
         self._flight = FlightWatch(contract, policy.limits, joints, state.slices)
         self._flight.checked = self._watch.checked
@@ -153,6 +157,9 @@ class HostWatch:
             command_mode=moment.command_mode,
         )
         self._number += 1
+        if moment.mode is not Mode.DAMP and self._gravity is not None:
+            is_upright = tick.state[self._gravity][2] <= self._least_upright
+            watch.require("tilted_is_a_fault", is_upright, moment.mode.name)
         for name, found in self._flight.see(seen):
             watch.require(name, False, found)
 
