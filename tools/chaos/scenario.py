@@ -160,10 +160,9 @@ class _Play:
         self._scene.ticked, self._scene.press = self._on_tick, self._press_host
         rate_hz = _PHYSICS_RATE_HZ if options.physics else _RATE_HZ
         self._driver = ChaosDriver(
-            clocks["driver"], self._publish_of_driver, self._to_robot.send, rate_hz
+            clocks["driver"], self._publish_of_driver, self._send_frame, rate_hz
         )
         self._driver.followed = self._on_followed
-        self._driver._frames = self._send_frame
         self._driver.watch.checked = self._watch.checked
         self._driver.broke = lambda name, found: self._watch.require(name, False, found)
         self._robot = Robot(
@@ -235,9 +234,8 @@ class _Play:
         ring = node.recorder.ring
         (seen,), _ = ring.copies(ring.end - 1, ring.end)
         name = seen.moment.mode.name
-        self._modes[name] = (
-            self._modes.get(name, 0.0) + node.policy.bundle.contract.period_ns * 1e-9
-        )
+        period_s = node.policy.bundle.contract.period_ns * 1e-9
+        self._modes[name] = self._modes.get(name, 0.0) + period_s
         if seen.moment.mode is Mode.RUN:
             self._ran_ns = self._timeline.now_ns
         if seen.moment.reason != self._reason:
