@@ -53,7 +53,7 @@ tests = status=0; ran=; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
-  test-lerobot acceptance codes sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
+  test-lerobot acceptance chaos codes sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -139,6 +139,10 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
 	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)
+
+chaos: setup  ## Seeds of requests and faults for all parts at once, in virtual time (SEEDS=0:100, SECONDS=60)
+	@$(IN_WORKSPACE) nice python -m tools.chaos --seeds $(or $(SEEDS),0:100) --seconds $(or $(SECONDS),60) --jobs $(CORES) --shrink
+	@$(IN_WORKSPACE) nice python -m tools.chaos --store --seeds $(or $(SEEDS),0:100)
 
 sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
 # By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.

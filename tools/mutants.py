@@ -186,9 +186,9 @@ def _faults_at(parent: ast.AST, field: str, node: ast.AST) -> Iterator[tuple[ast
             body[at] = node
 
 
-def mutants(group: str) -> Iterator[Mutant]:
-    """Yield every fault of a group's code."""
-    for name in GROUPS[group].code:
+def mutants(group: str, code: Sequence[str] = ()) -> Iterator[Mutant]:
+    """Yield every fault of a group's code, or of other files and folders below src/."""
+    for name in code or GROUPS[group].code:
         path = ROOT / "src" / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             tree = ast.parse(file.read_text("utf-8"))

@@ -27,6 +27,7 @@ from robot_driver.consistency import SenseConsistency
 from robot_driver.testing.invariants import DRIVER_INVARIANTS
 from testkit import codes, watching
 from testkit.store import STORE_INVARIANTS
+from tools.chaos.watch import CHAOS_INVARIANTS
 from unitree_driver.figures import GO2, UnitreeSettings
 from unitree_driver.reception import UnitreeReception
 
@@ -53,6 +54,7 @@ INVARIANT_GROUPS: Mapping[str, Mapping[str, str]] = {
     "Drivers": DRIVER_INVARIANTS,
     "The store": STORE_INVARIANTS,
     "The service": watching.SERVICE_INVARIANTS,
+    "Everything at once": CHAOS_INVARIANTS,
 }
 """What holds, by the heading of docs/invariants.md and by name."""
 

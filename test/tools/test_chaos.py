@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds of tools.chaos: they repeat, they hold, and they find what does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from policy_inference.kinds.cores import NATIVE
+from policy_store import activation
+from robot_driver.following import Follower
+from robot_driver.interfaces import WireCommand
+from testkit.watching import checked
+from tools.chaos.scenario import Options, Outcome, run_seed
+from tools.chaos.shrink import shrunk
+from tools.chaos.steps import Step, draw_steps
+from tools.chaos.store import make_sources, run_store_seed
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = Options(seconds=6.0)
+KILLED = Step(at_s=5.0, kind="kill", target="host", for_s=1.0)
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    return run_seed(3, SHORT)
+
+
+def test_same_seed_gives_the_same_events(outcome: Outcome) -> None:
+    assert run_seed(3, SHORT).digest == outcome.digest
+    assert run_seed(4, SHORT).digest != outcome.digest
+
+
+def test_native_core_gives_the_same_events(outcome: Outcome) -> None:
+    assert run_seed(3, replace(SHORT, core=NATIVE)).digest == outcome.digest
+
+
+def test_all_invariants_hold_on_the_way_to_run() -> None:
+    outcome = run_seed(3, SHORT, [])
+    checked.update(outcome.checked)
+    assert outcome.broken is None, outcome.events
+    assert outcome.modes["RUN"] > 0.3
+    assert {"take_control", "stand", "run"} <= {*outcome.granted}
+
+
+def test_all_invariants_hold_under_faults() -> None:
+    for seed in (5, 6):
+        outcome = run_seed(seed, SHORT)
+        checked.update(outcome.checked)
+        assert outcome.broken is None, (seed, outcome.broken, outcome.events)
+
+
+@pytest.mark.violates("expired_is_not_followed")
+def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never_expires(self: Follower, _: int) -> WireCommand | None:
+        return self.newest if self.latch is None else None
+
+    monkeypatch.setattr(Follower, "valid", never_expires)
+    monkeypatch.setattr(Follower, "unexpired", lambda self, _: self.newest)
+    steps = [
+        Step(at_s=1.0, kind="clock", target="host", value=0.1),
+        Step(at_s=2.0, kind="drive", target="up", for_s=1.0),
+        KILLED,
+    ]
+
+    def breaks(some: object) -> bool:
+        found = run_seed(3, SHORT, some).broken  # type: ignore[arg-type]
+        return found is not None and found.name == "expired_is_not_followed"
+
+    assert shrunk(steps, breaks) == (KILLED,)
+
+
+def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
+    outcome = run_seed(3, SHORT, [KILLED])
+    assert outcome.broken is None, outcome.events
+    assert any("DAMPING" in event for event in outcome.events)
+
+
+def test_steps_are_those_of_the_seed() -> None:
+    assert draw_steps(5, 60.0) == draw_steps(5, 60.0)
+    assert len({len(draw_steps(seed, 60.0)) for seed in range(20)}) > 5
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sources(tmp_path_factory.mktemp("chaos"))
+
+
+def test_store_keeps_one_whole_version_in_use(sources: Path) -> None:
+    for seed in range(2):
+        assert run_store_seed(seed, sources) == []
+
+
+def test_store_whose_link_is_away_for_a_moment_is_found(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_at_once(link: Path, target: str, decide: Callable[[], object]) -> None:
+        decide()
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+    monkeypatch.setattr(activation, "switch_link", not_at_once)
+    found = (text for seed in range(20) for text in run_store_seed(seed, sources))
+    assert any("one_version_in_use" in text for text in found)
+
+
+@pytest.mark.acceptance
+def test_digest_is_that_of_another_process() -> None:
+    def run(hash_seed: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.chaos", "--seeds", "0:2", "--seconds", "15"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.rpartition("digest ")[2]
+
+    assert run("1") == run("2")
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("core", ["python", "native"])
+def test_many_seeds_hold(core: str) -> None:
+    for seed in range(100):
+        outcome = run_seed(seed, Options(seconds=60.0, core=core))
+        assert outcome.broken is None, (seed, outcome.broken, outcome.events)

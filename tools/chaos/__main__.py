@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run the suite in virtual time under seeded faults, and check its invariants all the while.
+
+    python -m tools.chaos --seeds 0:100 --seconds 60
+    python -m tools.chaos --replay 17 --shrink
+
+A seed that breaks an invariant prints itself, the time, the invariant and the last 20 events. The
+same seed gives the same events, bit for bit. docs/invariants.md says what is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from hashlib import blake2b
+from multiprocessing import get_context
+
+from policy_inference.kinds.cores import NATIVE, PYTHON
+from tools.arguments import positive_count
+from tools.chaos.host import CHEAP, ONNX
+from tools.chaos.mutation import try_mutants
+from tools.chaos.scenario import Options, Outcome, run_seed
+from tools.chaos.shrink import shrunk
+from tools.chaos.soak import soak
+from tools.chaos.steps import Step, draw_steps
+from tools.chaos.store import try_store
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _seeds(text: str) -> range:
+    begin, colon, end = text.partition(":")
+    try:
+        return range(int(begin), int(end) if colon else int(begin) + 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected BEGIN:END, found {text!r}") from None
+
+
+def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from (run_seed(seed, options) for seed in seeds)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(run_seed, options=options), seeds, chunksize=4)
+
+
+def tell(outcome: Outcome) -> None:
+    """Print what broke, and the last events."""
+    assert outcome.broken is not None
+    name, time_s, found = outcome.broken
+    say(f"seed {outcome.seed}: {name} does not hold at {time_s:.6f} s: {found}")
+    for event in outcome.events:
+        say(f"  {event}")
+
+
+def _shrink(outcome: Outcome, options: Options) -> None:
+    assert outcome.broken is not None
+    name, seed = outcome.broken.name, outcome.seed
+
+    def still_breaks(steps: Sequence[Step]) -> bool:
+        found = run_seed(seed, options, steps).broken
+        return found is not None and found.name == name
+
+    kept = shrunk(outcome.steps, still_breaks)
+    say(f"seed {seed}: {len(kept)} of {len(outcome.steps)} steps are enough:")
+    for step in kept:
+        say(f"  {step}")
+
+
+def _run(seeds: range, options: Options, *, jobs: int, shrink: bool, first: bool) -> int:
+    began_s, broken, checks, digest = time.monotonic(), 0, 0, blake2b(digest_size=16)
+    modes, granted = Counter[str](), Counter[str]()
+    for outcome in _outcomes(seeds, options, jobs):
+        checks += sum(outcome.checked.values())
+        digest.update(outcome.digest.encode())
+        modes.update(outcome.modes)
+        granted.update(outcome.granted)
+        if outcome.broken is not None:
+            broken += 1
+            tell(outcome)
+            if shrink:
+                _shrink(outcome, options)
+            if first:
+                return 1
+    wall_s = time.monotonic() - began_s
+    speed = len(seeds) * options.seconds / wall_s
+    say(f"{len(seeds)} seeds of {options.seconds:g} s in {wall_s:.0f} s: {speed:.1f} x real time")
+    say("modes, s: " + ", ".join(f"{name} {time_s:.0f}" for name, time_s in modes.items()))
+    say("granted: " + ", ".join(f"{name} {count}" for name, count in sorted(granted.items())))
+    say(f"{checks} checks, {broken} seeds broke an invariant; digest {digest.hexdigest()}")
+    return 1 if broken else 0
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=_seeds, default=range(20), metavar="BEGIN:END")
+    parser.add_argument("--replay", type=_seeds, metavar="SEED", help="one seed, with its steps")
+    parser.add_argument("--seconds", type=float, default=60.0, help="virtual time of a seed")
+    parser.add_argument("--shrink", action="store_true", help="leave out what is not needed")
+    parser.add_argument("--first", action="store_true", help="end with the first that breaks one")
+    parser.add_argument("--core", choices=(PYTHON, NATIVE), default=PYTHON)
+    parser.add_argument("--model", choices=(CHEAP, ONNX), default=CHEAP)
+    parser.add_argument("--physics", action="store_true", help="MuJoCo moves the robot")
+    parser.add_argument("--jobs", type=positive_count, default=1, help="processes")
+    parser.add_argument("--store", action="store_true", help="crashes of the store alone")
+    parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
+    parser.add_argument("--soak", type=float, metavar="HOURS", help="one long flight, with physics")
+    given = parser.parse_args()
+    options = Options(
+        seconds=given.seconds,
+        core=given.core,
+        model=given.model,
+        physics=given.physics or given.soak is not None,
+    )
+    if given.mutants:
+        return try_mutants(given.mutants, given.seeds, options, say)
+    if given.soak is not None:
+        return soak(given.soak, options, say)
+    if given.store:
+        return try_store(given.seeds, say)
+    seeds = given.replay or given.seeds
+    if given.replay:
+        for step in draw_steps(seeds[0], options.seconds):
+            say(str(step))
+    return _run(seeds, options, jobs=given.jobs, shrink=given.shrink, first=given.first)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is between the actors: it loses, delays, doubles, reorders, alters, parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from tools.chaos.steps import Step
+from tools.chaos.timeline import NS_PER_S, Timeline
+
+_USUAL_NS, _JITTER_NS = 200_000, 100_000
+
+
+class Network:
+    """All channels, and the faults of today."""
+
+    def __init__(self, timeline: Timeline, seed: int) -> None:
+        """Begin with a network that works; `seed` decides which messages faults meet."""
+        self.timeline, self._seed = timeline, seed
+        self._faults = list[Step]()
+
+    def channel(self, ends: str, name: str, deliver: Callable[[Any], object]) -> Channel:
+        """Return one way from an actor to another.
+
+        Args:
+            ends: Both actors, as in `steps.PAIRS`.
+            name: Of what is sent.
+            deliver: Takes each message that arrives.
+        """
+        return Channel(self, ends, name, deliver, Random(f"{self._seed} {ends} {name}"))
+
+    def begin(self, fault: Step) -> None:
+        self._faults.append(fault)
+
+    def end(self, fault: Step) -> None:
+        self._faults.remove(fault)
+
+    def faults_of(self, ends: str) -> list[Step]:
+        return [fault for fault in self._faults if fault.target == ends]
+
+
+class Channel:
+    """One way from an actor to another; first in, first out, unless messages are reordered."""
+
+    def __init__(
+        self,
+        network: Network,
+        ends: str,
+        name: str,
+        deliver: Callable[[Any], object],
+        chance: Random,
+    ) -> None:
+        """As `Network.channel`."""
+        self._network, self._timeline = network, network.timeline
+        self._ends, self._name, self._deliver, self._chance = ends, name, deliver, chance
+        self._last_ns = 0
+
+    def send(self, message: Any) -> None:
+        timeline, random = self._timeline, self._chance.random
+        copies, in_order = 1, True
+        due_ns = timeline.now_ns + _USUAL_NS + round(_JITTER_NS * random())
+        for fault in self._network.faults_of(self._ends):
+            if fault.kind == "partition" or (fault.kind == "loss" and random() < fault.value):
+                return
+            if fault.kind == "delay":
+                due_ns += round(fault.value * NS_PER_S * random())
+            elif fault.kind == "slow":
+                period_ns = round(fault.value * NS_PER_S)
+                due_ns += -due_ns % period_ns
+            elif fault.kind == "duplicate":
+                copies += random() < fault.value
+            elif fault.kind == "corrupt" and random() < fault.value:
+                message = self._corrupted(message)
+            elif fault.kind == "reorder" and random() < fault.value:
+                due_ns, in_order = due_ns + round(30e6 * random()), False
+        if in_order:
+            due_ns = self._last_ns = max(due_ns, self._last_ns)
+        for _ in range(copies):
+            timeline.at(due_ns, lambda: self._deliver(message))
+
+    def _corrupted(self, message: Any) -> Any:
+        """Return a message with other bytes, where it is one on the wire."""
+        if isinstance(message, tuple) and isinstance(message[-1], bytes):
+            return (*message[:-1], self._corrupted(message[-1]))
+        if not isinstance(message, bytes):
+            return message
+        data = bytearray(message)
+        for _ in range(self._chance.choice([1, 1, 8])):
+            data[self._chance.randrange(len(data))] = self._chance.randrange(256)
+        return bytes(data)

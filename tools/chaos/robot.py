@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robot: its motion host, and a body that is quick to compute, or MuJoCo's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from robot_sim.drives import DriveCommand
+from robot_sim.errors import SimError
+from robot_sim.figures import LITE3
+from robot_sim.lite3_host import FOLDED_RAD, Lite3Fault, Lite3FaultPlan, MotionHost
+from robot_sim.world import Sensors, World
+from tools.chaos.timeline import NS_PER_S, Timeline
+
+DRIVER = ("10.0.0.2", 43897)
+_FRICTION, _PULL, _MOST_PULL = 0.5, 4.0, 3.0
+"""Of a joint, N m s/rad; of gravity towards the folded pose, N m/rad and N m."""
+_LIMP_DAMPING = 5.0
+_NOISE_RAD = 2e-4
+_HELPED_NS = 3 * NS_PER_S
+
+
+class QuickBody:
+    """Joints without mass that follow their drives, instead of a World.
+
+    Nothing falls: whatever is not held sinks into the folded pose. Only what the motion host of a
+    Lite3 uses of a World is there.
+    """
+
+    def __init__(self, rate_hz: int, seed: int) -> None:
+        self.steps_per_s, self.steps, self.latency_ns = rate_hz, 0, 0
+        self.joint_names, self.effort_limit_nm = LITE3.joint_names, LITE3.effort_limit_nm
+        self._position, self._velocity = FOLDED_RAD.copy(), np.zeros(12)
+        self._command: DriveCommand | None = None
+        self._noise = np.random.default_rng(seed).normal(0.0, 1.0, (64, 18))
+        self.roll_rad = 0.0
+
+    @property
+    def time_ns(self) -> int:
+        return self.steps * NS_PER_S // self.steps_per_s
+
+    def apply(self, command: DriveCommand) -> None:
+        if not (
+            np.isfinite(command.position).all()
+            and min(command.stiffness.min(), command.damping.min()) >= 0.0
+        ):
+            raise SimError("unfit")
+        self._command = command
+
+    def expire(self) -> None:
+        self._command = None
+
+    def advance(self, steps: int) -> None:
+        period_s = steps / self.steps_per_s
+        self.steps += steps
+        before, command = self._position, self._command
+        pull = np.clip(_PULL * (FOLDED_RAD - before), -_MOST_PULL, _MOST_PULL)
+        if command is None:
+            self._position = before + period_s * pull / (_LIMP_DAMPING + _FRICTION)
+        else:
+            drag = command.damping + _FRICTION
+            push = command.damping * command.velocity + command.effort + pull
+            gain = period_s * command.stiffness / drag
+            self._position = (before + period_s * push / drag + gain * command.position) / (
+                1.0 + gain
+            )
+        self._velocity = (self._position - before) / period_s
+
+    def sense(self) -> Sensors:
+        command, noise = self._command, self._noise[self.steps % len(self._noise)]
+        if command is None:
+            effort = -_LIMP_DAMPING * self._velocity
+        else:
+            effort = (
+                command.stiffness * (command.position - self._position)
+                + command.damping * (command.velocity - self._velocity)
+                + command.effort
+            )
+        sine, cosine = np.sin(self.roll_rad), np.cos(self.roll_rad)
+        return Sensors(
+            time_ns=self.time_ns,
+            joint_names=self.joint_names,
+            joint_pos=self._position + _NOISE_RAD * noise[:12],
+            joint_vel=self._velocity,
+            joint_effort=effort,
+            quat_xyzw=np.array([np.sin(self.roll_rad / 2), 0.0, 0.0, np.cos(self.roll_rad / 2)]),
+            ang_vel_body=1e-3 * noise[12:15],
+            lin_acc_body=np.array([0.0, 9.81 * sine, 9.81 * cosine]) + 1e-2 * noise[15:],
+            lin_vel_body=np.zeros(3),
+            pos_world=np.zeros(3),
+            foot_force_world=np.zeros((4, 3)),
+        )
+
+
+class Robot:
+    """A motion host that lives on the timeline, by its own clock.
+
+    Attributes:
+        host: As robot_sim has it.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        send: Callable[[bytes], object],
+        *,
+        rate_hz: int,
+        physics: bool,
+        seed: int,
+    ) -> None:
+        """Switch it on."""
+        world: Any = World() if physics else QuickBody(rate_hz, seed)
+        self._seed, self._faults = seed, list[Lite3Fault]()
+        self.host = MotionHost(world)
+        self._fallen_since_ns: int | None = None
+        chance = Random(f"robot {seed}")
+        drift_ppm = chance.randrange(-300, 300)
+        self._send = send
+        self._each = world.steps_per_s // rate_hz
+        period_ns = NS_PER_S // rate_hz
+        timeline.every(period_ns + period_ns * drift_ppm // 1_000_000, self._live)
+
+    def begin(self, fault: str) -> None:
+        """Let a fault, as robot_sim writes it, be there until `end`."""
+        self._faults.append(Lite3Fault.parse(fault))
+        self._adopt()
+
+    def end(self, fault: str) -> None:
+        self._faults.remove(Lite3Fault.parse(fault))
+        self._adopt()
+
+    def _adopt(self) -> None:
+        self.host.adopt(Lite3FaultPlan(self._faults, seed=self._seed))
+
+    def receive(self, data: bytes) -> None:
+        host = self.host
+        for arrived in host.plan.command.carry([(data, DRIVER)], host.world.time_ns):
+            host.receive(*arrived)
+
+    def _live(self) -> None:
+        host, frame = self.host, None
+        for _ in range(self._each):
+            host.act()
+            frame = host.step()
+        now_ns = host.world.time_ns
+        self._help_up(now_ns)
+        if frame is None:
+            return
+        spoilt = host.plan.spoil(frame, now_ns)
+        frames = [spoilt, host.plan.forged(frame, now_ns)]
+        for data in host.plan.state.carry([each for each in frames if each is not None], now_ns):
+            self._send(data)
+
+    def _help_up(self, now_ns: int) -> None:
+        """Put a robot down that has been on its back for a while, as people do."""
+        world: Any = self.host.world
+        if getattr(world, "upright", True):
+            self._fallen_since_ns = None
+        elif self._fallen_since_ns is None:
+            self._fallen_since_ns = now_ns
+        elif now_ns - self._fallen_since_ns > _HELPED_NS:
+            world.set_upright()
+
+    def tip(self, roll_rad: float) -> None:
+        if isinstance(self.host.world, QuickBody):
+            self.host.world.roll_rad = roll_rad

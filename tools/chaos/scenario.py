@@ -1,0 +1,516 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One seed: all actors on one timeline, under a schedule, until the end or a broken invariant."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from policy_msgs.srv import LoadBundle, SetAuthority
+from std_srvs.srv import Trigger
+
+from lite3_driver.figures import Lite3Settings
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from policy_core.control.tick import Tick
+from policy_core.interfaces import Mode
+from policy_inference.kinds.cores import PYTHON
+from robot_driver.interfaces import DriverPhase, WireCommand
+from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
+from robot_operator.nodes.settings import pilot_settings
+from robot_operator.pilot import ASKING, CONFIRM, Pilot
+from robot_operator.requests import MOVING, OF_BOTH, OF_DIAL, OF_DRIVER, OperatorRequest
+from tools.chaos.driver import ChaosDriver
+from tools.chaos.host import CHEAP, ChaosNode, Scene, virtual_host
+from tools.chaos.network import Network
+from tools.chaos.node import drive
+from tools.chaos.robot import Robot
+from tools.chaos.steps import PAIRS, QUIET_S, Step, draw_steps, load_name
+from tools.chaos.timeline import NS_PER_S, Timeline, VirtualClock
+from tools.chaos.watch import AnswerWatch, Broken, DriverWatch, HostWatch, Watch
+
+BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+_RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
+_PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
+_WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
+"""Time for an answer; all others come at once."""
+_AT_ONCE_S = 0.5
+_PRESSED = b"\0\1\0\0\1"
+"""A std_msgs/Bool on the wire: true."""
+_TWIST = struct.Struct("<4s6d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How seeds are run.
+
+    Attributes:
+        seconds: Virtual time of each.
+        core: `python` or `native`: what the node ticks in.
+        model: `cheap` or `onnx`.
+        physics: Whether MuJoCo moves the robot.
+    """
+
+    seconds: float = 60.0
+    core: str = PYTHON
+    model: str = CHEAP
+    physics: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a seed.
+
+    Attributes:
+        seed, steps: What was run.
+        broken: The invariant that did not hold, if one did not.
+        events: The last ones.
+        digest: Of all that happened.
+        checked: How often each invariant was looked at, by name.
+        modes: Time in each mode, s.
+        granted: How often each request was granted.
+    """
+
+    seed: int
+    steps: Sequence[Step]
+    broken: Broken | None
+    events: Sequence[str]
+    digest: str
+    checked: Mapping[str, int]
+    modes: Mapping[str, float]
+    granted: Mapping[str, int]
+
+
+@cache
+def _bundles() -> dict[str, JointBundle]:
+    """Read the bundle once, and make one of other gains of it, which a standing robot refuses."""
+    first = load_bundle(BUNDLE, kind=JointBundle)
+    stand = replace(first.contract.stand, stiffness=first.contract.stand.stiffness * 0.5)
+    other = replace(first, contract=replace(first.contract, stand=stand))
+    return {"first": first, "same": first, "limits": other}
+
+
+def run_seed(
+    seed: int,
+    options: Options,
+    steps: Sequence[Step] | None = None,
+    *,
+    look: Callable[[Timeline], object] = lambda timeline: None,
+    look_s: float = 1e9,
+) -> Outcome:
+    """Run a seed.
+
+    Args:
+        seed: Of everything that happens by chance.
+        options: How.
+        steps: Instead of those of the seed.
+        look: Called now and then.
+        look_s: Virtual time between two calls.
+    """
+    steps = draw_steps(seed, options.seconds) if steps is None else steps
+    timeline = Timeline()
+    chance = Random(f"clocks {seed}")
+    drifts = {name: chance.randrange(-100, 100) for name in ("host", "driver")}
+    clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
+    bundles = _bundles()
+    with virtual_host(clocks["host"], bundles):
+        play = _Play(seed, options, steps, timeline, clocks, bundles)
+        timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
+        timeline.run(round(options.seconds * NS_PER_S))
+        return play.outcome()
+
+
+class _Play:
+    """All actors of a seed."""
+
+    def __init__(
+        self,
+        seed: int,
+        options: Options,
+        steps: Sequence[Step],
+        timeline: Timeline,
+        clocks: Mapping[str, VirtualClock],
+        bundles: Mapping[str, JointBundle],
+    ) -> None:
+        self._seed, self._steps, self._timeline = seed, steps, timeline
+        self._clocks, self._options = clocks, options
+        self._watch = Watch(timeline)
+        self._answers = AnswerWatch(self._watch, timeline)
+        self._of_driver = DriverWatch(self._watch, Lite3Settings().state_timeout_s)
+        self._modes, self._granted = dict[str, float](), dict[str, int]()
+        self._reason, self._ran_ns = "", -1
+        self._stalled_until_ns = {"host": 0, "driver": 0}
+        self._network = network = Network(timeline, seed)
+        self._wire(network)
+        self._scene = Scene(
+            timeline,
+            clocks["host"],
+            bundles,
+            Random(f"scene {seed}"),
+            core=options.core,
+            model=options.model,
+        )
+        self._scene.ticked, self._scene.press = self._on_tick, self._press_host
+        rate_hz = _PHYSICS_RATE_HZ if options.physics else _RATE_HZ
+        self._driver = ChaosDriver(
+            clocks["driver"], self._publish_of_driver, self._send_frame, rate_hz
+        )
+        self._driver.followed = self._on_followed
+        self._driver.watch.checked = self._watch.checked
+        self._driver.broke = lambda name, found: self._watch.require(name, False, found)
+        self._robot = Robot(
+            timeline,
+            self._from_robot.send,
+            rate_hz=rate_hz,
+            physics=options.physics,
+            seed=seed,
+        )
+        self._node: ChaosNode | None = None
+        self._start_host()
+        self._operator = _Operator(
+            timeline, Random(f"operator {seed}"), self._ask, self._cmd_vel.send
+        )
+        timeline.every(NS_PER_S // rate_hz, self._turn_driver)
+        timeline.every(NS_PER_S // 2, self._answers.look)
+        for step in steps:
+            timeline.at(round(step.at_s * NS_PER_S), partial(self._begin, step))
+
+    def _wire(self, network: Network) -> None:
+        robot_driver, driver_host, operator_host, operator_driver = PAIRS
+        channel = network.channel
+        self._from_robot = channel(robot_driver, "states", self._hear_robot)
+        self._to_robot = channel(robot_driver, "frames", lambda data: self._robot.receive(data))
+        self._sensors = channel(driver_host, "sensors", self._hear_sensor)
+        self._commands = channel(driver_host, "joint_command", self._hear_command)
+        self._status = channel(driver_host, "status", self._hear_status)
+        self._cmd_vel = channel(operator_host, "cmd_vel", self._hear_sensor)
+        self._to_host = channel(operator_host, "requests", self._hear_request)
+        self._from_host = channel(operator_host, "mode", lambda seen: self._operator.hear(*seen))
+        self._to_driver = channel(operator_driver, "requests", self._hear_driver_request)
+        self._from_driver = channel(
+            operator_driver, "phase", lambda phase: self._operator.hear_driver(phase)
+        )
+
+    # What the host hears and does.
+
+    def _start_host(self) -> None:
+        node = ChaosNode(self._scene, self._publish_of_host)
+        self._node = node
+        node.begin()
+        self._of_host = HostWatch(self._watch, node.policy)
+        self._timeline.note("the policy node has started")
+        self._timeline.after(0, lambda: self._turn_host(node))
+
+    def _turn_host(self, node: ChaosNode) -> None:
+        if node is not self._node:
+            return
+        timeline, clock = self._timeline, self._clocks["host"]
+        if timeline.now_ns >= self._stalled_until_ns["host"]:
+            next_ns = clock.when(node.turn())
+            busy_ns, clock.busy_ns = clock.busy_ns, 0
+            if busy_ns:
+                # Nothing else of this process happens meanwhile.
+                self._stall("host", busy_ns)
+        else:
+            next_ns = self._stalled_until_ns["host"]
+        timeline.at(max(next_ns, timeline.now_ns + 1), lambda: self._turn_host(node))
+
+    def _publish_of_host(self, topic: str, message: Any) -> None:
+        if topic == "joint_command":
+            self._timeline.weigh(message)
+            self._of_host.published(message)
+            self._commands.send(message)
+
+    def _on_tick(self, tick: Tick) -> None:
+        node = self._node
+        assert node is not None
+        ring = node.recorder.ring
+        (seen,), _ = ring.copies(ring.end - 1, ring.end)
+        name = seen.moment.mode.name
+        period_s = node.policy.bundle.contract.period_ns * 1e-9
+        self._modes[name] = self._modes.get(name, 0.0) + period_s
+        if seen.moment.mode is Mode.RUN:
+            self._ran_ns = self._timeline.now_ns
+        if seen.moment.reason != self._reason:
+            self._reason = seen.moment.reason
+            self._timeline.note(f"host: {name}: {seen.moment.reason}")
+        self._of_host.ticked(seen, node.recorder.policy)
+        if seen.moment.number % 10 == 0:
+            latched = node.controller.snapshot().latched
+            self._from_host.send((seen.moment.mode, latched, float(tick.authority.min())))
+
+    def _is_up(self, actor: str) -> bool:
+        """Return whether an actor hears now; what comes while it is stalled waits."""
+        return self._timeline.now_ns >= self._stalled_until_ns[actor]
+
+    def _later(self, actor: str, act: Callable[[], object]) -> bool:
+        """Act when a stalled actor goes on; return whether it is stalled."""
+        if self._is_up(actor):
+            return False
+        self._timeline.at(self._stalled_until_ns[actor], act)
+        return True
+
+    def _hear_sensor(self, sent: tuple[str, bytes]) -> None:
+        topic, data = sent
+        if self._node is not None and (mailbox := self._node.mailboxes.get(topic)):
+            mailbox.put(data)
+
+    def _hear_status(self, status: Any) -> None:
+        if self._later("host", lambda: self._hear_status(status)):
+            return
+        if self._node is not None:
+            self._node.driver._hear(status)
+
+    def _hear_request(self, request: tuple[str, float]) -> None:
+        name, value = request
+        if self._later("host", lambda: self._hear_request(request)) or self._node is None:
+            return
+        node, answers = self._node, self._answers
+        number = answers.asked("host", name, _WITHIN_S.get(name, _AT_ONCE_S))
+
+        def done(response: Any) -> None:
+            granted = "granted" if response.success else f"refused: {response.message[:60]}"
+            self._timeline.note(f"host: {name}: {granted}")
+            if response.success:
+                self._granted[name] = self._granted.get(name, 0) + 1
+                if name == "reset" and not node.controller.estop_pressed:
+                    self._of_host.reset()
+            answers.answered(number)
+
+        if name == "load":
+            bundle = load_name(Step(at_s=0.0, kind="ask", value=value))
+            work = node.handlers["load"](LoadBundle.Request(bundle=bundle))
+            node.waiting.append(go_on := drive(work, done))
+            go_on()
+        elif name == "authority":
+            done(node.handlers["set_authority"](SetAuthority.Request(authority=value)))
+        else:
+            if name == "estop":
+                self._of_host.pressed()
+            done(node.handlers[name](Trigger.Request()))
+
+    def _press_host(self) -> None:
+        assert self._node is not None
+        if not self._node.controller.estop_pressed:
+            self._timeline.note("host: the e-stop is pressed while the model runs")
+        self._of_host.pressed()
+        for hear in self._node.heard["estop"][:1]:
+            hear(_PRESSED)
+
+    # What the driver hears and does.
+
+    def _hear_robot(self, data: bytes) -> None:
+        if not self._later("driver", lambda: self._hear_robot(data)):
+            self._of_driver.heard(self._clocks["driver"].monotonic_ns())
+            self._driver.hear_robot(data)
+            self._of_driver.entered(self._driver.link.phase)
+
+    def _hear_command(self, data: bytes) -> None:
+        if not self._later("driver", lambda: self._hear_command(data)):
+            self._driver.hear_command(data)
+            self._of_driver.entered(self._driver.link.phase)
+
+    def _on_followed(self, command: WireCommand) -> None:
+        self._of_driver.commanded(command, self._driver.link.phase)
+
+    def _turn_driver(self) -> None:
+        if self._is_up("driver"):
+            now_ns = self._clocks["driver"].monotonic_ns()
+            if now_ns >= self._driver.link.next_ns:
+                self._driver.turn()
+                self._of_driver.entered(self._driver.link.phase)
+            self._of_driver.is_alive(now_ns)
+
+    def _send_frame(self, data: bytes) -> None:
+        self._timeline.weigh(data)
+        self._of_driver.sent(data, self._clocks["driver"].monotonic_ns())
+        self._to_robot.send(data)
+
+    def _publish_of_driver(self, topic: str, message: Any) -> None:
+        if topic == "status":
+            status, changed = message
+            if changed:
+                phase = DriverPhase(status.state).name
+                self._timeline.note(f"driver: {phase}: {status.reason[:90]}")
+            self._status.send(status)
+            self._from_driver.send(DriverPhase(status.state))
+        else:
+            self._sensors.send((topic, message))
+
+    def _hear_driver_request(self, name: str) -> None:
+        if self._later("driver", lambda: self._hear_driver_request(name)):
+            return
+        driver, of_driver, answers = self._driver, self._of_driver, self._answers
+        if name == "estop":
+            of_driver.press()
+            driver.gate.press()
+        else:
+            number = answers.asked("driver", name, _WITHIN_S.get(name, _AT_ONCE_S))
+
+            def done(response: Any) -> None:
+                said = "done" if response.success else f"refused: {response.message[:80]}"
+                self._timeline.note(f"driver: {name}: {said}")
+                self._granted[name] = self._granted.get(name, 0) + response.success
+                answers.answered(number)
+
+            if name in ("take_control", "release_control"):
+                work = driver.handlers[name](SimpleNamespace())
+                driver.waiting.append(go_on := drive(work, done))
+                go_on()
+            else:
+                (of_driver.stopped if name == "damp" else of_driver.reset)()
+                done(driver.handlers[name](SimpleNamespace()))
+        driver.turn()
+        of_driver.entered(driver.link.phase)
+
+    # The operator, and the schedule.
+
+    def _ask(self, name: str, value: float) -> None:
+        """Send a request to whom it concerns."""
+        timeline = self._timeline
+        timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
+        request = OperatorRequest(name) if name not in ("load", "authority") else None
+        if request is OperatorRequest.ESTOP or request in OF_DRIVER or request in OF_BOTH:
+            self._to_driver.send(name)
+        if request not in OF_DRIVER:
+            self._to_host.send((name, value))
+
+    def _begin(self, step: Step) -> None:
+        timeline = self._timeline
+        if step.kind == "ask":
+            self._operator.ask(step)
+            return
+        timeline.note(str(step).strip())
+        for_ns = round(step.for_s * NS_PER_S)
+        if step.kind == "drive":
+            self._operator.drive(step.target, for_ns)
+        elif step.kind == "model":
+            self._scene.model_faults.append(step)
+            timeline.after(for_ns, lambda: self._scene.model_faults.remove(step))
+        elif step.kind == "clock":
+            self._clocks[step.target].set(round(step.value * NS_PER_S))
+        elif step.kind == "stall":
+            self._stall(step.target, for_ns)
+        elif step.kind == "kill":
+            self._kill_host(for_ns)
+        elif step.kind == "tip":
+            self._robot.tip(step.value)
+            timeline.after(for_ns, lambda: self._robot.tip(0.0))
+        elif step.kind == "robot":
+            self._robot.begin(step.target)
+            timeline.after(for_ns, lambda: self._robot.end(step.target))
+        else:
+            self._network.begin(step)
+            timeline.after(for_ns, lambda: self._network.end(step))
+
+    def _stall(self, actor: str, for_ns: int) -> None:
+        now_ns, before_ns = self._timeline.now_ns, self._stalled_until_ns[actor]
+        self._stalled_until_ns[actor] = max(before_ns, now_ns + for_ns)
+        self._answers.wait(actor, for_ns)
+
+    def _kill_host(self, for_ns: int) -> None:
+        if self._node is None:
+            return
+        self._node = None
+        self._answers.forget("host")
+        self._timeline.after(for_ns, self._start_host)
+
+    def outcome(self) -> Outcome:
+        """Return what came of it; look first whether the robot has run again."""
+        over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
+        if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
+            ran_s = self._ran_ns / NS_PER_S
+            self._watch.require("runs_again", ran_s > over_s, f"last at {ran_s:.3f} s")
+        return Outcome(
+            seed=self._seed,
+            steps=self._steps,
+            broken=self._watch.broken,
+            events=[*self._timeline.events],
+            digest=self._timeline.digest,
+            checked=self._watch.checked,
+            modes=self._modes,
+            granted=self._granted,
+        )
+
+
+class _Operator:
+    """A person at the keys who wants the robot to walk, and begins again after each fault.
+
+    The pilot is that of robot_operator; what it asks for, and its velocity, are sent.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        chance: Random,
+        send: Callable[[str, float], object],
+        steer: Callable[[tuple[str, bytes]], object],
+    ) -> None:
+        settings = {spec.name: spec.default for spec in OPERATOR_PARAMETERS}
+        self._pilot = Pilot(pilot_settings(settings))
+        self._timeline, self._chance, self._send, self._steer = timeline, chance, send, steer
+        self._mode, self._latched, self._authority = Mode.DAMP, False, 1.0
+        self._phase = DriverPhase.LISTENING
+        timeline.every(NS_PER_S // 20, self._step)
+        timeline.after(NS_PER_S, self._go_on)
+
+    def hear(self, mode: Mode, latched: bool, authority: float) -> None:
+        self._mode, self._latched, self._authority = mode, latched, authority
+
+    def hear_driver(self, phase: DriverPhase) -> None:
+        self._phase = phase
+
+    def _go_on(self) -> None:
+        """Ask for the next thing on the way to RUN, then wait for a while."""
+        mode, phase = self._mode, self._phase
+        wanted = ""
+        if phase is DriverPhase.LISTENING:
+            wanted = "take_control" if mode is Mode.DAMP else "damp"
+        elif mode is Mode.DAMP and (self._latched or phase is DriverPhase.DAMPING):
+            wanted = "reset"
+        elif mode is Mode.DAMP and phase is DriverPhase.FOLLOWING:
+            wanted = "stand"
+        elif mode is Mode.READY:
+            wanted = "run"
+        if wanted:
+            self.press(OperatorRequest(wanted))
+        self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
+
+    def ask(self, step: Step) -> None:
+        """Press the keys of a request; those without keys are sent as a script sends them."""
+        if step.target in ("load", "authority"):
+            self._send(step.target, step.value)
+            return
+        self.press(OperatorRequest(step.target))
+
+    def press(self, request: OperatorRequest) -> None:
+        key = next(key for key, asked in ASKING.items() if asked is request)
+        self._press(key)
+        if request in MOVING:
+            self._timeline.after(_CONFIRMED_NS, lambda: self._press(CONFIRM))
+
+    def drive(self, key: str, for_ns: int) -> None:
+        """Hold a key that drives."""
+        for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
+            self._timeline.after(at_ns, lambda: self._press(key))
+
+    def _press(self, key: str) -> None:
+        for request in self._pilot.press(key, self._timeline.now_ns):
+            if request in OF_DIAL:
+                share = min(max(self._authority + OF_DIAL[request], 0.0), 1.0)
+                self._send("authority", share)
+            else:
+                self._send(request.value, 0.0)
+
+    def _step(self) -> None:
+        running = self._mode in (Mode.RUN, Mode.HOLD)
+        vx, vy, wz = self._pilot.step(self._timeline.now_ns, driving=running)
+        if running:
+            self._steer(("cmd_vel", _TWIST.pack(b"\0\1\0\0", vx, vy, 0.0, 0.0, 0.0, wz)))

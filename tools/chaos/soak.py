@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One flight of hours: does memory grow, are files left open?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tools.chaos.scenario import Options, run_seed
+from tools.chaos.timeline import NS_PER_S, Timeline
+
+_LOOK_S = 30.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
+    """Run one seed for simulated hours; return the exit status.
+
+    It fails where an invariant does, or files are left open.
+    """
+    samples = list[tuple[float, float, int]]()
+
+    def look(timeline: Timeline) -> None:
+        resident = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        files = len([*Path("/proc/self/fd").iterdir()])
+        samples.append((timeline.now_ns / NS_PER_S, resident * _PAGE_BYTES / 2**20, files))
+        if len(samples) % 20 == 0:
+            say(f"{samples[-1][0]:.0f} s: {samples[-1][1]:.1f} MiB, {files} files")
+
+    outcome = run_seed(0, replace(options, seconds=3600.0 * hours), look=look, look_s=_LOOK_S)
+    times_s, mib, files = np.array(samples).T
+    half, checks = len(samples) // 2, sum(outcome.checked.values())
+    slope = float(np.polyfit(times_s[half:] / 3600.0, mib[half:], 1)[0]) if half > 1 else 0.0
+    say(f"{times_s[-1]:.0f} s simulated, {checks} checks, {outcome.broken or 'all hold'}")
+    say(f"memory {mib[half]:.1f} to {mib[-1]:.1f} MiB in the second half: {slope:+.2f} MiB/h")
+    say(f"open files {files[0]:.0f} to {files[-1]:.0f}")
+    say("modes, s: " + ", ".join(f"{name} {time_s:.0f}" for name, time_s in outcome.modes.items()))
+    for event in outcome.events if outcome.broken else ():
+        say(f"  {event}")
+    return 1 if outcome.broken or files[-1] > files[half] else 0

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to a robot, and when: requests of its operator, and faults of everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+PAIRS = ("robot-driver", "driver-host", "operator-host", "operator-driver")
+"""Actors with something between them."""
+QUIET_S = 15.0
+"""Time at the end without faults and other requests, in which the robot is to run again."""
+_NETWORK = {
+    "loss": (0.02, 0.9),
+    "delay": (0.002, 0.4),
+    "duplicate": (0.02, 0.5),
+    "reorder": (0.02, 0.5),
+    "corrupt": (0.01, 0.3),
+    "partition": (0.0, 0.0),
+    "slow": (0.02, 0.3),
+}
+"""Faults between two actors, and the range of their values: shares, or times in s."""
+_ROBOT = (
+    "drop:joint_states",
+    "drop:imu",
+    "freeze:joint_states",
+    "freeze:imu",
+    "nan:joint_states.position",
+    "nan:joint_states.velocity",
+    "nan:imu.orientation",
+    "nan:imu.angular_velocity",
+    "zero:imu.orientation",
+    "bias:imu.angular_velocity=0.6",
+    "noise:joint_states.position=0.05",
+    "stuck:FL_Knee_joint",
+    "restart:host",
+    "silent:state",
+    "deaf:command",
+    "length:state",
+    "forged:state=3",
+    "foreign:state",
+)
+"""Faults of the robot and its motion host, as robot_sim names them."""
+_MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
+"""What a model does instead of answering well; `estop`: the e-stop is pressed while it runs."""
+_ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
+_LOADS = ("same", "limits", "missing")
+_DIAL = ("more_authority", "less_authority", "authority")
+_KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
+_COMPUTERS = ("host", "driver")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A request or a fault.
+
+    Attributes:
+        at_s: When it begins.
+        kind: `ask`, `drive`, or that of a fault.
+        target: Of what, or what is asked for.
+        for_s: How long a fault lasts.
+        value: A share, a time in s, or what the kind says.
+    """
+
+    at_s: float
+    kind: str
+    target: str = ""
+    for_s: float = 0.0
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        lasts = f" for {self.for_s:g} s" if self.for_s else ""
+        value = f" {self.value:g}" if self.value else ""
+        return f"{self.at_s:7.3f} s  {self.kind} {self.target}{value}{lasts}".rstrip()
+
+
+def draw_steps(seed: int, seconds: float) -> tuple[Step, ...]:
+    """Return the faults of a seed and the requests beside those of its operator, in their order.
+
+    The operator goes on by itself: takes control, stands up, runs, and begins again after a fault.
+    """
+    chance, steps = Random(f"steps {seed}"), list[Step]()
+    begin_s = chance.choice([0.0, 4.5])
+    seconds -= min(QUIET_S, 0.5 * seconds)
+    for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
+        steps.append(_draw_fault(chance, chance.uniform(begin_s, seconds)))
+    for _ in range(round(chance.choice([0.0, 0.1, 0.3]) * seconds)):
+        steps.append(_draw_request(chance, chance.uniform(begin_s, seconds)))
+    for _ in range(round(0.1 * seconds)):
+        at_s, key = round(chance.uniform(0.0, seconds), 3), chance.choice(_KEYS)
+        steps.append(Step(at_s=at_s, kind="drive", target=key, for_s=1.0))
+    return tuple(sorted(steps, key=lambda step: step.at_s))
+
+
+def _draw_request(chance: Random, at_s: float) -> Step:
+    at_s, what = round(at_s, 3), chance.random()
+    if what < 0.2:
+        share = chance.choice([0.0, 0.3, 1.0, 1.7, float("nan")])
+        return Step(at_s=at_s, kind="ask", target=chance.choice(_DIAL), value=share)
+    if what < 0.4:
+        return Step(at_s=at_s, kind="ask", target="load", value=chance.randrange(len(_LOADS)))
+    return Step(at_s=at_s, kind="ask", target=chance.choice(_ASKED))
+
+
+def load_name(step: Step) -> str:
+    """Return which bundle a request to load asks for."""
+    return _LOADS[int(step.value)]
+
+
+def _draw_fault(chance: Random, at_s: float) -> Step:
+    at_s, for_s = round(at_s, 3), chance.choice([0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0])
+    what = chance.random()
+    if what < 0.35:
+        kind = chance.choice([*_NETWORK])
+        value = round(chance.uniform(*_NETWORK[kind]), 3)
+        return Step(at_s=at_s, kind=kind, target=chance.choice(PAIRS), for_s=for_s, value=value)
+    if what < 0.55:
+        return Step(at_s=at_s, kind="robot", target=chance.choice(_ROBOT), for_s=for_s)
+    if what < 0.75:
+        value = round(chance.uniform(0.005, 0.2), 3)
+        return Step(at_s=at_s, kind="model", target=chance.choice(_MODEL), for_s=for_s, value=value)
+    if what < 0.85:
+        value = chance.choice([-3600.0, -1.0, -0.1, 0.1, 1.0, 3600.0])
+        return Step(at_s=at_s, kind="clock", target=chance.choice(_COMPUTERS), value=value)
+    if what < 0.92:
+        return Step(at_s=at_s, kind="stall", target=chance.choice(_COMPUTERS), for_s=for_s)
+    if what < 0.96:
+        return Step(at_s=at_s, kind="kill", target="host", for_s=for_s)
+    return Step(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))

@@ -1,0 +1,327 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Versions on a disk that loses its power between any two writes, or is full."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from policy_core.bundle.store import current_version, installed_versions
+from policy_core.bundle.verified import sha256_file
+from policy_core.errors import PolicyError
+from policy_store.activation import activate, roll_back, way_back
+from policy_store.install import install
+from policy_store.inventory import prune, verify
+
+NAME = "tiny"
+_VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
+_COMMANDS = 6
+_CHANGES_OF = {"install": 46, "activate": 16, "roll back": 7, "prune": 13}
+"""How often each command changes something, about."""
+_CHANGES = {
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.chmod",
+    "os.link",
+    "os.truncate",
+}
+_CONTRACT = """
+schema_version: 1
+kind: joint
+name: tiny
+version: "VERSION"
+rate_hz: 50
+joints: {names: [hip, knee], default_position: 0, position_min: -1, position_max: 1,
+         velocity_limit: 1, effort_limit: 1, stiffness: 1, damping: 1}
+stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
+damp: {damping: 1}
+observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}}
+action: {output: actions, terms: [{joints: [hip, knee], kind: position}]}
+model:
+  inputs: {obs: {shape: [1, 6]}}
+  outputs: {actions: {shape: [1, 2]}}
+  artifacts:
+    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32}
+  golden: {file: golden.npz, sha256: GOLDEN}
+safety: {on_fault: damp}
+provenance: {source: a test, licence: Apache-2.0}
+"""
+
+
+class PowerCut(BaseException):
+    """The power is gone: nothing of the program happens any more."""
+
+
+class Disk:
+    """Counts changes of the file system; one of them is the last, or none fits any more.
+
+    Attributes:
+        ended: Whether the power is gone.
+    """
+
+    def __init__(self, at: int, *, full: bool, chance: Random) -> None:
+        """Act before the `at`-th change."""
+        self._left, self._full, self._chance = at, full, chance
+        self.ended = False
+        self._unsynced = dict[int, int]()
+        """Length that is on the disk for certain, by inode of what was written."""
+
+    def change(self, *, grows: bool = True) -> None:
+        if self.ended:
+            raise PowerCut
+        self._left -= 1
+        if self._left > 0:
+            return
+        if not self._full:
+            self.ended = True
+            raise PowerCut
+        if grows:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def wrote(self, file: Any) -> None:
+        self._unsynced.setdefault(os.fstat(file.fileno()).st_ino, 0)
+
+    def synced(self, handle: int) -> None:
+        self._unsynced.pop(os.fstat(handle).st_ino, None)
+
+    def lose(self, root: Path) -> None:
+        """Cut files of which the kernel had more than the disk."""
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                size = path.stat().st_size
+                if path.stat().st_ino in self._unsynced:
+                    os.truncate(path, self._chance.randrange(size + 1))
+
+
+class _File:
+    """A file of which each write is cut in two."""
+
+    def __init__(self, file: Any, disk: Disk) -> None:
+        self._file, self._disk = file, disk
+
+    def write(self, data: Any) -> None:
+        self._disk.wrote(self._file)
+        self._file.write(data[: len(data) // 2])
+        self._file.flush()
+        self._disk.change()
+        self._file.write(data[len(data) // 2 :])
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+_at_work: Disk | None = None
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    disk = _at_work
+    if disk is None:
+        return
+    is_opened = (
+        event == "open"
+        and isinstance(args[2], int)
+        and bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    )
+    if event in _CHANGES or is_opened:
+        disk.change(grows=event not in ("os.remove", "os.rmdir"))
+
+
+@cache
+def _hooked() -> None:
+    sys.addaudithook(_hook)  # never taken away, and idle without a disk
+
+
+@contextmanager
+def working(disk: Disk) -> Iterator[None]:
+    """Let all changes of files in this process go to a disk."""
+    global _at_work
+    _hooked()
+
+    def opened(
+        real: Callable[..., Any], file: Any, mode: str = "r", *more: Any, **named: Any
+    ) -> Any:
+        found = real(file, mode, *more, **named)
+        return found if mode in ("r", "rb", "rt") else _File(found, disk)
+
+    def fsync(real: Callable[[int], None], handle: int) -> None:
+        disk.change(grows=False)
+        real(handle)
+        disk.synced(handle)
+
+    def counted(real: Callable[..., Any], *given: Any) -> Any:
+        disk.change()
+        return real(*given)
+
+    with ExitStack() as stack:
+        for module, name in ((os, "fdopen"), (io, "open"), (builtins, "open")):
+            stack.enter_context(patch.object(module, name, partial(opened, getattr(module, name))))
+        stack.enter_context(patch.object(os, "fsync", partial(fsync, os.fsync)))
+        for name in ("write", "ftruncate"):
+            stack.enter_context(patch.object(os, name, partial(counted, getattr(os, name))))
+        _at_work = disk
+        try:
+            yield
+        finally:
+            _at_work = None
+
+
+def _make_version(folder: Path, version: str) -> Path:
+    folder.mkdir(parents=True)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
+        for name, size in (("obs", 6), ("actions", 2))
+    ]
+    weights = numpy_helper.from_array(np.eye(6, 2, dtype=np.float32), "w")
+    node = helper.make_node("MatMul", ["obs", "w"], ["actions"])
+    graph = helper.make_graph([node], version, values[:1], values[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "policy.onnx")
+    obs = np.linspace(-1.0, 1.0, 60, dtype=np.float32).reshape(10, 6)
+    np.savez(folder / "golden.npz", allow_pickle=False, obs=obs, actions=obs[:, :2])
+    text = _CONTRACT.replace("VERSION", version)
+    for word, file in (("MODEL", "policy.onnx"), ("GOLDEN", "golden.npz")):
+        text = text.replace(word, sha256_file(folder / file))
+    (folder / "policy.yaml").write_text(text, "utf-8")
+    return folder
+
+
+def run_store_seed(seed: int, sources: Path) -> list[str]:
+    """Run commands on a root of installed versions, each with a cut or a full disk in between.
+
+    Args:
+        seed: Of the commands and of when they are cut.
+        sources: Folder with the versions.
+
+    Returns:
+        What of the invariants did not hold, as texts.
+    """
+    chance, broken = Random(f"store {seed}"), list[str]()
+    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+        root = Path(folder) / "models"
+        for version in _VERSIONS[: chance.choice([0, 2, 3])]:
+            install(sources / version, root)
+            activate(root, NAME, version)
+        for _ in range(_COMMANDS):
+            words, act, done = _draw(chance, root, sources)
+            there, allowed = _versions(root), {_in_use(root), done}
+            at, full = chance.randrange(1, _CHANGES_OF[words] + 3), chance.random() < 0.3
+            disk = Disk(at, full=full, chance=chance)
+            try:
+                with working(disk):
+                    act()
+            except (PowerCut, PolicyError, OSError):
+                pass
+            if disk.ended:
+                disk.lose(root)
+            broken += [f"{words}: {text}" for text in _look(root, allowed, there, words)]
+            try:
+                act()
+            except PolicyError as error:
+                if words != "roll back":  # the way back may have an end now
+                    broken.append(f"command_can_be_repeated: {words}: {error}")
+            # Repeated, the others may go further.
+            after = {done} if words in ("install", "activate") else {*allowed, _in_use(root)}
+            found = _look(root, after, there, words)
+            broken += [f"{words}, repeated: {text}" for text in found]
+    return broken
+
+
+def _draw(
+    chance: Random, root: Path, sources: Path
+) -> tuple[str, Callable[[], object], str | None]:
+    """Return a command, what does it, and the version that is in use after it."""
+    used, there, what = _in_use(root), _versions(root), chance.random()
+    if what < 0.3 or not there:
+        source = sources / chance.choice(_VERSIONS)
+        return "install", lambda: install(source, root), used
+    if what < 0.65 or used is None:
+        version = chance.choice(there)
+        return "activate", lambda: activate(root, NAME, version), version
+    if what < 0.9:
+        back = way_back(root / NAME)
+        return "roll back", lambda: roll_back(root, NAME), back[0] if back else used
+    return "prune", lambda: prune(root, NAME, 1), used
+
+
+def _look(root: Path, allowed: set[str | None], before: Sequence[str], words: str) -> Iterator[str]:
+    """Yield which invariants of a root do not hold."""
+    model, used = root / NAME, _in_use(root)
+    if used not in allowed:
+        yield f"one_version_in_use: {used}, expected one of {allowed}"
+    if not model.exists():
+        return
+    if used is not None and used not in _versions(root):
+        yield f"one_version_in_use: {used} is not there"
+    for one in verify(root) if _versions(root) else ():
+        if one.problem:
+            yield f"no_version_without_record: {one.problem}"
+    lost = {*before} - {*_versions(root)}
+    if lost and words != "prune":
+        yield f"no_version_is_lost: {lost}"
+    try:
+        way = way_back(model)
+    except PolicyError as error:
+        yield f"way_back_is_there: {error}"
+    else:
+        if used in way or len({*way}) < len(way):
+            yield f"way_back_is_there: {way} before {used}"
+
+
+def _in_use(root: Path) -> str | None:
+    return current_version(root / NAME) if (root / NAME).exists() else None
+
+
+def _versions(root: Path) -> list[str]:
+    return installed_versions(root / NAME) if (root / NAME).exists() else []
+
+
+def _fast_folder() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def try_store(seeds: range, say: Callable[[str], None]) -> int:
+    """Run seeds of the store; return the exit status."""
+    logging.disable(logging.WARNING)
+    found = 0
+    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+        sources = make_sources(Path(folder))
+        for seed in seeds:
+            broken = run_store_seed(seed, sources)
+            found += bool(broken)
+            for text in broken:
+                say(f"store seed {seed}: {text}")
+    say(f"{len(seeds)} seeds of the store, {found} broke an invariant")
+    return 1 if found else 0
+
+
+def make_sources(folder: Path) -> Path:
+    """Write all versions into a folder; return it."""
+    for version in _VERSIONS:
+        _make_version(folder / "sources" / version, version)
+    return folder / "sources"

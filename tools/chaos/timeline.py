@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual time: what happens next, what happened last, and the clocks of computers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from hashlib import blake2b
+from heapq import heappop, heappush
+from itertools import count
+from types import SimpleNamespace
+
+NS_PER_S = 1_000_000_000
+_EVENTS_KEPT = 20
+
+
+class Timeline:
+    """Does everything in the order of virtual time, on one thread.
+
+    Attributes:
+        now_ns: Time since the beginning.
+        events: The last ones, as texts.
+        ended: Whether nothing more is done.
+    """
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.events: deque[str] = deque(maxlen=_EVENTS_KEPT)
+        self._due: list[tuple[int, int, Callable[[], object]]] = []
+        self._numbers, self._hash = count(), blake2b(digest_size=16)
+        self.ended = False
+
+    def at(self, time_ns: int, act: Callable[[], object]) -> None:
+        """Act at a time, or now if that is past; after what is due then already."""
+        heappush(self._due, (max(time_ns, self.now_ns), next(self._numbers), act))
+
+    def after(self, duration_ns: int, act: Callable[[], object]) -> None:
+        self.at(self.now_ns + duration_ns, act)
+
+    def every(self, period_ns: int, act: Callable[[], object]) -> None:
+        """Act now and again after each period."""
+
+        def again() -> None:
+            act()
+            self.after(period_ns, again)
+
+        self.after(0, again)
+
+    def run(self, until_ns: int) -> None:
+        due = self._due
+        while due and due[0][0] <= until_ns and not self.ended:
+            self.now_ns, _, act = heappop(due)
+            act()
+        if not self.ended:
+            self.now_ns = until_ns
+
+    def note(self, text: str) -> None:
+        """Keep an event, which is part of the digest."""
+        event = f"{self.now_ns / NS_PER_S:10.6f} s  {text}"
+        self.events.append(event)
+        self._hash.update(event.encode())
+
+    def weigh(self, data: bytes) -> None:
+        """Make bytes that are no event part of the digest."""
+        self._hash.update(data)
+
+    @property
+    def digest(self) -> str:
+        """Of all that has happened, 32 hex digits."""
+        return self._hash.hexdigest()
+
+
+_BOOTED_NS, _EPOCH_NS = 1_000 * NS_PER_S, 1_790_000_000 * NS_PER_S
+
+
+class VirtualClock(SimpleNamespace):
+    """The clocks of one computer; stands where its modules have `time`.
+
+    Attributes:
+        busy_ns: How far the computation at hand is ahead of the timeline.
+    """
+
+    def __init__(self, timeline: Timeline, drift_ppm: int) -> None:
+        """Begin; the clocks go faster than the timeline by so many millionths."""
+        super().__init__()
+        self._timeline, self._ppm = timeline, drift_ppm
+        self._wall_ns, self.busy_ns = _EPOCH_NS, 0
+
+    def monotonic_ns(self) -> int:
+        now_ns = self._timeline.now_ns
+        return _BOOTED_NS + now_ns + now_ns * self._ppm // 1_000_000 + self.busy_ns
+
+    def time_ns(self) -> int:
+        return self.monotonic_ns() + self._wall_ns
+
+    def set(self, by_ns: int) -> None:
+        """Set the clock of the day forth, or back."""
+        self._wall_ns += by_ns
+
+    def when(self, steady_ns: int) -> int:
+        """Return when on the timeline the steady clock shows a time, or has just shown it."""
+        passed_ns = steady_ns - _BOOTED_NS
+        return -(-passed_ns * 1_000_000 // (1_000_000 + self._ppm))

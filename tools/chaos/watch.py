@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The invariants, checked while things happen: what must hold whatever the seed does."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lite3_driver import wire
+from lite3_driver.figures import FIGURES
+from model_tools.prove.replaying.invariants import FlightWatch
+from model_tools.prove.replaying.recording import find_rule
+from policy_core.interfaces import F64, Mode
+from policy_inference.flight.ring import FlightTick
+from policy_inference.kinds.opening import OpenedPolicy
+from robot_driver.following import command_problem
+from robot_driver.interfaces import (
+    MODE_DAMP,
+    POSITION,
+    STIFFNESS,
+    DriverPhase,
+    WireCommand,
+)
+from tools.chaos.timeline import NS_PER_S, Timeline
+
+_HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
+"""Of a JointCommand on the wire: stamp, sequence and valid_for of 8 bytes each, mode."""
+_IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
+_ROUNDING_RAD = 1e-6
+_LONGEST_SILENCE_NS = 100_000_000
+
+
+CHAOS_INVARIANTS: Mapping[str, str] = {
+    "sequence_rises": "Each command has the next number.",
+    "estop_is_final": "After an e-stop only the fault command is published, until `reset` is "
+    "granted.",
+    "control_is_kept": "A driver in control sends a frame every 0.1 s at least.",
+    "answered_once": "Each request to a node gets one answer.",
+    "answered_in_time": "That answer comes in time.",
+    "runs_again": "When all faults are over, the operator lets the robot run again within 15 s.",
+    "tilted_is_a_fault": "No motion goes on with the robot tilted beyond its limit.",
+    "no_version_is_lost": "No command but `prune` removes a version, wherever its power is cut.",
+    "command_can_be_repeated": "A command that was cut does its work when it is repeated.",
+}
+"""What is checked here alone, by name."""
+
+
+class Broken(NamedTuple):
+    """An invariant that did not hold.
+
+    Attributes:
+        name: Of the invariant.
+        time_s: Virtual time.
+        found: What was found, in words.
+    """
+
+    name: str
+    time_s: float
+    found: str
+
+
+class Watch:
+    """Looks at the ticks of the host, at frames of the driver and at answers.
+
+    Attributes:
+        broken: The first invariant that did not hold; None while all do.
+        checked: How often each invariant was looked at, by name.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self.broken: Broken | None = None
+        self.checked = Counter[str]()
+
+    def require(self, name: str, holds: bool, found: object = "") -> None:
+        self.checked[name] += 1
+        if not holds and self.broken is None:
+            self.broken = Broken(name, self._timeline.now_ns / NS_PER_S, str(found))
+            self._timeline.note(f"BROKEN {name}: {found}")
+            self._timeline.ended = True
+
+
+class HostWatch:
+    """Holds what one process of the policy node commands and records."""
+
+    def __init__(self, watch: Watch, policy: OpenedPolicy[Any]) -> None:
+        self._watch = watch
+        self._joints = len(policy.bundle.contract.joints.names)
+        self._sent: tuple[int, int, F64] = (-1, MODE_DAMP, np.zeros((6, 0)))
+        self._pressed = False
+        self._number = 0
+        self._follow(policy)
+
+    def _follow(self, policy: OpenedPolicy[Any]) -> None:
+        contract, state = policy.bundle.contract, policy.controller.state
+        self._policy = policy
+        self._inputs = [*policy.controller.inputs]
+        self._gravity = state.slices.get("gravity_body")
+        self._least_upright = _ROUNDING_RAD - np.cos(policy.limits.max_tilt_rad or np.pi)
+        joints = contract.joints.on_robot()
+        self._flight = FlightWatch(contract, policy.limits, joints, state.slices)
+        self._flight.checked = self._watch.checked
+        self._number += 1  # of ticks before this policy nothing is known here
+
+    def pressed(self) -> None:
+        """Note that the e-stop has reached the node."""
+        self._pressed = True
+
+    def reset(self) -> None:
+        """Note that `reset` was granted."""
+        self._pressed = False
+
+    def published(self, data: bytes) -> None:
+        """Look at a command, on the wire."""
+        sequence, mode = _HEAD.unpack_from(data, _SEQUENCE_AT)
+        row = 8 * (1 + self._joints)
+        block = np.ndarray(
+            (6, self._joints), "<f8", data, len(data) - 6 * row + 8, (row, 8)
+        )  # each array is its count and its numbers
+        before = self._sent[0]
+        self._watch.require("sequence_rises", sequence == before + 1, f"{before}, {sequence}")
+        self._sent = sequence, mode, block
+        if self._pressed:
+            is_safe = mode == MODE_DAMP and not block[1:4].any()
+            self._watch.require("estop_is_final", is_safe, f"a command of mode {mode}")
+
+    def ticked(self, tick: FlightTick, policy: OpenedPolicy[Any]) -> None:
+        """Look at a tick as it was recorded, right after its command."""
+        watch, moment = self._watch, tick.moment
+        if policy is not self._policy:
+            self._follow(policy)
+        sequence, mode, block = self._sent
+        if tick.command is not None:
+            same = moment.sequence == sequence and np.array_equal(tick.command, block)
+            watch.require("recorded_is_published", same, f"{moment.sequence}, sent {sequence}")
+            is_damp = moment.command_mode.value == MODE_DAMP
+            watch.require("recorded_is_published", is_damp == (mode == MODE_DAMP), mode)
+        seen: Any = SimpleNamespace(
+            number=self._number,
+            time_ns=moment.now_ns,
+            stamp_ns=moment.now_ns,
+            mode=moment.mode,
+            reason=moment.reason,
+            rule=find_rule(moment.reason),
+            ages_ns=dict(zip(self._inputs, moment.ages_ns, strict=True)),
+            state=tick.state,
+            target=tick.target,
+            blend=moment.blend,
+            requests=moment.granted,
+            command=tick.command,
+            command_mode=moment.command_mode,
+        )
+        self._number += 1
+        if moment.mode is not Mode.DAMP and self._gravity is not None:
+            is_upright = tick.state[self._gravity][2] <= self._least_upright
+            watch.require("tilted_is_a_fault", is_upright, moment.mode.name)
+        for name, found in self._flight.see(seen):
+            watch.require(name, False, found)
+
+
+class DriverWatch:
+    """Holds what the driver sends to the robot.
+
+    Attributes:
+        phase: Of the link, after its last step.
+    """
+
+    def __init__(self, watch: Watch, state_timeout_s: float) -> None:
+        self._watch, self._timeout_ns = watch, round(state_timeout_s * NS_PER_S)
+        self._heard_ns = self._sent_ns = 0
+        self._newest: WireCommand | None = None
+        self._has_control = self._may_drive = self._pressed = False
+        self.phase = DriverPhase.LISTENING
+
+    def heard(self, now_ns: int) -> None:
+        """Note that anything came from the robot."""
+        self._heard_ns = now_ns
+
+    def commanded(self, command: WireCommand, phase: DriverPhase) -> None:
+        """Note a command that the node hands on, unless the e-stop is pressed."""
+        if not self._pressed and not command_problem(command, FIGURES):
+            self._newest = command
+            if command.mode == MODE_DAMP and phase in _IN_CONTROL:
+                self._may_drive = True
+
+    def stopped(self) -> None:
+        """Note that the driver was asked to bring the robot to rest."""
+        self._may_drive = False
+
+    def press(self) -> None:
+        self._pressed, self._may_drive = True, False
+
+    def reset(self) -> None:
+        if self._pressed:
+            self._pressed = self._may_drive = False
+
+    def entered(self, phase: DriverPhase) -> None:
+        """Note the phase after a step of the link."""
+        if self.phase is DriverPhase.FOLLOWING and phase is not DriverPhase.FOLLOWING:
+            self._may_drive = False
+        self.phase = phase
+
+    def sent(self, data: bytes, now_ns: int) -> None:
+        """Look at a datagram to the robot."""
+        watch, request = self._watch, wire.read_request(data)
+        if request is not None:
+            if request in (wire.TAKE_CONTROL, wire.GIVE_BACK):
+                self._has_control = request == wire.TAKE_CONTROL
+                self._may_drive, self._sent_ns = False, now_ns
+            return
+        values = wire.read_command(data)
+        if values is None:
+            watch.require("frames_can_be_read", False, f"{len(data)} bytes")
+            return
+        self._sent_ns = now_ns
+        watch.require("nothing_sent_unasked", self._has_control, self.phase.name)
+        watch.require("frame_is_finite", bool(np.isfinite(values).all()))
+        stiff = values[:, STIFFNESS] > 0.0
+        if not stiff.any():
+            return
+        newest = self._newest
+        age_ns = 0 if newest is None else now_ns - newest.received_ns
+        in_time = newest is not None and age_ns < newest.valid_for_ns
+        watch.require("expired_is_not_followed", in_time, f"{age_ns / NS_PER_S:.3f} s old")
+        silent_ns = now_ns - self._heard_ns
+        watch.require(
+            "lost_robot_is_not_followed",
+            silent_ns <= self._timeout_ns,
+            f"{silent_ns / NS_PER_S:.3f} s",
+        )
+        watch.require("rest_mode_first", self._may_drive, self.phase.name)
+        watch.require("estop_is_not_followed", not self._pressed, self.phase.name)
+        margin = FIGURES.position_margin_rad + _ROUNDING_RAD
+        position = values[:, POSITION]
+        outside = (position > FIGURES.highest_rad + margin) | (
+            position < FIGURES.lowest_rad - margin
+        )
+        watch.require("frame_in_figures", not (outside & stiff).any(), position)
+
+    def is_alive(self, now_ns: int) -> None:
+        """Look whether a robot under control gets frames; the driver is not stalled."""
+        if self._has_control:
+            silent_ns = now_ns - self._sent_ns
+            watch_s = f"{silent_ns / NS_PER_S:.3f} s"
+            self._watch.require("control_is_kept", silent_ns <= _LONGEST_SILENCE_NS, watch_s)
+
+
+class AnswerWatch:
+    """Holds that each request is answered once, in time."""
+
+    def __init__(self, watch: Watch, timeline: Timeline) -> None:
+        self._watch, self._timeline = watch, timeline
+        self._open = dict[int, tuple[str, str, int]]()
+        self._asked = 0
+
+    def asked(self, actor: str, name: str, within_s: float) -> int:
+        """Return the number of a request that has reached an actor."""
+        self._asked += 1
+        due_ns = self._timeline.now_ns + round(within_s * NS_PER_S)
+        self._open[self._asked] = actor, name, due_ns
+        return self._asked
+
+    def answered(self, number: int) -> None:
+        found = self._open.pop(number, None)
+        self._watch.require("answered_once", found is not None, f"request {number}")
+
+    def forget(self, actor: str) -> None:
+        """Expect no answer of a process that was killed."""
+        self._open = {n: each for n, each in self._open.items() if each[0] != actor}
+
+    def wait(self, actor: str, duration_ns: int) -> None:
+        """Expect answers of a process that is stalled so much later."""
+        self._open = {
+            n: (who, name, due_ns + (duration_ns if who == actor else 0))
+            for n, (who, name, due_ns) in self._open.items()
+        }
+
+    def look(self) -> None:
+        late = [name for _, name, due_ns in self._open.values() if due_ns < self._timeline.now_ns]
+        self._watch.require("answered_in_time", not late, ", ".join(late))
