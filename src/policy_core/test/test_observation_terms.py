@@ -132,6 +132,13 @@ def test_parts_of_a_vector_are_written_in_their_own_order(
     np.testing.assert_allclose(written_observation(observed([term])), values, atol=1e-12)
 
 
+def test_phases_of_one_period_with_other_offsets_are_written_beside_each_other() -> None:
+    feet = {"term": "phase", "period_s": 0.8, "parts": ["sin"]}
+    terms = [{**feet, "offsets": [0.25, 0.75]}, {**feet, "offsets": [0.75, 0.25]}, feet]
+    values = written_observation(observed(terms))
+    np.testing.assert_allclose(values, [1.0, -1.0, -1.0, 1.0, 0.0], atol=1e-12)
+
+
 def test_every_registered_term_is_tried_here() -> None:
     assert {str(term["term"]) for term, _ in VALUES} == set(TERMS)
 
