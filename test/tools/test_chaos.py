@@ -42,12 +42,13 @@ def test_native_core_gives_the_same_events(outcome: Outcome) -> None:
     assert run_seed(3, replace(SHORT, core=NATIVE)).digest == outcome.digest
 
 
-def test_all_invariants_hold_on_the_way_to_run() -> None:
-    outcome = run_seed(3, SHORT, [])
+def test_robot_runs_again_after_an_estop() -> None:
+    stop = Step(at_s=1.9, kind="ask", target="estop")
+    outcome = run_seed(3, replace(SHORT, seconds=17.0), [stop])
     checked.update(outcome.checked)
     assert outcome.broken is None, outcome.events
-    assert outcome.modes["RUN"] > 0.3
-    assert {"take_control", "stand", "run"} <= {*outcome.granted}
+    assert outcome.modes["RUN"] > 5.0
+    assert {"estop", "take_control", "stand", "run"} <= {*outcome.granted}
 
 
 def test_all_invariants_hold_under_faults() -> None:
@@ -97,7 +98,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_store_keeps_one_whole_version_in_use(sources: Path) -> None:
     for seed in range(2):
-        assert run_store_seed(seed, sources) == []
+        assert run_store_seed(seed, sources, checked) == []
 
 
 def test_store_whose_link_is_away_for_a_moment_is_found(

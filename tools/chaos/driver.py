@@ -118,7 +118,7 @@ class ChaosDriver(DriverNode, VirtualNode):
         self.send, self._clock, self._frames = send, clock, frames
         self.followed: Callable[[WireCommand], object] = lambda command: None
         self.broke: Callable[[str, str], object] = lambda name, found: None
-        self.waiting = list[Callable[[], None]]()
+        self.waiting = list[Callable[[], bool]]()
         super().__init__("lite3_driver", SlowLite3, COMMON_PARAMETERS)
         settings = Lite3Settings(
             host_address=HOST[0],
@@ -192,8 +192,8 @@ class ChaosDriver(DriverNode, VirtualNode):
         for name, found in self.watch.see(self.link, self._clock.monotonic_ns()):
             self.broke(name, found)
         self._virtual.report()
-        for go_on in self.waiting:
-            go_on()
+        waiting, self.waiting = self.waiting, []
+        self.waiting += [each for each in waiting if each()]
 
 
 _TRIGGER: Any = SimpleNamespace(Response=lambda: SimpleNamespace(success=False, message=""))

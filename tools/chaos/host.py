@@ -273,7 +273,7 @@ class ChaosNode(PolicyNode, VirtualNode):
 
     def __init__(self, scene: Scene, send: Callable[[str, Any], object]) -> None:
         self.scene, self.send = scene, send
-        self.waiting = list[Callable[[], None]]()
+        self.waiting = list[Callable[[], bool]]()
         super().__init__("joint_policy_node", PARAMETERS)
         self._values |= {"bundle": "first", "backend": "onnx", "realtime.loop": scene.core}
 
@@ -309,8 +309,8 @@ class ChaosNode(PolicyNode, VirtualNode):
         return int(self._pacer._deadline_ns)
 
     def go_on(self) -> None:
-        for each in self.waiting:
-            each()
+        waiting, self.waiting = self.waiting, []
+        self.waiting += [each for each in waiting if each()]
 
 
 @contextmanager

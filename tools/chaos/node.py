@@ -151,18 +151,20 @@ class NoLogger:
     debug = info = warning = error = fatal = _drop
 
 
-def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], None]:
-    """Return what goes on with a handler that awaits; `done` takes its answer, once."""
-    ended = False
+def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
+    """Return what goes on with a handler that awaits, and returns whether it still does.
 
-    def go_on() -> None:
-        nonlocal ended
-        if ended:
-            return
+    Args:
+        work: The handler.
+        done: Takes its answer, once.
+    """
+
+    def go_on() -> bool:
         try:
             work.send(None)
         except StopIteration as end:
-            ended = True
             done(end.value)
+            return False
+        return True
 
     return go_on

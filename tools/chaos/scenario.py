@@ -287,8 +287,8 @@ class _Play:
         if name == "load":
             bundle = load_name(Step(at_s=0.0, kind="ask", value=value))
             work = node.handlers["load"](LoadBundle.Request(bundle=bundle))
-            node.waiting.append(go_on := drive(work, done))
-            go_on()
+            if (go_on := drive(work, done))():
+                node.waiting.append(go_on)
         elif name == "authority":
             done(node.handlers["set_authority"](SetAuthority.Request(authority=value)))
         else:
@@ -362,8 +362,8 @@ class _Play:
 
             if name in ("take_control", "release_control"):
                 work = driver.handlers[name](SimpleNamespace())
-                driver.waiting.append(go_on := drive(work, done))
-                go_on()
+                if (go_on := drive(work, done))():
+                    driver.waiting.append(go_on)
             else:
                 (of_driver.stopped if name == "damp" else of_driver.reset)()
                 done(driver.handlers[name](SimpleNamespace()))

@@ -11,8 +11,9 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from random import Random
@@ -211,17 +212,26 @@ def _make_version(folder: Path, version: str) -> Path:
     return folder
 
 
-def run_store_seed(seed: int, sources: Path) -> list[str]:
+def run_store_seed(seed: int, sources: Path, checked: Counter[str] | None = None) -> list[str]:
     """Run commands on a root of installed versions, each with a cut or a full disk in between.
 
     Args:
         seed: Of the commands and of when they are cut.
         sources: Folder with the versions.
+        checked: Counts how often each invariant was looked at.
 
     Returns:
         What of the invariants did not hold, as texts.
     """
     chance, broken = Random(f"store {seed}"), list[str]()
+
+    def hold(words: str, found: Iterable[tuple[str, bool, object]]) -> None:
+        for name, holds, what in found:
+            if checked is not None:
+                checked[name] += 1
+            if not holds:
+                broken.append(f"{name}: {words}: {what}")
+
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
         root = Path(folder) / "models"
         for version in _VERSIONS[: chance.choice([0, 2, 3])]:
@@ -232,24 +242,26 @@ def run_store_seed(seed: int, sources: Path) -> list[str]:
             there, allowed = _versions(root), {_in_use(root), done}
             at, full = chance.randrange(1, _CHANGES_OF[words] + 3), chance.random() < 0.3
             disk = Disk(at, full=full, chance=chance)
-            try:
-                with working(disk):
-                    act()
-            except (PowerCut, PolicyError, OSError):
-                pass
+            with suppress(PowerCut, PolicyError, OSError), working(disk):
+                act()
             if disk.ended:
                 disk.lose(root)
-            broken += [f"{words}: {text}" for text in _look(root, allowed, there, words)]
-            try:
-                act()
-            except PolicyError as error:
-                if words != "roll back":  # the way back may have an end now
-                    broken.append(f"command_can_be_repeated: {words}: {error}")
+            hold(words, _look(root, allowed, there, words))
+            error = _refusal(act)
+            # A way back may have come to its end.
+            hold(words, [("command_can_be_repeated", not error or words == "roll back", error)])
             # Repeated, the others may go further.
             after = {done} if words in ("install", "activate") else {*allowed, _in_use(root)}
-            found = _look(root, after, there, words)
-            broken += [f"{words}, repeated: {text}" for text in found]
+            hold(f"{words}, repeated", _look(root, after, there, words))
     return broken
+
+
+def _refusal(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except PolicyError as error:
+        return str(error)
+    return ""
 
 
 def _draw(
@@ -269,28 +281,24 @@ def _draw(
     return "prune", lambda: prune(root, NAME, 1), used
 
 
-def _look(root: Path, allowed: set[str | None], before: Sequence[str], words: str) -> Iterator[str]:
-    """Yield which invariants of a root do not hold."""
-    model, used = root / NAME, _in_use(root)
-    if used not in allowed:
-        yield f"one_version_in_use: {used}, expected one of {allowed}"
-    if not model.exists():
+def _look(
+    root: Path, allowed: set[str | None], before: Sequence[str], words: str
+) -> Iterator[tuple[str, bool, object]]:
+    """Yield each invariant of a root, whether it holds, and what was found."""
+    model, used, there = root / NAME, _in_use(root), _versions(root)
+    yield "one_version_in_use", used in allowed and used in {None, *there}, used
+    lost = {*before} - {*there}
+    yield "no_version_is_lost", not lost or words == "prune", lost
+    if not there:
         return
-    if used is not None and used not in _versions(root):
-        yield f"one_version_in_use: {used} is not there"
-    for one in verify(root) if _versions(root) else ():
-        if one.problem:
-            yield f"no_version_without_record: {one.problem}"
-    lost = {*before} - {*_versions(root)}
-    if lost and words != "prune":
-        yield f"no_version_is_lost: {lost}"
+    problems = [one.problem for one in verify(root) if one.problem]
+    yield "no_version_without_record", not problems, problems
     try:
         way = way_back(model)
     except PolicyError as error:
-        yield f"way_back_is_there: {error}"
+        yield "way_back_is_there", False, error
     else:
-        if used in way or len({*way}) < len(way):
-            yield f"way_back_is_there: {way} before {used}"
+        yield "way_back_is_there", used not in way and len({*way}) == len(way), way
 
 
 def _in_use(root: Path) -> str | None:
