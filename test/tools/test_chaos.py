@@ -18,32 +18,32 @@ from policy_store import activation
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
 from testkit.watching import checked
-from tools.chaos.scenario import Options, Outcome, run_seed
+from tools.chaos.scenario import Options, SeedOutcome, run_seed
 from tools.chaos.shrink import shrunk
-from tools.chaos.steps import Step, draw_steps
+from tools.chaos.steps import ChaosStep, draw_steps
 from tools.chaos.store import make_sources, run_store_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = Options(seconds=6.0)
-KILLED = Step(at_s=5.0, kind="kill", target="host", for_s=1.0)
+KILLED = ChaosStep(at_s=5.0, kind="kill", target="host", for_s=1.0)
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
+def outcome() -> SeedOutcome:
     return run_seed(3, SHORT)
 
 
-def test_same_seed_gives_the_same_events(outcome: Outcome) -> None:
+def test_same_seed_gives_the_same_events(outcome: SeedOutcome) -> None:
     assert run_seed(3, SHORT).digest == outcome.digest
     assert run_seed(4, SHORT).digest != outcome.digest
 
 
-def test_native_core_gives_the_same_events(outcome: Outcome) -> None:
+def test_native_core_gives_the_same_events(outcome: SeedOutcome) -> None:
     assert run_seed(3, replace(SHORT, core=NATIVE)).digest == outcome.digest
 
 
 def test_robot_runs_again_after_an_estop() -> None:
-    stop = Step(at_s=1.9, kind="ask", target="estop")
+    stop = ChaosStep(at_s=1.9, kind="ask", target="estop")
     outcome = run_seed(3, replace(SHORT, seconds=17.0), [stop])
     checked.update(outcome.checked)
     assert outcome.broken is None, outcome.events
@@ -68,8 +68,8 @@ def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
     monkeypatch.setattr(Follower, "valid", never_expires)
     monkeypatch.setattr(Follower, "unexpired", lambda self, _: self.newest)
     steps = [
-        Step(at_s=1.0, kind="clock", target="host", value=0.1),
-        Step(at_s=2.0, kind="drive", target="up", for_s=1.0),
+        ChaosStep(at_s=1.0, kind="clock", target="host", value=0.1),
+        ChaosStep(at_s=2.0, kind="drive", target="up", for_s=1.0),
         KILLED,
     ]
 

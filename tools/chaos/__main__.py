@@ -25,10 +25,10 @@ from policy_inference.kinds.cores import NATIVE, PYTHON
 from tools.arguments import positive_count
 from tools.chaos.host import CHEAP, ONNX
 from tools.chaos.mutation import try_mutants
-from tools.chaos.scenario import Options, Outcome, run_seed
+from tools.chaos.scenario import Options, SeedOutcome, run_seed
 from tools.chaos.shrink import shrunk
 from tools.chaos.soak import soak
-from tools.chaos.steps import Step, draw_steps
+from tools.chaos.steps import ChaosStep, draw_steps
 from tools.chaos.store import try_store
 
 
@@ -46,7 +46,7 @@ def _seeds(text: str) -> range:
         raise argparse.ArgumentTypeError(f"expected BEGIN:END, found {text!r}") from None
 
 
-def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[Outcome]:
+def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[SeedOutcome]:
     if jobs == 1:
         yield from (run_seed(seed, options) for seed in seeds)
         return
@@ -54,7 +54,7 @@ def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[Outcome]:
         yield from pool.map(partial(run_seed, options=options), seeds, chunksize=4)
 
 
-def tell(outcome: Outcome) -> None:
+def tell(outcome: SeedOutcome) -> None:
     """Print what broke, and the last events."""
     assert outcome.broken is not None
     name, time_s, found = outcome.broken
@@ -63,11 +63,11 @@ def tell(outcome: Outcome) -> None:
         say(f"  {event}")
 
 
-def _shrink(outcome: Outcome, options: Options) -> None:
+def _shrink(outcome: SeedOutcome, options: Options) -> None:
     assert outcome.broken is not None
     name, seed = outcome.broken.name, outcome.seed
 
-    def still_breaks(steps: Sequence[Step]) -> bool:
+    def still_breaks(steps: Sequence[ChaosStep]) -> bool:
         found = run_seed(seed, options, steps).broken
         return found is not None and found.name == name
 

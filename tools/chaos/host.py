@@ -42,8 +42,8 @@ from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.nodes.status import StatusReporter
 from policy_inference.nodes.tick_observer import TickObserver
 from tools.chaos.node import NoLogger, VirtualNode
-from tools.chaos.steps import Step
-from tools.chaos.timeline import NS_PER_S, Timeline, VirtualClock
+from tools.chaos.steps import ChaosStep
+from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
 
 CHEAP, ONNX = "cheap", "onnx"
 _OPENING_NS = (NS_PER_S // 5, 2 * NS_PER_S)
@@ -103,7 +103,7 @@ class Scene:
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: VirtualTimeline,
         clock: VirtualClock,
         bundles: Mapping[str, JointBundle],
         chance: Random,
@@ -113,7 +113,7 @@ class Scene:
     ) -> None:
         self.timeline, self.clock, self.bundles, self.chance = timeline, clock, bundles, chance
         self.core, self.model = core, model
-        self.model_faults = list[Step]()
+        self.model_faults = list[ChaosStep]()
         self.press: Callable[[], object] = lambda: None
         self.ticked: Callable[[Tick], object] = lambda tick: None
         self._runs = 0
@@ -196,7 +196,7 @@ class _Loop(ControlLoop):
             self._failed(error)
 
 
-class _Reports:
+class _NodeReports:
     """No thread between ticks: what it would publish has no reader."""
 
     def __init__(self, *_: object) -> None:
@@ -243,7 +243,7 @@ class _Loads(LoadService):
             close()
 
 
-class Recorder(TickObserver):
+class EventRecorder(TickObserver):
     """The ring of a flight recorder, whose newest tick is shown to the invariants."""
 
     def __init__(self, scene: Scene, policy: OpenedPolicy[Any]) -> None:
@@ -287,7 +287,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         """Tick in the loop whose thread is replaced."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        self.recorder = Recorder(self.scene, policy)
+        self.recorder = EventRecorder(self.scene, policy)
         self.observer.add(self.recorder)
 
     def apply_realtime(self) -> None:
@@ -332,7 +332,7 @@ def virtual_host(clock: VirtualClock, bundles: Mapping[str, JointBundle]) -> Ite
             {
                 "time": clock,
                 "ControlLoop": _Loop,
-                "BetweenTicks": _Reports,
+                "BetweenTicks": _NodeReports,
                 "StatusReporter": _Reporter,
                 "LoadService": _Loads,
             },

@@ -8,21 +8,21 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from tools.chaos.steps import Step
-from tools.chaos.timeline import NS_PER_S, Timeline
+from tools.chaos.steps import ChaosStep
+from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _USUAL_NS, _JITTER_NS = 200_000, 100_000
 
 
-class Network:
+class VirtualNetwork:
     """All channels, and the faults of today."""
 
-    def __init__(self, timeline: Timeline, seed: int) -> None:
+    def __init__(self, timeline: VirtualTimeline, seed: int) -> None:
         """Begin with a network that works; `seed` decides which messages faults meet."""
         self.timeline, self._seed = timeline, seed
-        self._faults = list[Step]()
+        self._faults = list[ChaosStep]()
 
-    def channel(self, ends: str, name: str, deliver: Callable[[Any], object]) -> Channel:
+    def channel(self, ends: str, name: str, deliver: Callable[[Any], object]) -> VirtualChannel:
         """Return one way from an actor to another.
 
         Args:
@@ -30,30 +30,30 @@ class Network:
             name: Of what is sent.
             deliver: Takes each message that arrives.
         """
-        return Channel(self, ends, name, deliver, Random(f"{self._seed} {ends} {name}"))
+        return VirtualChannel(self, ends, name, deliver, Random(f"{self._seed} {ends} {name}"))
 
-    def begin(self, fault: Step) -> None:
+    def begin(self, fault: ChaosStep) -> None:
         self._faults.append(fault)
 
-    def end(self, fault: Step) -> None:
+    def end(self, fault: ChaosStep) -> None:
         self._faults.remove(fault)
 
-    def faults_of(self, ends: str) -> list[Step]:
+    def faults_of(self, ends: str) -> list[ChaosStep]:
         return [fault for fault in self._faults if fault.target == ends]
 
 
-class Channel:
+class VirtualChannel:
     """One way from an actor to another; first in, first out, unless messages are reordered."""
 
     def __init__(
         self,
-        network: Network,
+        network: VirtualNetwork,
         ends: str,
         name: str,
         deliver: Callable[[Any], object],
         chance: Random,
     ) -> None:
-        """As `Network.channel`."""
+        """As `VirtualNetwork.channel`."""
         self._network, self._timeline = network, network.timeline
         self._ends, self._name, self._deliver, self._chance = ends, name, deliver, chance
         self._last_ns = 0

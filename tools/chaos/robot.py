@@ -15,7 +15,7 @@ from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.lite3_host import FOLDED_RAD, Lite3Fault, Lite3FaultPlan, MotionHost
 from robot_sim.world import Sensors, World
-from tools.chaos.timeline import NS_PER_S, Timeline
+from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 DRIVER = ("10.0.0.2", 43897)
 _FRICTION, _PULL, _MOST_PULL = 0.5, 4.0, 3.0
@@ -97,7 +97,7 @@ class QuickBody:
         )
 
 
-class Robot:
+class VirtualRobot:
     """A motion host that lives on the timeline, by its own clock.
 
     Attributes:
@@ -106,7 +106,7 @@ class Robot:
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: VirtualTimeline,
         send: Callable[[bytes], object],
         *,
         rate_hz: int,

@@ -29,12 +29,12 @@ from robot_operator.pilot import ASKING, CONFIRM, Pilot
 from robot_operator.requests import MOVING, OF_BOTH, OF_DIAL, OF_DRIVER, OperatorRequest
 from tools.chaos.driver import ChaosDriver
 from tools.chaos.host import CHEAP, ChaosNode, Scene, virtual_host
-from tools.chaos.network import Network
+from tools.chaos.network import VirtualNetwork
 from tools.chaos.node import drive
-from tools.chaos.robot import Robot
-from tools.chaos.steps import PAIRS, QUIET_S, Step, draw_steps, load_name
-from tools.chaos.timeline import NS_PER_S, Timeline, VirtualClock
-from tools.chaos.watch import AnswerWatch, Broken, DriverWatch, HostWatch, Watch
+from tools.chaos.robot import VirtualRobot
+from tools.chaos.steps import PAIRS, QUIET_S, ChaosStep, draw_steps, load_name
+from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
+from tools.chaos.watch import AnswerWatch, Broken, ChaosWatch, HostWatch, VirtualDriverWatch
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
@@ -65,7 +65,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SeedOutcome:
     """What came of a seed.
 
     Attributes:
@@ -79,7 +79,7 @@ class Outcome:
     """
 
     seed: int
-    steps: Sequence[Step]
+    steps: Sequence[ChaosStep]
     broken: Broken | None
     events: Sequence[str]
     digest: str
@@ -100,11 +100,11 @@ def _bundles() -> dict[str, JointBundle]:
 def run_seed(
     seed: int,
     options: Options,
-    steps: Sequence[Step] | None = None,
+    steps: Sequence[ChaosStep] | None = None,
     *,
-    look: Callable[[Timeline], object] = lambda timeline: None,
+    look: Callable[[VirtualTimeline], object] = lambda timeline: None,
     look_s: float = 1e9,
-) -> Outcome:
+) -> SeedOutcome:
     """Run a seed.
 
     Args:
@@ -115,7 +115,7 @@ def run_seed(
         look_s: Virtual time between two calls.
     """
     steps = draw_steps(seed, options.seconds) if steps is None else steps
-    timeline = Timeline()
+    timeline = VirtualTimeline()
     chance = Random(f"clocks {seed}")
     drifts = {name: chance.randrange(-100, 100) for name in ("host", "driver")}
     clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
@@ -134,20 +134,20 @@ class _Play:
         self,
         seed: int,
         options: Options,
-        steps: Sequence[Step],
-        timeline: Timeline,
+        steps: Sequence[ChaosStep],
+        timeline: VirtualTimeline,
         clocks: Mapping[str, VirtualClock],
         bundles: Mapping[str, JointBundle],
     ) -> None:
         self._seed, self._steps, self._timeline = seed, steps, timeline
         self._clocks, self._options = clocks, options
-        self._watch = Watch(timeline)
+        self._watch = ChaosWatch(timeline)
         self._answers = AnswerWatch(self._watch, timeline)
-        self._of_driver = DriverWatch(self._watch, Lite3Settings().state_timeout_s)
+        self._of_driver = VirtualDriverWatch(self._watch, Lite3Settings().state_timeout_s)
         self._modes, self._granted = dict[str, float](), dict[str, int]()
         self._reason, self._ran_ns = "", -1
         self._stalled_until_ns = {"host": 0, "driver": 0}
-        self._network = network = Network(timeline, seed)
+        self._network = network = VirtualNetwork(timeline, seed)
         self._wire(network)
         self._scene = Scene(
             timeline,
@@ -165,7 +165,7 @@ class _Play:
         self._driver.followed = self._on_followed
         self._driver.watch.checked = self._watch.checked
         self._driver.broke = lambda name, found: self._watch.require(name, False, found)
-        self._robot = Robot(
+        self._robot = VirtualRobot(
             timeline,
             self._from_robot.send,
             rate_hz=rate_hz,
@@ -182,7 +182,7 @@ class _Play:
         for step in steps:
             timeline.at(round(step.at_s * NS_PER_S), partial(self._begin, step))
 
-    def _wire(self, network: Network) -> None:
+    def _wire(self, network: VirtualNetwork) -> None:
         robot_driver, driver_host, operator_host, operator_driver = PAIRS
         channel = network.channel
         self._from_robot = channel(robot_driver, "states", self._hear_robot)
@@ -285,7 +285,7 @@ class _Play:
             answers.answered(number)
 
         if name == "load":
-            bundle = load_name(Step(at_s=0.0, kind="ask", value=value))
+            bundle = load_name(ChaosStep(at_s=0.0, kind="ask", value=value))
             work = node.handlers["load"](LoadBundle.Request(bundle=bundle))
             if (go_on := drive(work, done))():
                 node.waiting.append(go_on)
@@ -382,7 +382,7 @@ class _Play:
         if request not in OF_DRIVER:
             self._to_host.send((name, value))
 
-    def _begin(self, step: Step) -> None:
+    def _begin(self, step: ChaosStep) -> None:
         timeline = self._timeline
         if step.kind == "ask":
             self._operator.ask(step)
@@ -422,13 +422,13 @@ class _Play:
         self._answers.forget("host")
         self._timeline.after(for_ns, self._start_host)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> SeedOutcome:
         """Return what came of it; look first whether the robot has run again."""
         over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
         if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
             ran_s = self._ran_ns / NS_PER_S
             self._watch.require("runs_again", ran_s > over_s, f"last at {ran_s:.3f} s")
-        return Outcome(
+        return SeedOutcome(
             seed=self._seed,
             steps=self._steps,
             broken=self._watch.broken,
@@ -448,7 +448,7 @@ class _Operator:
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: VirtualTimeline,
         chance: Random,
         send: Callable[[str, float], object],
         steer: Callable[[tuple[str, bytes]], object],
@@ -483,7 +483,7 @@ class _Operator:
             self.press(OperatorRequest(wanted))
         self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
 
-    def ask(self, step: Step) -> None:
+    def ask(self, step: ChaosStep) -> None:
         """Press the keys of a request; those without keys are sent as a script sends them."""
         if step.target in ("load", "authority"):
             self._send(step.target, step.value)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tools.chaos.steps import Step
+from tools.chaos.steps import ChaosStep
 
 
 def shrunk(
-    steps: Sequence[Step], still_breaks: Callable[[Sequence[Step]], bool]
-) -> tuple[Step, ...]:
+    steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
+) -> tuple[ChaosStep, ...]:
     """Return steps of which none can be left out.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tools.chaos.scenario import Options, run_seed
-from tools.chaos.timeline import NS_PER_S, Timeline
+from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _LOOK_S = 30.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -25,7 +25,7 @@ def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
     """
     samples = list[tuple[float, float, int]]()
 
-    def look(timeline: Timeline) -> None:
+    def look(timeline: VirtualTimeline) -> None:
         resident = int(Path("/proc/self/statm").read_text("ascii").split()[1])
         files = len([*Path("/proc/self/fd").iterdir()])
         samples.append((timeline.now_ns / NS_PER_S, resident * _PAGE_BYTES / 2**20, files))

@@ -52,7 +52,7 @@ _COMPUTERS = ("host", "driver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ChaosStep:
     """A request or a fault.
 
     Attributes:
@@ -75,12 +75,12 @@ class Step:
         return f"{self.at_s:7.3f} s  {self.kind} {self.target}{value}{lasts}".rstrip()
 
 
-def draw_steps(seed: int, seconds: float) -> tuple[Step, ...]:
+def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """Return the faults of a seed and the requests beside those of its operator, in their order.
 
     The operator goes on by itself: takes control, stands up, runs, and begins again after a fault.
     """
-    chance, steps = Random(f"steps {seed}"), list[Step]()
+    chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])
     seconds -= min(QUIET_S, 0.5 * seconds)
     for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
@@ -89,42 +89,46 @@ def draw_steps(seed: int, seconds: float) -> tuple[Step, ...]:
         steps.append(_draw_request(chance, chance.uniform(begin_s, seconds)))
     for _ in range(round(0.1 * seconds)):
         at_s, key = round(chance.uniform(0.0, seconds), 3), chance.choice(_KEYS)
-        steps.append(Step(at_s=at_s, kind="drive", target=key, for_s=1.0))
+        steps.append(ChaosStep(at_s=at_s, kind="drive", target=key, for_s=1.0))
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 
-def _draw_request(chance: Random, at_s: float) -> Step:
+def _draw_request(chance: Random, at_s: float) -> ChaosStep:
     at_s, what = round(at_s, 3), chance.random()
     if what < 0.2:
         share = chance.choice([0.0, 0.3, 1.0, 1.7, float("nan")])
-        return Step(at_s=at_s, kind="ask", target=chance.choice(_DIAL), value=share)
+        return ChaosStep(at_s=at_s, kind="ask", target=chance.choice(_DIAL), value=share)
     if what < 0.4:
-        return Step(at_s=at_s, kind="ask", target="load", value=chance.randrange(len(_LOADS)))
-    return Step(at_s=at_s, kind="ask", target=chance.choice(_ASKED))
+        return ChaosStep(at_s=at_s, kind="ask", target="load", value=chance.randrange(len(_LOADS)))
+    return ChaosStep(at_s=at_s, kind="ask", target=chance.choice(_ASKED))
 
 
-def load_name(step: Step) -> str:
+def load_name(step: ChaosStep) -> str:
     """Return which bundle a request to load asks for."""
     return _LOADS[int(step.value)]
 
 
-def _draw_fault(chance: Random, at_s: float) -> Step:
+def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
     at_s, for_s = round(at_s, 3), chance.choice([0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0])
     what = chance.random()
     if what < 0.35:
         kind = chance.choice([*_NETWORK])
         value = round(chance.uniform(*_NETWORK[kind]), 3)
-        return Step(at_s=at_s, kind=kind, target=chance.choice(PAIRS), for_s=for_s, value=value)
+        return ChaosStep(
+            at_s=at_s, kind=kind, target=chance.choice(PAIRS), for_s=for_s, value=value
+        )
     if what < 0.55:
-        return Step(at_s=at_s, kind="robot", target=chance.choice(_ROBOT), for_s=for_s)
+        return ChaosStep(at_s=at_s, kind="robot", target=chance.choice(_ROBOT), for_s=for_s)
     if what < 0.75:
         value = round(chance.uniform(0.005, 0.2), 3)
-        return Step(at_s=at_s, kind="model", target=chance.choice(_MODEL), for_s=for_s, value=value)
+        return ChaosStep(
+            at_s=at_s, kind="model", target=chance.choice(_MODEL), for_s=for_s, value=value
+        )
     if what < 0.85:
         value = chance.choice([-3600.0, -1.0, -0.1, 0.1, 1.0, 3600.0])
-        return Step(at_s=at_s, kind="clock", target=chance.choice(_COMPUTERS), value=value)
+        return ChaosStep(at_s=at_s, kind="clock", target=chance.choice(_COMPUTERS), value=value)
     if what < 0.92:
-        return Step(at_s=at_s, kind="stall", target=chance.choice(_COMPUTERS), for_s=for_s)
+        return ChaosStep(at_s=at_s, kind="stall", target=chance.choice(_COMPUTERS), for_s=for_s)
     if what < 0.96:
-        return Step(at_s=at_s, kind="kill", target="host", for_s=for_s)
-    return Step(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))
+        return ChaosStep(at_s=at_s, kind="kill", target="host", for_s=for_s)
+    return ChaosStep(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))

@@ -73,7 +73,7 @@ class PowerCut(BaseException):
     """The power is gone: nothing of the program happens any more."""
 
 
-class Disk:
+class VirtualDisk:
     """Counts changes of the file system; one of them is the last, or none fits any more.
 
     Attributes:
@@ -117,7 +117,7 @@ class Disk:
 class _File:
     """A file of which each write is cut in two."""
 
-    def __init__(self, file: Any, disk: Disk) -> None:
+    def __init__(self, file: Any, disk: VirtualDisk) -> None:
         self._file, self._disk = file, disk
 
     def write(self, data: Any) -> None:
@@ -137,7 +137,7 @@ class _File:
         return getattr(self._file, name)
 
 
-_at_work: Disk | None = None
+_at_work: VirtualDisk | None = None
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
@@ -159,7 +159,7 @@ def _hooked() -> None:
 
 
 @contextmanager
-def working(disk: Disk) -> Iterator[None]:
+def working(disk: VirtualDisk) -> Iterator[None]:
     """Let all changes of files in this process go to a disk."""
     global _at_work
     _hooked()
@@ -241,7 +241,7 @@ def run_store_seed(seed: int, sources: Path, checked: Counter[str] | None = None
             words, act, done = _draw(chance, root, sources)
             there, allowed = _versions(root), {_in_use(root), done}
             at, full = chance.randrange(1, _CHANGES_OF[words] + 3), chance.random() < 0.3
-            disk = Disk(at, full=full, chance=chance)
+            disk = VirtualDisk(at, full=full, chance=chance)
             with suppress(PowerCut, PolicyError, OSError), working(disk):
                 act()
             if disk.ended:

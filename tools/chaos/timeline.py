@@ -15,7 +15,7 @@ NS_PER_S = 1_000_000_000
 _EVENTS_KEPT = 20
 
 
-class Timeline:
+class VirtualTimeline:
     """Does everything in the order of virtual time, on one thread.
 
     Attributes:
@@ -81,7 +81,7 @@ class VirtualClock(SimpleNamespace):
         busy_ns: How far the computation at hand is ahead of the timeline.
     """
 
-    def __init__(self, timeline: Timeline, drift_ppm: int) -> None:
+    def __init__(self, timeline: VirtualTimeline, drift_ppm: int) -> None:
         """Begin; the clocks go faster than the timeline by so many millionths."""
         super().__init__()
         self._timeline, self._ppm = timeline, drift_ppm

@@ -27,7 +27,7 @@ from robot_driver.interfaces import (
     DriverPhase,
     WireCommand,
 )
-from tools.chaos.timeline import NS_PER_S, Timeline
+from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
 """Of a JointCommand on the wire: stamp, sequence and valid_for of 8 bytes each, mode."""
@@ -65,7 +65,7 @@ class Broken(NamedTuple):
     found: str
 
 
-class Watch:
+class ChaosWatch:
     """Looks at the ticks of the host, at frames of the driver and at answers.
 
     Attributes:
@@ -73,7 +73,7 @@ class Watch:
         checked: How often each invariant was looked at, by name.
     """
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: VirtualTimeline) -> None:
         self._timeline = timeline
         self.broken: Broken | None = None
         self.checked = Counter[str]()
@@ -89,7 +89,7 @@ class Watch:
 class HostWatch:
     """Holds what one process of the policy node commands and records."""
 
-    def __init__(self, watch: Watch, policy: OpenedPolicy[Any]) -> None:
+    def __init__(self, watch: ChaosWatch, policy: OpenedPolicy[Any]) -> None:
         self._watch = watch
         self._joints = len(policy.bundle.contract.joints.names)
         self._sent: tuple[int, int, F64] = (-1, MODE_DAMP, np.zeros((6, 0)))
@@ -164,14 +164,14 @@ class HostWatch:
             watch.require(name, False, found)
 
 
-class DriverWatch:
+class VirtualDriverWatch:
     """Holds what the driver sends to the robot.
 
     Attributes:
         phase: Of the link, after its last step.
     """
 
-    def __init__(self, watch: Watch, state_timeout_s: float) -> None:
+    def __init__(self, watch: ChaosWatch, state_timeout_s: float) -> None:
         self._watch, self._timeout_ns = watch, round(state_timeout_s * NS_PER_S)
         self._heard_ns = self._sent_ns = 0
         self._newest: WireCommand | None = None
@@ -254,7 +254,7 @@ class DriverWatch:
 class AnswerWatch:
     """Holds that each request is answered once, in time."""
 
-    def __init__(self, watch: Watch, timeline: Timeline) -> None:
+    def __init__(self, watch: ChaosWatch, timeline: VirtualTimeline) -> None:
         self._watch, self._timeline = watch, timeline
         self._open = dict[int, tuple[str, str, int]]()
         self._asked = 0
