@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -199,11 +199,11 @@ class HeardWatch:
 
     checked: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, figures: DriveFigures) -> None:
+    def __init__(self, figures: Callable[[], DriveFigures]) -> None:
         """Begin with a robot that has heard nothing.
 
         Args:
-            figures: Of its drives, in the order of its joints.
+            figures: Returns those of its drives, in the order of its joints.
         """
         self._figures = figures
         self._sent: deque[tuple[float, JointCommand | None]] = deque()
@@ -244,7 +244,7 @@ class HeardWatch:
                 continue
             valid_s = command.valid_for.sec + command.valid_for.nanosec / NS_PER_S
             self._valid_until_s = max(self._valid_until_s, sent_s + valid_s)
-            self._rested |= command.mode == self._figures.rest_mode
+            self._rested |= command.mode == self._figures().rest_mode
         if frame.what == GIVEN_BACK:
             self._given_back_s, self._rested = frame.at_s, False
         if frame.what != COMMANDED or frame.values is None:
@@ -252,7 +252,7 @@ class HeardWatch:
         yield "nothing_sent_unasked", self._asked_s < frame.at_s, "control was not asked for"
         after_s = frame.at_s - self._given_back_s
         yield "nothing_sent_after", self._asked_s > self._given_back_s, f"{after_s:.3f} s after"
-        yield from _frame_problems(frame.values, self._figures, rests=frame.rests)
+        yield from _frame_problems(frame.values, self._figures(), rests=frame.rests)
         if not frame.rests:
             yield "rest_mode_first", self._rested, "no command in the mode of rest was sent"
             late_s = frame.at_s - self._valid_until_s

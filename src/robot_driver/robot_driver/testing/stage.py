@@ -93,7 +93,7 @@ class DriverProcess:
         self._estop = stage.node.create_publisher(Bool, f"/{name}/estop", DEEP)
         self._sequence = self._seen = 0
         self._answers: list[tuple[str, Any]] = []
-        self.watch = stage.watch(robot, self.figures)
+        self.watch = stage.watch(robot, lambda: self.figures)
         """What is known of the robot's frames, by whichever driver."""
         # send it again: an answer is lost while DDS has matched only one direction
         self._clients = {
@@ -384,7 +384,7 @@ class Stage:
         self._drivers: list[DriverProcess] = []
         self._watches: dict[RobotDouble, HeardWatch] = {}
 
-    def watch(self, robot: RobotDouble, figures: DriveFigures) -> HeardWatch:
+    def watch(self, robot: RobotDouble, figures: Callable[[], DriveFigures]) -> HeardWatch:
         """Return what looks at a robot's frames; the same for each driver of it."""
         return self._watches.setdefault(robot, HeardWatch(figures))
 
