@@ -4,76 +4,40 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
-import io
 import logging
 import os
-import sys
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, partial
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
+from model_tools.files.contract_text import set_section
+from policy_core.bundle.bundle import CONTRACT_FILE
 from policy_core.bundle.store import current_version, installed_versions
-from policy_core.bundle.verified import sha256_file
 from policy_core.errors import PolicyError
 from policy_store.activation import activate, roll_back, way_back
 from policy_store.install import install
 from policy_store.inventory import prune, verify
+from tools.chaos.disk import WatchedDisk, working
 
-NAME = "tiny"
+NAME = "lite3_walk"
+_BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / NAME
 _VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 _COMMANDS = 6
-_CHANGES_OF = {"install": 46, "activate": 16, "roll back": 7, "prune": 13}
+_CHANGES_OF = {"install": 58, "activate": 16, "roll back": 7, "prune": 13}
 """How often each command changes something, about."""
-_CHANGES = {
-    "os.rename",
-    "os.remove",
-    "os.rmdir",
-    "os.mkdir",
-    "os.symlink",
-    "os.chmod",
-    "os.link",
-    "os.truncate",
-}
-_CONTRACT = """
-schema_version: 1
-kind: joint
-name: tiny
-version: "VERSION"
-rate_hz: 50
-joints: {names: [hip, knee], default_position: 0, position_min: -1, position_max: 1,
-         velocity_limit: 1, effort_limit: 1, stiffness: 1, damping: 1}
-stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
-damp: {damping: 1}
-observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}}
-action: {output: actions, terms: [{joints: [hip, knee], kind: position}]}
-model:
-  inputs: {obs: {shape: [1, 6]}}
-  outputs: {actions: {shape: [1, 2]}}
-  artifacts:
-    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32}
-  golden: {file: golden.npz, sha256: GOLDEN}
-safety: {on_fault: damp}
-provenance: {source: a test, licence: Apache-2.0}
-"""
 
 
 class PowerCut(BaseException):
     """The power is gone: nothing of the program happens any more."""
 
 
-class VirtualDisk:
+class VirtualDisk(WatchedDisk):
     """Counts changes of the file system; one of them is the last, or none fits any more.
 
     Attributes:
@@ -84,8 +48,8 @@ class VirtualDisk:
         """Act before the `at`-th change."""
         self._left, self._full, self._chance = at, full, chance
         self.ended = False
-        self._unsynced = dict[int, int]()
-        """Length that is on the disk for certain, by inode of what was written."""
+        self._unsynced = set[int]()
+        """Inodes of the files whose content may be lost."""
 
     def change(self, *, grows: bool = True) -> None:
         if self.ended:
@@ -100,10 +64,10 @@ class VirtualDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def wrote(self, file: Any) -> None:
-        self._unsynced.setdefault(os.fstat(file.fileno()).st_ino, 0)
+        self._unsynced.add(os.fstat(file.fileno()).st_ino)
 
     def synced(self, handle: int) -> None:
-        self._unsynced.pop(os.fstat(handle).st_ino, None)
+        self._unsynced.discard(os.fstat(handle).st_ino)
 
     def lose(self, root: Path) -> None:
         """Cut files of which the kernel had more than the disk."""
@@ -114,102 +78,12 @@ class VirtualDisk:
                     os.truncate(path, self._chance.randrange(size + 1))
 
 
-class _File:
-    """A file of which each write is cut in two."""
-
-    def __init__(self, file: Any, disk: VirtualDisk) -> None:
-        self._file, self._disk = file, disk
-
-    def write(self, data: Any) -> None:
-        self._disk.wrote(self._file)
-        self._file.write(data[: len(data) // 2])
-        self._file.flush()
-        self._disk.change()
-        self._file.write(data[len(data) // 2 :])
-
-    def __enter__(self) -> _File:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-_at_work: VirtualDisk | None = None
-
-
-def _hook(event: str, args: tuple[Any, ...]) -> None:
-    disk = _at_work
-    if disk is None:
-        return
-    is_opened = (
-        event == "open"
-        and isinstance(args[2], int)
-        and bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-    )
-    if event in _CHANGES or is_opened:
-        disk.change(grows=event not in ("os.remove", "os.rmdir"))
-
-
-@cache
-def _hooked() -> None:
-    sys.addaudithook(_hook)  # never taken away, and idle without a disk
-
-
-@contextmanager
-def working(disk: VirtualDisk) -> Iterator[None]:
-    """Let all changes of files in this process go to a disk."""
-    global _at_work
-    _hooked()
-
-    def opened(
-        real: Callable[..., Any], file: Any, mode: str = "r", *more: Any, **named: Any
-    ) -> Any:
-        found = real(file, mode, *more, **named)
-        return found if mode in ("r", "rb", "rt") else _File(found, disk)
-
-    def fsync(real: Callable[[int], None], handle: int) -> None:
-        disk.change(grows=False)
-        real(handle)
-        disk.synced(handle)
-
-    def counted(real: Callable[..., Any], *given: Any) -> Any:
-        disk.change()
-        return real(*given)
-
-    with ExitStack() as stack:
-        for module, name in ((os, "fdopen"), (io, "open"), (builtins, "open")):
-            stack.enter_context(patch.object(module, name, partial(opened, getattr(module, name))))
-        stack.enter_context(patch.object(os, "fsync", partial(fsync, os.fsync)))
-        for name in ("write", "ftruncate"):
-            stack.enter_context(patch.object(os, name, partial(counted, getattr(os, name))))
-        _at_work = disk
-        try:
-            yield
-        finally:
-            _at_work = None
-
-
-def _make_version(folder: Path, version: str) -> Path:
-    folder.mkdir(parents=True)
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
-        for name, size in (("obs", 6), ("actions", 2))
-    ]
-    weights = numpy_helper.from_array(np.eye(6, 2, dtype=np.float32), "w")
-    node = helper.make_node("MatMul", ["obs", "w"], ["actions"])
-    graph = helper.make_graph([node], version, values[:1], values[1:], [weights])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, folder / "policy.onnx")
-    obs = np.linspace(-1.0, 1.0, 60, dtype=np.float32).reshape(10, 6)
-    np.savez(folder / "golden.npz", allow_pickle=False, obs=obs, actions=obs[:, :2])
-    text = _CONTRACT.replace("VERSION", version)
-    for word, file in (("MODEL", "policy.onnx"), ("GOLDEN", "golden.npz")):
-        text = text.replace(word, sha256_file(folder / file))
-    (folder / "policy.yaml").write_text(text, "utf-8")
-    return folder
+def make_sources(folder: Path) -> Path:
+    """Write all versions into a folder; return it."""
+    for version in _VERSIONS:
+        file = shutil.copytree(_BUNDLE, folder / "sources" / version) / CONTRACT_FILE
+        file.write_text(set_section(file.read_text("utf-8"), "version", version), "utf-8")
+    return folder / "sources"
 
 
 def run_store_seed(seed: int, sources: Path, checked: Counter[str] | None = None) -> list[str]:
@@ -326,10 +200,3 @@ def try_store(seeds: range, say: Callable[[str], None]) -> int:
                 say(f"store seed {seed}: {text}")
     say(f"{len(seeds)} seeds of the store, {found} broke an invariant")
     return 1 if found else 0
-
-
-def make_sources(folder: Path) -> Path:
-    """Write all versions into a folder; return it."""
-    for version in _VERSIONS:
-        _make_version(folder / "sources" / version, version)
-    return folder / "sources"

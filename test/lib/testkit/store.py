@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import base64
-import builtins
-import io
 import logging
 import os
 import shutil
@@ -15,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import onnx
@@ -41,21 +39,12 @@ from policy_store.trial_record import newest_trial
 from testkit.tiny_contract import write_tiny_contract
 from testkit.watching import checked
 from testkit.wording import check_wording
+from tools.chaos.disk import WatchedDisk, working
 
 NAME = "tiny"
 NOBODY = 65534
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 MakeVersion = Callable[..., Path]
-_CHANGES = {
-    "os.rename",
-    "os.remove",
-    "os.rmdir",
-    "os.mkdir",
-    "os.symlink",
-    "os.chmod",
-    "os.link",
-    "os.truncate",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -203,68 +192,16 @@ def end_with(does: Callable[[], int]) -> NoReturn:
         os._exit(status)
 
 
-def before_change(at: int, act: Callable[[], object]) -> None:
-    """Act once, in this process, before the file system is changed for the `at`-th time.
+class _KillingDisk(WatchedDisk):
+    """Kills this process before the file system is changed for the `at`-th time."""
 
-    Counts files opened to be written, writes (in their middle: half of it is on the disk), fsync,
-    renames, links, folders, permissions, removals. It cannot be taken back: for child processes.
-    """
-    left = at
+    def __init__(self, at: int) -> None:
+        self._left = at
 
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            act()
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event in _CHANGES or (
-            event == "open"
-            and isinstance(args[2], int)
-            and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        ):
-            count()
-
-    class Halving:
-        """A file of which each write is cut in two."""
-
-        def __init__(self, file: Any) -> None:
-            self._file = file
-
-        def write(self, data: Any) -> None:
-            self._file.write(data[: len(data) // 2])
-            self._file.flush()
-            count()
-            self._file.write(data[len(data) // 2 :])
-
-        def __enter__(self) -> Halving:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self._file.close()
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._file, name)
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
-            count()
-            return real(*args)
-
-        return call
-
-    def halving(real: Callable[..., Any]) -> Callable[..., Any]:
-        def opened(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
-            found = real(file, mode, *args, **named)
-            return found if mode in ("r", "rb", "rt") else Halving(found)
-
-        return opened
-
-    for module, name in ((os, "fdopen"), (io, "open"), (builtins, "open")):
-        setattr(module, name, halving(getattr(module, name)))
-    for name in ("fsync", "write", "ftruncate"):
-        setattr(os, name, counted(getattr(os, name)))
-    sys.addaudithook(hook)
+    def change(self, *, grows: bool = True) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 STORE_INVARIANTS = {
@@ -311,8 +248,8 @@ def killed(at: int, act: Callable[[], int]) -> bool:
     """
 
     def does() -> int:
-        before_change(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        return act()
+        with working(_KillingDisk(at)):
+            return act()
 
     status = in_child(does)
     assert status in (0, -signal.SIGKILL)
