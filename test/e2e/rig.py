@@ -61,7 +61,6 @@ class Rig:
         """
         self.trace_file = folder / "trace.npz"
         self.commands: list[JointCommand] = []
-        watching.published.clear()
         self._odometry = Odometry()
         with ExitStack() as opened:
             nodes = self._nodes = opened.enter_context(Processes())
@@ -92,6 +91,7 @@ class Rig:
             operator.wait_for_robot()
             self.wait_until(lambda: self.height_m > 0.0, "odometry")
             self._opened = opened.pop_all()
+            watching.hold_against(self.commands)
 
     def start_policy(self, node: str) -> LoggedProcess:
         """Start a policy node with this name, on the same topics as any other."""
@@ -118,7 +118,7 @@ class Rig:
     def end(self) -> None:
         """End everything; the trace is written by then."""
         self._opened.close()
-        watching.check_flights()
+        watching.hold_against(())
 
     def trace(self) -> Trace:
         """End everything and return the simulator's ground truth."""
@@ -190,7 +190,6 @@ class Rig:
 
     def _on_command(self, message: JointCommand) -> None:
         self.commands.append(message)
-        watching.published.setdefault(nanoseconds(message.stamp), []).append(message)
         self.operator.notify()
 
     def _on_odometry(self, message: Odometry) -> None:

@@ -7,26 +7,24 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lite3_driver import wire
 from lite3_driver.figures import FIGURES
-from model_tools.prove.replaying.invariants import FlightWatch
-from model_tools.prove.replaying.recording import find_rule
+from model_tools.prove.replaying.invariants import FlightWatch, LiveTick
 from policy_core.interfaces import F64, Mode
 from policy_inference.flight.ring import FlightTick
 from policy_inference.kinds.opening import OpenedPolicy
 from robot_driver.following import command_problem
 from robot_driver.interfaces import (
     MODE_DAMP,
-    POSITION,
     STIFFNESS,
     DriverPhase,
     WireCommand,
 )
+from robot_driver.testing.invariants import frame_problems
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
@@ -40,6 +38,7 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "sequence_rises": "Each command has the next number.",
     "estop_is_final": "After an e-stop only the fault command is published, until `reset` is "
     "granted.",
+    "frames_can_be_read": "Each datagram of a driver to its robot is a request or a frame.",
     "control_is_kept": "A driver in control sends a frame every 0.1 s at least.",
     "answered_once": "Each request to a node gets one answer.",
     "answered_in_time": "That answer comes in time.",
@@ -141,13 +140,11 @@ class HostWatch:
             watch.require("recorded_is_published", same, f"{moment.sequence}, sent {sequence}")
             is_damp = moment.command_mode.value == MODE_DAMP
             watch.require("recorded_is_published", is_damp == (mode == MODE_DAMP), mode)
-        seen: Any = SimpleNamespace(
+        seen = LiveTick(
             number=self._number,
             time_ns=moment.now_ns,
-            stamp_ns=moment.now_ns,
             mode=moment.mode,
             reason=moment.reason,
-            rule=find_rule(moment.reason),
             ages_ns=dict(zip(self._inputs, moment.ages_ns, strict=True)),
             state=tick.state,
             target=tick.target,
@@ -220,9 +217,10 @@ class VirtualDriverWatch:
             return
         self._sent_ns = now_ns
         watch.require("nothing_sent_unasked", self._has_control, self.phase.name)
-        watch.require("frame_is_finite", bool(np.isfinite(values).all()))
-        stiff = values[:, STIFFNESS] > 0.0
-        if not stiff.any():
+        rests = not (values[:, STIFFNESS] > 0.0).any()
+        for name, holds, what in frame_problems(values.astype(np.float64), FIGURES, rests=rests):
+            watch.require(name, holds, what)
+        if rests:
             return
         newest = self._newest
         age_ns = 0 if newest is None else now_ns - newest.received_ns
@@ -236,12 +234,6 @@ class VirtualDriverWatch:
         )
         watch.require("rest_mode_first", self._may_drive, self.phase.name)
         watch.require("estop_is_not_followed", not self._pressed, self.phase.name)
-        margin = FIGURES.position_margin_rad + _ROUNDING_RAD
-        position = values[:, POSITION]
-        outside = (position > FIGURES.highest_rad + margin) | (
-            position < FIGURES.lowest_rad - margin
-        )
-        watch.require("frame_in_figures", not (outside & stiff).any(), position)
 
     def is_alive(self, now_ns: int) -> None:
         """Look whether a robot under control gets frames; the driver is not stalled."""

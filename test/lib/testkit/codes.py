@@ -49,7 +49,7 @@ def _note(kind: str, code: object) -> None:
 @cache
 def reasons() -> Mapping[str, re.Pattern[str]]:
     """Return what finds each text of `policy_core.words` in a message, by its name there."""
-    from policy_core import words  # whoever traces the kernel begins before it is imported
+    from policy_core import words  # late: tracing of the kernel begins before
 
     found = {}
     for name, value in vars(words).items():

@@ -28,7 +28,7 @@ def act_on_imported() -> None:
 def wrap(
     kind: type[Any], name: str, around: Callable[..., Any], known: Container[Any] | None = None
 ) -> None:
-    """Have `around(real, object, ...)` called in the place of a method.
+    """Have `around(real, object, ...)` called instead of a method.
 
     Args:
         kind: Class with that method.
@@ -48,7 +48,7 @@ def wrap(
 
 
 def replace(module: str, name: str, around: Callable[..., Any]) -> None:
-    """Have `around(real, ...)` called in the place of a function, also where it is imported."""
+    """Have `around(real, ...)` called instead of a function, also where it is imported."""
     real = getattr(sys.modules[module], name)
 
     @functools.wraps(real)

@@ -10,13 +10,12 @@ breaks one on purpose is marked `violates`, with the names.
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import get_ident
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -26,7 +25,9 @@ import pytest
 from testkit.patching import act_on_imported, when_imported, wrap
 
 if TYPE_CHECKING:
-    from model_tools.prove.replaying.invariants import FlightWatch
+    from policy_msgs.msg import JointCommand
+
+    from model_tools.prove.replaying.invariants import FlightWatch, LiveTick
     from policy_core.control.controller import Controller
     from policy_core.control.tick import Tick
     from policy_inference.service.connection import Connection
@@ -87,7 +88,7 @@ class _Watched:
             del self._asked[: self._asked.index(name) + 1 if shown else 0]
         self._number += 1
         watch = self._watch = self._watch or self._made(controller)
-        found = watch.see(_recorded(self._number, tick))
+        found = watch.see(_live(self._number, tick))
         # The clock of these ticks is the test's.
         self.found += [each for each in found if each[0] != "time_goes_on"]
 
@@ -119,18 +120,15 @@ class _Watched:
         return watch
 
 
-def _recorded(number: int, tick: Tick) -> Any:
-    """Return a tick as a recording has it, as far as invariants look at it."""
-    from model_tools.prove.replaying.recording import find_rule
+def _live(number: int, tick: Tick) -> LiveTick:
+    from model_tools.prove.replaying.invariants import LiveTick
 
     targets = tick.targets
-    return SimpleNamespace(
+    return LiveTick(
         number=number,
         time_ns=tick.now_ns,
-        stamp_ns=tick.now_ns,
         mode=tick.mode,
         reason=tick.reason,
-        rule=find_rule(tick.reason),
         ages_ns={name: entry.age_ns(tick.now_ns) for name, entry in tick.inputs.items()},
         state=tick.state.flat,
         target=tick.target.copy() if tick.taken else None,
@@ -156,7 +154,7 @@ def _hold(name: str, holds: bool, what: str) -> None:
 
 
 def _watch_controllers() -> None:
-    # Whoever traces the kernel begins before it is imported.
+    # Imported late: tracing of the kernel begins before that.
     from policy_core.control.controller import Controller
     from policy_core.errors import RefusedError
     from policy_core.native_controller import NativeController
@@ -271,7 +269,7 @@ def _watch_service() -> None:
         return complete
 
     def answer(real: Any, self: Connection) -> None:
-        _hold("one_answer", self in owed, f"{self.protocol}: an answer that nobody has asked for")
+        _hold("one_answer", self in owed, f"{self.protocol}: an answer that was not requested")
         real(self)
         owed.discard(self)
 
@@ -336,15 +334,24 @@ PUBLISHED_INVARIANTS = {
     "recorded_is_published": "Each recorded command is the one that was published with its stamp.",
 }
 """What holds of recordings and of what others hear, by name."""
-published: dict[int, list[Any]] = {}
-"""JointCommands that a test has heard of its one node, by stamp, ns."""
+_published: Sequence[JointCommand] = ()
 _flights = set[Path]()
+
+
+def hold_against(commands: Sequence[JointCommand]) -> None:
+    """Hold recordings from now on against these commands of the only node, and those so far."""
+    global _published
+    check_flights()
+    _published = commands
 
 
 def check_flights() -> None:
     """Check the recordings that nodes of this test, or of one before, have written by now."""
     from testkit.recordings import whole_recordings
 
+    heard_at = defaultdict[int, list[Any]](list)
+    for command in [*_published]:  # more may come meanwhile
+        heard_at[command.stamp.sec * 1_000_000_000 + command.stamp.nanosec].append(command)
     for path in sorted(whole_recordings() - _flights):
         from model_tools.errors import ToolError
         from model_tools.prove.replaying.invariants import check_flight
@@ -359,8 +366,8 @@ def check_flights() -> None:
         _Watched.found += [
             (one.name, f"{path.name}: tick {one.tick}: {one.found}") for one in flight.violations
         ]
-        for tick in flight.recording.ticks() if published else ():
-            heard = published.get(tick.stamp_ns, [])
+        for tick in flight.recording.ticks() if heard_at else ():
+            heard = heard_at.get(tick.stamp_ns, [])
             if tick.command is not None and tick.alone and len(heard) == 1:
                 _hold(
                     "recorded_is_published",
@@ -370,4 +377,3 @@ def check_flights() -> None:
                     ),
                     f"{path.name}: tick {tick.number}",
                 )
-    published.clear()  # another node may use the same stamps, in simulated time

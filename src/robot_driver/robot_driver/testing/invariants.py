@@ -77,10 +77,10 @@ _BUSY_S = 0.5
 """So late may a busy machine hear, or send, what is sent."""
 
 
-def _frame_problems(
+def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
 ) -> Iterator[tuple[str, bool, str]]:
-    """Yield name, whether it holds and what was found, of values [n, 5] that the drives get."""
+    """Yield name, whether it holds and what was found, of values [n, 5] for the drives."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
     yield "frame_is_finite", finite, f"{values.tolist()}"
@@ -141,7 +141,7 @@ class LinkWatch:
             self._rested &= phase is DriverPhase.DAMPING
         for values in frames:
             follows = phase is DriverPhase.FOLLOWING
-            yield from _frame_problems(values, self._figures, rests=not follows)
+            yield from frame_problems(values, self._figures, rests=not follows)
             if phase is DriverPhase.DAMPING:
                 rests = self._is_rest(values)
                 yield "rest_in_damping", rests, f"{reason}: {values.tolist()}"
@@ -252,7 +252,7 @@ class HeardWatch:
         yield "nothing_sent_unasked", self._asked_s < frame.at_s, "control was not asked for"
         after_s = frame.at_s - self._given_back_s
         yield "nothing_sent_after", self._asked_s > self._given_back_s, f"{after_s:.3f} s after"
-        yield from _frame_problems(frame.values, self._figures(), rests=frame.rests)
+        yield from frame_problems(frame.values, self._figures(), rests=frame.rests)
         if not frame.rests:
             yield "rest_mode_first", self._rested, "no command in the mode of rest was sent"
             late_s = frame.at_s - self._valid_until_s

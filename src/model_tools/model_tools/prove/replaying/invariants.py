@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model_tools.prove.replaying.recording import FlightRecording, RecordedTick
+from model_tools.prove.replaying.recording import FlightRecording, RecordedTick, find_rule
 from model_tools.prove.replaying.which_bundle import (
     is_of_set,
     recorded_bundle,
@@ -186,6 +186,35 @@ class _ShadowWatch:
                     yield "shadow_compares_numbers", f"{targets}"
 
 
+class LiveTick(NamedTuple):
+    """What `FlightWatch` reads of a tick that is not recorded; fields as in `RecordedTick`."""
+
+    number: int
+    time_ns: int
+    mode: Mode
+    reason: str
+    ages_ns: Mapping[str, int | None]
+    state: F64
+    target: F64 | None
+    blend: float
+    requests: Sequence[tuple[str, int]]
+    command: F64 | None
+    command_mode: Mode | None
+
+    @property
+    def stamp_ns(self) -> int:
+        """Time of the tick, on the clock that ticks."""
+        return self.time_ns
+
+    @property
+    def rule(self) -> Rule | None:
+        """Rule of the guard that the reason names."""
+        return find_rule(self.reason)
+
+
+_Tick = RecordedTick | LiveTick
+
+
 class FlightWatch:
     """Checks ticks in order.
 
@@ -231,12 +260,12 @@ class FlightWatch:
         self._step = np.full(len(names), np.inf)
         if isinstance(contract, JointContract):
             self._step = healthy_range(contract)[1][order] * limits.margin
-        self._before: RecordedTick | None = None
+        self._before: _Tick | None = None
         self._held: Mode | None = None
         self._hold_began_ns, self._latched = 0, False
         self.checked: Counter[str] = Counter()
 
-    def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
+    def see(self, tick: _Tick) -> Iterator[tuple[str, str]]:
         """Yield name and description of each violation in this tick."""
         before = self._before
         self.checked["numbers_rise"] += 1
@@ -253,9 +282,7 @@ class FlightWatch:
                     yield name, what
         self._before = tick
 
-    def _modes(
-        self, tick: RecordedTick, before: RecordedTick | None
-    ) -> Iterator[tuple[str, bool, str]]:
+    def _modes(self, tick: _Tick, before: _Tick | None) -> Iterator[tuple[str, bool, str]]:
         mode = tick.mode
         if before is not None:
             yield from self._changes(tick, before)
@@ -271,7 +298,7 @@ class FlightWatch:
                 values = tick.state[self._fields[name]]
                 yield "state_is_finite", bool(np.isfinite(values).all()), name
 
-    def _changes(self, tick: RecordedTick, before: RecordedTick) -> Iterator[tuple[str, bool, str]]:
+    def _changes(self, tick: _Tick, before: _Tick) -> Iterator[tuple[str, bool, str]]:
         asked, granted = before.mode, [name for name, _ in tick.requests]
         for name in granted:
             if name == "run":
@@ -306,9 +333,7 @@ class FlightWatch:
             grows = tick.blend >= before.blend or "run" in granted
             yield "blend_grows", grows, f"{before.blend} to {tick.blend}"
 
-    def _command(
-        self, tick: RecordedTick, before: RecordedTick | None
-    ) -> Iterator[tuple[str, bool, str]]:
+    def _command(self, tick: _Tick, before: _Tick | None) -> Iterator[tuple[str, bool, str]]:
         command, mode = tick.command, tick.command_mode
         if command is None or mode is None:
             return
@@ -342,9 +367,7 @@ class FlightWatch:
             within = bool((steps <= stride + _ROUNDING).all())
             yield "step_in_bounds", within, "" if within else self._worst(steps - stride, steps)
 
-    def _target(
-        self, tick: RecordedTick, before: RecordedTick | None
-    ) -> Iterator[tuple[str, bool, str]]:
+    def _target(self, tick: _Tick, before: _Tick | None) -> Iterator[tuple[str, bool, str]]:
         target = tick.target
         if target is None or tick.rule is Rule.NOT_FINITE:
             return
