@@ -204,7 +204,7 @@ std::string read_model(const std::string& file) {
 
 void require_whole(const std::string& file, const std::string& model) try {
   if (is_whole(model)) return;
-  throw std::runtime_error(file + ": expected all weights in this file, found some in a second one, "
+  throw std::runtime_error(file + ": expected all weights in this file, found some in an external file, "
                            "which no hash covers; merge them on a machine with the Python package "
                            "onnx: onnx.save(onnx.load('model.onnx'), 'merged.onnx')");
 } catch (const Unsound& error) {
