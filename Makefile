@@ -115,7 +115,7 @@ cpp = for sanitizer in $(3); do \
         -DPython_EXECUTABLE="$$(command -v python)" \
         $$([ "$$flag" != realtime ] || echo -DCMAKE_CXX_COMPILER=$(RTSAN_CXX)) $(4) && \
       cmake --build $$folder --parallel $(CORES) --target checks; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
-    (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
+    (cd $$folder && PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" ctest --output-on-failure --parallel $(CORES) $(CTEST_ARGS)) || exit 1; done
 
 # In CI the client and the controllers, which say less of their own, have one sanitizer or none, and a
 # hook on malloc stands for RealtimeSanitizer.

@@ -3,7 +3,6 @@
 #include "policy_core/controller.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
 namespace {

@@ -3,16 +3,8 @@
 #include "policy_core/guard.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
-namespace {
-
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-}  // namespace
-
 Reason because(Reason::Code code, double a) noexcept {
   Reason reason;
   reason.code = code;

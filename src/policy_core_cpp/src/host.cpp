@@ -15,15 +15,11 @@ constexpr std::int64_t kSnapshotTicks = 250;
 /// Limit on the stored messages of a tick.
 constexpr std::size_t kWireBytes = 16384;
 
-std::size_t bytes_of(const policy_core_tensor& tensor) {
-  return tensor.count * (tensor.dtype == POLICY_CORE_FLOAT32 ? sizeof(float) : sizeof(double));
-}
-
 std::uint8_t* note(const policy_core_tensor* tensors, std::size_t count,
                    std::uint8_t* into) noexcept {
   for (const auto* each = tensors; each != tensors + count; ++each) {
-    std::memcpy(into, each->data, bytes_of(*each));
-    into += bytes_of(*each);
+    std::memcpy(into, each->data, byte_count(*each));
+    into += byte_count(*each);
   }
   return into;
 }
@@ -36,8 +32,8 @@ Host::Host(const Table& plan, const Models& models, ReadClock clock, void* conte
   std::size_t inputs = 0, outputs = 0;
   for (const auto& [name, model] : models) {
     models_.push_back(model);
-    for (std::size_t i = 0; i < model->input_count; ++i) inputs += bytes_of(model->inputs[i]);
-    for (std::size_t i = 0; i < model->output_count; ++i) outputs += bytes_of(model->outputs[i]);
+    for (std::size_t i = 0; i < model->input_count; ++i) inputs += byte_count(model->inputs[i]);
+    for (std::size_t i = 0; i < model->output_count; ++i) outputs += byte_count(model->outputs[i]);
   }
   controller_->on_asked(
       [](void* self, bool has_answered) { static_cast<Host*>(self)->note_asked(has_answered); },

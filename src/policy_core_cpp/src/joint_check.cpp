@@ -3,7 +3,6 @@
 #include "policy_core/joint_check.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
 namespace {
@@ -31,7 +30,7 @@ void JointCheck::forget() noexcept {
   believed_ns_.reset();
   seen_ns_ = agreeing_ = 0;
   lost = true;
-  std::fill(believed_.begin(), believed_.end(), std::numeric_limits<double>::quiet_NaN());
+  std::fill(believed_.begin(), believed_.end(), kNan);
   seen_ = believed_;
 }
 
@@ -111,7 +110,7 @@ JointCheck::Problem JointCheck::beyond(Span position, Span velocity) const noexc
 JointCheck::Problem JointCheck::confirm(Span position, std::int64_t since_ns, std::int64_t gap_ns,
                                         std::int64_t now_ns) noexcept {
   bool follows = agreeing_ > 0;
-  double farthest = -std::numeric_limits<double>::infinity();
+  double farthest = -kInf;
   std::size_t joint = 0;
   bool is_unknown = false;
   for (std::size_t i = 0; i < believed_.size(); ++i) {

@@ -23,10 +23,6 @@ const policy_core_tensor* find(const policy_core_tensor* tensors, std::size_t co
   return found;
 }
 
-std::size_t bytes_of(const policy_core_tensor& tensor) {
-  return tensor.count * (tensor.dtype == POLICY_CORE_FLOAT32 ? sizeof(float) : sizeof(double));
-}
-
 }  // namespace
 
 Tensor Tensor::input(const policy_core_runner& runner, const std::string& name, std::size_t size) {
@@ -72,7 +68,7 @@ bool Tensor::is_finite() const noexcept {
 }
 
 void Tensor::copy_from(const Tensor& other) const noexcept {
-  std::memcpy(tensor_->data, other.tensor_->data, bytes_of(*tensor_));
+  std::memcpy(tensor_->data, other.tensor_->data, byte_count(*tensor_));
 }
 
 History::History(const Part& plan, std::size_t frame_size)

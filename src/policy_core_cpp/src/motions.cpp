@@ -3,13 +3,11 @@
 #include "policy_core/motions.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
 namespace {
 
 constexpr double kFollowedRad = 0.05;
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// Copies the rows of targets in a plan.
 void take(Targets& targets, const Part& plan) {

@@ -3,12 +3,10 @@
 #include "policy_core/policy_set.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 /// The states that failed in a tick are bits.
 constexpr std::size_t kMostStates = 64;
 using Why = Reason::Why;
@@ -185,7 +183,7 @@ void JointMember::look() noexcept {
 
 /// The display value of a failed condition: NaN means that it holds.
 static double shown(double value) noexcept {
-  return std::isnan(value) ? std::numeric_limits<double>::infinity() : value;
+  return std::isnan(value) ? kInf : value;
 }
 
 EntryCheck::EntryCheck(const Part& plan, RobotState& state,
@@ -745,7 +743,7 @@ void PolicySet::blend() noexcept {
     action_.healthy[i] = maximum(state_->healthy[i], from_.healthy[i]);
   }
   action_.is_rescaled = true;
-  double largest = -std::numeric_limits<double>::infinity();
+  double largest = -kInf;
   for (std::size_t i = 0; i < joints; ++i) {
     const double step = std::fabs(action_.command[i] - before_[i]);
     largest = maximum(largest, step / action_.healthy[joints + i]);

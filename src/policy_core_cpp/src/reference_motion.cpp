@@ -3,12 +3,10 @@
 #include "policy_core/reference_motion.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 /// Ticks; the number of loops of a clip with one frame.
 constexpr std::int64_t kFarthestAhead = 1 << 16;
 

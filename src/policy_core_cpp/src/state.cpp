@@ -3,7 +3,6 @@
 #include "policy_core/state.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace policy_core {
 
@@ -79,7 +78,7 @@ RobotState::RobotState(const Part& plan, Span memory)
   }
   flat_ = memory;
   if (!flat_.data) {
-    own_memory_.assign(end, std::numeric_limits<double>::quiet_NaN());
+    own_memory_.assign(end, kNan);
     flat_ = {own_memory_.data(), end};
   }
   if (flat_.size != end) throw PlanError("plan: state: memory of another size");
@@ -153,7 +152,7 @@ std::uint64_t RobotState::not_finite() noexcept {
 void gravity_body(Span quat_xyzw, Span out) noexcept {
   const double x = quat_xyzw[0], y = quat_xyzw[1], z = quat_xyzw[2], w = quat_xyzw[3];
   const double norm = x * x + y * y + z * z + w * w;
-  const double scale = norm > 0.0 ? 2.0 / norm : std::numeric_limits<double>::quiet_NaN();
+  const double scale = norm > 0.0 ? 2.0 / norm : kNan;
   out[0] = scale * (w * y - x * z);
   out[1] = -scale * (w * x + y * z);
   out[2] = scale * (x * x + y * y) - 1.0;

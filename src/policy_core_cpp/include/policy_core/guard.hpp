@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "policy_core/input.hpp"
@@ -117,7 +116,7 @@ struct Reason {
   bool is_drop_out = false;
   /// Time for which the joints of a set's member were held for this reason, s; NaN if they were
   /// not.
-  double held_s = std::numeric_limits<double>::quiet_NaN();
+  double held_s = kNan;
 };
 
 /// A reason of this code, with its number `a`.

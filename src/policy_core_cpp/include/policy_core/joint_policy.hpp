@@ -15,6 +15,10 @@
 
 namespace policy_core {
 
+inline std::size_t byte_count(const policy_core_tensor& tensor) {
+  return tensor.count * (tensor.dtype == POLICY_CORE_FLOAT32 ? sizeof(float) : sizeof(double));
+}
+
 constexpr std::size_t kAnySize = static_cast<std::size_t>(-1);
 
 /// A model's input or output, read and written as float64.
