@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the page of a robot's faults from the results of `test/faults/every_fault.py`.
+"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
-python -m pytest -n 0 -m acceptance -k go2 --junitxml out/go2.xml test/faults/every_fault.py
-python -m tools.fault_page --robot go2 out/go2.xml docs/go2_faults.md
+for robot in lite3 go2; do
+  python -m pytest -n 0 -m acceptance -k $robot --junitxml out/$robot.xml test/faults/every_fault.py
+done
+python -m tools.fault_page out/lite3.xml out/go2.xml docs/faults.md
 """
 
 from __future__ import annotations
@@ -11,124 +13,218 @@ from __future__ import annotations
 import argparse
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-INTRODUCTIONS = {
-    "lite3": """# Fault injection on an emulated Lite3
+INTRODUCTION = """# Fault matrix
 
-This page lists the result of each fault that was injected while a robot behind `lite3_emulator`
-walked at 0.5 m/s with `lite3_walk`, in real time (`test/faults/every_fault.py`). *Damped after*:
-from the beginning of the fault until the emulated host only damps its drives; its watchdog is 1 s.
-Faults are named as in `python -m pydoc robot_sim.lite3_host`, `robot_sim.host_faults` and
-`robot_sim.faults`; a semicolon separates faults that ended alike, a comma faults at the same time.
-Bold: an unexpected end.
+Look up what happens when a part fails while an emulated robot walks at 0.5 m/s, in real time. Every
+entry was measured (`test/faults/every_fault.py`); an emulator is not a robot
+([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).
 
-An emulator is not a robot: [lite3.md](lite3.md#what-is-not-verified).
-""",
-    "go2": """# Fault injection on an emulated Go2
-
-This page lists the result of each fault that was injected while `unitree_emulator` walked at
-0.5 m/s with `go2_walk`, in real time (`test/faults/every_fault.py`). *Damped after*: from the
-beginning of the fault until the emulated robot only damps its drives. It has no watchdog: the last
-command stays in effect. Faults are named as in [unitree.md](unitree.md#faults-and-buttons); a
-semicolon separates faults that ended alike, a comma faults at the same time. Bold: an unexpected
-end.
-
-An emulator is not a robot: [unitree.md](unitree.md#what-is-not-verified).
-""",
+- *walks on*: the robot continues to walk.
+- A rule of the [guard](safety.md#the-guards-rules), such as `held_too_long`: the policy damps; in
+  brackets what the driver rejects. *driver*: the driver damps by itself.
+- ms: from the beginning of the fault until the robot's drives only damp. The Lite3's host has a
+  watchdog of 1 s; the Go2 has none, so its last command stays in effect.
+- Bold: the robot is not brought to rest. Empty: not tried.
+"""
+ROBOTS = {"lite3": "Lite3", "go2": "Go2"}
+TYPES = {
+    "off": ("drop", "silent", "deaf", "off", "motor_off", "killed", "gone"),
+    "stuck": ("freeze", "stuck", "tick", "hangs"),
+    "garbage": ("nan", "crc", "length", "firmware", "not_unit", "xyzw"),
+    "wrong": ("order", "zero", "bias", "reverse", "motors", "noise", "foreign", "forged", "second"),
+    "delayed": ("latency", "delay"),
+    "intermittent": ("loss", "reorder", "duplicate", "restart", "again"),
 }
-_OF_EVERY_ROBOT = {
-    "processes": "Processes that end or hang",
-    "people": "What people ask for",
-    "start": "Before control is taken",
+"""Columns, and the kinds of faults in them. A fault that ends by itself is intermittent."""
+COMPONENTS = {
+    "joint_states": "joint sensors, all",
+    "joint_states.position": "joint positions",
+    "joint_states.velocity": "joint velocities",
+    "joint_states.effort": "joint torques",
+    "joint": "one joint",
+    "imu": "IMU",
+    "imu.orientation": "attitude",
+    "imu.angular_velocity": "gyroscope",
+    "imu.linear_acceleration": "accelerometer",
+    "contact": "foot contacts",
+    "contact.force": "foot forces",
+    "remote": "remote control",
+    "state": "link from the robot",
+    "command": "link to the robot",
+    "host": "robot's computer",
+    "driver": "driver node",
+    "link": "driver's link process",
+    "both": "driver, both processes",
+    "policy": "policy node",
 }
-TITLES = {
-    "lite3": {
-        "robot": "The robot and its sensors",
-        "network": "The network and the motion host",
-        **_OF_EVERY_ROBOT,
-    },
-    "go2": {
-        "robot": "The robot, its sensors and its remote control",
-        "network": "The network and the robot's computer",
-        **_OF_EVERY_ROBOT,
-    },
+"""Rows, by the target of a fault."""
+PROCESSES = {
+    "driver: its node killed (SIGKILL)": "killed:driver",
+    "driver: the process of the socket killed": "killed:link",
+    "driver: both killed at once": "killed:both",
+    "driver: its node hangs (SIGSTOP)": "hangs:driver",
+    "driver: the process of the socket hangs": "hangs:link",
+    "driver: Ctrl-C": "gone:driver",
+    "driver: SIGTERM": "gone:driver",
+    "policy node killed": "killed:policy",
+    "policy node: Ctrl-C": "gone:policy",
+    "policy node killed and started again": "again:policy",
+    "a second policy node, which damps": "second:policy",
+    "policy node and driver killed and started again": "again:both",
 }
-_SHORTER = {
-    r": \d+ ms old, limit \d+ ms": "",
-    r"; driver FOLLOWING: the newest joint_command is followed; policy RUN: the policy runs$": "",
-    r"; a command in MODE_DAMP is waited for": "",
-    r"(driver DAMPING: (.*)); policy DAMP: driver: DAMPING, \2$": r"\1; policy DAMP",
-    r"\[ERROR\] \[[\d.]+\] ": "",
-    r"LISTENING: control was given back: ": "LISTENING: ",
-    r" on /lowstate for 1.0 s: check the cable, .*?\(docs/unitree.md\)": " for 1.0 s",
+"""Faults of processes, named like those of an emulator."""
+COMMUNICATION = {
+    "repetition": ("duplicate",),
+    "loss": ("loss", "silent", "deaf"),
+    "delay": ("delay", "latency"),
+    "insertion": ("forged",),
+    "masquerade": ("foreign", "second"),
+    "incorrect addressing": ("another domain", "an interface address that this machine"),
+    "incorrect sequence": ("reorder", "tick"),
+    "corruption": ("crc", "length", "firmware"),
+    "asymmetric information": ("drop:joint_states", "drop:imu", "drop:contact"),
+    "information reaches only a part of the receivers": ("silent:state", "deaf:command"),
+    "blocked access": ("hangs", "another program has the port"),
 }
-"""Words in the result of a fault, and their replacement on the page."""
+"""The faults of communication of AUTOSAR E2E, and the cases that cause them."""
+WALKS_ON = "walks on"
+_KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
+_RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
+_REJECTED = re.compile(r"counts as (?P<code>`\w+`)")
 Row = Mapping[str, str]
-"""`group` and `what` of a fault; also `ended`, `as_wanted`, `damped_ms` if it was tried."""
+"""`group` and `what` of a fault, with `ended`, `as_wanted` and `damped_ms` (a number or "None")."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="fault_page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--robot", choices=TITLES, required=True)
-    parser.add_argument("results", type=Path, help="file of pytest's --junitxml")
+    parser.add_argument("results", type=Path, nargs="+", help="files of pytest's --junitxml")
     parser.add_argument("page", type=Path, help="file to write")
     given = parser.parse_args(args)
-    text = page(INTRODUCTIONS[given.robot], TITLES[given.robot], rows(given.results))
-    given.page.write_text(text, "utf-8")
+    found = {results.stem: read_rows(results) for results in given.results}
+    given.page.write_text(make_page(found), "utf-8")
 
 
-def rows(results: Path) -> list[Row]:
+def read_rows(results: Path) -> list[Row]:
     """Return the record of each test, in order."""
     tests = ElementTree.parse(results).iter("testcase")
     return [{one.attrib["name"]: one.attrib["value"] for one in t.iter("property")} for t in tests]
 
 
-def page(introduction: str, titles: Mapping[str, str], found: Sequence[Row]) -> str:
-    """Return a Markdown table for each group of faults, with equal results in one row.
-
-    Bold is an unexpected end.
-    """
-    parts = [introduction]
-    for group, title in titles.items():
-        in_group = [row for row in found if row["group"] == group]
-        if in_group:
-            parts.append(f"## {title}\n\n{_table(in_group, damped=group != 'start')}\n")
+def make_page(found: Mapping[str, Sequence[Row]]) -> str:
+    """Return the page for these robots: a matrix, requests of people, and refused starts each."""
+    parts = [INTRODUCTION]
+    for robot, rows in found.items():
+        name = ROBOTS[robot]
+        parts += [f"## {name}\n", make_matrix(rows), ""]
+        parts += ["| other faults | end |", "| --- | --- |"]
+        parts += [_line([", ".join(w), end]) for end, w in _others(rows).items()]
+        parts.append("")
+        parts += [f"### {name}: requests\n", "| request | end |", "| --- | --- |"]
+        parts += [_line([r["what"], _outcomes([r])]) for r in rows if r["group"] == "people"]
+        parts += [f"\n### {name}: control is refused\n", "| before control is taken | message |"]
+        parts.append("| --- | --- |")
+        parts += [_line([r["what"], _refusal(r)]) for r in rows if r["group"] == "start"]
+        parts.append("")
+    parts += ["## Faults of communication\n", _communication(found), ""]
     return "\n".join(parts)
 
 
-def _table(found: Sequence[Row], *, damped: bool) -> str:
-    head = ["what", "how it ended", *(["damped after, ms"] if damped else [])]
-    lines = [_line(head), _line(["---"] * len(head))]
-    alike: dict[tuple[str, int], list[Row]] = {}
-    for row in found:
-        alike.setdefault((_end(row), round((_damped_ms(row) or 0.0) / 100.0)), []).append(row)
-    for (end, _), same in alike.items():
-        what = "; ".join(row["what"] for row in same)
-        lines.append(_line([what, end, *([_damped_after(same)] if damped else [])]))
+def make_matrix(rows: Sequence[Row]) -> str:
+    """Return a Markdown table of components and types of faults."""
+    cells: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        for place in _places(row):
+            cells.setdefault(place, []).append(row)
+    lines = [_line(["part", *TYPES]), _line(["---"] * (len(TYPES) + 1))]
+    for target, component in COMPONENTS.items():
+        line = [_outcomes(cells.get((target, column), ())) for column in TYPES]
+        if any(line):
+            lines.append(_line([component, *line]))
     return "\n".join(lines)
 
 
-def _end(row: Row) -> str:
-    """Return the result of a fault, without redundant words."""
-    ended = row.get("ended", "not tried")
-    for words, shorter in _SHORTER.items():
-        ended = re.sub(words, shorter, ended)
-    return ended if row.get("as_wanted") == "True" else f"**{ended}**"
+def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
+    """Return the faults of a walking robot that are no part of the matrix, by their outcome."""
+    others: dict[str, list[str]] = {}
+    for row in rows:
+        if row["group"] in ("robot", "network") and not [*_places(row)]:
+            others.setdefault(_outcomes([row]), []).append(row["what"].replace("`, `", " with "))
+    return others
 
 
-def _damped_ms(row: Row) -> float | None:
-    time_ms = row.get("damped_ms", "None")
-    return None if time_ms == "None" else float(time_ms)
+def _places(row: Row) -> Iterable[tuple[str, str]]:
+    """Yield the targets and types of a fault."""
+    for found in _KIND.finditer(PROCESSES.get(row["what"], row["what"])):
+        kind, target, for_s = found.group("kind", "target", "for_s")
+        column = next((name for name, kinds in TYPES.items() if kind in kinds), None)
+        if column is not None:
+            target = target if target in COMPONENTS else "joint"
+            yield target, "intermittent" if for_s and kind != "forged" else column
 
 
-def _damped_after(same: Sequence[Row]) -> str:
-    times = [time_ms for row in same if (time_ms := _damped_ms(row)) is not None]
-    ends = dict.fromkeys(f"{each(times):.0f}" for each in (min, max)) if times else ["-"]
-    return " to ".join(ends)
+def _outcomes(rows: Sequence[Row]) -> str:
+    """Return how faults ended, each outcome once with what was rejected and the range of times."""
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(_outcome(row), []).append(row)
+    return "; ".join(_outcome_of_all(outcome, same) for outcome, same in alike.items())
+
+
+def _outcome_of_all(outcome: str, rows: Sequence[Row]) -> str:
+    codes = dict.fromkeys(code for row in rows for code in _REJECTED.findall(row["ended"]))
+    times = [float(row["damped_ms"]) for row in rows if row["damped_ms"] != "None"]
+    ends = dict.fromkeys(f"{each(times):.0f}" for each in (min, max)) if times else {}
+    return " ".join(
+        [
+            outcome,
+            *([f"({', '.join(codes)})"] if codes else []),
+            *([f"{' to '.join(ends)} ms"] if ends and outcome != WALKS_ON else []),
+        ]
+    )
+
+
+def _outcome(row: Row) -> str:
+    """Return a short name of how a fault ended."""
+    if row["as_wanted"] != "True":
+        return "**never damped**" if row["damped_ms"] == "None" else f"**{row['ended']}**"
+    if row["ended"].startswith(WALKS_ON):
+        return WALKS_ON
+    rule = _RULE.search(row["ended"])
+    return f"`{rule['rule']}`" if rule and rule["rule"] != "driver" else "driver"
+
+
+def _refusal(row: Row) -> str:
+    """Return the first clause of a refusal, with its code."""
+    said = re.sub(r"^status \d+: \[\w+\]: ", "", row["ended"])
+    rejected = _REJECTED.search(said)
+    first = re.split(r"; |: (?!expected)", re.sub(r"[\d.]+:\d{4,5}", "the host", said))[0]
+    return f"{first} ({rejected['code']})" if rejected else first
+
+
+def _communication(found: Mapping[str, Sequence[Row]]) -> str:
+    lines = [
+        _line(["fault (AUTOSAR E2E)", *(ROBOTS[robot] for robot in found)]),
+        _line(["---"] * (len(found) + 1)),
+    ]
+    for fault, cases in COMMUNICATION.items():
+        cells = []
+        for rows in found.values():
+            chosen = [
+                row
+                for row in rows
+                for name in [PROCESSES.get(row["what"], ""), row["what"].strip("`")]
+                if name.startswith(cases)
+            ]
+            refused = {row["group"] == "start" for row in chosen}
+            outcomes = _outcomes([row for row in chosen if row["group"] != "start"])
+            cells.append("; ".join(filter(None, [outcomes, "refused" if True in refused else ""])))
+        lines.append(_line([fault, *cells]))
+    return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
