@@ -60,8 +60,8 @@ def _encoder(given: argparse.Namespace) -> NarrowResNet | None:
     """Return the image encoder, of a bundle or trained now; None for a policy without images."""
     if given.state_only:
         return None
-    if given.read_encoder is not None:
-        return read_encoder(given.read_encoder)
+    if given.encoder_of is not None:
+        return read_encoder(given.encoder_of)
     encoder, curve = train_encoder(given.scenes, given.encoder_steps, given.seed)
     _write(given.output / "encoder.csv", ("step", "front_error_m", "wrist_error_m"), curve)
     return encoder
