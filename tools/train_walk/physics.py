@@ -110,12 +110,13 @@ class Robots:
             robot: The robot.
             count: Number of robots.
             tiled: Number of robots on tiles, the last ones.
-            grounds: Different grounds of tiles.
+            grounds: Different grounds of tiles, at most one for each of them.
             threads: Threads that step them; the result does not depend on it.
         """
         self.robot = robot
         self.count, self.tiled, self._threads = count, slice(count - tiled, count), threads
-        self._ground = np.arange(tiled) % grounds
+        grounds = min(grounds, tiled)
+        self._ground = np.arange(tiled) % max(1, grounds)
         self._heights: Array = np.zeros((grounds, _TILES, _TILES))
         self._nominal = training_model(robot)
         self._base = self._nominal.body(robot.body.base.name).id
