@@ -2,32 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds words that are hard for readers whose second language is English, and long lines.
 
-`python -m tools.plain_english` counts the findings of each area of the checkout and compares them
-with `plain_english.json` beside this file: an area may have exactly that many. `--lower` writes the
-numbers that have become smaller; none can become larger. With the name of an area, such as `docs`
-or `src/model_tools`, it lists the findings there.
-
-A line that needs such a word says why: `plain-english: REASON` in a comment on that line.
+`python -m tools.plain_english` lists them; the exit status is 1 if there are any. A line that needs
+such a word says why: `plain-english: REASON` in a comment on that line.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 THIS = Path(__file__).resolve()
 ROOT = THIS.parent.parent
-ALLOWED = THIS.with_suffix(".json")
 LONGEST_LINE = 120
 """Characters of a line of Markdown."""
-LONG_LINES = "long lines of Markdown"
-"""The area of those."""
 
 REMEDIES = {
     "anew": "'again', or the verb: restarts, replaces",
@@ -57,20 +46,6 @@ _SUFFIXES = {".cpp", ".hpp", ".md", ".msg", ".py", ".rst", ".srv", ".xml", ".yam
 _FOLDERS = ("bench", "config", "docs", "examples", "launch", "src", "tools")
 
 
-class DialectFinding(NamedTuple):
-    """A word or a line to rewrite."""
-
-    area: str
-    place: str
-    """File and line."""
-    found: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """Return the line that is printed."""
-        return f"{self.place}: {self.found}: {self.remedy}"
-
-
 def files(root: Path) -> Iterator[Path]:
     """Yield the texts of a checkout that people read, without tests, which quote the others."""
     yield from sorted(root.glob("*.md"))
@@ -81,77 +56,28 @@ def files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def find(path: Path, root: Path = ROOT) -> Iterator[DialectFinding]:
-    """Yield the findings in one file."""
-    name = path.relative_to(root)
-    text = path.read_text("utf-8")
+def find(path: Path) -> Iterator[str]:
+    """Yield the findings in one file: line, words, remedy."""
+    name, text = path.relative_to(ROOT), path.read_text("utf-8")
+    lines = text.split("\n")
     if path.suffix == ".md":
-        yield from _long_lines(name, text)
+        for number, line in enumerate(lines, 1):
+            if len(line) > LONGEST_LINE and not line.startswith("|"):  # rows of tables cannot wrap
+                yield f"{name}:{number}: {len(line)} characters: at most {LONGEST_LINE}"
     if path.suffix in {".md", ".rst"}:
         text = _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), text)
-    lines = text.split("\n")
-    matches = [
-        (match, remedy) for pattern, remedy in _WORDS.items() for match in pattern.finditer(text)
-    ]
-    for match, remedy in sorted(matches, key=lambda one: one[0].start()):
-        number = text.count("\n", 0, match.start())
-        if not _WAIVER.search(lines[number]):
-            found = repr(" ".join(match[0].split()))
-            yield DialectFinding(_area(name), f"{name}:{number + 1}", found, f"write {remedy}")
+    for pattern, remedy in _WORDS.items():
+        for match in pattern.finditer(text):
+            number = text.count("\n", 0, match.start())
+            if not _WAIVER.search(lines[number]):
+                yield f"{name}:{number + 1}: {' '.join(match[0].split())!r}: write {remedy}"
 
 
-def _long_lines(name: Path, text: str) -> Iterator[DialectFinding]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > LONGEST_LINE and not line.startswith("|"):  # rows of tables cannot wrap
-            found = f"{len(line)} characters"
-            yield DialectFinding(LONG_LINES, f"{name}:{number}", found, f"at most {LONGEST_LINE}")
-
-
-def _area(name: Path) -> str:
-    """Return the part of the checkout that a file counts for."""
-    if name.parts[0] == "src":
-        return "/".join(name.parts[:2])
-    return name.parts[0] if len(name.parts) > 1 else "docs"
-
-
-def compare(found: list[DialectFinding], allowed: Mapping[str, int]) -> list[str]:
-    """Return what is wrong with each area: its findings if there are too many, and their number."""
-    problems = []
-    for area in sorted({finding.area for finding in found} | set(allowed)):
-        here = [finding for finding in found if finding.area == area]
-        expected = allowed.get(area, 0)
-        if len(here) > expected:
-            problems += [str(each) for each in here]
-            problems.append(f"{area}: expected {expected} findings, found the {len(here)} above")
-        elif len(here) < expected:
-            problems.append(
-                f"{area}: expected {expected} findings, found {len(here)}; "
-                "keep it so: python -m tools.plain_english --lower"
-            )
-    return problems
-
-
-def lowered(found: list[DialectFinding], allowed: Mapping[str, int]) -> dict[str, int]:
-    """Return the allowed numbers, each lowered to the findings that are left; none grows."""
-    left = Counter(finding.area for finding in found)
-    return {area: min(left[area], allowed[area]) for area in sorted(allowed) if left[area]}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """List an area, lower what is allowed, or check the checkout; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.plain_english")
-    parser.add_argument("area", nargs="?", help="list the findings of this area, such as docs")
-    parser.add_argument("--lower", action="store_true", help="write the numbers that are smaller")
-    given = parser.parse_args(arguments)
-    allowed = json.loads(ALLOWED.read_text("utf-8"))
+def main() -> int:
+    """List the findings of the checkout; return the exit status."""
     found = [each for path in files(ROOT) if path != THIS for each in find(path)]
-    if given.lower:
-        allowed = lowered(found, allowed)
-        ALLOWED.write_text(json.dumps(allowed, indent=2) + "\n", encoding="utf-8")
-    listed = [str(each) for each in found if each.area == given.area]
-    problems = listed if given.area is not None else compare(found, allowed)
-    sys.stdout.writelines(f"{problem}\n" for problem in problems)
-    return 1 if problems else 0
+    sys.stdout.writelines(f"{each}\n" for each in found)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
 KINDS: tuple[unet.Kind, ...] = ("diffusion", "flow")
 
 
-def frames_of(
-    kind: unet.Kind, episodes: list[Demonstration], encoder: NarrowResNet | None
-) -> Frames:
+def frames_of(kind: unet.Kind, episodes: list[Demonstration], encoder: NarrowResNet) -> Frames:
     return Frames(
         episodes,
         encoder,

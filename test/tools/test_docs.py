@@ -1,28 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation site: sources with links that hold there, and diagrams drawn from text."""
+"""The documentation site: sources with links that hold there."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
-
-import pytest
 
 from tools.docs.__main__ import DOCS, REDIRECTS, write_redirects, write_sources
-from tools.docs.diagram import draw, read
-
-DIAGRAMS = sorted((DOCS / "diagrams").glob("*.txt"))
-
-
-@pytest.mark.parametrize("file", DIAGRAMS, ids=lambda file: file.stem)
-def test_a_diagram_is_drawn_from_its_text_of_today(file: Path) -> None:
-    drawn = draw(file.read_text("utf-8"))
-    assert (DOCS / "images" / f"{file.stem}.svg").read_text("utf-8") == drawn
-    boxes, arrows = read(file.read_text("utf-8"))
-    tags = [element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawn).iter()]
-    assert tags.count("rect") == len(boxes)
-    assert tags.count("path") == len(arrows) + 1  # and the tip of all arrows
 
 
 def test_pages_beside_the_folder_are_part_of_the_site_and_files_are_named(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,11 +18,20 @@ import yaml
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from tools.tutorial_images import page_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 SET_UP = ["make setup-torch", ". .venv/bin/activate && . install/setup.bash"]
 """Done by `make test-torch`, which runs this test."""
+
+
+def page_commands() -> Iterator[str]:
+    """Yield the commands of the page that run without a robot, each in one line."""
+    text = (ROOT / "docs" / "own_policy.md").read_text("utf-8")
+    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = " ".join(line.partition("#")[0].split())
+            if command and not command.startswith("ros2 "):
+                yield command
 
 
 def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -39,7 +39,7 @@ def write_sources(folder: Path) -> None:
 
     A link to a file that is not a page becomes the file's name.
     """
-    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("diagrams", REDIRECTS.name))
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns(REDIRECTS.name))
     for name in BESIDE:
         text = (ROOT / name).read_text("utf-8").replace("](docs/", "](")
         (folder / name).write_text(text, "utf-8")

@@ -8,9 +8,16 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from tools.setup.environment import FOLDER, install_into, known_lock, locked
+from tools.setup.environment import (
+    FOLDER,
+    install_into,
+    install_locks,
+    known_lock,
+    locked,
+)
 from tools.setup.host import SetupError, run
 
 FOR_CPU = FOLDER / "requirements" / "pytorch-cpu.txt"
@@ -19,12 +26,27 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _log = logging.getLogger(__name__)
 
 
-def replace_environment(venv: Path, mark: str) -> list[str]:
-    """Make an empty environment of this Python, replacing an older one of this command.
+def require_python(
+    version: tuple[int, int], offered: Sequence[tuple[int, int]], what: str, remedy: str
+) -> str:
+    """Return a version of Python as text, `3.11`; raise SetupError if `what` lacks it."""
+    if version not in offered:
+        names = ", ".join(f"{major}.{minor}" for major, minor in offered)
+        raise SetupError(
+            f"expected Python {names} for {what}, found {version[0]}.{version[1]} at "
+            f"{sys.executable}; name one with `{remedy}`"
+        )
+    return f"{version[0]}.{version[1]}"
+
+
+def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
+    """Make an environment with PyTorch and a lock, replacing an older one of this command.
 
     Args:
         venv: Its folder.
         mark: Name of the file that marks an environment of this command.
+        python: Version of this Python, `3.11`.
+        lock: Its packages.
 
     Returns:
         The command that installs into it, without the packages.
@@ -39,7 +61,10 @@ def replace_environment(venv: Path, mark: str) -> list[str]:
     shutil.rmtree(venv, ignore_errors=True)
     run([Path(sys.executable).resolve(), "-m", "venv", venv])
     (venv / mark).touch()
-    return install_into(venv)
+    pip = install_into(venv)
+    install_torch(pip, python)
+    install_locks(pip, python, lock)
+    return pip
 
 
 def install_torch(pip: list[str], python: str) -> None:

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import FOR_CPU, install_torch, replace_environment
-from tools.setup.environment import FOLDER, install_locks, known_lock, locked, read_origin
+from tools.setup.apart import FOR_CPU, make_apart, require_python
+from tools.setup.environment import FOLDER, known_lock, locked, read_origin
 from tools.setup.host import SetupError, run
 from tools.setup.ros import Ros, find_ros
 from tools.setup.workspace import ROOT
@@ -39,14 +39,9 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
         version: Of this Python.
         ros: ROS 2 of `make setup`; a sourced one needs no installation.
     """
-    if version not in PYTHONS:
-        offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        raise SetupError(
-            f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
-            f"at {sys.executable}; name one with "
-            "`make setup-lerobot LEROBOT_PYTHON=python3.12`"
-        )
-    python = f"{version[0]}.{version[1]}"
+    python = require_python(
+        version, PYTHONS, "LeRobot", "make setup-lerobot LEROBOT_PYTHON=python3.12"
+    )
     lock = known_lock("lerobot", python)
     wheels = "" if ros.prefix else _ros_wheels(known_lock(ros.distro, python))
     manifests = [plugin / "pyproject.toml" for plugin in PLUGINS]
@@ -58,9 +53,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)
-    pip = replace_environment(venv, _OURS)
-    install_torch(pip, python)
-    install_locks(pip, python, lock)
+    pip = make_apart(venv, _OURS, python, lock)
     if wheels:
         ros_lock = venv / "ros.txt"
         ros_lock.write_text(wheels, encoding="utf-8")

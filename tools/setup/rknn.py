@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import FOR_CPU, install_torch, replace_environment
-from tools.setup.environment import FOLDER, install_locks, known_lock
+from tools.setup.apart import FOR_CPU, make_apart, require_python
+from tools.setup.environment import FOLDER, known_lock
 from tools.setup.host import SetupError
 from tools.setup.workspace import ROOT
 
@@ -32,22 +32,15 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
         venv: Its folder.
         version: Of this Python.
     """
-    if version not in PYTHONS:
-        offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        raise SetupError(
-            f"expected Python {offered}, since RKNN Toolkit2 has wheels for no other, "
-            f"found {version[0]}.{version[1]} at {sys.executable}; name one with "
-            "`make setup-rknn RKNN_PYTHON=python3.12`"
-        )
-    python = f"{version[0]}.{version[1]}"
+    python = require_python(
+        version, PYTHONS, "RKNN Toolkit2", "make setup-rknn RKNN_PYTHON=python3.12"
+    )
     lock = known_lock("rknn", python)
     key = stamp.digest([lock, FOR_CPU, *FOLDER.glob("*.py")], extra=f"{sys.executable}{version}")
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with RKNN Toolkit2 (1.5 GB, a minute on first use)", venv)
-    pip = replace_environment(venv, _OURS)
-    install_torch(pip, python)
-    install_locks(pip, python, lock)
+    make_apart(venv, _OURS, python, lock)
     stamp.write(venv, key)
 
 

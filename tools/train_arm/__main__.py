@@ -42,8 +42,7 @@ def run(given: argparse.Namespace) -> None:
     output: Path = given.output
     output.mkdir(parents=True)
     runner = Runner(given.kind, _trained(given, _encoder(given)))
-    if not given.state_only:
-        write_golden(runner, output / "golden.npz", _observations(given.kind))
+    write_golden(runner, output / "golden.npz", _observations(given.kind))
     outcomes = judge(runner, range(1, given.judged + 1), runner.reset)
     names = [field.name for field in fields(RolloutOutcome)]
     _write(output / "episodes.csv", names, map(astuple, outcomes))
@@ -56,24 +55,22 @@ def run(given: argparse.Namespace) -> None:
     )
 
 
-def _encoder(given: argparse.Namespace) -> NarrowResNet | None:
-    """Return the image encoder, of a bundle or trained now; None for a policy without images."""
-    if given.state_only:
-        return None
-    if given.read_encoder is not None:
-        return read_encoder(given.read_encoder)
+def _encoder(given: argparse.Namespace) -> NarrowResNet:
+    """Return the image encoder, of a bundle or trained now."""
+    if given.encoder_of is not None:
+        return read_encoder(given.encoder_of)
     encoder, curve = train_encoder(given.scenes, given.encoder_steps, given.seed)
     _write(given.output / "encoder.csv", ("step", "front_error_m", "wrist_error_m"), curve)
     return encoder
 
 
-def _trained(given: argparse.Namespace, encoder: NarrowResNet | None) -> Path:
+def _trained(given: argparse.Namespace, encoder: NarrowResNet) -> Path:
     """Train the policy; return its checkpoint."""
     kind: Kind = given.kind
     folder: Path = given.output / CHECKPOINT
     steps = given.steps or _STEPS[kind]
     frames = Frames(
-        demonstrations(given.episodes, images=encoder is not None),
+        demonstrations(given.episodes),
         encoder,
         rows=act.CHUNK if kind == "act" else unet.HORIZON,
         observations=_observations(kind),
@@ -144,11 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed", type=seed, default=1, help="seed of everything random (default 1)"
-    )
-    parser.add_argument(
-        "--state-only",
-        action="store_true",
-        help="give the policy the position of the cube instead of images",
     )
     parser.add_argument(
         "--steps",

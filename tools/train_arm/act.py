@@ -3,7 +3,6 @@
 """LeRobot's ACT: created, trained on cached image features, saved like any checkpoint."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
@@ -13,7 +12,7 @@ from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from torch import Tensor, nn
 
 from robot_sim.arm_world import IMAGE_SIZE, JOINTS
-from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE, Frames, Statistics
+from tools.train_arm.frames import ACTION, IMAGES, STATE, Frames, Statistics
 from tools.train_arm.learning import learn
 from tools.train_arm.narrow import NarrowResNet, widened
 
@@ -21,20 +20,10 @@ CHUNK = 60
 _BATCH, _RATE, _WARM = 32, 5e-4, 100
 
 
-def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
-    """Return an untrained ACT with the image encoder, or with the cube's position as input.
-
-    Args:
-        encoder: Image encoder, or None for a policy of the environment's state.
-        steps: Number of executed steps of a chunk.
-    """
+def new_policy(encoder: NarrowResNet) -> ACTPolicy:
+    """Return an untrained ACT with the image encoder."""
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
-    if encoder is None:
-        inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
-    else:
-        inputs |= {
-            key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()
-        }
+    inputs |= {key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()}
     policy = ACTPolicy(
         ACTConfig(
             input_features=inputs,
@@ -43,23 +32,21 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
             push_to_hub=False,
             pretrained_backbone_weights=None,
             chunk_size=CHUNK,
-            n_action_steps=steps,
+            n_action_steps=CHUNK,
             dim_model=128,
             n_heads=4,
             dim_feedforward=512,
             n_encoder_layers=3,
             use_vae=False,
             dropout=0.0,
-            # by default LeRobot does not normalise the environment's state
             normalization_mapping=dict.fromkeys(
-                ("VISUAL", "STATE", "ENV", "ACTION"), NormalizationMode.MEAN_STD
+                ("VISUAL", "STATE", "ACTION"), NormalizationMode.MEAN_STD
             ),
         )
     )
-    if encoder is not None:
-        backbone = policy.model.backbone
-        backbone.load_state_dict(widened(encoder.state_dict(), backbone.state_dict()))
-        backbone.requires_grad_(False)
+    backbone = policy.model.backbone
+    backbone.load_state_dict(widened(encoder.state_dict(), backbone.state_dict()))
+    backbone.requires_grad_(False)
     return policy
 
 
@@ -69,9 +56,8 @@ def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[l
     Returns:
         Rows of the loss curve: step and mean L1 since the previous row.
     """
-    backbone: Any = getattr(policy.model, "backbone", None)
-    if backbone is not None:
-        policy.model.backbone = _CachedFeatureMap(backbone.conv1.weight.shape[0] * 8)
+    backbone = policy.model.backbone
+    policy.model.backbone = _CachedFeatureMap(backbone.conv1.weight.shape[0] * 8)
     learned = [value for value in policy.parameters() if value.requires_grad]
     random = np.random.default_rng(seed)
 
@@ -81,8 +67,7 @@ def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[l
 
     policy.train()
     curve = learn(learned, loss, name="policy, L1", steps=steps, rate=_RATE, warm=_WARM, clip=10.0)
-    if backbone is not None:
-        policy.model.backbone = backbone
+    policy.model.backbone = backbone
     policy.eval()
     return curve
 

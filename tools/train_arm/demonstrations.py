@@ -60,7 +60,7 @@ def to_rad(units: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return rad
 
 
-def demonstrations(count: int, *, images: bool = True) -> Iterator[Demonstration]:
+def demonstrations(count: int) -> Iterator[Demonstration]:
     """Yield episodes of the expert; some start after a wrong movement."""
     with closing(ArmWorld()) as world:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
@@ -68,7 +68,7 @@ def demonstrations(count: int, *, images: bool = True) -> Iterator[Demonstration
             world.reset(seed=seed)
             if random.random() < _ASTRAY_SHARE:
                 _go_astray(world, random)
-            yield _demonstrate(world, images)
+            yield _demonstrate(world)
 
 
 def advance_period(world: ArmWorld, command_rad: npt.ArrayLike) -> None:
@@ -77,7 +77,7 @@ def advance_period(world: ArmWorld, command_rad: npt.ArrayLike) -> None:
     world.advance(world.steps_per_s // RATE_HZ)
 
 
-def _demonstrate(world: ArmWorld, images: bool) -> Demonstration:
+def _demonstrate(world: ArmWorld) -> Demonstration:
     """Record the expert from the current state of the world."""
     expert, began_ns = ReachExpert(world), world.time_ns
     rows: list[tuple[ArmSensors, npt.NDArray[np.float64]]] = []
@@ -85,14 +85,14 @@ def _demonstrate(world: ArmWorld, images: bool) -> Demonstration:
     while world.time_ns - began_ns < (expert.duration_s + STAY_S) * NS_PER_S:
         target = expert.target(world.time_ns)
         rows.append((world.sense(), target))
-        for name in CAMERAS if images else ():
+        for name in CAMERAS:
             shots[name].append(world.render(name).transpose(2, 0, 1))
         advance_period(world, target)
     return Demonstration(
         state=to_policy([sensed.joint_pos for sensed, _ in rows]),
         action=to_policy([target for _, target in rows]),
         cube=np.array([sensed.cube_world for sensed, _ in rows], np.float32),
-        images={name: np.array(shot) for name, shot in shots.items() if shot},
+        images={name: np.array(shot) for name, shot in shots.items()},
     )
 
 

@@ -30,7 +30,7 @@ class Frames:
     def __init__(
         self,
         episodes: Iterable[Demonstration],
-        encoder: NarrowResNet | None,
+        encoder: NarrowResNet,
         *,
         rows: int,
         observations: int = 1,
@@ -40,7 +40,7 @@ class Frames:
 
         Args:
             episodes: The demonstrations.
-            encoder: Makes features of the images; None for a policy of the cube's position.
+            encoder: Makes features of the images.
             rows: Number of actions in a chunk.
             observations: Number of successive observations of a policy, the newest last. The first
                 action belongs to the oldest of them, as in LeRobot.
@@ -56,10 +56,9 @@ class Frames:
                 vectors[key].append(values)
             at = np.arange(0, len(one.state), EVERY)[:, None]
             moments = np.maximum(at - np.arange(observations)[::-1], 0)
-            if encoder is not None:
-                for name, key in IMAGES.items():
-                    made = _features(encoder, one.images[name][moments.ravel()])
-                    features[key].append(made.unflatten(0, moments.shape))
+            for name, key in IMAGES.items():
+                made = _features(encoder, one.images[name][moments.ravel()])
+                features[key].append(made.unflatten(0, moments.shape))
             seen.append(begin + moments)
             first.append(begin + at[:, 0] - observations + 1)
             last.append(np.full(len(at), begin + len(one.state) - 1))
@@ -67,7 +66,7 @@ class Frames:
         self._vectors = {
             key: torch.from_numpy(np.concatenate(values)) for key, values in vectors.items()
         }
-        self._features = {key: torch.cat(values) for key, values in features.items() if values}
+        self._features = {key: torch.cat(values) for key, values in features.items()}
         self._seen, self._first, self._last = (
             torch.from_numpy(np.concatenate(each)) for each in (seen, first, last)
         )

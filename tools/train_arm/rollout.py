@@ -20,7 +20,7 @@ from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_world import ArmWorld
 from tools.train_arm import unet
 from tools.train_arm.demonstrations import advance_period, to_policy, to_rad
-from tools.train_arm.frames import CUBE, IMAGES, STATE
+from tools.train_arm.frames import IMAGES, STATE
 
 Kind = Literal["act", "diffusion", "flow"]
 
@@ -38,13 +38,12 @@ class RolloutOutcome:
 class Runner:
     """A checkpoint run like in LeRobot: processors, network, queue."""
 
-    def __init__(self, kind: Kind, folder: Path, steps: int | None = None) -> None:
+    def __init__(self, kind: Kind, folder: Path) -> None:
         """Load a checkpoint.
 
         Args:
             kind: Of the policy.
             folder: The checkpoint.
-            steps: Number of executed steps of a chunk, by default the checkpoint's.
         """
         self._policy: Any
         self._sampler: unet.ChunkSampler | None = None
@@ -53,7 +52,7 @@ class Runner:
         else:
             self._policy = unet.load(kind, folder)
             self._sampler = unet.ChunkSampler(self._policy, kind)
-        self._steps = steps or self._policy.config.n_action_steps
+        self._steps = self._policy.config.n_action_steps
         self._before: Any = PolicyProcessorPipeline.from_pretrained(
             folder, config_filename="policy_preprocessor.json"
         )
@@ -87,14 +86,10 @@ class Runner:
 
     def see(self, world: ArmWorld) -> dict[str, Tensor]:
         """Return the network's inputs, made by LeRobot's processors; they count as observed."""
-        sensed, wanted = world.sense(), self._policy.config.input_features
-        observation = {STATE: torch.from_numpy(to_policy(sensed.joint_pos))}
-        if CUBE in wanted:
-            observation[CUBE] = torch.from_numpy(sensed.cube_world.astype(np.float32))
+        observation = {STATE: torch.from_numpy(to_policy(world.sense().joint_pos))}
         for name, key in IMAGES.items():
-            if key in wanted:
-                image = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
-                observation[key] = torch.from_numpy(image)
+            image = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
+            observation[key] = torch.from_numpy(image)
         made: dict[str, Tensor] = self._before(observation)
         if self._sampler:
             self._sampler.see(made)

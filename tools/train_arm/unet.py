@@ -41,15 +41,10 @@ def observations(kind: Kind) -> int:
     return 2 if kind == "diffusion" else 1
 
 
-def new_policy(kind: Kind, encoder: NarrowResNet | None) -> DiffusionPolicy:
-    """Return an untrained policy with the image encoder, or with the cube's position as input."""
+def new_policy(kind: Kind, encoder: NarrowResNet) -> DiffusionPolicy:
+    """Return an untrained policy with the image encoder."""
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
-    if encoder is None:
-        inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
-    else:
-        inputs |= {
-            key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()
-        }
+    inputs |= {key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()}
     scaled = NormalizationMode.MEAN_STD
     config = DiffusionConfig(
         input_features=inputs,
@@ -72,15 +67,13 @@ def new_policy(kind: Kind, encoder: NarrowResNet | None) -> DiffusionPolicy:
         normalization_mapping={
             "VISUAL": scaled,
             "STATE": scaled,
-            "ENV": scaled,
             "ACTION": NormalizationMode.MIN_MAX if kind == "diffusion" else scaled,
         },
     )
     policy = DiffusionPolicy(config)
-    if encoder is not None:
-        backbone = policy.diffusion.rgb_encoder.backbone
-        backbone.load_state_dict(_widened(encoder, backbone))
-        backbone.requires_grad_(False)
+    backbone = policy.diffusion.rgb_encoder.backbone
+    backbone.load_state_dict(_widened(encoder, backbone))
+    backbone.requires_grad_(False)
     return policy.eval()
 
 
@@ -89,25 +82,23 @@ def train(
 ) -> list[list[float]]:
     """Train the policy; its weights become the average of those of the last steps.
 
-    A policy with images also learns to estimate the cube's position from the features, so that the
-    encoder's last layers soon contain it.
+    It also learns to estimate the cube's position from the features, so that the encoder's last
+    layers soon contain it.
 
     Returns:
         Rows of the loss curve: step and mean squared error since the previous row.
     """
     torch.manual_seed(seed)
-    sees = hasattr(policy.diffusion, "rgb_encoder")
     learned = [value for value in policy.parameters() if value.requires_grad]
-    guess = nn.Linear(policy.diffusion.rgb_encoder.feature_dim, 3) if sees else None
-    if sees:
-        backbone = policy.diffusion.rgb_encoder.backbone
-        policy.diffusion.rgb_encoder.backbone = _CachedFeatures(policy.diffusion.rgb_encoder.pool)
+    vision = policy.diffusion.rgb_encoder
+    guess = nn.Linear(vision.feature_dim, 3)
+    backbone, vision.backbone = vision.backbone, _CachedFeatures(vision.pool)
     random, average = np.random.default_rng(seed), EMAModel(learned, decay=_AVERAGED)
 
     def loss() -> tuple[Tensor, Tensor]:
         batch = frames.batch(random, _BATCH)
         found = _loss(policy, kind, batch)
-        return found if guess is None else found + _miss(policy, guess, batch), found
+        return found + _miss(policy, guess, batch), found
 
     curve = learn(
         learned,
@@ -117,12 +108,11 @@ def train(
         rate=_RATE,
         warm=_WARM,
         clip=1.0,
-        beside=guess.parameters() if guess else (),
+        beside=guess.parameters(),
         after_step=lambda: average.step(learned),
     )
     average.copy_to(learned)
-    if sees:
-        policy.diffusion.rgb_encoder.backbone = backbone
+    vision.backbone = backbone
     policy.eval()
     return curve
 
@@ -131,8 +121,7 @@ def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
     """Return LeRobot's loss of a Diffusion Policy, or that of a flow."""
     model, batch = policy.diffusion, dict(batch)
     if kind == "diffusion":
-        if not policy.config.env_state_feature:
-            del batch[CUBE]
+        del batch[CUBE]
         loss, _ = policy.forward(batch)
         return loss
     actions = batch[ACTION]
@@ -146,10 +135,8 @@ def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
 
 def _condition(policy: DiffusionPolicy, batch: dict[str, Any]) -> Tensor:
     """Return the condition of the U-Net, from one observation."""
-    inputs = {key: values[:, None] for key, values in batch.items() if key in (STATE, CUBE)}
-    if policy.config.image_features:
-        keys = policy.config.image_features
-        inputs["observation.images"] = torch.stack([batch[key] for key in keys], dim=1)[:, None]
+    images = torch.stack([batch[key] for key in policy.config.image_features], dim=1)
+    inputs = {STATE: batch[STATE][:, None], "observation.images": images[:, None]}
     found: Tensor = policy.diffusion._prepare_global_conditioning(inputs)
     return found
 
@@ -181,8 +168,7 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
     if kind == "diffusion":
         return DiffusionPolicy.from_pretrained(folder)
     # LeRobot refuses an unknown key, as it must: it would run a flow as diffusion.
-    sees = "observation.images" in (folder / "config.json").read_text("utf-8")
-    policy = new_policy(kind, NarrowResNet() if sees else None)
+    policy = new_policy(kind, NarrowResNet())
     load_model(policy, folder / "model.safetensors")
     return policy.eval()
 
@@ -212,15 +198,13 @@ class ChunkSampler:
     def chunk(self, noise: Tensor) -> Tensor:
         """Return normalised actions [1, rows, joints], the first for now, from noise [1, ...]."""
         config, model = self._policy.config, self._policy.diffusion
+        keys = list(config.image_features)
         batch = {
-            key: torch.stack([one[key] for one in self._seen], 1)
-            for key in (STATE, CUBE)
-            if key in config.input_features
-        }
-        if keys := list(config.image_features):
-            batch["observation.images"] = torch.stack(
+            STATE: torch.stack([one[STATE] for one in self._seen], 1),
+            "observation.images": torch.stack(
                 [torch.stack([one[key] for key in keys], 1) for one in self._seen], 1
-            )
+            ),
+        }
         condition = model._prepare_global_conditioning(batch)
         if self._kind == "diffusion":
             x = model.conditional_sample(1, global_cond=condition, noise=noise)

@@ -371,6 +371,8 @@ def _parsed(
         if group := _group(verb, verbs):
             more = ", ".join(f"`{name} {verb} {word}`" for word in group)
             added.epilog = f"further verbs: {more}"
+        if words[:1] != [verb] and "_ARGCOMPLETE" not in os.environ:
+            continue  # declaring the arguments of every verb takes longer than most verbs
         added.set_defaults(run=does.run, parser=added, until_stopped=False)
         does.add_arguments(added)
         if not added.get_default("until_stopped"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts a model for the vendor's compilers: old opset, batch of one, inputs with four axes."""
+"""Prepares a model for the vendor's compilers: batch of one, inputs with four axes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from model_tools.files.bpu_files import AXES, ONE_GRAPH, GraphFiles, four_axes
 from policy_core.interfaces import F32, Tensor, TensorSpec
 
 _OPSET = 11
+"""Oldest opset that all compilers read."""
 _OLD_IR_VERSION = 7
 """Newest version that the older compiler reads."""
 _CHECKED_ROWS = 32
 _TOLERANCE = 1e-5
-_SHORT = 100
-_AXES_BECAME_INPUT = {"Squeeze": "axes", "Unsqueeze": "axes", "ReduceSum": "axes", "Split": "split"}
-_DEFAULT_AXIS_CHANGED = ("Softmax", "LogSoftmax", "Hardmax")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,30 +101,23 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
         return
     model = onnx.load(graph.model)
     opset = _opset(model)
+    if not _OPSET <= opset <= last_opset:
+        raise ToolError(
+            f"{graph.model}: expected an opset that the compiler reads ({_OPSET} to {last_opset}), "
+            f"found {opset}; export the model again with --opset {_OPSET}"
+        )
     _fix_sizes(model, graph)
-    ways = [(way, _OPSET) for way in (converted, relabelled) if opset != _OPSET]
-    reasons = list[str]()
-    for way, wanted in (*ways, (converted, min(opset, last_opset))):
-        try:
-            prepared = _prepared(graph, way(model, wanted))
-            difference = _difference(graph, prepared)
-        except Exception as error:  # noqa: BLE001  # the libraries' share no base; raised below
-            reasons.append(f"{way.__name__} to {wanted}: {_reason(error)}")
-            continue
-        if difference <= _TOLERANCE:
-            onnx.save(prepared, str(output))
-            return
-        reasons.append(f"{way.__name__} to {wanted}: it differs by {difference:.2g}")
-    raise ToolError(
-        f"{graph.model}: expected a model that is the same function in an opset the "
-        f"compiler reads (to {last_opset}), found opset {opset}; "
-        f"export it again with --opset {_OPSET} ({'; '.join(dict.fromkeys(reasons))})"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Return an error in short; for an assertion of ONNX, its cause."""
-    return str(error).strip().splitlines()[0].rpartition("failed: ")[2][:_SHORT]
+    for spec in graph.inputs:
+        if graph.shape(spec) != spec.shape:
+            _reshape_inside(model.graph, spec)
+    model.ir_version = helper.find_min_ir_version_for(list(model.opset_import))
+    difference = _difference(graph, model)
+    if difference > _TOLERANCE:
+        raise ToolError(
+            f"{graph.model}: expected the same function with inputs of four axes and a batch of 1, "
+            f"found one that differs by {difference:.2g}; export the model for a batch of 1"
+        )
+    onnx.save(model, str(output))
 
 
 def fits(graph: BpuGraph, last_opset: int) -> bool:
@@ -150,15 +141,6 @@ def _opset(model: onnx.ModelProto) -> int:
     return int(
         next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     )
-
-
-def _prepared(graph: BpuGraph, found: onnx.ModelProto) -> onnx.ModelProto:
-    for spec in graph.inputs:
-        if graph.shape(spec) != spec.shape:
-            _reshape_inside(found.graph, spec)
-    found.ir_version = helper.find_min_ir_version_for(list(found.opset_import))
-    onnx.checker.check_model(found)
-    return found
 
 
 def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
@@ -211,43 +193,3 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 _rename(attribute.g, old, new)
-
-
-def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Convert with ONNX's own converter, which supports few downgrades."""
-    return onnx.version_converter.convert_version(model, opset)
-
-
-def relabelled(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Declare the older opset, with attributes that later became inputs.
-
-    Since opset 11, most operators of policies have changed only in their supported types. ONNX's
-    checker refuses operators that the older opset lacks.
-    """
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    for entry in found.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            entry.version = opset
-    constants = {tensor.name: tensor for tensor in found.graph.initializer}
-    constants |= {
-        node.output[0]: attribute.t
-        for node in found.graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
-    for node in found.graph.node:
-        _adapt(node, constants)
-    return found
-
-
-def _adapt(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:
-    given = {attribute.name for attribute in node.attribute}
-    name = _AXES_BECAME_INPUT.get(node.op_type)
-    if name is not None and len(node.input) == 2 and node.input[1] in constants:
-        values = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
-        node.attribute.append(helper.make_attribute(name, values))
-        del node.input[1]
-    if node.op_type in _DEFAULT_AXIS_CHANGED and "axis" not in given:
-        node.attribute.append(helper.make_attribute("axis", -1))

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 
 from policy_core.errors import BundleError, PolicyError
+from policy_store.registry import client
 from policy_store.registry.access import RegistryError, UnavailableError
 from policy_store.registry.manifest import (
     BUNDLE_TYPE,
@@ -146,7 +147,9 @@ def test_answers_that_are_none_end_in_an_error(
     offered: dict[str, str],
     pull: Pull,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
     evil.answers[f"/{what}/"] = (ANSWERS | UNCLEAR)[answer]
     begun = time.monotonic()
     message = pull_in_vain(pull, evil, tmp_path)

@@ -26,7 +26,6 @@ from testkit.store import (
     tool,
     tool_refused,
     verify_problems,
-    versions,
 )
 from testkit.wording import refusal
 
@@ -62,18 +61,6 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     # The address for good.
     assert tool("pull", f"{repository}@{digest}", "--output", tmp_path / "again") == 0
     assert (tmp_path / "again/policy.yaml").read_bytes() == (bundle / "policy.yaml").read_bytes()
-
-
-def test_another_bundle_than_expected_is_not_pulled(
-    tmp_path: Path, make_version: MakeVersion, repository: str
-) -> None:
-    bundle, root = make_version("1.0.0"), tmp_path / "models"
-    push(bundle, repository)
-    source = f"{repository}@{bundle_digest(load_bundle(bundle))}"
-    options = ("--install", "--root", root)
-    tool_refused("pull", source, "--expect", f"{NAME}@1.1.0", *options)
-    assert versions(root) == []
-    assert tool("pull", source, "--expect", f"{NAME}@1.0.0", *options) == 0
 
 
 def test_robot_pulls_the_models_of_its_back_end_only(
