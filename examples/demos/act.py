@@ -39,11 +39,11 @@ from policy_core.interfaces import Mode
 from policy_store.command_line import number_within
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_render import write_ends, write_episodes
+from robot_sim.arm_render import write_episodes
 from robot_sim.arm_world import IMAGE_SIZE
 from robot_sim.errors import SimError
 
-TRACE, PLOTS, ENDS, VIDEO = "trace.npz", "plots.png", "ends.png", "episodes.mp4"
+TRACE, PLOTS, VIDEO = "trace.npz", "plots.png", "episodes.mp4"
 FIRST_SEED = 1001
 """First seed of episodes outside the training: tools/train_arm uses seeds from 100 000 on."""
 _EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
@@ -68,7 +68,7 @@ class NodeReport:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; its exit status is 1 if no episode succeeded or a fault ended one."""
-    return run_demo("act", _parse(args), (TRACE, PLOTS, ENDS, VIDEO), _demonstrate)
+    return run_demo("act", _parse(args), (TRACE, PLOTS, VIDEO), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -82,7 +82,6 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
         """Write plots, images and a video; OpenGL works here, since the cameras needed it."""
         if (trace.episode >= 0).any():
             write_arm_plots(trace, given.output / PLOTS)
-        write_ends(trace, given.output / ENDS, image_size=size)
         write_episodes(trace, given.output / VIDEO, image_size=size)
 
     return DemoOutcome(summary=summary, table=table(summary), failure=verdict(summary), draw=draw)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plots of walks and arm episodes: curves over time, a contact sheet, a video."""
 
-import time
-from collections.abc import Callable
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +46,6 @@ STYLE: Any = {
 }
 _SMOOTHED_S = 0.4  # about a stride, which removes the motion of single steps
 _READABLE_S = 0.6
-_MEASURED_IMAGES = 10
 _EPISODES_SHOWN = 10
 _NARROWEST_DEG = 5.0
 
@@ -60,28 +57,12 @@ def draw_walk(trace: Trace, folder: Path, robot: LeggedRobot = LITE3) -> None:
     """
     plots, contact_sheet, video = (folder / name for name in IMAGE_FILES)
     write_plots(trace, plots, robot)
+    progress.info("rendering a video; --no-images (make demo IMAGES=no) leaves it out")
     try:
-        write_contact_sheet(trace, contact_sheet, robot=robot)
-        write_video(trace, video, robot=robot, rate_hz=20.0, on_image=_forecast())
+        write_contact_sheet(trace, contact_sheet, robot)
+        write_video(trace, video, robot=robot, rate_hz=20.0)
     except SimError as error:
         progress.warning("no images of the robot: %s", error)
-
-
-def _forecast() -> Callable[[int, int], None]:
-    """Return a callback that measures some images, and logs the estimated time for the others."""
-    began_s = time.monotonic()
-
-    def look(done: int, total: int) -> None:
-        if done == _MEASURED_IMAGES:
-            left_s = (time.monotonic() - began_s) / done * (total - done)
-            progress.info(
-                "rendering %d images for the video, about %.0f s; --no-images (make demo "
-                "IMAGES=no) leaves it out",
-                total,
-                left_s,
-            )
-
-    return look
 
 
 def write_plots(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:

@@ -32,7 +32,7 @@ from examples.demos.runner import (
     progress,
     run_demo,
 )
-from examples.demos.set_timeline import TIMELINE, VIDEO, write_timeline, write_walk
+from examples.demos.set_timeline import TIMELINE, write_timeline
 from examples.demos.switches import SetRound, SwitchEvent, SwitchLog
 from examples.demos.walk import walked
 from policy_core.bundle.load import load_bundle
@@ -80,7 +80,7 @@ class SetDemoResult:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; its exit status is 1 if the robot fell or a step was too large."""
-    return run_demo("policy_set", _parse(args), (TIMELINE, VIDEO), _demonstrate)
+    return run_demo("policy_set", _parse(args), (TIMELINE,), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -91,7 +91,6 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
         shown = [*result.rounds, result.failing]
         title = f"{result.failing.name}: the policy of {result.failed} fails"
         write_timeline(shown, [*result.bundle.contract.states], title, given.output / TIMELINE)
-        write_walk(result.rounds[0], given.output / VIDEO)
 
     return DemoOutcome(summary=summary, table=table(summary), failure=verdict(summary), draw=draw)
 

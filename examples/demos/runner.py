@@ -112,7 +112,7 @@ def run_demo(
     progress.info("%s, ROS_DOMAIN_ID %s", given.bundle, os.environ["ROS_DOMAIN_ID"])
     try:
         require_bundle(given.bundle)  # a misspelled name must not cost earlier results
-        _make_folder(given.output)
+        given.output.mkdir(parents=True, exist_ok=True)
         for file in (SUMMARY, *files):
             (given.output / file).unlink(missing_ok=True)
         found = demonstrate(given)
@@ -145,16 +145,6 @@ def _violated(output: Path) -> Iterator[str]:
             yield f"{flight.recording.path} violates {', '.join(flight.counts)}: model_tools check"
     ticks = sum(flight.ticks for flight in flights)
     progress.info("%d recordings, %d ticks were held against the invariants", len(flights), ticks)
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SimError(
-            f"--output {output}: expected a folder, or a place where one can be made, found: "
-            f"{error.strerror}; name another"
-        ) from error
 
 
 def emptied(folder: Path) -> Path:

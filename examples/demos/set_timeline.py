@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of the policy-set demo: modes, states and blends over time, and a video."""
+"""Plot of the policy-set demo: modes, states and blends over time."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,19 +14,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from examples.demos.plots import GREY, INK, RED, STYLE, mode_name
-from examples.demos.runner import progress
 from examples.demos.switches import SetRound
-from examples.demos.walk import shown
 from policy_core.interfaces import Mode
-from robot_sim.errors import SimError
-from robot_sim.render import write_video
 from robot_sim.rotation import tilt_rad
 
-TIMELINE, VIDEO = "timeline.png", "walk.mp4"
+TIMELINE = "timeline.png"
 _COLOURS = ("#2a78d6", "#e8a33d", "#2f8f5b", "#7a5fa8", "#b5739d", "#1f9e9e")
 _MODE_COLOURS = ("#d9dce1", "#b9c4d0", "#8fa1b3", INK, RED)
-_SHOWN_S, _VIDEO_S = 90.0, 24.0
-"""Shown time of each round, so that a long one is readable; of the first round."""
+_SHOWN_S = 90.0
+"""Shown time of each round, so that a long one is readable."""
 
 
 def write_timeline(
@@ -113,13 +109,3 @@ def _plot_states(axis: Axes, found: SetRound, colours: dict[str, str]) -> None:
         hatch="//////",
         linewidth=0.0,
     )
-
-
-def write_walk(found: SetRound, path: Path) -> None:
-    """Write a video of the start of a round; without OpenGL, log the package to install."""
-    trace = shown(found.trace)
-    rows = trace.time_s < trace.time_s[0] + _VIDEO_S
-    try:
-        write_video(trace.rows(slice(0, int(rows.sum()))), path)
-    except SimError as error:
-        progress.warning("no video: %s", error)

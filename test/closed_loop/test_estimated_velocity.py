@@ -101,6 +101,7 @@ def case_of(**changes: Any) -> WalkCase:
     return WalkCase(name="estimated", group="estimated", **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("robot", "friction", "limit_mps"),
     [("lite3", 1.0, WALKING_MPS), ("go2", 1.0, WALKING_MPS), ("go2", 0.3, SLIPPERY_MPS)],

@@ -15,7 +15,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode
 from policy_inference.backends.registry import open_backend
 from robot_sim.ground import LEVEL, Ground
-from robot_sim.mapper import MapErrors, Mapper
+from robot_sim.mapper import MapFault, Mapper
 from robot_sim.walk import walk
 from robot_sim.world import World
 from testkit.perceiving import OWN, write_perceiving_bundle
@@ -54,7 +54,8 @@ def test_policy_sees_the_simulated_ground(
 def test_without_a_map_the_robot_does_not_stand_up(
     blind_but_shown: JointBundle, recorder: RecordingBackend
 ) -> None:
-    late = Mapper(LEVEL, MapErrors(latency_s=1.0))
+    late = Mapper(LEVEL)
+    late.faults = MapFault.parse_all(["latency:elevation_map=1.0"])
     policy = ControlledPolicy(blind_but_shown, recorder, mapper=late)
     walk(World(), policy, [], duration_s=0.5, until=None)
     assert policy.controller.mode is Mode.DAMP

@@ -32,7 +32,7 @@ from robot_sim.world import World
 
 from .stage_candidates import SHIPPED, WRONG, candidate, in_8_bits
 
-FLIGHT_S, EACH_S = 44.0, 4.0
+FLIGHT_S, EACH_S = 28.0, 4.0
 DEFAULTS: Mapping[str, Any] = {}
 STATED = {"max_rms_steps": 0.5, "max_distance": 0.5}
 """What a person may state about a policy that was trained again."""
@@ -107,7 +107,7 @@ def shadowed(
     report = bundle.with_suffix(".json")
     flown = {"bundle_sha256": load_bundle(SHIPPED).sha256, "backend": "onnx"}
     report.write_text(json.dumps(flown | {"shadow": shadow_figures(found)}), "utf-8")
-    stage = ShadowStage(min_minutes=0.5, **limits)
+    stage = ShadowStage(min_minutes=0.35, **limits)
     accepting = dataclasses.replace(
         release,
         accepted_differences=tuple(one.key for one in release.differences),

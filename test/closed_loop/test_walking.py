@@ -66,6 +66,7 @@ def test_our_policy_follows_every_command_in_good_posture_and_survives_pushes(
     assert outcome.passed, outcome
 
 
+@pytest.mark.slow
 def test_the_guard_leaves_healthy_walks_alone(ours: Walker) -> None:
     walk = WalkCase(
         name="healthy",

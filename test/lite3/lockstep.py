@@ -57,12 +57,9 @@ class Robot:
         self.events: list[HostEvent] = []
         self.answers: list[DriverAnswer] = []
         self.world = World()
-        self.host = MotionHost(
-            self.world,
-            watchdog_s=WATCHDOG_S,
-            plan=Lite3FaultPlan(faults),
-            on_event=self.events.append,
-        )
+        self.host = MotionHost(self.world, watchdog_s=WATCHDOG_S)
+        self.host.adopt(Lite3FaultPlan(faults))
+        self.host.on_event = self.events.append
         self.policy = policy
         self.link = Link(Lite3(settings), self.world.time_ns)
         self._newest: Lite3State | None = None

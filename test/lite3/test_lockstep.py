@@ -67,30 +67,23 @@ def test_a_robot_is_taken_walks_and_is_given_back(shipped_policy: WirePolicy) ->
 
 
 @pytest.mark.slow
-def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(
+def test_a_policy_that_stalls_is_damped_in_time_and_not_followed_when_it_goes_on(
     lite3_walker: Robot,
 ) -> None:
     lite3_walker.policy.velocity = (SPEED, 0.0, 0.0)
-    lite3_walker.run(1.0)
+    lite3_walker.run(0.5)
 
     stalled_ns, lite3_walker.policy.stalls = lite3_walker.world.time_ns, True
-    lite3_walker.run(1.0)
+    lite3_walker.run(0.3)
     damped = lite3_walker.events[-1]
     assert damped.what == "damped"
     assert damped.time_ns - stalled_ns <= VALID_FOR_NS + 2 * MS
     assert "watchdog" not in lite3_walker.happened
 
     lite3_walker.policy.stalls = False
-    lite3_walker.run(1.0)
+    lite3_walker.run(0.3)
     # It goes on where it was, in RUN or in what that led to, and no driver follows it.
     assert lite3_walker.events[-1] is damped
-    lite3_walker.policy.controller.reset()
-    lite3_walker.policy.controller.damp()
-    lite3_walker.policy.velocity = (0.0, 0.0, 0.0)
-    lite3_walker.run(0.5)
-    lite3_walker.stand_and_run()
-    assert lite3_walker.phase() is DriverPhase.FOLLOWING
-    assert goes_ahead(lite3_walker)
 
 
 @pytest.mark.slow
@@ -127,17 +120,6 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     assert goes_ahead(lite3_walker)
     assert lite3_walker.phase() is DriverPhase.FOLLOWING
     assert "damped" not in lite3_walker.happened
-
-
-def test_a_host_that_another_controller_has_is_refused(shipped_policy: WirePolicy) -> None:
-    robot = Robot(shipped_policy, faults=[Lite3Fault(kind="occupied", target="host")])
-    robot.run(6.0)
-
-    robot.link.take((), robot.world.time_ns)
-    robot.run(1.0)
-
-    assert "another controller" in robot.answers[0].message
-    assert "following" not in robot.happened
 
 
 def test_a_host_that_took_control_back_is_found_out(lite3_walker: Robot) -> None:

@@ -44,9 +44,9 @@ class Go2:
     """
 
     def __init__(self) -> None:
-        """Put a standing robot on the floor, which its own controller holds."""
+        """Put a lying robot on the floor, which its own controller holds."""
         self.policy = WirePolicy(BUNDLE, GO2.figures.joint_names)
-        self.host = UnitreeHost("go2")
+        self.host = UnitreeHost("go2", pose="lying")
         settings = replace(GO2.defaults, remote_required=False)
         self.link: Link[UnitreeState] = Link(_Driver(settings), 0)
         self.link.receive(_QUIET.pack(), (GRAPH, 0), 0)
@@ -81,7 +81,7 @@ class Go2:
         """Take control, stand up, and walk ahead for two seconds."""
         self.run(1.5)
         self.link.take((), self._now_ns)
-        self.run(6.0)
+        self.run(2.5)
         answer = self.link.report(self._now_ns).answer
         assert answer is not None
         assert answer.success, answer.message

@@ -54,7 +54,7 @@ def test_senses_that_disagree_damp_the_robot_with_a_reason(
 
 def test_a_robot_whose_senses_agree_walks_on_without_a_warning(walking_go2: Go2) -> None:
     walking_go2.fail("noise:joint_states.position=0.005", "noise:imu.angular_velocity=0.05")
-    walking_go2.run(4.0)
+    walking_go2.run(2.0)
 
     assert walking_go2.link.phase is DriverPhase.FOLLOWING
     assert walking_go2.link.reason == FOLLOWED

@@ -102,8 +102,7 @@ class Fleet:
 
     def _close_robots(self) -> None:
         with ThreadPoolExecutor(len(self.robots)) as threads:
-            for _ in threads.map(DemoRobot.close, self.robots.values()):
-                pass
+            list(threads.map(DemoRobot.close, self.robots.values()))
 
     @property
     def canary(self) -> DemoRobot:
@@ -125,17 +124,13 @@ class Fleet:
 
     def power_on(self, baseline: ReleaseCandidate, digest: str) -> None:
         """Install a version on all robots, and wait until they walk with it."""
-        names = [*self.robots]
+        robots = self.robots.values()
         with ThreadPoolExecutor(2) as threads:
-            for _ in threads.map(lambda name: self._install(self.robots[name], digest), names):
-                pass
+            list(threads.map(lambda robot: self.pull(robot, digest, "--activate"), robots))
         self.timeline.start()
-        for robot in self.robots.values():
+        for robot in robots:
             robot.power_on()
         self.wait_until_all_walk(baseline.version)
-
-    def _install(self, robot: DemoRobot, digest: str) -> None:
-        self.pull(robot, digest, "--activate")
 
     def pull(self, robot: DemoRobot, digest: str, *more: object) -> None:
         """Make a robot pull a bundle and install it."""

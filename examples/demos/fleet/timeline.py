@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.textpath import TextPath
 
 from examples.demos.fleet.robot import DemoRobot, RobotView
 from examples.demos.plots import GREY, INK, STYLE
@@ -43,7 +43,6 @@ _MARKERS = {
 }
 _FLEET = "fleet"
 """The row of events that concern all robots."""
-_WIDTH_IN = 13.0
 _TEXT_POINTS = 7.0
 _LANES = 6
 """Number of text lines in that row."""
@@ -134,13 +133,13 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
     """
     colours = {version: _COLOURS[number % len(_COLOURS)] for number, version in enumerate(titles)}
     with mpl.rc_context({**STYLE, "hatch.linewidth": 0.7}):
-        figure = Figure(figsize=(_WIDTH_IN, 6.4), layout="constrained")
+        figure = Figure(figsize=(13.0, 6.4), layout="constrained")
         axes = figure.subplots()
         rows = {name: row for row, name in enumerate([*timeline.spans, _FLEET])}
         end_s = timeline.now_s
         for robot, spans in timeline.spans.items():
             _draw_robot(axes, rows[robot], spans, end_s, colours)
-        _draw_events(axes, rows, timeline.events, end_s)
+        _draw_events(axes, rows, timeline.events)
         axes.set_yticks([*rows.values()], [*rows])
         axes.set_ylim(len(rows) - 0.3, -0.9)
         axes.set_xlim(0.0, end_s)
@@ -176,12 +175,8 @@ def _draw_robot(
         )
 
 
-def _draw_events(
-    axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent], end_s: float
-) -> None:
-    # points on the paper per second, less some space for the robots' names
-    points_per_s = 0.85 * 72.0 * _WIDTH_IN / max(end_s, 1.0)
-    lanes_end_s = [0.0] * _LANES
+def _draw_events(axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent]) -> None:
+    lanes = cycle(range(_LANES))  # so that texts do not overlap
     for event in events:
         if event.kind in _MARKERS:
             shape, _ = _MARKERS[event.kind]
@@ -192,23 +187,15 @@ def _draw_events(
             continue
         colour = "#b02a2a" if event.kind == "stopped" else GREY
         axes.axvline(event.at_s, color=colour, linewidth=0.9, zorder=0.5)
-        text = TextPath((0.0, 0.0), event.text, size=_TEXT_POINTS)
-        lane = _first_free(lanes_end_s, event.at_s)
-        lanes_end_s[lane] = event.at_s + (text.get_extents().width + 9.0) / points_per_s
         axes.annotate(
             event.text,
-            (event.at_s, rows[_FLEET] - 0.3 + 0.16 * lane),
+            (event.at_s, rows[_FLEET] - 0.3 + 0.16 * next(lanes)),
             xytext=(3, 0),
             textcoords="offset points",
             color=colour if event.kind == "stopped" else INK,
             fontsize=_TEXT_POINTS,
             va="center",
         )
-
-
-def _first_free(lanes_end_s: Sequence[float], at_s: float) -> int:
-    free = [lane for lane, end_s in enumerate(lanes_end_s) if end_s <= at_s]
-    return free[0] if free else lanes_end_s.index(min(lanes_end_s))
 
 
 def _write_legend(

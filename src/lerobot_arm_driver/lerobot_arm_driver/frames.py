@@ -96,7 +96,7 @@ class ArmReception(StateReception[ArmState]):
         state = read_state(data)
         problem = self._bounds.implausible(state)
         if not problem and self.state is not None and self.fresh(now_ns):
-            problem = self._bounds.jump(self.state, state, self.age_s(now_ns))
+            problem = self._bounds.jump(self.state.joint_pos, state.joint_pos, self.age_s(now_ns))
         return self.reject("implausible", problem) if problem else self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:

@@ -116,12 +116,10 @@ class Servos:
         if self._position is None or not self._configured or self._limp:
             return ""
         since_s = now_s - self._doubted_s
-        if self._doubted is not None and not self._bounds.find_jump(
-            self._doubted, position, since_s
-        ):
+        if self._doubted is not None and not self._bounds.jump(self._doubted, position, since_s):
             # It follows an implausible position, and does not become plausible by time alone.
-            return self._bounds.find_jump(self._position, position, 0.0)
-        return self._bounds.find_jump(self._position, position, now_s - self._read_s)
+            return self._bounds.jump(self._position, position, 0.0)
+        return self._bounds.jump(self._position, position, now_s - self._read_s)
 
     def prepare(self) -> None:
         """Configure the servos as LeRobot does, with the gains of the settings; then they hold."""

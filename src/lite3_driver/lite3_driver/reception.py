@@ -125,7 +125,9 @@ class Lite3Reception(StateReception[Lite3State]):
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
-        return "" if self.state is None else _BOUNDS.jump(self.state, state, passed_s)
+        if self.state is None:
+            return ""
+        return _BOUNDS.jump(self.state.joint_pos, state.joint_pos, passed_s)
 
     def _note_code(self, data: bytes) -> None:
         code = read_code(data)

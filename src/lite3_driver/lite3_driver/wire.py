@@ -115,16 +115,11 @@ def command(joints: npt.ArrayLike) -> bytes:
     return _HEADER.pack(COMMAND, size, _PAYLOAD) + values.tobytes()
 
 
-def braking(damping: float) -> F64:
-    """Return values [12, 5] that brake every joint: no stiffness, this damping (N m s/rad)."""
+def damping_command(damping: float) -> bytes:
+    """Return the command frame that brakes every joint: no stiffness, this damping (N m s/rad)."""
     joints = np.zeros((len(JOINT_NAMES), len(COMMAND_FIELDS)))
     joints[:, COMMAND_FIELDS.index("damping")] = damping
-    return joints
-
-
-def damping_command(damping: float) -> bytes:
-    """Return the command frame of `braking`."""
-    return command(braking(damping))
+    return command(joints)
 
 
 def read_code(data: bytes) -> int | None:

@@ -146,12 +146,8 @@ class StateBounds:
             f"{self._low[first]:.4g}..{self._high[first]:.4g}"
         )
 
-    def jump(self, before: DriveState, state: DriveState, passed_s: float) -> str:
-        """Return which joint cannot have moved so far within a time, or an empty string."""
-        return self.find_jump(before.joint_pos, state.joint_pos, passed_s)
-
-    def find_jump(self, before: F64, position: F64, passed_s: float) -> str:
-        """Return the same for positions [joints], rad."""
+    def jump(self, before: F64, position: F64, passed_s: float) -> str:
+        """Return which of positions [n], rad, no joint can have reached in a time; or empty."""
         moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:
             return ""

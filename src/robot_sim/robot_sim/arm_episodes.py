@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Episodes of the arm: success criterion, results, and the trace of a run."""
 
-import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +10,12 @@ import numpy.typing as npt
 from robot_sim.arm_expert import ReachJudge
 from robot_sim.arm_world import ArmSensors
 from robot_sim.driven import NS_PER_S
-from robot_sim.errors import SimError
 from robot_sim.figures import Array
+from robot_sim.trace import StoredArrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmTrace:
+class ArmTrace(StoredArrays):
     """Rows of a run, one per tick, and the episodes in it.
 
     Attributes:
@@ -41,22 +39,6 @@ class ArmTrace:
     succeeded: npt.NDArray[np.bool_]
     closest_m: Array
     took_s: Array
-
-    def save(self, path: Path) -> None:
-        arrays = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "ArmTrace":
-        names = [each.name for each in dataclasses.fields(cls)]
-        with np.load(path, allow_pickle=False) as stored:
-            missing = set(names) - set(stored.files)
-            if missing:
-                raise SimError(
-                    f"{path}: expected a trace of an arm, missing {', '.join(sorted(missing))}"
-                )
-            return cls(**{name: stored[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

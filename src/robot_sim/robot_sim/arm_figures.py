@@ -7,9 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from robot_sim.figures import Array, Vec3, load_figures
-
-Quat = tuple[float, float, float, float]
+from robot_sim.figures import Array, Quat, Vec3, load_figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

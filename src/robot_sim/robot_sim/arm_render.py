@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders episodes of the arm: a view from outside, with the policy's images beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ def write_episodes(
     path: Path,
     *,
     image_size: tuple[int, int],
-    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write an H.264 video (`.mp4`) of all episodes in real time, without the pauses between them.
 
@@ -37,34 +36,16 @@ def write_episodes(
         trace: The run to show.
         path: The file to write.
         image_size: Height and width of the policy's images.
-        on_image: Called after each image with the number done and the total.
     """
     rows = shown(trace)
     rate_hz = round(1.0 / float(np.median(np.diff(trace.time_s))), 3)
     write_frames(
         _images(trace, rows, image_size),
         path,
-        total=len(rows),
         rate_hz=rate_hz,
         width=WIDTH,
         height=HEIGHT,
-        on_image=on_image,
     )
-
-
-def write_ends(
-    trace: ArmTrace, path: Path, *, image_size: tuple[int, int], columns: int = 4
-) -> None:
-    """Write one image that shows the last moment of each episode."""
-    shown(trace)
-    lasts = [np.flatnonzero(trace.episode == number)[-1] for number in range(len(trace.seed))]
-    size = (WIDTH // 2, HEIGHT // 2)
-    lines = -(-len(lasts) // columns)
-    sheet = Image.new("RGB", (min(columns, len(lasts)) * size[0], lines * size[1]))
-    for index, frame in enumerate(_images(trace, np.array(lasts), image_size)):
-        place = (index % columns * size[0], index // columns * size[1])
-        sheet.paste(Image.fromarray(frame).resize(size), place)
-    sheet.save(path)
 
 
 def shown(trace: ArmTrace) -> _Rows:

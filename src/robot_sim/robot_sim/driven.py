@@ -102,13 +102,13 @@ class DrivenWorld:
         """
         self._drives.forget()
 
-    def whole_steps(self, duration_ns: int) -> int:
-        """Return a duration as a number of physics steps, to the nearest ns."""
+    def whole_steps(self, duration_ns: int, name: str = "duration_ns") -> int:
+        """Return a duration, of this name in messages, as a number of physics steps."""
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
-                f"duration_ns: expected a positive multiple of "
-                f"{round(NS_PER_S / self.steps_per_s)}, got {duration_ns}"
+                f"{name}: expected a period that is a multiple of {1e3 / self.steps_per_s:.4g} ms, "
+                f"got {duration_ns / 1e6:.6g} ms"
             )
         return count
 
@@ -141,17 +141,6 @@ class DrivenWorld:
 
     def _after_step(self) -> None:
         """Hook after each physics step."""
-
-
-def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
-    """Return a period from a parameter as a number of physics steps."""
-    try:
-        return world.whole_steps(round(period_s * NS_PER_S))
-    except SimError:
-        raise SimError(
-            f"{name}: expected a period that is a multiple of "
-            f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms"
-        ) from None
 
 
 class RealTimePacer:

@@ -193,16 +193,12 @@ def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.
     """Return the index of each joint of the robot, `expected`, in the given names."""
     if given == expected:
         return np.arange(len(expected))
-    problems = {
-        "missing": sorted(set(expected) - set(given)),
-        "doubled": sorted({name for name in given if given.count(name) > 1}),
-        "unknown": sorted(set(given) - set(expected)),
-    }
-    found = [f"{kind} {', '.join(names)}" for kind, names in problems.items() if names]
-    if found:
+    if sorted(given) != sorted(expected):
+        missing, unknown = set(expected) - set(given), set(given) - set(expected)
         raise SimError(
-            f"command.joint_names: expected each of the robot's {len(expected)} joints once, "
-            f"found {'; '.join(found)}"
+            f"command.joint_names: expected each of the robot's {len(expected)} joints once, got "
+            f"{len(given)} names, missing {', '.join(sorted(missing)) or 'none'}, unknown "
+            f"{', '.join(sorted(unknown)) or 'none'}"
         )
     return np.array([given.index(name) for name in expected])
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from robot_sim.driven import NS_PER_S, RealTimePacer, whole_steps
+from robot_sim.driven import NS_PER_S, RealTimePacer
 from robot_sim.errors import SimError
 from robot_sim.host_faults import AnyPlan
 from robot_sim.robot_host import HostEvent, RobotHost
@@ -67,7 +67,7 @@ class Emulator:
         self.host, self._planned, self._log = host, planned, log
         host.on_event = self._on_event
         host.adopt(planned(faults, 0))
-        self._row_steps = whole_steps("period_s", period_s, world)
+        self._row_steps = world.whole_steps(round(period_s * NS_PER_S), "period_s")
         self._ends_ns = round(duration_s * NS_PER_S) or math.inf
         self._events = _opened(event_file)
         self.record = WalkRecord(trace_file)

@@ -26,9 +26,10 @@ Examples: `nan:joint_states.velocity@3.0+0.02`, `push:left@5.0+0.1=100`, `drop:i
 """
 
 import dataclasses
+import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -84,6 +85,7 @@ _TEXT = re.compile(
     rf"(?P<kind>\w+):(?P<target>[\w.]+)(?:@(?P<start>{_NUMBER}))?"
     rf"(?:\+(?P<duration>{_NUMBER}))?(?:=(?P<value>{_NUMBER}))?"
 )
+_log = logging.getLogger("robot_sim")
 AnyFault = TypeVar("AnyFault", bound="Fault")
 
 
@@ -174,35 +176,33 @@ def starting(text: str, start_s: float) -> str:
 
 
 class FaultFile:
-    """A file with one fault per line, read again whenever it changes.
+    """A file with one fault per line, read again whenever it changes."""
 
-    Attributes:
-        path: The file, which may not exist yet; empty: none.
-    """
+    def __init__(self, path: str, change: Callable[[Sequence[str]], None]) -> None:
+        """Watch a file.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+        Args:
+            path: The file, which may not exist yet; empty: none.
+            change: Replaces the faults by those of these lines; may raise SimError.
+        """
+        self._path, self._change = path, change
         self._read: tuple[int, int] | None = None
 
-    def changed(self) -> list[str] | None:
-        """Return its lines if it has changed since the last call.
-
-        Raises:
-            SimError: It cannot be read.
-        """
-        if not self.path:
-            return None
+    def look(self) -> None:
+        """Replace the faults if the file has changed; log an error if they are invalid."""
+        if not self._path:
+            return
         try:
-            found = Path(self.path).stat()
+            found = Path(self._path).stat()
             # The kernel updates file timestamps every few ms only.
             if self._read == (found.st_mtime_ns, found.st_size):
-                return None
+                return
             self._read = found.st_mtime_ns, found.st_size
-            return Path(self.path).read_text("utf-8").splitlines()
+            self._change(Path(self._path).read_text("utf-8").splitlines())
         except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SimError(f"expected a file with faults, found {error}") from None
+            pass
+        except (OSError, UnicodeDecodeError, SimError) as error:
+            _log.error("%s: the faults are unchanged: %s", self._path, error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

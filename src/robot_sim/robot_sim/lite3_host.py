@@ -27,7 +27,7 @@ Its faults are those of `robot_sim.host_faults`, and:
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -39,7 +39,7 @@ from robot_sim.errors import SimError
 from robot_sim.faults import Streams
 from robot_sim.figures import LITE3, Array
 from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.robot_host import HostEvent, RobotHost
+from robot_sim.robot_host import RobotHost
 from robot_sim.rotation import roll_pitch_yaw
 from robot_sim.world import World
 
@@ -78,8 +78,6 @@ class MotionHost(RobotHost):
         *,
         watchdog_s: float = 1.0,
         angular_velocity_unit: AngularVelocityUnit = "rad/s",
-        plan: "Lite3FaultPlan | None" = None,
-        on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Switch on; control is free, and the drives damp.
 
@@ -87,8 +85,6 @@ class MotionHost(RobotHost):
             world: The robot; only this host may command it.
             watchdog_s: Silence of the controller after which its control ends.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
-            plan: Planned faults.
-            on_event: Called with each event.
         """
         if not watchdog_s > 0.0:
             raise SimError(f"watchdog_s: expected a time > 0, got {watchdog_s}")
@@ -96,13 +92,7 @@ class MotionHost(RobotHost):
             raise SimError(
                 f"angular_velocity_unit: expected rad/s or deg/s, got '{angular_velocity_unit}'"
             )
-        super().__init__(
-            world,
-            ignores=IGNORED,
-            watchdog_s=watchdog_s,
-            plan=plan or Lite3FaultPlan(),
-            on_event=on_event,
-        )
+        super().__init__(world, ignores=IGNORED, watchdog_s=watchdog_s, plan=Lite3FaultPlan())
         self.controller: Address | None = None
         self._rate_scale = 1.0 if angular_velocity_unit == "rad/s" else np.degrees(1.0)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,42 +36,16 @@ FRAME = "odom"
 CELLS, RESOLUTION_M, RATE_HZ = 100, 0.04, 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapErrors:
-    """Errors of a map.
-
-    Attributes:
-        latency_s: Time from a measurement to its map; the stamp is the time of measurement.
-        drift_m: Shift of the map against the ground along each axis.
-        unknown_share: Share of unknown cells.
-        blind_m: Radius around the base within which all cells are unknown.
-        seed: Seed of the drift's direction and the unknown cells.
-    """
-
-    latency_s: float = 0.0
-    drift_m: float = 0.0
-    unknown_share: float = 0.0
-    blind_m: float = 0.0
-    seed: int = 0
-
-
-NO_ERRORS = MapErrors()
 STREAM = "elevation_map"
 """Target of the map's faults."""
-_ERRORS = {
-    "latency": "latency_s",
-    "drift": "drift_m",
-    "unknown": "unknown_share",
-    "blind": "blind_m",
-}
-"""Attribute of `MapErrors` by kind of fault."""
+_WITH_VALUE = ("latency", "drift", "unknown", "blind")
 
 
 class MapFault(Fault):
     """A fault of the map; see above."""
 
-    targets: ClassVar = dict.fromkeys(("freeze", "drop", "stuck", *_ERRORS), (STREAM,))
-    with_value: ClassVar = tuple(_ERRORS)
+    targets: ClassVar = dict.fromkeys(("freeze", "drop", "stuck", *_WITH_VALUE), (STREAM,))
+    with_value: ClassVar = _WITH_VALUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,16 +63,16 @@ class Mapper:
         faults: Faults and their times.
     """
 
-    def __init__(self, ground: Ground = LEVEL, errors: MapErrors = NO_ERRORS) -> None:
+    def __init__(self, ground: Ground = LEVEL, seed: int = 0) -> None:
         """Start without a map.
 
         Args:
             ground: The ground to measure.
-            errors: Errors of all maps; an active fault replaces its own error.
+            seed: Draws the drift's direction and the unknown cells.
         """
         self.faults: Sequence[MapFault] = ()
-        self._ground, self._errors = ground, errors
-        self._random = np.random.default_rng(errors.seed)
+        self._ground = ground
+        self._random = np.random.default_rng(seed)
         self._drift_signs = self._random.choice([-1.0, 1.0], 3)
         self._due_ns = 0
         self._coming = deque[MadeMap]()
@@ -116,14 +90,11 @@ class Mapper:
         """
         now_ns = sensors.time_ns
         active = {fault.kind: fault.value for fault in self.faults if fault.active(now_ns)}
-        wrong: dict[str, Any] = {
-            _ERRORS[kind]: value for kind, value in active.items() if kind in _ERRORS
-        }
-        errors = replace(self._errors, **wrong)
+        latency_ns = active.get("latency", 0.0) * NS_PER_S
         if now_ns >= self._due_ns:
             self._due_ns = now_ns + round(NS_PER_S / RATE_HZ)
-            self._coming.append(MadeMap(elevation=self._measured(sensors, errors), time_ns=now_ns))
-        if not self._coming or now_ns - self._coming[0].time_ns < errors.latency_s * NS_PER_S:
+            self._coming.append(MadeMap(elevation=self._measured(sensors, active), time_ns=now_ns))
+        if not self._coming or now_ns - self._coming[0].time_ns < latency_ns:
             return None
         made = self._coming.popleft()
         if "drop" in active:
@@ -135,13 +106,13 @@ class Mapper:
         self._last = made
         return made
 
-    def _measured(self, sensors: Sensors, errors: MapErrors) -> ElevationMap:
-        base_xy, drift_m = sensors.pos_world[:2], errors.drift_m * self._drift_signs
+    def _measured(self, sensors: Sensors, active: dict[str, float]) -> ElevationMap:
+        base_xy, drift_m = sensors.pos_world[:2], active.get("drift", 0.0) * self._drift_signs
         x, y = (RESOLUTION_M * np.round(base_xy / RESOLUTION_M)).tolist()
         places = self._apart + np.array([x, y])
         heights = self._ground.height_m(places + drift_m[:2]) + drift_m[2]
-        unknown = self._random.random(heights.shape) < errors.unknown_share
-        unknown |= np.linalg.norm(places - base_xy, axis=-1) < errors.blind_m
+        unknown = self._random.random(heights.shape) < active.get("unknown", 0.0)
+        unknown |= np.linalg.norm(places - base_xy, axis=-1) < active.get("blind", 0.0)
         heights[unknown] = np.nan
         return ElevationMap(
             heights=heights.astype(np.float32), centre=(x, y), resolution_m=RESOLUTION_M

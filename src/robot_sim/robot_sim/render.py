@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders a walk without a display: video, animation, contact sheet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 
 import mujoco
 import numpy as np
@@ -23,14 +23,14 @@ LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
 
 
 class FollowingCamera:
-    """Renders poses of the robot with a camera that follows it. Use it in a `with` block."""
+    """Renders poses of the robot with a camera that follows it."""
 
     def __init__(
         self,
         robot: LeggedRobot = LITE3,
         *,
-        width: int = 960,
-        height: int = 540,
+        width: int,
+        height: int,
         ground: Ground = LEVEL,
     ) -> None:
         """Make an image buffer.
@@ -51,15 +51,7 @@ class FollowingCamera:
         size = robot.poses.standing.height_m / LITE3.poses.standing.height_m
         self._view.distance, self._look_at_height_m = DISTANCE_M * size, LOOK_AT_HEIGHT_M * size
 
-    def __enter__(self) -> "FollowingCamera":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._offscreen.close()
 
     def image(self, qpos: Array, look_at: Array) -> Frame:
@@ -78,39 +70,6 @@ class FollowingCamera:
         return self._offscreen.image(self._data, self._view, width=self._width, height=self._height)
 
 
-def frames(
-    trace: Trace,
-    *,
-    robot: LeggedRobot = LITE3,
-    rate_hz: float = 25.0,
-    width: int = 960,
-    height: int = 540,
-    ground: Ground = LEVEL,
-) -> Iterator[Frame]:
-    """Render a walk in real time, with time and command written into each image.
-
-    Args:
-        trace: The walk.
-        robot: The robot that walked.
-        rate_hz: Images per simulated second.
-        width: Width of each image.
-        height: Height of each image.
-        ground: The ground of the walk.
-
-    Yields:
-        Colours [height, width, 3], RGB.
-    """
-    grid_s = _times_s(trace, rate_hz)
-    rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
-    follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
-    look_at = trace.pos_world[0, :2]
-    with FollowingCamera(robot, width=width, height=height, ground=ground) as camera:
-        for row in rows:
-            look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
-            frame = camera.image(trace.qpos[row], look_at)
-            yield caption(frame, _text(trace, int(row)))
-
-
 def write_video(
     trace: Trace,
     path: Path,
@@ -119,9 +78,9 @@ def write_video(
     rate_hz: float = 25.0,
     width: int = 800,
     height: int = 448,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    ground: Ground = LEVEL,
 ) -> None:
-    """Write an H.264 video (`.mp4`) of a walk in real time; the file appears when it is complete.
+    """Write an H.264 video (`.mp4`) of a walk in real time, with time and command in each image.
 
     Args:
         trace: The walk.
@@ -130,36 +89,34 @@ def write_video(
         rate_hz: Images per second.
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
-        on_image: Called after each image with the number done and the total.
+        ground: The ground of the walk.
     """
-    write_frames(
-        frames(trace, robot=robot, rate_hz=rate_hz, width=width, height=height),
-        path,
-        total=len(_times_s(trace, rate_hz)),
-        rate_hz=rate_hz,
-        width=width,
-        height=height,
-        on_image=on_image,
-    )
+    with closing(FollowingCamera(robot, width=width, height=height, ground=ground)) as camera:
+        images = _following(camera, trace, rate_hz)
+        write_frames(images, path, rate_hz=rate_hz, width=width, height=height)
 
 
-def write_contact_sheet(
-    trace: Trace, path: Path, *, robot: LeggedRobot = LITE3, columns: int = 4, rows: int = 3
-) -> None:
-    """Write one image of `columns` x `rows` moments, evenly spread over the walk."""
-    width, height = 480, 270
+def _following(camera: FollowingCamera, trace: Trace, rate_hz: float) -> Iterator[Frame]:
+    grid_s = np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
+    rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
+    follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
+    look_at = trace.pos_world[0, :2]
+    for row in rows:
+        look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
+        yield caption(camera.image(trace.qpos[row], look_at), _text(trace, int(row)))
+
+
+def write_contact_sheet(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
+    """Write one image of 4 x 3 moments, evenly spread over the walk."""
+    columns, rows, width, height = 4, 3, 480, 270
     chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
     sheet = Image.new("RGB", (columns * width, rows * height))
-    with FollowingCamera(robot, width=2 * width, height=2 * height) as camera:
+    with closing(FollowingCamera(robot, width=2 * width, height=2 * height)) as camera:
         for index, row in enumerate(chosen):
             frame = camera.image(trace.qpos[row], trace.pos_world[row, :2])
             small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))
             sheet.paste(small, (index % columns * width, index // columns * height))
     sheet.save(path)
-
-
-def _times_s(trace: Trace, rate_hz: float) -> Array:
-    return np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
 
 
 def _text(trace: Trace, row: int) -> str:

@@ -63,7 +63,6 @@ class RobotHost:
         ignores: Sequence[str],
         watchdog_s: float,
         plan: AnyPlan,
-        on_event: Callable[[HostEvent], None],
     ) -> None:
         """Switch on; the drives damp.
 
@@ -71,11 +70,10 @@ class RobotHost:
             world: The robot; only this host may command it.
             ignores: Kinds of inputs that are ignored.
             watchdog_s: Silence after which `_on_silence` is called; 0: never.
-            plan: Planned faults.
-            on_event: Called with each event.
+            plan: Without faults.
         """
-        self.world, self.on_event = world, on_event
-        self.plan = plan
+        self.world, self.plan = world, plan
+        self.on_event: Callable[[HostEvent], object] = lambda event: None
         self.target: Array | None = None
         self.ignored = dict.fromkeys(ignores, 0)
         self._reported: set[str] = set()

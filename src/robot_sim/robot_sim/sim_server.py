@@ -63,7 +63,7 @@ class SimServer:
 
     def __init__(self, world: World, given: argparse.Namespace) -> None:
         self._world, self._given = world, given
-        self._faults = FaultFile(given.fault_file)
+        self._faults = FaultFile(given.fault_file, self._change_faults)
         self._record = WalkRecord(given.trace_file)
         self._change_faults(given.faults.split())
         self._shown: dict[str, Sensors] = {}
@@ -109,7 +109,7 @@ class SimServer:
         if len(request) not in (8, expected):
             raise SimError(f"request: expected 8 or {expected} bytes, got {len(request)}")
         steps = world.whole_steps(int.from_bytes(request[:8], sys.byteorder, signed=True))
-        self._read_faults()
+        self._faults.look()
         if len(request) == 8:
             world.expire()
         else:
@@ -159,14 +159,6 @@ class SimServer:
         )
         self._record.target = rows["position"]
 
-    def _read_faults(self) -> None:
-        """Replace the faults by the lines of the file, if it has changed."""
-        try:
-            if (lines := self._faults.changed()) is not None:
-                self._change_faults(lines)
-        except SimError as error:
-            _log.error("%s: the faults are unchanged: %s", self._faults.path, error)
-
     def _change_faults(self, texts: Sequence[str]) -> None:
         """Replace the faults; motors and latency are reset."""
         world = self._world
@@ -186,11 +178,11 @@ def main(args: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
     )
-    given = _parser().parse_args(args)
+    given = parse_arguments(args)
     # Ctrl-C in a terminal also reaches the client; the robot exits when the client's end closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        server = SimServer(_world(given), given)
+        server = SimServer(simulated_world(given), given)
         with socket.socket(fileno=given.channel) as client:
             return server.serve(client)
     except (SimError, OSError) as error:
@@ -198,7 +190,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _world(given: argparse.Namespace) -> World:
+def simulated_world(given: argparse.Namespace) -> World:
     return World(
         load_robot(given.robot),
         friction=given.friction,
@@ -209,7 +201,7 @@ def _world(given: argparse.Namespace) -> World:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse_arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "sim_server",
         description=__doc__,
@@ -238,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--fault-file", default="", help="file with one fault per line; read when it changes")
     add("--trace-file", default="", help="file to write the trace to at the end (.npz)")
     add("--viewer", choices=["true", "false"], default="false", help="open MuJoCo's viewer")
-    return parser
+    return parser.parse_args(args)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,9 +14,29 @@ from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.world import NS_PER_S, Sensors
 
+StoredT = TypeVar("StoredT", bound="StoredArrays")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class StoredArrays:
+    """Arrays that a file of numpy (`.npz`) keeps under their names."""
+
+    def save(self, path: Path) -> None:
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls: type[StoredT], path: Path) -> StoredT:
+        names = {field.name for field in dataclasses.fields(cls)}
+        with np.load(path, allow_pickle=False) as stored:
+            if missing := names - set(stored.files):
+                raise SimError(f"{path}: expected a trace, missing {', '.join(sorted(missing))}")
+            return cls(**{name: stored[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace(StoredArrays):
     """Rows of a walk, one per tick of the policy; all arrays float64.
 
     Attributes:
@@ -59,19 +80,6 @@ class Trace:
         """Rows [T, 7 + n] in MuJoCo's order: position, orientation w x y z, joint positions."""
         quat_wxyz = np.roll(self.quat_xyzw, 1, axis=1)
         return np.concatenate([self.pos_world, quat_wxyz, self.joint_pos], axis=1)
-
-    def save(self, path: Path) -> None:
-        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "Trace":
-        with np.load(path, allow_pickle=False) as stored:
-            missing = {field.name for field in dataclasses.fields(cls)} - set(stored.files)
-            if missing:
-                raise SimError(f"{path}: expected a trace, missing {', '.join(sorted(missing))}")
-            return cls(**{name: stored[name] for name in stored.files})
 
 
 class TraceRecorder:

@@ -71,7 +71,7 @@ class UnitreeEmulator(Emulator):
             trace_file=given.trace_file,
             log=_log,
         )
-        self._fault_file = FaultFile(given.fault_file)
+        self._fault_file = FaultFile(given.fault_file, self.change_faults)
         try:
             from robot_sim.unitree_dds import RobotTopics
         except ModuleNotFoundError as error:
@@ -100,7 +100,7 @@ class UnitreeEmulator(Emulator):
             if mode is not None:
                 self.record.mode = mode
         if steps % _FILE_STEPS == 0:
-            self._read_faults()
+            self._fault_file.look()
         return arrived
 
     def step(self, now_ns: int) -> None:
@@ -110,13 +110,6 @@ class UnitreeEmulator(Emulator):
             self._topics.send(topic, data)
         for service, answer in self.host.answers():
             self._topics.respond(service, answer)
-
-    def _read_faults(self) -> None:
-        try:
-            if (lines := self._fault_file.changed()) is not None:
-                self.change_faults(lines)
-        except SimError as error:
-            _log.error("%s: the faults are unchanged: %s", self._fault_file.path, error)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -40,7 +40,6 @@ Its faults are those of `robot_sim.host_faults`, and:
 
 import json
 import math
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -50,9 +49,9 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.figures import Pose, load_robot
 from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.robot_host import HostEvent, RobotHost
+from robot_sim.robot_host import RobotHost
 from robot_sim.unitree_messages import Record
-from robot_sim.unitree_state import MODELS, StateMessages, UnitreeFault
+from robot_sim.unitree_state import MODELS, StateMessages
 from robot_sim.world import World
 
 LOW_CMD, LOW_STATE = "rt/lowcmd", "rt/lowstate"
@@ -123,8 +122,6 @@ class UnitreeHost(RobotHost):
         pose: Pose = "standing",
         mode: str = "ai",
         watchdog_s: float = 0.0,
-        faults: Iterable[UnitreeFault] = (),
-        on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Put a robot on the floor; its own controller holds it in its pose.
 
@@ -135,8 +132,6 @@ class UnitreeHost(RobotHost):
             pose: Start pose.
             mode: Name of the robot's own controller.
             watchdog_s: Time without commands after which the drives damp; 0: never.
-            faults: Planned faults.
-            on_event: Called with each event.
         """
         if robot not in MODELS:
             raise SimError(f"robot: expected one of {', '.join(MODELS)}, got '{robot}'")
@@ -151,8 +146,7 @@ class UnitreeHost(RobotHost):
             world,
             ignores=IGNORED,
             watchdog_s=watchdog_s,
-            plan=HostFaultPlan(faults, seed=seed, joint_names=names),
-            on_event=on_event,
+            plan=HostFaultPlan((), seed=seed, joint_names=names),
         )
         self._reports = StateMessages(self.model, world)
         # index of each joint's motor

@@ -26,7 +26,8 @@ class Robot:
 
     def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
         self.events: list[HostEvent] = []
-        self.host = MotionHost(World(pose=pose), on_event=self.events.append, **options)
+        self.host = MotionHost(World(pose=pose), **options)
+        self.host.on_event = self.events.append
 
     @property
     def happened(self) -> list[str]:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Episodes, Result
 from robot_sim.arm_expert import EPISODE_NS, cube_top
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_leader import HOME_S, Leader, LeaderMoment
-from robot_sim.arm_render import HEIGHT, WIDTH, shown, write_ends, write_episodes
+from robot_sim.arm_render import shown, write_episodes
 from robot_sim.arm_world import ArmSensors, ArmWorld, arm_command
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
@@ -106,21 +105,10 @@ def test_shown_are_episodes_and_what_follows_in_run(two_episodes: ArmTrace) -> N
         shown(replace(two_episodes, episode=np.full(7, -1)))
 
 
-def test_video_and_ends_show_outside_and_both_cameras(
-    two_episodes: ArmTrace, tmp_path: Path
-) -> None:
-    video, ends = tmp_path / "episodes.mp4", tmp_path / "ends.png"
-    told: list[tuple[int, int]] = []
-    write_episodes(
-        two_episodes, video, image_size=(48, 64), on_image=lambda *done: told.append(done)
-    )
-    assert told == [(done, 5) for done in range(1, 6)]
-    assert video.stat().st_size > 1000
-    write_ends(two_episodes, ends, image_size=(48, 64))
-    sheet = np.asarray(Image.open(ends))
-    assert sheet.shape == (HEIGHT // 2, 2 * WIDTH // 2, 3)
-    first, second = sheet[:, : WIDTH // 2], sheet[:, WIDTH // 2 :]
-    assert not np.array_equal(first, second), "the cube lies elsewhere"
+def test_a_video_is_written(two_episodes: ArmTrace, tmp_path: Path) -> None:
+    video = tmp_path / "episodes.mp4"
+    write_episodes(two_episodes, video, image_size=(48, 64))
+    assert video.read_bytes()[4:8] == b"ftyp"
 
 
 STEPS = 16

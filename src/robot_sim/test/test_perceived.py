@@ -14,7 +14,7 @@ from robot_sim.depth_camera import CameraFault, DepthCamera, DepthCameraFigures,
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import Ground
-from robot_sim.mapper import CELLS, NO_ERRORS, RESOLUTION_M, MadeMap, MapErrors, MapFault, Mapper
+from robot_sim.mapper import CELLS, RESOLUTION_M, MadeMap, MapFault, Mapper
 from robot_sim.world import Sensors, World
 from testkit.wording import refusal
 
@@ -23,13 +23,17 @@ MS = 1_000_000
 AT = np.array([0.83, -0.21, 0.4])
 
 
+STANDING = World(pose="standing").sense()
+
+
 def sensors_at(place: Array = AT, time_ms: int = 0) -> Sensors:
-    sensed = World(pose="standing").sense()
-    return dataclasses.replace(sensed, pos_world=place, time_ns=time_ms * MS)
+    return dataclasses.replace(STANDING, pos_world=place, time_ns=time_ms * MS)
 
 
-def first_map(errors: MapErrors = NO_ERRORS) -> MadeMap:
-    made = Mapper(STAIRS, errors).look(sensors_at())
+def first_map(*faults: str) -> MadeMap:
+    mapper = Mapper(STAIRS, seed=1)
+    mapper.faults = MapFault.parse_all(faults)
+    made = mapper.look(sensors_at())
     assert made is not None
     return made
 
@@ -50,7 +54,8 @@ def test_each_cell_has_the_height_of_the_ground_below_its_centre() -> None:
 
 
 def test_a_map_comes_as_late_as_its_latency_and_has_the_stamp_of_its_measurement() -> None:
-    mapper, came = Mapper(STAIRS, MapErrors(latency_s=0.25)), dict[int, int]()
+    mapper, came = Mapper(STAIRS), dict[int, int]()
+    mapper.faults = MapFault.parse_all(["latency:elevation_map=0.25"])
     for time_ms in range(0, 600, 10):
         made = mapper.look(sensors_at(time_ms=time_ms))
         if made is not None:
@@ -59,7 +64,7 @@ def test_a_map_comes_as_late_as_its_latency_and_has_the_stamp_of_its_measurement
 
 
 def test_drift_shifts_the_map_on_each_axis() -> None:
-    made = first_map(MapErrors(drift_m=0.05, seed=3))
+    made = first_map("drift:elevation_map=0.05")
     found, places = made.elevation.heights, centres(made)
     matching = [
         signs
@@ -72,7 +77,7 @@ def test_drift_shifts_the_map_on_each_axis() -> None:
 
 
 def test_cells_below_the_robot_and_a_share_of_the_others_are_unknown() -> None:
-    made = first_map(MapErrors(unknown_share=0.2, blind_m=0.3, seed=1))
+    made = first_map("unknown:elevation_map=0.2", "blind:elevation_map=0.3")
     unknown = np.isnan(made.elevation.heights)
     near = np.linalg.norm(centres(made) - AT[:2], axis=-1) < 0.3
     assert unknown[near].all()

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,18 @@ import pytest
 from robot_sim.drives import position_command
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import LITE3, Array, load_robot
-from robot_sim.sim_server import MAGIC, VALID_FOR_NS, VERSION
+from robot_sim.sim_server import (
+    MAGIC,
+    VALID_FOR_NS,
+    VERSION,
+    SimServer,
+    parse_arguments,
+    simulated_world,
+)
 from robot_sim.world import World
 from testkit.wording import check_wording
 
+COMMAND = [sys.executable, "-m", "robot_sim.sim_server"]
 N, PERIOD_NS = len(LITE3.joint_names), 2_000_000
 STIFFNESS, DAMPING = 30.0, 1.0
 SHOWN = ("joint_pos", "joint_vel", "joint_effort", "quat_xyzw", "ang_vel_body", "lin_acc_body")
@@ -65,19 +74,19 @@ class Client:
 
 
 @contextmanager
-def served(*arguments: str) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+def served(*arguments: str) -> Iterator[Client]:
+    """A server on a thread of this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    words = [sys.executable, "-m", "robot_sim.sim_server", "--channel", str(theirs.fileno())]
-    with ours, theirs:
-        process = subprocess.Popen(
-            [*words, *arguments], pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True
-        )
-        theirs.close()
-        try:
-            yield Client(ours), process
-        finally:
-            ours.close()
-            process.communicate(timeout=30)
+    given = parse_arguments(["--channel", str(theirs.fileno()), *arguments])
+
+    def serve() -> None:
+        with theirs:
+            SimServer(simulated_world(given), given).serve(theirs)
+
+    with ours, ThreadPoolExecutor(1) as threads:
+        threads.submit(serve)
+        yield Client(ours)
+        ours.close()
 
 
 def holding(pose: Array) -> Array:
@@ -94,7 +103,7 @@ def holding(pose: Array) -> Array:
 def test_it_is_the_world_bit_for_bit(faults: str) -> None:
     world, plan = World(LITE3), FaultPlan.parse(faults.split())
     pose = world.sense().joint_pos
-    with served("--faults", faults) as (client, _):
+    with served("--faults", faults) as client:
         assert client.joints == [*LITE3.joint_names]
         assert client.step_ns == 1_000_000
         assert client.first[:3] == (0, 1, 1)
@@ -116,14 +125,14 @@ def test_it_is_the_world_bit_for_bit(faults: str) -> None:
 
 
 def test_any_robot_of_the_simulator_may_be_served() -> None:
-    with served("--robot", "g1") as (client, _):
+    with served("--robot", "g1") as client:
         assert client.joints == [*load_robot("g1").joint_names]
 
 
 @pytest.mark.parametrize("fault", ["drop", "freeze"])
 def test_a_source_without_news_keeps_its_values_and_counts_no_more(fault: str) -> None:
     faults = f"{fault}:imu@0.01 nan:joint_states.velocity@0.01+0.002"
-    with served("--faults", faults) as (client, _):
+    with served("--faults", faults) as client:
         answers = [client.first, *(client.ask(PERIOD_NS) for _ in range(9))]
     assert [answer.imu_samples for answer in answers] == [1, 2, 3, 4, 5, *([5] * 5)]
     assert [answer.joint_samples for answer in answers] == [*range(1, 11)]
@@ -133,27 +142,28 @@ def test_a_source_without_news_keeps_its_values_and_counts_no_more(fault: str) -
 
 
 def test_a_source_that_is_silent_from_the_start_shows_no_numbers() -> None:
-    with served("--faults", "drop:imu") as (client, _):
+    with served("--faults", "drop:imu") as client:
         assert client.first.imu_samples == 0
         assert np.isnan(client.first.values[-10:]).all()
 
 
-def test_faults_of_a_file_are_read_whenever_it_changes(tmp_path: Path) -> None:
+def test_faults_of_a_file_are_read_whenever_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "faults"
-    with served("--fault-file", str(file)) as (client, process):
+    with served("--fault-file", str(file)) as client:
         file.write_text("drop:imu\n\nmotor_off:FL_Knee_joint\n")
         assert client.ask(PERIOD_NS)[1:3] == (2, 1)
         file.write_text("nonsense")
         assert client.ask(PERIOD_NS)[1:3] == (3, 1)
         file.write_text("")
         assert client.ask(PERIOD_NS)[1:3] == (4, 2)
-        client.channel.close()
-        assert process.stderr is not None
-        check_wording(process.stderr.read().strip())
+    (message,) = caplog.messages
+    check_wording(message)
 
 
 def test_drives_damp_without_a_command() -> None:
-    with served("--pose", "standing") as (client, _):
+    with served("--pose", "standing") as client:
         for _ in range(50):
             held = client.ask(20_000_000, holding(client.first.values[:N]))
         for _ in range(50):
@@ -162,7 +172,7 @@ def test_drives_damp_without_a_command() -> None:
 
 
 def test_a_hoist_lets_the_robot_down_in_time() -> None:
-    with served("--robot", "g1", "--hoist-s", "0.2") as (client, _):
+    with served("--robot", "g1", "--hoist-s", "0.2") as client:
         assert np.abs(client.ask(200_000_000).values[-9]) < 0.02
         for _ in range(10):
             fallen = client.ask(200_000_000)
@@ -171,9 +181,14 @@ def test_a_hoist_lets_the_robot_down_in_time() -> None:
 
 def test_it_ends_with_its_client_and_writes_the_trace(tmp_path: Path) -> None:
     file = tmp_path / "walk.npz"
-    with served("--trace-file", str(file)) as (client, process):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    words = [*COMMAND, "--channel", str(theirs.fileno()), "--trace-file", str(file)]
+    with ours, subprocess.Popen(words, pass_fds=[theirs.fileno()]) as process:
+        theirs.close()
+        client = Client(ours)
         for _ in range(50):
             client.ask(PERIOD_NS, holding(client.first.values[:N]))
+        ours.close()
     assert process.returncode == 0
     with np.load(file) as trace:
         assert trace["time_s"] == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.08, 0.1])
@@ -181,7 +196,7 @@ def test_it_ends_with_its_client_and_writes_the_trace(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:
-    words = [sys.executable, "-m", "robot_sim.sim_server", "--channel", "0", "--robot", "no_robot"]
+    words = [*COMMAND, "--channel", "0", "--robot", "no_robot"]
     ended = subprocess.run(words, check=False, capture_output=True, text=True)
     assert ended.returncode == 2
     check_wording(ended.stderr.splitlines()[-1])
@@ -201,10 +216,9 @@ def test_what_cannot_be_simulated_is_refused() -> None:
 def test_a_request_that_makes_no_sense_is_refused_and_ends_it(
     duration_ns: int, rows: Array | None
 ) -> None:
-    with served() as (client, process):
+    with served() as client:
         client.send(duration_ns, rows)
         refused = client.channel.recv(1 << 16)
         assert client.channel.recv(1) == b""
     assert int.from_bytes(refused[:8], sys.byteorder, signed=True) == -1
     check_wording(refused[8:].decode())
-    assert process.returncode == 2

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from robot_sim import unitree_messages as messages
+from robot_sim.host_faults import HostFaultPlan
 from robot_sim.robot_host import HostEvent
 from robot_sim.unitree_host import LOW_CMD, LOW_STATE, ApiRequest, ApiResponse, UnitreeHost
 from robot_sim.unitree_state import UnitreeFault
@@ -49,15 +50,16 @@ class Unitree:
 
     def __init__(self, robot: str = "go2", *, faults: list[str] | None = None, **options: Any):
         self.events: list[HostEvent] = []
-        self.host = UnitreeHost(
-            robot,
-            on_event=self.events.append,
-            faults=UnitreeFault.parse_all(faults or []),
-            **options,
-        )
+        self.host = UnitreeHost(robot, **options)
+        self.host.on_event = self.events.append
+        self.plan(*(faults or []))
         self.family = self.host.model.family
         self.sent: dict[str, bytes] = {}
         self._requests = 0
+
+    def plan(self, *faults: str) -> None:
+        planned, names = UnitreeFault.parse_all(faults), self.host.world.joint_names
+        self.host.adopt(HostFaultPlan(planned, seed=0, joint_names=names))
 
     @property
     def happened(self) -> list[str]:
@@ -108,8 +110,8 @@ class Unitree:
         return messages.decode(f"{self.family}.LowState", self.sent[LOW_STATE])
 
     def release(self) -> None:
-        """Let the robot lie down, if it can, and release its own controller."""
-        if self.host.model.feet:
+        """Let a quadruped lie down, unless it does, and release its own controller."""
+        if self.host.model.feet and self.height_m > 0.15:
             self.ask(STAND_DOWN, service="sport")
             self.run(2.5)
         self.ask(RELEASE)

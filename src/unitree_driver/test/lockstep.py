@@ -221,16 +221,19 @@ class Lockstep:
             self.link.answer_delivered()
 
     def take(self) -> None:
-        """Ask for control, of a robot that has been seen for a second."""
-        self.run(1.0)
+        """Ask for control, of a robot that has been seen for long enough."""
+        self.run(0.6)
         self.press("A")
         self.link.take((), self.now_ns)
         self.step()
 
     def in_control(self, mode: int | None = None) -> None:
         """Take control and, where a mode is given, let the policy go through MODE_DAMP to it."""
+        self.answers.clear()
         self.take()
-        self.run(3.0)
+        asked_ms = self.now_ms
+        while not self.answers and self.now_ms < asked_ms + 3000:
+            self.run(0.1)
         assert self.phase() is DriverPhase.DAMPING, (self.link.reason, self.answers)
         if mode is not None:
             self.mode = DAMP

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The robot's side of the messages, made of our own values."""
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,11 @@ POWER_V, CURRENT_A, CHARGE = 29.5, -2.0, 80
 
 def remote_with_keys(*names: str) -> WirelessRemote:
     return NO_KEYS._replace(keys=sum(1 << wire.KEYS.index(name) for name in names))
+
+
+def write_remote(remote: WirelessRemote) -> bytes:
+    data = struct.pack("<2xH5f", remote.keys, remote.lx, remote.rx, remote.ry, 0.0, remote.ly)
+    return data.ljust(40, b"\0")
 
 
 def low_state(
@@ -47,7 +53,7 @@ def low_state(
     imu["rpy"] = 0.0, 0.0, yaw
     imu["accelerometer"] = 0.0, 0.0, 9.81 + 1e-5 * ((tick - 1000) % 1009)
     record["tick"] = tick & 0xFFFFFFFF
-    record["wireless_remote"] = np.frombuffer(wire.write_remote(remote), np.uint8)
+    record["wireless_remote"] = np.frombuffer(write_remote(remote), np.uint8)
     if model.family is HG:
         record["mode_machine"] = machine
     else:

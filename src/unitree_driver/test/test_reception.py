@@ -73,7 +73,7 @@ def test_hotter_one_of_casing_and_winding_is_the_temperature() -> None:
 def test_imu_in_the_torso_is_turned_back_by_the_waist(model: UnitreeFigures) -> None:
     waist = model.figures.joint_names.index("torso_joint")
     joint_pos = np.where(np.arange(len(model.slots)) == waist, 0.5, 0.01)
-    joint_vel = np.zeros(model.family.slots)
+    joint_vel = np.zeros(model.family.state.record["motors"].shape)
     joint_vel[model.slots[waist]] = 2.0
 
     state = unitree_state_of(

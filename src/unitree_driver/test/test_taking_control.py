@@ -110,7 +110,7 @@ def test_humanoid_is_released_where_it_hangs(model: UnitreeFigures) -> None:
 
 @pytest.mark.parametrize("why", ["stubborn", "deaf", "stays up", "publisher"])
 def test_robot_that_is_not_free_in_time_keeps_its_controller_and_is_taken_later(why: str) -> None:
-    scene = Lockstep(active="mcf", release_timeout_s=5.0)
+    scene = Lockstep(active="mcf", release_timeout_s=4.0)
     scene.robot.stubborn, scene.robot.deaf = why == "stubborn", why == "deaf"
     if why == "stays up":
         scene.robot.lies_after_ms = 10**9
@@ -118,7 +118,7 @@ def test_robot_that_is_not_free_in_time_keeps_its_controller_and_is_taken_later(
         scene.graph(QUIET._replace(commanders=("",)))
 
     scene.take()
-    scene.run(scene.driver.settings.release_timeout_s + 1.0)
+    scene.run(scene.driver.settings.release_timeout_s + 0.2)
 
     check_wording(refusal_answer(scene))
     assert scene.commands() == []

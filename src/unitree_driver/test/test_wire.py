@@ -14,7 +14,7 @@ from unitree_driver.figures import G1, GO2, H1, UnitreeFigures, UnitreeSettings
 from unitree_driver.robot import UnitreeRobot
 from unitree_driver.wire import GO, HG, MessageLayout, ServiceRequest, ServiceResponse
 
-from .messages import low_state, remote_with_keys
+from .messages import low_state, remote_with_keys, write_remote
 
 LAYOUTS = {
     "go.LowCmd": GO.command,
@@ -95,7 +95,7 @@ def test_slots_without_a_joint_are_off_and_empty(model: UnitreeFigures) -> None:
     Robot.model = model
     frame = Robot(UnitreeSettings()).encode(np.ones((len(model.slots), 5)))
     motors = model.family.command.from_wire(frame[1:])["motors"]
-    others = sorted(set(range(model.family.slots)) - set(model.slots))
+    others = sorted(set(range(len(motors))) - set(model.slots))
 
     assert not motors["mode"][others].any()
     assert not motors["numbers"][others].any()
@@ -119,15 +119,15 @@ def test_answer_that_is_cut_off_or_no_utf8_is_none() -> None:
 
 
 def test_no_two_requests_have_the_same_number() -> None:
-    one, other = wire.ServiceRequestIds(), wire.ServiceRequestIds()
+    one, other = wire.request_numbers(), wire.request_numbers()
 
-    assert len({ids.take() for ids in (one, other) for _ in range(100)}) == 200
+    assert len({next(ids) for ids in (one, other) for _ in range(100)}) == 200
 
 
 def test_remote_reports_keys_and_sticks() -> None:
     remote = remote_with_keys("L2", "B")._replace(lx=-0.25, ly=0.5, rx=0.75, ry=-1.0)
 
-    read = wire.read_remote(wire.write_remote(remote))
+    read = wire.read_remote(write_remote(remote))
 
     assert read == remote
     assert read.holds("L2", "B")
@@ -135,7 +135,7 @@ def test_remote_reports_keys_and_sticks() -> None:
 
 
 def test_stick_that_is_no_number_is_in_the_middle() -> None:
-    data = wire.write_remote(remote_with_keys()._replace(lx=float("nan"), ly=float("inf")))
+    data = write_remote(remote_with_keys()._replace(lx=float("nan"), ly=float("inf")))
 
     remote = wire.read_remote(data)
 

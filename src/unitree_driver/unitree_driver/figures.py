@@ -7,8 +7,8 @@ velocities), unitree_sdk2 21d0a3b (order of motors, modes). Gains and poses: uni
 (Apache-2.0).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -97,65 +97,6 @@ class UnitreeFigures:
     waist: str
     lying: LyingPose | None
     defaults: UnitreeSettings
-
-
-class _Drives(NamedTuple):
-    """Bounds of commands, and torque limits for checks: see DriveFigures."""
-
-    largest_stiffness: float
-    largest_damping: float
-    first_torque_nm: float
-    judged_nm: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """Data of a robot, in the form of the tables below."""
-
-    name: str
-    family: MessageFamily
-    motors: tuple[_Motor | None, ...]
-    drives: _Drives
-    strong: tuple[int, ...] = ()
-    machines: Mapping[int, str] = field(default_factory=dict)
-    waist: str = ""
-    lying: LyingPose | None = None
-    defaults: UnitreeSettings
-
-    def model(self) -> UnitreeFigures:
-        used = [(slot, motor) for slot, motor in enumerate(self.motors) if motor is not None]
-        drives = self.drives
-        figures = DriveFigures(
-            joint_names=tuple(motor.joint for _, motor in used),
-            lowest_rad=np.array([motor.lowest_rad for _, motor in used]),
-            highest_rad=np.array([motor.highest_rad for _, motor in used]),
-            position_margin_rad=0.1,
-            fastest_rad_s=np.array([motor.velocity_rad_s for _, motor in used]),
-            largest_torque_nm=np.array([motor.torque_nm for _, motor in used]),
-            largest_stiffness=drives.largest_stiffness,
-            largest_damping=drives.largest_damping,
-            first_torque_nm=drives.first_torque_nm,
-            demand_nm=drives.judged_nm,
-            foreign_nm=drives.judged_nm,
-            # 500 Hz; simulators send at up to twice that
-            state_rate_hz=(200.0, 1200.0),
-            # No document gives the robot a timeout: the last command may stay in force for ever.
-            watchdog_s=float("inf"),
-            rest_mode=MODE_DAMP,
-            rest_s=2.0,
-            lower_s=_LOWER_S if self.lying is not None else 0.0,
-        )
-        return UnitreeFigures(
-            name=self.name,
-            family=self.family,
-            slots=tuple(slot for slot, _ in used),
-            modes=tuple(STRONG if slot in self.strong else ON for slot, _ in used),
-            figures=figures,
-            machines=self.machines,
-            waist=self.waist,
-            lying=self.lying,
-            defaults=self.defaults,
-        )
 
 
 _LOWER_S: Final = 2.5
@@ -272,40 +213,98 @@ _ON_ITS_BELLY = LyingPose(
 )
 _HANGING = UnitreeSettings(obeyed_torque_nm=10.0, restore_mode=False)
 
-GO2: Final = _Table(
-    name="Go2",
-    family=GO,
-    motors=_GO2,
-    # three times the highest gains of published controllers (80 and 5)
-    drives=_Drives(250.0, 15.0, 5.0, 10.0),
+
+def _model(
+    name: str,
+    family: MessageFamily,
+    motors: Sequence[_Motor | None],
+    *,
+    stiffness: float,
+    damping: float,
+    first_nm: float,
+    judged_nm: float,
+    strong: int = 0,
+    machines: Mapping[int, str] | None = None,
+    waist: str = "",
+    lying: LyingPose | None = None,
+) -> UnitreeFigures:
+    """Return a kind of robot, whose first motors may be strong; for the rest see DriveFigures."""
+    used = [(slot, motor) for slot, motor in enumerate(motors) if motor is not None]
+    figures = DriveFigures(
+        joint_names=tuple(motor.joint for _, motor in used),
+        lowest_rad=np.array([motor.lowest_rad for _, motor in used]),
+        highest_rad=np.array([motor.highest_rad for _, motor in used]),
+        position_margin_rad=0.1,
+        fastest_rad_s=np.array([motor.velocity_rad_s for _, motor in used]),
+        largest_torque_nm=np.array([motor.torque_nm for _, motor in used]),
+        largest_stiffness=stiffness,
+        largest_damping=damping,
+        first_torque_nm=first_nm,
+        demand_nm=judged_nm,
+        foreign_nm=judged_nm,
+        # 500 Hz; simulators send at up to twice that
+        state_rate_hz=(200.0, 1200.0),
+        # No document gives the robot a timeout: the last command may stay in force for ever.
+        watchdog_s=float("inf"),
+        rest_mode=MODE_DAMP,
+        rest_s=2.0,
+        lower_s=_LOWER_S if lying is not None else 0.0,
+    )
+    return UnitreeFigures(
+        name=name,
+        family=family,
+        slots=tuple(slot for slot, _ in used),
+        modes=tuple(STRONG if slot < strong else ON for slot, _ in used),
+        figures=figures,
+        machines=machines or {},
+        waist=waist,
+        lying=lying,
+        defaults=UnitreeSettings() if lying is not None else _HANGING,
+    )
+
+
+# three times the highest gains of published controllers (80 and 5)
+GO2: Final = _model(
+    "Go2",
+    GO,
+    _GO2,
+    stiffness=250.0,
+    damping=15.0,
+    first_nm=5.0,
+    judged_nm=10.0,
     lying=_ON_ITS_BELLY,
-    defaults=UnitreeSettings(),
-).model()
-G1: Final = _Table(
-    name="G1",
-    family=HG,
-    motors=_G1,
-    drives=_Drives(600.0, 30.0, 20.0, 30.0),
+)
+G1: Final = _model(
+    "G1",
+    HG,
+    _G1,
+    stiffness=600.0,
+    damping=30.0,
+    first_nm=20.0,
+    judged_nm=30.0,
     machines={2: "G1 with 29 joints", 5: "G1 with 29 joints, revision 1.0"},
-    defaults=_HANGING,
-).model()
-H1: Final = _Table(
-    name="H1",
-    family=GO,
-    motors=_H1,
-    strong=tuple(range(9)),
-    drives=_Drives(600.0, 30.0, 20.0, 40.0),
+)
+H1: Final = _model(
+    "H1",
+    GO,
+    _H1,
+    stiffness=600.0,
+    damping=30.0,
+    first_nm=20.0,
+    judged_nm=40.0,
+    strong=9,
     waist="torso_joint",
-    defaults=_HANGING,
-).model()
-H1_2: Final = _Table(
-    name="H1-2",
-    family=HG,
-    motors=_H1_2,
-    drives=_Drives(900.0, 30.0, 20.0, 40.0),
+)
+H1_2: Final = _model(
+    "H1-2",
+    HG,
+    _H1_2,
+    stiffness=900.0,
+    damping=30.0,
+    first_nm=20.0,
+    judged_nm=40.0,
     waist="torso_joint",
-    defaults=_HANGING,
-).model()
+)
 MODELS: Final = (GO2, G1, H1, H1_2)
 
 OTHER_MACHINES: Final = {

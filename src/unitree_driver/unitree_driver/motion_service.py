@@ -13,9 +13,9 @@ from typing import Final
 from unitree_driver.wire import (
     RobotTopic,
     ServiceRequest,
-    ServiceRequestIds,
     ServiceResponse,
     request,
+    request_numbers,
 )
 
 CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
@@ -45,7 +45,7 @@ class MotionService:
     """
 
     def __init__(self) -> None:
-        self._ids = ServiceRequestIds()
+        self._numbers = request_numbers()
         self._pending: ServiceRequest | None = None
         self._sent_s = self._released_s = -_AGAIN_S
         self._stood_down = False
@@ -112,7 +112,7 @@ class MotionService:
         return [
             _frame(
                 RobotTopic.SWITCHER_REQUEST,
-                ServiceRequest(self._ids.take(), SELECT_MODE, parameter),
+                ServiceRequest(next(self._numbers), SELECT_MODE, parameter),
             )
         ]
 
@@ -134,11 +134,11 @@ class MotionService:
             return []
         self._stood_down = True
         return [
-            _frame(RobotTopic.SPORT_REQUEST, ServiceRequest(self._ids.take(), STAND_DOWN, "{}"))
+            _frame(RobotTopic.SPORT_REQUEST, ServiceRequest(next(self._numbers), STAND_DOWN, "{}"))
         ]
 
     def _ask(self, api: int, parameter: str, now_s: float) -> list[bytes]:
-        self._pending, self._sent_s = ServiceRequest(self._ids.take(), api, parameter), now_s
+        self._pending, self._sent_s = ServiceRequest(next(self._numbers), api, parameter), now_s
         self.unanswered += 1
         return [_frame(RobotTopic.SWITCHER_REQUEST, self._pending)]
 

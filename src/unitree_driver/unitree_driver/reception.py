@@ -172,7 +172,7 @@ class UnitreeReception(StateReception[UnitreeState]):
             return self.reject("old", f"its tick {found.tick} is not higher than the one before")
         problem = self._bounds.implausible(found, found.ang_vel, found.lin_acc)
         if fresh and not problem and self.state is not None:
-            problem = self._bounds.jump(self.state, found, self.age_s(now_ns))
+            problem = self._bounds.jump(self.state.joint_pos, found.joint_pos, self.age_s(now_ns))
         if problem:
             return self.reject("implausible", problem)
         if self.imu_stands_still(_imu(data, self._model), now_ns):

@@ -15,6 +15,7 @@ import binascii
 import itertools
 import secrets
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -46,11 +47,6 @@ def _used(kind: np.dtype[Any]) -> bytes:
     for item, offset, *_ in kind.fields.values():
         used[offset : offset + item.itemsize] = _used(item)
     return bytes(used)
-
-
-def _used_bytes(kind: np.dtype[Any]) -> int:
-    """Return the number of bytes of a record before the padding at its end."""
-    return len(_used(kind).rstrip(b"\0"))
 
 
 _VECTOR = ("<f4", 3)
@@ -132,13 +128,13 @@ class MessageLayout:
         wire_bytes: Size including the 4 bytes of encapsulation.
     """
 
-    def __init__(self, type_name: str, fields: _Fields, motors: str) -> None:
-        """Set the fields, in order; `motors` is the name of the motors' field."""
+    def __init__(self, type_name: str, fields: _Fields) -> None:
+        """Set the fields, in order."""
         self.type_name, self.record = type_name, np.dtype(fields, align=True)
-        self._memory = self.offset(motors)
-        before = fields[[field[0] for field in fields].index(motors) - 1][0]
+        self._memory = self.offset("motors")
+        before = fields[[field[0] for field in fields].index("motors") - 1][0]
         kind = self.record[before]
-        used = kind.itemsize if kind.names is None else _used_bytes(kind)
+        used = len(_used(kind).rstrip(b"\0"))
         self._wire = self.offset(before) + used
         self.wire_bytes = self.record.itemsize
         """By chance, CDR saves 4 bytes, as many as the encapsulation has."""
@@ -191,7 +187,6 @@ _GO_STATE = MessageLayout(
         ("reserve", "<u4"),
         ("crc", "<u4"),
     ],
-    "motors",
 )
 _HG_STATE = MessageLayout(
     "unitree_hg/msg/LowState",
@@ -206,7 +201,6 @@ _HG_STATE = MessageLayout(
         ("reserve", "<u4", 4),
         ("crc", "<u4"),
     ],
-    "motors",
 )
 _GO_COMMAND = MessageLayout(
     "unitree_go/msg/LowCmd",
@@ -221,7 +215,6 @@ _GO_COMMAND = MessageLayout(
         ("reserve", "<u4"),
         ("crc", "<u4"),
     ],
-    "motors",
 )
 _HG_COMMAND = MessageLayout(
     "unitree_hg/msg/LowCmd",
@@ -232,7 +225,6 @@ _HG_COMMAND = MessageLayout(
         ("reserve", "<u4", 4),
         ("crc", "<u4"),
     ],
-    "motors",
 )
 
 
@@ -242,19 +234,17 @@ class MessageFamily(NamedTuple):
     Attributes:
         name: Package of its messages.
         state, command: Layouts of LowState and LowCmd.
-        slots: Number of motors in either.
         head: First bytes of a LowCmd; empty if it has no head.
     """
 
     name: str
     state: MessageLayout
     command: MessageLayout
-    slots: int
     head: bytes
 
 
-GO = MessageFamily("unitree_go", _GO_STATE, _GO_COMMAND, 20, b"\xfe\xef\xff")
-HG = MessageFamily("unitree_hg", _HG_STATE, _HG_COMMAND, 35, b"")
+GO = MessageFamily("unitree_go", _GO_STATE, _GO_COMMAND, b"\xfe\xef\xff")
+HG = MessageFamily("unitree_hg", _HG_STATE, _HG_COMMAND, b"")
 FAMILIES = (GO, HG)
 
 
@@ -318,14 +308,9 @@ _REQUEST = struct.Struct("<qqqi?3xI")
 _RESPONSE = struct.Struct("<qqiI")
 
 
-class ServiceRequestIds:
-    """Request numbers that no other client of the robot uses."""
-
-    def __init__(self) -> None:
-        self._next = itertools.count(secrets.randbits(62))
-
-    def take(self) -> int:
-        return next(self._next)
+def request_numbers() -> Iterator[int]:
+    """Return numbers of requests that no other client of the robot uses."""
+    return itertools.count(secrets.randbits(62))
 
 
 def request(asked: ServiceRequest) -> bytes:
@@ -402,9 +387,3 @@ def read_remote(data: bytes) -> WirelessRemote:
     # NaN equals nothing, not even itself.
     lx, ly, rx, ry = (max(-1.0, min(1.0, x)) if x == x else 0.0 for x in (lx, ly, rx, ry))
     return WirelessRemote(keys, lx, ly, rx, ry)
-
-
-def write_remote(remote: WirelessRemote) -> bytes:
-    level = float(remote.holds("L2"))
-    data = _STICKS.pack(remote.keys, remote.lx, remote.rx, remote.ry, level, remote.ly)
-    return data.ljust(40, b"\0")

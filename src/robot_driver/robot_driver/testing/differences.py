@@ -47,8 +47,7 @@ def differences(
     for column in np.flatnonzero(~_equal(found, expected, tolerance).all(axis=0)).tolist():
         own = found[:, column], expected[:, column]
         text = (
-            _instead(names, unit, found, expected, column, tolerance)
-            or _mistaken(others, found, column, tolerance)
+            _instead(names, unit, found, expected, others, column, tolerance)
             or _scaled(*own, tolerance)
             or "is wrong"
         )
@@ -71,7 +70,13 @@ def _equal(found: F64, expected: F64, tolerance: float) -> F64:
 
 
 def _instead(
-    names: Sequence[str], unit: str, found: F64, expected: F64, column: int, tolerance: float
+    names: Sequence[str],
+    unit: str,
+    found: F64,
+    expected: F64,
+    others: Mapping[str, F64],
+    column: int,
+    tolerance: float,
 ) -> str:
     """Return the simple mistake that explains a column, or an empty string."""
     values, own = found[:, column], expected[:, column]
@@ -86,16 +91,9 @@ def _instead(
             for other, name in enumerate(names)
             if other != column
         },
+        **{f"is its {name}": values[:, column] for name, values in others.items()},
     }
     return _first(known, values, own, tolerance)
-
-
-def _mistaken(others: Mapping[str, F64], found: F64, column: int, tolerance: float) -> str:
-    """Return the other quantity of the same joint that a column contains, or an empty string."""
-    for name, values in others.items():
-        if _equal(found[:, column], values[:, column], tolerance).all():
-            return f"is its {name}"
-    return ""
 
 
 def _scaled(values: F64, own: F64, tolerance: float) -> str:

@@ -14,8 +14,6 @@ from robot_driver.interfaces import NS_PER_S
 from robot_driver.testing.case import DriverCase, Heard
 from robot_driver.testing.stage import DriverProcess, Stage
 
-RESTING_FRAMES = 20
-MANY_IGNORED = 20
 TWO_SENDERS = "2 publishers on joint_command (/listener, /listener), expected one"
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
-from policy_msgs.msg import JointCommand, RobotStatus
+from policy_msgs.msg import RobotStatus
 
 from robot_driver.interfaces import (
     COMMAND_FIELDS,
@@ -22,23 +21,12 @@ from robot_driver.interfaces import (
 )
 from robot_driver.testing.case import COMMANDED
 from robot_driver.testing.differences import UNITS, differences
-from robot_driver.testing.fixtures import (
-    MANY_IGNORED,
-    RESTING_FRAMES,
-    TWO_SENDERS,
-    DriverFixtures,
-    frames_since,
-)
+from robot_driver.testing.fixtures import DriverFixtures, frames_since
 from robot_driver.testing.invariants import PRESSED
-from robot_driver.testing.stage import (
-    DEEP,
-    FOLLOWED_RAD,
-    LONGEST_VALID_S,
-    DriverProcess,
-    Stage,
-)
+from robot_driver.testing.stage import FOLLOWED_RAD, LONGEST_VALID_S, DriverProcess
 
 _COMMANDS = 3
+_RESTING = 20
 _TAKEN, _FRAMES = 10, 100
 """Number of commands, then frames, after which a sent command counts as never arriving."""
 
@@ -86,51 +74,10 @@ class FollowingConformance(DriverFixtures):
         self._nothing_ends_the_rest(in_control)
         in_control.follows()
 
-    @pytest.mark.parametrize("field", ["position", "velocity", "effort", "stiffness", "damping"])
-    @pytest.mark.parametrize("number", [np.nan, np.inf], ids=str)
-    def test_number_that_is_not_finite_is_refused(
-        self, in_control: DriverProcess, field: str, number: float
-    ) -> None:
-        values = getattr(in_control.command(), field).tolist()
-        self._is_refused(in_control, "command_refused", **{field: [number, *values[1:]]})
-
-    @pytest.mark.parametrize("valid_for_s", [0.0, 1.5])
-    def test_command_without_an_end_is_refused(
-        self, in_control: DriverProcess, valid_for_s: float
-    ) -> None:
-        self._is_refused(in_control, "command_refused", valid_for_s=valid_for_s)
-
-    @pytest.mark.parametrize("field", ["stiffness", "damping", "effort_limit"])
-    def test_negative_gain_is_refused(self, in_control: DriverProcess, field: str) -> None:
-        values = getattr(in_control.command(), field).tolist()
-        self._is_refused(in_control, "command_refused", **{field: [-1.0, *values[1:]]})
-
     def test_position_outside_the_range_is_refused(self, in_control: DriverProcess) -> None:
         figures = in_control.figures
         beyond = figures.highest_rad + 2.0 * figures.position_margin_rad + 0.1
-        self._is_refused(in_control, "command_refused", position=beyond.tolist())
-
-    def test_gains_beyond_the_figures_are_refused(self, in_control: DriverProcess) -> None:
-        figures = in_control.figures
-        stiff = [2.0 * figures.largest_stiffness] * len(figures.joint_names)
-        self._is_refused(in_control, "command_refused", stiffness=stiff)
-
-    def test_command_that_names_other_joints_is_refused(self, in_control: DriverProcess) -> None:
-        names = list(in_control.figures.joint_names)
-        arrays = _arrays(in_control.command())
-        missing = {field: values[1:] for field, values in arrays.items()}
-        more = {field: [*values, 0.0] for field, values in arrays.items()}
-        self._is_refused(in_control, "command_unfit", names=names[1:], **missing)
-        self._is_refused(in_control, "command_unfit", names=[*names, "tail"], **more)
-        self._is_refused(in_control, "command_unfit", names=[names[0], names[0], *names[2:]])
-        self._is_refused(in_control, "command_unfit", effort=[0.0])
-
-    def test_refused_command_in_the_mode_of_rest_brings_to_rest(
-        self, in_control: DriverProcess
-    ) -> None:
-        in_control.follows()
-        in_control.send_rest(valid_for_s=1.5)
-        in_control.rests("was refused: valid_for is 1.5 s")
+        in_control.refuses("command_refused", position=beyond.tolist())
 
     def test_first_command_far_from_the_pose_brings_to_rest(
         self, in_control: DriverProcess
@@ -148,40 +95,6 @@ class FollowingConformance(DriverFixtures):
             in_control.send_rest(position=far.tolist())
         in_control.rests("the first command with this stiffness puts")
         assert not any(in_control.is_at(each, far) for each in frames_since(in_control, place))
-
-    def test_sequence_of_another_sender_brings_to_rest(self, in_control: DriverProcess) -> None:
-        in_control.follows()
-        in_control.skip(10_000_000)
-        in_control.send()
-        in_control.rests("another sender of joint_command")
-        in_control.follows()
-
-    def test_commands_of_a_second_publisher_are_ignored_and_counted(
-        self, in_control: DriverProcess, stage: Stage
-    ) -> None:
-        in_control.follows()
-        other = stage.node.create_publisher(JointCommand, f"/{in_control.name}/joint_command", DEEP)
-        place, sequence = len(in_control.robot.heard), itertools.count()
-
-        def both() -> bool:
-            in_control.send()
-            other.publish(in_control.rest_command(next(sequence)))
-            return int(in_control.details["command_ignored"]) > MANY_IGNORED
-
-        def other_alone() -> bool:
-            other.publish(in_control.rest_command(next(sequence)))
-            return bool(in_control.status.state == RobotStatus.FOLLOWING)
-
-        in_control.until(both, "commands that are ignored")
-        assert all(in_control.is_followed(each) for each in frames_since(in_control, place))
-        in_control.reports(lambda status: "are ignored" in status.reason, "whose are ignored")
-        in_control.has_obstacle(TWO_SENDERS)
-        in_control.rests("expired")
-        # the followed command has expired: the next publisher that sends a command is followed
-        in_control.until(other_alone, "a command in the mode of rest that is followed")
-        stage.node.destroy_publisher(other)
-        in_control.rests("expired")
-        in_control.follows()
 
     def test_estop_brings_to_rest_until_it_is_reset(self, in_control: DriverProcess) -> None:
         in_control.follows()
@@ -269,15 +182,6 @@ class FollowingConformance(DriverFixtures):
             )
         return problems
 
-    def _is_refused(self, driver: DriverProcess, counter: str, **changes: Any) -> None:
-        """Send an invalid command until it is counted, after a valid one, which stays in force."""
-        driver.follows()
-        place, before = len(driver.robot.heard), int(driver.details[counter])
-        driver.sends_until(lambda: int(driver.details[counter]) > before, counter, **changes)
-        for each in frames_since(driver, place):
-            assert each.rests or driver.is_followed(each)
-        driver.follows()
-
     def _nothing_ends_the_rest(self, driver: DriverProcess) -> None:
         """Send commands near the pose: none is followed before a command in the rest mode."""
         self._watch(driver, itertools.repeat(driver.send))
@@ -292,15 +196,10 @@ class FollowingConformance(DriverFixtures):
 
         def act() -> bool:
             next(senders)()
-            return len(driver.robot.heard) > place + RESTING_FRAMES
+            return len(driver.robot.heard) > place + _RESTING
 
         driver.until(act, "frames to the robot")
         assert all(each.rests for each in frames_since(driver, place))
-
-
-def _arrays(command: JointCommand) -> dict[str, list[float]]:
-    fields = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
-    return {field: getattr(command, field).tolist() for field in fields}
 
 
 def _distinct(driver: DriverProcess, turn: int) -> F64:

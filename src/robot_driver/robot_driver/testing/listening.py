@@ -192,26 +192,6 @@ class ListeningConformance(DriverFixtures):
         assert not answer.result().success
         assert "ask it to damp first" in answer.result().message
 
-    @pytest.mark.parametrize(
-        ("changes", "reason"),
-        [({"names": ["elsewhere"]}, "found also elsewhere"), ({"valid_for_s": 0.0}, "valid_for")],
-    )
-    def test_control_is_refused_while_commands_are(
-        self, listening: DriverProcess, changes: dict[str, Any], reason: str
-    ) -> None:
-        listening.sends_until(
-            lambda: any(reason in each for each in listening.status.obstacles),
-            "an obstacle",
-            **changes,
-        )
-        answer = listening.asked("take_control")
-        listening.sends_until(answer.done, "an answer to take_control", **changes)
-        assert not answer.result().success
-        assert "the newest joint_command was refused" in answer.result().message
-        assert reason in answer.result().message
-        # a publisher that has gone is not an obstacle
-        listening.may_be_taken()
-
     def test_control_is_refused_while_no_state_comes(self, listening: DriverProcess) -> None:
         heard = len(listening.robot.heard)
         listening.robot.silent = True

@@ -234,16 +234,20 @@ class DriverProcess:
     def rest_command(self, sequence: int) -> JointCommand:
         return self.command(sequence=sequence, **self._rest_fields())
 
-    def skip(self, sequence: int) -> None:
-        """Skip this many sequence numbers of commands."""
-        self._sequence += sequence
-
     def sends_until(self, condition: Callable[[], object], what: str, **changes: Any) -> None:
         def act() -> object:
             self.send(**changes)
             return condition()
 
         self.until(act, what)
+
+    def refuses(self, counter: str, **changes: Any) -> None:
+        """Send an invalid command until it is counted, after a valid one, which stays in force."""
+        self.follows()
+        place, before = len(self.robot.heard), int(self.details[counter])
+        self.sends_until(lambda: int(self.details[counter]) > before, counter, **changes)
+        for each in list(self.robot.heard[place:]):
+            assert each.rests or self.is_followed(each)
 
     def follows(self) -> None:
         """Start like a policy: first in the rest mode, then near the robot's pose."""

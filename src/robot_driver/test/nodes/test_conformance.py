@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The smallest driver there is does what every driver must do, with a robot that holds its pose."""
 
+import itertools
 import shutil
 import socket
 import struct
@@ -11,14 +12,17 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
+from typing import Any
 
 import numpy as np
 import pytest
+from policy_msgs.msg import JointCommand, RobotStatus
 
 from robot_driver.interfaces import COMMAND_FIELDS, MODE_HOLD_MEASURED, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
-from robot_driver.testing.stage import what_was_heard
+from robot_driver.testing.fixtures import DriverFixtures, frames_since
+from robot_driver.testing.stage import DEEP, DriverProcess, Stage, what_was_heard
 from testkit.wording import check_wording
 
 from ..holding_arm import FIGURES, JOINTS
@@ -26,6 +30,7 @@ from . import holding_arm_node
 
 pytestmark = pytest.mark.ros
 ASK, RELAX = b"?", b"relax"
+MANY = 20
 ROOT = Path(__file__).resolve().parents[4]
 START = f"""
 import sys
@@ -106,6 +111,61 @@ CASE = DriverCase(
 
 class TestConformance(DriverConformance):
     case = CASE
+
+
+class TestNode(DriverFixtures):
+    """What the node does for every driver, whatever its robot."""
+
+    case = CASE
+
+    def test_command_that_cannot_be_followed_is_refused(self, in_control: DriverProcess) -> None:
+        names = list(FIGURES.joint_names)
+        in_control.refuses("command_refused", position=[np.nan, 0.2, 0.3])
+        in_control.refuses("command_unfit", names=[*names[1:], "tail"])
+        in_control.refuses("command_unfit", effort=[0.0])
+
+    def test_commands_of_a_second_publisher_are_ignored_and_counted(
+        self, in_control: DriverProcess, stage: Stage
+    ) -> None:
+        in_control.follows()
+        other = stage.node.create_publisher(JointCommand, f"/{in_control.name}/joint_command", DEEP)
+        place, sequence = len(in_control.robot.heard), itertools.count()
+
+        def both() -> bool:
+            in_control.send()
+            other.publish(in_control.rest_command(next(sequence)))
+            return int(in_control.details["command_ignored"]) > MANY
+
+        def other_alone() -> bool:
+            other.publish(in_control.rest_command(next(sequence)))
+            return bool(in_control.status.state == RobotStatus.FOLLOWING)
+
+        in_control.until(both, "commands that are ignored")
+        assert all(in_control.is_followed(each) for each in frames_since(in_control, place))
+        in_control.reports(lambda status: "are ignored" in status.reason, "whose are ignored")
+        in_control.rests("expired")
+        # the followed command has expired: the next publisher that sends a command is followed
+        in_control.until(other_alone, "a command in the mode of rest that is followed")
+        stage.node.destroy_publisher(other)
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [({"names": ["elsewhere"]}, "found also elsewhere"), ({"valid_for_s": 0.0}, "valid_for")],
+    )
+    def test_control_is_refused_while_commands_are(
+        self, listening: DriverProcess, changes: dict[str, Any], reason: str
+    ) -> None:
+        listening.sends_until(
+            lambda: any(reason in each for each in listening.status.obstacles),
+            "an obstacle",
+            **changes,
+        )
+        answer = listening.asked("take_control")
+        listening.sends_until(answer.done, "an answer to take_control", **changes)
+        assert not answer.result().success
+        assert reason in answer.result().message
+        # a publisher that has gone is not an obstacle
+        listening.may_be_taken()
 
 
 @pytest.mark.real_time

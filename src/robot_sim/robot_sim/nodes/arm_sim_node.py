@@ -33,7 +33,7 @@ from std_srvs.srv import Trigger
 from robot_sim.arm_episodes import ArmRecorder, Episodes, Result
 from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_world import JOINTS, ArmWorld
-from robot_sim.driven import NS_PER_S, whole_steps
+from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand
 from robot_sim.nodes.camera_topics import CameraTopics
 from robot_sim.nodes.parameters import ARM_SIM_NODE, Parameters
@@ -56,10 +56,9 @@ class ArmSimNode(RobotNode):
         self._recorder = ArmRecorder() if self._get("trace_file") else None
         self._target, self._mode = np.full(JOINTS, np.nan), math.nan
         self.connect(
-            period_steps=whole_steps("rate_hz", 1.0 / self._get("rate_hz"), self.world),
+            period_steps=self.steps_of_rate("rate_hz"),
             stream_steps={
-                name: whole_steps(name, 1.0 / self._get(name), self.world)
-                for name in ("joint_state_rate_hz", "camera_rate_hz")
+                name: self.steps_of_rate(name) for name in ("joint_state_rate_hz", "camera_rate_hz")
             },
         )
         self._cameras = CameraTopics(

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes.lifecycle import PeerGuard
-from robot_sim.driven import whole_steps
+from robot_sim.driven import NS_PER_S
 from robot_sim.emulator import Emulator
 from robot_sim.errors import SimError
 from robot_sim.lite3_host import Address, Lite3Fault, Lite3FaultPlan, MotionHost
@@ -45,7 +45,9 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         Node.__init__(self, "lite3_emulator", automatically_declare_parameters_from_overrides=True)
         get = declared(self, LITE3_EMULATOR)
         world = World(friction=get("friction"), seed=get("seed"), pose=get("pose"))
-        self._frame_steps = whole_steps("state_rate_hz", 1.0 / get("state_rate_hz"), world)
+        self._frame_steps = world.whole_steps(
+            round(NS_PER_S / get("state_rate_hz")), "state_rate_hz"
+        )
         Emulator.__init__(
             self,
             MotionHost(
@@ -57,17 +59,12 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
                 Lite3Fault.parse_all(texts, now_ns=now_ns), seed=get("seed")
             ),
             log=self.get_logger(),
-            **{
-                name: get(name)
-                for name in (
-                    "faults",
-                    "latency_s",
-                    "period_s",
-                    "duration_s",
-                    "event_file",
-                    "trace_file",
-                )
-            },
+            faults=get("faults"),
+            latency_s=get("latency_s"),
+            period_s=get("period_s"),
+            duration_s=get("duration_s"),
+            event_file=get("event_file"),
+            trace_file=get("trace_file"),
         )
         self._sockets = HostSockets(
             host=(get("host_address"), get("host_port")),

@@ -110,6 +110,10 @@ class RobotNode(PeerGuard, Node):
         self._commands = OneSender(self, "joint_command", expires=not lockstep)
         self._viewer = Viewer(self.world) if self._get("viewer") else None
 
+    def steps_of_rate(self, name: str) -> int:
+        """Return the physics steps between messages at the rate of this parameter."""
+        return self.world.whole_steps(round(NS_PER_S / self._get(name)), name)
+
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due, also repeated ones; called on the thread of `run`."""
         raise NotImplementedError

@@ -32,7 +32,7 @@ from std_srvs.srv import Trigger
 
 from robot_sim.arm_carrier import ArmCarrier
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.driven import NS_PER_S, whole_steps
+from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
@@ -67,7 +67,7 @@ class SimNode(RobotNode):
         self._record = WalkRecord(self._get("trace_file"))
         record_velocity(self, self._record)
         streams = {
-            name: whole_steps(name, 1.0 / self._get(name), self.world)
+            name: self.steps_of_rate(name)
             for name in ("joint_state_rate_hz", "imu_rate_hz", "contact_rate_hz")
         }
         self._cameras: CameraTopics | None = None
@@ -77,8 +77,9 @@ class SimNode(RobotNode):
             self._cameras = CameraTopics(
                 self, self.world.render, self._image_size(), compressed=self._get("compressed")
             )
+        period_ns = round(self._get("period_s") * NS_PER_S)
         self.connect(
-            period_steps=whole_steps("period_s", self._get("period_s"), self.world),
+            period_steps=self.world.whole_steps(period_ns, "period_s"),
             stream_steps=streams,
         )
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)

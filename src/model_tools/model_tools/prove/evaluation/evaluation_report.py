@@ -45,8 +45,7 @@ from policy_store.report import (
 )
 from robot_sim.arm_render import write_episodes
 from robot_sim.errors import SimError
-from robot_sim.render import frames
-from robot_sim.video import write_frames
+from robot_sim.render import write_video
 
 VIDEO_S = 4.0
 """Length of a video, s: the end of a trial."""
@@ -299,19 +298,13 @@ def _video(task: TrialTask) -> bytes:
             end = trace.rows(
                 slice(int(np.searchsorted(trace.time_s, trace.time_s[-1] - VIDEO_S)), None)
             )
-            write_frames(
-                frames(
-                    end,
-                    robot=SimulatedRobot(figures=task.robot).body,
-                    rate_hz=_RATE_HZ,
-                    width=_WIDTH,
-                    height=_HEIGHT,
-                    ground=make_ground(task),
-                ),
+            write_video(
+                end,
                 file,
-                total=0,
+                robot=SimulatedRobot(figures=task.robot).body,
                 rate_hz=_RATE_HZ,
                 width=_WIDTH,
                 height=_HEIGHT,
+                ground=make_ground(task),
             )
         return file.read_bytes()
