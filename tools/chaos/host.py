@@ -24,9 +24,8 @@ from policy_core.members.joint import joint_controller
 from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.tap import NativeTap, Tap
-from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest, native_controller
 from policy_inference.nodes import (
     control_loop,
     loading,

@@ -14,8 +14,7 @@ from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.words import FIRST_AWAITED
 from policy_inference.flight.description import Flight
-from policy_inference.flight.recording_folder import RecordingFolder
-from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
+from policy_inference.flight.recording_writer import Cause, News, RecordingFolder, RecordingWriter
 from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, ShadowAnswer, Wire
 from policy_inference.flight.tap import PolicyTap
 

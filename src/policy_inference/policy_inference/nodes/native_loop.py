@@ -19,7 +19,7 @@ from policy_core.control.controller import RESTART, TICK_HANGS
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.native_controller import NativeController, TickRecord
 from policy_core.plan import plan_bytes
-from policy_inference.kinds.cores import NATIVE
+from policy_inference.kinds.opening import NATIVE
 from policy_inference.nodes.control_loop import Loop
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, rcl_functions
 from policy_inference.nodes.sampler import Sampler

@@ -36,19 +36,24 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.native_controller import NativeController
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest, PolicyKind
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
 from policy_inference.nodes.authority import AuthorityService
-from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
-from policy_inference.nodes.driver_watch import DriverWatch
+from policy_inference.nodes.control_loop import (
+    BetweenTicks,
+    ControlLoop,
+    DueTick,
+    Pacer,
+    SimulatedPacer,
+    TimerPacer,
+    TriggerPacer,
+)
 from policy_inference.nodes.estop import listen_to_estop
-from policy_inference.nodes.loading import STOPS, LoadingNode, LoadService
+from policy_inference.nodes.health import DriverWatch
+from policy_inference.nodes.loading import STOPS, LoadingNode, LoadService, has_trials, open_policy
 from policy_inference.nodes.native_loop import NativeLoop
-from policy_inference.nodes.opening import has_trials, open_policy
 from policy_inference.nodes.outputs import encoder_plan, open_output
-from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
 from policy_inference.nodes.sampler import Sampler, subscribe
@@ -58,7 +63,7 @@ from policy_inference.nodes.status import StatusReporter
 from policy_inference.nodes.tick_observer import Prepared, RunTime, TickObservers
 
 if TYPE_CHECKING:  # not needed by a node without takeovers
-    from policy_inference.nodes.takeover import TakeoverReports
+    from policy_inference.nodes.chunks import TakeoverReports
 
 _LEAVING_TIMES = 3
 _NOT_ACTIVE = "the node is not active; activate it first"
@@ -110,7 +115,7 @@ class PolicyNode(LoadingNode):
         names = policy.bundle.contract.joints.on_robot()
         if not policy.frames:
             return Sampler(self.topics, policy.controller, names)
-        from policy_inference.nodes.camera_sampler import CameraSampler
+        from policy_inference.nodes.chunks import CameraSampler
 
         return CameraSampler(self.topics, policy.controller, policy.frames, names)
 
@@ -119,7 +124,7 @@ class PolicyNode(LoadingNode):
         stamped = values.get("stamped_command", False)
         if not frames:
             return subscribe(self, group, inputs, stamped_command=stamped)
-        from policy_inference.nodes.camera_sampler import subscribe_with_cameras
+        from policy_inference.nodes.chunks import subscribe_with_cameras
 
         return subscribe_with_cameras(
             self, group, inputs, frames, values["image_transport"], stamped_command=stamped
@@ -146,12 +151,12 @@ class PolicyNode(LoadingNode):
             add(SwitchReports(policy, self.get_logger()))
             self._closers.callback(SwitchService(self, self._switch, self.report).close)
         elif policy.chunks:
-            from policy_inference.nodes.chunk_reports import ChunkReports
+            from policy_inference.nodes.chunks import ChunkReports
 
             add(ChunkReports(self, policy))
         self._takeover = None
         if values.get("takeover"):
-            from policy_inference.nodes.takeover import TakeoverReports
+            from policy_inference.nodes.chunks import TakeoverReports
 
             self._takeover = TakeoverReports(self, policy, self.topics, values)
             add(self._takeover)

@@ -20,7 +20,7 @@ from policy_inference.messages.readers import (
     state_reader,
     velocity_plan,
 )
-from policy_inference.nodes.pacing import DueTick
+from policy_inference.nodes.control_loop import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
 
 

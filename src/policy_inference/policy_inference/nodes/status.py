@@ -21,10 +21,9 @@ from policy_core.words import FIRST_AWAITED
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.control_loop import ControlLoop, Pacer
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.native_loop import NativeLoop
-from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import TickObserver
 from policy_inference.status_fields import POLICY, diagnostic_values

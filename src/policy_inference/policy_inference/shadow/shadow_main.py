@@ -23,8 +23,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind
 from policy_inference.machine.scheduling import list_threads
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.joint_shadow import JointShadow

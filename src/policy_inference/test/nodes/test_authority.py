@@ -10,7 +10,7 @@ from policy_msgs.srv import SetAuthority
 from std_msgs.msg import Float64
 
 from policy_core.interfaces import Mode
-from policy_inference.kinds.cores import NATIVE, PYTHON
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.native_loop import NativeLoop
 from testkit.wording import check_wording
 

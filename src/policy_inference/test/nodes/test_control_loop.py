@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
-from policy_inference.nodes.pacing import DueTick, Pacer
+from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop, DueTick, Pacer
 
 pytestmark = pytest.mark.ros
 DEADLINE_S = 20.0

@@ -10,7 +10,13 @@ import pytest
 from rosgraph_msgs.msg import Clock
 
 from policy_inference.nodes import pacing
-from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
+from policy_inference.nodes.control_loop import (
+    DueTick,
+    Pacer,
+    SimulatedPacer,
+    TimerPacer,
+    TriggerPacer,
+)
 from testkit.ros_time import stamp
 
 pytestmark = pytest.mark.ros

@@ -9,7 +9,7 @@ import pytest
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.kinds.cores import NATIVE, PYTHON
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording
