@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from rosgraph_msgs.msg import Clock
 
-from policy_inference.nodes import pacing
+from policy_inference.nodes import control_loop
 from policy_inference.nodes.control_loop import (
     DueTick,
     Pacer,
@@ -67,7 +67,7 @@ class Time:
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     clock = SimpleNamespace(monotonic_ns=time.monotonic_ns, time_ns=time.time_ns, sleep=time.sleep)
-    monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(control_loop, "time", clock)
     return time
 
 
