@@ -14,8 +14,7 @@ import logging
 import threading
 import time
 import traceback
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,11 +29,11 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.limits import limits_in_force
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.tick_observer import Prepared
 
-if TYPE_CHECKING:  # not needed by a bundle without trials
+if TYPE_CHECKING:
+    from policy_inference.nodes.policy_node import PolicyNode
     from policy_store.trial_record import VersionTrial
 
 _SOURCE = logging.getLogger("policy_inference")
@@ -174,38 +173,10 @@ _CLOSED_WITHIN_S = 1.0
 Found = tuple[OpenedPolicy[Any], Prepared[Any]]
 
 
-class LoadingNode(LifecycleBase):
-    """A node whose policy `~/load` replaces."""
-
-    policy: OpenedPolicy[Any]
-
-    @abstractmethod
-    def require_rest(self) -> None:
-        """Raise RefusedError unless the policy may be replaced now."""
-
-    @abstractmethod
-    def open_next(self, request: OpenRequest) -> Found:
-        """Open another policy, and prepare its observers; on a thread of its own."""
-
-    @abstractmethod
-    def switch_to(
-        self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
-    ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the previous one."""
-
-    @abstractmethod
-    def switched(self, request: OpenRequest) -> Callable[[], object]:
-        """Report on the new policy from now on; return what ends reports on the previous one."""
-
-    @abstractmethod
-    def report(self) -> None:
-        """Publish the status now."""
-
-
 class LoadService:
     """Serves `~/load` of a node; opens at most one policy at a time."""
 
-    def __init__(self, node: LoadingNode) -> None:
+    def __init__(self, node: PolicyNode) -> None:
         """Create the service, which exists as long as the node.
 
         It is never destroyed before it has answered, and a second request is answered meanwhile.

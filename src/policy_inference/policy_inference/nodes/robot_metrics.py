@@ -25,16 +25,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from policy_msgs.msg import PolicyStatus, RobotStatus
 from prometheus_client.core import Metric
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
 
 from policy_core.interfaces import Mode
 from policy_inference.metrics_server import Families, MetricsServer
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import PeerGuard
-from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import serve_node
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.status_fields import (
     BATTERY,
     DIAGNOSED,
@@ -237,25 +235,17 @@ _MOST_NODES = 16
 _LOOKED_EVERY_S = 1.0
 
 
-class RobotMetricsNode(PeerGuard, Node):
+class RobotMetricsNode(ServedNode):
     """Follows the nodes of a robot, and serves their reports as metrics.
 
     Attributes:
         port: Port that it listens on.
-        problem: Always empty.
     """
-
-    problem = ""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters (these before the process's), and listen."""
-        super().__init__(
-            "robot_metrics",
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=list(overrides),
-        )
-        table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_metrics"))
-        values = table.read()
+        super().__init__("robot_metrics", PARAMETERS, overrides)
+        values = self.values
         robot = values["robot"] or self.get_namespace().strip("/") or socket.gethostname()
         self._metrics = RobotMetrics(robot, values["stale_after_s"])
         place = values["address"], values["port"]

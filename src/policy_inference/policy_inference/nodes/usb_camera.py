@@ -28,7 +28,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
@@ -36,9 +35,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from policy_core.errors import PolicyError
 from policy_core.safe_files import whole_file
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import PeerGuard
-from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import serve_node
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_store.command_line import CommandParser, CommandResult, add_json, show_result
 
@@ -307,18 +305,12 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 _LEAVE_WITHIN_S = 1.0
 
 
-class UsbCamera(PeerGuard, Node):
+class UsbCamera(ServedNode):
     """Reads a camera on a thread of its own, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        super().__init__(
-            "usb_camera",
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=list(overrides),
-        )
-        # The request to the camera is read once.
-        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_request"))
-        values = self._table.read()
+        super().__init__("usb_camera", PARAMETERS, overrides)
+        values = self.values
         transport = values["image_transport"]
         self._request = CameraRequest(
             device=values["device"],
@@ -336,8 +328,6 @@ class UsbCamera(PeerGuard, Node):
         self._gives = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
-
-    def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
@@ -407,13 +397,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if "--list" in remove_ros_args(["usb_camera", *given]):
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
-
-    def start() -> UsbCamera:
-        node = UsbCamera()
-        node.start()
-        return node
-
-    sys.exit(serve_node("usb_camera", start, given))
+    sys.exit(serve_node("usb_camera", UsbCamera, given))
 
 
 def _list(given: Sequence[str]) -> int:

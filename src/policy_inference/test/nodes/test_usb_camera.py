@@ -173,7 +173,6 @@ class TestNode:
         def start_one(**parameters: object) -> UsbCamera:
             given = [Parameter(name, value=value) for name, value in parameters.items()]
             nodes.append(UsbCamera(given))
-            nodes[-1].start()
             return nodes[-1]
 
         yield start_one
