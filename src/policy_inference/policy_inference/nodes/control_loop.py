@@ -213,8 +213,6 @@ _AFTER_FAILURE_S = 0.02
 """Prevents an immediate, repeated failure from using a whole core."""
 _LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
-_uncollected = set["ControlLoop"]()
-"""Running loops: while there is one, the interpreter does not collect garbage by itself."""
 
 
 class Loop:
@@ -283,7 +281,6 @@ class ControlLoop(Loop):
         gc.collect()
         gc.freeze()
         gc.disable()
-        _uncollected.add(self)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
 
@@ -294,10 +291,8 @@ class ControlLoop(Loop):
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
-        _uncollected.discard(self)
-        if not _uncollected:
-            gc.enable()
-            gc.unfreeze()
+        gc.enable()
+        gc.unfreeze()
         return not self._thread.is_alive()
 
     @contextmanager
