@@ -43,6 +43,7 @@ from policy_inference.nodes.control_loop import (
     BetweenTicks,
     ControlLoop,
     DueTick,
+    NativeLoop,
     Pacer,
     SimulatedPacer,
     TimerPacer,
@@ -51,7 +52,6 @@ from policy_inference.nodes.control_loop import (
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService, has_trials, open_policy
-from policy_inference.nodes.native_loop import NativeLoop
 from policy_inference.nodes.outputs import encoder_plan, open_output
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
@@ -268,8 +268,9 @@ class PolicyNode(LifecycleBase):
                 trigger,
                 self._show,
                 self._failed,
+                controller,
+                self.sampler,
             )
-            loop.host(controller, self.sampler)
         except (OSError, ValueError) as error:  # another middleware, or a message of another kind
             self.get_logger().warning(f"the loop runs in Python: {error}")
             return None

@@ -32,8 +32,7 @@ from policy_inference.log_pump import log_problem
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.telemetry import Host, TelemetryReader, likely_causes
 from policy_inference.nodes import qos
-from policy_inference.nodes.control_loop import ControlLoop, Pacer
-from policy_inference.nodes.native_loop import NativeLoop
+from policy_inference.nodes.control_loop import ControlLoop, NativeLoop, Pacer
 from policy_inference.nodes.rclpy_gaps import Logger, full_name
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import TickObserver
