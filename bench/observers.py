@@ -22,7 +22,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode, ShadowMode
 from policy_inference.flight.ring import Ring
-from policy_inference.kinds.cores import NATIVE
+from policy_inference.kinds.opening import NATIVE
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.tick_observer import TickObserver
 from policy_inference.shadow.shadow_process import ShadowProcess

@@ -25,10 +25,8 @@ from policy_core.native_controller import NativeController
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
-from policy_inference.kinds.cores import NATIVE
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import B, OpenRequest
+from policy_inference.kinds.opening import NATIVE, B, OpenRequest, PolicyKind
 from policy_inference.kinds.policy_set import SetKind
 
 _PERIOD_S = 0.02

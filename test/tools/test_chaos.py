@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.kinds.cores import NATIVE
+from policy_inference.kinds.opening import NATIVE
 from policy_store import activation
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand

@@ -21,7 +21,7 @@ from functools import partial
 from hashlib import blake2b
 from multiprocessing import get_context
 
-from policy_inference.kinds.cores import NATIVE, PYTHON
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from tools.arguments import positive_count
 from tools.chaos.host import CHEAP, ONNX
 from tools.chaos.mutation import try_mutants

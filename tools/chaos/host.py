@@ -24,13 +24,11 @@ from policy_core.members.joint import joint_controller
 from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.tap import NativeTap, Tap
-from policy_inference.kinds.cores import native_controller
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest, native_controller
 from policy_inference.nodes import (
     control_loop,
     loading,
-    pacing,
     policy_node,
     replacing,
     sampling,
@@ -322,10 +320,7 @@ def virtual_host(clock: VirtualClock, bundles: Mapping[str, JointBundle]) -> Ite
             raise PolicyError(f"{request.bundle}: expected a bundle, found nothing")
         return bundles[request.bundle]
 
-    from policy_inference.nodes import opening
-
     places: list[tuple[Any, dict[str, Any]]] = [
-        (pacing, {"time": clock}),
         (control_loop, {"time": clock}),
         (
             policy_node,
@@ -338,8 +333,7 @@ def virtual_host(clock: VirtualClock, bundles: Mapping[str, JointBundle]) -> Ite
             },
         ),
         (sampling, {"take_message": lambda handle, message: handle.take_message(message, True)}),
-        (loading, {"gc": SimpleNamespace(collect=lambda: 0)}),
-        (opening, {"load_asked": load_asked}),
+        (loading, {"gc": SimpleNamespace(collect=lambda: 0), "load_asked": load_asked}),
         (replacing, {"load_asked": load_asked, "rehearse": lambda *_: ""}),
     ]
     with ExitStack() as stack:

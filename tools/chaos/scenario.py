@@ -21,7 +21,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
-from policy_inference.kinds.cores import PYTHON
+from policy_inference.kinds.opening import PYTHON
 from robot_driver.interfaces import DriverPhase, WireCommand
 from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
 from robot_operator.nodes.settings import pilot_settings

@@ -358,13 +358,6 @@ def policy(context: LaunchContext) -> list[Node]:
     ]
 
 
-def require_metrics_port(context: LaunchContext) -> None:
-    """Raise PolicyError if the port is not a number, before anything is started."""
-    port = LaunchConfiguration("metrics_port").perform(context)
-    if port:
-        require_port(port)
-
-
 def metrics(context: LaunchContext) -> list[Node]:
     """Return the node that serves the metrics, if their port was given."""
     port = LaunchConfiguration("metrics_port").perform(context)
@@ -383,16 +376,17 @@ def metrics(context: LaunchContext) -> list[Node]:
     ]
 
 
-def require_arguments(_: LaunchContext) -> None:
-    """Raise PolicyError for an unknown argument."""
+def require_arguments(context: LaunchContext) -> None:
+    """Raise PolicyError for an unknown argument or a wrong port, before anything is started."""
     require_known_arguments([one.name for one in ARGUMENTS])
+    if port := LaunchConfiguration("metrics_port").perform(context):
+        require_port(port)
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     parts = (
         require_arguments,
-        require_metrics_port,
         discovery,
         cameras,
         arm,

@@ -198,20 +198,15 @@ def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     ]
 
 
-def require_simulation(context: LaunchContext) -> None:
-    """Raise PolicyError if a viewer is requested for a robot that is not simulated here."""
-    robot, viewer = (LaunchConfiguration(name).perform(context) for name in ("robot", "viewer"))
-    if viewer == "true" and robot != "sim":
-        raise PolicyError(f"viewer: expected robot:=sim, found robot:={robot}")
-
-
 def require_arguments(context: LaunchContext) -> None:
     """Raise PolicyError for an argument that has no effect, before anything is started."""
     require_known_arguments([one.name for one in ARGUMENTS])
-    port, operator, joy_node = (
+    port, operator, joy_node, robot, viewer = (
         LaunchConfiguration(name).perform(context)
-        for name in ("metrics_port", "operator", "joy_node")
+        for name in ("metrics_port", "operator", "joy_node", "robot", "viewer")
     )
+    if viewer == "true" and robot != "sim":
+        raise PolicyError(f"viewer: expected robot:=sim, found robot:={robot}")
     if port:
         require_port(port)
     if (operator, joy_node) == ("joystick", "true"):
@@ -310,7 +305,6 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *ARGUMENTS,
-            OpaqueFunction(function=require_simulation),
             OpaqueFunction(function=require_arguments),
             OpaqueFunction(function=discovery),
             OpaqueFunction(function=sensing),

@@ -17,8 +17,8 @@ from PIL import Image as Pillow
 
 from policy_core.bundle.depth import DepthImage, DepthStack
 from policy_core.errors import RobotError
-from policy_inference.depth_source import DepthSource
 from policy_inference.messages.depth import read_depth
+from policy_inference.perception import DepthSource
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 50 * SECOND_NS

@@ -4,18 +4,26 @@
 
 A candidate that does not command is judged by a report about its outputs: `ShadowLimits`. Each
 field is a row: the figure, its default limit, and the candidates that it applies to. The stage of a
-release has the same fields. `shadow_figures` measures the figures. The gates of a version on trial
+release has the same fields. The gates of a version on trial
 are in `policy_store.trial_file`.
+
+Distance alone does not distinguish good from bad: rounding to 8 bits moves the targets of the
+walking policy by 0.018 steps, a scale that is wrong by 10 % by 0.011. The expected distance
+(`expectation`) and its kind do: rounding is noise, a wrong scale is a function of the observation.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from policy_core.bundle.schema import entry
+from policy_core.interfaces import F64
+from policy_inference.candidate.expectation import ExpectedDistance
 
 EQUAL, ROUNDED, UNKNOWN = "equal", "rounded", "unknown"
 """Known relation of a shadow's weights to the active policy's."""
@@ -118,3 +126,149 @@ class ShadowLimits:
         minimum=0,
         maximum=1,
     )
+
+
+_EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
+"""Distance of equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
+_MOVES = 10.0
+"""Gain and correlation are meaningful if a joint's target moves this many expected distances."""
+_LEAST_MOVE = 1e-3
+"""Minimum motion in addition, rad (rad/s, N·m), root mean square."""
+_TICKS_PER_VALUE = 4
+_MOST_VALUES = 1000
+"""Most values of an observation used for the systematic figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShadowFigures:
+    """Measured figures of a shadow; arrays are by joint. None if not in the report.
+
+    Attributes:
+        joints: Joint names of the robot.
+        max: Largest distance of the targets, rad (rad/s, N·m).
+        rms: Root mean square of it.
+        rms_steps: The same in healthy steps.
+        moves: Root mean square of the active target about its mean, rad (rad/s, N·m).
+        gain, correlation: As `Divergence`; NaN if a target does not move.
+        systematic: As `systematic_share`; NaN without a distance.
+        beyond_limits_share, failed_share: Shares of ticks, 0 to 1.
+    """
+
+    joints: Sequence[str]
+    max: F64
+    rms: F64 | None = None
+    rms_steps: F64 | None = None
+    moves: F64 | None = None
+    gain: F64 | None = None
+    correlation: F64 | None = None
+    systematic: F64 | None = None
+    beyond_limits_share: float = 0.0
+    failed_share: float = 0.0
+
+    def by_gate(self, expected: ExpectedDistance | None) -> Mapping[str, F64 | float | None]:
+        """Return the figure of each gate, by joint or overall; None if unknown.
+
+        Args:
+            expected: Expected distance; None without evidence.
+        """
+        rms, largest = (
+            np.array([of.get(joint, 0.0) for joint in self.joints])
+            for of in (({}, {}) if expected is None else (expected.rms, expected.max))
+        )
+        least = np.maximum(_MOVES * rms, _LEAST_MOVE)
+
+        def moving(values: F64 | None) -> F64 | None:
+            """Drop joints that do not move enough."""
+            if values is None or self.moves is None:
+                return None
+            found = np.where(self.moves >= least, values, np.nan)
+            return None if np.isnan(found).all() else found
+
+        systematic = moving(self.systematic)
+        return {
+            "rms_ratio": None if self.rms is None else self.rms / (rms + _EQUAL_RMS),
+            "distance_ratio": self.max / (largest + _EQUAL_MAX),
+            "gain_error": moving(None if self.gain is None else np.abs(self.gain - 1.0)),
+            "correlation": moving(self.correlation),
+            # The mean of all moving joints, since a single one means little.
+            "systematic_share": None if systematic is None else float(np.nanmean(systematic)),
+            "rms_steps": self.rms_steps,
+            "distance": self.max,
+            "beyond_limits_share": self.beyond_limits_share,
+            "failed_share": self.failed_share,
+        }
+
+
+def judge_shadow(
+    found: ShadowFigures, expected: ExpectedDistance | None, limits: ShadowLimits
+) -> tuple[list[GateResult], list[str]]:
+    """Compare figures with the limits.
+
+    Args:
+        found: Measured figures, of at least one joint and tick.
+        expected: Expected distance; None without evidence.
+        limits: Limits of the gates.
+
+    Returns:
+        The figures of all applicable gates, and in words what is missing to judge.
+    """
+    judged, lacking = list[GateResult](), list[str]()
+    evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED
+    measured = found.by_gate(expected)
+    for gate in dataclasses.fields(ShadowLimits):
+        bound, _, figure = gate.name.partition("_")
+        limit, values = getattr(limits, gate.name), measured[figure]
+        if evidence not in gate.metadata["of"]:
+            continue
+        if values is None:
+            if limit is not None:
+                lacking.append(f"{figure}: not in the report, or the robot did not move")
+            continue
+        each, at_least = np.atleast_1d(values), bound == "min"
+        worst = int(np.nanargmin(each) if at_least else np.nanargmax(each))
+        joint = found.joints[worst] if len(each) == len(found.joints) > 1 else ""
+        judged.append(
+            GateResult(
+                figure=figure,
+                value=float(each[worst]),
+                limit=limit,
+                detail=joint,
+                at_least=at_least,
+            )
+        )
+    if evidence == UNKNOWN and limits.max_distance is None and limits.max_rms_steps is None:
+        lacking.append(
+            "the candidate has other weights, and no report says how far its targets may be from "
+            "those in use: state max_rms_steps and max_distance"
+        )
+    return judged, lacking
+
+
+def systematic_share(distance: F64, observation: F64) -> F64 | None:
+    """Return the share of each joint's distance that is a linear function of the observation.
+
+    It is small for rounding, which depends on the last digits of each value, and large for a wrong
+    scale, other weights or a late observation.
+
+    Args:
+        distance: Signed distance of the targets [ticks, joints].
+        observation: Observation of the active policy [ticks, values].
+
+    Returns:
+        Adjusted coefficient of determination [joints], at least 0; NaN for a constant distance.
+            None if there are too few ticks for this many values.
+    """
+    ticks, values = observation.shape
+    if values > _MOST_VALUES or ticks < _TICKS_PER_VALUE * values:
+        return None
+    x = observation - observation.mean(axis=0)
+    x = x / np.maximum(x.std(axis=0), 1e-9)
+    d = distance - distance.mean(axis=0)
+    products = x.T @ d
+    slopes = np.linalg.pinv(x.T @ x, rcond=1e-9, hermitian=True) @ products
+    whole = (d * d).sum(axis=0)
+    share = np.divide(
+        (slopes * products).sum(axis=0), whole, out=np.full_like(whole, np.nan), where=whole > 0.0
+    )
+    adjusted = 1.0 - (1.0 - share) * (ticks - 1) / (ticks - values - 1)
+    return np.asarray(np.maximum(adjusted, 0.0))

@@ -190,29 +190,45 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _contradiction(given: argparse.Namespace) -> str:
-    """Return the contradiction between arguments; may be empty."""
-    if bool(given.bundle) == (given.model is not None):
-        return "expected --bundle, or --model for a file without a contract, and not both"
-    if given.bundle and given.obs_stats:
-        return "--obs-stats: the bundle says how observations are normalised"
-    if given.bundle and (given.obs_dim or given.act_dim):
-        return "--obs-dim and --act-dim: the bundle says them"
-    if given.open_inference and (given.batch != 1 or given.obs_stats):
-        return "--open-inference: expected neither --batch nor --obs-stats: clients fill tensors"
-    if (given.tls_cert is None) != (given.tls_key is None):
-        return "--tls-cert and --tls-key belong together"
-    if given.tls_client_ca and not given.tls_cert:
-        return "--tls-client-ca needs --tls-cert"
-    if (given.tls_cert or given.token_file) and not given.open_inference:
-        return "--tls-cert and --token-file need --open-inference"
+    """Return the first contradiction between arguments; may be empty."""
     sockets = given.socket or given.tcp or given.framed_socket
-    if given.open_inference and (sockets or given.metrics or given.spin_us):
-        return "--open-inference: expected no other endpoint, and neither --metrics nor --spin-us"
-    if given.insecure_tcp and not given.tcp:
-        return "--insecure-tcp needs --tcp"
-    if given.socket and given.socket == given.framed_socket:
-        return "--socket and --framed-socket: expected two paths, found one"
-    return ""
+    contradictions = (
+        (
+            bool(given.bundle) == (given.model is not None),
+            "expected --bundle, or --model for a file without a contract, and not both",
+        ),
+        (
+            given.bundle and given.obs_stats,
+            "--obs-stats: the bundle says how observations are normalised",
+        ),
+        (
+            given.bundle and (given.obs_dim or given.act_dim),
+            "--obs-dim and --act-dim: the bundle says them",
+        ),
+        (
+            given.open_inference and (given.batch != 1 or given.obs_stats),
+            "--open-inference: expected neither --batch nor --obs-stats: clients fill tensors",
+        ),
+        (
+            (given.tls_cert is None) != (given.tls_key is None),
+            "--tls-cert and --tls-key belong together",
+        ),
+        (given.tls_client_ca and not given.tls_cert, "--tls-client-ca needs --tls-cert"),
+        (
+            (given.tls_cert or given.token_file) and not given.open_inference,
+            "--tls-cert and --token-file need --open-inference",
+        ),
+        (
+            given.open_inference and (sockets or given.metrics or given.spin_us),
+            "--open-inference: expected no other endpoint, and neither --metrics nor --spin-us",
+        ),
+        (given.insecure_tcp and not given.tcp, "--insecure-tcp needs --tcp"),
+        (
+            given.socket and given.socket == given.framed_socket,
+            "--socket and --framed-socket: expected two paths, found one",
+        ),
+    )
+    return next((text for is_so, text in contradictions if is_so), "")
 
 
 def _cpus(text: str) -> tuple[int, ...]:

@@ -4,23 +4,397 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import queue
+import re
+import shutil
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.words import FIRST_AWAITED
 from policy_inference.flight.description import Flight
-from policy_inference.flight.recording_folder import RecordingFolder
-from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
-from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, ShadowAnswer, Wire
+from policy_inference.flight.ring import MAX_WIRE_BYTES, FlightTick, Ring, ShadowAnswer, Wire
 from policy_inference.flight.tap import PolicyTap
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
+
+    from policy_inference.flight.recording import Recording
+
+
+def recording_name(bundle_name: str, cause: str) -> str:
+    """Return the name of a recording that begins now: bundle, time (UTC), cause."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
+
+
+class RecordingFolder:
+    """A folder for the recordings of one flight; only `place` does not access the disk."""
+
+    def __init__(
+        self, folder: Path, min_free_mb: float, types: Callable[[], Typestore], flight: Flight
+    ) -> None:
+        """Store the settings; no disk access or imports yet.
+
+        Args:
+            folder: Folder of the recordings; created if missing.
+            min_free_mb: Minimum free space for a recording, MB.
+            types: Returns the result of `message_types`, the same each time.
+            flight: Description of the ticks.
+        """
+        self.folder = folder
+        self._min_free_mb, self._types, self._flight = min_free_mb, types, flight
+        self._promised: set[Path] = set()
+
+    def load(self) -> None:
+        """Import the modules that write recordings, which takes 0.1 s: before the first tick.
+
+        Between ticks, the import would hold the GIL against the control thread.
+        """
+        import policy_inference.flight.recording  # noqa: F401  for `open`
+
+        self._types()
+
+    def problem(self) -> str:
+        """Return why no recording can be written now; empty if one can."""
+        folder = self.folder
+        try:
+            # On a disk that does not accept writes, `mkdir` waits even if the folder exists.
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+            free_mb = shutil.disk_usage(folder).free * 1e-6
+        except OSError as error:
+            return f"{folder}: cannot be written ({error.strerror}); set flight.folder"
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            return (
+                f"{folder}: expected a folder that this user may write to, found "
+                "one of another user; set flight.folder"
+            )
+        if free_mb < self._min_free_mb:
+            return (
+                f"{folder}: expected {self._min_free_mb:g} MB of free space, found "
+                f"{free_mb:.0f}; move recordings away, or set flight.folder or "
+                "flight.min_free_mb"
+            )
+        return ""
+
+    def place(self, cause: str) -> Path:
+        """Return the place of a recording that begins now; cause: a word for its name.
+
+        The disk is not accessed: if something already exists there, a number is appended when the
+        recording ends.
+        """
+        name = recording_name(self._flight.bundle.contract.name, cause)
+        names = (name if i == 1 else f"{name}-{i}" for i in count(1))
+        place = next(place for each in names if (place := self.folder / each) not in self._promised)
+        self._promised.add(place)
+        return place
+
+    def open(self, place: Path, reason: str) -> Recording:
+        """Begin a recording.
+
+        Args:
+            place: Its final place.
+            reason: Reason for the recording, in words.
+        """
+        from policy_inference.flight.recording import Recording
+
+        return Recording(place, self._types(), self._flight, reason)
+
+
+News = deque[tuple[bool, str]]
+"""Log lines, each with a flag for warnings."""
+_LOOK_S = 0.05
+"""Interval at which the thread checks the ring while a recording is due; otherwise it sleeps."""
+_EXAMINE_S = 2.0
+"""Interval at which it checks the folder while idle."""
+_STILL_S = 2.0
+"""After this time without a tick, on the steady clock, it no longer waits for one."""
+_SILENT_S = 3.0
+"""A disk operation of this duration is reported."""
+_SET_ASIDE = 2
+"""Most copied recordings that wait for the disk: each takes as much memory as a ring."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Reason for writing ticks of the ring.
+
+    Attributes:
+        word: Short form for the name of the recording.
+        text: Description.
+        first, end: Numbers of its ticks; `end` None for the newest when it is due.
+        at, due: Numbers of the tick of the cause, and of the tick at which the recording is due.
+        place: Promised place, if any.
+        latched: True if it ended the motion.
+    """
+
+    word: str
+    text: str
+    first: int
+    end: int | None = None
+    at: int = 0
+    due: int = 0
+    place: Path | None = None
+    latched: bool = False
+
+
+class Copied(NamedTuple):
+    """Ticks waiting for the disk, and the number of ticks overwritten before they were copied."""
+
+    cause: Cause
+    ticks: list[FlightTick]
+    lost: int
+
+
+class RecordingWriter:
+    """Writes recordings of a ring's ticks.
+
+    `work` belongs to its thread, the only one that accesses the disk, where it may hang. The others
+    may be called from any thread, and never wait. Each thread has its own writer, so that one that
+    hangs does not affect the next. A fault's recording has priority over a requested one.
+
+    Attributes:
+        failed: Reason why the last recording failed; empty if it succeeded.
+        obstacle: Obstacle to another recording at the last check of the folder; or empty.
+        last: The last recording that was written.
+        dropped: Ticks that were overwritten in the ring before they could be copied.
+        recording_run: True while a whole run is being recorded.
+        requested: Place of the requested recording being written, or None.
+        run: Place of the run being recorded, until it is complete, or None.
+    """
+
+    def __init__(self, ring: Ring, folder: RecordingFolder, news: News) -> None:
+        self._ring, self._folder, self._news = ring, folder, news
+        self.last: Path | None = None
+        self.failed, self.obstacle, self.dropped, self.recording_run = "", "", 0, False
+        self.requested: Path | None = None
+        self.run: Path | None = None
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._faults = deque[Cause]()
+        self._request: Cause | None = None
+        self._pending: Cause | None = None
+        self._copied = deque[Copied]()
+        self._run: Recording | None = None
+        self._run_text, self._run_next, self._run_lost = "", 0, 0
+        self._newest, self._came_s = -1, 0.0
+        self._busy_since_s: float | None = None
+
+    def put(self, cause: Cause) -> None:
+        self._faults.append(cause)
+        self._orders.put(_nothing)
+
+    def request(self, cause: Cause, place: Path) -> None:
+        self.requested = place
+
+        def take() -> None:
+            self._request = dataclasses.replace(cause, place=place)
+
+        self._orders.put(take)
+
+    def begin_run(self, place: Path, text: str, first: int) -> None:
+        self.recording_run, self.run = True, place
+        self._orders.put(lambda: self._open_run(place, text, first))
+
+    def end_run(self) -> None:
+        self.recording_run = False
+        self._orders.put(self._close_run)
+
+    def end(self) -> None:
+        self._orders.put(None)
+
+    def fail(self, text: str) -> None:
+        self.failed = f"flight recorder: {text}"
+        self._news.append((True, self.failed))
+
+    @property
+    def hangs(self) -> str:
+        """Message that the disk does not respond; empty if it does."""
+        since_s = self._busy_since_s
+        if since_s is None or time.monotonic() - since_s < _SILENT_S:
+            return ""
+        return (
+            f"flight recorder: {self._folder.folder}: no answer from the disk for more than "
+            f"{_SILENT_S:g} s; nothing can be recorded"
+        )
+
+    def work(self) -> None:
+        order: Callable[[], None] | None = self._examine
+        while order is not None:
+            self._safely(order)
+            self._safely(self._look)
+            order = self._next()
+        for _ in range(_SET_ASIDE + 1):
+            self._safely(self._copy_pending)
+            self._safely(self._write_copied)
+        self._safely(self._write_request)
+        self._safely(self._close_run)
+        self.recording_run, self.run = False, None
+
+    def _next(self) -> Callable[[], None] | None:
+        """Return the next task: what was requested, or what is due."""
+        at_work = self._pending or self._copied or self._run
+        rest_s = 0.0 if self._request else _LOOK_S if at_work else _EXAMINE_S
+        try:
+            return self._orders.get(timeout=rest_s)
+        except queue.Empty:
+            if self._request:
+                return self._write_request
+            return _nothing if at_work else self._examine
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        """Report errors and continue: the next recording may succeed."""
+        self._busy_since_s = time.monotonic()
+        try:
+            act()
+        except OSError as error:
+            self.fail(f"{self._folder.folder}: {error.strerror}")
+        except Exception as error:  # noqa: BLE001  it would go unreported
+            self.fail(f"{type(error).__name__}: {error}")
+        finally:
+            self._busy_since_s = None
+
+    def _examine(self) -> None:
+        before, problem = self.obstacle, self._folder.problem()
+        self.obstacle = problem and f"flight recorder: {problem}"
+        if problem and not before:
+            self._news.append((True, self.obstacle))
+
+    def _look(self) -> None:
+        self._notice()
+        while self._copied:
+            self._write_copied()
+        self._continue_run()
+
+    def _notice(self) -> None:
+        """Copy what is due, in memory only, so that a slow disk does not stop the ring."""
+        while self._faults:
+            self._take(self._faults.popleft())
+        newest, cause = self._ring.newest(), self._pending
+        if cause is None:
+            return
+        if newest is not None and newest.number != self._newest:
+            self._newest, self._came_s = newest.number, time.monotonic()
+        stands_still = time.monotonic() - self._came_s > _STILL_S
+        if stands_still or (newest is not None and newest.number >= cause.due):
+            self._copy_pending()
+
+    def _take(self, cause: Cause) -> None:
+        before = self._pending
+        # While too many copies wait, one recording covers all causes that follow.
+        if before is not None and (before.due >= cause.at or len(self._copied) >= _SET_ASIDE):
+            # Consequences of a fault are part of its recording, named after what ended the motion.
+            main = cause if cause.latched and not before.latched else before
+            self._pending = dataclasses.replace(main, text=f"{before.text}; {cause.text}")
+            return
+        self._copy_pending()
+        self._pending, self._came_s = cause, time.monotonic()
+
+    def _copy_pending(self) -> None:
+        cause = self._pending
+        if cause is not None and len(self._copied) < _SET_ASIDE:
+            self._pending = None
+            self._copied.append(self._copy(cause))
+
+    def _copy(self, cause: Cause) -> Copied:
+        end = self._ring.end if cause.end is None else cause.end
+        return Copied(cause, *self._ring.copies(cause.first, end))
+
+    def _write_copied(self) -> None:
+        if self._copied:
+            self._write(self._copied.popleft())
+
+    def _write_request(self) -> None:
+        cause, self._request = self._request, None
+        if cause is None:
+            return
+        try:
+            self._write(self._copy(cause))
+        finally:
+            self.requested = None
+
+    def _write(self, copied: Copied) -> None:
+        cause, ticks, lost = copied
+        if problem := self._folder.problem():
+            self.fail(f"{problem}; not recorded: {cause.text}")
+            return
+        place = cause.place or self._folder.place(cause.word)
+        with self._folder.open(place, cause.text) as recording:
+            recording.add(self._attended(ticks))
+        self._written(recording, lost, cause.text)
+
+    def _attended(self, ticks: Iterable[FlightTick]) -> Iterator[FlightTick]:
+        """Pass ticks on to the disk, and meanwhile copy what falls due."""
+        for tick in ticks:
+            yield tick
+            self._busy_since_s = time.monotonic()
+            self._notice()
+
+    def _written(self, recording: Recording, lost: int, text: str) -> None:
+        self.last, self.failed, self.dropped = recording.place, "", self.dropped + lost
+        missing = f", {lost} were lost" if lost else ""
+        self._news.append(
+            (bool(lost), f"{recording.ticks} ticks recorded{missing}: {recording.place} ({text})")
+        )
+
+    def _open_run(self, place: Path, text: str, first: int) -> None:
+        self._run_text, self._run_next, self._run_lost = text, first, 0
+        try:
+            if problem := self._folder.problem():
+                self.fail(f"{problem}; not recorded: {text}")
+                return
+            self._run = self._folder.open(place, text)
+        finally:
+            if self._run is None:
+                self.recording_run, self.run = False, None
+        self._continue_run()
+
+    def _continue_run(self) -> None:
+        if self._run is None:
+            return
+        end = self._ring.end
+        ticks, lost = self._ring.copies(self._run_next, end)
+        self._run_next, self._run_lost = end, self._run_lost + lost
+        problem = self._folder.problem()
+        if problem:
+            self._finish_run()
+            self.fail(f"{problem}; the recording of a run ends here: {self.last}")
+            return
+        try:
+            self._run.add(self._attended(ticks))
+        except BaseException:
+            self._run.discard()
+            self._run, self.recording_run, self.run = None, False, None
+            raise
+
+    def _close_run(self) -> None:
+        self._continue_run()
+        self._finish_run()
+
+    def _finish_run(self) -> None:
+        recording, self._run = self._run, None
+        if recording is None:
+            return
+        self.recording_run = False
+        try:
+            recording.finish()
+        finally:
+            self.run = None
+        self._written(recording, self._run_lost, self._run_text)
+
+
+def _nothing() -> None:
+    """Do nothing, to wake the thread."""
+
 
 _SPARE_S = 2.0
 """Room in the ring for new ticks while older ones are copied."""

@@ -56,9 +56,13 @@ from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import make_worker
-from policy_inference.kinds.cores import native_controller
-from policy_inference.kinds.kind import MemberKind, OpenedMember
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import (
+    MemberKind,
+    OpenedMember,
+    OpenedPolicy,
+    OpenRequest,
+    native_controller,
+)
 
 if TYPE_CHECKING:  # not needed without a set
     from policy_core.sets.chunk_member import ChunkMember

@@ -24,9 +24,13 @@ from policy_core.observation.distribution import DistributionWatch, watched_inpu
 from policy_core.observation.state import RobotState
 from policy_inference.backends.registry import OpenedModels, Options, open_models
 from policy_inference.flight.tap import NativeTap, Tap
-from policy_inference.kinds.cores import native_controller
-from policy_inference.kinds.kind import MemberKind, OpenedMember
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import (
+    MemberKind,
+    OpenedMember,
+    OpenedPolicy,
+    OpenRequest,
+    native_controller,
+)
 
 if TYPE_CHECKING:  # a node that only runs a policy compares nothing
     from policy_inference.comparison.limits import Check

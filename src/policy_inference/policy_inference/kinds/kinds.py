@@ -11,7 +11,7 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.members.chunk.settings import ChunkSettings
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kind import MemberKind
+from policy_inference.kinds.opening import MemberKind
 
 
 def member_kinds(

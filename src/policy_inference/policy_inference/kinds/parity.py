@@ -13,8 +13,7 @@ from policy_core.interfaces import Backend
 from policy_inference.backends.registry import OpenedModels, artifacts_for
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.kinds.kind import MemberKind
-from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import B, MemberKind, OpenedPolicy, OpenRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

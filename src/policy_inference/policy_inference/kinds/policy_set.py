@@ -26,10 +26,13 @@ from policy_core.sets.native_set import NativeSet
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.flight.tap import NativeTap, PolicyTap, SetTap
-from policy_inference.kinds.cores import native_controller
-from policy_inference.kinds.kind import OpenedMember
 from policy_inference.kinds.kinds import find_kind, member_kinds
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import (
+    OpenedMember,
+    OpenedPolicy,
+    OpenRequest,
+    native_controller,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -32,7 +32,7 @@ from policy_core.errors import RobotError
 from policy_core.guard.joint_check import JointCheck
 from policy_core.interfaces import F64
 from policy_core.observation.state import EXTERNAL, StateVector
-from policy_inference.messages.cdr import LAYOUTS
+from policy_inference.messages.wire import LAYOUTS
 
 
 class JointOrder:
@@ -76,9 +76,6 @@ class JointOrder:
         if found:
             raise RobotError("expected each joint once, found " + "; ".join(found))
         return np.array([list(names).index(name) for name in self.names], dtype=np.intp)
-
-
-IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 _LONGEST_REASON, _AHEAD_S = 300, 0.1

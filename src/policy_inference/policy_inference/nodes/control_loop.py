@@ -1,26 +1,226 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control thread, which never ends without a fault command, and work between its ticks."""
+"""The control thread, in Python or C++, and work between its ticks.
+
+A pacer decides when a tick is due: by timer, at the arrival of an input, or on simulated time. Its
+`wait` returns the next tick, or None if nothing was due for a while, so that the loop can check if
+it should stop.
+
+The loop in C++ samples, ticks and commands without the GIL. A Python thread shows each tick to its
+observers a little later; ticks do not wait for it.
+"""
+
+from __future__ import annotations
 
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
+from typing import Any, NamedTuple
+
+from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock
 
 from policy_core.control.controller import RESTART, TICK_HANGS
-from policy_core.errors import PolicyError, RefusedError
-from policy_inference.kinds.cores import PYTHON
-from policy_inference.nodes.pacing import DueTick, Pacer
+from policy_core.errors import PolicyError, RefusedError, RobotError
+from policy_core.native_controller import NativeController, TickRecord
+from policy_core.plan import plan_bytes
+from policy_inference.kinds.opening import NATIVE, PYTHON
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet, rcl_functions
+from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampling import Arrivals, Sampled
+
+_SLICE_NS = 50_000_000
+
+
+class DueTick(NamedTuple):
+    """Time of a tick, all values in ns."""
+
+    now_ns: int
+    """Clock of ages and motions: steady, or simulated time."""
+    next_deadline_ns: int
+    """Time of the next tick, on the same clock."""
+    ros_now_ns: int
+    """Clock of header stamps."""
+    missed: int
+    """Deadlines before this one at which no tick could start."""
+    late_ns: int = 0
+    """Delay of the tick after its deadline, by the steady clock."""
+    restarted: bool = False
+    """True if simulated time ran backwards before this tick."""
+    repeated: bool = False
+    """True if the previous tick's time was published again: its command may have had no receiver.
+    """
+
+
+class Pacer(ABC):
+    """Decides when to tick, by deadlines on the steady clock."""
+
+    def __init__(self, period_ns: int) -> None:
+        """Set the time between two ticks; `start` comes before the first `wait`."""
+        self._period_ns, self._deadline_ns = period_ns, 0
+
+    def start(self) -> None:
+        """Set the first deadline to now."""
+        self._deadline_ns = time.monotonic_ns()
+
+    @abstractmethod
+    def wait(self) -> DueTick | None:
+        """Block until a tick is due, at most 50 ms; return None if none is due yet."""
+
+    def clock(self) -> int:
+        """Return the time on the clock of `DueTick.now_ns`."""
+        return time.monotonic_ns()
+
+
+class TimerPacer(Pacer):
+    """Absolute deadlines on the steady clock; a missed deadline is skipped."""
+
+    def wait(self) -> DueTick | None:
+        left_ns = self._deadline_ns - time.monotonic_ns()
+        if left_ns > _SLICE_NS:
+            time.sleep(_SLICE_NS * 1e-9)
+            return None
+        if left_ns > 0:
+            time.sleep(left_ns * 1e-9)
+        return self._tick(time.monotonic_ns())
+
+    def _tick(self, now_ns: int) -> DueTick:
+        late_ns = max(0, now_ns - self._deadline_ns)
+        missed = late_ns // self._period_ns
+        self._deadline_ns += (missed + 1) * self._period_ns
+        return DueTick(
+            now_ns=now_ns,
+            next_deadline_ns=self._deadline_ns,
+            ros_now_ns=time.time_ns(),
+            missed=missed,
+            late_ns=late_ns,
+        )
+
+
+class TriggerPacer(Pacer):
+    """Ticks at the first arrival on an input at or after each deadline.
+
+    At the latest one period after the deadline, so that a dead input cannot stop the guard. If the
+    input arrives at about the policy's rate, deadlines are moved to half a period before its
+    arrivals, so that jitter does not make a tick wait for the next message.
+    """
+
+    def __init__(self, period_ns: int, trigger: Sampled[Any], arrivals: Arrivals) -> None:
+        """Store the parts; `start` comes before the first `wait`.
+
+        Args:
+            period_ns: Time between two ticks.
+            trigger: The input that starts a tick.
+            arrivals: Monitors the trigger and the other inputs; their messages are read in advance,
+                to relieve the tick.
+        """
+        super().__init__(period_ns)
+        self.trigger, self._arrivals = trigger, arrivals
+
+    def wait(self) -> DueTick | None:
+        now_ns = time.monotonic_ns()
+        if now_ns < self._deadline_ns:
+            time.sleep(min(self._deadline_ns - now_ns, _SLICE_NS) * 1e-9)
+            return None
+        # An arrival before the deadline does not start the tick.
+        ready: Sequence[Sampled[Any]] = self._arrivals.inputs
+        latest_ns = self._deadline_ns + self._period_ns
+        while time.monotonic_ns() < latest_ns:
+            for sampled in ready:
+                sampled.hold()
+            ready = self._arrivals.wait(min(latest_ns - time.monotonic_ns(), _SLICE_NS))
+            if self.trigger in ready:
+                return self._tick(time.monotonic_ns(), arrived=True)
+        return self._tick(time.monotonic_ns(), arrived=False)
+
+    def _tick(self, now_ns: int, *, arrived: bool) -> DueTick:
+        late_ns = now_ns - self._deadline_ns
+        # A tick without an arrival happens one period late, and uses up that deadline only.
+        missed = max(0, late_ns // self._period_ns - (0 if arrived else 1))
+        if arrived and late_ns > self._period_ns // 2:
+            self._deadline_ns = now_ns + self._period_ns // 2
+        else:
+            self._deadline_ns += (missed + 1) * self._period_ns
+        return DueTick(
+            now_ns=now_ns,
+            next_deadline_ns=now_ns + self._period_ns,
+            ros_now_ns=time.time_ns(),
+            missed=missed,
+            # Less than a period is the wait for the message.
+            late_ns=missed * self._period_ns,
+        )
+
+
+class SimulatedPacer(Pacer):
+    """Ticks on /clock only: at the first time at or after each deadline of simulated time.
+
+    Ages and lateness are simulated time too, so that a paused simulator or a slow machine changes
+    nothing.
+    """
+
+    def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
+        super().__init__(period_ns)
+        self._messages, self._arrivals, self._now_ns, self._begins = clock, arrivals, -1, True
+
+    def start(self) -> None:
+        """Set the first deadline to the time of the next message."""
+        self._begins = True
+
+    def wait(self) -> DueTick | None:
+        if not self._arrivals.wait(_SLICE_NS):
+            return None
+        now_ns = self._shown_ns()
+        if now_ns is None:
+            return None
+        if now_ns == self._now_ns and not self._begins:
+            return DueTick(
+                now_ns=now_ns,
+                next_deadline_ns=self._deadline_ns,
+                ros_now_ns=now_ns,
+                missed=0,
+                repeated=True,
+            )
+        restarted = now_ns < self._now_ns
+        deadline_ns = now_ns if restarted or self._begins else self._deadline_ns
+        if now_ns < deadline_ns:
+            return None
+        self._now_ns, self._begins = now_ns, False
+        missed = (now_ns - deadline_ns) // self._period_ns
+        self._deadline_ns = deadline_ns + (missed + 1) * self._period_ns
+        return DueTick(
+            now_ns=now_ns,
+            next_deadline_ns=self._deadline_ns,
+            ros_now_ns=now_ns,
+            missed=missed,
+            restarted=restarted,
+        )
+
+    def _shown_ns(self) -> int | None:
+        """Return the published time, or None.
+
+        An unreadable message is not reported here: the simulator publishes the next time anyway.
+        """
+        try:
+            message = self._messages.take()
+        except RobotError:
+            return None
+        if message is None or message.clock.sec < 0:
+            return None
+        return int(message.clock.sec * 1_000_000_000 + message.clock.nanosec)
+
+    def clock(self) -> int:
+        return max(0, self._now_ns)
+
 
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Prevents an immediate, repeated failure from using a whole core."""
 _LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
-_uncollected = set["ControlLoop"]()
-"""Running loops: while there is one, the interpreter does not collect garbage by itself."""
 
 
 class Loop:
@@ -89,7 +289,6 @@ class ControlLoop(Loop):
         gc.collect()
         gc.freeze()
         gc.disable()
-        _uncollected.add(self)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
 
@@ -100,10 +299,8 @@ class ControlLoop(Loop):
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
-        _uncollected.discard(self)
-        if not _uncollected:
-            gc.enable()
-            gc.unfreeze()
+        gc.enable()
+        gc.unfreeze()
         return not self._thread.is_alive()
 
     @contextmanager
@@ -202,3 +399,208 @@ class BetweenTicks:
             wait_s = ended_s - time.monotonic()
             if ticked:
                 wait_s += self._period_s - self._tick_s / 2.0
+
+
+_LOCK_TIMEOUT_NS = 500_000_000
+_WAIT_NS = 50_000_000
+_hanging = list[Any]()
+"""Loops whose thread hangs in a backend: their objects must stay alive."""
+
+
+class NativeLoop(Loop):
+    """Ticks a native controller by timer or trigger; as `ControlLoop`, but in real time only."""
+
+    name = NATIVE
+
+    def __init__(
+        self,
+        topics: Sequence[Sampled[Any]],
+        publisher: Publisher,
+        encoder: Any,
+        joints: int,
+        period_ns: int,
+        trigger: tuple[Sampled[Any], MessageWaitSet] | None,
+        ticked: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        controller: NativeController,
+        sampler: Sampler,
+    ) -> None:
+        """Create a stopped loop.
+
+        Args:
+            topics: Subscriptions whose newest messages are taken at each tick.
+            publisher: Publisher of the commands.
+            encoder: Plan of their messages, see `outputs.encoder_plan`.
+            joints: Number of joints.
+            period_ns: Time between two ticks.
+            trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
+                set for its messages; None to start ticks at deadlines.
+            ticked: Shows the tick in the controller's `latest_tick`; on one Python thread.
+            failed: Called there with an error of `ticked`; must not raise.
+            controller: As for `host`.
+            sampler: As for `host`.
+        """
+        from policy_core_native import NativeLoop as CppLoop
+
+        super().__init__()
+        self._topics, self._show, self._failed = topics, ticked, failed
+        # rclpy must not destroy objects that the thread uses.
+        self._entities = ExitStack()
+        for handle in (*(sampled.handle for sampled in topics), publisher.handle):
+            self._entities.enter_context(handle)
+        place, wait_set = 0, 0
+        if trigger is not None:
+            place = self._topics.index(trigger[0])
+            wait_set = self._entities.enter_context(trigger[1].address())
+        self._loop = CppLoop(
+            rcl_functions(),
+            [sampled.handle.pointer for sampled in topics],
+            publisher.handle.pointer,
+            plan_bytes(encoder, bytes(32)),
+            joints,
+            period_ns,
+            place,
+            wait_set,
+        )
+        # Acquired before the loop's lock: one thread at a time shows ticks.
+        self._showing = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._hangs = False
+        self.host(controller, sampler)
+
+    def host(self, controller: NativeController, sampler: Sampler) -> None:
+        """Tick this controller from now on; call between two ticks.
+
+        Args:
+            controller: The controller.
+            sampler: Passes messages to it, by its plan.
+
+        Raises:
+            ValueError: One of them cannot be read in C++.
+        """
+        inputs = sampler.plan()
+        places = {sampled.topic: place for place, sampled in enumerate(self._topics)}
+        entries = [controller.live[each["input"]] for each in inputs]
+        self._loop.host(
+            controller.native,
+            plan_bytes({"messages": inputs}, bytes(32)),
+            [(places[entry.name], entry.number) for entry in entries],
+        )
+        controller.native.use_steady_clock()
+        self._controller, self._sampler, self._entries = controller, sampler, entries
+
+    def start(self) -> None:
+        if self._hangs:
+            raise PolicyError(RESTART)
+        self._begin()
+        self._controller.runs_ahead = True
+        self._loop.start()
+        self._thread = threading.Thread(target=self._serve, name="ticks", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
+        self._stop.set()
+        self._ticked.set()  # for a waiter on a tick that will not come
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        self._hangs = not has_ended
+        if not has_ended:
+            _hanging.append((self._loop, self._controller, self._entities))
+        else:
+            self._show_all()
+            self._controller.runs_ahead = False
+        return has_ended
+
+    def close(self) -> None:
+        """Release subscriptions and publisher; after `stop`."""
+        if not self._hangs:
+            del self._loop
+            self._entities.close()
+
+    @contextmanager
+    def between_ticks(self) -> Iterator[None]:
+        if not self._loop.lock(_LOCK_TIMEOUT_NS):
+            raise RefusedError(TICK_HANGS)
+        try:
+            yield
+        finally:
+            self._loop.unlock()
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Delay the next tick, after all earlier ones have been shown."""
+        with self._showing, self.between_ticks():
+            self._show_all()
+            self._controller.runs_ahead = False
+            try:
+                yield
+            finally:
+                self._controller.runs_ahead = True
+
+    def send_safe(self, stamp_ns: int) -> int | None:
+        """Send the fault command, from any thread; return the command's number."""
+        number = int(self._loop.send_safe(stamp_ns))
+        return number if number >= 0 else None
+
+    def silent_s(self) -> float:
+        return (time.monotonic_ns() - int(self._loop.ticked_ns)) * 1e-9
+
+    @property
+    def thread_id(self) -> int:
+        return int(self._loop.thread_id)
+
+    @property
+    def ticks(self) -> int:
+        return int(self._loop.ticks)
+
+    @property
+    def missed(self) -> int:
+        return int(self._loop.missed)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            if self._loop.wait(_WAIT_NS):
+                with self._showing:
+                    self._show_all()
+
+    def _show_all(self) -> None:
+        while True:
+            try:
+                if not self._show_next():
+                    return
+            except BaseException as error:  # noqa: BLE001  # after any error the robot must be safe
+                self._failed(error)
+
+    def _show_next(self) -> bool:
+        controller = self._controller
+        record = controller.show_next()
+        if record is None:
+            return False
+        if record.refused or record.doubted:
+            self._note_problems(controller, record)
+        for sampled, wire in zip(self._topics, record.wire, strict=False):
+            sampled.wire = wire
+        self._note_lateness(record.now_ns, record.late_ns)
+        self._ended_ns = record.now_ns + record.duration_ns
+        controller.latest_tick.send(
+            controller.latest_tick.targets if record.sequence >= 0 else None,
+            record.sequence if record.sequence >= 0 else None,
+            stamp_ns=record.stamp_ns,
+            duration_ns=record.duration_ns,
+            missed=record.missed,
+        )
+        self._show()
+        self._ticked.set()
+        return True
+
+    def _note_problems(self, controller: NativeController, record: TickRecord) -> None:
+        for place, entry in enumerate(self._entries):
+            if not (record.refused | record.doubted) >> place & 1:
+                continue
+            with self.between_ticks():
+                data, doubted = self._loop.problem(place)
+            if record.doubted >> place & 1:
+                entry.say(controller.words.joint_problem(doubted))
+            else:
+                entry.say(self._sampler.why_refused(entry.name, data))

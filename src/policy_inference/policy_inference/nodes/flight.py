@@ -25,8 +25,7 @@ from policy_core.control.tick import Tick
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.flight.description import Topic, make_flight
 from policy_inference.flight.message_types import definitions, message_types
-from policy_inference.flight.recorder import FlightOptions, FlightRecorder
-from policy_inference.flight.recording_writer import News
+from policy_inference.flight.recorder import FlightOptions, FlightRecorder, News
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Sampled, SampleGroup

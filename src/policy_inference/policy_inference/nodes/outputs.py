@@ -25,7 +25,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from policy_core.bundle.body import AnyContract
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
-from policy_inference.messages.cdr import PLAIN_LITTLE_ENDIAN, JointCommandWriter
+from policy_inference.messages.wire import PLAIN_LITTLE_ENDIAN, JointCommandWriter
 from policy_inference.nodes import qos
 
 if TYPE_CHECKING:

@@ -30,7 +30,6 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32MultiArray, Header
@@ -41,14 +40,18 @@ from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F32, F64
 from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
-from policy_inference.depth_source import DepthSource
 from policy_inference.messages.readers import shortened
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import PeerGuard
-from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import serve_node
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.nodes.settings import POLICY
-from policy_inference.perception import FROZEN_AFTER_M, ScanSource, make_scans, read_pose
+from policy_inference.perception import (
+    FROZEN_AFTER_M,
+    DepthSource,
+    ScanSource,
+    make_scans,
+    read_pose,
+)
 
 BASE = "base_link"
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
@@ -91,7 +94,7 @@ PARAMETERS = (
 )
 
 
-class PerceptionNode(PeerGuard, Node):
+class PerceptionNode(ServedNode):
     """Publishes the perception inputs of a bundle's policies."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -100,13 +103,8 @@ class PerceptionNode(PeerGuard, Node):
         Raises:
             PolicyError: The bundle cannot be used, or its policies need no perception.
         """
-        super().__init__(
-            "perception_node",
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=list(overrides),
-        )
-        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_publishers_of"))
-        values = self._table.read()
+        super().__init__("perception_node", PARAMETERS, overrides)
+        values = self.values
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
         policies = list_policies(bundle)
         for one in policies:
@@ -283,11 +281,6 @@ class PerceptionNode(PeerGuard, Node):
 
     def _warn(self, topic: str, error: Exception) -> None:
         self.get_logger().warning(f"{topic}: {shortened(str(error))}", throttle_duration_sec=1.0)
-
-    @property
-    def problem(self) -> str:
-        """Empty: failures are published as reasons."""
-        return ""
 
     def close(self) -> None:
         """Close the encoders."""

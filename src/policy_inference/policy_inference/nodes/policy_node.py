@@ -36,29 +36,34 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.native_controller import NativeController
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest, PolicyKind
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
-from policy_inference.nodes.authority import AuthorityService
-from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
-from policy_inference.nodes.driver_watch import DriverWatch
+from policy_inference.nodes.control_loop import (
+    BetweenTicks,
+    ControlLoop,
+    DueTick,
+    NativeLoop,
+    Pacer,
+    SimulatedPacer,
+    TimerPacer,
+    TriggerPacer,
+)
 from policy_inference.nodes.estop import listen_to_estop
-from policy_inference.nodes.loading import STOPS, LoadingNode, LoadService
-from policy_inference.nodes.native_loop import NativeLoop
-from policy_inference.nodes.opening import has_trials, open_policy
+from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.loading import STOPS, LoadService, has_trials, open_policy
 from policy_inference.nodes.outputs import encoder_plan, open_output
-from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name
+from policy_inference.nodes.requests import AuthorityRequests
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
-from policy_inference.nodes.status import StatusReporter
+from policy_inference.nodes.status import DriverWatch, StatusReporter
 from policy_inference.nodes.tick_observer import Prepared, RunTime, TickObservers
 
 if TYPE_CHECKING:  # not needed by a node without takeovers
-    from policy_inference.nodes.takeover import TakeoverReports
+    from policy_inference.nodes.chunks import TakeoverReports
 
 _LEAVING_TIMES = 3
 _NOT_ACTIVE = "the node is not active; activate it first"
@@ -75,10 +80,11 @@ def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
     return controller if isinstance(controller, NativeController) and not policy.chunks else None
 
 
-class PolicyNode(LoadingNode):
+class PolicyNode(LifecycleBase):
     """Thin adapter: sample, tick the controller, publish, report."""
 
     kind: PolicyKind[Any]
+    policy: OpenedPolicy[Any]
     controller: Controller
     sampler: Sampler
     driver: DriverWatch
@@ -110,7 +116,7 @@ class PolicyNode(LoadingNode):
         names = policy.bundle.contract.joints.on_robot()
         if not policy.frames:
             return Sampler(self.topics, policy.controller, names)
-        from policy_inference.nodes.camera_sampler import CameraSampler
+        from policy_inference.nodes.chunks import CameraSampler
 
         return CameraSampler(self.topics, policy.controller, policy.frames, names)
 
@@ -119,7 +125,7 @@ class PolicyNode(LoadingNode):
         stamped = values.get("stamped_command", False)
         if not frames:
             return subscribe(self, group, inputs, stamped_command=stamped)
-        from policy_inference.nodes.camera_sampler import subscribe_with_cameras
+        from policy_inference.nodes.chunks import subscribe_with_cameras
 
         return subscribe_with_cameras(
             self, group, inputs, frames, values["image_transport"], stamped_command=stamped
@@ -141,17 +147,17 @@ class PolicyNode(LoadingNode):
             shadow = NodeShadow(self, policy, values)
             add(shadow)
         if policy.switching is not None:
-            from policy_inference.nodes.switching import SwitchReports, SwitchService
+            from policy_inference.nodes.switching import SwitchReports, serve_switches
 
             add(SwitchReports(policy, self.get_logger()))
-            self._closers.callback(SwitchService(self, self._switch, self.report).close)
+            self._closers.callback(serve_switches(self, self._switch, self.report).close)
         elif policy.chunks:
-            from policy_inference.nodes.chunk_reports import ChunkReports
+            from policy_inference.nodes.chunks import ChunkReports
 
             add(ChunkReports(self, policy))
         self._takeover = None
         if values.get("takeover"):
-            from policy_inference.nodes.takeover import TakeoverReports
+            from policy_inference.nodes.chunks import TakeoverReports
 
             self._takeover = TakeoverReports(self, policy, self.topics, values)
             add(self._takeover)
@@ -262,8 +268,9 @@ class PolicyNode(LoadingNode):
                 trigger,
                 self._show,
                 self._failed,
+                controller,
+                self.sampler,
             )
-            loop.host(controller, self.sampler)
         except (OSError, ValueError) as error:  # another middleware, or a message of another kind
             self.get_logger().warning(f"the loop runs in Python: {error}")
             return None
@@ -304,7 +311,7 @@ class PolicyNode(LoadingNode):
             handler = self._handler(act, needs_active=name != "estop")
             service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
-        self._closers.callback(AuthorityService(self, self._set_authority, self.report).close)
+        self._closers.callback(AuthorityRequests(self, self._set_authority, self.report).close)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
 
     def _takeover_requests(self) -> Mapping[str, Callable[[], None]]:
@@ -382,6 +389,7 @@ class PolicyNode(LoadingNode):
             self.executor.create_task(self._load_service.load, bundle, done)
 
     def require_rest(self) -> None:
+        """Raise RefusedError unless the policy may be replaced now."""
         if not self.running:
             raise RefusedError(
                 "the node is not active; activate it first, or configure it with the other bundle"
@@ -389,6 +397,7 @@ class PolicyNode(LoadingNode):
         self.controller.require_rest()
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared[Any]]:
+        """Open another policy, and prepare its observers; on a thread of its own."""
         # The verification is imported only when a policy is to replace another.
         from policy_inference.nodes.replacing import open_replacement
 
@@ -404,6 +413,7 @@ class PolicyNode(LoadingNode):
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
+        """Let another policy take over between two ticks; return what closes the previous one."""
         before, sampler = self.policy, self._make_sampler(opened)
         prepared.start()
         try:
@@ -427,6 +437,7 @@ class PolicyNode(LoadingNode):
         loop.host(controller, sampler)
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
+        """Report on the new policy from now on; return what ends reports on the previous one."""
         end_report = self.reporter.adopt(self.policy)
         self.table.adopt(bundle=request.bundle, backend=",".join(request.backends))
         self._tell(self.policy)

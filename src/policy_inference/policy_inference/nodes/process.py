@@ -11,18 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from policy_core.errors import PolicyError
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.middleware import fast_dds_without_shared_memory
-from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.lifecycle import LifecycleBase, PeerGuard
+from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_store.signals import INTERRUPTING, end_now
 
@@ -135,12 +138,26 @@ def run_node(
     return status
 
 
-class ServedNode(Protocol):
-    """A node without commands, as `serve_node` runs it."""
+class ServedNode(PeerGuard, Node):
+    """A node without commands, as `serve_node` runs it.
+
+    Attributes:
+        values: Its parameters, which no longer change.
+    """
+
+    def __init__(self, name: str, specs: Sequence[Spec], overrides: Sequence[Parameter]) -> None:
+        """Read the parameters; the overrides apply before those of the process."""
+        super().__init__(
+            name,
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=list(overrides),
+        )
+        self.values = ParameterTable(self, specs, lambda: hasattr(self, "values")).read()
 
     @property
     def problem(self) -> str:
         """Reason why it cannot continue; empty while it can."""
+        return ""
 
     def close(self) -> None:
         """Stop working."""
@@ -160,7 +177,7 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
     ended = threading.Event()
     take_end_signals(lambda *_: ended.set())
     try:
-        node: Any = make()
+        node = make()
     except (PolicyError, ParameterException) as error:
         Logger(command).fatal(str(error))
         rclpy.try_shutdown()

@@ -10,9 +10,8 @@ from typing import Any
 from policy_core.control.motions import Stand
 from policy_core.control.replacing import require_replaceable
 from policy_core.guard.limits import effort_limit, limits_in_force
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.nodes.opening import forwarded_to, load_asked, narrowed, on_trial
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind
+from policy_inference.nodes.loading import forwarded_to, load_asked, narrowed, on_trial
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.rehearsal import rehearse

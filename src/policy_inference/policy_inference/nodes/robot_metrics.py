@@ -14,23 +14,187 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from policy_msgs.msg import PolicyStatus, RobotStatus
+from prometheus_client.core import Metric
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
 
-from policy_inference.metrics_server import MetricsServer
+from policy_core.interfaces import Mode
+from policy_inference.metrics_server import Families, MetricsServer
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import PeerGuard
-from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import serve_node
-from policy_inference.nodes.status_metrics import RobotMetrics
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import ServedNode, serve_node
+from policy_inference.status_fields import (
+    BATTERY,
+    DIAGNOSED,
+    DRIVER,
+    EXPORTED,
+    POLICY,
+    UP,
+    MetricKind,
+    StatusField,
+    StatusGroup,
+)
+
+
+class RobotMetrics:
+    """Keeps the newest status of each node; a silent node has only `up` 0.
+
+    Messages arrive on one thread, `collect` is called on another.
+    """
+
+    def __init__(
+        self, robot: str, stale_after_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin with no nodes.
+
+        Args:
+            robot: Label of all samples.
+            stale_after_s: A node whose newest status is older is not up.
+            clock: Steady clock, s.
+        """
+        self._robot, self._stale_after_s, self._clock = robot, stale_after_s, clock
+        self._lock = threading.Lock()
+        self._policies, self._drivers = dict[str, _Reports](), dict[str, _Reports]()
+        self._battery = _Reports()
+
+    def expect(self, node: str, message_type: type[Any]) -> None:
+        """Show a node from now on, even before its first report.
+
+        Args:
+            node: Full name of the node.
+            message_type: PolicyStatus or RobotStatus, type of its `~/status`.
+        """
+        with self._lock:
+            nodes = self._policies if message_type is PolicyStatus else self._drivers
+            nodes.setdefault(node, _Reports())
+
+    def take_status(self, node: str, message: PolicyStatus | RobotStatus) -> None:
+        with self._lock:
+            nodes = self._policies if isinstance(message, PolicyStatus) else self._drivers
+            nodes[node].take(message, self._clock(), self._stale_after_s)
+
+    def take_diagnostics(self, message: DiagnosticArray) -> None:
+        """Process the diagnostics of the expected policy nodes."""
+        with self._lock:
+            for status in message.status:
+                node, _, part = status.name.partition(": ")
+                if part == "policy" and node in self._policies:
+                    values = {entry.key: entry.value for entry in status.values}
+                    level = float(ord(status.level))
+                    self._policies[node].diagnosis = SimpleNamespace(**{**values, "level": level})
+
+    def take_battery(self, message: BatteryState) -> None:
+        with self._lock:
+            self._battery.take(message, self._clock(), self._stale_after_s)
+
+    def collect(self) -> Iterable[Metric]:
+        made, now_s = Families(robot=self._robot), self._clock()
+        with self._lock:
+            text = "Policy nodes seen since the exporter started"
+            made.gauge("policy_nodes", text, len(self._policies))
+            for node, reports in self._policies.items():
+                if self._is_up(made, node, reports, now_s):
+                    _show(made, POLICY, reports.newest, node=node)
+                    _show(made, EXPORTED, reports, node=node)
+                    made.telemetry(
+                        {entry.key: entry.value for entry in reports.newest.telemetry}, node=node
+                    )
+                    if reports.diagnosis is not None:
+                        _show(made, DIAGNOSED, reports.diagnosis, node=node)
+            for node, reports in self._drivers.items():
+                if self._is_up(made, node, reports, now_s):
+                    _show(made, DRIVER, reports.newest, node=node)
+            if self._battery.age_s(now_s) <= 30.0 * self._stale_after_s:
+                _show(made, BATTERY, self._battery.newest)
+        return made
+
+    def _is_up(self, made: Families, node: str, reports: _Reports, now_s: float) -> bool:
+        age_s = reports.age_s(now_s)
+        up = age_s <= self._stale_after_s
+        _show(made, UP, SimpleNamespace(up=up, age_s=age_s), node=node)
+        return up
+
+
+class _Reports:
+    """The newest message of a node, and values that only a sequence of them shows."""
+
+    def __init__(self) -> None:
+        self.newest: Any = None
+        self.diagnosis: SimpleNamespace | None = None
+        self.modes = [mode.name for mode in Mode]
+        self.mode_s = [0.0] * len(Mode)
+        self.version_since_s = 0.0
+        self._received_s = float("-inf")
+
+    def age_s(self, now_s: float) -> float:
+        return now_s - self._received_s
+
+    def take(self, message: Any, now_s: float, stale_after_s: float) -> None:
+        before, age_s = self.newest, self.age_s(now_s)
+        if isinstance(message, PolicyStatus):
+            if before is not None and age_s <= stale_after_s and before.mode < len(Mode):
+                self.mode_s[before.mode] += age_s
+            if before is None or before.bundle_sha256 != message.bundle_sha256:
+                self.version_since_s, self.mode_s = time.time(), [0.0] * len(Mode)
+        self.newest, self._received_s = message, now_s
+
+
+def _show(made: Families, group: StatusGroup, message: Any, **labels: str) -> None:
+    words = dict[str, str]()
+    for each in group.fields:
+        value = getattr(message, each.name, None)
+        if each.part is not None:
+            for entry in value or ():
+                _show(made, each.part, entry, **labels)
+        elif each.kind is MetricKind.LABEL:
+            words[each.metric] = str(value)
+        elif each.kind is not MetricKind.NONE:
+            _show_field(made, each, message, value, labels)
+    if group.info is not None:
+        made.info(*group.info, words, **labels)
+
+
+def _show_field(
+    made: Families, each: StatusField, message: Any, value: Any, labels: Mapping[str, str]
+) -> None:
+    make = made.counter if each.kind.is_counter else made.gauge
+    fixed = {**labels, **each.labels}
+    if each.kind is MetricKind.STATE:
+        own = {label: getattr(message, name) for label, name in each.labels_from.items()}
+        for number, state in enumerate(each.states or message.states):
+            made.gauge(
+                each.metric,
+                each.doc,
+                value in (number, state),
+                **{**fixed, **own, each.name: state},
+            )
+        return
+    if each.kind is MetricKind.COUNTS:
+        entries = [
+            (one.count, {label: getattr(one, name) for label, name in each.labels_from.items()})
+            for one in value
+        ]
+    elif isinstance(value, float | int | str | None):
+        own = {label: getattr(message, name) for label, name in each.labels_from.items()}
+        entries = [(value, own)]
+    else:
+        ((label, name),) = each.labels_from.items()
+        names = getattr(message, name)
+        entries = [(found, {label: word}) for found, word in zip(value, names, strict=False)]
+    for found, own in entries:
+        if (sample := each.number(found)) is not None:
+            make(each.metric, each.doc, sample, **fixed, **own)
+
 
 PARAMETERS = (
     Spec(
@@ -71,25 +235,17 @@ _MOST_NODES = 16
 _LOOKED_EVERY_S = 1.0
 
 
-class RobotMetricsNode(PeerGuard, Node):
+class RobotMetricsNode(ServedNode):
     """Follows the nodes of a robot, and serves their reports as metrics.
 
     Attributes:
         port: Port that it listens on.
-        problem: Always empty.
     """
-
-    problem = ""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters (these before the process's), and listen."""
-        super().__init__(
-            "robot_metrics",
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=list(overrides),
-        )
-        table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_metrics"))
-        values = table.read()
+        super().__init__("robot_metrics", PARAMETERS, overrides)
+        values = self.values
         robot = values["robot"] or self.get_namespace().strip("/") or socket.gethostname()
         self._metrics = RobotMetrics(robot, values["stale_after_s"])
         place = values["address"], values["port"]

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """All inputs of a contract: subscriptions, and their newest messages in the controller."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
@@ -20,8 +22,10 @@ from policy_inference.messages.readers import (
     state_reader,
     velocity_plan,
 )
-from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
+
+if TYPE_CHECKING:
+    from policy_inference.nodes.control_loop import DueTick
 
 
 def subscribe(

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import ShadowMode
-from policy_inference.kinds.cores import NATIVE, PYTHON
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.outputs import CHUNKS, OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
 

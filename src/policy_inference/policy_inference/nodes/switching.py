@@ -16,59 +16,31 @@ from policy_msgs.srv import SwitchState
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from policy_core.errors import RefusedError, RobotError
 from policy_core.interfaces import Mode
 from policy_core.words import FIRST_AWAITED
 from policy_inference.kinds.chunk import OpenedChunks
 from policy_inference.kinds.opening import OpenedPolicy
-from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.nodes.sampling import decoder_for
+from policy_inference.nodes.requests import ServiceAndTopic
 from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 
-class SwitchService:
-    """Serves `~/switch`, and subscribes to `~/switch_to`."""
+def serve_switches(
+    node: Node, ask: Callable[[str], None], report: Callable[[], None]
+) -> ServiceAndTopic:
+    """Serve `~/switch`, and subscribe to `~/switch_to`; arguments as for `AuthorityRequests`."""
 
-    def __init__(self, node: Node, ask: Callable[[str], None], report: Callable[[], None]) -> None:
-        """Create service and subscription.
+    def switch(request: SwitchState.Request) -> str:
+        ask(request.state)
+        return f"{request.state} is asked for"
 
-        Args:
-            node: Owner of both.
-            ask: Requests a state between two ticks; raises RefusedError if it is not possible.
-            report: Publishes the status.
-        """
-        self._node, self._ask, self._report = node, ask, report
-        self._decode = decoder_for(String)
-        self._service = node.create_service(
-            SwitchState, "~/switch", self._switch, qos_profile=qos.REQUESTS
-        )
-        self._topic = node.create_subscription(
-            String, "~/switch_to", self._hear, qos.SWITCH, raw=True, event_callbacks=qos.NoEvents()
-        )
+    def hear(state: str) -> bool:
+        ask(state)
+        return True
 
-    def _switch(
-        self, request: SwitchState.Request, response: SwitchState.Response
-    ) -> SwitchState.Response:
-        try:
-            self._ask(request.state)
-        except RefusedError as error:
-            response.message = str(error)
-        else:
-            response.success, response.message = True, f"{request.state} is asked for"
-        self._report()
-        return response
-
-    def _hear(self, data: bytes) -> None:
-        try:
-            self._ask(self._decode(data).data)
-        except (RefusedError, RobotError) as error:
-            self._node.get_logger().warning(f"switch_to: {error}", throttle_duration_sec=1.0)
-        self._report()
-
-    def close(self) -> None:
-        self._node.destroy_service(self._service)
-        self._node.destroy_subscription(self._topic)
+    return ServiceAndTopic(
+        node, (SwitchState, "~/switch", switch), (String, "~/switch_to", hear), report
+    )
 
 
 class SwitchReports(TickObserver):

@@ -13,34 +13,271 @@ camera.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_core.errors import PolicyError
+from policy_core.safe_files import whole_file
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import PeerGuard
-from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import serve_node
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
-from policy_inference.nodes.usb_capture import (
-    CameraError,
-    CameraRequest,
-    Shot,
-    UsbCapture,
-    list_cameras,
-)
 from policy_store.command_line import CommandParser, CommandResult, add_json, show_result
+
+MJPG = "MJPG"
+_LOST_READS, _LOST_AFTER_S = 5, 2.0
+"""A damaged image is one failed read; after a camera is unplugged, all reads fail or hang."""
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_OLDEST_S = 1.0
+"""If the driver reports an older image, its clock is not the steady clock."""
+_DEVICES, _NAMES, _LINKS = Path("/dev"), Path("/sys/class/video4linux"), Path("/dev/v4l/by-path")
+_SIZE, _FPS = (640, 480), 30.0
+_SHOTS = 10
+"""The first images of a camera are dark, until it has adjusted its exposure."""
+BANDWIDTH = (
+    "if it works alone, two cameras on one USB bus ask for more than it has: put them on "
+    "different buses, ask for less (width, height, fps), or let the driver compute what "
+    "they need (sudo modprobe -r uvcvideo; sudo modprobe uvcvideo quirks=128)"
+)
+
+
+class CameraError(PolicyError):
+    """A camera is missing, sends no images, or sends images of another size or type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraRequest:
+    """Requested camera settings.
+
+    Attributes:
+        device: Path, or number of /dev/videoN.
+        width, height: Image size, pixels.
+        fps: Images per second.
+        compressed: True to read the camera's own JPEG instead of pixels.
+    """
+
+    device: str
+    width: int
+    height: int
+    fps: float
+    compressed: bool
+
+    @property
+    def path(self) -> Path:
+        return Path(f"/dev/video{self.device}" if self.device.isdigit() else self.device)
+
+
+class Shot(NamedTuple):
+    """An image: `data` uint8 [height, width, 3] in blue, green, red; or the bytes of a JPEG."""
+
+    data: npt.NDArray[np.uint8]
+    age_s: float
+    """Time since the driver received it."""
+
+
+class UsbCapture:
+    """An opened camera."""
+
+    def __init__(self, request: CameraRequest) -> None:
+        """Open the camera and request its settings, MJPG first to fit two cameras on one bus."""
+        self._request = request
+        # By number if possible: not all builds of OpenCV open Video4Linux by name.
+        number = device_number(request.path)
+        found = str(request.path) if number is None else number
+        self._capture = cv2.VideoCapture(found, cv2.CAP_V4L2)
+        try:
+            self._ask()
+        except BaseException:
+            self.close()
+            raise
+        self._failed, self._good_s, self._shots = 0, time.monotonic(), 0
+
+    def _ask(self) -> None:
+        request, capture = self._request, self._capture
+        if not capture.isOpened():
+            raise CameraError(_why_not_opened(request.path))
+        if request.compressed:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*MJPG))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.height)
+        capture.set(cv2.CAP_PROP_FPS, request.fps)
+        self.format = _fourcc(capture.get(cv2.CAP_PROP_FOURCC))
+        self.fps = float(capture.get(cv2.CAP_PROP_FPS))
+        width, height = (
+            int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        if (width, height) != (request.width, request.height):
+            raise CameraError(
+                f"{request.path}: expected images of {request.width} x "
+                f"{request.height} pixels, found that the camera gives {width} x "
+                f"{height}; set width and height to a size that it has (v4l2-ctl -d "
+                f"{request.path} --list-formats-ext)"
+            )
+        if request.compressed and self.format != MJPG:
+            raise CameraError(
+                f"{request.path}: expected a camera that gives {MJPG}, found "
+                f"{self.format}; set image_transport to raw"
+            )
+
+    def shoot(self) -> Shot | None:
+        """Wait for the next image; return None if it was damaged, or has not arrived."""
+        is_there, read = self._capture.read()
+        data = None
+        if is_there and read is not None:
+            data = whole_jpeg(read) if self._request.compressed else self._checked(read)
+        if data is not None:
+            self._failed, self._good_s, self._shots = 0, time.monotonic(), self._shots + 1
+            return Shot(data, self._age_s())
+        self._failed += 1
+        if self._failed >= _LOST_READS or time.monotonic() - self._good_s > _LOST_AFTER_S:
+            path = self._request.path
+            if self._shots == 0:
+                raise CameraError(
+                    f"{path}: expected images, found a camera that opens but sends none; "
+                    f"{BANDWIDTH}"
+                )
+            raise CameraError(f"{path}: expected images, found none any more; is it plugged in?")
+        return None
+
+    def _checked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        shape = (self._request.height, self._request.width, 3)
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            raise CameraError(
+                f"{self._request.path}: expected images of uint8 {list(shape)}, "
+                f"found {pixels.dtype} {list(pixels.shape)}, other than what the "
+                "camera agreed to; does another program change its settings?"
+            )
+        return pixels
+
+    def _age_s(self) -> float:
+        """Return the time since the driver received the image, from its steady-clock stamp."""
+        got_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        age_s = time.monotonic() - got_ms * 1e-3
+        return age_s if 0.0 <= age_s <= _OLDEST_S else 0.0
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
+    """Return a camera's JPEG without the bytes after its end; None if it has no end."""
+    flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    content = flat.tobytes()
+    end = content.rfind(_JPEG_END)
+    if end < 0 or not content.startswith(_JPEG_START):
+        return None
+    return flat[: end + len(_JPEG_END)]
+
+
+def device_number(path: Path) -> int | None:
+    """Return N for a device /dev/videoN, through links such as those of /dev/v4l/by-id."""
+    name = Path(os.path.realpath(path)).name
+    number = name.removeprefix("video")
+    return int(number) if name.startswith("video") and number.isdigit() else None
+
+
+def _fourcc(value: float) -> str:
+    return int(value).to_bytes(4, "little", signed=value < 0).decode("ascii", "replace")
+
+
+def _why_not_opened(path: Path) -> str:
+    if not path.exists():
+        there = sorted(str(other) for other in Path("/dev").glob("video*"))
+        return (
+            f"{path}: expected a camera, found nothing; there are {', '.join(there) or 'none'} "
+            "(usb_camera --list shows which is which)"
+        )
+    if not os.access(path, os.R_OK | os.W_OK):
+        return (
+            f"{path}: expected a camera that may be read, found no permission; add the user to "
+            "the group video (sudo usermod -aG video $USER), and log in again"
+        )
+    return (
+        f"{path}: expected a camera, found a device that does not open: another program has "
+        "it, or it sends no images (a camera may have several devices; usb_camera --list "
+        "shows which is which)"
+    )
+
+
+def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
+    """Take an image with each camera; yield a line about each device.
+
+    Args:
+        output: Folder for `videoN.jpg`; created if missing. None to write no images.
+        force: True to replace existing images.
+    """
+    devices = sorted(
+        (number, path)
+        for path in _DEVICES.glob("video*")
+        if (number := device_number(path)) is not None
+    )
+    if not devices:
+        yield "no camera: there is no /dev/video*"
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        there = [file for number, _ in devices if (file := _file(output, number)).exists()]
+        if there and not force:
+            raise CameraError(
+                f"{there[0]}: expected a file that is not there yet, found one; name "
+                "another folder, or replace it with --force"
+            )
+    for number, path in devices:
+        yield f"{path} ({_driver_name(number)}): {_tried(path, number, output)}"
+        for link in sorted(_LINKS.glob("*")):
+            if device_number(link) == number:
+                yield f"    always the same socket: {link}"
+
+
+def _tried(path: Path, number: int, output: Path | None) -> str:
+    """Take an image; return its size, format and file, or the error."""
+    width, height = _SIZE
+    request = CameraRequest(
+        device=str(path), width=width, height=height, fps=_FPS, compressed=False
+    )
+    try:
+        with closing(UsbCapture(request)) as capture:
+            shot = next(filter(None, [capture.shoot() for _ in range(_SHOTS)][::-1]), None)
+    except CameraError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if shot is None:
+        return "expected images, found broken ones only"
+    described = f"{width} x {height}, {capture.format}"
+    if output is None:
+        return described
+    file = _file(output, number)
+    _, jpeg = cv2.imencode(".jpg", shot.data)
+    with whole_file(file, 0o644) as written:
+        written.write(jpeg.tobytes())
+    return f"{described}: {file}"
+
+
+def _file(output: Path, number: int) -> Path:
+    return output / f"video{number}.jpg"
+
+
+def _driver_name(number: int) -> str:
+    try:
+        return (_NAMES / f"video{number}" / "name").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "name unknown"
+
 
 PARAMETERS = (
     Spec(
@@ -68,18 +305,12 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 _LEAVE_WITHIN_S = 1.0
 
 
-class UsbCamera(PeerGuard, Node):
+class UsbCamera(ServedNode):
     """Reads a camera on a thread of its own, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        super().__init__(
-            "usb_camera",
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=list(overrides),
-        )
-        # The request to the camera is read once.
-        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_request"))
-        values = self._table.read()
+        super().__init__("usb_camera", PARAMETERS, overrides)
+        values = self.values
         transport = values["image_transport"]
         self._request = CameraRequest(
             device=values["device"],
@@ -97,8 +328,6 @@ class UsbCamera(PeerGuard, Node):
         self._gives = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
-
-    def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
@@ -168,13 +397,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if "--list" in remove_ros_args(["usb_camera", *given]):
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
-
-    def start() -> UsbCamera:
-        node = UsbCamera()
-        node.start()
-        return node
-
-    sys.exit(serve_node("usb_camera", start, given))
+    sys.exit(serve_node("usb_camera", UsbCamera, given))
 
 
 def _list(given: Sequence[str]) -> int:

@@ -23,9 +23,8 @@ from policy_inference.backends.registry import (
     open_models,
 )
 from policy_inference.comparison.rows import Rows
-from policy_inference.kinds.kind import MemberKind
 from policy_inference.kinds.kinds import find_kind
-from policy_inference.kinds.opening import B
+from policy_inference.kinds.opening import B, MemberKind
 from policy_inference.kinds.parity import Parity, parity
 from policy_inference.self_test.measuring import AtRate, Clock, Durations
 from policy_inference.self_test.trial import TRIALS, Trial, at_rate, back_to_back

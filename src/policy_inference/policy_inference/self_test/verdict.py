@@ -11,8 +11,7 @@ from policy_core.bundle.contract import Artifact
 from policy_core.errors import BundleError
 from policy_inference.backends.base import BackendBase
 from policy_inference.comparison.limits import Check
-from policy_inference.kinds.kind import MemberKind
-from policy_inference.kinds.opening import B
+from policy_inference.kinds.opening import B, MemberKind
 from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.measuring import AtRate, SensorCourse, TimedRuns
 from policy_inference.self_test.trial import Trial

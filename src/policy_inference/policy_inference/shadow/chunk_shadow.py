@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, ShadowMode
 from policy_core.members.chunk.controller import make_queue
 from policy_core.members.chunk.observation_sync import Snapshot
-from policy_core.members.chunk.policy import ChunkCommand, InferredChunk
+from policy_core.members.chunk.policy import ChunkCommand
 from policy_core.members.chunk.settings import (
     ChunkSettings,
     check_settings,
@@ -27,36 +26,8 @@ from policy_core.members.chunk.settings import (
 from policy_core.observation.state import StateVector
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.shadow_guard import ShadowGuard
-from policy_inference.shadow.shadowed_member import ShadowQuestion
-
-
-class ShadowObservation(NamedTuple):
-    """An observation that the active policy answered with a chunk; ticks as in `ChunkTick`.
-
-    `first_tick` is the tick of the first step, `tick` the one in which the chunk arrived.
-    """
-
-    first_tick: int
-    tick: int
-    sensed: Snapshot
-
-    @staticmethod
-    def of(chunk: InferredChunk) -> ShadowObservation:
-        return ShadowObservation(chunk.first_tick, chunk.tick, chunk.sensed)
-
-
-class ChunkTick(NamedTuple):
-    """Chunk data of a tick of an active chunk policy.
-
-    `number` counts its steps (`ChunkPolicy.tick`); `target` [its actions], rad, is the output of
-    its queue, before any limit. `observations` are those whose chunks arrived since the previous
-    tick; `missed` is true if there were some that are not included.
-    """
-
-    number: int
-    target: F64
-    observations: Sequence[ShadowObservation] = ()
-    missed: bool = False
+from policy_inference.shadow.shadowed_member import ChunkTick, ShadowObservation, ShadowQuestion
+from policy_inference.shadow.slots import shadow_inference
 
 
 class ChunkShadow:
@@ -211,19 +182,6 @@ class ChunkShadow:
         target = self._pose.copy()
         target[places] = step
         return target
-
-
-def shadow_inference(observation_ns: int, chunk: F64 | None, error: str) -> InferenceResult:
-    """Return the result of a shadow's inference, as in `ShadowAnswer`."""
-    return InferenceResult(
-        observation_ns=observation_ns,
-        asked_ns=0,
-        began_ns=0,
-        ended_ns=0,
-        state=np.empty(0),
-        chunk=chunk,
-        error=error,
-    )
 
 
 def _settings_of_shadow(

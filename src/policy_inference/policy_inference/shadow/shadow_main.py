@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.contract_difference import contract_differences
@@ -21,22 +21,22 @@ from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import PolicyError, RobotError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, ShadowMode
+from policy_core.members.chunk.graphs import Inference
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.settings import ChunkSettings
+from policy_core.observation.images import require_size
 from policy_inference.flight.ring import ShadowAnswer
+from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind
 from policy_inference.machine.scheduling import list_threads
+from policy_inference.shadow.chunk_shadow import ChunkShadow
 from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadow_process import ABOUT
 from policy_inference.shadow.shadowed_member import ShadowQuestion
-from policy_inference.shadow.tick_slots import SLOTS, TickSlots
+from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import talk_through
-
-if TYPE_CHECKING:
-    from policy_core.members.chunk.observation_sync import Snapshot
-    from policy_inference.shadow.chunk_shadow import ChunkShadow
-    from policy_inference.shadow.observation_slots import ObservationSlots
 
 LATE_TICKS = SLOTS // 2
 """Most waiting ticks before the shadow skips some."""
@@ -108,14 +108,6 @@ def _opened(
         opened = _proven(JointKind(), request, active, sizes)
         shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
         return opened, _answers(shadow, slots)
-    # Imported here, since the shadow of a joint policy needs no images.
-    from policy_core.members.chunk.graphs import Inference
-    from policy_core.members.chunk.settings import ChunkSettings
-    from policy_core.observation.images import require_size
-    from policy_inference.kinds.chunk import ChunkKind
-    from policy_inference.shadow.chunk_shadow import ChunkShadow
-    from policy_inference.shadow.observation_slots import ObservationSlots
-
     settings = ChunkSettings(**order["settings"])
     kind = ChunkKind(settings, simulated_time=order["simulated_time"])
     chunks = _proven(kind, request, active, sizes)

@@ -12,22 +12,19 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from policy_core.bundle.bundle import AnyBundle
 from policy_core.errors import RefusedError
 from policy_core.interfaces import ShadowMode
+from policy_core.members.chunk.settings import ChunkSettings
 from policy_core.observation.state import StateVector
 from policy_inference.backends.child import OPEN_TIMEOUT_S
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.shadowed_member import ShadowQuestion
-from policy_inference.shadow.tick_slots import SLOTS, TickSlots
+from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import PrivateWorker
-
-if TYPE_CHECKING:  # not needed by the node of a joint policy
-    from policy_core.members.chunk.settings import ChunkSettings
-    from policy_inference.shadow.observation_slots import ObservationSlots
 
 _MOST_ANSWERS = 4
 """Most answers taken in a tick: after a backlog, they must not all arrive at once."""
@@ -94,8 +91,6 @@ class ShadowProcess:
         self._observation_slots: ObservationSlots | None = None
         chunk_fds = list[int]()
         if chunks is not None:
-            from policy_inference.shadow.observation_slots import ObservationSlots
-
             self._observation_slots = ObservationSlots(contract, sizes)
             chunk_fds.append(self._observation_slots.fd)
         order = {

@@ -4,20 +4,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 from policy_core.bundle.bundle import AnyBundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.control.tick import Tick
 from policy_core.errors import RefusedError
 from policy_core.interfaces import F64, Mode
+from policy_core.members.chunk.observation_sync import Snapshot
+from policy_core.members.chunk.policy import ChunkPolicy, InferredChunk
 from policy_core.observation.state import StateVector
+from policy_core.sets.policy import PolicySet
+from policy_inference.kinds.opening import OpenedPolicy
 
-if TYPE_CHECKING:  # not needed by the node of a joint policy
-    from policy_core.bundle.set_bundle import SetBundle
-    from policy_core.members.chunk.policy import ChunkPolicy
-    from policy_core.sets.policy import PolicySet
-    from policy_inference.kinds.opening import OpenedPolicy
-    from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation
+OBSERVATIONS = 4
+"""Most observations that may wait for the shadow."""
+
+
+class ShadowObservation(NamedTuple):
+    """An observation that the active policy answered with a chunk; ticks as in `ChunkTick`.
+
+    `first_tick` is the tick of the first step, `tick` the one in which the chunk arrived.
+    """
+
+    first_tick: int
+    tick: int
+    sensed: Snapshot
+
+    @staticmethod
+    def of(chunk: InferredChunk) -> ShadowObservation:
+        return ShadowObservation(chunk.first_tick, chunk.tick, chunk.sensed)
+
+
+class ChunkTick(NamedTuple):
+    """Chunk data of a tick of an active chunk policy.
+
+    `number` counts its steps (`ChunkPolicy.tick`); `target` [its actions], rad, is the output of
+    its queue, before any limit. `observations` are those whose chunks arrived since the previous
+    tick; `missed` is true if there were some that are not included.
+    """
+
+    number: int
+    target: F64
+    observations: Sequence[ShadowObservation] = ()
+    missed: bool = False
 
 
 class ShadowQuestion(NamedTuple):
@@ -118,9 +149,6 @@ class ShadowedMember:
         return ShadowQuestion(self.state.flat, command, begins, lost, self._chunk())
 
     def _take_chunks(self, chunks: ChunkPolicy, mode: Mode) -> None:
-        from policy_inference.shadow.chunk_shadow import ShadowObservation
-        from policy_inference.shadow.observation_slots import OBSERVATIONS
-
         left = self._member is not None and self._member.resets != self._resets
         if mode not in (Mode.RUN, Mode.HOLD) or left:
             self._waiting.clear()
@@ -132,8 +160,6 @@ class ShadowedMember:
     def _chunk(self) -> ChunkTick | None:
         if self._chunks is None:
             return None
-        from policy_inference.shadow.chunk_shadow import ChunkTick
-
         seen, self._waiting = tuple(self._waiting), []
         return ChunkTick(self._chunks.tick, self._chunks.target, seen)
 
@@ -153,7 +179,7 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
         )
     if policy.switching is not None:
         # A set with a shadow runs in Python, see `OpenRequest.of`.
-        policy_set = cast("PolicySet", policy.switching.policy_set)
+        policy_set = cast(PolicySet, policy.switching.policy_set)
         return ShadowedMember.in_set(policy.switching.bundle, policy_set, name)
     chunks = policy.chunks[0].policy if policy.chunks else None
     return ShadowedMember(policy.bundle, policy.controller.latest_tick.state, chunks)

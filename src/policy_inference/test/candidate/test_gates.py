@@ -18,8 +18,12 @@ from policy_core.errors import BundleError
 from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import F64
 from policy_inference.candidate.expectation import ExpectedDistance
-from policy_inference.candidate.gates import ShadowLimits
-from policy_inference.candidate.shadow_figures import ShadowFigures, judge_shadow, systematic_share
+from policy_inference.candidate.gates import (
+    ShadowFigures,
+    ShadowLimits,
+    judge_shadow,
+    systematic_share,
+)
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.divergence import Divergence
 from policy_store.trial_file import TrialSettings, settings_of_trial, trial_schema

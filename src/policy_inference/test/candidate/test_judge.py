@@ -13,7 +13,7 @@ from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.candidate.gates import GateResult
-from policy_inference.candidate.judge import TrialJudge
+from policy_inference.candidate.running import TrialJudge
 from policy_store.trial_file import TrialGate, TrialGates, TrialSettings
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot

@@ -17,7 +17,7 @@ from hypothesis import given
 
 from policy_core.bundle.store import ROOT_VARIABLE, TRIALS_FILE
 from policy_core.errors import PolicyError, RefusedError, printable
-from policy_inference.candidate.writer import TrialWriter
+from policy_inference.candidate.running import TrialWriter
 from policy_store.trial_file import TrialSettings
 from policy_store.trial_record import (
     CUT,
@@ -193,7 +193,7 @@ def test_run_of_a_process_is_seen_until_it_is_killed(
     code = (
         "import sys, time; from pathlib import Path\n"
         "from policy_store.trial_record import newest_trial\n"
-        "from policy_inference.candidate.writer import TrialWriter\n"
+        "from policy_inference.candidate.running import TrialWriter\n"
         "TrialWriter().begin_run(newest_trial(Path(sys.argv[1])))\n"
         "print('began', flush=True); time.sleep(60)"
     )

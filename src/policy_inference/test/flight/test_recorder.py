@@ -18,9 +18,13 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recorder import (
+    News,
+    RecordingFolder,
+    RecordingWriter,
+    recording_name,
+)
 from policy_inference.flight.recording import Recording, free_place
-from policy_inference.flight.recording_folder import RecordingFolder, recording_name
-from policy_inference.flight.recording_writer import News, RecordingWriter
 from policy_inference.flight.ring import FlightTick
 from testkit.disks import small_disk
 from testkit.kernel.robots import BOTH, PERIOD_NS

@@ -185,18 +185,6 @@ def test_ticks_of_before_a_restart_are_not_given(flyer: Flyer) -> None:
     assert (newest.number, newest.tick) == (before, 0)
 
 
-def test_copy_in_the_middle_of_a_tick_leaves_out_what_it_overwrites(flyer: Flyer) -> None:
-    for _ in range(RING_SIZE):
-        flyer.tick()
-    found: list[Any] = []
-    end = flyer.ring.end
-    flyer.backend.during_run = lambda: found.append(flyer.ring.copies(end - RING_SIZE, end))
-    flyer.tick()
-    ticks, lost = found[0]
-    assert [tick.moment.number for tick in ticks] == [*range(end - RING_SIZE + 1, end)]
-    assert lost == 1
-
-
 class Marked(Flyer):
     """A robot each of whose ticks has its number in all arrays."""
 

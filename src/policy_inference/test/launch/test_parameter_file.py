@@ -117,23 +117,13 @@ def test_parameter_file_states_the_defaults_of_the_emulators(name: str) -> None:
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("file", ["joint_policy.yaml", "policy_set.yaml", "act_policy.yaml"])
-def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
-    # Of its table: the node itself would take its port, which another one here may have.
-    from policy_inference.nodes.robot_metrics import PARAMETERS
-
-    stated = yaml.safe_load(TEXTS[file])["/**/robot_metrics"]["ros__parameters"]
-    assert stated == {spec.name: spec.default for spec in PARAMETERS}
-
-
-@pytest.mark.ros
-@pytest.mark.parametrize("file", ["joint_policy.yaml", "policy_set.yaml"])
-def test_parameter_file_states_the_defaults_of_the_perception(file: str) -> None:
-    # Of its table: the node itself would need a bundle that perceives.
-    from policy_inference.nodes.perception_node import PARAMETERS
-
-    stated = yaml.safe_load(TEXTS[file])["/**/perception_node"]["ros__parameters"]
-    assert stated == {spec.name: spec.default for spec in PARAMETERS if spec.name in stated}
+@pytest.mark.parametrize("name", ["robot_metrics", "perception_node"])
+@pytest.mark.parametrize("file", NODES_OF)
+def test_parameter_file_states_the_defaults_of_a_table(file: str, name: str) -> None:
+    # The metrics node would take its port, that of perception needs a bundle that perceives.
+    table = import_module(f"policy_inference.nodes.{name}").PARAMETERS
+    stated = yaml.safe_load(TEXTS[file]).get(f"/**/{name}", {}).get("ros__parameters", {})
+    assert stated == {spec.name: spec.default for spec in table if spec.name in stated}
 
 
 @pytest.mark.ros

@@ -10,8 +10,8 @@ from policy_msgs.srv import SetAuthority
 from std_msgs.msg import Float64
 
 from policy_core.interfaces import Mode
-from policy_inference.kinds.cores import NATIVE, PYTHON
-from policy_inference.nodes.native_loop import NativeLoop
+from policy_inference.kinds.opening import NATIVE, PYTHON
+from policy_inference.nodes.control_loop import NativeLoop
 from testkit.wording import check_wording
 
 from .bundles import STAND

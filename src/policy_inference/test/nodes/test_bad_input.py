@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.nodes.opening import forwarded_to
+from policy_inference.nodes.loading import forwarded_to
 from testkit.edits import MISSING
 
 from .bundles import write_bundle

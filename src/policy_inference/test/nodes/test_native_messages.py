@@ -16,8 +16,8 @@ from policy_core.bundle.state_fields import COMMAND, STATE_TOPICS, TWIST, TWIST_
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.plan import plan_bytes
 from policy_inference.messages.readers import message_types
+from policy_inference.nodes.control_loop import DueTick
 from policy_inference.nodes.outputs import OUTPUTS, encoder_plan
-from policy_inference.nodes.pacing import DueTick
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.kernel.contracts import contract_of

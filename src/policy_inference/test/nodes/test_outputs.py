@@ -15,6 +15,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
 from policy_core.interfaces import JointTargets, Mode
 from policy_inference.nodes.outputs import CHUNKS, OUTPUTS, Output, open_output
+from testkit.kernel.contracts import contract_of
 from testkit.ros_time import ns
 from testkit.wording import refusal
 
@@ -26,6 +27,7 @@ MakeContract = Callable[..., JointContract]
 SentWith = Callable[..., list[Any]]
 STAMP_NS = 12_345_678_901
 HOLDS: Mapping[str, object] = {"safety.on_fault": "hold_measured"}
+LEGS = ["hip", "knee", "ankle"]
 
 
 @pytest.fixture
@@ -128,14 +130,25 @@ def test_mode_of_a_joint_command_is_the_policys_or_what_a_fault_does(
     assert command.mode == getattr(JointCommand, f"MODE_{name}")
 
 
-@pytest.mark.parametrize("output", ["position_array", "joint_trajectory", "joint_state"])
-@pytest.mark.parametrize("on_fault", ["damp", "torque_off"])
-def test_positions_cannot_express_damping_or_no_torque(
-    make_contract: MakeContract, partner: Robot, output: str, on_fault: str
-) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"safety.on_fault": "damp"},
+        {"safety.on_fault": "torque_off"},
+        {**HOLDS, "action.terms": [{"joints": LEGS, "kind": "velocity"}]},
+        {**HOLDS, "action.terms": [{"joints": LEGS, "kind": "effort"}]},
+        {
+            **HOLDS,
+            "action.gains": {"damping": {"output": "kd", "min": 1.0, "max": 9.0}},
+            "model.outputs.kd": {"shape": [1, 3]},
+        },
+    ],
+    ids=["damp", "torque_off", "velocity", "effort", "gains"],
+)
+def test_positions_express_positions_only(partner: Robot, changes: Mapping[str, object]) -> None:
     with refusal(PolicyError):
-        Output(partner.node, output, make_contract({"safety.on_fault": on_fault}), valid_for_s=0.1)
-    assert partner.node.count_publishers(OUTPUTS[output][0]) == 0
+        Output(partner.node, "position_array", contract_of(changes), valid_for_s=0.1)
+    assert partner.node.count_publishers(OUTPUTS["position_array"][0]) == 0
 
 
 def test_chunks_alone_are_the_output_of_a_chunk_policy_alone(
@@ -143,12 +156,3 @@ def test_chunks_alone_are_the_output_of_a_chunk_policy_alone(
 ) -> None:
     with refusal(PolicyError):
         open_output(partner.node, CHUNKS, make_contract(), 0.1)
-
-
-@pytest.mark.parametrize("action_kind", ["velocity", "effort"])
-def test_positions_cannot_express_other_kinds_of_actions(
-    make_contract: MakeContract, partner: Robot, action_kind: str
-) -> None:
-    terms = [{"joints": ["left"], "kind": action_kind}, {"joints": ["right"], "kind": "position"}]
-    with refusal(PolicyError):
-        Output(partner.node, "position_array", make_contract({**HOLDS, "action.terms": terms}), 0.1)

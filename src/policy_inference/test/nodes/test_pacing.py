@@ -9,8 +9,14 @@ from types import SimpleNamespace
 import pytest
 from rosgraph_msgs.msg import Clock
 
-from policy_inference.nodes import pacing
-from policy_inference.nodes.pacing import DueTick, Pacer, SimulatedPacer, TimerPacer, TriggerPacer
+from policy_inference.nodes import control_loop
+from policy_inference.nodes.control_loop import (
+    DueTick,
+    Pacer,
+    SimulatedPacer,
+    TimerPacer,
+    TriggerPacer,
+)
 from testkit.ros_time import stamp
 
 pytestmark = pytest.mark.ros
@@ -61,7 +67,7 @@ class Time:
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     clock = SimpleNamespace(monotonic_ns=time.monotonic_ns, time_ns=time.time_ns, sleep=time.sleep)
-    monkeypatch.setattr(pacing, "time", clock)
+    monkeypatch.setattr(control_loop, "time", clock)
     return time
 
 

@@ -22,7 +22,6 @@ from policy_inference.nodes.rclpy_gaps import (
     MessageWaitSet,
     full_name,
     never_called,
-    take_message,
     take_with_sender,
 )
 
@@ -50,21 +49,6 @@ def test_version_of_rclpy_was_checked() -> None:
     found = version("rclpy")
     # Another one: run the tests of the nodes with it, then add it.
     assert found.startswith(CHECKED)
-
-
-def test_message_is_waited_for_and_taken_as_bytes(gaps_node: Node) -> None:
-    subscription: Any = gaps_node.create_subscription(Bool, "pressed", never_called, 10)
-    waits = MessageWaitSet(gaps_node, 1)
-    publisher = gaps_node.create_publisher(Bool, "pressed", 10)
-    assert waits.wait([subscription.handle], 0) == []
-    assert take_message(subscription.handle, Bool) is None
-    publisher.publish(Bool(data=True))
-    assert waits.wait([subscription.handle], 10_000_000_000) == [subscription.handle.pointer]
-    taken = take_message(subscription.handle, Bool)
-    assert taken is not None
-    data, info = taken
-    assert data[:5] == b"\x00\x01\x00\x00\x01"  # CDR, little endian; true
-    assert info["source_timestamp"] > 0
 
 
 def test_message_is_taken_with_the_identity_and_name_that_the_graph_has_of_its_publisher(

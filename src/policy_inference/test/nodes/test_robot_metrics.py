@@ -25,8 +25,7 @@ from rclpy.parameter import Parameter
 
 from policy_core.interfaces import Mode
 from policy_inference.nodes import qos
-from policy_inference.nodes.robot_metrics import RobotMetricsNode
-from policy_inference.nodes.status_metrics import RobotMetrics
+from policy_inference.nodes.robot_metrics import RobotMetrics, RobotMetricsNode
 from testkit.waiting import until
 
 from .harness import DEADLINE_S

@@ -9,7 +9,7 @@ import pytest
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.kinds.cores import NATIVE, PYTHON
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording
@@ -21,16 +21,6 @@ pytestmark = pytest.mark.ros
 
 
 class TestInputs:
-    @pytest.mark.parametrize("name", ["joint_states", "imu/data"])
-    def test_silence_holds_then_damps(self, lockstep: Robot, name: str) -> None:
-        lockstep.runs().silent = {name}
-        found = lockstep.modes(12)
-        assert found[:2] == [Mode.RUN] * 2
-        held = found.count(Mode.HOLD)
-        assert found == [Mode.RUN] * 2 + [Mode.HOLD] * held + [Mode.DAMP] * (10 - held)
-        assert held == 6
-        check_wording(lockstep.hears("held_too_long"))
-
     @pytest.mark.parametrize(
         ("name", "spoilt"), [("joint_states", "not UTF-8"), ("imu/data", "empty")]
     )

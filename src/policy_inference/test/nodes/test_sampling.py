@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages are taken when they are needed, never by the executor."""
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -88,29 +87,3 @@ def test_held_message_is_no_arrival_and_is_taken_unless_a_newer_one_comes(
     send_numbers(3)
     assert number_in(sampled_number.take()) == 3
     assert sampled_number.take() is None
-
-
-def test_arrival_wakes_and_takes_nothing(
-    sampled_number: Sampled[Int32], arrivals: Arrivals, send_numbers: Send
-) -> None:
-    woken = threading.Event()
-
-    def wait() -> None:
-        if arrivals.wait(LONG_NS):
-            woken.set()
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    send_numbers(1)
-    waiting.join()
-    assert woken.is_set()
-    assert number_in(sampled_number.take()) == 1
-
-
-def test_executor_does_not_wake_for_the_events_of_a_sampled_topic(
-    sampled_number: Sampled[Int32], partner: Robot
-) -> None:
-    # In Fast DDS such a wait ends whenever a message is there, which is nearly always.
-    handlers = sampled_number.subscription.event_handlers
-    assert handlers
-    assert not any(partner.executor.can_execute(handler) for handler in handlers)

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from rosbags.highlevel import AnyReader
 
 from policy_inference.flight.message_types import message_types
-from policy_inference.shadow.tick_slots import SLOTS
+from policy_inference.shadow.slots import SLOTS
 from policy_inference.testing.process import children
 
 from .bundles import CONTRACT, JOINTS, RATE_HZ

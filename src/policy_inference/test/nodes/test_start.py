@@ -49,18 +49,3 @@ def test_node_imports_what_it_needs_in_its_transitions_and_nothing_once_it_ticks
     others = {"cryptography", "cv2", "onnx", "rosbags", "scipy", "policy_inference.shadow"}
     assert not modules["configured"] & others
     assert modules["at work"] <= modules["active"]
-
-
-def test_modules_are_left_out_of_collections(tmp_path: Path) -> None:
-    """They would be walked through again and again, and hold up what runs meanwhile."""
-    (tmp_path / "some_node.py").write_text(
-        "import gc\nlisted = [[]]\nat_import = gc.isenabled()\n"
-        "def main():\n"
-        "    print(at_import, gc.isenabled(), any(each is listed for each in gc.get_objects()))\n",
-        "utf-8",
-    )
-    command = "from policy_store.command_line import node_command\nnode_command('some_node')()"
-    done = subprocess.run(
-        [sys.executable, "-c", command], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
-    )
-    assert done.stdout.split() == ["False", "True", "False"]

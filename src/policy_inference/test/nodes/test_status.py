@@ -51,16 +51,6 @@ def test_fault_is_counted_named_and_logged_as_an_error(lockstep: Robot) -> None:
     assert lockstep.hears("not_finite: joint_vel", level="ERROR")
 
 
-def test_input_that_never_came_is_infinitely_old(activate: Activate, partner: Robot) -> None:
-    partner.silent = {"joint_states"}
-    activate(use_sim_time=True)
-    partner.is_met()
-    found = status_of_input(partner.newest(), "joint_states")
-    assert math.isinf(found.age_s)
-    assert not found.ok
-    check_wording(found.text)
-
-
 def test_second_publisher_in_run_is_an_error_while_motion_goes_on(lockstep: Robot) -> None:
     lockstep.runs().node.create_publisher(JointState, "joint_states", 10)
     check_wording(lockstep.hears("2 publishers", level="ERROR"))

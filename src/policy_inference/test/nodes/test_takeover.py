@@ -41,13 +41,7 @@ class LedArm(Arm):
         self._leader = self.node.create_publisher(JointState, "leader/joint_states", 10)
         self.started: ActPolicyNode
         self.interventions: list[Bool] = []
-        self.guides: list[JointCommand] = []
-        every_one = QoSProfile(depth=1000)
-        for message, topic, into in (
-            (Bool, "intervention", self.interventions),
-            (JointCommand, "leader/joint_command", self.guides),
-        ):
-            self._listen(message, topic, into, every_one)
+        self._listen(Bool, "intervention", self.interventions, QoSProfile(depth=1000))
 
     def send(self) -> None:
         super().send()
@@ -127,23 +121,6 @@ def test_the_arm_follows_the_leader_and_then_the_policy_again_without_a_jump(
     status = arm.newest()
     assert status.mode == Mode.RUN
     check_wording(status.reason)
-
-
-def test_a_leader_with_motors_goes_to_the_arm_and_is_limp_while_a_person_drives(
-    start_led: Start,
-) -> None:
-    arm = start_led()
-    arm.leader = [0.2] * len(JOINTS)
-    arm.runs()
-    arm.until(lambda: arm.tick() and arm.guides[-1].mode == Mode.RUN, "a leader that follows")
-    arm.hands_over()
-    assert arm.guides[0].mode == JointCommand.MODE_HOLD_MEASURED
-    assert all(guide.stiffness[0] for guide in arm.guides[:11])
-    arm.tick()
-    arm.until(lambda: arm.tick() and not any(arm.guides[-1].stiffness), "a limp leader")
-    assert not any(arm.guides[-1].damping)
-    arm.request("hand_back")
-    arm.until(lambda: arm.tick() and all(arm.guides[-1].stiffness), "a leader that follows")
 
 
 @pytest.mark.parametrize("fault", ["silent", "two_leaders"])

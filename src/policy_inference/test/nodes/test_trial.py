@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_msgs.msg import JointCommand
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
@@ -24,8 +23,8 @@ from policy_store.trial_record import (
 from testkit.wording import check_wording
 
 from .bundles import STAND, write_record
-from .harness import Activate, Robot, Stage, StageOf, counters, is_damp
-from .kinds import CHUNK, NEWER, OLDER
+from .harness import Activate, Robot, Stage, counters, is_damp
+from .kinds import NEWER, OLDER
 
 pytestmark = pytest.mark.ros
 TILTED = (0.0, 0.29552, 0.0, 0.95534)
@@ -222,18 +221,3 @@ def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_no
     falls_back(on_trial)
     assert reported_trial(on_trial).state == "failed"
     on_trial.load_refusal("two_joints")
-
-
-@pytest.mark.parametrize("kind", [CHUNK], ids=str)
-def test_chunk_policy_holds_the_arm_when_its_time_is_used_up(
-    node_stage: StageOf[Any, Any], two_versions: Path, put_on_trial: Begin
-) -> None:
-    put_on_trial("run_time_s: 1")
-    node_stage.active(bundle="colours", use_sim_time=True, status_rate_hz=50.0)
-    arm = node_stage.robot.runs()
-    arm.until(lambda: arm.tick().mode == JointCommand.MODE_HOLD_MEASURED, "a pose that is held")
-    trial = awaits_state(arm, two_versions, TrialState.PASSED)
-    assert 0.9 < trial.run_time_s < 1.2
-    status = arm.reported(lambda status: status.trial[0].state == "passed", "a passed trial")
-    assert not status.latched
-    check_wording(status.reason)

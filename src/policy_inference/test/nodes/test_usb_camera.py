@@ -16,10 +16,16 @@ import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
-from policy_inference.nodes import qos, usb_capture
+from policy_inference.nodes import qos, usb_camera
 from policy_inference.nodes.process import END_SIGNALS
-from policy_inference.nodes.usb_camera import UsbCamera, main
-from policy_inference.nodes.usb_capture import CameraError, CameraRequest, Shot, UsbCapture
+from policy_inference.nodes.usb_camera import (
+    CameraError,
+    CameraRequest,
+    Shot,
+    UsbCamera,
+    UsbCapture,
+    main,
+)
 from testkit.wording import check_wording, refusal
 
 from .harness import Stage, logged_in
@@ -131,14 +137,14 @@ class TestList:
         names = tmp_path / "class" / "video3"
         names.mkdir(parents=True)
         (names / "name").write_text("HD Webcam\n")
-        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
-        monkeypatch.setattr(usb_capture, "_NAMES", tmp_path / "class")
-        monkeypatch.setattr(usb_capture, "_LINKS", tmp_path / "none")
+        monkeypatch.setattr(usb_camera, "_DEVICES", tmp_path)
+        monkeypatch.setattr(usb_camera, "_NAMES", tmp_path / "class")
+        monkeypatch.setattr(usb_camera, "_LINKS", tmp_path / "none")
         return tmp_path
 
     def test_each_camera_gives_one_image(self, camera: Device, folders: Path) -> None:
         output = folders / "images"
-        lines = list(usb_capture.list_cameras(output, force=False))
+        lines = list(usb_camera.list_cameras(output, force=False))
         assert [file.name for file in output.iterdir()] == ["video3.jpg"]
         found = cv2.imread(str(output / "video3.jpg"))
         assert found is not None
@@ -167,7 +173,6 @@ class TestNode:
         def start_one(**parameters: object) -> UsbCamera:
             given = [Parameter(name, value=value) for name, value in parameters.items()]
             nodes.append(UsbCamera(given))
-            nodes[-1].start()
             return nodes[-1]
 
         yield start_one

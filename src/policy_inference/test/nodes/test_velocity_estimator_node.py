@@ -16,8 +16,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError, RobotError
-from policy_inference.nodes.velocity_estimator_node import VelocityEstimatorNode
-from policy_inference.velocity_source import VelocitySource
+from policy_inference.nodes.velocity_estimator_node import VelocityEstimatorNode, VelocitySource
 from testkit.edits import Edits
 from testkit.wording import refusal
 

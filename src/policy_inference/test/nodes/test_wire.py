@@ -20,8 +20,7 @@ from std_msgs.msg import Header, Int32
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
-from policy_inference.messages.cdr import JointCommandWriter
-from policy_inference.messages.wire import Decode, peek_stamp_ns
+from policy_inference.messages.wire import Decode, JointCommandWriter, peek_stamp_ns
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.wording import refusal
 

@@ -13,8 +13,8 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
-from policy_inference.shadow.shadowed_member import ShadowQuestion
+from policy_inference.shadow.chunk_shadow import ChunkShadow
+from policy_inference.shadow.shadowed_member import ChunkTick, ShadowObservation, ShadowQuestion
 from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import STEPS, chunk_contract_of
 

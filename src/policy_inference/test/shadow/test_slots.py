@@ -23,11 +23,16 @@ from policy_core.observation.images import Frame
 from policy_core.observation.state import RobotState
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.kinds.opening import OpenRequest
-from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
-from policy_inference.shadow.observation_slots import IMAGE_BYTES, OBSERVATIONS, ObservationSlots
 from policy_inference.shadow.shadow_process import ShadowProcess
-from policy_inference.shadow.shadowed_member import ShadowQuestion
-from policy_inference.shadow.tick_slots import SLOTS, TickSlots
+from policy_inference.shadow.shadowed_member import ChunkTick, ShadowObservation, ShadowQuestion
+from policy_inference.shadow.slots import (
+    IMAGE_BYTES,
+    OBSERVATIONS,
+    SLOTS,
+    ObservationSlots,
+    TickSlots,
+    shadow_inference,
+)
 from policy_inference.testing.process import children
 from testkit.kernel.chunk_contracts import chunk_contract_of
 from testkit.wording import check_wording

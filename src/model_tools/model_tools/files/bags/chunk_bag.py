@@ -34,12 +34,11 @@ from policy_core.observation.pairing import (
 )
 from policy_core.observation.ticks import fresh_at
 from policy_inference.messages.readers import (
-    COMPRESSED_IMAGE,
-    IMAGE,
     JointOrder,
     JointStateReader,
     VectorReader,
 )
+from policy_inference.messages.wire import COMPRESSED_IMAGE, IMAGE
 
 _COMPRESSED = ("image_raw/compressed", "compressed")
 """Suffixes of a camera's topic that may replace `image_raw` in a recording."""

@@ -21,8 +21,8 @@ from policy_core.bundle.state_fields import STATE_TOPICS
 from policy_core.control_state import ControlState
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
+from policy_inference.flight.recording import INFERENCE, SHADOW, STATE
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
-from policy_inference.flight.tick_messages import INFERENCE, SHADOW, STATE
 from policy_inference.messages.readers import message_types
 
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")

@@ -40,7 +40,7 @@ from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_core.observation.rows import layout
 from policy_inference.backends.registry import open_backend, open_models
-from policy_inference.candidate.shadow_figures import systematic_share
+from policy_inference.candidate.gates import systematic_share
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
 from policy_inference.shadow.chunk_shadow import ChunkShadow
 from policy_inference.shadow.comparable import require_comparable

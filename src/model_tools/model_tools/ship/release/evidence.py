@@ -33,7 +33,7 @@ from model_tools.ship.release.release_file import (
 from policy_core.bundle.contract_difference import ContractDifference, not_accepted
 from policy_core.interfaces import F64
 from policy_inference.candidate.expectation import pair
-from policy_inference.candidate.shadow_figures import ShadowFigures, judge_shadow
+from policy_inference.candidate.gates import ShadowFigures, judge_shadow
 
 SIMULATION_KIND = "release_simulation"
 Judged = dict[str, RobotEvidence]

@@ -23,9 +23,9 @@ from policy_core.members.chunk.graphs import Inference
 from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.backends.registry import open_models
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
+from policy_inference.shadow.chunk_shadow import ChunkShadow
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadowed_member import ShadowQuestion
+from policy_inference.shadow.shadowed_member import ChunkTick, ShadowObservation, ShadowQuestion
 from testkit.replays import SOME_OR_EACH, replayed_from_states
 from testkit.wording import check_wording, refusal
 
