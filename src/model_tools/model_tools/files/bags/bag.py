@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.blocks import (
@@ -26,15 +23,14 @@ from model_tools.files.bags.blocks import (
     read_blocks,
     set_back,
 )
-from model_tools.files.bags.limits import Reader, problem_of_types
-from policy_core.bundle.bounded_yaml import DEEPEST
+from model_tools.files.bags.limits import Reader, TypeLimitError, typestore_of
 from policy_core.interfaces import Times
 from policy_core.safe_files import read_at_most
 from policy_inference.messages.wire import Decode, make_decoder
 
 METADATA = "metadata.yaml"
-_STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 _LARGEST_METADATA_BYTES = 1 << 23
+_STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 _COMPRESSED = ".zstd"
 _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
@@ -81,10 +77,15 @@ class Bag:
             )
         _require_harmless(path)
         self.path = path
-        self._require_bounded_types()
         with self._opened() as reader:
+            try:
+                self._types = typestore_of(reader.connections)
+            except TypeLimitError as problem:
+                raise ToolError(
+                    f"{path}: expected types of messages within the limits of this reader, found "
+                    f"{problem}; record or convert it without the topics of such types"
+                ) from problem
             self.start_ns, self.duration_ns = reader.start_time, reader.duration
-            self._types = reader.typestore
             self.topics = {
                 name: BagTopic(type=topic.msgtype or "several types", count=topic.msgcount)
                 for name, topic in reader.topics.items()
@@ -202,31 +203,12 @@ class Bag:
         """Return the error about a message at a time."""
         return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
 
-    def _require_bounded_types(self) -> None:
-        """Check the recorded type definitions before the reader generates code from them."""
-        with self._errors_of_reader(), Reader(self.path) as reader:
-            found = problem_of_types(reader.connections)
-        if found:
-            raise ToolError(
-                f"{self.path}: expected types of messages within the limits of this reader, found "
-                f"{found}; record or convert it without the topics of such types"
-            )
-
     @contextmanager
-    def _opened(self) -> Iterator[AnyReader]:
+    def _opened(self) -> Iterator[Reader]:
         """Yield an open reader; convert its errors to ToolError."""
-        # Recordings of Humble and before do not contain type definitions.
-        types = get_typestore(Stores.ROS2_HUMBLE)
-        with (
-            self._errors_of_reader(),
-            AnyReader([self.path], default_typestore=types) as reader,
-        ):
-            yield reader
-
-    @contextmanager
-    def _errors_of_reader(self) -> Iterator[None]:
         try:
-            yield
+            with Reader(self.path) as reader:
+                yield reader
         except (OSError, ToolError):
             raise
         # For a damaged file the reader raises various errors: struct.error, KeyError, TypeError.
@@ -235,24 +217,12 @@ class Bag:
 
 
 def _require_harmless(path: Path) -> None:
-    """Refuse files that no recorder writes and that make rosbags block or run without end."""
+    """Refuse files that no recorder writes, and that make rosbags block or fill the memory."""
     if path.is_dir():
-        _require_plain_metadata(path)
+        read_at_most(path / METADATA, _LARGEST_METADATA_BYTES)
     for file in path.iterdir() if path.is_dir() else [path]:
         if not file.is_file() and not file.is_dir():  # opening a pipe blocks forever
             raise _broken(file, "no regular file")
-
-
-def _require_plain_metadata(path: Path) -> None:
-    text, depth = read_at_most(path / METADATA, _LARGEST_METADATA_BYTES), 0
-    try:
-        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-                raise _broken(path, f"{METADATA} with aliases, or too many values in each other")
-    except yaml.YAMLError as error:
-        raise _broken(path, f"{METADATA}: {' '.join(str(error).split())}") from error
 
 
 def _broken(path: Path, found: str) -> ToolError:

@@ -18,7 +18,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
@@ -88,7 +87,7 @@ class BlocksOf(Protocol):
 
 
 def read_blocks(
-    reader: AnyReader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
+    reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
     """Yield the messages of a topic of an open recording, read entirely by rosbags."""
     chosen = [each for each in reader.connections if each.topic == topic]
@@ -102,12 +101,9 @@ def read_blocks(
         )
 
 
-def in_rows(reader: AnyReader, topic: str) -> list[Times]:
+def in_rows(reader: Reader, topic: str) -> list[Times]:
     """Return the log times of a topic in each SQLite file, in the order of writing."""
-    (whole,) = reader.readers
-    if not isinstance(whole, Reader):
-        return []
-    storage = whole.storage
+    storage = reader.storage
     files = storage.storages if isinstance(storage, DirectoryReader) else [storage]
     return [
         np.array(
@@ -142,12 +138,11 @@ def set_back(stored_ns: Times) -> int | None:
     return None if apart else int(back[0])
 
 
-def indexed_files(reader: AnyReader) -> list[IndexedFile] | None:
+def indexed_files(reader: Reader) -> list[IndexedFile] | None:
     """Return the indexed files of an open recording; None if they have no index."""
-    (whole,) = reader.readers
-    if not isinstance(whole, Reader) or whole.compression_mode == "message":
+    if reader.compression_mode == "message":
         return None
-    storage = whole.storage
+    storage = reader.storage
     files = storage.storages if isinstance(storage, DirectoryReader) else [storage]
     found = [
         IndexedFile(file)

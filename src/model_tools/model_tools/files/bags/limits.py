@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits for reading untrusted recordings with rosbags: types, decompression, SQLite features.
+"""Limits for reading untrusted recordings with rosbags: types, YAML, compression, SQLite features.
 
-Importing this module installs them where rosbags looks up storage readers and decompressors. Types
-are limited before rosbags generates code, which has lines for each field and element: 100 bytes of
-a definition can demand gigabytes.
+Importing this module installs them where rosbags looks up its YAML loader, storage readers and
+decompressors. Types are limited before rosbags generates code, which has lines for each field and
+element: 100 bytes of a definition can demand gigabytes. Types and metadata are parsed once, since
+each pass over a recording opens it again.
 """
 
 from __future__ import annotations
@@ -14,20 +15,27 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+import yaml
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # untyped
-from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
+from rosbags.interfaces import Connection, MessageDefinition, MessageDefinitionFormat, Nodetype
 from rosbags.rosbag2 import Reader as Reader  # re-exported with limits in force
-from rosbags.rosbag2 import reader
+from rosbags.rosbag2 import metadata, reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
-from rosbags.typesys import get_types_from_idl, get_types_from_msg
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+from ruamel.yaml import YAML
 
+from policy_core.bundle.bounded_yaml import DEEPEST
+
+if TYPE_CHECKING:
+    from rosbags.interfaces.typing import Typesdict
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -42,34 +50,56 @@ _IDL_PART = "=" * 80 + "\n"
 _Fields = Sequence[tuple[str, Any]]
 
 
-def problem_of_types(connections: Iterable[Connection]) -> str:
-    """Return the problem with the types of these connections; empty if there is no problem."""
-    types = dict[str, tuple[Any, _Fields]]()
-    for text, kind, is_msg in {
-        (one.msgdef.data, one.msgtype, one.msgdef.format is MessageDefinitionFormat.MSG)
-        for one in connections
-        if one.msgdef.format is not MessageDefinitionFormat.NONE
-    }:
+class TypeLimitError(ValueError):
+    """Types of messages beyond the limits; states what was found."""
+
+
+def typestore_of(connections: Iterable[Connection]) -> Typestore:
+    """Return the types that a recording defines, else those of Humble.
+
+    Recordings of Humble and before do not contain definitions.
+
+    Raises:
+        TypeLimitError: The types exceed a limit.
+    """
+    defined = [one for one in connections if one.msgdef.format is not MessageDefinitionFormat.NONE]
+    if not defined:
+        return get_typestore(Stores.ROS2_HUMBLE)
+    return _typestore(tuple((one.msgtype, one.msgdef, one.digest) for one in defined))
+
+
+@lru_cache(maxsize=16)
+def _typestore(definitions: Sequence[tuple[str, MessageDefinition, str]]) -> Typestore:
+    types: Typesdict = {}
+    for kind, (form, text), _ in dict.fromkeys(definitions):
         if len(text) > LONGEST_TEXT:
-            return f"a definition of {len(text)} characters, more than {LONGEST_TEXT}"
-        found = get_types_from_msg(text, kind) if is_msg else _from_idl(text)
-        types.update(found)
+            raise TypeLimitError(
+                f"a definition of {len(text)} characters, more than {LONGEST_TEXT}"
+            )
+        is_msg = form is MessageDefinitionFormat.MSG
+        types.update(get_types_from_msg(text, kind) if is_msg else _from_idl(text))
         if sum(len(fields) for _, fields in types.values()) > MOST_FIELDS_IN_ALL:
-            return f"types with more than {MOST_FIELDS_IN_ALL} fields in all"
-    return _too_large(types)
+            raise TypeLimitError(f"types with more than {MOST_FIELDS_IN_ALL} fields in all")
+    _require_bounded(types)
+    store = get_typestore(Stores.EMPTY)
+    store.register(types)
+    for kind, _, digest in definitions:
+        if digest and store.hash_rihs01(kind) != digest:
+            raise ReaderError(f"a definition of {kind} with another hash than stated")
+    return store
 
 
-def _from_idl(text: str) -> dict[str, Any]:
+def _from_idl(text: str) -> Typesdict:
     parts = [text]
     if text.startswith(f"{_IDL_PART}IDL: "):
         parts = [part.partition("\n")[2] for part in text.split(_IDL_PART)[1:]]
-    found = dict[str, Any]()
+    found: Typesdict = {}
     for part in parts:
         found.update(get_types_from_idl(part))
     return found
 
 
-def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
+def _require_bounded(types: Mapping[str, tuple[Any, _Fields]]) -> None:
     @cache
     def minimum_size(name: str) -> int:
         """Return a lower bound of the fields and elements of a message."""
@@ -84,7 +114,7 @@ def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
         part, size = of
         each = elements(part)
         if part[0] is Nodetype.NAME and not each:
-            raise ValueError(f"a sequence of {part[1]}, which has no fields")
+            raise TypeLimitError(f"a sequence of {part[1]}, which has no fields")
         # An array of numbers counts as one; so does a sequence, whose size is limited by its bytes.
         is_one = node is Nodetype.SEQUENCE or (part[0] is Nodetype.BASE and part[1][0] != "string")
         return 1 if is_one else each * size
@@ -92,12 +122,33 @@ def _too_large(types: Mapping[str, tuple[Any, _Fields]]) -> str:
     try:
         for name in types:
             if (found := minimum_size(name)) > MOST_FIELDS:
-                return f"{name} with {found} fields and elements, more than {MOST_FIELDS}"
-    except ValueError as error:
-        return str(error)
-    except RecursionError:
-        return "a message that contains itself"
-    return ""
+                raise TypeLimitError(
+                    f"{name} with {found} fields and elements, more than {MOST_FIELDS}"
+                )
+    except RecursionError as error:
+        raise TypeLimitError("a message that contains itself") from error
+
+
+class PlainYaml(YAML):
+    """Loads YAML without aliases, which could take forever."""
+
+    def load(self, stream: Any) -> Any:
+        """Return the content of a text."""
+        return _load_plain(stream)
+
+
+@lru_cache(maxsize=16)
+def _load_plain(text: str) -> Any:
+    depth = 0
+    try:
+        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise ReaderError("metadata.yaml with aliases, or too many values in each other")
+    except yaml.YAMLError as error:
+        raise ReaderError(f"metadata.yaml: {' '.join(str(error).split())}") from error
+    return YAML(typ="safe").load(text)
 
 
 _LARGEST_PART_BYTES = 1 << 27
@@ -199,6 +250,7 @@ def _unpack(make: Callable[[], Any], data: bytes, most: int) -> bytes:
 # rosbags' own decompress everything before they check the size: 20 kB may become gigabytes.
 DECOMPRESSORS["zstd"] = _chunks_by(zstd.ZstdDecompressor)
 DECOMPRESSORS["lz4"] = _chunks_by(LZ4FrameDecompressor)
+metadata.YAML = reader.YAML = PlainYaml  # type: ignore[attr-defined]  # not exported
 reader.zstd = BoundedZstd  # type: ignore[attr-defined,assignment]  # not exported
 DirectoryReader.STORAGE_PLUGINS = {**DirectoryReader.STORAGE_PLUGINS, "sqlite3": PlainSqliteReader}
 Reader.STORAGE_PLUGINS = {**Reader.STORAGE_PLUGINS, ".db3": PlainSqliteReader}

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
@@ -317,7 +316,7 @@ def test_wanted_rows_are_those_of_the_whole(
 
 
 def is_indexed(bag: Path) -> bool:
-    with AnyReader([bag]) as reader:
+    with Reader(bag) as reader:
         return indexed_files(reader) is not None
 
 
