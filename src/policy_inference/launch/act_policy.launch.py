@@ -26,6 +26,7 @@ from policy_inference.machine.middleware import (
     discovery_variables,
     require_known_arguments,
     require_port,
+    security_variables,
 )
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -169,6 +170,11 @@ ARGUMENTS = [
         description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
     ),
     DeclareLaunchArgument(
+        "security",
+        default_value="",
+        description="Keystore of SROS 2, by whose keys alone nodes are reached; empty: unprotected",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
     ),
     DeclareLaunchArgument(
@@ -185,22 +191,16 @@ ARGUMENTS = [
     ),
 ]
 # Through rcl, not through `parameters`, which would only warn about a missing file.
-ROS_ARGUMENTS = [
-    "--ros-args",
-    "--params-file",
-    LaunchConfiguration("params_file"),
-    "--log-level",
-    LaunchConfiguration("log_level"),
-]
 
 
-def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
-    robot = LaunchConfiguration("robot").perform(context)
-    return [
-        SetEnvironmentVariable(*one)
-        for one in discovery_variables(robot, context.environment).items()
-    ]
+def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Restrict discovery of a simulated robot to this computer; protect the nodes if asked to."""
+    robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
+    variables = {
+        **discovery_variables(robot, context.environment),
+        **security_variables(keystore),
+    }
+    return [SetEnvironmentVariable(*one) for one in variables.items()]
 
 
 def find_bundle(context: LaunchContext) -> str:
@@ -224,14 +224,11 @@ def cameras(context: LaunchContext) -> list[Node]:
         return []
     contract = read_contract(find_bundle(context))
     return [
-        Node(
-            package="policy_inference",
-            executable="usb_camera",
-            name="usb_camera",
-            namespace=f"{given['namespace']}/{name}",
-            arguments=ROS_ARGUMENTS,
+        node(
+            "policy_inference",
+            "usb_camera",
+            f"{given['namespace']}/{name}",
             parameters=[camera_parameters(contract, name, device, given["image_transport"])],
-            output="screen",
         )
         for name, device in list_cameras(given["cameras"].split(","), contract).items()
     ]
@@ -256,12 +253,10 @@ def arm(context: LaunchContext) -> list[Node]:
     # A new folder: a link in an old one could by now lead to another program's terminal.
     folder = Path(tempfile.mkdtemp(prefix="so101_emulator_")) if emulated else None
     name = "so101_emulator" if emulated else "arm_sim_node"
-    world = Node(
-        package="robot_sim",
-        executable=name,
-        name=name,
-        namespace=given["namespace"],
-        arguments=ROS_ARGUMENTS,
+    world = node(
+        "robot_sim",
+        name,
+        given["namespace"],
         parameters=[
             {
                 "lockstep": given["use_sim_time"] == "true",
@@ -271,7 +266,6 @@ def arm(context: LaunchContext) -> list[Node]:
                 **({"folder": str(folder)} if folder else {}),
             }
         ],
-        output="screen",
         on_exit=Shutdown(reason=f"the {'emulated' if emulated else 'simulated'} arm ended"),
     )
     if folder is None:
@@ -311,19 +305,37 @@ def leader(context: LaunchContext) -> list[Node]:
     ]
 
 
+def node(package: str, name: str, namespace: object, **more: object) -> Node:
+    """Return a node named as its executable."""
+    return Node(
+        package=package,
+        executable=name,
+        name=name,
+        namespace=namespace,
+        arguments=[
+            "--ros-args",
+            "--enclave",
+            f"/{name}",
+            "--params-file",
+            LaunchConfiguration("params_file"),
+            "--log-level",
+            LaunchConfiguration("log_level"),
+        ],
+        output="screen",
+        **more,
+    )
+
+
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
     """Return the driver of an arm; the policy continues if a leader's driver ends."""
-    return Node(
-        package="lerobot_arm_driver",
-        executable="lerobot_arm_driver",
-        name="lerobot_arm_driver",
-        namespace=namespace,
-        arguments=ROS_ARGUMENTS,
+    return node(
+        "lerobot_arm_driver",
+        "lerobot_arm_driver",
+        namespace,
         parameters=[
             {name: ParameterValue(value, value_type=str) for name, value in parameters.items()},
             {"leader": leader},
         ],
-        output="screen",
         on_exit=None if leader else Shutdown(reason="the driver ended"),
     )
 
@@ -337,12 +349,10 @@ def policy(context: LaunchContext) -> list[Node]:
         LaunchConfiguration(name).perform(context) for name in ("takeover", "leader_port")
     )
     return [
-        Node(
-            package="policy_inference",
-            executable="act_policy_node",
-            name="act_policy_node",
-            namespace=LaunchConfiguration("namespace"),
-            arguments=ROS_ARGUMENTS,
+        node(
+            "policy_inference",
+            "act_policy_node",
+            LaunchConfiguration("namespace"),
             parameters=[
                 {
                     "bundle": ParameterValue(find_bundle(context), value_type=str),
@@ -352,7 +362,6 @@ def policy(context: LaunchContext) -> list[Node]:
                     **({"takeover": True} if takeover == "true" or port else {}),
                 }
             ],
-            output="screen",
             on_exit=Shutdown(reason="the policy node ended"),
         )
     ]
@@ -364,14 +373,11 @@ def metrics(context: LaunchContext) -> list[Node]:
     if not port:
         return []
     return [
-        Node(
-            package="policy_inference",
-            executable="robot_metrics",
-            name="robot_metrics",
-            namespace=LaunchConfiguration("namespace"),
-            arguments=ROS_ARGUMENTS,
+        node(
+            "policy_inference",
+            "robot_metrics",
+            LaunchConfiguration("namespace"),
             parameters=[{"port": require_port(port)}],
-            output="screen",
         )
     ]
 
@@ -387,7 +393,7 @@ def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     parts = (
         require_arguments,
-        discovery,
+        environment,
         cameras,
         arm,
         leader,

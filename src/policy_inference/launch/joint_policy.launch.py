@@ -32,6 +32,7 @@ from policy_inference.machine.middleware import (
     require_joystick_package,
     require_known_arguments,
     require_port,
+    security_variables,
 )
 
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
@@ -148,6 +149,11 @@ ARGUMENTS = [
         description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
     ),
     DeclareLaunchArgument(
+        "security",
+        default_value="",
+        description="Keystore of SROS 2, by whose keys alone nodes are reached; empty: unprotected",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
     ),
     DeclareLaunchArgument(
@@ -189,13 +195,14 @@ POSE = "perception/odom"
 """Pose of the base for height scans where the estimator publishes `odom`, which has no pose."""
 
 
-def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
-    robot = LaunchConfiguration("robot").perform(context)
-    return [
-        SetEnvironmentVariable(*one)
-        for one in discovery_variables(robot, context.environment).items()
-    ]
+def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Restrict discovery of a simulated robot to this computer; protect the nodes if asked to."""
+    robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
+    variables = {
+        **discovery_variables(robot, context.environment),
+        **security_variables(keystore),
+    }
+    return [SetEnvironmentVariable(*one) for one in variables.items()]
 
 
 def require_arguments(context: LaunchContext) -> None:
@@ -265,6 +272,8 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
         # Through rcl, not through `parameters`, which would only warn about a missing file.
         arguments=[
             "--ros-args",
+            "--enclave",
+            f"/{name}",
             "--params-file",
             LaunchConfiguration(file),
             "--log-level",
@@ -306,7 +315,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             *ARGUMENTS,
             OpaqueFunction(function=require_arguments),
-            OpaqueFunction(function=discovery),
+            OpaqueFunction(function=environment),
             OpaqueFunction(function=sensing),
             node(
                 "joy",

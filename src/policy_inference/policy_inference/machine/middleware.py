@@ -78,6 +78,29 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
     return {_RANGE: "LOCALHOST"}
 
 
+def security_variables(keystore: str) -> dict[str, str]:
+    """Return the variables that protect nodes by SROS 2.
+
+    Args:
+        keystore: Folder that `ros2 security` made; "" for no protection.
+
+    Raises:
+        PolicyError: It is no keystore.
+    """
+    if not keystore:
+        return {}
+    if not (Path(keystore) / "enclaves").is_dir():
+        raise PolicyError(
+            f"security: expected a keystore of `ros2 security`, with a folder enclaves, found "
+            f"{keystore}; make one as in docs/hardening.md"
+        )
+    return {
+        "ROS_SECURITY_ENABLE": "true",
+        "ROS_SECURITY_STRATEGY": "Enforce",
+        "ROS_SECURITY_KEYSTORE": str(Path(keystore).absolute()),
+    }
+
+
 def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that limit Fast DDS to UDP, unless the user has configured it.
 

@@ -18,6 +18,7 @@ from policy_inference.machine.middleware import (
     fast_dds_without_shared_memory,
     require_joystick_package,
     require_known_arguments,
+    security_variables,
 )
 from policy_inference.machine.system import examine_system
 from testkit.wording import check_wording, refusal
@@ -138,6 +139,18 @@ def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose() -> 
             assert discovery_variables(robot, {name: "0"}) == {}
     for robot in ("lite3", "go2", "g1", "none"):
         assert discovery_variables(robot, {}) == {}
+
+
+def test_keystore_is_enforced_and_must_be_one(tmp_path: Path) -> None:
+    assert security_variables("") == {}
+    with refusal(PolicyError):
+        security_variables(str(tmp_path))
+    (tmp_path / "enclaves").mkdir()
+    assert security_variables(str(tmp_path)) == {
+        "ROS_SECURITY_ENABLE": "true",
+        "ROS_SECURITY_STRATEGY": "Enforce",
+        "ROS_SECURITY_KEYSTORE": str(tmp_path),
+    }
 
 
 def test_fast_dds_uses_no_shared_memory_and_reaches_who_it_reached() -> None:
