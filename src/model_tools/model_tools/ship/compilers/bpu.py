@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.errors import ToolError, UnfinishedError
-from model_tools.files.bpu_files import ACT, BUILD_ALL, MARCHES, ONE_GRAPH, PRECISIONS, RECORD
+from model_tools.files.bpu_files import BUILD_ALL, MARCHES, PRECISIONS, RECORD
 from model_tools.files.outputs import new_folder
 from model_tools.ship.compilers.bpu_graph import BpuGraph
 from model_tools.ship.compilers.bpu_workspace import (
@@ -91,7 +91,7 @@ class BpuCompiler:
 
 
 def graph_entry(order: CompileOrder) -> BpuGraph:
-    """Return the workspace entry of a graph; samples with file names use the layout for ACT."""
+    """Return the workspace entry of a graph."""
     assert order.samples is not None
     return BpuGraph(
         name=order.name,
@@ -100,7 +100,6 @@ def graph_entry(order: CompileOrder) -> BpuGraph:
         outputs=order.outputs,
         samples=order.samples,
         files=order.sample_files,
-        layout=ACT if order.sample_files else ONE_GRAPH,
     )
 
 
