@@ -44,13 +44,12 @@ def train(
     seed: int,
     samples: int,
     robots: int,
-    threads: int,
     start: Path | None = None,
 ) -> OnPolicyRunner:
     """Train a policy; write checkpoints and curves to `output` meanwhile."""
     torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    environment = Environment(robot, task, robots, seed=seed, threads=threads)
+    torch.set_num_threads(1)  # several seeds at once use cores better
+    environment = Environment(robot, task, robots, seed=seed)
     runner = new_runner(environment, output, samples=samples)
     actor = runner.alg.actor
     if start is not None:
@@ -91,7 +90,6 @@ def main(args: Sequence[str] | None = None) -> int:
             seed=given.seed,
             samples=given.samples,
             robots=given.robots,
-            threads=given.threads,
             start=given.start,
         )
         export(given.output, make_layout(task))
@@ -143,12 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--robots", type=positive_count, default=ROBOTS, help="number of robots simulated at a time"
-    )
-    parser.add_argument(
-        "--threads",
-        type=positive_count,
-        default=1,
-        help="threads of physics and of learning; several seeds at once use cores better",
     )
     parser.add_argument(
         "--start",

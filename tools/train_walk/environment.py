@@ -74,9 +74,7 @@ class Environment:
         means: Mean of each reward term and of the tracking quality in the latest step.
     """
 
-    def __init__(
-        self, robot: TrainedRobot, task: Task, count: int, *, seed: int, threads: int = 1
-    ) -> None:
+    def __init__(self, robot: TrainedRobot, task: Task, count: int, *, seed: int) -> None:
         """Make `count` robots; `seed` determines all randomness."""
         self.robot, self.task = robot, task
         self.count, self.difficulty, self.layout = count, 0.0, make_layout(task)
@@ -84,7 +82,7 @@ class Environment:
         self._reference = make_reference(robot, task)
         self._draws = Draws(robot, task, count, seed=seed)
         tiled = round(task.disturbances.tile_share * count)
-        self._robots = Robots(robot, count, tiled=tiled, threads=threads)
+        self._robots = Robots(robot, count, tiled=tiled)
         # the latest three outputs, newest first: a late command is an earlier one
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
         self._targets: Array = np.tile(robot.pose_rad, (3, count, 1))

@@ -102,7 +102,6 @@ class Robots:
         *,
         tiled: int,
         grounds: int = 8,
-        threads: int = 1,
     ) -> None:
         """Allocate robots; `randomise` sets their bodies.
 
@@ -111,16 +110,15 @@ class Robots:
             count: Number of robots.
             tiled: Number of robots on tiles, the last ones.
             grounds: Different grounds of tiles, at most one for each of them.
-            threads: Threads that step them; the result does not depend on it.
         """
         self.robot = robot
-        self.count, self.tiled, self._threads = count, slice(count - tiled, count), threads
+        self.count, self.tiled = count, slice(count - tiled, count)
         grounds = min(grounds, tiled)
         self._ground = np.arange(tiled) % max(1, grounds)
         self._heights: Array = np.zeros((grounds, _TILES, _TILES))
         self._nominal = training_model(robot)
         self._base = self._nominal.body(robot.body.base.name).id
-        self._pool = rollout.Rollout(nthread=threads)
+        self._pool = rollout.Rollout(nthread=1)
         width = mujoco.mj_stateSize(self._nominal, mujoco.mjtState.mjSTATE_FULLPHYSICS)
         self._state: Array = np.zeros((count, width))
         self.qpos, self.qvel = self._state[:, 1:20], self._state[:, 20:38]
@@ -148,7 +146,7 @@ class Robots:
         self.gravity_unit = dynamics.gravity_unit
         # robots that are stepped together need models of one size
         self._groups = [
-            (rows, models[rows], [mujoco.MjData(models[rows][0]) for _ in range(self._threads)])
+            (rows, models[rows], [mujoco.MjData(models[rows][0])])
             for rows in (slice(0, self.tiled.start), self.tiled)
             if models[rows]
         ]

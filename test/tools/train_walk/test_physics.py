@@ -46,10 +46,9 @@ def made_robots(
     tiled: int = 0,
     step_m: float = 0.0,
     count: int = COUNT,
-    threads: int = 2,
     **changed: Array,
 ) -> Robots:
-    robots = Robots(ROBOT, count, tiled=tiled, grounds=2, threads=threads)
+    robots = Robots(ROBOT, count, tiled=tiled, grounds=2)
     robots.randomise(dynamics(count, **changed), step_m=step_m, seed=1)
     stand(robots)
     return robots

@@ -206,22 +206,20 @@ def _release(tool: str) -> str:
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
     """Raise unless a workspace has the expected content; without graphs, the expected options."""
     try:
-        found = json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = dict(json.loads((folder / RECORD).read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ToolError(
             f"{folder}: expected a workspace with {RECORD}, found: {error}; make one "
             "with --option workspace=FOLDER"
         ) from error
-    there, here = _flat(found), _flat(wanted)
+    graphs = wanted["graphs"]
     differ = [
-        f"{key} {there.get(key, 'none')} instead of {value}"
-        for key, value in here.items()
-        if there.get(key) != value
+        f"{key} {found.get(key)} instead of {value}"
+        for key, value in wanted.items()
+        if key != "graphs" and found.get(key) != value
     ]
-    if wanted["graphs"]:
-        differ += [
-            f"{key} besides" for key in there if key.startswith("graphs.") and key not in here
-        ]
+    if graphs and found.get("graphs") != graphs:
+        differ.append("another model or other samples")
     if differ:
         raise ToolError(
             f"{folder / RECORD}: expected a workspace of this model, these samples and "
@@ -229,17 +227,6 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
             "--rows, --samples and options as the workspace was made with, or make "
             "a new one with --option workspace=FOLDER"
         )
-
-
-def _flat(found: object, before: str = "") -> dict[str, object]:
-    """Return single values by path, e.g. `graphs.policy.samples`."""
-    if not isinstance(found, Mapping):
-        return {before.removesuffix("."): found} if before else {}
-    return {
-        key: value
-        for name, part in found.items()
-        for key, value in _flat(part, f"{before}{name}.").items()
-    }
 
 
 def _image(order: CompileOrder, settings: BpuSettings) -> str:
