@@ -15,7 +15,7 @@ from model_tools.errors import ToolError
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter, axes_of, run_fed_back
+from .conftest import Exporter, axes_of, run_fed_back
 from .layouts import ACT, CONFIG, HIDDEN, LAYERS, OBS, RNN, UNITS, Module, empirical, mlp
 
 

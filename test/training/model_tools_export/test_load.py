@@ -20,7 +20,7 @@ from model_tools.prove.inspect.registry import inspect_path
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter
+from .conftest import Exporter
 from .layouts import CONFIG
 
 WEIGHTS = {"actor.0.weight": torch.ones(2, 3)}

@@ -22,7 +22,7 @@ from policy_core.interfaces import F32
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter, axes_of, run_fed_back
+from .conftest import Exporter, axes_of, run_fed_back
 from .layouts import ACT, CONFIG, LAYERS, OBS, RNN, UNITS
 
 
