@@ -15,9 +15,11 @@ import torch
 from rsl_rl.runners import OnPolicyRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from model_tools.make import unrecorded
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from robot_sim.figures import Array
+from tools.train_walk import learning
 from tools.train_walk.__main__ import train
 from tools.train_walk.definition import load_task, load_trained_robot
 from tools.train_walk.environment import Environment
@@ -40,7 +42,7 @@ from tools.train_walk.reference import make_reference
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
-SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
+SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16}
 
 
 def weights(runner: OnPolicyRunner) -> Array:
@@ -48,12 +50,10 @@ def weights(runner: OnPolicyRunner) -> Array:
     return np.asarray(torch.cat(values).numpy(), dtype=np.float64)
 
 
-def run(folder: Path, seed: int, robot: str = "lite3") -> OnPolicyRunner:
-    folder.mkdir()
-    return train(load_trained_robot(robot), WALK, folder, seed=seed, **SMALL)
-
-
-def test_a_motion_is_trained_repeatably_and_exported(tmp_path: Path) -> None:
+def test_a_motion_is_trained_repeatably_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "IMITATIONS", 10)
     robot, bow = load_trained_robot("lite3_bow"), load_task("bow")
     folders = [tmp_path / name for name in ("first", "again")]
     for folder in folders:
@@ -79,28 +79,17 @@ def test_the_checkpoint_of_the_examples_is_a_start() -> None:
     np.testing.assert_allclose(found, session.run(None, {"obs": obs})[0], atol=1e-5)
 
 
-def test_a_run_leaves_curves_and_a_checkpoint(tmp_path: Path) -> None:
-    runner = run(tmp_path / "run", 1)
-    curves = EventAccumulator(str(tmp_path / "run")).Reload()
+def test_a_run_leaves_curves_and_a_checkpoint_and_its_model_is_the_actor(tmp_path: Path) -> None:
+    runner = train(LITE3, WALK, tmp_path, seed=1, **SMALL)
+    curves = EventAccumulator(str(tmp_path)).Reload()
     for name in ("Task/reward_per_s", "Task/falls_per_min", "Task/difficulty", "Task/follow_xy"):
         values = [event.value for event in curves.Scalars(name)]
         assert len(values) == 3
         assert np.isfinite(values).all()
     again = beginner()
-    again.load(find_checkpoint(tmp_path / "run"))
+    again.load(find_checkpoint(tmp_path))
     np.testing.assert_array_equal(weights(again), weights(runner))
-
-
-def saved(runner: OnPolicyRunner, run: Path) -> Path:
-    """Make a run folder as training leaves it before the export."""
-    runner.save(run / "model_0.pt")
-    return run
-
-
-def test_the_exported_model_is_the_actor(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    runner = beginner()
-    export(saved(runner, tmp_path))
+    export(tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx")
     assert [(value.name, value.shape) for value in session.get_inputs()] == [("obs", [1, 45])]
     assert [(value.name, value.shape) for value in session.get_outputs()] == [("action", [1, 12])]
@@ -111,11 +100,13 @@ def test_the_exported_model_is_the_actor(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def shipped(tmp_path: Path) -> JointBundle:
-    """A run whose model is the one that ships with the suite."""
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JointBundle:
+    """A run whose model is the one that ships with the suite; its bundle has a single walk."""
+    every = unrecorded.walks
+    monkeypatch.setattr(unrecorded, "walks", lambda *given: every(*given)[:1])
     model = (BUNDLE / "policy.onnx").read_bytes()
     (tmp_path / "policy.onnx").write_bytes(model)
-    saved(beginner(), tmp_path)
+    beginner().save(tmp_path / "model_0.pt")
     return make_bundle(LITE3, WALK, tmp_path, source="a test")
 
 

@@ -23,8 +23,8 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
 from robot_sim.errors import SimError
-from tools.acceptance.accept import PAGE, REPORT, accept, record, replay_recording
-from tools.acceptance.figures import read_figures, write_figures
+from tools.acceptance.accept import PAGE, accept, record, replay_recording
+from tools.acceptance.figures import write_figures
 from tools.acceptance.tables import cases_table, gates_table, verdict
 from tools.arguments import positive_count
 
@@ -46,13 +46,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _accept(given: argparse.Namespace) -> int:
-    # read them before minutes are spent
-    others = {str(path): read_figures(path / REPORT) for path in given.beside}
     contract, output = load_bundle(given.bundle, kind=JointBundle).contract, given.output
     output.mkdir(parents=True, exist_ok=True)
     robot = SimulatedRobot(figures=given.robot)
     outcomes = accept(given.bundle, output, robot=robot, processes=given.processes)
-    gates = gates_table({str(given.bundle): outcomes} | others)
+    gates = gates_table({str(given.bundle): outcomes})
     write_figures(outcomes, contract, output / "figures.json")
     (output / "gates.md").write_text(gates + "\n", "utf-8")
     (output / "cases.md").write_text(cases_table(outcomes) + "\n", "utf-8")
@@ -81,13 +79,6 @@ def _parser() -> argparse.ArgumentParser:
         help="robot of robot_sim: lite3 or go2 (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument(
-        "--beside",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="folders of other bundles with a report, for columns beside it",
-    )
     parser.add_argument(
         "--record", action="store_true", help="write the figures into the bundle, as its report"
     )

@@ -5,7 +5,9 @@
 project = "policy_inference"
 author = "The policy_inference authors"
 copyright = "2026, The policy_inference authors"  # Sphinx's name for it
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True
 myst_heading_anchors = 6
 # diagrams in text and fictional shells have no lexer
 suppress_warnings = ["misc.highlighting_failure"]

@@ -8,7 +8,6 @@ The help of a command is its page, so that they cannot differ.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import json
 import os
@@ -18,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import lerobot_bridge.cli
@@ -253,37 +252,7 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
 def _modules() -> Iterator[str]:
     yield "What a back end, a driver or a program of your own uses.\n"
     for name in MODULES:
-        module = importlib.import_module(name)
-        yield f"## {name}\n\n{_block(inspect.getdoc(module) or '')}"
-        for title, thing in _public(module):
-            yield f"### {title}\n\n{_block(_described(thing))}"
-
-
-def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    names: Sequence[str] = getattr(module, "__all__", None) or sorted(vars(module))
-    for name in names:
-        thing = getattr(module, name)
-        is_own = getattr(thing, "__module__", "").startswith(module.__name__)
-        if not name.startswith("_") and is_own and (inspect.isclass(thing) or callable(thing)):
-            yield name, thing
-
-
-def _described(thing: Any) -> str:
-    lines = [_signature(thing), "", inspect.getdoc(thing) or ""]
-    if inspect.isclass(thing):
-        for name, member in vars(thing).items():
-            member = getattr(member, "__func__", member)
-            if not name.startswith("_") and inspect.isfunction(member):
-                text = (inspect.getdoc(member) or "").splitlines()
-                lines += ["", f"    {_signature(member)}", *(f"        {line}" for line in text)]
-    return "\n".join(lines).strip()
-
-
-def _signature(thing: Any) -> str:
-    try:
-        return f"{thing.__name__}{inspect.signature(thing)}"
-    except (TypeError, ValueError):
-        return str(thing.__name__)
+        yield f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
 
 
 def _block(text: str) -> str:

@@ -94,7 +94,7 @@ def main(args: Sequence[str] | None = None) -> int:
             threads=given.threads,
             start=given.start,
         )
-        export(given.output, make_layout(task))
+        export(given.output, make_layout(robot, task))
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_walk: %s", error)
         return 1

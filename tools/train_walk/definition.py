@@ -13,8 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_core.bundle.bundle import CONTRACT_FILE
+from policy_core.bundle.contract import JointContract, Term
+from policy_core.bundle.height_scan import HeightScan
+from policy_core.bundle.load import parse_contract
 from robot_sim.errors import SimError
 from robot_sim.figures import Array, LeggedRobot, Vec3, load_robot, read_figures
+from robot_sim.ground import Terrain
 
 _FOLDER = Path(__file__).parent
 BUNDLES = _FOLDER.parents[1] / "config" / "bundles"
@@ -58,6 +63,23 @@ class TrainedRobot:
     def body(self) -> LeggedRobot:
         """Its figures in robot_sim."""
         return load_robot(self.figures)
+
+    @cached_property
+    def contract(self) -> JointContract:
+        """The contract of the named bundle."""
+        file = BUNDLES / self.bundle / CONTRACT_FILE
+        return parse_contract(file.read_bytes(), file, kind=JointContract)
+
+    @property
+    def scan_term(self) -> Term | None:
+        """The term of the contract's height scan, which is the last of the observation."""
+        last = self.contract.observations["obs"].terms[-1]
+        return last if last.scan is not None else None
+
+    @property
+    def scan(self) -> HeightScan | None:
+        """Height scan in the policy's observation."""
+        return None if self.scan_term is None else self.scan_term.scan
 
     @cached_property
     def pose_rad(self) -> Array:
@@ -152,6 +174,20 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MapNoise:
+    """Largest errors of an elevation map."""
+
+    drift_m: float = 0.0
+    """Along each axis, drawn per episode."""
+    noise_m: float = 0.0
+    """Of each point, at every tick."""
+    unknown_share: float = 0.0
+    """Share of unknown points, which the nearest known one replaces."""
+    late_ticks: int = 0
+    """Age of the pose for which the scan was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbances:
     """Everything that makes walking harder."""
 
@@ -168,10 +204,22 @@ class Disturbances:
     slope_rad: float
     tile_share: float
     tile_m: float
+    stairs_share: float = 0.0
+    stairs_m: float = 0.0
     late_share: float
     kick_mps: float
     kick_radps: float
     noise: Noise
+    map: MapNoise = MapNoise()
+
+    @property
+    def rough(self) -> dict[Terrain, tuple[float, float]]:
+        """Share of the robots that walk on a terrain, and its largest step, m."""
+        every: dict[Terrain, tuple[float, float]] = {
+            "tiles": (self.tile_share, self.tile_m),
+            "stairs": (self.stairs_share, self.stairs_m),
+        }
+        return {terrain: figures for terrain, figures in every.items() if figures[0]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +247,7 @@ class RewardWeights:
     pose: Growing
     stand: Growing
     joints: Growing
+    stalled: Growing = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ class Draws:
                 noise.joint_vel_radps * JOINT_VEL_SCALE,
                 0.0,
             ],
-            [3, 3, make_layout(task).goal_size, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
+            [3, 3, make_layout(robot, task).goal_size, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
         )
         bend, wide = robot.backward, robot.outward
         legs = np.zeros((2, LEGS, LEG_JOINTS))
@@ -82,6 +82,26 @@ class Draws:
         """Draw the sensor noise of every robot's observation [count, obs_size]."""
         largest = difficulty * self._reach * self._noise
         return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
+
+    @property
+    def latest_map(self) -> int:
+        """Largest age of a scan, in ticks."""
+        return self._hard.map.late_ticks
+
+    def map_errors(self, n: int, difficulty: float) -> tuple[Array, Rows]:
+        """Draw the shift of a map [n, 3], m, and the delay of a scan in ticks [n]."""
+        wrong = self._hard.map
+        shift = difficulty * wrong.drift_m * self._random.uniform(-1.0, 1.0, (n, 3))
+        late = np.floor(self._random.random(n) * (1 + difficulty * wrong.late_ticks))
+        return shift, late.astype(int)
+
+    def with_map_errors(self, ground_z: Array, difficulty: float) -> Array:
+        """Return heights [robots, points] with noise; a neighbour replaces an unknown one."""
+        wrong = self._hard.map
+        noise = difficulty * wrong.noise_m * self._random.uniform(-1.0, 1.0, ground_z.shape)
+        share = difficulty * wrong.unknown_share * self._random.random((len(ground_z), 1))
+        unknown = self._random.random(ground_z.shape) < share
+        return np.where(unknown, np.roll(ground_z, 1, axis=1), ground_z) + noise
 
     def kicks(self, n: int, difficulty: float) -> Array:
         """Draw jumps in velocity: linear in the world, m/s, and angular, rad/s [n, 6]."""

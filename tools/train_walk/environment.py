@@ -21,6 +21,7 @@ from tools.train_walk.layout import (
     JOINT_VEL_SCALE,
     make_layout,
     observe,
+    observe_ground,
 )
 from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
 from tools.train_walk.reference import make_reference
@@ -79,12 +80,19 @@ class Environment:
     ) -> None:
         """Make `count` robots; `seed` determines all randomness."""
         self.robot, self.task = robot, task
-        self.count, self.difficulty, self.layout = count, 0.0, make_layout(task)
+        self.count, self.difficulty, self.layout = count, 0.0, make_layout(robot, task)
         self.means: dict[str, float] = {}
         self._reference = make_reference(robot, task)
         self._draws = Draws(robot, task, count, seed=seed)
-        tiled = round(task.disturbances.tile_share * count)
-        self._robots = Robots(robot, count, tiled=tiled, threads=threads)
+        rough = {
+            terrain: round(share * count) for terrain, (share, _) in task.disturbances.rough.items()
+        }
+        self._rough = np.arange(count - sum(rough.values()), count)
+        self._robots = Robots(robot, count, rough=rough, threads=threads)
+        points = len(self.layout.scan)
+        self._shift, self._late = self._draws.map_errors(count, 0.0)
+        # the latest scans, newest first: NaN if there was none yet
+        self._scans: Array = np.full((1 + self._draws.latest_map, count, points), np.nan)
         # the latest three outputs, newest first: a late command is an earlier one
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
         self._targets: Array = np.tile(robot.pose_rad, (3, count, 1))
@@ -120,7 +128,7 @@ class Environment:
         self._ticks += 1
         if self._ticks % RANDOMISE_TICKS == 0:
             self._draw_dynamics()
-            truncated[self._robots.tiled] = ~fallen[self._robots.tiled]
+            truncated[self._rough] = ~fallen[self._rough]
         self._start(np.flatnonzero(fallen | truncated))
         obs, critic_obs = self._observations()
         return Step(
@@ -136,7 +144,10 @@ class Environment:
         self._dynamics = self._draws.dynamics(self.difficulty)
         self._robots.randomise(
             self._dynamics,
-            step_m=self.task.disturbances.tile_m * self.difficulty,
+            steps_m={
+                terrain: largest_m * self.difficulty
+                for terrain, (_, largest_m) in self.task.disturbances.rough.items()
+            },
             seed=self._draws.seed(),
         )
 
@@ -247,7 +258,26 @@ class Environment:
             self._delay[:, None] / DECIMATION,
         ]
         noisy = exact + self._draws.noise(self.difficulty)
+        if self.robot.scan is not None:
+            # last for both, so that a policy without it can be the start of the training
+            ground, wrong = self._scanned(quat)
+            noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, ground]
         return noisy, np.concatenate([exact, *extras], axis=1)
+
+    def _scanned(self, quat_xyzw: Array) -> tuple[Array, Array]:
+        """Return the true ground, and a map of it with errors [robots, points]."""
+        robots, shift = self._robots, self._shift
+        assert self.robot.scan is not None
+        points = np.tile(np.pad(self.robot.scan.points, ((0, 0), (0, 1))), (self.count, 1, 1))
+        points = turn(points, yaw_rad(quat_xyzw)[:, None])[..., :2] + robots.qpos[:, None, :2]
+        base_z = robots.qpos[:, 2]
+        there = observe_ground(self.robot, base_z, robots.ground_m(points))
+        shown = robots.ground_m(points + shift[:, None, :2]) + shift[:, 2:]
+        shown = self._draws.with_map_errors(shown, self.difficulty)
+        newest = observe_ground(self.robot, base_z, shown)
+        self._scans = np.stack([newest, *self._scans[:-1]])
+        late = self._scans[self._late, np.arange(self.count)]
+        return there, np.where(np.isnan(late), newest, late)
 
     def _disturb(self) -> None:
         """Apply the commands and kicks that are due."""
@@ -269,6 +299,8 @@ class Environment:
         self._actions[:, rows] = self._air_s[rows] = 0.0
         self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
         self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0
+        self._shift[rows], self._late[rows] = draws.map_errors(n, self.difficulty)
+        self._scans[:, rows] = np.nan
         self._command_anew(rows)
         self._command[rows[handed]] = 0.0
         self._age[rows[handed]] = self.task.command_ticks - self.task.handed_over.ticks

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.rotation import rotate_inverse
-from tools.train_walk.definition import LEG_JOINTS, LEGS, Task
+from tools.train_walk.definition import LEG_JOINTS, LEGS, Task, TrainedRobot
 
 ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
 ACTION_SIZE = LEGS * LEG_JOINTS
@@ -28,10 +29,12 @@ class Layout:
     Attributes:
         mirrored: Index of each value of that part for the mirrored robot.
         signs: Its factor for the mirrored robot.
+        scan: Index of each point of a height scan for the mirrored robot; the last inputs.
     """
 
     mirrored: tuple[int, ...]
     signs: tuple[float, ...]
+    scan: tuple[int, ...] = ()
 
     @property
     def goal_size(self) -> int:
@@ -41,6 +44,11 @@ class Layout:
     @property
     def obs_size(self) -> int:
         """Number of inputs of the policy."""
+        return self.own_size + len(self.scan)
+
+    @property
+    def own_size(self) -> int:
+        """Number of inputs without the scan."""
         return 6 + self.goal_size + 3 * ACTION_SIZE
 
     @property
@@ -58,7 +66,8 @@ class Layout:
         ):
             places += [len(signs) + place for place in mirrored]
             signs += own
-        return places, signs
+        places += [len(signs) + place for place in self.scan]
+        return places, signs + [1.0] * len(self.scan)
 
 
 COMMAND = Layout(mirrored=(0, 1, 2), signs=(1.0, -1.0, -1.0))
@@ -69,9 +78,31 @@ FRAME = Layout(
 """The frame of a motion: positions of the joints (rad), and their velocities, scaled."""
 
 
-def make_layout(task: Task) -> Layout:
+def make_layout(robot: TrainedRobot, task: Task) -> Layout:
     """Return the layout of a task's policy."""
-    return FRAME if task.motion else COMMAND
+    layout = FRAME if task.motion else COMMAND
+    if robot.scan is None:
+        return layout
+    points = robot.scan.points
+    apart = np.linalg.norm(points[:, None] - points * [1.0, -1.0], axis=2)
+    return replace(layout, scan=tuple(apart.argmin(axis=1).tolist()))
+
+
+def observe_ground(robot: TrainedRobot, base_z: Array, ground_z: Array) -> Array:
+    """Return the policy's observation of the ground [robots, points].
+
+    Args:
+        robot: Its contract defines the values.
+        base_z: Height of the bases [robots], m.
+        ground_z: Of the ground at the points of the scan [robots, points], m.
+    """
+    assert robot.scan is not None
+    assert robot.scan_term is not None
+    if robot.scan.value != "frame_minus_ground" or any(robot.scan.origin_m):
+        raise SimError(f"{robot.bundle}: expected a scan of the base's height over the ground")
+    over = base_z[:, None] - ground_z - robot.scan.offset_m
+    low, high = robot.scan_term.clip or (-np.inf, np.inf)
+    return np.clip(over, low, high) * np.asarray(robot.scan_term.scale)
 
 
 def observe(

@@ -188,11 +188,17 @@ def mirror_action(action: Tensor) -> Tensor:
 
 
 def start_from(alg: PPO, checkpoint: Path) -> None:
-    """Load actor and critic of another training."""
+    """Load actor and critic of another training, which may lack the observation of the ground.
+
+    The last inputs, which it lacks, start without effect.
+    """
     try:
         content = torch.load(checkpoint, weights_only=True)
         for part, model in (("actor", alg.actor), ("critic", alg.critic)):
-            model.mlp.load_state_dict(_weights(content, part))
+            weights, first = _weights(content, part), "0.weight"
+            lacks = model.mlp[0].in_features - weights[first].shape[1]
+            weights[first] = torch.nn.functional.pad(weights[first], (0, max(0, lacks)))
+            model.mlp.load_state_dict(weights)
     except (KeyError, OSError, RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise SimError(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +16,13 @@ from mujoco import rollout
 
 from robot_sim.drives import write_pd_law
 from robot_sim.figures import Array
-from robot_sim.ground import LEVEL, TERRAINS, Ground, add_ground
+from robot_sim.ground import LEVEL, TERRAINS, Ground, Terrain, add_ground
 from robot_sim.model import build_spec
 from tools.train_walk.definition import LEGS, TrainedRobot
 
 PHYSICS_DT_S, DECIMATION = 0.004, 5
 POLICY_DT_S = PHYSICS_DT_S * DECIMATION
 NOMINAL_FRICTION = 0.8
-_TILE_M, _TILES = TERRAINS["tiles"]
-_PERIOD_M = _TILE_M * _TILES
 # Robots that leave their period of tiles are moved back by a period; a margin keeps feet off the
 # edge.
 _MARGIN_M = 0.8
@@ -85,6 +84,26 @@ def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
     return spec.compile()
 
 
+class _Patches:
+    """The grounds of one terrain, and the robots on them."""
+
+    def __init__(self, terrain: Terrain, rows: slice, grounds: int) -> None:
+        """Place the robots of these rows on this many grounds."""
+        self.rows = rows
+        self.ground = np.arange(rows.stop - rows.start) % grounds
+        self.tile_m, self._count = TERRAINS[terrain]
+        self.period_m = self.tile_m * self._count
+        self._heights: Array = np.zeros((grounds, self._count, self._count))
+
+    def lay(self, grounds: Sequence[Ground]) -> None:
+        self._heights = np.stack([ground.heights_m() for ground in grounds])
+
+    def height_m(self, xy: Array) -> Array:
+        """Return the height of the ground [rows, points] under `xy` [rows, points, 2]."""
+        i, j = np.moveaxis(np.round(xy / self.tile_m).astype(int) % self._count, -1, 0)
+        return np.asarray(self._heights[self.ground[:, None], i, j])
+
+
 class Robots:
     """The physics of many robots. Rows are robots; arrays are views that a step overwrites.
 
@@ -92,7 +111,6 @@ class Robots:
         qpos: Positions [robots, 19]: base x, y, z, quaternion w, x, y, z, joints.
         qvel: Velocities [robots, 18]: base linear (world) and angular (body), joints.
         gravity_unit: Direction of gravity [robots, 3].
-        tiled: Rows of the robots on tiles; the others walk on level ground.
     """
 
     def __init__(
@@ -100,7 +118,7 @@ class Robots:
         robot: TrainedRobot,
         count: int,
         *,
-        tiled: int,
+        rough: Mapping[Terrain, int],
         grounds: int = 8,
         threads: int = 1,
     ) -> None:
@@ -109,15 +127,18 @@ class Robots:
         Args:
             robot: The robot.
             count: Number of robots.
-            tiled: Number of robots on tiles, the last ones.
-            grounds: Different grounds of tiles, at most one for each of them.
+            rough: Number of robots on each terrain, the last ones.
+            grounds: Different grounds of each terrain.
             threads: Threads that step them; the result does not depend on it.
         """
         self.robot = robot
-        self.count, self.tiled, self._threads = count, slice(count - tiled, count), threads
-        grounds = min(grounds, tiled)
-        self._ground = np.arange(tiled) % max(1, grounds)
-        self._heights: Array = np.zeros((grounds, _TILES, _TILES))
+        self.count, self._flat, self._threads = count, count - sum(rough.values()), threads
+        self._grounds, self._patches = grounds, dict[Terrain, _Patches]()
+        first = self._flat
+        for terrain, robots in rough.items():
+            rows = slice(first, first + robots)
+            self._patches[terrain] = _Patches(terrain, rows, grounds)
+            first += robots
         self._nominal = training_model(robot)
         self._base = self._nominal.body(robot.body.base.name).id
         self._pool = rollout.Rollout(nthread=threads)
@@ -127,29 +148,32 @@ class Robots:
         self._trajectory: Array = np.zeros((count, DECIMATION, width))
         self._sensors: Array = np.zeros((count, DECIMATION, self._nominal.nsensordata))
 
-    def randomise(self, dynamics: Dynamics, *, step_m: float, seed: int) -> None:
-        """Give every robot its dynamics, and the tiles new heights up to the given one."""
-        models = [copy.copy(self._nominal) for _ in range(self.tiled.start)]
-        if len(self._ground):
-            count = len(self._heights)
+    def randomise(self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, float], seed: int) -> None:
+        """Give every robot its dynamics, and each terrain new steps up to the given height."""
+        models = [copy.copy(self._nominal) for _ in range(self._flat)]
+        for terrain, patches in self._patches.items():
             grounds = [
                 Ground(
-                    step_m=step_m * (number + 1) / count,
+                    terrain=terrain,
+                    step_m=steps_m[terrain] * (number + 1) / self._grounds,
                     seed=seed + number,
-                    reach_m=_PERIOD_M / 2.0 + _MARGIN_M,
+                    reach_m=patches.period_m / 2.0 + _MARGIN_M,
                 )
-                for number in range(count)
+                for number in range(self._grounds)
             ]
-            self._heights = np.stack([ground.heights_m() for ground in grounds])
+            patches.lay(grounds)
             bases = [training_model(self.robot, ground) for ground in grounds]
-            models += [copy.copy(bases[number]) for number in self._ground]
+            models += [copy.copy(bases[number]) for number in patches.ground]
         for row, model in enumerate(models):
             self._set_dynamics(model, dynamics, row)
         self.gravity_unit = dynamics.gravity_unit
         # robots that are stepped together need models of one size
         self._groups = [
             (rows, models[rows], [mujoco.MjData(models[rows][0]) for _ in range(self._threads)])
-            for rows in (slice(0, self.tiled.start), self.tiled)
+            for rows in (
+                slice(0, self._flat),
+                *(patches.rows for patches in self._patches.values()),
+            )
             if models[rows]
         ]
 
@@ -199,14 +223,15 @@ class Robots:
 
     def wrap(self) -> None:
         """Move robots that have left their period of tiles back by that period."""
-        xy = self.qpos[self.tiled, :2]
-        xy -= _PERIOD_M * np.round(xy / _PERIOD_M)
+        for patches in self._patches.values():
+            xy = self.qpos[patches.rows, :2]
+            xy -= patches.period_m * np.round(xy / patches.period_m)
 
     def ground_m(self, xy: Array) -> Array:
         """Return the height of the ground [robots, points] under `xy` [robots, points, 2]."""
         height = np.zeros(xy.shape[:-1])
-        i, j = np.moveaxis(np.round(xy[self.tiled] / _TILE_M).astype(int) % _TILES, -1, 0)
-        height[self.tiled] = self._heights[self._ground[:, None], i, j]
+        for patches in self._patches.values():
+            height[patches.rows] = patches.height_m(xy[patches.rows])
         return height
 
     @property

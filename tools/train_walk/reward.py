@@ -15,6 +15,9 @@ from tools.train_walk.physics import POLICY_DT_S
 
 # The guard clips targets beyond the joint's range, and a policy must not rely on clipping.
 _MARGIN_RAD = 0.05
+# A robot that is commanded at least this fast, and moves at less than this share of it, stands
+# before a step.
+_SLOWEST_MPS, _STALLED_SHARE = 0.15, 0.3
 Bools = npt.NDArray[np.bool_]
 
 
@@ -131,7 +134,10 @@ def _following(motion: Motion) -> dict[str, Array]:
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
+    asked = np.linalg.norm(motion.command[:, :2], axis=1)
+    along = (motion.velocity[:, :2] * motion.command[:, :2]).sum(axis=1)
     return {
+        "stalled": (asked > _SLOWEST_MPS) & (along < _STALLED_SHARE * asked**2),
         "track_xy": follow_xy,
         "track_wz": follow_wz,
         "drift": aim - 2.0,

@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from policy_core.bundle.bundle import Bundle
@@ -155,7 +156,9 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
             )
         folder = model / back[0]
         check_version(folder, trusted)
-        move_back(model, back[0], lambda: end_trial(model, "rolled back on request", back[0]))
+        settle(model)  # newer versions stay recorded until `move_on`
+        decide = partial(end_trial, model, "rolled back on request", back[0])
+        switch_link(model / CURRENT, back[0], decide)
     return before, folder
 
 
@@ -215,15 +218,6 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     switch_link(model / CURRENT, version, decide)
     if not recorded:
         _write(model, [version])
-
-
-def move_back(model: Path, version: str, decide: Callable[[], object]) -> None:
-    """Put a version of the way back into use; newer versions stay recorded until `move_on`.
-
-    Arguments are those of `move_on`.
-    """
-    settle(model)
-    switch_link(model / CURRENT, version, decide)
 
 
 def settle(model: Path) -> None:

@@ -36,12 +36,6 @@ def complete(parser: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(parser)
 
 
-def bundle_names() -> list[str]:
-    """Return NAME and NAME@VERSION of installed bundles, and the bundles of the suite."""
-    names = _installed_names(None)
-    return [*names, *(name for name in shipped_names() if name not in names)]
-
-
 def _installed_names(root: Path | None) -> list[str]:
     folder = store_root() if root is None else root
     models = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -70,7 +64,8 @@ def _installed(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def _bundles(prefix: str, **_: Any) -> list[str]:
-    return [*bundle_names(), *_files(prefix)]
+    names = _installed_names(None)
+    return [*names, *(name for name in shipped_names() if name not in names), *_files(prefix)]
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -35,7 +35,7 @@ from policy_core.bundle.statements import (
 )
 from policy_core.bundle.store import kept_file
 from policy_core.errors import PolicyError
-from policy_store.durable import make_folders, write_text
+from policy_store.durable import make_folders, write_text, writing
 
 STATEMENT_FILE, STATEMENT_SIGNATURE = "statement.yaml", "statement.yaml.sig"
 """Titles of the layers at a registry."""
@@ -85,8 +85,9 @@ def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: s
 def keep(model: Path, statement: ChannelStatement | RevocationStatement, content: bytes) -> None:
     """Store an accepted statement; it replaces the previous one atomically."""
     file = kept_file(model, statement.tag)
-    make_folders(file.parent)
-    write_text(file, content.decode("utf-8"))
+    with writing(model.parent):
+        make_folders(file.parent)
+        write_text(file, content.decode("utf-8"))
 
 
 def refuse_revoked(model: Path, version: str) -> None:

@@ -109,23 +109,24 @@ def test_command_killed_at_any_change_leaves_a_whole_version(
         given = [sources.get(word, word) if verb == "install" else word for word in rest]
         return [verb, *(trial if word == "trial.yaml" else word for word in given), "--root", root]
 
-    def prepare(root: Path) -> Path:
-        if not command.on_empty_root:
-            shutil.copytree(three, root, symlinks=True)
-        for words in command.before:
-            if words == "passes":
-                append_event(root / NAME / TRIALS_FILE, 1, TrialEvent.PASSED)
-            else:
-                assert tool(*arguments(words, root)) == 0
-        return root
-
-    whole = prepare(tmp_path / "whole")
+    whole, prepared = tmp_path / "whole", tmp_path / "prepared"
+    if not command.on_empty_root:
+        shutil.copytree(three, prepared, symlinks=True)
+    for words in command.before:
+        if words == "passes":
+            append_event(prepared / NAME / TRIALS_FILE, 1, TrialEvent.PASSED)
+        else:
+            assert tool(*arguments(words, prepared)) == 0
+    if not command.on_empty_root:
+        shutil.copytree(prepared, whole, symlinks=True)
     before = versions(whole)
     assert tool(*arguments(command.words, whole)) == 0
     done = store_state(whole)
     assert in_use(whole) == (command.done, command.allowed[command.done])
     for at in count(1):
-        root = prepare(tmp_path / str(at))
+        root = tmp_path / str(at)
+        if not command.on_empty_root:
+            shutil.copytree(prepared, root, symlinks=True)
         was_killed = tool_killed(at, *arguments(command.words, root))
         assert verify_problems(root) == []
         used, back = in_use(root)

@@ -12,7 +12,7 @@ import pytest
 
 from robot_sim.drives import position_command
 from robot_sim.figures import Array
-from robot_sim.ground import TERRAINS
+from robot_sim.ground import TERRAINS, Terrain
 from robot_sim.model import build_model
 from robot_sim.world import World
 from tools.train_walk.definition import TrainedRobot, load_task, load_trained_robot
@@ -43,14 +43,15 @@ def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
 
 def made_robots(
     *,
-    tiled: int = 0,
+    terrain: Terrain = "tiles",
+    rough: int = 0,
     step_m: float = 0.0,
     count: int = COUNT,
     threads: int = 2,
     **changed: Array,
 ) -> Robots:
-    robots = Robots(ROBOT, count, tiled=tiled, grounds=2, threads=threads)
-    robots.randomise(dynamics(count, **changed), step_m=step_m, seed=1)
+    robots = Robots(ROBOT, count, rough={terrain: rough}, grounds=2, threads=threads)
+    robots.randomise(dynamics(count, **changed), steps_m={terrain: step_m}, seed=1)
     stand(robots)
     return robots
 
@@ -94,9 +95,10 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
     np.testing.assert_allclose(robots.qpos[0, :3], sensed.pos_world, atol=0.01)
 
 
-def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
-    robots = made_robots(tiled=2, step_m=0.1)
-    half_m = float(np.prod(TERRAINS["tiles"])) / 2.0
+@pytest.mark.parametrize("terrain", ["tiles", "stairs"])
+def test_tiles_carry_robots_and_are_where_the_heights_say(terrain: Terrain) -> None:
+    robots = made_robots(terrain=terrain, rough=2, step_m=0.1)
+    half_m = float(np.prod(TERRAINS[terrain])) / 2.0
     probes = np.random.default_rng(0).uniform(-half_m, half_m, (COUNT, 50, 2))
     heights = robots.ground_m(probes)
     assert not heights[:2].any()

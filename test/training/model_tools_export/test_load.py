@@ -20,7 +20,7 @@ from model_tools.prove.inspect.registry import inspect_path
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter
+from .conftest import Exporter
 from .layouts import CONFIG
 
 WEIGHTS = {"actor.0.weight": torch.ones(2, 3)}
@@ -142,8 +142,6 @@ def row_values(report: InspectionReport, name: str) -> list[str]:
     ("content", "layout", "actors", "statistics"),
     [
         (layouts.state_dict, "state dict", ["actor.* (6-16-8-3)"], ""),
-        (layouts.wrapped_state_dict, "state dict", ["actor.* (6-16-8-3)"], ""),
-        (layouts.rsl_rl_2, "rsl_rl", ["actor.* (6-16-8-3)"], "obs_norm as of rsl_rl, 6 values"),
         (
             layouts.rsl_rl_5,
             "rsl_rl",

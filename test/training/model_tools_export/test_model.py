@@ -22,7 +22,7 @@ from policy_core.interfaces import F32
 from testkit.wording import refusal
 
 from . import layouts
-from .exporting import Exporter, axes_of, run_fed_back
+from .conftest import Exporter, axes_of, run_fed_back
 from .layouts import ACT, CONFIG, LAYERS, OBS, RNN, UNITS
 
 
@@ -31,7 +31,7 @@ def left(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()} - {"checkpoint.pt", "cfg.yaml"}
 
 
-@pytest.mark.parametrize("opset", [11, 13, 15, 18])
+@pytest.mark.parametrize("opset", [11, 18])
 @pytest.mark.parametrize("kind", ["mlp", "lstm", "gru"])
 def test_every_opset_gives_the_same_function(export: Exporter, kind: str, opset: int) -> None:
     content, config = layouts.state_dict()[0], CONFIG
@@ -169,7 +169,7 @@ def test_a_baked_normaliser_does_what_its_library_does(export: Exporter, layout:
     assert run_fed_back(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)
 
 
-@pytest.mark.parametrize("layout", NORMALISED)
+@pytest.mark.parametrize("layout", [layouts.rsl_rl_2, layouts.rl_games])
 def test_a_kept_normaliser_and_the_model_are_the_policy(export: Exporter, layout: Layout) -> None:
     content, actions = layout()
     model, obs = export(content, {**CONFIG, "normaliser": "keep"}), wide_rows()

@@ -18,7 +18,7 @@ from model_tools.make.checkpoints.network_config import read_config
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 
-from .exporting import Exporter, run_fed_back
+from .conftest import Exporter, run_fed_back
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -41,30 +41,9 @@ BOARD_FILES = tuple(
 """Patterns of the board's files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphFiles:
-    """File names for a graph; {} stands for its name.
-
-    Attributes:
-        config, build: Settings of the compiler, and the script that runs it.
-        calibration: Folder of the samples.
-        four_axes: Inputs get four axes, like featuremaps.
-    """
-
-    config: str
-    build: str
-    calibration: str
-    four_axes: bool
-
-
-ONE_GRAPH = GraphFiles(
-    config="config.yaml", build="build.sh", calibration="calibration", four_axes=True
-)
-ACT = GraphFiles(
-    config="config_{}.yaml", build="build_{}.sh", calibration="calibration_data_{}", four_axes=False
-)
-"""Names of D-Robotics' exporter for ACT (rdk_LeRobot_tools), whose programs on the board give
-`states` two axes."""
+CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_{}"
+"""Files of a graph, with {} for its name, as D-Robotics' exporter for ACT (rdk_LeRobot_tools) names
+them: settings of the compiler, the script that runs it, folder of the samples."""
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -106,12 +85,12 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
     """
     found = [RECORD, BUILD_ALL]
     for name in graphs:
-        samples = ACT.calibration.format(name)
+        samples = CALIBRATION.format(name)
         found += [
             f"{name}/{each}"
             for each in (
-                ACT.config.format(name),
-                ACT.build.format(name),
+                CONFIG.format(name),
+                BUILD.format(name),
                 *(converted_file(name, march) for march in MARCHES),
                 *(
                     f"{samples}/{sample}{suffix}"

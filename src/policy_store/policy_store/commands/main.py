@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from policy_store.command_line import Verb, run_command
@@ -29,7 +28,3 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit status: 4 for errors, 130 after SIGINT and 143 after SIGTERM.
     """
     return run_command("policy_store", __doc__, COMMANDS, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

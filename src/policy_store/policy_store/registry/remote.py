@@ -32,7 +32,6 @@ from policy_core.bundle.statements import (
 )
 from policy_core.bundle.store import REVOKED_TAG
 from policy_core.errors import PolicyError
-from policy_store.durable import make_folders, writing
 from policy_store.install import absent_backends, require_expected
 from policy_store.registry.access import RegistryAccess, RegistryError
 from policy_store.registry.client import RegistryRepository
@@ -226,7 +225,8 @@ def _channel(
         )
     channel, content = found
     require_valid(channel.issued, channel.expires, model, f"{reference}:{tag}")
-    _keep(model, channel, content)
+    if model is not None:
+        keep(model, channel, content)
     return channel
 
 
@@ -240,18 +240,10 @@ def _revoked(
     if trusted is not None:
         found = _accepted(repository, reference, REVOKED_TAG, RevocationStatement, model, trusted)
         if found is not None:
-            _keep(model, *found)
+            if model is not None:
+                keep(model, *found)
             return found[0].versions
     return {} if model is None else revoked_versions(model)
-
-
-def _keep(
-    model: Path | None, statement: ChannelStatement | RevocationStatement, content: bytes
-) -> None:
-    if model is not None:
-        with writing(model.parent):
-            make_folders(model)
-            keep(model, statement, content)
 
 
 def _accepted(

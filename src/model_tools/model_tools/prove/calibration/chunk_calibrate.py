@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.files.bpu_files import ACT, sample_folders, write_samples
+from model_tools.files.bpu_files import CALIBRATION, sample_folders, write_samples
 from model_tools.files.outputs import new_folder
 from model_tools.files.rows import ObservationSource
 from model_tools.prove.calibration.calibration_files import MARKER, describe_origin
@@ -108,7 +108,7 @@ def _write(samples: GraphSamples, graph: str, form: str, folder: Path) -> None:
         files = [Path(file) for file in samples.files[name]]
         rows: F32 = array.astype(np.float32, copy=False)
         write_samples(
-            folder / ACT.calibration.format(graph) / files[0].parent,
+            folder / CALIBRATION.format(graph) / files[0].parent,
             [rows],
             f".{form.removeprefix('bpu_')}",
             [file.name for file in files],

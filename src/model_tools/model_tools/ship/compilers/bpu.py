@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.errors import ToolError, UnfinishedError
-from model_tools.files.bpu_files import ACT, BUILD_ALL, MARCHES, ONE_GRAPH, PRECISIONS, RECORD
+from model_tools.files.bpu_files import BUILD_ALL, MARCHES, PRECISIONS, RECORD
 from model_tools.files.outputs import new_folder
 from model_tools.ship.compilers.bpu_graph import BpuGraph
 from model_tools.ship.compilers.bpu_workspace import (
@@ -91,7 +91,7 @@ class BpuCompiler:
 
 
 def graph_entry(order: CompileOrder) -> BpuGraph:
-    """Return the workspace entry of a graph; samples with file names use the layout for ACT."""
+    """Return the workspace entry of a graph."""
     assert order.samples is not None
     return BpuGraph(
         name=order.name,
@@ -100,7 +100,6 @@ def graph_entry(order: CompileOrder) -> BpuGraph:
         outputs=order.outputs,
         samples=order.samples,
         files=order.sample_files,
-        layout=ACT if order.sample_files else ONE_GRAPH,
     )
 
 
@@ -207,22 +206,20 @@ def _release(tool: str) -> str:
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
     """Raise unless a workspace has the expected content; without graphs, the expected options."""
     try:
-        found = json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = dict(json.loads((folder / RECORD).read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ToolError(
             f"{folder}: expected a workspace with {RECORD}, found: {error}; make one "
             "with --option workspace=FOLDER"
         ) from error
-    there, here = _flat(found), _flat(wanted)
+    graphs = wanted["graphs"]
     differ = [
-        f"{key} {there.get(key, 'none')} instead of {value}"
-        for key, value in here.items()
-        if there.get(key) != value
+        f"{key} {found.get(key)} instead of {value}"
+        for key, value in wanted.items()
+        if key != "graphs" and found.get(key) != value
     ]
-    if wanted["graphs"]:
-        differ += [
-            f"{key} besides" for key in there if key.startswith("graphs.") and key not in here
-        ]
+    if graphs and found.get("graphs") != graphs:
+        differ.append("another model or other samples")
     if differ:
         raise ToolError(
             f"{folder / RECORD}: expected a workspace of this model, these samples and "
@@ -230,17 +227,6 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
             "--rows, --samples and options as the workspace was made with, or make "
             "a new one with --option workspace=FOLDER"
         )
-
-
-def _flat(found: object, before: str = "") -> dict[str, object]:
-    """Return single values by path, e.g. `graphs.policy.samples`."""
-    if not isinstance(found, Mapping):
-        return {before.removesuffix("."): found} if before else {}
-    return {
-        key: value
-        for name, part in found.items()
-        for key, value in _flat(part, f"{before}{name}.").items()
-    }
 
 
 def _image(order: CompileOrder, settings: BpuSettings) -> str:

@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from model_tools.errors import ToolError
-from model_tools.files.bpu_files import AXES, ONE_GRAPH, GraphFiles, four_axes
+from model_tools.files.bpu_files import AXES, BUILD, four_axes
 from policy_core.interfaces import F32, Tensor, TensorSpec
 
 _OPSET = 11
@@ -36,8 +36,8 @@ class BpuGraph:
         model: ONNX in fp32.
         inputs, outputs: Its tensors, float32, with a first batch axis of one.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
-        files: By input the file name of each sample, optionally with a folder; else numbers.
-        layout: Names of the other files.
+        files: By input the file name of each sample, optionally with a folder, for a graph of ACT;
+            else numbers.
         file: Name of the prepared model; NAME.onnx if empty.
     """
 
@@ -47,7 +47,6 @@ class BpuGraph:
     outputs: tuple[TensorSpec, ...]
     samples: Mapping[str, Tensor]
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    layout: GraphFiles = ONE_GRAPH
     file: str = ""
 
     @property
@@ -58,7 +57,7 @@ class BpuGraph:
     @property
     def build_name(self) -> str:
         """Name of the script that compiles it."""
-        return self.layout.build.format(self.name)
+        return BUILD.format(self.name)
 
     def check(self) -> None:
         """Raise if the compilers cannot take this model."""
@@ -90,8 +89,11 @@ class BpuGraph:
         return found.hexdigest()
 
     def shape(self, spec: TensorSpec) -> tuple[int, ...]:
-        """Return the compiler's shape of an input."""
-        return four_axes(spec.shape) if self.layout.four_axes else spec.shape
+        """Return the compiler's shape of an input: four axes, except for a graph of ACT.
+
+        The vendor's programs on the board give its `states` two axes.
+        """
+        return spec.shape if self.files else four_axes(spec.shape)
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
@@ -122,7 +124,7 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
 
 def fits(graph: BpuGraph, last_opset: int) -> bool:
     """Return whether the compiler reads the model unchanged."""
-    if graph.layout.four_axes:
+    if not graph.files:
         return False
     model = onnx.load(graph.model, load_external_data=False)
     newest = max(_OLD_IR_VERSION, helper.find_min_ir_version_for(list(model.opset_import)))

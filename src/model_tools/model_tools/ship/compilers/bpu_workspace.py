@@ -17,8 +17,9 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.files.bpu_files import (
-    ACT,
     BUILD_ALL,
+    CALIBRATION,
+    CONFIG,
     MARCHES,
     RECORD,
     Toolchain,
@@ -72,7 +73,7 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
     """Write everything that the vendor's compiler needs into an empty folder.
 
     For each graph a folder of its name: the model, settings, a script, and calibration samples by
-    input, named as its layout states; above them `build_all.sh`, which writes the results to
+    input, named as its files state; above them `build_all.sh`, which writes the results to
     `bpu_output/`, and `workspace.json`, which records the sources.
     """
     names = [graph.name for graph in graphs]
@@ -141,7 +142,7 @@ def _write_graph(folder: Path, graph: BpuGraph, settings: BpuSettings) -> None:
             names and [PurePath(name).name for name in names],
         )
     text = yaml.safe_dump(_config(graph, settings), sort_keys=False, width=1000)
-    config, made = graph.layout.config.format(graph.name), f"{graph.name}{toolchain.suffix}"
+    config, made = CONFIG.format(graph.name), f"{graph.name}{toolchain.suffix}"
     (folder / config).write_text(text, "utf-8")
     _write_script(
         folder / graph.build_name, [toolchain.command(config), f"cp {WORKING}/{made} ../{RESULTS}/"]
@@ -191,7 +192,7 @@ def _sample_folders(graph: BpuGraph) -> list[str]:
     places = sample_folders([spec.name for spec in graph.inputs])
     if graph.files:
         places = [str(PurePath(graph.files[spec.name][0]).parent) for spec in graph.inputs]
-    return [str(PurePath(graph.layout.calibration.format(graph.name), place)) for place in places]
+    return [str(PurePath(CALIBRATION.format(graph.name), place)) for place in places]
 
 
 def _write_script(file: Path, lines: Sequence[str]) -> None:
@@ -258,7 +259,6 @@ def prepare_workspace(
                 outputs=model.model.output_specs,
                 samples=taken[name].inputs,
                 files=taken[name].files,
-                layout=ACT,
             )
             # Do not replace the bundle's own model by a converted one.
             kept = fits(graph, settings.toolchain.last_opset)

@@ -141,7 +141,6 @@ def test_options_are_checked_before_the_toolkit_runs(compile_rknn: Compile, opti
 
 MADE = {
     "another chip": rknn_file(target="rk3576"),
-    "five inputs": rknn_file(obs=[1, 5], actions=[1, 2]),
     "another output": rknn_file(obs=[1, 6], h_out=[1, 2]),
     "int16": rknn_file("int16"),
     "cut off": rknn_file()[:-5],
@@ -193,16 +192,6 @@ def test_what_computes_another_function_in_the_simulator_is_refused(
     with refusal(ToolError):
         compile_rknn(precision)
     assert not list((tmp_path / "out").iterdir())
-
-
-def test_what_the_simulator_does_not_run_is_made_with_a_warning(
-    toolkit: Callable[..., None], compile_rknn: Compile, caplog: pytest.LogCaptureFixture
-) -> None:
-    toolkit(tool="rknn-toolkit2 2.5.0", unproven="init_runtime: no simulator for this chip")
-
-    compile_rknn()
-
-    check_wording(*caplog.messages)
 
 
 def test_what_the_toolkit_refuses_is_a_sentence(

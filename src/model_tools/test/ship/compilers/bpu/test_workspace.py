@@ -170,7 +170,7 @@ def test_lists_are_in_the_order_of_the_inputs(
     write_bpu_graphs: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = write_bpu_graphs([transformer_graph(tmp_path)], bpu_settings("nash-e"))
-    found = read_config(folder / "transformer" / "config.yaml")
+    found = read_config(folder / "transformer" / "config_transformer.yaml")
 
     parameters = found["compiler_parameters"]
     assert parameters["extra_params"] == {"input_no_padding": True, "output_no_padding": True}
@@ -178,7 +178,8 @@ def test_lists_are_in_the_order_of_the_inputs(
     assert found["input_parameters"]["input_name"] == "states;laptop/features;phone"
     assert found["input_parameters"]["input_shape"] == "1x6x1x1;1x4x2x3;1x4x2x3"
     assert found["calibration_parameters"]["cal_data_dir"] == (
-        "calibration/0_states;calibration/1_laptop_features;calibration/2_phone"
+        "calibration_data_transformer/0_states;calibration_data_transformer/1_laptop_features;"
+        "calibration_data_transformer/2_phone"
     )
 
 
