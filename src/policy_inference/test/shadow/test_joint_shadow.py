@@ -167,7 +167,7 @@ CASES: Mapping[str, Callable[[], Shadowed | ShadowedArm]] = {
 
 @pytest.mark.parametrize("case", CASES)
 @given(acts=ACTS)
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_all_that_is_compared_is_equal_and_in_the_end_all_is_compared(
     case: str, acts: Sequence[tuple[str, int]]
 ) -> None:
