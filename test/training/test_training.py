@@ -42,7 +42,7 @@ from tools.train_walk.reference import make_reference
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
-SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16}
+SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
 
 
 def weights(runner: OnPolicyRunner) -> Array:

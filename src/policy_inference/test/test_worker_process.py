@@ -236,6 +236,7 @@ with stopped_by_signals(stop, {within_s}):
 block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signal.valid_signals())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, block], ids=["as usual", "blocked by the parent"])
 @pytest.mark.parametrize(
     ("signals", "within_s", "why"),
@@ -284,6 +285,7 @@ sys.exit(command_line.run_command("tool", "Tools.", {"hang": verb}, ["hang"]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, block], ids=["as usual", "blocked by the parent"])
 def test_a_call_that_never_returns_keeps_no_command_from_ending(
     before: Callable[[], object] | None,

@@ -98,7 +98,12 @@ def run(given: argparse.Namespace) -> int:
     from policy_store.command_line import show
 
     contract = read_contract(given.bundle)
-    _check(given, contract)
+    if given.fps is not None and given.fps != contract.rate_hz:
+        raise PolicyError(
+            f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
+            f"(rate_hz in its policy.yaml), found {given.fps:g}; at another rate the steps "
+            "of a chunk are a different motion"
+        )
     cameras = list_cameras(given.camera, contract)
     if importlib.util.find_spec("rclpy") is None:
         raise PolicyError(
@@ -136,23 +141,6 @@ def ros_arguments(parameters: Mapping[str, object], more: Sequence[str] = ()) ->
         for word in ("-p", f"{name}:={json.dumps(value)}")
     ]
     return ["--ros-args", *given, *more]
-
-
-def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
-    """Refuse what the node would refuse, before a camera is opened."""
-    from policy_core.errors import PolicyError
-
-    if given.fps is not None and given.fps != contract.rate_hz:
-        raise PolicyError(
-            f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
-            f"(rate_hz in its policy.yaml), found {given.fps:g}; at another rate the steps "
-            "of a chunk are a different motion"
-        )
-    if not 0 <= given.n_action_steps <= contract.chunk.size:
-        raise PolicyError(
-            f"--n-action-steps: expected 1 to {contract.chunk.size}, the steps of a "
-            f"chunk of {contract.name}, found {given.n_action_steps}"
-        )
 
 
 def _parameters(given: argparse.Namespace, contract: ChunkContract) -> dict[str, object]:

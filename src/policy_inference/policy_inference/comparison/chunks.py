@@ -217,17 +217,12 @@ def chunk_differences(
     )
 
 
-def rad_difference(
-    contract: ChunkContract,
-    found: Tensor,
-    expected: Tensor,
-    numbers: npt.NDArray[np.int64] | None = None,
-) -> Difference:
+def rad_difference(contract: ChunkContract, found: Tensor, expected: Tensor) -> Difference:
     """Measure differences of chunks [rows, steps, actions] in the policy's units, in rad."""
     units = Units(contract.units, contract.action.joints)
     there, wanted = (units.to_rad(chunks.astype(np.float64)) for chunks in (found, expected))
     name = f"{contract.action.tensor}, rad"
-    return _by_column(name, contract.action.joints, there, wanted, numbers)
+    return _by_column(name, contract.action.joints, there, wanted, None)
 
 
 def _layer_difference(

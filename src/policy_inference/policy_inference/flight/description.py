@@ -97,7 +97,6 @@ def make_flight(
 def flight_settings(
     limits: Limits,
     backend: Backend,
-    machine: Machine | None = None,
     chunks: ChunkSettings | None = None,
 ) -> dict[str, str]:
     """Return limits in force, versions and machine as texts by name, with the unit in the name.
@@ -105,10 +104,8 @@ def flight_settings(
     Args:
         limits: Limits in force.
         backend: Backend of the policy.
-        machine: Machine that runs it; this one if absent.
         chunks: Settings of chunk execution, for a chunk policy.
     """
-    machine = machine or Machine()
     versions = {
         name: installed_version(name.replace("_", "-"), name)
         for name in ("policy_inference", "numpy", "rosbags")
@@ -118,7 +115,7 @@ def flight_settings(
         "system.release": release(),
         "system.kernel": platform.release(),
         "system.architecture": platform.machine(),
-        "system.board": board(machine),
+        "system.board": board(Machine()),
     }
     found = {
         **{f"limits.{name}": value for name, value in dataclasses.asdict(limits).items()},

@@ -213,12 +213,6 @@ class Stamp(NamedTuple):
     nanosec: int
 
 
-class Header(NamedTuple):
-    """As in std_msgs/Header."""
-
-    stamp: Stamp
-
-
 class Vector(NamedTuple):
     """As in geometry_msgs/Vector3."""
 
@@ -243,12 +237,8 @@ class WireMessage:
     wire: bytes
 
     @property
-    def header(self) -> Header:
-        return Header(Stamp(*_STAMP.unpack_from(self.wire, START)))
-
-    @property
     def stamp_ns(self) -> int:
-        """Its stamp, 0 for none; faster than through its header."""
+        """Its stamp, 0 for none."""
         sec, nanosec = _STAMP.unpack_from(self.wire, START)
         return int(sec * 1_000_000_000 + nanosec)
 

@@ -40,7 +40,8 @@ class ChunkShadow:
 
     If an observation is skipped, or its inference fails, the queue is emptied, and there is no
     comparison until it is complete again: until a chunk has arrived and no target depends on
-    earlier chunks. A lost tick counts as a skipped observation.
+    earlier chunks. A lost tick counts as a skipped observation; so does a chunk that arrives right
+    after it, if chunks begin at the last command, which is then unknown.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ChunkShadow:
         self._action = ChunkCommand(contract)
         self._guard = ShadowGuard(contract, self._action, limits, active, ChunkCommand(active))
         self._followed = mode is ShadowMode.FOLLOWED
+        self._realigns = settings.realign
         self._seen = StateVector(state_sizes)
         robot = active.joints.on_robot()
         self._places = [robot.index(joint) for joint in contract.joints.on_robot()]
@@ -101,7 +103,8 @@ class ChunkShadow:
         if question.lost:
             self._miss(ShadowOutcome.SKIPPED)
         inferences = tuple[InferenceResult, ...]()
-        if asked.missed or (late and asked.observations):
+        unknown = question.lost and self._realigns
+        if asked.missed or ((late or unknown) and asked.observations):
             self._miss(ShadowOutcome.SKIPPED)
         else:
             inferences = tuple([self._infer(each) for each in asked.observations])

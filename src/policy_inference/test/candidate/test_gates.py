@@ -108,17 +108,20 @@ def gates_broken_by(shadow: F64, expected: ExpectedDistance | None) -> set[str]:
     return {one.figure for one in judged if not one.holds}
 
 
-def test_rounding_of_the_size_that_its_evidence_has_passes() -> None:
-    assert gates_broken_by(ACTIVE + ROUNDING, expected_rounding(0.01)) == set()
-
-
-def test_larger_rounding_than_its_evidence_has_does_not() -> None:
-    assert gates_broken_by(ACTIVE + 2.0 * ROUNDING, expected_rounding(0.01)) == {"rms_ratio"}
-
-
-def test_same_weights_must_give_the_same_targets() -> None:
-    assert gates_broken_by(ACTIVE + 1e-7, EQUAL) == set()
-    assert gates_broken_by(ACTIVE * 1.001, EQUAL) == {"rms_ratio"}
+@pytest.mark.parametrize(
+    ("shadow", "expected", "broken"),
+    [
+        (ACTIVE + ROUNDING, expected_rounding(0.01), set()),
+        (ACTIVE + 2.0 * ROUNDING, expected_rounding(0.01), {"rms_ratio"}),
+        (ACTIVE + 1e-7, EQUAL, set()),
+        (ACTIVE * 1.001, EQUAL, {"rms_ratio"}),
+    ],
+    ids=["rounded as expected", "rounded more", "same weights", "not the same"],
+)
+def test_distance_is_that_of_the_evidence(
+    shadow: F64, expected: ExpectedDistance, broken: set[str]
+) -> None:
+    assert gates_broken_by(shadow, expected) == broken
 
 
 def test_wrong_scale_of_the_size_of_rounding_is_found_by_its_kind() -> None:

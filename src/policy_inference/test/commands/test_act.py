@@ -40,7 +40,6 @@ class TestRefused:
         "given",
         [
             "--fps 30",
-            "--n-action-steps 11",
             "--camera laptop=/dev/video0",
             "--camera front",
             "--camera front=0 --camera wrist=0",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from policy_core.errors import PolicyError
-from policy_inference.commands.output import refuse_unwritable, write_new
+from policy_inference.commands.output import write_new
 from policy_store.command_line import CommandParser, CommandResult, add_bundle, show_result
 from policy_store.report import Table
 from testkit.wording import check_wording, lines_with, refusal
@@ -138,19 +138,3 @@ def test_what_is_no_file_is_not_replaced_even_with_force(tmp_path: Path) -> None
             write_new(path, {}, force=True)
     assert pipe.is_fifo()
     assert Path(os.devnull).is_char_device()
-
-
-@pytest.mark.parametrize("folder", ["file", "nowhere"])
-def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
-    (tmp_path / "file").write_text("")
-    with refusal(PolicyError):
-        refuse_unwritable(tmp_path / folder / "a.json", force=False)
-
-
-def test_data_that_is_no_json_leaves_what_was_there(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    file.write_text("old")
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_new(file, {"nan": float("nan")}, force=True)
-    assert file.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -17,6 +17,7 @@ import pytest
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
+from policy_inference.flight import recorder
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import (
     News,
@@ -167,8 +168,11 @@ def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> No
     check_wording(text.replace(str(place), "PLACE"))
 
 
-def test_standing_clock_does_not_keep_a_fault_from_being_recorded(flown_robot: Recorded) -> None:
+def test_standing_clock_does_not_keep_a_fault_from_being_recorded(
+    flown_robot: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Simulated time may stand still after a fault; the steady clock goes on."""
+    monkeypatch.setattr(recorder, "_STILL_S", 0.1)
     flown_robot.tick(joint_vel=NAN)
     until(lambda: visible(flown_robot.folder))
     assert causes(visible(flown_robot.folder)) == ["not_finite"]

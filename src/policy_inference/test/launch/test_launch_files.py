@@ -108,70 +108,43 @@ def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any
     assert run.ended_cleanly() == 2
 
 
-def parameters_of_a_lite3(tmp_path: Path, **driver: Any) -> str:
-    """Return the argument with a file that sets ports which no other program has."""
+def write_parameters(tmp_path: Path, sections: dict[str, Any]) -> str:
+    """Return the argument with a file of parameters of a robot's driver and emulator."""
+    file = tmp_path / "robot.yaml"
+    nodes = {f"/**/{name}": {"ros__parameters": each} for name, each in sections.items()}
+    file.write_text(yaml.safe_dump(nodes))
+    return f"robot_params_file:={file}"
+
+
+def parameters_of_a_lite3() -> dict[str, Any]:
+    """Return parameters with ports which no other program has, and an address of a real robot."""
     with socket(type=SOCK_DGRAM) as host, socket(type=SOCK_DGRAM) as state:
         for one in (host, state):
             one.bind(("127.0.0.1", 0))
         ports = {"host_port": host.getsockname()[1], "state_port": state.getsockname()[1]}
-    file = tmp_path / "lite3.yaml"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "/**/lite3_emulator": {"ros__parameters": ports},
-                "/**/lite3_driver": {"ros__parameters": {**ports, **driver}},
-            }
-        )
-    )
-    return f"robot_params_file:={file}"
+    return {"lite3_emulator": ports, "lite3_driver": {**ports, "host_address": "192.0.2.1"}}
 
 
-def test_emulated_lite3_is_found_on_this_machine_and_ctrl_c_ends_all_three(
-    launch: Callable[..., Any], tmp_path: Path
-) -> None:
-    from policy_msgs.msg import JointCommand, RobotStatus
-
-    from .talk import Talk
-
-    file = parameters_of_a_lite3(tmp_path, host_address="192.0.2.1")
-    run = launch(
-        "lite3_rknn.launch.py", "robot:=lite3_emulator", "backend:=onnx", "namespace:=one", file
-    )
-    heard: list[RobotStatus] = []
-    with Talk("/one") as talk:
-        talk.listen(RobotStatus, "lite3_driver/status", heard.append)
-        talk.wait_until(lambda: bool(heard) and heard[-1].state_rate_hz > 0.0)
-        assert heard[-1].state == RobotStatus.LISTENING
-        # The policy may do what it likes: nothing is sent before control was asked for.
-        # Refused until half a second of samples has confirmed the pose.
-        talk.wait_until(lambda: talk.ask("joint_policy_node/stand").success)
-        talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
-        assert heard[-1].command_rate_hz == 0.0
-        run.is_interrupted(3)
-
-
-def parameters_of_a_unitree(tmp_path: Path, driver: str, **parameters: Any) -> str:
-    """Return the argument with a file that sets parameters of a Unitree robot's driver."""
-    file = tmp_path / "unitree.yaml"
-    file.write_text(yaml.safe_dump({f"/**/{driver}": {"ros__parameters": parameters}}))
-    return f"robot_params_file:={file}"
-
-
-def test_emulated_go2_is_found_on_this_machine_and_ctrl_c_ends_all_three(
-    launch: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("robot", ["lite3", "go2"])
+def test_emulated_robot_is_found_on_this_machine_and_ctrl_c_ends_all_three(
+    launch: Callable[..., Any], tmp_path: Path, robot: str
 ) -> None:
     from policy_msgs.msg import RobotStatus
 
     from .talk import Talk
 
-    pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
-    file = parameters_of_a_unitree(tmp_path, "go2_driver", network_interface="robot0")
-    run = launch(*GO2, "robot:=go2_emulator", "namespace:=one", file)
+    launched, parameters = (*LITE3_ALONE[:1], "backend:=onnx"), parameters_of_a_lite3()
+    if robot == "go2":
+        pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
+        launched, parameters = GO2, {"go2_driver": {"network_interface": "robot0"}}
+    file = write_parameters(tmp_path, parameters)
+    run = launch(*launched, f"robot:={robot}_emulator", "namespace:=one", file)
     heard: list[RobotStatus] = []
     with Talk("/one") as talk:
-        talk.listen(RobotStatus, "go2_driver/status", heard.append)
+        talk.listen(RobotStatus, f"{robot}_driver/status", heard.append)
         talk.wait_until(lambda: bool(heard) and heard[-1].state_rate_hz > 0.0, 60.0)
         assert heard[-1].state == RobotStatus.LISTENING
+        # Nothing is sent before control was asked for.
         assert heard[-1].command_rate_hz == 0.0
         run.is_interrupted(3)
 

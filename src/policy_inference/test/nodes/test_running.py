@@ -21,6 +21,16 @@ pytestmark = pytest.mark.ros
 
 
 class TestInputs:
+    @pytest.mark.parametrize("name", ["joint_states", "imu/data"])
+    def test_silence_holds_then_damps(self, lockstep: Robot, name: str) -> None:
+        lockstep.runs().silent = {name}
+        found = lockstep.modes(12)
+        assert found[:2] == [Mode.RUN] * 2
+        held = found.count(Mode.HOLD)
+        assert found == [Mode.RUN] * 2 + [Mode.HOLD] * held + [Mode.DAMP] * (10 - held)
+        assert held == 6
+        check_wording(lockstep.hears("held_too_long"))
+
     @pytest.mark.parametrize(
         ("name", "spoilt"), [("joint_states", "not UTF-8"), ("imu/data", "empty")]
     )

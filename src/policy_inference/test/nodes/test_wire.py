@@ -20,6 +20,7 @@ from std_msgs.msg import Header, Int32
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
+from policy_inference.messages.readers import stamp_ns
 from policy_inference.messages.wire import Decode, JointCommandWriter, peek_stamp_ns
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.wording import refusal
@@ -168,29 +169,25 @@ INTACT = {
 }
 
 
-def stamp_of(message: Any) -> tuple[int, int]:
-    return message.header.stamp.sec, message.header.stamp.nanosec
-
-
 _READ: dict[str, Callable[[Any], object]] = {
-    "JointState": lambda it: (stamp_of(it), it.name, list(it.position), list(it.velocity)),
+    "JointState": lambda it: (stamp_ns(it), it.name, list(it.position), list(it.velocity)),
     "JointCommand": lambda it: (
         (it.stamp.sec, it.stamp.nanosec, it.valid_for.sec, it.valid_for.nanosec),
         (it.sequence, it.mode, it.names),
         *(list(getattr(it, field)) for field in COMMAND_ARRAYS),
     ),
     "Imu": lambda it: (
-        stamp_of(it),
+        stamp_ns(it),
         [getattr(it.orientation, axis) for axis in "xyzw"],
         it.orientation_covariance[0],
         [getattr(it.angular_velocity, axis) for axis in "xyz"],
     ),
     "Image": lambda it: (
-        stamp_of(it),
+        stamp_ns(it),
         (it.height, it.width, it.encoding, it.is_bigendian, it.step),
         bytes(it.data),
     ),
-    "CompressedImage": lambda it: (stamp_of(it), it.format, bytes(it.data)),
+    "CompressedImage": lambda it: (stamp_ns(it), it.format, bytes(it.data)),
 }
 
 
