@@ -99,8 +99,6 @@ def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
     """Yield, for each failed transition, the cause and the entry to write instead."""
     import yaml
 
-    from model_tools.prove.set_check import way_around
-
     for one in found:
         edge = one.edge
         if not one.granted:
@@ -117,5 +115,4 @@ def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
         elif edge.is_fallback:
             yield f"{edge}: name another fallback, or none, so that the guard stops the robot"
         else:
-            way = " -> ".join(way_around(found, edge)) or "the stand motion"
-            yield f"{edge}: no stricter condition helped; leave it out, and go by {way}"
+            yield f"{edge}: no stricter condition helped; leave it out"

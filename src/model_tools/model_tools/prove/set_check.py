@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -379,16 +379,6 @@ class _SwitchingRobot(ControlledSet):
             return np.zeros(3)
         drawn: F64 = self._random.uniform(trained.min, trained.max)
         return drawn if largest is None else np.clip(drawn, np.negative(largest), largest)
-
-
-def way_around(found: Sequence[SetTransitionResult], edge: SetTransition) -> list[str]:
-    """Return the states of the shortest detour over transitions that hold; may be empty."""
-    holding = [one.edge for one in found if one.holds and not one.edge.is_fallback]
-    following = _next_states(((one.source, one.target) for one in holding), edge.target)
-    way = [edge.source]
-    while way[-1] in following:
-        way.append(following[way[-1]])
-    return way if way[-1] == edge.target else []
 
 
 def _next_states(transitions: Iterable[tuple[str, str]], goal: str) -> dict[str, str]:
