@@ -69,17 +69,7 @@ def _looks_like(arrays: Mapping[str, Tensor]) -> str:
         return "statistics of observations (obs_stats)"
     if "obs" not in names:
         return "arrays with names that no tool here uses"
-    if _is_even(arrays.get("time")):
-        return "a recorded rollout"
     return "rows of a model, as golden ones" if names & set(_ACTIONS) else "rows of observations"
-
-
-def _is_even(time: Tensor | None) -> bool:
-    """Return whether these are the times of successive rows, some of them possibly late."""
-    if time is None or time.ndim != 1 or len(time) < 2 or time.dtype.kind != "f":
-        return False
-    steps = np.diff(np.asarray(time, np.float64))
-    return bool(np.isclose(steps, np.median(steps), rtol=0.5).mean() > 0.9)
 
 
 def _words(array: Tensor) -> str:

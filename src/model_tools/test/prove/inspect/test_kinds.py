@@ -364,18 +364,6 @@ def test_broken_statistics_are_named_where_they_are(tmp_path: Path) -> None:
     checkpoint_suspicions(tmp_path)
 
 
-def test_weights_of_other_sizes_than_the_configuration_are_named(tmp_path: Path) -> None:
-    replace_tensors(
-        lerobot_files(tmp_path) / "model.safetensors",
-        **{
-            "model.action_head.weight": np.ones((6, 4), np.float32),
-            "model.encoder_env_state_input_proj.weight": np.ones((4, 7), np.float32),
-            "model.decoder_pos_embed.weight": None,
-        },
-    )
-    checkpoint_suspicions(tmp_path)
-
-
 @pytest.mark.parametrize(
     "change", [{"n_action_steps": 11}, {"temporal_ensemble_coeff": 0.01}, {"output_features": {}}]
 )

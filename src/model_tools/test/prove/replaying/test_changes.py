@@ -339,7 +339,6 @@ SPOILT_MESSAGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "other contract": ("flight_info", other_contract),
     "a word as limit": ("flight_info", a_word_as_limit),
     "only the limit of the tilt": ("flight_info", only_limit("max_tilt_rad")),
-    "only the margin": ("flight_info", only_limit("margin")),
     "ticks go back": ("policy_tick", lambda tick: replaced(tick=100 - tick.tick)(tick)),
     "short state": ("policy_tick", shorter("state")),
     "other shape": ("policy_tick", flat_tensors),
