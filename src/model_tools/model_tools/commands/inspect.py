@@ -6,8 +6,8 @@
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
 Supported folders: bundles, LeRobot checkpoints and datasets, rosbag2 recordings. Supported files:
-ONNX and RKNN models; checkpoints of torch.save (needs PyTorch); YAML of a training run; npz, npy
-and safetensors arrays; plans of the native core. The content decides, not the name.
+ONNX and RKNN models; checkpoints of torch.save (needs PyTorch); npz, npy and safetensors arrays;
+plans of the native core. The content decides, not the name.
 """
 
 from __future__ import annotations

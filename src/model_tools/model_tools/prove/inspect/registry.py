@@ -35,7 +35,6 @@ _FOLDERS: Mapping[str, Inspector] = {
 _FILES: Mapping[str, Inspector] = {
     PLAN_SUFFIX: plans.inspect_plan,
     ".onnx": models.inspect_onnx,
-    **dict.fromkeys((".yaml", ".yml"), data_files.inspect_run_file),
     **dict.fromkeys((".pt", ".pth", ".ckpt"), models.inspect_checkpoint),
     ".rknn": models.inspect_rknn,
     **dict.fromkeys((".npz", ".npy", ".safetensors"), data_files.inspect_arrays),

@@ -51,14 +51,7 @@ REAL = {
     "legged/lite3/golden.npz": ARRAYS,
     "legged/lite3/rollout_50hz.npz": ARRAYS,
     "legged/go2_isaaclab/golden.npz": ARRAYS,
-    "legged/go2_isaaclab/deploy.yaml": "unitree_deploy_yaml",
-    "legged/isaaclab_env_yaml/env.yaml": "isaaclab_env_yaml",
     "legged/isaaclab_env_yaml/golden.npz": ARRAYS,
-    "legged/isaaclab_io_descriptor/isaac_velocity_flat_anymal_d_v0_IO_descriptors.yaml": (
-        "isaaclab_io_descriptor"
-    ),
-    "legged/leapp/isaac_ros_deploy_multi_model.yaml": "leapp",
-    "legged/leapp/lite3_velocity.yaml": "leapp",
     "legged/leapp/lite3_velocity_initial_values.safetensors": ARRAYS,
     "act/golden.npz": ARRAYS,
     "act/so100_new": "LeRobot checkpoint",
