@@ -18,8 +18,7 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +26,10 @@ from model_tools.commands.arguments import number_above_0, progress_bar
 from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:
-    from model_tools.prove.evaluation.evaluate import Evaluated, Watch
-    from model_tools.prove.evaluation.plan import Plan
     from model_tools.prove.evaluation.pool import TaskPool
     from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask
 
 SUMMARY, PAGE = "summary.json", "report.html"
-_SHOWN_EACH_S, _LOGGED_EACH_S = 0.5, 30.0
 _log = logging.getLogger("model_tools")
 
 
@@ -99,8 +95,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     _require_new(given.output, given.resume)
     with trial_store(given.output) as store:
         before, began_s = len(store.rows), time.monotonic()
-        with _live(plan, policies) as watch:
-            found = evaluate(plan, policies, store, pool, watch)
+        with progress_bar("trials") as shown:
+            found = evaluate(plan, policies, store, pool, shown)
         if trials := len(store.rows) - before:
             took_s = time.monotonic() - began_s
             _log.info("%d trials in %.1f s, %.2f per second", trials, took_s, trials / took_s)
@@ -139,35 +135,3 @@ def _require_new(folder: Path, resume: bool) -> None:
         raise ToolError(
             f"{folder}: expected nothing there yet, found a folder with files; {remedy}"
         )
-
-
-@contextmanager
-def _live(plan: Plan, policies: list[EvaluatedPolicy]) -> Iterator[Watch]:
-    """Show the progress: a bar and a table on a terminal, else a line now and then."""
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from model_tools.prove.evaluation.evaluation_report import results_table
-    from policy_store.report_terminal import rendered
-
-    console, total = Console(stderr=True), len(plan) * len(policies)
-    shown_s = logged_s = time.monotonic()
-    _log.info("trials: %d", total)
-    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
-    task = bar.add_task("trials", total=total)
-
-    with Live(console=console, transient=True, auto_refresh=False) as live:
-
-        def watch(found: Evaluated) -> None:
-            nonlocal shown_s, logged_s
-            now_s, done = time.monotonic(), len(found.rows) + len(found.not_done)
-            if console.is_terminal and (now_s - shown_s >= _SHOWN_EACH_S or done == total):
-                shown_s = now_s
-                bar.update(task, completed=done)
-                live.update(Group(bar, *rendered([results_table(found)])), refresh=True)
-            elif not console.is_terminal and now_s - logged_s >= _LOGGED_EACH_S:
-                logged_s = now_s
-                _log.info("%d of %d trials", done, total)
-
-        yield watch

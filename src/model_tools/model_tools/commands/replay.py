@@ -3,7 +3,6 @@
 """Run a flight recording through its bundle again: are the commands the same?
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
-    model_tools replay ~/.ros/flights/* --output reports --workers 4
 
 The recorded messages, ages and requests drive the real controller, starting from a recorded state
 of it (`--from`). State, observation, model, target, command and mode are compared with the
@@ -18,40 +17,24 @@ commands. The output folder gets report.html, which shows what happened, and rep
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import progress_bar
 from model_tools.commands.bundle_arguments import output_folder
-from policy_store.command_line import (
-    CommandResult,
-    add_backend_options,
-    number_within,
-    seconds,
-)
-from policy_store.report import Report
+from policy_store.command_line import CommandResult, add_backend_options, seconds
 
 if TYPE_CHECKING:
     from model_tools.prove.replaying.replay import ReplayedFlight
     from model_tools.prove.replaying.shadowing import ShadowedFlight
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
-_OF_EACH = ("bundle", "mode", "member", "backend", "backend_option", "from_s")
-"""Arguments that apply to each of several recordings."""
-_LONGEST_S = 3600.0
-"""Time limit per recording, s."""
 _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "recording", type=Path, nargs="+", help="folder of the recording, or its .mcap file"
-    )
+    parser.add_argument("recording", type=Path, help="folder of the recording, or its .mcap file")
     parser.add_argument(
         "--bundle",
         type=Path,
@@ -82,12 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="start at the last recorded state of the controller before this time (default: 0)",
     )
-    parser.add_argument(
-        "--workers",
-        type=number_within(1, 1024),
-        metavar="N",
-        help="parallel replays of several recordings (default: one per core)",
-    )
     parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
@@ -96,12 +73,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Replay; the status is 1 if the same policy gives different commands.
 
     Returns:
-        The content of replay.json; for several recordings by name `same` and `verdict`, or the
-        `error`.
+        The content of replay.json.
     """
-    if len(given.recording) > 1:
-        return _run_several(given)
-    (given.recording,) = given.recording
+    from model_tools.files.report_page import write_page
     from model_tools.prove.replaying.replay_report import replay_report
 
     # Opened first, so that an unwritable output is reported before the work.
@@ -109,64 +83,14 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         found, shadow = _replayed(given)
         report = replay_report(found, shadow)
         if folder is not None:
-            _write(report, folder)
+            report.write_json(folder / JSON_FILE)
+            write_page(report, folder / HTML_FILE)
     where = [] if given.output is None else [f"report in {given.output}"]
     return CommandResult(
         document=report.document,
         text=[*report.parts[:-1], *where, report.parts[-1]],
         status=0 if found else 1,
     )
-
-
-def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    from model_tools.errors import ToolError
-    from model_tools.prove.evaluation.pool import LocalPool, NotDone
-
-    names = [path.resolve().name for path in given.recording]
-    if len(set(names)) < len(names):
-        raise ToolError(
-            "expected recordings whose folders have different names, since their reports do, found "
-            + ", ".join(sorted({name for name in names if names.count(name) > 1}))
-        )
-    verdicts, not_done = dict[str, dict[str, Any]](), dict[str, str]()
-    with output_folder(given, JSON_FILE, JSON_FILE, f"*/{JSON_FILE}", f"*/{HTML_FILE}") as folder:
-        shared = {name: getattr(given, name) for name in _OF_EACH}
-        tasks = [
-            argparse.Namespace(recording=path, output=folder and folder / name, **shared)
-            for path, name in zip(given.recording, names, strict=True)
-        ]
-        workers = given.workers or len(os.sched_getaffinity(0))
-        pool = LocalPool(_replay_one, min(workers, len(tasks)), time_limit_s=_LONGEST_S)
-        with progress_bar("recordings") as progress, closing(pool.run(tasks)) as results:
-            for task, result in results:
-                name = task.recording.resolve().name
-                if isinstance(result, NotDone):
-                    not_done[name] = result.reason
-                else:
-                    verdicts[name] = result
-                progress(len(verdicts) + len(not_done), len(tasks))
-        ended = {name: verdicts.get(name) or {"error": not_done[name]} for name in names}
-        if folder is not None:
-            (folder / JSON_FILE).write_text(f"{json.dumps(ended, indent=2)}\n", "utf-8")
-    lines = [f"{name}: {one['verdict']}" for name, one in verdicts.items()]
-    failed = "\n".join(f"{name}: {why}" for name, why in not_done.items())
-    return CommandResult(
-        document=ended,
-        text=lines,
-        status=0 if all(one["same"] for one in verdicts.values()) else 1,
-        error=ToolError(failed) if failed else None,
-    )
-
-
-def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
-    """Replay a recording, write its report, and return the outcome; runs in another process."""
-    from model_tools.prove.replaying.replay_report import replay_report, verdict
-
-    found, shadow = _replayed(given)
-    if given.output is not None:
-        given.output.mkdir()
-        _write(replay_report(found, shadow), given.output)
-    return {"same": bool(found), "verdict": verdict(found)}
 
 
 def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:
@@ -191,10 +115,3 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
         return found, None
     mode, backends = ShadowMode(given.mode), [found.backend]
     return found, shadow_flight(recording, bundle, backends, options, mode, given.member)
-
-
-def _write(report: Report, folder: Path) -> None:
-    from model_tools.files.report_page import write_page
-
-    report.write_json(folder / JSON_FILE)
-    write_page(report, folder / HTML_FILE)

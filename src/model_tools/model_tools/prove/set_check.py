@@ -4,20 +4,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from model_tools.prove.evaluation.statistics import wilson
 from model_tools.simulation.controlled import ControlledSet
 from model_tools.simulation.robot import PUSH_S, SimulatedRobot
-from policy_core.bundle.contract import VelocityCommand
 from policy_core.bundle.set_bundle import SetBundle
-from policy_core.bundle.set_contract import SetContract, Transition
+from policy_core.bundle.set_contract import SetContract
 from policy_core.errors import BackendError, RefusedError
 from policy_core.interfaces import F64, Backend, Mode
 from robot_sim.drives import DriveCommand
@@ -34,9 +31,6 @@ AFTER_S, GRANTED_WITHIN_S, REACHED_WITHIN_S = 5.0, 5.0, 30.0
 """Time of observation after a switch, time limit of a granted switch, and time limit to reach the
 state before it."""
 _WALKED_S, _NEW_COMMAND_S = (1.5, 3.5), 1.0
-_SLOW, _LONG_BLEND_S = 0.2, 1.0
-_CALM = {"tilt_rad": 0.1, "body_rate_rad_s": 0.5}
-"""Conditions of stricter transitions; commands are limited to this share of the trained range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +79,6 @@ class SetTransitionResult:
         refusal: Most frequent reason not to switch.
         tilt_rad, step_ratio: Largest values.
         holds: It was made at least once, and the robot never failed.
-        remedy: Keys of the transition in set.yaml with which the robot did not fail; None: unknown,
-            or not needed.
     """
 
     edge: SetTransition
@@ -99,7 +91,6 @@ class SetTransitionResult:
     tilt_rad: float
     step_ratio: float
     holds: bool
-    remedy: Mapping[str, Any] | None = None
 
 
 def find_edges(contract: SetContract) -> list[SetTransition]:
@@ -118,7 +109,7 @@ def check_set(
     tries: int,
     shown: Callable[[int, int], None] = lambda *_: None,
 ) -> list[SetTransitionResult]:
-    """Try each transition of a set, and stricter conditions for those that fail.
+    """Try each transition of a set.
 
     Args:
         bundle: The set, of joint policies only.
@@ -130,50 +121,8 @@ def check_set(
     edges, found = find_edges(bundle.contract), list[SetTransitionResult]()
     for number, edge in enumerate(edges):
         shown(number, len(edges))
-        result = check_edge(bundle, backends, robot, edge, tries)
-        if result.failed and not edge.is_fallback:
-            remedy = _remedy(bundle, backends, robot, edge, tries)
-            result = dataclasses.replace(result, remedy=remedy)
-        found.append(result)
+        found.append(check_edge(bundle, backends, robot, edge, tries))
     return found
-
-
-def _remedy(
-    bundle: SetBundle,
-    backends: Mapping[str, Backend],
-    robot: SimulatedRobot,
-    edge: SetTransition,
-    tries: int,
-) -> Mapping[str, Any] | None:
-    """Return the first replacement keys of a transition with which it succeeds."""
-    contract = bundle.contract
-    source, stated = contract.states[edge.source], contract.states[edge.source].to[edge.target]
-    for keys in stricter(stated, contract.velocity_command):
-        when = dataclasses.replace(stated.when, **keys["when"])
-        instead = dataclasses.replace(stated, **{**keys, "when": when})
-        changed = dataclasses.replace(source, to={**source.to, edge.target: instead})
-        states = {**contract.states, edge.source: changed}
-        tried = dataclasses.replace(bundle, contract=dataclasses.replace(contract, states=states))
-        if check_edge(tried, backends, robot, edge, tries).holds:
-            return keys
-    return None
-
-
-def stricter(stated: Transition, trained: VelocityCommand | None) -> Iterator[dict[str, Any]]:
-    """Yield replacement keys of a transition, the least strict first."""
-    when = dict[str, Any]()
-    keys: dict[str, Any] = {"otherwise": "wait"}
-    if trained is not None:
-        slow = _SLOW * np.maximum(np.abs(trained.min), np.abs(trained.max))
-        allowed = np.inf if stated.when.command is None else stated.when.command
-        when["command"] = np.minimum(np.round(slow, 2), allowed).tolist()
-        yield {"when": dict(when), **keys}
-    if stated.blend_s < _LONG_BLEND_S:
-        keys["blend_s"] = _LONG_BLEND_S
-        yield {"when": dict(when), **keys}
-    for name, value in _CALM.items():
-        when[name] = min(value, getattr(stated.when, name) or value)
-    yield {"when": when, **keys}
 
 
 def check_edge(
@@ -379,16 +328,6 @@ class _SwitchingRobot(ControlledSet):
             return np.zeros(3)
         drawn: F64 = self._random.uniform(trained.min, trained.max)
         return drawn if largest is None else np.clip(drawn, np.negative(largest), largest)
-
-
-def way_around(found: Sequence[SetTransitionResult], edge: SetTransition) -> list[str]:
-    """Return the states of the shortest detour over transitions that hold; may be empty."""
-    holding = [one.edge for one in found if one.holds and not one.edge.is_fallback]
-    following = _next_states(((one.source, one.target) for one in holding), edge.target)
-    way = [edge.source]
-    while way[-1] in following:
-        way.append(following[way[-1]])
-    return way if way[-1] == edge.target else []
 
 
 def _next_states(transitions: Iterable[tuple[str, str]], goal: str) -> dict[str, str]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -60,8 +59,6 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     assert figures["timeline"][-1]["reason"].startswith("attitude")
     assert figures["figures"]["largest_roll_deg"] > 60.0
     assert (output / "report.html").read_text("utf-8").count("<svg") == 7
-    assert cli.main(["replay", str(fall), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ticks"] == 200
 
 
 def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,32 +67,3 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     assert "lite3_walk" in shown
     assert "STAND 125, READY 1, RUN" in shown
     assert shown.count("attitude:") >= 2  # why it was kept, and what ended it
-
-
-@pytest.mark.acceptance
-def test_several_recordings_are_replayed_at_once_and_one_that_cannot_be_read_loses_no_other(
-    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    again, output = tmp_path / "again", tmp_path / "reports"
-    shutil.copytree(fall, again)
-    recordings = (str(fall), str(again), str(tmp_path / "nothing"))
-
-    assert cli.main(["replay", *recordings, "--output", str(output)]) == 4
-
-    ended = json.loads((output / "replay.json").read_text("utf-8"))
-    assert [*ended] == ["fall", "again", "nothing"]
-    assert "nothing" in ended["nothing"]["error"]
-    assert "nothing: " in caplog.text
-    shown = capsys.readouterr().out
-    for name in ("fall", "again"):
-        assert ended[name]["same"]
-        assert json.loads((output / name / "replay.json").read_text("utf-8"))["replayed"]["same"]
-        assert (output / name / "report.html").exists()
-        check_wording(*lines_with(shown, f"{name}: "))
-
-
-def test_recordings_of_the_same_name_are_refused(
-    fall: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert cli.main(["replay", str(fall), str(fall)]) == 4
-    check_wording(caplog.messages[-1])

@@ -14,9 +14,6 @@ import pytest
 import yaml
 
 from model_tools import cli
-from model_tools.prove.set_check import SetTransition, SetTransitionResult, stricter, way_around
-from policy_core.bundle.contract import VelocityCommand
-from policy_core.bundle.set_contract import EntryConditions, Transition
 
 BUNDLES = Path(__file__).resolve().parents[4] / "config" / "bundles"
 
@@ -85,39 +82,3 @@ def test_a_transition_after_which_the_robot_falls_is_found(
     one = found["walk", "other", False]
     assert status == 1
     assert (one["granted"], one["failed"], one["holds"]) == (2, 2, False)
-    assert one["remedy"] is None
-
-
-def test_what_is_tried_instead_is_never_less_strict_than_what_the_set_states() -> None:
-    trained = VelocityCommand(min=(-0.5, -1.0, -1.0), max=(1.0, 0.5, 1.0))
-    when = EntryConditions(command=(0.1, 1.0, 1.0), tilt_rad=0.05)
-    keys = [*stricter(Transition(when=when, blend_s=0.4), trained)]
-    assert [one.get("blend_s", 0.4) for one in keys] == [0.4, 1.0, 1.0]
-    assert all(one["when"]["command"] == [0.1, 0.2, 0.2] for one in keys)
-    assert keys[-1]["when"]["tilt_rad"] == 0.05
-
-
-def test_the_way_around_a_transition_takes_only_those_that_hold() -> None:
-    held = [("a", "b"), ("b", "c"), ("c", "d"), ("a", "e")]
-    found = [result(SetTransition(*pair), holds=True) for pair in held]
-    found += [
-        result(SetTransition("a", "d"), holds=False),
-        result(SetTransition("e", "d", True), holds=True),
-    ]
-    assert way_around(found, SetTransition("a", "d")) == ["a", "b", "c", "d"]
-    assert way_around(found, SetTransition("d", "a")) == []
-
-
-def result(edge: SetTransition, *, holds: bool) -> SetTransitionResult:
-    return SetTransitionResult(
-        edge=edge,
-        tries=1,
-        granted=1,
-        failed=int(not holds),
-        fails_at_most=1.0,
-        failure="",
-        refusal="",
-        tilt_rad=0.0,
-        step_ratio=0.0,
-        holds=holds,
-    )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,17 @@ _PACKAGE = "policy_msgs"
 def message_types() -> Typestore:
     """Return the types of common messages, as in Humble and later, and of policy_msgs.
 
-    It takes 0.1 s, mostly for importing 160 types.
+    The first call takes 0.1 s, mostly for importing 160 types.
     """
+    return _types_of(definitions())
+
+
+@cache
+def _types_of(folder: Path) -> Typestore:
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     types = get_typestore(Stores.ROS2_HUMBLE)
-    for file in sorted(definitions().glob("*.msg")):
+    for file in sorted(folder.glob("*.msg")):
         types.register(get_types_from_msg(file.read_text("utf-8"), f"{_PACKAGE}/msg/{file.stem}"))
     return types
 

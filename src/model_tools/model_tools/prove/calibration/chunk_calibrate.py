@@ -116,16 +116,6 @@ def _write(samples: GraphSamples, graph: str, form: str, folder: Path) -> None:
 
 
 def _warn(bundle: ChunkBundle, ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    for graph, inputs in ranges.items():
-        for name, found in inputs.items():
-            _log.info(
-                "%s: %s: %d samples, %.3g to %.3g",
-                graph,
-                name,
-                found["samples"],
-                found["min"],
-                found["max"],
-            )
     state = bundle.contract.state
     if state is not None:
         found = ranges[bundle.contract.observing_graph][state.tensor]

@@ -107,8 +107,8 @@ def collect_samples(
         ]
         vectors = list(_vectors(contract))
         noisy = _DenoisingSamples(contract, encoders, rows) if contract.denoising else None
-        name = contract.classifier
-        judged = _ClassifierSamples(contract, encoders[name], rows[name]) if name else None
+        judge = contract.classifier
+        classifier = SuccessClassifier(contract, encoders[judge]) if judge else None
         for sample, observation in enumerate(
             source.observations(evenly(source.count, count).tolist())
         ):
@@ -120,8 +120,10 @@ def collect_samples(
                     part[...] = normaliser.apply(value_of(step))
             if noisy is not None:
                 noisy.take(sample)
-            if judged is not None:
-                judged.take(sample, observation)
+            if judge and classifier:
+                classifier.probability(observation.as_observed())
+                for tensor, array in encoders[judge].inputs.items():
+                    rows[judge][tensor][sample] = array[0]
             progress(sample + 1, count)
     return {
         name: GraphSamples(inputs=rows[name], files=_files(contract, name, seen_by[name], count))
@@ -188,21 +190,6 @@ class _EncodedCamera:
             self._encoder.run()
             part[...] = self._made[0]
         self._rows[sample] = self._buffer[0]
-
-
-class _ClassifierSamples:
-    """Samples of the success classifier."""
-
-    def __init__(
-        self, contract: ChunkContract, backend: BackendBase, rows: Mapping[str, Tensor]
-    ) -> None:
-        self._classifier, self._inputs = SuccessClassifier(contract, backend), backend.inputs
-        self._rows = rows
-
-    def take(self, sample: int, observation: RecordedObservation) -> None:
-        self._classifier.probability(observation.as_observed())
-        for name, array in self._inputs.items():
-            self._rows[name][sample] = array[0]
 
 
 class _DenoisingSamples:

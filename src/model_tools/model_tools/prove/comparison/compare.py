@@ -94,17 +94,11 @@ def compare(
             f"{comparison.other_rows}"
         )
     ran = [_run(comparison, candidate, sets, walk_s, robot) for candidate in candidates]
-    return [_judged(comparison, one, ran[0], sets) for one in ran]
+    return [_judged(comparison, *one, ran[0], sets) for one in ran]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _RanArtifact:
-    """Outputs of an artifact on each set of rows, and its walks."""
-
-    candidate: Candidate[Any]
-    latency: Mapping[str, Latency]
-    played: list[dict[str, Tensor]]
-    walks: tuple[Walked, ...]
+Played = Sequence[Mapping[str, Tensor]]
+"""Outputs of an artifact on each set of rows."""
 
 
 def _run(
@@ -113,7 +107,8 @@ def _run(
     sets: Sequence[RowSet],
     walk_s: float | None,
     robot: SimulatedRobot,
-) -> _RanArtifact:
+) -> tuple[Compared, Played]:
+    """Return an artifact's latency and walks, not yet judged, and its outputs."""
     walks = list[Walked]()
     with candidate.opened() as models:
         _log.info("%s: sets of rows: %d", candidate.label, len(sets))
@@ -126,27 +121,30 @@ def _run(
         if walk_s is not None:
             _log.info("%s: walks of %g s", candidate.label, walk_s)
             walks = walking.walk_each(candidate.bundle, models.first, walk_s, robot)
-    return _RanArtifact(candidate=candidate, latency=latency, played=played, walks=tuple(walks))
+    ran = Compared(candidate=candidate, latency=latency, on_rows=(), walks=tuple(walks))
+    return ran, played
 
 
 def _judged(
     comparison: Comparison,
-    ran: _RanArtifact,
-    reference: _RanArtifact,
+    ran: Compared,
+    played: Played,
+    reference: tuple[Compared, Played],
     sets: Sequence[RowSet],
 ) -> Compared:
     candidate, walks = ran.candidate, ran.walks
+    walked, expected = reference
     on_rows = tuple(
         comparison.judged(candidate, one, found, said, is_only=len(sets) == 1)
-        for one, found, said in zip(sets, ran.played, reference.played, strict=True)
+        for one, found, said in zip(sets, played, expected, strict=True)
     )
-    found = Compared(candidate=candidate, latency=ran.latency, on_rows=on_rows, walks=walks)
     if not walks:
-        return found
+        return replace(ran, on_rows=on_rows)
     limits = closed_loop_limits(candidate.bundle.contract, candidate.backend)
     return replace(
-        found,
-        walking_checks=walking.judge(walks, reference.walks, limits),
+        ran,
+        on_rows=on_rows,
+        walking_checks=walking.judge(walks, walked.walks, limits),
         alone_checks=walking.judge_alone(walks, candidate.bundle),
     )
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the missing trials of a plan, and no more than the answer needs."""
+"""Runs the missing trials of a plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import candidate
 from model_tools.prove.evaluation.plan import Plan, Success
 from model_tools.prove.evaluation.pool import NotDone, TaskPool
-from model_tools.prove.evaluation.statistics import mcnemar, wilson
 from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, trial_tasks
 from model_tools.simulation.arm import arm_image_size
 from model_tools.simulation.robot import SimulatedRobot
@@ -26,11 +25,6 @@ from policy_inference.backends.registry import Options
 
 ROWS = "trials.jsonl"
 _LIMITED = ("tilt_deg", "torque_limit_share", "altered_share", "estimate_rmse_mps")
-_LOOKS = 8
-"""Number of interim analyses, if trials may stop early."""
-_SIGNIFICANCE = 0.05
-"""Significance level, shared by the interim analyses (Bonferroni), so that repeated looks prove
-nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +34,7 @@ class Evaluated:
     Attributes:
         plan: The plan.
         policies: Policies in the order of the command; the first is compared with the others.
-        tasks: The trials that count: all of the plan, or those before an early stop.
+        tasks: All trials of the plan.
         rows: Result of each, by key.
         not_done: Reasons of missing results, by key.
     """
@@ -50,10 +44,6 @@ class Evaluated:
     tasks: tuple[TrialTask, ...]
     rows: Mapping[str, TrialRow]
     not_done: Mapping[str, str]
-
-    @property
-    def stopped_early(self) -> bool:
-        return len(self.tasks) < len(self.plan) * len(self.policies)
 
     def trial_rows(self, policy: EvaluatedPolicy) -> list[TrialRow]:
         keys = (task.key for task in self.tasks if task.policy is policy)
@@ -84,7 +74,7 @@ class Evaluated:
         return each.count((True, False)), each.count((False, True)), len(each)
 
 
-Watch = Callable[[Evaluated], None]
+Progress = Callable[[int, int | None], None]
 
 
 def succeeded(row: TrialRow, limits: Success) -> bool:
@@ -112,11 +102,6 @@ def evaluated_policies(
         raise ToolError(
             "expected policies that differ, found a bundle that is named twice; a comparison with "
             "itself proves nothing"
-        )
-    if plan.stop_early and plan.required_success is None and len(found) == 1:
-        raise ToolError(
-            "stop_early: expected something to decide, found one policy and no required_success; "
-            "set required_success, or name a second bundle"
         )
     if len({one.label for one in found}) == len(found):
         return found
@@ -152,88 +137,36 @@ def evaluate(
     policies: Sequence[EvaluatedPolicy],
     store: TrialStore,
     pool: TaskPool[TrialTask, TrialRow],
-    watch: Watch = lambda _: None,
+    progress: Progress = lambda done, total: None,
 ) -> Evaluated:
     """Run the trials of a plan that the store does not have.
 
-    The results do not depend on the number of processes and machines: the plan and its results, in
-    plan order, decide which trials count, not the order of arrival.
+    The results do not depend on the number of processes and machines, or the order of arrival.
 
     Args:
         plan: The plan.
         policies: Policies to try.
         store: Results so far; stores each new one at once.
         pool: Runs the trials.
-        watch: Called with the state of the evaluation at the start and after each trial.
+        progress: Called with the number of finished trials, and the total.
     """
     tasks = tuple(trial_tasks(plan, [*policies]))
     rows = {task.key: row for task in tasks if (row := store.rows.get(task.key)) is not None}
     not_done = dict[str, str]()
-
-    def found(count: int = len(tasks)) -> Evaluated:
-        return Evaluated(
-            plan=plan,
-            policies=tuple(policies),
-            tasks=tasks[:count],
-            rows=rows,
-            not_done=not_done,
-        )
-
-    looks = _looks(plan, len(policies)) if plan.stop_early else []
-    watch(found())
-    certain = _certain_after(looks, found)
-    if certain is not None:
-        return found(certain)
-    with closing(pool.run(task for task in tasks if task.key not in rows)) as results:
+    found = Evaluated(
+        plan=plan, policies=tuple(policies), tasks=tasks, rows=rows, not_done=not_done
+    )
+    missing = [task for task in tasks if task.key not in rows]
+    progress(len(rows), len(tasks))
+    with closing(pool.run(missing)) as results:
         for task, result in results:
             if isinstance(result, NotDone):
                 not_done[task.key] = result.reason
             else:
                 store.keep(result, succeeded=succeeded(result, plan.success))
                 rows[task.key] = result
-            watch(found())
-            certain = _certain_after(looks, found)
-            if certain is not None:
-                return found(certain)
-    return found()
-
-
-def _looks(plan: Plan, policies: int) -> list[int]:
-    """Return the trial counts of the interim analyses: whole seeds, evenly spaced."""
-    of_a_seed = len(plan.combinations) * policies
-    seeds = sorted({plan.seeds * look // _LOOKS for look in range(1, _LOOKS)} - {0})
-    return [seed * of_a_seed for seed in seeds]
-
-
-def _certain_after(looks: list[int], found: Callable[[int], Evaluated]) -> int | None:
-    """Return the number of trials after which the answer was certain; None: not yet.
-
-    Removes analyses from the list whose trials are complete and do not decide.
-    """
-    while looks:
-        so_far = found(looks[0])
-        if not all(task.key in so_far.rows or task.key in so_far.not_done for task in so_far.tasks):
-            return None
-        if _is_certain(so_far):
-            return looks[0]
-        del looks[0]
-    return None
-
-
-def _is_certain(found: Evaluated) -> bool:
-    """Return whether the trials so far decide the question, at the significance of one analysis."""
-    plan, first = found.plan, found.policies[0]
-    significance = _SIGNIFICANCE / _LOOKS
-    if plan.required_success is not None:
-        for policy in found.policies:
-            low, high = wilson(*found.successes(policy), 1.0 - significance)
-            if low < plan.required_success <= high:
-                return False
-    for other in found.policies[1:]:
-        better, worse, _ = found.discordant(first, other)
-        if mcnemar(better, worse) >= significance:
-            return False
-    return True
+            progress(len(rows) + len(not_done), len(tasks))
+    return found
 
 
 class TrialStore:

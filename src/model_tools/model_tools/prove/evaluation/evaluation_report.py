@@ -136,8 +136,6 @@ def _sentences(found: Evaluated) -> Iterator[str]:
             f"{first.label} against {other.label}: {pairs} pairs, {better} to {worse}, "
             f"p = {mcnemar(better, worse):.3g} (McNemar)"
         )
-    if found.stopped_early:
-        yield f"stopped early, since the answer is certain: trials {len(found.tasks)}"
     if not holds(found):
         reasons = (found.not_done.get(task.key) for task in found.tasks)
         yield from (f"trials without a result: {one}" for one in dict.fromkeys(reasons) if one)

@@ -178,11 +178,6 @@ class Plan:
         exclusiveMinimum=0,
         maximum=1,
     )
-    stop_early: bool = entry(
-        "start no more trials once it is certain whether `required_success` is reached, and which "
-        "policy is better",
-        default=False,
-    )
 
     @cached_property
     def combinations(self) -> tuple[Mapping[str, Any], ...]:

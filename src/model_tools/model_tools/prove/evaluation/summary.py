@@ -38,7 +38,6 @@ def summarise(found: Evaluated) -> dict[str, Any]:
         **{name: policies[0][name] for name in counts},
         "robot": found.plan.robot,
         "planned": len(found.plan),
-        "stopped_early": found.stopped_early,
         "required_success": found.plan.required_success,
         "holds": holds(found),
         "not_done": sum(task.key in found.not_done for task in found.tasks),

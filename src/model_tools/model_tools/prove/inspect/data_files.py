@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data files: numpy or safetensors arrays, and YAML of a training run."""
+"""Data files: numpy or safetensors arrays."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import numpy as np
 from model_tools.errors import listed
 from model_tools.files.arrays import read_arrays, read_tensors
 from model_tools.files.file_types import find_suffix
-from model_tools.files.foreign import Node
-from model_tools.make.importers.import_bundle import choose
-from model_tools.make.importers.source import read_source
 from model_tools.prove.calibration.calibration_files import PROVENANCE, kept_in
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.verified import sha256_file
@@ -69,17 +66,7 @@ def _looks_like(arrays: Mapping[str, Tensor]) -> str:
         return "statistics of observations (obs_stats)"
     if "obs" not in names:
         return "arrays with names that no tool here uses"
-    if _is_even(arrays.get("time")):
-        return "a recorded rollout"
     return "rows of a model, as golden ones" if names & set(_ACTIONS) else "rows of observations"
-
-
-def _is_even(time: Tensor | None) -> bool:
-    """Return whether these are the times of successive rows, some of them possibly late."""
-    if time is None or time.ndim != 1 or len(time) < 2 or time.dtype.kind != "f":
-        return False
-    steps = np.diff(np.asarray(time, np.float64))
-    return bool(np.isclose(steps, np.median(steps), rtol=0.5).mean() > 0.9)
 
 
 def _words(array: Tensor) -> str:
@@ -130,44 +117,3 @@ def _suspect_rows(obs: Tensor, actions: Tensor | None, report: InspectionReport)
         report.suspect(f"obs never changes in the columns {listed(constant, _SHOWN)}")
     if repeated := len(rows) - len({row.tobytes() for row in rows}):
         report.suspect(f"{repeated} of {len(rows)} rows of obs repeat others")
-
-
-def inspect_run_file(path: Path) -> InspectionReport:
-    source = read_source(path)
-    report = InspectionReport(kind=choose(source).NAME, path=path)
-    report.values["file"] = source.root.value
-    report.row("can be imported as", report.kind)
-    for name, node in source.root.items():
-        report.row(name, _brief(node))
-    for node in source.root.section("actions"):
-        _suspect_action(report, node)
-    return report
-
-
-def _brief(node: Node) -> str:
-    if isinstance(node.value, dict):
-        return ", ".join(map(str, node.value)) or "nothing"
-    if isinstance(node.value, list) and any(isinstance(v, (dict, list)) for v in node.value):
-        names = [v.get("name", "?") if isinstance(v, dict) else "list" for v in node.value]
-        return f"{len(names)}: {', '.join(map(str, names))}"
-    if isinstance(node.value, list):
-        return f"{len(node.value)}: {', '.join(map(str, node.value))}"
-    return str(node.value)
-
-
-def _suspect_action(report: InspectionReport, action: Node) -> None:
-    """Note an action without scale and offset: its model may output final targets."""
-    scale, offset = action.get("scale"), action.get("offset")
-    shifted = action.flag("use_default_offset") or not _is_all(offset, 0.0)
-    if _is_all(scale, 1.0) and not shifted:
-        report.suspect(
-            f"{action.key}: scale 1 and offset 0, as if the model outputs final targets; check "
-            "that each is applied exactly once"
-        )
-
-
-def _is_all(value: Node | None, number: float) -> bool:
-    if value is None:
-        return True
-    values = value.value if isinstance(value.value, list) else [value.value]
-    return all(entry == number for entry in values)

@@ -76,29 +76,9 @@ def inspect_lerobot_checkpoint(path: Path) -> InspectionReport:
         network = [shape for name, shape in shapes.items() if not is_buffer(name)]
         report.values["parameters"] = parameters = sum(map(math.prod, network))
         report.row("parameters", f"{parameters:,} in {len(network)} tensors")
-        _suspect_sizes(config, shapes, report)
     _suspect_statistics(path, config.features, any(map(is_buffer, shapes)), report)
     _suspect_steps(config, report)
     return report
-
-
-def _suspect_sizes(config: Config, shapes: Shapes, report: InspectionReport) -> None:
-    """Note ACT weights whose shapes differ from the configuration."""
-    if config.root["type"].value != "act":
-        return
-    chunk = config.root.get("chunk_size")
-    for name, axis, expected in (
-        ("model.encoder_robot_state_input_proj.weight", 1, config.size("STATE")),
-        ("model.encoder_env_state_input_proj.weight", 1, config.size("ENV")),
-        ("model.action_head.weight", 0, config.size("ACTION")),
-        ("model.decoder_pos_embed.weight", 0, chunk.whole() if chunk else None),
-    ):
-        shape = shapes.get(name)
-        if (shape is None) != (expected is None) or (shape and shape[axis] != expected):
-            report.suspect(
-                f"{name} is {list(shape) if shape else 'not there'}, the configuration "
-                f"says {expected or 'nothing'}"
-            )
 
 
 def _suspect_steps(config: Config, report: InspectionReport) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Model files: ONNX, checkpoints, TorchScript, and files compiled for one runtime."""
+"""Model files: ONNX, checkpoints, and models of RKNN."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.errors import ToolError
 from model_tools.files.baked import baked_actions, baked_normaliser
-from model_tools.files.file_types import members
 from model_tools.files.onnx_model import DYNAMIC, OnnxModel, read_onnx
 from model_tools.make.checkpoints import require_torch
 from model_tools.prove.inspect.data_files import suspect_values
@@ -23,7 +21,6 @@ from policy_inference.backends.rknn_file import read_rknn
 _LAYERS = ("Gemm", "MatMul", "Tanh")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _KNOWN_RKNN_FORMAT = 6
-_ENGINE_HEAD = 16
 
 
 def inspect_onnx(path: Path) -> InspectionReport:
@@ -117,26 +114,6 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
     return report
 
 
-def inspect_torchscript(path: Path) -> InspectionReport:
-    report = InspectionReport(kind="TorchScript program", path=path)
-    report.hash(sha256_file(path))
-    # All members are in one folder, named after the file that was first written.
-    found = {member.filename.partition("/")[2]: member.file_size for member in members(path)}
-    tensors = [size for name, size in found.items() if name.startswith(("data/", "constants/"))]
-    report.row("tensors", f"{len(tensors)}, {sum(tensors):,} bytes")
-    report.values.update(tensors=len(tensors), tensor_bytes=sum(tensors))
-    for name, size in found.items():
-        if name.startswith("code/") and name.endswith(".py"):
-            report.row("code", f"{name.removeprefix('code/')}, {size:,} bytes")
-        elif name.startswith("extra/"):
-            report.row("extra file", f"{name.removeprefix('extra/')}, {size:,} bytes")
-    report.suspect(
-        "a program, which can run any code when loaded; it was not loaded here, and export loads "
-        "it only with --trust-code"
-    )
-    return report
-
-
 def inspect_rknn(path: Path) -> InspectionReport:
     model, report = read_rknn(path), InspectionReport(kind="RKNN model", path=path)
     report.hash(sha256_file(path))
@@ -156,21 +133,4 @@ def inspect_rknn(path: Path) -> InspectionReport:
         )
     if not model.inputs or not model.outputs:
         report.suspect("it names no inputs or no outputs")
-    return report
-
-
-def inspect_engine(path: Path) -> InspectionReport:
-    with path.open("rb") as file:
-        head = file.read(_ENGINE_HEAD)
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        raise ToolError(f"{path}: expected a TensorRT engine, found a text")
-    report = InspectionReport(kind="TensorRT engine", path=path)
-    report.values["size_bytes"] = path.stat().st_size
-    report.row("size", f"{path.stat().st_size:,} bytes")
-    report.hash(sha256_file(path))
-    report.row("begins with", head)
-    report.suspect(
-        "an engine runs only with the TensorRT version and the GPU type that built it, and does "
-        "not state either; keep its ONNX model beside it, and build it on the machine that runs it"
-    )
     return report

@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, storage_files
 from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.replaying.recording import TICK, FlightRecording
-from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
 from policy_core.bundle.state_fields import (
     JOINT_STATES,
     LEADER,
@@ -210,7 +208,6 @@ def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
         + ", ".join(f"{mode.name} {counts[mode]}" for mode in Mode if counts[mode]),
     )
     _describe_inferences(recording, report)
-    _describe_shadow(recording, report)
     timeline = [
         {
             "tick": one.number,
@@ -229,27 +226,6 @@ def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     lost = modes[-1].number - modes[0].number + 1 - len(modes)
     if lost:
         report.suspect(f"{lost} ticks are not in the recording")
-
-
-def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> None:
-    try:
-        divergence = recorded_divergence(recording)
-    except ToolError as error:  # the set that ran is not available
-        report.row("shadow", str(error))
-        return
-    if divergence is None:
-        return
-    settings = recording.info.settings
-    name, version, mode = (
-        settings.get(f"shadow.{key}", "") for key in ("bundle_name", "bundle_version", "mode")
-    )
-    worst = int(divergence.rms.argmax())
-    report.row(
-        "shadow",
-        f"{name} {version}, {mode}: RMS {divergence.rms[worst]:.4g} and at most "
-        f"{divergence.max[worst]:.4g} in {divergence.joints[worst]}, the worst; "
-        f"{shadow_line(divergence)}",
-    )
 
 
 def _describe_inferences(recording: FlightRecording, report: InspectionReport) -> None:

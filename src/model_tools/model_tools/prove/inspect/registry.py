@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import is_bag
-from model_tools.files.file_types import PLAN_SUFFIX, PROGRAM, find_suffix, refuse_stand_in
+from model_tools.files.file_types import PLAN_SUFFIX, find_suffix, refuse_stand_in
 from model_tools.files.lerobot.checkpoint import CONFIG_FILE
 from model_tools.files.lerobot.dataset_info import INFO
 from model_tools.prove.inspect import (
@@ -35,11 +35,8 @@ _FOLDERS: Mapping[str, Inspector] = {
 _FILES: Mapping[str, Inspector] = {
     PLAN_SUFFIX: plans.inspect_plan,
     ".onnx": models.inspect_onnx,
-    **dict.fromkeys((".yaml", ".yml"), data_files.inspect_run_file),
     **dict.fromkeys((".pt", ".pth", ".ckpt"), models.inspect_checkpoint),
-    PROGRAM: models.inspect_torchscript,
     ".rknn": models.inspect_rknn,
-    **dict.fromkeys((".engine", ".plan", ".trt"), models.inspect_engine),
     **dict.fromkeys((".npz", ".npy", ".safetensors"), data_files.inspect_arrays),
 }
 """By the suffix of their content."""

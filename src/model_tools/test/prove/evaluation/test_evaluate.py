@@ -107,29 +107,6 @@ def always(task: TrialTask) -> bool:
     return True
 
 
-@pytest.mark.parametrize("ahead", [1, 5])
-def test_it_stops_once_the_answer_is_certain_and_counts_the_same(
-    tmp_path: Path, ahead: int
-) -> None:
-    planned = plan(seeds=400, required_success=0.5, stop_early=True)
-    pool = OrderedPool(good, ahead=ahead)
-    found = evaluated(tmp_path, planned, pool)
-    assert found.stopped_early
-    assert len(found.tasks) == 50
-    assert 50 <= len(pool.done) <= 50 + ahead
-    assert summarise(found)["trials"] == 50
-    assert holds(found)
-
-
-def test_it_does_not_stop_while_the_answer_is_open(tmp_path: Path) -> None:
-    planned = plan(seeds=40, required_success=0.9, stop_early=True)
-    assert not evaluated(tmp_path, planned, OrderedPool(good)).stopped_early
-    compared = plan(seeds=80, stop_early=True)
-    differ = evaluated(tmp_path, compared, OrderedPool(good), TWO)
-    assert differ.stopped_early
-    assert len(differ.tasks) < 160
-
-
 def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
     lite3, arm = load_bundle(BUNDLES / "lite3_walk"), load_bundle(BUNDLES / "so101_reach")
     (found,) = evaluated_policies(plan(), [lite3], {})
@@ -139,7 +116,6 @@ def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
         (plan(robot="so101"), [lite3]),
         (plan(robot="go2"), [lite3]),
         (plan(), [lite3, lite3]),
-        (plan(stop_early=True), [lite3]),
     ):
         with refusal(ToolError):
             evaluated_policies(planned, bundles, {})

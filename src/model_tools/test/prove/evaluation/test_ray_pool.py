@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.prove.evaluation.evaluate import Evaluated, evaluate, trial_store
+from model_tools.prove.evaluation.evaluate import evaluate, trial_store
 from model_tools.prove.evaluation.evaluate import evaluated_policies as policies_of
 from model_tools.prove.evaluation.pool import LocalPool
 from model_tools.prove.evaluation.ray_pool import RayPool
@@ -60,8 +60,8 @@ def test_a_killed_node_changes_no_result(cluster: Any, tmp_path: Path) -> None:
     )
     policies = policies_of(plan, [load_bundle(BUNDLE)], {})
 
-    def kill_one(found: Evaluated) -> None:
-        if found.rows and len(nodes) == 2:
+    def kill_one(done: int, _: object) -> None:
+        if done and len(nodes) == 2:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
 
     with trial_store(tmp_path / "far") as store:

@@ -7,13 +7,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from model_tools.prove.replaying.replay import ReplayedFlight, replay
 from policy_core.bundle.bundle import JointBundle
@@ -199,8 +199,9 @@ def rewritten(
         logged_ns: Gets relative topic, message and log time, and returns another log time.
     """
     types, place = message_types(), recording.with_name(f"{recording.name}_rewritten")
+    shutil.rmtree(place, ignore_errors=True)  # of an earlier test
     with (
-        AnyReader([recording]) as reader,
+        Reader(recording) as reader,
         Writer(place, version=9, storage_plugin=StoragePlugin.MCAP) as writer,
     ):
         known = {
@@ -210,7 +211,7 @@ def rewritten(
         for connection, log_ns, data in reader.messages():
             topic = connection.topic.lstrip("/")
             writable: Any = bytearray(data)  # arrays of the message are views of it
-            message = reworded(topic, reader.deserialize(writable, connection.msgtype))
+            message = reworded(topic, types.deserialize_cdr(writable, connection.msgtype))
             if message is not None:
                 writer.write(
                     known[connection.topic],

@@ -70,7 +70,7 @@ def test_a_recording_may_begin_at_any_tick_or_miss_any(faulty: Path) -> None:
     given = (recorded_contract(recording), recorded_limits(recording), info.joints, info.fields)
     ticks = list(recording.ticks())
     assert Mode.HOLD in {tick.mode for tick in ticks}
-    for number in range(0, len(ticks), 3):
+    for number in range(0, len(ticks), 7):
         watch = FlightWatch(*given)
         assert not [found for tick in ticks[number:] for found in watch.see(tick)]
         watch = FlightWatch(*given)

@@ -32,7 +32,7 @@ from .small_flights import (
 
 @SOME_OR_EACH
 @pytest.mark.parametrize("sees", SEEING)
-@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("recurrent", [True, pytest.param(False, marks=pytest.mark.acceptance)])
 def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
     tmp_path: Path, sees: str, recurrent: bool, states: str
 ) -> None:
