@@ -3,6 +3,7 @@
 """Show the contents of a bundle, model, checkpoint or data file, and suspicious values.
 
     model_tools inspect my_bundle
+    model_tools inspect my_bundle --html my_bundle.html
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
 Supported folders: bundles, LeRobot checkpoints and datasets, rosbag2 recordings. Supported files:
@@ -35,12 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the plan of the bundle, the part that the native core needs",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="file for that plan")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write an HTML page, with a drawing of height scan points",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     """Inspect; the status is 1 if the file is unusable, and 0 if it is only suspicious."""
-    from model_tools.prove.inspect.inspection import inspection_parts
+    from model_tools.prove.inspect.inspection import (
+        inspection_parts,
+        write_inspection_page,
+    )
     from model_tools.prove.inspect.registry import inspect_path
     from policy_core.bundle.bundle import CONTRACT_FILE
     from policy_core.bundle.load import bundle_folder
@@ -62,6 +72,8 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
         raise ToolError("--output: expected --plan, whose file it names, found none")
     else:
         report = inspect_path(path)
+    if given.html:
+        write_inspection_page(report, given.html)
     return CommandResult(
         document=report, text=inspection_parts(report), status=1 if report.problems else 0
     )

@@ -90,6 +90,71 @@ def svg(plot: Plot, salt: str) -> str:
     return _OUTSIDE.sub("", text.getvalue()).strip()
 
 
+def top_view(points: F64) -> bytes:
+    """Return a PNG of points around the robot, with indices and the order of the points.
+
+    Args:
+        points: In the frame of the base [points, 2], x and y, m; x is drawn up, y to the left.
+    """
+    x, y = points.T
+    with mpl.rc_context(_STYLE):
+        drawn = Figure(figsize=(6.5, 6.5), layout="constrained")
+        axes = drawn.subplots()
+        axes.plot(y, x, "-", color=_GREY, linewidth=0.4)
+        axes.plot(y, x, ".", color=_COLOURS[0], markersize=min(7.0, 120.0 / len(x) ** 0.5))
+        turn = _first_turn(points)
+        for begin, end, style in ((0, turn, "-"), (turn, min(turn + 1, len(x) - 1), ":")):
+            _arrow(axes, points[begin], points[end], _COLOURS[1], style)
+        corners = (int(np.argmax(a * x + b * y)) for a in (1, -1) for b in (1, -1))
+        for i in sorted({0, min(1, len(x) - 1), len(x) - 1, *corners}):
+            away = (-8.0 if y[i] >= y.mean() else 8.0, 8.0 if x[i] >= x.mean() else -8.0)
+            axes.annotate(
+                str(i), (y[i], x[i]), away, textcoords="offset points", ha="center", va="center"
+            )
+        length = 0.15 * max(np.ptp(x), np.ptp(y), 0.1)
+        for name, axis in (("x, forward", (1.0, 0.0)), ("y, left", (0.0, 1.0))):
+            tip = length * np.array(axis)
+            _arrow(axes, np.zeros(2), tip, _BAD, "-")
+            axes.text(
+                1.1 * tip[1],
+                1.1 * tip[0],
+                name,
+                color=_BAD,
+                ha="right" if axis[1] else "center",
+                va="center" if axis[1] else "bottom",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
+            )
+        axes.set(aspect="equal", xlabel="y, m", ylabel="x, m")
+        axes.margins(0.12)
+        axes.invert_xaxis()
+        content = io.BytesIO()
+        drawn.savefig(content, format="png", dpi=150)
+    return content.getvalue()
+
+
+def _first_turn(points: F64) -> int:
+    """Return the index of the first point after which the path changes direction."""
+    steps = np.diff(points, axis=0)
+    turns = ~np.isclose(steps, steps[:1], atol=1e-9).all(axis=1)
+    return int(turns.argmax()) if turns.any() else len(points) - 1
+
+
+def _arrow(axes: Axes, begin: F64, end: F64, colour: str, style: str) -> None:
+    axes.annotate(
+        "",
+        (end[1], end[0]),
+        (begin[1], begin[0]),
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": colour,
+            "linestyle": style,
+            "linewidth": 1.6,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
+    )
+
+
 def _draw(axes: Axes, chart: Chart, colours: dict[str, str]) -> None:
     beside = [one for one in chart.series if one.kind in ("bar", "points")]
     width = 0.8 / max(1, len(beside))

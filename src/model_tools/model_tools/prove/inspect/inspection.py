@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from policy_store.report import Cell, Facts, Note, Part, Table, Tone, Verdict
+import numpy as np
+
+from policy_store.report import Cell, Facts, Media, Note, Part, Report, Table, Tone, Verdict
 
 _LONGEST, _SHOWN = 2000, 80
 """Character limits: 60 joint names are shown completely, longer texts only from their start."""
@@ -71,6 +73,24 @@ def _folded(text: str) -> str:
         text = json.loads(text) if text.startswith('"') else text
     lines, begin = text.count("\n") + 1, " ".join(text[:_SHOWN].split())
     return f"{begin} ... ({lines:,} lines, {len(text):,} characters)"
+
+
+def write_inspection_page(report: InspectionReport, file: Path) -> None:
+    """Write a report as an HTML page, with a top view of each height scan."""
+    from model_tools.files.report_page import write_page
+    from model_tools.files.report_plots import top_view
+
+    scans: Any = report.values.get("scans", {})
+    views = [
+        Media(
+            title=f"{topic}: points in the frame of the base, from above",
+            content=top_view(scan["points_m"] + np.array(scan["origin_m"][:2])),
+            mime="image/png",
+        )
+        for topic, scan in scans.items()
+    ]
+    parts = [*inspection_parts(report), *views]
+    write_page(Report(title=f"{report.kind}: {report.path}", values={}, parts=parts), file)
 
 
 def inspection_parts(report: InspectionReport) -> list[Part]:
