@@ -302,6 +302,12 @@ def test_a_scan_without_a_scene_is_suspicious_and_one_with_it_is_proven(tmp_path
     assert ("proof of perception/ground", "scene.npz") in report.rows
 
 
+def test_the_page_draws_the_points_of_a_scan(tmp_path: Path) -> None:
+    bundle, page = write_seeing(tmp_path, scene_of_two_points()), tmp_path / "page.html"
+    assert cli.main(["inspect", str(bundle), "--html", str(page)]) == 0
+    assert "data:image/png;base64," in page.read_text("utf-8")
+
+
 def test_a_scene_that_contradicts_its_scan_is_a_problem(tmp_path: Path) -> None:
     report = inspect_path(write_seeing(tmp_path, scene_of_two_points(), value="ground_minus_frame"))
     (problem,) = report.problems
