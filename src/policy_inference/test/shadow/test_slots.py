@@ -24,10 +24,14 @@ from policy_core.observation.state import RobotState
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.shadow_process import ShadowProcess
-from policy_inference.shadow.shadowed_member import ChunkTick, ShadowObservation, ShadowQuestion
+from policy_inference.shadow.shadowed_member import (
+    OBSERVATIONS,
+    ChunkTick,
+    ShadowObservation,
+    ShadowQuestion,
+)
 from policy_inference.shadow.slots import (
     IMAGE_BYTES,
-    OBSERVATIONS,
     SLOTS,
     ObservationSlots,
     TickSlots,
