@@ -19,19 +19,12 @@ _PARTS = {
     "observers": "ticks that are observed",
     "nodes": "start, round trip, processor time",
     "jitter": "ticks at 1 kHz with priority",
-    "churn": "participants that join and leave",
     "child": "a process of its own",
     "service": "the service",
     "batch": "four robots in one inference",
     "shared_memory": "shared memory with the service",
-    "remote": "a model on a server",
-    "calibrate": "rows from a recording of an hour",
     "preprocessing": "images into the back end's buffers",
     "chunks": "chunks that take 300 ms",
-    "convert": "a recording to a dataset",
-    "evaluation": "a trial of an evaluation",
-    "lite3": "the driver of the Lite3",
-    "unitree": "the driver of the Go2",
 }
 """Subject of each benchmark, by its module."""
 _log = logging.getLogger("bench")

@@ -7,19 +7,16 @@ computes the next chunk before it continues, and it sleeps for the rest of a per
 for age is the same preprocessing and inference, called alone.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import matplotlib as mpl
 import numpy as np
 import yaml
-from matplotlib.figure import Figure as Drawing
 
-from bench.figures import Figure, Summary
+from bench.figures import Figure, Summary, summarise
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
 from policy_core.bundle.chunk_bundle import ChunkBundle
@@ -38,11 +35,9 @@ from policy_core.observation.state import StateVector
 from policy_inference.kinds.chunk_worker import ThreadWorker, make_worker
 
 _PERIOD_NS, _PERIOD_S = 33_333_333, 1 / 30
-_SIZE, _STEPS, _INFERENCE_S, _FAST_S = 100, 50, 0.3, 0.02
-_DURATION_S, _SHOWN_S = 20.0, 8.0
+_SIZE, _STEPS, _INFERENCE_S, _DURATION_S = 100, 50, 0.3, 20.0
 _CAMERAS = ("laptop", "phone")
 _REPETITIONS, _CHUNKS = 5, 5
-_OUT = ROOT / "out" / "bench"
 
 
 class Sleeping:
@@ -54,7 +49,7 @@ class Sleeping:
 
     name = "sleeping"
 
-    def __init__(self, contract: ChunkContract, duration_s: float) -> None:
+    def __init__(self, contract: ChunkContract) -> None:
         graph = contract.graphs[contract.policy_graph]
         self.inputs: Mapping[str, Tensor] = {
             name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()
@@ -63,13 +58,12 @@ class Sleeping:
             name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.outputs.items()
         }
         self.details: Mapping[str, str] = {}
-        self._duration_s = duration_s
         self._errors = np.random.default_rng(0)
 
     def run(self) -> None:
         """Sleep, then return a chunk."""
         self.outputs["Actions"][0, :, 0] = piece(self._errors)
-        time.sleep(self._duration_s)
+        time.sleep(_INFERENCE_S)
 
     def close(self) -> None:
         """Do nothing."""
@@ -83,61 +77,48 @@ def piece(errors: np.random.Generator) -> F64:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ArmMotion:
-    """Commands [ticks]: time of each (s, from the first), and its position (rad)."""
+class CommandTimes:
+    """When commands were given."""
 
-    time_s: F64
-    position: F64
-    held: int
+    times_s: list[float]
+    held: int = 0
     """Ticks without a new target."""
 
-    @property
-    def late(self) -> int:
-        """Number of commands that were more than a period late, or missing."""
-        return int((np.diff(self.time_s) > 2 * _PERIOD_S).sum()) + self.held
+    def late_percent(self) -> Summary:
+        """Return the share of commands that were more than a period late, or missing."""
+        late = int((np.diff(self.times_s) > 2 * _PERIOD_S).sum()) + self.held
+        return Summary(value=100.0 * late / len(self.times_s))
 
-    def summary(self) -> dict[str, float]:
-        """Return count, share of late ones and percentiles of the interval."""
-        p50, p99, p999 = np.percentile(np.diff(self.time_s) * 1e3, (50, 99, 99.9)).tolist()
-        return {
-            "ticks": len(self.time_s),
-            "late": self.late,
-            "late_percent": 100.0 * self.late / len(self.time_s),
-            "p50_ms": p50,
-            "p99_ms": p99,
-            "p99_9_ms": p999,
-        }
+    def intervals_ms(self) -> Summary:
+        return summarise(np.diff(self.times_s) * 1e3)
 
 
 def measure() -> list[Figure]:
-    """Measure steadiness and age; the traces go to out/bench/chunks.svg and chunks.json."""
+    """Measure steadiness and age."""
     ours, baseline = asynchronous(), synchronous()
-    _write(ours, baseline)
-    mine, theirs = ours.summary(), baseline.summary()
     return [
         Figure(
             name="chunk_late_percent",
             unit="%",
-            ours=[Summary(value=mine["late_percent"])],
-            baseline=[Summary(value=theirs["late_percent"])],
+            ours=[ours.late_percent()],
+            baseline=[baseline.late_percent()],
             wanted=0.1,
         ),
         Figure(
             name="chunk_interval_ms",
             unit="ms",
-            ours=[Summary(value=mine["p50_ms"], p99=mine["p99_ms"])],
-            baseline=[Summary(value=theirs["p50_ms"], p99=theirs["p99_ms"])],
+            ours=[ours.intervals_ms()],
+            baseline=[baseline.intervals_ms()],
         ),
-        age("chunk_age_ratio", _INFERENCE_S),
-        age("chunk_age_fast_ratio", _FAST_S),
+        age(),
     ]
 
 
-def asynchronous() -> ArmMotion:
+def asynchronous() -> CommandTimes:
     """Tick the controller in RUN at absolute deadlines, with two new frames in each period."""
     contract = make_contract()
     images = [message(image) for image in frames()]
-    inference = Inference(contract, {"graphs.act": Sleeping(contract, _INFERENCE_S)})
+    inference = Inference(contract, {"graphs.act": Sleeping(contract)})
     settings = ChunkSettings(mode="asynchronous")
     runtime = chunk_controller(
         make_bundle(contract),
@@ -148,7 +129,7 @@ def asynchronous() -> ArmMotion:
     )
     controller, state = runtime.controller, runtime.controller.state["joint_pos"]
     state[:] = 0.0
-    times_s, positions, held = list[float](), list[float](), 0
+    times_s, held = list[float](), 0
 
     def tick(deadline_ns: int) -> bool:
         """Tick; return whether the command follows the policy."""
@@ -177,18 +158,16 @@ def asynchronous() -> ArmMotion:
         began = began or follows
         if began:
             times_s.append(time.monotonic())
-            positions.append(float(state[0]))
             held += not follows
     runtime.close()
-    return ArmMotion(time_s=np.array(times_s) - times_s[0], position=np.array(positions), held=held)
+    return CommandTimes(times_s=times_s, held=held)
 
 
-def synchronous() -> ArmMotion:
+def synchronous() -> CommandTimes:
     """Run the documentation's loop."""
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
-    errors, queue = np.random.default_rng(0), deque[float]()
-    times_s, positions = list[float](), list[float]()
+    errors, queue, times_s = np.random.default_rng(0), deque[float](), list[float]()
     while len(times_s) * _PERIOD_S < _DURATION_S:
         began_s = time.monotonic()
         if not queue:
@@ -197,16 +176,16 @@ def synchronous() -> ArmMotion:
             chunk = piece(errors)
             time.sleep(_INFERENCE_S)
             queue.extend(chunk[:_STEPS].tolist())
-        positions.append(queue.popleft())
+        queue.popleft()
         times_s.append(time.monotonic())
         time.sleep(max(0.0, began_s + _PERIOD_S - time.monotonic()))
-    return ArmMotion(time_s=np.array(times_s) - times_s[0], position=np.array(positions), held=0)
+    return CommandTimes(times_s=times_s)
 
 
-def age(name: str, inference_s: float) -> Figure:
+def age() -> Figure:
     """Time from the arrival of the newest frame to the chunk, against the same work done alone."""
     contract = make_contract()
-    inference = Inference(contract, {"graphs.act": Sleeping(contract, inference_s)})
+    inference = Inference(contract, {"graphs.act": Sleeping(contract)})
     worker = ThreadWorker(inference.answer, time.monotonic_ns)
     state = StateVector({"joint_pos": 1})
     state["joint_pos"][:] = 0.0
@@ -244,7 +223,7 @@ def age(name: str, inference_s: float) -> Figure:
                 call()
             side.append(Summary(value=1e3 * float(np.median(took_s)), p99=1e3 * max(took_s)))
     worker.close()
-    return Figure(name=name, unit="ms", ours=sides[0], baseline=sides[1], wanted=1.1)
+    return Figure(name="chunk_age_ratio", unit="ms", ours=sides[0], baseline=sides[1], wanted=1.1)
 
 
 def message(image: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> SimpleNamespace:
@@ -325,34 +304,3 @@ def make_contract() -> ChunkContract:
 def make_bundle(contract: ChunkContract) -> ChunkBundle:
     """Return a bundle without files."""
     return ChunkBundle(path=ROOT, contract=contract, content=b"")
-
-
-def _write(ours: ArmMotion, baseline: ArmMotion) -> None:
-    """Write percentiles, and both traces as one drawing."""
-    _OUT.mkdir(parents=True, exist_ok=True)
-    summary = {"asynchronous": ours.summary(), "synchronous": baseline.summary()}
-    (_OUT / "chunks.json").write_text(json.dumps(summary, indent=2) + "\n")
-    with mpl.rc_context({"axes.grid": True, "legend.frameon": False, "font.size": 9.0}):
-        drawing = Drawing(figsize=(10.0, 4.6), layout="constrained")
-        position, interval = drawing.subplots(2, 1, sharex=True)
-        for trace, name, colour in (
-            (baseline, "queue that computes when empty", "C1"),
-            (ours, "asynchronous", "C0"),
-        ):
-            shown = trace.time_s < _SHOWN_S
-            position.step(
-                trace.time_s[shown], trace.position[shown], where="post", label=name, color=colour
-            )
-            interval.step(
-                trace.time_s[1:][shown[1:]],
-                np.diff(trace.time_s)[shown[1:]] * 1e3,
-                where="pre",
-                color=colour,
-            )
-        position.set(
-            title="Commands with an inference of 300 ms, chunks of 50 steps at 30 Hz",
-            ylabel="position [rad]",
-        )
-        interval.set(xlabel="time [s]", ylabel="time between\ncommands [ms]")
-        drawing.legend(loc="outside upper right", ncols=2)
-        drawing.savefig(_OUT / "chunks.svg")

@@ -4,6 +4,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from bench.timing import in_turns_us, timed_us
 
 _MANY = 1000
 _LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
@@ -109,9 +108,19 @@ def alternated(
     )
 
 
+def timed_us(calls: int, call: Callable[[], object]) -> list[float]:
+    """Return the duration of each call, back to back."""
+    took_us = []
+    for _ in range(calls):
+        began_ns = time.perf_counter_ns()
+        call()
+        took_us.append((time.perf_counter_ns() - began_ns) * 1e-3)
+    return took_us
+
+
 def timed(calls: int, call: Callable[[], object]) -> Callable[[], Summary]:
     """Return a block of this many calls, back to back."""
-    return lambda: summarise(timed_us(calls, 0.0, call))
+    return lambda: summarise(timed_us(calls, call))
 
 
 def in_turns(
@@ -121,17 +130,20 @@ def in_turns(
     *,
     blocks: int,
     turns: int,
+    period_s: float,
     wanted: float,
-    period_s: float = 0.0,
-    before: Callable[[], object] = lambda: None,
 ) -> Figure:
-    """Measure two calls that take turns, as in `in_turns_us`, so that both find cold caches."""
-    found = [
-        [summarise(took_us) for took_us in in_turns_us(turns, period_s, (ours, baseline), before)]
-        for _ in range(blocks)
-    ]
-    through, beside = zip(*found, strict=True)
-    return Figure(name=name, unit="us", ours=through, baseline=beside, wanted=wanted)
+    """Measure two calls that take turns at a period, so that both find cold caches."""
+    sides = list[Summary](), list[Summary]()
+    for _ in range(blocks):
+        took_us = list[float](), list[float]()
+        for _ in range(turns):
+            for call, of_call in zip((ours, baseline), took_us, strict=True):
+                time.sleep(period_s)
+                of_call += timed_us(1, call)
+        for side, of_call in zip(sides, took_us, strict=True):
+            side.append(summarise(of_call))
+    return Figure(name=name, unit="us", ours=sides[0], baseline=sides[1], wanted=wanted)
 
 
 def _side(summaries: Sequence[Summary]) -> dict[str, float]:
@@ -233,4 +245,4 @@ def _python_loop() -> None:
 
 def _fastest_us(work: Callable[[], object]) -> float:
     """Return the shortest of many runs: the speed of the processor, whatever else it does."""
-    return min(timed_us(_SPEED_RUNS, 0.0, work))
+    return min(timed_us(_SPEED_RUNS, work))

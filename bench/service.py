@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.figures import Figure, summarise
+from bench.figures import Figure, summarise, timed_us
 from bench.processes import BUNDLE, BenchError, Child, running
 from bench.tick import BareCall
-from bench.timing import timed_us
 
 REQUEST_BYTES, REPLY_BYTES = 4 * 45, 4 * 12
 _BLOCKS, _CALLS = 10, 2000
@@ -124,7 +123,7 @@ def _alternating(
     took_us = {trip: list[list[float]]() for trip in trips}
     for block in range(_BLOCKS):
         for trip in trips if block % 2 else trips[::-1]:
-            took_us[trip].append(timed_us(_CALLS, 0.0, trip))
+            took_us[trip].append(timed_us(_CALLS, trip))
     return [np.array(took_us[trip]) for trip in trips]
 
 

@@ -19,13 +19,6 @@ import pytest
 import yaml
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-from bench.demonstration import (
-    CAMERAS,
-    RATE_HZ,
-    mapping_content,
-    positions_rad,
-    write_demonstration,
-)
 from lerobot_bridge.cli import main
 from lerobot_bridge.converting.parts_folder import parts_path
 from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
@@ -34,6 +27,13 @@ from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT
 from policy_core.observation.images import Image
+from testkit.demonstration import (
+    CAMERAS,
+    RATE_HZ,
+    mapping_content,
+    positions_rad,
+    write_demonstration,
+)
 
 SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
 TASKS = ("Pick the cube", "Open the drawer", "Pick the cube")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from lerobot.datasets.lerobot_dataset import LeRobotDatasetMetadata
 
-from bench.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
 from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.mapping import RobotMapping
@@ -23,6 +22,7 @@ from lerobot_bridge.writing.join import join_parts
 from lerobot_bridge.writing.part import write_part
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
+from testkit.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
 from testkit.wording import refusal
 
 EPISODE = Episode(bag=Path("wave"), task="wave")

@@ -28,8 +28,7 @@ METHODS = (
     "ModelInfer",
 )
 MODEL_CONFIG = "ModelConfig"
-REGISTER_MEMORY, UNREGISTER_MEMORY = "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister"
-"""Methods that only Triton has."""
+"""Method that only Triton has."""
 POLICY_SHA256 = "policy_sha256"
 """Parameter with the SHA-256 of the served model file, in hex digits."""
 DATATYPES: Mapping[str, str] = {
@@ -80,11 +79,6 @@ ModelConfigRequest: string name = 1; string version = 2
 ModelParameter: string string_value = 1
 ModelConfig: string name = 1; map ModelParameter parameters = 14
 ModelConfigResponse: ModelConfig config = 1
-SystemSharedMemoryRegisterRequest: string name = 1; string key = 2; uint64 offset = 3; \
-uint64 byte_size = 4
-SystemSharedMemoryRegisterResponse:
-SystemSharedMemoryUnregisterRequest: string name = 1
-SystemSharedMemoryUnregisterResponse:
 """
 """The protocol, and the used part of Triton's extensions. A map has string keys."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")

@@ -22,8 +22,8 @@ from policy_inference.machine.machine import number_in
 from policy_inference.machine.telemetry import read_safely
 
 SAMPLE_NS = 200_000_000
-_LOWEST, _HIGHEST = -7, 2
-"""Powers of ten, s: the range of a model's run times."""
+_LOWEST, _HIGHEST, _PER_DECADE = -7, 2, 10
+"""Powers of ten, s: the range of a model's run times; bins of a histogram in each."""
 
 
 class Clock:
@@ -82,12 +82,12 @@ class Durations:
         middle = len(self) // 2
         return float(np.median(self.each_s[:middle])), float(np.median(self.each_s[middle:]))
 
-    def histogram(self, per_decade: int = 10) -> tuple[list[float], list[int]]:
+    def histogram(self) -> tuple[list[float], list[int]]:
         """Return the edges of bins, s, and the number of runs in each, over the range in use.
 
         There is one edge more than bins; the bins are equally wide on a logarithmic scale.
         """
-        edges_s = np.logspace(_LOWEST, _HIGHEST, (_HIGHEST - _LOWEST) * per_decade + 1)
+        edges_s = np.logspace(_LOWEST, _HIGHEST, (_HIGHEST - _LOWEST) * _PER_DECADE + 1)
         counts, _ = np.histogram(np.clip(self.each_s, edges_s[0], edges_s[-1]), edges_s)
         used = np.flatnonzero(counts)
         first, end = int(used[0]), int(used[-1]) + 1

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from math import ceil, log10
 
 from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.measuring import AtRate, Durations
 from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.verdict import SelfTestVerdict
 
-_BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
+_LABEL = 14
 
 
 def lines(found: SelfTestResult) -> Iterator[str]:
@@ -29,7 +28,6 @@ def lines(found: SelfTestResult) -> Iterator[str]:
         yield _line("parity", _parity(found.parity))
     if found.back_to_back:
         yield _line("back to back", _durations(found.back_to_back))
-        yield from _histogram(found.back_to_back)
     for name, durations in found.graphs.items():
         yield _line("  of which", f"{name}: {_durations(durations)}")
     if found.at_rate:
@@ -80,16 +78,6 @@ def _durations(durations: Durations) -> str:
         for name, percent in (("p50", 50), ("p99", 99), ("p99.9", 99.9), ("max", 100))
     )
     return f"{len(durations)} runs: {figures} ms"
-
-
-def _histogram(durations: Durations) -> Iterator[str]:
-    """Yield a bar for each bin in use, on a logarithmic scale that shows even one run in 5000."""
-    edges_s, counts = durations.histogram(_BINS_PER_DECADE)
-    scale = _BAR / log10(1 + max(counts))
-    for edge_s, count in zip(edges_s, counts, strict=False):
-        if count:
-            bar = "#" * ceil(scale * log10(1 + count))
-            yield _line(f"{edge_s * 1e3:11.2g} ms", f"{bar} {count}")
 
 
 def _verdict(verdict: SelfTestVerdict) -> Iterator[str]:

@@ -59,7 +59,6 @@ class Trial:
         latency: Returns the checks of durations, without a pause and at the rate.
         walking: Returns the checks of the report on walking, if the precision needs one.
         not_judged: Returns what is not judged for such a policy, with the reason.
-        remarks: Returns further consequences of the latency.
     """
 
     model: BackendBase
@@ -75,7 +74,6 @@ class Trial:
     latency: Callable[[TimedRuns, AtRate], Sequence[Check]]
     walking: Callable[[type[BackendBase], str, Entries], Sequence[Check]] = lambda *_: ()
     not_judged: Callable[[Entries], Sequence[str]] = lambda _: ()
-    remarks: Callable[[AtRate], Sequence[str]] = lambda _: ()
 
 
 def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
@@ -172,7 +170,6 @@ def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Cl
         ticker=runner,
         latency=partial(_chunk_latency, interval_ns),
         not_judged=_task_not_judged,
-        remarks=partial(_on_ensembling, contract.period_ns),
     )
 
 
@@ -260,17 +257,6 @@ def _task_not_judged(entries: Entries) -> Sequence[str]:
     if not any(judged_by_walking(entry.precision) for entry in entries.values()):
         return ()
     return ("closed loop: how often the task succeeds with this precision is not measured here",)
-
-
-def _on_ensembling(period_ns: int, rate: AtRate) -> Sequence[str]:
-    """Return whether a chunk per period is possible, which only temporal ensembling needs."""
-    period_ms = period_ns * 1e-6
-    p99_ms = rate.runs.inference.percentile_s(99) * 1e3
-    word = "possible" if p99_ms <= period_ms else "not possible"
-    return (
-        f"temporal ensembling needs a chunk in each period of {period_ms:.3g} ms: {word} here, "
-        f"p99 {p99_ms:.3g} ms",
-    )
 
 
 def _standing(contract: JointContract) -> RobotState:

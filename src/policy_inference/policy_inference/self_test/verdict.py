@@ -107,7 +107,6 @@ def judged(
         checks += rails
         if not rails:
             left_out.append("power: this machine does not tell it")
-        left_out += trial.remarks(rate)
     return SelfTestVerdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 

@@ -142,7 +142,6 @@ def test_device_that_is_right_and_fast_holds_with_the_time_of_each_graph(
     assert told["graphs"][POLICY]["max_s"] == pytest.approx(0.2e-3)
     assert told["graphs"]["preprocessing"]["max_s"] == pytest.approx(0.0, abs=1e-9)
     assert told["at_rate"]["ticks"] == CHUNKS_AT_RATE
-    check_wording(told["verdict"]["left_out"][-1])
 
 
 @pytest.mark.parametrize("graph_ms", [10.0, 40.0, 50.0])
@@ -152,8 +151,7 @@ def test_chunk_must_be_there_before_the_last_one_is_used_up(
     vendor_device.run_ms = lambda time_s: graph_ms
     found = test(vendor_arm(tmp_path / "arm"))
     assert bool(found) is (graph_ms < 50.0)
-    assert found.verdict is not None
-    check_wording(failed_names(found), found.verdict.left_out[-1])
+    check_wording(failed_names(found))
 
 
 @pytest.mark.parametrize(
@@ -192,10 +190,9 @@ def test_golden_rows_that_are_all_the_same_are_not_judged(test: Test, tmp_path: 
     check_wording(missing_evidence(test(folder)))
 
 
-@pytest.mark.parametrize("per_decade", [5])
-def test_every_run_is_in_the_bin_between_whose_edges_it_is(per_decade: int) -> None:
+def test_every_run_is_in_the_bin_between_whose_edges_it_is() -> None:
     each_ns = (10.0 ** np.random.default_rng(0).uniform(2.5, 9.5, 1000)).astype(int).tolist()
-    edges_s, counts = Durations(each_ns).histogram(per_decade)
+    edges_s, counts = Durations(each_ns).histogram()
     each_s = np.array(each_ns) * 1e-9
     for low_s, high_s, count in zip(edges_s[:-1], edges_s[1:], counts, strict=True):
         assert count == ((each_s >= low_s) & (each_s < high_s)).sum()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,17 @@ from policy_inference.backends.remote.link import (
     ServerConnection,
 )
 from policy_inference.backends.remote.oip_model import OipModel, read_oip_model
-from policy_inference.backends.remote.shared_inputs import SharedInputs
 from policy_inference.machine.machine import Finding, Machine
 from policy_inference.open_inference import (
     METHODS,
     MODEL_CONFIG,
     POLICY_SHA256,
-    REGISTER_MEMORY,
     SERVICE,
-    UNREGISTER_MEMORY,
     WireTensors,
     described,
     message_bytes,
     message_classes,
 )
-from policy_store.hosts import is_loopback
 
 _PACKAGES = "pip install grpcio protobuf, or policy_inference[remote]"
 _OTHER_PROTOCOL = (
@@ -55,7 +50,7 @@ _OTHER_PROTOCOL = (
 )
 _NEVER_MS = 2**31 - 1
 _LARGEST_METADATA = 1 << 20
-_WATCH_ENDS_S = _UNREGISTER_WITHIN_S = 1.0
+_WATCH_ENDS_S = 1.0
 
 
 class OipBackend(RemoteBackend):
@@ -71,16 +66,14 @@ class OipBackend(RemoteBackend):
         "ca_file": "certificates that must have signed the server's, PEM; those of gRPC if absent",
         "cert_file": "certificate of this client, PEM",
         "key_file": "its key, PEM",
-        "shared_memory": "yes or no (default): a Triton on this machine reads inputs from it",
     }
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
         """Check names, and options that depend on each other."""
         super().check_options(given)
-        for option in ("tls", "shared_memory"):
-            if (found := given.get(option, "no")) not in ("yes", "no"):
-                raise BackendError(f"{cls.name}: {option}: expected yes or no, found {found!r}")
+        if (found := given.get("tls", "no")) not in ("yes", "no"):
+            raise BackendError(f"{cls.name}: tls: expected yes or no, found {found!r}")
         if given.get("tls") != "yes" and {"ca_file", "cert_file", "key_file"} & given.keys():
             raise BackendError(f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes")
         if ("cert_file" in given) != ("key_file" in given):
@@ -111,11 +104,6 @@ class OipBackend(RemoteBackend):
             raise BackendError(
                 f"{self.name}: endpoint: expected HOST:PORT, as in backend_options:="
                 f"{self.name}.endpoint=192.168.1.20:8001, found {self.where or 'nothing'}"
-            )
-        self.shares_memory = self._given.get("shared_memory") == "yes"
-        if self.shares_memory and not is_loopback(host.strip("[]")):
-            raise BackendError(
-                f"{self.name}: shared_memory: expected a server on this machine, found {host}"
             )
         is_encrypted = self._given.get("tls") == "yes"
         self._require_private(host.strip("[]"), is_encrypted=is_encrypted, option="token_file")
@@ -193,7 +181,7 @@ class _OipConnection(ServerConnection):
                 request_serializer=classes[f"{method}Request"].SerializeToString,
                 response_deserializer=classes[f"{method}Response"].FromString,
             )
-            for method in (*METHODS, MODEL_CONFIG, REGISTER_MEMORY, UNREGISTER_MEMORY)
+            for method in (*METHODS, MODEL_CONFIG)
         }
         self._new_request = classes["ModelInferRequest"]
         self._template = self._new_request(
@@ -201,11 +189,8 @@ class _OipConnection(ServerConnection):
         )
         self._wire_inputs, self._wire_outputs = map(WireTensors, backend.specs)
         self._wire_inputs.describe(self._template.inputs)
-        self._memory: SharedInputs | None = None
         try:
             self._look()
-            if backend.shares_memory:
-                self._memory = self._share()
             self._is_watched = True
             self._channel.subscribe(self._changed)
         except BaseException:
@@ -218,10 +203,7 @@ class _OipConnection(ServerConnection):
         request = self._new_request()
         request.CopyFrom(self._template)
         request.id = f"{self._session}-{self._number}"
-        if self._memory is None:
-            self._wire_inputs.write(request.raw_input_contents, inputs)
-        else:
-            self._memory.write(inputs)
+        self._wire_inputs.write(request.raw_input_contents, inputs)
         answer = self._call("ModelInfer", request, within_s)
         self._require_own(answer, request.id)
         try:
@@ -252,10 +234,6 @@ class _OipConnection(ServerConnection):
         if self._is_closed:
             return
         self._is_closed = True
-        if self._memory is not None:
-            request = message_classes()[f"{UNREGISTER_MEMORY}Request"](name=self._memory.name)
-            with suppress(BackendError):  # a server that is gone has no memory either
-                self._call(UNREGISTER_MEMORY, request, _UNREGISTER_WITHIN_S)
         if not self._is_watched:
             self._channel.close()
             return
@@ -304,35 +282,6 @@ class _OipConnection(ServerConnection):
             return
         if POLICY_SHA256 in parameters:
             self._check_hash(parameters[POLICY_SHA256].string_value)
-
-    def _share(self) -> SharedInputs:
-        """Return memory from which the server reads inputs.
-
-        Raises:
-            BackendError: The server does not support this.
-        """
-        try:
-            memory = SharedInputs(self._backend.specs[0])
-        except OSError as error:
-            raise BackendError(
-                f"shared_memory: expected memory for inputs, found {error}"
-            ) from error
-        request = message_classes()[f"{REGISTER_MEMORY}Request"]
-        try:
-            self._call(
-                REGISTER_MEMORY, request(name=memory.name, key=memory.key, byte_size=memory.size)
-            )
-        except LostError:
-            raise
-        except BackendError as error:
-            raise BackendError(
-                "shared_memory: expected a Triton that has /dev/shm of this machine and may read "
-                f"what this user writes there, found: {error}"
-            ) from error
-        finally:
-            memory.hide()
-        memory.describe(self._template.inputs)
-        return memory
 
     def _call(self, method: str, request: Any, within_s: float = PROOF_WITHIN_S) -> Any:
         import grpc

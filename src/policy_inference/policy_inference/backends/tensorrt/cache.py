@@ -53,22 +53,6 @@ class PlanCache:
             return None
         return content
 
-    def why_missing(self, fingerprint: Fingerprint, source: Path) -> str:
-        """Return how the cached plans of this model differ."""
-        near = [
-            sidecar.fingerprint
-            for sidecar in self._sidecars()
-            if sidecar.fingerprint != fingerprint
-            and (
-                sidecar.fingerprint.model_sha256 == fingerprint.model_sha256
-                or sidecar.source == str(source)
-            )
-        ]
-        if not near:
-            return "none was built for this model yet"
-        closest = min((fingerprint.differences(other) for other in near), key=len)
-        return f"since the last build: {'; '.join(closest)}"
-
     def of_model(self, model_sha256: str, precision: str) -> list[Fingerprint]:
         """Return the fingerprints of a model's plans."""
         return [

@@ -122,23 +122,21 @@ def find_plan(
     cache = PlanCache(cache_folder())
     if found := cache.find(made):
         return found, FROM_CACHE
-    why = cache.why_missing(made, file)
     if not options.build:
         raise BackendError(
             f"{file}: expected an engine for {made.gpu} with TensorRT {made.tensorrt} in "
-            f"{cache.folder}, found none ({why}); allow it to be built, which takes from "
+            f"{cache.folder}, found none; allow it to be built, which takes from "
             "seconds to minutes, with the option tensorrt.build=yes"
         )
     with cache.alone(made):
         if found := cache.find(made):
             return found, FROM_CACHE
         _log.info(
-            "%s: building a %s engine for %s with TensorRT %s (%s)",
+            "%s: building a %s engine for %s with TensorRT %s",
             file,
             precision,
             made.gpu,
             made.tensorrt,
-            why,
         )
         began = time.monotonic()
         plan = build_plan(trt, trt_log, file, model, precision, inputs, limit)

@@ -16,17 +16,11 @@ from pathlib import Path
 
 from policy_core.errors import BackendError
 
-_MEANINGS = {
-    "model_sha256": "model",
-    "precision": "precision",
+_RUNS_ONLY_ON = {
     "tensorrt": "TensorRT",
     "gpu": "GPU",
     "compute_capability": "compute capability",
-    "cuda": "CUDA package",
-    "driver": "driver",
-    "flags": "settings",
 }
-_RUNS_ONLY_ON = ("tensorrt", "gpu", "compute_capability")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +48,6 @@ class Fingerprint:
     def key(self) -> str:
         """Base name of the files: the hash of all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
-
-    def differences(self, other: Fingerprint) -> list[str]:
-        """Return the differences from `other`, as "TensorRT was 8.6.2, is 10.3.0"."""
-        pairs = [(name, getattr(other, name), getattr(self, name)) for name in _MEANINGS]
-        return [
-            f"{_MEANINGS[name]} was {_short(was)}, is {_short(now)}"
-            for name, was, now in pairs
-            if was != now
-        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +125,8 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
             f"content, or a truncated file; copy both again, or {rebuild}"
         )
     wrong = [
-        f"{_MEANINGS[name]} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
-        for name in _RUNS_ONLY_ON
+        f"{meaning} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
+        for name, meaning in _RUNS_ONLY_ON.items()
         if getattr(sidecar.fingerprint, name) != here[name]
     ]
     if wrong:
@@ -166,7 +151,3 @@ def read_model(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
-
-
-def _short(value: str) -> str:
-    return value[:12] if len(value) == 64 else value

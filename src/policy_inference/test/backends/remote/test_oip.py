@@ -148,8 +148,6 @@ def test_endpoint_comes_from_the_option_first_and_no_proxy_is_used(
     "options",
     [
         {"tls": "perhaps"},
-        {"shared_memory": "yes"},  # which this server does not read
-        {"shared_memory": "yes", "endpoint": "192.0.2.1:1"},
         {"ca_file": "ca.pem"},
         {"tls": "yes", "cert_file": "a.pem"},
         {"deadline_ms": "0.001"},  # shorter than an answer takes
@@ -169,7 +167,6 @@ def test_options_that_make_no_sense_are_refused(
     Path("token").write_bytes(TOKEN)
     with refusal(BackendError):
         open_oip(artifact(served_peer, onnx), **options)
-    assert not [*Path("/dev/shm").glob("policy_inference-*")]
 
 
 @pytest.fixture
