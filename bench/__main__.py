@@ -19,6 +19,7 @@ _PARTS = {
     "observers": "ticks that are observed",
     "nodes": "start, round trip, processor time",
     "jitter": "ticks at 1 kHz with priority",
+    "churn": "participants that join and leave",
     "child": "a process of its own",
     "service": "the service",
     "batch": "four robots in one inference",
