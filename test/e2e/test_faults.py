@@ -41,9 +41,8 @@ def test_a_short_gap_in_a_sensor_is_walked_over(walker: Rig, stream: str, durati
     assert walker.height_m > STANDING_M
 
 
-@pytest.mark.parametrize("field", ["joint_states.velocity", "imu.orientation"])
-def test_a_value_that_is_not_finite_damps_at_once(walker: Rig, field: str) -> None:
-    start_ns = walker.fail(f"nan:{field}+0.02")
+def test_a_value_that_is_not_finite_damps_at_once(walker: Rig) -> None:
+    start_ns = walker.fail("nan:joint_states.velocity+0.02")
     walker.wait_for_latched_damp()
     assert [mode for mode, _ in walker.edges_since(start_ns - PERIOD_NS)] == ["DAMP"]
     assert "not_finite" in walker.operator.status.reason

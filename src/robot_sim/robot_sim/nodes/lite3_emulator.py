@@ -69,7 +69,6 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         self._sockets = HostSockets(
             host=(get("host_address"), get("host_port")),
             to=(get("state_address"), get("state_port")),
-            foreign_address=get("foreign_address"),
         )
         record_velocity(self, self.record)
         self.create_service(Trigger, "~/turn_by_hand", self._on_turn)
@@ -129,22 +128,17 @@ class HostSockets:
         trouble: Reason why the latest frame could not be sent; empty if it was sent.
     """
 
-    def __init__(self, *, host: Address, to: Address, foreign_address: str) -> None:
+    def __init__(self, *, host: Address, to: Address) -> None:
         """Bind to `host`, send to `to`.
 
         Args:
             host: Address and port; port 0 chooses a free one.
             to: Address and port of the driver.
-            foreign_address: Address of foreign frames; empty: the host's, with another port.
         """
         self.trouble = ""
         self._to = to
         self._host = _bound("host_address, host_port", host)
-        try:
-            self._foreign = _bound("foreign_address", (foreign_address or host[0], 0))
-        except SimError:
-            self._host.close()
-            raise
+        self._foreign = _bound("host_address", (host[0], 0))
 
     def __str__(self) -> str:
         return "listens on {}:{}, sends to {}:{}".format(*self._host.getsockname(), *self._to)

@@ -76,7 +76,6 @@ LITE3_EMULATOR: Parameters = {
         "rad/s",
         "Unit of angular velocity in state frames: rad/s or deg/s",
     ),
-    "foreign_address": ("", "Source of foreign frames; empty: the host's address, another port"),
     "event_file": ("", "File to append events to, as lines of JSON; empty: none"),
     "period_s": (0.02, "Time between rows of the trace, s"),
     **_LATENCY_TRACE_END,
