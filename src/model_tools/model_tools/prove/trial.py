@@ -65,7 +65,6 @@ class RecordedPolicy(ControlledPolicy):
         backend: Backend,
         place: Path,
         reason: str,
-        stricter_limits: StricterLimits | None = None,
         robot: SimulatedRobot = LITE3,
         mapper: Mapper | None = None,
     ) -> None:
@@ -76,14 +75,13 @@ class RecordedPolicy(ControlledPolicy):
             backend: Opened back end of the bundle, which the caller closes.
             place: Folder to write; a number is appended if it exists.
             reason: Reason of the recording, for readers.
-            stricter_limits: Operating limits; the contract's alone if absent.
             robot: Robot to simulate, by its figures.
             mapper: See `ControlledRobot`.
         """
         tap = Tap(backend)
-        super().__init__(bundle, tap, stricter_limits, robot, mapper)
+        super().__init__(bundle, tap, robot=robot, mapper=mapper)
         self._foot_names = robot.body.foot_names
-        limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
+        limits = limits_in_force(bundle.contract, StricterLimits())
         types = message_types()
         flight = make_flight(
             bundle, tap, self.controller, _TOPICS, settings=flight_settings(limits, tap)

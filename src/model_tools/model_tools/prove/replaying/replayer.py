@@ -98,9 +98,7 @@ class Replayer:
             TARGET: list(names),
             COMMAND: command_names(names),
         }
-        self.stages = {
-            name: ReplayStage(name=name, tolerance=tolerances.get(name, 0.0)) for name in stages
-        }
+        self.stages = {name: ReplayStage(tolerance=tolerances.get(name, 0.0)) for name in stages}
         self.outputs, self.targets = outputs, StageCourse()
         self.rules, self.dropped = Counter[str](), Counter[str]()
         self.unreadable = Counter[str]()

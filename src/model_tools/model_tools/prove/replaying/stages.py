@@ -40,7 +40,7 @@ class Departure:
     name: str
     expected: str
     found: str
-    difference: float = float("nan")
+    difference: float
 
     def __str__(self) -> str:
         apart = f", {self.difference:.3g} apart" if np.isfinite(self.difference) else ""
@@ -62,9 +62,9 @@ class ReplayStage:
         differing: Ticks in which a value differs.
         first, worst: First tick with a difference, and the value with the largest one.
         largest: Largest difference.
+        total, values: Sum and number of the finite differences.
     """
 
-    name: str
     tolerance: float = 0.0
     judged: int = 0
     not_judged: int = 0
@@ -72,54 +72,12 @@ class ReplayStage:
     first: Departure | None = None
     worst: Departure | None = None
     largest: float = 0.0
-    _total: float = field(default=0.0, repr=False)
-    _values: int = field(default=0, repr=False)
+    total: float = 0.0
+    values: int = 0
 
     @property
     def mean(self) -> float:
-        return self._total / self._values if self._values else 0.0
-
-    def compare(
-        self,
-        tick: int,
-        time_s: float,
-        names: Sequence[str],
-        expected: Tensor,
-        found: Tensor,
-        known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
-    ) -> None:
-        """Compare the values of a tick, only `known` ones if given."""
-        a, b = (np.asarray(each, np.float64).reshape(-1) for each in (expected, found))
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(b - a)
-            allowed = self.tolerance * np.maximum(1.0, np.abs(a))
-            same = (apart <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))
-        if known is not None:
-            same |= ~known
-            apart = np.where(known, apart, 0.0)
-        self.judged += 1
-        finite = apart[np.isfinite(apart)]
-        self._total, self._values = self._total + float(finite.sum()), self._values + finite.size
-        largest = float(finite.max()) if finite.size else 0.0
-        if same.all():
-            self.largest = max(self.largest, largest)
-            return
-        self.differing += 1
-        # NaN on one side only is the largest distance.
-        place = int(np.argmax(np.where(same, -1.0, np.nan_to_num(apart, nan=np.inf))))
-        found_there = Departure(
-            tick=tick,
-            time_s=time_s,
-            stage=self.name,
-            name=names[place],
-            expected=f"{a[place]:.9g}",
-            found=f"{b[place]:.9g}",
-            difference=float(apart[place]),
-        )
-        self.first = self.first or found_there
-        if self.worst is None or not largest <= self.largest:
-            self.worst = found_there
-        self.largest = max(self.largest, largest)
+        return self.total / self.values if self.values else 0.0
 
 
 class TickStages:
@@ -145,7 +103,27 @@ class TickStages:
         known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
     ) -> None:
         """Compare values called `names`, only `known` ones if given."""
-        self._stages[name].compare(self._number, self._time_s, names, expected, found, known)
+        stage = self._stages[name]
+        a, b = (np.asarray(each, np.float64).reshape(-1) for each in (expected, found))
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(b - a)
+            allowed = stage.tolerance * np.maximum(1.0, np.abs(a))
+            same = (apart <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))
+        if known is not None:
+            same |= ~known
+            apart = np.where(known, apart, 0.0)
+        stage.judged += 1
+        finite = apart[np.isfinite(apart)]
+        stage.total, stage.values = stage.total + float(finite.sum()), stage.values + finite.size
+        largest = float(finite.max()) if finite.size else 0.0
+        if not same.all():
+            # NaN on one side only is the largest distance.
+            place = int(np.argmax(np.where(same, -1.0, np.nan_to_num(apart, nan=np.inf))))
+            values = f"{a[place]:.9g}", f"{b[place]:.9g}"
+            differs = self._differ(name, names[place], *values, float(apart[place]))
+            if stage.worst is None or not largest <= stage.largest:
+                stage.worst = differs
+        stage.largest = max(stage.largest, largest)
 
     def compare_tensors(
         self,
@@ -165,17 +143,25 @@ class TickStages:
         self.compare(name, [*chain.from_iterable(called.values())], *values)
 
     def depart(self, name: str, value: str, expected: str, found: str) -> None:
+        self._stages[name].judged += 1
+        self._differ(name, value, expected, found)
+
+    def _differ(
+        self, name: str, value: str, expected: str, found: str, difference: float = float("nan")
+    ) -> Departure:
         stage = self._stages[name]
-        stage.judged += 1
-        stage.differing += 1
-        stage.first = stage.first or Departure(
+        departure = Departure(
             tick=self._number,
             time_s=self._time_s,
             stage=name,
             name=value,
             expected=expected,
             found=found,
+            difference=difference,
         )
+        stage.differing += 1
+        stage.first = stage.first or departure
+        return departure
 
     def agree(self, name: str) -> None:
         self._stages[name].judged += 1
