@@ -40,7 +40,6 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "jogged_leader = robot_operator.nodes.start:jogged_leader",
             "operator_node = robot_operator.nodes.start:operator_node",
             "robot_operator = robot_operator.nodes.start:robot_operator",
         ]

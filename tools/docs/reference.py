@@ -49,7 +49,6 @@ NODES = (
     "policy_set_node",
     "act_policy_node",
     "operator_node",
-    "jogged_leader",
     "sim_node",
     "arm_sim_node",
     "arm_leader",

@@ -15,7 +15,6 @@ _STOPS = (OperatorRequest.ESTOP.value, OperatorRequest.DAMP.value)
 """Actions with their own module, which imports nothing else before the first message."""
 
 operator_node = node_command("robot_operator.nodes.operator_node")
-jogged_leader = node_command("robot_operator.nodes.jogged_leader")
 
 
 def robot_operator() -> int:
