@@ -74,7 +74,7 @@ def test_wrong_arguments_are_named(
     check_wording(*caplog.messages)
 
 
-@pytest.mark.parametrize("length", ["often", "1e-9", "0", "nan", "inf"])
+@pytest.mark.parametrize("length", ["often", "1e-9", "nan"])
 def test_a_length_of_episodes_is_a_number(
     length: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
