@@ -142,7 +142,6 @@ acceptance: setup  ## The long tests of the whole suite, and every case of the s
 
 chaos: setup  ## Seeds of requests and faults for all parts at once, in virtual time (SEEDS=0:100, SECONDS=60)
 	@$(IN_WORKSPACE) nice python -m tools.chaos --seeds $(or $(SEEDS),0:100) --seconds $(or $(SECONDS),60) --jobs $(CORES) --shrink
-	@$(IN_WORKSPACE) nice python -m tools.chaos --store --seeds $(or $(SEEDS),0:100)
 
 sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
 # By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.

@@ -7,21 +7,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from policy_inference.kinds.opening import NATIVE
-from policy_store import activation
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
 from testkit.watching import checked
 from tools.chaos.scenario import Options, SeedOutcome, run_seed
-from tools.chaos.shrink import shrunk
-from tools.chaos.steps import ChaosStep, draw_steps
-from tools.chaos.store import make_sources, run_store_seed
+from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = Options(seconds=6.0)
@@ -89,29 +85,6 @@ def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
 def test_steps_are_those_of_the_seed() -> None:
     assert draw_steps(5, 60.0) == draw_steps(5, 60.0)
     assert len({len(draw_steps(seed, 60.0)) for seed in range(20)}) > 5
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_sources(tmp_path_factory.mktemp("chaos"))
-
-
-def test_store_keeps_one_whole_version_in_use(sources: Path) -> None:
-    for seed in range(2):
-        assert run_store_seed(seed, sources, checked) == []
-
-
-def test_store_whose_link_is_away_for_a_moment_is_found(
-    sources: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def not_at_once(link: Path, target: str, decide: Callable[[], object]) -> None:
-        decide()
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
-
-    monkeypatch.setattr(activation, "switch_link", not_at_once)
-    found = (text for seed in range(20) for text in run_store_seed(seed, sources))
-    assert any("one_version_in_use" in text for text in found)
 
 
 @pytest.mark.acceptance

@@ -23,13 +23,10 @@ from multiprocessing import get_context
 
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from tools.arguments import positive_count
-from tools.chaos.host import CHEAP, ONNX
 from tools.chaos.mutation import try_mutants
 from tools.chaos.scenario import Options, SeedOutcome, run_seed
-from tools.chaos.shrink import shrunk
 from tools.chaos.soak import soak
-from tools.chaos.steps import ChaosStep, draw_steps
-from tools.chaos.store import try_store
+from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
 
 def say(line: str) -> None:
@@ -54,15 +51,6 @@ def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[SeedOutcome
         yield from pool.map(partial(run_seed, options=options), seeds, chunksize=4)
 
 
-def tell(outcome: SeedOutcome) -> None:
-    """Print what broke, and the last events."""
-    assert outcome.broken is not None
-    name, time_s, found = outcome.broken
-    say(f"seed {outcome.seed}: {name} does not hold at {time_s:.6f} s: {found}")
-    for event in outcome.events:
-        say(f"  {event}")
-
-
 def _shrink(outcome: SeedOutcome, options: Options) -> None:
     assert outcome.broken is not None
     name, seed = outcome.broken.name, outcome.seed
@@ -77,7 +65,7 @@ def _shrink(outcome: SeedOutcome, options: Options) -> None:
         say(f"  {step}")
 
 
-def _run(seeds: range, options: Options, *, jobs: int, shrink: bool, first: bool) -> int:
+def _run(seeds: range, options: Options, *, jobs: int, shrink: bool) -> int:
     began_s, broken, checks, digest = time.monotonic(), 0, 0, blake2b(digest_size=16)
     modes, granted = Counter[str](), Counter[str]()
     for outcome in _outcomes(seeds, options, jobs):
@@ -87,11 +75,12 @@ def _run(seeds: range, options: Options, *, jobs: int, shrink: bool, first: bool
         granted.update(outcome.granted)
         if outcome.broken is not None:
             broken += 1
-            tell(outcome)
+            name, time_s, found = outcome.broken
+            say(f"seed {outcome.seed}: {name} does not hold at {time_s:.6f} s: {found}")
+            for event in outcome.events:
+                say(f"  {event}")
             if shrink:
                 _shrink(outcome, options)
-            if first:
-                return 1
     wall_s = time.monotonic() - began_s
     speed = len(seeds) * options.seconds / wall_s
     say(f"{len(seeds)} seeds of {options.seconds:g} s in {wall_s:.0f} s: {speed:.1f} x real time")
@@ -108,32 +97,26 @@ def main() -> int:
     parser.add_argument("--replay", type=_seeds, metavar="SEED", help="one seed, with its steps")
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual time of a seed")
     parser.add_argument("--shrink", action="store_true", help="leave out what is not needed")
-    parser.add_argument("--first", action="store_true", help="end with the first that breaks one")
     parser.add_argument("--core", choices=(PYTHON, NATIVE), default=PYTHON)
-    parser.add_argument("--model", choices=(CHEAP, ONNX), default=CHEAP)
     parser.add_argument("--physics", action="store_true", help="MuJoCo moves the robot")
     parser.add_argument("--jobs", type=positive_count, default=1, help="processes")
-    parser.add_argument("--store", action="store_true", help="crashes of the store alone")
     parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
     parser.add_argument("--soak", type=float, metavar="HOURS", help="one long flight, with physics")
     given = parser.parse_args()
     options = Options(
         seconds=given.seconds,
         core=given.core,
-        model=given.model,
         physics=given.physics or given.soak is not None,
     )
     if given.mutants:
         return try_mutants(given.mutants, given.seeds, options, say)
     if given.soak is not None:
         return soak(given.soak, options, say)
-    if given.store:
-        return try_store(given.seeds, say)
     seeds = given.replay or given.seeds
     if given.replay:
         for step in draw_steps(seeds[0], options.seconds):
             say(str(step))
-    return _run(seeds, options, jobs=given.jobs, shrink=given.shrink, first=given.first)
+    return _run(seeds, options, jobs=given.jobs, shrink=given.shrink)
 
 
 if __name__ == "__main__":

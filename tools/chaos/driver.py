@@ -20,7 +20,6 @@ from robot_driver.interfaces import F64, DriverPhase, DriverReport, WireCommand
 from robot_driver.link import Link
 from robot_driver.nodes.commands import CommandReader
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
-from robot_driver.nodes.requests import Gate
 from robot_driver.nodes.sensors import (
     SensorTopics,
     imu_topic,
@@ -30,6 +29,7 @@ from robot_driver.nodes.sensors import (
 from robot_driver.testing.invariants import LinkWatch
 from tools.chaos.node import NoLogger, VirtualNode
 from tools.chaos.timeline import NS_PER_S, VirtualClock
+from tools.chaos.watch import VirtualDriverWatch
 
 HOST = ("10.0.0.1", 43893)
 """The robot's motion host."""
@@ -41,7 +41,6 @@ class SlowLite3(Lite3):
     """A Lite3 whose host sends fewer frames, so that simulating it takes less time."""
 
     figures = replace(FIGURES, state_rate_hz=(25.0, 5000.0))
-    watch: LinkWatch
 
     def __init__(self, settings: Lite3Settings) -> None:
         super().__init__(settings)
@@ -102,10 +101,8 @@ class ChaosDriver(DriverNode, VirtualNode):
 
     Attributes:
         link: The state machine.
-        frames: Hands a datagram to the robot.
-        followed: Called with each command that the node got, before it goes on.
-        broke: Called with each invariant of the state machine that does not hold, and what was
-            found.
+        gate: Lets commands through while the e-stop is not pressed.
+        waiting: What goes on with requests that await something.
     """
 
     def __init__(
@@ -114,10 +111,18 @@ class ChaosDriver(DriverNode, VirtualNode):
         send: Callable[[str, Any], object],
         frames: Callable[[bytes], object],
         rate_hz: float,
+        wire_watch: VirtualDriverWatch,
     ) -> None:
-        self.send, self._clock, self._frames = send, clock, frames
-        self.followed: Callable[[WireCommand], object] = lambda command: None
-        self.broke: Callable[[str, str], object] = lambda name, found: None
+        """Start the node.
+
+        Args:
+            clock: Of its computer.
+            send: Hands what it publishes to the network: topic, message.
+            frames: Hands a datagram to the robot.
+            rate_hz: Of commands and states.
+            wire_watch: Sees what it hears and sends.
+        """
+        self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch
         self.waiting = list[Callable[[], bool]]()
         super().__init__("lite3_driver", SlowLite3, COMMON_PARAMETERS)
         settings = Lite3Settings(
@@ -128,12 +133,11 @@ class ChaosDriver(DriverNode, VirtualNode):
             joint_state_rate_hz=rate_hz,
         )
         robot = SlowLite3(settings)
-        self.watch = robot.watch
-        self._figures = robot.figures
+        self._watch, self._figures = robot.watch, robot.figures
+        self._watch.checked = wire_watch.checked
         self._virtual = VirtualLink(robot, clock, self._on_report)
         link: Any = self._virtual
-        self._link = link
-        self.link = self._virtual.link
+        self._link, self.link = link, self._virtual.link
         self._reader = CommandReader(JOINT_NAMES)
         self._decode = decoder_for(JointCommand)
         imu = imu_topic(lambda state: quat_from_rpy(state.rpy))
@@ -147,12 +151,9 @@ class ChaosDriver(DriverNode, VirtualNode):
         )
         for name, handler in (("damp", self._on_damp), ("reset", self._on_reset)):
             self.create_service(_TRIGGER, f"~/{name}", handler)
-        self._gate.connect(link)
+        self.gate = self._gate
+        self.gate.connect(link)
         self.running = True
-
-    @property
-    def gate(self) -> Gate:
-        return self._gate
 
     def get_logger(self) -> Any:
         return NoLogger()
@@ -178,7 +179,6 @@ class ChaosDriver(DriverNode, VirtualNode):
             command = self._reader.read(self._decode(data), self._clock.monotonic_ns())
         except RobotError:
             return
-        self.followed(command)
         self._gate.follow(command)
         self.turn()
 
@@ -189,8 +189,8 @@ class ChaosDriver(DriverNode, VirtualNode):
             self._frames(data)
         if out:
             self.link.sent(self._clock.monotonic_ns())
-        for name, found in self.watch.see(self.link, self._clock.monotonic_ns()):
-            self.broke(name, found)
+        for name, found in self._watch.see(self.link, self._clock.monotonic_ns()):
+            self._seen.require(name, False, found)
         self._virtual.report()
         waiting, self.waiting = self.waiting, []
         self.waiting += [each for each in waiting if each()]

@@ -15,17 +15,14 @@ import numpy as np
 from rclpy.task import Future
 
 from policy_core.bundle.bundle import JointBundle
-from policy_core.control.controller import Controller
+from policy_core.bundle.contract import Model
 from policy_core.control.tick import Tick
 from policy_core.errors import BackendError, PolicyError
 from policy_core.guard.limits import Limits
-from policy_core.interfaces import Tensor
-from policy_core.members.joint import joint_controller
-from policy_inference.backends.registry import OpenedModels, Options
-from policy_inference.flight.ring import Ring
-from policy_inference.flight.tap import NativeTap, Tap
+from policy_inference.backends.registry import OpenedModels
+from policy_inference.kinds import joint
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest, native_controller
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.nodes import (
     control_loop,
     loading,
@@ -38,52 +35,45 @@ from policy_inference.nodes.loading import LoadService
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.nodes.status import StatusReporter
-from policy_inference.nodes.tick_observer import TickObserver
 from tools.chaos.node import NoLogger, VirtualNode
 from tools.chaos.steps import ChaosStep
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
 
-CHEAP, ONNX = "cheap", "onnx"
 _OPENING_NS = (NS_PER_S // 5, 2 * NS_PER_S)
 _WILD = 60.0
 
 
 class FaultyModel:
-    """A back end that does what its faults say; the cheap one is a few sines."""
+    """A back end that does what its faults say; else a few sines."""
 
-    def __init__(self, scene: Scene, bundle: JointBundle, under: Any) -> None:
-        self._scene, self._under = scene, under
-        self.name, self.details = "cheap", dict[str, str]()
-        model = bundle.contract.model
-        self.inputs: Mapping[str, Tensor] = {each.name: each.empty() for each in model.input_specs}
-        self.outputs: Mapping[str, Tensor] = {
-            each.name: each.empty() for each in model.output_specs
-        }
-        if under is not None:
-            self.inputs, self.outputs = under.inputs, under.outputs
+    name = "cheap"
+
+    def __init__(self, scene: Scene, model: Model) -> None:
+        self._scene, self.details = scene, dict[str, str]()
+        self.inputs = {each.name: each.empty() for each in model.input_specs}
+        self.outputs = {each.name: each.empty() for each in model.output_specs}
         self._given: Any
         self._answer: Any
         (self._given,), (self._answer,) = self.inputs.values(), self.outputs.values()
 
     def run(self) -> None:
         self._scene.during_run()
-        if self._under is None:
-            given = self._given.reshape(-1)[: self._answer.size]
-            np.sin(given + 0.3, out=self._answer.reshape(-1))
-            self._answer *= 0.5
-        else:
-            self._under.run()
+        given = self._given.reshape(-1)[: self._answer.size]
+        np.sin(given + 0.3, out=self._answer.reshape(-1))
+        self._answer *= 0.5
         for fault in self._scene.model_faults:
             if fault.target == "error":
                 raise BackendError("the device is gone")
             if fault.target in ("nan", "infinite"):
                 self._answer.reshape(-1)[3] = float(fault.target[:3])
             elif fault.target == "wild":
-                self._answer *= -_WILD if self._scene.is_odd() else _WILD
+                self._answer *= -_WILD if self._scene.runs % 2 else _WILD
+
+    def warm_up(self) -> None:
+        """Run nothing: no fault of the model keeps a node from starting."""
 
     def close(self) -> None:
-        if self._under is not None:
-            self._under.close()
+        """Nothing is open."""
 
     def problem(self) -> str:
         return ""
@@ -95,77 +85,30 @@ class Scene:
     Attributes:
         clock: Of its computer.
         model_faults: Those of now.
-        bundles: What can be loaded, by name.
-        ticked: Called after each tick.
+        runs: How often the model ran.
+        press, ticked: Called when the e-stop is pressed while the model runs, and with each tick.
     """
 
     def __init__(
-        self,
-        timeline: VirtualTimeline,
-        clock: VirtualClock,
-        bundles: Mapping[str, JointBundle],
-        chance: Random,
-        *,
-        core: str,
-        model: str,
+        self, timeline: VirtualTimeline, clock: VirtualClock, chance: Random, core: str
     ) -> None:
-        self.timeline, self.clock, self.bundles, self.chance = timeline, clock, bundles, chance
-        self.core, self.model = core, model
+        self.timeline, self.clock, self.chance, self.core = timeline, clock, chance, core
         self.model_faults = list[ChaosStep]()
         self.press: Callable[[], object] = lambda: None
         self.ticked: Callable[[Tick], object] = lambda tick: None
-        self._runs = 0
+        self.runs = 0
 
     def during_run(self) -> None:
-        self._runs += 1
+        self.runs += 1
         for fault in self.model_faults:
             if fault.target == "slow":
                 self.clock.busy_ns += round(fault.value * NS_PER_S)
             elif fault.target == "estop":
                 self.press()
 
-    def is_odd(self) -> bool:
-        return self._runs % 2 == 1
-
 
 class ChaosKind(JointKind):
-    """Joint policies whose model has faults."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-
-    def open(
-        self,
-        request: OpenRequest,
-        options: Options,
-        bundle: JointBundle,
-        limits: Limits,
-        clock: Callable[[], int],
-    ) -> OpenedPolicy[JointBundle]:
-        """Open a bundle as JointKind does, with a model that may fail."""
-        under = None
-        if self._scene.model == ONNX:
-            under = super().open(request, options, bundle, limits, clock).models.first
-        model: Any = FaultyModel(self._scene, bundle, under)
-        python_tap = Tap(model)
-        native = native_controller(request.loop, {"": model}, bundle.sha256)
-        controller = joint_controller(
-            bundle,
-            python_tap,
-            limits,
-            clock,
-            make=lambda *arguments: native(*arguments) or Controller(*arguments),
-        )
-        is_native = type(controller) is not Controller
-        tap = NativeTap(controller) if is_native else python_tap  # type: ignore[arg-type]
-        return OpenedPolicy(
-            request=request,
-            bundle=bundle,
-            limits=limits,
-            models=OpenedModels({"": model}, ()),
-            tap=tap,
-            controller=controller,
-        )
+    """Joint policies; a model that fails has no golden rows to be proven with."""
 
     def open_proven(
         self,
@@ -174,7 +117,6 @@ class ChaosKind(JointKind):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedPolicy[JointBundle]:
-        """Open it without golden rows: the model is one that fails."""
         return self.open(request, request.backend_options, bundle, limits, clock)
 
 
@@ -241,27 +183,6 @@ class _Loads(LoadService):
             close()
 
 
-class EventRecorder(TickObserver):
-    """The ring of a flight recorder, whose newest tick is shown to the invariants."""
-
-    def __init__(self, scene: Scene, policy: OpenedPolicy[Any]) -> None:
-        self._scene = scene
-        self._show(policy)
-
-    def _show(self, policy: OpenedPolicy[Any]) -> None:
-        self.policy = policy
-        self.ring = Ring(policy.controller.latest_tick, policy.tap, 4, state_every=1 << 60)
-        policy.tap.show(self.ring)
-
-    def observe(self, tick: Tick) -> None:
-        self.ring.record(tick, ())
-        self._scene.ticked(tick)
-
-    def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
-        self._show(policy)
-        return lambda: None
-
-
 class ChaosNode(PolicyNode, VirtualNode):
     """A policy node of one joint policy.
 
@@ -279,14 +200,17 @@ class ChaosNode(PolicyNode, VirtualNode):
         return NoLogger()
 
     def find_kind(self, values: Mapping[str, Any]) -> ChaosKind:
-        return ChaosKind(self.scene)
+        return ChaosKind()
 
     def _native_loop(self, values: Mapping[str, Any]) -> None:
         """Tick in the loop whose thread is replaced."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        self.recorder = EventRecorder(self.scene, policy)
-        self.observer.add(self.recorder)
+        """Attach none: the scene sees each tick."""
+
+    def _show(self) -> None:
+        self.scene.ticked(self.controller.latest_tick)
+        super()._show()
 
     def apply_realtime(self) -> None:
         """Ask the machine for nothing."""
@@ -312,28 +236,31 @@ class ChaosNode(PolicyNode, VirtualNode):
 
 
 @contextmanager
-def virtual_host(clock: VirtualClock, bundles: Mapping[str, JointBundle]) -> Iterator[None]:
-    """Put the virtual clock, loop and bundles where the modules of the node find theirs."""
+def virtual_host(scene: Scene, bundles: Mapping[str, JointBundle]) -> Iterator[None]:
+    """Put the virtual clock, loop, model and bundles where the modules of the node find theirs."""
 
     def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> JointBundle:
         if request.bundle not in bundles:
             raise PolicyError(f"{request.bundle}: expected a bundle, found nothing")
         return bundles[request.bundle]
 
+    def opened_models(request: Any, options: Any, bundle: JointBundle, limits: Any) -> OpenedModels:
+        model: Any = FaultyModel(scene, bundle.contract.model)
+        return OpenedModels({"": model}, ())
+
+    time = {"time": scene.clock}
+    loop = {
+        "ControlLoop": _Loop,
+        "BetweenTicks": _NodeReports,
+        "StatusReporter": _Reporter,
+        "LoadService": _Loads,
+    }
     places: list[tuple[Any, dict[str, Any]]] = [
-        (control_loop, {"time": clock}),
-        (
-            policy_node,
-            {
-                "time": clock,
-                "ControlLoop": _Loop,
-                "BetweenTicks": _NodeReports,
-                "StatusReporter": _Reporter,
-                "LoadService": _Loads,
-            },
-        ),
+        (control_loop, time),
+        (policy_node, time | loop),
         (sampling, {"take_message": lambda handle, message: handle.take_message(message, True)}),
         (loading, {"gc": SimpleNamespace(collect=lambda: 0), "load_asked": load_asked}),
+        (joint, {"_opened_models": opened_models}),
         (replacing, {"load_asked": load_asked, "rehearse": lambda *_: ""}),
     ]
     with ExitStack() as stack:

@@ -9,16 +9,12 @@ import os
 import random
 import signal
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from tools.chaos.scenario import Options, run_seed
-from tools.chaos.store import make_sources, run_store_seed
 from tools.mutants import Mutant, mutants
 
 _PLACES = {
@@ -26,13 +22,9 @@ _PLACES = {
     "control": "policy_core/policy_core/control",
     "pairing": "policy_core/policy_core/observation/freshness.py",
     "link": "robot_driver/robot_driver/following.py",
-    "store": "policy_store/policy_store/activation.py",
 }
 """Files that are changed, by the group of tools.mutants that they are in."""
 _LIMIT_S = 1800
-_STORE_SEEDS = 8
-"""So many of the store for each other one: they take less time."""
-_FOUND, _CHANGED, _SAME = "found", "other events, nothing broken", "same events"
 
 
 def try_mutants(
@@ -52,69 +44,30 @@ def try_mutants(
         every = [*mutants(group, [place])]
         drawn += chance.sample(every, min(len(every), count // len(_PLACES)))
     chance.shuffle(drawn)  # of a run that is ended early, all places are known
-    found, usual = Counter[tuple[str, str]](), dict[bool, bytes]()
-    with tempfile.TemporaryDirectory() as folder:
-        sources = make_sources(Path(folder))
-
-        def run(mutant: Mutant | None, of_store: bool) -> bytes:
-            return _in_child(lambda: _events(mutant, of_store, seeds, options, sources))
-
-        for mutant in drawn:
-            of_store = mutant.group == "store"
-            if of_store not in usual:
-                usual[of_store] = run(None, of_store)
-                if not usual[of_store]:
-                    say("expected seeds that break nothing without a fault, found one that does")
-                    return 1
-            digest = run(mutant, of_store)
-            result = _FOUND if not digest else _CHANGED if digest != usual[of_store] else _SAME
-            found[mutant.group, result] += 1
-            say(f"{result}: {mutant.file}:{mutant.line} {mutant.fault}")
+    of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
+    for mutant in drawn:
+        is_found = not _holds_in_child(mutant, seeds, options)
+        found[mutant.group] += is_found
+        say(f"{'found' if is_found else 'missed'}: {mutant.file}:{mutant.line} {mutant.fault}")
     for group in _PLACES:
-        counts = {result: found[group, result] for result in (_FOUND, _CHANGED, _SAME)}
-        say(f"{group}: " + ", ".join(f"{text} {number}" for text, number in counts.items()))
-    total = sum(number for (_, result), number in found.items() if result == _FOUND)
-    say(f"{total} of {len(drawn)} found")
+        say(f"{group}: {found[group]} of {of[group]} found")
+    say(f"{found.total()} of {len(drawn)} found")
     return 0
 
 
-def _events(
-    mutant: Mutant | None, of_store: bool, seeds: range, options: Options, sources: Path
-) -> bytes:
-    """Return the digest of all seeds; nothing where one broke an invariant."""
-    if mutant is not None:
-        put_in(mutant)
-    digest = blake2b(digest_size=16)
-    if of_store:
-        seeds = range(seeds.start, seeds.start + _STORE_SEEDS * len(seeds))
-    for seed in seeds:
-        if of_store:
-            if run_store_seed(seed, sources):
-                return b""
-        else:
-            outcome = run_seed(seed, options)
-            if outcome.broken is not None:
-                return b""
-            digest.update(outcome.digest.encode())
-    return digest.digest()
-
-
-def _in_child(work: Callable[[], bytes]) -> bytes:
-    """Work in a copy of this process; return nothing where an error, or the time, ended it."""
-    reader, writer = os.pipe()
+def _holds_in_child(mutant: Mutant, seeds: range, options: Options) -> bool:
+    """Return whether all seeds hold with a fault, in a copy of this process, in time."""
     child = os.fork()
     if child == 0:
         signal.alarm(_LIMIT_S)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            os.write(writer, work())
+            put_in(mutant)
+            holds = all(run_seed(seed, options).broken is None for seed in seeds)
+            os._exit(0 if holds else 1)
         finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        said = stream.read()
-    os.waitpid(child, 0)
-    return said
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def put_in(mutant: Mutant) -> None:

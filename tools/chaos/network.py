@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -14,55 +14,37 @@ from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 _USUAL_NS, _JITTER_NS = 200_000, 100_000
 
 
-class VirtualNetwork:
-    """All channels, and the faults of today."""
-
-    def __init__(self, timeline: VirtualTimeline, seed: int) -> None:
-        """Begin with a network that works; `seed` decides which messages faults meet."""
-        self.timeline, self._seed = timeline, seed
-        self._faults = list[ChaosStep]()
-
-    def channel(self, ends: str, name: str, deliver: Callable[[Any], object]) -> VirtualChannel:
-        """Return one way from an actor to another.
-
-        Args:
-            ends: Both actors, as in `steps.PAIRS`.
-            name: Of what is sent.
-            deliver: Takes each message that arrives.
-        """
-        return VirtualChannel(self, ends, name, deliver, Random(f"{self._seed} {ends} {name}"))
-
-    def begin(self, fault: ChaosStep) -> None:
-        self._faults.append(fault)
-
-    def end(self, fault: ChaosStep) -> None:
-        self._faults.remove(fault)
-
-    def faults_of(self, ends: str) -> list[ChaosStep]:
-        return [fault for fault in self._faults if fault.target == ends]
-
-
 class VirtualChannel:
     """One way from an actor to another; first in, first out, unless messages are reordered."""
 
     def __init__(
         self,
-        network: VirtualNetwork,
+        timeline: VirtualTimeline,
+        faults: Sequence[ChaosStep],
         ends: str,
-        name: str,
-        deliver: Callable[[Any], object],
         chance: Random,
+        deliver: Callable[[Any], object],
     ) -> None:
-        """As `VirtualNetwork.channel`."""
-        self._network, self._timeline = network, network.timeline
-        self._ends, self._name, self._deliver, self._chance = ends, name, deliver, chance
+        """Begin empty.
+
+        Args:
+            timeline: On which messages arrive.
+            faults: Those of now, of all channels.
+            ends: Both actors, as in `steps.PAIRS`.
+            chance: Decides which messages faults meet.
+            deliver: Takes each message that arrives.
+        """
+        self._timeline, self._faults, self._ends = timeline, faults, ends
+        self._chance, self._deliver = chance, deliver
         self._last_ns = 0
 
     def send(self, message: Any) -> None:
         timeline, random = self._timeline, self._chance.random
         copies, in_order = 1, True
         due_ns = timeline.now_ns + _USUAL_NS + round(_JITTER_NS * random())
-        for fault in self._network.faults_of(self._ends):
+        for fault in self._faults:
+            if fault.target != self._ends:
+                continue
             if fault.kind == "partition" or (fault.kind == "loss" and random() < fault.value):
                 return
             if fault.kind == "delay":

@@ -25,9 +25,6 @@ class VirtualPublisher:
     def get_subscription_count(self) -> int:
         return 1
 
-    def wait_for_all_acked(self, _: object) -> bool:
-        return True
-
 
 class Mailbox:
     """The handle of a subscription of depth 1: the newest message is taken once."""
@@ -36,12 +33,6 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._newest: bytes | None = None
-
-    def __enter__(self) -> Mailbox:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
 
     def put(self, data: bytes) -> None:
         self._newest = data

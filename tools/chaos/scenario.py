@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -16,23 +17,22 @@ from typing import Any
 from policy_msgs.srv import LoadBundle, SetAuthority
 from std_srvs.srv import Trigger
 
-from lite3_driver.figures import Lite3Settings
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import PYTHON
-from robot_driver.interfaces import DriverPhase, WireCommand
+from robot_driver.interfaces import DriverPhase
 from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
 from robot_operator.nodes.settings import pilot_settings
 from robot_operator.pilot import ASKING, CONFIRM, Pilot
 from robot_operator.requests import MOVING, OF_BOTH, OF_DIAL, OF_DRIVER, OperatorRequest
 from tools.chaos.driver import ChaosDriver
-from tools.chaos.host import CHEAP, ChaosNode, Scene, virtual_host
-from tools.chaos.network import VirtualNetwork
+from tools.chaos.host import ChaosNode, Scene, virtual_host
+from tools.chaos.network import VirtualChannel
 from tools.chaos.node import drive
 from tools.chaos.robot import VirtualRobot
-from tools.chaos.steps import PAIRS, QUIET_S, ChaosStep, draw_steps, load_name
+from tools.chaos.steps import LOADS, PAIRS, QUIET_S, ChaosStep, draw_steps
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
 from tools.chaos.watch import AnswerWatch, Broken, ChaosWatch, HostWatch, VirtualDriverWatch
 
@@ -54,13 +54,11 @@ class Options:
     Attributes:
         seconds: Virtual time of each.
         core: `python` or `native`: what the node ticks in.
-        model: `cheap` or `onnx`.
         physics: Whether MuJoCo moves the robot.
     """
 
     seconds: float = 60.0
     core: str = PYTHON
-    model: str = CHEAP
     physics: bool = False
 
 
@@ -119,9 +117,9 @@ def run_seed(
     chance = Random(f"clocks {seed}")
     drifts = {name: chance.randrange(-100, 100) for name in ("host", "driver")}
     clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
-    bundles = _bundles()
-    with virtual_host(clocks["host"], bundles):
-        play = _Play(seed, options, steps, timeline, clocks, bundles)
+    scene = Scene(timeline, clocks["host"], Random(f"scene {seed}"), options.core)
+    with virtual_host(scene, _bundles()):
+        play = _Play(seed, options, steps, scene, clocks)
         timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
         timeline.run(round(options.seconds * NS_PER_S))
         return play.outcome()
@@ -135,36 +133,25 @@ class _Play:
         seed: int,
         options: Options,
         steps: Sequence[ChaosStep],
-        timeline: VirtualTimeline,
+        scene: Scene,
         clocks: Mapping[str, VirtualClock],
-        bundles: Mapping[str, JointBundle],
     ) -> None:
-        self._seed, self._steps, self._timeline = seed, steps, timeline
-        self._clocks, self._options = clocks, options
+        self._seed, self._steps, self._options = seed, steps, options
+        self._scene, self._timeline, self._clocks = scene, scene.timeline, clocks
+        timeline = scene.timeline
         self._watch = ChaosWatch(timeline)
         self._answers = AnswerWatch(self._watch, timeline)
-        self._of_driver = VirtualDriverWatch(self._watch, Lite3Settings().state_timeout_s)
-        self._modes, self._granted = dict[str, float](), dict[str, int]()
+        self._of_driver = VirtualDriverWatch(self._watch)
+        self._ticks_in, self._granted = Counter[str](), Counter[str]()
         self._reason, self._ran_ns = "", -1
         self._stalled_until_ns = {"host": 0, "driver": 0}
-        self._network = network = VirtualNetwork(timeline, seed)
-        self._wire(network)
-        self._scene = Scene(
-            timeline,
-            clocks["host"],
-            bundles,
-            Random(f"scene {seed}"),
-            core=options.core,
-            model=options.model,
-        )
-        self._scene.ticked, self._scene.press = self._on_tick, self._press_host
+        self._network_faults = list[ChaosStep]()
+        scene.ticked, scene.press = self._on_tick, self._press_host
         rate_hz = _PHYSICS_RATE_HZ if options.physics else _RATE_HZ
         self._driver = ChaosDriver(
-            clocks["driver"], self._publish_of_driver, self._send_frame, rate_hz
+            clocks["driver"], self._publish_of_driver, self._send_frame, rate_hz, self._of_driver
         )
-        self._driver.followed = self._on_followed
-        self._driver.watch.checked = self._watch.checked
-        self._driver.broke = lambda name, found: self._watch.require(name, False, found)
+        self._wire()
         self._robot = VirtualRobot(
             timeline,
             self._from_robot.send,
@@ -182,18 +169,38 @@ class _Play:
         for step in steps:
             timeline.at(round(step.at_s * NS_PER_S), partial(self._begin, step))
 
-    def _wire(self, network: VirtualNetwork) -> None:
+    def _wire(self) -> None:
         robot_driver, driver_host, operator_host, operator_driver = PAIRS
-        channel = network.channel
-        self._from_robot = channel(robot_driver, "states", self._hear_robot)
+
+        def channel(ends: str, name: str, deliver: Callable[[Any], object]) -> VirtualChannel:
+            chance = Random(f"{self._seed} {ends} {name}")
+            return VirtualChannel(self._timeline, self._network_faults, ends, chance, deliver)
+
+        def to(actor: str, hear: Callable[[Any], object]) -> Callable[[Any], None]:
+            """Return what hears, when its actor is not stalled: until then messages wait."""
+
+            def deliver(message: Any) -> None:
+                until_ns = self._stalled_until_ns[actor]
+                if self._timeline.now_ns < until_ns:
+                    self._timeline.at(until_ns, lambda: deliver(message))
+                else:
+                    hear(message)
+
+            return deliver
+
+        self._from_robot = channel(robot_driver, "states", to("driver", self._driver.hear_robot))
         self._to_robot = channel(robot_driver, "frames", lambda data: self._robot.receive(data))
         self._sensors = channel(driver_host, "sensors", self._hear_sensor)
-        self._commands = channel(driver_host, "joint_command", self._hear_command)
-        self._status = channel(driver_host, "status", self._hear_status)
+        self._commands = channel(
+            driver_host, "joint_command", to("driver", self._driver.hear_command)
+        )
+        self._status = channel(driver_host, "status", to("host", self._hear_status))
         self._cmd_vel = channel(operator_host, "cmd_vel", self._hear_sensor)
-        self._to_host = channel(operator_host, "requests", self._hear_request)
+        self._to_host = channel(operator_host, "requests", to("host", self._hear_request))
         self._from_host = channel(operator_host, "mode", lambda seen: self._operator.hear(*seen))
-        self._to_driver = channel(operator_driver, "requests", self._hear_driver_request)
+        self._to_driver = channel(
+            operator_driver, "requests", to("driver", self._hear_driver_request)
+        )
         self._from_driver = channel(
             operator_driver, "phase", lambda phase: self._operator.hear_driver(phase)
         )
@@ -231,31 +238,16 @@ class _Play:
     def _on_tick(self, tick: Tick) -> None:
         node = self._node
         assert node is not None
-        ring = node.recorder.ring
-        (seen,), _ = ring.copies(ring.end - 1, ring.end)
-        name = seen.moment.mode.name
-        period_s = node.policy.bundle.contract.period_ns * 1e-9
-        self._modes[name] = self._modes.get(name, 0.0) + period_s
-        if seen.moment.mode is Mode.RUN:
+        self._ticks_in[tick.mode.name] += 1
+        if tick.mode is Mode.RUN:
             self._ran_ns = self._timeline.now_ns
-        if seen.moment.reason != self._reason:
-            self._reason = seen.moment.reason
-            self._timeline.note(f"host: {name}: {seen.moment.reason}")
-        self._of_host.ticked(seen, node.recorder.policy)
-        if seen.moment.number % 10 == 0:
+        if tick.reason != self._reason:
+            self._reason = tick.reason
+            self._timeline.note(f"host: {tick.mode.name}: {tick.reason}")
+        self._of_host.ticked(tick, node.policy)
+        if self._ticks_in.total() % 10 == 0:
             latched = node.controller.snapshot().latched
-            self._from_host.send((seen.moment.mode, latched, float(tick.authority.min())))
-
-    def _is_up(self, actor: str) -> bool:
-        """Return whether an actor hears now; what comes while it is stalled waits."""
-        return self._timeline.now_ns >= self._stalled_until_ns[actor]
-
-    def _later(self, actor: str, act: Callable[[], object]) -> bool:
-        """Act when a stalled actor goes on; return whether it is stalled."""
-        if self._is_up(actor):
-            return False
-        self._timeline.at(self._stalled_until_ns[actor], act)
-        return True
+            self._from_host.send((tick.mode, latched, float(tick.authority.min())))
 
     def _hear_sensor(self, sent: tuple[str, bytes]) -> None:
         topic, data = sent
@@ -263,30 +255,22 @@ class _Play:
             mailbox.put(data)
 
     def _hear_status(self, status: Any) -> None:
-        if self._later("host", lambda: self._hear_status(status)):
-            return
         if self._node is not None:
             self._node.driver._hear(status)
 
     def _hear_request(self, request: tuple[str, float]) -> None:
-        name, value = request
-        if self._later("host", lambda: self._hear_request(request)) or self._node is None:
+        (name, value), node = request, self._node
+        if node is None:
             return
-        node, answers = self._node, self._answers
-        number = answers.asked("host", name, _WITHIN_S.get(name, _AT_ONCE_S))
+        answered = self._asked("host", name)
 
         def done(response: Any) -> None:
-            granted = "granted" if response.success else f"refused: {response.message[:60]}"
-            self._timeline.note(f"host: {name}: {granted}")
-            if response.success:
-                self._granted[name] = self._granted.get(name, 0) + 1
-                if name == "reset" and not node.controller.estop_pressed:
-                    self._of_host.reset()
-            answers.answered(number)
+            if response.success and name == "reset" and not node.controller.estop_pressed:
+                self._of_host.reset()
+            answered(response)
 
         if name == "load":
-            bundle = load_name(ChaosStep(at_s=0.0, kind="ask", value=value))
-            work = node.handlers["load"](LoadBundle.Request(bundle=bundle))
+            work = node.handlers["load"](LoadBundle.Request(bundle=LOADS[int(value)]))
             if (go_on := drive(work, done))():
                 node.waiting.append(go_on)
         elif name == "authority":
@@ -295,6 +279,18 @@ class _Play:
             if name == "estop":
                 self._of_host.pressed()
             done(node.handlers[name](Trigger.Request()))
+
+    def _asked(self, actor: str, name: str) -> Callable[[Any], None]:
+        """Expect an answer; return what takes it."""
+        number = self._answers.asked(actor, name, _WITHIN_S.get(name, _AT_ONCE_S))
+
+        def answered(response: Any) -> None:
+            said = "granted" if response.success else f"refused: {response.message[:80]}"
+            self._timeline.note(f"{actor}: {name}: {said}")
+            self._granted[name] += response.success
+            self._answers.answered(number)
+
+        return answered
 
     def _press_host(self) -> None:
         assert self._node is not None
@@ -306,26 +302,11 @@ class _Play:
 
     # What the driver hears and does.
 
-    def _hear_robot(self, data: bytes) -> None:
-        if not self._later("driver", lambda: self._hear_robot(data)):
-            self._of_driver.heard(self._clocks["driver"].monotonic_ns())
-            self._driver.hear_robot(data)
-            self._of_driver.entered(self._driver.link.phase)
-
-    def _hear_command(self, data: bytes) -> None:
-        if not self._later("driver", lambda: self._hear_command(data)):
-            self._driver.hear_command(data)
-            self._of_driver.entered(self._driver.link.phase)
-
-    def _on_followed(self, command: WireCommand) -> None:
-        self._of_driver.commanded(command, self._driver.link.phase)
-
     def _turn_driver(self) -> None:
-        if self._is_up("driver"):
+        if self._timeline.now_ns >= self._stalled_until_ns["driver"]:
             now_ns = self._clocks["driver"].monotonic_ns()
             if now_ns >= self._driver.link.next_ns:
                 self._driver.turn()
-                self._of_driver.entered(self._driver.link.phase)
             self._of_driver.is_alive(now_ns)
 
     def _send_frame(self, data: bytes) -> None:
@@ -345,30 +326,19 @@ class _Play:
             self._sensors.send((topic, message))
 
     def _hear_driver_request(self, name: str) -> None:
-        if self._later("driver", lambda: self._hear_driver_request(name)):
-            return
-        driver, of_driver, answers = self._driver, self._of_driver, self._answers
+        driver = self._driver
         if name == "estop":
-            of_driver.press()
+            self._of_driver.press()
             driver.gate.press()
+        elif name in ("take_control", "release_control"):
+            work = driver.handlers[name](SimpleNamespace())
+            if (go_on := drive(work, self._asked("driver", name)))():
+                driver.waiting.append(go_on)
         else:
-            number = answers.asked("driver", name, _WITHIN_S.get(name, _AT_ONCE_S))
-
-            def done(response: Any) -> None:
-                said = "done" if response.success else f"refused: {response.message[:80]}"
-                self._timeline.note(f"driver: {name}: {said}")
-                self._granted[name] = self._granted.get(name, 0) + response.success
-                answers.answered(number)
-
-            if name in ("take_control", "release_control"):
-                work = driver.handlers[name](SimpleNamespace())
-                if (go_on := drive(work, done))():
-                    driver.waiting.append(go_on)
-            else:
-                (of_driver.stopped if name == "damp" else of_driver.reset)()
-                done(driver.handlers[name](SimpleNamespace()))
+            if name == "reset":
+                self._of_driver.reset()
+            self._asked("driver", name)(driver.handlers[name](SimpleNamespace()))
         driver.turn()
-        of_driver.entered(driver.link.phase)
 
     # The operator, and the schedule.
 
@@ -391,9 +361,6 @@ class _Play:
         for_ns = round(step.for_s * NS_PER_S)
         if step.kind == "drive":
             self._operator.drive(step.target, for_ns)
-        elif step.kind == "model":
-            self._scene.model_faults.append(step)
-            timeline.after(for_ns, lambda: self._scene.model_faults.remove(step))
         elif step.kind == "clock":
             self._clocks[step.target].set(round(step.value * NS_PER_S))
         elif step.kind == "stall":
@@ -407,8 +374,9 @@ class _Play:
             self._robot.begin(step.target)
             timeline.after(for_ns, lambda: self._robot.end(step.target))
         else:
-            self._network.begin(step)
-            timeline.after(for_ns, lambda: self._network.end(step))
+            faults = self._scene.model_faults if step.kind == "model" else self._network_faults
+            faults.append(step)
+            timeline.after(for_ns, lambda: faults.remove(step))
 
     def _stall(self, actor: str, for_ns: int) -> None:
         now_ns, before_ns = self._timeline.now_ns, self._stalled_until_ns[actor]
@@ -428,6 +396,7 @@ class _Play:
         if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
             ran_s = self._ran_ns / NS_PER_S
             self._watch.require("runs_again", ran_s > over_s, f"last at {ran_s:.3f} s")
+        period_s = _bundles()["first"].contract.period_ns * 1e-9
         return SeedOutcome(
             seed=self._seed,
             steps=self._steps,
@@ -435,7 +404,7 @@ class _Play:
             events=[*self._timeline.events],
             digest=self._timeline.digest,
             checked=self._watch.checked,
-            modes=self._modes,
+            modes={name: ticks * period_s for name, ticks in self._ticks_in.items()},
             granted=self._granted,
         )
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -45,7 +46,8 @@ _ROBOT = (
 _MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
 """What a model does instead of answering well; `estop`: the e-stop is pressed while it runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
-_LOADS = ("same", "limits", "missing")
+LOADS = ("same", "limits", "missing")
+"""Bundles that `load` is asked for, by its value."""
 _DIAL = ("more_authority", "less_authority", "authority")
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
 _COMPUTERS = ("host", "driver")
@@ -99,13 +101,8 @@ def _draw_request(chance: Random, at_s: float) -> ChaosStep:
         share = chance.choice([0.0, 0.3, 1.0, 1.7, float("nan")])
         return ChaosStep(at_s=at_s, kind="ask", target=chance.choice(_DIAL), value=share)
     if what < 0.4:
-        return ChaosStep(at_s=at_s, kind="ask", target="load", value=chance.randrange(len(_LOADS)))
+        return ChaosStep(at_s=at_s, kind="ask", target="load", value=chance.randrange(len(LOADS)))
     return ChaosStep(at_s=at_s, kind="ask", target=chance.choice(_ASKED))
-
-
-def load_name(step: ChaosStep) -> str:
-    """Return which bundle a request to load asks for."""
-    return _LOADS[int(step.value)]
 
 
 def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
@@ -132,3 +129,25 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
     if what < 0.96:
         return ChaosStep(at_s=at_s, kind="kill", target="host", for_s=for_s)
     return ChaosStep(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))
+
+
+def shrunk(
+    steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
+) -> tuple[ChaosStep, ...]:
+    """Return the steps of a shorter schedule that still breaks, of which none can be left out.
+
+    Args:
+        steps: Those that break an invariant.
+        still_breaks: Runs steps; returns whether they break the same one.
+    """
+    kept, size = tuple(steps), max(1, len(steps) // 2)
+    while True:
+        at, before = len(kept), len(kept)
+        while at > 0:
+            fewer = kept[: max(0, at - size)] + kept[at:]
+            if still_breaks(fewer):
+                kept = fewer
+            at -= size
+        if size == 1 and len(kept) == before:
+            return kept
+        size = max(1, size // 2)

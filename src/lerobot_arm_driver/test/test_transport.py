@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lerobot_arm_driver import transport
 from lerobot_arm_driver.arms import FEETECH, HOLD, TORQUE_OFF, ArmSettings
 from lerobot_arm_driver.robot import ServoArm
 from robot_driver.interfaces import DriverError
@@ -29,8 +30,10 @@ def line() -> Iterator[tuple[int, str]]:
     os.close(near)
 
 
-@pytest.mark.slow
-def test_a_port_that_is_not_there_or_is_none_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_port_that_is_not_there_or_is_none_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_APPEARS_S", 0.2)
     with refusal(DriverError):
         ServoArm(ArmSettings(port=str(tmp_path / "nowhere"))).open()
     file = tmp_path / "file"

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +32,7 @@ MARK = "policy_msgs/msg/EpisodeMark"
 _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 
 
-def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> FoundEpisodes:
+def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
     """Return the episodes of a recording that were started and stopped, by the stamps of marks.
 
     A mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
@@ -41,10 +40,8 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> FoundEpisod
     Args:
         bag: The recording.
         whole: Values of each episode that its marks do not set.
-        topic: Topic of the marks.
     """
-    given = {topic: topic} if topic.startswith("/") else {}
-    full = find_topics(bag, {topic: (MARK,)}, given)[topic]
+    full = find_topics(bag, {MARKS: (MARK,)}, {})[MARKS]
     marks = list(bag.messages(full))
     watched = any(mark.kind in _INTERVENTIONS for _, mark in marks)
     reader = _MarkReader(replace(whole, interventions=() if watched else None))
@@ -197,7 +194,6 @@ def find_episodes(
     *,
     task: str = "",
     tags: Sequence[str] = (),
-    marks: str = MARKS,
 ) -> FoundEpisodes:
     """Return the episodes of recordings.
 
@@ -208,18 +204,17 @@ def find_episodes(
         how: Definition of an episode.
         task: Task of episodes without one in their marks or in the file beside the recording.
         tags: More tags for each episode.
-        marks: Topic of the marks.
     """
     found = FoundEpisodes()
-    if isinstance(how, float) and not 1e-9 <= how < math.inf:
-        raise ToolError(f"expected a length of episodes of more than 0 s, found {how:g}")
     for path in paths:
         for bag in _recordings(path, found.skipped):
             whole = _whole(bag, task, tags)
             try:
-                _add(found, _episodes(whole, how, marks))
+                more = _episodes(whole, how)
             except ToolError as error:
-                found.episodes.append(replace(whole, problem=str(error)))
+                more = FoundEpisodes(episodes=[replace(whole, problem=str(error))])
+            found.episodes.extend(more.episodes)
+            found.skipped.extend(more.skipped)
     for episode in found.episodes:
         if not episode.task and not episode.problem:
             raise ToolError(
@@ -251,11 +246,11 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
     yield from finished
 
 
-def _episodes(whole: Episode, how: How, marks: str) -> FoundEpisodes:
+def _episodes(whole: Episode, how: How) -> FoundEpisodes:
     if how == "bag" or whole.problem:
         return FoundEpisodes(episodes=[whole])
     bag = Bag(whole.bag)
-    return marked_episodes(bag, whole, marks) if how == "marks" else _cut(bag, whole, float(how))
+    return marked_episodes(bag, whole) if how == "marks" else _cut(bag, whole, float(how))
 
 
 def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
@@ -276,7 +271,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
     return Episode(
         bag=bag,
         task=said.task or task,
-        tags=_together(said.tags, tags),
+        tags=tuple(dict.fromkeys((*said.tags, *tags))),
         success=said.success,
         number=said.number,
         problems=said.problems,
@@ -284,15 +279,6 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
         if interventions is None
         else tuple(Span(*each) for each in interventions),
     )
-
-
-def _together(tags: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*tags, *more)))
-
-
-def _add(found: FoundEpisodes, more: FoundEpisodes) -> None:
-    found.episodes.extend(more.episodes)
-    found.skipped.extend(more.skipped)
 
 
 def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:

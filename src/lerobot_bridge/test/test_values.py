@@ -12,7 +12,7 @@ import pytest
 from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.mapping import Source
-from lerobot_bridge.values import SourceReader, ToLeRobot
+from lerobot_bridge.values import SourceReader
 from policy_core.errors import RobotError
 from testkit.wording import refusal
 
@@ -52,13 +52,6 @@ def joint_state_message(**changes: Any) -> object:
 
 def test_joints_are_found_by_name_and_converted() -> None:
     np.testing.assert_allclose(values_read(joint_state_message()), SEEN, atol=1e-12)
-
-
-def test_some_joints_are_read_in_the_order_of_the_mapping() -> None:
-    reader = SourceReader(rolling_arm(), source_of_values(joints=("gripper", "shoulder")))
-
-    assert reader.names == ("gripper.pos", "shoulder.pos")
-    np.testing.assert_allclose(reader.read(joint_state_message()), SEEN[[2, 0]], atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -160,15 +153,6 @@ def test_field_that_is_not_finite_is_named() -> None:
             kind=ARRAY,
             fields={"cube.x": "data[0]", "cube.z": "data[1]"},
         )
-
-
-def test_ends_of_a_range_are_its_positions_in_either_direction() -> None:
-    units = ToLeRobot(rolling_arm(), source_of_values())
-
-    np.testing.assert_allclose(
-        units.to_ros(np.array([[0, -100, 0], [90, 100, 100]])),
-        [[0.5, 2.0, -0.5], [0.5 - np.pi / 2, -2.0, 1.5]],
-    )
 
 
 def _header() -> Any:

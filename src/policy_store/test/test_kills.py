@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Killed before any change of the file system, an installer leaves one whole version in use.
+"""Without power before any change of the disk, an installer leaves one whole version in use.
 
-The way back from there is whole too, and the same command comes to its end.
+What it wrote and did not sync is then lost. The way back from there is whole too, and the same
+command comes to its end.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import pytest
 from policy_core.bundle.store import TRIALS_FILE
 from policy_store.activation import recorded_in
 from policy_store.trial_record import TrialEvent, TrialState, append_event, newest_trial
+from testkit.disks import DyingDisk, working
 from testkit.store import (
     NAME,
     MakeVersion,
     hidden_names,
     in_use,
+    store_violations,
     tool,
     tool_killed,
     verify_problems,
@@ -148,6 +151,23 @@ def test_command_killed_at_any_change_leaves_a_whole_version(
         assert hidden_names(root) == []
         assert store_state(root) == done
         shutil.rmtree(root)
+
+
+def test_command_on_a_disk_that_is_full_at_any_change_can_be_repeated(
+    tmp_path: Path, three: Path, make_version: MakeVersion
+) -> None:
+    source = make_version("1.3.0")
+    for at in count(1, 7):
+        root = shutil.copytree(three, tmp_path / str(at), symlinks=True)
+        install = ("install", source, "--activate", "--root", root)
+        with working(DyingDisk(root, at, full=True)):
+            status = tool(*install)
+        assert not store_violations(root)
+        if status == 0:
+            return
+        assert in_use(root) == ("1.2.0", BEFORE["1.2.0"])
+        assert tool(*install) == 0
+        assert in_use(root) == ("1.3.0", KEPT["1.3.0"])
 
 
 @pytest.mark.acceptance

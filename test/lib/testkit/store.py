@@ -36,10 +36,10 @@ from policy_store.commands import main as store
 from policy_store.installed import models_in
 from policy_store.inventory import verify
 from policy_store.trial_record import newest_trial
+from testkit.disks import DyingDisk, working
 from testkit.tiny_contract import write_tiny_contract
 from testkit.watching import checked
 from testkit.wording import check_wording
-from tools.chaos.disk import WatchedDisk, working
 
 NAME = "tiny"
 NOBODY = 65534
@@ -192,18 +192,6 @@ def end_with(does: Callable[[], int]) -> NoReturn:
         os._exit(status)
 
 
-class _KillingDisk(WatchedDisk):
-    """Kills this process before the file system is changed for the `at`-th time."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-
-    def change(self, *, grows: bool = True) -> None:
-        self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 STORE_INVARIANTS = {
     "one_version_in_use": "Whenever an installer is killed, the version in use is one that is "
     "installed.",
@@ -235,24 +223,15 @@ def store_violations(root: Path) -> list[str]:
 
 def tool_killed(at: int, *args: object) -> bool:
     """Run the command and kill it at its `at`-th change; return whether it came so far."""
-    was_killed = killed(at, lambda: tool(*args))
-    assert not store_violations(Path(str(args[args.index("--root") + 1])))
-    return was_killed
-
-
-def killed(at: int, act: Callable[[], int]) -> bool:
-    """Act in a process that is killed at its `at`-th change; return whether it came so far.
-
-    Raises:
-        AssertionError: It ended before, and not with 0.
-    """
+    root = Path(str(args[args.index("--root") + 1]))
 
     def does() -> int:
-        with working(_KillingDisk(at)):
-            return act()
+        with working(DyingDisk(root, at)):
+            return tool(*args)
 
     status = in_child(does)
     assert status in (0, -signal.SIGKILL)
+    assert not store_violations(root)
     return status != 0
 
 

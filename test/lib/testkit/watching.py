@@ -27,9 +27,8 @@ from testkit.patching import act_on_imported, when_imported, wrap
 if TYPE_CHECKING:
     from policy_msgs.msg import JointCommand
 
-    from model_tools.prove.replaying.invariants import FlightWatch, LiveTick
+    from model_tools.prove.replaying.invariants import FlightWatch
     from policy_core.control.controller import Controller
-    from policy_core.control.tick import Tick
     from policy_inference.service.connection import Connection
     from robot_driver.link import Link
     from robot_driver.testing.invariants import LinkWatch
@@ -81,6 +80,8 @@ class _Watched:
 
     def see(self, controller: Controller) -> None:
         """Look at the tick that has ended."""
+        from model_tools.prove.replaying.invariants import LiveTick
+
         tick, self._thread = controller.latest_tick, get_ident()
         for name, _ in tick.granted:
             shown = name in self._asked
@@ -88,7 +89,7 @@ class _Watched:
             del self._asked[: self._asked.index(name) + 1 if shown else 0]
         self._number += 1
         watch = self._watch = self._watch or self._made(controller)
-        found = watch.see(_live(self._number, tick))
+        found = watch.see(LiveTick.of(self._number, tick))
         # The clock of these ticks is the test's.
         self.found += [each for each in found if each[0] != "time_goes_on"]
 
@@ -118,25 +119,6 @@ class _Watched:
         watch = FlightWatch(self._contract, controller.limits, joints, fields)
         watch.checked = checked
         return watch
-
-
-def _live(number: int, tick: Tick) -> LiveTick:
-    from model_tools.prove.replaying.invariants import LiveTick
-
-    targets = tick.targets
-    return LiveTick(
-        number=number,
-        time_ns=tick.now_ns,
-        mode=tick.mode,
-        reason=tick.reason,
-        ages_ns={name: entry.age_ns(tick.now_ns) for name, entry in tick.inputs.items()},
-        state=tick.state.flat,
-        target=tick.target.copy() if tick.taken else None,
-        blend=tick.blend,
-        requests=tick.granted,
-        command=None if targets is None else targets.block.copy(),
-        command_mode=None if targets is None else targets.mode,
-    )
 
 
 def _state(controller: Controller) -> tuple[Any, ...]:

@@ -38,12 +38,6 @@ def read_mapping(given: argparse.Namespace) -> RobotMapping:
     from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
 
-    for path in given.recordings:
-        if path.suffix in (".yaml", ".yml"):
-            raise ToolError(
-                f"{path}: expected a recording, or a folder of recordings, found a "
-                f"mapping; give it with --mapping {path}"
-            )
     if given.mapping is not None:
         return load_mapping(given.mapping)
     places = [path / MAPPING for path in given.recordings]

@@ -3,7 +3,7 @@
 """Validate a mapping, and report what recordings would add to a dataset.
 
     lerobot_bridge check --mapping my_robot.yaml
-    lerobot_bridge check session/ --mapping my_robot.yaml --output check.json
+    lerobot_bridge check session/ --mapping my_robot.yaml --json > check.json
 
 Prints the features that the mapping makes and the frames of each episode. For each source and
 camera it prints the topic, the rate, the age in frames, the frames without a message, and the
@@ -15,10 +15,8 @@ nor LeRobot.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,31 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="decode each image, as `convert` does; takes longer",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="report")
-    parser.add_argument("--force", action="store_true", help="replace a report that exists")
 
 
 def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
     """Check; the status is 1 if `convert` would leave an episode out."""
-    from model_tools.files.outputs import new_file
-    from policy_core.errors import PolicyError
-
-    found: CommandResult[CheckResult] | None = None
-    # open the output first, to find an unwritable one before the work
-    output = nullcontext() if given.output is None else new_file(given.output, force=given.force)
-    try:
-        with output as file:
-            found = _checked(given)
-            if file is not None:
-                file.write_text(json.dumps(asdict(found.document), indent=1) + "\n", "utf-8")
-    except (PolicyError, OSError) as failed:
-        if found is None:
-            raise
-        return replace(found, error=failed)  # show the results nevertheless
-    return found
-
-
-def _checked(given: argparse.Namespace) -> CommandResult[CheckResult]:
     from lerobot_bridge.checking import EpisodeCheck, check_episode
     from lerobot_bridge.dataset_form import not_for_videos
     from lerobot_bridge.episode import FoundEpisodes

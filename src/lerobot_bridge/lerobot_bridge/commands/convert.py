@@ -20,7 +20,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="exit with 0 even if episodes were left out",
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="report, .json or .html")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
@@ -84,16 +82,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from lerobot_bridge.converting.report import conversion_report
     from lerobot_bridge.episodes import find_episodes
     from model_tools.commands.arguments import progress_bar
-    from model_tools.files.outputs import new_file
-    from model_tools.files.report_page import write_page
     from policy_store.report import Report
 
     require_lerobot()
     output: Path = given.output
     if given.processes < 1:
         raise ToolError(f"--processes: expected at least 1, found {given.processes}")
-    if given.report is not None:
-        _check_place(given.report, output)
     given.left = (
         f"finished episodes are in {parts_path(output)}, from where the same command goes on"
     )
@@ -113,22 +107,16 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     def report(done: Conversion) -> Report:
         return conversion_report(output.name, done, mapping, skipped)
 
-    place = nullcontext() if given.report is None else new_file(given.report, force=given.force)
-    with place as file:  # open the report first, to find an unwritable one before the work
-        with progress_bar("converting") as show:
-            done = convert(
-                found.episodes,
-                mapping,
-                output,
-                settings,
-                lambda done: report(done).document,
-                lambda part, total: show(round(1000 * part), 1000 * total),
-            )
-        made = report(done)
-        if file is not None and file.suffix == ".html":
-            write_page(made, file)
-        elif file is not None:
-            made.write_json(file)
+    with progress_bar("converting") as show:
+        done = convert(
+            found.episodes,
+            mapping,
+            output,
+            settings,
+            lambda done: report(done).document,
+            lambda part, total: show(round(1000 * part), 1000 * total),
+        )
+    made = report(done)
     text = [*made.parts, f"dataset in {output}"]
     failed = bool(done.refused) and not given.allow_left_out
     if failed:
@@ -137,16 +125,6 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             f"{parts_path(output)} keeps the others for the next attempt"
         )
     return CommandResult(document=made.document, text=text, status=1 if failed else 0)
-
-
-def _check_place(report: Path, output: Path) -> None:
-    if report.suffix not in (".json", ".html"):
-        raise ToolError(f"--report: expected a file .json or .html, found {report}")
-    if report.resolve().is_relative_to(output.resolve()):
-        raise ToolError(
-            f"--report: expected a file outside of the dataset, which holds its own "
-            f"report, found {report}"
-        )
 
 
 def require_lerobot() -> None:

@@ -44,17 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     add_episodes(parser)
-    parser.add_argument(
-        "--storage",
-        choices=("mcap", "sqlite3"),
-        default="mcap",
-        help="kind of the files (default mcap)",
-    )
-    parser.add_argument(
-        "--compressed",
-        action="store_true",
-        help="compress messages (zstd, without loss)",
-    )
     parser.add_argument("--force", action="store_true", help="replace a session that exists")
 
 
@@ -68,7 +57,7 @@ def run(given: argparse.Namespace) -> CommandResult[WrittenSession]:
 
     mapping, dataset = load_mapping(given.mapping), Dataset(given.dataset)
     episodes = chosen_episodes(dataset, given.episodes)
-    writer = SessionWriter(dataset, mapping, storage=given.storage, compressed=given.compressed)
+    writer = SessionWriter(dataset, mapping)
     total, done = sum(episode.length for episode in episodes), count(1)
     with (
         new_folder(given.output, marker=MAPPING, owned=OWNED, force=given.force) as folder,

@@ -13,8 +13,9 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lerobot_bridge.converting.parts_folder import (
     LOG,
@@ -27,7 +28,7 @@ from lerobot_bridge.converting.parts_folder import (
     sync_all,
 )
 from lerobot_bridge.converting.processes import Refused, run_apart
-from lerobot_bridge.converting.work import EpisodeJob, JoinJob, join, make_parts
+from lerobot_bridge.converting.work import join, make_parts
 from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS, DatasetForm, not_for_videos
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
@@ -40,6 +41,13 @@ OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", CONVERSION
 """Files of a dataset, which may be replaced with it."""
 _WRITING = "lerobot_bridge.writing.part"
 _log = logging.getLogger("lerobot_bridge")
+
+
+class _Job(NamedTuple):
+    """An episode, and what makes its parts."""
+
+    episode: Episode
+    work: Callable[[Callable[[float], None]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +128,14 @@ def convert(
 
 
 def _convert(
-    jobs: Mapping[str, EpisodeJob],
+    jobs: Mapping[str, _Job],
     growing: Path,
     folder: Path,
     settings: ConversionSettings,
     on_progress: Callable[[float, int], None],
 ) -> Conversion:
     total = len(jobs) + 1  # joining counts as one more
-    done = _parts(jobs, settings.processes, folder / LOG, lambda part: on_progress(part, total))
+    done = _parts(jobs, settings.processes, folder, lambda part: on_progress(part, total))
     made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
     found = Conversion(
         made=[(jobs[name].episode, each) for name, each in made.items()],
@@ -147,11 +155,11 @@ def _convert(
             )
         )
     growing.rmdir()  # LeRobot makes it
-    parts = tuple(
-        (jobs[name].folder / part, length)
+    parts = [
+        (folder / name / part, length)
         for name, each in made.items()
         for part, length in each["parts"]
-    )
+    ]
     _join(
         parts,
         growing,
@@ -165,24 +173,18 @@ def _convert(
 
 def _jobs(
     episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: ConversionSettings
-) -> dict[str, EpisodeJob]:
+) -> dict[str, _Job]:
     at_once = min(settings.processes, len(episodes))
     form = DatasetForm(
         codec=settings.codec, judged=_judged(episodes), encoder_threads=1 if at_once > 1 else None
     )
-    jobs = dict[str, EpisodeJob]()
+    jobs, topics, split = dict[str, _Job](), settings.topics, settings.split
     for episode in episodes:
-        key = parts_name(episode, mapping, settings.topics, settings.split, form)
+        key = parts_name(episode, mapping, topics, split, form)
         if key in jobs:
             raise ToolError(f"{episode.name}: expected each episode once, found it twice")
-        jobs[key] = EpisodeJob(
-            mapping=mapping,
-            episode=episode,
-            topics=settings.topics,
-            split=settings.split,
-            form=form,
-            folder=folder / key,
-        )
+        work = partial(make_parts, mapping, episode, topics, split, form, folder / key)
+        jobs[key] = _Job(episode, work)
     return jobs
 
 
@@ -208,30 +210,26 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
 
 
 def _parts(
-    jobs: Mapping[str, EpisodeJob], processes: int, log: Path, on_progress: Callable[[float], None]
+    jobs: Mapping[str, _Job], processes: int, folder: Path, on_progress: Callable[[float], None]
 ) -> dict[str, dict[str, Any] | Refused]:
-    kept = {
-        name: made for name, job in jobs.items() if (made := read_parts(job.folder)) is not None
-    }
-    missing = {name: job for name, job in jobs.items() if name not in kept}
-    remove_unfinished(log.parent)
+    kept = {name: made for name in jobs if (made := read_parts(folder / name)) is not None}
+    remove_unfinished(folder)
     try:
         found = run_apart(
-            make_parts,
-            missing,
+            {name: job.work for name, job in jobs.items() if name not in kept},
             at_once=processes,
             needs=_WRITING,
-            log=log,
+            log=folder / LOG,
             on_progress=lambda count: on_progress(len(kept) + count),
         )
     finally:
-        remove_unfinished(log.parent)
+        remove_unfinished(folder)
     both = kept | found
     return {name: both[name] for name in jobs}
 
 
 def _join(
-    parts: tuple[tuple[Path, int], ...],
+    parts: Sequence[tuple[Path, int]],
     output: Path,
     settings: ConversionSettings,
     found: Conversion,
@@ -244,16 +242,8 @@ def _join(
         f"{len(parts)} episodes of ROS 2 recordings, converted with lerobot_bridge. "
         f"Tasks: {'; '.join(tasks)}"
     )
-    job = JoinJob(
-        parts=parts,
-        output=output,
-        repo_id=settings.repo_id,
-        tags=tuple(tags),
-        description=description,
-    )
-    done = run_apart(
-        join, {"joining": job}, at_once=1, needs=_WRITING, log=log, on_progress=on_progress
-    )
+    work = partial(join, parts, output, settings.repo_id, list(tags), description)
+    done = run_apart({"joining": work}, at_once=1, needs=_WRITING, log=log, on_progress=on_progress)
     for each in done.values():
         if isinstance(each, Refused):
             raise ToolError(f"{each.why}; remove {log.parent} and try again")

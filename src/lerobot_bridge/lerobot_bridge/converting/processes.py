@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,6 @@ from model_tools.prove.evaluation.pool import LocalPool, NotDone
 from policy_core.errors import PolicyError
 from policy_inference.processes import environment
 
-Job = TypeVar("Job")
 Result = TypeVar("Result")
 OnProgress = Callable[[float], None]
 """Called with the share of the work that is done, 0 to 1."""
@@ -32,8 +30,7 @@ class Refused(NamedTuple):
 
 
 def run_apart(
-    work: Callable[[Job, OnProgress], Result],
-    jobs: Mapping[str, Job],
+    jobs: Mapping[str, Callable[[OnProgress], Result]],
     *,
     at_once: int,
     needs: str,
@@ -43,8 +40,8 @@ def run_apart(
     """Do each job in its own process.
 
     Args:
-        work: A function of a module. An error that a user can correct refuses the job.
-        jobs: First argument of `work`, by the name of the job.
+        jobs: Functions of modules, or partial ones, by the name of the job. An error that a user
+            can correct refuses the job.
         at_once: The number of processes.
         needs: Module that is imported once for all.
         log: File for the output of the processes.
@@ -55,12 +52,12 @@ def run_apart(
     """
     shares, results = dict[str, float](), dict[str, Result | Refused]()
 
-    def progress(named: tuple[str, Job], share: float) -> None:
+    def progress(named: tuple[str, Callable[[OnProgress], Result]], share: float) -> None:
         shares[named[0]] = share
         on_progress(sum(shares.values()))
 
-    pool = LocalPool[tuple[str, Job], Result | Refused | OSError](
-        functools.partial(_tried, work),
+    pool = LocalPool[tuple[str, Callable[[OnProgress], Result]], Result | Refused | OSError](
+        _tried,
         at_once,
         attempts=1,
         preload=needs,
@@ -81,10 +78,10 @@ def run_apart(
 
 
 def _tried(
-    work: Callable[[Job, OnProgress], Result], named: tuple[str, Job], tell: OnProgress
+    named: tuple[str, Callable[[OnProgress], Result]], tell: OnProgress
 ) -> Result | Refused | OSError:
     try:
-        return work(named[1], tell)
+        return named[1](tell)
     except PolicyError as error:
         return Refused(str(error))
     except OSError as error:

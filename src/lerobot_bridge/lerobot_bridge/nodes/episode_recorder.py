@@ -32,14 +32,14 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
-from lerobot_bridge.episode import Mark
+from lerobot_bridge.episode import EpisodeSidecar, Mark
 from lerobot_bridge.mapping_file import load_mapping, shipped
 from lerobot_bridge.nodes.listening import Listening
 from lerobot_bridge.nodes.message_check import make_judges
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder, RecordingSettings
+from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder
 from lerobot_bridge.recording.session import Course, RecordingSession
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_core.errors import PolicyError, RefusedError
@@ -198,12 +198,8 @@ class EpisodeRecorder(PeerGuard, Node):
                 },
                 judged=policy is not None,
             ),
-            RecordingSettings(
-                task=self._task,
-                tags=self._tags,
-                rate_hz=mapping.rate_hz,
-                min_free_mb=values["min_free_mb"],
-            ),
+            EpisodeSidecar(number=0, task=self._task, tags=self._tags, rate_hz=mapping.rate_hz),
+            values["min_free_mb"],
             self._folder,
             self._disk,
             {watch.name: watch for watch in watches},

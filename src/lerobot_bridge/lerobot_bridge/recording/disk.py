@@ -24,9 +24,6 @@ from policy_inference.bag_file import BagFile, sync
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
-if TYPE_CHECKING:
-    from rosbags.typesys.store import Typestore
-
 
 _PREFIXES = "AMENT_PREFIX_PATH"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from lerobot_bridge.episode import EpisodeSidecar, Mark
@@ -22,16 +22,6 @@ _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
 """Source of an intervention: the topic `intervention`; a policy node reports there who drives."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingSettings:
-    """Metadata of each episode, and the space to leave free on the disk."""
-
-    task: str
-    tags: tuple[str, ...] = ()
-    rate_hz: int
-    min_free_mb: float = 500.0
 
 
 class Recorder:
@@ -50,17 +40,31 @@ class Recorder:
     def __init__(
         self,
         course: Course,
-        settings: RecordingSettings,
+        sidecar: EpisodeSidecar,
+        min_free_mb: float,
         folder: SessionFolder,
         disk: Disk,
         watches: Mapping[str, Watch],
         policy: PolicyWatch | None,
         on_mark: OnMark,
     ) -> None:
+        """Begin idle.
+
+        Args:
+            course: Of the session.
+            sidecar: Task, tags and rate of each episode.
+            min_free_mb: Space to leave free on the disk.
+            folder: Of the session.
+            disk: Writes it.
+            watches: The recorded topics, by full name.
+            policy: Of an evaluation.
+            on_mark: Called with each mark.
+        """
         self.watches = watches
         self.problems: dict[str, str] = {}
         self.messages, self.gone = 0, ""
-        self._settings, self._folder, self._disk, self._on_mark = settings, folder, disk, on_mark
+        self._sidecar, self._min_free_mb = sidecar, min_free_mb
+        self._folder, self._disk, self._on_mark = folder, disk, on_mark
         self._policy = policy
         self._lock = threading.RLock()
         self._recording = False
@@ -197,7 +201,7 @@ class Recorder:
             free_mb = self._folder.free_bytes() / _MB
         except OSError as error:
             return f"{self._folder.path}: {error.strerror}"
-        need_mb = need_bytes / _MB + self._settings.min_free_mb
+        need_mb = need_bytes / _MB + self._min_free_mb
         if free_mb >= need_mb:
             return ""
         return (
@@ -227,15 +231,13 @@ class Recorder:
         self._disk.news += [
             news._replace(text=f"episode {ended.number}: {news.text}") for news in said
         ]
-        settings, spans = self._settings, ended.interventions
+        spans = ended.interventions
         self._disk.end(
-            EpisodeSidecar(
+            replace(
+                self._sidecar,
                 number=ended.number,
-                task=settings.task,
-                tags=settings.tags,
                 success=ended.success,
                 interventions=None if spans is None else tuple(tuple(span) for span in spans),
-                rate_hz=settings.rate_hz,
                 policy=self._policy.ran if self._policy else None,
                 ended=ended.why,
                 lost=self._disk.lost,

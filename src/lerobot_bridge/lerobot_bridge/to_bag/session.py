@@ -20,9 +20,9 @@ from model_tools.files.bags.bag import METADATA
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Tensor
-from policy_inference.bag_file import BagFile, Storage
+from policy_inference.bag_file import BagFile
 
-OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap", "*.db3")))
+OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap")))
 """Patterns of a session's files."""
 _log = logging.getLogger("lerobot_bridge")
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
@@ -38,24 +38,14 @@ class SessionWriter:
     The times of frames are multiples of the period, so that they match the ticks of a reader.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        mapping: RobotMapping,
-        *,
-        storage: Storage = "mcap",
-        compressed: bool = False,
-    ) -> None:
+    def __init__(self, dataset: Dataset, mapping: RobotMapping) -> None:
         """Check that the dataset is one of the mapping's robot.
 
         Args:
             dataset: Dataset of the episodes.
             mapping: Defines the topic of each value and image.
-            storage: Kind of the files.
-            compressed: Whether to compress messages, which takes time.
         """
         self._dataset, self._mapping = dataset, mapping
-        self._storage, self._compressed = storage, compressed
         self._places, self._types = _find_places(dataset, mapping), make_typestore(mapping)
         self._messages = FrameMessages(mapping, self._types)
         self._first_ns = -(-round(_FIRST_S * 1e9) // mapping.period_ns) * mapping.period_ns
@@ -70,7 +60,7 @@ class SessionWriter:
             folder: Folder of the recording; it must not exist.
             progress: Called after each frame.
         """
-        bag = BagFile(folder, self._types, storage=self._storage, compressed=self._compressed)
+        bag = BagFile(folder, self._types, compressed=False)
         try:
             for time_ns, messages in self._frames(episode):
                 for topic, kind, message in messages:

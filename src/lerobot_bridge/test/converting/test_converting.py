@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,11 @@ def done(
     function: Callable[[Any, Any], Any], jobs: dict[str, Any], tmp_path: Path, **more: Any
 ) -> dict[str, Any]:
     return run_apart(
-        function, jobs, at_once=2, needs="policy_core.errors", log=tmp_path / "log.txt", **more
+        {name: partial(function, job) for name, job in jobs.items()},
+        at_once=2,
+        needs="policy_core.errors",
+        log=tmp_path / "log.txt",
+        **more,
     )
 
 

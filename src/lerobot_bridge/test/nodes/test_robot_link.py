@@ -248,15 +248,6 @@ def test_an_arm_holds_without_images(linked_robot: Robot) -> None:
         until(lambda: len(commanded_modes(linked_robot)) >= heard + 3)
 
 
-def test_one_value_that_is_not_finite_sends_nothing(live_robot: Robot) -> None:
-    with linked() as link:
-        with refusal(RobotError):
-            link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": np.nan})
-        link.send({"pan.pos": 10.0, "lift.pos": 0.0, "x.vel": 0.25, "grip": 1.0})
-        until(lambda: bool(live_robot.heard["grip"]))
-    assert live_robot.heard["cmd_vel"][0].linear.x == 0.25
-
-
 AT_WORK = """
 import json
 import signal

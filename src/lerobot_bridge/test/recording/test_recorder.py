@@ -16,7 +16,7 @@ from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
 from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.recording.disk import Disk, EpisodeFile, News
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder, RecordingSettings
+from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder
 from lerobot_bridge.recording.session import Course, State
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_core.bundle.schema import parse_yaml
@@ -67,7 +67,8 @@ class Fed:
         self.said: list[News] = []
         self.recorder = Recorder(
             Course(**{"auto": False, **course}),  # type: ignore[arg-type]  # a test's own
-            RecordingSettings(task="Wave.", rate_hz=10, min_free_mb=min_free_mb),
+            EpisodeSidecar(number=0, task="Wave.", rate_hz=10),
+            min_free_mb,
             self.folder,
             self.disk,
             {TOPIC: self.watch},

@@ -45,13 +45,13 @@ def joint_state_source(topic: str, kind: str, **more: Any) -> dict[str, Any]:
 
 
 def there_and_back(
-    dataset: Path, mapping: dict[str, Any], folder: Path, *arguments: str
+    dataset: Path, mapping: dict[str, Any], folder: Path
 ) -> tuple[RobotMapping, list[list[DatasetFrame]]]:
     """Return the frames of all episodes, as they come from the recordings."""
     file = folder / "given.yaml"
     file.write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
     words = [str(dataset), "--mapping", str(file), "--output", str(folder / "session")]
-    assert main(["to-bag", *words, *arguments]) == 0
+    assert main(["to-bag", *words]) == 0
     read = load_mapping(folder / "session" / "mapping.yaml")
     found = find_episodes([folder / "session"])
     assert not found.skipped
@@ -141,7 +141,6 @@ def test_a_dataset_of_lerobot(shared_data: Path, tmp_path: Path) -> None:
             },
         },
         tmp_path,
-        *("--storage", "sqlite3", "--compressed"),
     )
 
     assert sum(map(len, found)) == 77

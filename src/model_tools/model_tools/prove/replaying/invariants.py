@@ -31,6 +31,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
 from policy_core.control.prechecks import LIMIT_SLACK_RAD
+from policy_core.control.tick import Tick
 from policy_core.guard.bounds import Rule, healthy_range
 from policy_core.guard.limits import Limits, effort_limit
 from policy_core.interfaces import F64, Kind, Mode, OnFault
@@ -200,6 +201,24 @@ class LiveTick(NamedTuple):
     requests: Sequence[tuple[str, int]]
     command: F64 | None
     command_mode: Mode | None
+
+    @staticmethod
+    def of(number: int, tick: Tick) -> LiveTick:
+        """Copy what is read of a tick."""
+        targets = tick.targets
+        return LiveTick(
+            number=number,
+            time_ns=tick.now_ns,
+            mode=tick.mode,
+            reason=tick.reason,
+            ages_ns={name: entry.age_ns(tick.now_ns) for name, entry in tick.inputs.items()},
+            state=tick.state.flat,
+            target=tick.target.copy() if tick.taken else None,
+            blend=tick.blend,
+            requests=tick.granted,
+            command=None if targets is None else targets.block.copy(),
+            command_mode=None if targets is None else targets.mode,
+        )
 
     @property
     def stamp_ns(self) -> int:
