@@ -28,8 +28,6 @@ from policy_inference.service.protocol import (
     Transport,
 )
 
-SHARED = Transport.SHARED_MEMORY
-
 
 class Served:
     """A service that runs; what it logs is kept."""
@@ -53,10 +51,6 @@ class Served:
     def log(self) -> str:
         """What it has logged so far; whole after `end`."""
         return "\n".join(self.lines)
-
-    @property
-    def process_id(self) -> int:
-        return self._process.pid
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, unless it has ended; return the exit status."""
@@ -96,43 +90,34 @@ def reference_rows() -> tuple[F32, F32]:
         return arrays[name].reshape(-1, OBS_DIM), arrays[output].reshape(-1, ACT_DIM)
 
 
-@pytest.mark.parametrize(("transport", "spin_us"), [(Transport.STREAM, 0), (SHARED, 20_000)])
-def test_golden_observations_get_the_reference_models_actions(
-    tmp_path: Path, transport: Transport, spin_us: int
-) -> None:
+def test_golden_observations_get_the_reference_models_actions(tmp_path: Path) -> None:
     place, (observations, actions) = str(tmp_path / "policy.sock"), reference_rows()
-    hello = Hello(
-        policy_sha256=bytes.fromhex(load_bundle(BUNDLE, kind=JointBundle).sha256),
-        obs_dim=OBS_DIM,
-        act_dim=ACT_DIM,
-        scaling=ObservationScaling.NORMALISED,
-        transport=transport,
-    )
-    with (
-        served("--framed-socket", place, "--spin-us", str(spin_us)),
-        connect(place, hello) as client,
-    ):
-        found = [client.infer(observation)[0] for observation in observations]
-    np.testing.assert_allclose(found, actions, atol=1e-4)
+    with served("--framed-socket", place, "--spin-us", "20000"):
+        for transport in Transport:
+            hello = Hello(
+                policy_sha256=bytes.fromhex(load_bundle(BUNDLE, kind=JointBundle).sha256),
+                obs_dim=OBS_DIM,
+                act_dim=ACT_DIM,
+                scaling=ObservationScaling.NORMALISED,
+                transport=transport,
+            )
+            with connect(place, hello) as client:
+                found = [client.infer(observation)[0] for observation in observations]
+            np.testing.assert_allclose(found, actions, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("by", "transport"), [(signal.SIGTERM, Transport.STREAM), (signal.SIGINT, SHARED)]
-)
-def test_asked_to_end_it_says_so_and_leaves_nothing(
-    tmp_path: Path, by: signal.Signals, transport: Transport
-) -> None:
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_it_says_so_and_leaves_nothing(tmp_path: Path, by: signal.Signals) -> None:
     raw, framed = tmp_path / "raw.sock", tmp_path / "framed.sock"
     with served("--socket", str(raw), "--framed-socket", str(framed)) as service:
-        client = connect(str(framed), Hello(transport=transport))
-        client.infer(np.zeros(OBS_DIM))
+        clients = [connect(str(framed), Hello(transport=transport)) for transport in Transport]
         assert service.end(by) == 0
-        with pytest.raises(PolicyError) as ending:
-            client.infer(np.zeros(OBS_DIM))
-        client.close()
-        if transport is SHARED:
-            assert isinstance(ending.value, ServiceError)
-            assert ending.value.code is Code.ENDING
+        for client in clients:
+            with pytest.raises(PolicyError) as ending:
+                client.infer(np.zeros(OBS_DIM))
+            client.close()
+        assert isinstance(ending.value, ServiceError)  # through shared memory
+        assert ending.value.code is Code.ENDING
         assert not [path for path in (raw, framed) if path.exists()]
         assert service.lines[-1] == "ended"
         assert "Traceback" not in service.log

@@ -262,14 +262,11 @@ class BackendBase(ABC):
                 )
         self._run()
 
-    def warm_up(self, limit_s: float = WARM_UP_S) -> None:
+    def warm_up(self) -> None:
         """Run on the present inputs until run times are steady; for hosts with a rate.
 
-        This takes `warm_up_runs` runs, or as many as fit into `limit_s`; if that takes long, the
+        This takes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that takes long, the
         log says so first.
-
-        Args:
-            limit_s: See `timed_runs`.
 
         Raises:
             BackendError: The runtime failed; the backend is then closed.
@@ -280,10 +277,10 @@ class BackendBase(ABC):
                 self.name,
                 self.file,
                 self._first_run_s,
-                limit_s,
+                WARM_UP_S,
             )
         try:
-            timed_runs(self.run, self.warm_up_runs - 1, limit_s)
+            timed_runs(self.run, self.warm_up_runs - 1)
         except BaseException:
             self.close()
             raise

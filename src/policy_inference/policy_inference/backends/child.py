@@ -22,7 +22,7 @@ from typing import Any
 
 from policy_core.errors import BackendError, LateRunError
 from policy_core.interfaces import TensorSpec
-from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, WARM_UP_S, BackendBase
+from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.worker_process import PrivateWorker, talk_through
 
@@ -147,13 +147,13 @@ class ChildBackend(BackendBase):
         """Return False: the child checks the inputs, if necessary."""
         return False
 
-    def warm_up(self, limit_s: float = WARM_UP_S) -> None:
+    def warm_up(self) -> None:
         """As in `BackendBase`; a first run may take longer than one at the policy's rate."""
         run_timeout_s, self._run_timeout_s = (
             self._run_timeout_s,
             max(ANSWER_WITHIN_S, self._run_timeout_s),
         )
-        super().warm_up(limit_s)
+        super().warm_up()
         self._run_timeout_s = run_timeout_s
 
     def telemetry(self) -> Mapping[str, str]:

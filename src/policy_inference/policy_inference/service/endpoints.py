@@ -73,13 +73,11 @@ class Listener:
                     self._path.unlink()
 
 
-def open_listeners(
-    asked: EndpointOptions, environment: Mapping[str, str] = os.environ
-) -> list[Listener]:
+def open_listeners(asked: EndpointOptions) -> list[Listener]:
     """Open all requested endpoints, or none."""
     framed_socket = asked.framed_socket
     if not (asked.socket or asked.tcp or framed_socket):
-        framed_socket = default_socket(environment)
+        framed_socket = default_socket(os.environ)
     with contextlib.ExitStack() as opened:
         listeners = list[Listener]()
 

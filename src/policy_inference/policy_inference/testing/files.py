@@ -8,7 +8,7 @@ import pytest
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import BackendError, BundleError
+from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.registry import open_backend, read_tensors
 from policy_inference.testing.bundles import write_contract
@@ -31,8 +31,8 @@ class FileConformance(ConformanceFixtures):
 
     @pytest.mark.parametrize(
         "content",
-        [None, "folder", b"", bytes(range(256)) * 4, b"a policy\n"],
-        ids=["missing", "folder", "empty", "junk", "text"],
+        [None, "folder", b"", bytes(range(256)) * 4],
+        ids=["missing", "folder", "empty", "junk"],
     )
     def test_file_that_is_no_model_rejected(
         self, open_file: Open, case: BackendCase, linear: Path, content: bytes | str | None
@@ -76,20 +76,6 @@ class FileConformance(ConformanceFixtures):
 
         assert (backend.name, reasons) == (case.name, ())
         assert_close(backend.outputs, reference(onnx, backend.inputs), case.tolerance)
-
-    def test_file_with_another_hash_than_the_contracts_rejected(
-        self, case: BackendCase, tiny_bundle: tuple[Path, Path]
-    ) -> None:
-        _, file = tiny_bundle
-        folder = write_contract(file, case.name, case.precision, case.target)
-        file.write_bytes(file.read_bytes() + b"\0")
-
-        with pytest.raises(BundleError, match="sha256") as caught:
-            open_backend(
-                load_bundle(folder, kind=JointBundle), [case.name], {case.name: case.options}
-            )
-
-        assert str(file) in str(caught.value)
 
     def test_tensors_read_without_a_contract_are_those_of_the_model(
         self, case: BackendCase, linear: Path
@@ -157,7 +143,7 @@ class FileConformance(ConformanceFixtures):
                     f"obs float32{[*shape]}",
                     str(OBS),
                 )
-                for shape in ((1, 6), (5,), (2, 5))
+                for shape in ((1, 6), (5,))
             ),
             (
                 [TensorSpec(name="obs", shape=(1, 5), dtype="float16")],

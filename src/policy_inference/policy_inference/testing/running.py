@@ -76,7 +76,7 @@ class RunningConformance(ConformanceFixtures):
 
         assert 0 < after < before + 1000, "one byte a run or more"
 
-    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_input_that_is_not_finite_is_not_hidden_and_the_next_run_is_right(
         self, open_model: Open, linear: Path, case: BackendCase, value: float
     ) -> None:

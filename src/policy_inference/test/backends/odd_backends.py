@@ -55,8 +55,6 @@ class Odd(BackendBase):
         np.multiply(self.inputs["obs"], self._factor, out=self.outputs["actions"])
 
     def _act(self) -> None:
-        if self._deed == "fail":
-            raise BackendError("odd: the device was lost")
         if self._deed == "die":
             sys.stderr.write("segmentation fault in the driver\n")
             os.kill(os.getpid(), signal.SIGKILL)

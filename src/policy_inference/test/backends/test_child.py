@@ -75,14 +75,23 @@ def test_arrays_are_the_child_s_and_options_reach_it(start_odd: Start) -> None:
     assert backend.pid != os.getpid()
 
 
-@pytest.mark.parametrize("deed", ["refuse", "crash", "end"])
 def test_why_a_child_does_not_open_is_reported_and_no_descriptor_stays(
-    start_odd: Start, deed: str
+    start_odd: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def missing(cls: type[BackendBase]) -> str:
+        raise BackendError("no Python for it")
+
     start_odd("work").close()
     before = open_descriptors()
+    for deed in ("refuse", "crash", "end"):
+        with refusal(BackendError):
+            start_odd(deed)
     with refusal(BackendError):
-        start_odd(deed)
+        start_odd("work", fast="yes")
+    for interpreter in (missing, lambda cls: "/no/such/python"):
+        monkeypatch.setattr("odd_backends.Odd.interpreter", classmethod(interpreter))
+        with refusal(BackendError):
+            start_odd("work")
     assert not open_descriptors() - before
 
 
@@ -136,23 +145,6 @@ def test_closing_lets_the_child_release_its_runtime(start_odd: Start, tmp_path: 
     assert (tmp_path / "closed").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
-
-
-def test_an_unknown_option_or_a_python_that_is_not_there_leaves_no_descriptor(
-    start_odd: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(cls: type[BackendBase]) -> str:
-        raise BackendError("no Python for it")
-
-    start_odd("work").close()
-    before = open_descriptors()
-    with refusal(BackendError):
-        start_odd("work", fast="yes")
-    for interpreter in (missing, lambda cls: "/no/such/python"):
-        monkeypatch.setattr("odd_backends.Odd.interpreter", classmethod(interpreter))
-        with refusal(BackendError):
-            start_odd("work")
-    assert not open_descriptors() - before
 
 
 SPEC = TensorSpec(name="x", shape=(2000,), dtype="float64")

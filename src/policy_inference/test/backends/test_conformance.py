@@ -17,7 +17,9 @@ from policy_inference.backends.registry import GROUP
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.testing.case import BackendCase, ConformanceFixtures
 from policy_inference.testing.conformance import BackendConformance, ChildConformance
+from policy_inference.testing.failing import FailingConformance
 from policy_inference.testing.models import save_quantised
+from policy_inference.testing.running import RunningConformance
 
 from . import rknnlite_double
 from .bpu.cases import BPU, PYEASY
@@ -67,11 +69,6 @@ RKNN = BackendCase(
 )
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT, "oip": OIP}
 VARIANTS = {"bpu with pyeasy_dnn": PYEASY, **nvidia.MORE}
-# Any backend may run in a process of its own.
-IN_CHILDREN = {
-    "onnx": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
-    "bpu with pyeasy_dnn": replace(PYEASY, backend=partial(ChildBackend, PyeasyBackend)),
-}
 # Where the tests of a back end are that needs more than `make setup` brings, or has tensors of its
 # own.
 ELSEWHERE = {
@@ -92,22 +89,24 @@ def test_every_backend_of_the_package_has_a_case() -> None:
         assert f'name="{name}"' in (ROOT / file).read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
-    (entry,) = entry_points(group=GROUP, name=name)
-    assert entry.load().name == CASES[name].name == name
-
-
 class TestConformance(BackendConformance):
-    @pytest.fixture(params=[*CASES, *VARIANTS])
+    @pytest.fixture(params=CASES)
     def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return {**CASES, **VARIANTS}[request.param]
+        return CASES[request.param]
+
+
+class TestVariants(RunningConformance, FailingConformance):
+    """Other versions of a runtime differ in calls; files and opening are the back end's own."""
+
+    @pytest.fixture(params=VARIANTS)
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return VARIANTS[request.param]
 
 
 class TestInChild(ChildConformance):
-    @pytest.fixture(params=IN_CHILDREN)
-    def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return IN_CHILDREN[request.param]
+    @pytest.fixture
+    def case(self) -> BackendCase:
+        return replace(PYEASY, backend=partial(ChildBackend, PyeasyBackend))
 
 
 class TestQuantised(ConformanceFixtures):

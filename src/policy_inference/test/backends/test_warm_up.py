@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.base import BackendBase
 
@@ -41,7 +40,7 @@ class Large(BackendBase):
     name = "large"
 
     def __init__(self, file: Path, run_clock: Clock, log: Log = str) -> None:
-        self.runs, self.logged, self.clock, self.fails_at = 0, list[str](), run_clock, 0
+        self.runs, self.logged, self.clock = 0, list[str](), run_clock
         self._log = log
         super().__init__(file, [OBS], [ACTIONS])
 
@@ -57,8 +56,6 @@ class Large(BackendBase):
         self.runs += 1
         self.logged.append(self._log())
         self.clock.now_s += self._takes_s
-        if self.runs == self.fails_at:
-            raise BackendError("large: out of memory")
 
     def _close(self) -> None: ...
 

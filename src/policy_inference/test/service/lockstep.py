@@ -222,8 +222,3 @@ def closed_by_service(client: socket.socket) -> bool:
         return True
     finally:
         client.settimeout(PASS_S)
-
-
-def descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())

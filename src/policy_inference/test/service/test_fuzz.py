@@ -31,11 +31,11 @@ from policy_inference.service.protocol import (
     frame,
     read_header,
 )
+from policy_inference.testing.process import open_descriptors
 from testkit.fuzzing import bounded, changed_bytes, examples
 
 from .lockstep import (
     Service,
-    descriptors,
     expected_action,
     observation_frame,
     random_observation,
@@ -163,11 +163,11 @@ def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> Non
     with attacked() as beside:
         number = 0
         attack(beside, number)  # imports and caches of whatever is used once
-        open_before, resident_bytes = descriptors(), resident()
+        open_before, resident_bytes = open_descriptors(), resident()
         while beside.arrived < MESSAGES:
             number += 1
             attack(beside, number)
-        assert descriptors() == open_before
+        assert open_descriptors() == open_before
         assert resident() - resident_bytes < 32 << 20
         for client in (beside.raw, beside.framed):  # one answer for each question, no more
             client.setblocking(False)

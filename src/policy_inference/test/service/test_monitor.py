@@ -304,10 +304,6 @@ def metrics_endpoint(counts: Counts) -> Iterator[MetricsServer]:
         yield opened
 
 
-def metrics_server(place: tuple[str, int], counts: Counts) -> MetricsServer:
-    return MetricsServer("--metrics", place, ServiceMetrics(counts, {}, {}, dict))
-
-
 def scraped_text(metrics_endpoint: MetricsServer) -> str:
     place = f"http://{HOST}:{metrics_endpoint.port}/metrics"
     with urllib.request.urlopen(place, timeout=10) as answer:

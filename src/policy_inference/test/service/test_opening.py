@@ -185,8 +185,7 @@ def test_model_file_with_options_that_do_not_fit_it_refused(
 def test_statistics_that_are_not_those_of_the_model_refused(
     open_request: Any, model_file: Path, mean: Any, std: Any
 ) -> None:
-    arrays = {"mean": mean} if std is None else {"mean": mean, "std": std}
-    stats = write_stats(model_file.parent, **arrays)
+    stats = write_stats(model_file.parent, mean=mean, std=std)
     with refusal(BundleError) as caught:
         open_request(model=model_file, obs_stats=stats)
     assert str(stats) in str(caught.value)

@@ -208,7 +208,7 @@ def test_target_is_inside_the_joints_limit_of_its_kind_and_that_is_counted(
     assert model.counters["position_limit"] == 1
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e20], ids=str)
+@pytest.mark.parametrize("value", [math.nan, 1e20], ids=str)
 @pytest.mark.parametrize("scaling", list(ObservationScaling), ids=lambda scaling: scaling.name)
 def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
     tmp_path: Path, value: float, scaling: ObservationScaling

@@ -324,10 +324,6 @@ def forged(service_end: ServiceMemory) -> Iterator[mmap.mmap]:
         yield block
 
 
-def open_files() -> set[str]:
-    return {file.name for file in Path("/proc/self/fd").iterdir()}
-
-
 def private() -> memoryview:
     return memoryview(bytearray(len(REQUEST)))
 
@@ -445,7 +441,7 @@ def test_nothing_is_torn_or_slept_through_however_the_two_ends_meet(
 
 def test_machine_whose_calls_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "sparc64")
-    before = open_files()
+    before = open_descriptors()
     with pytest.raises(ServiceError, match="sparc64"):
         ServiceMemory(ROWS, VALUES_IN, VALUES_OUT)
-    assert open_files() == before
+    assert open_descriptors() == before
