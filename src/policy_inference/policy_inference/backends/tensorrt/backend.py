@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.tensorrt.device import Device
+from policy_inference.backends.tensorrt.device import Device, GraphError
 from policy_inference.backends.tensorrt.examination import examine_gpu, read_gpu
 from policy_inference.backends.tensorrt.library import TensorRtLog, load_tensorrt, trt_log
 from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, find_plan
 from policy_inference.machine.machine import Finding, Machine
 
+_log = logging.getLogger("policy_inference")
 # Types that a contract can state, by TensorRT's names.
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
 
@@ -57,6 +59,7 @@ class TensorRtBackend(BackendBase):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._engine_options = EngineOptions.read(self._given)
         trt = load_tensorrt()
         self._said = trt_log(trt)
         self._device = device = Device()
@@ -64,7 +67,7 @@ class TensorRtBackend(BackendBase):
             trt,
             self._said,
             device,
-            EngineOptions.read(self._given),
+            self._engine_options,
             self.file,
             content=file,
             precision=self._precision,
@@ -98,7 +101,8 @@ class TensorRtBackend(BackendBase):
                 "programs, or set a smaller workspace_mib"
             )
         uploads, downloads = self._addressed(device)
-        self._enqueue = self._enqueuer(uploads, downloads)
+        self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
+        self.details = {**self.details, "cuda_graph": graph}
         self._said.forget()  # messages from opening do not explain a failed run
 
     def _addressed(
@@ -140,6 +144,29 @@ class TensorRtBackend(BackendBase):
                 copy()
 
         return enqueue
+
+    def _with_graph(
+        self, device: Device, enqueue: Callable[[], None]
+    ) -> tuple[Callable[[], None], str]:
+        """Record a run as a CUDA graph if requested; return an enqueue function, and a text."""
+        if self._engine_options.cuda_graph == "no":
+            return enqueue, "no"
+        enqueue()  # the first run sets up what a recording may not
+        device.synchronise()
+        try:
+            recorded = device.record(enqueue)
+            recorded()
+            device.synchronise()
+        except GraphError as error:
+            if self._engine_options.cuda_graph == "yes":
+                raise BackendError(
+                    f"tensorrt: option cuda_graph: expected a model whose run can "
+                    f"be recorded, found: {error}; set it to auto"
+                ) from error
+            # The text alone: a handler that keeps records would keep the engine with the error.
+            _log.info("runs without a CUDA graph: %s", str(error))
+            return enqueue, f"no: {error}"
+        return recorded, "yes"
 
     def _run(self) -> None:
         device, enqueue = self._device, self._enqueue

@@ -31,6 +31,8 @@ _REMEDIES = {
     "it runs with the NVIDIA runtime",
     "cudaErrorMemoryAllocation": "memory is full; end other programs (on a Jetson CPU and GPU "
     "share it), or set a smaller workspace_mib",
+    "cudaErrorStreamCaptureUnsupported": "the model does something that cannot be recorded",
+    "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be recorded",
 }
 _LOST = (
     "after most such errors the process cannot use the GPU any more; restart it, and see `dmesg` "
@@ -38,6 +40,10 @@ _LOST = (
 )
 _FIRST = 0
 _log = logging.getLogger("policy_inference")
+
+
+class GraphError(Exception):
+    """A run cannot be recorded as a CUDA graph; gives the reason."""
 
 
 class Device:
@@ -73,7 +79,7 @@ class Device:
             ) from error
         self._cuda: Any = runtime
         self._ok = runtime.cudaError_t.cudaSuccess
-        self._memory = list[int]()
+        self._memory, self._graphs = list[int](), list[Any]()
         self._stream: Any = None
         try:
             self._call("cudaGetDeviceCount")
@@ -133,9 +139,43 @@ class Device:
         """
         self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
+    def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+        """Record what `enqueue` puts into the stream; return a function that enqueues all of it.
+
+        Raises:
+            GraphError: Recording is not possible.
+        """
+        cuda = self._cuda
+        # This thread's calls only: others may use CUDA meanwhile.
+        mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        try:
+            graph = self._captured(enqueue, mode)
+            executable = self._call("cudaGraphInstantiateWithFlags", graph, 0)
+            self._graphs.append(executable)
+            self._call("cudaGraphDestroy", graph)
+        except BackendError as error:
+            cuda.cudaGetLastError()  # clear this error, so that the next call does not report it
+            raise GraphError(str(error)) from error
+        launch, stream = cuda.cudaGraphLaunch, self._stream
+
+        def run() -> None:
+            self._checked("cudaGraphLaunch", launch(executable, stream))
+
+        return run
+
+    def _captured(self, enqueue: Callable[[], None], mode: Any) -> Any:
+        self._call("cudaStreamBeginCapture", self._stream, mode)
+        try:
+            enqueue()
+        except BackendError:
+            self._cuda.cudaStreamEndCapture(self._stream)  # else the stream keeps recording
+            raise
+        return self._call("cudaStreamEndCapture", self._stream)
+
     def close(self) -> None:
-        """Release stream and GPU memory; failures are only logged."""
+        """Release stream, graphs and GPU memory; failures are only logged."""
         for name, things in (
+            ("cudaGraphExecDestroy", self._graphs),
             ("cudaFree", self._memory),
             ("cudaStreamDestroy", [self._stream] if self._stream else []),
         ):

@@ -28,6 +28,8 @@ OPTIONS: Mapping[str, str] = {
     "the model is opened, which takes from seconds to minutes",
     "workspace_mib": "memory that layers may use while they run, MiB; TensorRT's own limit if "
     "absent",
+    "cuda_graph": "yes, no or auto (default): whether a run is one recorded CUDA graph; auto runs "
+    "without where it cannot be recorded",
 }
 
 
@@ -37,6 +39,7 @@ class EngineOptions:
 
     build: bool
     workspace_mib: int | None
+    cuda_graph: str
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> EngineOptions:
@@ -45,9 +48,7 @@ class EngineOptions:
         Raises:
             BackendError: A value is invalid for its option.
         """
-        build, workspace = given.get("build", "no"), given.get("workspace_mib")
-        if build not in ("no", "yes"):
-            raise BackendError(f"tensorrt: option build: expected no or yes, found {build!r}")
+        workspace = given.get("workspace_mib")
         if workspace is not None and not (
             workspace.isascii() and workspace.isdigit() and 0 < int(workspace) < 1 << 40
         ):
@@ -56,8 +57,9 @@ class EngineOptions:
                 f"above 0, found {workspace!r}"
             )
         return cls(
-            build=build == "yes",
+            build=_choice(given, "build", ("no", "yes")) == "yes",
             workspace_mib=None if workspace is None else int(workspace),
+            cuda_graph=_choice(given, "cuda_graph", ("auto", "yes", "no")),
         )
 
 
@@ -142,3 +144,14 @@ def find_plan(
         cache.store(made, plan, file, seconds)
     _log.info("%s: engine built in %.1f s, kept in %s", file, seconds, cache.folder)
     return plan, f"built in {seconds:.1f} s"
+
+
+def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Return a value among `choices`, the first of which is the default."""
+    value = given.get(name, choices[0])
+    if value not in choices:
+        raise BackendError(
+            f"tensorrt: option {name}: expected {', '.join(choices[:-1])} or "
+            f"{choices[-1]}, found {value!r}"
+        )
+    return value

@@ -24,6 +24,8 @@ CUDA_ERRORS = IntEnum(
         "cudaErrorNoDevice": 100,
         "cudaErrorInvalidResourceHandle": 400,
         "cudaErrorLaunchFailure": 719,
+        "cudaErrorStreamCaptureUnsupported": 900,
+        "cudaErrorStreamCaptureInvalidated": 901,
     },
 )
 _TEXTS = {
@@ -32,14 +34,21 @@ _TEXTS = {
     "cudaErrorInsufficientDriver": "CUDA driver version is insufficient for CUDA runtime version",
     "cudaErrorNoDevice": "no CUDA-capable device is detected",
     "cudaErrorLaunchFailure": "unspecified launch failure",
+    "cudaErrorStreamCaptureUnsupported": "operation not permitted when stream is capturing",
+    "cudaErrorStreamCaptureInvalidated": "operation failed due to a previous error during capture",
 }
 
 
 _WITHOUT_VALUE = {
     "cudaFree",
     "cudaFreeHost",
+    "cudaGetLastError",
+    "cudaGraphDestroy",
+    "cudaGraphExecDestroy",
+    "cudaGraphLaunch",
     "cudaMemcpyAsync",
     "cudaSetDevice",
+    "cudaStreamBeginCapture",
     "cudaStreamDestroy",
     "cudaStreamSynchronize",
 }
@@ -47,7 +56,12 @@ _ALWAYS_WORK = {
     "cudaDriverGetVersion",
     "cudaRuntimeGetVersion",
     "cudaGetErrorString",
+    "cudaGetLastError",
 }
+
+
+_WORK_FIRST = {"cudaStreamEndCapture"}
+"""A recording has ended also where that is an error."""
 
 
 class _Stream:
@@ -75,6 +89,7 @@ class _Runtime:
             "cudaDriverGetVersion": lambda: gpu.driver,
             "cudaRuntimeGetVersion": lambda: gpu.runtime,
             "cudaGetErrorString": lambda error: _TEXTS.get(error.name, error.name).encode(),
+            "cudaGetLastError": lambda: None,
             "cudaMalloc": gpu.allocate,
             "cudaFree": gpu.free,
             "cudaHostAlloc": lambda size, flags: gpu.pin(size)[0],
@@ -83,6 +98,12 @@ class _Runtime:
             "cudaStreamDestroy": lambda stream: gpu.streams.pop(int(stream)),
             "cudaStreamSynchronize": lambda stream: gpu.wait(int(stream)),
             "cudaMemcpyAsync": self._copy,
+            "cudaStreamBeginCapture": self._begin,
+            "cudaStreamEndCapture": self._end,
+            "cudaGraphInstantiateWithFlags": lambda graph, flags: list(graph),
+            "cudaGraphDestroy": lambda graph: graph.clear(),
+            "cudaGraphExecDestroy": lambda executable: executable.clear(),
+            "cudaGraphLaunch": self._launch,
         }
 
     def function(self, name: str) -> Callable[..., tuple[Any, ...]]:
@@ -91,9 +112,12 @@ class _Runtime:
 
         def done(*args: Any) -> tuple[Any, ...]:
             try:
+                if name in _WORK_FIRST:
+                    value = act(*args)
                 if name not in _ALWAYS_WORK:
                     self._gpu.enter(name)
-                value = act(*args)
+                if name not in _WORK_FIRST:
+                    value = act(*args)
             except CudaError as fault:
                 if self._old and str(fault) == "cudaErrorInsufficientDriver":
                     raise RuntimeError("Failed to dlopen libcuda.so.1") from None
@@ -111,6 +135,20 @@ class _Runtime:
         make = self._gpu.copy_in if kind == "in" else self._gpu.copy_out
         self._gpu.put(int(stream), make(to, source, size))
 
+    def _begin(self, stream: _Stream, mode: str) -> None:
+        assert mode == "this thread"
+        self._gpu.streams[int(stream)].recorded = []
+
+    def _end(self, stream: _Stream) -> list[Any] | None:
+        found = self._gpu.streams[int(stream)]
+        recorded, found.recorded = found.recorded, None
+        return recorded
+
+    def _launch(self, executable: list[Any], stream: _Stream) -> None:
+        assert executable, "a graph that was destroyed"
+        for operation in executable:
+            self._gpu.put(int(stream), operation)
+
 
 def cuda_python(gpu: Gpu, *, old: bool = False) -> ModuleType:
     """Return the module `cuda.bindings.runtime`; an old one raises where the driver is missing."""
@@ -122,5 +160,6 @@ def cuda_python(gpu: Gpu, *, old: bool = False) -> ModuleType:
         cudaStreamNonBlocking=1,
         cudaHostAllocDefault=0,
         cudaMemcpyKind=SimpleNamespace(cudaMemcpyHostToDevice="in", cudaMemcpyDeviceToHost="out"),
+        cudaStreamCaptureMode=SimpleNamespace(cudaStreamCaptureModeThreadLocal="this thread"),
     )
     return module

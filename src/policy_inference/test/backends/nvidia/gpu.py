@@ -28,6 +28,14 @@ class CudaError(Exception):
 
 
 @dataclass
+class Stream:
+    """Operations that wait for their turn, or are recorded."""
+
+    waiting: list[Operation] = field(default_factory=list)
+    recorded: list[Operation] | None = None
+
+
+@dataclass
 class Gpu:
     """The machine, and what shall go wrong.
 
@@ -44,8 +52,7 @@ class Gpu:
     warning: str = ""
     memory: dict[int, Bytes] = field(default_factory=dict)
     pinned: dict[int, Any] = field(default_factory=dict)
-    streams: dict[int, list[Operation]] = field(default_factory=dict)
-    """Operations that wait for their turn."""
+    streams: dict[int, Stream] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     engines: WeakSet[Any] = field(default_factory=WeakSet)
     """Engines of TensorRT and their contexts that were not destroyed yet: they hold memory."""
@@ -83,17 +90,21 @@ class Gpu:
 
     def new_stream(self) -> int:
         handle = 1 + max(self.streams, default=0)
-        self.streams[handle] = []
+        self.streams[handle] = Stream()
         return handle
 
     def put(self, stream: int, operation: Operation) -> None:
         """Put an operation into a stream: it is done when it is waited for."""
         if not stream:
             raise CudaError("cudaErrorInvalidResourceHandle")
-        self.streams[stream].append(operation)
+        found = self.streams[stream]
+        (found.waiting if found.recorded is None else found.recorded).append(operation)
 
     def wait(self, stream: int) -> None:
-        waiting, self.streams[stream] = self.streams[stream], []
+        found = self.streams[stream]
+        if found.recorded is not None:
+            raise CudaError("cudaErrorStreamCaptureUnsupported")
+        waiting, found.waiting = found.waiting, []
         for operation in waiting:
             operation()
 

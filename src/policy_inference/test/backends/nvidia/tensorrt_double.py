@@ -4,7 +4,7 @@
 
 It has the names of one version and no others, and refuses what that version refuses: models
 (see `onnx_parser`), builds without the flags that a model needs, plans of another version or GPU,
-operators without registered plugins, runs without addresses.
+operators without registered plugins, runs without addresses, a recording before the first run.
 
 Not known without a GPU: the words of most refusals, and what is said where; a Python object that is
 kept alive by another one is so here as far as the samples and issues of TensorRT tell.
@@ -246,13 +246,14 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._addresses = engine, dict[str, int]()
         self._shapes = {name: tuple(engine.get_tensor_shape(name)) for name in engine.inputs}
+        self._ran = False
         engine.gpu.engines.add(self)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         allowed = tuple(self._engine.shapes.get(name, self._engine.get_tensor_shape(name)))
         if tuple(shape) != allowed:
             return self._refused(f"{name}: {shape} is not in the profile's range {allowed}")
-        self._shapes[name] = tuple(shape)
+        self._shapes[name], self._ran = tuple(shape), False
         return True
 
     def get_tensor_shape(self, name: str) -> Dims:
@@ -275,12 +276,18 @@ class Context:
     def execute_async_v3(self, stream_handle: int) -> bool:
         gpu, names = self._engine.gpu, {**self._engine.inputs, **self._engine.outputs}
         assert type(stream_handle) is int
+        recording = gpu.streams[stream_handle].recorded is not None if stream_handle else False
+        if recording and (why := gpu.failing.get("recording")):
+            return self._refused(why)
         try:
             gpu.enter("execute_async_v3")
         except CudaError as fault:
             return self._refused(f"Cuda Runtime ({fault})")
         if set(self._addresses) != set(names):
             return self._refused("not all tensors have addresses")
+        if recording and not self._ran:
+            return self._refused("operation not permitted when stream is capturing")
+        self._ran = True
         gpu.put(stream_handle, self._execute)
         return True
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a run goes: page-locked arrays, and threads that come and go."""
+"""How a run goes: page-locked arrays, CUDA graphs, and threads that come and go."""
 
 from __future__ import annotations
 
@@ -39,9 +39,28 @@ def test_page_locked_memory_is_freed_with_its_arrays(install_gpu: Install, linea
     assert not gpu.pinned
 
 
-def test_nothing_of_tensorrt_outlives_close(install_gpu: Install, open_trt: Open) -> None:
+GRAPH = ["cudaGraphLaunch", "cudaStreamSynchronize"]
+STREAM = ["cudaMemcpyAsync", "execute_async_v3", "cudaMemcpyAsync", "cudaStreamSynchronize"]
+
+
+@pytest.mark.parametrize(("choice", "calls"), [("auto", GRAPH), ("yes", GRAPH), ("no", STREAM)])
+def test_a_run_is_one_recorded_graph_or_is_put_into_the_stream(
+    install_gpu: Install, open_trt: Open, choice: str, calls: list[str]
+) -> None:
     gpu = install_gpu()
-    backend = open_trt()
+    backend = open_trt(cuda_graph=choice)
+    gpu.calls.clear()
+    backend.run()
+    assert gpu.calls == calls
+    assert backend.details["cuda_graph"] == ("no" if choice == "no" else "yes")
+
+
+@pytest.mark.parametrize("graph", ["yes", "no"])
+def test_nothing_of_tensorrt_outlives_close(
+    install_gpu: Install, open_trt: Open, graph: str
+) -> None:
+    gpu = install_gpu()
+    backend = open_trt(cuda_graph=graph)
     assert len(gpu.engines) == 2
     backend.close()
     assert not gpu.engines
@@ -69,6 +88,29 @@ def test_operators_that_are_plugins_of_tensorrt_are_built_and_loaded(
     install_gpu()  # another process
     backend = open_trt(file, inputs=tensors[0], outputs=tensors[1], build="no")
     assert backend.details["engine"] == FROM_CACHE
+
+
+FAULTS = {
+    "cudaStreamBeginCapture": "cudaErrorStreamCaptureUnsupported",
+    "cudaStreamEndCapture": "cudaErrorStreamCaptureInvalidated",
+    "cudaGraphInstantiateWithFlags": "cudaErrorMemoryAllocation",
+}
+
+
+@pytest.mark.parametrize("call", FAULTS)
+def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without_unless_it_was_asked_for(
+    install_gpu: Install, open_trt: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    install_gpu().failing[call] = FAULTS[call]
+    with refusal(BackendError):
+        open_trt(cuda_graph="yes")
+    with caplog.at_level(logging.INFO, "policy_inference"):
+        backend = open_trt()
+    backend.inputs["obs"][:] = 1.0
+    backend.run()
+    assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
+    check_wording(caplog.messages[-1])
+    assert call in backend.details["cuda_graph"]
 
 
 def test_arrays_of_the_caller_are_used_where_they_are_given(
@@ -165,6 +207,7 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_run(
     "options",
     [
         {"build": "maybe"},
+        {"cuda_graph": "on"},
         *({"workspace_mib": value} for value in ("0", "-1", "1.5", "much", "", "²")),
         {"fast": "yes"},
     ],
