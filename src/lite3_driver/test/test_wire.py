@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from lite3_driver import wire
+from lite3_driver.figures import Lite3Settings
+from lite3_driver.reception import Lite3Reception
 from lite3_driver.wire import Lite3State, Oddity
 
 ZERO_VALUE = bytes(8)
@@ -104,6 +106,9 @@ def test_braking_is_damping_and_nothing_else() -> None:
 )
 def test_what_is_no_state_is_refused_with_what_is_wrong(data: bytes, oddity: Oddity) -> None:
     assert wire.read_state(data) is oddity
+    reception = Lite3Reception(Lite3Settings(host_address="10.0.0.1"))
+    assert reception.receive(data, ("10.0.0.1", 1), 0) is None
+    assert reception.counts[oddity.value] == 1
 
 
 def test_temperatures_and_contact_forces_need_not_be_numbers() -> None:

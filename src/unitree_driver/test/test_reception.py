@@ -31,9 +31,11 @@ def unitree_state_of(model: UnitreeFigures, **changes: Any) -> UnitreeState:
 
 
 def oddity(model: UnitreeFigures, data: bytes) -> tuple[StateOddity, str]:
-    """Return why bytes are no state."""
-    found = read_state(data, model)
+    """Return why bytes are no state, which is counted."""
+    found, reception = read_state(data, model), UnitreeReception(model, UnitreeSettings())
     assert not isinstance(found, UnitreeState)
+    assert reception.receive(data, ("/lowstate", 0), 0) is None
+    assert reception.counts[found[0].value] == 1
     return found
 
 

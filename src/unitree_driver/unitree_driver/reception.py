@@ -119,7 +119,7 @@ class UnitreeReception(StateReception[UnitreeState]):
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        own = ["missed", "old", "implausible", "foreign", "frozen_imu"]
+        own = ["missed", "old", "implausible", "frozen_imu"]
         super().__init__(settings, [*own, *(oddity.value for oddity in StateOddity)])
         self._model = model
         self._bounds = StateBounds(
