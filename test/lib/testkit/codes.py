@@ -12,11 +12,10 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -183,13 +182,23 @@ def _listen_to_trials() -> None:
     replace("policy_store.trial_record", "new_line", new_line)
 
 
-def _listen_to_shadows(module: str, name: str) -> None:
-    def answer(real: Any, self: Any, *args: Any, **named: Any) -> Any:
-        found = real(self, *args, **named)
-        _note(SHADOW, found.outcome.name)
+def _listen_to_shadows() -> None:
+    from policy_inference.shadow.divergence import Divergence
+
+    def add(real: Any, self: Divergence, answer: Any) -> None:
+        _note(SHADOW, answer.outcome.name)
+        real(self, answer)
+
+    wrap(Divergence, "add", add)
+
+
+def _listen_to_checks() -> None:
+    def check_flight(real: Any, *args: Any) -> Any:
+        found = real(*args)
+        watching.checked.update(found.checked)
         return found
 
-    wrap(getattr(sys.modules[module], name), "answer", answer)
+    replace("model_tools.prove.replaying.invariants", "check_flight", check_flight)
 
 
 _LISTEN: Mapping[str, Callable[[], None]] = {
@@ -201,13 +210,8 @@ _LISTEN: Mapping[str, Callable[[], None]] = {
     "robot_driver.reception": _listen_to_receptions,
     "robot_driver.consistency": _listen_to_senses,
     "policy_store.trial_record": _listen_to_trials,
-    **{
-        module: partial(_listen_to_shadows, module, name)
-        for module, name in (
-            ("policy_inference.shadow.joint_shadow", "JointShadow"),
-            ("policy_inference.shadow.chunk_shadow", "ChunkShadow"),
-        )
-    },
+    "policy_inference.shadow.divergence": _listen_to_shadows,
+    "model_tools.prove.replaying.invariants": _listen_to_checks,
 }
 
 

@@ -42,6 +42,7 @@ EXCEPTIONS: Mapping[tuple[str, str], str] = {
     (codes.REASON, "SLOW"): "only a chunk that another machine has computed is so old",
     (codes.STATUS, f"{codes.INTERRUPTED} + N"): "in processes of their own, test_command_line.py",
     (codes.ERROR, "ToolkitError"): "in the job of RKNN",
+    (codes.INVARIANT, "driver_answers"): "at the end of each test of a driver's conformance",
 }
 """What no test of this job produces where it is counted, and why."""
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from model_tools.errors import ToolError
+from model_tools.prove.replaying.invariants import check_flight
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replay import Judgement, replay
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
@@ -314,6 +316,23 @@ def test_figures_of_the_flight_are_computed_again_bit_for_bit(
     recorded = recorded_divergence(recording)
     assert recorded is not None
     assert_same(recorded, flown.divergence)
+    assert not check_flight(recording.path).counts
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"tick": 0}, "shadow_answers_once"),
+        ({"target": np.full(3, np.nan)}, "shadow_compares_numbers"),
+    ],
+)
+def test_answer_of_a_shadow_that_cannot_be_violates_an_invariant(
+    tmp_path: Path, tiny_arm: ChunkBundle, other_arm: ChunkBundle, change: Any, name: str
+) -> None:
+    flown = ShadowedArmFlight(tiny_arm, other_arm, ShadowMode.FOLLOWED).flight.runs(20)
+    saved = flown.save(tmp_path / "flown")
+    changed = remade(saved, "shadow_tick", lambda said: dataclasses.replace(said, **change), 12)
+    assert [*check_flight(changed).counts] == [name]
 
 
 def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
