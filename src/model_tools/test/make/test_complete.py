@@ -19,9 +19,10 @@ from onnx import numpy_helper
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
+from model_tools.make import unrecorded
 from model_tools.make.complete import Completion, make_bundle
 from model_tools.make.nominal import MeasuredRuns, recorded_runs
-from model_tools.make.unrecorded import simulated_walks
+from model_tools.make.unrecorded import simulated_walks, walks
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_file
@@ -33,12 +34,15 @@ WEIGHTS = OURS / "policy.onnx"
 
 
 class Walks:
-    """The walks of our policy, measured once: they are the same each time, and take ten seconds."""
+    """The first of our policy's walks, measured once: it is the same each time, and takes long."""
 
     found: MeasuredRuns | None = None
 
     def __call__(self, bundle: JointBundle) -> MeasuredRuns:
-        self.found = self.found or simulated_walks(bundle)
+        if self.found is None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(unrecorded, "walks", lambda *given: walks(*given)[:1])
+                self.found = simulated_walks(bundle)
         return self.found
 
 
@@ -71,7 +75,6 @@ def whole(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> JointBundle:
     return make_bundle(bare, WEIGHTS, folder / "whole", wanted)
 
 
-@pytest.mark.slow
 def test_a_contract_becomes_a_whole_bundle(bare: Path, whole: JointBundle) -> None:
     assert whole.path.name == "whole"
     assert whole.golden()["obs"].shape == (256, 45)

@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -417,26 +418,16 @@ def test_what_is_perceived_without_values_is_skipped_and_counted(
     assert 4 in numbers_in(lines_with(caplog.text, "/perception/ground")[0])
 
 
-def test_where_nothing_perceived_has_values_the_recording_is_refused(
-    seeing: JointBundle, bag_rows: Read
-) -> None:
-    times_ns = every(20, 1000, 2000)
-    with refusal(ToolError) as caught:
-        bag_rows(
-            seeing,
-            *joint_states(times_ns),
-            *(perceived(time_ns, problem="no map") for time_ns in times_ns),
-        )
-    assert "/perception/ground" in str(caught.value)
-
-
-def test_what_is_perceived_by_another_contract_is_refused(
-    seeing: JointBundle, bag_rows: Read
+@pytest.mark.parametrize(
+    "scan",
+    [{"problem": "no map"}, {"values": [0.0, 0.0], "frame": "contract:0"}],
+    ids=["never with values", "by another contract"],
+)
+def test_a_recording_in_which_nothing_perceived_fits_is_refused(
+    seeing: JointBundle, bag_rows: Read, scan: dict[str, Any]
 ) -> None:
     times_ns = every(20, 1000, 2000)
     with refusal(ToolError):
         bag_rows(
-            seeing,
-            *joint_states(times_ns),
-            *(perceived(time_ns, [0.0, 0.0], frame="contract:0") for time_ns in times_ns),
+            seeing, *joint_states(times_ns), *(perceived(time_ns, **scan) for time_ns in times_ns)
         )
