@@ -53,6 +53,7 @@ setup(
         "PyYAML",
         "rich",
         "rosbags",
+        "ruamel.yaml",
         "safetensors",
     ],
     # torch: only to read checkpoints; from 2.6 on without running code in them. ray: only for

@@ -196,7 +196,7 @@ def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.
     if sorted(given) != sorted(expected):
         missing, unknown = set(expected) - set(given), set(given) - set(expected)
         raise SimError(
-            f"command.joint_names: expected each of the robot's {len(expected)} joints once, got "
+            f"command.joint_names: expected each of the robot's {len(expected)} joints once, found "
             f"{len(given)} names, missing {', '.join(sorted(missing)) or 'none'}, unknown "
             f"{', '.join(sorted(unknown)) or 'none'}"
         )

@@ -273,7 +273,7 @@ class TestFaults:
     def test_a_person_turns_it(self) -> None:
         robot = Unitree(pose="lying", faults=["turned:host@0.1"])
         robot.release()
-        robot.run(2.0)
+        robot.run(2.2)
         assert yaw_rad(robot.host.world.sense().quat_xyzw) == pytest.approx(np.pi / 2, abs=0.05)
 
     def test_after_a_restart_its_own_controller_stands_up_and_the_tick_begins_at_0(self) -> None:
