@@ -272,7 +272,6 @@ class TestFaults:
 
     def test_a_person_turns_it(self) -> None:
         robot = Unitree(pose="lying", faults=["turned:host@0.1"])
-        robot.release()
         robot.run(2.2)
         assert yaw_rad(robot.host.world.sense().quat_xyzw) == pytest.approx(np.pi / 2, abs=0.05)
 
