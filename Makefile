@@ -97,7 +97,7 @@ test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobo
 	  $(MAKE) --no-print-directory $$target SHORT=$(SHORT) || status=$$?; done; exit $$status
 
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
-	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q $(SHORT) -m "not acceptance" \
+	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not acceptance" \
 	  --cov policy_core --cov-branch --cov-report term $(CODES:%=--codes %) $(TRACED)
 
 codes: setup  ## Which codes tests have produced (after `make test-all CODES=out/codes.json`)

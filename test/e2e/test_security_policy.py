@@ -160,5 +160,10 @@ def test_policy_lets_policies_and_driver_alone_command() -> None:
     }
 
 
+def test_each_enclave_stands_once() -> None:
+    paths = [one.get("path") for one in ElementTree.parse(POLICY).getroot().iter("enclave")]
+    assert len(paths) == len({*paths})
+
+
 def test_policy_has_no_wildcard() -> None:
     assert "*" not in POLICY.read_text("utf-8")
