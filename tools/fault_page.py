@@ -121,15 +121,13 @@ def make_page(found: Mapping[str, Sequence[Row]]) -> str:
     for robot, rows in found.items():
         name = ROBOTS[robot]
         parts += [f"## {name}\n", make_matrix(rows), ""]
-        parts += ["| other faults | end |", "| --- | --- |"]
-        parts += [_line([", ".join(w), end]) for end, w in _others(rows).items()]
-        parts.append("")
-        parts += [f"### {name}: requests\n", "| request | end |", "| --- | --- |"]
-        parts += [_line([r["what"], _outcomes([r])]) for r in rows if r["group"] == "people"]
-        parts += [f"\n### {name}: control is refused\n", "| before control is taken | message |"]
-        parts.append("| --- | --- |")
-        parts += [_line([r["what"], _refusal(r)]) for r in rows if r["group"] == "start"]
-        parts.append("")
+        others = [[", ".join(what), end] for end, what in _others(rows).items()]
+        parts += [_table(["other faults", "end"], others), ""]
+        people = [[r["what"], _outcomes([r])] for r in rows if r["group"] == "people"]
+        parts += [f"### {name}: requests\n", _table(["request", "end"], people)]
+        starts = [[r["what"], _refusal(r)] for r in rows if r["group"] == "start"]
+        parts += [f"\n### {name}: control is refused\n"]
+        parts += [_table(["before control is taken", "message"], starts), ""]
     parts += ["## Faults of communication\n", _communication(found), ""]
     return "\n".join(parts)
 
@@ -140,12 +138,11 @@ def make_matrix(rows: Sequence[Row]) -> str:
     for row in rows:
         for place in _places(row):
             cells.setdefault(place, []).append(row)
-    lines = [_line(["part", *TYPES]), _line(["---"] * (len(TYPES) + 1))]
-    for target, component in COMPONENTS.items():
-        line = [_outcomes(cells.get((target, column), ())) for column in TYPES]
-        if any(line):
-            lines.append(_line([component, *line]))
-    return "\n".join(lines)
+    lines = [
+        [component, *(_outcomes(cells.get((target, column), ())) for column in TYPES)]
+        for target, component in COMPONENTS.items()
+    ]
+    return _table(["part", *TYPES], [line for line in lines if any(line[1:])])
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
@@ -207,10 +204,7 @@ def _refusal(row: Row) -> str:
 
 
 def _communication(found: Mapping[str, Sequence[Row]]) -> str:
-    lines = [
-        _line(["fault (AUTOSAR E2E)", *(ROBOTS[robot] for robot in found)]),
-        _line(["---"] * (len(found) + 1)),
-    ]
+    lines = []
     for fault, cases in COMMUNICATION.items():
         cells = []
         for rows in found.values():
@@ -220,11 +214,15 @@ def _communication(found: Mapping[str, Sequence[Row]]) -> str:
                 for name in [PROCESSES.get(row["what"], ""), row["what"].strip("`")]
                 if name.startswith(cases)
             ]
-            refused = {row["group"] == "start" for row in chosen}
+            refused = any(row["group"] == "start" for row in chosen)
             outcomes = _outcomes([row for row in chosen if row["group"] != "start"])
-            cells.append("; ".join(filter(None, [outcomes, "refused" if True in refused else ""])))
-        lines.append(_line([fault, *cells]))
-    return "\n".join(lines)
+            cells.append("; ".join(filter(None, [outcomes, "refused" if refused else ""])))
+        lines.append([fault, *cells])
+    return _table(["fault (AUTOSAR E2E)", *(ROBOTS[robot] for robot in found)], lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(map(_line, [head, ["---"] * len(head), *rows]))
 
 
 def _line(cells: Sequence[str]) -> str:
