@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,11 +54,26 @@ class Senses:
 Spoil = Callable[[Senses], Senses]
 
 
+def senses_at(tick: int, **shown: Any) -> Senses:
+    """Return a robot at rest but for what is given."""
+    still = np.zeros(JOINTS)
+    rest = Senses(tick, still, still, still, still, np.zeros(3), np.zeros(3), 9.81 * np.eye(3)[2])
+    return replace(rest, **shown)
+
+
+def rotation(vector: Any) -> np.ndarray:
+    """Return the rotation [3, 3] by a vector [3], rad, by Rodrigues' formula."""
+    angle = float(np.linalg.norm(vector))
+    x, y, z = np.asarray(vector) / (angle or 1.0)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross)
+
+
 def rules_of_moving_robot(
-    spoil: Spoil = lambda senses: senses, seconds: float = 4.0
+    spoil: Spoil = lambda senses: senses, seconds: float = 4.0, figures: DriveFigures = FIGURES
 ) -> SenseConsistency:
     """Return the rules after a robot that swings its legs and sways, with what it shows spoilt."""
-    rules = SenseConsistency(FIGURES, torques=True)
+    rules = SenseConsistency(figures, torques=True)
     phase = np.array([0.0, 1.0, np.pi, np.pi + 1.0])
     for tick in range(0, round(1000 * seconds), 2):
         swing = 2.0 * np.pi * 2.0 * 1e-3 * tick + phase
@@ -163,6 +179,55 @@ def test_states_that_are_lost_are_left_out() -> None:
     assert max(rules.shares.values()) < 0.2
 
 
+@pytest.mark.parametrize(("gap_ms", "is_judged"), [(50, True), (52, False)])
+def test_only_states_at_most_50_ms_apart_are_compared(gap_ms: int, is_judged: bool) -> None:
+    rules = SenseConsistency(FIGURES, torques=False)
+    for number in range(100):
+        away = np.full(JOINTS, 0.1 * (number % 2))  # with a velocity of 0
+        state = senses_at(gap_ms * number, joint_pos=away)
+        rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
+
+    assert ("velocity" in beyond(rules)) is is_judged
+
+
+@pytest.mark.parametrize(
+    ("lowest_rad", "highest_rad", "is_judged"),
+    [(-2.0, 0.21, True), (-2.0, 0.19, False), (-0.01, 2.0, True), (0.01, 2.0, False)],
+)
+def test_a_joint_within_100_mrad_of_its_stop_may_stand_still(
+    lowest_rad: float, highest_rad: float, is_judged: bool
+) -> None:
+    knee = np.array(NAMES) == "knee"  # at 0.1 rad
+    figures = replace(
+        FIGURES,
+        lowest_rad=np.where(knee, lowest_rad, -2.0),
+        highest_rad=np.where(knee, highest_rad, 2.0),
+    )
+    assert ("still" in beyond(rules_of_moving_robot(stuck_knee, figures=figures))) is is_judged
+
+
+@pytest.mark.parametrize("axis", [*np.eye(3).tolist(), [0.6, -0.64, 0.48]])
+@pytest.mark.parametrize("start_rpy", [(0.0, 0.0, 0.0), (0.5, -0.7, 2.0), (-0.9, 0.4, -1.2)])
+def test_attitude_rates_and_acceleration_of_any_turn_agree(
+    axis: list[float], start_rpy: tuple[float, float, float]
+) -> None:
+    rules, rate = SenseConsistency(FIGURES, torques=False), 0.8 * np.array(axis)
+    start = rotation([0.0, 0.0, start_rpy[2]]) @ rotation([0.0, start_rpy[1], 0.0])
+    start = start @ rotation([start_rpy[0], 0.0, 0.0])
+    for tick in range(0, 4000, 2):
+        axes = start @ rotation(1e-3 * tick * rate)
+        rpy = np.arctan2(
+            [axes[2, 1], -axes[2, 0], axes[1, 0]],
+            [axes[2, 2], np.hypot(axes[2, 1], axes[2, 2]), axes[0, 0]],
+        )
+        if abs(rpy[1]) > 1.2:  # yaw and roll turn fast there
+            break
+        state = senses_at(tick, rpy=rpy, ang_vel=rate, lin_acc=axes.T @ [0.0, 0.0, 9.81])
+        rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
+
+    assert max(rules.shares[rule] for rule in ("turn", "bias", "gravity")) < 0.1
+
+
 def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
     rules = SenseConsistency(FIGURES, torques=False)
     values = np.zeros((JOINTS, 5))
@@ -171,9 +236,7 @@ def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
     still = np.zeros(JOINTS)
     for tick in range(0, 3000, 2):
         noise = 1e-3 * np.sin(tick) + still
-        state = Senses(
-            tick, noise, still, still, still, np.zeros(3), np.zeros(3), np.array([0.0, 0.0, 9.81])
-        )
+        state = senses_at(tick, joint_pos=noise)
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
 
     assert rules.shares["torque"] == 0.0
