@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which stage of a release stops which wrong successor of the walking policy, in lockstep.
 
-Of the table of docs/releases.md one row for each way to be found: what the contracts show, and what
-a shadow shows where a person has accepted each difference of the contracts.
+One mistake for each way to be found (docs/releases.md): what the contracts show, and what a shadow
+shows where a person has accepted each difference of the contracts.
 """
 
 from __future__ import annotations

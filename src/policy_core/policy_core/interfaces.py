@@ -91,7 +91,7 @@ FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
 
 
 class ShadowMode(str, Enum):
-    """Memory of a shadow policy; see docs/shadow.md.
+    """Memory of a shadow policy; see docs/candidates.md.
 
     FOLLOWED: the commands that were really sent. The guard's step begins at the active policy's
     command, and so does a realigned chunk; the last action of a joint policy, also in its history,

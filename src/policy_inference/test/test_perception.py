@@ -343,8 +343,8 @@ FAULTS = (
 )
 
 
-def row_of(fault: str) -> str:
-    """Return the row of the page: fault, rules, reason of the message, where it ends."""
+def row_and_reason(fault: str) -> tuple[str, str]:
+    """Return the row of the page (fault, rules, where it ends) and the reason of the message."""
     walk = Walk(fault)
     for _ in range(MAP_EVERY):
         walk.tick()
@@ -362,12 +362,15 @@ def row_of(fault: str) -> str:
     counted = {rule: n for rule, n in walk.robot.controller.snapshot().counters.items() if n}
     rules = ", then ".join(f"`{rule}`" for rule in counted) or "none"
     ends = "DAMP" if walk.robot.is_in(Mode.DAMP) else "it walks on"
-    return f"| {fault} | {rules} | {problem or '-'} | {ends} |"
+    return f"| {fault} | {rules} | {ends} |", problem
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_perception_ends_as_the_page_says(fault: str) -> None:
-    assert row_of(fault) in PAGE.read_text().splitlines()
+    row, reason = row_and_reason(fault)
+    assert row in PAGE.read_text("utf-8").splitlines()
+    if reason:
+        check_wording(reason)
 
 
 def test_without_any_map_the_robot_does_not_stand_up() -> None:

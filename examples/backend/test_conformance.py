@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tests that every back end must pass."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+from onnx.reference import ReferenceEvaluator
+from onnx_reference_backend import OnnxReferenceBackend
+
+from policy_inference.testing.case import BackendCase
+from policy_inference.testing.conformance import BackendConformance
+
+
+def _lost(*args: object, **kwargs: object) -> NoReturn:
+    raise RuntimeError("the device was lost")
+
+
+class TestConformance(BackendConformance):
+    """Against the package onnx itself."""
+
+    @pytest.fixture
+    def case(self) -> BackendCase:
+        """Return what the tests need to know of this back end."""
+        return BackendCase(
+            name="onnx_reference",
+            backend=OnnxReferenceBackend,
+            package="onnx",
+            dtypes=("float32", "float16", "int32", "int64"),
+            tolerance=1e-5,
+            reads_tensors=True,  # of ONNX files, which it builds from
+            failing_runs={
+                "exception": lambda patch: patch.setattr(ReferenceEvaluator, "run", _lost)
+            },
+        )
