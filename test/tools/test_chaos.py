@@ -9,18 +9,22 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from policy_core.errors import RefusedError
 from policy_inference.kinds.opening import NATIVE
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
 from testkit.watching import checked
+from tools.chaos.host import ChaosNode
 from tools.chaos.scenario import Options, SeedOutcome, run_seed
 from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = Options(seconds=6.0)
+LOAD = ChaosStep(at_s=0.3, kind="ask", target="load")
 KILLED = ChaosStep(at_s=5.0, kind="kill", target="host", for_s=1.0)
 
 
@@ -52,6 +56,34 @@ def test_all_invariants_hold_under_faults() -> None:
         outcome = run_seed(seed, SHORT)
         checked.update(outcome.checked)
         assert outcome.broken is None, (seed, outcome.broken, outcome.events)
+
+
+@pytest.mark.violates("loads_are_in_order")
+@pytest.mark.parametrize("is_granted", [True, False])
+def test_load_whose_answer_is_not_what_was_done_is_found(
+    monkeypatch: pytest.MonkeyPatch, is_granted: bool
+) -> None:
+    switch = ChaosNode.switch_to
+
+    def switch_to(self: ChaosNode, opened: Any, prepared: Any) -> Any:
+        if is_granted:
+            return ()
+        switch(self, opened, prepared)
+        raise RefusedError("refused")
+
+    monkeypatch.setattr(ChaosNode, "switch_to", switch_to)
+    broken = run_seed(3, SHORT, [LOAD]).broken
+    assert broken is not None
+    assert broken.name == "loads_are_in_order"
+
+
+def test_loads_are_granted_and_refused_in_order() -> None:
+    later = [replace(LOAD, at_s=LOAD.at_s + later_s, value=1.0) for later_s in (0.05, 2.5)]
+    outcome = run_seed(3, SHORT, [LOAD, *later])
+    checked.update(outcome.checked)
+    assert outcome.broken is None, outcome.events
+    assert outcome.checked["loads_are_in_order"] == 4  # three answers and a change
+    assert outcome.granted["load"] == 1
 
 
 @pytest.mark.violates("expired_is_not_followed")

@@ -270,8 +270,15 @@ class _Play:
             answered(response)
 
         if name == "load":
-            work = node.handlers["load"](LoadBundle.Request(bundle=LOADS[int(value)]))
-            if (go_on := drive(work, done))():
+            bundle = LOADS[int(value)]
+            loaded = self._of_host.load_asked(bundle)
+
+            def ended(response: Any) -> None:
+                loaded(node.policy, response.success)
+                done(response)
+
+            work = node.handlers["load"](LoadBundle.Request(bundle=bundle))
+            if (go_on := drive(work, ended))():
                 node.waiting.append(go_on)
         elif name == "authority":
             done(node.handlers["set_authority"](SetAuthority.Request(authority=value)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,8 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "control_is_kept": "A driver in control sends a frame every 0.1 s at least.",
     "answered_once": "Each request to a node gets one answer.",
     "answered_in_time": "That answer comes in time.",
+    "loads_are_in_order": "The policy in use changes once for each granted `load`, between its "
+    "request and its answer, and at no other time.",
     "runs_again": "When all faults are over, the operator lets the robot run again within 15 s.",
     "tilted_is_a_fault": "No motion goes on with the robot tilted beyond its limit.",
 }
@@ -82,6 +84,8 @@ class HostWatch:
         self._joints = len(policy.bundle.contract.joints.names)
         self._sequence, self._number = -1, 0
         self._pressed = False
+        self._loads, self._changes = 0, list[str]()
+        """Loads without an answer yet; bundles that came into use, and no granted load's."""
         self._follow(policy)
 
     def _follow(self, policy: OpenedPolicy[Any]) -> None:
@@ -94,6 +98,13 @@ class HostWatch:
         self._flight.checked = self._watch.checked
         self._number += 1  # of ticks before this policy nothing is known here
 
+    def _see(self, policy: OpenedPolicy[Any]) -> None:
+        if policy is not self._policy:
+            bundle = policy.request.bundle
+            self._watch.require("loads_are_in_order", self._loads > 0, f"{bundle}, unasked")
+            self._changes.append(bundle)
+            self._follow(policy)
+
     def pressed(self) -> None:
         """Note that the e-stop has reached the node."""
         self._pressed = True
@@ -101,6 +112,22 @@ class HostWatch:
     def reset(self) -> None:
         """Note that `reset` was granted."""
         self._pressed = False
+
+    def load_asked(self, bundle: str) -> Callable[[OpenedPolicy[Any], bool], None]:
+        """Note a load; return what takes the policy in use at its answer, and whether granted."""
+        before, self._loads = len(self._changes), self._loads + 1
+
+        def answered(policy: OpenedPolicy[Any], granted: bool) -> None:
+            self._see(policy)
+            self._loads -= 1
+            ours = bundle in self._changes[before:]
+            if granted and ours:
+                self._changes[self._changes.index(bundle, before)] = ""
+            unasked = [] if self._loads else [*filter(None, self._changes)]
+            found = f"{bundle}: {granted=}, {ours=}, {unasked=}"
+            self._watch.require("loads_are_in_order", (ours or not granted) and not unasked, found)
+
+        return answered
 
     def published(self, data: bytes) -> None:
         """Look at a command, on the wire."""
@@ -117,8 +144,7 @@ class HostWatch:
 
     def ticked(self, tick: Tick, policy: OpenedPolicy[Any]) -> None:
         """Look at a tick, right after its command."""
-        if policy is not self._policy:
-            self._follow(policy)
+        self._see(policy)
         self._number += 1
         if tick.mode is not Mode.DAMP and self._gravity is not None:
             is_upright = tick.state.flat[self._gravity][2] <= self._least_upright
