@@ -878,10 +878,9 @@ Array values_of(const Values& values) {
   return found;
 }
 
-/// Of a plan that contains nothing else.
 VelocityEstimator estimator_of(nb::bytes plan) {
   const auto table = Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size());
-  return VelocityEstimator(Part(table));
+  return VelocityEstimator(Part(table).at("estimation"));
 }
 
 void update(VelocityEstimator& estimator, double step_s, const Values& joint_pos,
@@ -1278,7 +1277,8 @@ NB_MODULE(policy_core_native, m) {
       .def_prop_ro("ticks", [](NativeLoop& n) { return n.loop().ticks(); })
       .def_prop_ro("missed", [](NativeLoop& n) { return n.loop().missed(); })
       .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); });
-  // As `policy_core.estimation.velocity_estimator.VelocityEstimator`, from its plan.
+  // As `policy_core.estimation.velocity_estimator.VelocityEstimator`, from the part
+  // `estimation` of a plan.
   nb::class_<VelocityEstimator>(m, "VelocityEstimator")
       .def(nb::new_(&estimator_of))
       .def("restart", &VelocityEstimator::restart)

@@ -50,7 +50,7 @@ std::array<double, size> row(const Numbers& values, std::size_t i) {
 
 VelocityEstimator::Leg::Leg(const Part& plan, std::size_t joint_count)
     : radii(plan.numbers("radii")) {
-  const auto& places = plan.places("index", joint_count);
+  const auto& places = plan.places("place", joint_count);
   const auto count = static_cast<std::int64_t>(places.size());
   const auto &axis = plan.numbers("axis", 3 * count), &offset = plan.numbers("offset", 3 * count);
   const auto& constant = plan.numbers("constant", 9 * count);

@@ -41,7 +41,7 @@ def _armed_set(draw: random.Random) -> bytes:
 
 
 def _estimator(draw: random.Random) -> bytes:
-    return plan_bytes(VelocityEstimator(*random_legs(draw)).plan(), bytes(32))
+    return plan_bytes({"estimation": VelocityEstimator(*random_legs(draw)).plan()}, bytes(32))
 
 
 _CONTROLLERS = (_policy, _set, _chunks, _armed_set)

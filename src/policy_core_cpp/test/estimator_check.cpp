@@ -47,7 +47,7 @@ void live(VelocityEstimator& estimator, std::mt19937& random, int updates) {
 
 bool is_refused(const Plan& plan, std::mt19937& random) try {
   const auto table = Table::parse(plan.data(), plan.size());
-  VelocityEstimator estimator{Part(table)};
+  VelocityEstimator estimator(Part(table).at("estimation"));
   live(estimator, random, 5);
   return false;
 } catch (const PlanError&) {
@@ -62,7 +62,7 @@ int main(int count, char** arguments) {
   const Plan plan{std::istreambuf_iterator<char>(file), {}};
   std::mt19937 random(static_cast<unsigned>(std::atoi(arguments[2])));
   const auto table = Table::parse(plan.data(), plan.size());
-  VelocityEstimator estimator{Part(table)};
+  VelocityEstimator estimator(Part(table).at("estimation"));
   const auto updates = std::atoi(arguments[3]);
   live(estimator, random, updates);
   for (std::size_t size = 0; size < plan.size(); ++size) {

@@ -60,8 +60,8 @@ class LegChain:
         points = self._tips
         # From the foot to the base: all vectors are in the frame of the present link.
         u = v = w = p = q = r = 0.0
-        for index, (ax, ay, az), (ox, oy, oz), constant, sine, cosine in self._joints:
-            angle, rate = joint_pos[index], joint_vel[index]
+        for place, (ax, ay, az), (ox, oy, oz), constant, sine, cosine in self._joints:
+            angle, rate = joint_pos[place], joint_vel[place]
             sin, cos = math.sin(angle), math.cos(angle)
             xx, xy, xz, yx, yy, yz, zx, zy, zz = [
                 a + sin * b + cos * c for a, b, c in zip(constant, sine, cosine, strict=True)
@@ -91,7 +91,7 @@ class _Joint(NamedTuple):
     K x = axis x x (Rodrigues), is `constant` + sin `sine` + cos `cosine` [9].
     """
 
-    index: int
+    place: int
     axis: Vector
     offset: Vector
     constant: tuple[float, ...]

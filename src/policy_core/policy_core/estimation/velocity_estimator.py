@@ -167,9 +167,10 @@ class VelocityEstimator:
             p, q, r = shown
             x, y, z = x + gain * p, y + gain * q, z + gain * r
             self._bias = a + bias_gain * p, b + bias_gain * q, c + bias_gain * r
-            share = min(1.0, weight * step_s / _ADAPTS_S)
-            known = math.isfinite(self.height_m)
-            self.height_m = self.height_m + share * (height_m - self.height_m) if known else height_m
+            if math.isfinite(self.height_m):
+                share = min(1.0, weight * step_s / _ADAPTS_S)
+                height_m = self.height_m + share * (height_m - self.height_m)
+            self.height_m = height_m
         self._imu_vel = x, y, z
         self.lin_vel_body = np.array([x - i, y - j, z - k])
 
