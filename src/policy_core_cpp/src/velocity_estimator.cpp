@@ -17,14 +17,6 @@ Vector3 cross(const Vector3& a, const Vector3& b) noexcept {
   return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
 }
 
-Vector3 plus(const Vector3& a, const Vector3& b) noexcept {
-  return {a[0] + b[0], a[1] + b[1], a[2] + b[2]};
-}
-
-Vector3 minus(const Vector3& a, const Vector3& b) noexcept {
-  return {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
-}
-
 Vector3 times(double factor, const Vector3& v) noexcept {
   return {factor * v[0], factor * v[1], factor * v[2]};
 }
@@ -73,9 +65,9 @@ void VelocityEstimator::Leg::update(const double* joint_pos, const double* joint
     for (std::size_t i = 0; i < rotation.size(); ++i) {
       rotation[i] = joint.constant[i] + sine * joint.sine[i] + cosine * joint.cosine[i];
     }
-    turn = turned(rotation, plus(turn, times(joint_vel[joint.place], joint.axis)));
-    moment = plus(turned(rotation, moment), cross(turn, joint.offset));
-    for (auto& point : points) point = plus(turned(rotation, point), joint.offset);
+    turn = turned(rotation, sum(turn, times(joint_vel[joint.place], joint.axis)));
+    moment = sum(turned(rotation, moment), cross(turn, joint.offset));
+    for (auto& point : points) point = sum(turned(rotation, point), joint.offset);
   }
 }
 
@@ -133,7 +125,7 @@ void VelocityEstimator::predict(double step_s, const Vector3& up, const Sample& 
 
 void VelocityEstimator::correct(double step_s, const Vector3& up, const Vector3& turn) noexcept {
   const auto lever = cross(turn, imu_m_);
-  const auto seen = judge(up, turn, minus(lever, imu_vel_));
+  const auto seen = judge(up, turn, difference(lever, imu_vel_));
   lost_s_ = seen.weight > 0.5 ? 0.0 : lost_s_ + step_s;
   const auto information =
       seen.weight * step_s / (kPointStd * kPointStd * kPointCorrelationS);
@@ -143,13 +135,13 @@ void VelocityEstimator::correct(double step_s, const Vector3& up, const Vector3&
   variance_ = (1.0 - gain) * variance_;
   shared_ = (1.0 - gain) * shared_;
   if (seen.weight > 0.0) {
-    imu_vel_ = plus(imu_vel_, times(gain, seen.unexpected));
-    bias_ = plus(bias_, times(bias_gain, seen.unexpected));
+    imu_vel_ = sum(imu_vel_, times(gain, seen.unexpected));
+    bias_ = sum(bias_, times(bias_gain, seen.unexpected));
     const auto share = std::min(1.0, seen.weight * step_s / kAdaptsS);
     height_m_ = std::isfinite(height_m_) ? height_m_ + share * (seen.height_m - height_m_)
                                          : seen.height_m;
   }
-  lin_vel_body_ = minus(imu_vel_, lever);
+  lin_vel_body_ = difference(imu_vel_, lever);
 }
 
 VelocityEstimator::Seen VelocityEstimator::judge(const Vector3& up, const Vector3& turn,
@@ -160,23 +152,23 @@ VelocityEstimator::Seen VelocityEstimator::judge(const Vector3& up, const Vector
   const double prior = (1.0 - kStands) / kStands * ratio * std::sqrt(ratio);
   const double sharpness = 0.5 * (1.0 / stands - 1.0 / swings);
   double weight = 0.0, below = 0.0;
-  Vector3 sum{};
+  Vector3 shown{};
   auto standing = standing_.begin();
   for (const auto& leg : legs_) {
-    const auto turn_of_leg = plus(turn, leg.turn), moves_of_leg = plus(moves, leg.moment);
+    const auto turn_of_leg = sum(turn, leg.turn), moves_of_leg = sum(moves, leg.moment);
     for (std::size_t i = 0; i < leg.points.size(); ++i) {
-      const auto contact = minus(leg.points[i], times(leg.radii[i], up));
-      const auto unexpected = minus(moves_of_leg, cross(turn_of_leg, contact));
+      const auto contact = difference(leg.points[i], times(leg.radii[i], up));
+      const auto unexpected = difference(moves_of_leg, cross(turn_of_leg, contact));
       const auto odds = std::min(sharpness * dot(unexpected, unexpected), kLargestOdds);
       const auto stance = 1.0 / (1.0 + prior * std::exp(odds));
       *standing++ = stance;
       weight += stance;
       below += stance * dot(contact, up);
-      sum = plus(sum, times(stance, unexpected));
+      shown = sum(shown, times(stance, unexpected));
     }
   }
   if (!(weight > 0.0)) return {weight, kNan, {}};
-  return {weight, -below / weight, {sum[0] / weight, sum[1] / weight, sum[2] / weight}};
+  return {weight, -below / weight, {shown[0] / weight, shown[1] / weight, shown[2] / weight}};
 }
 
 }  // namespace policy_core

@@ -20,6 +20,14 @@ using Vector3 = std::array<double, 3>;
 /// x, y, z, w.
 using Quaternion = std::array<double, 4>;
 
+inline Vector3 sum(const Vector3& a, const Vector3& b) noexcept {
+  return {a[0] + b[0], a[1] + b[1], a[2] + b[2]};
+}
+
+inline Vector3 difference(const Vector3& a, const Vector3& b) noexcept {
+  return {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
+}
+
 /// An array that another object owns.
 struct Span {
   double* data = nullptr;
