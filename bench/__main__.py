@@ -16,6 +16,7 @@ from bench.processes import ROOT, BenchError, keep_to_machine
 _SUMMARY = ROOT / "out" / "bench" / "summary.json"
 _PARTS = {
     "tick": "a tick in C++",
+    "estimator": "the estimate of base velocity",
     "observers": "ticks that are observed",
     "nodes": "start, round trip, processor time",
     "jitter": "ticks at 1 kHz with priority",

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from onnx import compose, helper, numpy_helper
 
+from model_tools.prove.inspect.plans import make_plan
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.estimated import SensorErrors, watched_by_figures
 from model_tools.simulation.robot import SimulatedRobot, WalkCase, mixed, steady
@@ -138,6 +139,13 @@ def test_a_policy_walks_on_the_estimate_as_on_the_truth(tmp_path: Path) -> None:
     assert estimated.estimate is not None
     assert estimated.estimate.rmse_mps < WALKING_MPS
     assert np.max(np.subtract(estimated.error, truth.error)) < 0.02
+
+
+def test_the_plan_for_the_native_core_has_the_estimator(tmp_path: Path) -> None:
+    native = pytest.importorskip("policy_core_native", reason="the native core is not built")
+    plan = make_plan(correcting_bundle(tmp_path / "bundle", estimated=True))
+
+    assert len(native.VelocityEstimator(plan).standing) == 4
 
 
 def test_flat_feet_of_a_humanoid_that_squats_and_sways() -> None:

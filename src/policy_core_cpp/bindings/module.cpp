@@ -20,6 +20,7 @@
 #include "policy_core/messages.hpp"
 #include "policy_core/onnx_runner.hpp"
 #include "policy_core/snapshot.hpp"
+#include "policy_core/velocity_estimator.hpp"
 #include "policy_core/words.hpp"
 
 namespace nb = nanobind;
@@ -867,6 +868,31 @@ class NativeLoop {
   std::unique_ptr<Loop> loop_;
 };
 
+using Values = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
+
+template <class Array>
+Array values_of(const Values& values) {
+  Array found{};
+  if (values.size() != found.size()) throw nb::value_error("an array of another size");
+  std::copy_n(values.data(), found.size(), found.begin());
+  return found;
+}
+
+VelocityEstimator estimator_of(nb::bytes plan) {
+  const auto table = Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size());
+  return VelocityEstimator(Part(table).at("estimation"));
+}
+
+void update(VelocityEstimator& estimator, double step_s, const Values& joint_pos,
+            const Values& joint_vel, const Values& quat_xyzw, const Values& ang_vel_body,
+            const Values& lin_acc_body) {
+  for (const auto* joints : {&joint_pos, &joint_vel}) {
+    if (joints->size() != estimator.joint_count()) throw nb::value_error("values of other joints");
+  }
+  estimator.update({step_s, joint_pos.data(), joint_vel.data(), values_of<Quaternion>(quat_xyzw),
+                    values_of<Vector3>(ang_vel_body), values_of<Vector3>(lin_acc_body)});
+}
+
 nb::dict problems_of(const Controller::Problems& p) {
   nb::dict found;
   found["any"] = p.any();
@@ -1251,6 +1277,23 @@ NB_MODULE(policy_core_native, m) {
       .def_prop_ro("ticks", [](NativeLoop& n) { return n.loop().ticks(); })
       .def_prop_ro("missed", [](NativeLoop& n) { return n.loop().missed(); })
       .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); });
+  // As `policy_core.estimation.velocity_estimator.VelocityEstimator`, from the part
+  // `estimation` of a plan.
+  nb::class_<VelocityEstimator>(m, "VelocityEstimator")
+      .def(nb::new_(&estimator_of))
+      .def("restart", &VelocityEstimator::restart)
+      .def("update", &update)
+      .def_prop_ro("lin_vel_body", [](const VelocityEstimator& e) {
+        auto velocity = e.lin_vel_body();
+        return copied({velocity.data(), velocity.size()}, {});
+      })
+      .def_prop_ro("variance", &VelocityEstimator::variance)
+      .def_prop_ro("standing", [](const VelocityEstimator& e) {
+        nb::list found;
+        for (double stance : e.standing()) found.append(stance);
+        return found;
+      })
+      .def_prop_ro("height_m", &VelocityEstimator::height_m);
   nb::class_<NativeEncoder>(m, "NativeEncoder")
       .def(nb::init<nb::bytes, std::size_t>())
       .def("encode", &NativeEncoder::encode);

@@ -34,14 +34,6 @@ Vector3 rotate(const Quaternion& quat, const Vector3& v) noexcept {
   return {a + 2.0 * (y * r - z * q), b + 2.0 * (z * p - x * r), c + 2.0 * (x * q - y * p)};
 }
 
-Vector3 sum(const Vector3& a, const Vector3& b) noexcept {
-  return {a[0] + b[0], a[1] + b[1], a[2] + b[2]};
-}
-
-Vector3 difference(const Vector3& a, const Vector3& b) noexcept {
-  return {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
-}
-
 double yaw_of(const Quaternion& quat) noexcept {
   const auto [x, y, z, w] = quat;
   return std::atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z));

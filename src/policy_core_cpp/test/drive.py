@@ -1,19 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a check on plans of random contracts and sets: `drive.py CHECK CONTRACTS REPEATS`."""
+"""Runs a check on plans of random contracts and sets: `drive.py CHECK CONTRACTS REPEATS`.
+
+With `estimators` after that: on plans of random estimators.
+"""
 
 import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from policy_core.estimation.velocity_estimator import VelocityEstimator
+from policy_core.plan import plan_bytes
 from testkit.kernel.chunk_twins import (
     random_armed_plan,
     random_armed_set,
     random_chunk_plan,
     random_chunk_policy,
 )
+from testkit.kernel.legs import random_legs
 from testkit.kernel.twins import random_contract, random_plan, random_set
 
 
@@ -33,13 +40,25 @@ def _armed_set(draw: random.Random) -> bytes:
     return random_armed_plan(random_armed_set(draw))
 
 
-def main(program: str, contracts: int, repeats: str) -> int:
-    """Return 0 if every contract of each kind passes."""
+def _estimator(draw: random.Random) -> bytes:
+    return plan_bytes({"estimation": VelocityEstimator(*random_legs(draw)).plan()}, bytes(32))
+
+
+_CONTROLLERS = (_policy, _set, _chunks, _armed_set)
+
+
+def main(
+    program: str,
+    contracts: int,
+    repeats: str,
+    kinds: Sequence[Callable[[random.Random], bytes]],
+) -> int:
+    """Return 0 if every plan of each kind passes."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "plan")
         for seed in range(contracts):
-            for made in (_policy, _set, _chunks, _armed_set):
+            for made in kinds:
                 file.write_bytes(made(random.Random(seed)))
                 command = [program, str(file), str(seed), repeats]
                 found = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -50,4 +69,5 @@ def main(program: str, contracts: int, repeats: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    check, count, repeats, *rest = sys.argv[1:]
+    sys.exit(main(check, int(count), repeats, (_estimator,) if rest else _CONTROLLERS))

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from policy_core.bundle.contract import Estimation
-from policy_core.estimation.leg_chains import LegChains, cross
+from policy_core.estimation.leg_chain import LegChain, Vector, cross
 from policy_core.interfaces import F64
 
 GRAVITY = 9.81
@@ -57,10 +58,13 @@ _ADAPTS_S = 0.2
 class VelocityEstimator:
     """Estimates the base velocity, sample by sample; it has no clock of its own.
 
+    It computes with numbers instead of arrays, whose sums NumPy rounds in an order of its own: the
+    native core's `VelocityEstimator` equals it bit for bit.
+
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
         variance: Variance of each component, m^2/s^2.
-        standing: Stance probability of each foot point [legs, points].
+        standing: Stance probability of each foot point [points of all legs].
         height_m: Height of the base above the stance points; NaN until the first stance.
     """
 
@@ -71,22 +75,27 @@ class VelocityEstimator:
             estimation: Section of a valid contract.
             joint_names: Order of the joint arrays.
         """
-        self._legs = LegChains(estimation.legs, joint_names)
+        self._legs = [LegChain(leg, joint_names) for leg in estimation.legs]
+        self._joint_count = len(joint_names)
         x, y, z = estimation.imu_m
-        # Velocity of the IMU due to base rotation: ang_vel_body x imu_m.
-        self._lever = np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
+        self._imu_m = x, y, z
         self.restart()
+
+    def plan(self) -> dict[str, Any]:
+        """Return the configuration of the native core."""
+        legs = [leg.plan() for leg in self._legs]
+        return {"joint_count": self._joint_count, "imu_m": self._imu_m, "legs": legs}
 
     def restart(self) -> None:
         """Reset to the initial state."""
         self.lin_vel_body: F64 = np.zeros(3)
-        self.standing: F64 = np.zeros(self._legs.points.shape[:2])
+        self.standing = [0.0] * sum(len(leg.points) for leg in self._legs)
         self.height_m = math.nan
         self._begin()
 
     def _begin(self) -> None:
-        self._imu_vel: F64 = np.zeros(3)
-        self._bias: F64 = np.zeros(3)
+        self._imu_vel: Vector = (0.0, 0.0, 0.0)
+        self._bias: Vector = (0.0, 0.0, 0.0)
         self.variance, self._shared, self._bias_variance = _START_STD**2, 0.0, _BIAS_STD**2
         self._lost_s = 0.0
 
@@ -115,51 +124,88 @@ class VelocityEstimator:
             self.variance, self._shared, step_s = _START_STD**2, 0.0, LONGEST_STEP_S
         if self._lost_s > _LOST_S:
             self._begin()
+        positions, velocities = joint_pos.tolist(), joint_vel.tolist()
+        for leg in self._legs:
+            leg.update(positions, velocities)
         x, y, z, w = quat_xyzw.tolist()
-        up = np.array([2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)])
+        up = 2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)
         p, q, r = ang_vel_body.tolist()
-        u, v, w = self._imu_vel.tolist()
-        turned = np.array([q * w - r * v, r * u - p * w, p * v - q * u])
-        expected = self._imu_vel + step_s * (lin_acc_body - self._bias - GRAVITY * up - turned)
-        variance = self.variance + step_s * (
+        a, b, c = lin_acc_body.tolist()
+        self._predict(step_s, up, (p, q, r), (a, b, c))
+        self._correct(step_s, up, (p, q, r))
+
+    def _predict(self, step_s: float, up: Vector, turn: Vector, acceleration: Vector) -> None:
+        """Integrate the accelerometer."""
+        x, y, z = self._imu_vel
+        (a, b, c), (i, j, k), (u, v, w) = acceleration, self._bias, up
+        p, q, r = cross(turn, self._imu_vel)
+        self._imu_vel = (
+            x + step_s * (a - i - GRAVITY * u - p),
+            y + step_s * (b - j - GRAVITY * v - q),
+            z + step_s * (c - k - GRAVITY * w - r),
+        )
+        self.variance += step_s * (
             _DRIFT**2 + step_s * _SAMPLED**2 - 2.0 * self._shared + step_s * self._bias_variance
         )
-        shared = self._shared - step_s * self._bias_variance
-        legs = self._legs
-        legs.update(joint_pos, joint_vel)
-        contacts = legs.points - legs.radius * up
-        lever = self._lever @ ang_vel_body
-        # Velocity of the IMU, assuming that the foot point is in stance.
-        shown = (lever + legs.moment)[:, None] - cross(
-            (ang_vel_body + legs.turn)[:, None], contacts
-        )
-        unexpected = shown - expected
-        self.standing = _standing((unexpected * unexpected).sum(-1), variance)
-        weight = float(self.standing.sum())
+        self._shared -= step_s * self._bias_variance
+        self._bias_variance += step_s * _BIAS_DRIFT**2
+
+    def _correct(self, step_s: float, up: Vector, turn: Vector) -> None:
+        """Correct velocity and bias by the mean that the foot points show, weighted by stance."""
+        x, y, z = self._imu_vel
+        # Velocity of the IMU due to base rotation.
+        i, j, k = cross(turn, self._imu_m)
+        weight, height_m, shown = self._judge(up, turn, (i - x, j - y, k - z))
         self._lost_s = 0.0 if weight > 0.5 else self._lost_s + step_s
         information = weight * step_s / (_POINT_STD**2 * _POINT_CORRELATION_S)
-        gain = variance * information / (1.0 + variance * information)
-        self._bias_variance += step_s * _BIAS_DRIFT**2 - gain * shared * shared / variance
-        self.variance, self._shared = (1.0 - gain) * variance, (1.0 - gain) * shared
+        gain = self.variance * information / (1.0 + self.variance * information)
+        bias_gain = gain * self._shared / self.variance
+        self._bias_variance -= bias_gain * self._shared
+        self.variance, self._shared = (1.0 - gain) * self.variance, (1.0 - gain) * self._shared
         if weight > 0.0:
-            weights = self.standing.ravel()
-            mean = weights @ unexpected.reshape(-1, 3) / weight
-            expected = expected + gain * mean
-            self._bias = self._bias + gain * shared / variance * mean
-            self._see_height(step_s, float(weights @ (contacts.reshape(-1, 3) @ up)), weight)
-        self._imu_vel = expected
-        self.lin_vel_body = expected - lever
+            a, b, c = self._bias
+            p, q, r = shown
+            x, y, z = x + gain * p, y + gain * q, z + gain * r
+            self._bias = a + bias_gain * p, b + bias_gain * q, c + bias_gain * r
+            if math.isfinite(self.height_m):
+                share = min(1.0, weight * step_s / _ADAPTS_S)
+                height_m = self.height_m + share * (height_m - self.height_m)
+            self.height_m = height_m
+        self._imu_vel = x, y, z
+        self.lin_vel_body = np.array([x - i, y - j, z - k])
 
-    def _see_height(self, step_s: float, sum_m: float, weight: float) -> None:
-        """Track the height of the base above the stance points, given a weighted sum."""
-        height_m, share = -sum_m / weight, min(1.0, weight * step_s / _ADAPTS_S)
-        known = math.isfinite(self.height_m)
-        self.height_m = self.height_m + share * (height_m - self.height_m) if known else height_m
+    def _judge(self, up: Vector, turn: Vector, moves: Vector) -> tuple[float, float, Vector]:
+        """Judge which points stand.
 
+        Args:
+            up: Up in the body frame.
+            turn: Angular velocity of the base.
+            moves: Velocity of the IMU relative to the base's origin, less its predicted velocity.
 
-def _standing(square: F64, variance: float) -> F64:
-    """Return the stance probability of points, given the squared velocity difference."""
-    stands, swings = variance + _POINT_STD**2, variance + _SWING_STD**2
-    odds = np.minimum(0.5 * square * (1.0 / stands - 1.0 / swings), 50.0)
-    prior = (1.0 - _STANDS) / _STANDS * (stands / swings) ** 1.5
-    return np.asarray(1.0 / (1.0 + prior * np.exp(odds)))
+        Returns:
+            Sum of the stance probabilities; weighted by them, the height of the base, and the
+            difference of the IMU's velocity from the prediction.
+        """
+        stands, swings = self.variance + _POINT_STD**2, self.variance + _SWING_STD**2
+        ratio = stands / swings
+        prior = (1.0 - _STANDS) / _STANDS * ratio * math.sqrt(ratio)
+        sharpness = 0.5 * (1.0 / stands - 1.0 / swings)
+        (u, v, w), (i, j, k), (f, g, h) = up, turn, moves
+        weight = below = sum_x = sum_y = sum_z = 0.0
+        self.standing = []
+        for leg in self._legs:
+            (p, q, r), (a, b, c) = leg.turn, leg.moment
+            p, q, r = i + p, j + q, k + r
+            a, b, c = f + a, g + b, h + c
+            for (x, y, z), radius in zip(leg.points, leg.radii, strict=True):
+                x, y, z = x - radius * u, y - radius * v, z - radius * w
+                dx, dy, dz = a - (q * z - r * y), b - (r * x - p * z), c - (p * y - q * x)
+                odds = min(sharpness * (dx * dx + dy * dy + dz * dz), 50.0)
+                stance = 1.0 / (1.0 + prior * math.exp(odds))
+                self.standing.append(stance)
+                weight += stance
+                below += stance * (x * u + y * v + z * w)
+                sum_x, sum_y, sum_z = sum_x + stance * dx, sum_y + stance * dy, sum_z + stance * dz
+        if not weight > 0.0:
+            return weight, math.nan, (0.0, 0.0, 0.0)
+        return weight, -below / weight, (sum_x / weight, sum_y / weight, sum_z / weight)

@@ -88,7 +88,7 @@ def test_it_follows_the_base_from_rest(walker: Walker) -> None:
 
     np.testing.assert_allclose(walker.error, 0.0, atol=1e-3)
     assert walker.velocity[0] == pytest.approx(0.6)
-    assert walker.estimator.standing.min() > 0.9
+    assert min(walker.estimator.standing) > 0.9
     assert walker.estimator.height_m == pytest.approx(HEIGHT_M)
 
 
@@ -115,7 +115,7 @@ def test_a_foot_that_swings_or_slips_has_no_weight(walker: Walker) -> None:
 
     estimator = walker.go(0.3, feet=((1.2, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.4)))
 
-    assert estimator.standing[:, 0].tolist() == pytest.approx([0.0, 1.0, 1.0, 0.0], abs=0.05)
+    assert estimator.standing == pytest.approx([0.0, 1.0, 1.0, 0.0], abs=0.05)
     np.testing.assert_allclose(walker.error, 0.0, atol=2e-3)
 
 

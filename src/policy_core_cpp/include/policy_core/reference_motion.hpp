@@ -13,10 +13,6 @@
 
 namespace policy_core {
 
-using Vector3 = std::array<double, 3>;
-/// x, y, z, w.
-using Quaternion = std::array<double, 4>;
-
 /// Counts the ticks of a run: a phase, or a player of a reference motion.
 class Clock {
  public:

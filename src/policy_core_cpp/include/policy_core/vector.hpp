@@ -5,6 +5,7 @@
 // Arithmetic as in NumPy, value by value: results that must equal those of the Python core bit by
 // bit must be rounded at the same places. The library is compiled with -ffp-contract=off.
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,18 @@ namespace policy_core {
 
 inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
+
+using Vector3 = std::array<double, 3>;
+/// x, y, z, w.
+using Quaternion = std::array<double, 4>;
+
+inline Vector3 sum(const Vector3& a, const Vector3& b) noexcept {
+  return {a[0] + b[0], a[1] + b[1], a[2] + b[2]};
+}
+
+inline Vector3 difference(const Vector3& a, const Vector3& b) noexcept {
+  return {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
+}
 
 /// An array that another object owns.
 struct Span {

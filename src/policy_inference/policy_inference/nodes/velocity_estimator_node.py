@@ -14,9 +14,11 @@ and the policy's node treats the odometry as too old.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,27 +33,34 @@ from policy_core.bundle.state_fields import require_orientation
 from policy_core.errors import PolicyError, RobotError
 from policy_core.estimation.velocity_estimator import VelocityEstimator
 from policy_core.interfaces import F64
+from policy_core.plan import plan_bytes
+from policy_inference.kinds.opening import NATIVE
 from policy_inference.messages.readers import JointOrder, stamp_ns
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.process import ServedNode, serve_node
-from policy_inference.nodes.settings import POLICY
+from policy_inference.nodes.settings import LOOP, POLICY
 
 LONGEST_APART_S = 0.02
 """Largest age difference between the joints and the newest IMU message."""
 LARGEST_STD_MPS = 0.3
 """A less certain estimate is not used."""
+_log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
     """An estimator for messages: of the IMU, then of the joints, for each sample.
 
     Attributes:
-        estimator: The estimator.
+        estimator: The estimator; in C++ or in Python, with bit-identical results.
     """
 
-    def __init__(self, contract: AnyContract) -> None:
+    def __init__(self, contract: AnyContract, loop: str) -> None:
         """Begin before the first message.
+
+        Args:
+            contract: Contract of the policy.
+            loop: `realtime.loop`: it estimates in C++ if that is built.
 
         Raises:
             PolicyError: The policy uses no estimated velocity.
@@ -61,7 +70,15 @@ class VelocitySource:
                 f"{contract.name}: expected a term base_lin_vel with source: estimator, found none"
             )
         joints = contract.joints
-        self.estimator = VelocityEstimator(contract.estimation, joints.names)
+        self.estimator: Any = VelocityEstimator(contract.estimation, joints.names)
+        if loop == NATIVE:
+            try:
+                from policy_core_native import VelocityEstimator as NativeEstimator
+            except ImportError as error:
+                _log.warning("estimates in Python: %s", error)
+            else:
+                plan = {"estimation": self.estimator.plan()}
+                self.estimator = NativeEstimator(plan_bytes(plan, bytes(32)))
         self._order = JointOrder(joints.on_robot())
         self._pos, self._vel = np.zeros(len(joints.names)), np.zeros(len(joints.names))
         self._imu: tuple[F64, F64, F64] | None = None
@@ -110,10 +127,14 @@ class VelocitySource:
                 f"expected a velocity that is known to {LARGEST_STD_MPS:g} m/s, found a standard "
                 f"deviation of {std:.2g} m/s; no foot stands"
             )
-        return self.estimator.lin_vel_body
+        velocity: F64 = self.estimator.lin_vel_body
+        return velocity
 
 
-PARAMETERS = tuple(spec for spec in POLICY if spec.name in ("bundle", "public_key"))
+PARAMETERS = (
+    *(spec for spec in POLICY if spec.name in ("bundle", "public_key")),
+    replace(LOOP, doc="Whether the estimator runs in C++, where that is built, or in Python"),
+)
 _UNKNOWN = 1e6
 """Variance of values that are not estimated."""
 
@@ -132,7 +153,8 @@ class VelocityEstimatorNode(ServedNode):
         bundle = load_bundle(self.values["bundle"], keys, kind=Bundle)
         contracts = [one.contract for one in list_policies(bundle)]
         self._source = VelocitySource(
-            next((each for each in contracts if each.estimation), contracts[0])
+            next((each for each in contracts if each.estimation), contracts[0]),
+            self.values[LOOP.name],
         )
         self._odometry = self.create_publisher(Odometry, "odom", qos.COMMAND)
         self.create_subscription(Imu, "imu/data", self._on_imu, qos.SAMPLE)

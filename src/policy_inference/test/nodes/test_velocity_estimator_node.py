@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError, RobotError
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.velocity_estimator_node import VelocityEstimatorNode, VelocitySource
 from testkit.edits import Edits
 from testkit.wording import refusal
@@ -23,6 +25,7 @@ from testkit.wording import refusal
 from .bundles import HEIGHT_M, JOINTS, LEGS, write_bundle
 from .harness import Stage
 
+LOOPS = pytest.mark.parametrize("loop", [PYTHON, NATIVE])
 ESTIMATED: Edits = {
     "observations.obs.terms.0": {"term": "base_lin_vel", "source": "estimator"},
     "estimation": {"error_mps": 0.05, "legs": LEGS},
@@ -92,8 +95,9 @@ def test_a_bundle_without_an_estimated_velocity_is_refused(
         start(write_bundle(tmp_path / "other"))
 
 
-def test_what_the_estimator_cannot_use_is_an_error(bundle: Path) -> None:
-    source = VelocitySource(load_bundle(bundle).contract)
+@LOOPS
+def test_what_the_estimator_cannot_use_is_an_error(bundle: Path, loop: str) -> None:
+    source = VelocitySource(load_bundle(bundle).contract, loop)
     with refusal(RobotError):
         source.take_joints(joints(), 1)
     with refusal(RobotError):
@@ -105,8 +109,9 @@ def test_what_the_estimator_cannot_use_is_an_error(bundle: Path) -> None:
         source.take_joints(joints(), 100_000_001)
 
 
-def test_while_no_foot_stands_there_is_no_velocity(bundle: Path) -> None:
-    source = VelocitySource(load_bundle(bundle).contract)
+@LOOPS
+def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> None:
+    source = VelocitySource(load_bundle(bundle).contract, loop)
     for number in range(1, 100):
         source.take_imu(imu(), number)
         source.take_joints(joints(0.0, 2_000_000 * number), number)
@@ -117,3 +122,24 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path) -> None:
             message.header.stamp.nanosec = 2_000_000 * number
             source.take_imu(imu(), number)
             source.take_joints(message, number)
+
+
+@pytest.mark.parametrize(
+    ("loop", "is_built", "runs"),
+    [
+        (NATIVE, True, "policy_core_native"),
+        (NATIVE, False, "policy_core.estimation.velocity_estimator"),
+        (PYTHON, True, "policy_core.estimation.velocity_estimator"),
+    ],
+)
+def test_it_estimates_in_cpp_where_that_is_built(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, loop: str, is_built: bool, runs: str
+) -> None:
+    if is_built:
+        pytest.importorskip("policy_core_native", reason="the native core is not built")
+    else:
+        monkeypatch.setitem(sys.modules, "policy_core_native", None)
+
+    source = VelocitySource(load_bundle(bundle).contract, loop)
+
+    assert type(source.estimator).__module__ == runs

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.bundle import Bundle, list_policies
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.control.controller import Controller
+from policy_core.estimation.velocity_estimator import VelocityEstimator
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_core.members.chunk.controller import chunk_controller
 from policy_core.members.chunk.settings import ChunkSettings
@@ -29,7 +30,12 @@ _SHOWN = 4
 
 def make_plan(bundle: Bundle) -> bytes:
     """Return the plan of a bundle under its own limits; chunk policies get default settings."""
-    return plan_bytes(_controller(bundle).plan(), bytes.fromhex(bundle.sha256))
+    plan = _controller(bundle).plan()
+    for policy in list_policies(bundle):
+        if (estimation := policy.contract.estimation) is not None:
+            names = policy.contract.joints.names
+            plan["estimation"] = VelocityEstimator(estimation, names).plan()
+    return plan_bytes(plan, bytes.fromhex(bundle.sha256))
 
 
 def _controller(bundle: Any) -> Controller:

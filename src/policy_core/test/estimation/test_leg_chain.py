@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from policy_core.bundle.contract import ChainLink, ContactPoint, Leg
-from policy_core.estimation.leg_chains import LegChains
+from policy_core.estimation.leg_chain import LegChain
 
 HALF = 0.5**0.5
 
@@ -23,11 +23,11 @@ def test_a_link_that_does_not_move_belongs_to_the_next_or_to_the_foot() -> None:
         ),
         points=(ContactPoint(position_m=(0.25, 0.0, 0.0), radius_m=0.02),),
     )
-    chains = LegChains([leg], ["hip"])
+    chain = LegChain(leg, ["hip"])
 
-    chains.update(np.array([0.0]), np.array([2.0]))
+    chain.update([0.0], [2.0])
 
     # Twice turned by 90 degrees, x points back.
-    np.testing.assert_allclose(chains.points[0, 0], [0.75, 0.5, -1.0], atol=1e-12)
-    np.testing.assert_allclose(chains.turn[0], [0.0, 0.0, 2.0], atol=1e-12)
-    assert chains.radius.tolist() == [[[0.02]]]
+    np.testing.assert_allclose(chain.points[0], [0.75, 0.5, -1.0], atol=1e-12)
+    np.testing.assert_allclose(chain.turn, [0.0, 0.0, 2.0], atol=1e-12)
+    assert chain.radii == [0.02]
