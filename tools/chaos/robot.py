@@ -35,6 +35,7 @@ class QuickBody:
     def __init__(self, rate_hz: int, seed: int) -> None:
         self.steps_per_s, self.steps, self.latency_ns = rate_hz, 0, 0
         self.joint_names, self.effort_limit_nm = LITE3.joint_names, LITE3.effort_limit_nm
+        self._stops_rad = LITE3.range_rad.T
         self._position, self._velocity = FOLDED_RAD.copy(), np.zeros(12)
         self._command: DriveCommand | None = None
         self._noise = np.random.default_rng(seed).normal(0.0, 1.0, (64, 18))
@@ -46,7 +47,7 @@ class QuickBody:
 
     def apply(self, command: DriveCommand) -> None:
         if not (
-            np.isfinite(command.position).all()
+            np.isfinite([command.position, command.velocity, command.effort]).all()
             and min(command.stiffness.min(), command.damping.min()) >= 0.0
         ):
             raise SimError("unfit")
@@ -69,6 +70,7 @@ class QuickBody:
             self._position = (before + period_s * push / drag + gain * command.position) / (
                 1.0 + gain
             )
+        self._position = np.clip(self._position, *self._stops_rad)
         self._velocity = (self._position - before) / period_s
 
     def sense(self) -> Sensors:

@@ -369,7 +369,10 @@ class _Play:
         if step.kind == "drive":
             self._operator.drive(step.target, for_ns)
         elif step.kind == "clock":
-            self._clocks[step.target].set(round(step.value * NS_PER_S))
+            # Until it is synchronised with the others again.
+            clock, by_ns = self._clocks[step.target], round(step.value * NS_PER_S)
+            clock.set(by_ns)
+            timeline.after(for_ns, lambda: clock.set(-by_ns))
         elif step.kind == "stall":
             self._stall(step.target, for_ns)
         elif step.kind == "kill":
@@ -448,7 +451,9 @@ class _Operator:
         mode, phase = self._mode, self._phase
         wanted = ""
         if phase is DriverPhase.LISTENING:
-            wanted = "take_control" if mode is Mode.DAMP else "damp"
+            # The driver's e-stop may be pressed, of which a host that was killed knows nothing.
+            begin = self._chance.choice(["take_control", "take_control", "reset"])
+            wanted = begin if mode is Mode.DAMP else "damp"
         elif mode is Mode.DAMP and (self._latched or phase is DriverPhase.DAMPING):
             wanted = "reset"
         elif mode is Mode.DAMP and phase is DriverPhase.FOLLOWING:

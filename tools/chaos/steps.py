@@ -123,7 +123,8 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
         )
     if what < 0.85:
         value = chance.choice([-3600.0, -1.0, -0.1, 0.1, 1.0, 3600.0])
-        return ChaosStep(at_s=at_s, kind="clock", target=chance.choice(_COMPUTERS), value=value)
+        target = chance.choice(_COMPUTERS)
+        return ChaosStep(at_s=at_s, kind="clock", target=target, for_s=for_s, value=value)
     if what < 0.92:
         return ChaosStep(at_s=at_s, kind="stall", target=chance.choice(_COMPUTERS), for_s=for_s)
     if what < 0.96:
