@@ -79,11 +79,11 @@ _BUSY_S = 0.5
 
 def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
-) -> Iterator[tuple[str, bool, str]]:
+) -> Iterator[tuple[str, bool, object]]:
     """Yield name, whether it holds and what was found, of values [n, 5] for the drives."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
-    yield "frame_is_finite", finite, f"{values.tolist()}"
+    yield "frame_is_finite", finite, values
     if rests:
         return
     position, margin = values[:, POSITION], figures.position_margin_rad + _ROUNDING
@@ -91,7 +91,7 @@ def frame_problems(
     outside = (excess > margin) & (values[:, STIFFNESS] > 0.0)
     largest = np.array([figures.largest_stiffness, figures.largest_damping])
     within = not outside.any() and bool((gains <= largest * (1.0 + _ROUNDING)).all())
-    yield "frame_in_figures", within, f"{values.tolist()}"
+    yield "frame_in_figures", within, values
 
 
 class LinkWatch:
@@ -126,9 +126,9 @@ class LinkWatch:
         for name, holds, what in self._looked(link, now_ns):
             self.checked[name] += 1
             if not holds:
-                yield name, what
+                yield name, str(what)
 
-    def _looked(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, bool, str]]:
+    def _looked(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, bool, object]]:
         before, phase, reason = self._phase, link.phase, link.reason
         frames, self._frames = self._frames, []
         yield "driver_changes_have_reasons", bool(reason), phase.name
@@ -144,7 +144,7 @@ class LinkWatch:
             yield from frame_problems(values, self._figures, rests=not follows)
             if phase is DriverPhase.DAMPING:
                 rests = self._is_rest(values)
-                yield "rest_in_damping", rests, f"{reason}: {values.tolist()}"
+                yield "rest_in_damping", rests, values
             elif follows:
                 yield from self._followed(values)
         if phase is DriverPhase.FOLLOWING:
@@ -153,7 +153,7 @@ class LinkWatch:
 
     def _changed(
         self, before: DriverPhase, phase: DriverPhase, now_ns: int
-    ) -> Iterator[tuple[str, bool, str]]:
+    ) -> Iterator[tuple[str, bool, object]]:
         # Requests between two steps may lead through more than one phase.
         ways = _AFTER[before]
         ways = ways | {after for way in ways for after in _AFTER[way]}
@@ -165,7 +165,7 @@ class LinkWatch:
         if before is DriverPhase.FOLLOWING:
             self._rested = False
 
-    def _following(self, now_ns: int) -> Iterator[tuple[str, bool, str]]:
+    def _following(self, now_ns: int) -> Iterator[tuple[str, bool, object]]:
         newest = self._newest
         yield "rest_mode_first", self._rested, "no command in the mode of rest has come"
         if newest is not None:
@@ -174,14 +174,14 @@ class LinkWatch:
         fresh, fault = self._robot.reception.fresh(now_ns), self._robot.fault()
         yield "lost_robot_is_not_followed", fresh and not fault, fault or "the state is old"
 
-    def _followed(self, values: F64) -> Iterator[tuple[str, bool, str]]:
+    def _followed(self, values: F64) -> Iterator[tuple[str, bool, object]]:
         command, state = self._newest, self._robot.reception.state
         if command is None or state is None:
             yield "newest_is_followed", False, "there is none"
             return
         resting = (values == self._robot.rest(state)).all(axis=1)
         same = (values[:, POSITION] == command.values[:, POSITION]) | resting
-        yield "newest_is_followed", bool(same.all()), f"{values[:, POSITION]}"
+        yield "newest_is_followed", bool(same.all()), values[:, POSITION]
         limit = np.minimum(command.effort_limit, self._figures.largest_torque_nm)
         excess = np.abs(law_torque(values, state)) - limit
         within = bool((excess <= _ROUNDING_NM)[~resting].all())
@@ -234,9 +234,9 @@ class HeardWatch:
         for name, holds, what in found:
             self.checked[name] += 1
             if not holds:
-                yield name, what
+                yield name, str(what)
 
-    def _heard(self, frame: Heard) -> Iterator[tuple[str, bool, str]]:
+    def _heard(self, frame: Heard) -> Iterator[tuple[str, bool, object]]:
         while self._sent and self._sent[0][0] < frame.at_s:
             sent_s, command = self._sent.popleft()
             if command is None:
@@ -258,7 +258,7 @@ class HeardWatch:
             late_s = frame.at_s - self._valid_until_s
             yield "expired_is_not_followed", late_s < _BUSY_S, f"{late_s:.3f} s after its end"
 
-    def _reported(self, driver: str, status: RobotStatus) -> Iterator[tuple[str, bool, str]]:
+    def _reported(self, driver: str, status: RobotStatus) -> Iterator[tuple[str, bool, object]]:
         yield "driver_changes_have_reasons", bool(status.reason), f"state {status.state}"
         follows = status.state == DriverPhase.FOLLOWING
         pressed = any(PRESSED in each for each in status.obstacles)
