@@ -396,6 +396,7 @@ class _Play:
     def _kill_host(self, for_ns: int) -> None:
         if self._node is None:
             return
+        self._node.waiting.clear()  # a dead process ends no request
         self._node = None
         self._answers.forget("host")
         self._timeline.after(for_ns, self._start_host)
