@@ -20,7 +20,7 @@ import pytest
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_file
-from policy_store.activation import is_older
+from policy_store.activation import is_older, recorded_in
 from policy_store.durable import locked
 from policy_store.inventory import verify
 from testkit.disks import fill_up, small_disk
@@ -172,6 +172,19 @@ def test_archive_is_as_good_as_its_folder(
     assert tool("install", source, "--root", tmp_path / "models", "--activate") == 0
     assert in_use(tmp_path / "models") == ("1.0.0", [])
     assert verify_problems(tmp_path / "models") == []
+
+
+def test_archive_needs_no_entries_of_its_folders(tmp_path: Path, make_version: MakeVersion) -> None:
+    bundle, archive = make_version(), tmp_path / "bundle.tar.gz"
+    (bundle / "notes").mkdir()
+    (bundle / "notes/licence.txt").write_text("mine")
+    with tarfile.open(archive, "w:gz") as tar:
+        for file in sorted(bundle.rglob("*")):
+            if file.is_file():
+                tar.add(file, NAME / file.relative_to(bundle))
+    assert tool("install", archive, "--root", tmp_path / "models") == 0
+    installed = tmp_path / "models" / NAME / "1.0.0"
+    assert (installed / "notes/licence.txt").read_text() == "mine"
 
 
 def evil_member(
@@ -385,6 +398,7 @@ def test_prune_shows_first_and_keeps_the_way_back(root: Path, make_version: Make
     assert tool("prune", NAME, "--keep", 0, "--force", "--root", root) == 0
     assert versions(root) == ["1.1.0", "1.2.0", "1.9.0"]
     assert in_use(root) == ("1.9.0", ["1.2.0", "1.1.0"])
+    assert recorded_in(root / NAME) == ["1.1.0", "1.2.0", "1.9.0"]
     assert hidden_names(root) == []
 
 
