@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import load_bundle
+from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, load_bundle
+from policy_core.bundle.store import read_record
 from policy_core.bundle.verified import sha256_file
 from policy_store.activation import is_older, recorded_in
 from policy_store.durable import locked
@@ -32,6 +33,8 @@ from testkit.store import (
     hidden_names,
     in_child,
     in_use,
+    make_keys,
+    sign,
     tool,
     tool_refused,
     verify_problems,
@@ -425,6 +428,44 @@ def test_list_shows_every_version_and_its_use(
     ]
     assert tool("list", "--root", root / "none") == 0
     check_wording(capsys.readouterr().out)
+
+
+def test_list_shows_whose_signature_was_checked(
+    tmp_path: Path,
+    make_version: MakeVersion,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (private, public), root = make_keys(tmp_path), tmp_path / "models"
+    assert tool("install", make_version("1.0.0"), "--root", root) == 0
+    for version in ("1.1.0", "1.2.0"):
+        bundle = make_version(version)
+        sign(bundle / "policy.yaml", private)
+        assert tool("install", bundle, "--root", root) == 0
+        monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
+    signed_by = read_record(root / NAME / "1.2.0")["signed_by"]
+    capsys.readouterr()
+    assert tool("list", "--root", root) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:3] for line in lines[1:]] == [
+        [NAME, "1.0.0", "-"],
+        [NAME, "1.1.0", "not"],
+        [NAME, "1.2.0", signed_by[:12]],
+    ]
+
+
+@pytest.mark.parametrize(("version", "warns"), [("1.1.5", True), ("1.2.1", False)])
+def test_installing_a_version_older_than_the_one_in_use_warns(
+    root: Path,
+    make_version: MakeVersion,
+    caplog: pytest.LogCaptureFixture,
+    version: str,
+    warns: bool,
+) -> None:
+    assert tool("install", make_version(version), "--root", root) == 0
+    assert len(caplog.messages) == warns
+    if warns:
+        check_wording(caplog.messages[0])
 
 
 def test_second_installer_is_refused_with_who_is_at_work(
