@@ -91,7 +91,14 @@ GROUPS = {
         code=(f"{CORE}/members/chunk/queue.py", f"{CORE}/members/chunk/policy.py"),
         tests=(f"{TESTS}/chunks",),
     ),
-    "store": Group(code=("policy_store/policy_store",), tests=("src/policy_store/test",)),
+    "store": Group(
+        code=("policy_store/policy_store",),
+        tests=(
+            "src/policy_store/test",
+            "src/policy_inference/test/candidate",
+            "src/model_tools/test/ship/registry",
+        ),
+    ),
     "link": Group(
         code=(
             "robot_driver/robot_driver/link.py",

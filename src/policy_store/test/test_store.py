@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from policy_core.bundle.bundle import JointBundle
-from policy_core.bundle.load import load_bundle
+from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, load_bundle
+from policy_core.bundle.store import read_record
 from policy_core.bundle.verified import sha256_file
-from policy_store.activation import is_older
+from policy_store.activation import is_older, recorded_in
 from policy_store.durable import locked
 from policy_store.inventory import verify
 from testkit.disks import fill_up, small_disk
@@ -32,6 +33,8 @@ from testkit.store import (
     hidden_names,
     in_child,
     in_use,
+    make_keys,
+    sign,
     tool,
     tool_refused,
     verify_problems,
@@ -172,6 +175,19 @@ def test_archive_is_as_good_as_its_folder(
     assert tool("install", source, "--root", tmp_path / "models", "--activate") == 0
     assert in_use(tmp_path / "models") == ("1.0.0", [])
     assert verify_problems(tmp_path / "models") == []
+
+
+def test_archive_needs_no_entries_of_its_folders(tmp_path: Path, make_version: MakeVersion) -> None:
+    bundle, archive = make_version(), tmp_path / "bundle.tar.gz"
+    (bundle / "notes").mkdir()
+    (bundle / "notes/licence.txt").write_text("mine")
+    with tarfile.open(archive, "w:gz") as tar:
+        for file in sorted(bundle.rglob("*")):
+            if file.is_file():
+                tar.add(file, NAME / file.relative_to(bundle))
+    assert tool("install", archive, "--root", tmp_path / "models") == 0
+    installed = tmp_path / "models" / NAME / "1.0.0"
+    assert (installed / "notes/licence.txt").read_text() == "mine"
 
 
 def evil_member(
@@ -385,6 +401,7 @@ def test_prune_shows_first_and_keeps_the_way_back(root: Path, make_version: Make
     assert tool("prune", NAME, "--keep", 0, "--force", "--root", root) == 0
     assert versions(root) == ["1.1.0", "1.2.0", "1.9.0"]
     assert in_use(root) == ("1.9.0", ["1.2.0", "1.1.0"])
+    assert recorded_in(root / NAME) == ["1.1.0", "1.2.0", "1.9.0"]
     assert hidden_names(root) == []
 
 
@@ -411,6 +428,44 @@ def test_list_shows_every_version_and_its_use(
     ]
     assert tool("list", "--root", root / "none") == 0
     check_wording(capsys.readouterr().out)
+
+
+def test_list_shows_whose_signature_was_checked(
+    tmp_path: Path,
+    make_version: MakeVersion,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (private, public), root = make_keys(tmp_path), tmp_path / "models"
+    assert tool("install", make_version("1.0.0"), "--root", root) == 0
+    for version in ("1.1.0", "1.2.0"):
+        bundle = make_version(version)
+        sign(bundle / "policy.yaml", private)
+        assert tool("install", bundle, "--root", root) == 0
+        monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
+    signed_by = read_record(root / NAME / "1.2.0")["signed_by"]
+    capsys.readouterr()
+    assert tool("list", "--root", root) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:3] for line in lines[1:]] == [
+        [NAME, "1.0.0", "-"],
+        [NAME, "1.1.0", "not"],
+        [NAME, "1.2.0", signed_by[:12]],
+    ]
+
+
+@pytest.mark.parametrize(("version", "warns"), [("1.1.5", True), ("1.2.1", False)])
+def test_installing_a_version_older_than_the_one_in_use_warns(
+    root: Path,
+    make_version: MakeVersion,
+    caplog: pytest.LogCaptureFixture,
+    version: str,
+    warns: bool,
+) -> None:
+    assert tool("install", make_version(version), "--root", root) == 0
+    assert len(caplog.messages) == warns
+    if warns:
+        check_wording(caplog.messages[0])
 
 
 def test_second_installer_is_refused_with_who_is_at_work(

@@ -228,6 +228,23 @@ def test_attitude_rates_and_acceleration_of_any_turn_agree(
     assert max(rules.shares[rule] for rule in ("turn", "bias", "gravity")) < 0.1
 
 
+@pytest.mark.parametrize(("stiffness", "is_judged"), [(0.0, False), (STIFFNESS, True)])
+def test_a_joint_may_ignore_its_target_while_it_has_no_stiffness(
+    stiffness: float, is_judged: bool
+) -> None:
+    rules = SenseConsistency(FIGURES, torques=False)
+    for tick in range(0, 1000, 2):
+        # The joint moves once. Then its target moves, and later it is stiff with a target at rest.
+        values = np.zeros((JOINTS, 5))
+        values[1, 0] = np.clip(1e-3 * (tick - 100), 0.0, 0.4)
+        values[1, 3] = stiffness if tick < 600 else STIFFNESS
+        rules.sent(values)
+        state = senses_at(tick, joint_pos=np.array([0.0, 0.5 * (tick > 50), 0.0, 0.0]))
+        rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
+
+    assert bool(rules.shares["still"] >= 1.0) is is_judged
+
+
 def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
     rules = SenseConsistency(FIGURES, torques=False)
     values = np.zeros((JOINTS, 5))

@@ -29,6 +29,7 @@ from robot_driver.interfaces import (
     VELOCITY,
     WireCommand,
 )
+from testkit.numbers import numbers_in
 
 from .holding_arm import FIGURES, ArmState
 
@@ -215,7 +216,7 @@ def test_a_command_expires_when_its_validity_has_passed() -> None:
     assert follower.valid(50 * MS - 1) is follower.newest
     assert follower.latch is None
     assert follower.valid(50 * MS) is None
-    assert follower.latch is not None
+    assert numbers_in(follower.latch) == [0.05]
     assert follower.valid(0) is None
 
 

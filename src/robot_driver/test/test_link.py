@@ -19,6 +19,7 @@ from robot_driver.interfaces import (
     DriverReport,
 )
 from robot_driver.link import Link
+from testkit.wording import check_wording
 
 from .holding_arm import FIGURES, ArmSettings, HoldingArm, goal, state_frame
 from .test_holding_arm import MEASURED, MS, RUN, Bench, arm_wire_command
@@ -179,6 +180,24 @@ def test_a_robot_that_took_control_back_is_given_back(gap_s: float, is_kept: boo
     bench.at(bench.now_ms + round(1000 * gap_s), sends=False)
     assert (bench.phase() is DriverPhase.DAMPING) is is_kept
     assert (bench.phase() is DriverPhase.RELEASING) is not is_kept
+
+
+def test_what_is_followed_and_what_the_robot_warns_of_is_reported(bench: MsBench) -> None:
+    assert "warning" not in bench.report().details
+
+    class Warm(HoldingArm):
+        def warning(self) -> str:
+            return "a servo is warm"
+
+    bench.link = Link(Warm(ArmSettings(command_rate_hz=100.0)), bench.now_ms * MS)
+    bench.take()
+    bench.command(MODE_HOLD_MEASURED, MEASURED)
+    rests = bench.report()
+    bench.command(RUN, MEASURED)
+    runs = bench.report()
+    assert (rests.phase, runs.phase) == (DriverPhase.FOLLOWING,) * 2
+    assert rests.details["warning"] == "a servo is warm"
+    check_wording(rests.reason, runs.reason)
 
 
 def test_each_request_is_answered_in_its_turn() -> None:

@@ -129,9 +129,10 @@ class Input(Stateful):
         """Return true if a stamp continues from an earlier one, as after a clock was set back."""
         if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
             return False
-        expected_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
-        since_ns = stamp_ns - earlier_ns
-        return since_ns > 0 and abs(since_ns - (now_ns - came_ns)) < abs(stamp_ns - expected_ns)
+        after_newest_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
+        after_earlier_ns = earlier_ns + now_ns - came_ns
+        is_nearer = abs(stamp_ns - after_earlier_ns) < abs(stamp_ns - after_newest_ns)
+        return stamp_ns > earlier_ns and is_nearer
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
         """Record a new, usable message.
@@ -162,7 +163,7 @@ class Input(Stateful):
             ahead_ns = stamp_ns - now_ns
         ahead_ns -= since_ns >> (_DRIFT_SHIFT if header_ns >= _SOONEST_NS else _SLEW_SHIFT)
         late_ns = now_ns + ahead_ns - stamp_ns
-        self._ahead_ns = ahead_ns - late_ns if late_ns < 0 else ahead_ns
+        self._ahead_ns = max(ahead_ns, stamp_ns - now_ns)
         if before_ns is not None and (self._restarts or late_ns < -_NOTED_STEP_NS):
             self._note_step(stamp_ns - before_ns - since_ns, now_ns)
         self.measured_ns = now_ns - max(0, header_ns if agrees else late_ns)

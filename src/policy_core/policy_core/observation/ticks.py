@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -150,12 +151,17 @@ class Ticks:
     def _before(self, end_ns: int) -> Iterator[int]:
         while self._next_ns is not None and self._next_ns < end_ns:
             count, now_ns = 1, self._next_ns
-            stale = [name for name, entry in self._inputs.items() if entry.is_stale(now_ns)]
-            if stale:
-                # Only a message ends the gap, however long it is.
-                count = -((now_ns - end_ns) // self._period_ns)
+            if any(entry.is_stale(now_ns) for entry in self._inputs.values()):
+                # Only a message ends the gap, however long it is, or makes an input fresh again.
+                gap_ns = range(now_ns, end_ns, self._period_ns)
+                count = len(gap_ns)
                 self.dropped += count
-                self.stale.update(dict.fromkeys(stale, count))
+                self.stale += Counter(
+                    {
+                        name: count - bisect(gap_ns, False, key=entry.is_stale)
+                        for name, entry in self._inputs.items()
+                    }
+                )
                 self.begins = True
             else:
                 yield now_ns

@@ -15,6 +15,7 @@ from policy_core.observation.images import read_frame
 from testkit.kernel.arms import MS, PERIOD_NS, Arm, ramp
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.messages import encoded_image, plain
+from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
 pytestmark = pytest.mark.both_cores
@@ -154,6 +155,38 @@ def test_inference_that_takes_longer_than_the_steps_says_so_and_goes_on() -> Non
     check_wording(arm.reason)
     found = arm.follow(4)[:, 0]
     np.testing.assert_allclose(found, [0.02, 0.02, 0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
+
+
+def test_a_chunk_whose_steps_have_passed_when_it_comes_is_named_as_late() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=0.1, steps=3, refill_threshold=1.0, fade_s=0.0)
+    arm.follow(1 + 2)  # the first chunk; the second one is requested
+    arm.now_ns += 5 * PERIOD_NS
+    arm.tick()
+    assert arm.is_in(Mode.HOLD)
+    check_wording(arm.reason)
+    assert numbers_in(arm.reason) == [100, 6]
+    arm.follow(2)
+    assert arm.is_in(Mode.RUN)
+
+
+def test_a_chunk_whose_last_step_is_due_when_it_comes_is_not_late() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=0.2, steps=3, refill_threshold=1.0, fade_s=0.0)
+    arm.follow(2 + 4)
+    (_, chunk), policy = arm.runtime.chunks, arm.runtime.policy
+    assert chunk.tick - chunk.first_tick == 2
+    assert (policy.left, policy.problem) == (1, "")
+
+
+def test_chunks_are_numbered_and_have_the_time_and_tick_of_their_observation() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=LATE_S, steps=STEPS)
+    first_ns = arm.now_ns + PERIOD_NS
+    arm.follow(20)
+    chunks = list(arm.runtime.chunks)
+    assert [each.sequence for each in chunks] == [0, 1, 2]
+    # The arm is held until the first chunk comes, and the tick of that is its first.
+    assert [each.tick - each.first_tick for each in chunks] == [0, 3, 3]
+    assert [each.sensed.time_ns for each in chunks] == [each.time_ns for each in chunks]
+    assert chunks[0].time_ns == first_ns
 
 
 def test_a_camera_that_dies_holds_with_its_name_and_one_that_returns_goes_on() -> None:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from policy_core.interfaces import F64
 from policy_core.members.chunk.observation_sync import Snapshot
-from policy_core.members.chunk.queue import AsynchronousQueue, EnsembleQueue, SynchronousQueue
+from policy_core.members.chunk.queue import (
+    AsynchronousQueue,
+    ChunkQueue,
+    EnsembleQueue,
+    RealTimeQueue,
+    SynchronousQueue,
+)
 from policy_core.members.chunk.worker import ChunkAnswer, InlineWorker, Request
 
 HELD = np.array([9.0, 9.0])
@@ -174,6 +180,31 @@ def test_a_reset_forgets_all_chunks(
     assert queue.target(0) is None
     assert queue.left(0) == 0
     assert queue.wants_chunk(0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SynchronousQueue(4),
+        lambda: asynchronous(fade=0),
+        lambda: asynchronous(fade=3),
+        lambda: RealTimeQueue(10, 0.5),
+    ],
+)
+def test_memory_is_how_many_ticks_depend_on_earlier_chunks(make: Callable[[], ChunkQueue]) -> None:
+    queues = make(), make()
+    followed = []
+    for queue, earlier in zip(queues, (20.0, 30.0), strict=True):
+        queue.add(chunk(earlier, slope=0.0), 0, 0, HELD)
+        for tick in range(4):
+            queue.advance(tick)
+        queue.add(chunk(0.0, slope=0.0), 4, 4, HELD)
+        followed.append([])
+        for tick in range(4, 8):
+            followed[-1].append(queue.target(tick))
+            queue.advance(tick)
+    depends = np.any(np.not_equal(*followed), axis=1)
+    assert depends.tolist() == [tick < queues[0].memory for tick in range(4)]
 
 
 def numbered_request(number: int, generation: int = 0) -> Request:

@@ -142,9 +142,9 @@ class ChunkPolicy(Stateful):
         super().restore(saved)
         self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
         self._failure = _restore_error(saved["failure"])
-        self._under_way = None
-        if saved["under_way"] is not None:
-            self._under_way = Request.of_saved(saved["under_way"])
+        request = saved["under_way"]
+        self._under_way = None if request is None else Request.of_saved(request)
+        if self._under_way is not None:
             self.worker.ask(self._under_way)
 
     def reset(self) -> None:
