@@ -45,6 +45,8 @@ LONGEST_APART_S = 0.02
 """Largest age difference between the joints and the newest IMU message."""
 LARGEST_STD_MPS = 0.3
 """A less certain estimate is not used."""
+LARGEST_MPS, LARGEST_ACCELERATION_MPS2 = 10.0, 400.0
+"""No legged robot is faster, and no IMU of one measures more: 24 g on each axis is usual."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -88,7 +90,7 @@ class VelocitySource:
         """Take a sensor_msgs/Imu.
 
         Raises:
-            RobotError: The message has no orientation or no acceleration.
+            RobotError: The message has no orientation, no acceleration, or values of no robot.
         """
         self._imu = None
         require_orientation(message)
@@ -101,6 +103,11 @@ class VelocitySource:
             )
         if not all(map(math.isfinite, values)):
             raise RobotError("expected finite numbers, found NaN or infinite ones")
+        if (length := math.hypot(a.x, a.y, a.z)) > LARGEST_ACCELERATION_MPS2:
+            raise RobotError(
+                f"expected an acceleration of at most {LARGEST_ACCELERATION_MPS2:g} m/s^2, found "
+                f"{length:.4g}"
+            )
         quat = np.array(values[:4])
         self._imu = quat / np.linalg.norm(quat), np.array(values[4:7]), np.array(values[7:])
         self._imu_ns = now_ns
@@ -110,7 +117,7 @@ class VelocitySource:
 
         Raises:
             RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
-                too uncertain.
+                too uncertain or that of no robot.
         """
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)
@@ -122,12 +129,16 @@ class VelocitySource:
         step_s, self._joints_ns = (at_ns - self._joints_ns) / 1e9, at_ns
         self.estimator.update(step_s, self._pos, self._vel, *self._imu)
         std = math.sqrt(self.estimator.variance)
-        if std > LARGEST_STD_MPS:
+        if not std <= LARGEST_STD_MPS:  # nor NaN, after values that overflow
             raise RobotError(
                 f"expected a velocity that is known to {LARGEST_STD_MPS:g} m/s, found a standard "
                 f"deviation of {std:.2g} m/s; no foot stands"
             )
         velocity: F64 = self.estimator.lin_vel_body
+        if not (speed := math.hypot(*velocity.tolist())) <= LARGEST_MPS:
+            raise RobotError(
+                f"expected a velocity of at most {LARGEST_MPS:g} m/s, found {speed:.4g}"
+            )
         return velocity
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from geometry_msgs.msg import Quaternion, Vector3
 from nav_msgs.msg import Odometry
@@ -122,6 +124,24 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> N
             message.header.stamp.nanosec = 2_000_000 * number
             source.take_imu(imu(), number)
             source.take_joints(message, number)
+
+
+@LOOPS
+@pytest.mark.parametrize("huge", [1e3, 1e10, 1e150, 1e300])
+@pytest.mark.parametrize("sensor", ["accelerometer", "encoders"])
+def test_huge_values_never_give_a_huge_velocity(
+    bundle: Path, loop: str, sensor: str, huge: float
+) -> None:
+    source, shown = VelocitySource(load_bundle(bundle).contract, loop), []
+    for number in range(1, 400):
+        value = huge if 100 <= number < 103 else 0.0
+        acceleration = Vector3(z=9.81 + value * (sensor == "accelerometer"))
+        rate = value * (sensor == "encoders")
+        with suppress(RobotError):
+            source.take_imu(imu(linear_acceleration=acceleration), number)
+            shown.append(source.take_joints(joints(rate, 2_000_000 * number), number))
+    assert np.abs(shown).max() < 10.0
+    assert np.abs(shown[-1]).max() < 0.05
 
 
 @pytest.mark.parametrize(
