@@ -87,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(docs/perception.md)",
     )
     parser.add_argument(
+        "--estimator",
+        action="store_true",
+        help="estimate base_lin_vel from the legs and the IMU in the figures of --robot "
+        "(docs/estimation.md)",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -149,6 +155,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             robot=given.robot,
             motion=given.motion,
             scene=given.scene,
+            estimator=given.estimator,
             dropped=given.drop,
             answers=[*answers, *given.answers],
             answer_file=given.answer_file,

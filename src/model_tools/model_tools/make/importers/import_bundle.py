@@ -30,6 +30,7 @@ from model_tools.make.importers.motion import put_motion
 from model_tools.make.importers.onnx_metadata import require_same_joints
 from model_tools.make.importers.robot_file import (
     ask_robot_names,
+    put_estimation,
     put_robot_limits,
     read_robot,
 )
@@ -65,6 +66,8 @@ class ImportRequest:
     motion: Path | None = None
     scene: Path | None = None
     """A scan from training, to verify a term `height_scan`."""
+    estimator: bool = False
+    """Whether the estimator gives base_lin_vel."""
     answers: Sequence[str] = ()
     """`KEY=VALUE` each."""
     answer_file: Path | None = None
@@ -92,6 +95,8 @@ def make_draft(request: ImportRequest) -> Draft:
     if robot is not None:  # an answer may have named its joints
         _put_robot(draft, robot)
     put_motion(draft, request.motion, robot)
+    if request.estimator:
+        put_estimation(draft, request.robot)
     if request.scene is not None:
         _put_scene(draft, request.scene)
     ask_what_follows(draft)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
 from policy_core.bundle.resolve import robot_names
 from robot_sim.figures import BodyFigures, figures_file, load_robot
+from robot_sim.legs import make_estimation
 from robot_sim.model_file import load_spec
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
@@ -267,6 +268,32 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
         ]
         if None not in values and draft.find(f"joints.{field}") is None:
             draft.put(f"joints.{field}", values, origin)
+
+
+def put_estimation(draft: Draft, robot: Path | None) -> None:
+    """Let the estimator give base_lin_vel, from the legs and the IMU in a robot's figures."""
+    if robot is None or not figures_file(robot).is_file():
+        raise ToolError(
+            "--estimator: expected --robot with figures of legs and IMU, such as go2, g1, lite3 or "
+            f"a folder, found {robot or 'none'}"
+        )
+    terms = [path for path, term in draft.terms() if term.get("term") == "base_lin_vel"]
+    if not terms:
+        raise ToolError("--estimator: expected a term base_lin_vel, found none")
+    own = dict(zip(_on_robot(draft), draft.find("joints.names"), strict=True))
+    estimation = _plain(asdict(make_estimation(load_robot(robot))))
+    for link in (link for leg in estimation["legs"] for link in leg["chain"] if "joint" in link):
+        link["joint"] = own.get(link["joint"], link["joint"])
+    draft.put("estimation", estimation, f"{robot.name}; error as in docs/estimation.md")
+    for path in terms:
+        draft.put((*path, "source"), "estimator", "--estimator")
+
+
+def _plain(value: Any) -> Any:
+    """Return values of the contract as YAML has them, without those that are None."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _on_robot(draft: Draft) -> tuple[str, ...]:

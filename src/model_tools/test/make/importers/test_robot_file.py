@@ -2,19 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
+from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.robot_file import (
     JointFigures,
     breadth_first,
+    put_estimation,
     read_robot,
 )
+from policy_core.bundle.contract import Estimation
+from policy_core.bundle.schema import Reader
+from robot_sim.figures import load_robot
+from robot_sim.legs import make_estimation
 from testkit.wording import refusal
 
-from .small_runs import urdf
+from .small_runs import save_policy, urdf
 
 MJCF = """<mujoco>
   <default><joint limited="true"/></default>
@@ -41,6 +49,43 @@ def test_figures_of_a_robot_of_the_simulation_give_all_limits() -> None:
         effort_limit=45.43,
     )
     assert joints["FR_hip_joint"].parent is None
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Draft:
+    """A draft of a policy that calls the joints of a Go2 without their ending."""
+    made = Draft("a test", read_onnx(save_policy(tmp_path / "policy.onnx", 3, 12)))
+    names = [name.removesuffix("_joint") for name in load_robot("go2").joint_names]
+    made.put("joints.names", names)
+    made.put("joints.robot_names", {".*": "{name}_joint"})
+    made.put("observations.obs.terms", [{"term": "joint_pos"}, {"term": "base_lin_vel"}])
+    return made
+
+
+def test_legs_of_a_robot_s_figures_have_the_names_of_the_policy(draft: Draft) -> None:
+    put_estimation(draft, Path("go2"))
+    assert [term.get("source") for _, term in draft.terms()] == [None, "estimator"]
+    reader = Reader("policy.yaml")
+    found = reader.section(Estimation, draft.values["estimation"])
+    assert reader.problems == []
+    assert found is not None
+    expected = make_estimation(load_robot("go2"))
+    assert (found.error_mps, found.imu_m) == (expected.error_mps, expected.imu_m)
+    for leg, other in zip(found.legs, expected.legs, strict=True):
+        assert (leg.name, leg.points) == (other.name, other.points)
+        for link, on_robot in zip(leg.chain, other.chain, strict=True):
+            own = on_robot.joint and on_robot.joint.removesuffix("_joint")
+            assert link == replace(on_robot, joint=own)
+
+
+@pytest.mark.parametrize("robot", [None, Path("robot.urdf"), Path("go2")])
+def test_an_estimator_without_figures_or_velocity_is_refused(
+    draft: Draft, robot: Path | None
+) -> None:
+    if robot == Path("go2"):
+        draft.put("observations.obs.terms", [{"term": "joint_pos"}])
+    with refusal(ToolError):
+        put_estimation(draft, robot)
 
 
 def write(folder: Path, text: str) -> Path:
