@@ -148,7 +148,7 @@ class VelocityError:
         self._last_ns = now_ns
         drawn = self._std * self._random.standard_normal(3)
         self._varying = kept * self._varying + (1.0 - kept**2) ** 0.5 * drawn
-        return self._constant + self._varying
+        return np.asarray(self._constant + self._varying)
 
 
 def watched_by_contract(

@@ -165,8 +165,8 @@ class WalkCase:
         estimator: Also run the estimator of the base velocity and measure its error; always done if
             the policy needs it.
         sensor_errors: Errors of the estimator's sensors.
-        velocity_error_mps: Size of a `VelocityError` that is added to base_lin_vel, which the policy
-            must have; 0: none.
+        velocity_error_mps: Size of the `VelocityError` that is added to base_lin_vel, a term that
+            the policy must have; 0: none.
         limits: Limits of the walk; None: it is only measured.
     """
 
