@@ -81,8 +81,8 @@ def install(
 
     Every hash in the contract is verified on the copy. A policy that did not survive the stated
     error of its base velocity estimator (`model_tools sensitivity --record`) is refused. A version
-    that is already installed is not changed. If keys are configured, only files that the signature covers are copied: the contract
-    and the files that it names.
+    that is already installed is not changed. If keys are configured, only files that the signature
+    covers are copied: the contract and the files that it names.
 
     Args:
         path: The folder, or the archive.

@@ -70,7 +70,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     bundle = load_bundle(bundle_folder(str(given.bundle)))
     plan = usual_plan(bundle) if given.plan is None else load_plan(given.plan)
-    figures = sensitivity(run_trials(given, with_errors(plan, given.errors), [bundle]), bundle)
+    found = run_trials(given, with_errors(plan, given.errors), [bundle])
+    estimation = bundle.contract.estimation
+    figures = sensitivity(found, None if estimation is None else estimation.error_mps)
     report = sensitivity_report(figures)
     report.write_json(given.output / JSON_FILE)
     write_page(report, given.output / HTML_FILE)

@@ -50,22 +50,23 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     return dataclasses.replace(plan, factors=factors, required_success=required)
 
 
-def sensitivity(found: Evaluated, bundle: AnyBundle) -> dict[str, Any]:
+def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, Any]:
     """Return the figures.
 
     Args:
         found: Trials of one policy with a plan of `with_errors`.
-        bundle: The policy's bundle.
+        stated_error_mps: The estimator's error in the policy's contract, if it has one.
 
     Returns:
         `survived_error_mps`: the largest error up to which every success rate reaches the required
         one with the lower end of its interval; None if the rate without error does not. Trials
         without a result count as failed.
     """
-    [policy], plan, estimation = found.policies, found.plan, bundle.contract.estimation
+    [policy], plan = found.policies, found.plan
     levels, survived = list[dict[str, Any]](), None
-    assert isinstance(plan.factors.velocity_error_mps, tuple)
-    for error_mps in plan.factors.velocity_error_mps:
+    errors_mps = plan.factors.velocity_error_mps
+    assert isinstance(errors_mps, tuple)
+    for error_mps in errors_mps:
         keys = [
             task.key for task in found.tasks if task.conditions["velocity_error_mps"] == error_mps
         ]
@@ -97,7 +98,7 @@ def sensitivity(found: Evaluated, bundle: AnyBundle) -> dict[str, Any]:
         "robot": plan.robot,
         "duration_s": plan.trial_s,
         "required_success": plan.required_success,
-        "stated_error_mps": None if estimation is None else estimation.error_mps,
+        "stated_error_mps": stated_error_mps,
         "survived_error_mps": survived,
         "not_done": len(found.not_done),
         "levels": levels,
