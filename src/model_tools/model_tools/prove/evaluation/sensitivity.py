@@ -149,7 +149,7 @@ def sensitivity_report(figures: dict[str, Any]) -> Report:
                     for level, low, high in zip(levels, lows, highs, strict=True)
                 ],
             ),
-            "survives no walk without error either"
+            "survived error: none, since it fails without error"
             if survived is None
             else f"survived error: {survived:g} m/s",
             *([] if stated is None else [f"error in the contract: {stated:g} m/s"]),
