@@ -94,8 +94,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from model_tools.prove.evaluation.summary import holds
     from policy_core.bundle.load import bundle_folder, load_bundle
 
+    plan = load_plan(given.plan)
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
-    found = run_trials(given, load_plan(given.plan), bundles)
+    found = run_trials(given, plan, bundles)
     with progress_bar("videos of the worst trials") as shown:
         report = evaluation_report(found, given.videos, shown)
     report.write_json(given.output / SUMMARY)
