@@ -29,6 +29,7 @@ from model_tools.commands import (
     release,
     replay,
     run,
+    sensitivity,
     set_check,
     sign,
 )
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Verb] = {
     "deploy triton": deploy_triton,
     "compare": compare,
     "evaluate": evaluate,
+    "sensitivity": sensitivity,
     "identify": identify,
     "run": run,
     "replay": replay,

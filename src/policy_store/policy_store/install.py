@@ -15,8 +15,10 @@ from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     HOSTED_FILES,
     SET_FILE,
+    AnyBundle,
     Bundle,
     hosted_file,
+    list_policies,
     stated_hashes,
 )
 from policy_core.bundle.load import load_bundle
@@ -77,9 +79,10 @@ def install(
 ) -> Installed:
     """Install the bundle in a folder or an archive below a root, without putting it into use.
 
-    Every hash in the contract is verified on the copy. A version that is already installed is not
-    changed. If keys are configured, only files that the signature covers are copied: the contract
-    and the files that it names.
+    Every hash in the contract is verified on the copy. A policy that did not survive the stated
+    error of its base velocity estimator (`model_tools sensitivity --record`) is refused. A version
+    that is already installed is not changed. If keys are configured, only files that the signature
+    covers are copied: the contract and the files that it names.
 
     Args:
         path: The folder, or the archive.
@@ -268,7 +271,28 @@ def _copied(
         sync_folder(folder)
     bundle = load_bundle(growing, trusted, kind=Bundle)
     bundle.verify(backends)
+    for policy in list_policies(bundle):
+        _require_survived(policy)
     return bundle, hashes
+
+
+def _require_survived(policy: AnyBundle) -> None:
+    """Raise if a report says that the policy does not survive its estimator's stated error."""
+    estimation = policy.contract.estimation
+    if estimation is None:
+        return
+    for backend in policy.contract.reports:
+        report = policy.report(f"sensitivity_{backend}")
+        if report is None:
+            continue
+        survived = report.get("survived_error_mps")
+        if isinstance(survived, (int, float)) and survived >= estimation.error_mps:
+            continue
+        known = "none" if survived is None else f"{survived} m/s"
+        raise PolicyError(
+            f"{policy.file}: estimation.error_mps: expected an error that the policy survives "
+            f"with {backend} ({known}, as its report says), found {estimation.error_mps:g} m/s"
+        )
 
 
 def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]) -> None:

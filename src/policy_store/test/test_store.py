@@ -268,6 +268,50 @@ def test_bundle_that_is_not_whole_is_refused_under_its_own_path(
     assert tree(root) == before
 
 
+ESTIMATION = """estimation:
+  error_mps: 0.05
+  legs:
+    - name: leg
+      chain: [{joint: hip, position_m: [0, 0, 0]}, {joint: knee, position_m: [0, 0, -0.2]}]
+      points: [{position_m: [0, 0, -0.2]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("survived", "is_refused"),
+    [
+        ({"survived_error_mps": 0.05}, False),
+        ({"survived_error_mps": 0.04}, True),
+        ({"survived_error_mps": None}, True),
+        ({"survived_error_mps": "much"}, True),
+        ({}, True),
+        (None, False),
+    ],
+)
+def test_policy_that_does_not_survive_the_stated_error_of_its_estimator_is_refused(
+    tmp_path: Path, make_version: MakeVersion, survived: dict[str, object] | None, is_refused: bool
+) -> None:
+    bundle = make_version(
+        "1.0.0",
+        ("{term: joint_pos}, {term: joint_vel}", "{term: base_lin_vel, source: estimator}"),
+        ("{term: last_action}", "{term: last_action}, {term: phase, period_s: 1, parts: [sin]}"),
+        ("\nmodel:", f"\n{ESTIMATION}model:"),
+    )
+    if survived is not None:
+        report = bundle / "reports" / "sensitivity_onnx.json"
+        report.parent.mkdir()
+        report.write_text(json.dumps(survived), "utf-8")
+        entry = f"{{file: reports/{report.name}, sha256: {sha256_file(report)}}}"
+        with (bundle / "policy.yaml").open("a") as file:
+            file.write(f"reports: {{onnx: {entry}}}\n")
+    root = tmp_path / "models"
+    if is_refused:
+        tool_refused("install", bundle, "--root", root)
+        assert versions(root) == []
+    else:
+        assert tool("install", bundle, "--root", root) == 0
+
+
 def test_same_content_again_is_no_error_and_other_content_is(
     root: Path, make_version: MakeVersion
 ) -> None:

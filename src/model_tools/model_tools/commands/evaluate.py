@@ -18,7 +18,7 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +26,34 @@ from model_tools.commands.arguments import number_above_0, progress_bar
 from policy_store.command_line import CommandResult, add_backend_options
 
 if TYPE_CHECKING:
+    from model_tools.prove.evaluation.evaluate import Evaluated
+    from model_tools.prove.evaluation.plan import Plan
     from model_tools.prove.evaluation.pool import TaskPool
     from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask
+    from policy_core.bundle.bundle import AnyBundle
 
 SUMMARY, PAGE = "summary.json", "report.html"
 _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(left="results so far are kept; the same command with --resume continues")
     parser.add_argument(
         "bundles", type=Path, nargs="+", help="folders of bundles, or names of installed ones"
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="YAML", help="trial plan")
+    add_trials(parser)
+    parser.add_argument(
+        "--videos",
+        type=int,
+        default=2,
+        metavar="N",
+        help="videos of the worst trials in the report (default %(default)d)",
+    )
+
+
+def add_trials(parser: argparse.ArgumentParser) -> None:
+    """Declare where the trials run, and where their results go."""
+    parser.set_defaults(left="results so far are kept; the same command with --resume continues")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results"
     )
@@ -64,13 +79,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time limit of a trial, which otherwise has no result (default %(default)g)",
     )
-    parser.add_argument(
-        "--videos",
-        type=int,
-        default=2,
-        metavar="N",
-        help="videos of the worst trials in the report (default %(default)d)",
-    )
     add_backend_options(parser)
 
 
@@ -81,15 +89,30 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         The content of summary.json.
     """
     from model_tools.files.report_page import write_page
-    from model_tools.prove.evaluation.evaluate import evaluate, evaluated_policies, trial_store
     from model_tools.prove.evaluation.evaluation_report import evaluation_report
     from model_tools.prove.evaluation.plan import load_plan
     from model_tools.prove.evaluation.summary import holds
     from policy_core.bundle.load import bundle_folder, load_bundle
-    from policy_inference.backends.registry import parse_options
 
     plan = load_plan(given.plan)
     bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
+    found = run_trials(given, plan, bundles)
+    with progress_bar("videos of the worst trials") as shown:
+        report = evaluation_report(found, given.videos, shown)
+    report.write_json(given.output / SUMMARY)
+    write_page(report, given.output / PAGE)
+    return CommandResult(
+        document=report.document,
+        text=[*report.parts, f"report in {given.output}"],
+        status=0 if holds(found) else 1,
+    )
+
+
+def run_trials(given: argparse.Namespace, plan: Plan, bundles: Sequence[AnyBundle]) -> Evaluated:
+    """Run a plan with the arguments of `add_trials`."""
+    from model_tools.prove.evaluation.evaluate import evaluate, evaluated_policies, trial_store
+    from policy_inference.backends.registry import parse_options
+
     policies = evaluated_policies(plan, bundles, parse_options(given.backend_option))
     pool = _pool(given, policies)
     _require_new(given.output, given.resume)
@@ -97,18 +120,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         before, began_s = len(store.rows), time.monotonic()
         with progress_bar("trials") as shown:
             found = evaluate(plan, policies, store, pool, shown)
-        if trials := len(store.rows) - before:
-            took_s = time.monotonic() - began_s
-            _log.info("%d trials in %.1f s, %.2f per second", trials, took_s, trials / took_s)
-        with progress_bar("videos of the worst trials") as shown:
-            report = evaluation_report(found, given.videos, shown)
-        report.write_json(given.output / SUMMARY)
-        write_page(report, given.output / PAGE)
-    return CommandResult(
-        document=report.document,
-        text=[*report.parts, f"report in {given.output}"],
-        status=0 if holds(found) else 1,
-    )
+    if trials := len(store.rows) - before:
+        took_s = time.monotonic() - began_s
+        _log.info("%d trials in %.1f s, %.2f per second", trials, took_s, trials / took_s)
+    return found
 
 
 def _pool(

@@ -17,6 +17,7 @@ from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.estimated import (
     EstimatedVelocity,
     EstimateError,
+    VelocityError,
     watched_by_contract,
     watched_by_figures,
 )
@@ -239,6 +240,8 @@ def _try(
     contract = bundle.contract
     policy.estimated = estimated = _estimated(contract, case, robot)
     watch = None if estimated is None else estimated.watch
+    if case.velocity_error_mps:
+        policy.velocity_error = VelocityError(case.velocity_error_mps, case.seed)
     stood = walk(
         world,
         policy,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.simulation.estimated import watched_by_contract
+from model_tools.simulation.estimated import VelocityError, watched_by_contract
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import JointBundle, list_policies
@@ -121,6 +121,7 @@ class ControlledRobot(SelfOperated):
         estimated = (each for each in contracts if each.estimation is not None)
         self.estimated = watched_by_contract(next(estimated, None))
         self._is_estimated = self.estimated is not None
+        self.velocity_error: VelocityError | None = None
         self.altered_ticks, self._alterations = 0, 0
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
@@ -150,12 +151,14 @@ class ControlledRobot(SelfOperated):
         return drive_command(self._names, targets)
 
     def _estimate(self, sensors: Sensors) -> None:
-        """Replace the odometry velocity by the estimate."""
-        if self.estimated is None:
-            return
-        self.estimated.watch(sensors)
-        if self._is_estimated:
-            self.controller.state["lin_vel_body"][:] = self.estimated.estimator.lin_vel_body
+        """Replace the odometry velocity by the estimate, and add the error that is tried."""
+        if self.estimated is not None:
+            self.estimated.watch(sensors)
+            if self._is_estimated:
+                self.controller.state["lin_vel_body"][:] = self.estimated.estimator.lin_vel_body
+        if self.velocity_error is not None:
+            velocity = self.controller.state["lin_vel_body"]
+            velocity += self.velocity_error.at(sensors.time_ns)
 
     def _count_alterations(self) -> None:
         counters = self.controller.snapshot().counters

@@ -165,6 +165,8 @@ class WalkCase:
         estimator: Also run the estimator of the base velocity and measure its error; always done if
             the policy needs it.
         sensor_errors: Errors of the estimator's sensors.
+        velocity_error_mps: Size of the `VelocityError` that is added to base_lin_vel, a term that
+            the policy must have; 0: none.
         limits: Limits of the walk; None: it is only measured.
     """
 
@@ -183,6 +185,7 @@ class WalkCase:
     seed: int = 0
     estimator: bool = False
     sensor_errors: SensorErrors = NO_ERRORS
+    velocity_error_mps: float = 0.0
     limits: WalkLimits | None = WalkLimits()
 
     def faults_from(self, start_s: float) -> list[Fault]:

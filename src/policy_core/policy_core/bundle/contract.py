@@ -430,7 +430,7 @@ class Estimation:
     """Robot description for the base velocity estimator, and the estimator's error."""
 
     error_mps: float = entry(
-        "error of the estimate with which the policy was shown to walk, root mean square, m/s",
+        "error of the estimate, root mean square of its length, m/s, which the policy must survive",
         exclusiveMinimum=0,
     )
     legs: tuple[Leg, ...] = entry("legs that may carry the robot", minItems=1)

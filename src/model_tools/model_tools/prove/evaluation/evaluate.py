@@ -116,8 +116,14 @@ def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
         )
     if plan.reaches:
         arm_image_size(bundle)
-    else:
-        SimulatedRobot(figures=plan.robot).require(bundle.contract)
+        return
+    SimulatedRobot(figures=plan.robot).require(bundle.contract)
+    has_term = any(term.term == "base_lin_vel" for term in bundle.contract.terms)
+    if plan.factors.velocity_error_mps != (0.0,) and not has_term:
+        raise ToolError(
+            f"{bundle.path}: expected a policy that observes base_lin_vel, to which an error is "
+            "added, found one without this term"
+        )
 
 
 def _evaluated(bundle: AnyBundle, backend: str, options: Options) -> EvaluatedPolicy:

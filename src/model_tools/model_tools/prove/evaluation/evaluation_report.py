@@ -51,7 +51,7 @@ VIDEO_S = 4.0
 """Length of a video, s: the end of a trial."""
 _RATE_HZ, _WIDTH, _HEIGHT = 6.0, 320, 176
 """Size and rate of a video: an image takes 0.1 s of a core without a GPU."""
-_UNITS = {
+UNITS = {
     "survived_s": "time on its feet in RUN, s",
     "error_vx": "error of vx, m/s",
     "error_vy": "error of vy, m/s",
@@ -153,7 +153,7 @@ def _differences(differences: Sequence[dict[str, Any]]) -> Iterator[Part]:
                 Table(
                     header=("figure", "mean difference", "low", "high", "pairs"),
                     rows=[
-                        (_UNITS.get(name, name), *values.values())
+                        (UNITS.get(name, name), *values.values())
                         for name, values in each["figures"].items()
                         if values["measured"]
                     ],
@@ -231,7 +231,7 @@ def _figures(policies: Sequence[dict[str, Any]]) -> Table:
     return Table(
         header=("figure", "policy", "mean", "low", "high", "trials"),
         rows=[
-            (_UNITS.get(name, name), policy["policy"], *policy["figures"][name].values())
+            (UNITS.get(name, name), policy["policy"], *policy["figures"][name].values())
             for name in policies[0]["figures"]
             for policy in policies
             if policy["figures"].get(name, {}).get("measured")
@@ -240,7 +240,7 @@ def _figures(policies: Sequence[dict[str, Any]]) -> Table:
 
 
 def _worst_table(found: Evaluated, tasks: Sequence[TrialTask]) -> Table:
-    names = [name for name in _UNITS if tasks and name in found.rows[tasks[0].key].figures][:5]
+    names = [name for name in UNITS if tasks and name in found.rows[tasks[0].key].figures][:5]
     return Table(
         header=("policy", "trial", "ended", *names),
         rows=[

@@ -97,6 +97,10 @@ class Factors:
     imu_delay_ms: Values = _factor(
         "delay of the estimator's IMU relative to its joints", minimum=0, maximum=40
     )
+    velocity_error_mps: Values = _factor(
+        "error added to base_lin_vel, root mean square of its length (docs/estimation.md)",
+        minimum=0,
+    )
     faults: tuple[tuple[str, ...], ...] = entry(
         "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
         "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; of robots on legs",
@@ -114,6 +118,7 @@ OF_LEGS = (
     "joint_friction_nm",
     "sensor_error",
     "imu_delay_ms",
+    "velocity_error_mps",
     "faults",
 )
 OF_THE_ARM = ("inference_ms",)

@@ -111,7 +111,7 @@ def _policy(found: Evaluated, policy: EvaluatedPolicy) -> dict[str, Any]:
         "backend": policy.backend,
         **_rate(rows, found),
         "figures": {
-            name: _interval([row.figures.get(name) for row in rows]) for name in _names(rows)
+            name: mean_interval([row.figures.get(name) for row in rows]) for name in _names(rows)
         },
         "by_factor": {name: _by_level(found, rows, name) for name in found.plan.varied},
     }
@@ -129,7 +129,7 @@ def _difference(found: Evaluated, first: EvaluatedPolicy, other: EvaluatedPolicy
         "p_mcnemar": mcnemar(better, worse),
         "pairs_needed": pairs_needed(better, worse, count),
         "figures": {
-            name: _interval(
+            name: mean_interval(
                 [_apart(one.figures.get(name), two.figures.get(name)) for one, two in pairs]
             )
             for name in _names([one for one, _ in pairs])
@@ -141,7 +141,8 @@ def _apart(mine: float | None, theirs: float | None) -> float | None:
     return None if mine is None or theirs is None else mine - theirs
 
 
-def _interval(values: Sequence[float | None]) -> dict[str, float]:
+def mean_interval(values: Sequence[float | None]) -> dict[str, float]:
+    """Return the mean of the known values, with its interval."""
     known = [value for value in values if value is not None]
     mean, low, high = bootstrap_mean(known)
     return {"mean": mean, "low": low, "high": high, "measured": len(known)}

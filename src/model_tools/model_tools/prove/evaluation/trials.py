@@ -228,6 +228,7 @@ def walk_case(task: TrialTask) -> WalkCase:
         sensor_errors=SensorErrors(
             scale=given["sensor_error"], imu_delay_s=given["imu_delay_ms"] / 1e3, seed=seed
         ),
+        velocity_error_mps=given["velocity_error_mps"],
         limits=None,
     )
 

@@ -332,7 +332,7 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
         if not file.is_file():
             continue  # noted with the other files
         try:
-            verdict, failed = _verdict(read_json(file), model_sha256(contract, backend) or "")
+            verdict, failed = _verdict(read_json(file), contract, backend)
         except ToolError as error:
             report.suspect(str(error))
             continue
@@ -341,8 +341,9 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
             report.suspect(f"{entry.file}: {verdict}")
 
 
-def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
-    """Return a report's verdict on the model with this hash, and whether it failed."""
+def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, bool]:
+    """Return a report's verdict on the model of a back end, and whether it failed."""
+    sha256, estimation = model_sha256(contract, backend) or "", contract.estimation
     if content.get("artifacts") is not None:
         about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]
         holds = all(one.flag("holds") for one in about)
@@ -354,6 +355,13 @@ def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
         names = [one["name"].text() for one in judged if not one.flag("passed")]
         words = f"{len(judged) - len(names)} of {len(judged)} cases passed"
         words, failed = f"{words}; failed: {', '.join(names)}" if names else words, bool(names)
+    elif content.get("levels") is not None:
+        about = [content] if content["model_sha256"].text() == sha256 else []
+        survived = content.get("survived_error_mps")
+        stated = 0.0 if estimation is None else estimation.error_mps
+        failed = survived is None or survived.number() < stated
+        most = "no error" if survived is None else f"errors up to {survived.number():g} m/s"
+        words = f"survives {most} of base_lin_vel"
     else:
         return "a report of an unknown kind", False
     return (words, failed) if about else ("about a model that is not in the bundle", True)

@@ -232,6 +232,8 @@ def case_report(sha256: str, *passed: bool | None) -> dict[str, object]:
         (case_report("MODEL", True, None), False),
         (case_report("MODEL", False), True),
         (case_report("0"), True),
+        ({"model_sha256": "MODEL", "levels": [], "survived_error_mps": 0.1}, False),
+        ({"model_sha256": "MODEL", "levels": [], "survived_error_mps": None}, True),
         ({"loss": 1}, False),
     ],
 )

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure which error of base_lin_vel a policy survives in simulated walks.
+
+    model_tools sensitivity my_bundle --output out/sensitivity --record
+
+The walks of a plan of `evaluate`, or 60 walks of 10 s with mixed commands, run with each error
+added to base_lin_vel (docs/estimation.md). The survived error is the largest one up to which every
+success rate reaches the plan's `required_success` (default 0.9) with the lower end of its interval.
+The output folder gets trials.jsonl, sensitivity.json and sensitivity.html. --record keeps the
+result in the bundle; `install` then refuses a contract with a larger `estimation.error_mps`. The
+exit status is 1 if a trial has no result, if the policy does not survive the error in its contract,
+or if it fails without error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model_tools.commands.evaluate import add_trials, run_trials
+from policy_store.command_line import CommandResult, add_bundle
+
+ERRORS_MPS = "0,0.05,0.1,0.2,0.4"
+JSON_FILE, HTML_FILE = "sensitivity.json", "sensitivity.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_bundle(parser, "folder of the bundle, or name of an installed one", type=Path)
+    parser.add_argument(
+        "--plan", type=Path, metavar="YAML", help="plan of the walks, as of `evaluate`"
+    )
+    parser.add_argument(
+        "--errors",
+        type=_errors,
+        default=_errors(ERRORS_MPS),
+        metavar="A,B",
+        help="errors to try, root mean square of their length, m/s; they replace the plan's "
+        f"velocity_error_mps, and 0 is always tried (default {ERRORS_MPS})",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="keep the result in the bundle, for its installation"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace the bundle's report about this back end"
+    )
+    add_trials(parser)
+
+
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Measure; the status is 1 if the policy does not survive the error in its contract.
+
+    Returns:
+        The content of sensitivity.json.
+    """
+    from model_tools.files.contract_text import keep_report
+    from model_tools.files.report_page import write_page
+    from model_tools.prove.evaluation.plan import load_plan
+    from model_tools.prove.evaluation.sensitivity import (
+        sensitivity,
+        sensitivity_report,
+        survives,
+        usual_plan,
+        with_errors,
+    )
+    from policy_core.bundle.load import bundle_folder, load_bundle
+    from policy_core.errors import PolicyError
+
+    bundle = load_bundle(bundle_folder(str(given.bundle)))
+    plan = usual_plan(bundle) if given.plan is None else load_plan(given.plan)
+    found = run_trials(given, with_errors(plan, given.errors), [bundle])
+    estimation = bundle.contract.estimation
+    figures = sensitivity(found, None if estimation is None else estimation.error_mps)
+    report = sensitivity_report(figures)
+    report.write_json(given.output / JSON_FILE)
+    write_page(report, given.output / HTML_FILE)
+    text, backend = [*report.parts, f"report in {given.output}"], figures["backend"]
+    error: PolicyError | OSError | None = None
+    if given.record:
+        try:
+            kept = keep_report(
+                bundle.path,
+                backend,
+                f"sensitivity_{backend}.json",
+                report.write_json,
+                sha256=figures["model_sha256"],
+                force=given.force,
+            )
+            text.append(f"report kept as {kept}")
+        except (PolicyError, OSError) as failed:  # show the figures in any case
+            error = failed
+    good = survives(figures) and not figures["not_done"]
+    return CommandResult(document=report.document, text=text, status=0 if good else 1, error=error)
+
+
+def _errors(text: str) -> list[float]:
+    try:
+        errors = [float(word) for word in text.split(",")]
+    except ValueError:
+        errors = [-1.0]
+    if not all(0.0 <= error < float("inf") for error in errors):
+        raise argparse.ArgumentTypeError(f"expected errors of 0 m/s or more, found {text!r}")
+    return errors
