@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from policy_core.bundle.body import SENSITIVITY
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
@@ -281,10 +282,10 @@ def _require_survived(policy: AnyBundle) -> None:
     estimation = policy.contract.estimation
     if estimation is None:
         return
-    for backend in policy.contract.reports:
-        report = policy.report(f"sensitivity_{backend}")
-        if report is None:
+    for key in policy.contract.reports:
+        if not key.startswith(SENSITIVITY):
             continue
+        report, backend = policy.report(key) or {}, key.removeprefix(SENSITIVITY)
         survived = report.get("survived_error_mps")
         if isinstance(survived, (int, float)) and survived >= estimation.error_mps:
             continue

@@ -303,7 +303,7 @@ def test_policy_that_does_not_survive_the_stated_error_of_its_estimator_is_refus
         report.write_text(json.dumps(survived), "utf-8")
         entry = f"{{file: reports/{report.name}, sha256: {sha256_file(report)}}}"
         with (bundle / "policy.yaml").open("a") as file:
-            file.write(f"reports: {{onnx: {entry}}}\n")
+            file.write(f"reports: {{sensitivity_onnx: {entry}}}\n")
     root = tmp_path / "models"
     if is_refused:
         tool_refused("install", bundle, "--root", root)

@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", action="store_true", help="keep the result in the bundle, for its installation"
     )
-    parser.add_argument(
-        "--force", action="store_true", help="replace the bundle's report about this back end"
-    )
+    parser.add_argument("--force", action="store_true", help="replace this report in the bundle")
     add_trials(parser)
 
 
@@ -65,6 +63,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         usual_plan,
         with_errors,
     )
+    from policy_core.bundle.body import SENSITIVITY
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.errors import PolicyError
 
@@ -83,10 +82,11 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             kept = keep_report(
                 bundle.path,
                 backend,
-                f"sensitivity_{backend}.json",
+                f"{SENSITIVITY}{backend}.json",
                 report.write_json,
                 sha256=figures["model_sha256"],
                 force=given.force,
+                key=SENSITIVITY + backend,
             )
             text.append(f"report kept as {kept}")
         except (PolicyError, OSError) as failed:  # show the figures in any case

@@ -134,6 +134,7 @@ def keep_report(
     *,
     sha256: str,
     force: bool,
+    key: str | None = None,
 ) -> Path:
     """Write a report about a back end's model into the bundle; keep reports about others.
 
@@ -143,7 +144,8 @@ def keep_report(
         name: File name in the folder `reports`.
         write: Writes it to a path.
         sha256: Hash of the model, see `bundle.load.model_sha256`.
-        force: Replace an existing report about this model.
+        force: Replace an existing report of this key.
+        key: Of the contract's `reports`; None: the back end.
 
     Returns:
         The file.
@@ -158,14 +160,15 @@ def keep_report(
         )
     reports = loaded.contract.reports
     file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE
-    if backend in reports and not force:
+    key = key or backend
+    if key in reports and not force:
         raise ToolError(
-            f"{bundle}: expected no report about {backend} yet, found "
-            f"{reports[backend].file}; --force replaces it"
+            f"{bundle}: expected no report about {key} yet, found {reports[key].file}; --force "
+            "replaces it"
         )
     with new_file(file, force=force) as growing:
         write(growing)
-    entries = {**reports, backend: file_entry(file, bundle)}
+    entries = {**reports, key: file_entry(file, bundle)}
     text = set_section(contract.read_text("utf-8"), "reports", entries)
     with new_file(contract, force=True) as growing:
         growing.write_text(text, "utf-8")

@@ -42,6 +42,7 @@ def test_a_walk_with_each_error_and_a_report_that_install_reads(tmp_path: Path) 
     assert (found["survived_error_mps"], found["stated_error_mps"]) == (0.05, 0.05)
     assert (output / "sensitivity.html").stat().st_size > 0
     assert load_bundle(bundle).report("sensitivity_onnx") == found
+    assert list(load_bundle(bundle).contract.reports) == ["sensitivity_onnx"]  # and no comparison
 
     contract = bundle / "policy.yaml"
     text = contract.read_text("utf-8")

@@ -42,6 +42,9 @@ PERCEIVED_LABEL = "contract:"
 """What the label of a contract begins with, in `header.frame_id` of a policy_msgs/Perceived."""
 
 
+SENSITIVITY = "sensitivity_"
+
+
 def perceived_label(*stated: object) -> str:
     """Return the label of what a contract states of a topic: equal where they state the same."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
@@ -201,7 +204,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Comparison reports by artifact."""
+        """Reports of comparison by artifact; of sensitivity by SENSITIVITY and artifact."""
 
     @property
     @abstractmethod

@@ -324,7 +324,9 @@ class ChunkContract(AnyContract):
     )
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
-    reports: dict[str, File] = entry("report of comparison by artifact", default={})
+    reports: dict[str, File] = entry(
+        "report by artifact: of comparison, or, as sensitivity_ARTIFACT, of sensitivity", default={}
+    )
     safety: Safety = entry("limits of the guard")
     provenance: Provenance = entry("origin and licence")
 

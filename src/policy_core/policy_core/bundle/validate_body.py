@@ -8,7 +8,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from policy_core.bundle.body import AnyContract, Body
+from policy_core.bundle.body import SENSITIVITY, AnyContract, Body
 from policy_core.bundle.contract import File, Normalisation
 from policy_core.bundle.schema import Found, Reader
 from policy_core.interfaces import F64
@@ -104,7 +104,8 @@ class BodyValidator:
 
     def reports(self, reports: Iterable[str], artifacts: Collection[str]) -> None:
         """Check that each report belongs to an artifact."""
-        for key in sorted(set(reports) - set(artifacts)):
+        own = {*artifacts, *(SENSITIVITY + name for name in artifacts)}
+        for key in sorted(set(reports) - own):
             self.reader.problem(
                 f"reports.{key}", f"one of the artifacts ({listed(artifacts)})", key
             )

@@ -29,7 +29,7 @@ from model_tools.make.importers.draft import (
 )
 from model_tools.prove.inspect.contract_tables import contract_tables
 from model_tools.prove.inspect.inspection import InspectionReport
-from policy_core.bundle.body import AnyContract
+from policy_core.bundle.body import SENSITIVITY, AnyContract
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
@@ -332,7 +332,7 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
         if not file.is_file():
             continue  # noted with the other files
         try:
-            verdict, failed = _verdict(read_json(file), contract, backend)
+            verdict, failed = _verdict(read_json(file), contract, backend.removeprefix(SENSITIVITY))
         except ToolError as error:
             report.suspect(str(error))
             continue
