@@ -179,15 +179,15 @@ def test_archive_is_as_good_as_its_folder(
 
 def test_archive_needs_no_entries_of_its_folders(tmp_path: Path, make_version: MakeVersion) -> None:
     bundle, archive = make_version(), tmp_path / "bundle.tar.gz"
-    (bundle / "notes").mkdir()
-    (bundle / "notes/licence.txt").write_text("mine")
+    (bundle / "notes/en").mkdir(parents=True)
+    (bundle / "notes/en/licence.txt").write_text("mine")
     with tarfile.open(archive, "w:gz") as tar:
         for file in sorted(bundle.rglob("*")):
             if file.is_file():
                 tar.add(file, NAME / file.relative_to(bundle))
     assert tool("install", archive, "--root", tmp_path / "models") == 0
     installed = tmp_path / "models" / NAME / "1.0.0"
-    assert (installed / "notes/licence.txt").read_text() == "mine"
+    assert (installed / "notes/en/licence.txt").read_text() == "mine"
 
 
 def evil_member(
@@ -487,15 +487,16 @@ def test_list_shows_whose_signature_was_checked(
         sign(bundle / "policy.yaml", private)
         assert tool("install", bundle, "--root", root) == 0
         monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
-    signed_by = read_record(root / NAME / "1.2.0")["signed_by"]
+    record = read_record(root / NAME / "1.2.0")
     capsys.readouterr()
     assert tool("list", "--root", root) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[:3] for line in lines[1:]] == [
         [NAME, "1.0.0", "-"],
         [NAME, "1.1.0", "not"],
-        [NAME, "1.2.0", signed_by[:12]],
+        [NAME, "1.2.0", record["signed_by"][:12]],
     ]
+    assert lines[-1][-1] == record["installed_time"]
 
 
 @pytest.mark.parametrize(("version", "warns"), [("1.1.5", True), ("1.2.1", False)])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_core.errors import BackendError, PolicyError
+from policy_core.control_state import ControlState
+from policy_core.errors import BackendError, NoTargetError, PolicyError, RobotError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_core.observation.images import read_frame
@@ -145,6 +146,26 @@ def test_a_runtime_that_fails_holds_once_the_steps_are_used_up_and_recovers() ->
     check_wording(arm.runtime.policy.problem)
     arm.tick()
     assert arm.is_in(Mode.HOLD)
+
+
+@pytest.mark.parametrize("kind", [BackendError, RobotError, NoTargetError])
+def test_a_controller_that_goes_on_from_a_state_has_the_same_failure(
+    kind: type[PolicyError],
+) -> None:
+    def fail(run: int) -> float:
+        raise kind("scripted")
+
+    arm, other = (Arm(mode="synchronous", simulated_latency_s=LATE_S) for _ in range(2))
+    arm.answer = other.answer = fail
+    arm.run().follow(5)  # one inference has failed, and the next one is under way
+    state = arm.controller.control_state()
+    other.now_ns = arm.now_ns
+    other.controller.go_on_from(ControlState.decoded(*state.encoded()))
+    assert other.controller.control_state().encoded()[0] == state.encoded()[0]
+    for each in (arm, other):
+        each.tick()
+    assert arm.is_in(Mode.HOLD)
+    assert other.controller.snapshot() == arm.controller.snapshot()
 
 
 def test_inference_that_takes_longer_than_the_steps_says_so_and_goes_on() -> None:

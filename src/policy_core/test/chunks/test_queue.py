@@ -192,19 +192,19 @@ def test_a_reset_forgets_all_chunks(
     ],
 )
 def test_memory_is_how_many_ticks_depend_on_earlier_chunks(make: Callable[[], ChunkQueue]) -> None:
-    queues = make(), make()
-    followed = []
-    for queue, earlier in zip(queues, (20.0, 30.0), strict=True):
+    def followed(queue: ChunkQueue, earlier: float) -> F64:
         queue.add(chunk(earlier, slope=0.0), 0, 0, HELD)
         for tick in range(4):
             queue.advance(tick)
         queue.add(chunk(0.0, slope=0.0), 4, 4, HELD)
-        followed.append([])
+        targets = []
         for tick in range(4, 8):
-            followed[-1].append(queue.target(tick))
+            targets.append(queue.target(tick))
             queue.advance(tick)
-    depends = np.any(np.not_equal(*followed), axis=1)
-    assert depends.tolist() == [tick < queues[0].memory for tick in range(4)]
+        return np.array(targets, np.float64)
+
+    depends = (followed(make(), 20.0) != followed(make(), 30.0)).any(axis=1)
+    assert depends.tolist() == [tick < make().memory for tick in range(4)]
 
 
 def numbered_request(number: int, generation: int = 0) -> Request:

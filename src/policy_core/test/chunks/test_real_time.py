@@ -16,6 +16,7 @@ from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps, pre
 from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import STEPS
 from testkit.kernel.noise import CONDITIONED, DDIM, FLOW, denoising_changes
+from testkit.wording import check_wording
 
 pytestmark = pytest.mark.both_cores
 
@@ -174,3 +175,10 @@ class TestHistory:
             arm.tick(silent=("joint_states", "laptop", "phone"))
         self.tick_at(arm, 0.05)
         np.testing.assert_allclose(self.states(arm), [[0.05] * 3] * 2)
+
+    def test_without_a_frame_the_camera_is_named(self) -> None:
+        arm = self.arm().run()
+        arm.follow(2)
+        arm.runtime.frames["phone"].clear()
+        arm.tick(silent=("phone",))
+        check_wording(arm.runtime.policy.problem)

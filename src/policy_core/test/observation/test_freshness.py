@@ -229,6 +229,9 @@ def test_an_old_message_that_comes_again_is_not_new(imu_input: Input) -> None:
     for _ in range(20):
         assert sender.tick()
         assert not imu_input.is_new(sender.sender_ns - 42 * MS, sender.now_ns)
+    old_ns = sender.sender_ns - 500 * MS
+    for each in range(1, 5):  # a restart would show the time that passes
+        assert not imu_input.is_new(old_ns, sender.now_ns + each * 20 * MS)
     assert sender.notes == []
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ticks of a recording: the count of them agrees with the ticks themselves."""
+"""Ticks of a recording, and the count of them, which agrees."""
 
 from __future__ import annotations
 
@@ -27,8 +27,19 @@ def test_ticks_are_counted_as_they_are_yielded(
     timeouts = {f"input {place}": timeout for place, (_, timeout) in enumerate(streams)}
     arrivals = sorted(Arrival(each, name, None) for name in times for each in times[name])
 
-    ticks = Ticks(PERIOD_NS, timeouts)
-    yielded = list(ticks.times_ns(arrivals))
+    ticks, yielded = Ticks(PERIOD_NS, timeouts), list[int]()
+    for now_ns in ticks.times_ns(arrivals):
+        assert now_ns % PERIOD_NS == 0
+        before_ns = yielded[-1] if yielded else 0
+        assert ticks.newest == {
+            each.name: each for each in arrivals if before_ns < each.time_ns <= now_ns
+        }
+        assert ticks.begins == (not yielded or now_ns > before_ns + PERIOD_NS)
+        for name, timeout in timeouts.items():
+            ages = [now_ns - each for each in times[name] if each <= now_ns]
+            assert min(ages) <= (np.inf if timeout is None else timeout)
+        ticks.newest.clear()
+        yielded.append(now_ns)
     counted = count_ticks(
         PERIOD_NS,
         timeouts,
@@ -38,8 +49,3 @@ def test_ticks_are_counted_as_they_are_yielded(
     assert counted.present == len(yielded)
     assert counted.dropped == ticks.dropped
     assert counted.stale == ticks.stale
-    for now_ns in yielded:
-        assert now_ns % PERIOD_NS == 0
-        for name, timeout in timeouts.items():
-            ages = [now_ns - each for each in times[name] if each <= now_ns]
-            assert min(ages) <= (np.inf if timeout is None else timeout)

@@ -173,7 +173,8 @@ class ObservationSync(Stateful):
         }
         self._joint_pos = state["joint_pos"]
         self._period_ns = contract.period_ns
-        self._steps = deque[tuple[int, Snapshot]](maxlen=contract.observation_steps - 1)
+        self._earlier = contract.observation_steps - 1
+        self._steps = deque[tuple[int, Snapshot]](maxlen=self._earlier)
         """Tick time and observation of each previous step."""
         self._newest: tuple[int, Snapshot] | None = None
         self._recent = {name: recent[name] for name in self._fields.values()}
@@ -201,7 +202,7 @@ class ObservationSync(Stateful):
             "frozen_s": [math.inf if limit_s is None else limit_s for limit_s in frozen_s],
             "by_frame_time": self._assembler.by_frame_time,
             "tolerance_ns": self.tolerance_ns,
-            "earlier": self._steps.maxlen,
+            "earlier": self._earlier,
             "period_ns": self._period_ns,
         }
 
@@ -233,7 +234,7 @@ class ObservationSync(Stateful):
             recent.add(now_ns if measured_ns is None else measured_ns, values.copy())
         for buffer in self.frames.values():
             buffer.note_joints(self._joint_pos)
-        if self._steps.maxlen:
+        if self._earlier:
             self._record_step(now_ns)
 
     def require_sight(self) -> None:
@@ -254,7 +255,7 @@ class ObservationSync(Stateful):
         Raises:
             NoTargetError: A camera has no frame, or none near enough to the others'.
         """
-        if not self._steps.maxlen:
+        if not self._earlier:
             return self._observe(now_ns)
         if self._newest is None or self._newest[0] != now_ns:
             # The step could not be recorded; observing again raises the reason.
@@ -282,7 +283,7 @@ class ObservationSync(Stateful):
 
     def _with_earlier(self, newest: Snapshot) -> Snapshot:
         known = [step for _, step in self._steps]
-        missing = (self._steps.maxlen or 0) - len(known)
+        missing = self._earlier - len(known)
         first = known[0] if known else newest
         return replace(newest, earlier=(*[first] * missing, *known))
 
