@@ -136,7 +136,6 @@ JOINT: list[Case] = [
     (f"{TERMS}[5]", {**estimated(), f"{TERMS}.5": {"term": "base_pos", "parts": ["x", "z"]}}),
     ("estimation.legs", second_leg(name="left")),
     ("estimation.legs[1].chain", second_leg(chain=[{"position_m": [0.0, 0.1, 0.0]}])),
-    ("estimation.legs[1].chain", second_leg(chain=LEG["chain"] * 2)),  # type: ignore[operator]
     (
         "estimation.legs[1].chain[0].joint",
         second_leg(chain=[{"joint": "hip", "position_m": [0.0, 0.1, 0.0]}]),
@@ -147,7 +146,6 @@ JOINT: list[Case] = [
             chain=[{"joint": "left_knee", "position_m": [0.0, 0.1, 0.0], "axis": [0.0, 0.0, 0.0]}]
         ),
     ),
-    ("estimation.legs[1].points", second_leg(points=LEG["points"] * 2)),  # type: ignore[operator]
     # Gains that the model puts out
     ("action.gains.stiffness of right_knee", gains(min=2.0, max=[3.0, 1.0])),
     ("action.gains.stiffness.max", gains(max=[3.0])),
