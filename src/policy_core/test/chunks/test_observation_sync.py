@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 
 from policy_core.errors import NoTargetError
@@ -106,3 +107,18 @@ def test_frames_from_before_the_first_tick_get_its_state() -> None:
     seen.frames("laptop", 20)
     seen.frames("phone", 20)
     assert seen.sync.snapshot(100 * MS).fields["joint_pos"].tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("repeats", "moved_rad", "is_frozen"), [(10, 0.1, True), (9, 0.1, False), (10, 0.099, False)]
+)
+def test_equal_frames_are_a_problem_once_a_joint_has_moved(
+    repeats: int, moved_rad: float, is_frozen: bool
+) -> None:
+    buffer = Seen().sync.frames["laptop"]
+    buffer.add(frame_with(1), 0)
+    buffer.note_joints(np.zeros(3))
+    for time_ms in range(1, repeats + 1):
+        buffer.add(frame_with(1), time_ms * MS)
+        buffer.note_joints(np.array([0.0, -moved_rad, 0.0]))
+    assert bool(buffer.problem) is is_frozen
