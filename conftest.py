@@ -145,15 +145,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    scheduler = LoadFileScheduling(config, log)
-    file_of = scheduler._split_scope
+    class WholeFiles(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return f"e2e {crc32(file.encode()) % 2}" if file.startswith("test/e2e/") else file
 
-    def together(nodeid: str) -> str:
-        file = str(file_of(nodeid))
-        return f"e2e {crc32(file.encode()) % 2}" if file.startswith("test/e2e/") else file
+        def remove_node(self, node: Any) -> str | None:
+            # Of a worker that crashed pytest-xdist 3.8 gives others the files that are done as
+            # well; who gets one has nothing to report, and then waits for ever.
+            work = self.assigned_work[node]
+            for file in [file for file, tests in work.items() if all(tests.values())]:
+                del work[file]
+            crashed: str | None = super().remove_node(node)
+            return crashed
 
-    scheduler._split_scope = together
-    return scheduler
+    return WholeFiles(config, log)
 
 
 _crashed: set[str] = set()
