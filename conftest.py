@@ -145,7 +145,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class WholeFiles(LoadFileScheduling):
+    class WholeFiles(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
             return f"e2e {crc32(file.encode()) % 2}" if file.startswith("test/e2e/") else file
